@@ -1,0 +1,174 @@
+/**
+ * Runs every example on every runtime, and the echo server and client in all
+ * nine mixes of runtimes: `deno task examples [--floors] [NAME ...]`.
+ *
+ * An example passes if it exits with 0 by itself. The echo server prints
+ * `listening on HOST:PORT` and serves until it is told to stop.
+ *
+ * @module
+ */
+
+import type { ChildProcess } from "node:child_process";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { parseArgs } from "node:util";
+import {
+  currentBin,
+  floorBin,
+  type Runtime,
+  RUNTIMES,
+  scriptArgs,
+  versionOf,
+} from "./floors.ts";
+import { kill, ROOT, run, start, tool, usage } from "./process.ts";
+
+const USAGE = `Usage: deno task examples [options] [NAME ...]
+
+  NAME        run only examples whose file name contains this
+  --floors    run them on the oldest supported versions, too
+  --help      print this`;
+
+const SERVER = "echo_server.ts";
+const CLIENT = "echo_client.ts";
+
+/** Not run by themselves: the pair, and what has a task of its own. */
+const APART = [SERVER, CLIENT, "demo.ts"];
+
+/** Milliseconds for one example, and for the server to start or stop. */
+const RUN_LIMIT = 120_000;
+const SERVER_LIMIT = 20_000;
+
+/** One executable of one runtime. */
+interface Host {
+  runtime: Runtime;
+  bin: string;
+  label: string;
+}
+
+const tally = { passed: 0, failed: 0 };
+
+function report(name: string, seconds: number, fault: string, output: string) {
+  tally[fault ? "failed" : "passed"]++;
+  const line = `${fault ? "FAILED" : "ok    "} ${name}`;
+  console.log(`${line} (${seconds.toFixed(1)} s)${fault && `: ${fault}`}`);
+  if (fault) console.log(output.trimEnd());
+}
+
+async function runExample(host: Host, file: string): Promise<void> {
+  const args = scriptArgs(host.runtime, join("examples", file));
+  const result = await run(host.bin, args, { timeout: RUN_LIMIT });
+  report(
+    `${file} on ${host.label}`,
+    result.seconds,
+    result.fault,
+    result.output,
+  );
+}
+
+async function runPair(server: Host, client: Host): Promise<void> {
+  const name = `echo: ${client.label} calls ${server.label}`;
+  const began = performance.now();
+  const child = start(
+    server.bin,
+    [...scriptArgs(server.runtime, join("examples", SERVER)), "0"],
+  );
+  try {
+    const address = await listening(child);
+    const args = scriptArgs(client.runtime, join("examples", CLIENT));
+    const result = await run(client.bin, [...args, address], {
+      timeout: RUN_LIMIT,
+    });
+    const fault = result.fault || await stop(child);
+    report(name, result.seconds, fault, result.output);
+  } catch (error) {
+    const seconds = (performance.now() - began) / 1000;
+    report(name, seconds, (error as Error).message, "");
+  } finally {
+    kill(child);
+  }
+}
+
+/** The address on the server's first line, or an error with all it said instead. */
+function listening(child: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let output = "";
+    const give = (why: string) => reject(new Error(`${why}\n${output}`));
+    const timer = setTimeout(give, SERVER_LIMIT, "the server did not listen");
+    const read = (text: string) => {
+      const found = /listening on (\S+:\d+)/.exec(output += text);
+      if (!found) return;
+      clearTimeout(timer);
+      resolve(found[1]!);
+    };
+    child.stdout?.setEncoding("utf8").on("data", read);
+    child.stderr?.setEncoding("utf8").on("data", read);
+    child.on("error", (error) => give(error.message));
+    child.on("close", () => {
+      clearTimeout(timer);
+      give("the server ended early");
+    });
+  });
+}
+
+/** Asks the server to stop; the fault if it does not, or did before. */
+function stop(child: ChildProcess): Promise<string> {
+  if (child.exitCode !== null || child.signalCode !== null) {
+    return Promise.resolve("the server ended early");
+  }
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, SERVER_LIMIT, "the server did not stop");
+    child.on("close", () => {
+      clearTimeout(timer);
+      resolve("");
+    });
+    kill(child, "SIGTERM");
+  });
+}
+
+async function hosts(bin: (runtime: Runtime) => string | Promise<string>) {
+  const found: Host[] = [];
+  for (const runtime of RUNTIMES) {
+    const path = await bin(runtime);
+    found.push({ runtime, bin: path, label: await versionOf(runtime, path) });
+  }
+  return found;
+}
+
+async function runAll(on: Host[], wanted: (file: string) => boolean) {
+  const files = (await readdir(join(ROOT, "examples"))).sort();
+  for (const file of files) {
+    if (!file.endsWith(".ts") || APART.includes(file) || !wanted(file)) {
+      continue;
+    }
+    for (const host of on) await runExample(host, file);
+  }
+  if (!wanted(SERVER) && !wanted(CLIENT)) return;
+  for (const server of on) {
+    for (const client of on) await runPair(server, client);
+  }
+}
+
+function options() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: { floors: { type: "boolean" }, help: { type: "boolean" } },
+    });
+  } catch (error) {
+    usage((error as Error).message, USAGE);
+  }
+}
+
+async function main(): Promise<void> {
+  const { values, positionals } = options();
+  if (values.help) return console.log(USAGE);
+  const wanted = (file: string) =>
+    positionals.length === 0 || positionals.some((part) => file.includes(part));
+  await runAll(await hosts(currentBin), wanted);
+  if (values.floors) await runAll(await hosts(floorBin), wanted);
+  console.log(`${tally.passed} passed, ${tally.failed} failed`);
+  if (tally.failed > 0 || tally.passed === 0) process.exit(1);
+}
+
+if (import.meta.main) await tool(main);

@@ -1,0 +1,152 @@
+/**
+ * Running other programs: bounded in time, killed with their children, output
+ * kept as well as (if asked) shown.
+ *
+ * @module
+ */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+
+/** The repository's root directory. */
+export const ROOT: string = fileURLToPath(new URL("..", import.meta.url));
+
+/** How to run a program. */
+export interface RunOptions {
+  /** Working directory; the repository's root unless set. */
+  cwd?: string;
+  /** Variables added to this process's own. */
+  env?: Record<string, string>;
+  /** Milliseconds until the program and its children are killed. */
+  timeout?: number;
+  /** Passes the output on, to standard error, while it is collected. */
+  echo?: boolean;
+}
+
+/** How a program ended. */
+export interface RunResult {
+  /** Ended by itself, within its time, with status 0. */
+  ok: boolean;
+  /** What went wrong, in a few words; empty if nothing did. */
+  fault: string;
+  /** Standard output. */
+  stdout: string;
+  /** Standard output and standard error, in the order they came. */
+  output: string;
+  /** Wall-clock seconds. */
+  seconds: number;
+}
+
+const live = new Set<ChildProcess>();
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/** Being heads of their own groups, children get no Ctrl-C: it is passed on here. */
+function interrupted(): void {
+  for (const child of live) kill(child);
+  process.exit(130);
+}
+
+function watch(child: ChildProcess): void {
+  if (live.size === 0) { for (const s of SIGNALS) process.on(s, interrupted); }
+  live.add(child);
+  const forget = () => {
+    live.delete(child);
+    if (live.size === 0) {
+      for (const s of SIGNALS) {
+        process.off(s, interrupted);
+      }
+    }
+  };
+  child.on("error", forget);
+  child.on("close", forget);
+}
+
+/** Starts a program as the head of its own process group, its output plain. */
+export function start(
+  command: string,
+  args: string[],
+  options: RunOptions = {},
+): ChildProcess {
+  const child = spawn(command, args, {
+    cwd: options.cwd ?? ROOT,
+    env: { ...process.env, NO_COLOR: "1", ...options.env },
+    stdio: ["ignore", "pipe", "pipe"],
+    detached: true,
+  });
+  watch(child);
+  return child;
+}
+
+/** Signals a program and its descendants. */
+export function kill(
+  child: ChildProcess,
+  signal: NodeJS.Signals = "SIGKILL",
+): void {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, signal);
+  } catch {
+    // It is gone already.
+  }
+}
+
+/** Runs a program to its end; never throws for what the program does. */
+export function run(
+  command: string,
+  args: string[],
+  options: RunOptions = {},
+): Promise<RunResult> {
+  const began = performance.now();
+  const child = start(command, args, options);
+  const result = { ok: false, fault: "", stdout: "", output: "", seconds: 0 };
+  collect(child, result, options.echo ?? false);
+  return new Promise((resolve) => {
+    const timer = options.timeout === undefined ? undefined : setTimeout(() => {
+      result.fault = `timed out after ${options.timeout! / 1000} s`;
+      kill(child);
+    }, options.timeout);
+    const end = (fault: string) => {
+      clearTimeout(timer);
+      kill(child); // descendants that outlived it
+      result.fault ||= fault;
+      result.ok = result.fault === "";
+      result.seconds = (performance.now() - began) / 1000;
+      resolve(result);
+    };
+    child.on("error", (error) => end(error.message));
+    child.on("close", (code, signal) => {
+      end(code === 0 ? "" : signal ?? `exit status ${code}`);
+    });
+  });
+}
+
+function collect(
+  child: ChildProcess,
+  into: { stdout: string; output: string },
+  echo: boolean,
+): void {
+  for (const name of ["stdout", "stderr"] as const) {
+    child[name]?.setEncoding("utf8").on("data", (text: string) => {
+      if (name === "stdout") into.stdout += text;
+      into.output += text;
+      if (echo) process.stderr.write(text);
+    });
+  }
+}
+
+/** Says what is wrong with the command line, how to use it, and exits with 2. */
+export function usage(problem: string, text: string): never {
+  process.stderr.write(`${problem}\n\n${text}\n`);
+  process.exit(2);
+}
+
+/** A tool's body: what it throws is printed as one message, and exits with 1. */
+export async function tool(main: () => Promise<void>): Promise<void> {
+  try {
+    await main();
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : error}\n`);
+    process.exit(1);
+  }
+}

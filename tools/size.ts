@@ -1,0 +1,84 @@
+/**
+ * Bundles the library for a browser, as a user would, and prints its size:
+ * `deno task size [--max-client-gzip BYTES]`.
+ *
+ * Fails if the bundle needs anything that a browser lacks (esbuild resolves no
+ * `node:` module for browsers), or if the client alone is larger than allowed.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { gzipSync } from "node:zlib";
+import { ROOT, run, tool, usage } from "./process.ts";
+
+const USAGE = `Usage: deno task size [options]
+
+  --max-client-gzip BYTES    fail if the client is larger than this, gzipped
+  --help                     print this`;
+
+/** What the client alone should come to, gzipped: an aim, not a gate. */
+const AIM = 7_000;
+
+const ENTRIES = [
+  { name: "everything", file: "mod.ts" },
+  { name: "client only", file: "tools/size_client.ts" },
+];
+
+interface Size {
+  minified: number;
+  gzipped: number;
+}
+
+async function bundle(file: string): Promise<Size> {
+  const result = await run(
+    join(ROOT, "node_modules", ".bin", "esbuild"),
+    ["--bundle", "--minify", "--format=esm", "--log-level=warning", file],
+    { timeout: 60_000 },
+  );
+  if (!result.ok) throw new Error(`Cannot bundle ${file}:\n${result.output}`);
+  const code = Buffer.from(result.stdout);
+  return {
+    minified: code.length,
+    gzipped: gzipSync(code, { level: 9 }).length,
+  };
+}
+
+function options(): { limit: number; help: boolean } {
+  try {
+    const { values } = parseArgs({
+      options: {
+        "max-client-gzip": { type: "string", default: "9000" },
+        help: { type: "boolean", default: false },
+      },
+    });
+    const limit = Number(values["max-client-gzip"]);
+    if (!(limit > 0)) throw new Error("Cannot use a limit that is no number");
+    return { limit, help: values.help };
+  } catch (error) {
+    usage((error as Error).message, USAGE);
+  }
+}
+
+async function main(): Promise<void> {
+  const { limit, help } = options();
+  if (help) return console.log(USAGE);
+  const size = (bytes: number) => `${(bytes / 1000).toFixed(2)} kB`.padStart(9);
+  let client = 0;
+  for (const { name, file } of ENTRIES) {
+    const { minified, gzipped } = await bundle(file);
+    console.log(
+      `${name.padEnd(12)}${size(minified)} minified${size(gzipped)} gzip`,
+    );
+    client = gzipped;
+  }
+  console.log(
+    `client only: aim ${size(AIM).trim()}, limit ${size(limit).trim()}`,
+  );
+  if (client <= limit) return;
+  throw new Error(`The client is ${client - limit} bytes over its limit`);
+}
+
+if (import.meta.main) await tool(main);

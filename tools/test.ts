@@ -1,0 +1,170 @@
+/**
+ * Runs the test suite on all three runtimes, one after the other, and prints
+ * one table: `deno task test [--runtime NAME] [--floors] [FILE ...]`.
+ *
+ * @module
+ */
+
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { parseArgs } from "node:util";
+import {
+  currentBin,
+  floorBin,
+  type Runtime,
+  RUNTIMES,
+  versionOf,
+} from "./floors.ts";
+import { ROOT, run, type RunResult, tool, usage } from "./process.ts";
+
+const USAGE = `Usage: deno task test [options] [FILE ...]
+
+  FILE              run only test files whose path contains this
+  --runtime NAME    run only on node, bun or deno (may be repeated)
+  --floors          use the oldest supported versions
+  --help            print this`;
+
+/** Milliseconds that one runtime may take for everything, and one test. */
+const RUN_LIMIT = 600_000;
+const TEST_LIMIT = 60_000;
+
+/** How a runtime is told to test, and how its report is read. */
+interface Harness {
+  args(files: string[]): string[];
+  passed: RegExp;
+  failed: RegExp[];
+  /** Lines of passing tests, left out when a failed run's output is shown. */
+  quiet: RegExp;
+}
+
+const DENO_REPORT = {
+  passed: /^(?:ok|FAILED) \| (\d+) passed/m,
+  failed: [/^(?:ok|FAILED) \|.* (\d+) failed/m],
+  quiet: /\.\.\. (ok|ignored) \(|^running \d+ tests? from|^Check /,
+};
+
+const HARNESS: Record<Runtime | "doc", Harness> = {
+  node: {
+    args: (files) => [
+      "--test",
+      "--test-reporter=spec",
+      `--test-timeout=${TEST_LIMIT}`,
+      ...files,
+    ],
+    passed: /^ℹ pass (\d+)/m,
+    failed: [/^ℹ fail (\d+)/m, /^ℹ cancelled (\d+)/m],
+    quiet: /^\s*[✔▶﹣] /,
+  },
+  bun: {
+    args: (files) => [
+      "test",
+      `--timeout=${TEST_LIMIT}`,
+      ...files.map((file) => `./${file}`),
+    ],
+    passed: /^\s*(\d+) pass$/m,
+    failed: [/^\s*(\d+) fail$/m, /^\s*(\d+) errors?$/m],
+    quiet: /^\((pass|skip|todo)\) /,
+  },
+  deno: { args: (files) => ["test", "-A", ...files], ...DENO_REPORT },
+  doc: {
+    args: () => ["test", "--doc", "-A", "mod.ts", "src"],
+    ...DENO_REPORT,
+  },
+};
+
+interface Row {
+  name: string;
+  passed: number;
+  failed: number;
+  seconds: number;
+}
+
+/** A failed run in which no test failed (it did not load, hung, ran none) counts as one. */
+function count(name: string, harness: Harness, result: RunResult): Row {
+  const sum = (pattern: RegExp) =>
+    Number(pattern.exec(result.output)?.[1] ?? 0);
+  const passed = sum(harness.passed);
+  const failed = harness.failed.reduce((n, pattern) => n + sum(pattern), 0);
+  const fine = result.ok && passed + failed > 0;
+  return {
+    name,
+    passed,
+    failed: fine ? failed : Math.max(1, failed),
+    seconds: result.seconds,
+  };
+}
+
+async function suite(
+  name: string,
+  bin: string,
+  harness: Harness,
+  files: string[],
+): Promise<Row> {
+  process.stderr.write(`${name} ...\n`);
+  const result = await run(bin, harness.args(files), { timeout: RUN_LIMIT });
+  const row = count(name, harness, result);
+  if (row.failed > 0) {
+    const lines = result.output.split("\n");
+    console.log(lines.filter((line) => !harness.quiet.test(line)).join("\n"));
+    console.log(`${name}: ${result.fault || "no test was run"}\n`);
+  }
+  return row;
+}
+
+async function testFiles(filters: string[]): Promise<string[]> {
+  const found = await readdir(join(ROOT, "tests"), { recursive: true });
+  const files = found.filter((file) => file.endsWith("_test.ts"))
+    .map((file) => join("tests", file).replaceAll("\\", "/")).sort();
+  if (filters.length === 0) return files;
+  return files.filter((file) => filters.some((part) => file.includes(part)));
+}
+
+function table(rows: Row[]): string {
+  const cells = (row: Row) => [
+    row.name.padEnd(22),
+    String(row.passed).padStart(8),
+    String(row.failed).padStart(8),
+    row.seconds.toFixed(1).padStart(9),
+  ];
+  const head = ["runtime".padEnd(22), "  passed", "  failed", "  seconds"];
+  return [head, ...rows.map(cells)].map((line) => line.join("")).join("\n");
+}
+
+function options() {
+  try {
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: {
+        runtime: { type: "string", multiple: true },
+        floors: { type: "boolean" },
+        help: { type: "boolean" },
+      },
+    });
+    const runtimes = values.runtime ?? RUNTIMES;
+    const unknown = runtimes.find((r) => !RUNTIMES.includes(r as Runtime));
+    if (unknown) throw new Error(`Cannot test: unknown runtime ${unknown}`);
+    return { ...values, runtimes: runtimes as Runtime[], filters: positionals };
+  } catch (error) {
+    usage((error as Error).message, USAGE);
+  }
+}
+
+async function main(): Promise<void> {
+  const { help, floors, runtimes, filters } = options();
+  if (help) return console.log(USAGE);
+  const files = await testFiles(filters);
+  if (files.length === 0) usage("Cannot test: no file matches", USAGE);
+  const rows: Row[] = [];
+  for (const runtime of runtimes) {
+    const bin = floors ? await floorBin(runtime) : currentBin(runtime);
+    const name = await versionOf(runtime, bin);
+    rows.push(await suite(name, bin, HARNESS[runtime], files));
+    if (runtime !== "deno" || floors || filters.length > 0) continue;
+    rows.push(await suite(`${name} doc`, bin, HARNESS.doc, []));
+  }
+  console.log(table(rows));
+  if (rows.some((row) => row.failed > 0)) process.exit(1);
+}
+
+if (import.meta.main) await tool(main);
