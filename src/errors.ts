@@ -1,0 +1,143 @@
+/**
+ * The errors Sluice throws, and the words they are told by.
+ *
+ * Invariants owned here:
+ * - A fault says in its class whether it ended one call ({@linkcode RpcError})
+ *   or a whole connection ({@linkcode ConnectionError}); never in its text.
+ * - The library's own codes are one closed table ({@linkcode ErrorCode}).
+ * - Text made from a peer's bytes is escaped and bounded ({@linkcode quote}).
+ *
+ * @module
+ */
+
+/**
+ * Whether a failed call may have run.
+ *
+ * - `not_sent`: no request with its id reaches the peer. Safe to send again.
+ * - `refused`: the peer says that it did not start it. Safe to send again.
+ * - `unknown`: handed over, and no answer came. It may have run.
+ * - `executed`: its handler started, and an answer says how it ended.
+ */
+export type Outcome = "not_sent" | "refused" | "unknown" | "executed";
+
+/** Every code the library itself uses. */
+export const ERROR_CODES = [
+  "address_in_use",
+  "cancelled",
+  "deadline_exceeded",
+  "frame_too_large",
+  "internal",
+  "invalid_argument",
+  "invalid_reply",
+  "not_found",
+  "not_sluice",
+  "permission_denied",
+  "protocol_error",
+  "resource_exhausted",
+  "serializer_mismatch",
+  "truncated",
+  "unauthenticated",
+  "unavailable",
+  "version_mismatch",
+] as const;
+
+/**
+ * Every code the library itself uses; `docs/errors.md` gives cause and remedy
+ * of each. A handler may throw an {@linkcode RpcError} with a code of its own.
+ */
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+/** Whether a peer's word is one of the library's codes. */
+export function isErrorCode(code: string): code is ErrorCode {
+  return (ERROR_CODES as readonly string[]).includes(code);
+}
+
+/** What an {@linkcode RpcError} is made from. */
+export interface RpcErrorOptions {
+  /** Whether the call may have run; `executed` unless given, which is what a handler that throws one means. */
+  outcome?: Outcome;
+  /** Anything the serializer can carry; travels with the error. */
+  data?: unknown;
+  /** What brought the error about; stays on this side of the wire. */
+  cause?: unknown;
+}
+
+/**
+ * One call failed; the connection and all other calls go on (or have an end of
+ * their own, which is then the `cause`).
+ *
+ * A handler throws one to choose the code, message and data that its caller
+ * sees; everything else a handler throws reaches the caller as `internal`.
+ *
+ * @example A handler that says what is wrong
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { RpcError } from "@sluice/rpc";
+ *
+ * const error = new RpcError("out_of_stock", "no cups left", { data: { cups: 0 } });
+ * assertEquals(error.code, "out_of_stock");
+ * assertEquals(error.outcome, "executed");
+ * ```
+ */
+export class RpcError extends Error {
+  /** The class name, fixed so that minifying does not change it. */
+  override readonly name = "RpcError";
+  /** What went wrong: one of {@linkcode ErrorCode}, or a handler's own code (at most 64 bytes on the wire). */
+  readonly code: ErrorCode | (string & Record<never, never>);
+  /** Whether the call may have run. */
+  readonly outcome: Outcome;
+  /** What the handler attached, or `undefined`. */
+  readonly data: unknown;
+
+  /** Makes one; at most 64 bytes of the code and 4 KiB of the message travel. */
+  constructor(
+    code: ErrorCode | (string & Record<never, never>),
+    message: string,
+    options: RpcErrorOptions = {},
+  ) {
+    super(message, "cause" in options ? { cause: options.cause } : undefined);
+    this.code = code;
+    this.outcome = options.outcome ?? "executed";
+    this.data = options.data;
+  }
+}
+
+/**
+ * A connection could not be made, or has ended otherwise than by its own
+ * `close()`. The calls it took with it reject with an {@linkcode RpcError} each
+ * that has this as its `cause`.
+ *
+ * @example
+ * ```ts
+ * import { assertRejects } from "@std/assert";
+ * import { connect, ConnectionError } from "@sluice/rpc";
+ *
+ * // Port 1 of loopback: nobody listens there.
+ * await assertRejects(() => connect({ port: 1 }), ConnectionError);
+ * ```
+ */
+export class ConnectionError extends Error {
+  /** The class name, fixed so that minifying does not change it. */
+  override readonly name = "ConnectionError";
+  /** What went wrong. */
+  readonly code: ErrorCode;
+
+  /** Makes one; the underlying error, where there is one, is the `cause`. */
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/**
+ * A peer's text made fit for a message or a log: quoted, control and
+ * non-ASCII characters escaped, cut at `max` characters.
+ */
+export function quote(text: string, max = 64): string {
+  const cut = text.length > max ? text.slice(0, max) : text;
+  const json = JSON.stringify(cut).replace(
+    /[^\x20-\x7e]/g,
+    (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"),
+  );
+  return cut === text ? json : `${json}... (${text.length} characters)`;
+}

@@ -1,0 +1,343 @@
+/**
+ * How bytes are cut: the native frame header, and the incremental decoder.
+ *
+ * Invariants owned here:
+ * - A length is checked on the header, before anything is allocated for it.
+ * - A frame that lies within one chunk is not copied. One that spans chunks is
+ *   gathered as it comes and copied once; only bytes that come in pieces under
+ *   {@linkcode OWN_PART} of a frame above it are copied a second time.
+ * - Memory held for an unfinished frame follows what was received, not what
+ *   its header promises.
+ *
+ * Header, 12 bytes, big-endian: body length u32, kind u8, flags u8, reserved
+ * u16 (zero), id u32. `docs/protocol.md` section 2 is normative.
+ *
+ * @module
+ */
+
+import { ConnectionError } from "./errors.ts";
+
+/** Bytes in a frame header. */
+export const HEADER_SIZE = 12;
+
+/** First frame of each direction: version, limits, capabilities. */
+export const HELLO = 0x01;
+/** A call. */
+export const REQUEST = 0x02;
+/** A call's result. */
+export const REPLY = 0x03;
+/** A call's failure. */
+export const ERROR = 0x04;
+/** The caller has no more interest in a call. */
+export const CANCEL = 0x05;
+/** Are you there? Its id comes back in the PONG. */
+export const PING = 0x06;
+/** Answer to the latest PING. */
+export const PONG = 0x07;
+/** No request above this id will be served. */
+export const GOAWAY = 0x08;
+/** Skipped: what became of a request that was taken back before it was written. */
+export const PAD = 0x09;
+/** An item of a stream. Number taken; sent only where both ends say they can. */
+export const DATA = 0x10;
+/** The end of a stream. */
+export const END = 0x11;
+/** The reader of a stream wants no more of it. */
+export const STOP = 0x12;
+/** The reader of a stream grants bytes. */
+export const CREDIT = 0x13;
+/** Kinds from here up are skipped when unknown, so that they can be added without asking. */
+export const FIRST_SKIPPABLE = 0x80;
+
+/** REQUEST: a u32 of remaining milliseconds comes first in the body. */
+export const FLAG_DEADLINE = 0x01;
+/** REQUEST, REPLY, ERROR: a metadata block comes next in the body. */
+export const FLAG_METADATA = 0x02;
+/** ERROR: the handler function had been called. */
+export const FLAG_STARTED = 0x01;
+/** GOAWAY: no id was served at all; the header's id says nothing. */
+export const FLAG_NONE = 0x01;
+/** Stream kinds: the sender made the call that the stream belongs to. */
+export const FLAG_CALLER = 0x01;
+/** END: the stream failed, and the body says how. */
+export const FLAG_ERROR = 0x02;
+
+/** Flag bits each kind knows; PAD and the skippable kinds ignore theirs. */
+const KNOWN_FLAGS = new Map<number, number>([
+  [HELLO, 0],
+  [REQUEST, FLAG_DEADLINE | FLAG_METADATA],
+  [REPLY, FLAG_METADATA],
+  [ERROR, FLAG_STARTED | FLAG_METADATA],
+  [CANCEL, 0],
+  [PING, 0],
+  [PONG, 0],
+  [GOAWAY, FLAG_NONE],
+  [DATA, FLAG_CALLER],
+  [END, FLAG_CALLER | FLAG_ERROR],
+  [STOP, FLAG_CALLER],
+  [CREDIT, FLAG_CALLER],
+]);
+
+/** The same by index, with -1 for a kind that closes and -2 for one that is skipped whatever its flags. */
+const FLAG_TABLE = new Int16Array(256).fill(-1);
+for (const [kind, flags] of KNOWN_FLAGS) FLAG_TABLE[kind] = flags;
+FLAG_TABLE[PAD] = -2;
+FLAG_TABLE.fill(-2, FIRST_SKIPPABLE);
+
+/** Smallest buffer the decoder sets up for a frame that spans chunks, in bytes. */
+const OWN_PART = 4096;
+
+/** Takes the frames of a {@linkcode FrameDecoder}; `bytes` is only lent for the time of the call. */
+export interface FrameSink {
+  /** One whole frame; its body is `bytes[start..end)`. Skippable frames do not come here. */
+  frame(
+    kind: number,
+    flags: number,
+    id: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): void;
+}
+
+/** Writes a frame header at `at`. */
+export function writeHeader(
+  bytes: Uint8Array,
+  at: number,
+  length: number,
+  kind: number,
+  flags: number,
+  id: number,
+): void {
+  bytes[at] = length >>> 24;
+  bytes[at + 1] = length >>> 16;
+  bytes[at + 2] = length >>> 8;
+  bytes[at + 3] = length;
+  bytes[at + 4] = kind;
+  bytes[at + 5] = flags;
+  bytes[at + 6] = 0;
+  bytes[at + 7] = 0;
+  bytes[at + 8] = id >>> 24;
+  bytes[at + 9] = id >>> 16;
+  bytes[at + 10] = id >>> 8;
+  bytes[at + 11] = id;
+}
+
+/** Reads a big-endian u32. */
+export function readU32(bytes: Uint8Array, at: number): number {
+  return ((bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) |
+    bytes[at + 3]) >>> 0;
+}
+
+/** Reads a big-endian u16. */
+export function readU16(bytes: Uint8Array, at: number): number {
+  return (bytes[at] << 8) | bytes[at + 1];
+}
+
+/**
+ * Cuts a byte stream into frames, synchronously, calling its sink once a
+ * frame. After it has thrown it must not be used again.
+ */
+export class FrameDecoder {
+  /** The largest body accepted, in bytes; may change between frames. */
+  maxBody: number;
+  /** Set to stop before the next frame of the chunk being decoded. */
+  stopped = false;
+  /** Headers parsed and body bytes copied so far: what the linearity tests count. */
+  readonly counters = { headers: 0, copied: 0 };
+
+  readonly #sink: FrameSink;
+  /** Bytes of a header that is not complete yet. */
+  readonly #header = new Uint8Array(HEADER_SIZE);
+  #headerFill = 0;
+  /** The parts of a body that spans chunks, and how much of it they hold. */
+  #parts: Uint8Array[] = [];
+  #filled = 0;
+  /** Bytes used of the last part, where it is our own and has room; else 0. */
+  #tailFill = 0;
+  /** The header fields of the body being gathered; length -1 while there is none. */
+  #length = -1;
+  #kind = 0;
+  #flags = 0;
+  #id = 0;
+
+  /**
+   * @param sink Takes the frames.
+   * @param maxBody The largest body accepted, in bytes.
+   */
+  constructor(sink: FrameSink, maxBody: number) {
+    this.#sink = sink;
+    this.maxBody = maxBody;
+  }
+
+  /**
+   * Decodes `chunk` from `at`, at most `budget` frames of it, and returns how
+   * far it came: less than `chunk.length` only if the budget ran out or
+   * `stopped` was set.
+   *
+   * @throws {ConnectionError} If a header breaks the rules: `frame_too_large` or `protocol_error`.
+   */
+  push(chunk: Uint8Array, at = 0, budget = Infinity): number {
+    const end = chunk.length;
+    if (this.#length >= 0 || this.#headerFill > 0) {
+      at = this.#resume(chunk, at);
+      budget--;
+    }
+    while (at + HEADER_SIZE <= end) {
+      if (this.stopped || budget-- <= 0) return at;
+      this.#parseHeader(chunk, at);
+      const start = at + HEADER_SIZE;
+      if (start + this.#length > end) return this.#gather(chunk, start);
+      at = start + this.#length;
+      this.#deliver(chunk, start, at);
+    }
+    if (at < end && !this.stopped) {
+      this.#header.set(chunk.subarray(at), 0);
+      this.#headerFill = end - at;
+      return end;
+    }
+    return at;
+  }
+
+  /**
+   * Says that the byte stream has ended.
+   *
+   * @throws {ConnectionError} `truncated`, if that is inside a frame; the message says how many bytes were missing.
+   */
+  end(): void {
+    if (this.#length >= 0) {
+      const missing = this.#length - this.#filled;
+      throw new ConnectionError(
+        "truncated",
+        `the stream ended inside a frame body: ${missing} of ${this.#length} bytes missing`,
+      );
+    }
+    if (this.#headerFill > 0) {
+      const missing = HEADER_SIZE - this.#headerFill;
+      throw new ConnectionError(
+        "truncated",
+        `the stream ended inside a frame header: ${missing} of ${HEADER_SIZE} bytes missing`,
+      );
+    }
+  }
+
+  /** Goes on with the frame that an earlier chunk began. */
+  #resume(chunk: Uint8Array, at: number): number {
+    if (this.#length < 0) {
+      const take = Math.min(HEADER_SIZE - this.#headerFill, chunk.length - at);
+      this.#header.set(chunk.subarray(at, at + take), this.#headerFill);
+      this.#headerFill += take;
+      at += take;
+      if (this.#headerFill < HEADER_SIZE) return at;
+      this.#headerFill = 0;
+      this.#parseHeader(this.#header, 0);
+      if (at + this.#length <= chunk.length) {
+        const start = at;
+        at += this.#length;
+        this.#deliver(chunk, start, at);
+        return at;
+      }
+    }
+    return this.#gather(chunk, at);
+  }
+
+  #parseHeader(bytes: Uint8Array, at: number): void {
+    const length = readU32(bytes, at);
+    const kind = bytes[at + 4];
+    const flags = bytes[at + 5];
+    this.counters.headers++;
+    if (length > this.maxBody) {
+      throw new ConnectionError(
+        "frame_too_large",
+        `a frame of ${length} bytes; at most ${this.maxBody} are accepted`,
+      );
+    }
+    const known = FLAG_TABLE[kind];
+    if (known !== -2 && (flags & ~known) !== 0 || known === -1) {
+      throw new ConnectionError(
+        "protocol_error",
+        known === -1
+          ? `unknown frame kind ${hex(kind)}`
+          : `unknown flag bits ${hex(flags & ~known)} on frame kind ${
+            hex(kind)
+          }`,
+      );
+    }
+    if ((bytes[at + 6] | bytes[at + 7]) !== 0) {
+      throw new ConnectionError(
+        "protocol_error",
+        "reserved header bits are set",
+      );
+    }
+    this.#length = length;
+    this.#kind = kind;
+    this.#flags = flags;
+    this.#id = readU32(bytes, at + 8);
+  }
+
+  #deliver(bytes: Uint8Array, start: number, end: number): void {
+    this.#length = -1;
+    const kind = this.#kind;
+    if (FLAG_TABLE[kind] !== -2) {
+      this.#sink.frame(kind, this.#flags, this.#id, bytes, start, end);
+    }
+  }
+
+  /**
+   * Takes what `chunk` has of the current body. A chunk's rest of at least
+   * OWN_PART bytes is kept as it is; smaller pieces are copied into a part of
+   * our own, which doubles what is held, so that bytes that trickle in cost
+   * neither an object each nor a buffer of the promised length.
+   */
+  #gather(chunk: Uint8Array, at: number): number {
+    while (at < chunk.length && this.#filled < this.#length) {
+      const missing = this.#length - this.#filled;
+      const last = this.#parts.length - 1;
+      let take = Math.min(missing, chunk.length - at);
+      if (this.#tailFill > 0) {
+        const tail = this.#parts[last];
+        take = Math.min(take, tail.length - this.#tailFill);
+        tail.set(chunk.subarray(at, at + take), this.#tailFill);
+        this.#tailFill += take;
+        if (this.#tailFill === tail.length) this.#tailFill = 0;
+        this.counters.copied += take;
+      } else if (take >= OWN_PART && take < this.#length) {
+        this.#parts.push(chunk.subarray(at, at + take));
+      } else {
+        const room = Math.min(missing, Math.max(OWN_PART, this.#filled));
+        take = Math.min(take, room);
+        const own = new Uint8Array(room);
+        own.set(chunk.subarray(at, at + take));
+        this.#parts.push(own);
+        this.#tailFill = take < room ? take : 0;
+        this.counters.copied += take;
+      }
+      this.#filled += take;
+      at += take;
+    }
+    if (this.#filled === this.#length) this.#deliverParts();
+    return at;
+  }
+
+  #deliverParts(): void {
+    const parts = this.#parts;
+    let body = parts[0] ?? this.#header.subarray(0, 0);
+    if (parts.length > 1) {
+      body = new Uint8Array(this.#length);
+      let at = 0;
+      for (const part of parts) {
+        body.set(part, at);
+        at += part.length;
+      }
+      this.counters.copied += at;
+    }
+    this.#parts = [];
+    this.#filled = 0;
+    this.#tailFill = 0;
+    this.#deliver(body, 0, body.length);
+  }
+}
+
+function hex(byte: number): string {
+  return "0x" + byte.toString(16).padStart(2, "0");
+}
