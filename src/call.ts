@@ -1,0 +1,211 @@
+/**
+ * One call that this end made, and the handle a user holds of it.
+ *
+ * Invariants owned here:
+ * - A call settles once: `settle` is reached by one path only, for a call that
+ *   was just taken out of the table or the queue (or abandoned in it).
+ * - What a handle was not asked for costs nothing and is never reported: its
+ *   promises are made when they are asked for.
+ *
+ * @module
+ */
+
+import type { Metadata, Opaque } from "./codec.ts";
+import type { Timed } from "./deadlines.ts";
+import type { Outcome } from "./errors.ts";
+import type { Linked } from "./list.ts";
+import type { Numbered } from "./ring.ts";
+
+/**
+ * Where a call is. It moves to the right only:
+ * `waiting` for the window, then `sent` (in the batch or on its way), then
+ * perhaps `abandoned` (its caller was told; its place is held until the peer
+ * answers), then `done`.
+ */
+export type CallState = "waiting" | "sent" | "abandoned" | "done";
+
+/** What a promise is settled with. */
+export interface Resolvers<T> {
+  resolve: (value: T) => void;
+  reject: (reason: unknown) => void;
+}
+
+/** What only some calls have; the others do not pay for it. */
+export interface Extra extends Timed {
+  /** Aborts the call; listened to while it is waiting or sent. */
+  signal: AbortSignal | undefined;
+  /** The signal of the handler that makes this call, likewise. */
+  inherited: AbortSignal | undefined;
+  /** Travels with the request. */
+  metadata: Metadata | undefined;
+  /** Waits for the final outcome. */
+  settled: Resolvers<Outcome> | undefined;
+  /** Waits for the hand-over. */
+  sent: Resolvers<boolean> | undefined;
+}
+
+/** An entry of the pending table: one object of one shape. */
+export class Call implements Numbered, Linked<Call> {
+  seq = -1;
+  state: CallState = "waiting";
+  outcome: Outcome = "not_sent";
+  before: Call | undefined = undefined;
+  after: Call | undefined = undefined;
+  readonly method: string;
+  /** What it counts in the window. */
+  size = 0;
+  /** The batch it was written into, and where in it. */
+  batch = -1;
+  place = 0;
+  /** Its payload, while it waits. */
+  draft: Opaque = undefined;
+  extra: Extra | undefined = undefined;
+  /** The caller's promise; without one, the result is kept for the handle. */
+  resolvers: Resolvers<unknown> | undefined = undefined;
+  result: unknown = undefined;
+  failed = false;
+
+  constructor(method: string) {
+    this.method = method;
+  }
+
+  /** Tells the caller, who has not been told yet. */
+  settle(outcome: Outcome, failed: boolean, result: unknown): void {
+    this.outcome = outcome;
+    this.failed = failed;
+    const { resolvers } = this;
+    if (resolvers === undefined) this.result = result;
+    else if (failed) resolvers.reject(result);
+    else resolvers.resolve(result);
+  }
+
+  /** Ends its life; an abandoned call's outcome may have become known. */
+  finish(outcome: Outcome): void {
+    this.state = "done";
+    this.outcome = outcome;
+    this.extra?.settled?.resolve(outcome);
+    this.extra?.sent?.resolve(outcome !== "not_sent");
+  }
+
+  /** Its extras, made when first needed. */
+  extras(): Extra {
+    return this.extra ??= {
+      due: Infinity,
+      slot: -1,
+      expire: never,
+      signal: undefined,
+      inherited: undefined,
+      metadata: undefined,
+      settled: undefined,
+      sent: undefined,
+    };
+  }
+}
+
+/** What a handle asks of the table its call is in. */
+export interface CallOwner {
+  /** Rejects the call with `reason` and cancels it at the peer. */
+  abort(call: Call, reason: unknown): void;
+  /** Whether the call's frame was handed to the transport. */
+  handedOver(call: Call): boolean;
+  /** Makes `call.extra.sent` resolve at the hand-over. */
+  awaitHandOver(call: Call): void;
+}
+
+/**
+ * A call that `go` made: it can be watched and aborted, and its failure goes
+ * unreported until somebody asks for its `reply`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { Client, echoServices, memoryPair, Server } from "@sluice/rpc";
+ *
+ * const [near, far] = memoryPair();
+ * const server = new Server(echoServices());
+ * server.accept(far);
+ * const client = new Client<ReturnType<typeof echoServices>>(near);
+ * const handle = client.go("HelloService.Hello", "x");
+ * assertEquals(await handle.reply, "hello:x");
+ * assertEquals(handle.outcome, "executed");
+ * await client.close();
+ * await server.close();
+ * ```
+ */
+export class CallHandle<T = unknown> {
+  readonly #call: Call;
+  readonly #owner: CallOwner;
+  #reply: Promise<T> | undefined;
+  #sent: Promise<boolean> | undefined;
+  #settled: Promise<Outcome> | undefined;
+
+  /** Made by `go`; not for others. */
+  constructor(call: Call, owner: CallOwner) {
+    this.#call = call;
+    this.#owner = owner;
+  }
+
+  /** The id on the wire; `undefined` while the call waits for the window, and for good if it never left it. */
+  get id(): number | undefined {
+    const { seq } = this.#call;
+    return seq < 0 ? undefined : seq >>> 0;
+  }
+
+  /** The method called. */
+  get method(): string {
+    return this.#call.method;
+  }
+
+  /** The result; rejects with an {@linkcode RpcError} or with what the call was aborted with. */
+  get reply(): Promise<T> {
+    return this.#reply ??= new Promise<unknown>((resolve, reject) => {
+      const call = this.#call;
+      const told = call.state === "done" || call.state === "abandoned";
+      if (!told) call.resolvers = { resolve, reject };
+      else if (call.failed) reject(call.result);
+      else resolve(call.result);
+    }) as Promise<T>;
+  }
+
+  /** Resolves with `true` once the request was handed to the transport, with `false` once it never will be. Never rejects. */
+  get sent(): Promise<boolean> {
+    return this.#sent ??= new Promise((resolve, reject) => {
+      const call = this.#call;
+      if (this.#owner.handedOver(call)) resolve(true);
+      else if (call.state === "done") resolve(call.outcome !== "not_sent");
+      else {
+        call.extras().sent = { resolve, reject };
+        this.#owner.awaitHandOver(call);
+      }
+    });
+  }
+
+  /** Whether the call may have run, as far as is known now: a reply makes `unknown` into `executed`. */
+  get outcome(): Outcome {
+    const call = this.#call;
+    if (call.state !== "sent") return call.outcome;
+    return this.#owner.handedOver(call) ? "unknown" : "not_sent";
+  }
+
+  /**
+   * The final outcome: resolves when the peer has answered, or the call or its
+   * connection has ended without. Never rejects. For an aborted call this is
+   * later than its `reply`.
+   */
+  get settled(): Promise<Outcome> {
+    return this.#settled ??= new Promise((resolve, reject) => {
+      const call = this.#call;
+      if (call.state === "done") resolve(call.outcome);
+      else call.extras().settled = { resolve, reject };
+    });
+  }
+
+  /** Aborts the call as its signal would; no effect on one that has settled. */
+  abort(reason?: unknown): void {
+    const error = reason ??
+      new DOMException("The call was aborted", "AbortError");
+    this.#owner.abort(this.#call, error);
+  }
+}
+
+function never(): void {}

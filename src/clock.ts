@@ -1,0 +1,40 @@
+/**
+ * Time as the library sees it: monotonic milliseconds, one timer at a time.
+ *
+ * Invariant owned here: nothing else in `src/` reads a clock or sets a timer,
+ * so a test that injects a {@linkcode Clock} controls all of time.
+ *
+ * @module
+ */
+
+/** A source of time; inject one in tests. */
+export interface Clock {
+  /** Monotonic milliseconds from any origin. Durations are measured with this alone. */
+  now(): number;
+  /** Milliseconds since the epoch; only to turn an absolute `deadline` into a duration. */
+  date(): number;
+  /** Calls `fn` once after `ms` (at most 2^31 - 1) milliseconds. */
+  setTimeout(fn: () => void, ms: number): unknown;
+  /** Forgets what `setTimeout` returned. */
+  clearTimeout(timer: unknown): void;
+  /** Resolves after the event loop has turned once, so that other work gets its share. */
+  turn(): Promise<void>;
+}
+
+/** The platform's clock: `performance.now()` and its timers. */
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  date: () => Date.now(),
+  setTimeout: (fn, ms) => setTimeout(fn, ms),
+  clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
+  turn: () => new Promise((resolve) => soon(resolve)),
+};
+
+/** `setImmediate` where there is one: nested timeouts of 0 wait up to 4 ms. */
+function soon(fn: () => void): void {
+  const { setImmediate } = globalThis as {
+    setImmediate?: (fn: () => void) => unknown;
+  };
+  if (setImmediate !== undefined) setImmediate(fn);
+  else setTimeout(fn, 0);
+}

@@ -1,0 +1,183 @@
+/**
+ * The seam between a connection and its wire.
+ *
+ * A {@linkcode Codec} turns bytes into messages and back; one instance serves
+ * one connection. What a wire can and cannot say stands in its
+ * {@linkcode Features}: the connection, its pending table and its dispatch read
+ * those and never ask which wire it is.
+ *
+ * Invariants owned here:
+ * - Messages are told by calling a {@linkcode Receiver}, in the order of the
+ *   bytes. A message's payload can be read (`value`) or kept (`keep`) during
+ *   that call only: so a message costs no object, and a payload that does not
+ *   parse fails its own call and no other.
+ * - A payload is prepared, then written by exactly one `request`, `reply` or
+ *   `failure`, with no user code between.
+ *
+ * @module
+ */
+
+import type { Outbox } from "./outbox.ts";
+import type { Serializer } from "./payload.ts";
+
+/** What a wire can say. */
+export interface Features {
+  /** The peer grants a window in its first message. Without, the caller's own setting is the window. */
+  readonly window: boolean;
+  /** GOAWAY exists. */
+  readonly goaway: boolean;
+  /** A request carries what is left of its deadline. */
+  readonly deadline: boolean;
+  /** Streams exist. */
+  readonly streams: boolean;
+  /** A cancelled call is answered all the same, never answered, or cannot be cancelled. */
+  readonly cancel: "answered" | "silent" | "none";
+  /** An answer to a call nobody knows ends the connection, or is dropped. */
+  readonly unknownReply: "close" | "drop";
+}
+
+/** What an end tells the other in its first message. */
+export interface Hello {
+  /** Largest message body accepted, in bytes. */
+  readonly maxMessage: number;
+  /** Calls accepted at once. */
+  readonly windowCalls: number;
+  /** Bytes of calls accepted at once, headers included. */
+  readonly windowBytes: number;
+}
+
+/** Metadata of a call: short texts by name. */
+export type Metadata = ReadonlyMap<string, string>;
+
+/** What a codec tells; the connection implements it. All throw a ConnectionError on a breach of the rules. */
+export interface Receiver {
+  /** The peer's first message. */
+  hello(hello: Hello): void;
+  /**
+   * A call of the peer's. `size` is what it counts in the window; `remaining`
+   * is what is left of its deadline in ms, or -1.
+   */
+  request(
+    id: number,
+    method: string,
+    size: number,
+    remaining: number,
+    metadata: Metadata | undefined,
+  ): void;
+  /** The result of a call of ours. */
+  reply(id: number): void;
+  /** The failure of a call of ours; its data is the payload. */
+  failure(id: number, started: boolean, code: string, message: string): void;
+  /** The peer cancels a call of its own. */
+  cancel(id: number): void;
+  /** The peer asks for a `pong` with this id. */
+  ping(id: number): void;
+  /** An answer to our `ping`. */
+  pong(id: number): void;
+  /** The peer serves none of our calls above `lastId`; none at all if undefined. `code` is empty for a plain drain. */
+  goaway(lastId: number | undefined, code: string, text: string): void;
+}
+
+/** A payload that waits: opaque to all but the codec that made it. */
+export type Opaque = unknown;
+
+/** Bytes to messages and back, for one connection. */
+export interface Codec {
+  /** What this wire can say. */
+  readonly features: Features;
+  /** What a message's size counts beyond the body that `maxMessage` bounds, in bytes. */
+  readonly overhead: number;
+
+  /**
+   * Reads messages from `chunk`, beginning at `at`, at most `budget` of them;
+   * returns how far it came.
+   *
+   * @throws {ConnectionError} If the bytes break the wire's rules.
+   */
+  decode(chunk: Uint8Array, at: number, budget: number): number;
+  /**
+   * The byte stream has ended.
+   *
+   * @throws {ConnectionError} `truncated`, if that is inside a message.
+   */
+  end(): void;
+  /** Reads no message more, not even from the chunk it is in. */
+  stop(): void;
+
+  /** The payload of the message being told. Throws if it does not parse. */
+  value(): unknown;
+  /** The payload of the message being told, undecoded, to `open` later. */
+  keep(): Opaque;
+  /** The value of a kept payload. Throws if it does not parse. */
+  open(kept: Opaque): unknown;
+
+  /**
+   * Prepares a payload. Bytes are copied unless `transfer`.
+   *
+   * @throws {RpcError} `invalid_argument` if the value has no form on this wire.
+   */
+  prepare(value: unknown, transfer: boolean): void;
+  /** Sets what is prepared aside, for a call that must wait. */
+  save(): Opaque;
+  /** Prepares again what `save` returned. */
+  load(draft: Opaque): void;
+
+  /** The size a request with the prepared payload counts in the window. */
+  requestSize(method: string, timed: boolean, metadata?: Metadata): number;
+  /** The size of a reply's body with the prepared payload, as `maxMessage` bounds it. */
+  replySize(): number;
+
+  /** Writes the first message. */
+  hello(outbox: Outbox): void;
+  /** Writes a request with the prepared payload; `remaining` is -1 without a deadline. */
+  request(
+    outbox: Outbox,
+    id: number,
+    method: string,
+    remaining: number,
+    metadata: Metadata | undefined,
+  ): void;
+  /** Writes a reply with the prepared payload. */
+  reply(outbox: Outbox, id: number): void;
+  /** Writes a failure with the prepared payload as its data, which is left out where it would pass `maxMessage`. */
+  failure(
+    outbox: Outbox,
+    id: number,
+    started: boolean,
+    code: string,
+    message: string,
+    maxMessage: number,
+  ): void;
+  /** Writes a cancel, ahead of all else if this wire can `retract` (so that its request has always gone before). */
+  cancel(outbox: Outbox, id: number): void;
+  /** Writes a ping. */
+  ping(outbox: Outbox, id: number): void;
+  /** Writes a pong, ahead of all that is not. */
+  pong(outbox: Outbox, id: number): void;
+  /** Writes a GOAWAY. */
+  goaway(
+    outbox: Outbox,
+    lastId: number | undefined,
+    code: string,
+    text: string,
+  ): void;
+  /**
+   * Takes back a request that is not handed over yet; `place` is what
+   * `outbox.place` said when it was written. False if this wire cannot.
+   */
+  retract(outbox: Outbox, place: number): boolean;
+}
+
+/** What a codec is made with. */
+export interface CodecSettings {
+  /** What we tell the peer. */
+  readonly hello: Hello;
+  /** Replaces JSON. */
+  readonly serializer: Serializer | undefined;
+}
+
+/** Makes the codec of one connection. */
+export type CodecFactory = (
+  receiver: Receiver,
+  settings: CodecSettings,
+) => Codec;

@@ -1,0 +1,128 @@
+/**
+ * What a handler knows of the call it serves.
+ *
+ * Invariants owned here:
+ * - A call's signal fires at most once; it costs nothing until it is asked for.
+ * - Deadlines are monotonic; only `deadline`, for people, tells wall time.
+ *
+ * @module
+ */
+
+import type { Clock } from "./clock.ts";
+import type { Metadata, Opaque } from "./codec.ts";
+import type { Connection } from "./connection.ts";
+import type { Timed } from "./deadlines.ts";
+import type { Linked } from "./list.ts";
+import type { Method } from "./registry.ts";
+import type { Inherited } from "./options.ts";
+
+/** The second argument of every handler; pass it on as a nested call's `ctx` option. */
+export interface CallContext extends Inherited {
+  /** The method called. */
+  readonly method: string;
+  /** The call's id on its connection. */
+  readonly id: number;
+  /**
+   * Fires when the caller cancelled, the deadline passed, or the connection
+   * went away; its `reason` is an {@linkcode RpcError} that says which.
+   */
+  readonly signal: AbortSignal;
+  /** When the caller stops waiting, in milliseconds since the epoch, as near as the wall clock tells; `undefined` without a deadline. */
+  readonly deadline: number | undefined;
+  /** What is left of that, in ms; `Infinity` without a deadline. */
+  readonly remaining: number;
+  /** What the caller sent along. */
+  readonly metadata: Metadata;
+  /** The connection the call came by, to call back on or to close. */
+  readonly connection: Connection;
+}
+
+/**
+ * Where a served call is. It moves to the right only: `waiting` to be started,
+ * `validating` its params, `running`, `done` (answered, or nobody is left to
+ * answer).
+ */
+export type ServingState = "waiting" | "validating" | "running" | "done";
+
+/** What a served call asks of its dispatch. */
+export interface ServingOwner {
+  readonly clock: Clock;
+  readonly connection: Connection;
+  expire(serving: Serving): void;
+}
+
+const NO_METADATA: Metadata = new Map();
+
+/** A call of the peer's that we serve; its handler sees it as a {@linkcode CallContext}. */
+export class Serving implements CallContext, Timed, Linked<Serving> {
+  state: ServingState = "waiting";
+  before: Serving | undefined = undefined;
+  after: Serving | undefined = undefined;
+  slot = -1;
+  due: number;
+  readonly id: number;
+  readonly size: number;
+  readonly target: Method;
+  readonly metadata: Metadata;
+  /** The params, undecoded, while they wait. */
+  kept: Opaque = undefined;
+  readonly #owner: ServingOwner;
+  #controller: AbortController | undefined = undefined;
+  #aborted = false;
+  #reason: unknown = undefined;
+
+  constructor(
+    owner: ServingOwner,
+    target: Method,
+    id: number,
+    size: number,
+    due: number,
+    metadata: Metadata | undefined,
+  ) {
+    this.#owner = owner;
+    this.target = target;
+    this.id = id;
+    this.size = size;
+    this.due = due;
+    this.metadata = metadata ?? NO_METADATA;
+  }
+
+  get method(): string {
+    return this.target.name;
+  }
+
+  get connection(): Connection {
+    return this.#owner.connection;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#aborted) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  get remaining(): number {
+    if (this.due === Infinity) return Infinity;
+    return Math.max(0, this.due - this.#owner.clock.now());
+  }
+
+  get deadline(): number | undefined {
+    const { remaining } = this;
+    if (remaining === Infinity) return undefined;
+    return this.#owner.clock.date() + remaining;
+  }
+
+  /** Fires the signal. */
+  abort(reason: unknown): void {
+    if (this.#aborted) return;
+    this.#aborted = true;
+    this.#reason = reason;
+    this.#controller?.abort(reason);
+  }
+
+  expire(): void {
+    this.#owner.expire(this);
+  }
+}

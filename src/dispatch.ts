@@ -1,0 +1,486 @@
+/**
+ * The calls the peer makes: admission, handlers, answers.
+ *
+ * Invariants owned here:
+ * - Every call is answered exactly once, cancelled or not, and holds its place
+ *   from header read until its answer is handed to the writer.
+ * - Handlers start in the order their requests came, at most `maxRunning` at
+ *   once, and only while the outbox is below its high-water mark. No error of
+ *   our own making frees a place before its handler settles.
+ * - STARTED is set by `#run`, just before the handler is called, and by
+ *   nothing else.
+ * - Params stay bytes until their handler starts.
+ *
+ * @module
+ */
+
+import type { Clock } from "./clock.ts";
+import type { Codec, Metadata } from "./codec.ts";
+import type { Connection } from "./connection.ts";
+import { Serving, type ServingOwner } from "./context.ts";
+import type { Deadlines } from "./deadlines.ts";
+import { ConnectionError, quote, RpcError } from "./errors.ts";
+import { EARLY_BYTES, EARLY_CALLS } from "./hello.ts";
+import type { Limits } from "./limits.ts";
+import { List } from "./list.ts";
+import type { SchemaIssue, SchemaResult } from "./method.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Method, Registry } from "./registry.ts";
+
+/** What the dispatch needs of its connection. */
+export interface DispatchContext {
+  readonly connection: Connection;
+  readonly codec: Codec;
+  readonly outbox: Outbox;
+  readonly deadlines: Deadlines;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly registry: Registry;
+  /** Whether callers see the message of what a handler throws. */
+  readonly exposeErrors: boolean;
+  /** What the peer accepts as a message body. */
+  readonly peerMaxMessage: () => number;
+  /** Tells the operator what `internal` hides from the caller. */
+  readonly onError: (error: unknown, serving: Serving) => void;
+  /** Called when a handler or a waiting call has gone, otherwise than in the turn it came. */
+  settled(): void;
+}
+
+/** The served calls of one connection. */
+export class Dispatch implements ServingOwner {
+  readonly #context: DispatchContext;
+  /** Calls that wait, or whose handlers have not settled, by id. Those answered in the turn they came never enter. */
+  readonly #active = new Map<number, Serving>();
+  readonly #waiting = new List<Serving>();
+  /** Handlers and validations that have not settled. */
+  #running = 0;
+  /** Calls and bytes that hold a place; and those of them whose answers are in the batch that is filling. */
+  #heldCalls = 0;
+  #heldBytes = 0;
+  #answeredCalls = 0;
+  #answeredBytes = 0;
+  /** The latest id seen. */
+  #lastId: number | undefined;
+  /** No request is served any more: we said GOAWAY, or it is over. */
+  #draining = false;
+  /** The call whose handler is on the stack. */
+  #current: Serving | undefined;
+
+  constructor(context: DispatchContext) {
+    this.#context = context;
+  }
+
+  get clock(): Clock {
+    return this.#context.clock;
+  }
+
+  get connection(): Connection {
+    return this.#context.connection;
+  }
+
+  /** Handlers that have not settled. */
+  get running(): number {
+    return this.#running;
+  }
+
+  /** Calls that wait to be started. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /** Calls that hold a place in the window we granted. */
+  get held(): number {
+    return this.#heldCalls;
+  }
+
+  /** The latest id seen, or undefined. */
+  get lastId(): number | undefined {
+    return this.#lastId;
+  }
+
+  /** The call whose handler is on the stack right now. */
+  get current(): Serving | undefined {
+    return this.#current;
+  }
+
+  /** Handlers and waiting calls, those of `except` left out. */
+  busy(except: ReadonlySet<unknown>): number {
+    let busy = this.#running + this.#waiting.length;
+    for (const serving of except) {
+      if ((serving as Serving).state === "running") busy--;
+    }
+    return busy;
+  }
+
+  /** A call has come; its payload is the codec's current one. */
+  request(
+    id: number,
+    method: string,
+    size: number,
+    remaining: number,
+    metadata: Metadata | undefined,
+  ): void {
+    this.#checkId(id);
+    // Past our GOAWAY's id: the caller has settled it as refused by itself.
+    if (this.#draining) return;
+    this.#hold(size);
+    const { registry, clock, deadlines } = this.#context;
+    const target = registry.get(method);
+    if (target === undefined) {
+      const text = `there is no method ${quote(method)}`;
+      this.#refuse(id, size, "not_found", text);
+      return;
+    }
+    if (remaining === 0) {
+      this.#refuse(id, size, "deadline_exceeded", LATE);
+      return;
+    }
+    const due = remaining < 0 ? Infinity : clock.now() + remaining;
+    const serving = new Serving(this, target, id, size, due, metadata);
+    if (this.#waiting.length === 0 && this.#mayStart()) this.#start(serving);
+    else {
+      serving.kept = this.#context.codec.keep();
+      this.#active.set(id, serving);
+      this.#waiting.push(serving);
+      deadlines.add(serving);
+    }
+  }
+
+  /** The peer cancels call `id`. */
+  cancel(id: number): void {
+    const last = this.#lastId;
+    if (last === undefined || ((id - last) | 0) > 0) {
+      throw new ConnectionError(
+        "protocol_error",
+        `CANCEL for call ${id}, which was never made`,
+      );
+    }
+    const serving = this.#active.get(id);
+    // Answered already: the CANCEL crossed the answer.
+    if (serving === undefined) return;
+    const reason = new RpcError("cancelled", "the caller cancelled the call");
+    this.#withdraw(serving, reason);
+  }
+
+  /** A deadline has passed before the answer. */
+  expire(serving: Serving): void {
+    this.#withdraw(serving, new RpcError("deadline_exceeded", LATE));
+  }
+
+  /** Starts what waits and may start. */
+  pump(): void {
+    let serving: Serving | undefined;
+    while (
+      (serving = this.#waiting.first) !== undefined && this.#mayStart()
+    ) {
+      this.#waiting.remove(serving);
+      this.#start(serving);
+    }
+  }
+
+  /** A batch has gone: the calls answered in it free their places. */
+  batchHandedOver(): void {
+    this.#heldCalls -= this.#answeredCalls;
+    this.#heldBytes -= this.#answeredBytes;
+    this.#answeredCalls = this.#answeredBytes = 0;
+  }
+
+  /** Serves no request that comes from now on. */
+  drain(): void {
+    this.#draining = true;
+  }
+
+  /** It is over: signals fire, and nobody is answered any more. */
+  end(reason: ConnectionError): void {
+    this.#draining = true;
+    const lost = new RpcError("unavailable", reason.message, { cause: reason });
+    const left = [...this.#active.values()];
+    if (this.#current !== undefined) left.push(this.#current);
+    for (const serving of left) {
+      if (serving.state === "waiting") this.#waiting.remove(serving);
+      this.#leave(serving);
+      serving.abort(lost);
+    }
+  }
+
+  // Admission.
+
+  #checkId(id: number): void {
+    const last = this.#lastId;
+    if (last !== undefined && ((id - last) | 0) <= 0) {
+      throw new ConnectionError(
+        "protocol_error",
+        `request id ${id} after ${last}: ids must increase`,
+      );
+    }
+    this.#lastId = id;
+  }
+
+  /** Takes a place in the window. What our HELLO granted, or the constants, as nobody knows when it was read. */
+  #hold(size: number): void {
+    const { windowCalls, windowBytes } = this.#context.limits;
+    const calls = Math.max(windowCalls, EARLY_CALLS);
+    const bytes = Math.max(windowBytes, EARLY_BYTES);
+    this.#heldCalls++;
+    this.#heldBytes += size;
+    if (this.#heldCalls > calls || this.#heldBytes > bytes) {
+      throw new ConnectionError(
+        "resource_exhausted",
+        `the peer has ${this.#heldCalls} calls of ${this.#heldBytes} bytes in flight; ${calls} calls of ${bytes} bytes were granted`,
+      );
+    }
+  }
+
+  #mayStart(): boolean {
+    const { limits, outbox } = this.#context;
+    return this.#running < limits.maxRunning &&
+      outbox.size < limits.highWaterMark;
+  }
+
+  // A served call, in the order it lives.
+
+  #start(serving: Serving): void {
+    const { codec } = this.#context;
+    let params: unknown;
+    try {
+      params = serving.kept === undefined
+        ? codec.value()
+        : codec.open(serving.kept);
+    } catch {
+      serving.kept = undefined;
+      this.#fail(serving, false, UNREADABLE);
+      return;
+    }
+    serving.kept = undefined;
+    if (serving.target.schema === undefined) this.#run(serving, params);
+    else this.#validate(serving, params);
+  }
+
+  #validate(serving: Serving, params: unknown): void {
+    const schema = serving.target.schema as NonNullable<Method["schema"]>;
+    serving.state = "validating";
+    this.#running++;
+    try {
+      const result = schema["~standard"].validate(params);
+      if (!isThenable(result)) {
+        this.#validated(serving, result as SchemaResult<unknown>);
+        return;
+      }
+      this.#keep(serving);
+      Promise.resolve(result).then(
+        (result) => this.#validated(serving, result),
+        (error) => this.#notValidated(serving, error),
+      ).then(() => this.#settled());
+    } catch (error) {
+      this.#notValidated(serving, error);
+    }
+  }
+
+  #validated(serving: Serving, result: SchemaResult<unknown>): void {
+    this.#running--;
+    // Cancelled meanwhile: answered already, and never to be started.
+    if (serving.state !== "validating") return;
+    if (result.issues === undefined) this.#run(serving, result.value);
+    else this.#fail(serving, false, invalid(result.issues));
+  }
+
+  #notValidated(serving: Serving, error: unknown): void {
+    this.#running--;
+    this.#report(serving, false, error);
+  }
+
+  #run(serving: Serving, params: unknown): void {
+    const outer = this.#current;
+    this.#current = serving;
+    serving.state = "running";
+    this.#running++;
+    let result: unknown;
+    let thenable = false;
+    try {
+      result = serving.target.run(params, serving);
+      thenable = isThenable(result);
+    } catch (error) {
+      this.#running--;
+      this.#current = outer;
+      this.#report(serving, true, error);
+      return;
+    }
+    this.#current = outer;
+    if (thenable) this.#await(serving, result as PromiseLike<unknown>);
+    else {
+      this.#running--;
+      this.#reply(serving, result);
+    }
+  }
+
+  #await(serving: Serving, result: PromiseLike<unknown>): void {
+    if (serving.state === "running") this.#keep(serving);
+    // A native promise around it: a thenable of the user's may call back twice.
+    Promise.resolve(result).then((value) => {
+      this.#running--;
+      this.#reply(serving, value);
+      this.#settled();
+    }, (error) => {
+      this.#running--;
+      this.#report(serving, true, error);
+      this.#settled();
+    });
+  }
+
+  /** Enters a call that outlives this turn. */
+  #keep(serving: Serving): void {
+    this.#active.set(serving.id, serving);
+    if (serving.slot < 0) this.#context.deadlines.add(serving);
+  }
+
+  /** A handler has settled: a waiting one may start. */
+  #settled(): void {
+    this.pump();
+    this.#context.settled();
+  }
+
+  /** Cancels: a call not started is answered at once, a running one when it settles. */
+  #withdraw(serving: Serving, reason: RpcError): void {
+    switch (serving.state) {
+      case "waiting":
+        this.#waiting.remove(serving);
+        this.#fail(serving, false, reason);
+        this.#context.settled();
+        return;
+      case "validating":
+        this.#fail(serving, false, reason);
+        serving.abort(reason);
+        return;
+      case "running":
+        this.#context.deadlines.remove(serving);
+        serving.abort(reason);
+        return;
+      case "done":
+        return;
+    }
+  }
+
+  // Answers.
+
+  #reply(serving: Serving, value: unknown): void {
+    // Its connection has ended: there is nobody to tell.
+    if (isDone(serving)) return;
+    const { codec, outbox, peerMaxMessage } = this.#context;
+    try {
+      codec.prepare(value, false);
+    } catch (error) {
+      this.#context.onError(error, serving);
+      this.#fail(serving, true, UNSENDABLE);
+      return;
+    }
+    // Encoding ran user code, which may have ended the connection.
+    if (isDone(serving)) return;
+    const size = codec.replySize();
+    const most = peerMaxMessage();
+    if (size > most) {
+      const text = `a reply of ${size} bytes; the caller accepts ${most}`;
+      this.#fail(serving, true, new RpcError("resource_exhausted", text));
+      return;
+    }
+    codec.reply(outbox, serving.id);
+    this.#answered(serving);
+  }
+
+  /** Answers with what a handler threw, or with `internal` in its place. */
+  #report(serving: Serving, started: boolean, error: unknown): void {
+    if (isDone(serving)) return;
+    if (isRpcError(error)) {
+      this.#fail(serving, started, error);
+      return;
+    }
+    this.#context.onError(error, serving);
+    const text = this.#context.exposeErrors ? describe(error) : HIDDEN;
+    this.#fail(serving, started, new RpcError("internal", text));
+  }
+
+  #fail(serving: Serving, started: boolean, error: RpcError): void {
+    const { codec, outbox, peerMaxMessage } = this.#context;
+    try {
+      codec.prepare(error.data, false);
+    } catch {
+      // Data that has no form on the wire does not hold the failure up.
+      codec.prepare(undefined, false);
+    }
+    if (isDone(serving)) return;
+    const { code, message } = error;
+    const most = peerMaxMessage();
+    codec.failure(outbox, serving.id, started, `${code}`, `${message}`, most);
+    this.#answered(serving);
+  }
+
+  /** Answers a call that got no further than its header. */
+  #refuse(id: number, size: number, code: string, message: string): void {
+    const { codec, outbox, peerMaxMessage } = this.#context;
+    codec.prepare(undefined, false);
+    codec.failure(outbox, id, false, code, message, peerMaxMessage());
+    this.#answeredCalls++;
+    this.#answeredBytes += size;
+  }
+
+  #answered(serving: Serving): void {
+    this.#answeredCalls++;
+    this.#answeredBytes += serving.size;
+    this.#leave(serving);
+  }
+
+  #leave(serving: Serving): void {
+    serving.state = "done";
+    this.#active.delete(serving.id);
+    this.#context.deadlines.remove(serving);
+  }
+}
+
+const LATE = "the call's deadline has passed";
+const HIDDEN = "the handler failed";
+const UNREADABLE = new RpcError(
+  "invalid_argument",
+  "the call's payload does not parse",
+);
+const UNSENDABLE = new RpcError(
+  "internal",
+  "the handler's result cannot be serialized",
+);
+
+/** Asked anew after user code ran. */
+function isDone(serving: Serving): boolean {
+  return serving.state === "done";
+}
+
+/** Issues as they travel: message and path, bounded by what an error's data may be. */
+function invalid(issues: readonly SchemaIssue[]): RpcError {
+  const data = issues.slice(0, 32).map(({ message, path }) => ({
+    message: `${message}`,
+    path: path?.map((p) => `${String(typeof p === "object" ? p.key : p)}`),
+  }));
+  const text = data[0]?.message ?? "the params are not valid";
+  return new RpcError("invalid_argument", text, { data });
+}
+
+/** Whether to wait for it. Throws what its `then` getter throws, which is the handler's failure. */
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  if (value instanceof Promise) return true;
+  return typeof value === "object" && value !== null &&
+    typeof (value as { then?: unknown }).then === "function";
+}
+
+/** A thrown Proxy may throw again on being looked at. */
+function isRpcError(error: unknown): error is RpcError {
+  try {
+    return error instanceof RpcError;
+  } catch {
+    return false;
+  }
+}
+
+function describe(error: unknown): string {
+  try {
+    return error instanceof Error ? error.message : String(error);
+  } catch {
+    return HIDDEN;
+  }
+}

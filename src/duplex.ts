@@ -1,0 +1,92 @@
+/**
+ * What a connection runs over: a pair of byte streams, and what they promise.
+ *
+ * The contract, for everything that hands a {@linkcode Duplex} to Sluice:
+ * - `readable` yields `Uint8Array` chunks that belong to the reader from then
+ *   on. It ends when the peer has sent its FIN, and errors when the connection
+ *   is lost: bytes that arrived before are delivered first.
+ * - `writable.write()` settles when the transport has room again; a chunk
+ *   belongs to the transport until then, and is read, never changed.
+ * - `writable.close()` sends what is buffered and then FIN; reading goes on.
+ * - `writable.abort()` destroys both directions at once.
+ * - `readable.cancel()` stops reading and leaves writing alone.
+ *
+ * @module
+ */
+
+import {
+  type DenoConnLike,
+  fromDenoConn,
+  isDenoConn,
+} from "./transport/deno_conn.ts";
+
+export type { DenoConnLike };
+
+/** A readable and a writable side of bytes; see the module for what each must do. */
+export interface Duplex {
+  /** What the peer sends. */
+  readonly readable: ReadableStream<Uint8Array>;
+  /** What is sent to the peer. */
+  readonly writable: WritableStream<Uint8Array>;
+}
+
+/** Where a connection comes from, for logs and `onError`; all of it optional. */
+export interface DuplexInfo {
+  /** The peer's address, printable. */
+  readonly remote?: string;
+  /** Our own address, printable. */
+  readonly local?: string;
+}
+
+/**
+ * Checks what a user hands in as a connection, and adapts a `Deno.Conn`, whose
+ * own streams break the contract above: closing one half closes all.
+ *
+ * @param value A duplex, or a `Deno.Conn`.
+ * @returns The duplex itself, or one over the `Deno.Conn`.
+ * @throws {TypeError} If it is neither, or one of its streams is locked or has
+ *   failed. (Streams do not tell whether they have been closed; that shows with
+ *   the first read and write.)
+ *
+ * @example
+ * ```ts
+ * import { assertStrictEquals, assertThrows } from "@std/assert";
+ * import { memoryPair, toDuplex } from "@sluice/rpc";
+ *
+ * const [a] = memoryPair();
+ * assertStrictEquals(toDuplex(a), a);
+ *
+ * a.readable.getReader();
+ * assertThrows(() => toDuplex(a), TypeError, "readable is locked");
+ * ```
+ */
+export function toDuplex(value: Duplex | DenoConnLike): Duplex & DuplexInfo {
+  if (typeof value !== "object" || value === null) {
+    throw new TypeError(
+      `Cannot use as a duplex: expected { readable, writable }, received ${
+        value === null ? "null" : typeof value
+      }`,
+    );
+  }
+  if (isDenoConn(value)) return fromDenoConn(value);
+  check(value, "readable", "getReader");
+  check(value, "writable", "getWriter");
+  const writer = value.writable.getWriter();
+  const failed = writer.desiredSize === null;
+  writer.releaseLock();
+  if (failed) {
+    throw new TypeError("Cannot use as a duplex: writable has failed");
+  }
+  return value;
+}
+
+/** By shape, not by `instanceof`: another realm's or a polyfill's streams are streams. */
+function check(value: Duplex, side: keyof Duplex, method: string): void {
+  const stream = value[side] as unknown as Record<string, unknown> | undefined;
+  if (typeof stream?.[method] !== "function") {
+    throw new TypeError(`Cannot use as a duplex: ${side} is not a stream`);
+  }
+  if (stream.locked) {
+    throw new TypeError(`Cannot use as a duplex: ${side} is locked`);
+  }
+}

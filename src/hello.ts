@@ -1,0 +1,148 @@
+/**
+ * HELLO: the first frame of each direction, and the protocol's constants.
+ *
+ * Body: magic "SLUICE", major version u16, then fields of type u8, length u16,
+ * value. Unknown types are skipped. `docs/protocol.md` section 3 is normative.
+ *
+ * Invariant owned here: limits that no honest peer would state are refused
+ * when they are read, so nothing later has to guard against them.
+ *
+ * @module
+ */
+
+import type { Hello } from "./codec.ts";
+import { ConnectionError, quote } from "./errors.ts";
+import { readU16, readU32 } from "./frame.ts";
+import { writeU16, writeU32 } from "./layout.ts";
+import { utf8 } from "./text.ts";
+
+/** The protocol's major version. */
+export const VERSION = 1;
+/** Largest HELLO body, in bytes. */
+export const MAX_HELLO = 16 * 1024;
+/** Before the peer's HELLO is read: calls that may be sent. */
+export const EARLY_CALLS = 64;
+/** Before the peer's HELLO is read: bytes of calls that may be sent. */
+export const EARLY_BYTES = 64 * 1024;
+/** Before the peer's HELLO is read: the largest body. */
+export const EARLY_MESSAGE = 64 * 1024;
+/** The least a peer must accept as a body: room for every frame the protocol makes by itself. */
+export const MIN_MESSAGE = 16 * 1024;
+/** The most a peer may say it accepts as a body: 1 GiB. */
+export const MAX_MESSAGE = 1024 * 1024 * 1024;
+/** The most calls a window may have: 2^24. */
+export const MAX_WINDOW_CALLS = 1 << 24;
+
+const MAGIC = utf8("SLUICE");
+const FIXED = MAGIC.length + 2;
+
+/** Field: largest body accepted, u32. */
+const FIELD_MAX_MESSAGE = 1;
+/** Field: window in calls, u32. */
+const FIELD_WINDOW_CALLS = 2;
+/** Field: window in bytes, u32. */
+const FIELD_WINDOW_BYTES = 3;
+/** Field: name of the custom serializer, UTF-8; absent for JSON alone. */
+const FIELD_SERIALIZER = 4;
+// 5 credentials (bytes), 6 capabilities (u32, bit 0: streams) and 7 initial
+// stream credit (u32) have their numbers; no one sends or reads them yet.
+
+/** The body of a HELLO. */
+export function encodeHello(hello: Hello, serializer?: string): Uint8Array {
+  const name = serializer === undefined ? undefined : utf8(serializer);
+  const size = FIXED + 3 * 7 + (name === undefined ? 0 : 3 + name.length);
+  const body = new Uint8Array(size);
+  body.set(MAGIC);
+  let at = writeU16(body, MAGIC.length, VERSION);
+  at = writeField(body, at, FIELD_MAX_MESSAGE, hello.maxMessage);
+  at = writeField(body, at, FIELD_WINDOW_CALLS, hello.windowCalls);
+  at = writeField(body, at, FIELD_WINDOW_BYTES, hello.windowBytes);
+  if (name !== undefined) {
+    body[at] = FIELD_SERIALIZER;
+    at = writeU16(body, at + 1, name.length);
+    body.set(name, at);
+  }
+  return body;
+}
+
+function writeField(
+  body: Uint8Array,
+  at: number,
+  type: number,
+  value: number,
+): number {
+  body[at] = type;
+  at = writeU16(body, at + 1, 4);
+  return writeU32(body, at, value);
+}
+
+/**
+ * Reads a HELLO's body; a limit that is not told is the protocol's constant.
+ *
+ * @throws {ConnectionError} `not_sluice`, `version_mismatch`,
+ * `serializer_mismatch`, or `protocol_error` for fields that are cut short or
+ * limits that cannot be.
+ */
+export function parseHello(body: Uint8Array, serializer?: string): Hello {
+  checkVersion(body);
+  let maxMessage = EARLY_MESSAGE;
+  let windowCalls = EARLY_CALLS;
+  let windowBytes = EARLY_BYTES;
+  let theirs: string | undefined;
+  let at = FIXED;
+  while (at < body.length) {
+    const type = body[at];
+    const length = at + 3 <= body.length ? readU16(body, at + 1) : 0;
+    const start = at + 3;
+    if (start + length > body.length) fault("a HELLO field is cut short");
+    at = start + length;
+    if (type === FIELD_SERIALIZER) {
+      theirs = new TextDecoder().decode(body.subarray(start, at));
+    } else if (type >= FIELD_MAX_MESSAGE && type <= FIELD_WINDOW_BYTES) {
+      if (length !== 4) fault(`HELLO field ${type} has ${length} bytes, not 4`);
+      const value = readU32(body, start);
+      if (type === FIELD_MAX_MESSAGE) maxMessage = value;
+      else if (type === FIELD_WINDOW_CALLS) windowCalls = value;
+      else windowBytes = value;
+    }
+  }
+  if (maxMessage < MIN_MESSAGE || maxMessage > MAX_MESSAGE) {
+    fault(
+      `HELLO says maxMessage ${maxMessage}; ${MIN_MESSAGE} to ${MAX_MESSAGE} is legal`,
+    );
+  }
+  if (windowCalls > MAX_WINDOW_CALLS) {
+    fault(
+      `HELLO says a window of ${windowCalls} calls; at most ${MAX_WINDOW_CALLS} is legal`,
+    );
+  }
+  checkSerializer(serializer, theirs);
+  return { maxMessage, windowCalls, windowBytes };
+}
+
+function checkVersion(body: Uint8Array): void {
+  const magic = body.length >= FIXED && MAGIC.every((b, i) => body[i] === b);
+  if (!magic) {
+    throw new ConnectionError("not_sluice", "the first frame is not a HELLO");
+  }
+  const version = readU16(body, MAGIC.length);
+  if (version !== VERSION) {
+    throw new ConnectionError(
+      "version_mismatch",
+      `the peer speaks version ${version}, this end ${VERSION}`,
+    );
+  }
+}
+
+function checkSerializer(ours?: string, theirs?: string): void {
+  if (ours === theirs) return;
+  const name = (text?: string) => text === undefined ? "JSON" : quote(text);
+  throw new ConnectionError(
+    "serializer_mismatch",
+    `the peer's serializer is ${name(theirs)}, this end's ${name(ours)}`,
+  );
+}
+
+function fault(message: string): never {
+  throw new ConnectionError("protocol_error", message);
+}

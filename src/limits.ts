@@ -1,0 +1,79 @@
+/**
+ * Every number that bounds a connection, with its default.
+ *
+ * Invariant owned here: a connection never runs with a limit that cannot hold.
+ *
+ * @module
+ */
+
+import { MAX_MESSAGE, MAX_WINDOW_CALLS, MIN_MESSAGE } from "./hello.ts";
+
+/** The limits of one connection; each end has its own. */
+export interface Limits {
+  /** Largest message body accepted, in bytes. Default 4 MiB; at least 16 KiB, at most 1 GiB. */
+  readonly maxMessage: number;
+  /** Calls the peer may have with us at once. Default 4,096; at most 2^24; 0 serves nothing. */
+  readonly windowCalls: number;
+  /** Bytes of such calls, headers included. Default 16 MiB; at most 2^32 - 1. */
+  readonly windowBytes: number;
+  /** Handlers that run at once. Default 1,024. */
+  readonly maxRunning: number;
+  /** Calls of ours that may wait for the peer's window. Default 1,048,576. */
+  readonly maxQueuedCalls: number;
+  /** Bytes of such calls. Default 256 MiB. */
+  readonly maxQueuedBytes: number;
+  /** Outgoing bytes above which no new handler is started. Default 1 MiB. */
+  readonly highWaterMark: number;
+  /** Outgoing bytes past which the connection ends. Default 64 MiB. */
+  readonly maxOutbox: number;
+  /** Milliseconds for the peer's first message to come. Default 10,000. */
+  readonly handshakeTimeout: number;
+}
+
+/** The defaults, as README's table has them. */
+export const DEFAULT_LIMITS: Limits = {
+  maxMessage: 4 * 1024 * 1024,
+  windowCalls: 4096,
+  windowBytes: 16 * 1024 * 1024,
+  maxRunning: 1024,
+  maxQueuedCalls: 1024 * 1024,
+  maxQueuedBytes: 256 * 1024 * 1024,
+  highWaterMark: 1024 * 1024,
+  maxOutbox: 64 * 1024 * 1024,
+  handshakeTimeout: 10_000,
+};
+
+/** What each limit may be. */
+const RANGES: Record<keyof Limits, readonly [number, number]> = {
+  maxMessage: [MIN_MESSAGE, MAX_MESSAGE],
+  windowCalls: [0, MAX_WINDOW_CALLS],
+  windowBytes: [0, 0xffffffff],
+  maxRunning: [1, Infinity],
+  maxQueuedCalls: [0, Infinity],
+  maxQueuedBytes: [0, Infinity],
+  highWaterMark: [1, Infinity],
+  maxOutbox: [1, Infinity],
+  handshakeTimeout: [1, Infinity],
+};
+
+/**
+ * The defaults with what is given in their place.
+ *
+ * @throws {RangeError} If a limit is not a whole number in its range.
+ */
+export function toLimits(given: Partial<Limits>): Limits {
+  const limits: Record<keyof Limits, number> = { ...DEFAULT_LIMITS };
+  for (const name of Object.keys(RANGES) as (keyof Limits)[]) {
+    const value = given[name];
+    if (value === undefined) continue;
+    const [least, most] = RANGES[name];
+    const whole = Number.isInteger(value) || value === Infinity;
+    if (!whole || value < least || value > most) {
+      throw new RangeError(
+        `Cannot use ${name}: a whole number from ${least} to ${most}, received ${value}`,
+      );
+    }
+    limits[name] = value;
+  }
+  return limits;
+}

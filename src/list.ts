@@ -1,0 +1,46 @@
+/**
+ * A first-in, first-out queue whose entries can leave from the middle.
+ *
+ * Invariant owned here: entering, leaving and taking the first cost the same
+ * however long the queue is, and an entry that left holds no memory here. (An
+ * array with holes would grow without bound under call-then-abort in a loop.)
+ *
+ * @module
+ */
+
+/** An entry of a {@linkcode List}; in at most one list at a time. */
+export interface Linked<T> {
+  /** The neighbour that entered before. */
+  before: T | undefined;
+  /** The neighbour that entered after. */
+  after: T | undefined;
+}
+
+/** A doubly linked list threaded through its entries. */
+export class List<T extends Linked<T>> {
+  /** The entry that waits longest. */
+  first: T | undefined;
+  /** How many there are. */
+  length = 0;
+  #last: T | undefined;
+
+  /** Enters at the end. */
+  push(entry: T): void {
+    entry.before = this.#last;
+    if (this.#last === undefined) this.first = entry;
+    else this.#last.after = entry;
+    this.#last = entry;
+    this.length++;
+  }
+
+  /** Takes out an entry that is in. */
+  remove(entry: T): void {
+    const { before, after } = entry;
+    if (before === undefined) this.first = after;
+    else before.after = after;
+    if (after === undefined) this.#last = before;
+    else after.before = before;
+    entry.before = entry.after = undefined;
+    this.length--;
+  }
+}

@@ -1,0 +1,412 @@
+/**
+ * The native wire: messages to frames and back. `docs/protocol.md` is normative
+ * for every layout here.
+ *
+ * Invariants owned here:
+ * - A body is exactly as long as its layout says: anything longer, shorter or
+ *   unreadable ends the connection, before its message is told.
+ * - Nothing is told before the peer's HELLO, except a GOAWAY that stands in
+ *   its place.
+ *
+ * @module
+ */
+
+import type {
+  Codec,
+  CodecSettings,
+  Features,
+  Metadata,
+  Opaque,
+  Receiver,
+} from "./codec.ts";
+import { ConnectionError } from "./errors.ts";
+import {
+  CANCEL,
+  ERROR,
+  FLAG_DEADLINE,
+  FLAG_METADATA,
+  FLAG_NONE,
+  FLAG_STARTED,
+  FrameDecoder,
+  type FrameSink,
+  GOAWAY,
+  HEADER_SIZE,
+  HELLO,
+  PAD,
+  PING,
+  PONG,
+  readU32,
+  REPLY,
+  REQUEST,
+  writeHeader,
+} from "./frame.ts";
+import { EARLY_MESSAGE, encodeHello, MAX_HELLO, parseHello } from "./hello.ts";
+import {
+  BodyReader,
+  metadataSize,
+  writeMetadata,
+  writeU16,
+  writeU32,
+} from "./layout.ts";
+import type { Outbox } from "./outbox.ts";
+import {
+  decodePayload,
+  type Draft,
+  type KeptPayload,
+  PayloadEncoder,
+} from "./payload.ts";
+import { looksLike } from "./sniff.ts";
+import { boundedUtf8, copyBytes, utf8 } from "./text.ts";
+
+/** Longest method name, in bytes of UTF-8. */
+export const MAX_METHOD = 0xffff;
+/** Longest error code on the wire, in bytes. */
+const MAX_CODE = 64;
+/** Longest error or GOAWAY text on the wire, in bytes. */
+const MAX_TEXT = 4096;
+
+const FEATURES: Features = {
+  window: true,
+  goaway: true,
+  deadline: true,
+  streams: false,
+  cancel: "answered",
+  unknownReply: "close",
+};
+
+/** The codec of the native wire. */
+export class NativeCodec implements Codec, FrameSink {
+  readonly features: Features = FEATURES;
+  readonly overhead = HEADER_SIZE;
+
+  readonly #receiver: Receiver;
+  readonly #settings: CodecSettings;
+  readonly #decoder: FrameDecoder;
+  readonly #payload: PayloadEncoder;
+  readonly #body = new BodyReader();
+  #greeted = false;
+  /** The first bytes received, to name what a peer speaks instead. */
+  readonly #first = new Uint8Array(HEADER_SIZE);
+  #firstFill = 0;
+  /** The latest method written, with its bytes: calls in a row mostly share one. */
+  #method = "";
+  #methodBytes: Uint8Array = utf8("");
+
+  constructor(receiver: Receiver, settings: CodecSettings) {
+    this.#receiver = receiver;
+    this.#settings = settings;
+    this.#decoder = new FrameDecoder(this, MAX_HELLO);
+    this.#payload = new PayloadEncoder(settings.serializer);
+  }
+
+  decode(chunk: Uint8Array, at: number, budget: number): number {
+    if (this.#greeted) return this.#decoder.push(chunk, at, budget);
+    this.#rememberFirst(chunk, at);
+    try {
+      return this.#decoder.push(chunk, at, budget);
+    } catch (error) {
+      throw this.#greeted ? error : this.#nameStranger(error);
+    }
+  }
+
+  end(): void {
+    try {
+      this.#decoder.end();
+    } catch (error) {
+      throw this.#greeted ? error : this.#nameStranger(error);
+    }
+  }
+
+  stop(): void {
+    this.#decoder.stopped = true;
+  }
+
+  // Messages in.
+
+  frame(
+    kind: number,
+    flags: number,
+    id: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): void {
+    const body = this.#body;
+    body.open(bytes, start, end);
+    if (!this.#greeted && kind !== HELLO && kind !== GOAWAY) {
+      throw new ConnectionError(
+        "protocol_error",
+        `frame kind ${kind} came before HELLO`,
+      );
+    }
+    switch (kind) {
+      case REQUEST: {
+        const size = end - start + HEADER_SIZE;
+        const remaining = (flags & FLAG_DEADLINE) !== 0 ? body.u32() : -1;
+        const metadata = (flags & FLAG_METADATA) !== 0
+          ? body.metadata()
+          : undefined;
+        const method = body.method();
+        body.payload();
+        this.#receiver.request(id, method, size, remaining, metadata);
+        return;
+      }
+      case REPLY:
+        if ((flags & FLAG_METADATA) !== 0) body.metadata();
+        body.payload();
+        this.#receiver.reply(id);
+        return;
+      case ERROR: {
+        if ((flags & FLAG_METADATA) !== 0) body.metadata();
+        const code = body.text(body.u8(), "error code");
+        const message = body.text(body.u16(), "error message");
+        body.payload();
+        const started = (flags & FLAG_STARTED) !== 0;
+        this.#receiver.failure(id, started, code, message);
+        return;
+      }
+      case CANCEL:
+        body.done();
+        this.#receiver.cancel(id);
+        return;
+      case PING:
+        body.done();
+        this.#receiver.ping(id);
+        return;
+      case PONG:
+        body.done();
+        this.#receiver.pong(id);
+        return;
+      case GOAWAY: {
+        const code = body.text(body.u8(), "GOAWAY code");
+        const text = body.text(body.u16(), "GOAWAY text");
+        body.done();
+        const last = (flags & FLAG_NONE) !== 0 ? undefined : id;
+        this.#receiver.goaway(last, code, text);
+        return;
+      }
+      case HELLO:
+        this.#greet(bytes, start, end);
+        return;
+      default:
+        throw new ConnectionError(
+          "protocol_error",
+          `frame kind ${kind} needs a capability that was not agreed on`,
+        );
+    }
+  }
+
+  value(): unknown {
+    const { kind, bytes, at, end } = this.#body;
+    return decodePayload(kind, bytes, at, end, this.#settings.serializer);
+  }
+
+  keep(): Opaque {
+    const { kind, bytes, at, end } = this.#body;
+    const kept: KeptPayload = { kind, bytes: copyBytes(bytes, at, end) };
+    return kept;
+  }
+
+  open(kept: Opaque): unknown {
+    const { kind, bytes } = kept as KeptPayload;
+    const { serializer } = this.#settings;
+    return decodePayload(kind, bytes, 0, bytes.length, serializer);
+  }
+
+  // Messages out.
+
+  prepare(value: unknown, transfer: boolean): void {
+    this.#payload.prepare(value, transfer);
+  }
+
+  save(): Opaque {
+    return this.#payload.save();
+  }
+
+  load(draft: Opaque): void {
+    this.#payload.load(draft as Draft);
+  }
+
+  requestSize(method: string, timed: boolean, metadata?: Metadata): number {
+    let size = HEADER_SIZE + 2 + this.#encodeMethod(method).length + 1 +
+      this.#payload.size;
+    if (timed) size += 4;
+    if (metadata !== undefined) size += 2 + metadataSize(metadata);
+    return size;
+  }
+
+  replySize(): number {
+    return 1 + this.#payload.size;
+  }
+
+  hello(outbox: Outbox): void {
+    const { hello, serializer } = this.#settings;
+    const body = encodeHello(hello, serializer?.name);
+    const at = this.#frame(outbox, HEADER_SIZE + body.length, HELLO, 0, 0);
+    outbox.bytes.set(body, at);
+  }
+
+  request(
+    outbox: Outbox,
+    id: number,
+    method: string,
+    remaining: number,
+    metadata: Metadata | undefined,
+  ): void {
+    const timed = remaining >= 0;
+    const size = this.requestSize(method, timed, metadata);
+    const flags = (timed ? FLAG_DEADLINE : 0) |
+      (metadata !== undefined ? FLAG_METADATA : 0);
+    let at = this.#frame(outbox, size, REQUEST, flags, id);
+    const { bytes } = outbox;
+    if (timed) at = writeU32(bytes, at, remaining);
+    if (metadata !== undefined) at = writeMetadata(bytes, at, metadata);
+    const name = this.#methodBytes;
+    at = writeU16(bytes, at, name.length);
+    // A loop beats `set` for names this short (measured at 18 bytes: 12 ns to 35 ns on Node).
+    for (let i = 0; i < name.length; i++) bytes[at + i] = name[i];
+    this.#writePayload(outbox, at + name.length);
+  }
+
+  reply(outbox: Outbox, id: number): void {
+    const size = HEADER_SIZE + this.replySize();
+    const at = this.#frame(outbox, size, REPLY, 0, id);
+    this.#writePayload(outbox, at);
+  }
+
+  failure(
+    outbox: Outbox,
+    id: number,
+    started: boolean,
+    code: string,
+    message: string,
+    maxMessage: number,
+  ): void {
+    const codeBytes = boundedUtf8(code, MAX_CODE);
+    const text = boundedUtf8(message, MAX_TEXT);
+    const fixed = 1 + codeBytes.length + 2 + text.length + 1;
+    if (fixed + this.#payload.size > maxMessage) {
+      this.#payload.prepare(undefined, false);
+    }
+    const size = HEADER_SIZE + fixed + this.#payload.size;
+    const flags = started ? FLAG_STARTED : 0;
+    let at = this.#frame(outbox, size, ERROR, flags, id);
+    const { bytes } = outbox;
+    bytes[at++] = codeBytes.length;
+    bytes.set(codeBytes, at);
+    at = writeU16(bytes, at + codeBytes.length, text.length);
+    bytes.set(text, at);
+    this.#writePayload(outbox, at + text.length);
+  }
+
+  cancel(outbox: Outbox, id: number): void {
+    const at = outbox.reserveUrgent(HEADER_SIZE);
+    writeHeader(outbox.urgentBytes, at, 0, CANCEL, 0, id);
+  }
+
+  ping(outbox: Outbox, id: number): void {
+    this.#frame(outbox, HEADER_SIZE, PING, 0, id);
+  }
+
+  pong(outbox: Outbox, id: number): void {
+    const at = outbox.reserveUrgent(HEADER_SIZE);
+    writeHeader(outbox.urgentBytes, at, 0, PONG, 0, id);
+  }
+
+  goaway(
+    outbox: Outbox,
+    lastId: number | undefined,
+    code: string,
+    text: string,
+  ): void {
+    const codeBytes = boundedUtf8(code, MAX_CODE);
+    const textBytes = boundedUtf8(text, MAX_TEXT);
+    const size = HEADER_SIZE + 1 + codeBytes.length + 2 + textBytes.length;
+    const flags = lastId === undefined ? FLAG_NONE : 0;
+    let at = this.#frame(outbox, size, GOAWAY, flags, lastId ?? 0);
+    const { bytes } = outbox;
+    bytes[at++] = codeBytes.length;
+    bytes.set(codeBytes, at);
+    at = writeU16(bytes, at + codeBytes.length, textBytes.length);
+    bytes.set(textBytes, at);
+  }
+
+  retract(outbox: Outbox, place: number): boolean {
+    // The kind alone: a PAD's flags and id are ignored, so the rest may stay.
+    outbox.overwrite(place, 4, PAD);
+    return true;
+  }
+
+  /** Writes a header for a frame of `size` bytes, leaving an attached payload's bytes out of the reservation. */
+  #frame(
+    outbox: Outbox,
+    size: number,
+    kind: number,
+    flags: number,
+    id: number,
+  ): number {
+    const attached = this.#payload.inline || !hasPayload(kind)
+      ? 0
+      : this.#payload.size;
+    const at = outbox.reserve(size - attached);
+    writeHeader(outbox.bytes, at, size - HEADER_SIZE, kind, flags, id);
+    return at + HEADER_SIZE;
+  }
+
+  #writePayload(outbox: Outbox, at: number): void {
+    const payload = this.#payload;
+    outbox.bytes[at] = payload.kind;
+    if (payload.inline) payload.write(outbox.bytes, at + 1);
+    else payload.attach(outbox);
+    payload.clear();
+  }
+
+  #encodeMethod(method: string): Uint8Array {
+    if (method !== this.#method) {
+      this.#methodBytes = utf8(method);
+      this.#method = method;
+    }
+    return this.#methodBytes;
+  }
+
+  // Opening.
+
+  #greet(bytes: Uint8Array, start: number, end: number): void {
+    if (this.#greeted) {
+      throw new ConnectionError("protocol_error", "a second HELLO");
+    }
+    const hello = parseHello(
+      bytes.subarray(start, end),
+      this.#settings.serializer?.name,
+    );
+    this.#greeted = true;
+    this.#decoder.maxBody = Math.max(
+      this.#settings.hello.maxMessage,
+      EARLY_MESSAGE,
+    );
+    this.#receiver.hello(hello);
+  }
+
+  #rememberFirst(chunk: Uint8Array, at: number): void {
+    const room = HEADER_SIZE - this.#firstFill;
+    const part = chunk.subarray(at, at + room);
+    this.#first.set(part, this.#firstFill);
+    this.#firstFill += part.length;
+  }
+
+  /** The error for a stream that broke the rules before its HELLO: if its first bytes cannot be a HELLO's, says what they look like. */
+  #nameStranger(error: unknown): unknown {
+    const first = this.#first.subarray(0, this.#firstFill);
+    const short = first.length >= 4 && readU32(first, 0) <= 0xffff;
+    if (short || first.length < 4) return error;
+    return new ConnectionError(
+      "not_sluice",
+      `the peer does not speak Sluice; it sent ${looksLike(first)}`,
+      { cause: error },
+    );
+  }
+}
+
+function hasPayload(kind: number): boolean {
+  return kind === REQUEST || kind === REPLY || kind === ERROR;
+}

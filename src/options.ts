@@ -1,0 +1,85 @@
+/**
+ * What a user can say of one call, read into the library's terms.
+ *
+ * @module
+ */
+
+import type { Clock } from "./clock.ts";
+import type { Metadata } from "./codec.ts";
+import { MAX_METADATA, metadataSize } from "./layout.ts";
+import { utf8 } from "./text.ts";
+
+/** What a nested call inherits from the handler that makes it; every handler's `ctx` is one. */
+export interface Inherited {
+  /** Fires when the outer call is cancelled, late, or has lost its caller. */
+  readonly signal: AbortSignal;
+  /** What is left of the outer call's deadline, in ms; `Infinity` without one. */
+  readonly remaining: number;
+}
+
+/** Options of one call. */
+export interface CallOptions {
+  /** Aborts the call: it rejects at once with `signal.reason`, and the handler's own signal fires. */
+  signal?: AbortSignal;
+  /** Milliseconds until the call rejects with `deadline_exceeded`; 0 and below at once, `Infinity` never. */
+  timeout?: number;
+  /** The same as a moment: a `Date` or milliseconds since the epoch. The earlier of the two counts. */
+  deadline?: Date | number;
+  /** The `ctx` of the handler that makes this call: its signal and what is left of its deadline hold here too. */
+  ctx?: Inherited;
+  /** Short texts that travel with the call, at most 65,535 bytes in all; names at most 255 bytes. */
+  metadata?: Readonly<Record<string, string>>;
+  /** Hands `Uint8Array` params over instead of copying them: they must not be changed afterwards. */
+  transfer?: boolean;
+}
+
+/**
+ * When a call is due, by the clock's `now`; `Infinity` if never.
+ *
+ * @throws {TypeError} If a time is not a number.
+ */
+export function dueTime(options: CallOptions, clock: Clock): number {
+  const { timeout, deadline, ctx } = options;
+  let left = Infinity;
+  if (timeout !== undefined) left = checkTime("timeout", timeout);
+  if (deadline !== undefined) {
+    // The wall clock is read here alone; from here on time is monotonic.
+    const at = checkTime("deadline", Number(deadline));
+    left = Math.min(left, at - clock.date());
+  }
+  if (ctx !== undefined) left = Math.min(left, ctx.remaining);
+  return left === Infinity ? left : clock.now() + left;
+}
+
+function checkTime(name: string, value: number): number {
+  if (typeof value === "number" && !Number.isNaN(value)) return value;
+  throw new TypeError(`Cannot use ${name}: not a time, received ${value}`);
+}
+
+/**
+ * Metadata as it travels.
+ *
+ * @throws {TypeError} If a name or value is not a string.
+ * @throws {RangeError} If it is too large.
+ */
+export function toMetadata(record: Readonly<Record<string, string>>): Metadata {
+  const metadata = new Map<string, string>();
+  for (const [name, value] of Object.entries(record)) {
+    if (typeof value !== "string") {
+      throw new TypeError(
+        `Cannot send metadata: "${name}" is not a string, received ${typeof value}`,
+      );
+    }
+    if (utf8(name).length > 255) {
+      throw new RangeError("Cannot send metadata: a name is over 255 bytes");
+    }
+    metadata.set(name, value);
+  }
+  const size = metadataSize(metadata);
+  if (size > MAX_METADATA) {
+    throw new RangeError(
+      `Cannot send metadata: ${size} bytes, at most ${MAX_METADATA} fit`,
+    );
+  }
+  return metadata;
+}

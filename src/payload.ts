@@ -1,0 +1,240 @@
+/**
+ * Values to payload bytes and back: what is marked per payload on the wire.
+ *
+ * Invariants owned here:
+ * - A value is turned into its wire form when it is prepared; later changes to
+ *   it do not show. Bytes are copied unless the caller gave them away.
+ * - Nothing runs user code between `prepare` and `write`, so the one shared
+ *   scratch buffer can hold the text in between.
+ * - Decoded bytes are the receiver's own.
+ *
+ * @module
+ */
+
+import type { Outbox } from "./outbox.ts";
+import { RpcError } from "./errors.ts";
+import {
+  copyBytes,
+  isShortAscii,
+  readText,
+  utf8,
+  writeAscii,
+  writeUtf8,
+} from "./text.ts";
+
+/** Payload kind: no value. */
+export const UNDEFINED = 0;
+/** Payload kind: JSON text. */
+export const JSON_TEXT = 1;
+/** Payload kind: bytes as they are. */
+export const BYTES = 2;
+/** Payload kind: a string, as UTF-8. */
+export const STRING = 3;
+/** Payload kind: what the custom serializer of both ends made. */
+export const CUSTOM = 4;
+
+/**
+ * Replaces JSON for values that are neither `undefined`, a string nor a
+ * `Uint8Array`. Both ends must use one of the same name: it is told in HELLO,
+ * and a connection between two that differ closes with `serializer_mismatch`.
+ *
+ * @example
+ * ```ts
+ * import type { Serializer } from "@sluice/rpc";
+ *
+ * const dates: Serializer = {
+ *   name: "epoch-millis",
+ *   encode: (value) => new TextEncoder().encode(String((value as Date).getTime())),
+ *   decode: (bytes) => new Date(Number(new TextDecoder().decode(bytes))),
+ * };
+ * ```
+ */
+export interface Serializer {
+  /** Told to the peer; at most 255 bytes of UTF-8. */
+  readonly name: string;
+  /** A value's bytes; they are the library's from then on. What it throws fails that call alone. */
+  encode(value: unknown): Uint8Array;
+  /** The value again; `bytes` is its own to keep. What it throws fails that call alone. */
+  decode(bytes: Uint8Array): unknown;
+}
+
+/** A payload on its way out, apart from the encoder that prepared it. */
+export interface Draft {
+  kind: number;
+  text: string | undefined;
+  bytes: Uint8Array | undefined;
+  size: number;
+}
+
+/** A payload that came in, kept beyond the chunk it came in. */
+export interface KeptPayload {
+  kind: number;
+  bytes: Uint8Array;
+}
+
+/** Bodies of at least this many bytes are handed to the writer as they are instead of copied into the batch. */
+const ATTACH_SIZE = 16 * 1024;
+
+/** Text between `prepare` and `write`; one for all, as both happen in one turn with no user code between. */
+const scratch = new Uint8Array(16 * 1024);
+
+/** Prepares one payload at a time and writes it. */
+export class PayloadEncoder {
+  /** The payload kind of what is prepared. */
+  kind = UNDEFINED;
+  /** Its exact size in bytes. */
+  size = 0;
+  #text: string | undefined;
+  #bytes: Uint8Array | undefined;
+  #owned = false;
+  readonly #serializer: Serializer | undefined;
+
+  constructor(serializer: Serializer | undefined) {
+    this.#serializer = serializer;
+  }
+
+  /**
+   * Takes a value in.
+   *
+   * @throws {RpcError} `invalid_argument` if the value has no wire form.
+   */
+  prepare(value: unknown, transfer: boolean): void {
+    if (value === undefined) this.#take(UNDEFINED, undefined, undefined, 0);
+    else if (typeof value === "string") this.#prepareText(STRING, value);
+    else if (value instanceof Uint8Array) {
+      this.#take(BYTES, undefined, value, value.length);
+      this.#owned = transfer;
+    } else if (this.#serializer !== undefined) {
+      const bytes = serialize(this.#serializer, value);
+      this.#take(CUSTOM, undefined, bytes, bytes.length);
+      this.#owned = true;
+    } else this.#prepareText(JSON_TEXT, toJson(value));
+  }
+
+  /** What is prepared, to be written in a later turn; a borrowed byte array is copied. */
+  save(): Draft {
+    const bytes = this.#bytes !== undefined && !this.#owned
+      ? copyBytes(this.#bytes)
+      : this.#bytes;
+    return { kind: this.kind, text: this.#text, bytes, size: this.size };
+  }
+
+  /** Takes in again what `save` returned. */
+  load(draft: Draft): void {
+    if (draft.text !== undefined) this.#prepareText(draft.kind, draft.text);
+    else this.#take(draft.kind, undefined, draft.bytes, draft.size);
+    this.#owned = true;
+  }
+
+  /** Whether the payload goes into the batch's own buffer (else {@linkcode attach} it). */
+  get inline(): boolean {
+    return this.#bytes === undefined || this.size < ATTACH_SIZE;
+  }
+
+  /** Writes an inline payload at `at`. */
+  write(target: Uint8Array, at: number): void {
+    if (this.#bytes !== undefined) target.set(this.#bytes, at);
+    else if (this.#text !== undefined) {
+      if (isShortAscii(this.#text)) writeAscii(this.#text, target, at);
+      else target.set(scratch.subarray(0, this.size), at);
+    }
+  }
+
+  /** Adds a payload that is not inline to the batch, copied unless it is ours. */
+  attach(outbox: Outbox): void {
+    const bytes = this.#bytes as Uint8Array;
+    outbox.attach(this.#owned ? bytes : copyBytes(bytes));
+  }
+
+  /** Lets go of the value, so that an idle connection holds none. */
+  clear(): void {
+    this.#text = undefined;
+    this.#bytes = undefined;
+  }
+
+  #prepareText(kind: number, text: string): void {
+    if (isShortAscii(text)) this.#take(kind, text, undefined, text.length);
+    else if (text.length * 3 <= scratch.length) {
+      this.#take(kind, text, undefined, writeUtf8(text, scratch));
+    } else {
+      const bytes = utf8(text);
+      this.#take(kind, undefined, bytes, bytes.length);
+      this.#owned = true;
+    }
+  }
+
+  #take(
+    kind: number,
+    text: string | undefined,
+    bytes: Uint8Array | undefined,
+    size: number,
+  ): void {
+    this.kind = kind;
+    this.#text = text;
+    this.#bytes = bytes;
+    this.size = size;
+    this.#owned = false;
+  }
+}
+
+/**
+ * The value in `bytes[start..end)`.
+ *
+ * @throws {unknown} What JSON, UTF-8 or the serializer say of bytes that are none.
+ */
+export function decodePayload(
+  kind: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  serializer: Serializer | undefined,
+): unknown {
+  switch (kind) {
+    case UNDEFINED:
+      return undefined;
+    case JSON_TEXT:
+      return JSON.parse(readText(bytes, start, end));
+    case BYTES:
+      return copyBytes(bytes, start, end);
+    case STRING:
+      return readText(bytes, start, end);
+    default:
+      if (serializer === undefined) {
+        throw new TypeError("a custom payload, and no serializer to read it");
+      }
+      return serializer.decode(copyBytes(bytes, start, end));
+  }
+}
+
+function toJson(value: unknown): string {
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(value);
+  } catch (cause) {
+    throw new RpcError("invalid_argument", "the value cannot be serialized", {
+      outcome: "not_sent",
+      cause,
+    });
+  }
+  if (text === undefined) {
+    throw new RpcError(
+      "invalid_argument",
+      `a ${typeof value} cannot be serialized`,
+      { outcome: "not_sent" },
+    );
+  }
+  return text;
+}
+
+function serialize(serializer: Serializer, value: unknown): Uint8Array {
+  try {
+    const bytes: unknown = serializer.encode(value);
+    if (bytes instanceof Uint8Array) return bytes;
+    throw new TypeError("the serializer did not return a Uint8Array");
+  } catch (cause) {
+    throw new RpcError("invalid_argument", "the value cannot be serialized", {
+      outcome: "not_sent",
+      cause,
+    });
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * The table of calls by id: slot = id & mask.
+ *
+ * Invariants owned here:
+ * - Ids are handed out strictly increasing; one whose slot is taken by a call
+ *   that still runs is skipped, so no two live calls can be mixed up, however
+ *   many turns of the ring one of them outlives.
+ * - At least half of the slots are free, so a free one is near.
+ *
+ * Ids on the wire are u32 and wrap; in here they are 53-bit counts, so that
+ * "after" can be asked over any span.
+ *
+ * @module
+ */
+
+/** What a {@linkcode Ring} holds. */
+export interface Numbered {
+  /** The count that was handed out for it. */
+  seq: number;
+}
+
+/** Slots at the start; doubled as needed. */
+const FIRST_SLOTS = 64;
+
+/** Entries by wire id. */
+export class Ring<T extends Numbered> {
+  /** How many entries there are. */
+  size = 0;
+  /** The count handed out last. */
+  last: number;
+  #slots: (T | undefined)[] = new Array(FIRST_SLOTS).fill(undefined);
+  #mask = FIRST_SLOTS - 1;
+
+  /** @param firstId The first id to hand out. */
+  constructor(firstId: number) {
+    this.last = firstId - 1;
+  }
+
+  /** Gives an entry the next free id. */
+  add(entry: T): void {
+    if (this.size * 2 > this.#mask) this.#grow();
+    let seq = this.last + 1;
+    // `&` takes a count past 2^32 modulo 2^32, just as the wire id is.
+    while (this.#slots[seq & this.#mask] !== undefined) seq++;
+    this.#slots[seq & this.#mask] = entry;
+    this.last = entry.seq = seq;
+    this.size++;
+  }
+
+  /** The entry with this wire id. */
+  get(id: number): T | undefined {
+    const entry = this.#slots[id & this.#mask];
+    return entry !== undefined && entry.seq >>> 0 === id ? entry : undefined;
+  }
+
+  /** Takes an entry out. */
+  remove(entry: T): void {
+    this.#slots[entry.seq & this.#mask] = undefined;
+    this.size--;
+  }
+
+  /** The count that a wire id of the last 2^31 ids stands for. */
+  widen(id: number): number {
+    return this.last + ((id - this.last) | 0);
+  }
+
+  /** All entries, oldest id first. */
+  all(): T[] {
+    const entries = this.#slots.filter((entry) => entry !== undefined);
+    return (entries as T[]).sort((a, b) => a.seq - b.seq);
+  }
+
+  #grow(): void {
+    const old = this.#slots;
+    this.#mask = 2 * this.#mask + 1;
+    this.#slots = new Array(this.#mask + 1).fill(undefined);
+    for (const entry of old) {
+      if (entry !== undefined) this.#slots[entry.seq & this.#mask] = entry;
+    }
+  }
+}

@@ -1,0 +1,207 @@
+/**
+ * The server: one set of services, any number of connections.
+ *
+ * Invariants owned here:
+ * - The registry is read once, when the server is made: what a caller can
+ *   reach does not change under it.
+ * - A connection is in `connections` exactly while it lives.
+ * - One connection's failure, or one accept's, ends no other.
+ *
+ * @module
+ */
+
+import {
+  type CallInfo,
+  type CloseOptions,
+  Connection,
+  type ConnectionOptions,
+} from "./connection.ts";
+import type { Duplex } from "./duplex.ts";
+import { type Registry, toRegistry } from "./registry.ts";
+import type { Serializer } from "./payload.ts";
+import type { Checked, WireMap } from "./types.ts";
+
+/** Where an error that `onError` is told came from; all undefined for one of accepting. */
+export interface ErrorInfo extends Partial<CallInfo> {
+  /** The connection it came by. */
+  readonly connection?: Connection;
+}
+
+/** Options of a {@linkcode Server}; limits hold for each of its connections. */
+export interface ServerOptions<M extends WireMap = "json">
+  extends ConnectionOptions {
+  /** Replaces JSON; one that says `wire: "exact"` also turns off the check of what JSON can carry. */
+  serializer?: Serializer & { readonly wire?: M };
+  /** Whether callers see the message of what a handler throws that is no `RpcError`. Default false. */
+  exposeErrors?: boolean;
+  /** Told what `internal` hides from callers, how connections ended that nobody closed, and what failed in accepting. What it throws is lost. */
+  onError?: (error: unknown, info: ErrorInfo) => void;
+}
+
+/** What `serve` takes: a listener, or anything that yields duplexes. A `close` that is there is called when the server closes. */
+export type DuplexSource = AsyncIterable<Duplex> & {
+  close?: () => unknown;
+};
+
+/**
+ * Serves plain functions to whoever connects.
+ *
+ * A handler is called as `handler(params, ctx)` and returns its result or a
+ * promise of it. Only what was written as an own function of a plain object
+ * can be called; see {@linkcode expose} for class instances.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { Client, connect, listen, Server } from "@sluice/rpc";
+ *
+ * const services = { Echo: { echo: (text: string) => text } };
+ * const server = new Server(services);
+ * const listener = await listen({ port: 0 });
+ * server.serve(listener);
+ *
+ * const client = new Client<typeof services>(await connect(listener.address));
+ * assertEquals(await client.call("Echo.echo", "x"), "x");
+ * await client.close();
+ * await server.close();
+ * ```
+ */
+export class Server<S extends object, M extends WireMap = "json"> {
+  /** The connections that live. */
+  readonly connections: ReadonlySet<Connection>;
+
+  readonly #connections = new Set<Connection>();
+  readonly #registry: Registry;
+  readonly #options: ServerOptions<M>;
+  readonly #sources = new Set<() => void>();
+  #closing: Promise<void> | undefined;
+
+  /**
+   * Reads the services.
+   *
+   * @throws {TypeError} If something in them is no plain object of functions.
+   */
+  constructor(services: S & Checked<S, M>, options: ServerOptions<M> = {}) {
+    this.#registry = toRegistry(services);
+    this.#options = options;
+    this.connections = this.#connections;
+  }
+
+  /**
+   * Accepts every duplex of `source` until it ends or the server closes; then
+   * resolves. What the source throws is told to `onError`, and rejects the
+   * promise, which is never reported as unhandled.
+   */
+  serve(source: DuplexSource): Promise<void> {
+    const iterator = source[Symbol.asyncIterator]();
+    const served = Promise.withResolvers<void>();
+    served.promise.catch(() => {});
+    const stop = () => {
+      this.#stopSource(source, iterator);
+      // Not when the loop ends: a source may never answer the `next` it was asked.
+      served.resolve();
+    };
+    if (this.#closing !== undefined) stop();
+    else {
+      this.#sources.add(stop);
+      this.#serve(iterator)
+        .then(served.resolve, served.reject)
+        .finally(() => this.#sources.delete(stop));
+    }
+    return served.promise;
+  }
+
+  /**
+   * Serves one duplex.
+   *
+   * @throws {TypeError} If it is no duplex, one of its streams is locked, or the server is closed.
+   */
+  accept(duplex: Duplex): Connection {
+    if (this.#closing !== undefined) {
+      throw new TypeError("Cannot accept a connection: the server is closed");
+    }
+    const { exposeErrors, onError: _, ...options } = this.#options;
+    const connection: Connection = new Connection(duplex, {
+      ...options,
+      exposeErrors,
+      registry: this.#registry,
+      onError: (error, { method, id }) =>
+        this.#report(error, { method, id, connection }),
+    });
+    this.#connections.add(connection);
+    connection.closed.then((reason) => {
+      this.#connections.delete(connection);
+      if (reason !== undefined && !isDeparture(reason)) {
+        this.#report(reason, { connection });
+      }
+    });
+    return connection;
+  }
+
+  /**
+   * Accepts no more, and drains every connection: see
+   * {@linkcode Connection.close}. Idempotent, and never rejects.
+   */
+  close(options?: CloseOptions): Promise<void> {
+    return this.#closing ??= this.#close(options);
+  }
+
+  /** The same as `close()`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #serve(iterator: AsyncIterator<Duplex>): Promise<void> {
+    try {
+      for (;;) {
+        const next = await iterator.next();
+        if (next.done) return;
+        this.#admit(next.value);
+      }
+    } catch (error) {
+      this.#report(error, {});
+      throw error;
+    }
+  }
+
+  /** Tells a source that no more is wanted; it may be in the middle of waiting for the next. */
+  #stopSource(source: DuplexSource, iterator: AsyncIterator<Duplex>): void {
+    const ignore = () => {};
+    try {
+      Promise.resolve(source.close?.()).catch(ignore);
+      Promise.resolve(iterator.return?.()).catch(ignore);
+    } catch (error) {
+      this.#report(error, {});
+    }
+  }
+
+  #admit(duplex: Duplex): void {
+    try {
+      this.accept(duplex);
+    } catch (error) {
+      if (this.#closing !== undefined) {
+        duplex.writable.abort(error).catch(() => {});
+      }
+      this.#report(error, {});
+    }
+  }
+
+  async #close(options?: CloseOptions): Promise<void> {
+    for (const stop of this.#sources) stop();
+    const closing = [...this.#connections].map((c) => c.close(options));
+    await Promise.all(closing);
+  }
+
+  #report(error: unknown, info: ErrorInfo): void {
+    try {
+      this.#options.onError?.(error, info);
+    } catch {
+      // There is nobody left to tell.
+    }
+  }
+}
+
+/** Whether a connection ended because its peer said goodbye: no error to report. */
+function isDeparture(reason: { readonly code: string }): boolean {
+  return reason.code === "cancelled";
+}
