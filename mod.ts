@@ -1,0 +1,97 @@
+/**
+ * Pipelined RPC over Web Streams: send requests without waiting for replies,
+ * and always know what became of each.
+ *
+ * - {@linkcode Client} calls, {@linkcode Server} serves plain functions; types
+ *   follow from the services' type, nothing is generated.
+ * - {@linkcode connect} and {@linkcode listen} make TCP, TLS and Unix-socket
+ *   duplexes; {@linkcode stdio} and {@linkcode memoryPair} make others; any
+ *   `{ readable, writable }` of bytes will do.
+ * - {@linkcode RpcError} says of every failed call whether it may have run.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { Client, connect, listen, Server } from "@sluice/rpc";
+ *
+ * const services = { HelloService: { Hello: (name: string) => `hello:${name}` } };
+ * const server = new Server(services);
+ * const listener = await listen({ port: 0 });
+ * server.serve(listener);
+ *
+ * const client = new Client<typeof services>(await connect(listener.address));
+ * const names = ["client 1", "client 2"];
+ * const replies = names.map((name) => client.call("HelloService.Hello", name));
+ * assertEquals(await Promise.all(replies), ["hello:client 1", "hello:client 2"]);
+ * await client.close();
+ * await server.close();
+ * ```
+ *
+ * @module
+ */
+
+// Calling.
+export { Client, type ClientOptions } from "./src/client.ts";
+export { CallHandle } from "./src/call.ts";
+export type { CallOptions, Inherited } from "./src/options.ts";
+
+// Serving.
+export {
+  type DuplexSource,
+  type ErrorInfo,
+  Server,
+  type ServerOptions,
+} from "./src/server.ts";
+export type { CallContext } from "./src/context.ts";
+export { expose } from "./src/registry.ts";
+export {
+  method,
+  type SchemaIssue,
+  type SchemaResult,
+  type StandardSchema,
+  type ValidatedMethod,
+} from "./src/method.ts";
+export { type EchoServices, echoServices } from "./src/echo.ts";
+
+// The connection underneath.
+export {
+  type CallInfo,
+  type CloseOptions,
+  type Connection,
+  type ConnectionOptions,
+  type ConnectionStats,
+} from "./src/connection.ts";
+export type { Limits } from "./src/limits.ts";
+export type { Metadata } from "./src/codec.ts";
+export type { Serializer } from "./src/payload.ts";
+export type { Clock } from "./src/clock.ts";
+
+// Errors.
+export {
+  ConnectionError,
+  ERROR_CODES,
+  type ErrorCode,
+  type Outcome,
+  RpcError,
+  type RpcErrorOptions,
+} from "./src/errors.ts";
+
+// Transports.
+export { type Duplex, type DuplexInfo, toDuplex } from "./src/duplex.ts";
+export type { DenoConnLike } from "./src/transport/deno_conn.ts";
+export { memoryPair, type MemoryPairOptions } from "./src/transport/memory.ts";
+export * from "./src/transport/tcp.ts";
+export { stdio } from "./src/transport/stdio.ts";
+
+// Frames, for tools that speak the wire themselves.
+export {
+  type Frame,
+  framed,
+  type FramedDuplex,
+  type FrameDecoderOptions,
+  FrameDecoderStream,
+  FrameEncoderStream,
+} from "./src/frame_stream.ts";
+
+// Types.
+export type * from "./src/types.ts";

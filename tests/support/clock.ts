@@ -1,0 +1,80 @@
+/**
+ * A clock that stands still until a test moves it.
+ *
+ * @module
+ */
+
+import type { Clock } from "../../mod.ts";
+
+/** Virtual time: `advance` fires what is due, in order. */
+export class TestClock implements Clock {
+  #now = 1_000_000;
+  #skew = 0;
+  #next = 1;
+  readonly #timers = new Map<number, { at: number; fn: () => void }>();
+
+  /** Timers that are set. */
+  get timers(): number {
+    return this.#timers.size;
+  }
+
+  now(): number {
+    return this.#now;
+  }
+
+  date(): number {
+    return this.#now + this.#skew;
+  }
+
+  setTimeout(fn: () => void, ms: number): number {
+    const id = this.#next++;
+    this.#timers.set(id, { at: this.#now + ms, fn });
+    return id;
+  }
+
+  clearTimeout(id: unknown): void {
+    this.#timers.delete(id as number);
+  }
+
+  turn(): Promise<void> {
+    return turn();
+  }
+
+  /** Moves the wall clock alone, as an operator or NTP does. */
+  jump(ms: number): void {
+    this.#skew += ms;
+  }
+
+  /** Lets `ms` pass: fires each timer that comes due, and lets what it sets off settle. */
+  async advance(ms: number): Promise<void> {
+    const end = this.#now + ms;
+    for (;;) {
+      let due: [number, { at: number; fn: () => void }] | undefined;
+      for (const entry of this.#timers) {
+        if (entry[1].at > end) continue;
+        if (due === undefined || entry[1].at < due[1].at) due = entry;
+      }
+      if (due === undefined) break;
+      this.#timers.delete(due[0]);
+      this.#now = Math.max(this.#now, due[1].at);
+      due[1].fn();
+      await settle();
+    }
+    this.#now = end;
+    await settle();
+  }
+}
+
+/** Resolves after the event loop has turned once. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/**
+ * Lets everything that can go on without time or a socket go on: some turns of
+ * the loop, which drain all microtasks each. Over memory pairs that is enough
+ * for any exchange these tests make.
+ */
+export async function settle(turns = 4): Promise<void> {
+  for (let i = 0; i < turns; i++) await turn();
+}

@@ -1,0 +1,79 @@
+/**
+ * A client and a server over a memory pair, and the check that nothing is left
+ * of them.
+ *
+ * @module
+ */
+
+import { assertEquals } from "@std/assert";
+import {
+  type Checked,
+  Client,
+  type ClientOptions,
+  type Connection,
+  type ErrorInfo,
+  memoryPair,
+  Server,
+  type ServerOptions,
+} from "../../mod.ts";
+
+/** What `pair` makes. */
+export interface Pair<S extends object> {
+  readonly client: Client<S>;
+  readonly server: Server<S>;
+  /** The server's end of the connection. */
+  readonly connection: Connection;
+  /** What the server's `onError` was told. */
+  readonly errors: { error: unknown; info: ErrorInfo }[];
+  /** Closes both ends and asserts that nothing is left. */
+  close(): Promise<void>;
+}
+
+/** Options of `pair`. */
+export interface PairOptions {
+  readonly client?: ClientOptions;
+  readonly server?: ServerOptions;
+  /** Bytes each direction of the memory pair holds. */
+  readonly highWaterMark?: number;
+}
+
+/** Connects a client with a server of `services`. */
+export function pair<S extends object>(
+  services: S,
+  options: PairOptions = {},
+): Pair<S> {
+  const { highWaterMark } = options;
+  const [near, far] = memoryPair({ highWaterMark });
+  const errors: Pair<S>["errors"] = [];
+  // What services may hold is the type tests' business, not this helper's.
+  const server = new Server<S>(services as S & Checked<S>, {
+    onError: (error, info) => errors.push({ error, info }),
+    ...options.server,
+  });
+  const connection = server.accept(far);
+  const client = new Client<S>(near, options.client);
+  const close = async () => {
+    await Promise.all([client.close(), server.close()]);
+    assertNothingLeft(client.connection);
+    assertNothingLeft(connection);
+  };
+  return { client, server, connection, errors, close };
+}
+
+/** Asserts that a connection is over and holds nothing any more. */
+export function assertNothingLeft(connection: Connection): void {
+  const { state, inFlight, inFlightBytes, queued, waiting, listeners, timers } =
+    connection.stats();
+  assertEquals(
+    { state, inFlight, inFlightBytes, queued, waiting, listeners, timers },
+    {
+      state: "closed",
+      inFlight: 0,
+      inFlightBytes: 0,
+      queued: 0,
+      waiting: 0,
+      listeners: 0,
+      timers: 0,
+    },
+  );
+}

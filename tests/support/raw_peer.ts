@@ -1,0 +1,225 @@
+/**
+ * A peer made by hand: sends any bytes or frames, and shows what comes back.
+ *
+ * @module
+ */
+
+import {
+  type Duplex,
+  type Frame,
+  FrameDecoderStream,
+  memoryPair,
+} from "../../mod.ts";
+
+/** Frame kinds by the names of docs/protocol.md. */
+export const KIND = {
+  HELLO: 0x01,
+  REQUEST: 0x02,
+  REPLY: 0x03,
+  ERROR: 0x04,
+  CANCEL: 0x05,
+  PING: 0x06,
+  PONG: 0x07,
+  GOAWAY: 0x08,
+  PAD: 0x09,
+} as const;
+
+/** One frame's bytes. */
+export function frame(
+  kind: number,
+  id = 0,
+  body: Uint8Array | readonly number[] = [],
+  flags = 0,
+): Uint8Array {
+  const bytes = new Uint8Array(12 + body.length);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, body.length);
+  view.setUint8(4, kind);
+  view.setUint8(5, flags);
+  view.setUint32(8, id);
+  bytes.set(body, 12);
+  return bytes;
+}
+
+/** Joins byte arrays. */
+export function join(...parts: (Uint8Array | readonly number[])[]): Uint8Array {
+  return Uint8Array.from(parts.flatMap((part) => [...part]));
+}
+
+function u16(n: number): number[] {
+  return [n >>> 8, n & 0xff];
+}
+
+function u32(n: number): number[] {
+  return [n >>> 24, (n >>> 16) & 0xff, (n >>> 8) & 0xff, n & 0xff];
+}
+
+function text(s: string): Uint8Array {
+  return new TextEncoder().encode(s);
+}
+
+/** Limits a HELLO states. */
+export interface HelloFields {
+  maxMessage?: number;
+  calls?: number;
+  bytes?: number;
+  version?: number;
+  /** Appended as they are. */
+  extra?: readonly number[];
+}
+
+/** A HELLO frame. */
+export function hello(fields: HelloFields = {}): Uint8Array {
+  const {
+    maxMessage = 4 << 20,
+    calls = 4096,
+    bytes = 16 << 20,
+    version = 1,
+    extra = [],
+  } = fields;
+  const body = join(
+    text("SLUICE"),
+    u16(version),
+    [1, 0, 4, ...u32(maxMessage)],
+    [2, 0, 4, ...u32(calls)],
+    [3, 0, 4, ...u32(bytes)],
+    extra,
+  );
+  return frame(KIND.HELLO, 0, body);
+}
+
+/** A REQUEST frame with a string payload, or with given payload bytes (kind first). */
+export function request(
+  id: number,
+  method: string,
+  payload: string | readonly number[] = "x",
+  remaining?: number,
+): Uint8Array {
+  const name = text(method);
+  const body = join(
+    remaining === undefined ? [] : u32(remaining),
+    u16(name.length),
+    name,
+    typeof payload === "string" ? join([3], text(payload)) : payload,
+  );
+  return frame(KIND.REQUEST, id, body, remaining === undefined ? 0 : 1);
+}
+
+/** A REPLY frame with a string payload, or with given payload bytes (kind first). */
+export function reply(
+  id: number,
+  payload: string | readonly number[] = "ok",
+): Uint8Array {
+  const body = typeof payload === "string"
+    ? join([3], text(payload))
+    : Uint8Array.from(payload);
+  return frame(KIND.REPLY, id, body);
+}
+
+/** An ERROR frame without data. */
+export function failure(
+  id: number,
+  code: string,
+  message: string,
+  started: boolean,
+): Uint8Array {
+  const codeBytes = text(code);
+  const messageBytes = text(message);
+  const body = join(
+    [codeBytes.length],
+    codeBytes,
+    u16(messageBytes.length),
+    messageBytes,
+    [0],
+  );
+  return frame(KIND.ERROR, id, body, started ? 1 : 0);
+}
+
+/** A GOAWAY frame; `lastId` undefined says that none was served. */
+export function goaway(
+  lastId: number | undefined,
+  code = "",
+  message = "",
+): Uint8Array {
+  const codeBytes = text(code);
+  const messageBytes = text(message);
+  const body = join(
+    [codeBytes.length],
+    codeBytes,
+    u16(messageBytes.length),
+    messageBytes,
+  );
+  return frame(KIND.GOAWAY, lastId ?? 0, body, lastId === undefined ? 1 : 0);
+}
+
+/** What a GOAWAY or ERROR frame says. */
+export function readCode(got: Required<Frame>): { code: string; text: string } {
+  const decoder = new TextDecoder();
+  const n = got.body[0];
+  const code = decoder.decode(got.body.subarray(1, 1 + n));
+  const m = (got.body[1 + n] << 8) | got.body[2 + n];
+  return { code, text: decoder.decode(got.body.subarray(3 + n, 3 + n + m)) };
+}
+
+/** The method a REQUEST frame (without deadline and metadata) names. */
+export function readMethod(got: Required<Frame>): string {
+  const n = (got.body[0] << 8) | got.body[1];
+  return new TextDecoder().decode(got.body.subarray(2, 2 + n));
+}
+
+/** One end of a memory pair, driven by hand. */
+export class RawPeer {
+  /** The other end, for a client or server. */
+  readonly duplex: Duplex;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #frames: ReadableStreamDefaultReader<Required<Frame>>;
+
+  constructor(options: { highWaterMark?: number } = {}) {
+    const [near, far] = memoryPair(options);
+    this.duplex = far;
+    this.#writer = near.writable.getWriter();
+    this.#writer.closed.catch(() => {});
+    this.#frames = near.readable.pipeThrough(new FrameDecoderStream())
+      .getReader();
+  }
+
+  /** Sends bytes as one chunk. */
+  async send(...parts: Uint8Array[]): Promise<void> {
+    await this.#writer.write(join(...parts));
+  }
+
+  /** The next frame; undefined when the other end has sent its FIN. */
+  async next(): Promise<Required<Frame> | undefined> {
+    const { value } = await this.#frames.read();
+    return value;
+  }
+
+  /** The next frame of one kind; others are passed over. */
+  async nextOf(kind: number): Promise<Required<Frame>> {
+    for (;;) {
+      const got = await this.next();
+      if (got === undefined) throw new Error(`no frame of kind ${kind} came`);
+      if (got.kind === kind) return got;
+    }
+  }
+
+  /** All frames until the other end's FIN. */
+  async rest(): Promise<Required<Frame>[]> {
+    const frames: Required<Frame>[] = [];
+    for (;;) {
+      const got = await this.next();
+      if (got === undefined) return frames;
+      frames.push(got);
+    }
+  }
+
+  /** Sends FIN. */
+  async end(): Promise<void> {
+    await this.#writer.close();
+  }
+
+  /** Resets the connection. */
+  async reset(): Promise<void> {
+    await this.#writer.abort(new Error("reset by the raw peer"));
+  }
+}

@@ -1,0 +1,225 @@
+/**
+ * The transports as tests see them: makers of connected pairs, and small tools
+ * for bytes. A scenario is a function of two ends; `matrix` runs it over every
+ * transport and in both directions.
+ */
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { Duplex, DuplexInfo } from "../../src/duplex.ts";
+import { memoryPair } from "../../src/transport/memory.ts";
+import {
+  connect,
+  type ConnectOptions,
+  listen,
+  type ListenOptions,
+} from "../../src/transport/tcp.ts";
+
+export type End = Duplex & DuplexInfo;
+
+/** Two connected ends, and what to do when done with them. */
+export interface Pair {
+  a: End;
+  b: End;
+  /** Destroys what is left of both. */
+  release(): Promise<void>;
+}
+
+/** What a transport can do, where they differ. */
+export interface Transport {
+  name: string;
+  /** Whether an abort reaches the peer as an error; the others just end. */
+  resets: boolean;
+  make(): Promise<Pair>;
+}
+
+/** A file of `tests/fixtures`. */
+export function fixture(name: string): string {
+  return readFileSync(new URL(`../fixtures/${name}`, import.meta.url), "utf8");
+}
+
+/** A directory that is gone again when `use` is done. */
+export async function withDirectory<T>(
+  use: (directory: string) => Promise<T>,
+): Promise<T> {
+  const directory = await mkdtemp(join(tmpdir(), "sluice-"));
+  try {
+    return await use(directory);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/** A pair over sockets. */
+export async function socketPair(
+  at: ListenOptions,
+  extra: Partial<ConnectOptions> = {},
+): Promise<Pair> {
+  const listener = await listen(at);
+  const [a, accepted] = await Promise.all([
+    connect({ ...listener.address, ...extra } as ConnectOptions),
+    listener[Symbol.asyncIterator]().next(),
+  ]);
+  await listener.close();
+  const b: End = accepted.value;
+  return { a, b, release: () => destroy(a, b) };
+}
+
+async function destroy(...ends: End[]): Promise<void> {
+  for (const end of ends) {
+    if (end.writable.locked) throw new Error("a test left a writer locked");
+    await end.writable.abort(new Error("test over")).catch(() => {});
+  }
+}
+
+export const memory: Transport = {
+  name: "memory",
+  resets: true,
+  make() {
+    const [a, b] = memoryPair();
+    return Promise.resolve({ a, b, release: () => destroy(a, b) });
+  },
+};
+
+export const tcp: Transport = {
+  name: "tcp",
+  resets: true,
+  make: () => socketPair({ port: 0 }),
+};
+
+export const unix: Transport = {
+  name: "unix",
+  resets: false,
+  make: () =>
+    withDirectory((directory) => socketPair({ path: join(directory, "s") })),
+};
+
+export const tls: Transport = {
+  name: "tls",
+  resets: false,
+  make: () =>
+    socketPair(
+      {
+        port: 0,
+        tls: { cert: fixture("server.pem"), key: fixture("server-key.pem") },
+      },
+      { tls: { ca: fixture("ca.pem") } },
+    ),
+};
+
+export const transports: Transport[] = [memory, tcp, unix, tls];
+
+/** Runs a scenario over every transport, and with the ends exchanged. */
+export function matrix(
+  name: string,
+  scenario: (a: End, b: End, transport: Transport) => Promise<void>,
+  over: Transport[] = transports,
+): void {
+  for (const transport of over) {
+    test(`${transport.name}: ${name}`, async () => {
+      for (const swap of [false, true]) {
+        const { a, b, release } = await transport.make();
+        try {
+          await (swap ? scenario(b, a, transport) : scenario(a, b, transport));
+        } finally {
+          await release();
+        }
+      }
+    });
+  }
+}
+
+/** Bytes that differ from place to place. */
+export function pattern(length: number, from = 0): Uint8Array {
+  const bytes = new Uint8Array(length);
+  for (let i = 0; i < length; i++) bytes[i] = (from + i) * 31 >>> 3;
+  return bytes;
+}
+
+/** Writes all chunks, each awaited, and lets the writer go. */
+export async function send(
+  end: Duplex,
+  ...chunks: Uint8Array[]
+): Promise<void> {
+  const writer = end.writable.getWriter();
+  try {
+    for (const chunk of chunks) await writer.write(chunk);
+  } finally {
+    writer.releaseLock();
+  }
+}
+
+/** Reads at least `length` bytes, or to the end or the error. */
+export async function receive(
+  end: Duplex,
+  length = Infinity,
+): Promise<{ bytes: Uint8Array; ended: boolean; error?: unknown }> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  const reader = end.readable.getReader();
+  let ended = false;
+  let error: unknown;
+  try {
+    while (size < length) {
+      const { done, value } = await reader.read();
+      if (done) {
+        ended = true;
+        break;
+      }
+      chunks.push(value);
+      size += value.byteLength;
+    }
+  } catch (caught) {
+    error = caught;
+  } finally {
+    reader.releaseLock();
+  }
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return { bytes, ended, error };
+}
+
+/** Writes chunks until a write fails or `limit` bytes are written. */
+export async function flood(
+  end: Duplex,
+  limit: number,
+  progress: { bytes: number },
+): Promise<unknown> {
+  const chunk = new Uint8Array(65_536);
+  const writer = end.writable.getWriter();
+  try {
+    while (progress.bytes < limit) {
+      await writer.write(chunk);
+      progress.bytes += chunk.byteLength;
+    }
+  } catch (error) {
+    return error;
+  } finally {
+    writer.releaseLock();
+  }
+}
+
+/** One turn of the event loop. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/**
+ * Turns of the event loop until the writer stands still. Should it be called
+ * too early on a slow machine, less has been written than could be: the tests
+ * that use it then check less, and do not fail.
+ */
+export async function stall(progress: { bytes: number }): Promise<void> {
+  for (let still = 0, last = -1; still < 200; still++) {
+    if (progress.bytes !== last) still = 0;
+    last = progress.bytes;
+    await turn();
+  }
+}
