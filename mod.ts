@@ -54,13 +54,13 @@ export {
 export { type EchoServices, echoServices } from "./src/echo.ts";
 
 // The connection underneath.
-export {
-  type CallInfo,
-  type CloseOptions,
-  type Connection,
-  type ConnectionOptions,
-  type ConnectionStats,
-} from "./src/connection.ts";
+export type { Connection } from "./src/connection.ts";
+export type {
+  CallInfo,
+  CloseOptions,
+  ConnectionOptions,
+  ConnectionStats,
+} from "./src/connection_options.ts";
 export type { Limits } from "./src/limits.ts";
 export type { Metadata } from "./src/codec.ts";
 export type { Serializer } from "./src/payload.ts";

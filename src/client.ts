@@ -8,12 +8,12 @@
  */
 
 import type { CallHandle } from "./call.ts";
-import {
-  type CloseOptions,
-  Connection,
-  type ConnectionOptions,
-  type ConnectionStats,
-} from "./connection.ts";
+import { Connection } from "./connection.ts";
+import type {
+  CloseOptions,
+  ConnectionOptions,
+  ConnectionStats,
+} from "./connection_options.ts";
 import type { Duplex } from "./duplex.ts";
 import type { ConnectionError } from "./errors.ts";
 import type { CallOptions } from "./options.ts";

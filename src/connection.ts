@@ -9,111 +9,32 @@
  * - Reading never stops while the connection lives, however stalled our own
  *   writes are: replies, cancels and pings always get through.
  * - A protocol fault is told to the peer by GOAWAY, and every answer made
- *   before it still arrives: after our FIN we read and discard until the
- *   peer's, for a socket closed with unread input resets, and the reset
- *   destroys what the peer has not read yet.
+ *   before it still arrives.
  *
  * @module
  */
 
 import type { CallHandle } from "./call.ts";
-import { type Clock, systemClock } from "./clock.ts";
+import { systemClock } from "./clock.ts";
 import type { Codec, CodecFactory, Receiver } from "./codec.ts";
-import { Deadlines, type Timed } from "./deadlines.ts";
+import type {
+  CloseOptions,
+  ConnectionSetup,
+  ConnectionStats,
+} from "./connection_options.ts";
+import { Deadlines, Timer } from "./deadlines.ts";
 import { Dispatch } from "./dispatch.ts";
 import { type Duplex, type DuplexInfo, toDuplex } from "./duplex.ts";
-import { ConnectionError, isErrorCode, quote } from "./errors.ts";
-import { type Limits, toLimits } from "./limits.ts";
+import { ConnectionError } from "./errors.ts";
+import { Farewell } from "./farewell.ts";
+import { departure, PeerGoaway } from "./goaway.ts";
+import { toLimits } from "./limits.ts";
 import { NativeCodec } from "./native.ts";
 import type { CallOptions } from "./options.ts";
 import { Outbox } from "./outbox.ts";
-import type { Serializer } from "./payload.ts";
 import { Pending } from "./pending.ts";
-import { NO_SERVICES, type Registry } from "./registry.ts";
-
-/** What a call that failed on our side was, for `onError`. */
-export interface CallInfo {
-  /** The method called. */
-  readonly method: string;
-  /** The call's id on its connection. */
-  readonly id: number;
-}
-
-/** What both ends of a connection can set. */
-export interface ConnectionOptions extends Partial<Limits> {
-  /** Replaces JSON; both ends must have one of the same name. */
-  serializer?: Serializer;
-  /** Time, for tests. */
-  clock?: Clock;
-  /** The first call's id, for tests. Default 1. */
-  firstId?: number;
-}
-
-/** What only the library sets. */
-export interface ConnectionSetup extends ConnectionOptions {
-  /** Another wire than the native one. */
-  codec?: CodecFactory;
-  registry?: Registry;
-  exposeErrors?: boolean;
-  onError?: (error: unknown, call: CallInfo) => void;
-}
-
-/** How a connection is closed. */
-export interface CloseOptions {
-  /** Milliseconds for accepted calls and running handlers to finish. Default 5,000. */
-  timeout?: number;
-  /** The `ctx` of the handler that closes its own connection: it is not waited for. */
-  ctx?: object;
-}
-
-/** A connection in numbers, as of now. */
-export interface ConnectionStats {
-  /** Where it is in its life. */
-  readonly state: "open" | "draining" | "finishing" | "closed";
-  /** Calls of ours that hold a place in the peer's window, and their bytes. */
-  readonly inFlight: number;
-  /** Bytes of those. */
-  readonly inFlightBytes: number;
-  /** Calls of ours that wait for the window. */
-  readonly queued: number;
-  /** Answers that came after their caller had been told otherwise. */
-  readonly lateReplies: number;
-  /** The peer's calls that hold a place in our window. */
-  readonly held: number;
-  /** Handlers that have not settled. */
-  readonly running: number;
-  /** The peer's calls that wait to be started. */
-  readonly waiting: number;
-  /** Bytes not taken by the transport yet. */
-  readonly outgoingBytes: number;
-  /** Chunks handed to the transport so far. */
-  readonly chunksWritten: number;
-  /** Abort signals listened to. */
-  readonly listeners: number;
-  /** Deadlines and other times waited for. */
-  readonly timers: number;
-}
-
-/** Messages decoded from one chunk before the event loop gets a turn. */
-const MESSAGES_PER_TURN = 4096;
-/** Chunks read before it gets one: a transport without a socket may never turn it by itself. */
-const CHUNKS_PER_TURN = 64;
-/** After our FIN: how long the peer's is waited for, in ms. */
-const LINGER_TIME = 1000;
-/** And how much is read and discarded meanwhile, in bytes. */
-const LINGER_BYTES = 16 * 1024 * 1024;
-/** How long what was said last may take to be written, in ms. */
-const FLUSH_TIME = 5000;
-
-/** What the peer's GOAWAYs have said so far. */
-interface PeerGoaway {
-  /** The last of our ids it serves, as a 53-bit count. */
-  readonly last: number;
-  /** Why calls above it are refused. */
-  readonly reason: ConnectionError;
-  /** What went wrong, if it was no plain drain. */
-  readonly fault: ConnectionError | undefined;
-}
+import { MESSAGES_PER_TURN, readLoop } from "./read_loop.ts";
+import { NO_SERVICES } from "./registry.ts";
 
 /** A live connection. A {@linkcode Client} holds one; a server has one per caller, and a handler sees it as `ctx.connection`. */
 export class Connection {
@@ -122,9 +43,6 @@ export class Connection {
   /** Resolves when the connection is over: with what went wrong, or with `undefined` if one of its ends closed it in order. Never rejects. */
   readonly closed: Promise<ConnectionError | undefined>;
 
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
-  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
-  readonly #clock: Clock;
   readonly #codec: Codec;
   readonly #outbox: Outbox;
   readonly #deadlines: Deadlines;
@@ -141,15 +59,13 @@ export class Connection {
   readonly #excused = new Set<object>();
   /** What our GOAWAY said; a later one may not say more. */
   #goaway: { readonly lastId: number | undefined } | undefined;
-  #peerGoaway: PeerGoaway | undefined;
+  readonly #peerGoaway = new PeerGoaway();
   /** The batch that has a PONG already, and the id a further one is due for. */
   #pongBatch = -1;
   #pongDue: number | undefined;
-  /** Wakes whoever waits for the outbox to be empty. */
-  #flushed: (() => void) | undefined;
-  #discarded = 0;
-  /** The one thing this connection itself waits for: the peer's HELLO, the end of a drain, of a flush, of lingering. */
-  readonly #timer: Timed = { due: Infinity, slot: -1, expire: () => {} };
+  /** What this connection itself waits for: the peer's HELLO, the end of a drain, of a flush, of lingering. */
+  readonly #timer: Timer;
+  readonly #farewell: Farewell;
 
   /**
    * Takes the duplex over and says HELLO.
@@ -161,15 +77,14 @@ export class Connection {
     const duplex: Duplex & DuplexInfo = toDuplex(transport);
     const limits = toLimits(setup);
     const registry = setup.registry ?? NO_SERVICES;
-    const clock = this.#clock = setup.clock ?? systemClock;
+    const clock = setup.clock ?? systemClock;
     this.remote = duplex.remote;
     this.closed = this.#closed.promise;
-    this.#reader = duplex.readable.getReader();
-    this.#writer = duplex.writable.getWriter();
+    const reader = duplex.readable.getReader();
+    const writer = duplex.writable.getWriter();
     // Failures reach us by read and write; these would only be reported again.
-    this.#reader.closed.catch(ignore);
-    this.#writer.closed.catch(ignore);
-    this.#writer.ready.catch(ignore);
+    reader.closed.catch(ignore);
+    writer.closed.catch(ignore);
 
     const { maxMessage } = limits;
     const windowCalls = registry.size === 0 ? 0 : limits.windowCalls;
@@ -180,10 +95,13 @@ export class Connection {
         serializer: setup.serializer,
       },
     );
-    const outbox = this.#outbox = new Outbox(this.#writer, limits.maxOutbox, {
+    const outbox = this.#outbox = new Outbox(writer, limits.maxOutbox, {
       handedOver: () => this.#handedOver(),
       written: () => this.#written(),
-      writeFailed: (cause) => this.#lose("writing failed", cause),
+      writeFailed: (cause) => {
+        this.#lose("writing failed", cause);
+        this.#farewell.written();
+      },
       overflowed: () => this.#overflow(limits.maxOutbox),
     });
     const deadlines = this.#deadlines = new Deadlines(clock);
@@ -202,9 +120,14 @@ export class Connection {
       onError: setup.onError ?? ignore,
       settled: advance,
     });
-    this.#wait(limits.handshakeTimeout, () => this.#handshakeLate());
+    this.#timer = new Timer(clock, deadlines);
+    this.#timer.set(limits.handshakeTimeout, () => this.#handshakeLate());
+    this.#farewell = new Farewell(reader, writer, outbox, this.#timer);
     codec.hello(outbox);
-    this.#reading = this.#read();
+    this.#reading = readLoop(reader, clock, {
+      chunk: (chunk, at) => this.#chunk(chunk, at),
+      end: () => this.#endOfStream(),
+    }).catch((cause) => this.#lose("reading failed", cause));
   }
 
   /** Resolves when the window has room for a call, as a stream writer's `ready`; rejects once no call is taken any more. Ignoring it is safe. */
@@ -283,46 +206,27 @@ export class Connection {
     return this.close();
   }
 
-  // Reading.
-
-  /** Reads until there is no more; what it throws becomes teardown here and nowhere else. */
-  async #read(): Promise<void> {
-    try {
-      await this.#readLoop();
-    } catch (error) {
-      if (error instanceof ConnectionError) this.#fault(error);
-      else this.#lose("reading failed", error);
-    }
-  }
-
-  async #readLoop(): Promise<void> {
-    for (let chunks = 1;; chunks++) {
-      const { done, value } = await this.#reader.read();
-      if (done) return this.#endOfStream();
-      if (this.#over) this.#discard(value.length);
-      else await this.#decode(value);
-      if (chunks % CHUNKS_PER_TURN === 0) await this.#clock.turn();
-    }
-  }
-
-  async #decode(chunk: Uint8Array): Promise<void> {
-    let at = 0;
-    for (;;) {
-      at = this.#codec.decode(chunk, at, MESSAGES_PER_TURN);
-      this.#pending.pump();
-      if (at === chunk.length || this.#over) return;
-      await this.#clock.turn();
-      if (this.#over) return;
-    }
-  }
-
   get #over(): boolean {
     return this.#state === "finishing" || this.#state === "closed";
   }
 
-  #discard(bytes: number): void {
-    this.#discarded += bytes;
-    if (this.#discarded > LINGER_BYTES) this.#destroy();
+  // Reading.
+
+  /** A chunk has come, of which `at` bytes are decoded; returns how far it came. */
+  #chunk(chunk: Uint8Array, at: number): number {
+    if (this.#over) {
+      this.#farewell.discard(chunk.length);
+      return chunk.length;
+    }
+    try {
+      at = this.#codec.decode(chunk, at, MESSAGES_PER_TURN);
+      this.#pending.pump();
+    } catch (error) {
+      // The one place where a breach of the rules becomes teardown. Reading
+      // goes on, to discard.
+      this.#end(error as ConnectionError, "goaway");
+    }
+    return this.#over ? chunk.length : at;
   }
 
   /** The peer has sent its FIN: after a GOAWAY it still reads our answers, without one it is lost. */
@@ -335,13 +239,13 @@ export class Connection {
       this.#end(error as ConnectionError, "flush");
       return;
     }
-    if (features.goaway && this.#peerGoaway === undefined) {
+    if (features.goaway && this.#peerGoaway.reason === undefined) {
       const text = "the peer ended the connection without a GOAWAY";
       this.#end(new ConnectionError("unavailable", text), "flush");
       return;
     }
     const text = "the peer closed the connection";
-    const reason = this.#peerGoaway?.reason ??
+    const reason = this.#peerGoaway.reason ??
       new ConnectionError("unavailable", text);
     // Nothing can be answered any more; what we serve still is.
     this.#pending.end(reason);
@@ -353,7 +257,7 @@ export class Connection {
   #receiver(): Receiver {
     return {
       hello: (hello) => {
-        this.#deadlines.remove(this.#timer);
+        this.#timer.clear();
         this.#pending.greet(hello);
       },
       request: (id, method, size, remaining, metadata) =>
@@ -378,26 +282,9 @@ export class Connection {
   }
 
   #peerDrains(lastId: number | undefined, code: string, text: string): void {
-    const before = this.#peerGoaway;
-    const reason = new ConnectionError(
-      isErrorCode(code) ? code : "unavailable",
-      code === ""
-        ? "the peer is closing the connection"
-        : `the peer closed the connection: ${quote(code)} ${quote(text, 256)}`,
-    );
-    const fault = code === "" ? undefined : reason;
+    const reason = departure(code, text);
     const last = this.#pending.goaway(lastId, reason);
-    if (before !== undefined && last > before.last) {
-      throw new ConnectionError(
-        "protocol_error",
-        "a second GOAWAY with a higher id than the first",
-      );
-    }
-    this.#peerGoaway = {
-      last,
-      reason: before?.reason ?? reason,
-      fault: before?.fault ?? fault,
-    };
+    this.#peerGoaway.note(last, code, reason);
   }
 
   // Writing.
@@ -417,7 +304,7 @@ export class Connection {
       this.#dispatch.pump();
       this.#advance();
     }
-    if (this.#outbox.idle) this.#flushed?.();
+    this.#farewell.written();
   }
 
   // Ending.
@@ -428,7 +315,7 @@ export class Connection {
     this.#pending.refuseNew(new ConnectionError("unavailable", text));
     this.#dispatch.drain();
     this.#sayGoaway("", "");
-    this.#wait(timeout, () => {
+    this.#timer.set(timeout, () => {
       const text = `the drain did not finish within ${timeout} ms`;
       this.#end(new ConnectionError("deadline_exceeded", text), "goaway");
     });
@@ -447,12 +334,7 @@ export class Connection {
       this.#closing?.resolve();
     }
     if (this.#dispatch.busy(NOBODY) > 0 || !this.#outbox.idle) return;
-    this.#end(this.#peerGoaway?.fault, "flush");
-  }
-
-  /** The peer broke the rules, or passed a limit. */
-  #fault(error: ConnectionError): void {
-    this.#end(error, "goaway");
+    this.#end(this.#peerGoaway.fault, "flush");
   }
 
   #overflow(limit: number): void {
@@ -487,37 +369,12 @@ export class Connection {
     this.#pending.end(why);
     this.#dispatch.end(why);
     this.#deadlines.clear();
-    if (how === "destroy") this.#destroy();
+    if (how === "destroy") this.#farewell.destroy();
     else if (how === "goaway") this.#sayGoaway(why.code, why.message);
-    this.#finish().then(() => {
+    this.#farewell.run(this.#reading).then(() => {
       this.#state = "closed";
-      this.#deadlines.clear();
       this.#closed.resolve(reason);
     });
-  }
-
-  /** Flush, FIN, linger; each bounded in time. */
-  async #finish(): Promise<void> {
-    this.#wait(FLUSH_TIME, () => this.#destroy());
-    if (!this.#outbox.idle) {
-      await new Promise<void>((resolve) => this.#flushed = resolve);
-    }
-    await this.#writer.close().catch(ignore);
-    this.#wait(LINGER_TIME, () => this.#destroy());
-    await this.#reading;
-  }
-
-  #destroy(): void {
-    const reason = new ConnectionError("cancelled", "the connection is over");
-    this.#writer.abort(reason).catch(ignore);
-    this.#reader.cancel(reason).catch(ignore);
-  }
-
-  #wait(ms: number, then: () => void): void {
-    this.#deadlines.remove(this.#timer);
-    this.#timer.due = this.#clock.now() + ms;
-    this.#timer.expire = then;
-    this.#deadlines.add(this.#timer);
   }
 }
 

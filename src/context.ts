@@ -114,6 +114,11 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
     return this.#owner.clock.date() + remaining;
   }
 
+  /** Whether it is answered, or nobody is left to answer. */
+  get done(): boolean {
+    return this.state === "done";
+  }
+
   /** Fires the signal. */
   abort(reason: unknown): void {
     if (this.#aborted) return;

@@ -137,3 +137,34 @@ export class Deadlines {
     entry.slot = slot;
   }
 }
+
+/** One thing waited for at a time, on a connection's {@linkcode Deadlines}. */
+export class Timer implements Timed {
+  due = Infinity;
+  slot = -1;
+  readonly #clock: Clock;
+  readonly #deadlines: Deadlines;
+  #then: () => void = () => {};
+
+  constructor(clock: Clock, deadlines: Deadlines) {
+    this.#clock = clock;
+    this.#deadlines = deadlines;
+  }
+
+  /** Calls `then` after `ms`, and forgets what it was set to before. */
+  set(ms: number, then: () => void): void {
+    this.clear();
+    this.due = this.#clock.now() + ms;
+    this.#then = then;
+    this.#deadlines.add(this);
+  }
+
+  /** Forgets what it was set to. */
+  clear(): void {
+    this.#deadlines.remove(this);
+  }
+
+  expire(): void {
+    this.#then();
+  }
+}

@@ -2,8 +2,7 @@
  * The calls the peer makes: admission, handlers, answers.
  *
  * Invariants owned here:
- * - Every call is answered exactly once, cancelled or not, and holds its place
- *   from header read until its answer is handed to the writer.
+ * - Every call is answered exactly once, cancelled or not.
  * - Handlers start in the order their requests came, at most `maxRunning` at
  *   once, and only while the outbox is below its high-water mark. No error of
  *   our own making frees a place before its handler settles.
@@ -15,33 +14,25 @@
  */
 
 import type { Clock } from "./clock.ts";
-import type { Codec, Metadata } from "./codec.ts";
+import { Admission } from "./admission.ts";
+import { Answers, type AnswersContext, invalid } from "./answers.ts";
+import type { Metadata } from "./codec.ts";
 import type { Connection } from "./connection.ts";
 import { Serving, type ServingOwner } from "./context.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { ConnectionError, quote, RpcError } from "./errors.ts";
-import { EARLY_BYTES, EARLY_CALLS } from "./hello.ts";
 import type { Limits } from "./limits.ts";
 import { List } from "./list.ts";
-import type { SchemaIssue, SchemaResult } from "./method.ts";
-import type { Outbox } from "./outbox.ts";
+import type { SchemaResult } from "./method.ts";
 import type { Method, Registry } from "./registry.ts";
 
 /** What the dispatch needs of its connection. */
-export interface DispatchContext {
+export interface DispatchContext extends AnswersContext {
   readonly connection: Connection;
-  readonly codec: Codec;
-  readonly outbox: Outbox;
   readonly deadlines: Deadlines;
   readonly clock: Clock;
   readonly limits: Limits;
   readonly registry: Registry;
-  /** Whether callers see the message of what a handler throws. */
-  readonly exposeErrors: boolean;
-  /** What the peer accepts as a message body. */
-  readonly peerMaxMessage: () => number;
-  /** Tells the operator what `internal` hides from the caller. */
-  readonly onError: (error: unknown, serving: Serving) => void;
   /** Called when a handler or a waiting call has gone, otherwise than in the turn it came. */
   settled(): void;
 }
@@ -49,18 +40,13 @@ export interface DispatchContext {
 /** The served calls of one connection. */
 export class Dispatch implements ServingOwner {
   readonly #context: DispatchContext;
+  readonly #admission: Admission;
+  readonly #answers: Answers;
   /** Calls that wait, or whose handlers have not settled, by id. Those answered in the turn they came never enter. */
   readonly #active = new Map<number, Serving>();
   readonly #waiting = new List<Serving>();
   /** Handlers and validations that have not settled. */
   #running = 0;
-  /** Calls and bytes that hold a place; and those of them whose answers are in the batch that is filling. */
-  #heldCalls = 0;
-  #heldBytes = 0;
-  #answeredCalls = 0;
-  #answeredBytes = 0;
-  /** The latest id seen. */
-  #lastId: number | undefined;
   /** No request is served any more: we said GOAWAY, or it is over. */
   #draining = false;
   /** The call whose handler is on the stack. */
@@ -68,6 +54,8 @@ export class Dispatch implements ServingOwner {
 
   constructor(context: DispatchContext) {
     this.#context = context;
+    this.#admission = new Admission(context.limits);
+    this.#answers = new Answers(context);
   }
 
   get clock(): Clock {
@@ -90,12 +78,12 @@ export class Dispatch implements ServingOwner {
 
   /** Calls that hold a place in the window we granted. */
   get held(): number {
-    return this.#heldCalls;
+    return this.#admission.calls;
   }
 
   /** The latest id seen, or undefined. */
   get lastId(): number | undefined {
-    return this.#lastId;
+    return this.#admission.lastId;
   }
 
   /** The call whose handler is on the stack right now. */
@@ -120,10 +108,10 @@ export class Dispatch implements ServingOwner {
     remaining: number,
     metadata: Metadata | undefined,
   ): void {
-    this.#checkId(id);
+    this.#admission.checkId(id);
     // Past our GOAWAY's id: the caller has settled it as refused by itself.
     if (this.#draining) return;
-    this.#hold(size);
+    this.#admission.hold(size);
     const { registry, clock, deadlines } = this.#context;
     const target = registry.get(method);
     if (target === undefined) {
@@ -148,8 +136,7 @@ export class Dispatch implements ServingOwner {
 
   /** The peer cancels call `id`. */
   cancel(id: number): void {
-    const last = this.#lastId;
-    if (last === undefined || ((id - last) | 0) > 0) {
+    if (!this.#admission.seen(id)) {
       throw new ConnectionError(
         "protocol_error",
         `CANCEL for call ${id}, which was never made`,
@@ -180,9 +167,7 @@ export class Dispatch implements ServingOwner {
 
   /** A batch has gone: the calls answered in it free their places. */
   batchHandedOver(): void {
-    this.#heldCalls -= this.#answeredCalls;
-    this.#heldBytes -= this.#answeredBytes;
-    this.#answeredCalls = this.#answeredBytes = 0;
+    this.#admission.batchHandedOver();
   }
 
   /** Serves no request that comes from now on. */
@@ -203,34 +188,6 @@ export class Dispatch implements ServingOwner {
     }
   }
 
-  // Admission.
-
-  #checkId(id: number): void {
-    const last = this.#lastId;
-    if (last !== undefined && ((id - last) | 0) <= 0) {
-      throw new ConnectionError(
-        "protocol_error",
-        `request id ${id} after ${last}: ids must increase`,
-      );
-    }
-    this.#lastId = id;
-  }
-
-  /** Takes a place in the window. What our HELLO granted, or the constants, as nobody knows when it was read. */
-  #hold(size: number): void {
-    const { windowCalls, windowBytes } = this.#context.limits;
-    const calls = Math.max(windowCalls, EARLY_CALLS);
-    const bytes = Math.max(windowBytes, EARLY_BYTES);
-    this.#heldCalls++;
-    this.#heldBytes += size;
-    if (this.#heldCalls > calls || this.#heldBytes > bytes) {
-      throw new ConnectionError(
-        "resource_exhausted",
-        `the peer has ${this.#heldCalls} calls of ${this.#heldBytes} bytes in flight; ${calls} calls of ${bytes} bytes were granted`,
-      );
-    }
-  }
-
   #mayStart(): boolean {
     const { limits, outbox } = this.#context;
     return this.#running < limits.maxRunning &&
@@ -248,7 +205,7 @@ export class Dispatch implements ServingOwner {
         : codec.open(serving.kept);
     } catch {
       serving.kept = undefined;
-      this.#fail(serving, false, UNREADABLE);
+      this.#fail(serving, false, new RpcError("invalid_argument", UNREADABLE));
       return;
     }
     serving.kept = undefined;
@@ -360,71 +317,30 @@ export class Dispatch implements ServingOwner {
     }
   }
 
-  // Answers.
+  // Answers. A call whose connection has ended has nobody to tell.
 
   #reply(serving: Serving, value: unknown): void {
-    // Its connection has ended: there is nobody to tell.
-    if (isDone(serving)) return;
-    const { codec, outbox, peerMaxMessage } = this.#context;
-    try {
-      codec.prepare(value, false);
-    } catch (error) {
-      this.#context.onError(error, serving);
-      this.#fail(serving, true, UNSENDABLE);
-      return;
-    }
-    // Encoding ran user code, which may have ended the connection.
-    if (isDone(serving)) return;
-    const size = codec.replySize();
-    const most = peerMaxMessage();
-    if (size > most) {
-      const text = `a reply of ${size} bytes; the caller accepts ${most}`;
-      this.#fail(serving, true, new RpcError("resource_exhausted", text));
-      return;
-    }
-    codec.reply(outbox, serving.id);
-    this.#answered(serving);
+    if (serving.done) return;
+    if (this.#answers.reply(serving, value)) this.#answered(serving);
   }
 
-  /** Answers with what a handler threw, or with `internal` in its place. */
   #report(serving: Serving, started: boolean, error: unknown): void {
-    if (isDone(serving)) return;
-    if (isRpcError(error)) {
-      this.#fail(serving, started, error);
-      return;
-    }
-    this.#context.onError(error, serving);
-    const text = this.#context.exposeErrors ? describe(error) : HIDDEN;
-    this.#fail(serving, started, new RpcError("internal", text));
+    if (serving.done) return;
+    if (this.#answers.report(serving, started, error)) this.#answered(serving);
   }
 
   #fail(serving: Serving, started: boolean, error: RpcError): void {
-    const { codec, outbox, peerMaxMessage } = this.#context;
-    try {
-      codec.prepare(error.data, false);
-    } catch {
-      // Data that has no form on the wire does not hold the failure up.
-      codec.prepare(undefined, false);
-    }
-    if (isDone(serving)) return;
-    const { code, message } = error;
-    const most = peerMaxMessage();
-    codec.failure(outbox, serving.id, started, `${code}`, `${message}`, most);
-    this.#answered(serving);
+    if (serving.done) return;
+    if (this.#answers.fail(serving, started, error)) this.#answered(serving);
   }
 
-  /** Answers a call that got no further than its header. */
   #refuse(id: number, size: number, code: string, message: string): void {
-    const { codec, outbox, peerMaxMessage } = this.#context;
-    codec.prepare(undefined, false);
-    codec.failure(outbox, id, false, code, message, peerMaxMessage());
-    this.#answeredCalls++;
-    this.#answeredBytes += size;
+    this.#answers.refuse(id, code, message);
+    this.#admission.answered(size);
   }
 
   #answered(serving: Serving): void {
-    this.#answeredCalls++;
-    this.#answeredBytes += serving.size;
+    this.#admission.answered(serving.size);
     this.#leave(serving);
   }
 
@@ -436,51 +352,11 @@ export class Dispatch implements ServingOwner {
 }
 
 const LATE = "the call's deadline has passed";
-const HIDDEN = "the handler failed";
-const UNREADABLE = new RpcError(
-  "invalid_argument",
-  "the call's payload does not parse",
-);
-const UNSENDABLE = new RpcError(
-  "internal",
-  "the handler's result cannot be serialized",
-);
-
-/** Asked anew after user code ran. */
-function isDone(serving: Serving): boolean {
-  return serving.state === "done";
-}
-
-/** Issues as they travel: message and path, bounded by what an error's data may be. */
-function invalid(issues: readonly SchemaIssue[]): RpcError {
-  const data = issues.slice(0, 32).map(({ message, path }) => ({
-    message: `${message}`,
-    path: path?.map((p) => `${String(typeof p === "object" ? p.key : p)}`),
-  }));
-  const text = data[0]?.message ?? "the params are not valid";
-  return new RpcError("invalid_argument", text, { data });
-}
+const UNREADABLE = "the call's payload does not parse";
 
 /** Whether to wait for it. Throws what its `then` getter throws, which is the handler's failure. */
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   if (value instanceof Promise) return true;
   return typeof value === "object" && value !== null &&
     typeof (value as { then?: unknown }).then === "function";
-}
-
-/** A thrown Proxy may throw again on being looked at. */
-function isRpcError(error: unknown): error is RpcError {
-  try {
-    return error instanceof RpcError;
-  } catch {
-    return false;
-  }
-}
-
-function describe(error: unknown): string {
-  try {
-    return error instanceof Error ? error.message : String(error);
-  } catch {
-    return HIDDEN;
-  }
 }

@@ -7,8 +7,9 @@
  * @module
  */
 
-import type { Duplex } from "./duplex.ts";
+import { type Duplex, toDuplex } from "./duplex.ts";
 import { FrameDecoder, HEADER_SIZE, writeHeader } from "./frame.ts";
+import { copyBytes } from "./text.ts";
 
 /** One frame: what its header says, and its body. */
 export interface Frame {
@@ -30,6 +31,8 @@ export interface FrameDecoderOptions {
 
 /** The default of {@linkcode FrameDecoderOptions.maxBody}: 4 MiB. */
 const DEFAULT_MAX_BODY = 4 * 1024 * 1024;
+/** The most a frame's length field can say. */
+const MOST_BODY = 0xffffffff;
 
 /**
  * A TransformStream from frames to bytes: one chunk a frame.
@@ -75,17 +78,28 @@ export class FrameEncoderStream extends TransformStream<Frame, Uint8Array> {
  */
 export class FrameDecoderStream
   extends TransformStream<Uint8Array, Required<Frame>> {
-  /** Makes one, with a limit on the body. */
+  /**
+   * Makes one, with a limit on the body.
+   *
+   * @throws {RangeError} If the limit is not a whole number from 0 to 2^32 - 1.
+   */
   constructor(options: FrameDecoderOptions = {}) {
+    const { maxBody = DEFAULT_MAX_BODY } = options;
+    // A NaN would be no limit at all.
+    if (!Number.isInteger(maxBody) || maxBody < 0 || maxBody > MOST_BODY) {
+      throw new RangeError(
+        `Cannot use maxBody: a whole number from 0 to ${MOST_BODY}, received ${maxBody}`,
+      );
+    }
     let decoder: FrameDecoder;
     super({
       start(controller) {
         decoder = new FrameDecoder({
           frame(kind, flags, id, bytes, start, end) {
-            const body = bytes.slice(start, end);
+            const body = copyBytes(bytes, start, end);
             controller.enqueue({ kind, flags, id, body });
           },
-        }, options.maxBody ?? DEFAULT_MAX_BODY);
+        }, maxBody);
       },
       transform(chunk) {
         decoder.push(chunk);
@@ -111,6 +125,9 @@ export interface FramedDuplex {
  *
  * Closing, aborting and cancelling pass through to the duplex underneath.
  *
+ * @throws {TypeError} If it is no duplex, or one of its streams is locked.
+ * @throws {RangeError} If `maxBody` is not a whole number from 0 to 2^32 - 1.
+ *
  * @example
  * ```ts
  * import { assertEquals } from "@std/assert";
@@ -128,11 +145,13 @@ export function framed(
   duplex: Duplex,
   options: FrameDecoderOptions = {},
 ): FramedDuplex {
+  const { readable, writable } = toDuplex(duplex);
+  const decoder = new FrameDecoderStream(options);
   const encoder = new FrameEncoderStream();
   // What ends the pipe ends both its streams, which is how the user sees it.
-  encoder.readable.pipeTo(duplex.writable).catch(() => {});
+  encoder.readable.pipeTo(writable).catch(() => {});
   return {
-    readable: duplex.readable.pipeThrough(new FrameDecoderStream(options)),
+    readable: readable.pipeThrough(decoder),
     writable: encoder.writable,
   };
 }

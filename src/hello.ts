@@ -14,7 +14,7 @@ import type { Hello } from "./codec.ts";
 import { ConnectionError, quote } from "./errors.ts";
 import { readU16, readU32 } from "./frame.ts";
 import { writeU16, writeU32 } from "./layout.ts";
-import { utf8 } from "./text.ts";
+import { readText, utf8 } from "./text.ts";
 
 /** The protocol's major version. */
 export const VERSION = 1;
@@ -97,7 +97,7 @@ export function parseHello(body: Uint8Array, serializer?: string): Hello {
     if (start + length > body.length) fault("a HELLO field is cut short");
     at = start + length;
     if (type === FIELD_SERIALIZER) {
-      theirs = new TextDecoder().decode(body.subarray(start, at));
+      theirs = readName(body, start, at);
     } else if (type >= FIELD_MAX_MESSAGE && type <= FIELD_WINDOW_BYTES) {
       if (length !== 4) fault(`HELLO field ${type} has ${length} bytes, not 4`);
       const value = readU32(body, start);
@@ -118,6 +118,14 @@ export function parseHello(body: Uint8Array, serializer?: string): Hello {
   }
   checkSerializer(serializer, theirs);
   return { maxMessage, windowCalls, windowBytes };
+}
+
+function readName(body: Uint8Array, start: number, end: number): string {
+  try {
+    return readText(body, start, end);
+  } catch {
+    return fault("a HELLO's serializer name is not UTF-8");
+  }
 }
 
 function checkVersion(body: Uint8Array): void {

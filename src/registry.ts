@@ -63,7 +63,7 @@ function addAll(
   const properties = Object.getOwnPropertyDescriptors(node);
   for (const [key, property] of Object.entries(properties)) {
     if (!property.enumerable) continue;
-    const name = path === "" ? key : `${path}.${key}`;
+    const name = above.length === 0 ? key : `${path}.${key}`;
     if (property.get !== undefined || property.set !== undefined) {
       throw new TypeError(
         `Cannot serve ${name}: it is a getter; name its methods with expose(instance, ["Hello"])`,
@@ -87,10 +87,10 @@ function add(
 ): void {
   if (typeof handler !== "function") {
     throw new TypeError(
-      `Cannot serve ${name}: not a function, received ${typeof handler}`,
+      `Cannot serve ${name}: not a function, received ${typeName(handler)}`,
     );
   }
-  if (/^class\b/.test(Function.prototype.toString.call(handler))) {
+  if (isClass(handler)) {
     throw new TypeError(
       `Cannot serve ${name}: it is a class; make an instance and name its methods with expose(instance, ["Hello"])`,
     );
@@ -101,6 +101,16 @@ function add(
   const fn = handler as AnyHandler;
   const run: AnyHandler = (params, ctx) => fn.call(owner, params, ctx);
   registry.set(name, { name, schema, run });
+}
+
+/** By its source: only that tells a class from a function. A method may be called "class". */
+function isClass(fn: unknown): boolean {
+  return typeof fn === "function" &&
+    /^class(?!\s*\()\b/.test(Function.prototype.toString.call(fn));
+}
+
+function typeName(value: unknown): string {
+  return value === null ? "null" : typeof value;
 }
 
 function isPlain(node: object): boolean {
@@ -142,9 +152,13 @@ export function expose<T extends object, K extends keyof T & string>(
   for (const name of names) {
     const method: unknown = instance[name];
     const inherited = (Object.prototype as Record<string, unknown>)[name];
-    if (typeof method !== "function" || method === inherited) {
+    if (
+      typeof method !== "function" || method === inherited || isClass(method)
+    ) {
       throw new TypeError(
-        `Cannot expose ${name}: not a method, received ${typeof method}`,
+        `Cannot expose ${name}: not a method of its own, received ${
+          typeName(method)
+        }`,
       );
     }
     service[name] = (params: unknown, ctx: CallContext) =>

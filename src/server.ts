@@ -10,12 +10,12 @@
  * @module
  */
 
-import {
-  type CallInfo,
-  type CloseOptions,
-  Connection,
-  type ConnectionOptions,
-} from "./connection.ts";
+import { Connection } from "./connection.ts";
+import type {
+  CallInfo,
+  CloseOptions,
+  ConnectionOptions,
+} from "./connection_options.ts";
 import type { Duplex } from "./duplex.ts";
 import { type Registry, toRegistry } from "./registry.ts";
 import type { Serializer } from "./payload.ts";

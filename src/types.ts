@@ -1,32 +1,42 @@
 /**
  * Types from end to end: what a service's definition means to its client.
  *
- * Invariant owned here: a client's types say what really arrives. What JSON
- * changes is told ({@linkcode Wire}); what it cannot carry does not compile at
- * the service's definition ({@linkcode Checked}).
+ * Invariants owned here:
+ * - A client's types say what really arrives ({@linkcode Wire}).
+ * - What the wire cannot carry does not compile where the service is defined
+ *   ({@linkcode Checked}), and the compiler's message names the member.
+ * - Nothing here recurses eagerly into a user's types: mapped types are only
+ *   looked into as far as they are used, so a type may contain itself.
  *
  * @module
  */
 
+import type { CallContext } from "./context.ts";
 import type { ValidatedMethod } from "./method.ts";
 import type { CallOptions } from "./options.ts";
 
 /** How values change on the way: as JSON does it, or not at all, with a serializer that says so. */
 export type WireMap = "json" | "exact";
 
-/** Marks a type that does not survive the wire; its text is the compiler's message. */
+/** What the compiler shows where a value does not survive the wire; nothing has this type. */
 export interface NotSerializable<Why extends string> {
   /** Why not. */
   readonly "~notSerializable": Why;
 }
 
-/** What JSON carries as it is. */
-export type Primitive = string | number | boolean | null;
+/** What the compiler shows where something in a tree of services cannot be called; nothing has this type. */
+export interface NotServable<Why extends string> {
+  /** Why not. */
+  readonly "~notServable": Why;
+}
+
+// What arrives.
 
 /**
- * What arrives when a `T` is sent. Top-level strings, bytes and `undefined`
- * arrive as they are; in JSON a `Date` becomes a `string`, `undefined` members
- * vanish, and what JSON cannot carry is {@linkcode NotSerializable}.
+ * What arrives when a `T` is sent. Strings, bytes and `undefined` arrive as
+ * they are; of all else JSON makes what it makes of it: a `Date` becomes a
+ * `string`, `undefined` members vanish, and what it cannot carry is
+ * {@linkcode NotSerializable}.
  *
  * @example
  * ```ts
@@ -37,70 +47,94 @@ export type Primitive = string | number | boolean | null;
  * const at: string = arrives.at;
  * ```
  */
-export type Wire<T, M extends WireMap = "json"> = M extends "exact" ? T
-  : unknown extends T ? T
-  : T extends Uint8Array ? Uint8Array
+export type Wire<T, M extends WireMap = "json"> = unknown extends T ? T
+  : T extends Uint8Array ? Uint8Array<ArrayBuffer>
   : T extends undefined | void ? undefined
-  : JsonOf<T>;
+  : M extends "exact" ? T
+  : Json<T>;
 
-/** What JSON makes of a value inside another. */
-export type JsonOf<T> = unknown extends T ? T
+/** What JSON makes of a value, at any depth. */
+export type Json<T> = unknown extends T ? T
   : T extends Primitive ? T
-  : T extends bigint ? NotSerializable<"JSON has no bigint">
-  : T extends symbol ? NotSerializable<"JSON has no symbol">
-  : T extends (...args: never) => unknown
-    ? NotSerializable<"JSON has no function">
-  : T extends ArrayBufferView | ArrayBufferLike
-    ? NotSerializable<"bytes travel as the whole value only, not inside JSON">
-  : T extends ReadonlyMap<unknown, unknown> ? NotSerializable<"JSON has no Map">
-  : T extends ReadonlySet<unknown> ? NotSerializable<"JSON has no Set">
-  : T extends { toJSON(...args: never): infer J } ? JsonOf<J>
-  : T extends readonly unknown[] ? { [K in keyof T]: JsonElement<T[K]> }
+  : T extends Uncarried ? WhyNot<T>
+  : T extends HasJson<infer J> ? Json<J>
+  : T extends readonly unknown[] ? { [K in keyof T]: JsonItem<T[K]> }
   : T extends object ? JsonObject<T>
   : never;
 
-/** `undefined` in an array becomes `null`. */
-export type JsonElement<T> = T extends undefined ? null : JsonOf<T>;
+/** What JSON makes of an array's item: `undefined` becomes `null`. */
+export type JsonItem<T> = T extends undefined | void ? null : Json<T>;
 
-/** What JSON makes of an object: `undefined` members vanish, symbols are not seen. */
+/** What JSON makes of an object: members that are `undefined` vanish, as do those with a symbol for a key. */
 export type JsonObject<T> = Flat<
-  & { -readonly [K in RequiredKeys<T>]: JsonOf<T[K]> }
-  & { -readonly [K in OptionalKeys<T>]?: JsonOf<Exclude<T[K], undefined>> }
+  & { [K in keyof T as Certain<T, K>]: Json<T[K]> }
+  & { [K in keyof T as Uncertain<T, K>]?: Json<Exclude<T[K], undefined>> }
 >;
 
 /** An intersection as one object. */
 export type Flat<T> = { [K in keyof T]: T[K] };
-/** The keys JSON sees. */
-export type StringKeys<T> = Extract<keyof T, string | number>;
-/** The keys that are there for certain. */
-export type RequiredKeys<T> = {
-  [K in StringKeys<T>]: unknown extends T[K] ? K
-    : undefined extends T[K] ? never
-    : K;
-}[StringKeys<T>];
-/** The keys whose member may vanish. */
-export type OptionalKeys<T> = Exclude<StringKeys<T>, RequiredKeys<T>>;
+/** The key of a member that is there for certain, or `never`. */
+export type Certain<T, K extends keyof T> = K extends symbol ? never
+  : unknown extends T[K] ? K
+  : undefined extends T[K] ? never
+  : K;
+/** The key of a member that may vanish, or `never`. */
+export type Uncertain<T, K extends keyof T> = K extends symbol ? never
+  : unknown extends T[K] ? never
+  : undefined extends T[K] ? K
+  : never;
 
-/** A handler, whatever it takes: its own params make it unfit for any narrower type. */
-export type AnyFunction = globalThis.Function;
-/** A handler with a schema, by shape. */
-export type AnyValidated = {
-  readonly schema: unknown;
-  readonly handler: unknown;
-};
+/** What JSON carries as it is. */
+export type Primitive = string | number | boolean | null;
+/** What says by itself what JSON makes of it, as `Date` and `URL` do. */
+export interface HasJson<J> {
+  /** Called by `JSON.stringify`. */
+  toJSON(...args: never): J;
+}
+/** What JSON does not carry. */
+export type Uncarried =
+  | bigint
+  | symbol
+  | AnyFunction
+  | ArrayBufferView
+  | ArrayBufferLike
+  | ReadonlyMap<unknown, unknown>
+  | ReadonlySet<unknown>;
+/** Says so. */
+export type WhyNot<T> = T extends bigint ? NotSerializable<"JSON has no bigint">
+  : T extends symbol ? NotSerializable<"JSON has no symbol">
+  : T extends AnyFunction ? NotSerializable<"JSON has no function">
+  : T extends ReadonlyMap<unknown, unknown> ? NotSerializable<"JSON has no Map">
+  : T extends ReadonlySet<unknown> ? NotSerializable<"JSON has no Set">
+  : NotSerializable<"only a Uint8Array is carried as bytes, and only as the whole value">;
+
+// What a service declares.
+
+/** A function, whatever it takes. */
+export type AnyFunction = (...args: never) => unknown;
+/** What {@linkcode method} makes, whatever its schema. */
+export interface AnyValidated {
+  /** Checks the params. */
+  readonly schema: { readonly "~standard": object };
+  /** Runs with what the schema returned. */
+  readonly handler: AnyFunction;
+}
+/** What can be called. */
+export type AnyMethod = AnyFunction | AnyValidated;
 
 /** The dotted names of every method in a tree of services. */
 export type MethodName<S> = {
-  [K in keyof S & string]: S[K] extends AnyFunction | AnyValidated ? K
+  [K in keyof S & string]: S[K] extends AnyMethod ? K
     : S[K] extends object ? `${K}.${MethodName<S[K]>}`
     : never;
 }[keyof S & string];
 
-/** What stands at a dotted name. */
-export type MethodAt<S, M extends string> = M extends keyof S ? S[M]
-  : M extends `${infer Head}.${infer Rest}`
-    ? Head extends keyof S ? MethodAt<S[Head], Rest> : never
-  : never;
+/** What stands at a dotted name; keys may have dots of their own. */
+export type MethodAt<S, N extends string> = N extends keyof S ? S[N] : {
+  [K in keyof S & string]: N extends `${K}.${infer Rest}`
+    ? MethodAt<S[K], Rest>
+    : never;
+}[keyof S & string];
 
 /** What a caller passes to a method. */
 export type ParamsOf<F> = F extends
@@ -109,62 +143,97 @@ export type ParamsOf<F> = F extends
     ? Args extends readonly [] ? undefined : Args[0]
   : never;
 
-/** What a method's caller gets. */
-export type ResultOf<F, M extends WireMap = "json"> = Wire<
-  Awaited<RawResult<F>>,
-  M
->;
-
 /** What a handler returns. */
-export type RawResult<F> = F extends
+export type ReturnOf<F> = F extends
   ValidatedMethod<infer _Input, infer _Output, infer Result> ? Result
   : F extends (...args: never) => infer Result ? Result
   : never;
+
+/** What a method's caller gets. */
+export type ResultOf<F, M extends WireMap = "json"> = Wire<
+  Awaited<ReturnOf<F>>,
+  M
+>;
 
 /** The arguments of a call behind the method's name. */
 export type CallArguments<P> = undefined extends P
   ? [params?: P, options?: CallOptions]
   : [params: P, options?: CallOptions];
 
+/** A service's methods as functions; the service itself, if it is one function. */
+export type ServiceProxy<S, M extends WireMap = "json"> = S extends AnyMethod
+  ? (...args: CallArguments<ParamsOf<S>>) => Promise<ResultOf<S, M>>
+  : {
+    readonly [K in keyof S as Exclude<K, Reserved>]: ServiceProxy<S[K], M>;
+  };
+
+/** Keys that a proxy answers with `undefined`, so that it looks like no promise. */
+export type Reserved = "then" | "toJSON" | symbol;
+
+// What is checked where a service is defined.
+
 /**
- * A tree of services whose every method survives the wire; where one does not,
- * the type that says why.
+ * A tree of services as it must be for every method to survive the wire. A
+ * tree that does not fit has a member whose type is not what arrives; the
+ * compiler's message leads to it.
  */
 export type Checked<S, M extends WireMap = "json"> = {
-  readonly [K in keyof S]: S[K] extends AnyFunction | AnyValidated
-    ? CheckedMethod<S[K], M>
+  readonly [K in keyof S]: S[K] extends AnyMethod ? CheckedMethod<S[K], M>
+    : S[K] extends AnyClass
+      ? NotServable<"a class; make an instance and expose() its methods">
     : S[K] extends object ? Checked<S[K], M>
-    : S[K];
+    : NotServable<"not a function">;
 };
 
-/** A method, or why its params cannot be what it declares. */
-export type CheckedMethod<F, M extends WireMap> = M extends "exact" ? F
-  : unknown extends ParamsOf<F> ? CheckedResult<F>
-  : [Wire<ParamsOf<F>>] extends [ParamsOf<F>] ? CheckedResult<F>
-  : F extends AnyValidated ? CheckedResult<F>
-  : NotSerializable<"its params arrive as another type than it declares">;
+/** A class. */
+export type AnyClass = abstract new (...args: never) => unknown;
 
-/** A method, or why its result does not survive. */
-export type CheckedResult<F> = Flaws<Wire<Awaited<RawResult<F>>>> extends never
-  ? F
-  : NotSerializable<Flaws<Wire<Awaited<RawResult<F>>>>>;
+/** A method as it must be: its params declared as they arrive, its result one that can be sent. */
+export type CheckedMethod<F, M extends WireMap = "json"> = F extends
+  ValidatedMethod<infer Input, infer Output, infer Result>
+  ? ValidatedMethod<Accepted<Input, M>, Output, CheckedReturn<Result, M>>
+  : (
+    params: Accepted<ParamsOf<F>, M>,
+    ctx: CallContext,
+  ) => CheckedReturn<ReturnOf<F>, M>;
 
-/** The reasons why a type does not survive, from anywhere inside it, to a depth of five. */
-export type Flaws<T, Depth extends readonly 0[] = []> = unknown extends T
-  ? never
-  : Depth["length"] extends 5 ? never
-  : T extends NotSerializable<infer Why> ? Why
-  : T extends Primitive | Uint8Array | undefined ? never
-  : T extends readonly (infer Item)[] ? Flaws<Item, [...Depth, 0]>
-  : T extends object ? {
-      [K in keyof T]-?: Flaws<Exclude<T[K], undefined>, [...Depth, 0]>;
-    }[keyof T]
-  : never;
+/** What a handler returns, as it must be. */
+export type CheckedReturn<R, M extends WireMap> = unknown extends R ? R
+  : R extends Promise<infer T> ? Promise<Sendable<T, M>>
+  : R extends PromiseLike<infer T> ? PromiseLike<Sendable<T, M>>
+  : Sendable<R, M>;
 
-/** The typed proxy of a service: its methods as functions. */
-export type ServiceProxy<S, M extends WireMap = "json"> = {
-  readonly [K in keyof S]: S[K] extends AnyFunction | AnyValidated
-    ? (...args: CallArguments<ParamsOf<S[K]>>) => Promise<ResultOf<S[K], M>>
-    : S[K] extends object ? ServiceProxy<S[K], M>
-    : never;
-};
+/** A result as it must be. */
+export type Sendable<T, M extends WireMap> = M extends "exact" ? T
+  : T extends Uint8Array ? T
+  : SendableJson<T>;
+
+/** `T` itself, but where JSON would fail on it or drop it. */
+export type SendableJson<T> = unknown extends T ? T
+  : T extends Primitive | undefined | void ? T
+  : T extends Uncarried ? WhyNot<T>
+  : T extends HasJson<infer J> ? J extends SendableJson<J> ? T : SendableJson<J>
+  : { [K in keyof T]: K extends symbol ? T[K] : SendableJson<T[K]> };
+
+/** Params as they must be declared. */
+export type Accepted<T, M extends WireMap> = T extends Uint8Array
+  ? Uint8Array<ArrayBuffer>
+  : M extends "exact" ? T
+  : AcceptedJson<T>;
+
+/** `T` itself, but where JSON makes something else of it. */
+export type AcceptedJson<T> = unknown extends T ? T
+  : T extends Primitive | undefined | void ? T
+  : T extends Uncarried ? WhyNot<T>
+  : T extends HasJson<infer J> ? Json<J>
+  : T extends readonly unknown[] ? AcceptedArray<T>
+  : { [K in keyof T]: K extends symbol ? T[K] : AcceptedJson<T[K]> };
+
+/** A tuple's optional items may be missing; `undefined` in an array arrives as `null`. */
+export type AcceptedArray<T extends readonly unknown[]> = number extends
+  T["length"] ? { [K in keyof T]: AcceptedItem<T[K]> }
+  : { [K in keyof T]: AcceptedJson<T[K]> };
+
+/** An array's item as it must be declared. */
+export type AcceptedItem<T> = T extends undefined | void ? null
+  : AcceptedJson<T>;

@@ -9,28 +9,63 @@
 
 import type { Hello } from "./codec.ts";
 import { EARLY_BYTES, EARLY_CALLS, EARLY_MESSAGE } from "./hello.ts";
+import { exhausted, servesNothing } from "./refusals.ts";
 
 /** Calls and bytes in flight against what the peer grants. */
 export class Window {
+  /** Calls that hold a place. */
+  calls = 0;
+  /** Their bytes. */
+  bytes = 0;
   /** Before the peer's HELLO is read, the protocol's constants hold. */
   granted: Hello = {
     maxMessage: EARLY_MESSAGE,
     windowCalls: EARLY_CALLS,
     windowBytes: EARLY_BYTES,
   };
-  calls = 0;
-  bytes = 0;
+  #greeted = false;
+  readonly #overhead: number;
+
+  /** @param overhead What a call's size counts beyond the body that `maxMessage` bounds, in bytes. */
+  constructor(overhead: number) {
+    this.#overhead = overhead;
+  }
+
+  /** The peer has said what it grants; what is in flight already stays counted. */
+  grant(hello: Hello): void {
+    this.#greeted = true;
+    this.granted = hello;
+  }
 
   /** Whether a call of this size may be sent now. */
   admits(size: number): boolean {
-    return this.calls < this.granted.windowCalls &&
-      this.bytes + size <= this.granted.windowBytes;
+    const { windowCalls, windowBytes, maxMessage } = this.granted;
+    return this.calls < windowCalls && this.bytes + size <= windowBytes &&
+      size <= maxMessage + this.#overhead;
   }
 
   /** Whether there is room for anything at all. */
   get open(): boolean {
     return this.calls < this.granted.windowCalls &&
       this.bytes < this.granted.windowBytes;
+  }
+
+  /**
+   * Says whether a call of this size can ever be sent; before the peer's HELLO
+   * is read, nobody knows.
+   *
+   * @throws {RpcError} If it cannot: `unavailable` where the peer serves
+   * nothing, else `resource_exhausted`.
+   */
+  checkFit(size: number): void {
+    if (!this.#greeted) return;
+    const { windowCalls, windowBytes, maxMessage } = this.granted;
+    if (windowCalls === 0) throw servesNothing();
+    const most = Math.min(maxMessage + this.#overhead, windowBytes);
+    if (size <= most) return;
+    throw exhausted(
+      `a call of ${size} bytes; the peer accepts at most ${most}`,
+    );
   }
 
   take(size: number): void {

@@ -1,0 +1,124 @@
+/**
+ * What the peer is told of the calls it makes.
+ *
+ * Invariants owned here:
+ * - A result or error that has no form on the wire, or is larger than the
+ *   caller accepts, becomes a failure of that call alone.
+ * - What a handler throws that is no `RpcError` reaches the caller as
+ *   `internal`, without its message or stack, unless the server was told to
+ *   expose it; `onError` gets all of it.
+ *
+ * @module
+ */
+
+import type { Codec } from "./codec.ts";
+import type { Serving } from "./context.ts";
+import { RpcError } from "./errors.ts";
+import type { SchemaIssue } from "./method.ts";
+import type { Outbox } from "./outbox.ts";
+
+/** What the answers need of their connection. */
+export interface AnswersContext {
+  readonly codec: Codec;
+  readonly outbox: Outbox;
+  /** Whether callers see the message of what a handler throws. */
+  readonly exposeErrors: boolean;
+  /** What the peer accepts as a message body. */
+  readonly peerMaxMessage: () => number;
+  /** Tells the operator what `internal` hides from the caller. */
+  readonly onError: (error: unknown, serving: Serving) => void;
+}
+
+/** Writes answers. Each of its methods returns whether it wrote one: encoding runs user code, which may end the connection. */
+export class Answers {
+  readonly #context: AnswersContext;
+
+  constructor(context: AnswersContext) {
+    this.#context = context;
+  }
+
+  /** Answers with a handler's result. */
+  reply(serving: Serving, value: unknown): boolean {
+    const { codec, outbox, peerMaxMessage } = this.#context;
+    try {
+      codec.prepare(value, false);
+    } catch (error) {
+      this.#context.onError(error, serving);
+      const text = "the handler's result cannot be serialized";
+      return this.fail(serving, true, new RpcError("internal", text));
+    }
+    if (serving.done) return false;
+    const size = codec.replySize();
+    const most = peerMaxMessage();
+    if (size > most) {
+      const text = `a reply of ${size} bytes; the caller accepts ${most}`;
+      const error = new RpcError("resource_exhausted", text);
+      return this.fail(serving, true, error);
+    }
+    codec.reply(outbox, serving.id);
+    return true;
+  }
+
+  /** Answers with what a handler or a schema threw, or with `internal` in its place. */
+  report(serving: Serving, started: boolean, error: unknown): boolean {
+    if (isRpcError(error)) return this.fail(serving, started, error);
+    this.#context.onError(error, serving);
+    const text = this.#context.exposeErrors ? describe(error) : HIDDEN;
+    return this.fail(serving, started, new RpcError("internal", text));
+  }
+
+  /** Answers with an error as it is. */
+  fail(serving: Serving, started: boolean, error: RpcError): boolean {
+    const { codec, outbox, peerMaxMessage } = this.#context;
+    const { code, message, data } = error;
+    try {
+      codec.prepare(data, false);
+    } catch {
+      // Data that has no form on the wire does not hold the failure up.
+      codec.prepare(undefined, false);
+    }
+    if (serving.done) return false;
+    const most = peerMaxMessage();
+    codec.failure(outbox, serving.id, started, `${code}`, `${message}`, most);
+    return true;
+  }
+
+  /** Answers a call that got no further than its header. */
+  refuse(id: number, code: string, message: string): void {
+    const { codec, outbox, peerMaxMessage } = this.#context;
+    codec.prepare(undefined, false);
+    codec.failure(outbox, id, false, code, message, peerMaxMessage());
+  }
+}
+
+const HIDDEN = "the handler failed";
+
+/** Most issues that travel with an `invalid_argument`. */
+const MAX_ISSUES = 32;
+
+/** A schema's issues as they travel. */
+export function invalid(issues: readonly SchemaIssue[]): RpcError {
+  const data = issues.slice(0, MAX_ISSUES).map(({ message, path }) => ({
+    message: `${message}`,
+    path: path?.map((p) => String(typeof p === "object" ? p.key : p)),
+  }));
+  const text = data[0]?.message ?? "the params are not valid";
+  return new RpcError("invalid_argument", text, { data });
+}
+
+/** A thrown Proxy may throw again on being looked at. */
+function isRpcError(error: unknown): error is RpcError {
+  try {
+    return error instanceof RpcError;
+  } catch {
+    return false;
+  }
+}
+
+function describe(error: unknown): string {
+  try {
+    return error instanceof Error ? error.message : String(error);
+  } catch {
+    return HIDDEN;
+  }
+}

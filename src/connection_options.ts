@@ -1,0 +1,74 @@
+/**
+ * What can be set of a connection, and what it tells of itself.
+ *
+ * @module
+ */
+
+import type { Clock } from "./clock.ts";
+import type { CodecFactory } from "./codec.ts";
+import type { Limits } from "./limits.ts";
+import type { Serializer } from "./payload.ts";
+import type { Registry } from "./registry.ts";
+
+/** What a call that failed on our side was, for `onError`. */
+export interface CallInfo {
+  /** The method called. */
+  readonly method: string;
+  /** The call's id on its connection. */
+  readonly id: number;
+}
+
+/** What both ends of a connection can set. */
+export interface ConnectionOptions extends Partial<Limits> {
+  /** Replaces JSON; both ends must have one of the same name. */
+  serializer?: Serializer;
+  /** Time, for tests. */
+  clock?: Clock;
+  /** The first call's id, for tests. Default 1. */
+  firstId?: number;
+}
+
+/** What only the library sets. */
+export interface ConnectionSetup extends ConnectionOptions {
+  /** Another wire than the native one. */
+  codec?: CodecFactory;
+  registry?: Registry;
+  exposeErrors?: boolean;
+  onError?: (error: unknown, call: CallInfo) => void;
+}
+
+/** How a connection is closed. */
+export interface CloseOptions {
+  /** Milliseconds for accepted calls and running handlers to finish. Default 5,000. */
+  timeout?: number;
+  /** The `ctx` of the handler that closes its own connection: it is not waited for. */
+  ctx?: object;
+}
+
+/** A connection in numbers, as of now. */
+export interface ConnectionStats {
+  /** Where it is in its life. */
+  readonly state: "open" | "draining" | "finishing" | "closed";
+  /** Calls of ours that hold a place in the peer's window, and their bytes. */
+  readonly inFlight: number;
+  /** Bytes of those. */
+  readonly inFlightBytes: number;
+  /** Calls of ours that wait for the window. */
+  readonly queued: number;
+  /** Answers that came after their caller had been told otherwise. */
+  readonly lateReplies: number;
+  /** The peer's calls that hold a place in our window. */
+  readonly held: number;
+  /** Handlers that have not settled. */
+  readonly running: number;
+  /** The peer's calls that wait to be started. */
+  readonly waiting: number;
+  /** Bytes not taken by the transport yet. */
+  readonly outgoingBytes: number;
+  /** Chunks handed to the transport so far. */
+  readonly chunksWritten: number;
+  /** Abort signals listened to. */
+  readonly listeners: number;
+  /** Deadlines and other times waited for. */
+  readonly timers: number;
+}

@@ -1,0 +1,78 @@
+/**
+ * The last part of a connection's life: flush, FIN, linger, destroy.
+ *
+ * Invariants owned here:
+ * - After our FIN we read and discard until the peer's, within bounds: a socket
+ *   closed with unread input resets, and the reset destroys what the peer has
+ *   not read yet (measured on loopback: of 200,000 bytes none arrived).
+ * - Every step is bounded in time, so a peer that neither reads nor closes
+ *   holds nothing for long.
+ *
+ * @module
+ */
+
+import type { Timer } from "./deadlines.ts";
+import { ConnectionError } from "./errors.ts";
+import type { Outbox } from "./outbox.ts";
+
+/** How long what was said last may take to be written, in ms. */
+const FLUSH_TIME = 5000;
+/** After our FIN: how long the peer's is waited for, in ms. */
+const LINGER_TIME = 1000;
+/** And how much is read and discarded meanwhile, in bytes. */
+const LINGER_BYTES = 16 * 1024 * 1024;
+
+/** Ends one duplex. */
+export class Farewell {
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #outbox: Outbox;
+  readonly #timer: Timer;
+  #flushed: (() => void) | undefined;
+  #discarded = 0;
+
+  constructor(
+    reader: ReadableStreamDefaultReader<Uint8Array>,
+    writer: WritableStreamDefaultWriter<Uint8Array>,
+    outbox: Outbox,
+    timer: Timer,
+  ) {
+    this.#reader = reader;
+    this.#writer = writer;
+    this.#outbox = outbox;
+    this.#timer = timer;
+  }
+
+  /** Runs its course; `reading` resolves when the peer's stream has ended. Never rejects. */
+  async run(reading: Promise<void>): Promise<void> {
+    this.#timer.set(FLUSH_TIME, () => this.destroy());
+    if (!this.#outbox.idle) {
+      await new Promise<void>((resolve) => this.#flushed = resolve);
+    }
+    await this.#writer.close().catch(ignore);
+    this.#timer.set(LINGER_TIME, () => this.destroy());
+    await reading;
+    this.#timer.clear();
+    this.destroy();
+  }
+
+  /** The outbox has been written, or has failed. */
+  written(): void {
+    if (this.#outbox.idle) this.#flushed?.();
+  }
+
+  /** The peer has sent bytes that nobody handles any more. */
+  discard(bytes: number): void {
+    this.#discarded += bytes;
+    if (this.#discarded > LINGER_BYTES) this.destroy();
+  }
+
+  /** Ends both directions at once. */
+  destroy(): void {
+    const reason = new ConnectionError("cancelled", "the connection is over");
+    this.#writer.abort(reason).catch(ignore);
+    this.#reader.cancel(reason).catch(ignore);
+  }
+}
+
+function ignore(): void {}

@@ -1,0 +1,83 @@
+/**
+ * Where callers are told, and what wakes a call before its answer does.
+ *
+ * Invariants owned here:
+ * - Every call is told once, and finished once: an abandoned one is told when
+ *   it is abandoned, and finished when its outcome is known.
+ * - A call that was told listens to no signal and waits for no deadline.
+ *
+ * @module
+ */
+
+import type { Call, Extra } from "./call.ts";
+import type { Deadlines } from "./deadlines.ts";
+import type { ConnectionError, Outcome } from "./errors.ts";
+import { unavailable } from "./refusals.ts";
+import { Signals } from "./signals.ts";
+
+/** What the ledger tells its table. */
+export interface LedgerEvents {
+  /** A signal that `call` listens to has fired. */
+  abort(call: Call, reason: unknown): void;
+  /** A call has been finished. */
+  settled(): void;
+}
+
+/** Settles calls. */
+export class Ledger {
+  readonly #signals: Signals;
+  readonly #deadlines: Deadlines;
+  readonly #events: LedgerEvents;
+
+  constructor(deadlines: Deadlines, events: LedgerEvents) {
+    this.#deadlines = deadlines;
+    this.#events = events;
+    this.#signals = new Signals((call, reason) => events.abort(call, reason));
+  }
+
+  /** Listeners on abort signals. */
+  get listeners(): number {
+    return this.#signals.size;
+  }
+
+  /** From now on the call's signals and its deadline end it. */
+  watch(call: Call, extra: Extra): void {
+    const { signal, inherited } = extra;
+    if (signal !== undefined) this.#signals.add(signal, call);
+    if (inherited !== undefined) this.#signals.add(inherited, call);
+    this.#deadlines.add(extra);
+  }
+
+  /** From now on they do not. */
+  unwatch(call: Call, extra: Extra): void {
+    const { signal, inherited } = extra;
+    if (signal !== undefined) this.#signals.remove(signal, call);
+    if (inherited !== undefined) this.#signals.remove(inherited, call);
+    this.#deadlines.remove(extra);
+  }
+
+  /** Tells the caller of a call that was just taken out of its place. */
+  settle(
+    call: Call,
+    outcome: Outcome,
+    failed: boolean,
+    result: unknown,
+  ): void {
+    if (call.extra !== undefined) this.unwatch(call, call.extra);
+    call.settle(outcome, failed, result);
+    this.finish(call, outcome);
+  }
+
+  /** Settles a call that its connection takes along; an abandoned one only learns its outcome. */
+  lose(call: Call, outcome: Outcome, reason: ConnectionError): void {
+    if (call.state === "abandoned") this.finish(call, outcome);
+    else this.settle(call, outcome, true, unavailable(reason, outcome));
+  }
+
+  /** Ends a call whose caller has been told. */
+  finish(call: Call, outcome: Outcome): void {
+    call.finish(outcome);
+    call.draft = undefined;
+    this.#events.settled();
+  }
+}

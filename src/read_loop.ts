@@ -1,0 +1,45 @@
+/**
+ * Reads a connection's bytes, in turns.
+ *
+ * Invariants owned here:
+ * - There is one reader, and it reads until the stream ends, so that what the
+ *   peer still sends never stops it from hearing us.
+ * - The work between two turns of the event loop is bounded, in messages and
+ *   in chunks.
+ *
+ * @module
+ */
+
+import type { Clock } from "./clock.ts";
+
+/** Messages decoded before the event loop gets a turn. */
+export const MESSAGES_PER_TURN = 4096;
+
+/** Chunks read before it gets one: a transport without a socket may never turn it by itself. */
+const CHUNKS_PER_TURN = 64;
+
+/** Takes what is read. */
+export interface ChunkSink {
+  /** Takes `chunk` from `at`; returns how far it came, less than its length to be called again after a turn. */
+  chunk(chunk: Uint8Array, at: number): number;
+  /** The stream has ended. */
+  end(): void;
+}
+
+/** Reads until the end. What the stream or the sink throws rejects. */
+export async function readLoop(
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+  clock: Clock,
+  sink: ChunkSink,
+): Promise<void> {
+  for (let chunks = 1;; chunks++) {
+    const { done, value } = await reader.read();
+    if (done) return sink.end();
+    let at = sink.chunk(value, 0);
+    while (at < value.length) {
+      await clock.turn();
+      at = sink.chunk(value, at);
+    }
+    if (chunks % CHUNKS_PER_TURN === 0) await clock.turn();
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * The calls that hold a place in the window: in the batch, or on their way.
+ *
+ * Invariants owned here:
+ * - A call holds its place from entering the batch until its answer is read,
+ *   whatever its caller was told meanwhile. One that was taken back holds it
+ *   until its batch is handed over: so call-then-abort in a loop is bounded by
+ *   the window too.
+ * - Only a call that was handed over can be answered.
+ *
+ * @module
+ */
+
+import type { Call } from "./call.ts";
+import type { Codec, Metadata } from "./codec.ts";
+import type { Outbox } from "./outbox.ts";
+import { Ring } from "./ring.ts";
+import { Window } from "./window.ts";
+
+/** The table of sent calls, with the window they fill. */
+export class Sent {
+  readonly window: Window;
+  readonly #codec: Codec;
+  readonly #outbox: Outbox;
+  readonly #ring: Ring<Call>;
+  /** Places of taken-back requests in the batch that is filling. */
+  #retractedCalls = 0;
+  #retractedBytes = 0;
+  /** Calls of the batch that is filling whose hand-over somebody awaits. */
+  #awaited: Call[] = [];
+
+  constructor(codec: Codec, outbox: Outbox, firstId: number) {
+    this.#codec = codec;
+    this.#outbox = outbox;
+    this.#ring = new Ring(firstId);
+    this.window = new Window(codec.overhead);
+  }
+
+  /** How many calls are in. */
+  get size(): number {
+    return this.#ring.size;
+  }
+
+  /** All of them, in the order they were sent. */
+  all(): Call[] {
+    return this.#ring.all();
+  }
+
+  /** The 53-bit count that an id of ours on the wire stands for. */
+  widen(id: number): number {
+    return this.#ring.widen(id);
+  }
+
+  /** Registers a call, then writes it, with the prepared payload. */
+  send(call: Call, remaining: number, metadata: Metadata | undefined): void {
+    const outbox = this.#outbox;
+    this.#ring.add(call);
+    this.window.take(call.size);
+    call.state = "sent";
+    call.batch = outbox.batch;
+    if (call.extra?.sent !== undefined) this.#awaited.push(call);
+    const id = call.seq >>> 0;
+    this.#codec.request(outbox, id, call.method, remaining, metadata);
+    call.place = outbox.place;
+  }
+
+  /** Takes an answered call out and frees its place; undefined if no call of this id can be answered. */
+  take(id: number): Call | undefined {
+    const call = this.#ring.get(id);
+    if (call === undefined || !this.handedOver(call)) return undefined;
+    this.drop(call);
+    return call;
+  }
+
+  /** Takes a call out and frees its place now. */
+  drop(call: Call): void {
+    this.#ring.remove(call);
+    this.window.free(1, call.size);
+  }
+
+  /** Takes a call out; its place is freed when the batch that is filling is handed over. */
+  release(call: Call): void {
+    this.#ring.remove(call);
+    this.#retractedCalls++;
+    this.#retractedBytes += call.size;
+  }
+
+  /** Takes a request back, if it is still in the batch that is filling. */
+  retract(call: Call): boolean {
+    if (this.handedOver(call)) return false;
+    if (!this.#codec.retract(this.#outbox, call.place)) return false;
+    this.release(call);
+    return true;
+  }
+
+  /** Whether a call's frame is the transport's. */
+  handedOver(call: Call): boolean {
+    return call.batch >= 0 && call.batch < this.#outbox.batch;
+  }
+
+  /** Resolves `call.extra.sent` when the batch that is filling is handed over. */
+  awaitHandOver(call: Call): void {
+    this.#awaited.push(call);
+  }
+
+  /** A batch has gone. */
+  batchHandedOver(): void {
+    if (this.#retractedCalls > 0) {
+      this.window.free(this.#retractedCalls, this.#retractedBytes);
+      this.#retractedCalls = this.#retractedBytes = 0;
+    }
+    if (this.#awaited.length > 0) {
+      for (const call of this.#awaited) call.extra?.sent?.resolve(true);
+      this.#awaited = [];
+    }
+  }
+}
