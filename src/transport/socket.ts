@@ -1,0 +1,109 @@
+/**
+ * Sockets, child processes and this process's own streams, where they are Node's:
+ * each as a {@linkcode Duplex}.
+ *
+ * @module
+ */
+
+import type { Duplex, DuplexInfo } from "../duplex.ts";
+import { Adapter } from "./adapter.ts";
+import { type Address, printAddress } from "./address.ts";
+import type { NodeReadable, NodeSocket, NodeWritable } from "./node.ts";
+
+export type { NodeReadable, NodeWritable };
+
+/**
+ * A duplex over a socket that is connected, with its addresses as they are now:
+ * a socket that has been reset knows them no more.
+ *
+ * @param socket A `net.Socket` or `tls.TLSSocket` made with `allowHalfOpen`;
+ *   no one else's from then on.
+ * @param address What was dialled or listened at.
+ * @param side Whose address that is.
+ */
+export function socketDuplex(
+  socket: NodeSocket,
+  address: Address,
+  side: "remote" | "local",
+): Duplex & DuplexInfo {
+  const { readable, writable } = new Adapter(socket, socket, {
+    reset: () => reset(socket),
+  });
+  if ("path" in address) return { readable, writable, [side]: address.path };
+  return {
+    readable,
+    writable,
+    remote: print(socket.remoteAddress, socket.remotePort),
+    local: print(socket.localAddress, socket.localPort),
+  };
+}
+
+function print(
+  host: string | undefined,
+  port: number | undefined,
+): string | undefined {
+  if (host === undefined || port === undefined) return undefined;
+  return printAddress({ host, port });
+}
+
+/** So that the peer reads an error, not an end. TCP alone knows a reset; the others just close. */
+function reset(socket: NodeSocket): void {
+  try {
+    socket.resetAndDestroy?.();
+  } catch {
+    // No TCP socket: destroyed by the caller.
+  }
+}
+
+/**
+ * A duplex over a pair of Node streams, such as the `stdout` and `stdin` of a
+ * child process.
+ *
+ * The two fail apart: when the child closes its input, what it still has to
+ * say is read to its end. `writable.close()` ends `writable`;
+ * `writable.abort()` destroys both streams.
+ *
+ * @param readable What is read from; a `stream.Readable` that nobody else reads.
+ * @param writable What is written to; a `stream.Writable` that nobody else writes.
+ * @returns The duplex.
+ * @throws {TypeError} If either is not a Node stream.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { spawn } from "node:child_process";
+ * import { nodeDuplex } from "@sluice/rpc";
+ *
+ * const child = spawn("cat", { stdio: ["pipe", "pipe", "inherit"] });
+ * const duplex = nodeDuplex(child.stdout, child.stdin);
+ * const writer = duplex.writable.getWriter();
+ * await writer.write(new TextEncoder().encode("hello"));
+ * await writer.close();
+ *
+ * assertEquals(await new Response(duplex.readable).text(), "hello");
+ * ```
+ */
+export function nodeDuplex(
+  readable: NodeReadable,
+  writable: NodeWritable,
+): Duplex {
+  if (
+    typeof readable?.on !== "function" || typeof readable.pause !== "function"
+  ) {
+    throw new TypeError("Cannot adapt: readable is not a Node stream");
+  }
+  if (
+    typeof writable?.on !== "function" || typeof writable.write !== "function"
+  ) {
+    throw new TypeError("Cannot adapt: writable is not a Node stream");
+  }
+  return new Adapter(readable, writable, {});
+}
+
+/** As {@linkcode nodeDuplex}, but the output stays open: it belongs to the process. */
+export function processDuplex(
+  readable: NodeReadable,
+  writable: NodeWritable,
+): Duplex {
+  return new Adapter(readable, writable, { keepOutput: true });
+}
