@@ -7,7 +7,7 @@ import {
   assertRejects,
   assertStrictEquals,
 } from "@std/assert";
-import { Client, echoServices, RpcError } from "../mod.ts";
+import { Client, echoServices, type RpcError } from "../mod.ts";
 import { settle } from "./support/clock.ts";
 import { pair } from "./support/pair.ts";
 import { failure, hello, KIND, RawPeer, reply } from "./support/raw_peer.ts";

@@ -1,0 +1,150 @@
+/** Bounds on what the peer can make us hold: running handlers, waiting replies, outgoing bytes. */
+
+import { test } from "node:test";
+import { assert, assertEquals } from "@std/assert";
+import { echoServices, Server } from "../mod.ts";
+import { settle } from "./support/clock.ts";
+import { assertNothingLeft, pair } from "./support/pair.ts";
+import {
+  frame,
+  hello,
+  join,
+  KIND,
+  RawPeer,
+  request,
+} from "./support/raw_peer.ts";
+import { Held } from "./support/services.ts";
+
+test("[F10] at most maxRunning handlers run; the others wait in order", async () => {
+  const held = new Held();
+  const { client, connection, close } = pair(held.services, {
+    server: { maxRunning: 3 },
+  });
+  const handles = Array.from(
+    { length: 10 },
+    (_, i) => client.go("Held.work", i),
+  );
+  await settle();
+  assertEquals(connection.stats().running, 3);
+  assertEquals(connection.stats().waiting, 7);
+  for (let i = 0; i < 10; i++) {
+    assertEquals(held.calls[i].params, i);
+    held.calls[i].resolve();
+    await settle();
+    assert(connection.stats().running <= 3);
+  }
+  for (const handle of handles) assertEquals(await handle.settled, "executed");
+  await close();
+});
+
+test("[F4] while replies pile up no new handler is started", async () => {
+  let started = 0;
+  const big = new Uint8Array(100_000);
+  const server = new Server({
+    Big: {
+      get: () => {
+        started++;
+        return big;
+      },
+    },
+  }, { highWaterMark: 300_000 });
+  const peer = new RawPeer({ highWaterMark: 0 });
+  const connection = server.accept(peer.duplex);
+  const requests = Array.from(
+    { length: 50 },
+    (_, i) => request(i + 1, "Big.get", [0]),
+  );
+  await peer.send(hello(), ...requests);
+  await settle();
+  assert(started < 10, `${started} handlers were started`);
+  assert(connection.stats().outgoingBytes < 500_000);
+  for (let i = 0; i < 50; i++) {
+    assertEquals((await peer.nextOf(KIND.REPLY)).id, i + 1);
+  }
+  assertEquals(started, 50);
+  await peer.reset();
+  await server.close();
+});
+
+test("[F4] an outbox past its limit ends the connection", async () => {
+  const held = new Held();
+  const server = new Server(held.services, { maxOutbox: 100_000 });
+  const peer = new RawPeer({ highWaterMark: 0 });
+  const connection = server.accept(peer.duplex);
+  const requests = [1, 2, 3].map((id) => request(id, "Held.work"));
+  await peer.send(hello(), ...requests);
+  await settle();
+  held.release(new Uint8Array(50_000));
+  await settle();
+  // It reads on, so that GOAWAY and the replies made before it arrive.
+  const rest = await peer.rest();
+  assertEquals(rest.at(-1)?.kind, KIND.GOAWAY);
+  await peer.end();
+  assertEquals((await connection.closed)?.code, "resource_exhausted");
+  assertNothingLeft(connection);
+  await server.close();
+});
+
+test("[F10] a peer that never reads uses up its window, and is closed for passing it", async () => {
+  const server = new Server(echoServices(), { windowCalls: 100 });
+  const peer = new RawPeer({ highWaterMark: 0 });
+  const connection = server.accept(peer.duplex);
+  let sent = 0;
+  for (let round = 0; round < 4; round++) {
+    const requests = Array.from(
+      { length: 50 },
+      () => request(++sent, round % 2 ? "No.such" : "Echo.echo"),
+    );
+    await peer.send(...(round === 0 ? [hello()] : []), ...requests);
+    await settle();
+  }
+  // What the first batch answered is the writer's; the rest holds its places.
+  assertEquals(connection.stats().state, "finishing");
+  await peer.end();
+  await peer.rest();
+  assertEquals((await connection.closed)?.code, "resource_exhausted");
+  await server.close();
+});
+
+test("[F2] a flood of PINGs is answered by one PONG a batch", async () => {
+  const server = new Server(echoServices());
+  const peer = new RawPeer({ highWaterMark: 0 });
+  server.accept(peer.duplex);
+  const pings = Array.from({ length: 1000 }, (_, i) => frame(KIND.PING, i));
+  await peer.send(hello(), ...pings);
+  await settle();
+  await peer.send(...pings);
+  await settle();
+  const ids: number[] = [];
+  while (ids.at(-1) !== 999) ids.push((await peer.nextOf(KIND.PONG)).id);
+  assert(ids.length <= 4, `${ids.length} PONGs`);
+  await peer.reset();
+  await server.close();
+});
+
+test("[F14] one chunk of a great many calls lets other connections have their turn", async () => {
+  const server = new Server(echoServices(), { windowCalls: 1 << 20 });
+  const flooder = new RawPeer({ highWaterMark: 1 << 26 });
+  const other = new RawPeer();
+  server.accept(flooder.duplex);
+  server.accept(other.duplex);
+  await flooder.send(hello());
+  await other.send(hello());
+  await settle();
+  let id = 0;
+  const calls = Array.from(
+    { length: 100_000 },
+    () => request(++id, "Echo.echo"),
+  );
+  const flood = join(...calls);
+  const sending = flooder.send(flood);
+  await settle(1);
+  await other.send(request(1, "Echo.echo"));
+  await other.nextOf(KIND.REPLY);
+  const first = (await flooder.nextOf(KIND.REPLY)).id;
+  assert(first < 100_000);
+  await sending;
+  await flooder.reset();
+  await other.reset();
+  await server.close();
+});

@@ -1,0 +1,104 @@
+/**
+ * Tools for the tests of the frame codec: chunkings, and what decoding cost.
+ *
+ * @module
+ */
+
+import { assertInstanceOf } from "@std/assert";
+import { ConnectionError, type Frame } from "../../mod.ts";
+import { FrameDecoder } from "../../src/frame.ts";
+import { frame, join, KIND } from "./raw_peer.ts";
+import { pattern } from "./transports.ts";
+
+/** What a decoder made of some chunks. */
+export interface Decoded {
+  frames: Required<Frame>[];
+  headers: number;
+  copied: number;
+}
+
+/** Cuts bytes at the given places, in ascending order; those beyond the end do not cut. */
+export function chunked(
+  bytes: Uint8Array,
+  cuts: readonly number[],
+): Uint8Array[] {
+  const chunks: Uint8Array[] = [];
+  let from = 0;
+  for (const cut of [...cuts, bytes.length]) {
+    const to = Math.min(cut, bytes.length);
+    // A chunk's memory is its own, as a transport's is.
+    chunks.push(Uint8Array.from(bytes.subarray(from, to)));
+    from = to;
+  }
+  return chunks;
+}
+
+/** Decodes chunks to the end of the stream. */
+export function decodeAll(
+  chunks: Iterable<Uint8Array>,
+  maxBody = 1024,
+): Decoded {
+  const frames: Required<Frame>[] = [];
+  const decoder = new FrameDecoder({
+    frame(kind, flags, id, bytes, start, end) {
+      const body = Uint8Array.from(bytes.subarray(start, end));
+      frames.push({ kind, flags, id, body });
+    },
+  }, maxBody);
+  for (const chunk of chunks) decoder.push(chunk);
+  decoder.end();
+  return { frames, ...decoder.counters };
+}
+
+/** The error that decoding ends with. */
+export function faultOf(
+  chunks: Iterable<Uint8Array>,
+  maxBody = 1024,
+): ConnectionError {
+  try {
+    decodeAll(chunks, maxBody);
+  } catch (error) {
+    assertInstanceOf(error, ConnectionError);
+    return error;
+  }
+  throw new Error("the bytes were accepted");
+}
+
+/** A short session of every kind that is delivered, bodies empty and not. */
+export function session(): {
+  bytes: Uint8Array;
+  frames: Required<Frame>[];
+  bodyBytes: number;
+} {
+  const frames: Required<Frame>[] = [
+    { kind: KIND.HELLO, flags: 0, id: 0, body: pattern(29) },
+    { kind: KIND.REQUEST, flags: 3, id: 0xffffffff, body: pattern(17, 9) },
+    { kind: KIND.PING, flags: 0, id: 0x01020304, body: pattern(0) },
+    { kind: KIND.REPLY, flags: 2, id: 0, body: pattern(1) },
+    { kind: KIND.ERROR, flags: 1, id: 0x80000000, body: pattern(12, 3) },
+    { kind: KIND.CANCEL, flags: 0, id: 2, body: pattern(0) },
+    { kind: KIND.GOAWAY, flags: 1, id: 5, body: pattern(3) },
+  ];
+  const bytes = join(
+    ...frames.map(({ kind, id, body, flags }) => frame(kind, id, body, flags)),
+  );
+  const bodyBytes = frames.reduce((n, { body }) => n + body.length, 0);
+  return { bytes, frames, bodyBytes };
+}
+
+/** What `run` returns, and the sizes of the byte arrays that were allocated meanwhile. */
+export function allocations<T>(run: () => T): { result: T; sizes: number[] } {
+  const Real = globalThis.Uint8Array;
+  const sizes: number[] = [];
+  globalThis.Uint8Array = new Proxy(Real, {
+    construct(target, args) {
+      if (typeof args[0] === "number") sizes.push(args[0]);
+      return Reflect.construct(target, args);
+    },
+  });
+  try {
+    return { result: run(), sizes };
+  } finally {
+    globalThis.Uint8Array = Real;
+  }
+}

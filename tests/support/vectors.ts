@@ -1,0 +1,191 @@
+/**
+ * The golden vectors of `tests/vectors/native.json`, read and typed.
+ *
+ * @module
+ */
+
+import { readFileSync } from "node:fs";
+import type { ErrorCode, Serializer } from "../../mod.ts";
+
+/** A payload: `text` for JSON and strings, `hex` for bytes and custom ones. */
+export interface VectorPayload {
+  kind: "undefined" | "json" | "bytes" | "string" | "custom";
+  text?: string;
+  hex?: string;
+}
+
+export interface HelloMessage {
+  type: "hello";
+  maxMessage?: number;
+  windowCalls?: number;
+  windowBytes?: number;
+  serializer?: string;
+  unknown?: { type: number; hex: string }[];
+}
+
+export interface RequestMessage {
+  type: "request";
+  id: number;
+  method: string;
+  remaining?: number;
+  metadata?: [string, string][];
+  payload: VectorPayload;
+}
+
+export interface ReplyMessage {
+  type: "reply";
+  id: number;
+  metadata?: [string, string][];
+  payload: VectorPayload;
+}
+
+export interface ErrorMessage {
+  type: "error";
+  id: number;
+  started: boolean;
+  metadata?: [string, string][];
+  code: string;
+  message: string;
+  payload: VectorPayload;
+}
+
+export interface BareMessage {
+  type: "cancel" | "ping" | "pong";
+  id: number;
+}
+
+export interface GoawayMessage {
+  type: "goaway";
+  lastId: number | null;
+  code: string;
+  text: string;
+}
+
+/** A request that was taken back, or (without `method`) any body. */
+export type PadMessage =
+  | Omit<RequestMessage, "type"> & { type: "pad" }
+  | { type: "pad"; id: number; flags: number; hex: string; method?: undefined };
+
+export interface SkippableMessage {
+  type: "skippable";
+  kind: number;
+  id: number;
+  flags: number;
+  hex: string;
+}
+
+export type Message =
+  | HelloMessage
+  | RequestMessage
+  | ReplyMessage
+  | ErrorMessage
+  | BareMessage
+  | GoawayMessage
+  | PadMessage
+  | SkippableMessage;
+
+/** One frame, and what it says. */
+export interface Valid {
+  name: string;
+  about: string;
+  /** Whether this library sends these very bytes. */
+  sent: boolean;
+  message: Message;
+  bytes: string;
+}
+
+/** Bytes that end the connection, and the code they end it with. */
+export interface Malformed {
+  name: string;
+  about: string;
+  /** Who is to be sent them. */
+  to: "server" | "client" | "either";
+  /** Whether a HELLO goes before them. */
+  greeted: boolean;
+  /** Calls that a client has in flight by then, ids from 1. */
+  calls?: number;
+  /** The name of the serializer of the end that gets them. */
+  serializer?: string;
+  bytes: string;
+  code: ErrorCode;
+}
+
+/** Bytes after which the stream ends inside a frame. */
+export interface Truncated {
+  name: string;
+  about: string;
+  greeted: boolean;
+  bytes: string;
+  /** How many bytes the unfinished header or body lacks. */
+  missing: number;
+}
+
+/** The whole file. */
+export interface Vectors {
+  version: number;
+  valid: Valid[];
+  malformed: Malformed[];
+  truncated: Truncated[];
+}
+
+const file = new URL("../vectors/native.json", import.meta.url);
+
+export const VECTORS: Vectors = JSON.parse(readFileSync(file, "utf8"));
+
+/** The messages of one type. */
+export type MessageOf<T extends Message["type"]> = T extends BareMessage["type"]
+  ? BareMessage
+  : Extract<Message, { type: T }>;
+
+/** The vectors whose message is of one type. */
+export function ofType<T extends Message["type"]>(
+  type: T,
+): (Valid & { message: MessageOf<T> })[] {
+  type Wanted = Valid & { message: MessageOf<T> };
+  return VECTORS.valid.filter((v): v is Valid & Wanted =>
+    v.message.type === type
+  );
+}
+
+export function toHex(bytes: Uint8Array): string {
+  return Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
+}
+
+export function fromHex(hex: string): Uint8Array {
+  return Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+}
+
+/** What a value is that only the custom serializer can carry. */
+export interface Hexed {
+  hexed: string;
+}
+
+/** The serializer of the vectors with custom payloads. */
+export const HEX_SERIALIZER: Serializer = {
+  name: "hex-é",
+  encode: (value) => fromHex((value as Hexed).hexed),
+  decode: (bytes): Hexed => ({ hexed: toHex(bytes) }),
+};
+
+/** The value a payload stands for. */
+export function valueOf({ kind, text = "", hex = "" }: VectorPayload): unknown {
+  switch (kind) {
+    case "undefined":
+      return undefined;
+    case "json":
+      return JSON.parse(text);
+    case "bytes":
+      return fromHex(hex);
+    case "string":
+      return text;
+    case "custom":
+      return { hexed: hex };
+  }
+}
+
+/** The options an end needs for a payload. */
+export function optionsFor(
+  payload?: VectorPayload,
+): { serializer?: Serializer } {
+  return payload?.kind === "custom" ? { serializer: HEX_SERIALIZER } : {};
+}
