@@ -61,7 +61,8 @@ export class Answers {
 
   /** Answers with what a handler or a schema threw, or with `internal` in its place. */
   report(serving: Serving, started: boolean, error: unknown): boolean {
-    if (isRpcError(error)) return this.fail(serving, started, error);
+    const own = ownWords(error);
+    if (own !== undefined) return this.fail(serving, started, own);
     this.#context.onError(error, serving);
     const text = this.#context.exposeErrors ? describe(error) : HIDDEN;
     return this.fail(serving, started, new RpcError("internal", text));
@@ -79,7 +80,7 @@ export class Answers {
     }
     if (serving.done) return false;
     const most = peerMaxMessage();
-    codec.failure(outbox, serving.id, started, `${code}`, `${message}`, most);
+    codec.failure(outbox, serving.id, started, code, message, most);
     return true;
   }
 
@@ -106,18 +107,20 @@ export function invalid(issues: readonly SchemaIssue[]): RpcError {
   return new RpcError("invalid_argument", text, { data });
 }
 
-/** A thrown Proxy may throw again on being looked at. */
-function isRpcError(error: unknown): error is RpcError {
+/** An RpcError in words that can be sent; undefined for anything else. What was thrown may throw again on being looked at. */
+function ownWords(error: unknown): RpcError | undefined {
   try {
-    return error instanceof RpcError;
+    if (!(error instanceof RpcError)) return undefined;
+    const { code, message, data } = error;
+    return new RpcError(`${code}`, `${message}`, { data });
   } catch {
-    return false;
+    return undefined;
   }
 }
 
 function describe(error: unknown): string {
   try {
-    return error instanceof Error ? error.message : String(error);
+    return String(error instanceof Error ? error.message : error);
   } catch {
     return HIDDEN;
   }

@@ -130,8 +130,9 @@ export class Client<S extends object, M extends WireMap = "json"> {
   /**
    * A service's methods as functions: `client.service("Math").square(3)`.
    *
-   * It answers `undefined` for `then`, `toJSON` and symbols, so that it can be
-   * awaited and printed as any object; methods of those names need `call`.
+   * It answers `undefined` for `then`, `toJSON`, `toString`, `valueOf` and
+   * symbols, so that to await or print it calls nothing; methods of those
+   * names need `call`.
    */
   service<K extends keyof S & string>(name: K): ServiceProxy<S[K], M> {
     return proxy(this as Client<object, M>, name) as ServiceProxy<S[K], M>;
@@ -179,8 +180,8 @@ export class Client<S extends object, M extends WireMap = "json"> {
   }
 }
 
-/** What must not look like a method: promises and JSON ask for these. */
-const RESERVED = new Set(["then", "toJSON"]);
+/** What must not look like a method: promises, JSON and text ask for these. */
+const RESERVED = new Set(["then", "toJSON", "toString", "valueOf"]);
 
 function proxy<M extends WireMap>(
   client: Client<object, M>,

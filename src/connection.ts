@@ -224,7 +224,7 @@ export class Connection {
     } catch (error) {
       // The one place where a breach of the rules becomes teardown. Reading
       // goes on, to discard.
-      this.#end(error as ConnectionError, "goaway");
+      this.#end(toFault(error), "goaway");
     }
     return this.#over ? chunk.length : at;
   }
@@ -236,7 +236,7 @@ export class Connection {
     try {
       this.#codec.end();
     } catch (error) {
-      this.#end(error as ConnectionError, "flush");
+      this.#end(toFault(error), "flush");
       return;
     }
     if (features.goaway && this.#peerGoaway.reason === undefined) {
@@ -379,6 +379,12 @@ export class Connection {
 }
 
 const NOBODY: ReadonlySet<unknown> = new Set();
+
+/** Anything but a ConnectionError would be a mistake of this library's own. */
+function toFault(error: unknown): ConnectionError {
+  if (error instanceof ConnectionError) return error;
+  return new ConnectionError("internal", "decoding failed", { cause: error });
+}
 
 const nativeCodec: CodecFactory = (receiver, settings) =>
   new NativeCodec(receiver, settings);

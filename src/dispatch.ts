@@ -224,7 +224,7 @@ export class Dispatch implements ServingOwner {
         return;
       }
       this.#keep(serving);
-      Promise.resolve(result).then(
+      adopt(result).then(
         (result) => this.#validated(serving, result),
         (error) => this.#notValidated(serving, error),
       ).then(() => this.#settled());
@@ -272,8 +272,7 @@ export class Dispatch implements ServingOwner {
 
   #await(serving: Serving, result: PromiseLike<unknown>): void {
     if (serving.state === "running") this.#keep(serving);
-    // A native promise around it: a thenable of the user's may call back twice.
-    Promise.resolve(result).then((value) => {
+    adopt(result).then((value) => {
       this.#running--;
       this.#reply(serving, value);
       this.#settled();
@@ -359,4 +358,20 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
   if (value instanceof Promise) return true;
   return typeof value === "object" && value !== null &&
     typeof (value as { then?: unknown }).then === "function";
+}
+
+/** A promise that calls back once, and later: a thenable of the user's may call back twice, and so may a promise that was tampered with. */
+function adopt<T>(thenable: PromiseLike<T>): Promise<T> {
+  return isUntouched(thenable)
+    ? thenable
+    : new Promise((resolve) => resolve(thenable));
+}
+
+function isUntouched<T>(thenable: PromiseLike<T>): thenable is Promise<T> {
+  try {
+    return thenable.then === Promise.prototype.then &&
+      (thenable as Promise<T>).constructor === Promise;
+  } catch {
+    return false;
+  }
 }

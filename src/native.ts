@@ -19,7 +19,7 @@ import type {
   Opaque,
   Receiver,
 } from "./codec.ts";
-import { ConnectionError } from "./errors.ts";
+import { ConnectionError, RpcError } from "./errors.ts";
 import {
   CANCEL,
   ERROR,
@@ -363,7 +363,15 @@ export class NativeCodec implements Codec, FrameSink {
 
   #encodeMethod(method: string): Uint8Array {
     if (method !== this.#method) {
-      this.#methodBytes = utf8(method);
+      const bytes = utf8(method);
+      if (bytes.length > MAX_METHOD) {
+        throw new RpcError(
+          "invalid_argument",
+          `a method name of ${bytes.length} bytes; at most ${MAX_METHOD} fit`,
+          { outcome: "not_sent" },
+        );
+      }
+      this.#methodBytes = bytes;
       this.#method = method;
     }
     return this.#methodBytes;

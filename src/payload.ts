@@ -102,6 +102,8 @@ export class PayloadEncoder {
     if (value === undefined) this.#take(UNDEFINED, undefined, undefined, 0);
     else if (typeof value === "string") this.#prepareText(STRING, value);
     else if (value instanceof Uint8Array) {
+      // A Proxy of bytes is an instance too, and has no bytes of its own.
+      if (!ArrayBuffer.isView(value)) throw unserializable("a Proxy of bytes");
       this.#take(BYTES, undefined, value, value.length);
       this.#owned = transfer;
     } else if (this.#serializer !== undefined) {
@@ -211,19 +213,17 @@ function toJson(value: unknown): string {
   try {
     text = JSON.stringify(value);
   } catch (cause) {
-    throw new RpcError("invalid_argument", "the value cannot be serialized", {
-      outcome: "not_sent",
-      cause,
-    });
+    throw unserializable("the value", cause);
   }
-  if (text === undefined) {
-    throw new RpcError(
-      "invalid_argument",
-      `a ${typeof value} cannot be serialized`,
-      { outcome: "not_sent" },
-    );
-  }
+  if (text === undefined) throw unserializable(`a ${typeof value}`);
   return text;
+}
+
+function unserializable(what: string, cause?: unknown): RpcError {
+  return new RpcError("invalid_argument", `${what} cannot be serialized`, {
+    outcome: "not_sent",
+    cause,
+  });
 }
 
 function serialize(serializer: Serializer, value: unknown): Uint8Array {
@@ -232,9 +232,6 @@ function serialize(serializer: Serializer, value: unknown): Uint8Array {
     if (bytes instanceof Uint8Array) return bytes;
     throw new TypeError("the serializer did not return a Uint8Array");
   } catch (cause) {
-    throw new RpcError("invalid_argument", "the value cannot be serialized", {
-      outcome: "not_sent",
-      cause,
-    });
+    throw unserializable("the value", cause);
   }
 }

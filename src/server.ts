@@ -193,10 +193,12 @@ export class Server<S extends object, M extends WireMap = "json"> {
   }
 
   #report(error: unknown, info: ErrorInfo): void {
+    // There is nobody left to tell what onError itself throws, or rejects with.
     try {
-      this.#options.onError?.(error, info);
+      const told: unknown = this.#options.onError?.(error, info);
+      if (told instanceof Promise) told.catch(() => {});
     } catch {
-      // There is nobody left to tell.
+      return;
     }
   }
 }

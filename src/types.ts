@@ -106,7 +106,9 @@ export type WhyNot<T> = T extends bigint ? NotSerializable<"JSON has no bigint">
   : T extends AnyFunction ? NotSerializable<"JSON has no function">
   : T extends ReadonlyMap<unknown, unknown> ? NotSerializable<"JSON has no Map">
   : T extends ReadonlySet<unknown> ? NotSerializable<"JSON has no Set">
-  : NotSerializable<"only a Uint8Array is carried as bytes, and only as the whole value">;
+  : NotSerializable<
+    "only a Uint8Array is carried as bytes, and only as the whole value"
+  >;
 
 // What a service declares.
 
@@ -131,8 +133,7 @@ export type MethodName<S> = {
 
 /** What stands at a dotted name; keys may have dots of their own. */
 export type MethodAt<S, N extends string> = N extends keyof S ? S[N] : {
-  [K in keyof S & string]: N extends `${K}.${infer Rest}`
-    ? MethodAt<S[K], Rest>
+  [K in keyof S & string]: N extends `${K}.${infer Rest}` ? MethodAt<S[K], Rest>
     : never;
 }[keyof S & string];
 
