@@ -82,6 +82,8 @@ export type { DenoConnLike } from "./src/transport/deno_conn.ts";
 export { memoryPair, type MemoryPairOptions } from "./src/transport/memory.ts";
 export * from "./src/transport/tcp.ts";
 export { stdio } from "./src/transport/stdio.ts";
+export { nodeDuplex } from "./src/transport/socket.ts";
+export type { NodeReadable, NodeWritable } from "./src/transport/node.ts";
 
 // Frames, for tools that speak the wire themselves.
 export {

@@ -168,8 +168,8 @@ export type ServiceProxy<S, M extends WireMap = "json"> = S extends AnyMethod
     readonly [K in keyof S as Exclude<K, Reserved>]: ServiceProxy<S[K], M>;
   };
 
-/** Keys that a proxy answers with `undefined`, so that it looks like no promise. */
-export type Reserved = "then" | "toJSON" | symbol;
+/** Keys that a proxy answers with `undefined`, so that to await or print it calls nothing. */
+export type Reserved = "then" | "toJSON" | "toString" | "valueOf" | symbol;
 
 // What is checked where a service is defined.
 

@@ -32,8 +32,8 @@ const USAGE = `Usage: deno task examples [options] [NAME ...]
 const SERVER = "echo_server.ts";
 const CLIENT = "echo_client.ts";
 
-/** Not run by themselves: the pair, and what has a task of its own. */
-const APART = [SERVER, CLIENT, "demo.ts"];
+/** Not run by themselves: the pair. */
+const APART = [SERVER, CLIENT];
 
 /** Milliseconds for one example, and for the server to start or stop. */
 const RUN_LIMIT = 120_000;

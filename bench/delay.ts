@@ -1,0 +1,174 @@
+/**
+ * Network latency for a duplex: what a far peer would be like, with a near one.
+ *
+ * Invariants owned here:
+ * - Each direction delivers what it was given in the same order, never earlier
+ *   than after the delay: chunks, ends and failures alike.
+ * - The delay holds nothing back but time: any number of chunks are under way
+ *   at once, up to {@linkcode UNDER_WAY} bytes in each direction.
+ *
+ * @module
+ */
+
+import type { Duplex } from "../mod.ts";
+import { type Clock, systemClock } from "../src/clock.ts";
+
+/**
+ * Bytes under way in one direction before its writer has to wait: what a line
+ * of 10 Gbit/s holds at 50 ms, which is more than anything here sends.
+ */
+const UNDER_WAY = 64 * 1024 * 1024;
+
+/**
+ * A duplex that is `ms` further away in each direction. An abort or a cancel
+ * does not wait.
+ *
+ * @param duplex What it goes through; nobody else's from then on.
+ * @param ms The delay of one direction; half of the round trip. It is as exact
+ *   as the runtime's timers: late by up to a millisecond or two.
+ */
+export function delayed(
+  duplex: Duplex,
+  ms: number,
+  clock: Clock = systemClock,
+): Duplex {
+  return {
+    readable: delayedReadable(duplex.readable, new Line(ms, clock)),
+    writable: delayedWritable(duplex.writable, new Line(ms, clock), clock),
+  };
+}
+
+/** What is done on a line is done later, in the same order. */
+class Line {
+  /** Bytes under way; whoever delivers them takes them off. */
+  bytes = 0;
+  readonly #ms: number;
+  readonly #clock: Clock;
+  #due: { at: number; action: () => void }[] = [];
+  #timer: unknown;
+
+  constructor(ms: number, clock: Clock) {
+    this.#ms = ms;
+    this.#clock = clock;
+  }
+
+  later(action: () => void): void {
+    this.#due.push({ at: this.#clock.now() + this.#ms, action });
+    if (this.#due.length === 1) this.#wait();
+  }
+
+  /** Forgets what is under way. */
+  cut(): void {
+    this.#due = [];
+    this.#clock.clearTimeout(this.#timer);
+  }
+
+  #wait(): void {
+    const left = Math.max(0, this.#due[0].at - this.#clock.now());
+    this.#timer = this.#clock.setTimeout(() => this.#arrive(), left);
+  }
+
+  /** Timers may fire a little early; that is no reason to be early, too. */
+  #arrive(): void {
+    const now = this.#clock.now();
+    const under = this.#due.findIndex(({ at }) => at > now);
+    const arrived = under < 0 ? this.#due : this.#due.slice(0, under);
+    this.#due = under < 0 ? [] : this.#due.slice(under);
+    if (this.#due.length > 0) this.#wait();
+    for (const { action } of arrived) action();
+  }
+}
+
+function delayedWritable(
+  inner: WritableStream<Uint8Array>,
+  line: Line,
+  clock: Clock,
+): WritableStream<Uint8Array> {
+  const writer = inner.getWriter();
+  /** The write or close that waits; a sink has one at a time. */
+  let waiting: PromiseWithResolvers<void> | undefined;
+  const stop = (reason: unknown) => {
+    line.cut();
+    line.bytes = 0;
+    waiting?.reject(reason);
+  };
+  const deliver = async (chunk: Uint8Array) => {
+    await writer.write(chunk);
+    line.bytes -= chunk.length;
+    if (line.bytes <= UNDER_WAY) waiting?.resolve();
+  };
+  return new WritableStream<Uint8Array>({
+    start(controller) {
+      const { signal } = controller;
+      // The sink's `abort` would wait for the write under way.
+      signal.addEventListener("abort", () => {
+        stop(signal.reason);
+        writer.abort(signal.reason).catch(ignore);
+      });
+      writer.closed.catch((reason) => {
+        stop(reason);
+        controller.error(reason);
+      });
+    },
+    async write(chunk) {
+      line.bytes += chunk.length;
+      // A copy: the chunk is the caller's again as soon as this settles.
+      const copy = chunk.slice();
+      line.later(() => deliver(copy).catch(ignore));
+      // As a socket's: one that settled in this turn would get every call in a
+      // chunk of its own, as no more than one could gather meanwhile.
+      await clock.turn();
+      if (line.bytes <= UNDER_WAY) return;
+      waiting = Promise.withResolvers();
+      await waiting.promise;
+    },
+    close() {
+      const { promise, resolve, reject } = waiting = Promise.withResolvers();
+      line.later(() => writer.close().then(resolve, reject));
+      return promise;
+    },
+  });
+}
+
+function delayedReadable(
+  inner: ReadableStream<Uint8Array>,
+  line: Line,
+): ReadableStream<Uint8Array> {
+  const reader = inner.getReader();
+  let cancelled = false;
+  /** Wakes `carry` when it waits for room. */
+  let wake = () => {};
+  const carry = async (
+    controller: ReadableStreamDefaultController<Uint8Array>,
+  ): Promise<void> => {
+    try {
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (cancelled) return;
+        if (done) return line.later(() => controller.close());
+        line.bytes += value.length;
+        line.later(() => {
+          line.bytes -= value.length;
+          controller.enqueue(value);
+        });
+        // What is under way and what has arrived count together.
+        while (line.bytes >= (controller.desiredSize ?? 0)) {
+          await new Promise<void>((resolve) => wake = resolve);
+        }
+      }
+    } catch (reason) {
+      line.later(() => controller.error(reason));
+    }
+  };
+  return new ReadableStream<Uint8Array>({
+    start: (controller) => void carry(controller),
+    pull: () => wake(),
+    cancel(reason) {
+      cancelled = true;
+      line.cut();
+      return reader.cancel(reason);
+    },
+  }, { highWaterMark: UNDER_WAY, size: (chunk) => chunk?.length ?? 0 });
+}
+
+function ignore(): void {}

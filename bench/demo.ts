@@ -1,0 +1,107 @@
+/**
+ * The experiment this library grew from: what is gained by not waiting.
+ *
+ * An echo server in a process of its own, and for each style of calling a
+ * client in a process of its own, with one TCP connection. Every reply is
+ * checked; a wrong one, like anything else that goes wrong, exits with 1.
+ *
+ * @module
+ */
+
+import { tool, usage } from "../tools/process.ts";
+import { Child } from "./demo/child.ts";
+import type { ClientMessage, ClientOrder, Result } from "./demo/client.ts";
+import {
+  type Address,
+  type Options,
+  readOptions,
+  USAGE,
+} from "./demo/options.ts";
+import { Bar, conclusion, type Row, table } from "./demo/report.ts";
+import type { ServerMessage } from "./demo/server.ts";
+import { type StyleName, STYLES } from "./demo/styles.ts";
+
+/** Milliseconds that the sync style may take. */
+const SYNC_LIMIT = 10_000;
+
+function options(): Options {
+  try {
+    return readOptions();
+  } catch (error) {
+    usage((error as Error).message, USAGE);
+  }
+}
+
+async function main(): Promise<void> {
+  const chosen = options();
+  if (chosen.help) return console.log(USAGE);
+  if (chosen.server !== undefined) return await runAll(chosen, chosen.server);
+  const server = new Child<ServerMessage>(chosen.runtime, "server.ts");
+  try {
+    let address: Address | undefined;
+    await server.listen((told) => (address = told) !== undefined);
+    await runAll(chosen, address!);
+  } finally {
+    await server.stop();
+  }
+}
+
+async function runAll(chosen: Options, server: Address): Promise<void> {
+  const rows: Row[] = [];
+  for (const style of Object.keys(STYLES) as StyleName[]) {
+    const row = toRow(style, chosen, await runStyle(style, chosen, server));
+    if (chosen.json) console.log(JSON.stringify(row));
+    rows.push(row);
+  }
+  if (chosen.json) return;
+  const { runtime, rtt, tasks } = chosen;
+  const network = rtt > 0 ? `, ${rtt} ms of network added` : "";
+  console.log(`Client and server on ${runtime}${network}\n\n${table(rows)}\n`);
+  console.log(conclusion(rows, tasks));
+}
+
+async function runStyle(
+  style: StyleName,
+  { calls, tasks, rtt, runtime }: Options,
+  server: Address,
+): Promise<Result> {
+  const order = { style, calls, tasks, rtt, server, syncLimit: SYNC_LIMIT };
+  const client = new Child<ClientMessage>(
+    runtime,
+    "client.ts",
+    JSON.stringify(order satisfies ClientOrder),
+  );
+  const bar = new Bar(style, calls, style === "sync" ? SYNC_LIMIT : Infinity);
+  try {
+    let result: Result | undefined;
+    await client.listen((told) => {
+      if ("fault" in told) throw new Error(`${style}: ${told.fault}`);
+      if ("done" in told) bar.show(told.done);
+      else result = told.result;
+      return result !== undefined;
+    });
+    return result!;
+  } finally {
+    bar.clear();
+    await client.stop();
+  }
+}
+
+function toRow(style: StyleName, { runtime }: Options, result: Result): Row {
+  const { calls, seconds, cpu, peak } = result;
+  return {
+    style,
+    runtime,
+    calls,
+    seconds: round(seconds, 4),
+    calls_per_s: round(calls / seconds, 1),
+    cpu_s: round(cpu, 4),
+    rss_mb: round(peak, 1),
+  };
+}
+
+function round(n: number, digits: number): number {
+  return Number(n.toFixed(digits));
+}
+
+if (import.meta.main) await tool(main);
