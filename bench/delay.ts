@@ -32,9 +32,11 @@ export function delayed(
   ms: number,
   clock: Clock = systemClock,
 ): Duplex {
+  const there = new Line(ms, clock);
+  const back = new Line(ms, clock);
   return {
-    readable: delayedReadable(duplex.readable, new Line(ms, clock)),
-    writable: delayedWritable(duplex.writable, new Line(ms, clock), clock),
+    readable: delayedReadable(duplex.readable, back),
+    writable: delayedWritable(duplex.writable, there, clock, () => back.cut()),
   };
 }
 
@@ -46,6 +48,7 @@ class Line {
   readonly #clock: Clock;
   #due: { at: number; action: () => void }[] = [];
   #timer: unknown;
+  #cut = false;
 
   constructor(ms: number, clock: Clock) {
     this.#ms = ms;
@@ -53,12 +56,14 @@ class Line {
   }
 
   later(action: () => void): void {
+    if (this.#cut) return action();
     this.#due.push({ at: this.#clock.now() + this.#ms, action });
     if (this.#due.length === 1) this.#wait();
   }
 
-  /** Forgets what is under way. */
+  /** Forgets what is under way, and delays no more. */
   cut(): void {
+    this.#cut = true;
     this.#due = [];
     this.#clock.clearTimeout(this.#timer);
   }
@@ -83,6 +88,7 @@ function delayedWritable(
   inner: WritableStream<Uint8Array>,
   line: Line,
   clock: Clock,
+  aborted: () => void,
 ): WritableStream<Uint8Array> {
   const writer = inner.getWriter();
   /** The write or close that waits; a sink has one at a time. */
@@ -103,6 +109,7 @@ function delayedWritable(
       // The sink's `abort` would wait for the write under way.
       signal.addEventListener("abort", () => {
         stop(signal.reason);
+        aborted(); // An abort ends reading, too.
         writer.abort(signal.reason).catch(ignore);
       });
       writer.closed.catch((reason) => {

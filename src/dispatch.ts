@@ -217,28 +217,40 @@ export class Dispatch implements ServingOwner {
     const schema = serving.target.schema as NonNullable<Method["schema"]>;
     serving.state = "validating";
     this.#running++;
+    let result: unknown;
     try {
-      const result = schema["~standard"].validate(params);
-      if (!isThenable(result)) {
-        this.#validated(serving, result as SchemaResult<unknown>);
+      result = schema["~standard"].validate(params);
+      if (isThenable(result)) {
+        this.#keep(serving);
+        adopt(result).then((result) => this.#validated(serving, result), (
+          error,
+        ) => this.#notValidated(serving, error)).then(() => this.#settled());
         return;
       }
-      this.#keep(serving);
-      adopt(result).then(
-        (result) => this.#validated(serving, result),
-        (error) => this.#notValidated(serving, error),
-      ).then(() => this.#settled());
     } catch (error) {
       this.#notValidated(serving, error);
+      return;
     }
+    this.#validated(serving, result);
   }
 
-  #validated(serving: Serving, result: SchemaResult<unknown>): void {
+  /** What a schema returned may be no result at all, or throw on being looked at. */
+  #validated(serving: Serving, result: unknown): void {
+    let value: unknown;
+    let refusal: RpcError | undefined;
+    try {
+      const { issues } = result as SchemaResult<unknown>;
+      if (issues !== undefined) refusal = invalid(issues);
+      else value = (result as { value: unknown }).value;
+    } catch (error) {
+      this.#notValidated(serving, error);
+      return;
+    }
     this.#running--;
     // Cancelled meanwhile: answered already, and never to be started.
     if (serving.state !== "validating") return;
-    if (result.issues === undefined) this.#run(serving, result.value);
-    else this.#fail(serving, false, invalid(result.issues));
+    if (refusal !== undefined) this.#fail(serving, false, refusal);
+    else this.#run(serving, value);
   }
 
   #notValidated(serving: Serving, error: unknown): void {
