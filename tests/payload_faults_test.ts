@@ -92,6 +92,11 @@ const UNREADABLE: Record<string, Uint8Array> = {
   "no JSON at all": Uint8Array.of(JSON_TEXT),
   "JSON that is not UTF-8": Uint8Array.of(JSON_TEXT, 0x22, 0xff, 0x22),
   "a string that is not UTF-8": Uint8Array.of(STRING, 0xff),
+  "a short string whose eighth byte is not UTF-8": Uint8Array.of(
+    STRING,
+    ...text("1234567"),
+    0xff,
+  ),
   "a long string cut inside a character": join(
     [STRING],
     text("é".repeat(9000)).subarray(0, 17_999),

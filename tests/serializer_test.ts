@@ -8,7 +8,6 @@ import {
   assertRejects,
 } from "@std/assert";
 import { RpcError, type Serializer } from "../mod.ts";
-import { settle } from "./support/clock.ts";
 import { pair, type PairOptions } from "./support/pair.ts";
 
 const services = {
@@ -125,8 +124,8 @@ test("what a serializer is given to decode is its own to keep", async () => {
     return bytes.length;
   };
   const { client, close } = pair(services, ends({}, { decode }));
-  for (const n of [1, 2]) await client.call("S.echo", { n });
-  await settle();
+  await Promise.all([1, 2].map((n) => client.call("S.echo", { n })));
+  assertEquals(kept.map((bytes) => bytes.buffer.byteLength), [7, 7]);
   const texts = kept.map((bytes) => new TextDecoder().decode(bytes.reverse()));
   assertEquals(texts, ['{"n":1}', '{"n":2}']);
   await close();

@@ -17,6 +17,7 @@ import {
   type NotSerializable,
   RpcError,
   Server,
+  type ServiceProxy,
 } from "../mod.ts";
 import { pair } from "./support/pair.ts";
 import { type Equal, holds } from "./support/types.ts";
@@ -248,6 +249,18 @@ test("an exact serializer turns the check off, another one does not", () => {
     () => new Server({ S: 3 }, { serializer: exact }),
     TypeError,
   );
+});
+
+test("a proxy's type has none of the members that its object denies", () => {
+  type Odd = {
+    then: () => 1;
+    toJSON: () => 1;
+    toString: () => "1";
+    valueOf: () => 1;
+    Here: { then(): 1; on(): 1 };
+  };
+  holds<Equal<keyof ServiceProxy<Odd>, "Here">>();
+  holds<Equal<keyof ServiceProxy<Odd>["Here"], "on">>();
 });
 
 test("an untyped peer is reached through the connection", async () => {

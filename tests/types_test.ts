@@ -223,18 +223,6 @@ test("a service's proxy has its methods, typed", async () => {
   await close();
 });
 
-test("a proxy's type has none of the members that its object denies", () => {
-  type Odd = {
-    then: () => 1;
-    toJSON: () => 1;
-    toString: () => "1";
-    valueOf: () => 1;
-    Here: { then(): 1; on(): 1 };
-  };
-  holds<Equal<keyof ServiceProxy<Odd>, "Here">>();
-  holds<Equal<keyof ServiceProxy<Odd>["Here"], "on">>();
-});
-
 test("a handle's reply has the method's result", async () => {
   const { client, close } = pair(served);
   const handle = client.go("Users.find", 1);
