@@ -140,8 +140,7 @@ export type MethodAt<S, N extends string> = N extends keyof S ? S[N] : {
 /** What a caller passes to a method. */
 export type ParamsOf<F> = F extends
   ValidatedMethod<infer Input, infer _Output, infer _Result> ? Input
-  : F extends (...args: infer Args) => unknown
-    ? Args extends readonly [] ? undefined : Args[0]
+  : F extends (...args: infer Args) => unknown ? Args[0]
   : never;
 
 /** What a handler returns. */

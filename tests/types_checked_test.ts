@@ -113,14 +113,17 @@ test("nor does one of a type that contains itself and such a member", () => {
 });
 
 test("the compiler's message names the reason", () => {
-  const tree = { S: { f: () => ({ a: 1n }) } };
-  type Wanted = Checked<typeof tree>["S"]["f"];
-  holds<
-    Equal<
-      ReturnType<Wanted>,
-      { a: NotSerializable<"JSON has no bigint"> }
-    >
-  >();
+  type Seen<T> = ReturnType<Checked<{ f: () => { a: T } }>["f"]>["a"];
+  holds<Equal<Seen<bigint>, NotSerializable<"JSON has no bigint">>>();
+  holds<Equal<Seen<symbol>, NotSerializable<"JSON has no symbol">>>();
+  holds<Equal<Seen<() => 1>, NotSerializable<"JSON has no function">>>();
+  holds<Equal<Seen<Map<1, 1>>, NotSerializable<"JSON has no Map">>>();
+  holds<Equal<Seen<Set<1>>, NotSerializable<"JSON has no Set">>>();
+  type Bytes = NotSerializable<
+    "only a Uint8Array is carried as bytes, and only as the whole value"
+  >;
+  holds<Equal<Seen<Uint8Array>, Bytes>>();
+  holds<Equal<Seen<DataView | ArrayBuffer>, Bytes>>();
 });
 
 test("params declared otherwise than they arrive do not compile", () => {

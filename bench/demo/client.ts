@@ -11,7 +11,7 @@ import { delayed } from "../delay.ts";
 import type { Address } from "./options.ts";
 import { parentDone, tell } from "./parent.ts";
 import { type StyleName, STYLES, Tally, type Work } from "./styles.ts";
-import { cpuSeconds, peakMegabytes } from "./usage.ts";
+import { cpuSeconds, Peak } from "./usage.ts";
 
 /** What the client is told, as JSON, by its only argument. */
 export interface ClientOrder extends Work {
@@ -38,7 +38,11 @@ export interface Result {
 const TELL_EVERY = 100;
 const PATIENCE = 60_000;
 
-async function run(order: ClientOrder, tally: Tally): Promise<Result> {
+async function run(
+  order: ClientOrder,
+  tally: Tally,
+  peak: Peak,
+): Promise<Result> {
   const tcp = await connect(order.server);
   const duplex = order.rtt > 0 ? delayed(tcp, order.rtt / 2) : tcp;
   const client = new Client<EchoServices>(duplex);
@@ -48,14 +52,15 @@ async function run(order: ClientOrder, tally: Tally): Promise<Result> {
   const seconds = (performance.now() - began) / 1000;
   const result = { calls: tally.done, seconds, cpu: cpuSeconds() - cpu };
   await client.close();
-  return { ...result, peak: peakMegabytes() };
+  return { ...result, peak: peak.megabytes() };
 }
 
 /** Tells how far it is, by a timer: the loops need not know. */
-function watch(tally: Tally): void {
+function watch(tally: Tally, peak: Peak): void {
   let seen = 0;
   let since = performance.now();
   setInterval(() => {
+    peak.sample();
     const now = performance.now();
     if (tally.done > seen) {
       seen = tally.done;
@@ -78,10 +83,12 @@ if (import.meta.main) {
   parentDone().then(() => process.exit());
   const order: ClientOrder = JSON.parse(process.argv[2]);
   const tally = new Tally(order.calls, tellFault);
-  watch(tally);
+  const peak = new Peak();
+  watch(tally, peak);
   try {
-    tell({ result: await run(order, tally) } satisfies ClientMessage);
+    tell({ result: await run(order, tally, peak) } satisfies ClientMessage);
   } catch (error) {
-    tally.fail(error);
+    // What follows from a fault comes after it: the demo heeds the first.
+    tellFault(error);
   }
 }

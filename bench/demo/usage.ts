@@ -14,18 +14,28 @@ export function cpuSeconds(): number {
 }
 
 /**
- * The most memory this process has ever held, in MB (10^6 bytes).
+ * The most memory this process has ever held.
  *
  * Linux's own word is taken where there is one: its `maxRSS` starts with the
- * peak of whoever started the process. Elsewhere that is what there is; it is
- * KiB on all three runtimes, or bytes where a runtime passes on macOS's number
- * as it is, and either can be told by what the process holds now.
+ * peak of whoever started the process. Elsewhere that is what there is, in KiB
+ * on all three runtimes, or in bytes where one passes on macOS's number as it
+ * is: what the process holds now tells which. Deno has it since 2.9; before,
+ * the most that was seen by `sample` counts.
  */
-export function peakMegabytes(): number {
-  const now = process.memoryUsage().rss;
-  const { maxRSS } = process.resourceUsage();
-  const peak = linuxPeak() ?? (maxRSS >= now / 2 ? maxRSS : maxRSS * 1024);
-  return Math.max(peak, now) / 1e6;
+export class Peak {
+  #seen = 0;
+
+  /** Looks; to be called now and then. */
+  sample(): void {
+    this.#seen = Math.max(this.#seen, process.memoryUsage().rss);
+  }
+
+  /** In MB, of 10^6 bytes. */
+  megabytes(): number {
+    this.sample();
+    const bytes = linuxPeak() ?? maxRSS(this.#seen) ?? 0;
+    return Math.max(bytes, this.#seen) / 1e6;
+  }
 }
 
 function linuxPeak(): number | undefined {
@@ -36,4 +46,11 @@ function linuxPeak(): number | undefined {
   } catch {
     return undefined; // Not Linux, or not told.
   }
+}
+
+function maxRSS(seen: number): number | undefined {
+  const { resourceUsage }: Partial<typeof process> = process;
+  const number = resourceUsage?.().maxRSS;
+  if (number === undefined) return undefined;
+  return number >= seen / 2 ? number : number * 1024;
 }
