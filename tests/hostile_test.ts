@@ -118,6 +118,24 @@ test("[I2] an answer to a call that was taken back closes", async () => {
   assertEquals(await outcomes([taken, kept]), ["not_sent", "unknown"]);
 });
 
+test("[I2] an answer to a call that the transport has not taken yet closes", async () => {
+  const facing = faceClient();
+  const { connection, peer } = facing;
+  await greet(facing);
+  // The peer does not read: soon a write waits, and what follows is batched.
+  const large = new Uint8Array(200_000);
+  for (let i = 0; i < 5; i++) {
+    connection.go("Test.call", large).reply.catch(() => {});
+    await settle();
+  }
+  const [batched] = goMany(connection, 1);
+  await settle();
+  assertEquals([batched.id, batched.outcome], [6, "not_sent"]);
+  await peer.send(reply(6));
+  await assertCloses(facing, "protocol_error");
+  assertEquals(await batched.settled, "not_sent");
+});
+
 test("[I3] an answer to an aborted call is dropped and counted, and frees its place", async () => {
   const facing = faceClient();
   const { connection, peer } = facing;
@@ -238,6 +256,26 @@ test("[B4] a frame one byte too long closes on its header; one at the limit is s
   await facing.peer.send(long.subarray(0, 12));
   const { text } = await assertCloses(facing, "frame_too_large");
   assert(text.includes("65537") && text.includes("65536"), text);
+});
+
+test("[I5] a maxMessage smaller than the constant is held to the constant", async () => {
+  const { facing } = faceCounting({ maxMessage: 16_384 });
+  await greet(facing);
+  const params = (size: number) => [2, ...new Uint8Array(size - 12)];
+  await facing.peer.send(request(1, "Test.call", params(65_536)));
+  assertEquals((await facing.peer.next())?.kind, KIND.REPLY);
+  await facing.peer.send(request(2, "Test.call", params(65_537)));
+  await assertCloses(facing, "frame_too_large");
+});
+
+test("[B8] a field that reaches past its body is not read from the frame behind", async () => {
+  const { facing } = faceCounting();
+  await greet(facing);
+  const whole = request(1, "Test.call").subarray(12);
+  // The method's last byte and the payload kind would be those of a length.
+  const short = frame(KIND.REQUEST, 1, whole.subarray(0, 10));
+  await facing.peer.send(short, frame(KIND.PAD, 0, new Uint8Array(0x20000)));
+  await assertCloses(facing, "protocol_error");
 });
 
 test("[B5] an end inside a reply leaves its call unknown, and those answered before executed", async () => {
