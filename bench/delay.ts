@@ -91,17 +91,19 @@ function delayedWritable(
   aborted: () => void,
 ): WritableStream<Uint8Array> {
   const writer = inner.getWriter();
-  /** The write or close that waits; a sink has one at a time. */
-  let waiting: PromiseWithResolvers<void> | undefined;
+  /** The write that waits for room, and the close on its way. */
+  let room: PromiseWithResolvers<void> | undefined;
+  let closing: PromiseWithResolvers<void> | undefined;
   const stop = (reason: unknown) => {
     line.cut();
     line.bytes = 0;
-    waiting?.reject(reason);
+    room?.reject(reason);
+    closing?.reject(reason);
   };
   const deliver = async (chunk: Uint8Array) => {
     await writer.write(chunk);
     line.bytes -= chunk.length;
-    if (line.bytes <= UNDER_WAY) waiting?.resolve();
+    if (line.bytes <= UNDER_WAY) room?.resolve();
   };
   return new WritableStream<Uint8Array>({
     start(controller) {
@@ -122,15 +124,15 @@ function delayedWritable(
       // A copy: the chunk is the caller's again as soon as this settles.
       const copy = chunk.slice();
       line.later(() => deliver(copy).catch(ignore));
-      // As a socket's: one that settled in this turn would get every call in a
-      // chunk of its own, as no more than one could gather meanwhile.
+      // As a socket's. A write that settled within this turn would leave a loop
+      // of calls no time to gather: it would get them a few at a time.
       await clock.turn();
       if (line.bytes <= UNDER_WAY) return;
-      waiting = Promise.withResolvers();
-      await waiting.promise;
+      room = Promise.withResolvers();
+      await room.promise;
     },
     close() {
-      const { promise, resolve, reject } = waiting = Promise.withResolvers();
+      const { promise, resolve, reject } = closing = Promise.withResolvers();
       line.later(() => writer.close().then(resolve, reject));
       return promise;
     },

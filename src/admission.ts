@@ -36,7 +36,7 @@ export class Admission {
   }
 
   /**
-   * Takes note of a request's id.
+   * Looks at a request's id.
    *
    * @throws {ConnectionError} `protocol_error`, if it does not increase.
    */
@@ -48,6 +48,10 @@ export class Admission {
         `request id ${id} after ${last}: ids must increase`,
       );
     }
+  }
+
+  /** Takes note of a request that is let in. */
+  note(id: number): void {
     this.lastId = id;
   }
 

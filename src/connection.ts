@@ -75,8 +75,9 @@ export class Connection {
    */
   constructor(transport: Duplex, setup: ConnectionSetup = {}) {
     const duplex: Duplex & DuplexInfo = toDuplex(transport);
-    const limits = toLimits(setup);
     const registry = setup.registry ?? NO_SERVICES;
+    const limits = toLimits(setup);
+    if (registry.size === 0) limits.windowCalls = 0;
     const clock = setup.clock ?? systemClock;
     this.remote = duplex.remote;
     this.closed = this.#closed.promise;
@@ -86,12 +87,11 @@ export class Connection {
     reader.closed.catch(ignore);
     writer.closed.catch(ignore);
 
-    const { maxMessage } = limits;
-    const windowCalls = registry.size === 0 ? 0 : limits.windowCalls;
+    const { maxMessage, windowCalls, windowBytes } = limits;
     const codec = this.#codec = (setup.codec ?? nativeCodec)(
       this.#receiver(),
       {
-        hello: { maxMessage, windowCalls, windowBytes: limits.windowBytes },
+        hello: { maxMessage, windowCalls, windowBytes },
         serializer: setup.serializer,
       },
     );
@@ -198,6 +198,8 @@ export class Connection {
       },
     );
     this.#end(error, "destroy");
+    // One that was lingering already stops at once too.
+    this.#farewell.destroy();
     await this.closed;
   }
 
@@ -236,7 +238,7 @@ export class Connection {
     try {
       this.#codec.end();
     } catch (error) {
-      this.#end(toFault(error), "flush");
+      this.#end(toFault(error), "goaway");
       return;
     }
     if (features.goaway && this.#peerGoaway.reason === undefined) {
@@ -257,7 +259,8 @@ export class Connection {
   #receiver(): Receiver {
     return {
       hello: (hello) => {
-        this.#timer.clear();
+        // Once draining, it is the drain that is timed.
+        if (this.#state === "open") this.#timer.clear();
         this.#pending.greet(hello);
       },
       request: (id, method, size, remaining, metadata) =>

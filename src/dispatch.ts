@@ -108,10 +108,13 @@ export class Dispatch implements ServingOwner {
     remaining: number,
     metadata: Metadata | undefined,
   ): void {
-    this.#admission.checkId(id);
+    const admission = this.#admission;
+    admission.checkId(id);
+    // A call that finds no place is not noted: our GOAWAY then refuses it.
+    if (!this.#draining) admission.hold(size);
+    admission.note(id);
     // Past our GOAWAY's id: the caller has settled it as refused by itself.
     if (this.#draining) return;
-    this.#admission.hold(size);
     const { registry, clock, deadlines } = this.#context;
     const target = registry.get(method);
     if (target === undefined) {
@@ -136,13 +139,14 @@ export class Dispatch implements ServingOwner {
 
   /** The peer cancels call `id`. */
   cancel(id: number): void {
-    if (!this.#admission.seen(id)) {
+    const serving = this.#active.get(id);
+    // A running call may be older than serial arithmetic reaches.
+    if (serving === undefined && !this.#admission.seen(id)) {
       throw new ConnectionError(
         "protocol_error",
         `CANCEL for call ${id}, which was never made`,
       );
     }
-    const serving = this.#active.get(id);
     // Answered already: the CANCEL crossed the answer.
     if (serving === undefined) return;
     const reason = new RpcError("cancelled", "the caller cancelled the call");

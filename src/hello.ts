@@ -33,6 +33,9 @@ export const MAX_MESSAGE = 1024 * 1024 * 1024;
 /** The most calls a window may have: 2^24. */
 export const MAX_WINDOW_CALLS = 1 << 24;
 
+/** Longest serializer name, in bytes of UTF-8. */
+const MAX_SERIALIZER_NAME = 255;
+
 const MAGIC = utf8("SLUICE");
 const FIXED = MAGIC.length + 2;
 
@@ -50,6 +53,11 @@ const FIELD_SERIALIZER = 4;
 /** The body of a HELLO. */
 export function encodeHello(hello: Hello, serializer?: string): Uint8Array {
   const name = serializer === undefined ? undefined : utf8(serializer);
+  if (name !== undefined && name.length > MAX_SERIALIZER_NAME) {
+    throw new RangeError(
+      `Cannot use the serializer: its name has ${name.length} bytes, at most ${MAX_SERIALIZER_NAME} fit`,
+    );
+  }
   const size = FIXED + 3 * 7 + (name === undefined ? 0 : 3 + name.length);
   const body = new Uint8Array(size);
   body.set(MAGIC);

@@ -61,7 +61,9 @@ const RANGES: Record<keyof Limits, readonly [number, number]> = {
  *
  * @throws {RangeError} If a limit is not a whole number in its range.
  */
-export function toLimits(given: Partial<Limits>): Limits {
+export function toLimits(
+  given: Partial<Limits>,
+): Record<keyof Limits, number> {
   const limits: Record<keyof Limits, number> = { ...DEFAULT_LIMITS };
   for (const name of Object.keys(RANGES) as (keyof Limits)[]) {
     const value = given[name];
