@@ -14,6 +14,7 @@
  * @module
  */
 
+import { BytePath } from "./byte_path.ts";
 import type { CallHandle } from "./call.ts";
 import { systemClock } from "./clock.ts";
 import type { Codec, CodecFactory, Receiver } from "./codec.ts";
@@ -81,11 +82,7 @@ export class Connection {
     const clock = setup.clock ?? systemClock;
     this.remote = duplex.remote;
     this.closed = this.#closed.promise;
-    const reader = duplex.readable.getReader();
-    const writer = duplex.writable.getWriter();
-    // Failures reach us by read and write; these would only be reported again.
-    reader.closed.catch(ignore);
-    writer.closed.catch(ignore);
+    const path = new BytePath(duplex);
 
     const { maxMessage, windowCalls, windowBytes } = limits;
     const codec = this.#codec = (setup.codec ?? nativeCodec)(
@@ -95,7 +92,7 @@ export class Connection {
         serializer: setup.serializer,
       },
     );
-    const outbox = this.#outbox = new Outbox(writer, limits.maxOutbox, {
+    const outbox = this.#outbox = new Outbox(path, limits.maxOutbox, {
       handedOver: () => this.#handedOver(),
       written: () => this.#written(),
       writeFailed: (cause) => {
@@ -122,9 +119,9 @@ export class Connection {
     });
     this.#timer = new Timer(clock, deadlines);
     this.#timer.set(limits.handshakeTimeout, () => this.#handshakeLate());
-    this.#farewell = new Farewell(reader, writer, outbox, this.#timer);
+    this.#farewell = new Farewell(path, outbox, this.#timer);
     codec.hello(outbox);
-    this.#reading = readLoop(reader, clock, {
+    this.#reading = readLoop(path, clock, {
       chunk: (chunk, at) => this.#chunk(chunk, at),
       end: () => this.#endOfStream(),
     }).catch((cause) => this.#lose("reading failed", cause));

@@ -16,6 +16,8 @@
  * @module
  */
 
+import type { BytePath } from "./byte_path.ts";
+
 /** What the outbox tells its connection. */
 export interface OutboxEvents {
   /** The batch numbered `outbox.batch - 1` is the writer's now; its first bytes go with this turn. */
@@ -50,7 +52,7 @@ export class Outbox {
   /** Chunks written so far. */
   chunks = 0;
 
-  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #path: Pick<BytePath, "write">;
   readonly #events: OutboxEvents;
   readonly #limit: number;
   /** Chunks of this batch that are full, in order; a place's segment index counts them. */
@@ -69,11 +71,11 @@ export class Outbox {
   readonly #overflowed = () => this.#events.overflowed();
 
   constructor(
-    writer: WritableStreamDefaultWriter<Uint8Array>,
+    path: Pick<BytePath, "write">,
     limit: number,
     events: OutboxEvents,
   ) {
-    this.#writer = writer;
+    this.#path = path;
     this.#limit = limit;
     this.#events = events;
   }
@@ -175,14 +177,8 @@ export class Outbox {
 
   #write(chunks: Uint8Array[]): void {
     this.chunks += chunks.length;
-    const last = chunks.length - 1;
-    for (let i = 0; i < last; i++) {
-      this.#outstanding += chunks[i].length;
-      // The last one's promise tells of all: a stream fails for good.
-      this.#writer.write(chunks[i]).catch(ignore);
-    }
-    this.#outstanding += chunks[last].length;
-    this.#writer.write(chunks[last]).then(this.#written, this.#failed);
+    for (const chunk of chunks) this.#outstanding += chunk.length;
+    this.#path.write(chunks).then(this.#written, this.#failed);
   }
 
   #afterWrite(): void {
@@ -212,5 +208,3 @@ export class Outbox {
 }
 
 const EMPTY = new Uint8Array(0);
-
-function ignore(): void {}

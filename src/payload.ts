@@ -85,6 +85,8 @@ export class PayloadEncoder {
   /** Its exact size in bytes. */
   size = 0;
   #text: string | undefined;
+  /** Whether a loop writes the text; else its bytes are in `scratch`. */
+  #short = false;
   #bytes: Uint8Array | undefined;
   #owned = false;
   readonly #serializer: Serializer | undefined;
@@ -137,7 +139,7 @@ export class PayloadEncoder {
   write(target: Uint8Array, at: number): void {
     if (this.#bytes !== undefined) target.set(this.#bytes, at);
     else if (this.#text !== undefined) {
-      if (isShortAscii(this.#text)) writeAscii(this.#text, target, at);
+      if (this.#short) writeAscii(this.#text, target, at);
       else target.set(scratch.subarray(0, this.size), at);
     }
   }
@@ -155,7 +157,8 @@ export class PayloadEncoder {
   }
 
   #prepareText(kind: number, text: string): void {
-    if (isShortAscii(text)) this.#take(kind, text, undefined, text.length);
+    this.#short = isShortAscii(text);
+    if (this.#short) this.#take(kind, text, undefined, text.length);
     else if (text.length * 3 <= scratch.length) {
       this.#take(kind, text, undefined, writeUtf8(text, scratch));
     } else {
