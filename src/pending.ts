@@ -114,7 +114,8 @@ export class Pending implements CallOwner {
   ): Promise<unknown> {
     const call = new Call(method);
     const promise = new Promise(executor);
-    call.resolvers = { resolve: resolveNext, reject: rejectNext };
+    call.resolve = resolveNext;
+    call.reject = rejectNext;
     this.#begin(call, params, options);
     return promise;
   }
@@ -148,8 +149,8 @@ export class Pending implements CallOwner {
       this.#checkAdmission(call);
       if (this.#queue.length === 0 && this.#admits(call)) this.#send(call);
       else {
-        this.#queue.push(call);
-        call.draft = codec.save();
+        this.#queue.checkRoom(call.size);
+        this.#queue.push(call, codec.save());
       }
     } catch (error) {
       this.#ledger.settle(call, "not_sent", true, error);
@@ -217,9 +218,8 @@ export class Pending implements CallOwner {
     const { codec, clock } = this.#context;
     let call: Call | undefined;
     while ((call = this.#queue.first) !== undefined && this.#admits(call)) {
-      this.#queue.remove(call);
-      const { draft, extra } = call;
-      call.draft = undefined;
+      const draft = this.#queue.remove(call);
+      const { extra } = call;
       if (extra !== undefined && extra.due <= clock.now()) {
         this.#ledger.settle(call, "not_sent", true, late("not_sent"));
       } else {
