@@ -92,13 +92,14 @@ export class Connection {
         serializer: setup.serializer,
       },
     );
-    const outbox = this.#outbox = new Outbox(path, limits.maxOutbox, {
+    const outbox = this.#outbox = new Outbox(path, clock, limits.maxOutbox, {
       handedOver: () => this.#handedOver(),
       written: () => this.#written(),
       writeFailed: (cause) => {
         this.#lose("writing failed", cause);
         this.#farewell.written();
       },
+      busy: () => this.#pending.inFlight + this.#dispatch.held > MANY_CALLS,
       overflowed: () => this.#overflow(limits.maxOutbox),
     });
     const deadlines = this.#deadlines = new Deadlines(clock);
@@ -130,6 +131,11 @@ export class Connection {
   /** Resolves when the window has room for a call, as a stream writer's `ready`; rejects once no call is taken any more. Ignoring it is safe. */
   get ready(): Promise<void> {
     return this.#pending.ready;
+  }
+
+  /** How many calls the window has room for, as a stream writer's `desiredSize`; see {@linkcode Client.desiredSize}. */
+  get desiredSize(): number {
+    return this.#pending.desiredSize;
   }
 
   /** Calls a method of the peer's; see {@linkcode Client.call}. */
@@ -377,6 +383,9 @@ export class Connection {
     });
   }
 }
+
+/** Calls under way from which on frames gather for a turn of the event loop. */
+const MANY_CALLS = 32;
 
 const NOBODY: ReadonlySet<unknown> = new Set();
 

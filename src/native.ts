@@ -53,10 +53,11 @@ import {
   decodePayload,
   type Draft,
   type KeptPayload,
+  ownBytes,
   PayloadEncoder,
 } from "./payload.ts";
 import { looksLike } from "./sniff.ts";
-import { boundedUtf8, copyBytes, utf8 } from "./text.ts";
+import { boundedUtf8, utf8 } from "./text.ts";
 
 /** Longest method name, in bytes of UTF-8. */
 export const MAX_METHOD = 0xffff;
@@ -198,19 +199,21 @@ export class NativeCodec implements Codec, FrameSink {
 
   value(): unknown {
     const { kind, bytes, at, end } = this.#body;
-    return decodePayload(kind, bytes, at, end, this.#settings.serializer);
+    const { serializer } = this.#settings;
+    return decodePayload(kind, bytes, at, end, serializer, this.#decoder.owned);
   }
 
   keep(): Opaque {
     const { kind, bytes, at, end } = this.#body;
-    const kept: KeptPayload = { kind, bytes: copyBytes(bytes, at, end) };
+    const own = ownBytes(bytes, at, end, this.#decoder.owned);
+    const kept: KeptPayload = { kind, bytes: own };
     return kept;
   }
 
   open(kept: Opaque): unknown {
     const { kind, bytes } = kept as KeptPayload;
     const { serializer } = this.#settings;
-    return decodePayload(kind, bytes, 0, bytes.length, serializer);
+    return decodePayload(kind, bytes, 0, bytes.length, serializer, true);
   }
 
   // Messages out.

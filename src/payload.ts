@@ -183,7 +183,7 @@ export class PayloadEncoder {
 }
 
 /**
- * The value in `bytes[start..end)`.
+ * The value in `bytes[start..end)`; `owned` says that nobody else uses `bytes`.
  *
  * @throws {unknown} What JSON, UTF-8 or the serializer say of bytes that are none.
  */
@@ -193,6 +193,7 @@ export function decodePayload(
   start: number,
   end: number,
   serializer: Serializer | undefined,
+  owned: boolean,
 ): unknown {
   switch (kind) {
     case UNDEFINED:
@@ -200,15 +201,25 @@ export function decodePayload(
     case JSON_TEXT:
       return JSON.parse(readText(bytes, start, end));
     case BYTES:
-      return copyBytes(bytes, start, end);
+      return ownBytes(bytes, start, end, owned);
     case STRING:
       return readText(bytes, start, end);
     default:
       if (serializer === undefined) {
         throw new TypeError("a custom payload, and no serializer to read it");
       }
-      return serializer.decode(copyBytes(bytes, start, end));
+      return serializer.decode(ownBytes(bytes, start, end, owned));
   }
+}
+
+/** The part of `bytes` as its receiver's own: a copy, unless all of `bytes` is nobody else's already. */
+export function ownBytes(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  owned: boolean,
+): Uint8Array {
+  return owned ? bytes.subarray(start, end) : copyBytes(bytes, start, end);
 }
 
 function toJson(value: unknown): string {

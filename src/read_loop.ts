@@ -17,7 +17,7 @@ import type { Clock } from "./clock.ts";
 export const MESSAGES_PER_TURN = 4096;
 
 /** Chunks read before it gets one: a transport without a socket may never turn it by itself. */
-const CHUNKS_PER_TURN = 64;
+const CHUNKS_PER_TURN = 8;
 
 /** Takes what is read. */
 export interface ChunkSink {

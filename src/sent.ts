@@ -77,7 +77,7 @@ export class Sent {
   /** Takes a call out and frees its place now. */
   drop(call: Call): void {
     this.#ring.remove(call);
-    this.window.free(1, call.size);
+    this.window.release(1, call.size);
   }
 
   /** Takes a call out; its place is freed when the batch that is filling is handed over. */
@@ -109,7 +109,7 @@ export class Sent {
   batchHandedOver(): void {
     this.#batchStart = this.#ring.last + 1;
     if (this.#retractedCalls > 0) {
-      this.window.free(this.#retractedCalls, this.#retractedBytes);
+      this.window.release(this.#retractedCalls, this.#retractedBytes);
       this.#retractedCalls = this.#retractedBytes = 0;
     }
     if (this.#awaited.length > 0) {
