@@ -57,7 +57,7 @@ import {
   PayloadEncoder,
 } from "./payload.ts";
 import { looksLike } from "./sniff.ts";
-import { boundedUtf8, utf8 } from "./text.ts";
+import { boundedUtf8, NO_BYTES, utf8 } from "./text.ts";
 
 /** Longest method name, in bytes of UTF-8. */
 export const MAX_METHOD = 0xffff;
@@ -87,11 +87,11 @@ export class NativeCodec implements Codec, FrameSink {
   readonly #body = new BodyReader();
   #greeted = false;
   /** The first bytes received, to name what a peer speaks instead. */
-  readonly #first = new Uint8Array(HEADER_SIZE);
+  #first: Uint8Array = new Uint8Array(HEADER_SIZE);
   #firstFill = 0;
   /** The latest method written, with its bytes: calls in a row mostly share one. */
   #method = "";
-  #methodBytes: Uint8Array = utf8("");
+  #methodBytes: Uint8Array = NO_BYTES;
 
   constructor(receiver: Receiver, settings: CodecSettings) {
     this.#receiver = receiver;
@@ -101,12 +101,13 @@ export class NativeCodec implements Codec, FrameSink {
   }
 
   decode(chunk: Uint8Array, at: number, budget: number): number {
-    if (this.#greeted) return this.#decoder.push(chunk, at, budget);
-    this.#rememberFirst(chunk, at);
+    if (!this.#greeted) this.#rememberFirst(chunk, at);
     try {
       return this.#decoder.push(chunk, at, budget);
     } catch (error) {
       throw this.#greeted ? error : this.#nameStranger(error);
+    } finally {
+      this.#body.release();
     }
   }
 
@@ -391,6 +392,7 @@ export class NativeCodec implements Codec, FrameSink {
       this.#settings.serializer?.name,
     );
     this.#greeted = true;
+    this.#first = NO_BYTES;
     this.#decoder.maxBody = Math.max(
       this.#settings.hello.maxMessage,
       EARLY_MESSAGE,

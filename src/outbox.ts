@@ -21,6 +21,7 @@
 
 import type { BytePath } from "./byte_path.ts";
 import type { Clock } from "./clock.ts";
+import { NO_BYTES } from "./text.ts";
 
 /** What the outbox tells its connection. */
 export interface OutboxEvents {
@@ -46,9 +47,9 @@ const PLACE_STRIDE = 0x100000;
 /** Where frames gather between writes. */
 export class Outbox {
   /** The segment being filled; `reserve` says where. */
-  bytes: Uint8Array = EMPTY;
+  bytes: Uint8Array = NO_BYTES;
   /** The urgent segment being filled; `reserveUrgent` says where. */
-  urgentBytes: Uint8Array = EMPTY;
+  urgentBytes: Uint8Array = NO_BYTES;
   /** The number of the batch being filled; lower ones are handed over. */
   batch = 0;
   /** Bytes the writer has not taken yet. */
@@ -218,10 +219,8 @@ export class Outbox {
 
   #clearBatch(): void {
     this.#sealed = [];
-    this.bytes = EMPTY;
-    this.urgentBytes = EMPTY;
+    this.bytes = NO_BYTES;
+    this.urgentBytes = NO_BYTES;
     this.#fill = this.#urgentFill = this.#batchBytes = 0;
   }
 }
-
-const EMPTY = new Uint8Array(0);

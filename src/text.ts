@@ -10,6 +10,9 @@
  * @module
  */
 
+/** No bytes at all; shared, as an empty typed array takes 200 bytes too. */
+export const NO_BYTES: Uint8Array = new Uint8Array(0);
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
