@@ -101,6 +101,8 @@ export interface Codec {
    * @throws {ConnectionError} `truncated`, if that is inside a message.
    */
   end(): void;
+  /** Which message has begun and not ended, counted from the first; undefined between messages. */
+  readonly unfinished: number | undefined;
   /** Reads no message more, not even from the chunk it is in. */
   stop(): void;
 

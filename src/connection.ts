@@ -34,8 +34,10 @@ import { NativeCodec } from "./native.ts";
 import type { CallOptions } from "./options.ts";
 import { Outbox } from "./outbox.ts";
 import { Pending } from "./pending.ts";
+import { Pings } from "./pings.ts";
 import { MESSAGES_PER_TURN, readLoop } from "./read_loop.ts";
 import { NO_SERVICES } from "./registry.ts";
+import { Watchdog, type Watched } from "./watchdog.ts";
 
 /** A live connection. A {@linkcode Client} holds one; a server has one per caller, and a handler sees it as `ctx.connection`. */
 export class Connection {
@@ -67,6 +69,8 @@ export class Connection {
   /** What this connection itself waits for: the peer's HELLO, the end of a drain, of a flush, of lingering. */
   readonly #timer: Timer;
   readonly #farewell: Farewell;
+  readonly #pings: Pings;
+  readonly #watchdog: Watchdog;
 
   /**
    * Takes the duplex over and says HELLO.
@@ -120,6 +124,8 @@ export class Connection {
     });
     this.#timer = new Timer(clock, deadlines);
     this.#timer.set(limits.handshakeTimeout, () => this.#handshakeLate());
+    this.#pings = new Pings(codec, outbox, clock);
+    this.#watchdog = new Watchdog(clock, limits, this.#watched());
     this.#farewell = new Farewell(path, outbox, this.#timer);
     codec.hello(outbox);
     this.#reading = readLoop(path, clock, {
@@ -152,6 +158,16 @@ export class Connection {
     return this.#pending.go(method, params, options);
   }
 
+  /** Milliseconds that the latest PING and its PONG took; undefined before. The library sends one by itself only to a peer that is silent. */
+  get rtt(): number | undefined {
+    return this.#pings.rtt;
+  }
+
+  /** Sends a PING and resolves with the round-trip time in ms; rejects if the connection ends first. Ignoring it is safe. */
+  ping(): Promise<number> {
+    return this.#pings.send();
+  }
+
   /** The connection in numbers. */
   stats(): ConnectionStats {
     const pending = this.#pending;
@@ -169,6 +185,7 @@ export class Connection {
       chunksWritten: this.#outbox.chunks,
       listeners: pending.listeners,
       timers: this.#deadlines.size,
+      rtt: this.#pings.rtt,
     };
   }
 
@@ -225,6 +242,7 @@ export class Connection {
     }
     try {
       at = this.#codec.decode(chunk, at, MESSAGES_PER_TURN);
+      this.#watchdog.heard();
       this.#pending.pump();
     } catch (error) {
       // The one place where a breach of the rules becomes teardown. Reading
@@ -265,6 +283,7 @@ export class Connection {
         // Once draining, it is the drain that is timed.
         if (this.#state === "open") this.#timer.clear();
         this.#pending.greet(hello);
+        this.#watchdog.start();
       },
       request: (id, method, size, remaining, metadata) =>
         this.#dispatch.request(id, method, size, remaining, metadata),
@@ -273,7 +292,7 @@ export class Connection {
         this.#pending.failure(id, started, code, message),
       cancel: (id) => this.#dispatch.cancel(id),
       ping: (id) => this.#pong(id),
-      pong: ignore,
+      pong: (id) => this.#pings.pong(id),
       goaway: (lastId, code, text) => this.#peerDrains(lastId, code, text),
     };
   }
@@ -296,6 +315,7 @@ export class Connection {
   // Writing.
 
   #handedOver(): void {
+    this.#watchdog.writing();
     this.#pending.batchHandedOver();
     this.#dispatch.batchHandedOver();
     if (this.#pongDue === undefined) return;
@@ -305,6 +325,7 @@ export class Connection {
   }
 
   #written(): void {
+    if (!this.#outbox.writing) this.#watchdog.written();
     if (!this.#over) {
       this.#pending.pump();
       this.#dispatch.pump();
@@ -353,6 +374,23 @@ export class Connection {
     this.#end(new ConnectionError("deadline_exceeded", text), "goaway");
   }
 
+  #watched(): Watched {
+    return {
+      ping: () => this.#pings.send(),
+      unfinished: () => this.#codec.unfinished,
+      calls: () => {
+        const { empty, lastSent } = this.#pending;
+        if (!empty || this.#dispatch.busy(NOBODY) > 0) return undefined;
+        return lastSent + (this.#dispatch.lastId ?? 0);
+      },
+      idle: () => void this.close(),
+      expired: (code, text) => {
+        const how = code === "unavailable" ? "destroy" : "goaway";
+        this.#end(new ConnectionError(code, text), how);
+      },
+    };
+  }
+
   /** The transport failed. */
   #lose(what: string, cause: unknown): void {
     const text = `the connection was lost: ${what}`;
@@ -374,6 +412,8 @@ export class Connection {
       new ConnectionError("unavailable", "the connection was closed");
     this.#pending.end(why);
     this.#dispatch.end(why);
+    this.#pings.end(why);
+    this.#watchdog.stop();
     this.#deadlines.clear();
     if (how === "destroy") this.#farewell.destroy();
     else if (how === "goaway") this.#sayGoaway(why.code, why.message);

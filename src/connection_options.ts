@@ -71,4 +71,6 @@ export interface ConnectionStats {
   readonly listeners: number;
   /** Deadlines and other times waited for. */
   readonly timers: number;
+  /** The latest round-trip time, in ms; undefined until a PING was answered. */
+  readonly rtt: number | undefined;
 }

@@ -119,6 +119,10 @@ export class NativeCodec implements Codec, FrameSink {
     }
   }
 
+  get unfinished(): number | undefined {
+    return this.#decoder.unfinished;
+  }
+
   stop(): void {
     this.#decoder.stopped = true;
   }

@@ -87,6 +87,11 @@ export class Pending implements CallOwner {
     return this.#sent.window.bytes;
   }
 
+  /** The count of the latest call sent. */
+  get lastSent(): number {
+    return this.#sent.last;
+  }
+
   /** Calls that wait for the window. */
   get queued(): number {
     return this.#queue.length;

@@ -44,6 +44,11 @@ export class Sent {
     return this.#ring.size;
   }
 
+  /** The count of the latest one. */
+  get last(): number {
+    return this.#ring.last;
+  }
+
   /** All of them, in the order they were sent. */
   all(): Call[] {
     return this.#ring.all();
