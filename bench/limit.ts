@@ -30,7 +30,7 @@ Measures the limits of a runtime over loopback: ${STYLES.join(", ")}.
   --runtime NAME  ${RUNTIMES.join(", ")}, or all (${OWN})
   --only NAMES    only these limits, with commas between
   --calls N       calls, round trips, chunks: at most so many
-  --quick         a quarter of the calls and seconds
+  --quick         shorter ping-pongs, a quarter of the chunks
   --json          one line of JSON per limit, and nothing else
   --help          print this`;
 

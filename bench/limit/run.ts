@@ -37,7 +37,7 @@ export interface LimitSize {
 
 /** As much as it takes for steady figures, and for any. */
 export const FULL: LimitSize = { calls: 524_288, seconds: 3, chunks: 32_768 };
-export const QUICK: LimitSize = { calls: 131_072, seconds: 1, chunks: 8_192 };
+export const QUICK: LimitSize = { calls: 524_288, seconds: 1, chunks: 8_192 };
 
 /** @throws {Error} If a reply was wrong, or anything else went wrong. */
 export async function runLimit(
