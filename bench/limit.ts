@@ -18,8 +18,9 @@
 import { parseArgs } from "node:util";
 import { tool, usage } from "../tools/process.ts";
 import { OWN, type Runtime, RUNTIMES } from "./demo/runtimes.ts";
-import { FULL, type LimitRow, QUICK, runLimit } from "./limit/run.ts";
+import { FULL, QUICK, runLimit } from "./limit/run.ts";
 import { LIMITS, type LimitStyle } from "./limit/styles.ts";
+import type { Row } from "./rows.ts";
 
 const STYLES = Object.keys(LIMITS) as LimitStyle[];
 
@@ -111,7 +112,7 @@ async function main(): Promise<void> {
 
 const HEAD = ["calls", "calls/s", "CPU us/call", "peak MB", "MB/s"];
 
-function cells(row: LimitRow): string[] {
+function cells(row: Row): string[] {
   return [
     row.style,
     row.runtime,

@@ -11,7 +11,7 @@
 
 import net from "node:net";
 import { OWN } from "../demo/runtimes.ts";
-import { CHUNK } from "./frames.ts";
+import { CHUNK } from "../rows.ts";
 
 /** A socket that is open. */
 export interface Plain {
