@@ -55,6 +55,9 @@ async function first<T, R>(
   read: (told: T) => R | undefined,
 ): Promise<R> {
   let found: R | undefined;
-  await program.listen((told) => (found = read(told)) !== undefined);
+  await program.listen((told) => {
+    found ??= read(told); // What comes behind it is of no interest.
+    return found !== undefined;
+  });
   return found!;
 }
