@@ -100,6 +100,7 @@ export class Connection {
       written: () => this.#written(),
       writeFailed: (cause) => {
         this.#lose("writing failed", cause);
+        this.#pending.batchLost();
         this.#farewell.written();
       },
       overflowed: () => this.#overflow(limits.maxOutbox),
@@ -160,6 +161,7 @@ export class Connection {
       queued: pending.queued,
       lateReplies: pending.lateReplies,
       held: dispatch.held,
+      heldBytes: dispatch.heldBytes,
       running: dispatch.running,
       waiting: dispatch.waiting,
       outgoingBytes: this.#outbox.size,

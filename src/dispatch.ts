@@ -81,6 +81,11 @@ export class Dispatch implements ServingOwner {
     return this.#admission.calls;
   }
 
+  /** Their bytes. */
+  get heldBytes(): number {
+    return this.#admission.bytes;
+  }
+
   /** The latest id seen, or undefined. */
   get lastId(): number | undefined {
     return this.#admission.lastId;
@@ -190,6 +195,7 @@ export class Dispatch implements ServingOwner {
       this.#leave(serving);
       serving.abort(lost);
     }
+    this.#admission.end();
   }
 
   #mayStart(): boolean {

@@ -33,18 +33,19 @@ export function faultPair(options: FaultOptions = {}): FaultPair {
   const reset = () => {
     const reason = new ConnectionError("unavailable", "reset on the way");
     for (const line of [out, back]) {
-      line.drop(reason);
+      // First, or the write that waits would succeed in what is dropped.
       line.refuse(reason);
+      line.drop(reason);
     }
   };
   /** The end that writes `own` and reads `other` has given up. */
   const destroy = (own: FaultLine, other: FaultLine, reason: unknown) => {
     const gone = new ConnectionError("unavailable", "reset by the peer");
+    // A peer that hears nothing any more is not told by its writes either.
+    if (!own.stalled) other.refuse(gone);
     other.drop(reason);
     own.reject(reason);
     own.lose(gone);
-    // A peer that hears nothing any more is not told by its writes either.
-    if (!own.stalled) other.refuse(gone);
   };
   const out: FaultLine = new FaultLine(options.out ?? {}, {
     reset,

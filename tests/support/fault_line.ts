@@ -49,7 +49,7 @@ export interface LineOptions {
   readonly faults?: readonly Fault[];
   /** Cuts and delays; without one, chunks pass as they are. */
   readonly shape?: Shape;
-  /** Delivers only what `deliver` is called for. */
+  /** Delivers only what `deliver` is called for, and lets a waiting writer go on only by `admit`. */
   readonly manual?: boolean;
 }
 
@@ -97,7 +97,7 @@ export class FaultLine {
     this.#manual = options.manual === true;
     this.#events = events;
     this.#intake = new Intake(this.#capacity, {
-      taken: () => this.#release(),
+      taken: () => this.#flowOn(),
       cancelled: () => this.#vanish(),
     });
     this.writable = new WritableStream<Uint8Array>({
@@ -200,8 +200,18 @@ export class FaultLine {
       this.#heldBytes + this.#intake.bytes <= this.#capacity;
   }
 
+  /** Lets the writer go on if it waits and there is room; false if not. */
+  admit(): boolean {
+    if (this.#waiting === undefined || !this.#room) return false;
+    this.#release();
+    return true;
+  }
+
+  #flowOn(): void {
+    if (!this.#manual) this.admit();
+  }
+
   #release(): void {
-    if (!this.#room) return;
     const waiting = this.#waiting;
     this.#waiting = undefined;
     waiting?.resolve();
@@ -285,7 +295,7 @@ export class FaultLine {
     this.delivered += bytes.length;
     this.onDelivered?.(bytes);
     this.#intake.push(bytes);
-    this.#release();
+    this.#flowOn();
   }
 
   /** The next `n` held bytes as one chunk. */

@@ -41,6 +41,11 @@ export interface Entry {
 /** All calls of a test. */
 export class CallLedger {
   readonly entries: Entry[] = [];
+  /** How many callers were told, and how many final outcomes are known. */
+  told = 0;
+  settled = 0;
+  /** Calls of which something may have changed since they were judged. */
+  readonly #watched = new Set<Entry>();
   /** Handlers of calls that carry no number, by link and id. */
   readonly #unnamed = new Map<string, { started: number; finished: number }>();
   /** Handlers that no call accounts for. */
@@ -51,11 +56,12 @@ export class CallLedger {
     return this.entries.length;
   }
 
-  /** Enters a call that `go` made, or one that `call` made by its promise. */
+  /** Enters a call that `go` made, or one that `call` made by its promise; `signal` is one that may abort it. */
   enter(
     link: string,
     made: CallHandle | Promise<unknown>,
     expected?: string,
+    signal?: AbortSignal,
   ): Entry {
     const handle = made instanceof Promise ? undefined : made;
     const entry: Entry = {
@@ -68,15 +74,17 @@ export class CallLedger {
       fired: 0,
     };
     this.entries.push(entry);
+    this.#watched.add(entry);
     const reply = made instanceof Promise ? made : made.reply;
     reply.then((value) => {
       entry.told = { outcome: "executed", how: "reply", value };
     }, (error) => {
-      entry.told = told(entry, error);
+      entry.told = told(entry, error, signal);
     }).then(() => {
-      if (handle === undefined) entry.settled = entry.told?.outcome;
+      this.told++;
+      if (handle === undefined) this.#settle(entry, entry.told?.outcome);
     });
-    handle?.settled.then((outcome) => entry.settled = outcome);
+    handle?.settled.then((outcome) => this.#settle(entry, outcome));
     return entry;
   }
 
@@ -85,6 +93,7 @@ export class CallLedger {
     const entry = call === undefined ? undefined : this.entries[call];
     if (entry !== undefined) {
       entry.started++;
+      this.#watched.add(entry);
       ctx.signal.addEventListener("abort", () => entry.fired++);
       return;
     }
@@ -110,13 +119,19 @@ export class CallLedger {
     return this.entries.filter((e) => !e.told || e.settled === undefined);
   }
 
-  /** What is wrong so far; with `final`, what has to be known by now too. */
-  problems(final = true): string[] {
-    const problems = final ? [...this.#strays] : [];
-    for (const entry of this.entries) {
-      for (const wrong of this.#judge(entry, final)) {
-        problems.push(`call ${entry.n} (${entry.link}): ${wrong}`);
-      }
+  /** What is wrong at the end. */
+  problems(): string[] {
+    const wrong = this.entries.flatMap((entry) => this.#judge(entry, true));
+    return [...this.#strays, ...wrong];
+  }
+
+  /** What is wrong already, of the calls that moved since this was asked last. */
+  problemsSoFar(): string[] {
+    const problems: string[] = [];
+    for (const entry of this.#watched) {
+      problems.push(...this.#judge(entry, false));
+      const over = entry.told !== undefined && entry.settled !== undefined;
+      if (over && entry.started === entry.finished) this.#watched.delete(entry);
     }
     return problems;
   }
@@ -156,7 +171,12 @@ export class CallLedger {
     }
     if (final && told === undefined) wrong.push("never told");
     if (final && settled === undefined) wrong.push("never settled");
-    return wrong;
+    return wrong.map((what) => `call ${entry.n} (${entry.link}): ${what}`);
+  }
+
+  #settle(entry: Entry, outcome: Outcome | undefined): void {
+    entry.settled = outcome;
+    this.settled++;
   }
 
   #handlerOf(entry: Entry): { started: number; finished: number } {
@@ -172,11 +192,16 @@ interface Started {
   readonly signal: AbortSignal;
 }
 
-function told(entry: Entry, error: unknown): Entry["told"] {
-  if (error instanceof RpcError) {
+function told(
+  entry: Entry,
+  error: unknown,
+  signal: AbortSignal | undefined,
+): Entry["told"] {
+  const abort = signal?.aborted === true && error === signal.reason;
+  if (error instanceof RpcError && !abort) {
     return { outcome: error.outcome, how: error.code };
   }
-  // An abort's own reason tells nothing; the handle does.
+  // An abort's own reason tells nothing of the call; the handle does.
   return { outcome: entry.handle?.outcome ?? "unknown", how: "aborted" };
 }
 

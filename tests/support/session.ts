@@ -314,9 +314,8 @@ class Session {
     else if (this.#ledger.open().length > 0) throw new Error("calls are open");
     for (const connection of [this.#client.connection, this.#connection]) {
       assertNothingLeft(connection);
-      const { held, running } = connection.stats();
-      const left = connection === this.#connection ? running : held + running;
-      if (left !== 0) throw new Error(`${held} held, ${running} running`);
+      const { running } = connection.stats();
+      if (running !== 0) throw new Error(`${running} handlers run`);
     }
     const timers = this.#clock.timers;
     if (timers !== 0) throw new Error(`${timers} timers are left`);
