@@ -39,13 +39,13 @@ export async function runParts(
   runtime: Runtime,
   script: string,
   argsOf: (part: number) => string[],
-  options: { parts?: number; timeout: number; cwd?: string },
+  options: { parts?: number; timeout: number; cwd?: string; echo?: boolean },
 ): Promise<Parts> {
   const began = performance.now();
-  const { parts = PARTS, timeout, cwd } = options;
+  const { parts = PARTS, ...rest } = options;
   const results = await Promise.all(Array.from({ length: parts }, (_, part) => {
     const args = [...FLAGS[runtime], script, ...argsOf(part)];
-    return run(currentBin(runtime), args, { timeout, cwd });
+    return run(currentBin(runtime), args, rest);
   }));
   const reports: PartReport[] = [];
   let failed = 0;
