@@ -150,7 +150,7 @@ class Run {
     for (let i = 0; i < count; i++) {
       const signal = random.oneIn(2) ? controller?.signal : undefined;
       const timeout = random.oneIn(5)
-        ? random.pick([0, 5, 60, 600, 5000])
+        ? random.pick([0, 1, 10, 100, 1000, 5000])
         : undefined;
       const entry = world.call(end, { signal, timeout });
       // Given up in the turn it was made.
@@ -235,6 +235,13 @@ class Run {
     for (const entry of world.ledger.open()) {
       world.problems.push(
         `call ${entry.n} (${entry.link}) is open ${CALM} ms after the faults`,
+      );
+    }
+    for (const end of world.ends) {
+      const { listeners, timers } = end.connection.stats();
+      if (!end.open || !end.heardHello || listeners + timers === 0) continue;
+      world.problems.push(
+        `${end.name}: idle, with ${listeners} listeners and ${timers} timers`,
       );
     }
     for (const { end, woken } of world.waiters) {

@@ -70,6 +70,8 @@ export class FaultLine {
   /** Bytes the writer has handed over, and bytes the reader was given. */
   entered = 0;
   delivered = 0;
+  /** Chunks the writer has handed over. */
+  chunks = 0;
   /** Sees bytes as they are handed over, and as they are delivered. */
   onEntered: ((bytes: Uint8Array) => void) | undefined;
   onDelivered: ((bytes: Uint8Array) => void) | undefined;
@@ -183,6 +185,7 @@ export class FaultLine {
 
   #write(chunk: unknown): Promise<void> | undefined {
     if (!(chunk instanceof Uint8Array)) throw notBytes(chunk);
+    this.chunks++;
     this.entered += chunk.length;
     this.onEntered?.(chunk);
     if (this.#over || chunk.length === 0) return;
