@@ -101,6 +101,7 @@ export class Connection {
       written: () => this.#written(),
       writeFailed: (cause) => {
         this.#lose("writing failed", cause);
+        this.#pending.batchLost();
         this.#farewell.written();
       },
       busy: () => this.#pending.inFlight + this.#dispatch.held > MANY_CALLS,
@@ -179,6 +180,7 @@ export class Connection {
       queued: pending.queued,
       lateReplies: pending.lateReplies,
       held: dispatch.held,
+      heldBytes: dispatch.heldBytes,
       running: dispatch.running,
       waiting: dispatch.waiting,
       outgoingBytes: this.#outbox.size,

@@ -59,6 +59,8 @@ export interface ConnectionStats {
   readonly lateReplies: number;
   /** The peer's calls that hold a place in our window. */
   readonly held: number;
+  /** Bytes of those. */
+  readonly heldBytes: number;
   /** Handlers that have not settled. */
   readonly running: number;
   /** The peer's calls that wait to be started. */

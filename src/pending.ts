@@ -278,6 +278,11 @@ export class Pending implements CallOwner {
     this.#sent.batchHandedOver();
   }
 
+  /** No batch will go any more. */
+  batchLost(): void {
+    this.#sent.freeRetracted();
+  }
+
   // Answers.
 
   /** The result of call `id` is the codec's current payload. */

@@ -110,13 +110,17 @@ export class Sent {
     this.#awaited.push(call);
   }
 
+  /** A batch has gone, or never will: what was taken back from it frees its places. */
+  freeRetracted(): void {
+    if (this.#retractedCalls === 0) return;
+    this.window.release(this.#retractedCalls, this.#retractedBytes);
+    this.#retractedCalls = this.#retractedBytes = 0;
+  }
+
   /** A batch has gone. */
   batchHandedOver(): void {
     this.#batchStart = this.#ring.last + 1;
-    if (this.#retractedCalls > 0) {
-      this.window.release(this.#retractedCalls, this.#retractedBytes);
-      this.#retractedCalls = this.#retractedBytes = 0;
-    }
+    this.freeRetracted();
     if (this.#awaited.length > 0) {
       for (const call of this.#awaited) call.extra?.sent?.resolve(true);
       this.#awaited = [];

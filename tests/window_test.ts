@@ -2,8 +2,9 @@
 
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Client, echoServices, RpcError } from "../mod.ts";
+import { Client, echoServices, RpcError, Server } from "../mod.ts";
 import { settle } from "./support/clock.ts";
+import { faultPair } from "./support/fault_duplex.ts";
 import { assertNothingLeft, pair } from "./support/pair.ts";
 import { hello, KIND, RawPeer, reply } from "./support/raw_peer.ts";
 import { Held } from "./support/services.ts";
@@ -207,4 +208,31 @@ test("[4] a cancelled call keeps its place until the peer has answered", async (
   held.release();
   assertEquals(await next.reply, "next");
   await close();
+});
+
+test("[L1] a lost connection holds no place for calls that were taken back, nor for calls it served", async () => {
+  const stuck = { manual: true, capacity: 0 };
+  const { near, far, out, reset } = faultPair({ out: stuck });
+  const held = new Held();
+  const server = new Server(held.services);
+  const connection = server.accept(far);
+  const client = new Client<typeof held.services>(near);
+  client.go("Held.work", 1);
+  await settle();
+  out.deliver(Infinity);
+  await settle();
+  out.admit();
+  await settle();
+  out.deliver(Infinity);
+  await settle();
+  // The batch before was not taken: these cannot leave.
+  client.go("Held.work", 2).abort();
+  assertEquals(client.stats().inFlight, 2);
+  assertEquals([connection.stats().held, held.calls.length], [1, 1]);
+  reset();
+  await client.closed;
+  held.release();
+  await server.close();
+  assertNothingLeft(client.connection);
+  assertNothingLeft(connection);
 });
