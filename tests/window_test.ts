@@ -71,7 +71,7 @@ test("[I8] the peer's HELLO sets calls and bytes in flight", async () => {
   assertNothingLeft(client.connection);
 });
 
-test("ready is there while the window has room, and comes when room is made", async () => {
+test("[I9] ready is there while the window has room, and comes when room is made", async () => {
   const peer = new RawPeer();
   const client = new Client<Any>(peer.duplex);
   await peer.send(hello({ calls: 2 }));
@@ -90,7 +90,7 @@ test("ready is there while the window has room, and comes when room is made", as
   await requests(peer, 2);
   await peer.send(reply(1));
   await Promise.all(waiters);
-  assertEquals(woken, 1000, "[I9] each wakes once");
+  assertEquals(woken, 1000, "each wakes once");
   await client.abort();
 });
 
