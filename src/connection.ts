@@ -36,12 +36,19 @@ import { Pending } from "./pending.ts";
 import { MESSAGES_PER_TURN, readLoop } from "./read_loop.ts";
 import { NO_SERVICES } from "./registry.ts";
 
+/** The calls of a connection, for who submits calls of its own making; no matter of users'. */
+export let pendingOf: (connection: Connection) => Pending;
+
 /** A live connection. A {@linkcode Client} holds one; a server has one per caller, and a handler sees it as `ctx.connection`. */
 export class Connection {
   /** The peer's address, where the transport knows it. */
   readonly remote: string | undefined;
   /** Resolves when the connection is over: with what went wrong, or with `undefined` if one of its ends closed it in order. Never rejects. */
   readonly closed: Promise<ConnectionError | undefined>;
+
+  static {
+    pendingOf = (connection) => connection.#pending;
+  }
 
   readonly #codec: Codec;
   readonly #outbox: Outbox;
@@ -66,6 +73,7 @@ export class Connection {
   /** What this connection itself waits for: the peer's HELLO, the end of a drain, of a flush, of lingering. */
   readonly #timer: Timer;
   readonly #farewell: Farewell;
+  readonly #greeted: (() => void) | undefined;
 
   /**
    * Takes the duplex over and says HELLO.
@@ -81,6 +89,7 @@ export class Connection {
     const clock = setup.clock ?? systemClock;
     this.remote = duplex.remote;
     this.closed = this.#closed.promise;
+    this.#greeted = setup.onHello;
     const reader = duplex.readable.getReader();
     const writer = duplex.writable.getWriter();
     // Failures reach us by read and write; these would only be reported again.
@@ -262,6 +271,7 @@ export class Connection {
         // Once draining, it is the drain that is timed.
         if (this.#state === "open") this.#timer.clear();
         this.#pending.greet(hello);
+        this.#greeted?.();
       },
       request: (id, method, size, remaining, metadata) =>
         this.#dispatch.request(id, method, size, remaining, metadata),

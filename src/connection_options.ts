@@ -35,6 +35,8 @@ export interface ConnectionSetup extends ConnectionOptions {
   registry?: Registry;
   exposeErrors?: boolean;
   onError?: (error: unknown, call: CallInfo) => void;
+  /** The peer's HELLO has been read: it serves this connection. */
+  onHello?: () => void;
 }
 
 /** How a connection is closed. */

@@ -129,6 +129,15 @@ export class Pending implements CallOwner {
     return new CallHandle(call, this);
   }
 
+  /** As `call`, for a call that was made elsewhere, by somebody who hears of its end from the call itself. */
+  submit(
+    call: Call,
+    params: unknown,
+    options: CallOptions | undefined,
+  ): void {
+    this.#begin(call, params, options);
+  }
+
   // A call's way out, in the order it travels.
 
   #begin(
