@@ -32,6 +32,13 @@
 
 // Calling.
 export { Client, type ClientOptions } from "./src/client.ts";
+export {
+  type Caller,
+  type CallerOptions,
+  Calls,
+  type Outgoing,
+  type OutgoingSettings,
+} from "./src/calls.ts";
 export { CallHandle } from "./src/call.ts";
 export type { CallOptions, Inherited } from "./src/options.ts";
 
