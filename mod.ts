@@ -39,6 +39,18 @@ export {
   type Outgoing,
   type OutgoingSettings,
 } from "./src/calls.ts";
+export {
+  ReconnectingClient,
+  type ReconnectingClientOptions,
+} from "./src/reconnecting.ts";
+export type { Dial } from "./src/link.ts";
+export type { ReconnectingStats } from "./src/reconnector.ts";
+export type { RetryOptions } from "./src/backoff.ts";
+export type {
+  ClientState,
+  StateDetail,
+  StateListener,
+} from "./src/client_state.ts";
 export { CallHandle } from "./src/call.ts";
 export type { CallOptions, Inherited } from "./src/options.ts";
 

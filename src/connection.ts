@@ -73,7 +73,7 @@ export class Connection {
   /** What this connection itself waits for: the peer's HELLO, the end of a drain, of a flush, of lingering. */
   readonly #timer: Timer;
   readonly #farewell: Farewell;
-  readonly #greeted: (() => void) | undefined;
+  readonly #setup: ConnectionSetup;
 
   /**
    * Takes the duplex over and says HELLO.
@@ -89,7 +89,7 @@ export class Connection {
     const clock = setup.clock ?? systemClock;
     this.remote = duplex.remote;
     this.closed = this.#closed.promise;
-    this.#greeted = setup.onHello;
+    this.#setup = setup;
     const reader = duplex.readable.getReader();
     const writer = duplex.writable.getWriter();
     // Failures reach us by read and write; these would only be reported again.
@@ -271,7 +271,7 @@ export class Connection {
         // Once draining, it is the drain that is timed.
         if (this.#state === "open") this.#timer.clear();
         this.#pending.greet(hello);
-        this.#greeted?.();
+        this.#setup.onHello?.();
       },
       request: (id, method, size, remaining, metadata) =>
         this.#dispatch.request(id, method, size, remaining, metadata),
@@ -298,6 +298,7 @@ export class Connection {
     const reason = departure(code, text);
     const last = this.#pending.goaway(lastId, reason);
     this.#peerGoaway.note(last, code, reason);
+    this.#setup.onGoaway?.(reason);
   }
 
   // Writing.
