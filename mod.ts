@@ -51,6 +51,18 @@ export type {
   StateDetail,
   StateListener,
 } from "./src/client_state.ts";
+export {
+  type ClientMiddleware,
+  outgoing,
+  type OutgoingCall,
+  type OutgoingChange,
+} from "./src/outgoing.ts";
+export type {
+  CallChange,
+  Middleware,
+  MiddlewareCall,
+  Next,
+} from "./src/middleware.ts";
 export { CallHandle } from "./src/call.ts";
 export type { CallOptions, Inherited } from "./src/options.ts";
 
@@ -62,6 +74,7 @@ export {
   type ServerOptions,
 } from "./src/server.ts";
 export type { CallContext } from "./src/context.ts";
+export type { IncomingCall, ServerMiddleware } from "./src/incoming.ts";
 export { expose } from "./src/registry.ts";
 export {
   method,

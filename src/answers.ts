@@ -17,6 +17,21 @@ import { RpcError } from "./errors.ts";
 import type { SchemaIssue } from "./method.ts";
 import type { Outbox } from "./outbox.ts";
 
+/** What was thrown before the handler was called, where only who threw it can tell. */
+export class NotStarted {
+  readonly #error: unknown;
+
+  constructor(error: unknown) {
+    this.#error = error;
+  }
+
+  /** What was thrown, if `value` is one of these. (Not by `instanceof`: what a handler throws may throw on being looked at.) */
+  static open(value: unknown): { readonly error: unknown } | undefined {
+    const is = typeof value === "object" && value !== null && #error in value;
+    return is ? { error: value.#error } : undefined;
+  }
+}
+
 /** What the answers need of their connection. */
 export interface AnswersContext {
   readonly codec: Codec;
@@ -61,6 +76,8 @@ export class Answers {
 
   /** Answers with what a handler or a schema threw, or with `internal` in its place. */
   report(serving: Serving, started: boolean, error: unknown): boolean {
+    const early = NotStarted.open(error);
+    if (early !== undefined) return this.report(serving, false, early.error);
     const own = ownWords(error);
     if (own !== undefined) return this.fail(serving, started, own);
     this.#context.onError(error, serving);
