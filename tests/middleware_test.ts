@@ -309,6 +309,39 @@ test("[A8] a deadline holds over all of a call's sendings", async () => {
   assertEquals(clock.timers, 0);
 });
 
+test("[A8] a deadline and an outer call's signal hold while a middleware waits, too", async () => {
+  const clock = new TestClock();
+  const gate = Promise.withResolvers<void>();
+  const late: unknown[] = [];
+  const { client, connection, close } = pair(services, {
+    client: {
+      clock,
+      use: outgoing(async (_call, next) => {
+        await gate.promise;
+        return await next().catch((error) => late.push(error));
+      }),
+    },
+    server: { clock },
+  });
+  const outer = new AbortController();
+  const ctx = { signal: outer.signal, remaining: Infinity };
+  const nested = client.go("S.echo", 1, { ctx });
+  const timed = client.go("S.echo", 1, { timeout: 10 });
+  const reason = new Error("the outer call has gone");
+  outer.abort(reason);
+  assertStrictEquals(await nested.reply.catch((e) => e), reason);
+  await clock.advance(10);
+  const error = await errorOf(timed.reply);
+  const { code, outcome } = error;
+  assertEquals([code, outcome], ["deadline_exceeded", "not_sent"]);
+  // The way on is closed, and says why.
+  gate.resolve();
+  await settle();
+  assertEquals(late, [reason, error]);
+  assertEquals(connection.stats().held, 0);
+  await close();
+});
+
 test("params are what they were when the call was made, however late they are sent", async () => {
   const { client, close } = onions([async (_call, next) => {
     await settle(1);

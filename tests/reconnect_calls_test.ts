@@ -12,6 +12,7 @@ import {
   type CallHandle,
   ConnectionError,
   type Frame,
+  memoryPair,
   type Outcome,
   ReconnectingClient,
   RpcError,
@@ -28,7 +29,13 @@ import {
   Reconnecting,
   serving,
 } from "./support/dials.ts";
-import { failure, KIND, type RawPeer, reply } from "./support/raw_peer.ts";
+import {
+  failure,
+  hello,
+  KIND,
+  type RawPeer,
+  reply,
+} from "./support/raw_peer.ts";
 import { Held } from "./support/services.ts";
 
 /** The payload of a REQUEST for method "m" without deadline and metadata, as text, its kind first. */
@@ -256,6 +263,10 @@ test("[F8] the queue is bounded while away, in calls and in bytes", async () => 
   const freed = calls.go("y");
   await settle();
   assertEquals(calls.client.stats().waiting, 2);
+  // So are its bytes.
+  handles[3].abort();
+  bytes.go(new Uint8Array(500));
+  assertEquals(bytes.client.stats().waiting, 2);
   await Promise.all([calls.over(), bytes.over()]);
   assertEquals(await freed.settled, "not_sent");
 });
@@ -351,6 +362,79 @@ test("[L17] late replies of an old connection are dropped and counted, before an
   await settle();
   assertEquals(t.client.stats().lateReplies, 1);
   assertEquals(t.client.stats().connections, 1);
+  await t.over();
+});
+
+test("a connection whose peer said goodbye is closed from here once its calls are answered", async () => {
+  const t = new Reconnecting(["peer"]);
+  const peer = await t.ready();
+  const handle = t.go();
+  await settle();
+  await leave(peer, 1);
+  await peer.send(reply(1, "ok"));
+  assertEquals(await handle.reply, "ok");
+  // The peer sends no FIN: it gets ours.
+  const kinds = (await peer.rest()).map(({ kind }) => kind);
+  assertEquals(kinds, [KIND.HELLO, KIND.REQUEST, KIND.GOAWAY]);
+  await t.advance(1000);
+  assertEquals(t.client.stats().connections, 0);
+  await t.over();
+});
+
+test("a drain whose last connection is lost dials again for what is idempotent", async () => {
+  const t = new Reconnecting(["peer", failing(), "peer"]);
+  let peer = await t.ready();
+  const handle = t.go("x", { idempotent: true });
+  await settle();
+  await leave(peer, 1);
+  const closing = t.client.close({ timeout: 5000 });
+  await settle();
+  assertEquals(t.client.state, "draining");
+  await peer.reset();
+  await settle();
+  await t.advance(1000);
+  peer = await t.ready();
+  await peer.send(reply(1, "again"));
+  assertEquals(await handle.reply, "again");
+  await settle();
+  await peer.end();
+  await closing;
+  assertLeft(t);
+});
+
+test("a call taken back from its batch is not sent until another connection sends it", async () => {
+  const t = new Reconnecting(["peer"]);
+  await t.ready();
+  const handle = t.go("x");
+  let sent: boolean | undefined;
+  handle.sent.then((value) => sent = value);
+  t.lose();
+  await settle();
+  assertEquals([handle.outcome, sent], ["not_sent", undefined]);
+  await t.advance(50);
+  await t.ready();
+  assertEquals([handle.outcome, sent], ["unknown", true]);
+  await t.over();
+});
+
+test("what may have run is unknown in the next connection's batch, too", async () => {
+  const t = new Reconnecting(["peer"], { idempotent: ["m"] });
+  await t.ready();
+  const handle = t.go("x");
+  await settle();
+  // The next peer takes nothing: what is sent to it stays in the batch.
+  const [near, far] = memoryPair({ highWaterMark: 0 });
+  t.dials.then(() => near);
+  t.lose();
+  await t.advance(50);
+  await far.writable.getWriter().write(hello());
+  await settle();
+  assertEquals(t.client.state, "ready");
+  assertEquals([handle.outcome, handle.id], ["unknown", 1]);
+  const reason = new Error("changed my mind");
+  handle.abort(reason);
+  assertEquals(await handle.reply.catch((e) => e), reason);
+  assertEquals(await handle.settled, "unknown");
   await t.over();
 });
 

@@ -236,6 +236,20 @@ test("[L16] a peer that says no HELLO is given up after handshakeTimeout; what w
   await t.over();
 });
 
+test("[L16] dialTimeout is for the dial alone: the handshake has its own time", async () => {
+  const t = new Reconnecting(["peer"], {
+    dialTimeout: 100,
+    handshakeTimeout: 1000,
+  });
+  await t.advance(999);
+  assertEquals([t.client.state, t.dials.count], ["connecting", 1]);
+  await t.ready();
+  assertEquals(t.client.state, "ready");
+  await t.advance(5000);
+  assertEquals(t.client.state, "ready");
+  await t.over();
+});
+
 for (
   const [what, end] of Object.entries({
     "its timeout": (t: Reconnecting) => t.advance(1000),
