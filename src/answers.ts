@@ -63,14 +63,14 @@ export class Answers {
       return this.fail(serving, true, new RpcError("internal", text));
     }
     if (serving.done) return false;
-    const size = codec.replySize();
+    const size = codec.replySize(serving.answered);
     const most = peerMaxMessage();
     if (size > most) {
       const text = `a reply of ${size} bytes; the caller accepts ${most}`;
       const error = new RpcError("resource_exhausted", text);
       return this.fail(serving, true, error);
     }
-    codec.reply(outbox, serving.id);
+    codec.reply(outbox, serving.id, serving.answered);
     return true;
   }
 
@@ -97,7 +97,8 @@ export class Answers {
     }
     if (serving.done) return false;
     const most = peerMaxMessage();
-    codec.failure(outbox, serving.id, started, code, message, most);
+    const { id, answered } = serving;
+    codec.failure(outbox, id, started, code, message, most, answered);
     return true;
   }
 

@@ -275,9 +275,9 @@ export class Connection {
       },
       request: (id, method, size, remaining, metadata) =>
         this.#dispatch.request(id, method, size, remaining, metadata),
-      reply: (id) => this.#pending.reply(id),
-      failure: (id, started, code, message) =>
-        this.#pending.failure(id, started, code, message),
+      reply: (id, metadata) => this.#pending.reply(id, metadata),
+      failure: (id, started, code, message, metadata) =>
+        this.#pending.failure(id, started, code, message, metadata),
       cancel: (id) => this.#dispatch.cancel(id),
       ping: (id) => this.#pong(id),
       pong: ignore,

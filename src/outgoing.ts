@@ -15,6 +15,7 @@
 import { Call, CallHandle, type CallOwner } from "./call.ts";
 import type { Caller, Outgoing, OutgoingSettings } from "./calls.ts";
 import { type Clock, systemClock } from "./clock.ts";
+import type { Metadata } from "./codec.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type Outcome, RpcError } from "./errors.ts";
 import { Ledger } from "./ledger.ts";
@@ -34,6 +35,8 @@ import { worse } from "./retried_call.ts";
 export interface OutgoingCall extends MiddlewareCall {
   /** What is sent along. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** What came along with the latest answer. */
+  readonly answered: Metadata | undefined;
   /** Whether its caller says that running twice is as good as once. */
   readonly idempotent: boolean;
 }
@@ -147,6 +150,10 @@ class View implements OutgoingCall {
     return due === Infinity ? due : Math.max(0, due - this.#clock.now());
   }
 
+  get answered(): Metadata | undefined {
+    return this.call.sendings.at(-1)?.metadata;
+  }
+
   get idempotent(): boolean {
     return this.call.options.idempotent === true;
   }
@@ -255,7 +262,9 @@ class Onion implements Caller, CallOwner {
   }
 
   #tell(call: WholeCall, failed: boolean, result: unknown): void {
-    if (call.extra !== undefined) this.#ledger.unwatch(call, call.extra);
+    const extra = call.extras();
+    this.#ledger.unwatch(call, extra);
+    extra.answered = call.sendings.at(-1)?.metadata;
     call.settle(call.whole, failed, result);
     call.state = "abandoned";
     const ends = call.sendings.map(({ settled }) => settled);

@@ -247,9 +247,10 @@ export class Pending implements CallOwner {
   // Answers.
 
   /** The result of call `id` is the codec's current payload. */
-  reply(id: number): void {
+  reply(id: number, metadata: Metadata | undefined): void {
     const call = this.#take(id);
     if (call === undefined) return;
+    if (metadata !== undefined) call.extras().answered = metadata;
     if (call.state === "abandoned") {
       this.#refine(call, "executed");
       return;
@@ -267,9 +268,16 @@ export class Pending implements CallOwner {
   }
 
   /** Call `id` failed; the error's data is the codec's current payload. */
-  failure(id: number, started: boolean, code: string, message: string): void {
+  failure(
+    id: number,
+    started: boolean,
+    code: string,
+    message: string,
+    metadata: Metadata | undefined,
+  ): void {
     const call = this.#take(id);
     if (call === undefined) return;
+    if (metadata !== undefined) call.extras().answered = metadata;
     const outcome = started ? "executed" : "refused";
     if (call.state === "abandoned") {
       this.#refine(call, outcome);
