@@ -51,6 +51,17 @@ export interface ReconnectorSetup {
 /** Calls handed to a new connection before its window is looked at again. */
 const BURST = 256;
 
+/** Hands its two functions out, so that a call's promise costs no closure of ours. */
+let resolveNext: (value: unknown) => void;
+let rejectNext: (reason: unknown) => void;
+const executor = (
+  resolve: (value: unknown) => void,
+  reject: (reason: unknown) => void,
+) => {
+  resolveNext = resolve;
+  rejectNext = reject;
+};
+
 /** Makes connections, and calls over them. */
 export class Reconnector implements Caller, CallOwner, CallKeeper {
   readonly state: StateCell;
@@ -119,9 +130,8 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
     options?: CallOptions,
   ): Promise<unknown> {
     const call = new RetriedCall(method, this.#number++, this);
-    const promise = new Promise((resolve, reject) => {
-      call.resolvers = { resolve, reject };
-    });
+    const promise = new Promise(executor);
+    call.resolvers = { resolve: resolveNext, reject: rejectNext };
     this.#begin(call, params, options);
     return promise;
   }

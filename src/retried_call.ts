@@ -79,7 +79,8 @@ export class RetriedCall extends Call {
 
   override finish(outcome: Outcome): void {
     if (!this.#again) {
-      super.finish(worse(this.past, outcome));
+      const first = this.past === "not_sent";
+      super.finish(first ? outcome : worse(this.past, outcome));
       return;
     }
     this.#again = false;
