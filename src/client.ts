@@ -68,6 +68,23 @@ export class Client<S extends object, M extends WireMap = "json">
     return this.connection.ready;
   }
 
+  /**
+   * How many calls the in-flight window has room for now, as a stream writer's
+   * `desiredSize`: 0 if it is full or no call is taken any more, negative by
+   * the calls that wait already. To look at it first saves a loop the wait for
+   * a `ready` that is fulfilled already:
+   *
+   * ```ts ignore
+   * for (const name of names) {
+   *   if (client.desiredSize <= 0) await client.ready;
+   *   client.call("HelloService.Hello", name).then(handle, fail);
+   * }
+   * ```
+   */
+  get desiredSize(): number {
+    return this.connection.desiredSize;
+  }
+
   /** Resolves when the connection is over: with what went wrong, or with `undefined` if one of its ends closed it in order. Never rejects. */
   get closed(): Promise<ConnectionError | undefined> {
     return this.connection.closed;

@@ -116,6 +116,11 @@ export class ReconnectingClient<S extends object, M extends WireMap = "json">
     return this.#reconnector.ready;
   }
 
+  /** How many calls can be made now without waiting, as {@linkcode Client.desiredSize}; 0 or less while there is no connection. */
+  get desiredSize(): number {
+    return this.#reconnector.desiredSize;
+  }
+
   /** Where it is. */
   get state(): ClientState {
     return this.#reconnector.state.current;

@@ -131,7 +131,8 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
   ): Promise<unknown> {
     const call = new RetriedCall(method, this.#number++, this);
     const promise = new Promise(executor);
-    call.resolvers = { resolve: resolveNext, reject: rejectNext };
+    call.resolve = resolveNext;
+    call.reject = rejectNext;
     this.#begin(call, params, options);
     return promise;
   }
@@ -255,6 +256,14 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
   awaitHandOver(call: Call): void {
     // While it waits here, nobody needs to remember: the connection that gets it looks.
     (call as RetriedCall).link?.pending.awaitHandOver(call);
+  }
+
+  /** As a connection's; without one, negative by the calls that wait. */
+  get desiredSize(): number {
+    const { length } = this.#room;
+    if (length > 0) return -length;
+    const open = this.#closing === undefined && this.#link !== undefined;
+    return open ? (this.#link as Link).connection.desiredSize : 0;
   }
 
   /** Resolves when there is a connection with room in its window; rejects once no call is taken any more. */

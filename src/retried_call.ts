@@ -87,7 +87,7 @@ export class RetriedCall extends Call {
     this.past = worse(this.past, outcome);
     this.state = "waiting";
     this.outcome = this.past;
-    this.seq = this.batch = -1;
+    this.seq = -1;
     this.#keeper.takeBack(this);
   }
 }

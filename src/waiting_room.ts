@@ -11,11 +11,11 @@
  * @module
  */
 
-import type { Call } from "./call.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { Ledger } from "./ledger.ts";
 import { List } from "./list.ts";
 import { exhausted, late } from "./refusals.ts";
+import type { Waiting } from "./queue.ts";
 import type { RetriedCall } from "./retried_call.ts";
 import { Snapshot } from "./payload.ts";
 
@@ -25,7 +25,7 @@ const CALL_SIZE = 64;
 /** Calls that wait for a connection. */
 export class WaitingRoom {
   readonly ledger: Ledger;
-  readonly #calls = new List<Call>();
+  readonly #calls = new List<Waiting>();
   readonly #maxCalls: number;
   readonly #maxBytes: number;
   #bytes = 0;
@@ -74,7 +74,7 @@ export class WaitingRoom {
     call.link = undefined;
     if (call.number < this.#last) this.#sorted = false;
     this.#last = call.number;
-    this.#calls.push(call);
+    this.#push(call);
     this.#bytes += call.size;
     const { options } = call;
     if (options === undefined) return;
@@ -89,7 +89,7 @@ export class WaitingRoom {
   /** Takes out the call that was made first. */
   take(): RetriedCall | undefined {
     if (!this.#sorted) this.#sort();
-    const call = this.#calls.first as RetriedCall | undefined;
+    const call = this.#calls.first?.call as RetriedCall | undefined;
     if (call === undefined) return undefined;
     this.#leave(call);
     if (call.extra !== undefined) this.ledger.unwatch(call, call.extra);
@@ -105,8 +105,19 @@ export class WaitingRoom {
   /** Rejects all of them, each with an error of its own. */
   end(error: () => unknown): void {
     while (this.#calls.first !== undefined) {
-      this.#settle(this.#calls.first as RetriedCall, error());
+      this.#settle(this.#calls.first.call as RetriedCall, error());
     }
+  }
+
+  #push(call: RetriedCall): void {
+    const draft = undefined; // Its params are its own.
+    call.waiting = { call, draft, before: undefined, after: undefined };
+    this.#calls.push(call.waiting);
+  }
+
+  #remove(call: RetriedCall): void {
+    this.#calls.remove(call.waiting as Waiting);
+    call.waiting = undefined;
   }
 
   #settle(call: RetriedCall, error: unknown): void {
@@ -115,7 +126,7 @@ export class WaitingRoom {
   }
 
   #leave(call: RetriedCall): void {
-    this.#calls.remove(call);
+    this.#remove(call);
     this.#bytes -= call.size;
     if (this.#calls.length > 0) return;
     this.#sorted = true;
@@ -126,12 +137,12 @@ export class WaitingRoom {
   #sort(): void {
     const calls: RetriedCall[] = [];
     while (this.#calls.first !== undefined) {
-      const call = this.#calls.first as RetriedCall;
-      this.#calls.remove(call);
+      const call = this.#calls.first.call as RetriedCall;
+      this.#remove(call);
       calls.push(call);
     }
     calls.sort((a, b) => a.number - b.number);
-    for (const each of calls) this.#calls.push(each);
+    for (const each of calls) this.#push(each);
     this.#sorted = true;
     this.#last = calls[calls.length - 1].number;
   }

@@ -421,3 +421,14 @@ test("[I9] ready waits while there is no connection, goes on with the next, and 
   await t.over();
   await assertRejects(() => t.client.ready, RpcError);
 });
+
+test("desiredSize is the window's room, nothing while away, and negative by what waits", async () => {
+  const t = new Reconnecting(["peer"]);
+  assertEquals(t.client.desiredSize, 0);
+  t.go();
+  assertEquals(t.client.desiredSize, -1);
+  await t.ready({ calls: 3 });
+  assertEquals(t.client.desiredSize, 2);
+  await t.over();
+  assertEquals(t.client.desiredSize, 0);
+});
