@@ -39,12 +39,19 @@ import { MESSAGES_PER_TURN, readLoop } from "./read_loop.ts";
 import { NO_SERVICES } from "./registry.ts";
 import { Watchdog, type Watched } from "./watchdog.ts";
 
+/** The calls of a connection, for who submits calls of its own making; no matter of users'. */
+export let pendingOf: (connection: Connection) => Pending;
+
 /** A live connection. A {@linkcode Client} holds one; a server has one per caller, and a handler sees it as `ctx.connection`. */
 export class Connection {
   /** The peer's address, where the transport knows it. */
   readonly remote: string | undefined;
   /** Resolves when the connection is over: with what went wrong, or with `undefined` if one of its ends closed it in order. Never rejects. */
   readonly closed: Promise<ConnectionError | undefined>;
+
+  static {
+    pendingOf = (connection) => connection.#pending;
+  }
 
   readonly #codec: Codec;
   readonly #outbox: Outbox;
@@ -71,6 +78,7 @@ export class Connection {
   readonly #farewell: Farewell;
   readonly #pings: Pings;
   readonly #watchdog: Watchdog;
+  readonly #setup: ConnectionSetup;
 
   /**
    * Takes the duplex over and says HELLO.
@@ -86,6 +94,7 @@ export class Connection {
     const clock = setup.clock ?? systemClock;
     this.remote = duplex.remote;
     this.closed = this.#closed.promise;
+    this.#setup = setup;
     const path = new BytePath(duplex);
 
     const { maxMessage, windowCalls, windowBytes } = limits;
@@ -286,12 +295,13 @@ export class Connection {
         if (this.#state === "open") this.#timer.clear();
         this.#pending.greet(hello);
         this.#watchdog.start();
+        this.#setup.onHello?.();
       },
       request: (id, method, size, remaining, metadata) =>
         this.#dispatch.request(id, method, size, remaining, metadata),
-      reply: (id) => this.#pending.reply(id),
-      failure: (id, started, code, message) =>
-        this.#pending.failure(id, started, code, message),
+      reply: (id, metadata) => this.#pending.reply(id, metadata),
+      failure: (id, started, code, message, metadata) =>
+        this.#pending.failure(id, started, code, message, metadata),
       cancel: (id) => this.#dispatch.cancel(id),
       ping: (id) => this.#pong(id),
       pong: (id) => this.#pings.pong(id),
@@ -312,6 +322,7 @@ export class Connection {
     const reason = departure(code, text);
     const last = this.#pending.goaway(lastId, reason);
     this.#peerGoaway.note(last, code, reason);
+    this.#setup.onGoaway?.(reason);
   }
 
   // Writing.

@@ -6,6 +6,7 @@
 
 import type { Clock } from "./clock.ts";
 import type { CodecFactory } from "./codec.ts";
+import type { ConnectionError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
 import type { Serializer } from "./payload.ts";
 import type { Registry } from "./registry.ts";
@@ -35,6 +36,10 @@ export interface ConnectionSetup extends ConnectionOptions {
   registry?: Registry;
   exposeErrors?: boolean;
   onError?: (error: unknown, call: CallInfo) => void;
+  /** The peer's HELLO has been read: it serves this connection. */
+  onHello?: () => void;
+  /** The peer has said goodbye: it takes no calls any more, those it refuses have been settled. */
+  onGoaway?: (reason: ConnectionError) => void;
 }
 
 /** How a connection is closed. */

@@ -148,6 +148,15 @@ export class Pending implements CallOwner {
     return new CallHandle(call, this);
   }
 
+  /** As `call`, for a call that was made elsewhere, by somebody who hears of its end from the call itself. */
+  submit(
+    call: Call,
+    params: unknown,
+    options: CallOptions | undefined,
+  ): void {
+    this.#begin(call, params, options);
+  }
+
   // A call's way out, in the order it travels.
 
   #begin(
@@ -286,9 +295,10 @@ export class Pending implements CallOwner {
   // Answers.
 
   /** The result of call `id` is the codec's current payload. */
-  reply(id: number): void {
+  reply(id: number, metadata: Metadata | undefined): void {
     const call = this.#take(id);
     if (call === undefined) return;
+    if (metadata !== undefined) call.extras().answered = metadata;
     if (call.state === "abandoned") {
       this.#refine(call, "executed");
       return;
@@ -306,9 +316,16 @@ export class Pending implements CallOwner {
   }
 
   /** Call `id` failed; the error's data is the codec's current payload. */
-  failure(id: number, started: boolean, code: string, message: string): void {
+  failure(
+    id: number,
+    started: boolean,
+    code: string,
+    message: string,
+    metadata: Metadata | undefined,
+  ): void {
     const call = this.#take(id);
     if (call === undefined) return;
+    if (metadata !== undefined) call.extras().answered = metadata;
     const outcome = started ? "executed" : "refused";
     if (call.state === "abandoned") {
       this.#refine(call, outcome);

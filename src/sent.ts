@@ -122,7 +122,10 @@ export class Sent {
     this.#batchStart = this.#ring.last + 1;
     this.freeRetracted();
     if (this.#awaited.length > 0) {
-      for (const call of this.#awaited) call.extra?.sent?.resolve(true);
+      for (const call of this.#awaited) {
+        // One that was taken back, to be sent by another connection, is not sent.
+        if (this.handedOver(call)) call.extra?.sent?.resolve(true);
+      }
       this.#awaited = [];
     }
   }
