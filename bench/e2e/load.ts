@@ -24,6 +24,8 @@ export class EchoLoad {
   #made = 0;
   #answered = 0;
   #every = 1;
+  /** Called whenever as many are answered as were made. */
+  #lastAnswered: () => void = () => {};
 
   /** @param size Bytes of a call; the first four are its number. */
   constructor(client: Client<EchoServices>, size: number) {
@@ -52,10 +54,14 @@ export class EchoLoad {
   async #wait(end: number, tasks: number): Promise<void> {
     let over = false;
     const task = async () => {
-      while (!over) {
-        if (this.#made % this.#every === 0) {
-          over = await this.#timed() >= end;
-        } else await this.#call();
+      try {
+        while (!over) {
+          if (this.#made % this.#every === 0) {
+            if (await this.#timed() >= end) over = true;
+          } else await this.#call();
+        }
+      } finally {
+        over = true; // For all of them, if one has failed.
       }
     };
     await Promise.all(Array.from({ length: tasks }, task));
@@ -63,25 +69,30 @@ export class EchoLoad {
 
   /** One loop that waits for nothing but room in the window. */
   async #pipeline(end: number): Promise<void> {
-    const { promise: failed, reject } = Promise.withResolvers<never>();
-    failed.catch(() => {});
-    while (this.#made % this.#every !== 0 || performance.now() < end) {
+    const fault = Promise.withResolvers<never>();
+    let failed = false;
+    const fail = (reason: unknown) => {
+      failed = true;
+      fault.reject(reason);
+    };
+    fault.promise.catch(() => {});
+    do {
       await this.#client.ready;
       const timed = this.#made % this.#every === 0;
-      (timed ? this.#timed() : this.#call()).catch(reject);
-    }
-    await Promise.race([failed, this.#drained()]);
+      (timed ? this.#timed() : this.#call()).catch(fail);
+    } while (!failed && !this.#late(end));
+    await Promise.race([fault.promise, this.#drained()]);
+  }
+
+  /** Whether it is time to stop; looks at the clock now and then. */
+  #late(end: number): boolean {
+    return this.#made % this.#every === 0 && performance.now() >= end;
   }
 
   /** Resolves when every call made has been answered. */
   #drained(): Promise<void> {
-    return new Promise((resolve) => {
-      const look = () => {
-        if (this.#answered === this.#made) resolve();
-        else setTimeout(look);
-      };
-      look();
-    });
+    if (this.#answered === this.#made) return Promise.resolve();
+    return new Promise((resolve) => this.#lastAnswered = resolve);
   }
 
   /** A call that goes into the histogram; resolves with the time it ended at. */
@@ -98,7 +109,7 @@ export class EchoLoad {
     this.#view.setUint32(0, number);
     const reply = await this.#client.call("Echo.echo", this.#payload);
     this.#check(number, reply);
-    this.#answered++;
+    if (++this.#answered === this.#made) this.#lastAnswered();
   }
 
   #check(number: number, reply: unknown): void {

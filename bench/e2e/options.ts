@@ -48,7 +48,7 @@ export interface Options {
 }
 
 /** What `--quick` takes for what is not given. */
-const QUICK = { depth: "8,unlimited", payload: "16,65536", seconds: "0.05" };
+const QUICK = { depth: "64,unlimited", payload: "16,65536", seconds: "0.05" };
 const FULL = {
   depth: "1,8,64,512,unlimited",
   payload: "16,256,4096,65536,1048576",
