@@ -53,7 +53,7 @@ function decode(name: string, value: unknown): Case {
       encoder.prepare(value, false);
       encoder.write(bytes, 0);
       const { kind, size } = encoder;
-      const read = () => decodePayload(kind, bytes, 0, size, undefined);
+      const read = () => decodePayload(kind, bytes, 0, size, undefined, false);
       const same = JSON.stringify(read()) === JSON.stringify(value);
       if (!same) throw new Error(`${name} did not come back`);
       return () => {
