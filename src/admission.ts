@@ -28,7 +28,11 @@ export class Admission {
   readonly #maxCalls: number;
   readonly #maxBytes: number;
 
-  constructor({ windowCalls, windowBytes }: Limits) {
+  readonly #granted: boolean;
+
+  /** @param granted Whether the peer was told these limits, and breaks the rules by passing them; else this end reads no further. */
+  constructor({ windowCalls, windowBytes }: Limits, granted: boolean) {
+    this.#granted = granted;
     // The constants hold where they are larger: nobody knows when the peer
     // read what our HELLO grants.
     this.#maxCalls = Math.max(windowCalls, EARLY_CALLS);
@@ -60,15 +64,22 @@ export class Admission {
     return this.lastId !== undefined && ((id - this.lastId) | 0) <= 0;
   }
 
+  /** Whether no further call may be read; never, where the peer keeps to a window. */
+  get full(): boolean {
+    return !this.#granted &&
+      (this.calls >= this.#maxCalls || this.#bytes >= this.#maxBytes);
+  }
+
   /**
    * Takes a place.
    *
-   * @throws {ConnectionError} `resource_exhausted`, if there is none.
+   * @throws {ConnectionError} `resource_exhausted`, if the peer was granted none.
    */
   hold(size: number): void {
     this.calls++;
     this.#bytes += size;
     if (this.calls <= this.#maxCalls && this.#bytes <= this.#maxBytes) return;
+    if (!this.#granted) return;
     throw new ConnectionError(
       "resource_exhausted",
       `the peer has ${this.calls} calls of ${this.#bytes} bytes in flight; ${this.#maxCalls} calls of ${this.#maxBytes} bytes were granted`,

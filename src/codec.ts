@@ -19,6 +19,8 @@
 
 import type { Outbox } from "./outbox.ts";
 import type { Serializer } from "./payload.ts";
+import type { Registry } from "./registry.ts";
+import type { WireMap } from "./types.ts";
 
 /** What a wire can say. */
 export interface Features {
@@ -76,6 +78,8 @@ export interface Receiver {
   pong(id: number): void;
   /** The peer serves none of our calls above `lastId`; none at all if undefined. `code` is empty for a plain drain. */
   goaway(lastId: number | undefined, code: string, text: string): void;
+  /** Whether the peer's calls fill what we hold. Asked between messages by the codec of a wire without windows, which then decodes no further. */
+  full(): boolean;
 }
 
 /** A payload that waits: opaque to all but the codec that made it. */
@@ -112,11 +116,12 @@ export interface Codec {
   open(kept: Opaque): unknown;
 
   /**
-   * Prepares a payload. Bytes are copied unless `transfer`.
+   * Prepares a payload: `method`'s params or result, or an error's data, which
+   * has no method. Bytes are copied unless `transfer`.
    *
    * @throws {RpcError} `invalid_argument` if the value has no form on this wire.
    */
-  prepare(value: unknown, transfer: boolean): void;
+  prepare(value: unknown, transfer: boolean, method?: string): void;
   /** Sets what is prepared aside, for a call that must wait. */
   save(): Opaque;
   /** Prepares again what `save` returned. */
@@ -172,6 +177,10 @@ export interface Codec {
 export interface CodecSettings {
   /** What we tell the peer. */
   readonly hello: Hello;
+  /** What we hold ourselves to, where no peer grants anything: on a wire without windows, the codec says this `hello` in the peer's place. */
+  readonly own: Hello;
+  /** What we serve; undefined at an end that only calls. */
+  readonly registry: Registry | undefined;
   /** Replaces JSON. */
   readonly serializer: Serializer | undefined;
 }
@@ -181,3 +190,16 @@ export type CodecFactory = (
   receiver: Receiver,
   settings: CodecSettings,
 ) => Codec;
+
+/**
+ * Another wire than the native one, for the `wire` option of a client or a
+ * server; made by an entry point such as `@sluice/rpc/netrpc`.
+ */
+export interface WireProtocol<M extends WireMap = WireMap> {
+  /** For messages. */
+  readonly name: string;
+  /** How values change on the way. */
+  readonly values?: M;
+  /** Makes the codec of one connection; the library's own business. */
+  readonly codec: (receiver: never, settings: never) => object;
+}

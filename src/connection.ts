@@ -63,6 +63,8 @@ export class Connection {
   /** The batch that has a PONG already, and the id a further one is due for. */
   #pongBatch = -1;
   #pongDue: number | undefined;
+  /** Goes on reading: a wire without windows stops when the peer's calls are more than we hold. */
+  #resume: (() => void) | undefined;
   /** What this connection itself waits for: the peer's HELLO, the end of a drain, of a flush, of lingering. */
   readonly #timer: Timer;
   readonly #farewell: Farewell;
@@ -77,6 +79,8 @@ export class Connection {
     const duplex: Duplex & DuplexInfo = toDuplex(transport);
     const registry = setup.registry ?? NO_SERVICES;
     const limits = toLimits(setup);
+    const { maxMessage, windowCalls, windowBytes } = limits;
+    const own = { maxMessage, windowCalls, windowBytes };
     if (registry.size === 0) limits.windowCalls = 0;
     const clock = setup.clock ?? systemClock;
     this.remote = duplex.remote;
@@ -87,14 +91,13 @@ export class Connection {
     reader.closed.catch(ignore);
     writer.closed.catch(ignore);
 
-    const { maxMessage, windowCalls, windowBytes } = limits;
-    const codec = this.#codec = (setup.codec ?? nativeCodec)(
-      this.#receiver(),
-      {
-        hello: { maxMessage, windowCalls, windowBytes },
-        serializer: setup.serializer,
-      },
-    );
+    const make = setup.wire?.codec as CodecFactory | undefined;
+    const codec = this.#codec = (make ?? nativeCodec)(this.#receiver(), {
+      hello: { ...own, windowCalls: limits.windowCalls },
+      own,
+      registry: setup.registry,
+      serializer: setup.serializer,
+    });
     const outbox = this.#outbox = new Outbox(writer, limits.maxOutbox, {
       handedOver: () => this.#handedOver(),
       written: () => this.#written(),
@@ -127,6 +130,7 @@ export class Connection {
     this.#reading = readLoop(reader, clock, {
       chunk: (chunk, at) => this.#chunk(chunk, at),
       end: () => this.#endOfStream(),
+      room: () => this.#room(),
     }).catch((cause) => this.#lose("reading failed", cause));
   }
 
@@ -231,6 +235,12 @@ export class Connection {
     return this.#over ? chunk.length : at;
   }
 
+  /** On a wire without windows: what reading waits for, if the peer's calls are more than we hold. */
+  #room(): Promise<void> | undefined {
+    if (this.#over || !this.#dispatch.full) return undefined;
+    return new Promise((resolve) => this.#resume = resolve);
+  }
+
   /** The peer has sent its FIN: after a GOAWAY it still reads our answers, without one it is lost. */
   #endOfStream(): void {
     if (this.#over) return;
@@ -272,6 +282,7 @@ export class Connection {
       ping: (id) => this.#pong(id),
       pong: ignore,
       goaway: (lastId, code, text) => this.#peerDrains(lastId, code, text),
+      full: () => this.#dispatch.full,
     };
   }
 
@@ -295,6 +306,7 @@ export class Connection {
   #handedOver(): void {
     this.#pending.batchHandedOver();
     this.#dispatch.batchHandedOver();
+    if (!this.#dispatch.full) this.#resume?.();
     if (this.#pongDue === undefined) return;
     const id = this.#pongDue;
     this.#pongDue = undefined;
@@ -372,6 +384,7 @@ export class Connection {
     this.#pending.end(why);
     this.#dispatch.end(why);
     this.#deadlines.clear();
+    this.#resume?.();
     if (how === "destroy") this.#farewell.destroy();
     else if (how === "goaway") this.#sayGoaway(why.code, why.message);
     this.#farewell.run(this.#reading).then(() => {

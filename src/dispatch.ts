@@ -54,7 +54,10 @@ export class Dispatch implements ServingOwner {
 
   constructor(context: DispatchContext) {
     this.#context = context;
-    this.#admission = new Admission(context.limits);
+    this.#admission = new Admission(
+      context.limits,
+      context.codec.features.window,
+    );
     this.#answers = new Answers(context);
   }
 
@@ -79,6 +82,11 @@ export class Dispatch implements ServingOwner {
   /** Calls that hold a place in the window we granted. */
   get held(): number {
     return this.#admission.calls;
+  }
+
+  /** Whether the peer's calls are as many as we hold, on a wire that does not tell it how many. */
+  get full(): boolean {
+    return this.#admission.full;
   }
 
   /** The latest id seen, or undefined. */

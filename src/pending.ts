@@ -141,7 +141,7 @@ export class Pending implements CallOwner {
       if (options !== undefined) this.#apply(call, options);
       // Runs user code (toJSON, a serializer), which may abort the call or
       // close the connection: so what they decide is looked at afterwards.
-      codec.prepare(params, options?.transfer === true);
+      codec.prepare(params, options?.transfer === true, call.method);
       const { extra } = call;
       const timed = extra !== undefined && extra.due !== Infinity;
       call.size = codec.requestSize(call.method, timed, extra?.metadata);

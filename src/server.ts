@@ -10,6 +10,7 @@
  * @module
  */
 
+import type { WireProtocol } from "./codec.ts";
 import { Connection } from "./connection.ts";
 import type {
   CallInfo,
@@ -32,6 +33,8 @@ export interface ServerOptions<M extends WireMap = "json">
   extends ConnectionOptions {
   /** Replaces JSON; one that says `wire: "exact"` also turns off the check of what JSON can carry. */
   serializer?: Serializer & { readonly wire?: M };
+  /** Another wire than the native one; every caller must speak it. */
+  wire?: WireProtocol<M>;
   /** Whether callers see the message of what a handler throws that is no `RpcError`. Default false. */
   exposeErrors?: boolean;
   /** Told what `internal` hides from callers, how connections ended that nobody closed, and what failed in accepting. What it throws is lost. */
