@@ -71,6 +71,7 @@ const FEATURES: Features = {
   deadline: true,
   streams: false,
   cancel: "answered",
+  excess: "close",
   unknownReply: "close",
 };
 
