@@ -23,9 +23,13 @@ const USAGE = `Usage: deno task size [options]
 const AIM = 7_000;
 
 const ENTRIES = [
+  { name: "jsonrpc", file: "jsonrpc.ts" },
   { name: "everything", file: "mod.ts" },
   { name: "client only", file: "tools/size_client.ts" },
 ];
+
+/** What shows that a wire is in a bundle; only its own may have it. */
+const MARKS = [{ name: "jsonrpc", mark: "$/cancelRequest" }];
 
 interface Size {
   minified: number;
@@ -40,6 +44,11 @@ async function bundle(file: string): Promise<Size> {
   );
   if (!result.ok) throw new Error(`Cannot bundle ${file}:\n${result.output}`);
   const code = Buffer.from(result.stdout);
+  for (const { name, mark } of MARKS) {
+    if (code.includes(mark) !== (file === `${name}.ts`)) {
+      throw new Error(`The wire ${name} is not where it belongs: see ${file}`);
+    }
+  }
   return {
     minified: code.length,
     gzipped: gzipSync(code, { level: 9 }).length,

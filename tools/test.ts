@@ -17,12 +17,15 @@ import {
   versionOf,
 } from "./floors.ts";
 import { ROOT, run, type RunResult, tool, usage } from "./process.ts";
+import { ensureInstalled } from "./setup.ts";
 
 const USAGE = `Usage: deno task test [options] [FILE ...]
 
   FILE              run only test files whose path contains this
   --runtime NAME    run only on node, bun or deno (may be repeated)
   --floors          use the oldest supported versions
+  --interop         run the tests against other people's programs instead,
+                    whose packages are installed when first asked for
   --help            print this`;
 
 /** Milliseconds that one runtime may take for everything, and one test. */
@@ -68,7 +71,7 @@ const HARNESS: Record<Runtime | "doc", Harness> = {
   },
   deno: { args: (files) => ["test", "-A", ...files], ...DENO_REPORT },
   doc: {
-    args: () => ["test", "--doc", "-A", "mod.ts", "src"],
+    args: () => ["test", "--doc", "-A", "mod.ts", "jsonrpc.ts", "src"],
     ...DENO_REPORT,
   },
 };
@@ -112,10 +115,18 @@ async function suite(
   return row;
 }
 
-async function testFiles(filters: string[]): Promise<string[]> {
+/** Where the tests against other people's programs are, with what they need. */
+const INTEROP = "tests/interop/";
+
+async function testFiles(
+  filters: string[],
+  interop: boolean,
+): Promise<string[]> {
   const found = await readdir(join(ROOT, "tests"), { recursive: true });
-  const files = found.filter((file) => file.endsWith("_test.ts"))
-    .map((file) => join("tests", file).replaceAll("\\", "/")).sort();
+  const files = found.filter((file) =>
+    file.endsWith("_test.ts") && !file.includes("node_modules")
+  ).map((file) => join("tests", file).replaceAll("\\", "/"))
+    .filter((file) => file.startsWith(INTEROP) === interop).sort();
   if (filters.length === 0) return files;
   return files.filter((file) => filters.some((part) => file.includes(part)));
 }
@@ -138,6 +149,7 @@ function options() {
       options: {
         runtime: { type: "string", multiple: true },
         floors: { type: "boolean" },
+        interop: { type: "boolean", default: false },
         help: { type: "boolean" },
       },
     });
@@ -151,16 +163,18 @@ function options() {
 }
 
 async function main(): Promise<void> {
-  const { help, floors, runtimes, filters } = options();
+  const { help, floors, interop, runtimes, filters } = options();
   if (help) return console.log(USAGE);
-  const files = await testFiles(filters);
+  if (interop) await ensureInstalled(join(ROOT, INTEROP));
+  const files = await testFiles(filters, interop);
   if (files.length === 0) usage("Cannot test: no file matches", USAGE);
   const rows: Row[] = [];
   for (const runtime of runtimes) {
     const bin = floors ? await floorBin(runtime) : currentBin(runtime);
     const name = await versionOf(runtime, bin);
     rows.push(await suite(name, bin, HARNESS[runtime], files));
-    if (runtime !== "deno" || floors || filters.length > 0) continue;
+    if (runtime !== "deno" || floors || interop) continue;
+    if (filters.length > 0) continue;
     rows.push(await suite(`${name} doc`, bin, HARNESS.doc, []));
   }
   console.log(table(rows));
