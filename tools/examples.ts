@@ -22,6 +22,7 @@ import {
   versionOf,
 } from "./floors.ts";
 import { kill, ROOT, run, start, tool, usage } from "./process.ts";
+import { ensureInstalled } from "./setup.ts";
 
 const USAGE = `Usage: deno task examples [options] [NAME ...]
 
@@ -165,6 +166,8 @@ async function main(): Promise<void> {
   if (values.help) return console.log(USAGE);
   const wanted = (file: string) =>
     positionals.length === 0 || positionals.some((part) => file.includes(part));
+  // One of them starts a language server that is there.
+  await ensureInstalled(join(ROOT, "tests", "interop"));
   await runAll(await hosts(currentBin), wanted);
   if (values.floors) await runAll(await hosts(floorBin), wanted);
   console.log(`${tally.passed} passed, ${tally.failed} failed`);
