@@ -101,18 +101,41 @@ test("a batch is answered as one, when the last of its calls is", async () => {
   assertEquals(await close(), []);
 });
 
-test("answers of a batch that pass the limit fail one by one", async () => {
+test("answers of a batch that pass maxMessage leave as several arrays, none lost", async () => {
+  const held = new Held();
   const { peer, close } = faceJsonServer(
-    { big: () => "x".repeat(7000) },
+    { ...held.services, big: () => "x".repeat(7000) },
     { maxMessage: 16 * 1024 },
   );
-  await peer.send([1, 2, 3, 4].map((id) => call(id, "big")));
-  const answers = await peer.next();
-  assertEquals(
-    answers.map((a: { error?: { code: number } }) => a.error?.code),
-    [undefined, undefined, -32083, -32083],
-  );
+  await peer.send([
+    call(0, "Held.work"),
+    ...[1, 2, 3].map((id) => call(id, "big")),
+  ]);
+  const ids = (answers: { id: number }[]) => answers.map(({ id }) => id);
+  assertEquals(ids(await peer.next()), [1, 2]);
+  held.release("x");
+  assertEquals(ids(await peer.next()), [3, 0]);
   assertEquals(await close(), []);
+});
+
+test("answers that wait in many batches are bounded: past that no handler starts for a peer that does not read", async () => {
+  const held = new Held();
+  let made = 0;
+  const big = () => {
+    made++;
+    return "x".repeat(1 << 20);
+  };
+  const services = { ...held.services, big };
+  const { peer, connection } = faceJsonServer(services, {}, 0);
+  for (let i = 0; i < 100; i++) {
+    await peer.send([call(0, "Held.work"), call(1, "big")]);
+  }
+  // 4 MiB in the batches, 1 MiB in the outbox, and what passed them.
+  assert(made >= 4 && made <= 8, `${made}`);
+  await connection.abort();
+  held.release();
+  await settle();
+  assertNothingLeft(connection);
 });
 
 test("a batch of too many is refused whole, and costs one answer", async () => {

@@ -4,8 +4,6 @@
  * Invariants owned here:
  * - A batch's answers leave together, once the last call in it is answered;
  *   one of notifications alone has no answer.
- * - An answer array holds at most `maxMessage` bytes, or the batch's calls are
- *   told so one by one: results that wait for a slow one stay bounded.
  *
  * @module
  */
@@ -15,8 +13,9 @@ export const MAX_BATCH = 1024;
 
 /** The answers to one batch. */
 export class AnswerBatch {
-  readonly #answers: Uint8Array[] = [];
-  #size = 0;
+  /** What the answers come to, in bytes. */
+  size = 0;
+  #answers: Uint8Array[] = [];
   /** Calls to be answered, and one more until the whole batch was read. */
   #open = 1;
 
@@ -25,22 +24,24 @@ export class AnswerBatch {
     this.#open++;
   }
 
-  /** What all answers come to with one of `size` bytes more. */
-  sizeWith(size: number): number {
-    return this.#size + size + 1;
-  }
-
   /** Adds the answer to a call that was expected, or to what was no call. */
   add(answer: Uint8Array): void {
     this.#answers.push(answer);
-    this.#size += answer.length + 1;
+    this.size += answer.length + 1;
   }
 
-  /** One that was expected is answered, or never will be; or all was read. Returns the array's parts when it was the last. */
-  done(): Uint8Array[] | undefined {
+  /** One that was expected is answered, or never will be; or all was read. Returns whether it was the last. */
+  done(): boolean {
     this.#open--;
-    if (this.#open > 0 || this.#answers.length === 0) return undefined;
-    return toArray(this.#answers);
+    return this.#open === 0;
+  }
+
+  /** Takes the answers out, as the parts of one array; none if there are none. */
+  take(): Uint8Array[] {
+    const answers = this.#answers;
+    this.#answers = [];
+    this.size = 0;
+    return answers.length === 0 ? [] : toArray(answers);
   }
 }
 

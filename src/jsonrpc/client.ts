@@ -26,8 +26,12 @@ import { toWire } from "./wire.ts";
 export const MAX_UNSENT = 16 * 1024 * 1024;
 
 /** Options of a {@linkcode JsonRpcClient}. */
-export interface JsonRpcClientOptions<L extends object = object>
-  extends Omit<ClientOptions, "wire" | "serializer">, JsonRpcOptions {
+export interface JsonRpcClientOptions<L extends object = object> extends
+  Omit<
+    ClientOptions,
+    "wire" | "serializer" | "metadata" | "handshakeTimeout"
+  >,
+  JsonRpcOptions {
   /** What the other end may call and notify. */
   services?: L & Checked<L>;
   /** As of a server, for those services. */

@@ -24,7 +24,7 @@ import { INVALID_REQUEST } from "./codes.ts";
 import { type Framing, toFraming } from "./framing.ts";
 import { Incoming, openKept } from "./incoming.ts";
 import type { Shape } from "./options.ts";
-import { failureHead, joined, Outgoing, sizeOf } from "./outgoing.ts";
+import { failureHead, joined, Outgoing } from "./outgoing.ts";
 import { type Served, ServedCalls } from "./served.ts";
 import { Text, type TextDraft, unsayable } from "./text.ts";
 
@@ -176,18 +176,10 @@ export class JsonRpcCodec implements Codec {
     const served = this.#served.take(id);
     const result = this.#payload.take();
     if (served?.wireId === undefined) return;
-    const { wireId, batch } = served;
-    const head = `{"jsonrpc":"2.0","id":${JSON.stringify(wireId)},"result":`;
+    const wireId = JSON.stringify(served.wireId);
+    const head = `{"jsonrpc":"2.0","id":${wireId},"result":`;
     const body = result.length > 0 ? result : NULL;
-    const parts = [utf8(head), body, CLOSE];
-    const { maxMessage } = this.#settings.hello;
-    if (batch === undefined || batch.sizeWith(sizeOf(parts)) <= maxMessage) {
-      this.#answer(served, parts);
-      return;
-    }
-    const number = this.#shape.codes.toNumber("resource_exhausted", true);
-    const text = `the batch's answers pass ${maxMessage} bytes`;
-    this.#answer(served, [utf8(failureHead(wireId, number, text) + "}}")]);
+    this.#answer(served, [utf8(head), body, CLOSE]);
   }
 
   failure(
@@ -216,13 +208,15 @@ export class JsonRpcCodec implements Codec {
       if (!silenced) this.#outgoing.write(parts);
       return;
     }
-    if (!silenced) batch.add(joined(parts));
+    if (!silenced) this.#outgoing.gather(batch, joined(parts));
     this.#outgoing.close(batch);
   }
 
   cancel(_outbox: Outbox, id: number): void {
     if (id === this.#sacred || this.#notified.has(id)) return;
-    const { method, member } = this.#shape.dialect.cancel;
+    const { cancel } = this.#shape.dialect;
+    if (cancel === undefined) return;
+    const { method, member } = cancel;
     const params = { [member]: id };
     const message = JSON.stringify({ jsonrpc: "2.0", method, params });
     this.#outgoing.send([utf8(message)]);

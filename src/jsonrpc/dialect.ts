@@ -25,7 +25,9 @@ export interface Dialect {
   /** What it is framed with unless said otherwise. */
   readonly framing: FramingName;
   /** The notification that cancels, and its member that names the call. */
-  readonly cancel: { readonly method: string; readonly member: string };
+  readonly cancel:
+    | { readonly method: string; readonly member: string }
+    | undefined;
   /** A method that must not be cancelled. */
   readonly sacred: string | undefined;
   readonly codes: typeof LSP_CODES;
@@ -40,9 +42,6 @@ const features = (cancel: Features["cancel"]): Features => ({
   excess: "refuse",
   unknownReply: "drop",
 });
-
-/** A method that nobody can have: the specification keeps names that begin so. */
-const NO_METHOD = "rpc.";
 
 const DIALECTS: Readonly<Record<DialectName, Dialect>> = {
   lsp: {
@@ -62,7 +61,7 @@ const DIALECTS: Readonly<Record<DialectName, Dialect>> = {
   none: {
     features: features("none"),
     framing: "lines",
-    cancel: { method: NO_METHOD, member: "id" },
+    cancel: undefined,
     sacred: undefined,
     codes: [],
   },

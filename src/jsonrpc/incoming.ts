@@ -90,8 +90,9 @@ export class Incoming {
     batch?: AnswerBatch,
   ): void {
     const answer = utf8(failureHead(id, code, text) + "}}");
-    if (batch === undefined) this.#context.outgoing.write([answer]);
-    else batch.add(answer);
+    const { outgoing } = this.#context;
+    if (batch === undefined) outgoing.write([answer]);
+    else outgoing.gather(batch, answer);
   }
 
   #array(
@@ -149,8 +150,9 @@ export class Incoming {
     batch: AnswerBatch | undefined,
   ): void {
     const { dialect, receiver, served } = this.#context;
-    if (wireId === undefined && method === dialect.cancel.method) {
-      this.#cancelled(params);
+    const { cancel } = dialect;
+    if (wireId === undefined && method === cancel?.method) {
+      this.#cancelled(params, cancel.member);
       return;
     }
     if (!served.admits(size)) {
@@ -186,10 +188,10 @@ export class Incoming {
   }
 
   /** The peer cancels a call of its own; one that is answered already, or never was, is nothing to it. */
-  #cancelled(params: unknown): void {
+  #cancelled(params: unknown, member: string): void {
     const { dialect, receiver, served } = this.#context;
     if (typeof params !== "object" || params === null) return;
-    const id = served.find(own(params, dialect.cancel.member) as WireId);
+    const id = served.find(own(params, member) as WireId);
     const call = id === undefined ? undefined : served.get(id);
     if (id === undefined || call === undefined) return;
     if (call.method === dialect.sacred) return;

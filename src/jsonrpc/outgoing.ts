@@ -1,8 +1,12 @@
 /**
  * Whole messages into the outbox, each with what its framing puts around it.
  *
- * Invariant owned here: a message is written without a break, or, within
- * `collect`, becomes an element of the array that is.
+ * Invariants owned here:
+ * - A message is written without a break, or, within `collect`, becomes an
+ *   element of the array that is.
+ * - Answers that wait for a slower one of their batch hold at most
+ *   `MAX_GATHERED` bytes in all. What would be more leaves early, in an array of
+ *   its own: so the outbox counts it, and ends a peer that does not read.
  *
  * @module
  */
@@ -16,6 +20,9 @@ import type { WireId } from "./message.ts";
 /** Parts of at least this many bytes are handed to the transport as they are instead of copied. */
 const ATTACH_SIZE = 16 * 1024;
 
+/** Most bytes of answers that wait for their batch. */
+const MAX_GATHERED = 4 * 1024 * 1024;
+
 /** Writes one connection's messages. */
 export class Outgoing {
   readonly #framing: Framing;
@@ -24,6 +31,8 @@ export class Outgoing {
   /** What is being collected for one array. */
   #collected: Uint8Array[] | undefined;
   #collectedSize = 0;
+  /** Bytes of answers that wait for their batches. */
+  #gathered = 0;
   #outbox: Outbox | undefined;
 
   constructor(framing: Framing, maxMessage: number) {
@@ -61,10 +70,23 @@ export class Outgoing {
     this.#collectedSize += message.length + 1;
   }
 
+  /** Puts an answer to those of its batch. */
+  gather(batch: AnswerBatch, answer: Uint8Array): void {
+    if (batch.size + answer.length > this.#maxMessage) this.#release(batch);
+    batch.add(answer);
+    this.#gathered += answer.length + 1;
+    if (this.#gathered > MAX_GATHERED) this.#release(batch);
+  }
+
   /** One of a batch's calls is answered, or the batch was read: writes the answers if it was the last. */
   close(batch: AnswerBatch): void {
-    const answers = batch.done();
-    if (answers !== undefined) this.write(answers);
+    if (batch.done()) this.#release(batch);
+  }
+
+  #release(batch: AnswerBatch): void {
+    this.#gathered -= batch.size;
+    const answers = batch.take();
+    if (answers.length > 0) this.write(answers);
   }
 
   /** Runs `calls`, and writes what they send as one array. */

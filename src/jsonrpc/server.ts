@@ -12,7 +12,9 @@ import { toWire } from "./wire.ts";
 
 /** Options of a {@linkcode JsonRpcServer}; limits hold for each of its connections. */
 export interface JsonRpcServerOptions
-  extends Omit<ServerOptions, "wire" | "serializer">, JsonRpcOptions {}
+  extends
+    Omit<ServerOptions, "wire" | "serializer" | "handshakeTimeout">,
+    JsonRpcOptions {}
 
 /**
  * Serves plain functions to callers that speak JSON-RPC 2.0. A handler may
