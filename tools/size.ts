@@ -24,6 +24,7 @@ const AIM = 7_000;
 
 const ENTRIES = [
   { name: "everything", file: "mod.ts" },
+  { name: "netrpc", file: "netrpc.ts" },
   { name: "client only", file: "tools/size_client.ts" },
 ];
 

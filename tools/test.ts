@@ -68,7 +68,7 @@ const HARNESS: Record<Runtime | "doc", Harness> = {
   },
   deno: { args: (files) => ["test", "-A", ...files], ...DENO_REPORT },
   doc: {
-    args: () => ["test", "--doc", "-A", "mod.ts", "src"],
+    args: () => ["test", "--doc", "-A", "mod.ts", "netrpc.ts", "src"],
     ...DENO_REPORT,
   },
 };
