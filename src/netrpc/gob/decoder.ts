@@ -60,9 +60,10 @@ export class GobDecoder {
       input.done();
       return false;
     }
-    this.types.begin();
     this.#set(bytes, input.at, end);
-    return !this.#hasInterface() || this.#scan();
+    if (!this.#hasInterface()) return true;
+    this.types.begin();
+    return this.#scan();
   }
 
   /** The place of the value that `take` has found. */
