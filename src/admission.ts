@@ -11,6 +11,7 @@
  * @module
  */
 
+import type { Features } from "./codec.ts";
 import { ConnectionError } from "./errors.ts";
 import { EARLY_BYTES, EARLY_CALLS } from "./hello.ts";
 import type { Limits } from "./limits.ts";
@@ -28,11 +29,13 @@ export class Admission {
   readonly #maxCalls: number;
   readonly #maxBytes: number;
 
-  readonly #granted: boolean;
+  readonly #excess: Features["excess"];
 
-  /** @param granted Whether the peer was told these limits, and breaks the rules by passing them; else this end reads no further. */
-  constructor({ windowCalls, windowBytes }: Limits, granted: boolean) {
-    this.#granted = granted;
+  constructor(
+    { windowCalls, windowBytes }: Limits,
+    excess: Features["excess"],
+  ) {
+    this.#excess = excess;
     // The constants hold where they are larger: nobody knows when the peer
     // read what our HELLO grants.
     this.#maxCalls = Math.max(windowCalls, EARLY_CALLS);
@@ -64,9 +67,9 @@ export class Admission {
     return this.lastId !== undefined && ((id - this.lastId) | 0) <= 0;
   }
 
-  /** Whether no further call may be read; never, where the peer keeps to a window. */
+  /** Whether no further call may be read; never, on a wire where both ends call. */
   get full(): boolean {
-    return !this.#granted &&
+    return this.#excess === "wait" &&
       (this.calls >= this.#maxCalls || this.#bytes >= this.#maxBytes);
   }
 
@@ -79,7 +82,7 @@ export class Admission {
     this.calls++;
     this.#bytes += size;
     if (this.calls <= this.#maxCalls && this.#bytes <= this.#maxBytes) return;
-    if (!this.#granted) return;
+    if (this.#excess !== "close") return;
     throw new ConnectionError(
       "resource_exhausted",
       `the peer has ${this.calls} calls of ${this.#bytes} bytes in flight; ${this.#maxCalls} calls of ${this.#maxBytes} bytes were granted`,

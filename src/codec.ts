@@ -34,6 +34,13 @@ export interface Features {
   readonly streams: boolean;
   /** A cancelled call is answered all the same, never answered, or cannot be cancelled. */
   readonly cancel: "answered" | "silent" | "none";
+  /**
+   * What becomes of a call past the window we hold ourselves to: its caller
+   * broke the rules (`close`; where it was granted one), the codec answers it
+   * (`refuse`), or we read no further (`wait`; where one end alone calls, as
+   * no answer to us can be held up by that).
+   */
+  readonly excess: "close" | "refuse" | "wait";
   /** An answer to a call nobody knows ends the connection, or is dropped. */
   readonly unknownReply: "close" | "drop";
 }
@@ -68,8 +75,13 @@ export interface Receiver {
   ): void;
   /** The result of a call of ours. */
   reply(id: number): void;
-  /** The failure of a call of ours; its data is the payload. */
-  failure(id: number, started: boolean, code: string, message: string): void;
+  /** The failure of a call of ours; its data is the payload. `started` is undefined where the wire does not tell. */
+  failure(
+    id: number,
+    started: boolean | undefined,
+    code: string,
+    message: string,
+  ): void;
   /** The peer cancels a call of its own. */
   cancel(id: number): void;
   /** The peer asks for a `pong` with this id. */
@@ -107,6 +119,8 @@ export interface Codec {
   end(): void;
   /** Reads no message more, not even from the chunk it is in. */
   stop(): void;
+  /** What was written before is the transport's now: for a wire with messages that nobody answers. */
+  handedOver?(): void;
 
   /** The payload of the message being told. Throws if it does not parse. */
   value(): unknown;

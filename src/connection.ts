@@ -309,6 +309,7 @@ export class Connection {
   #handedOver(): void {
     this.#pending.batchHandedOver();
     this.#dispatch.batchHandedOver();
+    this.#codec.handedOver?.();
     if (!this.#dispatch.full) this.#resume?.();
     if (this.#pongDue === undefined) return;
     const id = this.#pongDue;

@@ -56,7 +56,7 @@ export class Dispatch implements ServingOwner {
     this.#context = context;
     this.#admission = new Admission(
       context.limits,
-      context.codec.features.window,
+      context.codec.features.excess,
     );
     this.#answers = new Answers(context);
   }
@@ -121,9 +121,14 @@ export class Dispatch implements ServingOwner {
     // A call that finds no place is not noted: our GOAWAY then refuses it.
     if (!this.#draining) admission.hold(size);
     admission.note(id);
-    // Past our GOAWAY's id: the caller has settled it as refused by itself.
-    if (this.#draining) return;
-    const { registry, clock, deadlines } = this.#context;
+    const { codec, registry, clock, deadlines } = this.#context;
+    if (this.#draining) {
+      // Past our GOAWAY's id, the caller has settled it as refused by itself.
+      if (!codec.features.goaway) {
+        this.#answers.refuse(id, "unavailable", GOING);
+      }
+      return;
+    }
     const target = registry.get(method);
     if (target === undefined) {
       const text = `there is no method ${quote(method)}`;
@@ -138,7 +143,7 @@ export class Dispatch implements ServingOwner {
     const serving = new Serving(this, target, id, size, due, metadata);
     if (this.#waiting.length === 0 && this.#mayStart()) this.#start(serving);
     else {
-      serving.kept = this.#context.codec.keep();
+      serving.kept = codec.keep();
       this.#active.set(id, serving);
       this.#waiting.push(serving);
       deadlines.add(serving);
@@ -375,6 +380,7 @@ export class Dispatch implements ServingOwner {
 }
 
 const LATE = "the call's deadline has passed";
+const GOING = "this end is closing the connection";
 const UNREADABLE = "the call's payload does not parse";
 
 /** Whether to wait for it. Throws what its `then` getter throws, which is the handler's failure. */

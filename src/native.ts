@@ -72,6 +72,7 @@ const FEATURES: Features = {
   deadline: true,
   streams: false,
   cancel: "answered",
+  excess: "close",
   unknownReply: "close",
 };
 

@@ -296,10 +296,19 @@ export class Pending implements CallOwner {
   }
 
   /** Call `id` failed; the error's data is the codec's current payload. */
-  failure(id: number, started: boolean, code: string, message: string): void {
+  failure(
+    id: number,
+    started: boolean | undefined,
+    code: string,
+    message: string,
+  ): void {
     const call = this.#take(id);
     if (call === undefined) return;
-    const outcome = started ? "executed" : "refused";
+    const outcome = started === undefined
+      ? "unknown"
+      : started
+      ? "executed"
+      : "refused";
     if (call.state === "abandoned") {
       this.#refine(call, outcome);
       return;

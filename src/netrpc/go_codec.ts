@@ -30,6 +30,7 @@ const FEATURES: Features = {
   deadline: false,
   streams: false,
   cancel: "none",
+  excess: "wait",
   unknownReply: "drop",
 };
 
