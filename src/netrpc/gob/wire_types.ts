@@ -24,9 +24,10 @@ export const INTERFACE = 8;
 /** The lowest id of a sender's own type. */
 const FIRST_USER_ID = 64;
 
-/** Most types that a stream may describe, and most bytes of that. */
+/** Most types that a stream may describe, most fields of one, and most bytes of all. */
 const MAX_TYPES = 4096;
-const MAX_TYPE_BYTES = 1024 * 1024;
+const MAX_FIELDS = 16 * 1024;
+const MAX_TYPE_BYTES = 256 * 1024;
 
 /** A field of a struct. */
 export interface WireField {
@@ -133,7 +134,9 @@ export class WireTypes {
       const type = this.#types.get(next);
       if (type === undefined || seen.has(next)) continue;
       seen.add(next);
-      if (type.kind === "struct") left.push(...type.fields.map((f) => f.id));
+      if (type.kind === "struct") {
+        for (const field of type.fields) left.push(field.id);
+      }
       if (type.kind === "map") left.push(type.key, type.elem);
       if (type.kind === "slice" || type.kind === "array") left.push(type.elem);
     }
@@ -212,6 +215,7 @@ function readCommon(input: GobInput): string {
 
 function readStructFields(input: GobInput): WireField[] {
   const count = input.length();
+  if (count > MAX_FIELDS) throw new GobError(`a struct of ${count} fields`);
   const fields: WireField[] = [];
   for (let i = 0; i < count; i++) {
     let name = "", id = 0;
