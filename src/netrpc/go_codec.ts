@@ -22,6 +22,7 @@ import type {
 import { ConnectionError, RpcError } from "../errors.ts";
 import type { Outbox } from "../outbox.ts";
 import { looksLike } from "../sniff.ts";
+import { NO_BYTES } from "../text.ts";
 import { errorText, GO_ERROR, isNotFound, notFoundText } from "./go_errors.ts";
 
 const FEATURES: Features = {
@@ -62,7 +63,7 @@ export abstract class GoCodec<K> implements Codec {
   #lastId = 0;
   #method = "";
   #key: K | undefined;
-  #first: Uint8Array | undefined;
+  #first: Uint8Array = NO_BYTES;
 
   constructor(receiver: Receiver, settings: CodecSettings) {
     if (settings.serializer !== undefined) {
@@ -102,6 +103,8 @@ export abstract class GoCodec<K> implements Codec {
     at: number,
     budget: number,
   ): number;
+  /** Whether a stream that begins so is none of this wire's, as far as that can be told yet. */
+  protected abstract isStrange(first: Uint8Array): boolean;
   /** Whether a message has begun and not ended. */
   protected abstract get inside(): boolean;
   /** Writes an error in the place of a result. */
@@ -131,8 +134,11 @@ export abstract class GoCodec<K> implements Codec {
 
   decode(chunk: Uint8Array, at: number, budget: number): number {
     if (this.stopped || this.receiver.full()) return at;
-    if (!this.known) this.#first ??= chunk.slice(at, at + FIRST_BYTES);
+    if (!this.known) this.#remember(chunk, at);
     try {
+      if (!this.known && this.isStrange(this.#first)) {
+        throw new Error("it begins like no message");
+      }
       return this.read(chunk, at, budget);
     } catch (error) {
       if (error instanceof ConnectionError) throw error;
@@ -145,10 +151,19 @@ export abstract class GoCodec<K> implements Codec {
     throw new ConnectionError("truncated", "the stream ended inside a message");
   }
 
+  #remember(chunk: Uint8Array, at: number): void {
+    const { length } = this.#first;
+    if (length === FIRST_BYTES) return;
+    const part = chunk.subarray(at, at + FIRST_BYTES - length);
+    const first = new Uint8Array(length + part.length);
+    first.set(this.#first);
+    first.set(part, length);
+    this.#first = first;
+  }
+
   #fault(cause: unknown): ConnectionError {
     const text = cause instanceof Error ? cause.message : "it is unreadable";
-    const first = this.#first ?? new Uint8Array(0);
-    const stranger = this.known ? "" : `; it sent ${looksLike(first)}`;
+    const stranger = this.known ? "" : `; it sent ${looksLike(this.#first)}`;
     return new ConnectionError(
       "protocol_error",
       `the peer does not keep to Go's wire: ${text}${stranger}`,

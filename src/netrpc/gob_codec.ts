@@ -83,6 +83,11 @@ export class GobCodec extends GoCodec<number> {
     return this.#splitter.push(chunk, at);
   }
 
+  /** The first message describes the header's type: a short one, whose id's negative takes a byte of 0x7f or more. Text does not begin so, and would else be waited for as a message is. */
+  protected isStrange(first: Uint8Array): boolean {
+    return first.length > 1 && first[0] < 0x80 && first[1] < 0x7f;
+  }
+
   protected get inside(): boolean {
     return this.#splitter.inside || this.#decoder.inside ||
       this.#headerSize > 0;

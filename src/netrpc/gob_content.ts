@@ -7,7 +7,7 @@
  * @module
  */
 
-import { isShortAscii, utf8, writeAscii } from "../text.ts";
+import { isShortAscii, NO_BYTES, writeAscii } from "../text.ts";
 import type { GobEncoder } from "./gob/encoder.ts";
 import { GobOutput } from "./gob/output.ts";
 import type { GobType } from "./gob/schema.ts";
@@ -113,7 +113,7 @@ export class GobContent {
     if (this.#saved !== undefined) return this.#saved;
     const output = this.#output;
     return output === undefined
-      ? utf8("")
+      ? NO_BYTES
       : output.bytes.subarray(0, output.size);
   }
 }

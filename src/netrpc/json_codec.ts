@@ -57,6 +57,11 @@ export class JsonCodec extends GoCodec<string> {
     return this.#splitter.push(chunk, at);
   }
 
+  /** The splitter says so by itself. */
+  protected isStrange(): boolean {
+    return false;
+  }
+
   protected get inside(): boolean {
     return this.#splitter.inside;
   }
@@ -132,7 +137,9 @@ export class JsonCodec extends GoCodec<string> {
 
   #take(json: string): void {
     this.#json = json;
-    this.#size = 3 * json.length <= 0xffff ? json.length : utf8(json).length;
+    // A character is three bytes at most; near the limit they are counted.
+    const near = 3 * json.length > this.settings.own.maxMessage;
+    this.#size = near ? utf8(json).length : json.length;
   }
 
   save(): Opaque {

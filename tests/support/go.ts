@@ -1,6 +1,6 @@
 /**
- * Go programs as peers: builds those of `tests/interop/go` once a process, and
- * runs them.
+ * Go programs as peers: builds those of `tests/interop/go`, each once a
+ * process, and runs them.
  *
  * Without Go the tests that need it are skipped, and say so; in CI they fail.
  *
@@ -21,7 +21,8 @@ const SOURCES = fileURLToPath(new URL("../interop/go", import.meta.url));
 export const GO_CALLS: number = Number(process.env.SLUICE_GO_CALLS ?? 2048);
 
 const hasGo = spawnSync("go", ["version"]).status === 0;
-let binaries: string | undefined;
+let directory: string | undefined;
+const built = new Map<string, string>();
 
 /** A test against real Go. */
 export function goTest(name: string, run: () => Promise<void>): void {
@@ -29,25 +30,29 @@ export function goTest(name: string, run: () => Promise<void>): void {
   else test.skip(`${name} (skipped: Go is not installed)`, run);
 }
 
-/** Where the built programs are. */
-function built(): string {
-  if (binaries !== undefined) return binaries;
-  const directory = mkdtempSync(join(tmpdir(), "sluice-go-"));
-  process.on("exit", () => rmSync(directory, { recursive: true, force: true }));
+/** Builds a program, once; returns its file. */
+function build(program: string): string {
+  const known = built.get(program);
+  if (known !== undefined) return known;
+  if (directory === undefined) {
+    const made = directory = mkdtempSync(join(tmpdir(), "sluice-go-"));
+    process.on("exit", () => rmSync(made, { recursive: true, force: true }));
+  }
+  const file = join(directory, program);
   const { status, stderr, error } = spawnSync(
     "go",
-    ["build", "-o", directory, "./..."],
+    ["build", "-o", file, `./${program}`],
     { cwd: SOURCES, encoding: "utf8" },
   );
   if (status !== 0) {
-    throw new Error(`Cannot build the Go peers: ${error?.message ?? stderr}`);
+    throw new Error(`Cannot build ${program}: ${error?.message ?? stderr}`);
   }
-  return binaries = directory;
+  built.set(program, file);
+  return file;
 }
 
 function startGo(program: string, args: string[]): ChildProcess {
-  const file = join(built(), program);
-  return spawn(file, args, { stdio: ["ignore", "pipe", "inherit"] });
+  return spawn(build(program), args, { stdio: ["ignore", "pipe", "inherit"] });
 }
 
 /** Runs a Go program to its end, and returns what it printed. */
