@@ -10,10 +10,10 @@
  * @module
  */
 
-import type { Metadata, Opaque } from "./codec.ts";
+import type { Metadata } from "./codec.ts";
 import type { Timed } from "./deadlines.ts";
 import type { Outcome } from "./errors.ts";
-import type { Linked } from "./list.ts";
+import type { Waiting } from "./queue.ts";
 import type { Numbered } from "./ring.ts";
 
 /**
@@ -44,24 +44,25 @@ export interface Extra extends Timed {
   sent: Resolvers<boolean> | undefined;
 }
 
-/** An entry of the pending table: one object of one shape. */
-export class Call implements Numbered, Linked<Call> {
+/**
+ * An entry of the pending table: one object of one shape. A million of them may
+ * be pending, so what few calls need, or none for long, is kept elsewhere.
+ */
+export class Call implements Numbered {
   seq = -1;
   state: CallState = "waiting";
   outcome: Outcome = "not_sent";
-  before: Call | undefined = undefined;
-  after: Call | undefined = undefined;
   readonly method: string;
   /** What it counts in the window. */
   size = 0;
-  /** The batch it was written into, and where in it. */
-  batch = -1;
+  /** Where it stands in the batch it was written into. */
   place = 0;
-  /** Its payload, while it waits. */
-  draft: Opaque = undefined;
+  /** Its place in the queue, while it waits. */
+  waiting: Waiting | undefined = undefined;
   extra: Extra | undefined = undefined;
   /** The caller's promise; without one, the result is kept for the handle. */
-  resolvers: Resolvers<unknown> | undefined = undefined;
+  resolve: ((value: unknown) => void) | undefined = undefined;
+  reject: ((reason: unknown) => void) | undefined = undefined;
   result: unknown = undefined;
   failed = false;
 
@@ -73,10 +74,9 @@ export class Call implements Numbered, Linked<Call> {
   settle(outcome: Outcome, failed: boolean, result: unknown): void {
     this.outcome = outcome;
     this.failed = failed;
-    const { resolvers } = this;
-    if (resolvers === undefined) this.result = result;
-    else if (failed) resolvers.reject(result);
-    else resolvers.resolve(result);
+    if (this.resolve === undefined) this.result = result;
+    else if (failed) this.reject?.(result);
+    else this.resolve(result);
   }
 
   /** Ends its life; an abandoned call's outcome may have become known. */
@@ -161,8 +161,10 @@ export class CallHandle<T = unknown> {
     return this.#reply ??= new Promise<unknown>((resolve, reject) => {
       const call = this.#call;
       const told = call.state === "done" || call.state === "abandoned";
-      if (!told) call.resolvers = { resolve, reject };
-      else if (call.failed) reject(call.result);
+      if (!told) {
+        call.resolve = resolve;
+        call.reject = reject;
+      } else if (call.failed) reject(call.result);
       else resolve(call.result);
     }) as Promise<T>;
   }

@@ -128,6 +128,23 @@ export class Client<S extends object, M extends WireMap = "json"> {
   }
 
   /**
+   * How many calls the in-flight window has room for now, as a stream writer's
+   * `desiredSize`: 0 if it is full or no call is taken any more, negative by
+   * the calls that wait already. To look at it first saves a loop the wait for
+   * a `ready` that is fulfilled already:
+   *
+   * ```ts ignore
+   * for (const name of names) {
+   *   if (client.desiredSize <= 0) await client.ready;
+   *   client.call("HelloService.Hello", name).then(handle, fail);
+   * }
+   * ```
+   */
+  get desiredSize(): number {
+    return this.connection.desiredSize;
+  }
+
+  /**
    * A service's methods as functions: `client.service("Math").square(3)`.
    *
    * It answers `undefined` for `then`, `toJSON`, `toString`, `valueOf` and

@@ -14,6 +14,7 @@
  * @module
  */
 
+import { BytePath } from "./byte_path.ts";
 import type { CallHandle } from "./call.ts";
 import { systemClock } from "./clock.ts";
 import type { Codec, CodecFactory, Receiver } from "./codec.ts";
@@ -85,11 +86,7 @@ export class Connection {
     const clock = setup.clock ?? systemClock;
     this.remote = duplex.remote;
     this.closed = this.#closed.promise;
-    const reader = duplex.readable.getReader();
-    const writer = duplex.writable.getWriter();
-    // Failures reach us by read and write; these would only be reported again.
-    reader.closed.catch(ignore);
-    writer.closed.catch(ignore);
+    const path = new BytePath(duplex);
 
     const make = setup.wire?.codec as CodecFactory | undefined;
     const codec = this.#codec = (make ?? nativeCodec)(this.#receiver(), {
@@ -98,13 +95,14 @@ export class Connection {
       registry: setup.registry,
       serializer: setup.serializer,
     });
-    const outbox = this.#outbox = new Outbox(writer, limits.maxOutbox, {
+    const outbox = this.#outbox = new Outbox(path, clock, limits.maxOutbox, {
       handedOver: () => this.#handedOver(),
       written: () => this.#written(),
       writeFailed: (cause) => {
         this.#lose("writing failed", cause);
         this.#farewell.written();
       },
+      busy: () => this.#pending.inFlight + this.#dispatch.held > MANY_CALLS,
       overflowed: () => this.#overflow(limits.maxOutbox),
     });
     const deadlines = this.#deadlines = new Deadlines(clock);
@@ -125,9 +123,9 @@ export class Connection {
     });
     this.#timer = new Timer(clock, deadlines);
     this.#timer.set(limits.handshakeTimeout, () => this.#handshakeLate());
-    this.#farewell = new Farewell(reader, writer, outbox, this.#timer);
+    this.#farewell = new Farewell(path, outbox, this.#timer);
     codec.hello(outbox);
-    this.#reading = readLoop(reader, clock, {
+    this.#reading = readLoop(path, clock, {
       chunk: (chunk, at) => this.#chunk(chunk, at),
       end: () => this.#endOfStream(),
       room: () => this.#room(),
@@ -137,6 +135,11 @@ export class Connection {
   /** Resolves when the window has room for a call, as a stream writer's `ready`; rejects once no call is taken any more. Ignoring it is safe. */
   get ready(): Promise<void> {
     return this.#pending.ready;
+  }
+
+  /** How many calls the window has room for, as a stream writer's `desiredSize`; see {@linkcode Client.desiredSize}. */
+  get desiredSize(): number {
+    return this.#pending.desiredSize;
   }
 
   /** Calls a method of the peer's; see {@linkcode Client.call}. */
@@ -394,6 +397,9 @@ export class Connection {
     });
   }
 }
+
+/** Calls under way from which on frames gather for a turn of the event loop. */
+const MANY_CALLS = 32;
 
 const NOBODY: ReadonlySet<unknown> = new Set();
 

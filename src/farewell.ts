@@ -11,6 +11,7 @@
  * @module
  */
 
+import type { BytePath } from "./byte_path.ts";
 import type { Timer } from "./deadlines.ts";
 import { ConnectionError } from "./errors.ts";
 import type { Outbox } from "./outbox.ts";
@@ -24,21 +25,14 @@ const LINGER_BYTES = 16 * 1024 * 1024;
 
 /** Ends one duplex. */
 export class Farewell {
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
-  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #path: BytePath;
   readonly #outbox: Outbox;
   readonly #timer: Timer;
   #flushed: (() => void) | undefined;
   #discarded = 0;
 
-  constructor(
-    reader: ReadableStreamDefaultReader<Uint8Array>,
-    writer: WritableStreamDefaultWriter<Uint8Array>,
-    outbox: Outbox,
-    timer: Timer,
-  ) {
-    this.#reader = reader;
-    this.#writer = writer;
+  constructor(path: BytePath, outbox: Outbox, timer: Timer) {
+    this.#path = path;
     this.#outbox = outbox;
     this.#timer = timer;
   }
@@ -49,7 +43,7 @@ export class Farewell {
     if (!this.#outbox.idle) {
       await new Promise<void>((resolve) => this.#flushed = resolve);
     }
-    await this.#writer.close().catch(ignore);
+    await this.#path.close();
     this.#timer.set(LINGER_TIME, () => this.destroy());
     await reading;
     this.#timer.clear();
@@ -70,9 +64,6 @@ export class Farewell {
   /** Ends both directions at once. */
   destroy(): void {
     const reason = new ConnectionError("cancelled", "the connection is over");
-    this.#writer.abort(reason).catch(ignore);
-    this.#reader.cancel(reason).catch(ignore);
+    this.#path.destroy(reason);
   }
 }
-
-function ignore(): void {}

@@ -143,6 +143,8 @@ export class FrameDecoder {
   maxBody: number;
   /** Set to stop before the next frame of the chunk being decoded. */
   stopped = false;
+  /** Whether the body being delivered was gathered from chunks: the decoder lets go of it, so that its taker may keep it. */
+  owned = false;
   /** Headers parsed and body bytes copied so far: what the linearity tests count. */
   readonly counters = { headers: 0, copied: 0 };
 
@@ -334,7 +336,9 @@ export class FrameDecoder {
     this.#parts = [];
     this.#filled = 0;
     this.#tailFill = 0;
+    this.owned = true;
     this.#deliver(body, 0, body.length);
+    this.owned = false;
   }
 }
 

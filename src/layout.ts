@@ -12,7 +12,7 @@ import type { Metadata } from "./codec.ts";
 import { ConnectionError } from "./errors.ts";
 import { readU16, readU32 } from "./frame.ts";
 import { CUSTOM, UNDEFINED } from "./payload.ts";
-import { readText, utf8 } from "./text.ts";
+import { NO_BYTES, readText, utf8 } from "./text.ts";
 
 /** Most bytes of a metadata block. */
 export const MAX_METADATA = 0xffff;
@@ -20,7 +20,7 @@ export const MAX_METADATA = 0xffff;
 /** Walks over one body at a time; what is left when the fields are read is the payload. */
 export class BodyReader {
   /** The chunk the body lies in. */
-  bytes: Uint8Array = new Uint8Array(0);
+  bytes: Uint8Array = NO_BYTES;
   /** Where reading goes on; after `payload()`, where the payload begins. */
   at = 0;
   /** Where the body, and so the payload, ends. */
@@ -30,13 +30,18 @@ export class BodyReader {
 
   /** The latest method read, with its bytes: calls in a row mostly share one. */
   #method = "";
-  #methodBytes: Uint8Array = new Uint8Array(0);
+  #methodBytes: Uint8Array = NO_BYTES;
 
   /** Begins a body. */
   open(bytes: Uint8Array, start: number, end: number): void {
     this.bytes = bytes;
     this.at = start;
     this.end = end;
+  }
+
+  /** Lets go of the chunk: an idle connection holds none. */
+  release(): void {
+    this.open(NO_BYTES, 0, 0);
   }
 
   u8(): number {

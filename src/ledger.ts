@@ -77,7 +77,6 @@ export class Ledger {
   /** Ends a call whose caller has been told. */
   finish(call: Call, outcome: Outcome): void {
     call.finish(outcome);
-    call.draft = undefined;
     this.#events.settled();
   }
 }

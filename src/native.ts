@@ -53,10 +53,11 @@ import {
   decodePayload,
   type Draft,
   type KeptPayload,
+  ownBytes,
   PayloadEncoder,
 } from "./payload.ts";
 import { looksLike } from "./sniff.ts";
-import { boundedUtf8, copyBytes, utf8 } from "./text.ts";
+import { boundedUtf8, NO_BYTES, utf8 } from "./text.ts";
 
 /** Longest method name, in bytes of UTF-8. */
 export const MAX_METHOD = 0xffff;
@@ -87,11 +88,11 @@ export class NativeCodec implements Codec, FrameSink {
   readonly #body = new BodyReader();
   #greeted = false;
   /** The first bytes received, to name what a peer speaks instead. */
-  readonly #first = new Uint8Array(HEADER_SIZE);
+  #first: Uint8Array = new Uint8Array(HEADER_SIZE);
   #firstFill = 0;
   /** The latest method written, with its bytes: calls in a row mostly share one. */
   #method = "";
-  #methodBytes: Uint8Array = utf8("");
+  #methodBytes: Uint8Array = NO_BYTES;
 
   constructor(receiver: Receiver, settings: CodecSettings) {
     this.#receiver = receiver;
@@ -101,12 +102,13 @@ export class NativeCodec implements Codec, FrameSink {
   }
 
   decode(chunk: Uint8Array, at: number, budget: number): number {
-    if (this.#greeted) return this.#decoder.push(chunk, at, budget);
-    this.#rememberFirst(chunk, at);
+    if (!this.#greeted) this.#rememberFirst(chunk, at);
     try {
       return this.#decoder.push(chunk, at, budget);
     } catch (error) {
       throw this.#greeted ? error : this.#nameStranger(error);
+    } finally {
+      this.#body.release();
     }
   }
 
@@ -199,19 +201,21 @@ export class NativeCodec implements Codec, FrameSink {
 
   value(): unknown {
     const { kind, bytes, at, end } = this.#body;
-    return decodePayload(kind, bytes, at, end, this.#settings.serializer);
+    const { serializer } = this.#settings;
+    return decodePayload(kind, bytes, at, end, serializer, this.#decoder.owned);
   }
 
   keep(): Opaque {
     const { kind, bytes, at, end } = this.#body;
-    const kept: KeptPayload = { kind, bytes: copyBytes(bytes, at, end) };
+    const own = ownBytes(bytes, at, end, this.#decoder.owned);
+    const kept: KeptPayload = { kind, bytes: own };
     return kept;
   }
 
   open(kept: Opaque): unknown {
     const { kind, bytes } = kept as KeptPayload;
     const { serializer } = this.#settings;
-    return decodePayload(kind, bytes, 0, bytes.length, serializer);
+    return decodePayload(kind, bytes, 0, bytes.length, serializer, true);
   }
 
   // Messages out.
@@ -389,6 +393,7 @@ export class NativeCodec implements Codec, FrameSink {
       this.#settings.serializer?.name,
     );
     this.#greeted = true;
+    this.#first = NO_BYTES;
     this.#decoder.maxBody = Math.max(
       this.#settings.hello.maxMessage,
       EARLY_MESSAGE,

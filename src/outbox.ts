@@ -3,8 +3,11 @@
  *
  * Invariants owned here:
  * - The first frame after idle leaves in a microtask; from then on one batch is
- *   outstanding, and frames gather until the writer has taken it. (Measured
- *   from a loop of 10,000 calls: 6 chunks instead of 4,920.)
+ *   outstanding, and frames gather until the writer has taken it. While many
+ *   calls are under way a batch below a full segment waits for the event loop
+ *   to turn besides: a writer may take a batch within a few microtasks. (Chunks
+ *   per 10,000 calls of a loop that awaits `ready` each time: on Deno over TCP
+ *   570 without, 34 with; over a memory pair 2,087 and 53.)
  * - A batch is a list of chunks written without a break: all of it counts as
  *   handed over when its first chunk is. What is said ahead (the urgent lane)
  *   stands at the head of a batch, never inside one.
@@ -16,6 +19,10 @@
  * @module
  */
 
+import type { BytePath } from "./byte_path.ts";
+import type { Clock } from "./clock.ts";
+import { NO_BYTES } from "./text.ts";
+
 /** What the outbox tells its connection. */
 export interface OutboxEvents {
   /** The batch numbered `outbox.batch - 1` is the writer's now; its first bytes go with this turn. */
@@ -24,6 +31,8 @@ export interface OutboxEvents {
   written(): void;
   /** The writer failed: nothing more can be sent. */
   writeFailed(reason: unknown): void;
+  /** Whether many calls are under way, so that more frames will come soon. */
+  busy(): boolean;
   /** `size` has passed `limit`. */
   overflowed(): void;
 }
@@ -38,9 +47,9 @@ const PLACE_STRIDE = 0x100000;
 /** Where frames gather between writes. */
 export class Outbox {
   /** The segment being filled; `reserve` says where. */
-  bytes: Uint8Array = EMPTY;
+  bytes: Uint8Array = NO_BYTES;
   /** The urgent segment being filled; `reserveUrgent` says where. */
-  urgentBytes: Uint8Array = EMPTY;
+  urgentBytes: Uint8Array = NO_BYTES;
   /** The number of the batch being filled; lower ones are handed over. */
   batch = 0;
   /** Bytes the writer has not taken yet. */
@@ -50,7 +59,8 @@ export class Outbox {
   /** Chunks written so far. */
   chunks = 0;
 
-  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #path: Pick<BytePath, "write">;
+  readonly #clock: Clock;
   readonly #events: OutboxEvents;
   readonly #limit: number;
   /** Chunks of this batch that are full, in order; a place's segment index counts them. */
@@ -63,17 +73,19 @@ export class Outbox {
   #lastBatchBytes = 0;
   #outstanding = 0;
   #state: "idle" | "scheduled" | "writing" | "failed" = "idle";
-  readonly #flush = () => this.#writeBatch();
+  readonly #flush = () => this.#leave();
   readonly #written = () => this.#afterWrite();
   readonly #failed = (reason: unknown) => this.#fail(reason);
   readonly #overflowed = () => this.#events.overflowed();
 
   constructor(
-    writer: WritableStreamDefaultWriter<Uint8Array>,
+    path: Pick<BytePath, "write">,
+    clock: Clock,
     limit: number,
     events: OutboxEvents,
   ) {
-    this.#writer = writer;
+    this.#path = path;
+    this.#clock = clock;
     this.#limit = limit;
     this.#events = events;
   }
@@ -132,10 +144,11 @@ export class Outbox {
   #grew(n: number): void {
     this.#batchBytes += n;
     this.size += n;
-    if (this.#state === "idle") {
-      this.#state = "scheduled";
-      queueMicrotask(this.#flush);
-    }
+    if (this.#state === "idle") this.#schedule();
+    else if (
+      this.#state === "scheduled" && this.#batchBytes >= MAX_SEGMENT &&
+      this.#batchBytes - n < MAX_SEGMENT
+    ) queueMicrotask(this.#flush);
     if (this.size > this.#limit && this.size - n <= this.#limit) {
       // Not now: whoever reserved has not filled its frame yet.
       queueMicrotask(this.#overflowed);
@@ -153,13 +166,19 @@ export class Outbox {
     return Math.min(MAX_SEGMENT, Math.max(MIN_SEGMENT, wanted));
   }
 
+  #schedule(): void {
+    this.#state = "scheduled";
+    if (this.#batchBytes < MAX_SEGMENT && this.#events.busy()) {
+      this.#clock.turn().then(this.#flush);
+    } else queueMicrotask(this.#flush);
+  }
+
+  #leave(): void {
+    // A full segment may have left before the turn that was waited for.
+    if (this.#state === "scheduled") this.#writeBatch();
+  }
+
   #writeBatch(): void {
-    if (this.#state === "failed") return;
-    if (this.#batchBytes === 0) {
-      this.#state = "idle";
-      this.#events.written();
-      return;
-    }
     this.#state = "writing";
     this.#seal();
     const chunks = this.#sealed;
@@ -175,22 +194,17 @@ export class Outbox {
 
   #write(chunks: Uint8Array[]): void {
     this.chunks += chunks.length;
-    const last = chunks.length - 1;
-    for (let i = 0; i < last; i++) {
-      this.#outstanding += chunks[i].length;
-      // The last one's promise tells of all: a stream fails for good.
-      this.#writer.write(chunks[i]).catch(ignore);
-    }
-    this.#outstanding += chunks[last].length;
-    this.#writer.write(chunks[last]).then(this.#written, this.#failed);
+    for (const chunk of chunks) this.#outstanding += chunk.length;
+    this.#path.write(chunks).then(this.#written, this.#failed);
   }
 
   #afterWrite(): void {
     this.size -= this.#outstanding;
     this.#outstanding = 0;
     if (this.#state === "failed") return;
-    if (this.#batchBytes > 0) this.#writeBatch();
-    else this.#state = "idle";
+    if (this.#batchBytes === 0) this.#state = "idle";
+    else if (this.#events.busy()) this.#schedule();
+    else this.#writeBatch();
     this.#events.written();
   }
 
@@ -205,12 +219,8 @@ export class Outbox {
 
   #clearBatch(): void {
     this.#sealed = [];
-    this.bytes = EMPTY;
-    this.urgentBytes = EMPTY;
+    this.bytes = NO_BYTES;
+    this.urgentBytes = NO_BYTES;
     this.#fill = this.#urgentFill = this.#batchBytes = 0;
   }
 }
-
-const EMPTY = new Uint8Array(0);
-
-function ignore(): void {}

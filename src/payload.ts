@@ -85,6 +85,8 @@ export class PayloadEncoder {
   /** Its exact size in bytes. */
   size = 0;
   #text: string | undefined;
+  /** Whether a loop writes the text; else its bytes are in `scratch`. */
+  #short = false;
   #bytes: Uint8Array | undefined;
   #owned = false;
   readonly #serializer: Serializer | undefined;
@@ -137,7 +139,7 @@ export class PayloadEncoder {
   write(target: Uint8Array, at: number): void {
     if (this.#bytes !== undefined) target.set(this.#bytes, at);
     else if (this.#text !== undefined) {
-      if (isShortAscii(this.#text)) writeAscii(this.#text, target, at);
+      if (this.#short) writeAscii(this.#text, target, at);
       else target.set(scratch.subarray(0, this.size), at);
     }
   }
@@ -155,7 +157,8 @@ export class PayloadEncoder {
   }
 
   #prepareText(kind: number, text: string): void {
-    if (isShortAscii(text)) this.#take(kind, text, undefined, text.length);
+    this.#short = isShortAscii(text);
+    if (this.#short) this.#take(kind, text, undefined, text.length);
     else if (text.length * 3 <= scratch.length) {
       this.#take(kind, text, undefined, writeUtf8(text, scratch));
     } else {
@@ -180,7 +183,7 @@ export class PayloadEncoder {
 }
 
 /**
- * The value in `bytes[start..end)`.
+ * The value in `bytes[start..end)`; `owned` says that nobody else uses `bytes`.
  *
  * @throws {unknown} What JSON, UTF-8 or the serializer say of bytes that are none.
  */
@@ -190,6 +193,7 @@ export function decodePayload(
   start: number,
   end: number,
   serializer: Serializer | undefined,
+  owned: boolean,
 ): unknown {
   switch (kind) {
     case UNDEFINED:
@@ -197,15 +201,25 @@ export function decodePayload(
     case JSON_TEXT:
       return JSON.parse(readText(bytes, start, end));
     case BYTES:
-      return copyBytes(bytes, start, end);
+      return ownBytes(bytes, start, end, owned);
     case STRING:
       return readText(bytes, start, end);
     default:
       if (serializer === undefined) {
         throw new TypeError("a custom payload, and no serializer to read it");
       }
-      return serializer.decode(copyBytes(bytes, start, end));
+      return serializer.decode(ownBytes(bytes, start, end, owned));
   }
+}
+
+/** The part of `bytes` as its receiver's own: a copy, unless all of `bytes` is nobody else's already. */
+export function ownBytes(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  owned: boolean,
+): Uint8Array {
+  return owned ? bytes.subarray(start, end) : copyBytes(bytes, start, end);
 }
 
 function toJson(value: unknown): string {

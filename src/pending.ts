@@ -46,6 +46,9 @@ const executor = (
   rejectNext = reject;
 };
 
+/** Turns of the event loop that a little room is kept for: others may take it meanwhile, and whoever waits must not starve. */
+const MAX_PATIENCE = 16;
+
 /** The pending table of one connection. */
 export class Pending implements CallOwner {
   /** Answers that came for calls whose callers had been told otherwise. */
@@ -58,6 +61,8 @@ export class Pending implements CallOwner {
   readonly #ready = new ReadyGate();
   /** Why no new call is taken: we are closing, the peer went away, or it is over. */
   #refusal: ConnectionError | undefined;
+  /** What waits is given a turn's time for more room to come. */
+  #patient = false;
 
   constructor(context: PendingContext, firstId: number) {
     const { codec, outbox, limits } = context;
@@ -102,6 +107,14 @@ export class Pending implements CallOwner {
     return this.#sent.window.granted.maxMessage;
   }
 
+  /** How many calls the window has room for; negative by those that wait for it already. */
+  get desiredSize(): number {
+    const { length } = this.#queue;
+    if (length > 0) return -length;
+    if (this.#refusal !== undefined || !this.#outboxHasRoom()) return 0;
+    return this.#sent.window.free;
+  }
+
   /** Resolves when the window has room; rejects once no call is taken any more. */
   get ready(): Promise<void> {
     return this.#ready.wait(this.#hasRoom());
@@ -114,7 +127,8 @@ export class Pending implements CallOwner {
   ): Promise<unknown> {
     const call = new Call(method);
     const promise = new Promise(executor);
-    call.resolvers = { resolve: resolveNext, reject: rejectNext };
+    call.resolve = resolveNext;
+    call.reject = rejectNext;
     this.#begin(call, params, options);
     return promise;
   }
@@ -148,8 +162,8 @@ export class Pending implements CallOwner {
       this.#checkAdmission(call);
       if (this.#queue.length === 0 && this.#admits(call)) this.#send(call);
       else {
-        this.#queue.push(call);
-        call.draft = codec.save();
+        this.#queue.checkRoom(call.size);
+        this.#queue.push(call, codec.save());
       }
     } catch (error) {
       this.#ledger.settle(call, "not_sent", true, error);
@@ -212,14 +226,38 @@ export class Pending implements CallOwner {
     this.#sent.send(call, remaining, metadata);
   }
 
-  /** Sends what waits and now fits, and wakes `ready`. Called once per chunk read, not once per reply. */
+  /**
+   * Sends what waits and now fits, and wakes `ready`, as soon as there is a good
+   * deal of room. Called once per chunk read, not once per reply.
+   *
+   * A little room is given away only once no answer has come for a turn of the
+   * event loop. Else two busy ends settle into passing each other a few calls
+   * at a time (measured over TCP on Deno: 18 calls a chunk).
+   */
   pump(): void {
+    if (this.#queue.length === 0 && !this.#ready.waited) return;
+    if (this.#sent.window.roomy) this.#release();
+    else if (!this.#patient) this.#waitForMore();
+  }
+
+  async #waitForMore(): Promise<void> {
+    this.#patient = true;
+    const { window } = this.#sent;
+    for (let turns = 0; turns < MAX_PATIENCE && !window.roomy; turns++) {
+      const { calls } = window;
+      await this.#context.clock.turn();
+      if (window.calls === calls) break;
+    }
+    this.#patient = false;
+    this.#release();
+  }
+
+  #release(): void {
     const { codec, clock } = this.#context;
     let call: Call | undefined;
     while ((call = this.#queue.first) !== undefined && this.#admits(call)) {
-      this.#queue.remove(call);
-      const { draft, extra } = call;
-      call.draft = undefined;
+      const draft = this.#queue.remove(call);
+      const { extra } = call;
       if (extra !== undefined && extra.due <= clock.now()) {
         this.#ledger.settle(call, "not_sent", true, late("not_sent"));
       } else {

@@ -9,12 +9,19 @@
  */
 
 import type { Call } from "./call.ts";
-import { List } from "./list.ts";
+import type { Opaque } from "./codec.ts";
+import { type Linked, List } from "./list.ts";
 import { exhausted } from "./refusals.ts";
+
+/** A call that waits, with its payload. */
+export interface Waiting extends Linked<Waiting> {
+  readonly call: Call;
+  readonly draft: Opaque;
+}
 
 /** A bounded queue of calls. */
 export class Queue {
-  readonly #calls = new List<Call>();
+  readonly #calls = new List<Waiting>();
   #bytes = 0;
   readonly #maxCalls: number;
   readonly #maxBytes: number;
@@ -30,35 +37,45 @@ export class Queue {
 
   /** The call that has waited longest. */
   get first(): Call | undefined {
-    return this.#calls.first;
+    return this.#calls.first?.call;
   }
 
   /**
-   * Enters a call.
+   * Looks whether a call of this size may wait.
    *
    * @throws {RpcError} `resource_exhausted`, if the queue is full.
    */
-  push(call: Call): void {
-    const bytes = this.#bytes + call.size;
+  checkRoom(size: number): void {
+    const bytes = this.#bytes + size;
     if (this.#calls.length >= this.#maxCalls || bytes > this.#maxBytes) {
       throw exhausted(
         `${this.#calls.length} calls of ${this.#bytes} bytes are waiting already`,
       );
     }
-    this.#calls.push(call);
-    this.#bytes = bytes;
   }
 
-  /** Takes out a call that is in, with its payload. */
-  remove(call: Call): void {
-    this.#calls.remove(call);
+  /** Enters a call, with its payload. */
+  push(call: Call, draft: Opaque): void {
+    call.waiting = { call, draft, before: undefined, after: undefined };
+    this.#calls.push(call.waiting);
+    this.#bytes += call.size;
+  }
+
+  /** Takes out a call that is in; returns its payload. */
+  remove(call: Call): Opaque {
+    const waiting = call.waiting as Waiting;
+    call.waiting = undefined;
+    this.#calls.remove(waiting);
     this.#bytes -= call.size;
+    return waiting.draft;
   }
 
   /** All of them, in order; safe against changes meanwhile. */
   all(): Call[] {
     const calls: Call[] = [];
-    for (let c = this.#calls.first; c !== undefined; c = c.after) calls.push(c);
+    for (let w = this.#calls.first; w !== undefined; w = w.after) {
+      calls.push(w.call);
+    }
     return calls;
   }
 }

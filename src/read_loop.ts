@@ -10,13 +10,14 @@
  * @module
  */
 
+import type { BytePath } from "./byte_path.ts";
 import type { Clock } from "./clock.ts";
 
 /** Messages decoded before the event loop gets a turn. */
 export const MESSAGES_PER_TURN = 4096;
 
 /** Chunks read before it gets one: a transport without a socket may never turn it by itself. */
-const CHUNKS_PER_TURN = 64;
+const CHUNKS_PER_TURN = 8;
 
 /** Takes what is read. */
 export interface ChunkSink {
@@ -30,12 +31,12 @@ export interface ChunkSink {
 
 /** Reads until the end. What the stream or the sink throws rejects. */
 export async function readLoop(
-  reader: ReadableStreamDefaultReader<Uint8Array>,
+  path: Pick<BytePath, "read">,
   clock: Clock,
   sink: ChunkSink,
 ): Promise<void> {
   for (let chunks = 1;; chunks++) {
-    const { done, value } = await reader.read();
+    const { done, value } = await path.read();
     if (done) return sink.end();
     let at = sink.chunk(value, 0);
     while (at < value.length) {

@@ -8,10 +8,12 @@
  * @module
  */
 
+const OPEN = Promise.resolve();
+
 /** Opens and shuts as the window does. */
 export class ReadyGate {
   /** Shared by all who ask while there is room. */
-  #open: Promise<void> = Promise.resolve();
+  readonly #open: Promise<void> = OPEN;
   #round: PromiseWithResolvers<void> | undefined;
   #closed: Promise<void> | undefined;
 

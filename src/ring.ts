@@ -5,7 +5,7 @@
  * - Ids are handed out strictly increasing; one whose slot is taken by a call
  *   that still runs is skipped, so no two live calls can be mixed up, however
  *   many turns of the ring one of them outlives.
- * - At least half of the slots are free, so a free one is near.
+ * - Before a call enters at least half of the slots are free, so one is near.
  *
  * Ids on the wire are u32 and wrap; in here they are 53-bit counts, so that
  * "after" can be asked over any span.
@@ -19,17 +19,15 @@ export interface Numbered {
   seq: number;
 }
 
-/** Slots at the start; doubled as needed. */
-const FIRST_SLOTS = 64;
-
 /** Entries by wire id. */
 export class Ring<T extends Numbered> {
   /** How many entries there are. */
   size = 0;
   /** The count handed out last. */
   last: number;
-  #slots: (T | undefined)[] = new Array(FIRST_SLOTS).fill(undefined);
-  #mask = FIRST_SLOTS - 1;
+  /** Doubled as needed: an end that only serves keeps its one slot. */
+  #slots: (T | undefined)[] = [undefined];
+  #mask = 0;
 
   /** @param firstId The first id to hand out. */
   constructor(firstId: number) {

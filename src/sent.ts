@@ -23,6 +23,8 @@ export class Sent {
   readonly #codec: Codec;
   readonly #outbox: Outbox;
   readonly #ring: Ring<Call>;
+  /** The first count of the batch that is filling: ids are handed out in the order of writing. */
+  #batchStart: number;
   /** Places of taken-back requests in the batch that is filling. */
   #retractedCalls = 0;
   #retractedBytes = 0;
@@ -33,6 +35,7 @@ export class Sent {
     this.#codec = codec;
     this.#outbox = outbox;
     this.#ring = new Ring(firstId);
+    this.#batchStart = firstId;
     this.window = new Window(codec.overhead);
   }
 
@@ -57,7 +60,6 @@ export class Sent {
     this.#ring.add(call);
     this.window.take(call.size);
     call.state = "sent";
-    call.batch = outbox.batch;
     if (call.extra?.sent !== undefined) this.#awaited.push(call);
     const id = call.seq >>> 0;
     this.#codec.request(outbox, id, call.method, remaining, metadata);
@@ -75,7 +77,7 @@ export class Sent {
   /** Takes a call out and frees its place now. */
   drop(call: Call): void {
     this.#ring.remove(call);
-    this.window.free(1, call.size);
+    this.window.release(1, call.size);
   }
 
   /** Takes a call out; its place is freed when the batch that is filling is handed over. */
@@ -95,7 +97,7 @@ export class Sent {
 
   /** Whether a call's frame is the transport's. */
   handedOver(call: Call): boolean {
-    return call.batch >= 0 && call.batch < this.#outbox.batch;
+    return call.seq >= 0 && call.seq < this.#batchStart;
   }
 
   /** Resolves `call.extra.sent` when the batch that is filling is handed over. */
@@ -105,8 +107,9 @@ export class Sent {
 
   /** A batch has gone. */
   batchHandedOver(): void {
+    this.#batchStart = this.#ring.last + 1;
     if (this.#retractedCalls > 0) {
-      this.window.free(this.#retractedCalls, this.#retractedBytes);
+      this.window.release(this.#retractedCalls, this.#retractedBytes);
       this.#retractedCalls = this.#retractedBytes = 0;
     }
     if (this.#awaited.length > 0) {

@@ -12,18 +12,66 @@
 
 import type { Call } from "./call.ts";
 
-interface Group {
-  readonly calls: Set<Call>;
-  readonly listener: () => void;
+/** Called for each call of a signal that fired, in the order they were added. */
+type Abort = (call: Call, reason: unknown) => void;
+
+/**
+ * The calls of one signal, and its listener. Mostly that is one call: a set is
+ * made for the second. (With a set and a closure for each, 100,000 signals
+ * aborted one by one cost 2.3 times their bare `abort()` on Bun.)
+ */
+class Group {
+  readonly #signal: AbortSignal;
+  readonly #abort: Abort;
+  #only: Call | undefined;
+  #calls: Set<Call> | undefined;
+
+  constructor(signal: AbortSignal, call: Call, abort: Abort) {
+    this.#signal = signal;
+    this.#abort = abort;
+    this.#only = call;
+    signal.addEventListener("abort", this, ONCE);
+  }
+
+  add(call: Call): void {
+    if (this.#calls === undefined) {
+      this.#calls = new Set(this.#only && [this.#only]);
+      this.#only = undefined;
+    }
+    this.#calls.add(call);
+  }
+
+  /** Lets a call go; returns whether it was the last one. */
+  remove(call: Call): boolean {
+    if (this.#only === call) this.#only = undefined;
+    else this.#calls?.delete(call);
+    return this.#only === undefined && !this.#calls?.size;
+  }
+
+  /** Ends listening; a signal that has fired has done so itself. */
+  close(): void {
+    if (this.#signal.aborted) return;
+    this.#signal.removeEventListener("abort", this);
+  }
+
+  handleEvent(): void {
+    const { reason } = this.#signal;
+    if (this.#only !== undefined) this.#abort(this.#only, reason);
+    else if (this.#calls !== undefined) {
+      // Aborting a call takes it out of the set, which a Set's iteration allows.
+      for (const call of this.#calls) this.#abort(call, reason);
+    }
+  }
 }
+
+const ONCE = { once: true };
 
 /** Calls by the signal that aborts them. */
 export class Signals {
   readonly #groups = new Map<AbortSignal, Group>();
-  readonly #abort: (call: Call, reason: unknown) => void;
+  readonly #abort: Abort;
 
-  /** @param abort Called for each call of a signal that fired, in the order they were added. */
-  constructor(abort: (call: Call, reason: unknown) => void) {
+  constructor(abort: Abort) {
     this.#abort = abort;
   }
 
@@ -35,26 +83,15 @@ export class Signals {
   /** Makes `signal` abort `call` from now on. */
   add(signal: AbortSignal, call: Call): void {
     const group = this.#groups.get(signal);
-    if (group === undefined) this.#listen(signal, call);
-    else group.calls.add(call);
+    if (group !== undefined) group.add(call);
+    else this.#groups.set(signal, new Group(signal, call, this.#abort));
   }
 
   /** Ends that. */
   remove(signal: AbortSignal, call: Call): void {
     const group = this.#groups.get(signal);
-    if (group === undefined || !group.calls.delete(call)) return;
-    if (group.calls.size > 0) return;
+    if (group === undefined || !group.remove(call)) return;
     this.#groups.delete(signal);
-    signal.removeEventListener("abort", group.listener);
-  }
-
-  #listen(signal: AbortSignal, call: Call): void {
-    const calls = new Set([call]);
-    const listener = () => {
-      // Aborting a call takes it out of the set, which a Set's iteration allows.
-      for (const each of calls) this.#abort(each, signal.reason);
-    };
-    this.#groups.set(signal, { calls, listener });
-    signal.addEventListener("abort", listener);
+    group.close();
   }
 }

@@ -10,15 +10,34 @@
  * @module
  */
 
+/** No bytes at all; shared, as an empty typed array takes 200 bytes too. */
+export const NO_BYTES: Uint8Array = new Uint8Array(0);
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
- * Up to this many bytes a loop decodes ASCII faster than TextDecoder. Measured
- * per call at 24 bytes, loop against TextDecoder: Node 24 52 ns to 83 ns,
- * Deno 2.9 50 ns to 248 ns, Bun 1.4 equal; at 128 bytes Node's loop loses.
+ * Up to this many bytes a loop decodes ASCII fastest. Measured at 13 bytes, loop,
+ * `latin1Slice` with its check, TextDecoder: Node 76, 77, 96 ns; Deno 53, 65,
+ * 293 ns; Bun 96, 68, 98 ns.
  */
-const SHORT_DECODE = 48;
+const LOOP_DECODE = 16;
+
+/**
+ * Up to this many, `latin1Slice` does, where the runtime has it. Measured at 31
+ * bytes, loop, `latin1Slice` with its check, TextDecoder: Node 84, 88, 97 ns;
+ * Deno 75, 72, 306 ns; Bun 191, 75, 108 ns.
+ */
+const SLICE_DECODE = 256;
+
+/** Bytes to a string, one character each: what Node's `Buffer` has, on all three runtimes and for any bytes. Browsers have none. */
+const latin1Slice = (globalThis as {
+  Buffer?: {
+    prototype: {
+      latin1Slice?(this: Uint8Array, start: number, end: number): string;
+    };
+  };
+}).Buffer?.prototype.latin1Slice;
 
 /**
  * Up to this many characters a loop encodes ASCII faster than `encodeInto`.
@@ -61,7 +80,12 @@ export function readText(
   start: number,
   end: number,
 ): string {
-  if (end - start > SHORT_DECODE) return decode(bytes, start, end);
+  if (end - start > LOOP_DECODE) {
+    return latin1Slice !== undefined && end - start <= SLICE_DECODE &&
+        isAscii(bytes, start, end)
+      ? latin1Slice.call(bytes, start, end)
+      : decode(bytes, start, end);
+  }
   let text = "";
   let i = start;
   // Eight at a time: one concatenation for eight bytes instead of eight.
@@ -80,6 +104,12 @@ export function readText(
     text += String.fromCharCode(a);
   }
   return text;
+}
+
+function isAscii(bytes: Uint8Array, start: number, end: number): boolean {
+  let all = 0;
+  for (let i = start; i < end; i++) all |= bytes[i];
+  return all < 0x80;
 }
 
 function decode(bytes: Uint8Array, start: number, end: number): string {

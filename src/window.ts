@@ -50,6 +50,18 @@ export class Window {
       this.bytes < this.granted.windowBytes;
   }
 
+  /** Calls for which there is room. */
+  get free(): number {
+    return this.open ? this.granted.windowCalls - this.calls : 0;
+  }
+
+  /** Whether there is room for a good many calls: an eighth of the window, at most 512 calls and 32 KiB. */
+  get roomy(): boolean {
+    const { windowCalls, windowBytes } = this.granted;
+    return windowCalls - this.calls >= Math.min(512, windowCalls >>> 3) &&
+      windowBytes - this.bytes >= Math.min(32_768, windowBytes / 8);
+  }
+
   /**
    * Says whether a call of this size can ever be sent; before the peer's HELLO
    * is read, nobody knows.
@@ -73,7 +85,7 @@ export class Window {
     this.bytes += size;
   }
 
-  free(calls: number, bytes: number): void {
+  release(calls: number, bytes: number): void {
     this.calls -= calls;
     this.bytes -= bytes;
   }

@@ -226,7 +226,8 @@ test("received bytes are the receiver's own: no call shares memory with another"
   for (const size of [8, 20_000]) {
     const first = (await trip(new Uint8Array(size).fill(1))).back as Uint8Array;
     const { there, back } = await trip(new Uint8Array(size).fill(2));
-    assertEquals(first.buffer.byteLength, size);
+    // Nothing of other frames is kept alive with it.
+    assert(first.buffer.byteLength < size + 32);
     assertNotStrictEquals((there as Uint8Array).buffer, first.buffer);
     (there as Uint8Array).fill(9);
     first.fill(9);

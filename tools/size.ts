@@ -25,6 +25,7 @@ const AIM = 7_000;
 const ENTRIES = [
   { name: "jsonrpc", file: "jsonrpc.ts" },
   { name: "everything", file: "mod.ts" },
+  { name: "netrpc", file: "netrpc.ts" },
   { name: "client only", file: "tools/size_client.ts" },
 ];
 

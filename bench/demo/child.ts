@@ -7,6 +7,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { command, type Runtime } from "./runtimes.ts";
 
@@ -21,7 +22,7 @@ export class Child<Message> {
   readonly #ended: Promise<string>;
 
   /**
-   * Starts a file of this directory.
+   * Starts a file of this directory, or one at a `file:` address.
    *
    * Not detached: a Ctrl-C reaches it, too. Its standard input is what ties it
    * to this process: see `parent.ts`.
@@ -29,7 +30,7 @@ export class Child<Message> {
   constructor(runtime: Runtime, file: string, ...args: string[]) {
     const path = fileURLToPath(new URL(file, import.meta.url));
     const [program, programArgs] = command(runtime, path);
-    this.#name = `${file} on ${runtime}`;
+    this.#name = `${basename(path)} on ${runtime}`;
     const child = this.#process = spawn(program, [...programArgs, ...args], {
       stdio: ["pipe", "pipe", "inherit"],
     });

@@ -18,6 +18,7 @@
  * @module
  */
 
+import { type ByteSink, offer } from "./direct.ts";
 import type { Duplex } from "../duplex.ts";
 import { ConnectionError } from "../errors.ts";
 import { describeFault } from "./address.ts";
@@ -33,7 +34,9 @@ export interface AdapterOptions {
 }
 
 /** A duplex over a pair of Node streams, which may be one socket; see the module. */
-export class Adapter implements Duplex {
+export class Adapter implements Duplex, ByteSink {
+  /** Whether somebody has written through the stream. */
+  touched = false;
   readonly readable: ReadableStream<Uint8Array>;
   readonly writable: WritableStream<Uint8Array>;
   readonly #input: NodeReadable;
@@ -49,6 +52,8 @@ export class Adapter implements Duplex {
   #cancelled = false;
   #readingDone = false;
   #writingDone = false;
+  /** Why nothing more can be written. */
+  #failure: { reason: unknown } | undefined;
 
   constructor(
     input: NodeReadable,
@@ -76,9 +81,10 @@ export class Adapter implements Duplex {
         const { signal } = controller;
         signal.addEventListener("abort", () => this.#abort(signal.reason));
       },
-      write: (chunk) => this.#write(chunk),
+      write: (chunk) => this.#writeChunk(chunk),
       close: () => this.#close(),
     }, byteStrategy(BUFFER));
+    offer(this.writable, this);
     this.#listen();
   }
 
@@ -120,7 +126,25 @@ export class Adapter implements Duplex {
     this.#settleEnds();
   }
 
-  #write(chunk: unknown): Promise<void> | undefined {
+  /** Writes chunks at once, in one system call where they are several; for a connection that passes the stream by. */
+  write(chunks: readonly Uint8Array[]): Promise<void> {
+    if (this.#failure) return Promise.reject(this.#failure.reason);
+    const output = this.#output;
+    const last = chunks.length - 1;
+    return this.#wait((done) => {
+      if (last === 0) {
+        output.write(chunks[0], done);
+        return;
+      }
+      output.cork?.();
+      for (let i = 0; i < last; i++) output.write(chunks[i]);
+      output.write(chunks[last], done);
+      output.uncork?.();
+    });
+  }
+
+  #writeChunk(chunk: unknown): Promise<void> | undefined {
+    this.touched = true;
     if (!(chunk instanceof Uint8Array)) {
       const reason = notBytes(chunk);
       this.#abort(reason);
@@ -163,6 +187,7 @@ export class Adapter implements Duplex {
   #abort(reason: unknown): void {
     this.#readingDone = true;
     this.#writingDone = true;
+    this.#failure = { reason };
     this.#intake.drop(reason);
     // The stream fails by itself. To fail it from here, before it has noted the
     // abort, would make the promise of `abort` reject.
@@ -184,6 +209,7 @@ export class Adapter implements Duplex {
   #failWriting(reason: unknown): void {
     if (this.#writingDone) return;
     this.#writingDone = true;
+    this.#failure = { reason };
     this.#rejectWaiting(reason);
     this.#control.error(reason);
     if (this.#shared) this.#failReading(reason);

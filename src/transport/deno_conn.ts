@@ -16,6 +16,7 @@
 
 import { ConnectionError } from "../errors.ts";
 import { describeFault, printAddress } from "./address.ts";
+import { type ByteSink, offer } from "./direct.ts";
 import { BUFFER, byteStrategy, Intake, notBytes } from "./intake.ts";
 
 /** What is used of a `Deno.Conn`: a `Deno.TcpConn`, `Deno.TlsConn` or `Deno.UnixConn`. */
@@ -63,7 +64,9 @@ export function fromDenoConn(conn: DenoConnLike, apart = false): {
   };
 }
 
-class Link {
+class Link implements ByteSink {
+  /** Whether somebody has written through the stream. */
+  touched = false;
   readonly readable: ReadableStream<Uint8Array>;
   readonly writable: WritableStream<Uint8Array>;
   readonly #conn: DenoConnLike;
@@ -75,6 +78,8 @@ class Link {
   #readingDone = false;
   #writingDone = false;
   #closed = false;
+  /** Why nothing more can be written. */
+  #failure: { reason: unknown } | undefined;
   /** The write under way rejects with this when the connection is lost. */
   #rejectWrite: ((reason: unknown) => void) | undefined;
 
@@ -97,9 +102,10 @@ class Link {
         const { signal } = controller;
         signal.addEventListener("abort", () => this.#abort(signal.reason));
       },
-      write: (chunk) => this.#write(chunk),
+      write: (chunk) => this.#writeChunk(chunk),
       close: () => this.#guard(() => this.#closeWrite()),
     }, byteStrategy(BUFFER));
+    offer(this.writable, this);
     this.#run();
   }
 
@@ -134,20 +140,31 @@ class Link {
     this.#running = false;
   }
 
-  #write(chunk: unknown): Promise<void> {
+  /** Writes chunks one by one; for a connection that passes the stream by. */
+  write(chunks: readonly Uint8Array[]): Promise<void> {
+    if (this.#failure) return Promise.reject(this.#failure.reason);
+    return this.#guard(async () => {
+      for (const chunk of chunks) await this.#writeAll(chunk);
+    });
+  }
+
+  #writeChunk(chunk: unknown): Promise<void> {
+    this.touched = true;
     if (!(chunk instanceof Uint8Array)) {
       const reason = notBytes(chunk);
       this.#abort(reason);
       throw reason;
     }
-    return this.#guard(async () => {
-      let written = 0;
-      while (written < chunk.byteLength) {
-        written += await this.#conn.write(
-          written === 0 ? chunk : chunk.subarray(written),
-        );
-      }
-    });
+    return this.#guard(() => this.#writeAll(chunk));
+  }
+
+  async #writeAll(chunk: Uint8Array): Promise<void> {
+    let written = 0;
+    while (written < chunk.byteLength) {
+      written += await this.#conn.write(
+        written === 0 ? chunk : chunk.subarray(written),
+      );
+    }
   }
 
   async #closeWrite(): Promise<void> {
@@ -173,6 +190,7 @@ class Link {
   #abort(reason: unknown): void {
     this.#readingDone = true;
     this.#writingDone = true;
+    this.#failure = { reason };
     this.#intake.drop(reason);
     // The stream fails by itself. To fail it from here, before it has noted the
     // abort, would make the promise of `abort` reject.
@@ -184,6 +202,7 @@ class Link {
   #failWriting(reason: unknown): void {
     if (this.#writingDone) return;
     this.#writingDone = true;
+    this.#failure = { reason };
     this.#rejectWrite?.(reason);
     this.#rejectWrite = undefined;
     this.#control.error(reason);

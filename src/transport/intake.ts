@@ -12,6 +12,8 @@
  * @module
  */
 
+import { type ByteSource, offer } from "./direct.ts";
+
 /** How a transport learns what its reader does. */
 export interface IntakeEvents {
   /** A chunk has left the queue: there may be room again. */
@@ -20,8 +22,10 @@ export interface IntakeEvents {
   cancelled(): void;
 }
 
-/** A byte queue with a `ReadableStream` as its exit. */
-export class Intake {
+/** A byte queue with two exits, of which one is used: a `ReadableStream`, or `read`. */
+export class Intake implements ByteSource {
+  /** Whether somebody has read the stream. */
+  touched = false;
   /** What the user reads. */
   readonly readable: ReadableStream<Uint8Array>;
   readonly #limit: number;
@@ -35,6 +39,10 @@ export class Intake {
   /** `ending`: an end or a failure comes after what is queued. */
   #state: "open" | "ending" | "done" = "open";
   #failure: { reason: unknown } | undefined;
+  /** The `read` that waits. */
+  #waiting:
+    | PromiseWithResolvers<ReadableStreamReadResult<Uint8Array>>
+    | undefined;
 
   /**
    * @param limit Bytes in the queue from which on the source should pause.
@@ -50,6 +58,21 @@ export class Intake {
       pull: () => this.#pull(),
       cancel: () => this.#cancel(),
     }, { highWaterMark: 0 });
+    offer(this.readable, this);
+  }
+
+  /** The next chunk; for a connection that passes the stream by. */
+  read(): Promise<ReadableStreamReadResult<Uint8Array>> {
+    if (this.#head < this.#chunks.length) {
+      const value = this.#shift();
+      this.#finishIfEmpty();
+      this.#events.taken();
+      return Promise.resolve({ done: false, value });
+    }
+    this.#waiting = Promise.withResolvers();
+    const { promise } = this.#waiting;
+    if (this.#state === "done") this.#answer();
+    return promise;
   }
 
   /** Whether the source may go on: less than the limit is queued. */
@@ -65,7 +88,11 @@ export class Intake {
   /** Takes over a chunk; dropped if nobody will read it. */
   push(chunk: Uint8Array): void {
     if (this.#state !== "open") return;
-    if (this.#wanted) {
+    if (this.#waiting !== undefined) {
+      const { resolve } = this.#waiting;
+      this.#waiting = undefined;
+      resolve({ done: false, value: chunk });
+    } else if (this.#wanted) {
       this.#wanted = false;
       this.#controller.enqueue(chunk);
     } else {
@@ -78,7 +105,7 @@ export class Intake {
   end(): void {
     if (this.#state !== "open") return;
     this.#state = "ending";
-    if (this.#head === this.#chunks.length) this.#finish();
+    this.#finishIfEmpty();
   }
 
   /** Fails the stream after what is queued; only the first end or failure counts. */
@@ -96,11 +123,10 @@ export class Intake {
   }
 
   #pull(): void {
+    this.touched = true;
     if (this.#head < this.#chunks.length) {
       this.#controller.enqueue(this.#shift());
-      if (this.#state === "ending" && this.#head === this.#chunks.length) {
-        this.#finish();
-      }
+      this.#finishIfEmpty();
       this.#events.taken();
     } else {
       this.#wanted = true;
@@ -127,6 +153,12 @@ export class Intake {
     this.#events.cancelled();
   }
 
+  #finishIfEmpty(): void {
+    if (this.#state === "ending" && this.#head === this.#chunks.length) {
+      this.#finish();
+    }
+  }
+
   #finish(): void {
     this.#clear();
     if (this.#failure) this.#controller.error(this.#failure.reason);
@@ -139,6 +171,14 @@ export class Intake {
     this.#chunks = [];
     this.#head = 0;
     this.#bytes = 0;
+    this.#answer();
+  }
+
+  /** Tells the `read` that waits that there will be no more. */
+  #answer(): void {
+    if (this.#failure) this.#waiting?.reject(this.#failure.reason);
+    else this.#waiting?.resolve({ done: true, value: undefined });
+    this.#waiting = undefined;
   }
 }
 

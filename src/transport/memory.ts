@@ -13,6 +13,7 @@
 
 import type { Duplex, DuplexInfo } from "../duplex.ts";
 import { ConnectionError } from "../errors.ts";
+import { type ByteSink, offer } from "./direct.ts";
 import { BUFFER, byteStrategy, Intake, notBytes } from "./intake.ts";
 
 /** Options of {@linkcode memoryPair}. */
@@ -25,7 +26,9 @@ export interface MemoryPairOptions {
 }
 
 /** One direction: what one end writes and the other reads. */
-class Pipe {
+class Pipe implements ByteSink {
+  /** Whether somebody has written through the stream. */
+  touched = false;
   readonly intake: Intake;
   readonly writable: WritableStream<Uint8Array>;
   readonly #limit: number;
@@ -33,6 +36,8 @@ class Pipe {
   /** Settles the one write that waits for the reader; a sink has one write at a time. */
   #waiting: { resolve(): void; reject(reason: unknown): void } | undefined;
   #discarding = false;
+  /** Why nothing more can be written. */
+  #failure: { reason: unknown } | undefined;
 
   constructor(limit: number, abort: (reason: unknown) => void) {
     this.#limit = limit;
@@ -51,11 +56,26 @@ class Pipe {
           const { signal } = controller;
           signal.addEventListener("abort", () => abort(signal.reason));
         },
-        write: (chunk) => this.#write(chunk, abort),
+        write: (chunk) => {
+          this.touched = true;
+          if (chunk instanceof Uint8Array) return this.#push(chunk);
+          const reason = notBytes(chunk);
+          abort(reason);
+          throw reason;
+        },
         close: () => this.intake.end(),
       },
       byteStrategy(limit),
     );
+    offer(this.writable, this);
+  }
+
+  /** Writes chunks one by one; for a connection that passes the stream by. */
+  async write(chunks: readonly Uint8Array[]): Promise<void> {
+    for (const chunk of chunks) {
+      if (this.#failure) throw this.#failure.reason;
+      await this.#push(chunk);
+    }
   }
 
   /** The peer is gone: no more is written. */
@@ -70,20 +90,13 @@ class Pipe {
    * promise of `abort` reject.
    */
   free(reason: unknown): void {
+    this.#failure ??= { reason };
     const waiting = this.#waiting;
     this.#waiting = undefined;
     waiting?.reject(reason);
   }
 
-  #write(
-    chunk: unknown,
-    abort: (reason: unknown) => void,
-  ): Promise<void> | undefined {
-    if (!(chunk instanceof Uint8Array)) {
-      const reason = notBytes(chunk);
-      abort(reason);
-      throw reason;
-    }
+  #push(chunk: Uint8Array): Promise<void> | undefined {
     if (this.#discarding || chunk.byteLength === 0) return;
     this.intake.push(new Uint8Array(chunk));
     if (this.intake.bytes <= this.#limit) return;

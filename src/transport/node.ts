@@ -29,7 +29,11 @@ export interface NodeWritable {
   /** Adds a listener for an event. */
   on(event: string, listener: (argument?: unknown) => void): unknown;
   /** Writes; `done` is called when the chunk is the system's. */
-  write(chunk: Uint8Array, done: (error?: unknown) => void): boolean;
+  write(chunk: Uint8Array, done?: (error?: unknown) => void): boolean;
+  /** Holds writes back until `uncork`, so that they leave together. */
+  cork?(): void;
+  /** Lets them go. */
+  uncork?(): void;
   /** Ends the stream after what is written. */
   end(done?: () => void): unknown;
   /** Lets the stream go at once. */

@@ -1,0 +1,19 @@
+/**
+ * The server of `chunks.ts`, in a process of its own.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import { listen, Server } from "../../mod.ts";
+import { parentDone, tell } from "../demo/parent.ts";
+import { countingServices } from "./chunks.ts";
+
+if (import.meta.main) {
+  const server = new Server(countingServices());
+  const listener = await listen({ port: 0 });
+  server.serve(listener);
+  tell(listener.address satisfies object);
+  await parentDone();
+  process.exit();
+}

@@ -1,0 +1,50 @@
+/**
+ * The calling end of a limit, in a process of its own: `client.ts ORDER`.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import { parentDone, tell } from "../demo/parent.ts";
+import { cpuSeconds, Peak } from "../demo/usage.ts";
+import { LIMITS, type LimitStyle, type LimitWork } from "./styles.ts";
+
+/** What the client is told, as JSON, by its only argument. */
+export interface ClientOrder extends LimitWork {
+  readonly style: LimitStyle;
+  readonly port: number;
+}
+
+/** What it tells. */
+export type ClientMessage = { readonly fault: string } | LimitResult;
+
+/** What a limit took. */
+export interface LimitResult {
+  readonly calls: number;
+  readonly seconds: number;
+  readonly cpu: number;
+  readonly peak: number;
+}
+
+async function run(order: ClientOrder): Promise<LimitResult> {
+  const peak = new Peak();
+  let cpu = 0;
+  let began = 0;
+  const calls = await LIMITS[order.style](order.port, order, () => {
+    cpu = cpuSeconds();
+    began = performance.now();
+  });
+  const seconds = (performance.now() - began) / 1000;
+  cpu = cpuSeconds() - cpu;
+  return { calls, seconds, cpu, peak: peak.megabytes() };
+}
+
+if (import.meta.main) {
+  parentDone().then(() => process.exit());
+  try {
+    tell(await run(JSON.parse(process.argv[2])) satisfies ClientMessage);
+  } catch (error) {
+    const fault = error instanceof Error ? error.message : String(error);
+    tell({ fault } satisfies ClientMessage);
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * The answering end of a limit, in a process of its own:
+ * `server.ts STYLE`, until whoever started it lets go.
+ *
+ * @module
+ */
+
+import type { Socket } from "node:net";
+import process from "node:process";
+import { parentDone, tell } from "../demo/parent.ts";
+import { Answers, Cutter } from "./frames.ts";
+import { listenNode, listenPlain } from "./plain.ts";
+import { listenStreams, type Streams } from "./streams.ts";
+import { BYTE, type LimitStyle } from "./styles.ts";
+
+/** What it tells. */
+export interface ServerMessage {
+  readonly port: number;
+}
+
+const LISTEN: Record<LimitStyle, () => Promise<number> | number> = {
+  raw: () => listenNode(answer),
+  promise: () => listenNode(answer),
+  pingpong: () =>
+    listenPlain((socket) => ({ data: () => void socket.write(BYTE) })),
+  webstreams: () => listenStreams(echo),
+  bulk: () =>
+    listenPlain((socket) => ({ data: (bytes) => socket.write(bytes) })),
+};
+
+/** Answers calls: one write for each chunk of them. */
+function answer(socket: Socket): void {
+  const answers = new Answers();
+  const cutter = new Cutter((bytes, at, end) => answers.add(bytes, at, end));
+  socket.on("data", (chunk) => {
+    cutter.push(chunk);
+    if (socket.write(answers.take())) return;
+    socket.pause();
+    socket.once("drain", () => socket.resume());
+  });
+}
+
+async function echo({ readable, writable }: Streams): Promise<void> {
+  const reader = readable.getReader();
+  const writer = writable.getWriter();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    writer.write(value);
+  }
+}
+
+if (import.meta.main) {
+  const port = await LISTEN[process.argv[2] as LimitStyle]();
+  tell({ port } satisfies ServerMessage);
+  await parentDone();
+  process.exit();
+}

@@ -1,0 +1,230 @@
+/**
+ * The limits: what each does at its calling end, and nothing else.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import type { Socket } from "node:net";
+import {
+  checkReply,
+  CHUNK,
+  Cutter,
+  encodeRequests,
+  frameId,
+  REPLY_TEXT,
+} from "./frames.ts";
+import { connectNode, connectPlain, type Plain, writeNode } from "./plain.ts";
+import { connectStreams } from "./streams.ts";
+
+/** What goes forth and back in a ping-pong. */
+export const BYTE: Uint8Array = Uint8Array.of(7);
+
+/** What a limit is asked to do. */
+export interface LimitWork {
+  readonly calls: number;
+  /** Seconds after which a ping-pong stops. */
+  readonly seconds: number;
+}
+
+/** Does the work in `begin`'s time; resolves with the calls made. */
+type Limit = (
+  port: number,
+  work: LimitWork,
+  begin: () => void,
+) => Promise<number>;
+
+/** Frames encoded beforehand; replies parsed and counted. */
+const raw: Limit = async (port, { calls }, begin) => {
+  const chunks = encodeRequests(calls);
+  const socket = await connectNode(port);
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  let next = 0;
+  const cutter = new Cutter((bytes, at) => {
+    checkReply(bytes, at);
+    if (frameId(bytes, at) !== next++) throw new Error("a reply is missing");
+  });
+  begin();
+  read(socket, reject, (chunk) => {
+    cutter.push(chunk);
+    if (next === calls) resolve(calls);
+  });
+  for (const { bytes } of chunks) await writeNode(socket, bytes);
+  return await promise;
+};
+
+/**
+ * Calls in flight with a promise each, at most: so few that the promises are
+ * collected young. Without a bound it was slower by half.
+ */
+const WINDOW = 8192;
+/** Slots for them, and for a chunk more. */
+const SLOTS = 2 * WINDOW;
+
+type Resolve = (reply: string) => void;
+
+/** The same with a promise a call, resolved through an array, and its reply compared. */
+const promise: Limit = async (port, { calls }, begin) => {
+  const chunks = encodeRequests(calls);
+  const socket = await connectNode(port);
+  const finished = Promise.withResolvers<number>();
+  const slots = new Array<Resolve | undefined>(SLOTS).fill(undefined);
+  let made = 0;
+  let answered = 0;
+  let right = 0;
+  let blocked = false;
+  let next = 0;
+
+  const keep = (resolve: Resolve) => void (slots[made++ % SLOTS] = resolve);
+  const check = (reply: string) => {
+    if (reply !== "hello:client " + right) finished.reject(wrong(right, reply));
+    else if (++right === calls) finished.resolve(calls);
+  };
+  const send = () => {
+    while (!blocked && next < chunks.length && made - answered < WINDOW) {
+      const { bytes, calls } = chunks[next++];
+      for (let i = 0; i < calls; i++) new Promise(keep).then(check);
+      if (!socket.write(bytes)) blocked = true;
+    }
+  };
+  const texts = new Texts();
+  const cutter = new Cutter((bytes, at, end) => {
+    checkReply(bytes, at);
+    const slot = frameId(bytes, at) % SLOTS;
+    slots[slot]!(texts.read(bytes, at + REPLY_TEXT, end));
+    slots[slot] = undefined;
+    answered++;
+  });
+
+  begin();
+  read(socket, finished.reject, (chunk) => {
+    texts.forget();
+    cutter.push(chunk);
+    send();
+  });
+  socket.on("drain", () => {
+    blocked = false;
+    send();
+  });
+  send();
+  return await finished.promise;
+};
+
+/** Decodes a chunk at once, and cuts the texts out of it: the fastest on all three. */
+class Texts {
+  #bytes: Uint8Array | undefined;
+  #text = "";
+
+  /** To be called when bytes may have changed. */
+  forget(): void {
+    this.#bytes = undefined;
+  }
+
+  read(bytes: Uint8Array, start: number, end: number): string {
+    if (bytes !== this.#bytes) {
+      this.#bytes = bytes;
+      this.#text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+        .toString("latin1");
+    }
+    return this.#text.substring(start, end);
+  }
+}
+
+function wrong(i: number, reply: string): Error {
+  return new Error(`call ${i} was answered ${JSON.stringify(reply)}`);
+}
+
+/** Reads a socket; what `take` throws is its reader's fault. */
+function read(
+  socket: Socket,
+  reject: (reason: unknown) => void,
+  take: (chunk: Uint8Array) => void,
+): void {
+  socket.on("error", reject);
+  socket.on("data", (chunk) => {
+    try {
+      take(chunk);
+    } catch (error) {
+      reject(error);
+    }
+  });
+}
+
+/** A byte forth, the same back, and the next. */
+const pingpong: Limit = async (port, { calls, seconds }, begin) => {
+  const { promise, resolve } = Promise.withResolvers<number>();
+  const clock = new Clock(seconds);
+  let done = 0;
+  await connectPlain(port, (socket) => {
+    begin();
+    clock.start();
+    socket.write(BYTE);
+    return {
+      data() {
+        if (++done === calls || clock.late) resolve(done);
+        else socket.write(BYTE);
+      },
+    };
+  });
+  return await promise;
+};
+
+/** The same over bare Web Streams. */
+const webstreams: Limit = async (port, { calls, seconds }, begin) => {
+  const { readable, writable } = await connectStreams(port);
+  const reader = readable.getReader();
+  const writer = writable.getWriter();
+  const clock = new Clock(seconds);
+  begin();
+  clock.start();
+  let done = 0;
+  while (done < calls && !clock.late) {
+    writer.write(BYTE); // The byte that comes back says that it was taken.
+    await reader.read();
+    done++;
+  }
+  return done;
+};
+
+/** Chunks of {@linkcode CHUNK} bytes written as fast as they are taken; bytes counted. */
+const bulk: Limit = async (port, { calls }, begin) => {
+  const { promise, resolve } = Promise.withResolvers<number>();
+  let socket!: Plain;
+  let missing = calls * CHUNK;
+  await connectPlain(port, (made) => {
+    socket = made;
+    return {
+      data(bytes) {
+        missing -= bytes.length;
+        if (missing === 0) resolve(calls);
+      },
+    };
+  });
+  const chunk = new Uint8Array(CHUNK).fill(7);
+  begin();
+  for (let i = 0; i < calls; i++) {
+    const busy = socket.write(chunk);
+    if (busy !== undefined) await busy;
+  }
+  return await promise;
+};
+
+/** Says when a time is over, without reading a clock each time it is asked. */
+class Clock {
+  late = false;
+  readonly #seconds: number;
+
+  constructor(seconds: number) {
+    this.#seconds = seconds;
+  }
+
+  start(): void {
+    setTimeout(() => this.late = true, this.#seconds * 1000);
+  }
+}
+
+/** The limits by name, in the order they are run. */
+export const LIMITS = { raw, promise, pingpong, webstreams, bulk };
+
+/** The name of a limit. */
+export type LimitStyle = keyof typeof LIMITS;

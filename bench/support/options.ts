@@ -1,0 +1,62 @@
+/**
+ * What the benchmarks' command lines have in common.
+ *
+ * @module
+ */
+
+/**
+ * Reads a comma list of names.
+ *
+ * @throws {Error} If one of them is none of `all`; the message says how.
+ */
+export function choices<T extends string>(
+  option: string,
+  text: string,
+  all: readonly T[],
+): T[] {
+  return text.split(",").map((name) => {
+    const found = all.find((each) => each === name);
+    if (found !== undefined) return found;
+    throw wrong(option, `some of ${all.join(", ")}`, name);
+  });
+}
+
+/**
+ * Reads a comma list of whole numbers.
+ *
+ * @throws {Error} If one of them is not, or out of range.
+ */
+export function wholes(
+  option: string,
+  text: string,
+  least: number,
+  most: number,
+): number[] {
+  return text.split(",").map((each) => {
+    const n = Number(each);
+    if (/^\d+$/.test(each) && n >= least && n <= most) return n;
+    throw wrong(option, `whole numbers from ${least} to ${most}`, each);
+  });
+}
+
+/**
+ * Reads one number.
+ *
+ * @throws {Error} If it is not, or out of range.
+ */
+export function decimal(option: string, text: string, most: number): number {
+  const n = Number(text);
+  if (/^\d+(\.\d+)?$/.test(text) && n <= most) return n;
+  throw wrong(option, `a number from 0 to ${most}`, text);
+}
+
+/** What is wrong with an option. */
+export function wrong(
+  option: string,
+  expected: string,
+  received: string,
+): Error {
+  return new Error(
+    `Cannot use --${option}: expected ${expected}, received "${received}"`,
+  );
+}

@@ -1,0 +1,13 @@
+/**
+ * Small statistics.
+ *
+ * @module
+ */
+
+/** The middle one of some numbers; of an even count, the mean of the two. */
+export function median(numbers: readonly number[]): number {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  const half = sorted.length >> 1;
+  if (sorted.length % 2 === 1) return sorted[half];
+  return (sorted[half - 1] + sorted[half]) / 2;
+}

@@ -1,0 +1,135 @@
+/**
+ * The two ways of a connection's bytes, through an adapter's streams and past
+ * them: nothing but the cost may tell them apart.
+ */
+
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { test } from "node:test";
+import {
+  Client,
+  ConnectionError,
+  type EchoServices,
+  echoServices,
+  RpcError,
+  Server,
+} from "../mod.ts";
+import { assertNothingLeft } from "./support/pair.ts";
+import {
+  type End,
+  type Pair,
+  type Transport,
+  transports,
+} from "./support/transports.ts";
+
+/** The same bytes through streams that are not the adapter's own. */
+function through({ readable, writable, ...info }: End, seen: () => void): End {
+  const counter = () =>
+    new TransformStream<Uint8Array, Uint8Array>({
+      transform(chunk, controller) {
+        seen();
+        controller.enqueue(chunk);
+      },
+    });
+  const inward = counter();
+  const outward = counter();
+  readable.pipeTo(inward.writable).catch(() => {});
+  outward.readable.pipeTo(writable).catch(() => {});
+  return { ...info, readable: inward.readable, writable: outward.writable };
+}
+
+/** A scenario over every transport: directly, and with the reading end's stream exchanged. */
+function bothWays(
+  name: string,
+  scenario: (a: End, b: End) => Promise<void>,
+): void {
+  for (const transport of transports) {
+    for (const wrapped of [false, true]) {
+      const way = wrapped ? "through streams" : "directly";
+      test(`${transport.name}, ${way}: ${name}`, async () => {
+        const { a, b, release } = await transport.make();
+        let chunks = 0;
+        const count = () => chunks++;
+        try {
+          if (wrapped) await scenario(through(a, count), through(b, count));
+          else await scenario(a, b);
+          assert(!wrapped || chunks > 0, "the wrapper was passed by");
+        } finally {
+          await release().catch(() => {});
+        }
+      });
+    }
+  }
+}
+
+bothWays(
+  "calls of every size are answered, then both ends close",
+  async (a, b) => {
+    const server = new Server(echoServices());
+    server.accept(b);
+    const client = new Client<EchoServices>(a);
+    const names = Array.from({ length: 300 }, (_, i) => "x".repeat(i * i));
+    const replies = await Promise.all(
+      names.map((name) => client.call("HelloService.Hello", name)),
+    );
+    assertEquals(replies, names.map((name) => "hello:" + name));
+    await client.close();
+    assertEquals(await client.closed, undefined);
+    assertNothingLeft(client.connection);
+    await server.close();
+  },
+);
+
+bothWays("an abort settles every call", async (a, b) => {
+  const server = new Server({
+    Test: { hang: () => new Promise<never>(() => {}) },
+  });
+  const served = server.accept(b);
+  const client = new Client<{ Test: { hang(): Promise<never> } }>(a);
+  const calls = Array.from({ length: 10 }, () => client.go("Test.hang"));
+  await calls[9].sent;
+  await client.abort();
+  for (const call of calls) {
+    const error = await assertRejects(() => call.reply, RpcError);
+    assertEquals([error.code, error.outcome], ["unavailable", "unknown"]);
+  }
+  assert(await served.closed instanceof ConnectionError);
+  assertNothingLeft(served);
+  await server.close();
+});
+
+test("a stream that was read before is not passed by: nothing is lost", async () => {
+  for (const transport of transports) await readBefore(transport);
+});
+
+/** A user looks at the first chunk (of a proxy's greeting, say), then hands the duplex over. */
+async function readBefore(transport: Transport): Promise<void> {
+  const { a, b, release }: Pair = await transport.make();
+  try {
+    const writer = a.writable.getWriter();
+    await writer.write(new TextEncoder().encode("greeting"));
+    writer.releaseLock();
+    const reader = b.readable.getReader();
+    const { value } = await reader.read();
+    reader.releaseLock();
+    assertEquals(new TextDecoder().decode(value), "greeting");
+
+    const server = new Server(echoServices());
+    server.accept(b);
+    const client = new Client<EchoServices>(a);
+    assertEquals(await client.call("HelloService.Hello", "x"), "hello:x");
+    await client.close();
+    await server.close();
+  } finally {
+    await release().catch(() => {});
+  }
+}
+
+test("a connection locks the streams it passes by", async () => {
+  const { a, b } = await transports[0].make();
+  const server = new Server(echoServices());
+  server.accept(b);
+  const client = new Client<EchoServices>(a);
+  assert(a.readable.locked && a.writable.locked);
+  await client.close();
+  await server.close();
+});
