@@ -13,7 +13,7 @@ import {
   Server,
   type ServerOptions,
 } from "../mod.ts";
-import { netrpc } from "../netrpc.ts";
+import { goMethod, netrpc, string } from "../netrpc.ts";
 import { settle, TestClock } from "./support/clock.ts";
 import {
   ascii,
@@ -59,13 +59,13 @@ function dial(
 /** A client and a server of ours, over gob. */
 function gobPair<S extends object>(
   services: S,
-  options: { client?: ClientOptions; server?: ServerOptions } = {},
+  options: { client?: ClientOptions; server?: ServerOptions<"exact"> } = {},
 ): Pair<S> {
   const wire = netrpc();
   return pair(services, {
     client: { wire, ...options.client },
     // The helper's types are JSON's; its tests look at the values themselves.
-    server: { wire, ...options.server } as ServerOptions,
+    server: { wire, ...options.server } as object,
   });
 }
 
@@ -386,6 +386,44 @@ test("an error without words is one all the same", async () => {
   };
   const { client, close } = gobPair(services);
   await assertRejects(() => client.call("Odd.odd"), RpcError, "empty");
+  await close();
+});
+
+test("the outcome of an error is as certain as its words", async () => {
+  const services = {
+    Odd: {
+      own: () => {
+        throw new RpcError("own", "out of cups");
+      },
+      nested: () => {
+        throw new RpcError("nested", "rpc: can't find method Other.method");
+      },
+    },
+  };
+  const { client, close } = gobPair(services);
+  const outcome = async (method: "Odd.own" | "Odd.nested" | "Odd.absent") => {
+    const call = () => client.call(method as "Odd.own");
+    return (await assertRejects(call, RpcError)).outcome;
+  };
+  assertEquals(await outcome("Odd.own"), "executed");
+  assertEquals(await outcome("Odd.nested"), "unknown");
+  assertEquals(await outcome("Odd.absent"), "refused");
+  await close();
+});
+
+test("an argument of another type is refused in words, and the connection lives on", async () => {
+  const Name = goMethod(string, string);
+  const methods = { HelloService: { Hello: Name } };
+  const { client, close } = gobPair(hello, {
+    server: { wire: netrpc({ methods }) },
+  });
+  const error = await assertRejects(
+    () => client.call("HelloService.Hello", 5 as unknown as string),
+    RpcError,
+    "rpc: the call's payload does not parse",
+  );
+  assertEquals(error.outcome, "unknown");
+  assertEquals(await client.call("HelloService.Hello", "x"), "hello:x");
   await close();
 });
 

@@ -23,7 +23,13 @@ import { ConnectionError, RpcError } from "../errors.ts";
 import type { Outbox } from "../outbox.ts";
 import { looksLike } from "../sniff.ts";
 import { NO_BYTES } from "../text.ts";
-import { errorText, GO_ERROR, isNotFound, notFoundText } from "./go_errors.ts";
+import {
+  errorText,
+  GO_ERROR,
+  isMethodsOwn,
+  isNotFound,
+  notFoundText,
+} from "./go_errors.ts";
 
 const FEATURES: Features = {
   window: false,
@@ -188,7 +194,10 @@ export abstract class GoCodec<K> implements Codec {
     if (error === "") this.receiver.reply(id);
     else if (isNotFound(error, method)) {
       this.receiver.failure(id, false, "not_found", error);
-    } else this.receiver.failure(id, true, GO_ERROR, error);
+    } else {
+      const started = isMethodsOwn(error) ? true : undefined;
+      this.receiver.failure(id, started, GO_ERROR, error);
+    }
   }
 
   // Writing.
@@ -222,7 +231,7 @@ export abstract class GoCodec<K> implements Codec {
     const { method, key } = this.#take(id);
     const text = !started && code === "not_found"
       ? notFoundText(method, this.settings.registry)
-      : errorText(code, message);
+      : errorText(started, code, message);
     this.writeError(outbox, method, key, text);
   }
 

@@ -29,15 +29,25 @@ export function notFoundText(
   return NO_SERVICE + method;
 }
 
-/** A failure in words. Empty ones would mean success. */
-export function errorText(code: string, message: string): string {
-  const text = message || code || "error";
+/** A failure in words, which may not be empty: that would mean success. What kept a handler from being started is told as Go's own packages would. */
+export function errorText(
+  started: boolean,
+  code: string,
+  message: string,
+): string {
+  const words = message || code || "error";
+  const text = started ? words : `rpc: ${words}`;
   return text.length > MAX_TEXT ? text.slice(0, MAX_TEXT) : text;
 }
 
-/** Whether an error is the server's own: it did not start the call. */
+/** Whether an error is what Go's server says of a method that is not there. */
 export function isNotFound(text: string, method: string): boolean {
   return [ILL_FORMED, NO_SERVICE, NO_METHOD].some((p) => text === p + method);
+}
+
+/** Whether an error's words are a method's own; those of Go's packages may stand for an argument that could not be read, or for a method's call of another. */
+export function isMethodsOwn(text: string): boolean {
+  return !/^(rpc|gob|json|jsonrpc): /.test(text);
 }
 
 /** The code of an error of Go's, where the words say no more. */
