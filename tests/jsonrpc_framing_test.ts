@@ -193,6 +193,14 @@ test("[H4] __proto__ in a message reaches no prototype", async () => {
   const got = await peer.next();
   assertEquals(JSON.stringify(got.result), '{"__proto__":{"x":1}}');
   assertEquals(({} as Record<string, unknown>).x, undefined);
+  const prototype = Object.prototype as Record<string, unknown>;
+  prototype.method = "echo";
+  try {
+    await peer.raw('{"jsonrpc":"2.0","id":3}\n');
+    assertEquals((await peer.next()).error.code, -32600);
+  } finally {
+    delete prototype.method;
+  }
   for (const method of ["__proto__", "constructor", "toString", ""]) {
     await peer.send({ jsonrpc: "2.0", id: 3, method });
     assertEquals((await peer.next()).error.code, -32601);

@@ -26,6 +26,9 @@ interface Remote {
   log(params: unknown[]): void;
 }
 
+/** Long enough that being told that it is not there costs something. */
+const LONG = "nobody".repeat(20);
+
 // Batches.
 
 test("calls, notifications and cancels made in batch() leave as one array", async () => {
@@ -153,20 +156,20 @@ test("a batch of too many is refused whole, and costs one answer", async () => {
 test("[F3] calls past the window are answered, the others served, reading goes on", async () => {
   const held = new Held();
   const { peer, connection, close } = faceJsonServer(held.services, {
-    windowCalls: 2,
+    windowCalls: 100,
   });
-  const calls = Array.from({ length: 500 }, (_, i) => call(i, "Held.work"));
-  await peer.send(...calls, { jsonrpc: "2.0", id: "r", result: 1 });
-  for (let id = 2; id < 500; id++) {
+  // More in one chunk than is read in one turn.
+  const calls = Array.from({ length: 5000 }, (_, i) => call(i, "Held.work"));
+  await peer.send(...calls);
+  for (let id = 100; id < 5000; id++) {
     const answer = await peer.next();
     assertEquals([answer.id, answer.error.code], [id, -32080]);
   }
-  assertEquals(connection.stats().running, 2);
+  assertEquals(connection.stats().running, 100);
   held.release("x");
-  assertEquals([await peer.next(), await peer.next()], [
-    reply(0, "x"),
-    reply(1, "x"),
-  ]);
+  for (let id = 0; id < 100; id++) {
+    assertEquals(await peer.next(), reply(id, "x"));
+  }
   await peer.send(call("again", "Held.echo", [1]));
   assertEquals(await peer.next(), reply("again", [1]));
   assertEquals(await close(), []);
@@ -264,6 +267,20 @@ test("a client that serves nothing says so to whoever calls it", async () => {
   assertEquals((await peer.next()).error.code, -32601);
   assertEquals((await peer.next()).error.code, -32601);
   assertEquals(await close(), []);
+});
+
+test("[F4] a client that serves a peer which never reads is closed past 16 MiB likewise", async () => {
+  const { peer, client } = faceJsonClient<Remote>();
+  let sent = 0;
+  // As many as fill 17 MiB with answers of 200 bytes, and then some.
+  while (client.stats().state === "open" && sent < 200_000) {
+    const calls = Array.from({ length: 500 }, () => call(++sent, LONG));
+    await peer.send(...calls).catch(() => {});
+  }
+  assert(sent < 200_000, `${sent}`);
+  await client.abort();
+  assertEquals((await client.connection.closed)?.code, "resource_exhausted");
+  assertNothingLeft(client.connection);
 });
 
 // Endings.
