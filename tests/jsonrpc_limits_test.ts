@@ -67,7 +67,8 @@ test("a batch of one call is no array, an empty one nothing, one that throws sti
       throw new Error("in between");
     });
   assertEquals(
-    await Promise.try(failed).catch(({ message }) => message),
+    await new Promise((resolve) => resolve(failed()))
+      .catch(({ message }) => message),
     "in between",
   );
   const two = await peer.next();
