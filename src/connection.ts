@@ -14,7 +14,7 @@
  * @module
  */
 
-import { BytePath } from "./byte_path.ts";
+import { takePath } from "./byte_path.ts";
 import type { CallHandle } from "./call.ts";
 import { systemClock } from "./clock.ts";
 import type { Codec, CodecFactory, Receiver } from "./codec.ts";
@@ -82,7 +82,7 @@ export class Connection {
     const clock = setup.clock ?? systemClock;
     this.remote = duplex.remote;
     this.closed = this.#closed.promise;
-    const path = new BytePath(duplex);
+    const path = takePath(duplex);
 
     const { maxMessage, windowCalls, windowBytes } = limits;
     const codec = this.#codec = (setup.codec ?? nativeCodec)(
