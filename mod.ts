@@ -32,6 +32,37 @@
 
 // Calling.
 export { Client, type ClientOptions } from "./src/client.ts";
+export {
+  type Caller,
+  type CallerOptions,
+  Calls,
+  type Outgoing,
+  type OutgoingSettings,
+} from "./src/calls.ts";
+export {
+  ReconnectingClient,
+  type ReconnectingClientOptions,
+} from "./src/reconnecting.ts";
+export type { Dial } from "./src/link.ts";
+export type { ReconnectingStats } from "./src/reconnector.ts";
+export type { RetryOptions } from "./src/backoff.ts";
+export type {
+  ClientState,
+  StateDetail,
+  StateListener,
+} from "./src/client_state.ts";
+export {
+  type ClientMiddleware,
+  outgoing,
+  type OutgoingCall,
+  type OutgoingChange,
+} from "./src/outgoing.ts";
+export type {
+  CallChange,
+  Middleware,
+  MiddlewareCall,
+  Next,
+} from "./src/middleware.ts";
 export { CallHandle } from "./src/call.ts";
 export type { CallOptions, Inherited } from "./src/options.ts";
 
@@ -43,6 +74,7 @@ export {
   type ServerOptions,
 } from "./src/server.ts";
 export type { CallContext } from "./src/context.ts";
+export type { IncomingCall, ServerMiddleware } from "./src/incoming.ts";
 export { expose } from "./src/registry.ts";
 export {
   method,

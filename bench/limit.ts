@@ -18,8 +18,9 @@
 import { parseArgs } from "node:util";
 import { tool, usage } from "../tools/process.ts";
 import { OWN, type Runtime, RUNTIMES } from "./demo/runtimes.ts";
-import { FULL, type LimitRow, QUICK, runLimit } from "./limit/run.ts";
+import { FULL, QUICK, runLimit } from "./limit/run.ts";
 import { LIMITS, type LimitStyle } from "./limit/styles.ts";
+import type { Row } from "./rows.ts";
 
 const STYLES = Object.keys(LIMITS) as LimitStyle[];
 
@@ -30,7 +31,7 @@ Measures the limits of a runtime over loopback: ${STYLES.join(", ")}.
   --runtime NAME  ${RUNTIMES.join(", ")}, or all (${OWN})
   --only NAMES    only these limits, with commas between
   --calls N       calls, round trips, chunks: at most so many
-  --quick         a quarter of the calls and seconds
+  --quick         shorter ping-pongs, a quarter of the chunks
   --json          one line of JSON per limit, and nothing else
   --help          print this`;
 
@@ -111,7 +112,7 @@ async function main(): Promise<void> {
 
 const HEAD = ["calls", "calls/s", "CPU us/call", "peak MB", "MB/s"];
 
-function cells(row: LimitRow): string[] {
+function cells(row: Row): string[] {
   return [
     row.style,
     row.runtime,

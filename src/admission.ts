@@ -19,9 +19,10 @@ import type { Limits } from "./limits.ts";
 export class Admission {
   /** Calls that hold a place. */
   calls = 0;
+  /** Their bytes. */
+  bytes = 0;
   /** The latest id seen. */
   lastId: number | undefined;
-  #bytes = 0;
   /** Places of calls whose answers are in the batch that is filling. */
   #answeredCalls = 0;
   #answeredBytes = 0;
@@ -67,11 +68,11 @@ export class Admission {
    */
   hold(size: number): void {
     this.calls++;
-    this.#bytes += size;
-    if (this.calls <= this.#maxCalls && this.#bytes <= this.#maxBytes) return;
+    this.bytes += size;
+    if (this.calls <= this.#maxCalls && this.bytes <= this.#maxBytes) return;
     throw new ConnectionError(
       "resource_exhausted",
-      `the peer has ${this.calls} calls of ${this.#bytes} bytes in flight; ${this.#maxCalls} calls of ${this.#maxBytes} bytes were granted`,
+      `the peer has ${this.calls} calls of ${this.bytes} bytes in flight; ${this.#maxCalls} calls of ${this.#maxBytes} bytes were granted`,
     );
   }
 
@@ -81,10 +82,19 @@ export class Admission {
     this.#answeredBytes += size;
   }
 
+  /** It is over: nobody holds a place any more. */
+  end(): void {
+    this.calls =
+      this.bytes =
+      this.#answeredCalls =
+      this.#answeredBytes =
+        0;
+  }
+
   /** A batch has gone: the calls answered in it free their places. */
   batchHandedOver(): void {
     this.calls -= this.#answeredCalls;
-    this.#bytes -= this.#answeredBytes;
+    this.bytes -= this.#answeredBytes;
     this.#answeredCalls = this.#answeredBytes = 0;
   }
 }

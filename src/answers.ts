@@ -17,6 +17,21 @@ import { RpcError } from "./errors.ts";
 import type { SchemaIssue } from "./method.ts";
 import type { Outbox } from "./outbox.ts";
 
+/** What was thrown before the handler was called, where only who threw it can tell. */
+export class NotStarted {
+  readonly #error: unknown;
+
+  constructor(error: unknown) {
+    this.#error = error;
+  }
+
+  /** What was thrown, if `value` is one of these. (Not by `instanceof`: what a handler throws may throw on being looked at.) */
+  static open(value: unknown): { readonly error: unknown } | undefined {
+    const is = typeof value === "object" && value !== null && #error in value;
+    return is ? { error: value.#error } : undefined;
+  }
+}
+
 /** What the answers need of their connection. */
 export interface AnswersContext {
   readonly codec: Codec;
@@ -48,19 +63,21 @@ export class Answers {
       return this.fail(serving, true, new RpcError("internal", text));
     }
     if (serving.done) return false;
-    const size = codec.replySize();
+    const size = codec.replySize(serving.answered);
     const most = peerMaxMessage();
     if (size > most) {
       const text = `a reply of ${size} bytes; the caller accepts ${most}`;
       const error = new RpcError("resource_exhausted", text);
       return this.fail(serving, true, error);
     }
-    codec.reply(outbox, serving.id);
+    codec.reply(outbox, serving.id, serving.answered);
     return true;
   }
 
   /** Answers with what a handler or a schema threw, or with `internal` in its place. */
   report(serving: Serving, started: boolean, error: unknown): boolean {
+    const early = NotStarted.open(error);
+    if (early !== undefined) return this.report(serving, false, early.error);
     const own = ownWords(error);
     if (own !== undefined) return this.fail(serving, started, own);
     this.#context.onError(error, serving);
@@ -80,7 +97,8 @@ export class Answers {
     }
     if (serving.done) return false;
     const most = peerMaxMessage();
-    codec.failure(outbox, serving.id, started, code, message, most);
+    const { id, answered } = serving;
+    codec.failure(outbox, id, started, code, message, most, answered);
     return true;
   }
 

@@ -38,6 +38,8 @@ export interface Extra extends Timed {
   inherited: AbortSignal | undefined;
   /** Travels with the request. */
   metadata: Metadata | undefined;
+  /** Came with the answer. */
+  answered: Metadata | undefined;
   /** Waits for the final outcome. */
   settled: Resolvers<Outcome> | undefined;
   /** Waits for the hand-over. */
@@ -96,6 +98,7 @@ export class Call implements Numbered {
       signal: undefined,
       inherited: undefined,
       metadata: undefined,
+      answered: undefined,
       settled: undefined,
       sent: undefined,
     };
@@ -180,6 +183,11 @@ export class CallHandle<T = unknown> {
         this.#owner.awaitHandOver(call);
       }
     });
+  }
+
+  /** What the handler sent along with its answer; `undefined` before that, and if it sent nothing along. */
+  get metadata(): Metadata | undefined {
+    return this.#call.extra?.answered;
   }
 
   /** Whether the call may have run, as far as is known now: a reply makes `unknown` into `executed`. */

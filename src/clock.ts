@@ -17,6 +17,8 @@ export interface Clock {
   setTimeout(fn: () => void, ms: number): unknown;
   /** Forgets what `setTimeout` returned. */
   clearTimeout(timer: unknown): void;
+  /** Lets the process end although this timer is set, where the runtime can. */
+  unref?(timer: unknown): void;
   /** Resolves after the event loop has turned once, so that other work gets its share. */
   turn(): Promise<void>;
 }
@@ -27,8 +29,20 @@ export const systemClock: Clock = {
   date: () => Date.now(),
   setTimeout: (fn, ms) => setTimeout(fn, ms),
   clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
+  unref,
   turn: () => new Promise((resolve) => soon(resolve)),
 };
+
+/** Node's and Bun's timers are objects that can; Deno's are numbers. */
+function unref(timer: unknown): void {
+  if (typeof timer === "object") (timer as { unref?(): void }).unref?.();
+  else {
+    const { Deno } = globalThis as {
+      Deno?: { unrefTimer?(timer: unknown): void };
+    };
+    Deno?.unrefTimer?.(timer);
+  }
+}
 
 /** `setImmediate` where there is one: nested timeouts of 0 wait up to 4 ms. */
 function soon(fn: () => void): void {

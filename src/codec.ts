@@ -65,9 +65,15 @@ export interface Receiver {
     metadata: Metadata | undefined,
   ): void;
   /** The result of a call of ours. */
-  reply(id: number): void;
+  reply(id: number, metadata: Metadata | undefined): void;
   /** The failure of a call of ours; its data is the payload. */
-  failure(id: number, started: boolean, code: string, message: string): void;
+  failure(
+    id: number,
+    started: boolean,
+    code: string,
+    message: string,
+    metadata: Metadata | undefined,
+  ): void;
   /** The peer cancels a call of its own. */
   cancel(id: number): void;
   /** The peer asks for a `pong` with this id. */
@@ -101,6 +107,8 @@ export interface Codec {
    * @throws {ConnectionError} `truncated`, if that is inside a message.
    */
   end(): void;
+  /** Which message has begun and not ended, counted from the first; undefined between messages. */
+  readonly unfinished: number | undefined;
   /** Reads no message more, not even from the chunk it is in. */
   stop(): void;
 
@@ -125,7 +133,7 @@ export interface Codec {
   /** The size a request with the prepared payload counts in the window. */
   requestSize(method: string, timed: boolean, metadata?: Metadata): number;
   /** The size of a reply's body with the prepared payload, as `maxMessage` bounds it. */
-  replySize(): number;
+  replySize(metadata?: Metadata): number;
 
   /** Writes the first message. */
   hello(outbox: Outbox): void;
@@ -138,8 +146,8 @@ export interface Codec {
     metadata: Metadata | undefined,
   ): void;
   /** Writes a reply with the prepared payload. */
-  reply(outbox: Outbox, id: number): void;
-  /** Writes a failure with the prepared payload as its data, which is left out where it would pass `maxMessage`. */
+  reply(outbox: Outbox, id: number, metadata?: Metadata): void;
+  /** Writes a failure with the prepared payload as its data; that, and the metadata, is left out where it would pass `maxMessage`. */
   failure(
     outbox: Outbox,
     id: number,
@@ -147,6 +155,7 @@ export interface Codec {
     code: string,
     message: string,
     maxMessage: number,
+    metadata?: Metadata,
   ): void;
   /** Writes a cancel, ahead of all else if this wire can `retract` (so that its request has always gone before). */
   cancel(outbox: Outbox, id: number): void;

@@ -34,8 +34,13 @@ import { NativeCodec } from "./native.ts";
 import type { CallOptions } from "./options.ts";
 import { Outbox } from "./outbox.ts";
 import { Pending } from "./pending.ts";
+import { Pings } from "./pings.ts";
 import { MESSAGES_PER_TURN, readLoop } from "./read_loop.ts";
 import { NO_SERVICES } from "./registry.ts";
+import { Watchdog, type Watched } from "./watchdog.ts";
+
+/** The calls of a connection, for who submits calls of its own making; no matter of users'. */
+export let pendingOf: (connection: Connection) => Pending;
 
 /** A live connection. A {@linkcode Client} holds one; a server has one per caller, and a handler sees it as `ctx.connection`. */
 export class Connection {
@@ -43,6 +48,10 @@ export class Connection {
   readonly remote: string | undefined;
   /** Resolves when the connection is over: with what went wrong, or with `undefined` if one of its ends closed it in order. Never rejects. */
   readonly closed: Promise<ConnectionError | undefined>;
+
+  static {
+    pendingOf = (connection) => connection.#pending;
+  }
 
   readonly #codec: Codec;
   readonly #outbox: Outbox;
@@ -67,6 +76,9 @@ export class Connection {
   /** What this connection itself waits for: the peer's HELLO, the end of a drain, of a flush, of lingering. */
   readonly #timer: Timer;
   readonly #farewell: Farewell;
+  readonly #pings: Pings;
+  readonly #watchdog: Watchdog;
+  readonly #setup: ConnectionSetup;
 
   /**
    * Takes the duplex over and says HELLO.
@@ -82,6 +94,7 @@ export class Connection {
     const clock = setup.clock ?? systemClock;
     this.remote = duplex.remote;
     this.closed = this.#closed.promise;
+    this.#setup = setup;
     const path = takePath(duplex);
 
     const { maxMessage, windowCalls, windowBytes } = limits;
@@ -97,6 +110,7 @@ export class Connection {
       written: () => this.#written(),
       writeFailed: (cause) => {
         this.#lose("writing failed", cause);
+        this.#pending.batchLost();
         this.#farewell.written();
       },
       busy: () => this.#pending.inFlight + this.#dispatch.held > MANY_CALLS,
@@ -120,6 +134,8 @@ export class Connection {
     });
     this.#timer = new Timer(clock, deadlines);
     this.#timer.set(limits.handshakeTimeout, () => this.#handshakeLate());
+    this.#pings = new Pings(codec, outbox, clock);
+    this.#watchdog = new Watchdog(clock, limits, this.#watched());
     this.#farewell = new Farewell(path, outbox, this.#timer);
     codec.hello(outbox);
     this.#reading = readLoop(path, clock, {
@@ -152,6 +168,16 @@ export class Connection {
     return this.#pending.go(method, params, options);
   }
 
+  /** Milliseconds that the latest PING and its PONG took; undefined before. The library sends one by itself only to a peer that is silent. */
+  get rtt(): number | undefined {
+    return this.#pings.rtt;
+  }
+
+  /** Sends a PING and resolves with the round-trip time in ms; rejects if the connection ends first. Ignoring it is safe. */
+  ping(): Promise<number> {
+    return this.#pings.send();
+  }
+
   /** The connection in numbers. */
   stats(): ConnectionStats {
     const pending = this.#pending;
@@ -163,12 +189,14 @@ export class Connection {
       queued: pending.queued,
       lateReplies: pending.lateReplies,
       held: dispatch.held,
+      heldBytes: dispatch.heldBytes,
       running: dispatch.running,
       waiting: dispatch.waiting,
       outgoingBytes: this.#outbox.size,
       chunksWritten: this.#outbox.chunks,
       listeners: pending.listeners,
       timers: this.#deadlines.size,
+      rtt: this.#pings.rtt,
     };
   }
 
@@ -225,6 +253,7 @@ export class Connection {
     }
     try {
       at = this.#codec.decode(chunk, at, MESSAGES_PER_TURN);
+      this.#watchdog.heard();
       this.#pending.pump();
     } catch (error) {
       // The one place where a breach of the rules becomes teardown. Reading
@@ -265,15 +294,17 @@ export class Connection {
         // Once draining, it is the drain that is timed.
         if (this.#state === "open") this.#timer.clear();
         this.#pending.greet(hello);
+        this.#watchdog.start();
+        this.#setup.onHello?.();
       },
       request: (id, method, size, remaining, metadata) =>
         this.#dispatch.request(id, method, size, remaining, metadata),
-      reply: (id) => this.#pending.reply(id),
-      failure: (id, started, code, message) =>
-        this.#pending.failure(id, started, code, message),
+      reply: (id, metadata) => this.#pending.reply(id, metadata),
+      failure: (id, started, code, message, metadata) =>
+        this.#pending.failure(id, started, code, message, metadata),
       cancel: (id) => this.#dispatch.cancel(id),
       ping: (id) => this.#pong(id),
-      pong: ignore,
+      pong: (id) => this.#pings.pong(id),
       goaway: (lastId, code, text) => this.#peerDrains(lastId, code, text),
     };
   }
@@ -291,11 +322,13 @@ export class Connection {
     const reason = departure(code, text);
     const last = this.#pending.goaway(lastId, reason);
     this.#peerGoaway.note(last, code, reason);
+    this.#setup.onGoaway?.(reason);
   }
 
   // Writing.
 
   #handedOver(): void {
+    this.#watchdog.writing();
     this.#pending.batchHandedOver();
     this.#dispatch.batchHandedOver();
     if (this.#pongDue === undefined) return;
@@ -305,6 +338,7 @@ export class Connection {
   }
 
   #written(): void {
+    if (!this.#outbox.writing) this.#watchdog.written();
     if (!this.#over) {
       this.#pending.pump();
       this.#dispatch.pump();
@@ -353,6 +387,23 @@ export class Connection {
     this.#end(new ConnectionError("deadline_exceeded", text), "goaway");
   }
 
+  #watched(): Watched {
+    return {
+      ping: () => this.#pings.send(),
+      unfinished: () => this.#codec.unfinished,
+      calls: () => {
+        const { empty, lastSent } = this.#pending;
+        if (!empty || this.#dispatch.busy(NOBODY) > 0) return undefined;
+        return lastSent + (this.#dispatch.lastId ?? 0);
+      },
+      idle: () => void this.close(),
+      expired: (code, text) => {
+        const how = code === "unavailable" ? "destroy" : "goaway";
+        this.#end(new ConnectionError(code, text), how);
+      },
+    };
+  }
+
   /** The transport failed. */
   #lose(what: string, cause: unknown): void {
     const text = `the connection was lost: ${what}`;
@@ -374,6 +425,8 @@ export class Connection {
       new ConnectionError("unavailable", "the connection was closed");
     this.#pending.end(why);
     this.#dispatch.end(why);
+    this.#pings.end(why);
+    this.#watchdog.stop();
     this.#deadlines.clear();
     if (how === "destroy") this.#farewell.destroy();
     else if (how === "goaway") this.#sayGoaway(why.code, why.message);

@@ -6,6 +6,7 @@
 
 import type { Clock } from "./clock.ts";
 import type { CodecFactory } from "./codec.ts";
+import type { ConnectionError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
 import type { Serializer } from "./payload.ts";
 import type { Registry } from "./registry.ts";
@@ -35,6 +36,10 @@ export interface ConnectionSetup extends ConnectionOptions {
   registry?: Registry;
   exposeErrors?: boolean;
   onError?: (error: unknown, call: CallInfo) => void;
+  /** The peer's HELLO has been read: it serves this connection. */
+  onHello?: () => void;
+  /** The peer has said goodbye: it takes no calls any more, those it refuses have been settled. */
+  onGoaway?: (reason: ConnectionError) => void;
 }
 
 /** How a connection is closed. */
@@ -59,6 +64,8 @@ export interface ConnectionStats {
   readonly lateReplies: number;
   /** The peer's calls that hold a place in our window. */
   readonly held: number;
+  /** Bytes of those. */
+  readonly heldBytes: number;
   /** Handlers that have not settled. */
   readonly running: number;
   /** The peer's calls that wait to be started. */
@@ -71,4 +78,6 @@ export interface ConnectionStats {
   readonly listeners: number;
   /** Deadlines and other times waited for. */
   readonly timers: number;
+  /** The latest round-trip time, in ms; undefined until a PING was answered. */
+  readonly rtt: number | undefined;
 }

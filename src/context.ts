@@ -14,7 +14,7 @@ import type { Connection } from "./connection.ts";
 import type { Timed } from "./deadlines.ts";
 import type { Linked } from "./list.ts";
 import type { Method } from "./registry.ts";
-import type { Inherited } from "./options.ts";
+import { type Inherited, toMetadata } from "./options.ts";
 
 /** The second argument of every handler; pass it on as a nested call's `ctx` option. */
 export interface CallContext extends Inherited {
@@ -33,6 +33,15 @@ export interface CallContext extends Inherited {
   readonly remaining: number;
   /** What the caller sent along. */
   readonly metadata: Metadata;
+  /**
+   * Sends short texts along with the answer, result or error; a later value of
+   * a name replaces an earlier one. The caller finds them as its handle's
+   * `metadata`.
+   *
+   * @throws {TypeError} If a value is not a string.
+   * @throws {RangeError} If it is too large; see `metadata` of a call's options.
+   */
+  answerWith(metadata: Readonly<Record<string, string>>): void;
   /** The connection the call came by, to call back on or to close. */
   readonly connection: Connection;
 }
@@ -64,6 +73,8 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
   readonly size: number;
   readonly target: Method;
   readonly metadata: Metadata;
+  /** What goes along with the answer. */
+  answered: Metadata | undefined = undefined;
   /** The params, undecoded, while they wait. */
   kept: Opaque = undefined;
   readonly #owner: ServingOwner;
@@ -112,6 +123,11 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
     const { remaining } = this;
     if (remaining === Infinity) return undefined;
     return this.#owner.clock.date() + remaining;
+  }
+
+  answerWith(metadata: Readonly<Record<string, string>>): void {
+    const all = { ...Object.fromEntries(this.answered ?? []), ...metadata };
+    this.answered = toMetadata(all);
   }
 
   /** Whether it is answered, or nobody is left to answer. */

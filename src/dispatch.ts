@@ -20,7 +20,7 @@ import type { Metadata } from "./codec.ts";
 import type { Connection } from "./connection.ts";
 import { Serving, type ServingOwner } from "./context.ts";
 import type { Deadlines } from "./deadlines.ts";
-import { ConnectionError, quote, RpcError } from "./errors.ts";
+import { ConnectionError, type ErrorCode, quote, RpcError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
 import { List } from "./list.ts";
 import type { SchemaResult } from "./method.ts";
@@ -79,6 +79,11 @@ export class Dispatch implements ServingOwner {
   /** Calls that hold a place in the window we granted. */
   get held(): number {
     return this.#admission.calls;
+  }
+
+  /** Their bytes. */
+  get heldBytes(): number {
+    return this.#admission.bytes;
   }
 
   /** The latest id seen, or undefined. */
@@ -149,13 +154,13 @@ export class Dispatch implements ServingOwner {
     }
     // Answered already: the CANCEL crossed the answer.
     if (serving === undefined) return;
-    const reason = new RpcError("cancelled", "the caller cancelled the call");
+    const reason = gone("cancelled", "the caller cancelled the call");
     this.#withdraw(serving, reason);
   }
 
   /** A deadline has passed before the answer. */
   expire(serving: Serving): void {
-    this.#withdraw(serving, new RpcError("deadline_exceeded", LATE));
+    this.#withdraw(serving, gone("deadline_exceeded", LATE));
   }
 
   /** Starts what waits and may start. */
@@ -182,7 +187,7 @@ export class Dispatch implements ServingOwner {
   /** It is over: signals fire, and nobody is answered any more. */
   end(reason: ConnectionError): void {
     this.#draining = true;
-    const lost = new RpcError("unavailable", reason.message, { cause: reason });
+    const lost = gone("unavailable", reason.message, reason);
     const left = [...this.#active.values()];
     if (this.#current !== undefined) left.push(this.#current);
     for (const serving of left) {
@@ -190,6 +195,7 @@ export class Dispatch implements ServingOwner {
       this.#leave(serving);
       serving.abort(lost);
     }
+    this.#admission.end();
   }
 
   #mayStart(): boolean {
@@ -368,6 +374,14 @@ export class Dispatch implements ServingOwner {
 
 const LATE = "the call's deadline has passed";
 const UNREADABLE = "the call's payload does not parse";
+
+/**
+ * Why a handler's signal fires. Calls that the handler makes reject with the
+ * very same error, which must not say of them that they were executed.
+ */
+function gone(code: ErrorCode, message: string, cause?: unknown): RpcError {
+  return new RpcError(code, message, { outcome: "unknown", cause });
+}
 
 /** Whether to wait for it. Throws what its `then` getter throws, which is the handler's failure. */
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -201,6 +201,12 @@ export class FrameDecoder {
     return at;
   }
 
+  /** Which frame has begun and not ended, counted from the first; undefined between frames. */
+  get unfinished(): number | undefined {
+    if (this.#length >= 0) return this.counters.headers;
+    return this.#headerFill > 0 ? this.counters.headers + 1 : undefined;
+  }
+
   /**
    * Says that the byte stream has ended.
    *

@@ -28,6 +28,16 @@ export interface Limits {
   readonly maxOutbox: number;
   /** Milliseconds for the peer's first message to come. Default 10,000. */
   readonly handshakeTimeout: number;
+  /** Milliseconds without a byte from the peer after which it is sent a PING. Default 30,000; `Infinity` for never. */
+  readonly keepaliveTime: number;
+  /** Milliseconds for that PING to be answered by any byte at all; else the peer counts as gone. Default 20,000. */
+  readonly keepaliveTimeout: number;
+  /** Milliseconds for the transport to take a batch; a peer that does not read is let go. Default 60,000. */
+  readonly writeTimeout: number;
+  /** Milliseconds for a message that has begun to arrive whole. Default 60,000. */
+  readonly messageTimeout: number;
+  /** Milliseconds without a call in either direction after which the connection is closed. Default `Infinity`. */
+  readonly idleTimeout: number;
 }
 
 /** The defaults, as README's table has them. */
@@ -41,6 +51,11 @@ export const DEFAULT_LIMITS: Limits = {
   highWaterMark: 1024 * 1024,
   maxOutbox: 64 * 1024 * 1024,
   handshakeTimeout: 10_000,
+  keepaliveTime: 30_000,
+  keepaliveTimeout: 20_000,
+  writeTimeout: 60_000,
+  messageTimeout: 60_000,
+  idleTimeout: Infinity,
 };
 
 /** What each limit may be. */
@@ -54,6 +69,11 @@ const RANGES: Record<keyof Limits, readonly [number, number]> = {
   highWaterMark: [1, Infinity],
   maxOutbox: [1, Infinity],
   handshakeTimeout: [1, Infinity],
+  keepaliveTime: [1, Infinity],
+  keepaliveTimeout: [1, Infinity],
+  writeTimeout: [1, Infinity],
+  messageTimeout: [1, Infinity],
+  idleTimeout: [1, Infinity],
 };
 
 /**

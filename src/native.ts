@@ -119,6 +119,10 @@ export class NativeCodec implements Codec, FrameSink {
     }
   }
 
+  get unfinished(): number | undefined {
+    return this.#decoder.unfinished;
+  }
+
   stop(): void {
     this.#decoder.stopped = true;
   }
@@ -153,18 +157,23 @@ export class NativeCodec implements Codec, FrameSink {
         this.#receiver.request(id, method, size, remaining, metadata);
         return;
       }
-      case REPLY:
-        if ((flags & FLAG_METADATA) !== 0) body.metadata();
+      case REPLY: {
+        const metadata = (flags & FLAG_METADATA) !== 0
+          ? body.metadata()
+          : undefined;
         body.payload();
-        this.#receiver.reply(id);
+        this.#receiver.reply(id, metadata);
         return;
+      }
       case ERROR: {
-        if ((flags & FLAG_METADATA) !== 0) body.metadata();
+        const metadata = (flags & FLAG_METADATA) !== 0
+          ? body.metadata()
+          : undefined;
         const code = body.text(body.u8(), "error code");
         const message = body.text(body.u16(), "error message");
         body.payload();
         const started = (flags & FLAG_STARTED) !== 0;
-        this.#receiver.failure(id, started, code, message);
+        this.#receiver.failure(id, started, code, message, metadata);
         return;
       }
       case CANCEL:
@@ -239,8 +248,9 @@ export class NativeCodec implements Codec, FrameSink {
     return size;
   }
 
-  replySize(): number {
-    return 1 + this.#payload.size;
+  replySize(metadata?: Metadata): number {
+    const size = 1 + this.#payload.size;
+    return metadata === undefined ? size : size + 2 + metadataSize(metadata);
   }
 
   hello(outbox: Outbox): void {
@@ -272,9 +282,11 @@ export class NativeCodec implements Codec, FrameSink {
     this.#writePayload(outbox, at + name.length);
   }
 
-  reply(outbox: Outbox, id: number): void {
-    const size = HEADER_SIZE + this.replySize();
-    const at = this.#frame(outbox, size, REPLY, 0, id);
+  reply(outbox: Outbox, id: number, metadata?: Metadata): void {
+    const size = HEADER_SIZE + this.replySize(metadata);
+    const flags = metadata === undefined ? 0 : FLAG_METADATA;
+    let at = this.#frame(outbox, size, REPLY, flags, id);
+    if (metadata !== undefined) at = writeMetadata(outbox.bytes, at, metadata);
     this.#writePayload(outbox, at);
   }
 
@@ -285,17 +297,25 @@ export class NativeCodec implements Codec, FrameSink {
     code: string,
     message: string,
     maxMessage: number,
+    metadata?: Metadata,
   ): void {
     const codeBytes = boundedUtf8(code, MAX_CODE);
     const text = boundedUtf8(message, MAX_TEXT);
-    const fixed = 1 + codeBytes.length + 2 + text.length + 1;
+    let fixed = 1 + codeBytes.length + 2 + text.length + 1;
+    if (metadata !== undefined) {
+      const more = 2 + metadataSize(metadata);
+      if (fixed + more > maxMessage) metadata = undefined;
+      else fixed += more;
+    }
     if (fixed + this.#payload.size > maxMessage) {
       this.#payload.prepare(undefined, false);
     }
     const size = HEADER_SIZE + fixed + this.#payload.size;
-    const flags = started ? FLAG_STARTED : 0;
+    const flags = (started ? FLAG_STARTED : 0) |
+      (metadata !== undefined ? FLAG_METADATA : 0);
     let at = this.#frame(outbox, size, ERROR, flags, id);
     const { bytes } = outbox;
+    if (metadata !== undefined) at = writeMetadata(bytes, at, metadata);
     bytes[at++] = codeBytes.length;
     bytes.set(codeBytes, at);
     at = writeU16(bytes, at + codeBytes.length, text.length);

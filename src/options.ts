@@ -31,6 +31,8 @@ export interface CallOptions {
   metadata?: Readonly<Record<string, string>>;
   /** Hands `Uint8Array` params over instead of copying them: they must not be changed afterwards. */
   transfer?: boolean;
+  /** Whether running twice is as good as once: then a {@linkcode ReconnectingClient} re-sends it even if it may have run. A plain client ignores it. */
+  idempotent?: boolean;
 }
 
 /**

@@ -95,6 +95,11 @@ export class Outbox {
     return this.#state === "idle" || this.#state === "failed";
   }
 
+  /** Whether a batch is with the writer. */
+  get writing(): boolean {
+    return this.#state === "writing";
+  }
+
   /** Makes room for `n` bytes in `this.bytes` and returns where; the caller must fill them before anything else happens. */
   reserve(n: number): number {
     let at = this.#fill;

@@ -108,6 +108,11 @@ export class PayloadEncoder {
       if (!ArrayBuffer.isView(value)) throw unserializable("a Proxy of bytes");
       this.#take(BYTES, undefined, value, value.length);
       this.#owned = transfer;
+    } else if (value instanceof Snapshot) {
+      const { kind, text, bytes } = value;
+      if (text !== undefined) this.#prepareText(kind, text);
+      // Not owned: it may be sent again, so the transport gets a copy.
+      else this.#take(kind, undefined, bytes, value.size);
     } else if (this.#serializer !== undefined) {
       const bytes = serialize(this.#serializer, value);
       this.#take(CUSTOM, undefined, bytes, bytes.length);
@@ -180,6 +185,57 @@ export class PayloadEncoder {
     this.size = size;
     this.#owned = false;
   }
+}
+
+/**
+ * A value in its wire form: what is sent of it, however late or often, is what
+ * it was when this was made.
+ */
+export class Snapshot {
+  readonly kind: number;
+  readonly text: string | undefined;
+  readonly bytes: Uint8Array | undefined;
+
+  constructor(
+    kind: number,
+    text: string | undefined,
+    bytes: Uint8Array | undefined,
+  ) {
+    this.kind = kind;
+    this.text = text;
+    this.bytes = bytes;
+  }
+
+  /** The most that it holds, in bytes: exact for bytes, for text what a string takes. */
+  get size(): number {
+    return this.bytes?.length ?? 2 * (this.text as string).length;
+  }
+}
+
+/**
+ * What can be sent in a value's place later: the value itself, if it cannot
+ * change, else its {@linkcode Snapshot}.
+ *
+ * @throws {RpcError} `invalid_argument` if the value has no wire form.
+ */
+export function snapshot(
+  value: unknown,
+  transfer: boolean,
+  serializer: Serializer | undefined,
+): unknown {
+  if (value === undefined || typeof value === "string") return value;
+  if (value instanceof Snapshot) return value;
+  if (value instanceof Uint8Array) {
+    if (!ArrayBuffer.isView(value)) throw unserializable("a Proxy of bytes");
+    const bytes = transfer ? value : copyBytes(value);
+    return new Snapshot(BYTES, undefined, bytes);
+  }
+  if (serializer !== undefined) {
+    return new Snapshot(CUSTOM, undefined, serialize(serializer, value));
+  }
+  const fixed = value === null || typeof value === "number" ||
+    typeof value === "boolean";
+  return fixed ? value : new Snapshot(JSON_TEXT, toJson(value), undefined);
 }
 
 /**

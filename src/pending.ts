@@ -87,6 +87,11 @@ export class Pending implements CallOwner {
     return this.#sent.window.bytes;
   }
 
+  /** The count of the latest call sent. */
+  get lastSent(): number {
+    return this.#sent.last;
+  }
+
   /** Calls that wait for the window. */
   get queued(): number {
     return this.#queue.length;
@@ -141,6 +146,15 @@ export class Pending implements CallOwner {
     const call = new Call(method);
     this.#begin(call, params, options);
     return new CallHandle(call, this);
+  }
+
+  /** As `call`, for a call that was made elsewhere, by somebody who hears of its end from the call itself. */
+  submit(
+    call: Call,
+    params: unknown,
+    options: CallOptions | undefined,
+  ): void {
+    this.#begin(call, params, options);
   }
 
   // A call's way out, in the order it travels.
@@ -273,12 +287,18 @@ export class Pending implements CallOwner {
     this.#sent.batchHandedOver();
   }
 
+  /** No batch will go any more. */
+  batchLost(): void {
+    this.#sent.freeRetracted();
+  }
+
   // Answers.
 
   /** The result of call `id` is the codec's current payload. */
-  reply(id: number): void {
+  reply(id: number, metadata: Metadata | undefined): void {
     const call = this.#take(id);
     if (call === undefined) return;
+    if (metadata !== undefined) call.extras().answered = metadata;
     if (call.state === "abandoned") {
       this.#refine(call, "executed");
       return;
@@ -296,9 +316,16 @@ export class Pending implements CallOwner {
   }
 
   /** Call `id` failed; the error's data is the codec's current payload. */
-  failure(id: number, started: boolean, code: string, message: string): void {
+  failure(
+    id: number,
+    started: boolean,
+    code: string,
+    message: string,
+    metadata: Metadata | undefined,
+  ): void {
     const call = this.#take(id);
     if (call === undefined) return;
+    if (metadata !== undefined) call.extras().answered = metadata;
     const outcome = started ? "executed" : "refused";
     if (call.state === "abandoned") {
       this.#refine(call, outcome);

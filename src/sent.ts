@@ -44,6 +44,11 @@ export class Sent {
     return this.#ring.size;
   }
 
+  /** The count of the latest one. */
+  get last(): number {
+    return this.#ring.last;
+  }
+
   /** All of them, in the order they were sent. */
   all(): Call[] {
     return this.#ring.all();
@@ -105,15 +110,22 @@ export class Sent {
     this.#awaited.push(call);
   }
 
+  /** A batch has gone, or never will: what was taken back from it frees its places. */
+  freeRetracted(): void {
+    if (this.#retractedCalls === 0) return;
+    this.window.release(this.#retractedCalls, this.#retractedBytes);
+    this.#retractedCalls = this.#retractedBytes = 0;
+  }
+
   /** A batch has gone. */
   batchHandedOver(): void {
     this.#batchStart = this.#ring.last + 1;
-    if (this.#retractedCalls > 0) {
-      this.window.release(this.#retractedCalls, this.#retractedBytes);
-      this.#retractedCalls = this.#retractedBytes = 0;
-    }
+    this.freeRetracted();
     if (this.#awaited.length > 0) {
-      for (const call of this.#awaited) call.extra?.sent?.resolve(true);
+      for (const call of this.#awaited) {
+        // One that was taken back, to be sent by another connection, is not sent.
+        if (this.handedOver(call)) call.extra?.sent?.resolve(true);
+      }
       this.#awaited = [];
     }
   }

@@ -17,6 +17,7 @@ import type {
   ConnectionOptions,
 } from "./connection_options.ts";
 import type { Duplex } from "./duplex.ts";
+import { type ServerMiddleware, wrapAll } from "./incoming.ts";
 import { type Registry, toRegistry } from "./registry.ts";
 import type { Serializer } from "./payload.ts";
 import type { Checked, WireMap } from "./types.ts";
@@ -32,6 +33,8 @@ export interface ServerOptions<M extends WireMap = "json">
   extends ConnectionOptions {
   /** Replaces JSON; one that says `wire: "exact"` also turns off the check of what JSON can carry. */
   serializer?: Serializer & { readonly wire?: M };
+  /** What stands around every handler, the first one outermost. */
+  use?: readonly ServerMiddleware[];
   /** Whether callers see the message of what a handler throws that is no `RpcError`. Default false. */
   exposeErrors?: boolean;
   /** Told what `internal` hides from callers, how connections ended that nobody closed, and what failed in accepting. What it throws is lost. */
@@ -79,10 +82,12 @@ export class Server<S extends object, M extends WireMap = "json"> {
   /**
    * Reads the services.
    *
-   * @throws {TypeError} If something in them is no plain object of functions.
+   * @throws {TypeError} If something in them is no plain object of functions,
+   *   or a middleware is no function.
    */
   constructor(services: S & Checked<S, M>, options: ServerOptions<M> = {}) {
-    this.#registry = toRegistry(services);
+    const registry = toRegistry(services);
+    this.#registry = wrapAll(registry, options.use ?? []);
     this.#options = options;
     this.connections = this.#connections;
   }
@@ -120,7 +125,7 @@ export class Server<S extends object, M extends WireMap = "json"> {
     if (this.#closing !== undefined) {
       throw new TypeError("Cannot accept a connection: the server is closed");
     }
-    const { exposeErrors, onError: _, ...options } = this.#options;
+    const { exposeErrors, onError: _, use: __, ...options } = this.#options;
     const connection: Connection = new Connection(duplex, {
       ...options,
       exposeErrors,

@@ -65,7 +65,7 @@ for (
     ["a failed write", (socket: StillSocket) => socket.done?.(reset)],
   ] as const
 ) {
-  test(`${name} alone settles a waiting write and read`, async () => {
+  test(`[L20] ${name} alone settles a waiting write and read`, async () => {
     const { socket, duplex } = still();
     const writing = send(duplex, pattern(1)).catch((error) => error);
     const reading = receive(duplex);
@@ -79,7 +79,7 @@ for (
     assert(socket.destroyed);
   });
 
-  test(`${name} alone settles a waiting close`, async () => {
+  test(`[L20] ${name} alone settles a waiting close`, async () => {
     const { socket, duplex } = still();
     const closing = duplex.writable.close().catch((error) => error);
     await microtasks();
@@ -90,7 +90,7 @@ for (
   });
 }
 
-test("end alone ends the reader and lets the writer live", async () => {
+test("[L20] end alone ends the reader and lets the writer live", async () => {
   const { socket, duplex } = still();
   socket.emit("end");
   assert((await receive(duplex)).ended);
@@ -126,7 +126,7 @@ test("64 KiB unread pause the socket, a read resumes it", async () => {
   assert(!socket.paused);
 });
 
-test("what has arrived is read before the reset, also from the socket's own buffer", async () => {
+test("[L20] what has arrived is read before the reset, also from the socket's own buffer", async () => {
   const { socket, duplex } = still();
   socket.emit("data", Buffer.from(pattern(65_536)));
   socket.buffered.push(Buffer.from(pattern(100, 65_536)));
@@ -139,7 +139,7 @@ test("what has arrived is read before the reset, also from the socket's own buff
   assertEquals(error.message, "Connection lost: connection reset");
 });
 
-test("errors after the end are nobody's", async () => {
+test("[L20] errors after the end are nobody's", async () => {
   const { socket, duplex } = still();
   await duplex.writable.abort();
   socket.emit("error", reset);
@@ -201,7 +201,7 @@ test("toDuplex takes duplexes, and says what else it was given", () => {
   );
 });
 
-test("toDuplex refuses locked and failed streams", async () => {
+test("[L8] toDuplex refuses locked and failed streams", async () => {
   const [a, b] = memoryPair();
   const reader = a.readable.getReader();
   assertThrows(() => toDuplex(a), TypeError, "readable is locked");

@@ -240,7 +240,7 @@ test("[L2] after a GOAWAY and FIN of its caller a handler still answers, and its
   await server.close();
 });
 
-test("a bare FIN is a loss: signals fire, answers already made are still written", async () => {
+test("[L1] a bare FIN is a loss: signals fire, answers already made are still written", async () => {
   const held = new Held();
   const server = new Server(held.services);
   const peer = new RawPeer();

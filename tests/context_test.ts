@@ -224,3 +224,22 @@ test("a time that is no number fails its call, not sent", async () => {
   }
   await close();
 });
+
+test("a nested call that its outer call takes along is not said to have run", async () => {
+  const held = new Held();
+  const { client, close } = pair(held.services);
+  const handle = client.go("Held.work");
+  await settle();
+  handle.abort();
+  await settle();
+  const { ctx } = held.calls[0];
+  // It rejects with the signal's own reason, which knows nothing of this call.
+  const error = await assertRejects(
+    () => ctx.connection.call("any", 1, { ctx }),
+    RpcError,
+  );
+  assertStrictEquals(error, ctx.signal.reason);
+  assertEquals(error.outcome, "unknown");
+  held.release();
+  await close();
+});

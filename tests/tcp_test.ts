@@ -35,7 +35,7 @@ function countListeners(signal: AbortSignal): () => number {
   return () => count;
 }
 
-test("listening is on loopback, and tells the real port", async () => {
+test("[W4] listening is on loopback, and tells the real port", async () => {
   const listener = await listen({ port: 0 });
   const { host, port } = listener.address as { host: string; port: number };
   assertEquals(host, "127.0.0.1");
@@ -66,7 +66,7 @@ test("host names work", async () => {
   await release();
 });
 
-test("a refused connection is unavailable, with its cause", async () => {
+test("[L14] a refused connection is unavailable, with its cause", async () => {
   const port = await deadPort();
   const error = await assertRejects(
     () => connect({ port }),
@@ -77,7 +77,7 @@ test("a refused connection is unavailable, with its cause", async () => {
   assertEquals((error.cause as { code: string }).code, "ECONNREFUSED");
 });
 
-test("an unknown name is unavailable", async () => {
+test("[L14] an unknown name is unavailable", async () => {
   const error = await assertRejects(
     () => connect({ host: "sluice.invalid", port: 1 }),
     ConnectionError,
@@ -86,7 +86,7 @@ test("an unknown name is unavailable", async () => {
   assertEquals(error.code, "unavailable");
 });
 
-test("a port in use is address_in_use, with its cause", async () => {
+test("[L14] a port in use is address_in_use, with its cause", async () => {
   const listener = await listen({ port: 0 });
   const error = await assertRejects(
     () => listen(listener.address),
@@ -98,7 +98,7 @@ test("a port in use is address_in_use, with its cause", async () => {
   await listener.close();
 });
 
-test("an address of another machine cannot be listened at", async () => {
+test("[L14] an address of another machine cannot be listened at", async () => {
   const error = await assertRejects(
     () => listen({ host: "192.0.2.1", port: 0 }),
     ConnectionError,
@@ -148,7 +148,7 @@ test("an aborted signal prevents the dial", async () => {
   await b.value.writable.abort();
 });
 
-test("an abort ends a dial, and leaves no listener on the signal", async () => {
+test("[L5] [L16] an abort ends a dial, and leaves no listener on the signal", async () => {
   const listener = await listen({ port: 0 });
   const controller = new AbortController();
   const { signal } = controller;
@@ -247,12 +247,12 @@ test("leaving a loop leaves the listener open", async () => {
   await listener.close();
 });
 
-test("a listener that was out of files goes on", async () => {
+test("[L14] a listener that was out of files goes on", async () => {
   const { stdout } = await runScript("emfile.ts", { files: 64 });
   assertEquals(stdout, "goes on true\n");
 });
 
-test("a process whose connections and listener are closed exits by itself", async () => {
+test("[L13] a process whose connections and listener are closed exits by itself", async () => {
   const { code, stdout } = await runScript("exit.ts");
   assertEquals({ code, stdout }, { code: 0, stdout: "closed\n" });
 });

@@ -68,21 +68,21 @@ function says(error: ConnectionError, pattern: RegExp): void {
   );
 }
 
-test("a certificate that nobody vouches for is refused", async () => {
+test("[W3] a certificate that nobody vouches for is refused", async () => {
   says(await refusal("server", {}), /UNABLE_TO_VERIFY|UnknownIssuer/);
 });
 
-test("a self-signed certificate is refused", async () => {
+test("[W3] a self-signed certificate is refused", async () => {
   const error = await refusal("selfsigned", { ca: fixture("ca.pem") });
   says(error, /SELF_SIGNED|UNABLE_TO_VERIFY|UnknownIssuer/);
 });
 
-test("a certificate for another host is refused", async () => {
+test("[W3] a certificate for another host is refused", async () => {
   const error = await refusal("other", { ca: fixture("ca.pem") });
   says(error, /ALTNAME_INVALID|NotValidForName|not valid for name/);
 });
 
-test("a certificate that bears not the name asked for is refused", async () => {
+test("[W3] a certificate that bears not the name asked for is refused", async () => {
   const error = await refusal("server", {
     ca: fixture("ca.pem"),
     servername: "other.invalid",
@@ -90,7 +90,7 @@ test("a certificate that bears not the name asked for is refused", async () => {
   says(error, /ALTNAME_INVALID|NotValidForName|not valid for name/);
 });
 
-test("an expired certificate is refused", async () => {
+test("[W3] an expired certificate is refused", async () => {
   const error = await refusal("expired", { ca: fixture("ca.pem") });
   says(error, /EXPIRED|[Ee]xpired/);
 });
@@ -123,7 +123,7 @@ test("protocols are agreed on", async () => {
   await release();
 });
 
-test("a client that speaks no TLS is turned away, and the next one served", async () => {
+test("[W3] a client that speaks no TLS is turned away, and the next one served", async () => {
   const { listener, port, fault } = await serve("server");
   const plain = await connect({ port });
   await send(plain, new TextEncoder().encode("hello, who is there?\r\n\r\n"));
@@ -145,7 +145,32 @@ test("a client that speaks no TLS is turned away, and the next one served", asyn
   await b.writable.abort();
 });
 
-test("a server that speaks no TLS is refused", async () => {
+/** The first message of a client that knows nothing later than this version of TLS. */
+function oldClientHello(minor: number): Uint8Array {
+  const ciphers = [0xc0, 0x13, 0xc0, 0x14, 0x00, 0x2f, 0x00, 0x35];
+  const random = new Array(32).fill(7);
+  const body = [3, minor, ...random, 0, 0, ciphers.length, ...ciphers, 1, 0];
+  const handshake = [1, 0, 0, body.length, ...body];
+  return Uint8Array.from([22, 3, 1, 0, handshake.length, ...handshake]);
+}
+
+for (const [name, minor] of [["1.0", 1], ["1.1", 2]] as const) {
+  test(`[W3] a client that would go down to TLS ${name} is turned away`, async () => {
+    const { listener, port, fault } = await serve("server");
+    const old = await connect({ port });
+    await send(old, oldClientHello(minor));
+    const error = await fault;
+    assertEquals(error.code, "unauthenticated");
+    assert(error.cause instanceof Error);
+    // An alert at most; never a ServerHello.
+    const { bytes } = await receive(old);
+    assert(bytes.length === 0 || bytes[0] === 21, `${bytes}`);
+    await old.writable.abort().catch(() => {});
+    await listener.close();
+  });
+}
+
+test("[W3] a server that speaks no TLS is refused", async () => {
   const listener = await listen({ port: 0 });
   const { port } = listener.address as { port: number };
   const serving = (async () => {

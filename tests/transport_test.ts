@@ -83,7 +83,7 @@ matrix("while one direction is stalled the other flows", async (a, b) => {
   assert(await writing instanceof ConnectionError);
 });
 
-matrix("8 MiB and a close arrive whole", async (a, b) => {
+matrix("[L20] 8 MiB and a close arrive whole", async (a, b) => {
   const sent = pattern(8 * MIB);
   const sending = send(a, sent).then(() => a.writable.close());
   const received = await receive(b);
@@ -165,7 +165,7 @@ matrix("an abort frees the own stalled write", async (a, b) => {
 });
 
 matrix(
-  "a reset frees a stalled write and a waiting read",
+  "[L20] a reset frees a stalled write and a waiting read",
   async (a, b, transport) => {
     const progress = { bytes: 0 };
     const writing = flood(a, 64 * MIB, progress);
@@ -182,18 +182,21 @@ matrix(
   },
 );
 
-matrix("what arrived before a reset is read first", async (a, b, transport) => {
-  await send(b, pattern(1));
-  assertEquals((await receive(a, 1)).bytes.byteLength, 1);
-  await send(b, pattern(30_000), pattern(30_000, 30_000));
-  await stall({ bytes: 0 });
-  await b.writable.abort(new Error("enough"));
-  await stall({ bytes: 0 });
+matrix(
+  "[L20] what arrived before a reset is read first",
+  async (a, b, transport) => {
+    await send(b, pattern(1));
+    assertEquals((await receive(a, 1)).bytes.byteLength, 1);
+    await send(b, pattern(30_000), pattern(30_000, 30_000));
+    await stall({ bytes: 0 });
+    await b.writable.abort(new Error("enough"));
+    await stall({ bytes: 0 });
 
-  const { bytes, error } = await receive(a);
-  assertEquals(bytes, pattern(60_000));
-  if (transport.resets) assert(error instanceof ConnectionError);
-});
+    const { bytes, error } = await receive(a);
+    assertEquals(bytes, pattern(60_000));
+    if (transport.resets) assert(error instanceof ConnectionError);
+  },
+);
 
 matrix("a cancelled reader still writes, and its peer too", async (a, b) => {
   await a.readable.cancel(new Error("not interested"));
@@ -223,7 +226,7 @@ matrix(
   },
 );
 
-matrix("a close towards a chatty peer loses nothing", async (a, b) => {
+matrix("[L20] a close towards a chatty peer loses nothing", async (a, b) => {
   const chatter = flood(b, 16 * MIB, { bytes: 0 })
     .then(() => b.writable.close());
   const discarding = receive(a);

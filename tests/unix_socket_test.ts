@@ -33,7 +33,7 @@ unixTest("the ends know the path", async (path) => {
 });
 
 unixTest(
-  "only the owner can use it, and it goes with its listener",
+  "[W4] only the owner can use it, and it goes with its listener",
   async (path) => {
     const listener = await listen({ path });
     assertEquals(listener.address, { path });
@@ -44,25 +44,30 @@ unixTest(
   },
 );
 
-unixTest("at no moment is there a file that others could use", async (path) => {
-  const directory = join(path, "..");
-  const seen = new Set<string>();
-  let listening = true;
-  const watching = (async () => {
-    while (listening) {
-      for (const name of await readdir(directory)) {
-        const file = await lstat(join(directory, name)).catch(() => undefined);
-        if (file) seen.add((file.mode & 0o077).toString(8));
+unixTest(
+  "[W4] at no moment is there a file that others could use",
+  async (path) => {
+    const directory = join(path, "..");
+    const seen = new Set<string>();
+    let listening = true;
+    const watching = (async () => {
+      while (listening) {
+        for (const name of await readdir(directory)) {
+          const file = await lstat(join(directory, name)).catch(() =>
+            undefined
+          );
+          if (file) seen.add((file.mode & 0o077).toString(8));
+        }
       }
-    }
-  })();
-  for (let i = 0; i < 20; i++) await (await listen({ path })).close();
-  listening = false;
-  await watching;
-  assertEquals([...seen].filter((mode) => mode !== "0"), []);
-});
+    })();
+    for (let i = 0; i < 20; i++) await (await listen({ path })).close();
+    listening = false;
+    await watching;
+    assertEquals([...seen].filter((mode) => mode !== "0"), []);
+  },
+);
 
-unixTest("the socket of a dead server is replaced", async (path) => {
+unixTest("[W4] the socket of a dead server is replaced", async (path) => {
   const child = startScript("listen_unix.ts", { args: [path] });
   await once(child.stdout!, "data");
   const exit = once(child, "close");
@@ -83,7 +88,7 @@ unixTest("the socket of a dead server is replaced", async (path) => {
   await release();
 });
 
-unixTest("the socket of a live server is not", async (path) => {
+unixTest("[W4] the socket of a live server is not", async (path) => {
   const listener = await listen({ path });
   const error = await assertRejects(
     () => listen({ path }),
@@ -99,7 +104,7 @@ unixTest("the socket of a live server is not", async (path) => {
   await listener.close();
 });
 
-unixTest("of many servers at once one gets the path", async (path) => {
+unixTest("[W4] of many servers at once one gets the path", async (path) => {
   const results = await Promise.allSettled(
     Array.from({ length: 8 }, () => listen({ path })),
   );
@@ -113,7 +118,7 @@ unixTest("of many servers at once one gets the path", async (path) => {
   await won[0]!.value.close();
 });
 
-test("what is no socket is never replaced", () =>
+test("[W4] what is no socket is never replaced", () =>
   withDirectory(async (directory) => {
     const file = join(directory, "file");
     await writeFile(file, "precious");

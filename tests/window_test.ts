@@ -2,10 +2,11 @@
 
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Client, echoServices, RpcError } from "../mod.ts";
+import { Client, echoServices, RpcError, Server } from "../mod.ts";
 import { settle } from "./support/clock.ts";
+import { faultPair } from "./support/fault_duplex.ts";
 import { assertNothingLeft, pair } from "./support/pair.ts";
-import { hello, KIND, RawPeer, reply } from "./support/raw_peer.ts";
+import { goaway, hello, KIND, RawPeer, reply } from "./support/raw_peer.ts";
 import { Held } from "./support/services.ts";
 
 type Any = Record<string, (params?: unknown) => string>;
@@ -71,7 +72,7 @@ test("[I8] the peer's HELLO sets calls and bytes in flight", async () => {
   assertNothingLeft(client.connection);
 });
 
-test("ready is there while the window has room, and comes when room is made", async () => {
+test("[I9] ready is there while the window has room, and comes when room is made", async () => {
   const peer = new RawPeer();
   const client = new Client<Any>(peer.duplex);
   await peer.send(hello({ calls: 2 }));
@@ -90,9 +91,49 @@ test("ready is there while the window has room, and comes when room is made", as
   await requests(peer, 2);
   await peer.send(reply(1));
   await Promise.all(waiters);
-  assertEquals(woken, 1000, "[I9] each wakes once");
+  assertEquals(woken, 1000, "each wakes once");
   await client.abort();
 });
+
+/** What ends the wait for room, and whether it makes some. */
+const WAKERS: [
+  string,
+  boolean,
+  (peer: RawPeer, client: Client<Any>) => unknown,
+][] = [
+  ["an answer", true, (peer) => peer.send(reply(1))],
+  ["GOAWAY", false, (peer) => peer.send(goaway(1))],
+  ["close", false, (_, client) => void client.close()],
+  ["abort", false, (_, client) => client.abort()],
+  ["FIN", false, (peer) => peer.end()],
+  ["reset", false, (peer) => peer.reset()],
+];
+
+for (const [name, room, wake] of WAKERS) {
+  test(`[I9] 1,000 that wait for room wake once each by ${name}`, async () => {
+    const peer = new RawPeer();
+    const client = new Client<Any>(peer.duplex);
+    await peer.send(hello({ calls: 1 }));
+    await settle();
+    const only = client.go("m");
+    await settle();
+    const woken = new Map<number, boolean[]>();
+    const note = (i: number, ready: boolean) =>
+      woken.set(i, [...woken.get(i) ?? [], ready]);
+    for (let i = 0; i < 1000; i++) {
+      client.ready.then(() => note(i, true), () => note(i, false));
+    }
+    await settle();
+    assertEquals(woken.size, 0);
+    await wake(peer, client);
+    await settle();
+    assertEquals(woken.size, 1000);
+    for (const times of woken.values()) assertEquals(times, [room]);
+    await client.abort();
+    await only.settled;
+    assertNothingLeft(client.connection);
+  });
+}
 
 test("[I9] ready rejects with the reason when the connection ends, unreported where ignored", async () => {
   const peer = new RawPeer();
@@ -207,4 +248,31 @@ test("[4] a cancelled call keeps its place until the peer has answered", async (
   held.release();
   assertEquals(await next.reply, "next");
   await close();
+});
+
+test("[L1] a lost connection holds no place for calls that were taken back, nor for calls it served", async () => {
+  const stuck = { manual: true, capacity: 0 };
+  const { near, far, out, reset } = faultPair({ out: stuck });
+  const held = new Held();
+  const server = new Server(held.services);
+  const connection = server.accept(far);
+  const client = new Client<typeof held.services>(near);
+  client.go("Held.work", 1);
+  await settle();
+  out.deliver(Infinity);
+  await settle();
+  out.admit();
+  await settle();
+  out.deliver(Infinity);
+  await settle();
+  // The batch before was not taken: these cannot leave.
+  client.go("Held.work", 2).abort();
+  assertEquals(client.stats().inFlight, 2);
+  assertEquals([connection.stats().held, held.calls.length], [1, 1]);
+  reset();
+  await client.closed;
+  held.release();
+  await server.close();
+  assertNothingLeft(client.connection);
+  assertNothingLeft(connection);
 });

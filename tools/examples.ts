@@ -21,7 +21,16 @@ import {
   scriptArgs,
   versionOf,
 } from "./floors.ts";
-import { kill, ROOT, run, start, tool, usage } from "./process.ts";
+import {
+  kill,
+  listening,
+  ROOT,
+  run,
+  SERVER_LIMIT,
+  start,
+  tool,
+  usage,
+} from "./process.ts";
 
 const USAGE = `Usage: deno task examples [options] [NAME ...]
 
@@ -35,9 +44,8 @@ const CLIENT = "echo_client.ts";
 /** Not run by themselves: the pair. */
 const APART = [SERVER, CLIENT];
 
-/** Milliseconds for one example, and for the server to start or stop. */
+/** Milliseconds for one example. */
 const RUN_LIMIT = 120_000;
-const SERVER_LIMIT = 20_000;
 
 /** One executable of one runtime. */
 interface Host {
@@ -87,28 +95,6 @@ async function runPair(server: Host, client: Host): Promise<void> {
   } finally {
     kill(child);
   }
-}
-
-/** The address on the server's first line, or an error with all it said instead. */
-function listening(child: ChildProcess): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let output = "";
-    const give = (why: string) => reject(new Error(`${why}\n${output}`));
-    const timer = setTimeout(give, SERVER_LIMIT, "the server did not listen");
-    const read = (text: string) => {
-      const found = /listening on (\S+:\d+)/.exec(output += text);
-      if (!found) return;
-      clearTimeout(timer);
-      resolve(found[1]!);
-    };
-    child.stdout?.setEncoding("utf8").on("data", read);
-    child.stderr?.setEncoding("utf8").on("data", read);
-    child.on("error", (error) => give(error.message));
-    child.on("close", () => {
-      clearTimeout(timer);
-      give("the server ended early");
-    });
-  });
 }
 
 /** Asks the server to stop; the fault if it does not, or did before. */

@@ -38,6 +38,9 @@ export interface RunResult {
   seconds: number;
 }
 
+/** Milliseconds for a server to start or stop. */
+export const SERVER_LIMIT = 20_000;
+
 const live = new Set<ChildProcess>();
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
@@ -133,6 +136,28 @@ function collect(
       if (echo) process.stderr.write(text);
     });
   }
+}
+
+/** The address that a server prints as `listening on HOST:PORT`, or an error with all it said instead. */
+export function listening(child: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let output = "";
+    const give = (why: string) => reject(new Error(`${why}\n${output}`));
+    const timer = setTimeout(give, SERVER_LIMIT, "the server did not listen");
+    const read = (text: string) => {
+      const found = /listening on (\S+:\d+)/.exec(output += text);
+      if (!found) return;
+      clearTimeout(timer);
+      resolve(found[1]!);
+    };
+    child.stdout?.setEncoding("utf8").on("data", read);
+    child.stderr?.setEncoding("utf8").on("data", read);
+    child.on("error", (error) => give(error.message));
+    child.on("close", () => {
+      clearTimeout(timer);
+      give("the server ended early");
+    });
+  });
 }
 
 /** Says what is wrong with the command line, how to use it, and exits with 2. */

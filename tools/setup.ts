@@ -1,5 +1,6 @@
 /**
- * Installs `node_modules` from the lockfile, if it is missing or out of date.
+ * Installs `node_modules` from the lockfile, if it is missing or out of date:
+ * the repository's, or that of a directory in it.
  *
  * Run by every task. Speaks on standard error only, so that a task's standard
  * output is its own; two at once take turns.
@@ -89,4 +90,6 @@ async function install(dir: string): Promise<void> {
   if (!result.ok) throw new Error(`Cannot set up: npm ci, ${result.fault}`);
 }
 
-if (import.meta.main) await tool(() => ensureInstalled(ROOT));
+if (import.meta.main) {
+  await tool(() => ensureInstalled(join(ROOT, process.argv[2] ?? "")));
+}

@@ -3,7 +3,8 @@
  * `deno task size [--max-client-gzip BYTES]`.
  *
  * Fails if the bundle needs anything that a browser lacks (esbuild resolves no
- * `node:` module for browsers), or if the client alone is larger than allowed.
+ * `node:` module for browsers), or if the client alone is larger than allowed
+ * or carries what it does not use.
  *
  * @module
  */
@@ -27,7 +28,11 @@ const ENTRIES = [
   { name: "client only", file: "tools/size_client.ts" },
 ];
 
+/** Texts of what only some programs use: the reconnecting client and middleware have no place in the client alone. */
+const ABSENT = ["the dial did not finish", "its middleware may not go on"];
+
 interface Size {
+  code: string;
   minified: number;
   gzipped: number;
 }
@@ -41,6 +46,7 @@ async function bundle(file: string): Promise<Size> {
   if (!result.ok) throw new Error(`Cannot bundle ${file}:\n${result.output}`);
   const code = Buffer.from(result.stdout);
   return {
+    code: result.stdout,
     minified: code.length,
     gzipped: gzipSync(code, { level: 9 }).length,
   };
@@ -67,16 +73,21 @@ async function main(): Promise<void> {
   if (help) return console.log(USAGE);
   const size = (bytes: number) => `${(bytes / 1000).toFixed(2)} kB`.padStart(9);
   let client = 0;
+  let carried: string[] = [];
   for (const { name, file } of ENTRIES) {
-    const { minified, gzipped } = await bundle(file);
+    const { code, minified, gzipped } = await bundle(file);
     console.log(
       `${name.padEnd(12)}${size(minified)} minified${size(gzipped)} gzip`,
     );
     client = gzipped;
+    carried = ABSENT.filter((text) => code.includes(text));
   }
   console.log(
     `client only: aim ${size(AIM).trim()}, limit ${size(limit).trim()}`,
   );
+  if (carried.length > 0) {
+    throw new Error(`The client alone carries ${JSON.stringify(carried)}`);
+  }
   if (client <= limit) return;
   throw new Error(`The client is ${client - limit} bytes over its limit`);
 }

@@ -17,6 +17,7 @@ import {
   versionOf,
 } from "./floors.ts";
 import { ROOT, run, type RunResult, tool, usage } from "./process.ts";
+import { type Row, table } from "./table.ts";
 
 const USAGE = `Usage: deno task test [options] [FILE ...]
 
@@ -73,13 +74,6 @@ const HARNESS: Record<Runtime | "doc", Harness> = {
   },
 };
 
-interface Row {
-  name: string;
-  passed: number;
-  failed: number;
-  seconds: number;
-}
-
 /** A failed run in which no test failed (it did not load, hung, ran none) counts as one. */
 function count(name: string, harness: Harness, result: RunResult): Row {
   const sum = (pattern: RegExp) =>
@@ -118,17 +112,6 @@ async function testFiles(filters: string[]): Promise<string[]> {
     .map((file) => join("tests", file).replaceAll("\\", "/")).sort();
   if (filters.length === 0) return files;
   return files.filter((file) => filters.some((part) => file.includes(part)));
-}
-
-function table(rows: Row[]): string {
-  const cells = (row: Row) => [
-    row.name.padEnd(22),
-    String(row.passed).padStart(8),
-    String(row.failed).padStart(8),
-    row.seconds.toFixed(1).padStart(9),
-  ];
-  const head = ["runtime".padEnd(22), "  passed", "  failed", "  seconds"];
-  return [head, ...rows.map(cells)].map((line) => line.join("")).join("\n");
 }
 
 function options() {

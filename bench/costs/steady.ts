@@ -27,24 +27,34 @@ export interface SteadyResult {
   readonly mean: number;
 }
 
-/** Calls made and answered at once, and how often that is done for a sample. */
-const ROUND = 64;
-const ROUNDS = 16;
+/** Calls made and answered at once, no more than the fewest pending; and how often that is done for a sample. */
+const ROUND = 10;
+const ROUNDS = 100;
 
 /** Samples before the first that counts. */
 const WARM_UP = 30;
 
+/** Rounds of calls, made and answered in the same order. */
 class Steady {
   readonly #peer: ScriptedPeer;
   readonly #client: Client<EchoServices>;
-  /** Ids not answered yet, from `#next` on, and a reply of each round. */
-  #ids: number[] = [];
-  #next = 0;
-  #replies: Promise<string>[] = [];
-  #nextReply = 0;
+  /**
+   * The ids of the calls to answer, and of each round the last one's reply, in
+   * rings: this must leave no garbage, or its collection is what is measured.
+   */
+  readonly #ids: Uint32Array;
+  readonly #replies: (Promise<string> | undefined)[];
+  #received = 0;
+  #added = 0;
+  #settled = 0;
 
-  constructor() {
-    this.#peer = new ScriptedPeer((id) => this.#ids.push(id));
+  /** @param rounds How many are to be pending at most. */
+  constructor(rounds: number) {
+    const ids = this.#ids = new Uint32Array(rounds * ROUND);
+    this.#replies = new Array(rounds).fill(undefined);
+    this.#peer = new ScriptedPeer((id) => {
+      ids[this.#received++ % ids.length] = id;
+    });
     this.#client = new Client<EchoServices>(this.#peer.duplex);
   }
 
@@ -52,60 +62,48 @@ class Steady {
     return this.#client.stats().inFlight;
   }
 
-  /** Makes calls, and waits until the peer has them. */
-  async add(count: number): Promise<void> {
+  /** Makes a round of calls, and waits until the peer has them. */
+  async add(): Promise<void> {
     let last: Promise<string> | undefined;
-    for (let i = 0; i < count; i++) {
+    for (let i = 0; i < ROUND; i++) {
       last = this.#client.call("HelloService.Hello", "client");
     }
-    this.#replies.push(last!);
-    await this.#peer.received(this.#peer.requests + count);
+    this.#replies[this.#added++ % this.#replies.length] = last;
+    await this.#peer.received(this.#added * ROUND);
   }
 
   /** Answers the oldest round. */
   async settle(): Promise<void> {
-    const ids = this.#ids.slice(this.#next, this.#next + ROUND);
-    this.#next += ROUND;
-    this.#peer.answer(ids);
-    const reply = await this.#replies[this.#nextReply++];
+    const from = this.#settled * ROUND % this.#ids.length;
+    this.#peer.answer(this.#ids.subarray(from, from + ROUND));
+    const index = this.#settled++ % this.#replies.length;
+    const reply = await this.#replies[index];
     if (reply !== ANSWER) throw new Error(`a call was answered "${reply}"`);
   }
 
-  /** Leaves what is pending now unanswered. */
-  forget(): void {
-    this.#replies = [];
-    this.#nextReply = 0;
-    this.tidy(this.#ids.length);
-  }
-
-  /** Frees what lies behind. */
-  tidy(upTo = this.#next): void {
-    this.#ids = this.#ids.slice(upTo);
-    this.#next = 0;
-    this.#replies = this.#replies.slice(this.#nextReply);
-    this.#nextReply = 0;
+  /** Leaves the rounds that are pending unanswered. */
+  skip(): void {
+    this.#settled = this.#added;
   }
 }
 
 async function run(
   { form, pending, samples }: SteadyOrder,
 ): Promise<SteadyResult> {
-  const steady = new Steady();
-  for (let left = pending; left > 0; left -= ROUND) {
-    await steady.add(form === "turn" ? ROUND : Math.min(left, ROUND));
-  }
-  if (form === "stay") steady.forget();
+  const rounds = Math.ceil(pending / ROUND);
+  const steady = new Steady(rounds + 1);
+  for (let i = 0; i < rounds; i++) await steady.add();
+  if (form === "stay") steady.skip();
   const held = steady.inFlight;
   const times: number[] = [];
   for (let i = 0; i < WARM_UP + samples; i++) {
     const began = process.hrtime.bigint();
     for (let j = 0; j < ROUNDS; j++) {
-      await steady.add(ROUND);
+      await steady.add();
       await steady.settle();
     }
     const took = Number(process.hrtime.bigint() - began);
     if (i >= WARM_UP) times.push(took / (ROUND * ROUNDS));
-    steady.tidy();
   }
   if (steady.inFlight !== held) throw new Error("calls were lost");
   const mean = times.reduce((sum, time) => sum + time) / times.length;

@@ -1,37 +1,34 @@
 /**
- * A program of the demo's, as the demo sees it: it is started, tells things as
- * lines of JSON, and ends when the demo lets go of it.
+ * A program of a benchmark, as the benchmark sees it: it is started, tells
+ * things as lines of JSON, and ends when the benchmark lets go of it.
  *
  * @module
  */
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { command, type Runtime } from "./runtimes.ts";
 
 /** Milliseconds that a child has to end by itself. */
 const GRACE = 5000;
 
-/** A running child. What it writes to standard error is the demo's own. */
-export class Child<Message> {
+/** A running program. What it writes to standard error is this process's own. */
+export class Program<Message> {
   readonly #name: string;
   readonly #process: ChildProcess;
   /** Resolves with how it ended, in words. */
   readonly #ended: Promise<string>;
 
   /**
-   * Starts a file of this directory, or one at a `file:` address.
+   * Starts a program; `name` is what errors call it.
    *
    * Not detached: a Ctrl-C reaches it, too. Its standard input is what ties it
    * to this process: see `parent.ts`.
    */
-  constructor(runtime: Runtime, file: string, ...args: string[]) {
-    const path = fileURLToPath(new URL(file, import.meta.url));
-    const [program, programArgs] = command(runtime, path);
-    this.#name = `${basename(path)} on ${runtime}`;
-    const child = this.#process = spawn(program, [...programArgs, ...args], {
+  constructor(name: string, program: string, args: readonly string[]) {
+    this.#name = name;
+    const child = this.#process = spawn(program, args, {
       stdio: ["pipe", "pipe", "inherit"],
     });
     child.stdin!.on("error", () => {}); // It ended first; `#ended` tells.
@@ -66,5 +63,14 @@ export class Child<Message> {
     const timer = setTimeout(() => this.#process.kill("SIGKILL"), GRACE);
     await this.#ended;
     clearTimeout(timer);
+  }
+}
+
+/** A file of this directory, or a path from here, run on a runtime. */
+export class Child<Message> extends Program<Message> {
+  constructor(runtime: Runtime, file: string, ...args: string[]) {
+    const path = fileURLToPath(new URL(file, import.meta.url));
+    const [program, programArgs] = command(runtime, path);
+    super(`${file} on ${runtime}`, program, [...programArgs, ...args]);
   }
 }

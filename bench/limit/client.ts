@@ -7,6 +7,7 @@
 import process from "node:process";
 import { parentDone, tell } from "../demo/parent.ts";
 import { cpuSeconds, Peak } from "../demo/usage.ts";
+import type { Result, Told } from "../rows.ts";
 import { LIMITS, type LimitStyle, type LimitWork } from "./styles.ts";
 
 /** What the client is told, as JSON, by its only argument. */
@@ -15,18 +16,7 @@ export interface ClientOrder extends LimitWork {
   readonly port: number;
 }
 
-/** What it tells. */
-export type ClientMessage = { readonly fault: string } | LimitResult;
-
-/** What a limit took. */
-export interface LimitResult {
-  readonly calls: number;
-  readonly seconds: number;
-  readonly cpu: number;
-  readonly peak: number;
-}
-
-async function run(order: ClientOrder): Promise<LimitResult> {
+async function run(order: ClientOrder): Promise<Result> {
   const peak = new Peak();
   let cpu = 0;
   let began = 0;
@@ -42,9 +32,9 @@ async function run(order: ClientOrder): Promise<LimitResult> {
 if (import.meta.main) {
   parentDone().then(() => process.exit());
   try {
-    tell(await run(JSON.parse(process.argv[2])) satisfies ClientMessage);
+    tell(await run(JSON.parse(process.argv[2])) satisfies Told);
   } catch (error) {
     const fault = error instanceof Error ? error.message : String(error);
-    tell({ fault } satisfies ClientMessage);
+    tell({ fault } satisfies Told);
   }
 }

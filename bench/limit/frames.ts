@@ -7,9 +7,7 @@
  */
 
 import { HEADER_SIZE, REPLY, REQUEST, writeHeader } from "../../src/frame.ts";
-
-/** Bytes of a chunk that is written, at most. */
-export const CHUNK = 64 * 1024;
+import { CHUNK } from "../rows.ts";
 
 /** Payload kind: text. */
 const STRING = 3;

@@ -11,7 +11,7 @@
 
 import net from "node:net";
 import { OWN } from "../demo/runtimes.ts";
-import { CHUNK } from "./frames.ts";
+import { CHUNK } from "../rows.ts";
 
 /** A socket that is open. */
 export interface Plain {
@@ -81,7 +81,6 @@ export function connectNode(
 
 /** Reads into one buffer: Node allots 64 KiB for every read otherwise. */
 async function connectNodePlain(port: number, attach: Attach): Promise<void> {
-  let reader: Reader;
   const socket = await connectNode(port, {
     buffer: new Uint8Array(NODE_BUFFER),
     callback(length, buffer) {
@@ -90,7 +89,7 @@ async function connectNodePlain(port: number, attach: Attach): Promise<void> {
       return busy === undefined;
     },
   });
-  reader = attach({ write: (bytes) => writeNode(socket, bytes) });
+  const reader = attach({ write: (bytes) => writeNode(socket, bytes) });
 }
 
 /** Servers have no such option. */

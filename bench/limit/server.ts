@@ -8,15 +8,11 @@
 import type { Socket } from "node:net";
 import process from "node:process";
 import { parentDone, tell } from "../demo/parent.ts";
+import type { Listening } from "../pair.ts";
 import { Answers, Cutter } from "./frames.ts";
 import { listenNode, listenPlain } from "./plain.ts";
 import { listenStreams, type Streams } from "./streams.ts";
 import { BYTE, type LimitStyle } from "./styles.ts";
-
-/** What it tells. */
-export interface ServerMessage {
-  readonly port: number;
-}
 
 const LISTEN: Record<LimitStyle, () => Promise<number> | number> = {
   raw: () => listenNode(answer),
@@ -52,7 +48,7 @@ async function echo({ readable, writable }: Streams): Promise<void> {
 
 if (import.meta.main) {
   const port = await LISTEN[process.argv[2] as LimitStyle]();
-  tell({ port } satisfies ServerMessage);
+  tell({ port } satisfies Listening);
   await parentDone();
   process.exit();
 }

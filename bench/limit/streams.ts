@@ -12,7 +12,7 @@
 
 import { copyBytes } from "../../src/text.ts";
 import { OWN } from "../demo/runtimes.ts";
-import { CHUNK } from "./frames.ts";
+import { CHUNK } from "../rows.ts";
 import {
   acceptDeno,
   type Attach,

@@ -6,9 +6,9 @@
 
 import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
+import { CHUNK } from "../rows.ts";
 import {
   checkReply,
-  CHUNK,
   Cutter,
   encodeRequests,
   frameId,

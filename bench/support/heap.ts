@@ -11,7 +11,10 @@ import vm from "node:vm";
 /** What Bun has of its own; absent elsewhere. */
 const bun = (globalThis as { Bun?: { gc(force: boolean): void } }).Bun;
 
-const gc: () => void = bun === undefined ? exposed() : () => void bun.gc(true);
+/** Collects, as far as one go reaches. */
+export const collectOnce: () => void = bun === undefined
+  ? exposed()
+  : () => void bun.gc(true);
 
 function exposed(): () => void {
   v8.setFlagsFromString("--expose-gc");
@@ -21,7 +24,7 @@ function exposed(): () => void {
 /** Collects, with turns of the event loop between, for what is freed in steps. */
 export async function collect(): Promise<void> {
   for (let i = 0; i < 4; i++) {
-    gc();
+    collectOnce();
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

@@ -59,7 +59,7 @@ export class ScriptedPeer {
   }
 
   /** Answers these calls, in one chunk. */
-  answer(ids: readonly number[]): void {
+  answer(ids: Uint32Array): void {
     const chunk = new Uint8Array(ids.length * REPLY.length);
     const view = new DataView(chunk.buffer);
     ids.forEach((id, i) => {

@@ -28,7 +28,7 @@ import { nodeProcess } from "./node.ts";
  * ```ts ignore
  * import { Server, stdio } from "@sluice/rpc";
  *
- * new Server({ Echo: { say: (text: string) => text } }).serveOne(stdio());
+ * new Server({ Echo: { say: (text: string) => text } }).accept(stdio());
  * ```
  */
 export function stdio(): Duplex & DuplexInfo {

@@ -12,6 +12,12 @@ export class TestClock implements Clock {
   #skew = 0;
   #next = 1;
   readonly #timers = new Map<number, { at: number; fn: () => void }>();
+  readonly #turns: number;
+
+  /** @param turns Turns of the event loop after each timer that fires. */
+  constructor(turns = 4) {
+    this.#turns = turns;
+  }
 
   /** Timers that are set. */
   get timers(): number {
@@ -58,10 +64,10 @@ export class TestClock implements Clock {
       this.#timers.delete(due[0]);
       this.#now = Math.max(this.#now, due[1].at);
       due[1].fn();
-      await settle();
+      await settle(this.#turns);
     }
     this.#now = end;
-    await settle();
+    await settle(this.#turns);
   }
 }
 

@@ -62,14 +62,18 @@ export function pair<S extends object>(
 
 /** Asserts that a connection is over and holds nothing any more. */
 export function assertNothingLeft(connection: Connection): void {
-  const { state, inFlight, inFlightBytes, queued, waiting, listeners, timers } =
-    connection.stats();
+  const { state, queued, waiting, listeners, timers, ...stats } = connection
+    .stats();
+  const { inFlight, inFlightBytes, held, heldBytes } = stats;
+  const places = { inFlight, inFlightBytes, held, heldBytes };
   assertEquals(
-    { state, inFlight, inFlightBytes, queued, waiting, listeners, timers },
+    { state, ...places, queued, waiting, listeners, timers },
     {
       state: "closed",
       inFlight: 0,
       inFlightBytes: 0,
+      held: 0,
+      heldBytes: 0,
       queued: 0,
       waiting: 0,
       listeners: 0,

@@ -1,0 +1,16 @@
+/**
+ * The pure cases under `deno bench`: times are of one run of a case, which is
+ * as many operations as its name says.
+ *
+ * @module
+ */
+
+import { CASES } from "./cases.ts";
+
+for (const { name, group, operations, setup } of CASES) {
+  let body: ReturnType<typeof setup>;
+  Deno.bench(`${name} (${operations} x)`, { group }, async () => {
+    body ??= setup();
+    await body();
+  });
+}

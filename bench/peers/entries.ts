@@ -1,0 +1,229 @@
+/**
+ * What is measured: peers, the library and the limits, each in every style, and
+ * how much of it.
+ *
+ * @module
+ */
+
+import { Child, Program } from "../demo/child.ts";
+import type { ClientMessage, ClientOrder } from "../demo/client.ts";
+import { type Runtime, RUNTIMES } from "../demo/runtimes.ts";
+import {
+  FULL as LIMIT_FULL,
+  type LimitSize,
+  QUICK as LIMIT_QUICK,
+  runLimit,
+} from "../limit/run.ts";
+import type { LimitStyle } from "../limit/styles.ts";
+import { type Listening, runPair } from "../pair.ts";
+import { type Row, type Told, toRow } from "../rows.ts";
+import type { BulkOrder } from "./bulk.ts";
+import type { PeerOrder } from "./js/client.ts";
+import type { JsPeer } from "./js/peers.ts";
+import type { CallStyle } from "./js/styles.ts";
+
+/** One thing to measure. */
+export interface Entry {
+  readonly peer: string;
+  readonly style: string;
+  readonly runtime: string;
+  run(): Promise<Row>;
+}
+
+/** How much is measured. */
+export interface Size {
+  readonly rounds: number;
+  /** Calls of the concurrent and pipeline styles. */
+  readonly calls: Record<PeerName, number>;
+  /** Seconds of the sync style. */
+  readonly seconds: number;
+  readonly limits: LimitSize;
+}
+
+/** Everything that can be asked for by name. */
+export type PeerName = "go" | JsPeer | "sluice" | "limit";
+
+/** The peers that are written in JavaScript. */
+export const JS_PEERS: readonly JsPeer[] = [
+  "ioredis",
+  "birpc",
+  "capnweb",
+  "vscode-jsonrpc",
+  "grpc-js",
+];
+
+/** Every peer's name. */
+export const PEERS: readonly PeerName[] = [
+  "go",
+  ...JS_PEERS,
+  "sluice",
+  "limit",
+];
+
+/** Tasks of the concurrent style. */
+const TASKS = 64;
+
+const STYLES: readonly CallStyle[] = ["pipeline", "concurrent", "sync"];
+
+/** Fewer calls for slow peers: their rate is the same, their time is not. */
+export const FULL: Size = {
+  rounds: 3,
+  calls: {
+    "go": 524_288,
+    "ioredis": 524_288,
+    "birpc": 524_288,
+    "capnweb": 262_144,
+    "vscode-jsonrpc": 131_072,
+    "grpc-js": 32_768,
+    "sluice": 524_288,
+    "limit": LIMIT_FULL.calls,
+  },
+  seconds: 3,
+  limits: LIMIT_FULL,
+};
+
+/** For a look: less of what is slow. */
+export const QUICK: Size = {
+  rounds: 3,
+  calls: {
+    ...FULL.calls,
+    "go": 131_072,
+    "ioredis": 131_072,
+    "birpc": 131_072,
+    "capnweb": 65_536,
+    "vscode-jsonrpc": 32_768,
+    "grpc-js": 8_192,
+  },
+  seconds: 1,
+  limits: LIMIT_QUICK,
+};
+
+/** Whether it works at all. */
+export const SMOKE: Size = {
+  rounds: 1,
+  calls: Object.fromEntries(
+    PEERS.map((name) => [name, 1_000]),
+  ) as Size["calls"],
+  seconds: 0.2,
+  limits: { calls: 1_000, seconds: 0.2, chunks: 100 },
+};
+
+/** What a round runs, in its order: what is compared stands side by side. */
+export function entries(
+  names: ReadonlySet<PeerName>,
+  size: Size,
+  { peerRuntime, goPeer }: { peerRuntime: Runtime; goPeer: string },
+): Entry[] {
+  const list: Entry[] = [];
+  const add = (
+    peer: PeerName,
+    style: string,
+    runtime: string,
+    run: Entry["run"],
+  ) => {
+    if (names.has(peer)) list.push({ peer, style, runtime, run });
+  };
+  for (const style of STYLES) {
+    add("go", style, "go", () => runGo(goPeer, style, size));
+    for (const peer of JS_PEERS) {
+      add(
+        peer,
+        style,
+        peerRuntime,
+        () => runJs(peer, style, peerRuntime, size),
+      );
+    }
+    for (const runtime of RUNTIMES) {
+      add("sluice", style, runtime, () => runSluice(style, runtime, size));
+      for (const limit of BESIDE[style]) {
+        add("limit", limit, runtime, () => {
+          return runLimit(limit, runtime, size.limits);
+        });
+      }
+    }
+  }
+  for (const runtime of RUNTIMES) {
+    add("sluice", "bulk", runtime, () => runBulk(runtime, size));
+    add("limit", "bulk", runtime, () => runLimit("bulk", runtime, size.limits));
+  }
+  return list;
+}
+
+/** The limits to measure next to a style. */
+const BESIDE: Record<CallStyle, LimitStyle[]> = {
+  pipeline: ["raw", "promise"],
+  concurrent: [],
+  sync: ["pingpong", "webstreams"],
+};
+
+async function runGo(
+  program: string,
+  style: CallStyle,
+  { calls, seconds }: Size,
+): Promise<Row> {
+  const result = await runPair(
+    () => new Program<Listening>("Go's server", program, ["server"]),
+    ({ port }) => {
+      const work = [style, calls.go, TASKS, seconds, port].map(String);
+      return new Program<Told>("Go's client", program, ["client", ...work]);
+    },
+  );
+  return toRow("go", style, "go", result);
+}
+
+async function runJs(
+  peer: JsPeer,
+  style: CallStyle,
+  runtime: Runtime,
+  { calls, seconds }: Size,
+): Promise<Row> {
+  const result = await runPair(
+    () => new Child<Listening>(runtime, "../peers/js/server.ts", peer),
+    ({ port }) => {
+      const work = { calls: calls[peer], tasks: TASKS, seconds };
+      const order: PeerOrder = { peer, style, port, ...work };
+      const text = JSON.stringify(order);
+      return new Child<Told>(runtime, "../peers/js/client.ts", text);
+    },
+  );
+  return toRow(peer, style, runtime, result);
+}
+
+/** The demo's own server and client. */
+async function runSluice(
+  style: CallStyle,
+  runtime: Runtime,
+  { calls, seconds }: Size,
+): Promise<Row> {
+  const result = await runPair<ClientMessage>(
+    () => new Child<Listening>(runtime, "server.ts"),
+    ({ host, port }) => {
+      const order: ClientOrder = {
+        style,
+        calls: calls.sluice,
+        tasks: TASKS,
+        rtt: 0,
+        server: { host: host!, port },
+        syncLimit: seconds * 1000,
+      };
+      return new Child(runtime, "client.ts", JSON.stringify(order));
+    },
+    (told) => {
+      if ("fault" in told) throw new Error(told.fault);
+      return "result" in told ? told.result : undefined;
+    },
+  );
+  return toRow("sluice", style, runtime, result);
+}
+
+async function runBulk(runtime: Runtime, { limits }: Size): Promise<Row> {
+  const result = await runPair(
+    () => new Child<Listening>(runtime, "server.ts"),
+    ({ host, port }) => {
+      const order: BulkOrder = { calls: limits.chunks, host: host!, port };
+      const text = JSON.stringify(order);
+      return new Child<Told>(runtime, "../peers/bulk.ts", text);
+    },
+  );
+  return toRow("sluice", "bulk", runtime, result);
+}

@@ -1,0 +1,3 @@
+module sluice.invalid/bench/peers
+
+go 1.19

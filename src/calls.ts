@@ -1,0 +1,155 @@
+/**
+ * Typed calls over something that makes untyped ones.
+ *
+ * Invariant owned here: it adds types, the proxy and what a client sets of its
+ * calls, and nothing to what a call costs that sets nothing.
+ *
+ * @module
+ */
+
+import type { CallHandle } from "./call.ts";
+import type { Clock } from "./clock.ts";
+import type { CallOptions } from "./options.ts";
+import type { Serializer } from "./payload.ts";
+import type {
+  CallArguments,
+  MethodAt,
+  MethodName,
+  ParamsOf,
+  ResultOf,
+  ServiceProxy,
+  WireMap,
+} from "./types.ts";
+
+/** What makes untyped calls: a {@linkcode Connection}, or what stands before one. */
+export interface Caller {
+  /** Calls a method and promises its result. */
+  call(
+    method: string,
+    params?: unknown,
+    options?: CallOptions,
+  ): Promise<unknown>;
+  /** Calls a method and returns a handle at once. */
+  go(method: string, params?: unknown, options?: CallOptions): CallHandle;
+}
+
+/** What stands between a client and its connection; made by {@linkcode outgoing}. */
+export interface Outgoing {
+  /** What makes calls by way of the middleware; the client calls it once, when it is made. */
+  wrap(caller: Caller, settings: OutgoingSettings): Caller;
+}
+
+/** What of its settings a client tells its middleware. */
+export interface OutgoingSettings {
+  /** Replaces JSON. */
+  readonly serializer?: Serializer;
+  /** Time, for tests. */
+  readonly clock?: Clock;
+}
+
+/** What a client can set of every call it makes. */
+export interface CallerOptions {
+  /** The `timeout` of every call that names neither `timeout` nor `deadline`, in ms. */
+  timeout?: number;
+  /** Metadata of every call; a call's own is added to it, name by name. */
+  metadata?: Readonly<Record<string, string>>;
+  /** What every call passes through on its way out: see {@linkcode outgoing}. */
+  use?: Outgoing;
+}
+
+/** `caller` with what the options add to it: itself, if they add nothing, so that who sets nothing pays nothing. */
+export function toCaller(
+  caller: Caller,
+  options: CallerOptions & OutgoingSettings,
+): Caller {
+  const { timeout, metadata, use } = options;
+  const inner = use === undefined ? caller : use.wrap(caller, options);
+  if (timeout === undefined && metadata === undefined) return inner;
+  const complete = (options: CallOptions = {}): CallOptions => ({
+    ...options,
+    timeout: options.timeout !== undefined || options.deadline !== undefined
+      ? options.timeout
+      : timeout,
+    metadata: metadata === undefined
+      ? options.metadata
+      : { ...metadata, ...options.metadata },
+  });
+  return {
+    call: (method, params, options) =>
+      inner.call(method, params, complete(options)),
+    go: (method, params, options) =>
+      inner.go(method, params, complete(options)),
+  };
+}
+
+/** What {@linkcode Client} and {@linkcode ReconnectingClient} have in common: calls with the types of the services at the other end. */
+export abstract class Calls<S extends object, M extends WireMap = "json"> {
+  readonly #caller: Caller;
+
+  /** Made by its subclasses. */
+  constructor(caller: Caller) {
+    this.#caller = caller;
+  }
+
+  /**
+   * Calls a method and promises its result.
+   *
+   * Calls made without waiting for each other are pipelined: sent in this
+   * order, answered in any. One beyond the peer's window waits, up to the
+   * limits on queued calls.
+   *
+   * Rejects with an {@linkcode RpcError} whose `outcome` says whether the call
+   * may have run; with the signal's own `reason` if it was aborted.
+   */
+  call<N extends MethodName<S>>(
+    method: N,
+    ...args: CallArguments<ParamsOf<MethodAt<S, N>>>
+  ): Promise<ResultOf<MethodAt<S, N>, M>> {
+    const [params, options] = args;
+    return this.#caller.call(method, params, options) as Promise<
+      ResultOf<MethodAt<S, N>, M>
+    >;
+  }
+
+  /**
+   * Calls a method and returns a handle at once: to watch the call's outcome,
+   * to abort it, or to look at its reply later or never. A failure nobody asks
+   * for is not reported.
+   *
+   * Never blocks; `await client.ready` before it keeps to the window.
+   */
+  go<N extends MethodName<S>>(
+    method: N,
+    ...args: CallArguments<ParamsOf<MethodAt<S, N>>>
+  ): CallHandle<ResultOf<MethodAt<S, N>, M>> {
+    const [params, options] = args;
+    return this.#caller.go(method, params, options) as CallHandle<
+      ResultOf<MethodAt<S, N>, M>
+    >;
+  }
+
+  /**
+   * A service's methods as functions: `client.service("Math").square(3)`.
+   *
+   * It answers `undefined` for `then`, `toJSON`, `toString`, `valueOf` and
+   * symbols, so that to await or print it calls nothing; methods of those
+   * names need `call`.
+   */
+  service<K extends keyof S & string>(name: K): ServiceProxy<S[K], M> {
+    return proxy(this.#caller, name) as ServiceProxy<S[K], M>;
+  }
+}
+
+/** What must not look like a method: promises, JSON and text ask for these. */
+const RESERVED = new Set(["then", "toJSON", "toString", "valueOf"]);
+
+function proxy(caller: Caller, path: string): object {
+  const call = (params?: unknown, options?: CallOptions) =>
+    caller.call(path, params, options);
+  return new Proxy(call, {
+    get: (_target, key) =>
+      typeof key === "symbol" || RESERVED.has(key)
+        ? undefined
+        : proxy(caller, `${path}.${key}`),
+  });
+}

@@ -1,0 +1,118 @@
+/**
+ * Middleware around handlers.
+ *
+ * Invariants owned here:
+ * - A handler counts as started when it is called, not before: what middleware
+ *   or a schema refuses is answered `refused`.
+ * - Middleware is outside of validation, and a handler never sees params that
+ *   its schema did not return.
+ * - Once a call has been given up, its handler is not started any more.
+ *
+ * @module
+ */
+
+import { invalid, NotStarted } from "./answers.ts";
+import type { Metadata } from "./codec.ts";
+import type { CallContext } from "./context.ts";
+import {
+  type CallChange,
+  checkList,
+  compose,
+  type Middleware,
+  type MiddlewareCall,
+} from "./middleware.ts";
+import type { Method, Registry } from "./registry.ts";
+
+/** What a server's middleware knows of a call. */
+export interface IncomingCall extends MiddlewareCall {
+  /** What its caller sent along. */
+  readonly metadata: Metadata;
+  /** What its handler gets: this very object, so a `WeakMap` can carry things from here to there. */
+  readonly ctx: CallContext;
+}
+
+/** Middleware of a server. */
+export type ServerMiddleware = Middleware<IncomingCall, CallChange>;
+
+/** Whether the handler has been called; shared by all that stand for one call. */
+interface Progress {
+  started: boolean;
+}
+
+/** A call on its way to its handler. */
+class Incoming implements IncomingCall {
+  readonly params: unknown;
+  readonly ctx: CallContext;
+  readonly progress: Progress;
+
+  constructor(params: unknown, ctx: CallContext, progress: Progress) {
+    this.params = params;
+    this.ctx = ctx;
+    this.progress = progress;
+  }
+
+  get method(): string {
+    return this.ctx.method;
+  }
+
+  get signal(): AbortSignal {
+    return this.ctx.signal;
+  }
+
+  get remaining(): number {
+    return this.ctx.remaining;
+  }
+
+  get metadata(): Metadata {
+    return this.ctx.metadata;
+  }
+}
+
+/**
+ * `registry` with middleware around each handler.
+ *
+ * @throws {TypeError} If one of the list is no function.
+ */
+export function wrapAll(
+  registry: Registry,
+  list: readonly ServerMiddleware[],
+): Registry {
+  checkList(list);
+  if (list.length === 0) return registry;
+  const wrapped = [...registry.values()].map((method) => wrap(method, list));
+  return new Map(wrapped.map((method) => [method.name, method]));
+}
+
+function wrap(
+  { name, schema, run }: Method,
+  list: readonly ServerMiddleware[],
+): Method {
+  const way = compose<Incoming, CallChange>(
+    list as readonly Middleware<Incoming, CallChange>[],
+    (call, change) =>
+      "params" in change
+        ? new Incoming(change.params, call.ctx, call.progress)
+        : call,
+    async ({ params, ctx, progress }) => {
+      let value = params;
+      if (schema !== undefined) {
+        const result = await schema["~standard"].validate(params);
+        if (result.issues !== undefined) throw invalid(result.issues);
+        value = result.value;
+      }
+      ctx.signal.throwIfAborted();
+      progress.started = true;
+      return run(value, ctx);
+    },
+  );
+  return {
+    name,
+    schema: undefined,
+    run: (params, ctx) => {
+      const progress: Progress = { started: false };
+      return way(new Incoming(params, ctx, progress)).catch((error) => {
+        throw progress.started ? error : new NotStarted(error);
+      });
+    },
+  };
+}

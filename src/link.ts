@@ -1,0 +1,142 @@
+/**
+ * One of a reconnecting client's connections, and one try to get one.
+ *
+ * Invariants owned here:
+ * - A try ends once: with a connection whose peer has said HELLO, or with why
+ *   there is none. Waiting for HELLO costs a round trip per connection, and is
+ *   what makes calls safe: what was sent to a listener's backlog, or before a
+ *   denial, would be `unknown` for ever.
+ * - A duplex that comes too late is destroyed, never used and never leaked.
+ *
+ * @module
+ */
+
+import { Connection, pendingOf } from "./connection.ts";
+import type { ConnectionSetup } from "./connection_options.ts";
+import type { Timer } from "./deadlines.ts";
+import { type Duplex, toDuplex } from "./duplex.ts";
+import { ConnectionError } from "./errors.ts";
+import type { Pending } from "./pending.ts";
+
+/** Makes a duplex. It is given a signal that fires when the duplex is not wanted any more: a dial that ignores it is only slower to be forgotten. */
+export type Dial = (signal: AbortSignal) => Duplex | Promise<Duplex>;
+
+/** A connection whose peer has said HELLO. */
+export class Link {
+  readonly connection: Connection;
+  readonly pending: Pending;
+  /** When it was made, by the clock's `now`. */
+  readonly since: number;
+  /** Whether it has answered a call. */
+  served = false;
+  /** Whether it takes no calls any more, and only finishes what it has. */
+  left = false;
+  /** What took its calls along, if anything has. */
+  reason: ConnectionError | undefined;
+
+  constructor(connection: Connection, since: number) {
+    this.connection = connection;
+    this.pending = pendingOf(connection);
+    this.since = since;
+  }
+}
+
+/** What a try tells: one of the first two, once. */
+export interface AttemptEvents {
+  opened(connection: Connection): void;
+  failed(error: unknown): void;
+  /** Later, of a connection that was opened: its peer says goodbye. */
+  left(connection: Connection, reason: ConnectionError): void;
+}
+
+/** How a try is made. */
+export interface AttemptSetup {
+  readonly dial: Dial;
+  /** Milliseconds for the dial. */
+  readonly timeout: number;
+  readonly connection: ConnectionSetup;
+  /** Nobody else's while the try lasts. */
+  readonly timer: Timer;
+}
+
+/** One dial, and the wait for the peer's HELLO. */
+export class Attempt {
+  readonly #setup: AttemptSetup;
+  readonly #events: AttemptEvents;
+  readonly #controller = new AbortController();
+  #connection: Connection | undefined;
+  #over = false;
+
+  /** Begins it; nothing is told in this turn. */
+  constructor(setup: AttemptSetup, events: AttemptEvents) {
+    this.#setup = setup;
+    this.#events = events;
+    const { timeout, timer } = setup;
+    timer.set(timeout, () => {
+      const text = `the dial did not finish within ${timeout} ms`;
+      this.#fail(new ConnectionError("deadline_exceeded", text));
+    });
+    this.#run();
+  }
+
+  /** Gives up, and tells nothing. */
+  cancel(reason: unknown): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#setup.timer.clear();
+    this.#controller.abort(reason);
+    this.#connection?.abort(reason);
+  }
+
+  async #run(): Promise<void> {
+    try {
+      // A turn later: a dial may call back into the client that is being made.
+      await undefined;
+      if (this.#over) return;
+      const duplex = await this.#setup.dial(this.#controller.signal);
+      if (this.#over) discard(duplex);
+      else this.#open(duplex);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #open(duplex: Duplex): void {
+    const { connection: setup, timer } = this.#setup;
+    // From here on the connection's own handshake timeout counts.
+    timer.clear();
+    const connection = new Connection(duplex, {
+      ...setup,
+      onHello: () => {
+        if (this.#over) return;
+        this.#over = true;
+        this.#events.opened(connection);
+      },
+      onGoaway: (reason) => {
+        this.#fail(reason);
+        this.#events.left(connection, reason);
+      },
+    });
+    this.#connection = connection;
+    connection.closed.then((reason) => {
+      const text = "the peer closed the connection before its HELLO";
+      this.#fail(reason ?? new ConnectionError("unavailable", text));
+    });
+  }
+
+  #fail(error: unknown): void {
+    if (this.#over) return;
+    this.cancel(error);
+    this.#events.failed(error);
+  }
+}
+
+/** What is no duplex needs no end; what cannot be ended is no fault of ours. */
+function discard(late: Duplex): void {
+  const reason = new ConnectionError("cancelled", "the dial came too late");
+  try {
+    toDuplex(late).writable.abort(reason).catch(() => {});
+  } catch {
+    return;
+  }
+}

@@ -1,0 +1,300 @@
+/**
+ * Middleware around the calls a client makes.
+ *
+ * Invariants owned here:
+ * - Middleware stands around calls of all kinds, and a call looks to its caller
+ *   as it does without: it ends at once when its signal fires or its time is
+ *   up, however long a middleware takes, and tells its outcome.
+ * - Params are encoded when the call is made: later changes to the object do
+ *   not show, unless a middleware gives other params.
+ * - A call given up goes no further: the way on is closed to its middleware.
+ *
+ * @module
+ */
+
+import { Call, CallHandle, type CallOwner } from "./call.ts";
+import type { Caller, Outgoing, OutgoingSettings } from "./calls.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import type { Metadata } from "./codec.ts";
+import { Deadlines } from "./deadlines.ts";
+import { type Outcome, RpcError } from "./errors.ts";
+import { Ledger } from "./ledger.ts";
+import {
+  type CallChange,
+  checkList,
+  compose,
+  type Middleware,
+  type MiddlewareCall,
+} from "./middleware.ts";
+import { type CallOptions, dueTime } from "./options.ts";
+import { type Serializer, snapshot } from "./payload.ts";
+import { late } from "./refusals.ts";
+import { worse } from "./retried_call.ts";
+
+/** What a client's middleware knows of a call. */
+export interface OutgoingCall extends MiddlewareCall {
+  /** What is sent along. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** What came along with the latest answer. */
+  readonly answered: Metadata | undefined;
+  /** Whether its caller says that running twice is as good as once. */
+  readonly idempotent: boolean;
+}
+
+/** What a client's middleware can change on the way on. */
+export interface OutgoingChange extends CallChange {
+  /** What is sent along in place of what was. */
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+/** Middleware of a client. */
+export type ClientMiddleware = Middleware<OutgoingCall, OutgoingChange>;
+
+/**
+ * Middleware for a client's `use`, the first one outermost. (A function, so
+ * that a program whose clients use none does not carry the code for it.)
+ *
+ * @throws {TypeError} If one of them is no function.
+ *
+ * @example A token with every call
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { type CallContext, Client, memoryPair, outgoing, Server } from "@sluice/rpc";
+ *
+ * const services = { Who: { am: (_: null, ctx: CallContext) => ctx.metadata.get("token") ?? "" } };
+ * const [near, far] = memoryPair();
+ * const server = new Server(services);
+ * server.accept(far);
+ * const client = new Client<typeof services>(near, {
+ *   use: outgoing((call, next) => next({ metadata: { ...call.metadata, token: "t1" } })),
+ * });
+ * assertEquals(await client.call("Who.am", null), "t1");
+ * await client.close();
+ * await server.close();
+ * ```
+ */
+export function outgoing(...list: ClientMiddleware[]): Outgoing {
+  checkList(list);
+  return {
+    wrap: (caller, settings) =>
+      list.length === 0 ? caller : new Onion(caller, list, settings),
+  };
+}
+
+/** One call of the caller's, however often its middleware sends it. */
+class WholeCall extends Call {
+  options: CallOptions = {};
+  due = Infinity;
+  /** Fires when the call is given up; made when a middleware asks. */
+  controller: AbortController | undefined = undefined;
+  /** Why it was given up. */
+  end: { readonly reason: unknown } | undefined = undefined;
+  /** Every sending of it. */
+  readonly sendings: CallHandle[] = [];
+
+  /** Whether its caller has been told. */
+  get told(): boolean {
+    return this.state === "abandoned" || this.state === "done";
+  }
+
+  /** What is known of all its sendings. */
+  get whole(): Outcome {
+    return this.sendings.reduce<Outcome>(
+      (worst, { outcome }) => worse(worst, outcome),
+      "not_sent",
+    );
+  }
+
+  get signal(): AbortSignal {
+    if (this.controller === undefined) {
+      this.controller = new AbortController();
+      if (this.end !== undefined) this.controller.abort(this.end.reason);
+    }
+    return this.controller.signal;
+  }
+}
+
+/** A call as one middleware sees it. */
+class View implements OutgoingCall {
+  readonly params: unknown;
+  readonly metadata: Readonly<Record<string, string>>;
+  /** What is sent for the params. */
+  readonly sent: unknown;
+  readonly call: WholeCall;
+  readonly #clock: Clock;
+
+  constructor(
+    call: WholeCall,
+    params: unknown,
+    sent: unknown,
+    metadata: Readonly<Record<string, string>>,
+    clock: Clock,
+  ) {
+    this.call = call;
+    this.params = params;
+    this.sent = sent;
+    this.metadata = metadata;
+    this.#clock = clock;
+  }
+
+  get method(): string {
+    return this.call.method;
+  }
+
+  get signal(): AbortSignal {
+    return this.call.signal;
+  }
+
+  get remaining(): number {
+    const { due } = this.call;
+    return due === Infinity ? due : Math.max(0, due - this.#clock.now());
+  }
+
+  get answered(): Metadata | undefined {
+    return this.call.sendings.at(-1)?.metadata;
+  }
+
+  get idempotent(): boolean {
+    return this.call.options.idempotent === true;
+  }
+
+  with(change: OutgoingChange): View {
+    const other = "params" in change;
+    return new View(
+      this.call,
+      other ? change.params : this.params,
+      other ? change.params : this.sent,
+      change.metadata ?? this.metadata,
+      this.#clock,
+    );
+  }
+}
+
+/** Makes calls by way of middleware. */
+class Onion implements Caller, CallOwner {
+  readonly #caller: Caller;
+  readonly #clock: Clock;
+  readonly #serializer: Serializer | undefined;
+  readonly #ledger: Ledger;
+  readonly #way: (view: View) => Promise<unknown>;
+
+  constructor(
+    caller: Caller,
+    list: readonly ClientMiddleware[],
+    settings: OutgoingSettings,
+  ) {
+    this.#caller = caller;
+    this.#clock = settings.clock ?? systemClock;
+    this.#serializer = settings.serializer;
+    this.#ledger = new Ledger(new Deadlines(this.#clock), {
+      abort: (call, reason) => this.abort(call, reason),
+      settled: () => {},
+    });
+    this.#way = compose<View, OutgoingChange>(
+      list as readonly Middleware<View, OutgoingChange>[],
+      (view, change) => view.with(change),
+      (view) => this.#send(view),
+    );
+  }
+
+  call(
+    method: string,
+    params?: unknown,
+    options?: CallOptions,
+  ): Promise<unknown> {
+    return this.go(method, params, options).reply;
+  }
+
+  go(method: string, params?: unknown, options: CallOptions = {}): CallHandle {
+    const call = new WholeCall(method);
+    try {
+      const view = this.#begin(call, params, options);
+      this.#way(view).then(
+        (value) => this.#settle(call, false, value),
+        (error) => this.#settle(call, true, error),
+      );
+    } catch (error) {
+      call.settle("not_sent", true, error);
+      call.finish("not_sent");
+    }
+    return new CallHandle(call, this);
+  }
+
+  #begin(call: WholeCall, params: unknown, options: CallOptions): View {
+    const { signal, ctx, metadata } = options;
+    if (signal?.aborted) throw signal.reason;
+    if (ctx?.signal.aborted) throw ctx.signal.reason;
+    call.options = { ...options };
+    call.due = dueTime(options, this.#clock);
+    const transfer = options.transfer === true;
+    const sent = snapshot(params, transfer, this.#serializer);
+    const extra = call.extras();
+    extra.due = call.due;
+    extra.signal = signal;
+    extra.inherited = ctx?.signal;
+    extra.expire = () => this.abort(call, late(call.whole));
+    this.#ledger.watch(call, extra);
+    return new View(call, params, sent, { ...metadata }, this.#clock);
+  }
+
+  /** The innermost: what the call is without middleware. */
+  #send({ call, sent, metadata, remaining }: View): Promise<unknown> {
+    if (call.end !== undefined) throw call.end.reason;
+    if (call.told) {
+      const text = "the call has ended: its middleware may not go on";
+      throw new RpcError("cancelled", text, { outcome: "not_sent" });
+    }
+    const { idempotent, transfer } = call.options;
+    const timeout = remaining === Infinity ? undefined : remaining;
+    const options: CallOptions = { idempotent, transfer, timeout };
+    if (Object.keys(metadata).length > 0) options.metadata = metadata;
+    const handle = this.#caller.go(call.method, sent, options);
+    call.sendings.push(handle);
+    call.state = "sent";
+    call.seq = handle.id ?? -1;
+    if (call.extra?.sent !== undefined) this.#watchSent(call, handle);
+    return handle.reply;
+  }
+
+  /** Its middleware is done. */
+  #settle(call: WholeCall, failed: boolean, result: unknown): void {
+    if (!call.told) this.#tell(call, failed, result);
+  }
+
+  #tell(call: WholeCall, failed: boolean, result: unknown): void {
+    const extra = call.extras();
+    this.#ledger.unwatch(call, extra);
+    extra.answered = call.sendings.at(-1)?.metadata;
+    call.settle(call.whole, failed, result);
+    call.state = "abandoned";
+    const ends = call.sendings.map(({ settled }) => settled);
+    Promise.all(ends).then(() => call.finish(call.whole));
+  }
+
+  // What a handle asks.
+
+  abort(given: Call, reason: unknown): void {
+    const call = given as WholeCall;
+    if (call.told) return;
+    call.end = { reason };
+    // Its sendings first: what they are is what is told.
+    for (const handle of call.sendings) handle.abort(reason);
+    this.#tell(call, true, reason);
+    call.controller?.abort(reason);
+  }
+
+  handedOver(call: Call): boolean {
+    return (call as WholeCall).whole !== "not_sent";
+  }
+
+  awaitHandOver(given: Call): void {
+    const call = given as WholeCall;
+    for (const handle of call.sendings) this.#watchSent(call, handle);
+  }
+
+  #watchSent(call: WholeCall, handle: CallHandle): void {
+    handle.sent.then((sent) => {
+      if (sent) call.extra?.sent?.resolve(true);
+    });
+  }
+}

@@ -1,0 +1,166 @@
+/**
+ * The client that stays: a new connection whenever the old one has gone.
+ *
+ * Invariant owned here: none of its own; it reads options and adds types.
+ * Everything that can happen to a call between two connections happens in
+ * `reconnector.ts`.
+ *
+ * @module
+ */
+
+import { type RetryOptions, toRetry } from "./backoff.ts";
+import { type CallerOptions, Calls, toCaller } from "./calls.ts";
+import type { ClientState, StateListener } from "./client_state.ts";
+import { systemClock } from "./clock.ts";
+import type { Connection } from "./connection.ts";
+import type { CloseOptions, ConnectionOptions } from "./connection_options.ts";
+import type { ConnectionError } from "./errors.ts";
+import { toLimits } from "./limits.ts";
+import type { Dial } from "./link.ts";
+import { type ReconnectingStats, Reconnector } from "./reconnector.ts";
+import type { WireMap } from "./types.ts";
+
+/** Options of a {@linkcode ReconnectingClient}; limits hold for each of its connections, and those on queued calls for the ones that wait for a connection, too. */
+export interface ReconnectingClientOptions
+  extends ConnectionOptions, CallerOptions {
+  /** How long it waits between dials, and how often it tries. */
+  retry?: RetryOptions;
+  /** Milliseconds for one dial; the handshake then has its own `handshakeTimeout`. Default 10,000. */
+  dialTimeout?: number;
+  /** What a call made without a connection does: `wait` for one (the default), or `reject` at once, `unavailable`, `not_sent`. */
+  whileAway?: "wait" | "reject";
+  /** Methods whose calls may be sent again though they may have run; a call's own `idempotent` goes before. */
+  idempotent?: Iterable<string>;
+  /** Told of every change of state; what it throws is lost. */
+  onState?: StateListener;
+}
+
+/**
+ * A {@linkcode Client} over one connection after another: when one is lost, or
+ * its peer says goodbye, the next is dialled, with growing, random delays.
+ *
+ * A call that surely did not run (`not_sent`, `refused`) because its connection
+ * went is sent again by itself, in the order the calls were made. One that may
+ * have run (`unknown`) rejects, unless it is `idempotent`. Any other failure is
+ * the call's own and rejects it. Deadlines and signals hold all the time, also
+ * while there is no connection.
+ *
+ * It ends by `close` or `abort`, after `retry.attempts` dials in a row that
+ * failed, or when two in a row are told `unauthenticated`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { connect, echoServices, listen, ReconnectingClient, Server } from "@sluice/rpc";
+ *
+ * type Services = ReturnType<typeof echoServices>;
+ * const listener = await listen({ port: 0 });
+ * const first = new Server(echoServices());
+ * first.serve(listener);
+ * const client = new ReconnectingClient<Services>((signal) =>
+ *   connect({ ...listener.address, signal })
+ * );
+ * assertEquals(await client.call("HelloService.Hello", "x"), "hello:x");
+ *
+ * // The server is restarted; the client's calls wait for it.
+ * await first.close();
+ * const second = new Server(echoServices());
+ * second.serve(await listen(listener.address));
+ * assertEquals(await client.call("HelloService.Hello", "y"), "hello:y");
+ * await client.close();
+ * await second.close();
+ * ```
+ */
+export class ReconnectingClient<S extends object, M extends WireMap = "json">
+  extends Calls<S, M> {
+  readonly #reconnector: Reconnector;
+
+  /**
+   * Dials at once. Calls can be made at once, too.
+   *
+   * @param dial Makes a duplex, whenever one is needed. Its signal fires when
+   *   the duplex is not wanted any more; what it still returns is destroyed.
+   * @throws {RangeError} If a limit or a time is out of its range.
+   */
+  constructor(dial: Dial, options: ReconnectingClientOptions = {}) {
+    const { dialTimeout = 10_000, whileAway = "wait" } = options;
+    if (!(dialTimeout > 0)) {
+      throw new RangeError(
+        `Cannot use dialTimeout: a number above 0, received ${dialTimeout}`,
+      );
+    }
+    const { maxQueuedCalls, maxQueuedBytes } = toLimits(options);
+    const reconnector = new Reconnector({
+      dial,
+      dialTimeout,
+      retry: toRetry(options.retry),
+      clock: options.clock ?? systemClock,
+      rejectAway: whileAway === "reject",
+      idempotent: new Set(options.idempotent),
+      maxQueuedCalls,
+      maxQueuedBytes,
+      onState: options.onState,
+      connection: options,
+    });
+    super(toCaller(reconnector, options));
+    this.#reconnector = reconnector;
+  }
+
+  /** The connection that takes calls; `undefined` while there is none. */
+  get connection(): Connection | undefined {
+    return this.#reconnector.connection;
+  }
+
+  /** Resolves when there is a connection with room in its window; rejects once no call is taken any more. Ignoring it is safe. */
+  get ready(): Promise<void> {
+    return this.#reconnector.ready;
+  }
+
+  /** How many calls can be made now without waiting, as {@linkcode Client.desiredSize}; 0 or less while there is no connection. */
+  get desiredSize(): number {
+    return this.#reconnector.desiredSize;
+  }
+
+  /** Where it is. */
+  get state(): ClientState {
+    return this.#reconnector.state.current;
+  }
+
+  /**
+   * The state now, then the latest after each change; ends after `closed`. One
+   * that reads slowly may miss a state that did not last: `onState` is told all.
+   */
+  states(): AsyncIterableIterator<ClientState> {
+    return this.#reconnector.state.watch();
+  }
+
+  /** Resolves when it is over: with what ended it, or with `undefined` after `close`. Never rejects. */
+  get closed(): Promise<ConnectionError | undefined> {
+    return this.#reconnector.closed;
+  }
+
+  /** The client in numbers. */
+  stats(): ReconnectingStats {
+    return this.#reconnector.stats();
+  }
+
+  /**
+   * Takes no new call, lets those accepted finish within `timeout` (default
+   * 5,000 ms), those that wait for a connection included; closes. What is not
+   * finished by then is settled with its true outcome. Idempotent, and never
+   * rejects.
+   */
+  close(options: CloseOptions = {}): Promise<void> {
+    return this.#reconnector.close(options.timeout ?? 5000);
+  }
+
+  /** Ends it at once: gives up the dial, and rejects calls, those in flight with outcome `unknown`. Resolves when it is over. */
+  abort(reason?: unknown): Promise<void> {
+    return this.#reconnector.stop(reason);
+  }
+
+  /** The same as `close()`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * The calls of a client that has no connection for them.
+ *
+ * Invariants owned here:
+ * - At most `maxCalls` calls and `maxBytes` bytes wait here that were made
+ *   while there was no connection; those that come back from one are let in
+ *   beyond (they were bounded there).
+ * - They leave in the order they were made, wherever they have been meanwhile.
+ * - While they wait, their signals and deadlines end them.
+ *
+ * @module
+ */
+
+import type { Deadlines } from "./deadlines.ts";
+import { Ledger } from "./ledger.ts";
+import { List } from "./list.ts";
+import { exhausted, late } from "./refusals.ts";
+import type { Waiting } from "./queue.ts";
+import type { RetriedCall } from "./retried_call.ts";
+import { Snapshot } from "./payload.ts";
+
+/** What a call takes besides its params, roughly, in bytes. */
+const CALL_SIZE = 64;
+
+/** Calls that wait for a connection. */
+export class WaitingRoom {
+  readonly ledger: Ledger;
+  readonly #calls = new List<Waiting>();
+  readonly #maxCalls: number;
+  readonly #maxBytes: number;
+  #bytes = 0;
+  /** Whether they stand in the order they were made. */
+  #sorted = true;
+  #last = -1;
+
+  /** @param settled Called when a call has been settled here. */
+  constructor(
+    deadlines: Deadlines,
+    limits: { maxQueuedCalls: number; maxQueuedBytes: number },
+    settled: () => void,
+  ) {
+    this.#maxCalls = limits.maxQueuedCalls;
+    this.#maxBytes = limits.maxQueuedBytes;
+    this.ledger = new Ledger(deadlines, {
+      abort: (call, reason) => this.abort(call as RetriedCall, reason),
+      settled,
+    });
+  }
+
+  /** How many wait. */
+  get length(): number {
+    return this.#calls.length;
+  }
+
+  /**
+   * Lets a new call in.
+   *
+   * @throws {RpcError} `resource_exhausted`, if the room is full.
+   */
+  admit(call: RetriedCall): void {
+    call.size = sizeOf(call);
+    const bytes = this.#bytes + call.size;
+    if (this.#calls.length >= this.#maxCalls || bytes > this.#maxBytes) {
+      throw exhausted(
+        `${this.#calls.length} calls of ${this.#bytes} bytes are waiting for a connection already`,
+      );
+    }
+    this.enter(call);
+  }
+
+  /** Lets a call in that comes back. */
+  enter(call: RetriedCall): void {
+    call.size = sizeOf(call);
+    call.link = undefined;
+    if (call.number < this.#last) this.#sorted = false;
+    this.#last = call.number;
+    this.#push(call);
+    this.#bytes += call.size;
+    const { options } = call;
+    if (options === undefined) return;
+    const extra = call.extras();
+    extra.due = call.due;
+    extra.signal = options.signal;
+    extra.inherited = options.ctx?.signal;
+    extra.expire = () => this.#settle(call, late("not_sent"));
+    this.ledger.watch(call, extra);
+  }
+
+  /** Takes out the call that was made first. */
+  take(): RetriedCall | undefined {
+    if (!this.#sorted) this.#sort();
+    const call = this.#calls.first?.call as RetriedCall | undefined;
+    if (call === undefined) return undefined;
+    this.#leave(call);
+    if (call.extra !== undefined) this.ledger.unwatch(call, call.extra);
+    return call;
+  }
+
+  /** Rejects a call that waits. */
+  abort(call: RetriedCall, reason: unknown): void {
+    call.aborted = true;
+    this.#settle(call, reason);
+  }
+
+  /** Rejects all of them, each with an error of its own. */
+  end(error: () => unknown): void {
+    while (this.#calls.first !== undefined) {
+      this.#settle(this.#calls.first.call as RetriedCall, error());
+    }
+  }
+
+  #push(call: RetriedCall): void {
+    const draft = undefined; // Its params are its own.
+    call.waiting = { call, draft, before: undefined, after: undefined };
+    this.#calls.push(call.waiting);
+  }
+
+  #remove(call: RetriedCall): void {
+    this.#calls.remove(call.waiting as Waiting);
+    call.waiting = undefined;
+  }
+
+  #settle(call: RetriedCall, error: unknown): void {
+    this.#leave(call);
+    this.ledger.settle(call, "not_sent", true, error);
+  }
+
+  #leave(call: RetriedCall): void {
+    this.#remove(call);
+    this.#bytes -= call.size;
+    if (this.#calls.length > 0) return;
+    this.#sorted = true;
+    this.#last = -1;
+  }
+
+  /** Once per connection: what comes back comes in a few runs, each in order. */
+  #sort(): void {
+    const calls: RetriedCall[] = [];
+    while (this.#calls.first !== undefined) {
+      const call = this.#calls.first.call as RetriedCall;
+      this.#remove(call);
+      calls.push(call);
+    }
+    calls.sort((a, b) => a.number - b.number);
+    for (const each of calls) this.#push(each);
+    this.#sorted = true;
+    this.#last = calls[calls.length - 1].number;
+  }
+}
+
+function sizeOf({ method, params }: RetriedCall): number {
+  const size = CALL_SIZE + 2 * method.length;
+  if (typeof params === "string") return size + 2 * params.length;
+  return params instanceof Snapshot ? size + params.size : size;
+}

@@ -1,0 +1,290 @@
+/**
+ * Frames as bytes, and back to what they say: what the cases are written with.
+ *
+ * @module
+ */
+
+import { frame, join, KIND } from "../support/raw_peer.ts";
+import type { RawFrame } from "./wire.ts";
+
+export {
+  failure,
+  frame,
+  goaway,
+  hello,
+  type HelloFields,
+  join,
+  KIND,
+  reply,
+} from "../support/raw_peer.ts";
+
+/** Payload kinds. */
+export const PAYLOAD = { NONE: 0, JSON: 1, BYTES: 2, TEXT: 3, CUSTOM: 4 };
+
+export function utf8(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+export function u16(n: number): number[] {
+  return [(n >>> 8) & 0xff, n & 0xff];
+}
+
+export function u32(n: number): number[] {
+  return [...u16(n >>> 16), ...u16(n & 0xffff)];
+}
+
+/** A payload as it stands in a body: its kind, then the bytes. */
+export function payload(value: unknown): Uint8Array {
+  if (value === undefined) return Uint8Array.of(PAYLOAD.NONE);
+  if (value instanceof Uint8Array) return join([PAYLOAD.BYTES], value);
+  if (typeof value === "string") return join([PAYLOAD.TEXT], utf8(value));
+  return join([PAYLOAD.JSON], utf8(JSON.stringify(value)));
+}
+
+/** What a REQUEST may carry. */
+export interface RequestParts {
+  /** Milliseconds left; sets the flag. */
+  deadline?: number;
+  /** Entries, or the block's bytes; sets the flag. */
+  metadata?: readonly (readonly [string, string])[] | Uint8Array;
+  /** The payload, kind first; else made of the value. */
+  raw?: Uint8Array | readonly number[];
+}
+
+/** A metadata block, its length not counted. */
+export function block(
+  entries: readonly (readonly [string, string])[],
+): Uint8Array {
+  return join(...entries.map(([name, value]) => {
+    const [n, v] = [utf8(name), utf8(value)];
+    return join([n.length], n, u16(v.length), v);
+  }));
+}
+
+function metadataPart(metadata: RequestParts["metadata"]): Uint8Array {
+  if (metadata === undefined) return new Uint8Array(0);
+  const bytes = metadata instanceof Uint8Array ? metadata : block(metadata);
+  return join(u16(bytes.length), bytes);
+}
+
+/** A REQUEST; the method may be bytes that are no text. */
+export function request(
+  id: number,
+  method: string | Uint8Array,
+  value?: unknown,
+  { deadline, metadata, raw }: RequestParts = {},
+): Uint8Array {
+  const name = typeof method === "string" ? utf8(method) : method;
+  const body = join(
+    deadline === undefined ? [] : u32(deadline),
+    metadataPart(metadata),
+    u16(name.length),
+    name,
+    raw ?? payload(value),
+  );
+  const flags = (deadline === undefined ? 0 : 1) |
+    (metadata === undefined ? 0 : 2);
+  return frame(KIND.REQUEST, id, body, flags);
+}
+
+/** An answer with metadata, of either kind; `rest` is what follows the block. */
+export function withMetadata(
+  kind: number,
+  id: number,
+  metadata: NonNullable<RequestParts["metadata"]>,
+  rest: Uint8Array,
+  flags = 0,
+): Uint8Array {
+  return frame(kind, id, join(metadataPart(metadata), rest), flags | 2);
+}
+
+/** The body of an ERROR without metadata. */
+export function errorBody(
+  code: string | Uint8Array,
+  message: string | Uint8Array = "",
+  data: Uint8Array | readonly number[] = [PAYLOAD.NONE],
+): Uint8Array {
+  const c = typeof code === "string" ? utf8(code) : code;
+  const m = typeof message === "string" ? utf8(message) : message;
+  return join([c.length], c, u16(m.length), m, data);
+}
+
+/** A HELLO's body of magic, version and the fields given as type and value. */
+export function helloBody(
+  fields: readonly (readonly [number, readonly number[]])[] = [],
+  version = 1,
+  magic = "SLUICE",
+): Uint8Array {
+  return join(
+    utf8(magic),
+    u16(version),
+    ...fields.map(([type, value]) => [type, ...u16(value.length), ...value]),
+  );
+}
+
+/** A whole HELLO made of them. */
+export function helloOf(...args: Parameters<typeof helloBody>): Uint8Array {
+  return frame(KIND.HELLO, 0, helloBody(...args));
+}
+
+// Reading.
+
+/** Reads a body field by field; strict, as the rules for text are. */
+class Fields {
+  at = 0;
+  readonly bytes: Uint8Array;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+  }
+
+  uint(size: number): number {
+    let n = 0;
+    for (let i = 0; i < size; i++) n = n * 256 + this.bytes[this.at++];
+    return n;
+  }
+
+  take(n: number): Uint8Array {
+    if (this.at + n > this.bytes.length) throw new Error("a body is too short");
+    return this.bytes.subarray(this.at, this.at += n);
+  }
+
+  text(n: number): string {
+    return strict.decode(this.take(n));
+  }
+
+  metadata(flags: number): [string, string][] | undefined {
+    if ((flags & 2) === 0) return undefined;
+    const end = this.uint(2) + this.at;
+    const entries: [string, string][] = [];
+    while (this.at < end) {
+      const name = this.text(this.uint(1));
+      entries.push([name, this.text(this.uint(2))]);
+    }
+    if (this.at !== end) throw new Error("a metadata block is not filled");
+    return entries;
+  }
+
+  payload(): Payload {
+    const kind = this.uint(1);
+    const bytes = this.take(this.bytes.length - this.at);
+    return { kind, bytes, value: valueOf(kind, bytes) };
+  }
+}
+
+const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** A payload as it came. */
+export interface Payload {
+  readonly kind: number;
+  readonly bytes: Uint8Array;
+  readonly value: unknown;
+}
+
+function valueOf(kind: number, bytes: Uint8Array): unknown {
+  switch (kind) {
+    case PAYLOAD.NONE:
+      if (bytes.length === 0) return undefined;
+      break;
+    case PAYLOAD.JSON:
+      return JSON.parse(strict.decode(bytes));
+    case PAYLOAD.BYTES:
+      return bytes;
+    case PAYLOAD.TEXT:
+      return strict.decode(bytes);
+  }
+  throw new Error(`a payload of kind ${kind} and ${bytes.length} bytes came`);
+}
+
+/** What an answer says. */
+export interface Answer extends Payload {
+  readonly id: number;
+  readonly ok: boolean;
+  /** Of an ERROR. */
+  readonly started: boolean;
+  readonly code: string;
+  readonly message: string;
+}
+
+export function readAnswer({ kind, flags, id, body }: RawFrame): Answer {
+  const fields = new Fields(body);
+  fields.metadata(flags);
+  const ok = kind === KIND.REPLY;
+  const code = ok ? "" : fields.text(fields.uint(1));
+  const message = ok ? "" : fields.text(fields.uint(2));
+  const started = ok || (flags & 1) !== 0;
+  return { ...fields.payload(), id, ok, started, code, message };
+}
+
+/** What a REQUEST says. */
+export interface Request extends Payload {
+  readonly id: number;
+  readonly method: string;
+  readonly remaining: number | undefined;
+  readonly metadata: [string, string][] | undefined;
+  /** Bytes of its frame. */
+  readonly size: number;
+}
+
+export function readRequest({ flags, id, body }: RawFrame): Request {
+  const fields = new Fields(body);
+  const remaining = (flags & 1) === 0 ? undefined : fields.uint(4);
+  const metadata = fields.metadata(flags);
+  const method = fields.text(fields.uint(2));
+  const size = 12 + body.length;
+  return { ...fields.payload(), id, method, remaining, metadata, size };
+}
+
+/** What a GOAWAY says. */
+export interface Goaway {
+  readonly lastId: number | undefined;
+  readonly code: string;
+  readonly text: string;
+}
+
+export function readGoaway({ flags, id, body }: RawFrame): Goaway {
+  const fields = new Fields(body);
+  const code = fields.text(fields.uint(1));
+  const text = fields.text(fields.uint(2));
+  if (fields.at !== body.length) throw new Error("a GOAWAY is too long");
+  return { lastId: (flags & 1) === 1 ? undefined : id, code, text };
+}
+
+/** What a HELLO says. */
+export interface Hello {
+  readonly size: number;
+  readonly magic: string;
+  readonly version: number;
+  /** Types, in the order they came. */
+  readonly types: number[];
+  readonly maxMessage: number;
+  readonly calls: number;
+  readonly bytes: number;
+}
+
+export function readHello({ body }: RawFrame): Hello {
+  const fields = new Fields(body);
+  const magic = fields.text(6);
+  const version = fields.uint(2);
+  const types: number[] = [];
+  const limits = [0, 65_536, 64, 65_536];
+  while (fields.at < body.length) {
+    const type = fields.uint(1);
+    const value = fields.take(fields.uint(2));
+    types.push(type);
+    if (type >= 1 && type <= 3) {
+      if (value.length !== 4) throw new Error(`HELLO field ${type} is no u32`);
+      limits[type] = new Fields(value).uint(4);
+    }
+  }
+  const [, maxMessage, calls, bytes] = limits;
+  return {
+    size: body.length,
+    magic,
+    version,
+    types,
+    maxMessage,
+    calls,
+    bytes,
+  };
+}

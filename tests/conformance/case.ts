@@ -1,0 +1,122 @@
+/**
+ * What a case is, and the shapes most of them have.
+ *
+ * @module
+ */
+
+import {
+  ClientSession,
+  type Role,
+  ServerSession,
+  type Session,
+  type Target,
+} from "./session.ts";
+
+/** One requirement put to one end. */
+export interface Case {
+  /** The requirement's id in docs/protocol.md, a dot, and a number that is never used again. */
+  readonly id: string;
+  readonly role: Role;
+  /** What is done, and what has to come of it. */
+  readonly about: string;
+  run(target: Target): Promise<void>;
+}
+
+/** Cases of one section. */
+export type Section = readonly Case[];
+
+type Body<S extends Session> = (session: S) => Promise<unknown>;
+
+function make<S extends Session>(
+  id: string,
+  role: Role,
+  about: string,
+  body: Body<S>,
+): Case {
+  const run = async (target: Target) => {
+    const session = role === "server"
+      ? new ServerSession(target)
+      : new ClientSession(target);
+    try {
+      await session.open();
+      await body(session as Session as S);
+    } finally {
+      await session.end();
+    }
+  };
+  return { id, role, about, run };
+}
+
+/** A case for servers. */
+export function server(
+  id: string,
+  about: string,
+  body: Body<ServerSession>,
+): Case[] {
+  return [make(id, "server", about, body)];
+}
+
+/** A case for clients. */
+export function client(
+  id: string,
+  about: string,
+  body: Body<ClientSession>,
+): Case[] {
+  return [make(id, "client", about, body)];
+}
+
+/** A case for both. */
+export function either(id: string, about: string, body: Body<Session>): Case[] {
+  return [
+    make(id, "server", about, body),
+    make(id, "client", about, body),
+  ];
+}
+
+/** Bytes that end the connection of an end of either role, after HELLO. */
+export function closes(
+  id: string,
+  about: string,
+  bytes: Uint8Array,
+  code: string | readonly string[] = "protocol_error",
+): Case[] {
+  const codes = typeof code === "string" ? [code] : code;
+  return either(id, `${about}: closes, ${codes.join(" or ")}`, async (end) => {
+    await end.greet();
+    await end.send(bytes);
+    await end.closes(code);
+  });
+}
+
+/** The same, in the place of HELLO. */
+export function closesUngreeted(
+  id: string,
+  about: string,
+  bytes: Uint8Array,
+  code: string | readonly string[] = "protocol_error",
+): Case[] {
+  const codes = typeof code === "string" ? [code] : code;
+  return either(id, `${about}: closes, ${codes.join(" or ")}`, async (end) => {
+    await end.send(bytes);
+    await end.closes(code);
+  });
+}
+
+/** Bytes that an end of either role takes without a word, after HELLO. */
+export function ignores(id: string, about: string, bytes: Uint8Array): Case[] {
+  return either(id, `${about}: ignored`, async (end) => {
+    await end.greet();
+    await end.send(bytes);
+    await end.alive();
+  });
+}
+
+/** Cases numbered from `first`, one for each row. */
+export function rows<T>(
+  rule: string,
+  first: number,
+  list: readonly T[],
+  each: (id: string, row: T) => Case[],
+): Case[] {
+  return list.flatMap((row, i) => each(`${rule}.${first + i}`, row));
+}

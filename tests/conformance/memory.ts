@@ -1,0 +1,128 @@
+/**
+ * Ends of this library as targets in one process: memory pairs, and a clock
+ * that the cases move.
+ *
+ * @module
+ */
+
+import { assert } from "@std/assert";
+import {
+  type ClientOptions,
+  type Connection,
+  type Duplex,
+  memoryPair,
+  Server,
+  type ServerOptions,
+} from "../../mod.ts";
+import { settle, TestClock, turn } from "../support/clock.ts";
+import { assertNothingLeft } from "../support/pair.ts";
+import { drive } from "./driver.ts";
+import { conformanceServices } from "./services.ts";
+import { ClientSession, type Target } from "./session.ts";
+import type { Pace } from "./wire.ts";
+
+/** Turns of the event loop after which nothing more comes by itself. */
+const QUIET_TURNS = 12;
+const PATIENT_TURNS = 2000;
+
+/** Time that stands still, and turns of the event loop in its place. */
+class MemoryPace implements Pace {
+  readonly clock = new TestClock();
+
+  async within<T>(what: string, promise: Promise<T>, extra = 0): Promise<T> {
+    let done = false;
+    const mark = () => done = true;
+    promise.then(mark, mark);
+    for (let i = 0; i < PATIENT_TURNS && !done; i++) {
+      if (i === QUIET_TURNS && extra > 0) await this.clock.advance(extra);
+      await turn();
+    }
+    if (!done) throw new Error(`${what} came`);
+    return await promise;
+  }
+
+  async quiet(): Promise<void> {
+    await settle(QUIET_TURNS);
+  }
+
+  async lapse(ms: number): Promise<void> {
+    await this.clock.advance(ms);
+  }
+}
+
+/** A target in memory, and the check that nothing is left of it. */
+export interface MemoryTarget extends Target {
+  end(): Promise<void>;
+}
+
+/** Handlers that the server runs at once on a connection: few, so that calls come to wait. */
+const RUNNING = 8;
+
+/** A server of this library. */
+export function memoryServer(options: ServerOptions = {}): MemoryTarget {
+  const pace = new MemoryPace();
+  const { clock } = pace;
+  const server = new Server(conformanceServices(RUNNING), {
+    clock,
+    maxRunning: RUNNING,
+    ...options,
+  });
+  const connections: Connection[] = [];
+  const dial = () => {
+    const [near, far] = memoryPair();
+    connections.push(server.accept(far));
+    return Promise.resolve(near);
+  };
+  const end = async () => {
+    await over(pace, connections.map(({ closed }) => closed));
+    for (const connection of connections) assertNothingLeft(connection);
+    await server.close();
+  };
+  return { role: "server", pace, dial, end };
+}
+
+/** A client of this library. */
+export function memoryClient(options: ClientOptions = {}): MemoryTarget {
+  const pace = new MemoryPace();
+  const { clock } = pace;
+  const dialed: Duplex[] = [];
+  let wake = Promise.withResolvers<void>();
+  const driver = drive(() => {
+    const [near, far] = memoryPair();
+    dialed.push(far);
+    wake.resolve();
+    return Promise.resolve(near);
+  }, { clock, ...options });
+  const dial = async () => {
+    while (dialed.length === 0) {
+      wake = Promise.withResolvers();
+      await wake.promise;
+    }
+    return dialed.shift()!;
+  };
+  const target: MemoryTarget = {
+    role: "client",
+    pace,
+    dial,
+    end: async () => {
+      await dismiss(target);
+      await over(pace, [driver]);
+      assert(clock.timers === 0, `${clock.timers} timers are left`);
+    },
+  };
+  return target;
+}
+
+/** Tells a client that there is nothing left to do. */
+export async function dismiss(target: Target): Promise<void> {
+  const session = new ClientSession(target);
+  await session.open();
+  await session.greet();
+  await session.dismiss();
+  await session.end();
+}
+
+/** Waits for what must end by now, but for what lingers. */
+async function over(pace: MemoryPace, ends: Promise<unknown>[]): Promise<void> {
+  await pace.within("no end of it", Promise.all(ends), 10_000);
+}

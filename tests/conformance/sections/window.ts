@@ -1,0 +1,286 @@
+/** Section 9 of docs/protocol.md: the window. */
+
+import { assert, assertEquals } from "@std/assert";
+import { frame, hello, KIND, reply, request } from "../bytes.ts";
+import { client, type Section, server } from "../case.ts";
+import { type ServerSession, Skipped } from "../session.ts";
+
+/** What the server holds its callers to. */
+function granted({ hello }: ServerSession): { calls: number; bytes: number } {
+  const calls = Math.max(64, hello.calls);
+  const bytes = Math.max(65_536, hello.bytes);
+  if (calls > 65_536) throw new Skipped("a window too large to be filled");
+  return { calls, bytes };
+}
+
+/** Fills the window's bytes with as few running calls as can be; gives their ids. */
+async function fillBytes(s: ServerSession): Promise<number[]> {
+  const running = await s.running();
+  // The answers that are still on their way hold places, too.
+  await s.serves();
+  const most = Math.max(65_536, s.hello.maxMessage) + 12;
+  let left = granted(s).bytes;
+  const ids: number[] = [];
+  while (left > 0) {
+    // The last one may be the largest that still fits; all need their overhead.
+    const size = left > most && left < most + 100
+      ? left - 100
+      : Math.min(left, most);
+    const empty = request(1, "Conformance.hold", new Uint8Array(0)).length;
+    ids.push(await s.go("Conformance.hold", new Uint8Array(size - empty)));
+    left -= size;
+  }
+  if (ids.length > running) throw new Skipped("too few handlers run at once");
+  return ids;
+}
+
+/** Calls of a client, `count` of them. */
+function many(count: number, method = "m") {
+  return Array.from({ length: count }, () => ({ do: "call", method }) as const);
+}
+
+const callers = [
+  ...client(
+    "WI1.1",
+    "a window of 3 calls: 3 are sent, and one for each answer",
+    async (c) => {
+      await c.greet({ calls: 3 });
+      await c.script(...many(10));
+      const sent = await c.requests(3);
+      await c.silence();
+      await c.send(reply(sent[1].id));
+      await c.requests(1);
+      await c.silence();
+      await c.send(reply(sent[0].id), reply(sent[2].id));
+      await c.requests(2);
+      await c.silence();
+    },
+  ),
+  ...client("WI1.2", "a window of one call: one at a time", async (c) => {
+    await c.greet({ calls: 1 });
+    await c.script(...many(5));
+    for (let i = 0; i < 5; i++) {
+      const { id } = await c.request();
+      await c.silence();
+      await c.send(reply(id));
+    }
+  }),
+  ...client(
+    "WI1.3",
+    "bytes are counted with their headers, to the byte",
+    async (c) => {
+      // Two calls of 12 + 2 + 1 + 1 + 1000 bytes and a byte too few for a third.
+      await c.greet({ bytes: 3 * 1016 - 1 });
+      const call = { do: "call", method: "m", bytes: 1000 } as const;
+      await c.script(call, call, call);
+      const [first] = await c.requests(2);
+      assertEquals(first.size, 1016);
+      await c.silence();
+      await c.send(reply(first.id));
+      await c.requests(1);
+    },
+  ),
+  ...client(
+    "WI1.4",
+    "a window that fits three calls exactly takes three",
+    async (c) => {
+      await c.greet({ bytes: 3 * 1016 });
+      const call = { do: "call", method: "m", bytes: 1000 } as const;
+      await c.script(call, call, call, call);
+      await c.requests(3);
+      await c.silence();
+    },
+  ),
+  ...client(
+    "WI1.5",
+    "a call larger than the window of bytes is not sent",
+    async (c) => {
+      await c.greet({ bytes: 2000 });
+      await c.script({ do: "call", method: "m", bytes: 3000 });
+      await c.silence();
+      const [, got] = (await c.report()).calls;
+      assertEquals(got, { outcome: "not_sent", code: "resource_exhausted" });
+    },
+  ),
+  ...client("WI1.6", "a window of 0 calls: calls fail, not sent", async (c) => {
+    await c.greet();
+    await c.script({ do: "reconnect" }, ...many(80));
+    await c.reconnected();
+    await c.send(hello({ calls: 0 }));
+    await c.readHello();
+    await c.pace.quiet();
+    const sent = await c.wire.leftovers();
+    assert(sent.length <= 64);
+    const { calls } = await c.report();
+    const unsent = calls.filter(({ outcome }) => outcome === "not_sent");
+    assertEquals(unsent.length, 80 - sent.length);
+  }),
+  ...client(
+    "WI2.1",
+    "a call given up holds its place until its answer",
+    async (c) => {
+      await c.greet({ calls: 2 });
+      await c.script(
+        ...many(2),
+        { do: "await", call: 1 },
+        { do: "call", method: "third" },
+        { do: "abort", call: 2 },
+        { do: "call", method: "fourth" },
+      );
+      const [first, second] = await c.requests(2);
+      await c.send(reply(first.id));
+      const kinds = [(await c.wire.next())?.kind, (await c.wire.next())?.kind];
+      assertEquals(kinds.toSorted(), [KIND.REQUEST, KIND.CANCEL]);
+      await c.silence();
+      await c.send(reply(second.id));
+      assertEquals((await c.request()).method, "fourth");
+    },
+  ),
+  ...client("WI2.2", "so does one whose deadline has passed", async (c) => {
+    await c.greet({ calls: 1 });
+    await c.script({ do: "call", method: "late", timeout: 50 }, ...many(1));
+    const { id } = await c.request("late");
+    await c.pace.lapse(60);
+    await c.expect(KIND.CANCEL);
+    await c.silence();
+    await c.send(reply(id));
+    await c.request("m");
+  }),
+  ...client(
+    "WI4.1",
+    "a call taken back costs the window nothing for long",
+    async (c) => {
+      await c.greet({ calls: 2 });
+      await c.script(
+        { do: "call", method: "taken back" },
+        { do: "abort", call: 1 },
+        ...many(2),
+      );
+      const [first] = await c.requests(2);
+      if (first.method !== "m") throw new Skipped("it was handed over");
+      await c.silence();
+    },
+  ),
+];
+
+const callees = [
+  ...server(
+    "WI2.3",
+    "cancelled calls hold their places while they run",
+    async (s) => {
+      await s.greet();
+      const ids = await fillBytes(s);
+      await s.send(...ids.map((id) => frame(KIND.CANCEL, id)));
+      await s.alive();
+      await s.go("Echo.echo");
+      await s.closes("resource_exhausted");
+    },
+  ),
+  ...server("WI2.4", "and so do those whose deadline has passed", async (s) => {
+    await s.greet();
+    const { bytes } = granted(s);
+    const most = Math.max(65_536, s.hello.maxMessage) + 12;
+    if (bytes > 2 * most || await s.running() < 2) {
+      throw new Skipped("a window of more than two messages");
+    }
+    await s.serves();
+    const parts = { deadline: 50 };
+    const base =
+      request(1, "Conformance.hold", new Uint8Array(0), parts).length;
+    for (const size of [bytes >> 1, bytes - (bytes >> 1)]) {
+      await s.go("Conformance.hold", new Uint8Array(size - base), parts);
+    }
+    await s.pace.lapse(60);
+    await s.silence();
+    await s.go("Echo.echo");
+    await s.closes("resource_exhausted");
+  }),
+  ...server(
+    "WI3.1",
+    "one call more than the window: closes, resource_exhausted",
+    async (s) => {
+      await s.greet();
+      const { calls } = granted(s);
+      const holds = Array.from(
+        { length: calls + 1 },
+        () => s.make("Conformance.hold"),
+      );
+      await s.send(...holds);
+      const { lastId } = await s.closes("resource_exhausted");
+      assertEquals(lastId, calls);
+    },
+  ),
+  ...server("WI3.2", "exactly the window of calls is held", async (s) => {
+    await s.greet();
+    const { calls } = granted(s);
+    await s.send(
+      ...Array.from({ length: calls }, () => s.make("Conformance.hold")),
+    );
+    await s.alive();
+  }),
+  ...server(
+    "WI3.3",
+    "one byte more than the window: closes, resource_exhausted",
+    async (s) => {
+      await s.greet();
+      await fillBytes(s);
+      await s.send(request(s.lastId + 1, ""));
+      await s.closes("resource_exhausted");
+    },
+  ),
+  ...server("WI3.4", "exactly the window of bytes is held", async (s) => {
+    await s.greet();
+    await fillBytes(s);
+    await s.alive();
+  }),
+  ...server(
+    "WI3.5",
+    "an answer frees its place: the window may be filled again and again",
+    async (s) => {
+      await s.greet();
+      const { calls } = granted(s);
+      for (let round = 0; round < 3; round++) {
+        const batch = Array.from({ length: calls }, () => s.make("Echo.echo"));
+        await s.send(...batch);
+        for (const _ of batch) await s.answer();
+      }
+    },
+  ),
+  ...server("WI3.6", "refused calls free theirs as well", async (s) => {
+    await s.greet();
+    const { calls } = granted(s);
+    for (let round = 0; round < 3; round++) {
+      const batch = Array.from({ length: calls }, () => s.make("no.such"));
+      await s.send(...batch);
+      for (const _ of batch) await s.answer();
+    }
+  }),
+  ...server("WI4.2", "PADs take no place", async (s) => {
+    await s.greet();
+    const { calls } = granted(s);
+    const body = request(1, "Conformance.hold").subarray(12);
+    const pads = Array.from(
+      { length: 100 },
+      (_, i) => frame(KIND.PAD, i, body),
+    );
+    for (let sent = 0; sent <= calls; sent += 100) await s.send(...pads);
+    await s.serves();
+  }),
+  ...server(
+    "WI5.1",
+    "calls past the server's GOAWAY take no place",
+    async (s) => {
+      await s.greet();
+      const { calls } = granted(s);
+      await s.go("Conformance.hold");
+      await s.drains();
+      for (let i = 0; i < calls + 10; i += 100) {
+        const batch = Array.from({ length: 100 }, () => s.make("Echo.echo"));
+        await s.send(...batch);
+      }
+      assertEquals(await s.alive(), []);
+    },
+  ),
+];
+
+export const windows: Section = [...callers, ...callees];

@@ -1,0 +1,301 @@
+/**
+ * What a case holds: one connection to the end under test, and what can be
+ * asked of it. A server under test is called; a client under test is told what
+ * to call, as docs/conformance.md says.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import type { Duplex } from "../../mod.ts";
+import {
+  type Answer,
+  frame,
+  type Goaway,
+  type Hello,
+  hello,
+  type HelloFields,
+  KIND,
+  readAnswer,
+  readGoaway,
+  readHello,
+  readRequest,
+  reply,
+  type Request,
+  request,
+  type RequestParts,
+  utf8,
+} from "./bytes.ts";
+import type { Report, Step } from "./driver.ts";
+import { type Pace, type RawFrame, Wire } from "./wire.ts";
+
+/** The role of the end under test. */
+export type Role = "server" | "client";
+
+/** Where the end under test is found. */
+export interface Target {
+  readonly role: Role;
+  readonly pace: Pace;
+  /** A new connection: dialed to a server, accepted from a client. */
+  dial(): Promise<Duplex>;
+}
+
+/** A case that cannot be decided here. */
+export class Skipped extends Error {}
+
+/** The end's own word that a connection is over. */
+export interface Closing extends Goaway {
+  /** What came before the GOAWAY. */
+  readonly frames: RawFrame[];
+}
+
+/** One connection to an end of either role. */
+export class Session {
+  readonly target: Target;
+  readonly pace: Pace;
+  wire!: Wire;
+  /** What the end's HELLO said; `greet` reads it. */
+  hello!: Hello;
+  #pings = 0x7000;
+
+  constructor(target: Target) {
+    this.target = target;
+    this.pace = target.pace;
+  }
+
+  get role(): Role {
+    return this.target.role;
+  }
+
+  /** Connects; nothing is sent yet. */
+  async open(): Promise<void> {
+    const dialed = this.pace.within("no connection", this.target.dial(), 3000);
+    this.wire = new Wire(await dialed, this.pace);
+  }
+
+  /** Lets go of the connection, in whatever state. */
+  async end(): Promise<void> {
+    await this.wire?.destroy();
+  }
+
+  /** Sends bytes as one chunk. */
+  send(...parts: Uint8Array[]): Promise<void> {
+    return this.wire.send(...parts);
+  }
+
+  /** Sends a HELLO, and reads the end's. */
+  async greet(ours: HelloFields | Uint8Array = {}): Promise<void> {
+    await this.send(ours instanceof Uint8Array ? ours : hello(ours));
+    await this.readHello();
+  }
+
+  /** Reads the end's HELLO. */
+  async readHello(): Promise<void> {
+    const got = await this.wire.next();
+    assertEquals(got?.kind, KIND.HELLO, "the first frame is a HELLO");
+    this.hello = readHello(got!);
+  }
+
+  /** The next frame, which must be of `kind`. */
+  async expect(kind: number, extra = 0): Promise<RawFrame> {
+    const got = await this.wire.next(extra);
+    assertEquals(got?.kind, kind, "the kind of the next frame");
+    return got!;
+  }
+
+  /** Asserts that the end still answers a PING; returns what came before its PONG. */
+  async alive(): Promise<RawFrame[]> {
+    const id = this.#pings++;
+    await this.send(frame(KIND.PING, id));
+    const before: RawFrame[] = [];
+    for (;;) {
+      const got = await this.wire.next();
+      assert(got !== undefined, "it ended instead of answering a PING");
+      if (got.kind === KIND.GOAWAY && readGoaway(got).code !== "") {
+        throw new Error(`it closed: ${said(got)}`);
+      }
+      if (got.kind === KIND.PONG && got.id === id) return before;
+      before.push(got);
+    }
+  }
+
+  /** Asserts that nothing is said. */
+  async silence(): Promise<void> {
+    const kinds = (await this.wire.leftovers()).map(({ kind }) => kind);
+    assertEquals(kinds, [], "kinds of frames that came");
+  }
+
+  /** Asserts that the end closes with one of these codes: GOAWAY, FIN, nothing between. */
+  async closes(codes: string | readonly string[], extra = 0): Promise<Closing> {
+    const frames = await this.wire.rest(extra);
+    const last = frames.pop();
+    assertEquals(last?.kind, KIND.GOAWAY, "the last frame is a GOAWAY");
+    for (const earlier of frames.filter(({ kind }) => kind === KIND.GOAWAY)) {
+      assertEquals(readGoaway(earlier).code, "", "the code of a GOAWAY before");
+    }
+    const goaway = readGoaway(last!);
+    const wanted: readonly string[] = typeof codes === "string"
+      ? [codes]
+      : codes;
+    assert(
+      wanted.includes(goaway.code),
+      `closed with ${goaway.code} (${goaway.text}), not ${wanted.join(" or ")}`,
+    );
+    return { ...goaway, frames };
+  }
+}
+
+function said(goaway: RawFrame): string {
+  const { code, text } = readGoaway(goaway);
+  return `${code} ${text}`;
+}
+
+/** A server under test, which is called. */
+export class ServerSession extends Session {
+  lastId = 0;
+  readonly #methods = new Map<number, string>();
+
+  /** A REQUEST with the next id, not sent yet. */
+  make(method: string, value?: unknown, parts?: RequestParts): Uint8Array {
+    const id = ++this.lastId;
+    this.#methods.set(id, method);
+    return request(id, method, value, parts);
+  }
+
+  /** Sends a REQUEST; returns its id. */
+  async go(
+    method: string,
+    value?: unknown,
+    parts?: RequestParts,
+  ): Promise<number> {
+    await this.send(this.make(method, value, parts));
+    return this.lastId;
+  }
+
+  /** The next answer, which may be asked to be that of one call. */
+  async answer(id?: number, extra = 0): Promise<Answer> {
+    const got = await this.wire.next(extra);
+    assert(got !== undefined, "it ended instead of answering");
+    if (got.kind === KIND.GOAWAY) throw new Error(`it closed: ${said(got)}`);
+    const isAnswer = got.kind === KIND.REPLY || got.kind === KIND.ERROR;
+    assert(isAnswer, `kind ${got.kind} came instead of an answer`);
+    const answer = readAnswer(got);
+    const method = this.#methods.get(answer.id) ?? "";
+    if (answer.code === "not_found" && /^Conformance\./.test(method)) {
+      throw new Skipped(`the server does not offer ${method}`);
+    }
+    if (id !== undefined) assertEquals(answer.id, id, "the answer's id");
+    return answer;
+  }
+
+  /** Sends a REQUEST and reads its answer. */
+  async call(
+    method: string,
+    value?: unknown,
+    parts?: RequestParts,
+  ): Promise<Answer> {
+    return await this.answer(await this.go(method, value, parts));
+  }
+
+  /** Asserts that calls are served: nothing but this one's answer is pending. */
+  async serves(): Promise<void> {
+    const { ok, value } = await this.call("Echo.echo", "still there");
+    assertEquals([ok, value], [true, "still there"]);
+  }
+
+  /** Asks the server to end in order; gives its GOAWAY. Calls before it may still be running. */
+  async drains(): Promise<Goaway> {
+    const id = await this.go("Conformance.close");
+    let goaway: Goaway | undefined;
+    for (let answered = false; !answered || goaway === undefined;) {
+      const got = await this.wire.next();
+      assert(got !== undefined, "it ended without a GOAWAY");
+      if (got.kind === KIND.GOAWAY) goaway = readGoaway(got);
+      else answered ||= got.id === id;
+      if (answered && got.id === id && got.kind === KIND.ERROR) {
+        throw new Skipped("the server does not offer Conformance.close");
+      }
+    }
+    return goaway;
+  }
+
+  /** How many handlers run at once; a case that has to fill them is skipped where that is not told. */
+  async running(): Promise<number> {
+    const { value } = await this.call("Conformance.running");
+    if (typeof value === "number" && value <= 64) return value;
+    throw new Skipped("the server does not bound its running handlers by 64");
+  }
+
+  /** The params of the calls of `Conformance` that were started, in order. */
+  async started(): Promise<unknown> {
+    return (await this.call("Conformance.started")).value;
+  }
+}
+
+/** A client under test, which is told what to call. */
+export class ClientSession extends Session {
+  /** The id of the call that asks what to do; not answered until `script`. */
+  nextId = 0;
+
+  /** As its base; then reads the call that asks what to do. */
+  override async greet(ours: HelloFields | Uint8Array = {}): Promise<void> {
+    await super.greet(ours);
+    this.nextId = (await this.request("Conformance.next")).id;
+  }
+
+  /** Tells the client what to do. */
+  async script(...steps: Step[]): Promise<void> {
+    await this.send(jsonReply(this.nextId, steps));
+  }
+
+  /** Tells the client that there is nothing left to do; it ends in order. */
+  async dismiss(): Promise<void> {
+    await this.send(jsonReply(this.nextId, null));
+    await this.leave();
+  }
+
+  /** The next REQUEST; PADs are passed over. */
+  async request(method?: string): Promise<Request> {
+    for (;;) {
+      const got = await this.wire.next();
+      if (got?.kind === KIND.PAD) continue;
+      assertEquals(got?.kind, KIND.REQUEST, "the kind of the next frame");
+      const made = readRequest(got!);
+      if (method !== undefined) assertEquals(made.method, method);
+      return made;
+    }
+  }
+
+  /** The next REQUESTs. */
+  async requests(count: number): Promise<Request[]> {
+    const got: Request[] = [];
+    while (got.length < count) got.push(await this.request());
+    return got;
+  }
+
+  /** The connection a `reconnect` step makes; nothing is read or sent on it. */
+  async reconnected(): Promise<void> {
+    await this.wire.destroy();
+    await this.open();
+  }
+
+  /** Sends FIN, and waits until the client has nothing more to say. */
+  async leave(): Promise<RawFrame[]> {
+    await this.wire.fin();
+    return await this.wire.rest();
+  }
+
+  /** Ends the connection, and reads on the next what the client makes of it. */
+  async report(): Promise<Report> {
+    await this.reconnected();
+    await this.greet();
+    await this.script({ do: "report" });
+    const { value } = await this.request("Conformance.report");
+    assert(value !== undefined && value !== null, "no report came");
+    return value as Report;
+  }
+}
+
+function jsonReply(id: number, value: unknown): Uint8Array {
+  return reply(id, [1, ...utf8(JSON.stringify(value))]);
+}

@@ -1,0 +1,60 @@
+/**
+ * All cases, and what becomes of one that is run.
+ *
+ * @module
+ */
+
+import type { Case } from "./case.ts";
+import { calls } from "./sections/calls.ts";
+import { cancels } from "./sections/cancel.ts";
+import { endings, faults } from "./sections/ending.ts";
+import { frames } from "./sections/frames.ts";
+import { goaways } from "./sections/goaway.ts";
+import { hellos } from "./sections/hello.ts";
+import { ids } from "./sections/ids.ts";
+import { contents } from "./sections/payloads.ts";
+import { deadlines, pings } from "./sections/time.ts";
+import { windows } from "./sections/window.ts";
+import { Skipped, type Target } from "./session.ts";
+
+/** Every case, in the order of docs/protocol.md. */
+export const CASES: readonly Case[] = [
+  ...frames,
+  ...hellos,
+  ...ids,
+  ...calls,
+  ...contents,
+  ...windows,
+  ...cancels,
+  ...deadlines,
+  ...pings,
+  ...goaways,
+  ...endings,
+  ...faults,
+];
+
+/** Requirements without a case of their own, and why. */
+export const WITHOUT_CASE: Readonly<Record<string, string>> = {
+  ID2:
+    "takes 2^32 calls; tests/window_test.ts skips the slot of a running call",
+  GA6: "takes a client whose ids can be made to jump; see tests/ring_test.ts",
+  PP3: "binds an end that judges by silence; nothing of it can be seen",
+};
+
+/** What became of a case. */
+export interface Verdict {
+  readonly verdict: "passed" | "failed" | "skipped";
+  /** Why it failed or was skipped. */
+  readonly why: string;
+}
+
+/** Runs one case; never rejects. */
+export async function runCase(one: Case, target: Target): Promise<Verdict> {
+  try {
+    await one.run(target);
+    return { verdict: "passed", why: "" };
+  } catch (error) {
+    const verdict = error instanceof Skipped ? "skipped" : "failed";
+    return { verdict, why: (error as Error).message };
+  }
+}

@@ -1,0 +1,192 @@
+/**
+ * What the fuzzer feeds: bytes for one end, as a file of `tests/corpus` holds
+ * them, and how they are made.
+ *
+ * @module
+ */
+
+import { runSession } from "../support/session.ts";
+import type { Random } from "../support/random.ts";
+import { KIND } from "../support/raw_peer.ts";
+import { fromHex, toHex, VECTORS } from "../support/vectors.ts";
+
+/** Who is fed, and how the stream ends. */
+export const TARGETS = ["decoder", "client", "server"] as const;
+export const ENDS = ["fin", "reset", "silence"] as const;
+
+/** One input. */
+export interface FuzzCase {
+  readonly target: (typeof TARGETS)[number];
+  readonly end: (typeof ENDS)[number];
+  readonly chunks: readonly Uint8Array[];
+}
+
+/** A case as JSON holds it: chunks in hex. */
+export interface CaseFile {
+  readonly about: string;
+  readonly target: FuzzCase["target"];
+  readonly end: FuzzCase["end"];
+  readonly chunks: readonly string[];
+}
+
+/** The text of a corpus file. */
+export function toFile(about: string, { chunks, ...rest }: FuzzCase): string {
+  const file: CaseFile = {
+    about,
+    ...rest,
+    chunks: chunks.map(toHex),
+  };
+  return JSON.stringify(file, null, 2) + "\n";
+}
+
+/** The case in a corpus file. */
+export function fromFile({ target, end, chunks }: CaseFile): FuzzCase {
+  return { target, end, chunks: chunks.map(fromHex) };
+}
+
+/** Frames to begin with: what the recorded session says, and the golden vectors. */
+export interface Pool {
+  /** HELLOs that are legal and name no serializer. */
+  readonly hellos: readonly Uint8Array[];
+  /** What a server hears in the session, and a client. */
+  readonly server: readonly Uint8Array[];
+  readonly client: readonly Uint8Array[];
+  /** The vectors, malformed ones included. */
+  readonly golden: readonly Uint8Array[];
+}
+
+/** Records the session, and reads the vectors. */
+export async function makePool(): Promise<Pool> {
+  const bytes: Record<"out" | "back", number[]> = { out: [], back: [] };
+  await runSession({ record: (way, chunk) => bytes[way].push(...chunk) });
+  const golden = [...VECTORS.valid, ...VECTORS.malformed]
+    .map((vector) => fromHex(vector.bytes));
+  const server = split(Uint8Array.from(bytes.out));
+  const client = split(Uint8Array.from(bytes.back));
+  return {
+    hellos: [server[0], client[0]],
+    server: server.slice(1),
+    client: client.slice(1),
+    golden,
+  };
+}
+
+/** A valid stream's frames. */
+function split(bytes: Uint8Array): Uint8Array[] {
+  const frames: Uint8Array[] = [];
+  const view = new DataView(bytes.buffer);
+  for (let at = 0; at < bytes.length;) {
+    const end = at + 12 + view.getUint32(at);
+    frames.push(bytes.subarray(at, end));
+    at = end;
+  }
+  return frames;
+}
+
+/** A new case. */
+export function makeCase(
+  random: Random,
+  pool: Pool,
+  target: FuzzCase["target"],
+): FuzzCase {
+  const bytes = random.oneIn(12)
+    ? random.bytes(random.below(200))
+    : mutated(random, stream(random, pool, target));
+  return { target, end: random.pick(ENDS), chunks: chunked(random, bytes) };
+}
+
+/** Frames in a row, mostly legal: ids are set to what is likely to be in use. */
+function stream(
+  random: Random,
+  pool: Pool,
+  target: FuzzCase["target"],
+): Uint8Array {
+  const frames: Uint8Array[] = [];
+  if (!random.oneIn(20)) frames.push(random.pick(pool.hellos));
+  const from = target === "client" ? pool.client : pool.server;
+  let id = 0;
+  // Frames mean nothing to the decoder: a few are as good as many.
+  const most = target === "decoder" ? 6 : 40;
+  for (let count = random.below(most); count > 0; count--) {
+    const list = random.oneIn(12) ? pool.golden : from;
+    const frame = Uint8Array.from(random.pick(list));
+    if (frame.length >= 12 && !random.oneIn(20)) {
+      // A CANCEL is for a call that was made.
+      if (frame[4] !== KIND.CANCEL) id += random.oneIn(30) ? 2 : 1;
+      new DataView(frame.buffer).setUint32(8, id);
+    }
+    frames.push(frame);
+  }
+  return join(frames);
+}
+
+function join(parts: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(parts.reduce((sum, p) => sum + p.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+/** Values that mean something in a length, a count or an id. */
+const TELLING = [
+  0,
+  1,
+  0x7f,
+  0x80,
+  0xff,
+  0xffff,
+  0x7fffffff,
+  0x80000000,
+  2 ** 32 - 1,
+];
+
+/** Some bytes changed, more often none or one. */
+function mutated(random: Random, bytes: Uint8Array): Uint8Array {
+  for (let n = random.pick([0, 1, 1, 1, 2, 5]); n > 0; n--) {
+    if (bytes.length === 0) return bytes;
+    const at = random.below(bytes.length);
+    const length = random.below(Math.min(40, bytes.length - at) + 1);
+    const [head, part] = [
+      bytes.subarray(0, at),
+      bytes.subarray(at, at + length),
+    ];
+    const tail = bytes.subarray(at + length);
+    switch (random.below(6)) {
+      case 0:
+        bytes[at] ^= 1 << random.below(8);
+        break;
+      case 1:
+        bytes[at] = random.below(256);
+        break;
+      case 2:
+        if (at + 4 <= bytes.length) {
+          new DataView(bytes.buffer).setUint32(at, random.pick(TELLING));
+        }
+        break;
+      case 3:
+        bytes = join([head, tail]);
+        break;
+      case 4:
+        bytes = join([head, part, part, tail]);
+        break;
+      default:
+        bytes = join([head, random.bytes(random.below(20)), part, tail]);
+    }
+  }
+  return bytes;
+}
+
+/** Cut anywhere: in one piece, byte by byte, or at random. */
+export function chunked(random: Random, bytes: Uint8Array): Uint8Array[] {
+  const most = random.pick([1, 3, 30, 1000, 100_000]);
+  const chunks: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length;) {
+    const end = Math.min(bytes.length, at + 1 + random.below(most));
+    chunks.push(bytes.slice(at, end));
+    at = end;
+  }
+  return chunks;
+}

@@ -1,0 +1,90 @@
+/**
+ * Fuzzes for a while. Run by `tools/fuzz.ts`, in parts; the last line it prints
+ * is JSON. A finding is printed as a file for `tests/corpus`.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { turn } from "../support/clock.ts";
+import { newSeed, Random } from "../support/random.ts";
+import { watchUnhandled } from "../support/watch.ts";
+import { type FuzzCase, makeCase, makePool, toFile } from "./fuzz_case.ts";
+import { runFuzzCase } from "./run_case.ts";
+
+/** The decoder is much faster than the others; it gets so many cases to one of theirs each. */
+const DECODED = 60;
+/** Findings before it gives up: more would tell the same. */
+const ENOUGH = 3;
+
+/** The case under way: if it never ends, the process does, and says so. */
+let under: FuzzCase | undefined;
+process.on("exit", () => {
+  if (under !== undefined) console.log(`hangs: ${toFile("hangs", under)}`);
+});
+
+/** What is wrong with a case; undefined if nothing is. */
+async function wrongWith(
+  each: FuzzCase,
+  unhandled: unknown[],
+): Promise<unknown> {
+  under = each;
+  try {
+    await runFuzzCase(each);
+  } catch (error) {
+    return error ?? "nothing thrown";
+  } finally {
+    under = undefined;
+  }
+  if (each.target !== "decoder") await turn();
+  return unhandled.pop();
+}
+
+/** The same fault with as few chunks as dropping them one by one makes. */
+async function shrunk(each: FuzzCase, unhandled: unknown[]): Promise<FuzzCase> {
+  let { chunks } = each;
+  for (let i = chunks.length - 1; i >= 0; i--) {
+    const fewer = chunks.toSpliced(i, 1);
+    const fault = await wrongWith({ ...each, chunks: fewer }, unhandled);
+    if (fault !== undefined) chunks = fewer;
+  }
+  return { ...each, chunks };
+}
+
+async function main(): Promise<void> {
+  Error.stackTraceLimit = 0;
+  const { values } = parseArgs({
+    options: {
+      seed: { type: "string", default: String(newSeed()) },
+      seconds: { type: "string", default: "10" },
+      cases: { type: "string", default: "Infinity" },
+    },
+  });
+  const random = new Random(Number(values.seed));
+  const until = performance.now() + 1000 * Number(values.seconds);
+  const most = Number(values.cases);
+  const unhandled = watchUnhandled();
+  const pool = await makePool();
+  const counts = { decoder: 0, client: 0, server: 0 };
+  let runs = 0;
+  let failed = 0;
+  while (performance.now() < until && runs < most && failed < ENOUGH) {
+    const turns = runs % (DECODED + 2);
+    const target = turns === 0 ? "client" : turns === 1 ? "server" : "decoder";
+    const each = makeCase(random, pool, target);
+    runs++;
+    counts[target]++;
+    const fault = await wrongWith(each, unhandled);
+    if (fault === undefined) continue;
+    failed++;
+    console.log(`seed ${random.seed}, case ${runs}: ${fault}`);
+    console.log("as a file of tests/corpus:");
+    console.log(toFile(String(fault), await shrunk(each, unhandled)));
+  }
+  const { seed } = random;
+  console.log(JSON.stringify({ runs, failed, seed, ...counts }));
+  process.exit(failed > 0 ? 1 : 0);
+}
+
+await main();

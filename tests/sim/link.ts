@@ -1,0 +1,256 @@
+/**
+ * One simulated connection: two ends, the faulty lines between them, and the
+ * laws that hold on it after every step.
+ *
+ * Laws owned here:
+ * - I8: what each end counts as in flight or held is what went over the wire,
+ *   in calls and bytes; the callee frees first; nobody passes what was granted.
+ * - Requests are written, and handlers started, in the order of the calls.
+ * - No end of ours ever accuses the other of a breach of the rules.
+ * - A CANCEL follows every call given up in flight, and fires the handler's
+ *   signal; so does the end of the connection.
+ *
+ * @module
+ */
+
+import type { Connection, ConnectionStats, Limits } from "../../mod.ts";
+import { EARLY_BYTES, EARLY_CALLS } from "../../src/hello.ts";
+import type { FaultLine } from "../support/fault_line.ts";
+import type { FaultPair } from "../support/fault_duplex.ts";
+import type { Entry } from "../support/ledger.ts";
+import { KIND } from "../support/raw_peer.ts";
+import { FrameTap, Places } from "./wire_tap.ts";
+
+/** What the window of an end may be set to. */
+export type Grant = Pick<Limits, "windowCalls" | "windowBytes" | "maxRunning">;
+
+/** A handler that has not returned for good. */
+export interface Running {
+  readonly id: number;
+  readonly aborted: () => boolean;
+}
+
+/** One end of a link, as caller and as callee. */
+export class End {
+  readonly connection: Connection;
+  /** Names the calls that this end makes. */
+  readonly name: string;
+  readonly grant: Grant;
+  /** What it writes. */
+  readonly line: FaultLine;
+  readonly serves: boolean;
+  /** Its calls whose requests have left and whose answers have not come. */
+  readonly inFlight = new Places();
+  /** The other end's calls that came in, and whose answers have not left. */
+  readonly held = new Places();
+  /** Its calls given up while in flight. */
+  readonly givenUp: Entry[] = [];
+  readonly running = new Set<Running>();
+  /** Calls by id, where the wire shows them. */
+  readonly cancelled = new Set<number>();
+  heardHello = false;
+  heardGoaway = false;
+  /** Once within what was granted, for good. */
+  #within = false;
+  #lastRequest: number | undefined;
+  #lastStarted: number | undefined;
+  readonly problems: string[] = [];
+
+  constructor(
+    name: string,
+    connection: Connection,
+    line: FaultLine,
+    grant: Grant,
+    serves: boolean,
+  ) {
+    this.name = name;
+    this.connection = connection;
+    this.line = line;
+    this.grant = grant;
+    this.serves = serves;
+  }
+
+  /** Whether it may still be used. */
+  get open(): boolean {
+    return this.connection.stats().state === "open";
+  }
+
+  get over(): boolean {
+    const { state } = this.connection.stats();
+    return state === "finishing" || state === "closed";
+  }
+
+  /** A handler starts here. */
+  started(id: number): void {
+    const last = this.#lastStarted;
+    if (last !== undefined && ((id - last) | 0) <= 0) {
+      this.problems.push(`started ${id} after ${last}`);
+    }
+    this.#lastStarted = id;
+  }
+
+  /** It has written a frame. */
+  wrote(kind: number, id: number, size: number): void {
+    if (kind === KIND.REQUEST) {
+      const last = this.#lastRequest;
+      if (last !== undefined && ((id - last) | 0) <= 0) {
+        this.problems.push(`wrote request ${id} after ${last}`);
+      }
+      this.#lastRequest = id;
+      this.inFlight.take(id, size);
+    } else if (kind === KIND.CANCEL) {
+      if (this.cancelled.has(id)) this.problems.push(`cancelled ${id} twice`);
+      this.cancelled.add(id);
+    } else if (kind === KIND.REPLY || kind === KIND.ERROR) {
+      // A call that came after our GOAWAY is not answered at all.
+      if (!this.held.has(id)) this.problems.push(`answered ${id} twice`);
+      this.held.free(id);
+    }
+  }
+
+  /** A frame has reached it. */
+  heard(kind: number, id: number, size: number): void {
+    if (kind === KIND.REQUEST) this.held.take(id, size);
+    else if (kind === KIND.REPLY || kind === KIND.ERROR) this.inFlight.free(id);
+    else if (kind === KIND.HELLO) this.heardHello = true;
+    else if (kind === KIND.GOAWAY) this.heardGoaway = true;
+    else if (kind === KIND.CANCEL) this.#cancelHeard.push(id);
+  }
+  readonly #cancelHeard: number[] = [];
+
+  /** What is wrong here now. */
+  judge(peer: End): string[] {
+    const wrong = this.problems.splice(0);
+    const stats = this.connection.stats();
+    this.#judgeSignals(stats, wrong);
+    if (stats.state === "finishing" || stats.state === "closed") return wrong;
+    this.#judgeCaller(stats, peer.grant, wrong);
+    this.#judgeCallee(stats, wrong);
+    return wrong;
+  }
+
+  #judgeSignals(stats: ConnectionStats, wrong: string[]): void {
+    const over = stats.state === "finishing" || stats.state === "closed";
+    const cancelled = this.#cancelHeard.splice(0);
+    for (const { id, aborted } of this.running) {
+      if (aborted()) continue;
+      if (over) wrong.push(`handler ${id} does not know that it is over`);
+      if (cancelled.includes(id)) wrong.push(`handler ${id} is not cancelled`);
+    }
+  }
+
+  #judgeCaller(stats: ConnectionStats, grant: Grant, wrong: string[]): void {
+    const { inFlight, inFlightBytes, outgoingBytes } = stats;
+    const { calls, bytes } = this.inFlight;
+    const most = Math.max(grant.windowCalls, EARLY_CALLS);
+    const mostBytes = Math.max(grant.windowBytes, EARLY_BYTES);
+    if (inFlight > most) wrong.push(`${inFlight} in flight of ${most}`);
+    if (inFlightBytes > mostBytes) wrong.push(`${inFlightBytes} B in flight`);
+    const within = inFlight <= grant.windowCalls &&
+      inFlightBytes <= grant.windowBytes;
+    if (this.#within && !within) {
+      wrong.push(
+        `${inFlight} calls, ${inFlightBytes} B: past what was granted`,
+      );
+    }
+    this.#within ||= within && this.heardHello;
+    // What the peer's GOAWAY refuses leaves the table unanswered.
+    if (this.heardGoaway) return;
+    const exact = outgoingBytes === 0;
+    if (
+      exact
+        ? inFlight !== calls || inFlightBytes !== bytes
+        : inFlight < calls || inFlightBytes < bytes
+    ) {
+      wrong.push(
+        `${inFlight} calls of ${inFlightBytes} B in flight; the wire has ${calls} of ${bytes} B`,
+      );
+    }
+    if (!exact) return;
+    for (const { handle } of this.givenUp.splice(0)) {
+      const id = handle?.id as number;
+      if (!this.cancelled.has(id)) wrong.push(`no CANCEL for ${id}`);
+    }
+  }
+
+  #judgeCallee(stats: ConnectionStats, wrong: string[]): void {
+    const { held, heldBytes, running, waiting, state } = stats;
+    const { windowCalls, windowBytes, maxRunning } = this.grant;
+    const { calls, bytes } = this.held;
+    if (running > maxRunning) wrong.push(`${running} run of ${maxRunning}`);
+    if (held > Math.max(windowCalls, EARLY_CALLS)) {
+      wrong.push(`${held} held of ${windowCalls}`);
+    }
+    if (heldBytes > Math.max(windowBytes, EARLY_BYTES)) {
+      wrong.push(`${heldBytes} B held of ${windowBytes}`);
+    }
+    if (running + waiting > held) wrong.push("a call that runs holds no place");
+    // What the writer was given may be on its way to the line still, in parts.
+    const exact = stats.chunksWritten === this.line.chunks && state === "open";
+    if (
+      exact
+        ? held !== calls || heldBytes !== bytes
+        : held > calls || heldBytes > bytes
+    ) {
+      wrong.push(
+        `${held} calls of ${heldBytes} B held; the wire has ${calls} of ${bytes} B`,
+      );
+    }
+  }
+}
+
+/** Reasons for which a connection of two ends of ours may end. */
+const HONEST = [
+  "unavailable",
+  "deadline_exceeded",
+  "cancelled",
+  "truncated",
+];
+
+/** Two ends and what is between them. */
+export class Link {
+  readonly near: End;
+  readonly far: End;
+  readonly pair: FaultPair;
+  /** Why each end is over. */
+  readonly ends: string[] = [];
+
+  constructor(pair: FaultPair, near: End, far: End) {
+    this.pair = pair;
+    this.near = near;
+    this.far = far;
+    this.#listen(near, far);
+    this.#listen(far, near);
+  }
+
+  /** Both ends. */
+  get both(): readonly [End, End] {
+    return [this.near, this.far];
+  }
+
+  /** Both lines. */
+  get lines(): readonly [FaultLine, FaultLine] {
+    return [this.pair.out, this.pair.back];
+  }
+
+  /** What is wrong now. */
+  judge(): string[] {
+    const wrong: string[] = [];
+    for (const [end, peer] of [this.both, this.both.toReversed()]) {
+      for (const what of end.judge(peer)) wrong.push(`${end.name}: ${what}`);
+    }
+    return wrong;
+  }
+
+  #listen(from: End, to: End): void {
+    const wrote = new FrameTap((...frame) => from.wrote(...frame));
+    const heard = new FrameTap((...frame) => to.heard(...frame));
+    from.line.onEntered = (bytes) => wrote.push(bytes);
+    from.line.onDelivered = (bytes) => heard.push(bytes);
+    from.connection.closed.then((reason) => {
+      this.ends.push(`${from.name} ${reason?.code ?? "in order"}`);
+      if (reason === undefined || HONEST.includes(reason.code)) return;
+      from.problems.push(`ended: ${reason.code}, ${reason.message}`);
+    });
+  }
+}

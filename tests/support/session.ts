@@ -1,0 +1,356 @@
+/**
+ * A session of calls of every kind, the same each time: over an in-memory pair,
+ * with time and handlers in the script's hand. Faults are put into it at every
+ * byte; what is left of it afterwards is checked by `Session.finish`.
+ *
+ * Its bytes are few (one-letter names, payloads of a few bytes), so that every
+ * offset can be visited.
+ *
+ * @module
+ */
+
+import {
+  type CallContext,
+  type CallHandle,
+  type CallOptions,
+  Client,
+  type Connection,
+  RpcError,
+  Server,
+} from "../../mod.ts";
+import { settle, TestClock } from "./clock.ts";
+import { faultPair } from "./fault_duplex.ts";
+import type { Fault, FaultLine } from "./fault_line.ts";
+import { CallLedger, type Entry, show } from "./ledger.ts";
+import { assertNothingLeft } from "./pair.ts";
+import { SignalCount } from "./signal_count.ts";
+
+/** Faults of the two directions: `out` is what the client writes. */
+export interface SessionFaults {
+  readonly out?: Fault;
+  readonly back?: Fault;
+}
+
+/** What a session was. */
+export interface SessionRecord {
+  /** Calls made. */
+  readonly calls: number;
+  /** Bytes delivered to the server, and to the client. */
+  readonly out: number;
+  readonly back: number;
+  /** How many calls were told what. */
+  readonly told: Readonly<Record<string, number>>;
+}
+
+/** Options of {@linkcode runSession}. */
+export interface RunOptions {
+  readonly faults?: SessionFaults;
+  /** Whether the bytes may have been changed: then only that all is over is checked, not what was said. */
+  readonly garbled?: boolean;
+  /** Sees the bytes of both directions as they are written. */
+  readonly record?: (direction: "out" | "back", bytes: Uint8Array) => void;
+}
+
+/** Runs it once, to its end, and checks what is left. */
+export async function runSession(
+  options: RunOptions = {},
+): Promise<SessionRecord> {
+  const session = new Session(options);
+  await session.play();
+  await session.finish(options.garbled === true);
+  return session.recorded();
+}
+
+/** Calls beyond this wait for the window; more handlers than `maxRunning` wait to be started. */
+const LIMITS = { windowCalls: 24, windowBytes: 2048, maxRunning: 6 };
+/** A string larger than the window's bytes allow, and what each payload is wrapped in. */
+const KINDS = ["json", "string", "bytes", "object", "undefined"] as const;
+
+class Session {
+  readonly #ledger = new CallLedger();
+  readonly #clock = new TestClock(1);
+  readonly #signals = new SignalCount();
+  readonly #client: Client<object>;
+  readonly #server: Server<object>;
+  readonly #connection: Connection;
+  readonly #out: FaultLine;
+  readonly #back: FaultLine;
+  /** Handlers that wait for the script, in the order they started. */
+  readonly #held: { resolve(): void; reject(error: unknown): void }[] = [];
+
+  constructor({ faults, record }: RunOptions) {
+    const { near, far, out, back } = faultPair({
+      out: { faults: faults?.out && [faults.out] },
+      back: { faults: faults?.back && [faults.back] },
+    });
+    this.#out = out;
+    this.#back = back;
+    if (record !== undefined) {
+      out.onEntered = (bytes) => record("out", bytes);
+      back.onEntered = (bytes) => record("back", bytes);
+    }
+    const clock = this.#clock;
+    this.#server = new Server<object>(this.#services(), { clock, ...LIMITS });
+    this.#connection = this.#server.accept(far);
+    this.#client = new Client<object>(near, { clock });
+  }
+
+  /** What was said and told. */
+  recorded(): SessionRecord {
+    const told: Record<string, number> = {};
+    for (const { told: t } of this.#ledger.entries) {
+      if (t !== undefined) told[t.how] = (told[t.how] ?? 0) + 1;
+    }
+    const { entries } = this.#ledger;
+    const { delivered: out } = this.#out;
+    return { calls: entries.length, out, back: this.#back.delivered, told };
+  }
+
+  // The server's side. Every call's params bear its number; those that have
+  // none are known by their id.
+
+  #services(): object {
+    const run = <T>(
+      work: (params: unknown, ctx: CallContext) => T,
+    ) =>
+    (params: unknown, ctx: CallContext): T => {
+      const call = numberOf(params);
+      this.#ledger.started(call, "s", ctx);
+      const done = () => this.#ledger.finished(call, "s", ctx.id);
+      let result: T;
+      try {
+        result = work(params, ctx);
+      } catch (error) {
+        done();
+        throw error;
+      }
+      if (result instanceof Promise) result.then(done, done);
+      else done();
+      return result;
+    };
+    return {
+      S: {
+        e: run((params) => params),
+        h: run((params) =>
+          new Promise((resolve, reject) => {
+            this.#held.push({ resolve: () => resolve(params), reject });
+          })
+        ),
+        f: run(() => {
+          throw new RpcError("sorry", "no", { data: 1 });
+        }),
+        t: run(() => {
+          throw new Error("not told");
+        }),
+        c: run(() => 1n),
+      },
+    };
+  }
+
+  /** Ends the handlers that wait, the latest first, so that replies overtake each other. */
+  #release(count = Infinity): void {
+    for (let i = 0; i < count && this.#held.length > 0; i++) {
+      const { resolve, reject } = i % 2
+        ? this.#held.pop()!
+        : this.#held.shift()!;
+      if (i % 5 === 4) reject(new RpcError("late_sorry", ""));
+      else resolve();
+    }
+  }
+
+  // The client's side.
+
+  #go(method: string, options?: CallOptions, kind = this.#ledger.next): Entry {
+    const { params, expected } = payload(this.#ledger.next, kind);
+    const handle = this.#client.connection.go(`S.${method}`, params, options);
+    return this.#ledger.enter("s", handle, expected);
+  }
+
+  #call(method: string, options?: CallOptions): Entry {
+    const { params, expected } = payload(this.#ledger.next, 0);
+    const reply = this.#client.connection.call(`S.${method}`, params, options);
+    return this.#ledger.enter("s", reply, expected);
+  }
+
+  #times(count: number, method: string, options?: CallOptions): Entry[] {
+    return Array.from({ length: count }, () => this.#go(method, options));
+  }
+
+  /** The session. */
+  async play(): Promise<void> {
+    await this.#opening();
+    await this.#plain();
+    await this.#aborts();
+    await this.#deadlines();
+    await this.#crowd();
+    await this.#closing();
+  }
+
+  /** Before any HELLO: more calls than may be sent by then, some taken back. */
+  async #opening(): Promise<void> {
+    const first = this.#times(10, "e");
+    this.#times(4, "h");
+    abort(first[3], first[7]);
+    this.#times(4, "e");
+    await settle(1);
+    this.#release();
+    await settle(1);
+  }
+
+  /** Calls that nobody disturbs. */
+  async #plain(): Promise<void> {
+    for (let i = 0; i < 12; i++) {
+      this.#call("e");
+      if (i % 4 === 3) await settle(1);
+    }
+    this.#times(3, "f");
+    this.#go("t");
+    this.#go("c");
+    this.#go("x");
+    this.#go("e", undefined, KINDS.length);
+    this.#go("e", { metadata: { a: "b" } });
+    await settle(1);
+    this.#times(8, "h");
+    await settle(1);
+    this.#release(3);
+    await settle(1);
+    this.#release();
+    await settle(1);
+    for (let i = 0; i < 6; i++) {
+      this.#go("e");
+      await settle(1);
+    }
+  }
+
+  /** Aborted: before, in the same turn, in the queue, before the start, running, after. */
+  async #aborts(): Promise<void> {
+    const gone = this.#signals.aborted();
+    const shared = this.#signals.make();
+    const { signal } = shared;
+    this.#times(3, "e", { signal: gone });
+    abort(...this.#times(3, "e"));
+    const running = this.#times(5, "h", { signal });
+    const waiting = this.#times(4, "h");
+    await settle(1);
+    abort(waiting[1], waiting[3]);
+    this.#times(3, "e", { signal });
+    await settle(1);
+    abort(running[0], running[0]);
+    await settle(1);
+    shared.abort(new Error("enough"));
+    await settle(1);
+    this.#release();
+    await settle(1);
+    abort(running[0], waiting[0]);
+    await settle(1);
+  }
+
+  /** Deadlines: past before, in the queue, before the start, while running, never. */
+  async #deadlines(): Promise<void> {
+    this.#times(2, "e", { timeout: 0 });
+    this.#times(4, "h", { timeout: 100 });
+    this.#times(5, "h", { timeout: 50 });
+    this.#times(2, "e", { timeout: 1e6 });
+    await settle(1);
+    await this.#clock.advance(60);
+    await this.#clock.advance(60);
+    this.#release(4);
+    await settle(1);
+    this.#release();
+    await settle(1);
+  }
+
+  /** More than the window: calls wait in the queue, some are given up there. */
+  async #crowd(): Promise<void> {
+    const controller = this.#signals.make();
+    const { signal } = controller;
+    const held = this.#times(10, "h");
+    this.#times(30, "e");
+    const queued = this.#times(10, "e", { signal });
+    this.#times(5, "e", { timeout: 10 });
+    await settle(1);
+    abort(queued[2], queued[9], held[8]);
+    await this.#clock.advance(20);
+    this.#release(4);
+    await settle(1);
+    controller.abort();
+    this.#release(6);
+    await settle(1);
+    for (let i = 0; i < 5; i++) {
+      this.#times(10, i % 2 ? "h" : "e");
+      await settle(1);
+      this.#release();
+      await settle(1);
+    }
+  }
+
+  /** Closed while calls run and wait. */
+  async #closing(): Promise<void> {
+    this.#times(8, "h");
+    this.#times(30, "e");
+    await settle(1);
+    this.#client.close();
+    this.#times(2, "e");
+    await settle(1);
+    this.#release(6);
+    await settle(1);
+    this.#release();
+    await settle(1);
+  }
+
+  /** Ends whatever is left, as a user would in the end, and checks that it is. */
+  async finish(garbled: boolean): Promise<void> {
+    // Past every deadline, drain, flush and linger.
+    await this.#clock.advance(12_000);
+    const closed = this.#server.close();
+    this.#release();
+    await settle(1);
+    await this.#clock.advance(12_000);
+    this.#release();
+    await settle(1);
+    await Promise.all([closed, this.#client.closed]);
+    await settle(1);
+    if (!garbled) this.#ledger.check();
+    else if (this.#ledger.open().length > 0) throw new Error("calls are open");
+    for (const connection of [this.#client.connection, this.#connection]) {
+      assertNothingLeft(connection);
+      const { running } = connection.stats();
+      if (running !== 0) throw new Error(`${running} handlers run`);
+    }
+    const timers = this.#clock.timers;
+    if (timers !== 0) throw new Error(`${timers} timers are left`);
+    const listeners = this.#signals.listeners;
+    if (listeners !== 0) throw new Error(`${listeners} listeners are left`);
+  }
+}
+
+function abort(...entries: Entry[]): void {
+  for (const { handle } of entries) (handle as CallHandle).abort();
+}
+
+/** Params that bear call `n`, in one of five kinds; one past the last is a longer text. */
+function payload(
+  n: number,
+  kind: number,
+): { params: unknown; expected: string | undefined } {
+  const params = kind === KINDS.length
+    ? `${n}${"-".repeat(300)}`
+    : PAYLOADS[KINDS[kind % KINDS.length]](n);
+  return { params, expected: show(params) };
+}
+
+const PAYLOADS: Record<(typeof KINDS)[number], (n: number) => unknown> = {
+  json: (n) => n,
+  string: (n) => `${n}é`,
+  bytes: (n) => Uint8Array.of(n >>> 8, n),
+  object: (n) => ({ n }),
+  undefined: () => undefined,
+};
+
+/** The number of the call whose params these are; undefined if they bear none. */
+function numberOf(params: unknown): number | undefined {
+  if (typeof params === "number") return params;
+  if (typeof params === "string") return parseInt(params);
+  if (params instanceof Uint8Array) return (params[0] << 8) | params[1];
+  return (params as { n?: number } | undefined | null)?.n;
+}

@@ -1,0 +1,26 @@
+/**
+ * Kills the server process under pipelined load, starts it again, and holds
+ * the client's ledger against the journal that the server wrote to disk:
+ * `deno task chaos:kills --kills N`.
+ *
+ * @module
+ */
+
+import { fileURLToPath } from "node:url";
+import { main } from "./program.ts";
+
+await main({
+  file: fileURLToPath(import.meta.url),
+  task: "kills",
+  what: "kills",
+  faults: true,
+  act: async (load, times) => {
+    for (let i = 0; i < times; i++) {
+      await load.settled(Math.floor(100 + 1500 * load.random()));
+      await load.server?.kill();
+      load.server = undefined;
+      load.server = await load.restart();
+    }
+    await load.settled(100);
+  },
+});

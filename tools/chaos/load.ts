@@ -1,0 +1,154 @@
+/**
+ * Pipelined load of mixed kinds, through a reconnecting client, while somebody
+ * else does things to the server.
+ *
+ * @module
+ */
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  type CallHandle,
+  connect,
+  ConnectionError,
+  ReconnectingClient,
+} from "../../mod.ts";
+import type { Runtime } from "../../bench/demo/runtimes.ts";
+import { readJournal } from "./journal.ts";
+import type { JobServices } from "./journal_server.ts";
+import { Ledger, type Verdict } from "./ledger.ts";
+import { ServerProcess } from "./server_process.ts";
+
+/** A small seeded generator (mulberry32): the same run each time. */
+export function random(seed: number): () => number {
+  return () => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Calls in flight at most. */
+const IN_FLIGHT = 2000;
+
+const PADDING = " ".repeat(2000);
+
+/** What the load is like: with `faults`, some calls fail, are aborted, or run out of time by themselves. */
+export interface LoadOptions {
+  readonly server: Runtime;
+  readonly seed: number;
+  readonly faults: boolean;
+}
+
+/** A server process, a client, and what is called. */
+export class Load {
+  readonly ledger: Ledger = new Ledger();
+  readonly random: () => number;
+  /** The server that is dialled; undefined while there is none: its port may be somebody else's by then. */
+  server: ServerProcess | undefined;
+  readonly #options: LoadOptions;
+  readonly #directory: string;
+  readonly #client: ReconnectingClient<JobServices>;
+  #stopped = false;
+  #made = 0;
+
+  private constructor(
+    options: LoadOptions,
+    directory: string,
+    server: ServerProcess,
+  ) {
+    this.#options = options;
+    this.#directory = directory;
+    this.server = server;
+    this.random = random(options.seed);
+    this.#client = new ReconnectingClient((signal) => this.#dial(signal), {
+      retry: { base: 5, cap: 100 },
+    });
+  }
+
+  /** Starts the first server. */
+  static async start(options: LoadOptions): Promise<Load> {
+    const directory = await mkdtemp(join(tmpdir(), "sluice-chaos-"));
+    const path = join(directory, "journal");
+    const server = await ServerProcess.start(options.server, path);
+    return new Load(options, directory, server);
+  }
+
+  /** Starts another server, on the same journal. */
+  restart(): Promise<ServerProcess> {
+    return ServerProcess.start(
+      this.#options.server,
+      join(this.#directory, "journal"),
+    );
+  }
+
+  /** Calls until stopped. */
+  async run(): Promise<void> {
+    while (!this.#stopped) {
+      await this.#client.ready;
+      if (this.ledger.next - this.ledger.done < IN_FLIGHT) this.#call();
+      else await new Promise((resolve) => setTimeout(resolve, 1));
+      // Others must get their turn, too: `ready` is often ready at once.
+      if (++this.#made % 100 === 0) {
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    }
+  }
+
+  /** Resolves when `n` more calls are settled. */
+  async settled(n: number): Promise<void> {
+    const goal = this.ledger.done + n;
+    while (this.ledger.done < goal) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  }
+
+  /** Ends the load, waits for every call, ends the server, and compares. */
+  async finish(running: Promise<void>): Promise<Verdict> {
+    this.#stopped = true;
+    await running;
+    await this.ledger.settled();
+    const { dials, connected, resent } = this.#client.stats();
+    await this.#client.close();
+    await this.server?.drain();
+    const runs = readJournal(join(this.#directory, "journal"));
+    const { disagreements, figures } = this.ledger.compare(runs);
+    await rm(this.#directory, { recursive: true });
+    return {
+      disagreements,
+      figures:
+        `${figures}; ${resent} sent again, ${dials} dials, ${connected} connections`,
+    };
+  }
+
+  #dial(signal: AbortSignal) {
+    if (this.server === undefined) {
+      throw new ConnectionError("unavailable", "there is no server");
+    }
+    return connect({ ...this.server.address, signal });
+  }
+
+  #call(): void {
+    const key = this.ledger.next;
+    const drawn = this.random();
+    const params = drawn * 1000 % 1 < 0.05 ? key + PADDING : `${key}`;
+    let handle: CallHandle<number>;
+    let idempotent = false;
+    if (drawn < 0.5) handle = this.#client.go("Job.now", params);
+    else if (drawn < 0.7) handle = this.#client.go("Job.later", params);
+    else if (drawn < 0.8 || !this.#options.faults) {
+      idempotent = true;
+      handle = this.#client.go("Job.later", params, { idempotent });
+    } else if (drawn < 0.85) handle = this.#client.go("Job.slow", params);
+    else if (drawn < 0.9) {
+      handle = this.#client.go("Job.slow", params, { timeout: 10 });
+    } else if (drawn < 0.95) handle = this.#client.go("Job.fail", params);
+    else {
+      handle = this.#client.go("Job.later", params);
+      setTimeout(() => handle.abort(), 5 * this.random());
+    }
+    this.ledger.enter(handle, idempotent);
+  }
+}

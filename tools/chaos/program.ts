@@ -1,0 +1,108 @@
+/**
+ * What the programs of this directory have in common: the command line, the
+ * runtime of each end, and the closing line.
+ *
+ * @module
+ */
+
+import { spawn } from "node:child_process";
+import process from "node:process";
+import { parseArgs } from "node:util";
+import {
+  command,
+  OWN,
+  type Runtime,
+  RUNTIMES,
+} from "../../bench/demo/runtimes.ts";
+import { tool, usage } from "../process.ts";
+import { Load } from "./load.ts";
+import type { Verdict } from "./ledger.ts";
+
+/** A program: what it counts, and what it does to the server meanwhile. */
+export interface Program {
+  readonly file: string;
+  /** Its task is `chaos:` and this. */
+  readonly task: string;
+  /** The option that says how often, and what the closing line calls it. */
+  readonly what: string;
+  readonly faults: boolean;
+  /** Does it so often; the load runs meanwhile. */
+  readonly act: (load: Load, times: number) => Promise<void>;
+  /** What is wrong besides, if anything. */
+  readonly judge?: (verdict: Verdict, load: Load) => string[];
+}
+
+function toRuntime(name: string | undefined): Runtime {
+  if (name === undefined) return OWN;
+  const runtime = RUNTIMES.find((runtime) => runtime === name);
+  if (runtime === undefined) throw new Error(`Cannot run on ${name}`);
+  return runtime;
+}
+
+function read({ file, task, what }: Program) {
+  const text = `Usage: deno task chaos:${task} [options]
+
+  --${what} N         how often (default 10)
+  --server NAME    runtime of the server: node, bun or deno
+  --client NAME    runtime of the client, likewise
+  --seed N         what is called, and when things happen
+  --help           print this`;
+  try {
+    const { values } = parseArgs({
+      options: {
+        [what]: { type: "string", default: "10" },
+        server: { type: "string" },
+        client: { type: "string" },
+        seed: { type: "string", default: String(Date.now() % 2 ** 31) },
+        help: { type: "boolean", default: false },
+      },
+    });
+    const given = values as Record<string, string | undefined>;
+    const [times, seed] = [Number(given[what]), Number(given.seed)];
+    if (!(times >= 1) || !Number.isInteger(seed)) {
+      throw new Error("Cannot use what is no number");
+    }
+    const { help } = values;
+    const server = toRuntime(given.server);
+    const client = toRuntime(given.client);
+    return { file, text, times, seed, help, server, client };
+  } catch (error) {
+    usage((error as Error).message, text);
+  }
+}
+
+/** Runs this very program on another runtime. */
+function elsewhere(runtime: Runtime, file: string): Promise<number> {
+  const [program, args] = command(runtime, file);
+  const child = spawn(program, [...args, ...process.argv.slice(2)], {
+    stdio: "inherit",
+  });
+  return new Promise((resolve) =>
+    child.on("close", (code) => resolve(code ?? 1))
+  );
+}
+
+/** The body of a program: exits with 1 on any disagreement. */
+export async function main(program: Program): Promise<void> {
+  await tool(async () => {
+    const { file, text, times, seed, help, server, client } = read(program);
+    if (help) return console.log(text);
+    if (client !== OWN) process.exit(await elsewhere(client, file));
+    const began = performance.now();
+    const load = await Load.start({ server, seed, faults: program.faults });
+    const running = load.run();
+    await program.act(load, times);
+    const verdict = await load.finish(running);
+    const faults = [
+      ...verdict.disagreements,
+      ...program.judge?.(verdict, load) ?? [],
+    ];
+    for (const fault of faults.slice(0, 20)) console.error(fault);
+    const seconds = ((performance.now() - began) / 1000).toFixed(1);
+    console.log(
+      `${times} ${program.what}, ${OWN} calls ${server}, seed ${seed}: ` +
+        `${verdict.figures}; ${faults.length} disagreements, ${seconds} s`,
+    );
+    process.exit(faults.length === 0 ? 0 : 1);
+  });
+}

@@ -1,0 +1,21 @@
+/**
+ * Writes the list of tests in docs/faults.md anew: `faults.ts`.
+ *
+ * @module
+ */
+
+import { writeFileSync } from "node:fs";
+import {
+  CATALOGUE_FILE,
+  listed,
+  readCatalogue,
+  relisted,
+} from "../tests/support/catalogue.ts";
+import { tool } from "./process.ts";
+
+await tool(() => {
+  const text = relisted(readCatalogue());
+  writeFileSync(CATALOGUE_FILE, text);
+  console.log(`docs/faults.md lists ${listed(text).length} lines of tests`);
+  return Promise.resolve();
+});

@@ -1,0 +1,195 @@
+/**
+ * Deliberate mistakes in `src/`, one for each class of bug that the simulation
+ * and the faults at every byte must catch.
+ *
+ * @module
+ */
+
+/** One mistake. */
+export interface Mutant {
+  /** What goes wrong, as `docs/reliability.md` has it. */
+  readonly name: string;
+  readonly file: string;
+  /** Text that occurs once in the file, and what stands there instead. */
+  readonly find: string;
+  readonly replace: string;
+}
+
+/** All of them. */
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: "a request that was taken back is sent all the same",
+    file: "src/native.ts",
+    find: "outbox.overwrite(place, 4, PAD);",
+    replace: "void place;",
+  },
+  {
+    name: "a call cancelled before its start is started",
+    file: "src/dispatch.ts",
+    find: `        this.#waiting.remove(serving);
+        this.#fail(serving, false, reason);`,
+    replace: `        this.#fail(serving, false, reason);`,
+  },
+  {
+    name: "a handler's own error is answered as not started",
+    file: "src/dispatch.ts",
+    find: "this.#report(serving, true, error);\n      return;",
+    replace: "this.#report(serving, false, error);\n      return;",
+  },
+  {
+    name: "a running call is answered when it is cancelled",
+    file: "src/dispatch.ts",
+    find: `        this.#context.deadlines.remove(serving);
+        serving.abort(reason);`,
+    replace: `        serving.abort(reason);
+        this.#fail(serving, true, reason);`,
+  },
+  {
+    name: "a CANCEL does not fire the handler's signal",
+    file: "src/dispatch.ts",
+    find: `        this.#context.deadlines.remove(serving);
+        serving.abort(reason);`,
+    replace: `        this.#context.deadlines.remove(serving);`,
+  },
+  {
+    name: "the limit of running handlers does not hold",
+    file: "src/dispatch.ts",
+    find: "this.#running < limits.maxRunning &&",
+    replace: "this.#running <= limits.maxRunning &&",
+  },
+  {
+    name: "calls past our GOAWAY are served",
+    file: "src/dispatch.ts",
+    find: "if (this.#draining) return;",
+    replace: "if (this.#draining) admission.hold(size);",
+  },
+  {
+    name: "handlers are not told that their connection is lost",
+    file: "src/dispatch.ts",
+    find: "      serving.abort(lost);\n",
+    replace: "",
+  },
+  {
+    name: "nobody starts what waits once the writer has room",
+    file: "src/connection.ts",
+    find: "      this.#dispatch.pump();\n",
+    replace: "",
+  },
+  {
+    name: "an answered call keeps its place at the callee",
+    file: "src/dispatch.ts",
+    find: `  #answered(serving: Serving): void {
+    this.#admission.answered(serving.size);`,
+    replace: "  #answered(serving: Serving): void {",
+  },
+  {
+    name: "the callee frees a place before the answer has left",
+    file: "src/admission.ts",
+    find: "    this.#answeredCalls++;\n    this.#answeredBytes += size;",
+    replace: "    this.calls--;\n    this.bytes -= size;",
+  },
+  {
+    name: "a call given up frees its place before its answer",
+    file: "src/pending.ts",
+    find: `if (cancel === "silent") {`,
+    replace: `if (cancel !== "none") {`,
+  },
+  {
+    name: "a call given up in flight is not cancelled",
+    file: "src/pending.ts",
+    find: `if (cancel !== "none") codec.cancel(outbox, call.seq >>> 0);`,
+    replace: "",
+  },
+  {
+    name: "a call in flight when the connection is lost counts as not sent",
+    file: "src/pending.ts",
+    find: `this.#loseAbove(-Infinity, "unknown", reason);`,
+    replace: `this.#loseAbove(-Infinity, "not_sent", reason);`,
+  },
+  {
+    name: "calls that wait are forgotten when the connection ends",
+    file: "src/pending.ts",
+    find: `      this.#ledger.lose(call, "not_sent", reason);
+    }
+    for`,
+    replace: "    }\n    for",
+  },
+  {
+    name: "a GOAWAY refuses one call too many",
+    file: "src/pending.ts",
+    find: "if (call.seq <= last) continue;",
+    replace: "if (call.seq < last) continue;",
+  },
+  {
+    name: "the bytes of the window are not given back",
+    file: "src/window.ts",
+    find: "    this.bytes -= bytes;\n",
+    replace: "    void bytes;\n",
+  },
+  {
+    name: "the window admits one call more than was granted",
+    file: "src/window.ts",
+    find: "return this.calls < windowCalls && this.bytes + size",
+    replace: "return this.calls <= windowCalls && this.bytes + size",
+  },
+  {
+    name: "a settled call keeps listening to its signal",
+    file: "src/ledger.ts",
+    find: `    if (signal !== undefined) this.#signals.remove(signal, call);`,
+    replace: "    void signal;",
+  },
+  {
+    name: "a settled call keeps its deadline",
+    file: "src/ledger.ts",
+    find: "    this.#deadlines.remove(extra);",
+    replace: "",
+  },
+  {
+    name: "a deadline fires late",
+    file: "src/deadlines.ts",
+    find: "const delay = Math.ceil(at - this.#clock.now());",
+    replace: "const delay = 3 + Math.ceil(at - this.#clock.now());",
+  },
+  {
+    name: "an id whose call still runs is used again",
+    file: "src/ring.ts",
+    find: "while (this.#slots[seq & this.#mask] !== undefined) seq++;",
+    replace: "",
+  },
+  {
+    name: "a CANCEL takes the id beside the call's",
+    file: "src/pending.ts",
+    find: "codec.cancel(outbox, call.seq >>> 0);",
+    replace: "codec.cancel(outbox, (call.seq - 1) >>> 0);",
+  },
+  {
+    name: "what gathers while a write is under way waits for ever",
+    file: "src/outbox.ts",
+    find: 'if (this.#batchBytes === 0) this.#state = "idle";',
+    replace: 'if (this.#batchBytes >= 0) this.#state = "idle";',
+  },
+  {
+    name: "a FIN without GOAWAY counts as an orderly half-close",
+    file: "src/connection.ts",
+    find: "features.goaway && this.#peerGoaway.reason === undefined",
+    replace: "!features.goaway",
+  },
+  {
+    name: "a peer that never closes is waited for without end",
+    file: "src/farewell.ts",
+    find: "this.#timer.set(LINGER_TIME, () => this.destroy());",
+    replace: "this.#timer.clear();",
+  },
+  {
+    name: "ready does not wake when room is made",
+    file: "src/pending.ts",
+    find: "if (this.#ready.waited && this.#hasRoom()) this.#ready.wake();",
+    replace: "",
+  },
+  {
+    name: "a frame that spans three chunks loses bytes",
+    file: "src/frame.ts",
+    find: "        this.#tailFill += take;\n",
+    replace: "",
+  },
+];

@@ -1,0 +1,135 @@
+/**
+ * Simulates clients and servers over faulty lines, a seed a run:
+ * `deno task sim [--seeds N] [--seed S]`.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { type Runtime, RUNTIMES } from "./floors.ts";
+import { PARTS, type Parts, runParts } from "./parts.ts";
+import { tool, usage } from "./process.ts";
+import { table } from "./table.ts";
+
+const USAGE = `Usage: deno task sim [options]
+
+  --seeds N         how many seeds, on Node (1,000; 1 with --seed)
+  --seed S          the first seed (random)
+  --runtime NAME    all of them on node, bun or deno instead
+  --compare N       how many of them run on all three, traces compared (20)
+  --trace           print what happens, step by step
+  --help            print this`;
+
+const SCRIPT = "tests/sim/main.ts";
+const LIMIT = 24 * 3600_000;
+
+function options() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        seeds: { type: "string" },
+        seed: { type: "string" },
+        runtime: { type: "string", default: "node" },
+        compare: { type: "string", default: "20" },
+        trace: { type: "boolean", default: false },
+        help: { type: "boolean" },
+      },
+    });
+    const { seed, runtime, trace, help } = values;
+    const given = values.seeds ?? (seed === undefined ? "1000" : "1");
+    const numbers = [given, seed ?? String(Date.now() % 2 ** 31)].map(Number);
+    const [seeds, first] = numbers;
+    const compare = Math.min(seeds, Number(values.compare));
+    if (![seeds, first, compare].every(Number.isSafeInteger)) {
+      throw new Error("Cannot simulate: not a number of seeds");
+    }
+    if (!RUNTIMES.includes(runtime as Runtime)) {
+      throw new Error(`Cannot simulate: unknown runtime ${runtime}`);
+    }
+    return {
+      seeds,
+      first,
+      compare,
+      trace,
+      help,
+      runtime: runtime as Runtime,
+    };
+  } catch (error) {
+    usage((error as Error).message, USAGE);
+  }
+}
+
+/** The seeds from `first`, dealt out to as many parts as pay. */
+async function simulate(
+  runtime: Runtime,
+  first: number,
+  seeds: number,
+): Promise<Parts> {
+  const parts = Math.min(PARTS, seeds);
+  return await runParts(runtime, SCRIPT, (part) => {
+    const share = Math.ceil((seeds - part) / parts);
+    return [`--seed=${first + part}`, `--seeds=${share}`, `--step=${parts}`];
+  }, { parts, timeout: LIMIT });
+}
+
+/** One part, whose hashes are kept. */
+async function hashes(runtime: Runtime, first: number, seeds: number) {
+  const args = [`--seed=${first}`, `--seeds=${seeds}`];
+  const parts = await runParts(runtime, SCRIPT, () => args, {
+    parts: 1,
+    timeout: LIMIT,
+  });
+  return { parts, hashes: (parts.reports[0]?.hashes ?? []) as string[] };
+}
+
+/** Runs the same seeds everywhere; a trace that differs counts as failed. */
+async function compare(first: number, seeds: number): Promise<Parts[]> {
+  const results = [];
+  for (const runtime of RUNTIMES) {
+    results.push({ runtime, ...await hashes(runtime, first, seeds) });
+  }
+  const [expected] = results;
+  for (const { runtime, hashes, parts } of results) {
+    for (let i = 0; i < seeds; i++) {
+      if (hashes[i] === expected.hashes[i]) continue;
+      parts.failed++;
+      console.log(
+        `seed ${first + i}: trace ${hashes[i]} on ${runtime}, ${
+          expected.hashes[i]
+        } on ${expected.runtime}`,
+      );
+    }
+    parts.name = `${runtime}, compared`;
+  }
+  return results.map(({ parts }) => parts);
+}
+
+async function main(): Promise<void> {
+  const { help, seeds, first, runtime, trace, ...rest } = options();
+  if (help) return console.log(USAGE);
+  console.log(`seeds ${first} to ${first + seeds - 1}`);
+  if (trace) {
+    const args = [`--seed=${first}`, "--trace"];
+    await runParts(runtime, SCRIPT, () => args, {
+      parts: 1,
+      timeout: LIMIT,
+      echo: true,
+    });
+    return;
+  }
+  const rows = [await simulate(runtime, first, seeds)];
+  if (rest.compare > 0) rows.push(...await compare(first, rest.compare));
+  const sum = (name: string) =>
+    rows[0].reports.reduce((sum, report) => sum + Number(report[name]), 0);
+  console.log(table(rows));
+  const failed = rows.reduce((sum, row) => sum + row.failed, 0);
+  console.log(
+    `sim: ${seeds} seeds, ${sum("steps")} steps, ${
+      sum("calls")
+    } calls; ${failed} failed`,
+  );
+  if (failed > 0) process.exitCode = 1;
+}
+
+if (import.meta.main) await tool(main);
