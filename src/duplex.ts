@@ -70,32 +70,26 @@ export function toDuplex(value: Duplex | DenoConnLike): Duplex & DuplexInfo {
     );
   }
   if (isDenoConn(value)) return fromDenoConn(value);
-  const own = halvesOf(value);
-  const fault = own ? own.fault : faultOf(value);
-  if (fault !== undefined) {
-    throw new TypeError(`Cannot use as a duplex: ${fault}`);
+  // To look at the streams would make them.
+  if (halvesOf(value)?.free) return value;
+  check(value, "readable", "getReader");
+  check(value, "writable", "getWriter");
+  const writer = value.writable.getWriter();
+  const failed = writer.desiredSize === null;
+  writer.releaseLock();
+  if (failed) {
+    throw new TypeError("Cannot use as a duplex: writable has failed");
   }
   return value;
 }
 
-/** Why it cannot be used, if so. */
-function faultOf(value: Duplex): string | undefined {
-  const fault = sideFault(value, "readable", "getReader") ??
-    sideFault(value, "writable", "getWriter");
-  if (fault !== undefined) return fault;
-  const writer = value.writable.getWriter();
-  const failed = writer.desiredSize === null;
-  writer.releaseLock();
-  return failed ? "writable has failed" : undefined;
-}
-
 /** By shape, not by `instanceof`: another realm's or a polyfill's streams are streams. */
-function sideFault(
-  value: Duplex,
-  side: keyof Duplex,
-  method: string,
-): string | undefined {
+function check(value: Duplex, side: keyof Duplex, method: string): void {
   const stream = value[side] as unknown as Record<string, unknown> | undefined;
-  if (typeof stream?.[method] !== "function") return `${side} is not a stream`;
-  return stream.locked ? `${side} is locked` : undefined;
+  if (typeof stream?.[method] !== "function") {
+    throw new TypeError(`Cannot use as a duplex: ${side} is not a stream`);
+  }
+  if (stream.locked) {
+    throw new TypeError(`Cannot use as a duplex: ${side} is locked`);
+  }
 }
