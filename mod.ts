@@ -94,7 +94,7 @@ export type {
   ConnectionStats,
 } from "./src/connection_options.ts";
 export type { Limits } from "./src/limits.ts";
-export type { Metadata } from "./src/codec.ts";
+export type { Metadata, WireProtocol } from "./src/codec.ts";
 export type { Serializer } from "./src/payload.ts";
 export type { Clock } from "./src/clock.ts";
 

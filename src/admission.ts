@@ -11,6 +11,7 @@
  * @module
  */
 
+import type { Features } from "./codec.ts";
 import { ConnectionError } from "./errors.ts";
 import { EARLY_BYTES, EARLY_CALLS } from "./hello.ts";
 import type { Limits } from "./limits.ts";
@@ -29,7 +30,13 @@ export class Admission {
   readonly #maxCalls: number;
   readonly #maxBytes: number;
 
-  constructor({ windowCalls, windowBytes }: Limits) {
+  readonly #excess: Features["excess"];
+
+  constructor(
+    { windowCalls, windowBytes }: Limits,
+    excess: Features["excess"],
+  ) {
+    this.#excess = excess;
     // The constants hold where they are larger: nobody knows when the peer
     // read what our HELLO grants.
     this.#maxCalls = Math.max(windowCalls, EARLY_CALLS);
@@ -61,15 +68,22 @@ export class Admission {
     return this.lastId !== undefined && ((id - this.lastId) | 0) <= 0;
   }
 
+  /** Whether no further call may be read; never, on a wire where both ends call. */
+  get full(): boolean {
+    return this.#excess === "wait" &&
+      (this.calls >= this.#maxCalls || this.bytes >= this.#maxBytes);
+  }
+
   /**
    * Takes a place.
    *
-   * @throws {ConnectionError} `resource_exhausted`, if there is none.
+   * @throws {ConnectionError} `resource_exhausted`, if the peer was granted none.
    */
   hold(size: number): void {
     this.calls++;
     this.bytes += size;
     if (this.calls <= this.#maxCalls && this.bytes <= this.#maxBytes) return;
+    if (this.#excess !== "close") return;
     throw new ConnectionError(
       "resource_exhausted",
       `the peer has ${this.calls} calls of ${this.bytes} bytes in flight; ${this.#maxCalls} calls of ${this.#maxBytes} bytes were granted`,

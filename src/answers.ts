@@ -56,7 +56,7 @@ export class Answers {
   reply(serving: Serving, value: unknown): boolean {
     const { codec, outbox, peerMaxMessage } = this.#context;
     try {
-      codec.prepare(value, false);
+      codec.prepare(value, false, serving.method);
     } catch (error) {
       this.#context.onError(error, serving);
       const text = "the handler's result cannot be serialized";

@@ -19,6 +19,8 @@
 
 import type { Outbox } from "./outbox.ts";
 import type { Serializer } from "./payload.ts";
+import type { Registry } from "./registry.ts";
+import type { WireMap } from "./types.ts";
 
 /** What a wire can say. */
 export interface Features {
@@ -28,10 +30,19 @@ export interface Features {
   readonly goaway: boolean;
   /** A request carries what is left of its deadline. */
   readonly deadline: boolean;
+  /** PING exists, and is answered. */
+  readonly ping: boolean;
   /** Streams exist. */
   readonly streams: boolean;
   /** A cancelled call is answered all the same, never answered, or cannot be cancelled. */
   readonly cancel: "answered" | "silent" | "none";
+  /**
+   * What becomes of a call past the window we hold ourselves to: its caller
+   * broke the rules (`close`; where it was granted one), the codec answers it
+   * (`refuse`), or we read no further (`wait`; where one end alone calls, as
+   * no answer to us can be held up by that).
+   */
+  readonly excess: "close" | "refuse" | "wait";
   /** An answer to a call nobody knows ends the connection, or is dropped. */
   readonly unknownReply: "close" | "drop";
 }
@@ -65,14 +76,14 @@ export interface Receiver {
     metadata: Metadata | undefined,
   ): void;
   /** The result of a call of ours. */
-  reply(id: number, metadata: Metadata | undefined): void;
-  /** The failure of a call of ours; its data is the payload. */
+  reply(id: number, metadata?: Metadata): void;
+  /** The failure of a call of ours; its data is the payload. `started` is undefined where the wire does not tell. */
   failure(
     id: number,
-    started: boolean,
+    started: boolean | undefined,
     code: string,
     message: string,
-    metadata: Metadata | undefined,
+    metadata?: Metadata,
   ): void;
   /** The peer cancels a call of its own. */
   cancel(id: number): void;
@@ -82,6 +93,8 @@ export interface Receiver {
   pong(id: number): void;
   /** The peer serves none of our calls above `lastId`; none at all if undefined. `code` is empty for a plain drain. */
   goaway(lastId: number | undefined, code: string, text: string): void;
+  /** Whether the peer's calls fill what we hold. Asked between messages by the codec of a wire without windows, which then decodes no further. */
+  full(): boolean;
 }
 
 /** A payload that waits: opaque to all but the codec that made it. */
@@ -111,6 +124,8 @@ export interface Codec {
   readonly unfinished: number | undefined;
   /** Reads no message more, not even from the chunk it is in. */
   stop(): void;
+  /** What was written before is the transport's now: for a wire with messages that nobody answers. */
+  handedOver?(): void;
 
   /** The payload of the message being told. Throws if it does not parse. */
   value(): unknown;
@@ -120,11 +135,12 @@ export interface Codec {
   open(kept: Opaque): unknown;
 
   /**
-   * Prepares a payload. Bytes are copied unless `transfer`.
+   * Prepares a payload: `method`'s params or result, or an error's data, which
+   * has no method. Bytes are copied unless `transfer`.
    *
    * @throws {RpcError} `invalid_argument` if the value has no form on this wire.
    */
-  prepare(value: unknown, transfer: boolean): void;
+  prepare(value: unknown, transfer: boolean, method?: string): void;
   /** Sets what is prepared aside, for a call that must wait. */
   save(): Opaque;
   /** Prepares again what `save` returned. */
@@ -181,6 +197,10 @@ export interface Codec {
 export interface CodecSettings {
   /** What we tell the peer. */
   readonly hello: Hello;
+  /** What we hold ourselves to, where no peer grants anything: on a wire without windows, the codec says this `hello` in the peer's place. */
+  readonly own: Hello;
+  /** What we serve; undefined at an end that only calls. */
+  readonly registry: Registry | undefined;
   /** Replaces JSON. */
   readonly serializer: Serializer | undefined;
 }
@@ -190,3 +210,16 @@ export type CodecFactory = (
   receiver: Receiver,
   settings: CodecSettings,
 ) => Codec;
+
+/**
+ * Another wire than the native one, for the `wire` option of a client or a
+ * server; made by an entry point such as `@sluice/rpc/netrpc`.
+ */
+export interface WireProtocol<M extends WireMap = WireMap> {
+  /** For messages. */
+  readonly name: string;
+  /** How values change on the way. */
+  readonly values?: M;
+  /** Makes the codec of one connection; the library's own business. */
+  readonly codec: (receiver: never, settings: never) => object;
+}

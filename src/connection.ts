@@ -73,6 +73,8 @@ export class Connection {
   /** The batch that has a PONG already, and the id a further one is due for. */
   #pongBatch = -1;
   #pongDue: number | undefined;
+  /** Goes on reading: a wire without windows stops when the peer's calls are more than we hold. */
+  #resume: (() => void) | undefined;
   /** What this connection itself waits for: the peer's HELLO, the end of a drain, of a flush, of lingering. */
   readonly #timer: Timer;
   readonly #farewell: Farewell;
@@ -90,6 +92,8 @@ export class Connection {
     const duplex: Duplex & DuplexInfo = toDuplex(transport);
     const registry = setup.registry ?? NO_SERVICES;
     const limits = toLimits(setup);
+    const { maxMessage, windowCalls, windowBytes } = limits;
+    const own = { maxMessage, windowCalls, windowBytes };
     if (registry.size === 0) limits.windowCalls = 0;
     const clock = setup.clock ?? systemClock;
     this.remote = duplex.remote;
@@ -97,14 +101,13 @@ export class Connection {
     this.#setup = setup;
     const path = takePath(duplex);
 
-    const { maxMessage, windowCalls, windowBytes } = limits;
-    const codec = this.#codec = (setup.codec ?? nativeCodec)(
-      this.#receiver(),
-      {
-        hello: { maxMessage, windowCalls, windowBytes },
-        serializer: setup.serializer,
-      },
-    );
+    const make = setup.wire?.codec as CodecFactory | undefined;
+    const codec = this.#codec = (make ?? nativeCodec)(this.#receiver(), {
+      hello: { ...own, windowCalls: limits.windowCalls },
+      own,
+      registry: setup.registry,
+      serializer: setup.serializer,
+    });
     const outbox = this.#outbox = new Outbox(path, clock, limits.maxOutbox, {
       handedOver: () => this.#handedOver(),
       written: () => this.#written(),
@@ -135,12 +138,18 @@ export class Connection {
     this.#timer = new Timer(clock, deadlines);
     this.#timer.set(limits.handshakeTimeout, () => this.#handshakeLate());
     this.#pings = new Pings(codec, outbox, clock);
-    this.#watchdog = new Watchdog(clock, limits, this.#watched());
+    this.#watchdog = new Watchdog(
+      clock,
+      // Silence says nothing on a wire without a question.
+      codec.features.ping ? limits : { ...limits, keepaliveTime: Infinity },
+      this.#watched(),
+    );
     this.#farewell = new Farewell(path, outbox, this.#timer);
     codec.hello(outbox);
     this.#reading = readLoop(path, clock, {
       chunk: (chunk, at) => this.#chunk(chunk, at),
       end: () => this.#endOfStream(),
+      room: () => this.#room(),
     }).catch((cause) => this.#lose("reading failed", cause));
   }
 
@@ -263,6 +272,12 @@ export class Connection {
     return this.#over ? chunk.length : at;
   }
 
+  /** On a wire without windows: what reading waits for, if the peer's calls are more than we hold. */
+  #room(): Promise<void> | undefined {
+    if (this.#over || !this.#dispatch.full) return undefined;
+    return new Promise((resolve) => this.#resume = resolve);
+  }
+
   /** The peer has sent its FIN: after a GOAWAY it still reads our answers, without one it is lost. */
   #endOfStream(): void {
     if (this.#over) return;
@@ -306,6 +321,7 @@ export class Connection {
       ping: (id) => this.#pong(id),
       pong: (id) => this.#pings.pong(id),
       goaway: (lastId, code, text) => this.#peerDrains(lastId, code, text),
+      full: () => this.#dispatch.full,
     };
   }
 
@@ -331,6 +347,8 @@ export class Connection {
     this.#watchdog.writing();
     this.#pending.batchHandedOver();
     this.#dispatch.batchHandedOver();
+    this.#codec.handedOver?.();
+    if (!this.#dispatch.full) this.#resume?.();
     if (this.#pongDue === undefined) return;
     const id = this.#pongDue;
     this.#pongDue = undefined;
@@ -428,6 +446,7 @@ export class Connection {
     this.#pings.end(why);
     this.#watchdog.stop();
     this.#deadlines.clear();
+    this.#resume?.();
     if (how === "destroy") this.#farewell.destroy();
     else if (how === "goaway") this.#sayGoaway(why.code, why.message);
     this.#farewell.run(this.#reading).then(() => {

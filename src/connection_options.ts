@@ -5,7 +5,7 @@
  */
 
 import type { Clock } from "./clock.ts";
-import type { CodecFactory } from "./codec.ts";
+import type { WireProtocol } from "./codec.ts";
 import type { ConnectionError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
 import type { Serializer } from "./payload.ts";
@@ -23,6 +23,8 @@ export interface CallInfo {
 export interface ConnectionOptions extends Partial<Limits> {
   /** Replaces JSON; both ends must have one of the same name. */
   serializer?: Serializer;
+  /** Another wire than the native one; both ends must speak the same. */
+  wire?: WireProtocol;
   /** Time, for tests. */
   clock?: Clock;
   /** The first call's id, for tests. Default 1. */
@@ -31,8 +33,6 @@ export interface ConnectionOptions extends Partial<Limits> {
 
 /** What only the library sets. */
 export interface ConnectionSetup extends ConnectionOptions {
-  /** Another wire than the native one. */
-  codec?: CodecFactory;
   registry?: Registry;
   exposeErrors?: boolean;
   onError?: (error: unknown, call: CallInfo) => void;

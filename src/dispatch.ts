@@ -54,7 +54,10 @@ export class Dispatch implements ServingOwner {
 
   constructor(context: DispatchContext) {
     this.#context = context;
-    this.#admission = new Admission(context.limits);
+    this.#admission = new Admission(
+      context.limits,
+      context.codec.features.excess,
+    );
     this.#answers = new Answers(context);
   }
 
@@ -84,6 +87,11 @@ export class Dispatch implements ServingOwner {
   /** Their bytes. */
   get heldBytes(): number {
     return this.#admission.bytes;
+  }
+
+  /** Whether the peer's calls are as many as we hold, on a wire that does not tell it how many. */
+  get full(): boolean {
+    return this.#admission.full;
   }
 
   /** The latest id seen, or undefined. */
@@ -118,9 +126,14 @@ export class Dispatch implements ServingOwner {
     // A call that finds no place is not noted: our GOAWAY then refuses it.
     if (!this.#draining) admission.hold(size);
     admission.note(id);
-    // Past our GOAWAY's id: the caller has settled it as refused by itself.
-    if (this.#draining) return;
-    const { registry, clock, deadlines } = this.#context;
+    const { codec, registry, clock, deadlines } = this.#context;
+    if (this.#draining) {
+      // Past our GOAWAY's id, the caller has settled it as refused by itself.
+      if (!codec.features.goaway) {
+        this.#answers.refuse(id, "unavailable", GOING);
+      }
+      return;
+    }
     const target = registry.get(method);
     if (target === undefined) {
       const text = `there is no method ${quote(method)}`;
@@ -135,7 +148,7 @@ export class Dispatch implements ServingOwner {
     const serving = new Serving(this, target, id, size, due, metadata);
     if (this.#waiting.length === 0 && this.#mayStart()) this.#start(serving);
     else {
-      serving.kept = this.#context.codec.keep();
+      serving.kept = codec.keep();
       this.#active.set(id, serving);
       this.#waiting.push(serving);
       deadlines.add(serving);
@@ -373,6 +386,7 @@ export class Dispatch implements ServingOwner {
 }
 
 const LATE = "the call's deadline has passed";
+const GOING = "this end is closing the connection";
 const UNREADABLE = "the call's payload does not parse";
 
 /**

@@ -70,8 +70,10 @@ const FEATURES: Features = {
   window: true,
   goaway: true,
   deadline: true,
+  ping: true,
   streams: false,
   cancel: "answered",
+  excess: "close",
   unknownReply: "close",
 };
 

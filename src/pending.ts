@@ -169,7 +169,7 @@ export class Pending implements CallOwner {
       if (options !== undefined) this.#apply(call, options);
       // Runs user code (toJSON, a serializer), which may abort the call or
       // close the connection: so what they decide is looked at afterwards.
-      codec.prepare(params, options?.transfer === true);
+      codec.prepare(params, options?.transfer === true, call.method);
       const { extra } = call;
       const timed = extra !== undefined && extra.due !== Infinity;
       call.size = codec.requestSize(call.method, timed, extra?.metadata);
@@ -318,7 +318,7 @@ export class Pending implements CallOwner {
   /** Call `id` failed; the error's data is the codec's current payload. */
   failure(
     id: number,
-    started: boolean,
+    started: boolean | undefined,
     code: string,
     message: string,
     metadata: Metadata | undefined,
@@ -326,7 +326,11 @@ export class Pending implements CallOwner {
     const call = this.#take(id);
     if (call === undefined) return;
     if (metadata !== undefined) call.extras().answered = metadata;
-    const outcome = started ? "executed" : "refused";
+    const outcome = started === undefined
+      ? "unknown"
+      : started
+      ? "executed"
+      : "refused";
     if (call.state === "abandoned") {
       this.#refine(call, outcome);
       return;

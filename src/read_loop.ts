@@ -25,6 +25,8 @@ export interface ChunkSink {
   chunk(chunk: Uint8Array, at: number): number;
   /** The stream has ended. */
   end(): void;
+  /** What to wait for before the rest of a chunk is taken; undefined for a turn of the event loop. */
+  room(): Promise<void> | undefined;
 }
 
 /** Reads until the end. What the stream or the sink throws rejects. */
@@ -38,7 +40,7 @@ export async function readLoop(
     if (done) return sink.end();
     let at = sink.chunk(value, 0);
     while (at < value.length) {
-      await clock.turn();
+      await (sink.room() ?? clock.turn());
       at = sink.chunk(value, at);
     }
     if (chunks % CHUNKS_PER_TURN === 0) await clock.turn();

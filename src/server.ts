@@ -10,6 +10,7 @@
  * @module
  */
 
+import type { WireProtocol } from "./codec.ts";
 import { Connection } from "./connection.ts";
 import type {
   CallInfo,
@@ -35,6 +36,8 @@ export interface ServerOptions<M extends WireMap = "json">
   serializer?: Serializer & { readonly wire?: M };
   /** What stands around every handler, the first one outermost. */
   use?: readonly ServerMiddleware[];
+  /** Another wire than the native one; every caller must speak it. */
+  wire?: WireProtocol<M>;
   /** Whether callers see the message of what a handler throws that is no `RpcError`. Default false. */
   exposeErrors?: boolean;
   /** Told what `internal` hides from callers, how connections ended that nobody closed, and what failed in accepting. What it throws is lost. */

@@ -1,8 +1,8 @@
 /**
- * Runs every example on every runtime, and the echo server and client in all
- * nine mixes of runtimes: `deno task examples [--floors] [NAME ...]`.
+ * Runs every example on every runtime, and each pair of a server and a
+ * client in all nine mixes of runtimes: `deno task examples [--floors] [NAME ...]`.
  *
- * An example passes if it exits with 0 by itself. The echo server prints
+ * An example passes if it exits with 0 by itself. A server prints
  * `listening on HOST:PORT` and serves until it is told to stop.
  *
  * @module
@@ -31,6 +31,7 @@ import {
   tool,
   usage,
 } from "./process.ts";
+import { ensureInstalled } from "./setup.ts";
 
 const USAGE = `Usage: deno task examples [options] [NAME ...]
 
@@ -38,11 +39,30 @@ const USAGE = `Usage: deno task examples [options] [NAME ...]
   --floors    run them on the oldest supported versions, too
   --help      print this`;
 
-const SERVER = "echo_server.ts";
-const CLIENT = "echo_client.ts";
+/** A server and its client, not run by themselves; `address` is what the server takes for a free port. */
+interface Pair {
+  name: string;
+  server: string;
+  client: string;
+  address: string;
+}
 
-/** Not run by themselves: the pair. */
-const APART = [SERVER, CLIENT];
+const PAIRS: Pair[] = [
+  {
+    name: "echo",
+    server: "echo_server.ts",
+    client: "echo_client.ts",
+    address: "0",
+  },
+  {
+    name: "go",
+    server: "go_server.ts",
+    client: "go_client.ts",
+    address: "127.0.0.1:0",
+  },
+];
+
+const APART = PAIRS.flatMap(({ server, client }) => [server, client]);
 
 /** Milliseconds for one example. */
 const RUN_LIMIT = 120_000;
@@ -74,16 +94,19 @@ async function runExample(host: Host, file: string): Promise<void> {
   );
 }
 
-async function runPair(server: Host, client: Host): Promise<void> {
-  const name = `echo: ${client.label} calls ${server.label}`;
+async function runPair(pair: Pair, server: Host, client: Host): Promise<void> {
+  const name = `${pair.name}: ${client.label} calls ${server.label}`;
   const began = performance.now();
   const child = start(
     server.bin,
-    [...scriptArgs(server.runtime, join("examples", SERVER)), "0"],
+    [
+      ...scriptArgs(server.runtime, join("examples", pair.server)),
+      pair.address,
+    ],
   );
   try {
     const address = await listening(child);
-    const args = scriptArgs(client.runtime, join("examples", CLIENT));
+    const args = scriptArgs(client.runtime, join("examples", pair.client));
     const result = await run(client.bin, [...args, address], {
       timeout: RUN_LIMIT,
     });
@@ -129,9 +152,11 @@ async function runAll(on: Host[], wanted: (file: string) => boolean) {
     }
     for (const host of on) await runExample(host, file);
   }
-  if (!wanted(SERVER) && !wanted(CLIENT)) return;
-  for (const server of on) {
-    for (const client of on) await runPair(server, client);
+  for (const pair of PAIRS) {
+    if (!wanted(pair.server) && !wanted(pair.client)) continue;
+    for (const server of on) {
+      for (const client of on) await runPair(pair, server, client);
+    }
   }
 }
 
@@ -151,6 +176,8 @@ async function main(): Promise<void> {
   if (values.help) return console.log(USAGE);
   const wanted = (file: string) =>
     positionals.length === 0 || positionals.some((part) => file.includes(part));
+  // One of them starts a language server that is there.
+  await ensureInstalled(join(ROOT, "tests", "interop"));
   await runAll(await hosts(currentBin), wanted);
   if (values.floors) await runAll(await hosts(floorBin), wanted);
   console.log(`${tally.passed} passed, ${tally.failed} failed`);

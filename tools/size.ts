@@ -24,12 +24,16 @@ const USAGE = `Usage: deno task size [options]
 const AIM = 7_000;
 
 const ENTRIES = [
+  { name: "jsonrpc", file: "jsonrpc.ts" },
   { name: "everything", file: "mod.ts" },
+  { name: "netrpc", file: "netrpc.ts" },
   { name: "client only", file: "tools/size_client.ts" },
 ];
 
 /** Texts of what only some programs use: the reconnecting client and middleware have no place in the client alone. */
 const ABSENT = ["the dial did not finish", "its middleware may not go on"];
+/** What shows that a wire is in a bundle; only its own may have it. */
+const MARKS = [{ name: "jsonrpc", mark: "$/cancelRequest" }];
 
 interface Size {
   code: string;
@@ -45,6 +49,11 @@ async function bundle(file: string): Promise<Size> {
   );
   if (!result.ok) throw new Error(`Cannot bundle ${file}:\n${result.output}`);
   const code = Buffer.from(result.stdout);
+  for (const { name, mark } of MARKS) {
+    if (code.includes(mark) !== (file === `${name}.ts`)) {
+      throw new Error(`The wire ${name} is not where it belongs: see ${file}`);
+    }
+  }
   return {
     code: result.stdout,
     minified: code.length,

@@ -18,21 +18,24 @@ import {
 } from "./floors.ts";
 import { ROOT, run, type RunResult, tool, usage } from "./process.ts";
 import { type Row, table } from "./table.ts";
+import { ensureInstalled } from "./setup.ts";
 
 const USAGE = `Usage: deno task test [options] [FILE ...]
 
   FILE              run only test files whose path contains this
   --runtime NAME    run only on node, bun or deno (may be repeated)
   --floors          use the oldest supported versions
+  --interop         run the tests against other people's programs instead,
+                    whose packages are installed when first asked for
+  --limit SECONDS   for one test (60); all of them may take ten times that
   --help            print this`;
 
-/** Milliseconds that one runtime may take for everything, and one test. */
-const RUN_LIMIT = 600_000;
-const TEST_LIMIT = 60_000;
+/** Seconds that one test may take; everything on one runtime may take ten times that. */
+const TEST_LIMIT = "60";
 
 /** How a runtime is told to test, and how its report is read. */
 interface Harness {
-  args(files: string[]): string[];
+  args(files: string[], limit: number): string[];
   passed: RegExp;
   failed: RegExp[];
   /** Lines of passing tests, left out when a failed run's output is shown. */
@@ -47,10 +50,10 @@ const DENO_REPORT = {
 
 const HARNESS: Record<Runtime | "doc", Harness> = {
   node: {
-    args: (files) => [
+    args: (files, limit) => [
       "--test",
       "--test-reporter=spec",
-      `--test-timeout=${TEST_LIMIT}`,
+      `--test-timeout=${limit}`,
       ...files,
     ],
     passed: /^ℹ pass (\d+)/m,
@@ -58,9 +61,9 @@ const HARNESS: Record<Runtime | "doc", Harness> = {
     quiet: /^\s*[✔▶﹣] /,
   },
   bun: {
-    args: (files) => [
+    args: (files, limit) => [
       "test",
-      `--timeout=${TEST_LIMIT}`,
+      `--timeout=${limit}`,
       ...files.map((file) => `./${file}`),
     ],
     passed: /^\s*(\d+) pass$/m,
@@ -69,7 +72,8 @@ const HARNESS: Record<Runtime | "doc", Harness> = {
   },
   deno: { args: (files) => ["test", "-A", ...files], ...DENO_REPORT },
   doc: {
-    args: () => ["test", "--doc", "-A", "mod.ts", "src"],
+    args:
+      () => ["test", "--doc", "-A", "mod.ts", "jsonrpc.ts", "netrpc.ts", "src"],
     ...DENO_REPORT,
   },
 };
@@ -94,9 +98,12 @@ async function suite(
   bin: string,
   harness: Harness,
   files: string[],
+  limit: number,
 ): Promise<Row> {
   process.stderr.write(`${name} ...\n`);
-  const result = await run(bin, harness.args(files), { timeout: RUN_LIMIT });
+  const result = await run(bin, harness.args(files, limit), {
+    timeout: 10 * limit,
+  });
   const row = count(name, harness, result);
   if (row.failed > 0) {
     const lines = result.output.split("\n");
@@ -106,10 +113,18 @@ async function suite(
   return row;
 }
 
-async function testFiles(filters: string[]): Promise<string[]> {
+/** Where the tests against other people's programs are, with what they need. */
+const INTEROP = "tests/interop/";
+
+async function testFiles(
+  filters: string[],
+  interop: boolean,
+): Promise<string[]> {
   const found = await readdir(join(ROOT, "tests"), { recursive: true });
-  const files = found.filter((file) => file.endsWith("_test.ts"))
-    .map((file) => join("tests", file).replaceAll("\\", "/")).sort();
+  const files = found.filter((file) =>
+    file.endsWith("_test.ts") && !file.includes("node_modules")
+  ).map((file) => join("tests", file).replaceAll("\\", "/"))
+    .filter((file) => file.startsWith(INTEROP) === interop).sort();
   if (filters.length === 0) return files;
   return files.filter((file) => filters.some((part) => file.includes(part)));
 }
@@ -121,30 +136,41 @@ function options() {
       options: {
         runtime: { type: "string", multiple: true },
         floors: { type: "boolean" },
+        interop: { type: "boolean", default: false },
+        limit: { type: "string", default: TEST_LIMIT },
         help: { type: "boolean" },
       },
     });
     const runtimes = values.runtime ?? RUNTIMES;
     const unknown = runtimes.find((r) => !RUNTIMES.includes(r as Runtime));
     if (unknown) throw new Error(`Cannot test: unknown runtime ${unknown}`);
-    return { ...values, runtimes: runtimes as Runtime[], filters: positionals };
+    const limit = Number(values.limit) * 1000;
+    if (!(limit > 0)) throw new Error(`Cannot test: no limit ${values.limit}`);
+    return {
+      ...values,
+      limit,
+      runtimes: runtimes as Runtime[],
+      filters: positionals,
+    };
   } catch (error) {
     usage((error as Error).message, USAGE);
   }
 }
 
 async function main(): Promise<void> {
-  const { help, floors, runtimes, filters } = options();
+  const { help, floors, interop, limit, runtimes, filters } = options();
   if (help) return console.log(USAGE);
-  const files = await testFiles(filters);
+  if (interop) await ensureInstalled(join(ROOT, INTEROP));
+  const files = await testFiles(filters, interop);
   if (files.length === 0) usage("Cannot test: no file matches", USAGE);
   const rows: Row[] = [];
   for (const runtime of runtimes) {
     const bin = floors ? await floorBin(runtime) : currentBin(runtime);
     const name = await versionOf(runtime, bin);
-    rows.push(await suite(name, bin, HARNESS[runtime], files));
-    if (runtime !== "deno" || floors || filters.length > 0) continue;
-    rows.push(await suite(`${name} doc`, bin, HARNESS.doc, []));
+    rows.push(await suite(name, bin, HARNESS[runtime], files, limit));
+    if (runtime !== "deno" || floors || interop) continue;
+    if (filters.length > 0) continue;
+    rows.push(await suite(`${name} doc`, bin, HARNESS.doc, [], limit));
   }
   console.log(table(rows));
   if (rows.some((row) => row.failed > 0)) process.exit(1);

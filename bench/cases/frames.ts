@@ -73,12 +73,15 @@ function native(replied: (value: unknown) => void) {
     reply: () => replied(codec.value()),
     failure: ignore,
     cancel: ignore,
+    full: () => false,
     ping: ignore,
     pong: ignore,
     goaway: ignore,
   };
   const codec = new NativeCodec(receiver, {
     hello: DEFAULT_LIMITS,
+    own: DEFAULT_LIMITS,
+    registry: undefined,
     serializer: undefined,
   });
   return codec;

@@ -141,7 +141,10 @@ export class World {
   }
 
   #serve(): Server<object> {
-    return new Server<object>(this.#services(), this.#limits);
+    return new Server<object>(this.#services(), {
+      ...this.#limits,
+      wire: undefined,
+    });
   }
 
   // Calls.

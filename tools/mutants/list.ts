@@ -60,8 +60,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "calls past our GOAWAY are served",
     file: "src/dispatch.ts",
-    find: "if (this.#draining) return;",
-    replace: "if (this.#draining) admission.hold(size);",
+    find: "if (this.#draining) {\n      // Past",
+    replace:
+      "if (this.#draining) admission.hold(size);\n    if (!codec) {\n      // Past",
   },
   {
     name: "handlers are not told that their connection is lost",

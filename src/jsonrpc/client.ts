@@ -1,0 +1,150 @@
+/**
+ * A client on a JSON-RPC wire, which the other end may call as well.
+ *
+ * @module
+ */
+
+import { Client, type ClientOptions } from "../client.ts";
+import type { ConnectionSetup } from "../connection_options.ts";
+import type { Duplex } from "../duplex.ts";
+import type { CallOptions } from "../options.ts";
+import { toRegistry } from "../registry.ts";
+import type { ErrorInfo } from "../server.ts";
+import type {
+  CallArguments,
+  Checked,
+  MethodAt,
+  MethodName,
+  ParamsOf,
+} from "../types.ts";
+import type { JsonRpcCodec } from "./codec.ts";
+import { notify } from "./one_way.ts";
+import { type JsonRpcOptions, toShape } from "./options.ts";
+import { toWire } from "./wire.ts";
+
+/** Past this many bytes of unsent answers a connection ends, unless `maxOutbox` is set: 16 MiB. */
+export const MAX_UNSENT = 16 * 1024 * 1024;
+
+/** Options of a {@linkcode JsonRpcClient}. */
+export interface JsonRpcClientOptions<L extends object = object> extends
+  Omit<
+    ClientOptions,
+    "wire" | "serializer" | "metadata" | "handshakeTimeout"
+  >,
+  JsonRpcOptions {
+  /** What the other end may call and notify. */
+  services?: L & Checked<L>;
+  /** As of a server, for those services. */
+  exposeErrors?: boolean;
+  /** As of a server, for those services. */
+  onError?: (error: unknown, info: ErrorInfo) => void;
+}
+
+/**
+ * Calls the methods at the other end, and serves its calls.
+ *
+ * Method names are whatever the peer's are: keys of a flat object
+ * (`"textDocument/hover"`), or dotted paths of a nested one. Params are an
+ * array or an object, or left out; a handler gets what came. A result that is
+ * `undefined` arrives as `null`.
+ *
+ * Everything a `Client` promises holds, but for what `docs/wires.md` says that
+ * JSON-RPC has no words for.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { memoryPair } from "@sluice/rpc";
+ * import { JsonRpcClient, JsonRpcServer } from "@sluice/rpc/jsonrpc";
+ *
+ * const services = {
+ *   subtract: ([a, b]: [number, number]) => a - b,
+ *   "text/upper": ({ text }: { text: string }) => text.toUpperCase(),
+ * };
+ * const [near, far] = memoryPair();
+ * const server = new JsonRpcServer(services, { dialect: "lsp" });
+ * server.accept(far);
+ * const client = new JsonRpcClient<typeof services>(near, { dialect: "lsp" });
+ * assertEquals(await client.call("subtract", [42, 23]), 19);
+ * assertEquals(await client.call("text/upper", { text: "a" }), "A");
+ * await client.close();
+ * await server.close();
+ * ```
+ */
+export class JsonRpcClient<S extends object, L extends object = object>
+  extends Client<S> {
+  readonly #codec: JsonRpcCodec;
+
+  /**
+   * Takes the duplex over.
+   *
+   * @throws {TypeError} If it is no duplex, one of its streams is locked, or
+   * an option or service is not what it must be.
+   * @throws {RangeError} If a limit is out of its range.
+   */
+  constructor(duplex: Duplex, options: JsonRpcClientOptions<L> = {}) {
+    const made: JsonRpcCodec[] = [];
+    const { services, onError } = options;
+    const setup: ConnectionSetup = {
+      ...options,
+      maxOutbox: options.maxOutbox ?? MAX_UNSENT,
+      wire: toWire(toShape(options), (codec) => made.push(codec)),
+      registry: services && toRegistry(services),
+      onError: onError && toReport(onError),
+    };
+    super(duplex, setup);
+    this.#codec = made[0];
+  }
+
+  /**
+   * Sends a notification, behind the calls made before it. Resolves once it
+   * was handed to the transport: what becomes of it there, nobody tells.
+   * Rejects as a call does that could not be sent; ignoring that is safe.
+   */
+  notify<N extends MethodName<S>>(
+    method: N,
+    ...args: CallArguments<ParamsOf<MethodAt<S, N>>>
+  ): Promise<void> {
+    const [params, options] = args as [unknown, CallOptions?];
+    return notify(this.connection, method, params, options);
+  }
+
+  /**
+   * Runs `calls` at once, and sends what it calls and notifies as one array: a
+   * JSON-RPC batch. For peers that ask for it: calls are pipelined anyway.
+   * What waits for the window is sent by itself. Returns what `calls` does.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { memoryPair } from "@sluice/rpc";
+   * import { JsonRpcClient, JsonRpcServer } from "@sluice/rpc/jsonrpc";
+   *
+   * const services = { double: ([n]: [number]) => 2 * n };
+   * const [near, far] = memoryPair();
+   * const server = new JsonRpcServer(services);
+   * server.accept(far);
+   * const client = new JsonRpcClient<typeof services>(near);
+   * const replies = client.batch(() => [1, 2].map((n) => client.call("double", [n])));
+   * assertEquals(await Promise.all(replies), [2, 4]);
+   * await client.close();
+   * await server.close();
+   * ```
+   */
+  batch<T>(calls: () => T): T {
+    return this.#codec.batch(calls);
+  }
+}
+
+function toReport(
+  onError: (error: unknown, info: ErrorInfo) => void,
+): ConnectionSetup["onError"] {
+  return (error, { method, id }) => {
+    // There is nobody left to tell what onError itself throws.
+    try {
+      onError(error, { method, id });
+    } catch {
+      return;
+    }
+  };
+}

@@ -1,0 +1,228 @@
+/**
+ * How a byte stream is cut into JSON texts, and how one is wrapped.
+ *
+ * Invariants owned here:
+ * - A message above the limit ends the connection before memory is spent on it.
+ * - Work and copies are linear in the bytes, however they are cut into chunks.
+ *
+ * @module
+ */
+
+import { ConnectionError } from "../errors.ts";
+import { Gather } from "./gather.ts";
+import { type Header, parseHeader } from "./header.ts";
+
+/** The two ways that are in use: the header of language servers, or one message a line. */
+export type FramingName = "contentLength" | "lines";
+
+/** Takes whole messages; the bytes are lent for the time of the call. Returns what it counts towards the budget. */
+export type MessageSink = (
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  charset: string | undefined,
+) => number;
+
+/** Cuts one connection's bytes. After it has thrown it must not be used again. */
+export interface Framing {
+  /** Set to stop before the next message. */
+  stopped: boolean;
+  /** Takes `chunk` from `at`, at most `budget` messages; returns how far it came. */
+  push(chunk: Uint8Array, at: number, budget: number): number;
+  /** Whether a message has begun and not ended. */
+  readonly inside: boolean;
+  /** The stream has ended. */
+  end(): void;
+  /** What goes before a message of `length` bytes. */
+  before(length: number): string;
+  /** What goes behind one. */
+  readonly behind: string;
+}
+
+/**
+ * A framing's name, as it is.
+ *
+ * @throws {TypeError} If it is none.
+ */
+export function checkFraming(name: FramingName): FramingName {
+  if (name === "contentLength" || name === "lines") return name;
+  throw new TypeError(
+    `Cannot use framing: "contentLength" or "lines", received ${name}`,
+  );
+}
+
+/** Makes a framing that hands its messages, of at most `maxMessage` bytes, to `sink`. */
+export function toFraming(
+  name: FramingName,
+  maxMessage: number,
+  sink: MessageSink,
+): Framing {
+  return name === "lines"
+    ? new Lines(maxMessage, sink)
+    : new ContentLength(maxMessage, sink);
+}
+
+/** Longest header block, in bytes. */
+const MAX_HEADER = 4096;
+const LF = 10;
+const CR = 13;
+
+/** A header block with the length, an empty line, the message. */
+class ContentLength implements Framing {
+  stopped = false;
+  readonly behind = "";
+  readonly #maxMessage: number;
+  readonly #sink: MessageSink;
+  /** What has come of the header or, once that is known, of the body. */
+  readonly #gather = new Gather();
+  #header: Header | undefined;
+
+  constructor(maxMessage: number, sink: MessageSink) {
+    this.#maxMessage = maxMessage;
+    this.#sink = sink;
+  }
+
+  before(length: number): string {
+    return `Content-Length: ${length}\r\n\r\n`;
+  }
+
+  push(chunk: Uint8Array, at: number, budget: number): number {
+    while (at < chunk.length && !this.stopped && budget > 0) {
+      if (this.#header === undefined) at = this.#readHeader(chunk, at);
+      // A body may be empty, and then no further byte comes for it.
+      if (this.#header === undefined) continue;
+      const missing = this.#header.length - this.#gather.size;
+      const end = Math.min(chunk.length, at + missing);
+      const whole = end - at === missing;
+      if (whole && this.#gather.size === 0) {
+        budget -= this.#tell(chunk, at, end);
+      } else {
+        this.#gather.add(chunk, at, end);
+        if (whole) {
+          const body = this.#gather.take();
+          budget -= this.#tell(body, 0, body.length);
+        }
+      }
+      at = end;
+    }
+    return at;
+  }
+
+  get inside(): boolean {
+    return this.#header !== undefined || this.#gather.size > 0;
+  }
+
+  end(): void {
+    const { size } = this.#gather;
+    if (this.#header !== undefined) {
+      const { length } = this.#header;
+      throw new ConnectionError(
+        "truncated",
+        `the stream ended inside a message: ${
+          length - size
+        } of ${length} bytes missing`,
+      );
+    }
+    if (size === 0) return;
+    throw new ConnectionError("truncated", "the stream ended inside a header");
+  }
+
+  /** Takes header bytes, up to and with the empty line. */
+  #readHeader(chunk: Uint8Array, at: number): number {
+    const gather = this.#gather;
+    for (;;) {
+      const lf = chunk.indexOf(LF, at);
+      const end = lf < 0 ? chunk.length : lf + 1;
+      if (gather.size + end - at > MAX_HEADER) {
+        throw new ConnectionError(
+          "protocol_error",
+          `a header of more than ${MAX_HEADER} bytes`,
+        );
+      }
+      gather.add(chunk, at, end);
+      at = end;
+      if (lf < 0) return at;
+      if (!endsBlock(gather.bytes)) continue;
+      this.#header = parseHeader(gather.take(), this.#maxMessage);
+      return at;
+    }
+  }
+
+  #tell(bytes: Uint8Array, start: number, end: number): number {
+    const charset = this.#header?.charset;
+    this.#header = undefined;
+    return this.#sink(bytes, start, end, charset);
+  }
+}
+
+/** Whether a header's last line is empty. */
+function endsBlock(bytes: Uint8Array): boolean {
+  const end = bytes.length;
+  if (end === 2) return bytes[0] === CR;
+  return bytes[end - 2] === CR && bytes[end - 3] === LF;
+}
+
+/** One message a line; empty lines are skipped. */
+class Lines implements Framing {
+  stopped = false;
+  readonly behind = "\n";
+  readonly #maxMessage: number;
+  readonly #sink: MessageSink;
+  /** A line that has not ended. */
+  readonly #gather = new Gather();
+
+  constructor(maxMessage: number, sink: MessageSink) {
+    this.#maxMessage = maxMessage;
+    this.#sink = sink;
+  }
+
+  before(): string {
+    return "";
+  }
+
+  push(chunk: Uint8Array, at: number, budget: number): number {
+    while (at < chunk.length && !this.stopped && budget > 0) {
+      const lf = chunk.indexOf(LF, at);
+      const end = lf < 0 ? chunk.length : lf;
+      this.#checkSize(this.#gather.size + end - at);
+      if (lf < 0) {
+        this.#gather.add(chunk, at, end);
+        return end;
+      }
+      if (this.#gather.size === 0) budget -= this.#tell(chunk, at, end);
+      else {
+        this.#gather.add(chunk, at, end);
+        const line = this.#gather.take();
+        budget -= this.#tell(line, 0, line.length);
+      }
+      at = lf + 1;
+    }
+    return at;
+  }
+
+  get inside(): boolean {
+    return this.#gather.size > 0;
+  }
+
+  /** A last line needs no line feed: a message shows by itself whether it is whole. */
+  end(): void {
+    if (this.#gather.size === 0) return;
+    const line = this.#gather.take();
+    this.#tell(line, 0, line.length);
+  }
+
+  #checkSize(size: number): void {
+    // A carriage return before the line feed is not the message's.
+    if (size <= this.#maxMessage + 1) return;
+    throw new ConnectionError(
+      "frame_too_large",
+      `a line of more than ${this.#maxMessage} bytes`,
+    );
+  }
+
+  #tell(bytes: Uint8Array, start: number, end: number): number {
+    if (end > start && bytes[end - 1] === CR) end--;
+    // Counts, too: a flood of empty lines must not hold the loop up.
+    return end === start ? 1 : this.#sink(bytes, start, end, undefined);
+  }
+}

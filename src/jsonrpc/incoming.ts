@@ -1,0 +1,227 @@
+/**
+ * What the peer says: JSON texts to calls, notifications, answers, cancels.
+ *
+ * Invariants owned here:
+ * - What is not JSON, no request and no response is answered as the
+ *   specification says, and the connection goes on.
+ * - A call or notification past the room we have is never told, and never lost
+ *   without a word.
+ * - Params that must wait are kept as bytes.
+ *
+ * @module
+ */
+
+import type { Receiver } from "../codec.ts";
+import { ConnectionError } from "../errors.ts";
+import { copyBytes, readText, utf8 } from "../text.ts";
+import { AnswerBatch, elementsOf, MAX_BATCH } from "./batch.ts";
+import {
+  type Codes,
+  INVALID_REQUEST,
+  OVERLOADED,
+  PARSE_ERROR,
+} from "./codes.ts";
+import type { Dialect } from "./dialect.ts";
+import { failureHead, type Outgoing } from "./outgoing.ts";
+import {
+  own,
+  readMessage,
+  type RequestMessage,
+  type ResponseMessage,
+  type WireId,
+} from "./message.ts";
+import type { ServedCalls } from "./served.ts";
+
+/** What it reads with. */
+export interface IncomingContext {
+  readonly receiver: Receiver;
+  readonly dialect: Dialect;
+  readonly codes: Codes;
+  readonly served: ServedCalls;
+  readonly outgoing: Outgoing;
+}
+
+/** Reads one connection's messages. */
+export class Incoming {
+  /** Set to stop before the next message of a batch. */
+  stopped = false;
+  /** What the message being told carries. */
+  value: unknown = undefined;
+  /** And where it stands. */
+  #bytes: Uint8Array = EMPTY;
+  #start = 0;
+  #end = 0;
+  readonly #context: IncomingContext;
+
+  constructor(context: IncomingContext) {
+    this.#context = context;
+  }
+
+  /** A call being told, to `openKept` later. */
+  keep(): Uint8Array {
+    return copyBytes(this.#bytes, this.#start, this.#end);
+  }
+
+  /** Reads `bytes[start..end)`; returns how many messages that was. */
+  text(
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    charset: string | undefined,
+  ): number {
+    let value: unknown;
+    try {
+      if (!isUtf8(charset)) throw new TypeError("not UTF-8");
+      value = JSON.parse(readText(bytes, start, end));
+    } catch {
+      this.complain(PARSE_ERROR, "the message is not JSON in UTF-8");
+      return 1;
+    }
+    if (Array.isArray(value)) return this.#array(value, bytes, start, end);
+    this.#tell(value, bytes, start, end, undefined);
+    return 1;
+  }
+
+  /** Answers what is no call that could be served. */
+  complain(
+    code: number,
+    text: string,
+    id: WireId = null,
+    batch?: AnswerBatch,
+  ): void {
+    const answer = utf8(failureHead(id, code, text) + "}}");
+    const { outgoing } = this.#context;
+    if (batch === undefined) outgoing.write([answer]);
+    else outgoing.gather(batch, answer);
+  }
+
+  #array(
+    values: unknown[],
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): number {
+    if (values.length === 0 || values.length > MAX_BATCH) {
+      const text = values.length === 0
+        ? "a batch must not be empty"
+        : `a batch of ${values.length} messages; at most ${MAX_BATCH} are accepted`;
+      this.complain(INVALID_REQUEST, text);
+      return 1;
+    }
+    const batch = new AnswerBatch();
+    const places = elementsOf(bytes, start, end);
+    for (let i = 0; i < values.length && !this.stopped; i++) {
+      this.#tell(values[i], bytes, places[2 * i], places[2 * i + 1], batch);
+    }
+    this.#context.outgoing.close(batch);
+    return values.length;
+  }
+
+  /** Tells one message: `value`, which stands at `bytes[start..end)`. */
+  #tell(
+    value: unknown,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    batch: AnswerBatch | undefined,
+  ): void {
+    const message = readMessage(value);
+    switch (message.kind) {
+      case "request":
+        this.#bytes = bytes;
+        this.#start = start;
+        this.#end = end;
+        this.#request(message, end - start, batch);
+        this.#bytes = EMPTY;
+        break;
+      case "response":
+        this.#response(message);
+        break;
+      case "invalid":
+        this.complain(INVALID_REQUEST, message.why, message.id, batch);
+        break;
+    }
+    this.value = undefined;
+  }
+
+  #request(
+    { id: wireId, method, params }: RequestMessage,
+    size: number,
+    batch: AnswerBatch | undefined,
+  ): void {
+    const { dialect, receiver, served } = this.#context;
+    const { cancel } = dialect;
+    if (wireId === undefined && method === cancel?.method) {
+      this.#cancelled(params, cancel.member);
+      return;
+    }
+    if (!served.admits(size)) {
+      this.#overloaded(wireId, batch);
+      return;
+    }
+    const expected = wireId === undefined ? undefined : batch;
+    expected?.expect();
+    const id = served.add({
+      wireId,
+      method,
+      size,
+      batch: expected,
+      silenced: false,
+    });
+    this.value = params;
+    receiver.request(id, method, size, -1, undefined);
+  }
+
+  /** A call that finds no room is told so. To lose a notification without a word would be worse than to end. */
+  #overloaded(
+    wireId: WireId | undefined,
+    batch: AnswerBatch | undefined,
+  ): void {
+    if (wireId === undefined) {
+      throw new ConnectionError(
+        "resource_exhausted",
+        "the peer sends notifications faster than they are handled",
+      );
+    }
+    const text = "too many calls are waiting for their answers";
+    this.complain(OVERLOADED, text, wireId, batch);
+  }
+
+  /** The peer cancels a call of its own; one that is answered already, or never was, is nothing to it. */
+  #cancelled(params: unknown, member: string): void {
+    const { dialect, receiver, served } = this.#context;
+    if (typeof params !== "object" || params === null) return;
+    const id = served.find(own(params, member) as WireId);
+    const call = id === undefined ? undefined : served.get(id);
+    if (id === undefined || call === undefined) return;
+    if (call.method === dialect.sacred) return;
+    call.silenced = dialect.features.cancel === "silent";
+    receiver.cancel(id);
+  }
+
+  /** Our ids are whole numbers of 32 bits; an answer to anything else is dropped, as one to a call that is over is. */
+  #response({ id, result, error }: ResponseMessage): void {
+    const { codes, receiver } = this.#context;
+    if (typeof id !== "number" || id >>> 0 !== id) return;
+    if (error === undefined) {
+      this.value = result;
+      receiver.reply(id);
+      return;
+    }
+    const { code, started, message, data } = codes.read(error);
+    this.value = data;
+    receiver.failure(id, started, code, message);
+  }
+}
+
+/** The params of a call that was kept. */
+export function openKept(bytes: Uint8Array): unknown {
+  const text = readText(bytes, 0, bytes.length);
+  return own(JSON.parse(text), "params") ?? undefined;
+}
+
+function isUtf8(charset: string | undefined): boolean {
+  return charset === undefined || charset === "utf-8" || charset === "utf8";
+}
+
+const EMPTY = new Uint8Array(0);

@@ -1,0 +1,54 @@
+/**
+ * What can be set of a JSON-RPC wire.
+ *
+ * Invariant owned here: options are looked at when they are given, before any
+ * stream is taken over.
+ *
+ * @module
+ */
+
+import { Codes } from "./codes.ts";
+import { type Dialect, type DialectName, toDialect } from "./dialect.ts";
+import { checkFraming, type FramingName } from "./framing.ts";
+
+/** Options of a JSON-RPC wire; both ends must agree on the first two. */
+export interface JsonRpcOptions {
+  /** How calls are cancelled. Default `none`: they are not. */
+  dialect?: DialectName;
+  /** How messages are told apart. Default `contentLength` for `lsp`, else `lines`. */
+  framing?: FramingName;
+  /** Calls of ours in flight at once, as the peer grants no window. Default: `windowCalls`, 4,096. */
+  window?: number;
+  /** Numbers of error codes beyond those of the specification, by their words: `{ out_of_stock: 1001 }`. */
+  codes?: Readonly<Record<string, number>>;
+}
+
+/** The options, looked at. */
+export interface Shape {
+  readonly dialect: Dialect;
+  readonly framing: FramingName;
+  readonly window: number | undefined;
+  readonly codes: Codes;
+}
+
+/**
+ * Looks at options; those that are not ours are none of our business.
+ *
+ * @throws {TypeError} If one is none of its values.
+ * @throws {RangeError} If `window` is no whole number from 1.
+ */
+export function toShape(options: JsonRpcOptions): Shape {
+  const { window } = options;
+  const dialect = toDialect(options.dialect ?? "none");
+  if (window !== undefined && !(Number.isInteger(window) && window >= 1)) {
+    throw new RangeError(
+      `Cannot use window: a whole number from 1, received ${window}`,
+    );
+  }
+  return {
+    dialect,
+    framing: checkFraming(options.framing ?? dialect.framing),
+    window,
+    codes: new Codes(options.codes ?? {}, dialect.codes),
+  };
+}

@@ -1,0 +1,95 @@
+/**
+ * Payloads on their way out, as JSON text.
+ *
+ * Invariant owned here: a value is turned into its text when it is prepared;
+ * later changes to it do not show.
+ *
+ * @module
+ */
+
+import { RpcError } from "../errors.ts";
+import { utf8 } from "../text.ts";
+import { OneWay } from "./one_way.ts";
+
+/** A text that waits. */
+export interface TextDraft {
+  readonly bytes: Uint8Array;
+  readonly oneWay: boolean;
+}
+
+/** Prepares one payload at a time. */
+export class Text {
+  /** Whether it is a notification's params. */
+  oneWay = false;
+  /** Its text; empty for no value. */
+  #bytes: Uint8Array = EMPTY;
+
+  /** Its size in bytes; 0 for no value. */
+  get size(): number {
+    return this.#bytes.length;
+  }
+
+  /**
+   * Takes a value in.
+   *
+   * @throws {RpcError} `invalid_argument` if JSON cannot carry it.
+   */
+  prepare(value: unknown): void {
+    this.oneWay = value instanceof OneWay;
+    const said = value instanceof OneWay ? value.params : value;
+    this.#bytes = said === undefined ? EMPTY : utf8(toJson(said));
+  }
+
+  /**
+   * Looks at it as params.
+   *
+   * @throws {RpcError} `invalid_argument` if they are neither array nor object.
+   */
+  checkParams(): void {
+    const first = this.#bytes[0];
+    if (first === undefined || first === 0x5b || first === 0x7b) return;
+    throw unsayable("JSON-RPC's params are an array or an object");
+  }
+
+  /** What is prepared, to be written in a later turn. */
+  save(): TextDraft {
+    const { oneWay } = this;
+    return { bytes: this.take(), oneWay };
+  }
+
+  /** Takes in again what `save` returned. */
+  load(draft: TextDraft): void {
+    this.#bytes = draft.bytes;
+    this.oneWay = draft.oneWay;
+  }
+
+  /** The text, and lets go of it. */
+  take(): Uint8Array {
+    const bytes = this.#bytes;
+    this.#bytes = EMPTY;
+    return bytes;
+  }
+}
+
+const EMPTY = new Uint8Array(0);
+
+/** The error for what JSON-RPC has no form for. */
+export function unsayable(why: string, cause?: unknown): RpcError {
+  const outcome = "not_sent";
+  return new RpcError("invalid_argument", why, { outcome, cause });
+}
+
+function toJson(value: unknown): string {
+  // JSON would make an object of numbered bytes of it.
+  if (ArrayBuffer.isView(value)) throw unsayable("JSON carries no bytes");
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(value);
+  } catch (cause) {
+    throw unsayable("the value cannot be serialized", cause);
+  }
+  if (text === undefined) {
+    throw unsayable(`a ${typeof value} cannot be serialized`);
+  }
+  return text;
+}

@@ -1,0 +1,256 @@
+/**
+ * What Go's two wires have in common: one end calls, the other answers; there
+ * is no opening, no window, no cancel, no goodbye but FIN.
+ *
+ * Invariants owned here:
+ * - The peer's own ids are echoed as they came; the dispatch sees ids that
+ *   count up, whatever the peer does.
+ * - The end that serves reads no further while the peer's calls fill what it
+ *   holds.
+ *
+ * @module
+ */
+
+import type {
+  Codec,
+  CodecSettings,
+  Features,
+  Metadata,
+  Opaque,
+  Receiver,
+} from "../codec.ts";
+import { ConnectionError, RpcError } from "../errors.ts";
+import type { Outbox } from "../outbox.ts";
+import { looksLike } from "../sniff.ts";
+import { NO_BYTES } from "../text.ts";
+import {
+  errorText,
+  GO_ERROR,
+  isMethodsOwn,
+  isNotFound,
+  notFoundText,
+} from "./go_errors.ts";
+
+const FEATURES: Features = {
+  window: false,
+  goaway: false,
+  deadline: false,
+  ping: false,
+  streams: false,
+  cancel: "none",
+  excess: "wait",
+  unknownReply: "drop",
+};
+
+/** How many of the first bytes are kept, to name what a stranger speaks. */
+const FIRST_BYTES = 12;
+
+/** A call that is not answered yet. */
+interface Asked<K> {
+  readonly method: string;
+  readonly key: K;
+}
+
+/** A codec of Go's, for either end. `K` is the peer's own id. */
+export abstract class GoCodec<K> implements Codec {
+  readonly features: Features = FEATURES;
+  readonly overhead = 0;
+  protected readonly receiver: Receiver;
+  protected readonly settings: CodecSettings;
+  /** Whether this end answers; else it calls. */
+  protected readonly serves: boolean;
+  /** Whether the peer has said anything that makes sense. */
+  protected known = false;
+  protected stopped = false;
+  /** Messages told so far. */
+  #told = 0;
+
+  /** Calls that outlive the turn they came in. */
+  readonly #asked = new Map<number, Asked<K>>();
+  /** The call that is being told; its id is -1 when it is answered. */
+  #id = -1;
+  #lastId = 0;
+  #method = "";
+  #key: K | undefined;
+  #first: Uint8Array = NO_BYTES;
+
+  constructor(receiver: Receiver, settings: CodecSettings) {
+    if (settings.serializer !== undefined) {
+      throw new TypeError(
+        "Cannot use a serializer: Go's wires have their own",
+      );
+    }
+    this.receiver = receiver;
+    this.settings = settings;
+    this.serves = settings.registry !== undefined;
+  }
+
+  // What the wire cannot say.
+
+  /** Nobody says HELLO: we keep to our own limits, and call nobody if we serve. */
+  hello(_outbox: Outbox): void {
+    const { own } = this.settings;
+    this.receiver.hello(this.serves ? { ...own, windowCalls: 0 } : own);
+  }
+  cancel(): void {}
+  ping(): void {}
+  pong(): void {}
+  goaway(): void {}
+  retract(): boolean {
+    return false;
+  }
+
+  stop(): void {
+    this.stopped = true;
+  }
+
+  // What differs.
+
+  /** Reads messages; throws what is wrong with them. */
+  protected abstract read(
+    chunk: Uint8Array,
+    at: number,
+    budget: number,
+  ): number;
+  /** Whether a stream that begins so is none of this wire's, as far as that can be told yet. */
+  protected abstract isStrange(first: Uint8Array): boolean;
+  /** Whether a message has begun and not ended. */
+  protected abstract get inside(): boolean;
+  /** Writes an error in the place of a result. */
+  protected abstract writeError(
+    outbox: Outbox,
+    method: string,
+    key: K,
+    text: string,
+  ): void;
+  /** Writes a result. */
+  protected abstract writeResult(
+    outbox: Outbox,
+    method: string,
+    key: K,
+  ): void;
+  abstract value(): unknown;
+  abstract keep(): Opaque;
+  abstract open(kept: Opaque): unknown;
+  abstract prepare(value: unknown, transfer: boolean, method?: string): void;
+  abstract save(): Opaque;
+  abstract load(draft: Opaque): void;
+  abstract replySize(): number;
+  protected abstract callSize(method: string): number;
+  abstract request(outbox: Outbox, id: number, method: string): void;
+
+  // Reading.
+
+  decode(chunk: Uint8Array, at: number, budget: number): number {
+    if (this.stopped || this.receiver.full()) return at;
+    if (!this.known) this.#remember(chunk, at);
+    try {
+      if (!this.known && this.isStrange(this.#first)) {
+        throw new Error("it begins like no message");
+      }
+      return this.read(chunk, at, budget);
+    } catch (error) {
+      if (error instanceof ConnectionError) throw error;
+      throw this.#fault(error);
+    }
+  }
+
+  get unfinished(): number | undefined {
+    return this.inside ? this.#told : undefined;
+  }
+
+  end(): void {
+    if (!this.inside) return;
+    throw new ConnectionError("truncated", "the stream ended inside a message");
+  }
+
+  #remember(chunk: Uint8Array, at: number): void {
+    const { length } = this.#first;
+    if (length === FIRST_BYTES) return;
+    const part = chunk.subarray(at, at + FIRST_BYTES - length);
+    const first = new Uint8Array(length + part.length);
+    first.set(this.#first);
+    first.set(part, length);
+    this.#first = first;
+  }
+
+  #fault(cause: unknown): ConnectionError {
+    const text = cause instanceof Error ? cause.message : "it is unreadable";
+    const stranger = this.known ? "" : `; it sent ${looksLike(this.#first)}`;
+    return new ConnectionError(
+      "protocol_error",
+      `the peer does not keep to Go's wire: ${text}${stranger}`,
+      { cause },
+    );
+  }
+
+  /** Tells of a call. */
+  protected tellCall(method: string, key: K, size: number): void {
+    const id = this.#lastId = (this.#lastId + 1) >>> 0;
+    this.#told++;
+    this.#id = id;
+    this.#method = method;
+    this.#key = key;
+    this.receiver.request(id, method, size, -1, undefined);
+    if (this.#id === id) this.#asked.set(id, { method, key });
+    this.#id = -1;
+    this.#key = undefined;
+  }
+
+  /** Tells of an answer; `id` is what the call was made with. */
+  protected tellAnswer(id: number, method: string, error: string): void {
+    this.#told++;
+    if (error === "") this.receiver.reply(id);
+    else if (isNotFound(error, method)) {
+      this.receiver.failure(id, false, "not_found", error);
+    } else {
+      const started = isMethodsOwn(error) ? true : undefined;
+      this.receiver.failure(id, started, GO_ERROR, error);
+    }
+  }
+
+  // Writing.
+
+  requestSize(method: string, _timed: boolean, metadata?: Metadata): number {
+    if (metadata === undefined) return this.callSize(method);
+    throw new RpcError(
+      "invalid_argument",
+      "metadata cannot be sent: Go's wires have none",
+      { outcome: "not_sent" },
+    );
+  }
+
+  reply(outbox: Outbox, id: number): void {
+    if (id === this.#id) {
+      this.#id = -1;
+      this.writeResult(outbox, this.#method, this.#key as K);
+      return;
+    }
+    const { method, key } = this.#take(id);
+    this.writeResult(outbox, method, key);
+  }
+
+  failure(
+    outbox: Outbox,
+    id: number,
+    started: boolean,
+    code: string,
+    message: string,
+  ): void {
+    const { method, key } = this.#take(id);
+    const text = !started && code === "not_found"
+      ? notFoundText(method, this.settings.registry)
+      : errorText(started, code, message);
+    this.writeError(outbox, method, key, text);
+  }
+
+  #take(id: number): Asked<K> {
+    if (id === this.#id) {
+      this.#id = -1;
+      return { method: this.#method, key: this.#key as K };
+    }
+    const asked = this.#asked.get(id) as Asked<K>;
+    this.#asked.delete(id);
+    return asked;
+  }
+}

@@ -1,0 +1,54 @@
+/**
+ * Go's words for what goes wrong with a call: its wire has no codes.
+ *
+ * @module
+ */
+
+import type { Registry } from "../registry.ts";
+
+/** Longest error that is sent, in characters. */
+const MAX_TEXT = 4096;
+
+const ILL_FORMED = "rpc: service/method request ill-formed: ";
+const NO_SERVICE = "rpc: can't find service ";
+const NO_METHOD = "rpc: can't find method ";
+
+/** What Go's server says of a method that is not there. The service is what stands before the last dot. */
+export function notFoundText(
+  method: string,
+  registry: Registry | undefined,
+): string {
+  const dot = method.lastIndexOf(".");
+  if (dot < 0) return ILL_FORMED + method;
+  const service = method.slice(0, dot + 1);
+  for (const name of registry?.keys() ?? []) {
+    if (name.startsWith(service) && name.indexOf(".", dot + 1) < 0) {
+      return NO_METHOD + method;
+    }
+  }
+  return NO_SERVICE + method;
+}
+
+/** A failure in words, which may not be empty: that would mean success. What kept a handler from being started is told as Go's own packages would. */
+export function errorText(
+  started: boolean,
+  code: string,
+  message: string,
+): string {
+  const words = message || code || "error";
+  const text = started ? words : `rpc: ${words}`;
+  return text.length > MAX_TEXT ? text.slice(0, MAX_TEXT) : text;
+}
+
+/** Whether an error is what Go's server says of a method that is not there. */
+export function isNotFound(text: string, method: string): boolean {
+  return [ILL_FORMED, NO_SERVICE, NO_METHOD].some((p) => text === p + method);
+}
+
+/** Whether an error's words are a method's own; those of Go's packages may stand for an argument that could not be read, or for a method's call of another. */
+export function isMethodsOwn(text: string): boolean {
+  return !/^(rpc|gob|json|jsonrpc): /.test(text);
+}
+
+/** The code of an error of Go's, where the words say no more. */
+export const GO_ERROR = "go_error";

@@ -1,0 +1,252 @@
+/**
+ * Values to gob's messages.
+ *
+ * Invariants owned here:
+ * - A type is described before its first value, once; ids count up from 65 and
+ *   are this stream's alone.
+ * - Plain values make no more than {@linkcode MAX_SHAPES} types.
+ *
+ * @module
+ */
+
+import { BASICS } from "./basics.ts";
+import { describe } from "./describe.ts";
+import { GobError } from "./error.ts";
+import { basicName, infer, signature } from "./infer.ts";
+import { GOB_LIMITS } from "./input.ts";
+import { GobOutput } from "./output.ts";
+import { any, type GobType, resolve } from "./schema.ts";
+import { Registered } from "./values.ts";
+import {
+  BASIC_WRITERS,
+  interfaceWriter,
+  notA,
+  opaqueWriter,
+  timeWriter,
+  type Writer,
+} from "./writer.ts";
+
+/** Most types that plain values of one stream may be; a method with a type makes but one. */
+export const MAX_SHAPES = 1024;
+
+/** Types by the names they are registered with in Go, for values in interfaces. */
+export type RegisteredTypes = Readonly<Record<string, GobType<unknown>>>;
+
+/** Writes one stream. */
+export class GobEncoder {
+  readonly #writers = new Map<GobType<unknown>, Writer>();
+  readonly #shapes = new Map<string, GobType<unknown>>();
+  readonly #registered: ReadonlyMap<string, GobType<unknown>>;
+  readonly #maxDepth: number;
+  /** Descriptions that are due. */
+  readonly #due = new GobOutput();
+  #lastId = 64;
+
+  constructor(
+    registered: RegisteredTypes = {},
+    maxDepth: number = GOB_LIMITS.maxDepth,
+  ) {
+    this.#registered = new Map(Object.entries(registered));
+    this.#maxDepth = maxDepth;
+  }
+
+  /** Bytes of descriptions that must go before the next message. */
+  get due(): Uint8Array | undefined {
+    const { bytes, size } = this.#due;
+    return size === 0 ? undefined : bytes.subarray(0, size);
+  }
+
+  /** They have been written. */
+  described(): void {
+    this.#due.clear();
+  }
+
+  /**
+   * Writes the content of a value's message, without its byte count.
+   *
+   * @throws {GobError} If the value has no form in gob, or not the type's.
+   */
+  content(out: GobOutput, value: unknown, type?: GobType<unknown>): void {
+    const writer = this.writer(type ?? this.#infer(value));
+    out.int(writer.id);
+    if (!writer.struct) out.byte(0);
+    writer.write(out, value);
+  }
+
+  /** The writer of a type, which is described with the next message if it is new. */
+  writer(type: GobType<unknown>): Writer {
+    const at = resolve(type);
+    return BASIC_WRITERS[at.kind] ?? this.#writers.get(at) ?? this.#make(at);
+  }
+
+  #infer(value: unknown): GobType<unknown> {
+    if (value === undefined || value === null) return EMPTY_STRUCT;
+    const type = infer(value, this.#maxDepth);
+    if (type === undefined) {
+      throw new GobError("what is empty says nothing of its elements' type");
+    }
+    if (BASIC_WRITERS[type.kind] !== undefined) return type;
+    return this.#shape(type);
+  }
+
+  /** The one type object for all types that are the same. */
+  #shape(type: GobType<unknown>): GobType<unknown> {
+    const text = signature(type);
+    const known = this.#shapes.get(text);
+    if (known !== undefined) return known;
+    if (this.#shapes.size >= MAX_SHAPES) {
+      throw new GobError(
+        `values of more than ${MAX_SHAPES} shapes; give the method a type`,
+      );
+    }
+    this.#shapes.set(text, type);
+    return type;
+  }
+
+  #make(type: GobType<unknown>): Writer {
+    if (type.kind === "any") return this.#interface;
+    const id = ++this.#lastId;
+    const writer = this.#build(type, id);
+    this.#writers.set(type, writer);
+    describe(this.#due, id, type, (inner) => this.writer(inner).id);
+    return writer;
+  }
+
+  #build(type: GobType<unknown>, id: number): Writer {
+    switch (type.kind) {
+      case "time":
+        return timeWriter(id);
+      case "opaque":
+        return opaqueWriter(id);
+      case "struct":
+        return this.#struct(type, id);
+      case "map":
+        return this.#map(type, id);
+      default:
+        return this.#list(type, id);
+    }
+  }
+
+  #struct(type: GobType<unknown>, id: number): Writer {
+    const { fields } = type;
+    // Made when first used: a field may be of the very type being made.
+    let writers: Writer[] | undefined;
+    const write = (out: GobOutput, value: unknown) => {
+      if (fields.length > 0 && (typeof value !== "object" || value === null)) {
+        throw notA("an object", value);
+      }
+      writers ??= fields.map(([, field]) => this.writer(field));
+      out.enter(this.#maxDepth);
+      let last = -1;
+      for (let i = 0; i < fields.length; i++) {
+        const member = (value as Record<string, unknown>)[fields[i][0]];
+        if (member === undefined || member === null) continue;
+        if (writers[i].isZero(member)) continue;
+        out.uint(i - last);
+        writers[i].write(out, member);
+        last = i;
+      }
+      out.byte(0);
+      out.leave();
+    };
+    return { id, struct: true, write, isZero: () => false };
+  }
+
+  #map(type: GobType<unknown>, id: number): Writer {
+    const write = (out: GobOutput, value: unknown) => {
+      if (!(value instanceof Map)) throw notA("a Map", value);
+      const key = this.writer(type.key!);
+      const elem = this.writer(type.elem!());
+      out.enter(this.#maxDepth);
+      out.uint(value.size);
+      for (const [k, v] of value) {
+        key.write(out, k);
+        elem.write(out, v);
+      }
+      out.leave();
+    };
+    return { id, struct: false, write, isZero: () => false };
+  }
+
+  #list(type: GobType<unknown>, id: number): Writer {
+    const fixed = type.kind === "array";
+    const write = (out: GobOutput, value: unknown) => {
+      if (!Array.isArray(value)) throw notA("an array", value);
+      if (fixed && value.length !== type.length) {
+        throw new GobError(
+          `an array of ${type.length} with ${value.length} elements`,
+        );
+      }
+      const elem = this.writer(type.elem!());
+      out.enter(this.#maxDepth);
+      out.uint(value.length);
+      for (const item of value) elem.write(out, item);
+      out.leave();
+    };
+    const isZero = (value: unknown) =>
+      !fixed && Array.isArray(value) && value.length === 0;
+    return { id, struct: false, write, isZero };
+  }
+
+  readonly #interface: Writer = interfaceWriter((out, value) => {
+    const [name, type, inner] = this.#concrete(value);
+    const writer = this.writer(type);
+    out.enter(this.#maxDepth);
+    out.text(name);
+    out.int(writer.id);
+    const start = out.size;
+    if (!writer.struct) out.byte(0);
+    writer.write(out, inner);
+    out.prefix(start);
+    out.leave();
+  });
+
+  /** The registered name of what stands in an interface, its type, and the value itself. */
+  #concrete(value: unknown): [string, GobType<unknown>, unknown] {
+    if (value instanceof Registered) {
+      const { name, value: inner } = value;
+      const type = this.#registered.get(name) ?? BASICS.get(name);
+      return [name, type ?? this.#infer(inner), inner];
+    }
+    const type = this.#infer(value);
+    const name = basicName(resolve(type));
+    if (name !== undefined) return [name, type, value];
+    throw new GobError(
+      "a value in an interface that Go has no name for; use Registered",
+    );
+  }
+}
+
+/** What nothing is sent as: `struct{}`. */
+const EMPTY_STRUCT: GobType<unknown> = { ...any, kind: "struct" };
+
+/**
+ * Writes a gob stream of one value, as Go's `gob.NewEncoder(...).Encode` does.
+ *
+ * Without a type it is told by the value: whole numbers are `int`, others
+ * `float64`, an object is a struct, a `Map` a map, a `Date` a `time.Time`.
+ *
+ * @throws {GobError} If the value has no form in gob, or not the type's.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { encodeGob } from "@sluice/rpc/netrpc";
+ *
+ * assertEquals([...encodeGob("hi")], [5, 12, 0, 2, 104, 105]);
+ * ```
+ */
+export function encodeGob(
+  value: unknown,
+  type?: GobType<unknown>,
+  registered?: RegisteredTypes,
+): Uint8Array<ArrayBuffer> {
+  const encoder = new GobEncoder(registered);
+  const message = new GobOutput();
+  encoder.content(message, value, type);
+  message.prefix(0);
+  const stream = new GobOutput();
+  if (encoder.due !== undefined) stream.raw(encoder.due);
+  stream.raw(message.bytes.subarray(0, message.size));
+  return stream.copy();
+}

@@ -1,0 +1,14 @@
+/**
+ * What is thrown for gob that cannot be read, or values that cannot be written.
+ *
+ * @module
+ */
+
+/** Bytes that are no gob, or do not fit the type asked for; or a value that has no form in gob. */
+export class GobError extends Error {
+  /** The class name, fixed so that minifying does not change it. */
+  override readonly name = "GobError";
+}
+
+/** The value goes on in the next message. */
+export class Incomplete extends Error {}

@@ -1,0 +1,42 @@
+/**
+ * Reads interfaces: a registered name, descriptions of types that are new, the
+ * value's type and its bytes.
+ *
+ * A description may end its message; the value then goes on in the next one,
+ * whose byte count stands just where that of an inner part would.
+ *
+ * @module
+ */
+
+import { BASICS } from "./basics.ts";
+import { GobError, Incomplete } from "./error.ts";
+import type { GobInput } from "./input.ts";
+import { Registered } from "./values.ts";
+import type { ReaderTable } from "./wanted.ts";
+
+/** Longest registered name, in bytes; Go's own limit. */
+const MAX_NAME = 1024;
+
+/** An interface's value; `null` for `nil`. */
+export function readInterface(readers: ReaderTable, input: GobInput): unknown {
+  const start = input.at;
+  const name = input.text();
+  if (name === "") return null;
+  if (input.at - start > MAX_NAME + 3) {
+    throw new GobError(`a registered name of over ${MAX_NAME} bytes`);
+  }
+  let id = input.typeId();
+  while (id < 0) {
+    readers.types.defineInside(-id, input);
+    if (input.at === input.end) throw new Incomplete();
+    // The byte count of what follows.
+    input.small();
+    id = input.typeId();
+  }
+  input.length();
+  input.enter();
+  input.spend(1);
+  const value = readers.value(input, id, undefined);
+  input.leave();
+  return BASICS.has(name) ? value : new Registered(name, value);
+}

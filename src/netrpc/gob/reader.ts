@@ -1,0 +1,203 @@
+/**
+ * Readers: from a type as its sender describes it, and the type asked for if
+ * there is one, to a function that reads a value.
+ *
+ * Invariants owned here:
+ * - What is read fits the type asked for, or a {@linkcode GobError} is thrown.
+ * - Readers are made when a first value needs them, one level at a time: what a
+ *   sender describes costs nothing before, however deep it refers to itself.
+ *
+ * @module
+ */
+
+import { GobError } from "./error.ts";
+import type { GobInput } from "./input.ts";
+import { readInterface } from "./interface.ts";
+import { resolve } from "./schema.ts";
+import { structReader } from "./struct_reader.ts";
+import { decodeTime, ZERO_TIME } from "./time.ts";
+import { Complex } from "./values.ts";
+import {
+  fit,
+  lazyReader,
+  mismatch,
+  type Reader,
+  type ReaderTable,
+  type Wanted,
+} from "./wanted.ts";
+import {
+  BOOL,
+  BYTES,
+  COMPLEX,
+  FLOAT,
+  INT,
+  INTERFACE,
+  STRING,
+  UINT,
+  type WireType,
+  type WireTypes,
+} from "./wire_types.ts";
+
+/** The readers of one stream. */
+export class Readers implements ReaderTable {
+  readonly types: WireTypes;
+  /** By the type asked for, then by the sender's id. */
+  readonly #readers = new Map<Wanted, Map<number, Reader>>();
+
+  constructor(types: WireTypes) {
+    this.types = types;
+  }
+
+  get(id: number, wanted: Wanted): Reader {
+    let byId = this.#readers.get(wanted);
+    if (byId === undefined) this.#readers.set(wanted, byId = new Map());
+    let reader = byId.get(id);
+    if (reader === undefined) byId.set(id, reader = this.#make(id, wanted));
+    return reader;
+  }
+
+  value(input: GobInput, id: number, wanted: Wanted): unknown {
+    if (this.types.get(id).kind !== "struct" && input.small() !== 0) {
+      throw new GobError("a value that is no struct, with a field's number");
+    }
+    return this.get(id, wanted).read(input);
+  }
+
+  #make(id: number, wanted: Wanted): Reader {
+    const wire = this.types.get(id);
+    const type = wanted === undefined ? undefined : resolve(wanted);
+    switch (wire.kind) {
+      case "basic":
+        return id === INTERFACE
+          ? this.#interface(type, wire)
+          : basicReader(id, type, wire);
+      case "slice":
+      case "array":
+        return this.#list(wire, type);
+      case "map":
+        return this.#map(wire, type);
+      case "struct":
+        return structReader(this, wire, type);
+      case "opaque":
+        return opaqueReader(wire, type);
+    }
+  }
+
+  #interface(type: Wanted, wire: WireType): Reader {
+    fit(type, "any", wire);
+    return { read: (input) => readInterface(this, input), zero: () => null };
+  }
+
+  #list(wire: WireType & { kind: "slice" | "array" }, type: Wanted): Reader {
+    fit(type, wire.kind, wire);
+    const length = wire.kind === "array" ? wire.length : -1;
+    if (type?.kind === "array" && type.length !== length) mismatch(type, wire);
+    const elem = lazyReader(this, wire.elem, type?.elem?.());
+    const read = (input: GobInput) => {
+      const n = input.length();
+      if (length >= 0 && n !== length) {
+        throw new GobError(`an array of ${length} with ${n} elements`);
+      }
+      input.spend(n);
+      input.enter();
+      const { read } = elem();
+      const list = new Array(n);
+      for (let i = 0; i < n; i++) list[i] = read(input);
+      input.leave();
+      return list;
+    };
+    // A slice that was left out is empty; Go always sends its arrays.
+    const zero = (input: GobInput) => {
+      const n = Math.max(0, length);
+      input.spend(n);
+      return Array.from({ length: n }, () => elem().zero(input));
+    };
+    return { read, zero };
+  }
+
+  #map(wire: WireType & { kind: "map" }, type: Wanted): Reader {
+    fit(type, "map", wire);
+    const key = lazyReader(this, wire.key, type?.key);
+    const elem = lazyReader(this, wire.elem, type?.elem?.());
+    const read = (input: GobInput) => {
+      const n = input.length();
+      input.spend(2 * n);
+      input.enter();
+      const map = new Map<unknown, unknown>();
+      for (let i = 0; i < n; i++) {
+        const name = key().read(input);
+        map.set(name, elem().read(input));
+      }
+      input.leave();
+      return map;
+    };
+    return { read, zero: () => new Map() };
+  }
+}
+
+function basicReader(id: number, type: Wanted, wire: WireType): Reader {
+  const big = type?.big === true;
+  switch (id) {
+    case BOOL:
+      fit(type, "bool", wire);
+      return { read: (input) => input.uint() !== 0, zero: () => false };
+    case INT:
+    case UINT: {
+      fit(type, id === INT ? "int" : "uint", wire);
+      const read = id === INT
+        ? (input: GobInput) => input.int()
+        : (input: GobInput) => input.uint();
+      if (type === undefined) return { read, zero: () => 0 };
+      if (big) {
+        return { read: (input) => BigInt(read(input)), zero: () => 0n };
+      }
+      return { read: (input) => asNumber(read(input)), zero: () => 0 };
+    }
+    case FLOAT:
+      fit(type, "float", wire);
+      return { read: (input) => input.float(), zero: () => 0 };
+    case STRING:
+      fit(type, "string", wire);
+      return { read: (input) => input.text(), zero: () => "" };
+    case BYTES:
+      fit(type, "bytes", wire);
+      return { read: (input) => input.blob(), zero: () => new Uint8Array() };
+    case COMPLEX:
+      fit(type, "complex", wire);
+      return {
+        read: (input) => new Complex(input.float(), input.float()),
+        zero: () => new Complex(0, 0),
+      };
+    default:
+      throw new GobError(`type ${id} has no values of its own`);
+  }
+}
+
+function asNumber(value: number | bigint): number {
+  if (typeof value === "number") return value;
+  throw new GobError(`the integer ${value} is past 2^53`);
+}
+
+/** Bytes, but for what is `time.Time` by its name and its form. */
+function opaqueReader(
+  wire: WireType & { kind: "opaque" },
+  type: Wanted,
+): Reader {
+  if (type?.kind === "opaque") {
+    return { read: (input) => input.blob(), zero: () => new Uint8Array() };
+  }
+  const named = wire.name === "Time" && wire.marshal === "gob";
+  if (type !== undefined && (type.kind !== "time" || !named)) {
+    mismatch(type, wire);
+  }
+  const read = (input: GobInput) => {
+    const bytes = input.blob();
+    const date = named ? decodeTime(bytes) : undefined;
+    if (date === undefined && type !== undefined) {
+      throw new GobError("a time that a Date cannot hold");
+    }
+    return date ?? bytes;
+  };
+  const zero = () => named ? new Date(ZERO_TIME) : new Uint8Array();
+  return { read, zero };
+}

@@ -1,0 +1,257 @@
+/**
+ * Go's `net/rpc` over gob: each call and each answer is two values of one gob
+ * stream, a header and a body.
+ *
+ * @module
+ */
+
+import type { CodecSettings, Opaque, Receiver } from "../codec.ts";
+import { RpcError } from "../errors.ts";
+import type { Outbox } from "../outbox.ts";
+import { copyBytes } from "../text.ts";
+import { GoCodec } from "./go_codec.ts";
+import { GobContent } from "./gob_content.ts";
+import { HeaderReader, REQUEST, RESPONSE } from "./gob_header.ts";
+import { GobDecoder } from "./gob/decoder.ts";
+import { GobEncoder, type RegisteredTypes } from "./gob/encoder.ts";
+import { GobError } from "./gob/error.ts";
+import type { GobLimits } from "./gob/input.ts";
+import { GobOutput, uintSize, writeUint } from "./gob/output.ts";
+import type { GobType } from "./gob/schema.ts";
+import { MessageSplitter } from "./gob/splitter.ts";
+import type { MethodTypes } from "./methods.ts";
+
+/** What a gob wire is made with. */
+export interface GobSettings {
+  readonly methods: MethodTypes;
+  readonly registered: RegisteredTypes;
+  readonly limits: Partial<GobLimits>;
+}
+
+/** A body that waits to be read. */
+interface Kept {
+  readonly type: number;
+  readonly bytes: Uint8Array;
+  readonly wanted: GobType<unknown> | undefined;
+}
+
+/** Bodies of at least this many bytes are handed over as they are instead of copied into the batch. */
+const ATTACH_SIZE = 16 * 1024;
+/** What a header takes beside the method's name, at most: sizes, type, Seq. */
+const HEADER_ROOM = 24;
+/** Most headers' beginnings that are kept. */
+const MAX_HEADS = 256;
+
+/** The codec of one connection. */
+export class GobCodec extends GoCodec<number> {
+  readonly #methods: MethodTypes;
+  readonly #splitter: MessageSplitter;
+  readonly #decoder: GobDecoder;
+  readonly #encoder: GobEncoder;
+  readonly #header: HeaderReader;
+  readonly #content: GobContent;
+  /** The header that has been read counts so many bytes; 0 while none has. */
+  #headerSize = 0;
+  #budget = 0;
+  /** The beginnings of headers: their type and method. */
+  readonly #heads = new Map<string, Uint8Array>();
+  readonly #headType: GobType<unknown>;
+
+  constructor(
+    receiver: Receiver,
+    settings: CodecSettings,
+    { methods, registered, limits }: GobSettings,
+  ) {
+    super(receiver, settings);
+    const { maxMessage } = settings.own;
+    this.#methods = methods;
+    this.#splitter = new MessageSplitter(this, maxMessage);
+    this.#decoder = new GobDecoder(limits, maxMessage);
+    this.#encoder = new GobEncoder(registered, limits.maxDepth);
+    this.#header = new HeaderReader(this.#decoder.types);
+    this.#content = new GobContent(this.#encoder);
+    this.#headType = this.serves ? RESPONSE : REQUEST;
+    // Described first, as Go does it.
+    this.#encoder.writer(this.#headType);
+  }
+
+  // Messages in.
+
+  protected read(chunk: Uint8Array, at: number, budget: number): number {
+    this.#budget = budget;
+    this.#splitter.stopped = false;
+    return this.#splitter.push(chunk, at);
+  }
+
+  /** The first message describes the header's type: a short one, whose id's negative takes a byte of 0x7f or more. Text does not begin so, and would else be waited for as a message is. */
+  protected isStrange(first: Uint8Array): boolean {
+    return first.length > 1 && first[0] < 0x80 && first[1] < 0x7f;
+  }
+
+  protected get inside(): boolean {
+    return this.#splitter.inside || this.#decoder.inside ||
+      this.#headerSize > 0;
+  }
+
+  override stop(): void {
+    super.stop();
+    this.#splitter.stopped = true;
+  }
+
+  /** One message: a type's description, a header, a body, or a part of one. */
+  message(bytes: Uint8Array, start: number, end: number): void {
+    const decoder = this.#decoder;
+    if (!decoder.take(bytes, start, end)) return;
+    const size = decoder.end - decoder.start;
+    if (this.#headerSize === 0) {
+      this.#header.read(decoder.id, decoder.input());
+      this.#headerSize = size;
+      this.known = true;
+      return;
+    }
+    const { method, seq, error } = this.#header;
+    const whole = this.#headerSize + size;
+    this.#headerSize = 0;
+    if (this.serves) this.tellCall(method, seq, whole);
+    // A Seq that we never wrote: as Go does it, read and forgotten.
+    else if (seq <= 0xffffffff) {
+      this.tellAnswer((seq + 1) >>> 0, method, error);
+    }
+    if (--this.#budget <= 0 || this.stopped || this.receiver.full()) {
+      this.#splitter.stopped = true;
+    }
+  }
+
+  value(): unknown {
+    // An error's body is an empty struct that says nothing.
+    if (!this.serves && this.#header.error !== "") return undefined;
+    return this.#decoder.value(this.#wanted());
+  }
+
+  keep(): Opaque {
+    const { id, bytes, start, end } = this.#decoder;
+    const kept: Kept = {
+      type: id,
+      bytes: copyBytes(bytes, start, end),
+      wanted: this.#wanted(),
+    };
+    return kept;
+  }
+
+  open(kept: Opaque): unknown {
+    const { type, bytes, wanted } = kept as Kept;
+    return this.#decoder.read(type, bytes, 0, bytes.length, wanted);
+  }
+
+  #wanted(): GobType<unknown> | undefined {
+    const types = this.#methods.get(this.#header.method);
+    return this.serves ? types?.params : types?.result;
+  }
+
+  // Messages out.
+
+  prepare(value: unknown, _transfer: boolean, method?: string): void {
+    if (method === undefined) return this.#content.clear();
+    const types = this.#methods.get(method);
+    try {
+      this.#content.prepare(value, this.serves ? types?.result : types?.params);
+    } catch (cause) {
+      const why = cause instanceof GobError ? `: ${cause.message}` : "";
+      throw new RpcError(
+        "invalid_argument",
+        `the value cannot be sent as gob${why}`,
+        { outcome: "not_sent", cause },
+      );
+    }
+  }
+
+  save(): Opaque {
+    return this.#content.save();
+  }
+
+  load(draft: Opaque): void {
+    this.#content.load(draft);
+  }
+
+  replySize(): number {
+    return this.#content.size;
+  }
+
+  protected callSize(method: string): number {
+    return this.#head(method).length + HEADER_ROOM + this.#content.size;
+  }
+
+  /** The first call has the id 1, and Go's first Seq is 0. */
+  request(outbox: Outbox, id: number, method: string): void {
+    this.writeResult(outbox, method, (id - 1) >>> 0);
+  }
+
+  /** Writes a header without an error, and the prepared body: a request and a reply differ in the header's type alone. */
+  protected writeResult(outbox: Outbox, method: string, seq: number): void {
+    this.#describe(outbox);
+    const head = this.#head(method);
+    const tail = seq === 0 ? 1 : 2 + uintSize(seq);
+    const length = head.length + tail;
+    const { size } = this.#content;
+    const attached = size >= ATTACH_SIZE;
+    const room = uintSize(length) + length + uintSize(size) +
+      (attached ? 0 : size);
+    let at = outbox.reserve(room);
+    const { bytes } = outbox;
+    at = writeUint(bytes, at, length);
+    for (let i = 0; i < head.length; i++) bytes[at++] = head[i];
+    if (seq !== 0) {
+      // Fields count from the one before; without a method that is none.
+      bytes[at] = method === "" ? 2 : 1;
+      at = writeUint(bytes, at + 1, seq);
+    }
+    bytes[at++] = 0;
+    at = writeUint(bytes, at, size);
+    if (attached) outbox.attach(this.#content.give());
+    else this.#content.write(bytes, at);
+  }
+
+  protected writeError(
+    outbox: Outbox,
+    method: string,
+    seq: number,
+    text: string,
+  ): void {
+    const out = new GobOutput();
+    const header = { ServiceMethod: method, Seq: seq, Error: text };
+    this.#encoder.content(out, header, RESPONSE);
+    out.prefix(0);
+    const body = out.size;
+    this.#encoder.content(out, undefined);
+    out.prefix(body);
+    this.#describe(outbox);
+    const at = outbox.reserve(out.size);
+    outbox.bytes.set(out.bytes.subarray(0, out.size), at);
+  }
+
+  /** Describes the types that are new. */
+  #describe(outbox: Outbox): void {
+    const { due } = this.#encoder;
+    if (due === undefined) return;
+    const at = outbox.reserve(due.length);
+    outbox.bytes.set(due, at);
+    this.#encoder.described();
+  }
+
+  /** A header's beginning: its type's id, and the method if there is one. */
+  #head(method: string): Uint8Array {
+    const known = this.#heads.get(method);
+    if (known !== undefined) return known;
+    const out = new GobOutput();
+    out.int(this.#encoder.writer(this.#headType).id);
+    if (method !== "") {
+      out.byte(1);
+      out.text(method);
+    }
+    const head = out.copy();
+    // The peer may call what is not there, by any number of names.
+    if (this.#heads.size >= MAX_HEADS) this.#heads.clear();
+    this.#heads.set(method, head);
+    return head;
+  }
+}

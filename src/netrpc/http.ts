@@ -1,0 +1,227 @@
+/**
+ * The HTTP CONNECT handshake that Go's `net/rpc` can begin with: one request,
+ * one line of answer, and from then on the wire itself.
+ *
+ * Invariants owned here:
+ * - A handshake is bounded in bytes and in time, and holds no other up.
+ * - What came behind the handshake is not lost.
+ *
+ * @module
+ */
+
+import { type Clock, systemClock } from "../clock.ts";
+import { type Duplex, type DuplexInfo, toDuplex } from "../duplex.ts";
+import { ConnectionError, quote } from "../errors.ts";
+import { utf8 } from "../text.ts";
+
+/** Where Go serves `net/rpc` unless it is told otherwise. */
+export const RPC_PATH = "/_goRPC_";
+
+/** Most bytes of a handshake, and the time it may take, in ms. */
+const MAX_HEAD = 16 * 1024;
+const HANDSHAKE_TIME = 10_000;
+
+const CONNECTED = "200 Connected to Go RPC";
+
+/** Options of both ends' handshakes. */
+export interface HttpOptions {
+  /** The path; Go's own, `/_goRPC_`, unless given. */
+  readonly path?: string;
+  /** Time, for tests. */
+  readonly clock?: Clock;
+}
+
+/**
+ * Dials over HTTP, as Go's `rpc.DialHTTP`: asks the server at the other end of
+ * `duplex` to switch, and returns the duplex to give to a client.
+ *
+ * @throws {TypeError} If it is no duplex.
+ * @throws {ConnectionError} `unavailable`, if the server does not switch;
+ * `deadline_exceeded`, if it says nothing for 10 seconds.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { Client, connect, listen, Server } from "@sluice/rpc";
+ * import { httpConnect, httpListener, netrpc } from "@sluice/rpc/netrpc";
+ *
+ * const services = { HelloService: { Hello: (name: string) => `hello:${name}` } };
+ * const server = new Server(services, { wire: netrpc() });
+ * const listener = await listen({ port: 0 });
+ * server.serve(httpListener(listener));
+ *
+ * const duplex = await httpConnect(await connect(listener.address));
+ * const client = new Client<typeof services>(duplex, { wire: netrpc() });
+ * assertEquals(await client.call("HelloService.Hello", "x"), "hello:x");
+ * await client.close();
+ * await server.close();
+ * ```
+ */
+export async function httpConnect(
+  duplex: Duplex,
+  { path = RPC_PATH, clock = systemClock }: HttpOptions = {},
+): Promise<Duplex & DuplexInfo> {
+  const plain = toDuplex(duplex);
+  await write(plain, `CONNECT ${path} HTTP/1.0\n\n`);
+  const { head, rest } = await readHead(plain, clock);
+  const status = /^HTTP\/\d\.\d (.*?)\r?$/m.exec(head)?.[1];
+  if (status === CONNECTED) return withRest(plain, rest);
+  const reason = new ConnectionError(
+    "unavailable",
+    `unexpected HTTP response: ${quote(status ?? head)}`,
+  );
+  await plain.writable.abort(reason).catch(ignore);
+  throw reason;
+}
+
+/**
+ * Answers the handshake on one duplex, as Go's `rpc.HandleHTTP`; anything but
+ * a CONNECT to the path is answered 405 or 404, and closed.
+ *
+ * @throws {ConnectionError} If the caller does not want to switch.
+ */
+export async function httpAccept(
+  duplex: Duplex,
+  { path = RPC_PATH, clock = systemClock }: HttpOptions = {},
+): Promise<Duplex & DuplexInfo> {
+  const plain = toDuplex(duplex);
+  const { head, rest } = await readHead(plain, clock);
+  const [method, target] = head.split(/[ \r\n]/, 2);
+  if (method === "CONNECT" && target === path) {
+    await write(plain, `HTTP/1.0 ${CONNECTED}\n\n`);
+    return withRest(plain, rest);
+  }
+  const answer = method === "CONNECT"
+    ? "HTTP/1.0 404 Not Found\r\n\r\n"
+    : "HTTP/1.0 405 Method Not Allowed\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n405 must CONNECT\n";
+  await write(plain, answer);
+  await plain.writable.close();
+  plain.readable.cancel().catch(ignore);
+  throw new ConnectionError(
+    "protocol_error",
+    `the caller does not ask for Go RPC: ${quote(head.split(/\r?\n/, 1)[0])}`,
+  );
+}
+
+/**
+ * Yields the duplexes of a listener behind their handshakes, which run side by
+ * side; one that fails is closed and passed over.
+ */
+export function httpListener(
+  source: AsyncIterable<Duplex> & { close?: () => unknown },
+  options: HttpOptions = {},
+): AsyncIterable<Duplex> & { close(): unknown } {
+  return {
+    close: () => source.close?.(),
+    [Symbol.asyncIterator]: () => accepted(source, options),
+  };
+}
+
+async function* accepted(
+  source: AsyncIterable<Duplex>,
+  options: HttpOptions,
+): AsyncGenerator<Duplex> {
+  const ready: Duplex[] = [];
+  let wake = Promise.withResolvers<void>();
+  let over = false;
+  let failure: { error: unknown } | undefined;
+  const pull = async () => {
+    for await (const duplex of source) {
+      httpAccept(duplex, options).then((done) => {
+        if (over) throw lost("nobody listens any more");
+        ready.push(done);
+        wake.resolve();
+      }).catch((error) => duplex.writable.abort(error).catch(ignore));
+    }
+  };
+  pull().catch((error) => failure = { error }).finally(() => {
+    over = true;
+    wake.resolve();
+  });
+  while (!over) {
+    await wake.promise;
+    wake = Promise.withResolvers();
+    yield* ready.splice(0);
+  }
+  if (failure !== undefined) throw failure.error;
+}
+
+async function write(duplex: Duplex, text: string): Promise<void> {
+  const writer = duplex.writable.getWriter();
+  try {
+    await writer.write(utf8(text));
+  } catch (cause) {
+    throw lost("it was lost", cause);
+  } finally {
+    writer.releaseLock();
+  }
+}
+
+/** Reads until an empty line; what stands behind it is not part of the head. */
+async function readHead(
+  duplex: Duplex,
+  clock: Clock,
+): Promise<{ head: string; rest: Uint8Array }> {
+  const reader = duplex.readable.getReader();
+  const late = new ConnectionError(
+    "deadline_exceeded",
+    "the HTTP handshake did not end in time",
+  );
+  const timer = clock.setTimeout(() => {
+    duplex.writable.abort(late).catch(ignore);
+    reader.cancel(late).catch(ignore);
+  }, HANDSHAKE_TIME);
+  let bytes = new Uint8Array(0);
+  try {
+    while (bytes.length < MAX_HEAD) {
+      const { done, value } = await reader.read();
+      if (done) throw lost("it ended");
+      const joined = new Uint8Array(bytes.length + value.length);
+      joined.set(bytes);
+      joined.set(value, bytes.length);
+      bytes = joined;
+      // As Latin-1, so that characters are bytes.
+      const text = new TextDecoder("latin1").decode(bytes);
+      const end = /\r?\n\r?\n/.exec(text);
+      if (end === null) continue;
+      const head = text.slice(0, end.index);
+      return { head, rest: bytes.subarray(end.index + end[0].length) };
+    }
+    throw lost(`over ${MAX_HEAD} bytes`);
+  } catch (error) {
+    throw error instanceof ConnectionError ? error : lost("it broke", error);
+  } finally {
+    clock.clearTimeout(timer);
+    reader.releaseLock();
+  }
+}
+
+function lost(why: string, cause?: unknown): ConnectionError {
+  return new ConnectionError(
+    "unavailable",
+    `the HTTP handshake failed: ${why}`,
+    { cause },
+  );
+}
+
+/** The duplex, with bytes that were read already put back before it. */
+function withRest(
+  duplex: Duplex & DuplexInfo,
+  rest: Uint8Array,
+): Duplex & DuplexInfo {
+  if (rest.length === 0) return duplex;
+  const { writable, remote, local } = duplex;
+  const reader = duplex.readable.getReader();
+  const readable = new ReadableStream<Uint8Array>({
+    start: (controller) => controller.enqueue(rest),
+    async pull(controller) {
+      const { done, value } = await reader.read();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    cancel: (reason) => reader.cancel(reason),
+  });
+  return { readable, writable, remote, local };
+}
+
+function ignore(): void {}

@@ -1,0 +1,221 @@
+/**
+ * Go's `net/rpc/jsonrpc`: one JSON object a call, one an answer, as that
+ * package writes and reads them. It is JSON-RPC 1.0, not 2.0.
+ *
+ * Invariants owned here:
+ * - `result: null` with `error: null` is never sent, nor an error that is no
+ *   string: Go's client ends its connection on either.
+ *
+ * @module
+ */
+
+import type { CodecSettings, Opaque, Receiver } from "../codec.ts";
+import { RpcError } from "../errors.ts";
+import type { Outbox } from "../outbox.ts";
+import { copyBytes, readText, utf8 } from "../text.ts";
+import { GoCodec } from "./go_codec.ts";
+import { idText } from "./json_id.ts";
+import { JsonSplitter } from "./json_splitter.ts";
+
+/** What a message may have; all of it may be anything. */
+interface Message {
+  readonly method?: unknown;
+  readonly params?: unknown;
+  readonly id?: unknown;
+  readonly result?: unknown;
+  readonly error?: unknown;
+}
+
+/** What an envelope takes beside method and payload, at most. */
+const ENVELOPE = 64;
+
+/** The codec of one connection. The peer's id is kept as text. */
+export class JsonCodec extends GoCodec<string> {
+  readonly #splitter: JsonSplitter;
+  #budget = 0;
+  /** The message being told, and its bytes. */
+  #message: Message = {};
+  #bytes: Uint8Array = new Uint8Array(0);
+  #start = 0;
+  #end = 0;
+  /** The prepared payload. */
+  #json = "";
+  #size = 0;
+  /** Methods of calls that are not answered, for what answers say of them. */
+  readonly #methods = new Map<number, string>();
+
+  constructor(receiver: Receiver, settings: CodecSettings, maxDepth: number) {
+    super(receiver, settings);
+    this.#splitter = new JsonSplitter(this, settings.own.maxMessage, maxDepth);
+  }
+
+  // Messages in.
+
+  protected read(chunk: Uint8Array, at: number, budget: number): number {
+    this.#budget = budget;
+    this.#splitter.stopped = false;
+    return this.#splitter.push(chunk, at);
+  }
+
+  /** The splitter says so by itself. */
+  protected isStrange(): boolean {
+    return false;
+  }
+
+  protected get inside(): boolean {
+    return this.#splitter.inside;
+  }
+
+  override stop(): void {
+    super.stop();
+    this.#splitter.stopped = true;
+  }
+
+  /** One message. */
+  object(bytes: Uint8Array, start: number, end: number): void {
+    const text = readText(bytes, start, end);
+    const message = this.#message = JSON.parse(text) as Message;
+    this.#bytes = bytes;
+    this.#start = start;
+    this.#end = end;
+    if (this.serves) this.#call(message, text, end - start);
+    else this.#answer(message);
+    this.#message = {};
+    if (--this.#budget <= 0 || this.stopped || this.receiver.full()) {
+      this.#splitter.stopped = true;
+    }
+  }
+
+  #call({ method, id }: Message, text: string, size: number): void {
+    if (method !== undefined && method !== null && typeof method !== "string") {
+      throw new Error("a method that is no string");
+    }
+    this.known = true;
+    this.tellCall(method ?? "", idText(id, text), size);
+  }
+
+  #answer({ id, result, error }: Message): void {
+    if (typeof id !== "number") throw new Error("an id that is no number");
+    this.known = true;
+    const ours = id + 1;
+    const method = this.#methods.get(ours);
+    // An id that we never wrote: as Go does it, read and forgotten.
+    if (method === undefined) return;
+    this.#methods.delete(ours);
+    const failed = error !== undefined && error !== null;
+    if (!failed && (result === undefined || result === null)) {
+      throw new Error("an answer with neither result nor error");
+    }
+    const text = typeof error === "string" ? error : JSON.stringify(error);
+    this.tellAnswer(ours, method, failed ? text || "unspecified error" : "");
+  }
+
+  value(): unknown {
+    return this.serves ? firstParam(this.#message) : this.#result();
+  }
+
+  #result(): unknown {
+    const { error, result } = this.#message;
+    return error === undefined || error === null ? result : undefined;
+  }
+
+  keep(): Opaque {
+    return copyBytes(this.#bytes, this.#start, this.#end);
+  }
+
+  open(kept: Opaque): unknown {
+    const bytes = kept as Uint8Array;
+    return firstParam(JSON.parse(readText(bytes, 0, bytes.length)) as Message);
+  }
+
+  // Messages out.
+
+  prepare(value: unknown, _transfer: boolean, method?: string): void {
+    if (method === undefined) return;
+    this.#take(toJson(value, this.serves));
+  }
+
+  #take(json: string): void {
+    this.#json = json;
+    // A character is three bytes at most; near the limit they are counted.
+    const near = 3 * json.length > this.settings.own.maxMessage;
+    this.#size = near ? utf8(json).length : json.length;
+  }
+
+  save(): Opaque {
+    return this.#json;
+  }
+
+  load(draft: Opaque): void {
+    this.#take(draft as string);
+  }
+
+  replySize(): number {
+    return this.#size + ENVELOPE;
+  }
+
+  protected callSize(method: string): number {
+    return this.#size + method.length + ENVELOPE;
+  }
+
+  /** The first call has the id 1, and Go's first id is 0. */
+  request(outbox: Outbox, id: number, method: string): void {
+    this.#methods.set(id, method);
+    write(
+      outbox,
+      `{"method":${JSON.stringify(method)},"params":[${this.#json}],"id":${
+        id - 1
+      }}\n`,
+    );
+    this.#json = "";
+  }
+
+  protected writeResult(outbox: Outbox, _method: string, id: string): void {
+    write(outbox, `{"id":${id},"result":${this.#json},"error":null}\n`);
+    this.#json = "";
+  }
+
+  protected writeError(
+    outbox: Outbox,
+    _method: string,
+    id: string,
+    text: string,
+  ): void {
+    const error = JSON.stringify(text);
+    write(outbox, `{"id":${id},"result":null,"error":${error}}\n`);
+  }
+}
+
+/** A call's one argument. */
+function firstParam({ params }: Message): unknown {
+  if (Array.isArray(params)) return params[0];
+  throw new TypeError("params that are no array");
+}
+
+function toJson(value: unknown, result: boolean): string {
+  let json: string | undefined;
+  try {
+    json = JSON.stringify(value);
+  } catch (cause) {
+    throw unserializable("the value", cause);
+  }
+  if (json === undefined) {
+    if (value !== undefined) throw unserializable(`a ${typeof value}`);
+    json = "null";
+  }
+  // Go's client takes a null result for a breach of its rules.
+  return result && json === "null" ? "{}" : json;
+}
+
+function unserializable(what: string, cause?: unknown): RpcError {
+  return new RpcError("invalid_argument", `${what} cannot be serialized`, {
+    outcome: "not_sent",
+    cause,
+  });
+}
+
+function write(outbox: Outbox, text: string): void {
+  const bytes = utf8(text);
+  const at = outbox.reserve(bytes.length);
+  outbox.bytes.set(bytes, at);
+}

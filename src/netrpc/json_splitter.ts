@@ -1,0 +1,136 @@
+/**
+ * Cuts a byte stream into JSON objects, whatever stands between them.
+ *
+ * Invariants owned here:
+ * - Every byte is looked at once, however the stream is cut into chunks.
+ * - An object's size and depth are checked as it comes; memory held for one
+ *   that spans chunks is at most twice what has come of it.
+ *
+ * @module
+ */
+
+/** Takes objects' bytes, which are only lent for the time of the call. */
+export interface ObjectSink {
+  /** One object. */
+  object(bytes: Uint8Array, start: number, end: number): void;
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+
+/** Cuts one direction of a stream. */
+export class JsonSplitter {
+  /** Set to stop before the next object of the chunk. */
+  stopped = false;
+  readonly #sink: ObjectSink;
+  readonly #maxSize: number;
+  readonly #maxDepth: number;
+  /** What has come of an object that spans chunks. */
+  #held: Uint8Array = new Uint8Array(0);
+  #fill = 0;
+  /** How deep the next byte stands; 0 between objects. */
+  #depth = 0;
+  #inString = false;
+  #escaped = false;
+
+  constructor(sink: ObjectSink, maxSize: number, maxDepth: number) {
+    this.#sink = sink;
+    this.#maxSize = maxSize;
+    this.#maxDepth = maxDepth;
+  }
+
+  /** Whether an object has begun and not ended. */
+  get inside(): boolean {
+    return this.#depth > 0;
+  }
+
+  /**
+   * Cuts `chunk` from `at` until it is used up, or `stopped` is set; returns
+   * how far it came.
+   *
+   * @throws {Error} If something else than an object begins, or one is too large or deep.
+   */
+  push(chunk: Uint8Array, at: number): number {
+    while (at < chunk.length && !this.stopped) {
+      if (this.#depth === 0) {
+        at = skipSpace(chunk, at);
+        if (at === chunk.length) return at;
+        if (chunk[at] !== OPEN_BRACE) throw new Error("it sent no JSON object");
+      }
+      const start = at;
+      at = this.#scan(chunk, at);
+      if (this.#fill + at - start > this.#maxSize) {
+        throw new Error(
+          `an object of more than ${this.#maxSize} bytes`,
+        );
+      }
+      if (this.#depth > 0) this.#hold(chunk, start, at);
+      else this.#deliver(chunk, start, at);
+    }
+    return at;
+  }
+
+  /** Looks at bytes until the object ends; returns where. */
+  #scan(chunk: Uint8Array, at: number): number {
+    let depth = this.#depth;
+    for (; at < chunk.length; at++) {
+      const byte = chunk[at];
+      if (this.#inString) {
+        if (this.#escaped) this.#escaped = false;
+        else if (byte === BACKSLASH) this.#escaped = true;
+        else if (byte === QUOTE) this.#inString = false;
+        continue;
+      }
+      if (byte === QUOTE) this.#inString = true;
+      else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
+        if (++depth > this.#maxDepth) {
+          throw new Error(`an object deeper than ${this.#maxDepth} levels`);
+        }
+      } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
+        if (--depth === 0) {
+          this.#depth = 0;
+          return at + 1;
+        }
+      }
+    }
+    this.#depth = depth;
+    return at;
+  }
+
+  #hold(chunk: Uint8Array, start: number, end: number): void {
+    const wanted = this.#fill + end - start;
+    if (wanted > this.#held.length) {
+      const grown = new Uint8Array(Math.max(64, wanted, 2 * this.#fill));
+      grown.set(this.#held.subarray(0, this.#fill));
+      this.#held = grown;
+    }
+    this.#held.set(chunk.subarray(start, end), this.#fill);
+    this.#fill = wanted;
+  }
+
+  #deliver(chunk: Uint8Array, start: number, end: number): void {
+    if (this.#fill === 0) {
+      this.#sink.object(chunk, start, end);
+      return;
+    }
+    this.#hold(chunk, start, end);
+    const held = this.#held;
+    const size = this.#fill;
+    this.#held = new Uint8Array(0);
+    this.#fill = 0;
+    this.#sink.object(held, 0, size);
+  }
+}
+
+function skipSpace(chunk: Uint8Array, at: number): number {
+  while (at < chunk.length && isSpace(chunk[at])) at++;
+  return at;
+}
+
+function isSpace(byte: number): boolean {
+  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
+}

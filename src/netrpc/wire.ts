@@ -1,0 +1,101 @@
+/**
+ * Go's wires, as the `wire` option of a client or a server takes them.
+ *
+ * @module
+ */
+
+import type { CodecFactory, WireProtocol } from "../codec.ts";
+import type { RegisteredTypes } from "./gob/encoder.ts";
+import { GOB_LIMITS, type GobLimits } from "./gob/input.ts";
+import { GobCodec } from "./gob_codec.ts";
+import { JsonCodec } from "./json_codec.ts";
+import { type GoMethods, toMethodTypes } from "./methods.ts";
+
+/** Options of {@linkcode netrpc}. */
+export interface NetrpcOptions extends Partial<GobLimits> {
+  /** How values are written: as `net/rpc` does it, or as `net/rpc/jsonrpc`. Default `gob`. */
+  readonly encoding?: "gob" | "json";
+  /** The types of methods whose plain values do not say them; gob only. */
+  readonly methods?: GoMethods;
+  /** The types behind names that Go has registered (`gob.Register`), for values that this end sends in interfaces; gob only. */
+  readonly registered?: RegisteredTypes;
+}
+
+/**
+ * The wire of Go's `net/rpc`, with gob or, as `net/rpc/jsonrpc` has it, JSON.
+ *
+ * A client with it calls a Go server, a server with it answers Go clients. A
+ * call has one argument, as in Go. There is no cancel, no metadata and no
+ * window: aborts, deadlines and the window are kept by the caller alone, and
+ * `docs/wires.md` says what becomes of each promise.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { Client, connect, listen, Server } from "@sluice/rpc";
+ * import { netrpc } from "@sluice/rpc/netrpc";
+ *
+ * const services = { HelloService: { Hello: (name: string) => `hello:${name}` } };
+ * const server = new Server(services, { wire: netrpc() });
+ * const listener = await listen({ port: 0 });
+ * server.serve(listener);
+ *
+ * const client = new Client<typeof services>(
+ *   await connect(listener.address),
+ *   { wire: netrpc() },
+ * );
+ * assertEquals(await client.call("HelloService.Hello", "client 1"), "hello:client 1");
+ * await client.close();
+ * await server.close();
+ * ```
+ *
+ * @example Types for structs
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { Client, memoryPair, Server } from "@sluice/rpc";
+ * import { goMethod, int, netrpc, type ServicesOf, struct } from "@sluice/rpc/netrpc";
+ *
+ * const Args = struct({ A: int, B: int }, "Args");
+ * const methods = { Arith: { Multiply: goMethod(Args, int) } };
+ * const wire = netrpc({ methods });
+ *
+ * const services: ServicesOf<typeof methods> = {
+ *   Arith: { Multiply: ({ A, B }) => A * B },
+ * };
+ * const [near, far] = memoryPair();
+ * const server = new Server(services, { wire });
+ * server.accept(far);
+ *
+ * const client = new Client<typeof services, "exact">(near, { wire });
+ * assertEquals(await client.call("Arith.Multiply", { A: 7, B: 8 }), 56);
+ * await client.close();
+ * await server.close();
+ * ```
+ */
+export function netrpc(
+  options?: NetrpcOptions & { readonly encoding?: "gob" },
+): WireProtocol<"exact">;
+/** The same with JSON. */
+export function netrpc(
+  options: NetrpcOptions & { readonly encoding: "json" },
+): WireProtocol<"json">;
+export function netrpc(options: NetrpcOptions = {}): WireProtocol {
+  const { maxDepth, maxElements } = options;
+  const limits: GobLimits = {
+    maxDepth: maxDepth ?? GOB_LIMITS.maxDepth,
+    maxElements: maxElements ?? GOB_LIMITS.maxElements,
+  };
+  if (options.encoding === "json") {
+    const codec: CodecFactory = (receiver, settings) =>
+      new JsonCodec(receiver, settings, limits.maxDepth);
+    return { name: "net/rpc/jsonrpc", codec };
+  }
+  const settings = {
+    methods: toMethodTypes(options.methods ?? {}),
+    registered: options.registered ?? {},
+    limits,
+  };
+  const codec: CodecFactory = (receiver, own) =>
+    new GobCodec(receiver, own, settings);
+  return { name: "net/rpc", codec };
+}

@@ -1,0 +1,416 @@
+/** Gob by itself: recorded streams of Go's, plain values, types, and limits. */
+
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import {
+  any,
+  array,
+  bool,
+  bytes,
+  Complex,
+  complex,
+  decodeGob,
+  encodeGob,
+  float,
+  GobError,
+  type GobType,
+  int,
+  int64,
+  lazy,
+  map,
+  opaque,
+  optional,
+  Registered,
+  slice,
+  string,
+  struct,
+  time,
+  uint,
+} from "../netrpc.ts";
+import { decodeAll } from "../src/netrpc/gob/decoder.ts";
+import { fuzzGob } from "./fuzz/gob.ts";
+import { goTest, runGo } from "./support/go.ts";
+import { All, generate, registered } from "./support/zoo.ts";
+
+function hex(text: string): Uint8Array {
+  const digits = text.replace(/\s/g, "").match(/../g) ?? [];
+  return Uint8Array.from(digits, (byte) => Number.parseInt(byte, 16));
+}
+
+const file = new URL("vectors/gob.json", import.meta.url);
+const recorded: { name: string; hex: string }[] = JSON.parse(
+  readFileSync(file, "utf8"),
+);
+
+const point = (X: number, Y: number) => ({ X, Y });
+const zeroTime = new Date("0001-01-01T00:00:00Z");
+
+/** What each recorded stream says. */
+const RECORDED: Record<string, unknown> = {
+  "int 0": 0,
+  "int -129": -129,
+  "int max": 2n ** 63n - 1n,
+  "int min": -(2n ** 63n),
+  "uint max": 2n ** 64n - 1n,
+  "float 17": 17,
+  "float -0.1": -0.1,
+  "float inf": Infinity,
+  "complex": new Complex(1, -2),
+  "bool": true,
+  "string": "café",
+  "bytes": Uint8Array.of(0, 255),
+  "strings": ["", "x"],
+  "array": [1, 0, -1],
+  "map": new Map([["a", 1]]),
+  "struct": point(7, 8),
+  "zero struct": point(0, 0),
+  "list": {
+    Value: 1,
+    Next: { Value: 0, Next: { Value: 3, Next: null } },
+  },
+  "time": new Date("2024-02-29T12:30:15.250Z"),
+  "interface nil": { V: null },
+  "interface string": { V: "x" },
+  "interface struct": { V: new Registered("main.Point", point(1, 2)) },
+  "interface nested": {
+    V: new Registered("main.Holder", {
+      V: new Registered("main.Point", point(1, 2)),
+    }),
+  },
+  "interfaces": [
+    null,
+    1,
+    "a",
+    new Registered("main.Point", point(0, 5)),
+    new Registered("main.Point", point(6, 0)),
+  ],
+  "mixed": {
+    Name: "n",
+    Data: Uint8Array.of(1),
+    Ok: true,
+    Ratio: 0.5,
+    Wave: new Complex(0, 1),
+    Big: 2n ** 63n,
+    Low: -(2n ** 63n),
+    At: new Date(1000),
+    Grid: [[1], []],
+    Names: new Map([["p", point(0, 1)]]),
+    Maybe: point(3, 4),
+  },
+  "mixed zero": {
+    Name: "",
+    Data: new Uint8Array(),
+    Ok: false,
+    Ratio: 0,
+    Wave: new Complex(0, 0),
+    Big: 0,
+    Low: 0,
+    At: zeroTime,
+    Grid: [[], []],
+    Names: new Map(),
+    Maybe: null,
+  },
+};
+
+for (const { name, hex: text } of recorded) {
+  test(`Go's ${name} is read`, () => {
+    assertEquals(decodeGob(hex(text)), RECORDED[name]);
+  });
+}
+
+goTest("the recorded streams are what Go writes", async () => {
+  assertEquals(JSON.parse(await runGo("gob_vectors")), recorded);
+});
+
+const PLAIN: unknown[] = [
+  ...[0, 1, -1, 63, 64, 127, 128, -128, 255, 256, 65535, 65536],
+  ...[2 ** 30 - 1, 2 ** 30, -(2 ** 30), -(2 ** 30) - 1, 2 ** 31, 2 ** 32],
+  ...[2 ** 48, 2 ** 53 - 1, -(2 ** 53) + 1, 2n ** 53n, -(2n ** 53n)],
+  ...[2n ** 63n - 1n, -(2n ** 63n), 2n ** 63n, 2n ** 64n - 1n],
+  ...[0.5, -0.1, 1e300, 5e-324, NaN, -Infinity, 2 ** 60],
+  ...["", "x", "é世\u{1f600}", "y".repeat(1000), true, false],
+  new Uint8Array(300),
+  [1, 2.5],
+  [[1], [2]],
+  new Map([[1, "a"]]),
+  { Name: "cup", Count: 3, Tags: ["a"], Inner: { Deep: true } },
+  [1, "a", null, true, [1], new Complex(1, 2), Uint8Array.of(1)],
+  new Date(-5),
+];
+
+for (const value of PLAIN) {
+  const name = typeof value === "string" && value.length > 20
+    ? "a long string"
+    : typeof value === "object"
+    ? JSON.stringify(value)
+    : `${typeof value} ${String(value)}`;
+  test(`a plain value is read as it was written: ${name.slice(0, 60)}`, () => {
+    assertEquals(decodeGob(encodeGob(value)), value);
+  });
+}
+
+test("members that say nothing are left out", () => {
+  const value = { A: 1, B: null, C: undefined, D: [], E: new Map() };
+  assertEquals(decodeGob(encodeGob(value)), { A: 1 });
+});
+
+test("elements of one array are of one type", () => {
+  const mixed = [{ A: 1 }, { B: 2.5 }, { A: 3, B: 1 }];
+  const wanted = [{ A: 1, B: 0 }, { A: 0, B: 2.5 }, { A: 3, B: 1 }];
+  assertEquals(decodeGob(encodeGob(mixed)), wanted);
+});
+
+for (
+  const [name, value] of [
+    ["a function", () => {}],
+    ["a symbol", Symbol()],
+    ["a Set", new Set()],
+    ["a Float64Array", new Float64Array(1)],
+    ["an empty array", []],
+    ["an empty Map", new Map()],
+    ["an invalid Date", new Date(NaN)],
+    ["a bigint of over 64 bits", 2n ** 64n],
+    ["an object in an interface, without a name", [1, { A: 1 }]],
+  ] as const
+) {
+  test(`${name} has no form in gob`, () => {
+    assertThrows(() => encodeGob(value), GobError);
+  });
+}
+
+test("a value that contains itself is refused", () => {
+  const value: Record<string, unknown> = {};
+  value.Self = value;
+  assertThrows(() => encodeGob(value), GobError, "nests too deep");
+  interface Loop {
+    Next: Loop | null;
+  }
+  const Loop: GobType<Loop> = struct({
+    Next: optional(lazy((): GobType<Loop> => Loop)),
+  });
+  const loop: Loop = { Next: null };
+  loop.Next = loop;
+  assertThrows(() => encodeGob(loop, Loop), GobError, "nest deeper");
+});
+
+// Types.
+
+test("a type's values are read as it says", () => {
+  for (let seed = 0; seed < 20; seed++) {
+    const value = generate(seed);
+    const stream = encodeGob(value, All, registered);
+    assertEquals(decodeGob(stream, All), value, `seed ${seed}`);
+  }
+});
+
+test("integers are numbers or bigints, as the type says", () => {
+  assertEquals(decodeGob(encodeGob(5), int), 5);
+  assertEquals(decodeGob(encodeGob(5), int64), 5n);
+  const past = encodeGob(2n ** 53n);
+  assertEquals(decodeGob(past), 2n ** 53n);
+  assertThrows(() => decodeGob(past, int), GobError, "past 2^53");
+});
+
+test("a field that Go does not know is passed over, one that it lacks is zero", () => {
+  const Theirs = struct({ A: int, Extra: slice(string), B: int });
+  const Ours = struct({ B: int, C: string, D: optional(time), E: slice(int) });
+  const stream = encodeGob({ A: 1, Extra: ["x"], B: 2 }, Theirs);
+  assertEquals(decodeGob(stream, Ours), { B: 2, C: "", D: null, E: [] });
+});
+
+for (
+  const [name, value, type] of [
+    ["a string for an int", "x", int],
+    ["an int for a uint", 1, uint],
+    ["an int for a float", 1, float],
+    ["an int for a struct", 1, struct({ A: int })],
+    ["a struct without one of the fields", { B: 1 }, struct({ A: int })],
+    ["a struct with a field of another type", { A: "x" }, struct({ A: int })],
+    ["bytes for a slice", Uint8Array.of(1), slice(int)],
+    ["a slice for an array", [1], array(int, 1)],
+    ["a map of other keys", new Map([[1, 1]]), map(string, int)],
+    ["a time for bytes of another kind", new Date(), bytes],
+    ["an int for an interface", 1, any],
+  ] as [string, unknown, GobType<unknown>][]
+) {
+  test(`what does not fit is refused: ${name}`, () => {
+    assertThrows(
+      () => decodeGob(encodeGob(value), type),
+      GobError,
+      "type mismatch",
+    );
+  });
+}
+
+for (
+  const [name, value, type] of [
+    ["a number", 1, string],
+    ["a string", "x", int],
+    ["a string", "x", float],
+    ["a number", 1, bool],
+    ["a string", "x", bytes],
+    ["a string", "x", time],
+    ["an object", { re: 1, im: 2 }, complex],
+    ["an object", {}, slice(int)],
+    ["an object", {}, map(string, int)],
+    ["an array", [1], array(int, 2)],
+    ["an array of others", ["x"], slice(int)],
+    ["a string", "x", struct({ A: int })],
+    ["null", null, struct({ A: int })],
+    ["a field that does not", { A: "x" }, struct({ A: int })],
+    ["a number below zero", -1, uint],
+    ["a fraction", 1.5, int],
+    ["65 bits", 2n ** 63n, int],
+  ] as [string, unknown, GobType<unknown>][]
+) {
+  test(`what does not fit is not written: ${name} as ${type.kind}`, () => {
+    assertThrows(() => encodeGob(value, type), GobError);
+  });
+}
+
+test("a type that makes its own bytes is read as them", () => {
+  const Secret = opaque("Secret");
+  const stream = encodeGob(Uint8Array.of(1, 2), Secret);
+  assertEquals(decodeGob(stream), Uint8Array.of(1, 2));
+  // Called Time, and no time: bytes, too.
+  const odd = encodeGob(Uint8Array.of(9), opaque("Time"));
+  assertEquals(decodeGob(odd), Uint8Array.of(9));
+  assertThrows(() => decodeGob(odd, time), GobError);
+});
+
+test("a struct's fields are exported", () => {
+  assertThrows(() => struct({ name: string }), TypeError, "not exported");
+  assertThrows(() => struct({ __proto: string }), TypeError);
+});
+
+// What no honest sender writes.
+
+const ONE_FIELD = "01 01 01 01 41 01 04 00";
+
+for (
+  const [name, text, why] of [
+    ["nothing", "", "0 values"],
+    ["a message of no bytes", "00", "empty message"],
+    ["a cut message", "03 04 00", "cut short"],
+    ["a byte count of ten bytes", "f6 01", "byte count"],
+    ["an integer of nine bytes", "0c 04 00 f7 010203040506070809", "integer"],
+    ["an integer cut short", "04 04 00 fe 01", "cut short"],
+    ["a value of a type never described", "03 ff82 00", "never described"],
+    ["a description of gob's own type", "05 03 03 01 00 00", "gob's own"],
+    ["a description of nothing", "03 ff81 00", "none"],
+    ["a description of two things", "09 ff81 02 00 01 02 00 00", ""],
+    ["a description of an eighth kind", "05 ff81 08 00 00", "description"],
+    ["bytes behind a value", "04 04 00 02 02", "behind"],
+    ["a value with a field's number", "03 04 01 02", "field's number"],
+    ["a string longer than its message", "05 0c 00 7f 68 69", "length"],
+    ["a string of 2^56 bytes", "0b 0c 00 f9 ffffffffffffff 68", "length"],
+    ["a string that is not UTF-8", "05 0c 00 02 ff fe", "UTF-8"],
+    [
+      "a field past the struct's last",
+      `12 ff81 03 01 02 ff82 00 ${ONE_FIELD} 00 00  05 ff82 02 02 00`,
+      "field 1",
+    ],
+    [
+      "a field called __proto__",
+      "18 ff81 03 01 02 ff82 00 01 01 01 09 5f5f70726f746f5f5f 01 04 00 00 00",
+      "__proto__",
+    ],
+    [
+      "an array with too few elements",
+      "0e ff81 01 01 02 ff82 00 01 04 01 06 00 00  06 ff82 00 02 02 04",
+      "array of 3",
+    ],
+    [
+      "a slice of 2^40 elements",
+      "0c ff81 02 01 02 ff82 00 01 04 00 00  0a ff82 00 fa 010000000000",
+      "length",
+    ],
+    [
+      "a type that is a slice of itself, without end",
+      `0d ff81 02 01 02 ff82 00 01 ff82 00 00  fe 05dc ff82 00 ${
+        "01".repeat(1497)
+      }`,
+      "deep",
+    ],
+    [
+      "an array of itself, left out",
+      "0f ff81 01 01 02 ff82 00 01 ff82 01 02 00 00  15 ff83 03 01 02 ff84 00 01 01 01 01 41 01 ff82 00 00 00  03 ff84 00",
+      "",
+    ],
+  ] as const
+) {
+  test(`refused with a typed error: ${name}`, () => {
+    assertThrows(() => decodeGob(hex(text)), GobError, why);
+  });
+}
+
+test("a type is described once", () => {
+  const described = "0c ff81 02 01 02 ff82 00 01 04 00 00";
+  assertThrows(
+    () => decodeGob(hex(described + described)),
+    GobError,
+    "second description",
+  );
+});
+
+test("types are bounded in number", () => {
+  const stream: number[] = [];
+  for (let id = 65; id < 65 + 4097; id++) {
+    // As Go writes it: minus id, slice, common type, id, element.
+    const twice = [(id << 1) >> 8, (id << 1) & 0xff];
+    const minus = [((id - 1) << 1 | 1) >> 8, ((id - 1) << 1 | 1) & 0xff];
+    const wide = ([high, low]: number[]) =>
+      high > 0 ? [0xfe, high, low] : [0xff, low];
+    const body = [
+      ...wide(minus),
+      ...[2, 1, 2],
+      ...wide(twice),
+      ...[0, 1, 4, 0, 0],
+    ];
+    stream.push(body.length, ...body);
+  }
+  assertThrows(
+    () => decodeAll(Uint8Array.from(stream)),
+    GobError,
+    "more than 4096 types",
+  );
+});
+
+test("values are bounded in number and depth, those left out included", () => {
+  const Wide = struct({ A: int, B: int, C: int, D: int });
+  const many = Array.from({ length: 100 }, () => ({ A: 0, B: 0, C: 0, D: 0 }));
+  const stream = encodeGob(many, slice(Wide));
+  assertThrows(
+    () => decodeGob(stream, undefined, { maxElements: 400 }),
+    GobError,
+    "more than 400 values",
+  );
+  assertEquals(decodeGob(stream, undefined, { maxElements: 500 }), many);
+  const deep = encodeGob([[[[1]]]]);
+  assertThrows(
+    () => decodeGob(deep, undefined, { maxDepth: 3 }),
+    GobError,
+    "deeper than 3",
+  );
+});
+
+test("plain values of too many shapes are refused", async () => {
+  const { GobEncoder, MAX_SHAPES } = await import(
+    "../src/netrpc/gob/encoder.ts"
+  );
+  const { GobOutput } = await import("../src/netrpc/gob/output.ts");
+  const encoder = new GobEncoder();
+  const write = (i: number) =>
+    encoder.content(new GobOutput(), { [`F${i}`]: 1 });
+  for (let i = 0; i < MAX_SHAPES; i++) write(i);
+  write(0);
+  assertThrows(() => write(MAX_SHAPES), GobError, "shapes");
+});
+
+test("damaged streams are read or refused with a typed error", () => {
+  const seed = 20_261_124;
+  const report = fuzzGob(seed, Infinity, { cases: 3000, slowLimit: Infinity });
+  assertEquals(report.cases, 3000, `seed ${seed}`);
+  assert(report.read > 0);
+});
