@@ -14,7 +14,7 @@
  * @module
  */
 
-import { BytePath } from "./byte_path.ts";
+import { takePath } from "./byte_path.ts";
 import type { CallHandle } from "./call.ts";
 import { systemClock } from "./clock.ts";
 import type { Codec, CodecFactory, Receiver } from "./codec.ts";
@@ -99,7 +99,7 @@ export class Connection {
     this.remote = duplex.remote;
     this.closed = this.#closed.promise;
     this.#setup = setup;
-    const path = new BytePath(duplex);
+    const path = takePath(duplex);
 
     const make = setup.wire?.codec as CodecFactory | undefined;
     const codec = this.#codec = (make ?? nativeCodec)(this.#receiver(), {

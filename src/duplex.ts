@@ -19,6 +19,7 @@ import {
   fromDenoConn,
   isDenoConn,
 } from "./transport/deno_conn.ts";
+import { halvesOf } from "./transport/own_duplex.ts";
 
 export type { DenoConnLike };
 
@@ -69,6 +70,8 @@ export function toDuplex(value: Duplex | DenoConnLike): Duplex & DuplexInfo {
     );
   }
   if (isDenoConn(value)) return fromDenoConn(value);
+  // To look at the streams would make them.
+  if (halvesOf(value)?.free) return value;
   check(value, "readable", "getReader");
   check(value, "writable", "getWriter");
   const writer = value.writable.getWriter();

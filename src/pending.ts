@@ -426,14 +426,14 @@ export class Pending implements CallOwner {
         this.#ledger.settle(call, "not_sent", true, error);
       }
     }
-    if (hello.windowCalls === 0) this.#ready.close(servesNothing());
+    if (hello.windowCalls === 0) this.#ready.close(servesNothing);
     this.pump();
   }
 
   /** Takes no new call from now on, and says why. The first reason stays. */
   refuseNew(reason: ConnectionError): void {
-    this.#refusal ??= reason;
-    this.#ready.close(unavailable(this.#refusal));
+    const refusal = this.#refusal ??= reason;
+    this.#ready.close(() => unavailable(refusal));
   }
 
   /** The peer serves nothing above `lastId`: those calls are settled, the others go on. Returns `lastId` as a 53-bit count. */

@@ -3,7 +3,9 @@
  *
  * Invariants owned here:
  * - Every waiter of one round shares one promise, so each wakes once.
- * - A rejection nobody waits for is never reported as unhandled.
+ * - A rejection nobody waits for is never reported as unhandled, and its reason
+ *   not even made: an error with its stack is 1 KiB, and most connections never
+ *   call.
  *
  * @module
  */
@@ -15,6 +17,7 @@ export class ReadyGate {
   /** Shared by all who ask while there is room. */
   readonly #open: Promise<void> = OPEN;
   #round: PromiseWithResolvers<void> | undefined;
+  #reason: (() => unknown) | undefined;
   #closed: Promise<void> | undefined;
 
   /** Whether somebody waits for `wake`. */
@@ -24,7 +27,9 @@ export class ReadyGate {
 
   /** The promise for somebody who asks now. */
   wait(open: boolean): Promise<void> {
-    if (this.#closed !== undefined) return this.#closed;
+    if (this.#reason !== undefined) {
+      return this.#closed ??= this.#reject(this.#reason());
+    }
     if (open && this.#round === undefined) return this.#open;
     return (this.#round ??= Promise.withResolvers()).promise;
   }
@@ -36,12 +41,17 @@ export class ReadyGate {
   }
 
   /** There will be no room any more. The first reason stays. */
-  close(reason: unknown): void {
-    if (this.#closed !== undefined) return;
+  close(reason: () => unknown): void {
+    if (this.#reason !== undefined) return;
+    this.#reason = reason;
+    if (this.#round !== undefined) this.#closed = this.#reject(reason());
+  }
+
+  #reject(reason: unknown): Promise<void> {
     const round = this.#round ?? Promise.withResolvers<void>();
+    this.#round = undefined;
     round.promise.catch(() => {});
     round.reject(reason);
-    this.#closed = round.promise;
-    this.#round = undefined;
+    return round.promise;
   }
 }

@@ -423,7 +423,8 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
         else connection.close({ timeout: 0 });
       }
     });
-    this.#gate.close(this.#refusal());
+    const refusal = this.#refusal();
+    this.#gate.close(() => refusal);
     this.state.set("draining", this.#failures);
     // Not in this turn, as a connection's.
     queueMicrotask(() => this.#advance());
@@ -464,7 +465,7 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
     this.#link = undefined;
     this.#rest();
     this.#drainTimer.clear();
-    this.#gate.close(this.#refusal());
+    this.#gate.close(() => this.#refusal());
     this.#room.end(() => this.#refusal());
     this.state.set("closed", this.#failures, reason);
     this.#finish();

@@ -219,16 +219,22 @@ function denoConn() {
   let wake = () => {};
   const written: Uint8Array[] = [];
   const calls: string[] = [];
+  const buffers: number[] = [];
   const conn = {
     async read(buffer: Uint8Array): Promise<number | null> {
+      buffers.push(buffer.byteLength);
       while (incoming.length === 0) {
         await new Promise<void>((resolve) => wake = resolve);
       }
       const next = incoming.shift()!;
       if (next === null) return null;
       if (next instanceof Error) throw next;
-      buffer.set(next);
-      return next.byteLength;
+      const part = next.subarray(0, buffer.byteLength);
+      if (part.byteLength < next.byteLength) {
+        incoming.unshift(next.subarray(part.byteLength));
+      }
+      buffer.set(part);
+      return part.byteLength;
     },
     write(buffer: Uint8Array): Promise<number> {
       // As a socket may: a part of it.
@@ -250,6 +256,8 @@ function denoConn() {
     conn,
     written,
     calls,
+    /** The length of each buffer that was given to `read`. */
+    buffers,
     arrive(next: Uint8Array | null | Error) {
       incoming.push(next);
       wake();
@@ -296,6 +304,41 @@ test("a Deno.Conn whose reader is cancelled is read on", async () => {
   await duplex.writable.close();
   assertEquals(calls, ["closeWrite"]);
   arrive(null);
-  await microtasks();
+  for (let turns = 0; calls.length < 2 && turns < 100; turns++) {
+    await microtasks();
+  }
   assertEquals(calls, ["closeWrite", "close"]);
+});
+
+test("the buffer for a Deno.Conn grows with what comes, and shrinks again", async () => {
+  const { conn, buffers, arrive } = denoConn();
+  const duplex = toDuplex(conn);
+  // Together they fill four buffers, the third and fourth of the largest size.
+  arrive(pattern(21 * 1024 + 2 * 65_536));
+  const length = 21 * 1024 + 2 * 65_536;
+  assertEquals((await receive(duplex, length)).bytes, pattern(length));
+  assertEquals(
+    buffers,
+    [1024, 4096, 16_384, 65_536, 65_536, 65_536],
+  );
+
+  buffers.length = 0;
+  for (let i = 0; i < 24; i++) {
+    arrive(pattern(10));
+    assertEquals((await receive(duplex, 1)).bytes, pattern(10));
+  }
+  const sizes = [65_536, 16_384, 4096].flatMap((size) => Array(8).fill(size));
+  assertEquals(buffers, [...sizes.slice(1), 1024]);
+});
+
+test("a chunk from a Deno.Conn is the reader's own, whatever is read next", async () => {
+  const { conn, arrive } = denoConn();
+  const duplex = toDuplex(conn);
+  for (const length of [10, 300, 1000, 1024, 4096, 5000]) {
+    arrive(pattern(length));
+    const { bytes } = await receive(duplex, length);
+    arrive(new Uint8Array(length));
+    await receive(duplex, length);
+    assertEquals(bytes, pattern(length));
+  }
 });

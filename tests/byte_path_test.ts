@@ -3,7 +3,7 @@
  * them: nothing but the cost may tell them apart.
  */
 
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import {
   Client,
@@ -17,8 +17,10 @@ import { assertNothingLeft } from "./support/pair.ts";
 import {
   type End,
   type Pair,
+  stall,
   type Transport,
   transports,
+  turn,
 } from "./support/transports.ts";
 
 /** The same bytes through streams that are not the adapter's own. */
@@ -124,12 +126,73 @@ async function readBefore(transport: Transport): Promise<void> {
   }
 }
 
-test("a connection locks the streams it passes by", async () => {
-  const { a, b } = await transports[0].make();
-  const server = new Server(echoServices());
-  server.accept(b);
-  const client = new Client<EchoServices>(a);
-  assert(a.readable.locked && a.writable.locked);
-  await client.close();
-  await server.close();
+test("a chunk that a reader asked for and did not wait for is not lost", async () => {
+  for (const transport of transports) {
+    const { a, b, release } = await transport.make();
+    const reader = b.readable.getReader();
+    const reading = reader.read().catch(() => {});
+    await turn();
+    reader.releaseLock();
+    await reading;
+    const client = new Client<EchoServices>(a);
+    const reply = client.call("HelloService.Hello", "x");
+    // Until it has come: the first chunk is in the stream's own queue now.
+    await stall({ bytes: 0 });
+    const server = new Server(echoServices());
+    server.accept(b);
+    assertEquals(await reply, "hello:x");
+    await client.close();
+    await server.close();
+    await release().catch(() => {});
+  }
+});
+
+for (const when of ["before", "after"]) {
+  test(`a connection locks the streams it passes by, made ${when} it`, async () => {
+    for (const transport of transports) {
+      const { a, b, release } = await transport.make();
+      const before = when === "before" ? [a.readable, a.writable] : [];
+      const server = new Server(echoServices());
+      server.accept(b);
+      const client = new Client<EchoServices>(a);
+      for (const stream of [...before, a.readable, a.writable]) {
+        assert(stream.locked);
+      }
+      for (const duplex of [a, b, { ...a }]) {
+        assertThrows(() => new Client(duplex), TypeError, "readable is locked");
+      }
+      assertEquals(await client.call("HelloService.Hello", "x"), "hello:x");
+      await client.close();
+      await server.close();
+      await release().catch(() => {});
+    }
+  });
+}
+
+test("a connection over a transport of ours makes no streams", async () => {
+  const { ReadableStream, WritableStream } = globalThis;
+  let made = 0;
+  const count = <T extends new (...args: never[]) => object>(constructor: T) =>
+    new Proxy(constructor, {
+      construct(target, args) {
+        made++;
+        return Reflect.construct(target, args);
+      },
+    });
+  for (const transport of transports) {
+    globalThis.ReadableStream = count(ReadableStream);
+    globalThis.WritableStream = count(WritableStream);
+    try {
+      const { a, b } = await transport.make();
+      const server = new Server(echoServices());
+      server.accept(b);
+      const client = new Client<EchoServices>(a);
+      assertEquals(await client.call("HelloService.Hello", "x"), "hello:x");
+      await client.close();
+      await server.close();
+    } finally {
+      Object.assign(globalThis, { ReadableStream, WritableStream });
+    }
+    assertEquals(made, 0, transport.name);
+  }
 });

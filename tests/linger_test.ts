@@ -1,9 +1,13 @@
-/** A typed close while the peer still sends: what was answered before it, and GOAWAY, arrive all the same. */
+/**
+ * A typed close while the peer still sends: what was answered before it, and
+ * GOAWAY, arrive all the same. And its end, also when the peer never closes.
+ */
 
 import { test } from "node:test";
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import {
   connect,
+  ConnectionError,
   type Duplex,
   echoServices,
   FrameDecoderStream,
@@ -11,7 +15,9 @@ import {
   memoryPair,
   Server,
 } from "../mod.ts";
+import { TestClock } from "./support/clock.ts";
 import { hello, join, KIND, readCode, request } from "./support/raw_peer.ts";
+import { flood, receive, transports } from "./support/transports.ts";
 
 const ANSWERED = 1000;
 
@@ -52,3 +58,21 @@ test("[L15] over a memory pair", async () => {
   await overrun(near);
   await server.close();
 });
+
+for (const transport of transports) {
+  test(`${transport.name}: a peer that never closes loses the transport when lingering is over`, async () => {
+    const { a, b, release } = await transport.make();
+    const clock = new TestClock();
+    const server = new Server(echoServices(), { clock });
+    let over = false;
+    server.accept(b).closed.then(() => over = true);
+    await clock.advance(10_000);
+    assert((await receive(a)).ended);
+    while (!over) await clock.advance(1_000);
+    // Were it still there, it would go on taking and dropping all of this.
+    const failure = await flood(a, 64 * 1_048_576, { bytes: 0 });
+    assert(failure instanceof ConnectionError);
+    await server.close();
+    await release().catch(() => {});
+  });
+}

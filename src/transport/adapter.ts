@@ -18,73 +18,51 @@
  * @module
  */
 
-import { type ByteSink, offer } from "./direct.ts";
-import type { Duplex } from "../duplex.ts";
-import { ConnectionError } from "../errors.ts";
-import { describeFault } from "./address.ts";
-import { BUFFER, byteStrategy, Intake, notBytes } from "./intake.ts";
+import type { Duplex, DuplexInfo } from "../duplex.ts";
+import { lost } from "./address.ts";
+import { BUFFER, Intake, type IntakeEvents } from "./intake.ts";
 import type { NodeReadable, NodeWritable } from "./node.ts";
+import { Outlet } from "./outlet.ts";
+import { ownDuplex } from "./own_duplex.ts";
 
-/** How an adapter departs from what Node's streams do by themselves. */
-export interface AdapterOptions {
-  /** Never end or destroy the output: it is the process's own. */
-  keepOutput?: boolean;
-  /** Tell the peer that this end has given up, before the streams are destroyed. */
-  reset?(): void;
+/**
+ * A duplex over a pair of Node streams, which may be one socket; see the module.
+ *
+ * @param info Its addresses.
+ * @param keepOutput Never end or destroy the output: it is the process's own.
+ */
+export function adapt(
+  input: NodeReadable,
+  output: NodeWritable,
+  info: DuplexInfo = {},
+  keepOutput = false,
+): Duplex & DuplexInfo {
+  const adapter = new Adapter(input, output, keepOutput);
+  return ownDuplex(adapter.intake, adapter, info);
 }
 
-/** A duplex over a pair of Node streams, which may be one socket; see the module. */
-export class Adapter implements Duplex, ByteSink {
-  /** Whether somebody has written through the stream. */
-  touched = false;
-  readonly readable: ReadableStream<Uint8Array>;
-  readonly writable: WritableStream<Uint8Array>;
+class Adapter extends Outlet implements IntakeEvents {
+  readonly intake: Intake = new Intake(BUFFER, this);
   readonly #input: NodeReadable;
   readonly #output: NodeWritable;
-  readonly #options: AdapterOptions;
+  readonly #keepOutput: boolean;
   /** One socket: the end of one direction by a fault is the end of both. */
   readonly #shared: boolean;
-  readonly #intake: Intake;
-  #control!: WritableStreamDefaultController;
-  /** The write or close under way; a sink has one at a time. */
-  #waiting: { resolve(): void; reject(reason: unknown): void } | undefined;
   #paused = false;
   #cancelled = false;
   #readingDone = false;
   #writingDone = false;
-  /** Why nothing more can be written. */
-  #failure: { reason: unknown } | undefined;
 
   constructor(
     input: NodeReadable,
     output: NodeWritable,
-    options: AdapterOptions,
+    keepOutput: boolean,
   ) {
+    super();
     this.#input = input;
     this.#output = output;
-    this.#options = options;
+    this.#keepOutput = keepOutput;
     this.#shared = (input as unknown) === output;
-    this.#intake = new Intake(BUFFER, {
-      taken: () => this.#flow(),
-      cancelled: () => {
-        this.#cancelled = true;
-        this.#flow();
-        this.#settleEnds();
-      },
-    });
-    this.readable = this.#intake.readable;
-    this.writable = new WritableStream<Uint8Array>({
-      start: (controller) => {
-        this.#control = controller;
-        // The sink's `abort` is called only when the write under way has
-        // settled, which one towards a stalled peer never does by itself.
-        const { signal } = controller;
-        signal.addEventListener("abort", () => this.#abort(signal.reason));
-      },
-      write: (chunk) => this.#writeChunk(chunk),
-      close: () => this.#close(),
-    }, byteStrategy(BUFFER));
-    offer(this.writable, this);
     this.#listen();
   }
 
@@ -95,26 +73,33 @@ export class Adapter implements Duplex, ByteSink {
     input.on("end", () => this.#ended());
     // The listeners for `error` stay for good: one that comes late is nobody's.
     input.on("error", (error) => this.#failReading(lost(error)));
-    input.on("close", () => this.#failReading(lost(undefined)));
-    output.on("error", (error) => this.#failWriting(lost(error)));
-    output.on("close", () => this.#failWriting(lost(undefined)));
+    input.on("close", () => this.#failReading(lost()));
+    if (this.#shared) return;
+    output.on("error", (error) => this.fail(lost(error)));
+    output.on("close", () => this.fail(lost()));
   }
 
   #arrived(chunk: Uint8Array): void {
     if (this.#cancelled || this.#readingDone) return;
     // A Buffer's `slice` shares memory where a Uint8Array's copies.
-    this.#intake.push(
+    this.intake.push(
       new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength),
     );
-    if (!this.#intake.room && !this.#paused) {
+    if (!this.intake.room && !this.#paused) {
       this.#paused = true;
       this.#input.pause();
     }
   }
 
+  cancelled(): void {
+    this.#cancelled = true;
+    this.taken();
+    this.#settleEnds();
+  }
+
   /** After a cancel the rest is read and dropped: unread input would turn our FIN into a reset. */
-  #flow(): void {
-    if (this.#paused && (this.#cancelled || this.#intake.room)) {
+  taken(): void {
+    if (this.#paused && (this.#cancelled || this.intake.room)) {
       this.#paused = false;
       this.#input.resume();
     }
@@ -122,77 +107,42 @@ export class Adapter implements Duplex, ByteSink {
 
   #ended(): void {
     this.#readingDone = true;
-    this.#intake.end();
+    this.intake.end();
     this.#settleEnds();
   }
 
-  /** Writes chunks at once, in one system call where they are several; for a connection that passes the stream by. */
+  /** Several chunks leave in one system call. */
   write(chunks: readonly Uint8Array[]): Promise<void> {
-    if (this.#failure) return Promise.reject(this.#failure.reason);
     const output = this.#output;
     const last = chunks.length - 1;
-    return this.#wait((done) => {
-      if (last === 0) {
-        output.write(chunks[0], done);
-        return;
-      }
-      output.cork?.();
+    return this.wait((done) => {
+      if (last > 0) output.cork?.();
       for (let i = 0; i < last; i++) output.write(chunks[i]);
       output.write(chunks[last], done);
-      output.uncork?.();
+      if (last > 0) output.uncork?.();
     });
   }
 
-  #writeChunk(chunk: unknown): Promise<void> | undefined {
-    this.touched = true;
-    if (!(chunk instanceof Uint8Array)) {
-      const reason = notBytes(chunk);
-      this.#abort(reason);
-      throw reason;
-    }
-    if (chunk.byteLength === 0) return;
-    return this.#wait((done) => this.#output.write(chunk, done));
-  }
-
-  #close(): Promise<void> {
-    return this.#wait((done) => {
+  close(): Promise<void> {
+    return this.wait((done) => {
       const ended = (error?: unknown) => {
         if (!error) this.#writingDone = true;
         done(error);
         this.#settleEnds();
       };
-      if (this.#options.keepOutput) ended();
+      if (this.#keepOutput) ended();
       else this.#output.end(ended);
     });
   }
 
-  /** Starts a write or the end, and settles with it or with the failure of writing. */
-  #wait(start: (done: (error?: unknown) => void) => void): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const waiting = { resolve, reject };
-      this.#waiting = waiting;
-      try {
-        start((error) => {
-          if (error) this.#failWriting(lost(error));
-          if (this.#waiting !== waiting) return;
-          this.#waiting = undefined;
-          resolve();
-        });
-      } catch (error) {
-        this.#failWriting(lost(error));
-      }
-    });
-  }
-
-  #abort(reason: unknown): void {
+  abort(reason: unknown): void {
+    const closed = this.#writingDone;
     this.#readingDone = true;
     this.#writingDone = true;
-    this.#failure = { reason };
-    this.#intake.drop(reason);
-    // The stream fails by itself. To fail it from here, before it has noted the
-    // abort, would make the promise of `abort` reject.
-    this.#rejectWaiting(reason);
-    this.#options.reset?.();
+    this.intake.drop(reason);
+    super.fail(reason);
+    // Not after our FIN: it would take back what the peer has yet to read.
+    if (this.#shared && !closed) reset(this.#output);
     this.#destroy();
   }
 
@@ -200,26 +150,18 @@ export class Adapter implements Duplex, ByteSink {
     if (this.#readingDone) return;
     this.#readingDone = true;
     this.#salvage();
-    this.#intake.fail(reason);
+    this.intake.fail(reason);
     this.#input.destroy();
-    if (this.#shared) this.#failWriting(reason);
+    if (this.#shared) this.fail(reason);
     else this.#settleEnds();
   }
 
-  #failWriting(reason: unknown): void {
+  override fail(reason: unknown): void {
     if (this.#writingDone) return;
     this.#writingDone = true;
-    this.#failure = { reason };
-    this.#rejectWaiting(reason);
-    this.#control.error(reason);
+    super.fail(reason);
     if (this.#shared) this.#failReading(reason);
     else this.#settleEnds();
-  }
-
-  #rejectWaiting(reason: unknown): void {
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
-    waiting?.reject(reason);
   }
 
   /** What had arrived and waited in the stream's own buffer while we had it paused. */
@@ -227,7 +169,7 @@ export class Adapter implements Duplex, ByteSink {
     if (!this.#paused || this.#cancelled) return;
     let chunk: unknown;
     while ((chunk = this.#input.read()) instanceof Uint8Array) {
-      this.#intake.push(new Uint8Array(chunk));
+      this.intake.push(new Uint8Array(chunk));
     }
   }
 
@@ -242,17 +184,15 @@ export class Adapter implements Duplex, ByteSink {
   #destroy(): void {
     this.#readingDone = true;
     this.#input.destroy();
-    if (!this.#shared && !this.#options.keepOutput) this.#output.destroy();
+    if (!this.#shared && !this.#keepOutput) this.#output.destroy();
   }
 }
 
-/** The fault of a stream that has ended otherwise than by `end` and `finish`. */
-function lost(cause: unknown): ConnectionError {
-  return new ConnectionError(
-    "unavailable",
-    `Connection lost: ${
-      cause === undefined ? "closed before its end" : describeFault(cause)
-    }`,
-    { cause },
-  );
+/** So that the peer reads an error, not an end. TCP alone knows a reset; the others just close. */
+function reset(socket: NodeWritable): void {
+  try {
+    socket.resetAndDestroy?.();
+  } catch {
+    // No TCP socket: destroyed by the caller.
+  }
 }

@@ -154,3 +154,13 @@ export function faultOf(
     { cause: error },
   );
 }
+
+/** The fault of a connection that has ended otherwise than in order. */
+export function lost(cause?: unknown): ConnectionError {
+  const why = cause === undefined
+    ? "closed before its end"
+    : describeFault(cause);
+  return new ConnectionError("unavailable", `Connection lost: ${why}`, {
+    cause,
+  });
+}

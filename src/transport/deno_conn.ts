@@ -14,10 +14,11 @@
  * @module
  */
 
-import { ConnectionError } from "../errors.ts";
-import { describeFault, printAddress } from "./address.ts";
-import { type ByteSink, offer } from "./direct.ts";
-import { BUFFER, byteStrategy, Intake, notBytes } from "./intake.ts";
+import { lost, printAddress } from "./address.ts";
+import { BUFFER, Intake, type IntakeEvents } from "./intake.ts";
+import { Outlet } from "./outlet.ts";
+import { ownDuplex } from "./own_duplex.ts";
+import { ReadBuffer } from "./read_buffer.ts";
 
 /** What is used of a `Deno.Conn`: a `Deno.TcpConn`, `Deno.TlsConn` or `Deno.UnixConn`. */
 export interface DenoConnLike {
@@ -46,173 +47,122 @@ export function isDenoConn(value: object): value is DenoConnLike {
  * A duplex over a `Deno.Conn`.
  *
  * @param conn Open, and no one else's from then on.
+ * @param info Its addresses, if it does not know them itself.
  * @param apart Whether its two directions are not one socket, so that unread
  *   input does no harm to what was written.
  */
-export function fromDenoConn(conn: DenoConnLike, apart = false): {
+export function fromDenoConn(
+  conn: DenoConnLike,
+  info: DenoConnInfo = addressesOf(conn),
+  apart = false,
+): DenoConnInfo & {
   readonly readable: ReadableStream<Uint8Array>;
   readonly writable: WritableStream<Uint8Array>;
-  readonly remote?: string;
-  readonly local?: string;
 } {
-  const { readable, writable } = new Link(conn, apart);
-  return {
-    readable,
-    writable,
-    remote: print(conn.remoteAddr),
-    local: print(conn.localAddr),
-  };
+  const link = new Link(conn, apart);
+  return ownDuplex(link.intake, link, info);
 }
 
-class Link implements ByteSink {
-  /** Whether somebody has written through the stream. */
-  touched = false;
-  readonly readable: ReadableStream<Uint8Array>;
-  readonly writable: WritableStream<Uint8Array>;
+interface DenoConnInfo {
+  readonly remote?: string;
+  readonly local?: string;
+}
+
+class Link extends Outlet implements IntakeEvents {
+  readonly intake: Intake = new Intake(BUFFER, this);
   readonly #conn: DenoConnLike;
   readonly #apart: boolean;
-  readonly #intake: Intake;
-  #control!: WritableStreamDefaultController;
+  readonly #buffer = new ReadBuffer(BUFFER);
   #cancelled = false;
   #running = false;
   #readingDone = false;
   #writingDone = false;
   #closed = false;
-  /** Why nothing more can be written. */
-  #failure: { reason: unknown } | undefined;
-  /** The write under way rejects with this when the connection is lost. */
-  #rejectWrite: ((reason: unknown) => void) | undefined;
 
   constructor(conn: DenoConnLike, apart: boolean) {
+    super();
     this.#conn = conn;
     this.#apart = apart;
-    this.#intake = new Intake(BUFFER, {
-      taken: () => this.#run(),
-      cancelled: () => {
-        this.#cancelled = true;
-        this.#run();
-        this.#settleEnds();
-      },
-    });
-    this.readable = this.#intake.readable;
-    this.writable = new WritableStream<Uint8Array>({
-      start: (controller) => {
-        this.#control = controller;
-        // The sink's `abort` would wait for the write under way.
-        const { signal } = controller;
-        signal.addEventListener("abort", () => this.#abort(signal.reason));
-      },
-      write: (chunk) => this.#writeChunk(chunk),
-      close: () => this.#guard(() => this.#closeWrite()),
-    }, byteStrategy(BUFFER));
-    offer(this.writable, this);
-    this.#run();
+    this.taken();
   }
 
   /** Starts the loop of reads, unless it runs. */
-  #run(): void {
+  taken(): void {
     if (this.#running || this.#readingDone) return;
     this.#running = true;
-    this.#readLoop().catch((error) => this.#fail(lost(error)));
+    this.#readLoop().catch((error) => this.#lose(lost(error)));
+  }
+
+  cancelled(): void {
+    this.#cancelled = true;
+    this.taken();
+    this.#settleEnds();
   }
 
   async #readLoop(): Promise<void> {
-    let buffer = new Uint8Array(BUFFER);
-    while (this.#cancelled || this.#intake.room) {
-      const length = await this.#conn.read(buffer);
+    while (this.#cancelled || this.intake.room) {
+      const length = await this.#conn.read(this.#buffer.bytes);
       if (this.#readingDone) return;
       if (length === null) {
         this.#readingDone = true;
-        this.#intake.end();
+        this.intake.end();
         this.#settleEnds();
         return;
       }
-      if (this.#cancelled) continue;
-      if (length < BUFFER / 4) {
-        // A view of it would keep all of the buffer.
-        this.#intake.push(buffer.slice(0, length));
-      } else {
-        this.#intake.push(buffer.subarray(0, length));
-        buffer = new Uint8Array(BUFFER);
-      }
+      if (!this.#cancelled) this.intake.push(this.#buffer.take(length));
     }
     // Here and not in a `then`: in between, room would be made in vain.
     this.#running = false;
   }
 
-  /** Writes chunks one by one; for a connection that passes the stream by. */
+  /** Chunk by chunk: Deno cannot write several at once. */
   write(chunks: readonly Uint8Array[]): Promise<void> {
-    if (this.#failure) return Promise.reject(this.#failure.reason);
-    return this.#guard(async () => {
-      for (const chunk of chunks) await this.#writeAll(chunk);
+    return this.wait((done) => {
+      this.#writeAll(chunks).then(() => done(), done);
     });
   }
 
-  #writeChunk(chunk: unknown): Promise<void> {
-    this.touched = true;
-    if (!(chunk instanceof Uint8Array)) {
-      const reason = notBytes(chunk);
-      this.#abort(reason);
-      throw reason;
-    }
-    return this.#guard(() => this.#writeAll(chunk));
-  }
-
-  async #writeAll(chunk: Uint8Array): Promise<void> {
-    let written = 0;
-    while (written < chunk.byteLength) {
-      written += await this.#conn.write(
-        written === 0 ? chunk : chunk.subarray(written),
-      );
+  async #writeAll(chunks: readonly Uint8Array[]): Promise<void> {
+    for (const chunk of chunks) {
+      let written = 0;
+      while (written < chunk.byteLength) {
+        written += await this.#conn.write(
+          written === 0 ? chunk : chunk.subarray(written),
+        );
+      }
     }
   }
 
-  async #closeWrite(): Promise<void> {
-    await this.#conn.closeWrite();
-    this.#writingDone = true;
-    this.#settleEnds();
-  }
-
-  /** Settles with what it starts, or at once when the connection is lost. */
-  #guard(start: () => Promise<void>): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#rejectWrite = reject;
-      start().then(
-        () => {
-          this.#rejectWrite = undefined;
-          resolve();
-        },
-        (error) => this.#failWriting(lost(error)),
-      );
+  close(): Promise<void> {
+    return this.wait((done) => {
+      this.#conn.closeWrite().then(() => {
+        this.#writingDone = true;
+        this.#settleEnds();
+        done();
+      }, done);
     });
   }
 
-  #abort(reason: unknown): void {
+  abort(reason: unknown): void {
     this.#readingDone = true;
     this.#writingDone = true;
-    this.#failure = { reason };
-    this.#intake.drop(reason);
-    // The stream fails by itself. To fail it from here, before it has noted the
-    // abort, would make the promise of `abort` reject.
-    this.#rejectWrite?.(reason);
+    this.intake.drop(reason);
+    super.fail(reason);
     this.#settleEnds();
   }
 
   /** Writing alone: what the peer sent before it went is still read. */
-  #failWriting(reason: unknown): void {
+  override fail(reason: unknown): void {
     if (this.#writingDone) return;
     this.#writingDone = true;
-    this.#failure = { reason };
-    this.#rejectWrite?.(reason);
-    this.#rejectWrite = undefined;
-    this.#control.error(reason);
+    super.fail(reason);
     this.#settleEnds();
   }
 
-  #fail(reason: unknown): void {
+  #lose(reason: unknown): void {
     this.#readingDone = true;
-    this.#intake.fail(reason);
-    this.#failWriting(reason);
+    this.intake.fail(reason);
+    this.fail(reason);
     this.#settleEnds();
   }
 
@@ -228,12 +178,8 @@ class Link implements ByteSink {
   }
 }
 
-function lost(cause: unknown): ConnectionError {
-  return new ConnectionError(
-    "unavailable",
-    `Connection lost: ${describeFault(cause)}`,
-    { cause },
-  );
+function addressesOf(conn: DenoConnLike): DenoConnInfo {
+  return { remote: print(conn.remoteAddr), local: print(conn.localAddr) };
 }
 
 /** A `Deno.NetAddr` or `Deno.UnixAddr`, printable. */

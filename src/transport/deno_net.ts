@@ -157,11 +157,10 @@ export function duplexOf(
   address: Address,
   side: "remote" | "local",
 ): Duplex & DuplexInfo {
-  const duplex = fromDenoConn(conn);
-  if (!("path" in address)) return duplex;
   // The system knows the name it was bound at, not the one it has now.
-  const { readable, writable } = duplex;
-  return { readable, writable, [side]: address.path };
+  return "path" in address
+    ? fromDenoConn(conn, { [side]: address.path })
+    : fromDenoConn(conn);
 }
 
 /** An address in Deno's words. */

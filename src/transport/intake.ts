@@ -1,18 +1,17 @@
 /**
  * The reading half of every byte transport: chunks are pushed in as they
- * arrive, a `ReadableStream` hands them out as they are asked for.
+ * arrive, and read as they are asked for.
  *
  * Invariants owned here:
- * - What arrived before an end or a failure is read before it. (A stream's own
- *   queue is thrown away by `controller.error()`, so the queue is kept here and
- *   the stream's own holds nothing.)
+ * - What arrived before an end or a failure is read before it.
  * - `push` tells when the source must pause, `taken` when it may go on.
  * - After `cancel` the source keeps running and its bytes are dropped.
  *
  * @module
  */
 
-import { type ByteSource, offer } from "./direct.ts";
+/** Bytes that each direction of a transport holds before it pauses its source. */
+export const BUFFER = 65_536;
 
 /** How a transport learns what its reader does. */
 export interface IntakeEvents {
@@ -22,27 +21,26 @@ export interface IntakeEvents {
   cancelled(): void;
 }
 
-/** A byte queue with two exits, of which one is used: a `ReadableStream`, or `read`. */
-export class Intake implements ByteSource {
-  /** Whether somebody has read the stream. */
-  touched = false;
-  /** What the user reads. */
-  readonly readable: ReadableStream<Uint8Array>;
+/** Why something has failed; what people throw may be `undefined`. */
+export interface Failure {
+  readonly reason: unknown;
+}
+
+/** A queue of bytes between a source that pushes and a reader that asks. */
+export class Intake {
   readonly #limit: number;
   readonly #events: IntakeEvents;
-  #controller!: ReadableStreamDefaultController<Uint8Array>;
   #chunks: Uint8Array[] = [];
   #head = 0;
   #bytes = 0;
-  /** A read is waiting and the queue is empty. */
-  #wanted = false;
   /** `ending`: an end or a failure comes after what is queued. */
   #state: "open" | "ending" | "done" = "open";
-  #failure: { reason: unknown } | undefined;
+  #failure: Failure | undefined;
   /** The `read` that waits. */
   #waiting:
     | PromiseWithResolvers<ReadableStreamReadResult<Uint8Array>>
     | undefined;
+  #watcher: ((failure: Failure | undefined) => void) | undefined;
 
   /**
    * @param limit Bytes in the queue from which on the source should pause.
@@ -51,17 +49,11 @@ export class Intake implements ByteSource {
   constructor(limit: number, events: IntakeEvents) {
     this.#limit = limit;
     this.#events = events;
-    this.readable = new ReadableStream<Uint8Array>({
-      start: (controller) => {
-        this.#controller = controller;
-      },
-      pull: () => this.#pull(),
-      cancel: () => this.#cancel(),
-    }, { highWaterMark: 0 });
-    offer(this.readable, this);
   }
 
-  /** The next chunk; for a connection that passes the stream by. */
+  // For the reader.
+
+  /** The next chunk, as from a stream's reader; one read at a time. */
   read(): Promise<ReadableStreamReadResult<Uint8Array>> {
     if (this.#head < this.#chunks.length) {
       const value = this.#shift();
@@ -74,6 +66,21 @@ export class Intake implements ByteSource {
     if (this.#state === "done") this.#answer();
     return promise;
   }
+
+  /** Wants no more. A read that waits gets the end. */
+  cancel(): void {
+    if (this.#state === "done") return;
+    this.#clear();
+    this.#events.cancelled();
+  }
+
+  /** Tells once everything is read that there will be no more, also while nobody reads. */
+  watch(watcher: (failure: Failure | undefined) => void): void {
+    this.#watcher = watcher;
+    if (this.#state === "done") watcher(this.#failure);
+  }
+
+  // For the source.
 
   /** Whether the source may go on: less than the limit is queued. */
   get room(): boolean {
@@ -92,45 +99,31 @@ export class Intake implements ByteSource {
       const { resolve } = this.#waiting;
       this.#waiting = undefined;
       resolve({ done: false, value: chunk });
-    } else if (this.#wanted) {
-      this.#wanted = false;
-      this.#controller.enqueue(chunk);
     } else {
       this.#chunks.push(chunk);
       this.#bytes += chunk.byteLength;
     }
   }
 
-  /** Ends the stream after what is queued; only the first end or failure counts. */
+  /** Ends after what is queued; only the first end or failure counts. */
   end(): void {
     if (this.#state !== "open") return;
     this.#state = "ending";
     this.#finishIfEmpty();
   }
 
-  /** Fails the stream after what is queued; only the first end or failure counts. */
+  /** Fails after what is queued; only the first end or failure counts. */
   fail(reason: unknown): void {
     if (this.#state !== "open") return;
     this.#failure = { reason };
     this.end();
   }
 
-  /** Fails the stream at once: this end itself gave up, and wants no more. */
+  /** Fails at once: this end itself gave up, and wants no more. */
   drop(reason: unknown): void {
     if (this.#state === "done") return;
     this.#failure = { reason };
     this.#finish();
-  }
-
-  #pull(): void {
-    this.touched = true;
-    if (this.#head < this.#chunks.length) {
-      this.#controller.enqueue(this.#shift());
-      this.#finishIfEmpty();
-      this.#events.taken();
-    } else {
-      this.#wanted = true;
-    }
   }
 
   /** A head index instead of `Array.shift`, which costs the length of the queue. */
@@ -147,12 +140,6 @@ export class Intake implements ByteSource {
     return chunk;
   }
 
-  #cancel(): void {
-    if (this.#state === "done") return;
-    this.#clear();
-    this.#events.cancelled();
-  }
-
   #finishIfEmpty(): void {
     if (this.#state === "ending" && this.#head === this.#chunks.length) {
       this.#finish();
@@ -161,13 +148,11 @@ export class Intake implements ByteSource {
 
   #finish(): void {
     this.#clear();
-    if (this.#failure) this.#controller.error(this.#failure.reason);
-    else this.#controller.close();
+    this.#watcher?.(this.#failure);
   }
 
   #clear(): void {
     this.#state = "done";
-    this.#wanted = false;
     this.#chunks = [];
     this.#head = 0;
     this.#bytes = 0;
@@ -181,25 +166,3 @@ export class Intake implements ByteSource {
     this.#waiting = undefined;
   }
 }
-
-/** Counts the bytes that wait in a `WritableStream`; what is no chunk of bytes is for the sink to refuse. */
-export function byteStrategy(
-  limit: number,
-): { highWaterMark: number; size(chunk: unknown): number } {
-  return {
-    highWaterMark: Math.max(1, limit),
-    size: (chunk) => chunk instanceof Uint8Array ? chunk.byteLength : 0,
-  };
-}
-
-/** What a sink answers to a chunk that is none. */
-export function notBytes(chunk: unknown): TypeError {
-  return new TypeError(
-    `Cannot write: expected a Uint8Array, received ${
-      chunk === null ? "null" : typeof chunk
-    }`,
-  );
-}
-
-/** Bytes that each direction of a transport holds before it pauses its source. */
-export const BUFFER = 65_536;

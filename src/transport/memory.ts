@@ -13,8 +13,9 @@
 
 import type { Duplex, DuplexInfo } from "../duplex.ts";
 import { ConnectionError } from "../errors.ts";
-import { type ByteSink, offer } from "./direct.ts";
-import { BUFFER, byteStrategy, Intake, notBytes } from "./intake.ts";
+import { BUFFER, Intake, type IntakeEvents } from "./intake.ts";
+import { Outlet } from "./outlet.ts";
+import { ownDuplex } from "./own_duplex.ts";
 
 /** Options of {@linkcode memoryPair}. */
 export interface MemoryPairOptions {
@@ -26,93 +27,57 @@ export interface MemoryPairOptions {
 }
 
 /** One direction: what one end writes and the other reads. */
-class Pipe implements ByteSink {
-  /** Whether somebody has written through the stream. */
-  touched = false;
+class Pipe extends Outlet implements IntakeEvents {
   readonly intake: Intake;
-  readonly writable: WritableStream<Uint8Array>;
-  readonly #limit: number;
-  #controller!: WritableStreamDefaultController;
-  /** Settles the one write that waits for the reader; a sink has one write at a time. */
-  #waiting: { resolve(): void; reject(reason: unknown): void } | undefined;
+  /** The other direction. */
+  back!: Pipe;
+  /** Settles the write that waits for the reader. */
+  #release: (() => void) | undefined;
   #discarding = false;
-  /** Why nothing more can be written. */
-  #failure: { reason: unknown } | undefined;
 
-  constructor(limit: number, abort: (reason: unknown) => void) {
-    this.#limit = limit;
-    this.intake = new Intake(limit, {
-      taken: () => this.#taken(),
-      cancelled: () => {
-        this.#discarding = true;
-        this.#release();
-      },
-    });
-    this.writable = new WritableStream<Uint8Array>(
-      {
-        start: (controller) => {
-          this.#controller = controller;
-          // The sink's `abort` would wait for the write under way.
-          const { signal } = controller;
-          signal.addEventListener("abort", () => abort(signal.reason));
-        },
-        write: (chunk) => {
-          this.touched = true;
-          if (chunk instanceof Uint8Array) return this.#push(chunk);
-          const reason = notBytes(chunk);
-          abort(reason);
-          throw reason;
-        },
-        close: () => this.intake.end(),
-      },
-      byteStrategy(limit),
-    );
-    offer(this.writable, this);
+  constructor(limit: number) {
+    super(limit);
+    this.intake = new Intake(limit, this);
   }
 
-  /** Writes chunks one by one; for a connection that passes the stream by. */
   async write(chunks: readonly Uint8Array[]): Promise<void> {
-    for (const chunk of chunks) {
-      if (this.#failure) throw this.#failure.reason;
-      await this.#push(chunk);
+    for (const chunk of chunks) await this.#push(chunk);
+  }
+
+  async #push(chunk: Uint8Array): Promise<void> {
+    if (this.failure) throw this.failure.reason;
+    if (this.#discarding || chunk.byteLength === 0) return;
+    this.intake.push(new Uint8Array(chunk));
+    if (this.intake.bytes > this.highWaterMark) {
+      await this.wait((done) => this.#release = done);
     }
   }
 
-  /** The peer is gone: no more is written. */
-  fail(reason: unknown): void {
-    this.#controller.error(reason);
-    this.free(reason);
+  close(): Promise<void> {
+    this.intake.end();
+    return Promise.resolve();
   }
 
-  /**
-   * Rejects the write that waits. After an abort that is all: the stream fails
-   * by itself, and to fail it before it has noted the abort would make the
-   * promise of `abort` reject.
-   */
-  free(reason: unknown): void {
-    this.#failure ??= { reason };
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
-    waiting?.reject(reason);
+  /** What a socket does: the own end is gone at once, the peer sees a reset. */
+  abort(reason: unknown): void {
+    const reset = new ConnectionError(
+      "unavailable",
+      "Connection lost: reset by the peer",
+      { cause: reason },
+    );
+    this.back.intake.drop(reason);
+    this.fail(reason);
+    this.intake.fail(reset);
+    this.back.fail(reset);
   }
 
-  #push(chunk: Uint8Array): Promise<void> | undefined {
-    if (this.#discarding || chunk.byteLength === 0) return;
-    this.intake.push(new Uint8Array(chunk));
-    if (this.intake.bytes <= this.#limit) return;
-    return new Promise((resolve, reject) => {
-      this.#waiting = { resolve, reject };
-    });
+  taken(): void {
+    if (this.intake.bytes <= this.highWaterMark) this.#release?.();
   }
 
-  #taken(): void {
-    if (this.intake.bytes <= this.#limit) this.#release();
-  }
-
-  #release(): void {
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
-    waiting?.resolve();
+  cancelled(): void {
+    this.#discarding = true;
+    this.#release?.();
   }
 }
 
@@ -152,28 +117,12 @@ export function memoryPair(
       `Cannot make a memory pair: highWaterMark must be 0 or more, received ${limit}`,
     );
   }
-  const there: Pipe = new Pipe(limit, (reason) => destroy(there, back, reason));
-  const back: Pipe = new Pipe(limit, (reason) => destroy(back, there, reason));
+  const there = new Pipe(limit);
+  const back = new Pipe(limit);
+  there.back = back;
+  back.back = there;
   return [
-    { readable: back.intake.readable, writable: there.writable, ...NAMES[0] },
-    { readable: there.intake.readable, writable: back.writable, ...NAMES[1] },
+    ownDuplex(back.intake, there, { local: "memory:a", remote: "memory:b" }),
+    ownDuplex(there.intake, back, { local: "memory:b", remote: "memory:a" }),
   ];
-}
-
-const NAMES = [
-  { local: "memory:a", remote: "memory:b" },
-  { local: "memory:b", remote: "memory:a" },
-] as const;
-
-/** What a socket does on abort: the own end is gone at once, the peer sees a reset. */
-function destroy(own: Pipe, other: Pipe, reason: unknown): void {
-  const reset = new ConnectionError(
-    "unavailable",
-    "Connection lost: reset by the peer",
-    { cause: reason },
-  );
-  other.intake.drop(reason);
-  own.free(reason);
-  own.intake.fail(reset);
-  other.fail(reset);
 }

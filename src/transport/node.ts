@@ -38,6 +38,8 @@ export interface NodeWritable {
   end(done?: () => void): unknown;
   /** Lets the stream go at once. */
   destroy(): unknown;
+  /** Lets a TCP socket go at once, and tells the peer. */
+  resetAndDestroy?(): unknown;
 }
 
 /** What is used of a `net.Socket` or `tls.TLSSocket`. */
@@ -45,7 +47,6 @@ export interface NodeSocket extends NodeReadable, NodeWritable {
   once(event: string, listener: (argument?: unknown) => void): unknown;
   off(event: string, listener: (argument?: unknown) => void): unknown;
   setNoDelay(on: boolean): unknown;
-  resetAndDestroy?(): unknown;
   readonly authorizationError?: unknown;
   readonly remoteAddress?: string;
   readonly remotePort?: number;

@@ -6,7 +6,7 @@
  */
 
 import type { Duplex, DuplexInfo } from "../duplex.ts";
-import { Adapter } from "./adapter.ts";
+import { adapt } from "./adapter.ts";
 import { type Address, printAddress } from "./address.ts";
 import type { NodeReadable, NodeSocket, NodeWritable } from "./node.ts";
 
@@ -26,16 +26,11 @@ export function socketDuplex(
   address: Address,
   side: "remote" | "local",
 ): Duplex & DuplexInfo {
-  const { readable, writable } = new Adapter(socket, socket, {
-    reset: () => reset(socket),
-  });
-  if ("path" in address) return { readable, writable, [side]: address.path };
-  return {
-    readable,
-    writable,
+  const info = "path" in address ? { [side]: address.path } : {
     remote: print(socket.remoteAddress, socket.remotePort),
     local: print(socket.localAddress, socket.localPort),
   };
+  return adapt(socket, socket, info);
 }
 
 function print(
@@ -44,15 +39,6 @@ function print(
 ): string | undefined {
   if (host === undefined || port === undefined) return undefined;
   return printAddress({ host, port });
-}
-
-/** So that the peer reads an error, not an end. TCP alone knows a reset; the others just close. */
-function reset(socket: NodeSocket): void {
-  try {
-    socket.resetAndDestroy?.();
-  } catch {
-    // No TCP socket: destroyed by the caller.
-  }
 }
 
 /**
@@ -97,13 +83,5 @@ export function nodeDuplex(
   ) {
     throw new TypeError("Cannot adapt: writable is not a Node stream");
   }
-  return new Adapter(readable, writable, {});
-}
-
-/** As {@linkcode nodeDuplex}, but the output stays open: it belongs to the process. */
-export function processDuplex(
-  readable: NodeReadable,
-  writable: NodeWritable,
-): Duplex {
-  return new Adapter(readable, writable, { keepOutput: true });
+  return adapt(readable, writable);
 }

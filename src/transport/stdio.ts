@@ -6,9 +6,9 @@
  */
 
 import type { Duplex, DuplexInfo } from "../duplex.ts";
+import { adapt } from "./adapter.ts";
 import { type DenoConnLike, fromDenoConn } from "./deno_conn.ts";
 import { nodeProcess } from "./node.ts";
-import { processDuplex } from "./socket.ts";
 
 /**
  * Standard input and output as a duplex. Take it once, and print nothing else
@@ -32,17 +32,13 @@ import { processDuplex } from "./socket.ts";
  * ```
  */
 export function stdio(): Duplex & DuplexInfo {
-  const { readable, writable } = open();
-  return { readable, writable, remote: "stdin", local: "stdout" };
-}
-
-function open(): Duplex {
+  const info = { remote: "stdin", local: "stdout" };
   const { Deno } = globalThis as unknown as { Deno?: DenoStdio };
   if (typeof Deno?.stdin?.read === "function") {
-    return fromDenoConn(stdioConn(Deno), true);
+    return fromDenoConn(stdioConn(Deno), info, true);
   }
   const { stdin, stdout } = nodeProcess("stdio");
-  return processDuplex(stdin, stdout);
+  return adapt(stdin, stdout, info, true);
 }
 
 /** What is used of `Deno`. */

@@ -10,6 +10,7 @@
  */
 
 import { ConnectionError, type Duplex } from "../../mod.ts";
+import { ownDuplex } from "../../src/transport/own_duplex.ts";
 import { FaultLine, type LineOptions } from "./fault_line.ts";
 
 /** How the two directions behave; `out` is what the near end writes. */
@@ -34,7 +35,7 @@ export function faultPair(options: FaultOptions = {}): FaultPair {
     const reason = new ConnectionError("unavailable", "reset on the way");
     for (const line of [out, back]) {
       // First, or the write that waits would succeed in what is dropped.
-      line.refuse(reason);
+      line.fail(reason);
       line.drop(reason);
     }
   };
@@ -42,9 +43,9 @@ export function faultPair(options: FaultOptions = {}): FaultPair {
   const destroy = (own: FaultLine, other: FaultLine, reason: unknown) => {
     const gone = new ConnectionError("unavailable", "reset by the peer");
     // A peer that hears nothing any more is not told by its writes either.
-    if (!own.stalled) other.refuse(gone);
+    if (!own.stalled) other.fail(gone);
     other.drop(reason);
-    own.reject(reason);
+    own.fail(reason);
     own.lose(gone);
   };
   const out: FaultLine = new FaultLine(options.out ?? {}, {
@@ -56,8 +57,8 @@ export function faultPair(options: FaultOptions = {}): FaultPair {
     aborted: (reason) => destroy(back, out, reason),
   });
   return {
-    near: { readable: back.readable, writable: out.writable },
-    far: { readable: out.readable, writable: back.writable },
+    near: ownDuplex(back.intake, out, {}),
+    far: ownDuplex(out.intake, back, {}),
     out,
     back,
     reset,

@@ -11,7 +11,8 @@
  */
 
 import type { Clock } from "../../mod.ts";
-import { byteStrategy, Intake, notBytes } from "../../src/transport/intake.ts";
+import { Intake } from "../../src/transport/intake.ts";
+import { Outlet } from "../../src/transport/outlet.ts";
 import type { Random } from "./random.ts";
 
 /** What goes wrong once `at` bytes were delivered. */
@@ -65,8 +66,9 @@ export interface LineEvents {
 type Ending = { readonly reason: unknown } | "fin";
 
 /** One direction. */
-export class FaultLine {
-  readonly writable: WritableStream<Uint8Array>;
+export class FaultLine extends Outlet {
+  /** What the other end reads. */
+  readonly intake: Intake;
   /** Bytes the writer has handed over, and bytes the reader was given. */
   entered = 0;
   delivered = 0;
@@ -76,13 +78,10 @@ export class FaultLine {
   onEntered: ((bytes: Uint8Array) => void) | undefined;
   onDelivered: ((bytes: Uint8Array) => void) | undefined;
 
-  readonly #capacity: number;
   readonly #faults: Fault[];
   readonly #shape: Shape | undefined;
   readonly #manual: boolean;
   readonly #events: LineEvents;
-  readonly #intake: Intake;
-  #controller!: WritableStreamDefaultController;
   #held: Uint8Array[] = [];
   #heldBytes = 0;
   #stalled = false;
@@ -90,31 +89,19 @@ export class FaultLine {
   /** Nothing is delivered any more: what is written vanishes. */
   #over = false;
   #timer: unknown;
-  #waiting: { resolve(): void; reject(reason: unknown): void } | undefined;
+  /** Lets the write that waits go on. */
+  #waiting: (() => void) | undefined;
 
   constructor(options: LineOptions, events: LineEvents) {
-    this.#capacity = options.capacity ?? 65_536;
+    super(options.capacity);
     this.#faults = [...options.faults ?? []].sort((a, b) => a.at - b.at);
     this.#shape = options.shape;
     this.#manual = options.manual === true;
     this.#events = events;
-    this.#intake = new Intake(this.#capacity, {
+    this.intake = new Intake(this.highWaterMark, {
       taken: () => this.#flowOn(),
       cancelled: () => this.#vanish(),
     });
-    this.writable = new WritableStream<Uint8Array>({
-      start: (controller) => {
-        this.#controller = controller;
-        const { signal } = controller;
-        signal.addEventListener("abort", () => events.aborted(signal.reason));
-      },
-      write: (chunk) => this.#write(chunk),
-      close: () => this.#end("fin"),
-    }, byteStrategy(this.#capacity));
-  }
-
-  get readable(): ReadableStream<Uint8Array> {
-    return this.#intake.readable;
   }
 
   /** Bytes handed over and not delivered. */
@@ -161,7 +148,7 @@ export class FaultLine {
 
   /** The end that reads this line gave up: what is written vanishes. */
   drop(reason: unknown): void {
-    this.#intake.drop(reason);
+    this.intake.drop(reason);
     this.#vanish();
   }
 
@@ -170,21 +157,21 @@ export class FaultLine {
     this.#end({ reason });
   }
 
-  /** The end that reads this line is gone: its writer is told. */
-  refuse(reason: unknown): void {
-    this.#controller.error(reason);
-    this.reject(reason);
+  async write(chunks: readonly Uint8Array[]): Promise<void> {
+    for (const chunk of chunks) await this.#enter(chunk);
   }
 
-  /** Rejects the write that waits. */
-  reject(reason: unknown): void {
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
-    waiting?.reject(reason);
+  close(): Promise<void> {
+    this.#end("fin");
+    return Promise.resolve();
   }
 
-  #write(chunk: unknown): Promise<void> | undefined {
-    if (!(chunk instanceof Uint8Array)) throw notBytes(chunk);
+  abort(reason: unknown): void {
+    this.#events.aborted(reason);
+  }
+
+  async #enter(chunk: Uint8Array): Promise<void> {
+    if (this.failure) throw this.failure.reason;
     this.chunks++;
     this.entered += chunk.length;
     this.onEntered?.(chunk);
@@ -192,15 +179,12 @@ export class FaultLine {
     this.#held.push(new Uint8Array(chunk));
     this.#heldBytes += chunk.length;
     this.#flow();
-    if (this.#room) return;
-    return new Promise((resolve, reject) => {
-      this.#waiting = { resolve, reject };
-    });
+    if (!this.#room) await this.wait((done) => this.#waiting = done);
   }
 
   get #room(): boolean {
     return this.#over ||
-      this.#heldBytes + this.#intake.bytes <= this.#capacity;
+      this.#heldBytes + this.intake.bytes <= this.highWaterMark;
   }
 
   /** Lets the writer go on if it waits and there is room; false if not. */
@@ -217,7 +201,7 @@ export class FaultLine {
   #release(): void {
     const waiting = this.#waiting;
     this.#waiting = undefined;
-    waiting?.resolve();
+    waiting?.();
   }
 
   #end(how: Ending): void {
@@ -297,7 +281,7 @@ export class FaultLine {
   #push(bytes: Uint8Array): void {
     this.delivered += bytes.length;
     this.onDelivered?.(bytes);
-    this.#intake.push(bytes);
+    this.intake.push(bytes);
     this.#flowOn();
   }
 
@@ -323,8 +307,8 @@ export class FaultLine {
     const ending = this.#ending;
     if (this.#over || ending === undefined) return;
     this.#vanish();
-    if (ending === "fin") this.#intake.end();
-    else this.#intake.fail(ending.reason);
+    if (ending === "fin") this.intake.end();
+    else this.intake.fail(ending.reason);
   }
 
   #vanish(): void {
