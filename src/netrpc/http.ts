@@ -167,7 +167,9 @@ async function readHead(
     "deadline_exceeded",
     "the HTTP handshake did not end in time",
   );
+  let over = false;
   const timer = clock.setTimeout(() => {
+    over = true;
     duplex.writable.abort(late).catch(ignore);
     reader.cancel(late).catch(ignore);
   }, HANDSHAKE_TIME);
@@ -175,7 +177,7 @@ async function readHead(
   try {
     while (bytes.length < MAX_HEAD) {
       const { done, value } = await reader.read();
-      if (done) throw lost("it ended");
+      if (done) throw over ? late : lost("it ended");
       const joined = new Uint8Array(bytes.length + value.length);
       joined.set(bytes);
       joined.set(value, bytes.length);
