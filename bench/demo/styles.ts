@@ -80,7 +80,8 @@ const concurrent: Style = async (client, { calls, tasks }, tally) => {
 /** One loop that waits for nothing but room in the window. */
 const pipeline: Style = async (client, { calls }, tally) => {
   for (let i = 0; i < calls; i++) {
-    await client.ready;
+    // `await client.ready` alone does as well, but waits a microtask each time.
+    if (client.desiredSize <= 0) await client.ready;
     // Not `go(...).reply.then`: that makes a handle besides, of no use here.
     client.call(HELLO, "client " + i)
       .then((reply) => tally.check(i, reply), tally.fail);
