@@ -64,6 +64,14 @@ export type {
   Next,
 } from "./src/middleware.ts";
 export { CallHandle } from "./src/call.ts";
+export { StageError, type Unacknowledged } from "./src/stage_error.ts";
+export type {
+  OnStageError,
+  Stage,
+  StageItem,
+  StageOptions,
+  StageOutput,
+} from "./src/stage_options.ts";
 export type { CallOptions, Inherited } from "./src/options.ts";
 
 // Serving.

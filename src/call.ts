@@ -159,6 +159,11 @@ export class CallHandle<T = unknown> {
     return this.#call.method;
   }
 
+  /** What its request counts in bytes: exactly once it is sent, before that about, and 0 if it has no form on the wire. */
+  get size(): number {
+    return this.#call.size;
+  }
+
   /** The result; rejects with an {@linkcode RpcError} or with what the call was aborted with. */
   get reply(): Promise<T> {
     return this.#reply ??= new Promise<unknown>((resolve, reject) => {

@@ -11,6 +11,16 @@ import type { CallHandle } from "./call.ts";
 import type { Clock } from "./clock.ts";
 import type { CallOptions } from "./options.ts";
 import type { Serializer } from "./payload.ts";
+import { CallStage, type MakeCall } from "./stage.ts";
+import { MappedCalls } from "./stage_map.ts";
+import {
+  type OnStageError,
+  type Stage,
+  type StageOptions,
+  type StageOutput,
+  type StageSettings,
+  toStageSettings,
+} from "./stage_options.ts";
 import type {
   CallArguments,
   MethodAt,
@@ -126,6 +136,141 @@ export abstract class Calls<S extends object, M extends WireMap = "json"> {
     return this.#caller.go(method, params, options) as CallHandle<
       ResultOf<MethodAt<S, N>, M>
     >;
+  }
+
+  /**
+   * Calls a method for what it does, not for what it answers. Resolves once
+   * the request was handed to the transport; rejects as a call does that could
+   * not be sent, and ignoring that is safe.
+   *
+   * It keeps its place in the window until the peer has answered, like any
+   * call; the answer, a failure too, is dropped.
+   */
+  notify<N extends MethodName<S>>(
+    method: N,
+    ...args: CallArguments<ParamsOf<MethodAt<S, N>>>
+  ): Promise<void> {
+    const [params, options] = args;
+    const handle = this.#caller.go(method, params, options);
+    const sent = handle.sent.then(async (sent) => {
+      if (!sent) await handle.reply;
+    });
+    sent.catch(() => {});
+    return sent;
+  }
+
+  /**
+   * A method as a transform of streams: each chunk written is a call's params,
+   * each chunk read its result. Results come in the order of the inputs, or
+   * with `ordered: false` as they are answered, with their indexes.
+   *
+   * At most `window` inputs are under way, and no further one is taken while
+   * their requests have `windowBytes`: a reader that is slow slows the source.
+   *
+   * A failed call, an abort or cancel of either side, or the signal cancels
+   * what is in flight and fails the stage once, with a {@linkcode StageError}
+   * that has every input not acknowledged. With `onError: "yield"` failed calls
+   * are items instead, a {@linkcode StageError} each.
+   *
+   * @throws {RangeError} If a bound is out of its range.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { Client, memoryPair, Server } from "@sluice/rpc";
+   *
+   * const services = { Math: { square: (n: number) => n * n } };
+   * const [near, far] = memoryPair();
+   * const server = new Server(services);
+   * server.accept(far);
+   * const client = new Client<typeof services>(near);
+   *
+   * const squares: number[] = [];
+   * await ReadableStream.from([1, 2, 3])
+   *   .pipeThrough(client.stage("Math.square", { window: 512 }))
+   *   .pipeTo(new WritableStream({ write: (n) => void squares.push(n) }));
+   * assertEquals(squares, [1, 4, 9]);
+   * await client.close();
+   * await server.close();
+   * ```
+   */
+  stage<
+    N extends MethodName<S>,
+    Ordered extends boolean = true,
+    OnError extends OnStageError = "fail",
+  >(
+    method: N,
+    options: StageOptions<Ordered, OnError> = {},
+  ): Stage<
+    ParamsOf<MethodAt<S, N>>,
+    StageOutput<
+      ParamsOf<MethodAt<S, N>>,
+      ResultOf<MethodAt<S, N>, M>,
+      Ordered,
+      OnError
+    >
+  > {
+    const settings = toStageSettings(options);
+    const stage: Stage<unknown, unknown> = new CallStage(
+      this.#each(method, settings),
+      settings,
+    );
+    return stage as ReturnType<typeof this.stage<N, Ordered, OnError>>;
+  }
+
+  /**
+   * The results of a method called with each of `inputs`, as a
+   * {@linkcode Calls.stage} gives them. The first `next` starts it; to return
+   * early cancels what is in flight.
+   *
+   * @throws {RangeError} If a bound is out of its range.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { Client, memoryPair, Server } from "@sluice/rpc";
+   *
+   * const services = { Math: { square: (n: number) => n * n } };
+   * const [near, far] = memoryPair();
+   * const server = new Server(services);
+   * server.accept(far);
+   * const client = new Client<typeof services>(near);
+   *
+   * const squares = client.map("Math.square", [1, 2, 3], { window: 2 });
+   * assertEquals(await Array.fromAsync(squares), [1, 4, 9]);
+   * await client.close();
+   * await server.close();
+   * ```
+   */
+  map<
+    N extends MethodName<S>,
+    Ordered extends boolean = true,
+    OnError extends OnStageError = "fail",
+  >(
+    method: N,
+    inputs:
+      | Iterable<ParamsOf<MethodAt<S, N>>>
+      | AsyncIterable<ParamsOf<MethodAt<S, N>>>,
+    options: StageOptions<Ordered, OnError> = {},
+  ): AsyncIterableIterator<
+    StageOutput<
+      ParamsOf<MethodAt<S, N>>,
+      ResultOf<MethodAt<S, N>, M>,
+      Ordered,
+      OnError
+    >
+  > {
+    const settings = toStageSettings(options);
+    const call = this.#each(method, settings);
+    const results: AsyncIterableIterator<unknown> = new MappedCalls(
+      inputs,
+      () => new CallStage(call, settings),
+    );
+    return results as ReturnType<typeof this.map<N, Ordered, OnError>>;
+  }
+
+  #each(method: string, { each }: StageSettings): MakeCall {
+    return (input) => this.#caller.go(method, input, each);
   }
 
   /**

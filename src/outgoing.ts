@@ -27,7 +27,7 @@ import {
   type MiddlewareCall,
 } from "./middleware.ts";
 import { type CallOptions, dueTime } from "./options.ts";
-import { type Serializer, snapshot } from "./payload.ts";
+import { type Serializer, snapshot, snapshotSize } from "./payload.ts";
 import { late } from "./refusals.ts";
 import { worse } from "./retried_call.ts";
 
@@ -228,6 +228,7 @@ class Onion implements Caller, CallOwner {
     call.due = dueTime(options, this.#clock);
     const transfer = options.transfer === true;
     const sent = snapshot(params, transfer, this.#serializer);
+    call.size = snapshotSize(sent);
     const extra = call.extras();
     extra.due = call.due;
     extra.signal = signal;

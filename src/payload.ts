@@ -238,6 +238,12 @@ export function snapshot(
   return fixed ? value : new Snapshot(JSON_TEXT, toJson(value), undefined);
 }
 
+/** About how many bytes {@linkcode snapshot}'s result holds: no less than it takes on the wire. */
+export function snapshotSize(value: unknown): number {
+  if (typeof value === "string") return 2 * value.length;
+  return value instanceof Snapshot ? value.size : 0;
+}
+
 /**
  * The value in `bytes[start..end)`; `owned` says that nobody else uses `bytes`.
  *

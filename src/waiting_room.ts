@@ -17,7 +17,7 @@ import { List } from "./list.ts";
 import { exhausted, late } from "./refusals.ts";
 import type { Waiting } from "./queue.ts";
 import type { RetriedCall } from "./retried_call.ts";
-import { Snapshot } from "./payload.ts";
+import { snapshotSize } from "./payload.ts";
 
 /** What a call takes besides its params, roughly, in bytes. */
 const CALL_SIZE = 64;
@@ -149,7 +149,5 @@ export class WaitingRoom {
 }
 
 function sizeOf({ method, params }: RetriedCall): number {
-  const size = CALL_SIZE + 2 * method.length;
-  if (typeof params === "string") return size + 2 * params.length;
-  return params instanceof Snapshot ? size + params.size : size;
+  return CALL_SIZE + 2 * method.length + snapshotSize(params);
 }

@@ -101,7 +101,7 @@ export class JsonRpcClient<S extends object, L extends object = object>
    * was handed to the transport: what becomes of it there, nobody tells.
    * Rejects as a call does that could not be sent; ignoring that is safe.
    */
-  notify<N extends MethodName<S>>(
+  override notify<N extends MethodName<S>>(
     method: N,
     ...args: CallArguments<ParamsOf<MethodAt<S, N>>>
   ): Promise<void> {
