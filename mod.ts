@@ -74,6 +74,12 @@ export {
   type ServerOptions,
 } from "./src/server.ts";
 export type { CallContext } from "./src/context.ts";
+export type { Authorize } from "./src/verdict.ts";
+export {
+  type Credentials,
+  type CredentialsSource,
+  timingSafeEqual,
+} from "./src/credentials.ts";
 export type { IncomingCall, ServerMiddleware } from "./src/incoming.ts";
 export { expose } from "./src/registry.ts";
 export {
@@ -94,7 +100,7 @@ export type {
   ConnectionStats,
 } from "./src/connection_options.ts";
 export type { Limits } from "./src/limits.ts";
-export type { Metadata, WireProtocol } from "./src/codec.ts";
+export type { Hello, Metadata, WireProtocol } from "./src/codec.ts";
 export type { Serializer } from "./src/payload.ts";
 export type { Clock } from "./src/clock.ts";
 

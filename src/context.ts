@@ -42,6 +42,8 @@ export interface CallContext extends Inherited {
    * @throws {RangeError} If it is too large; see `metadata` of a call's options.
    */
   answerWith(metadata: Readonly<Record<string, string>>): void;
+  /** What the server's `authorize` returned for this connection; `undefined` without one. */
+  readonly auth: unknown;
   /** The connection the call came by, to call back on or to close. */
   readonly connection: Connection;
 }
@@ -104,6 +106,10 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
 
   get connection(): Connection {
     return this.#owner.connection;
+  }
+
+  get auth(): unknown {
+    return this.connection.auth;
   }
 
   get signal(): AbortSignal {
