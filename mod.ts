@@ -92,7 +92,7 @@ export {
 export { type EchoServices, echoServices } from "./src/echo.ts";
 
 // The connection underneath.
-export type { Connection } from "./src/connection.ts";
+export type { Connection, Peer } from "./src/connection.ts";
 export type {
   CallInfo,
   CloseOptions,
@@ -116,6 +116,10 @@ export {
 
 // Transports.
 export { type Duplex, type DuplexInfo, toDuplex } from "./src/duplex.ts";
+export type {
+  CertificateNames,
+  PeerCertificate,
+} from "./src/transport/certificate.ts";
 export type { DenoConnLike } from "./src/transport/deno_conn.ts";
 export { memoryPair, type MemoryPairOptions } from "./src/transport/memory.ts";
 export * from "./src/transport/tcp.ts";

@@ -23,10 +23,10 @@ import type {
   ConnectionSetup,
   ConnectionStats,
 } from "./connection_options.ts";
+import { toCredentials } from "./credentials.ts";
 import { Deadlines, Timer } from "./deadlines.ts";
 import { Dispatch } from "./dispatch.ts";
 import { type Duplex, type DuplexInfo, toDuplex } from "./duplex.ts";
-import { toCredentials } from "./credentials.ts";
 import { ConnectionError } from "./errors.ts";
 import { Farewell } from "./farewell.ts";
 import { departure, PeerGoaway } from "./goaway.ts";
@@ -38,11 +38,20 @@ import { Pending } from "./pending.ts";
 import { Pings } from "./pings.ts";
 import { MESSAGES_PER_TURN, readLoop } from "./read_loop.ts";
 import { NO_SERVICES } from "./registry.ts";
+import type { PeerCertificate } from "./transport/certificate.ts";
 import type { Verdict } from "./verdict.ts";
 import { Watchdog, type Watched } from "./watchdog.ts";
 
 /** The calls of a connection, for who submits calls of its own making; no matter of users'. */
 export let pendingOf: (connection: Connection) => Pending;
+
+/** What the transport tells of a peer. */
+export interface Peer {
+  /** Its address, where the transport knows it. */
+  readonly remote: string | undefined;
+  /** What it showed in the TLS handshake, and was verified; `undefined` if nothing, or on Deno, which does not tell. */
+  readonly certificate: PeerCertificate | undefined;
+}
 
 /** A live connection. A {@linkcode Client} holds one; a server has one per caller, and a handler sees it as `ctx.connection`. */
 export class Connection {
@@ -50,6 +59,8 @@ export class Connection {
   readonly remote: string | undefined;
   /** Resolves when the connection is over: with what went wrong, or with `undefined` if one of its ends closed it in order. Never rejects. */
   readonly closed: Promise<ConnectionError | undefined>;
+
+  readonly #certificate: PeerCertificate | undefined;
 
   static {
     pendingOf = (connection) => connection.#pending;
@@ -106,6 +117,7 @@ export class Connection {
     if (registry.size === 0) limits.windowCalls = 0;
     const clock = setup.clock ?? systemClock;
     this.remote = duplex.remote;
+    this.#certificate = duplex.certificate;
     this.closed = this.#closed.promise;
     this.#setup = setup;
     const path = new BytePath(duplex);
@@ -169,6 +181,11 @@ export class Connection {
       end: () => this.#endOfStream(),
       room: () => this.#room(),
     }).catch((cause) => this.#lose("reading failed", cause));
+  }
+
+  /** What the transport tells of the peer. */
+  get peer(): Peer {
+    return { remote: this.remote, certificate: this.#certificate };
   }
 
   /** What the server's `authorize` returned for this peer; `undefined` before that, and without one. */

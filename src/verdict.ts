@@ -26,7 +26,7 @@ import { ConnectionError } from "./errors.ts";
  * verdict, too: awaited here, it never ends.
  *
  * @param hello What the peer said first, its `credentials` above all.
- * @param connection Where it comes from: `remote`, `certificate`. `closed`
+ * @param connection Whose `peer` tells address and TLS certificate. Its `closed`
  *   resolves if the peer is gone before the verdict, which is then dropped.
  */
 export type Authorize = (hello: Hello, connection: Connection) => unknown;

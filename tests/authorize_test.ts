@@ -6,10 +6,14 @@ import {
   type Authorize,
   type CallContext,
   Client,
+  connect,
   type Connection,
+  type ConnectOptions,
   type Hello,
+  listen,
   memoryPair,
   type Outcome,
+  type Peer,
   RpcError,
   Server,
   type ServerOptions,
@@ -33,6 +37,7 @@ import {
   readCode,
   request,
 } from "./support/raw_peer.ts";
+import { fixture } from "./support/transports.ts";
 import { fromHex, ofType } from "./support/vectors.ts";
 
 const SECRET = "open sesame";
@@ -471,6 +476,57 @@ test("[W7] a peer that half-closed in order before the verdict is still answered
   assertEquals(kinds, [KIND.HELLO, KIND.REPLY]);
   assertEquals(await gate.facing.connection.closed, undefined);
   assertNothingLeft(gate.facing.connection);
+});
+
+// Certificates.
+
+test("[W1] over mutual TLS, ctx.peer and authorize have the client's certificate", async (t) => {
+  if ("Deno" in globalThis) return t.skip("Deno asks for no certificates");
+  const identity = (name: string) => ({
+    cert: fixture(`${name}.pem`),
+    key: fixture(`${name}-key.pem`),
+    ca: fixture("ca.pem"),
+  });
+  const nameOf = ({ certificate }: Peer) => `${certificate?.subject.CN}`;
+  for (const wanted of ["Sluice test client", "nobody"]) {
+    const server = new Server({
+      Test: {
+        call: (_: undefined, { auth, peer }: CallContext) =>
+          `${auth} ${peer.certificate?.raw.length} ${peer.remote}`,
+      },
+    }, { authorize: (_, { peer }) => nameOf(peer) === wanted && nameOf(peer) });
+    const listener = await listen({
+      port: 0,
+      tls: { ...identity("server"), requestCert: true },
+    });
+    server.serve(listener);
+    const duplex = await connect({
+      ...listener.address,
+      tls: { ...identity("client"), servername: "localhost" },
+    } as ConnectOptions);
+    const client = new Client<Any>(duplex);
+    const pem = fixture("client.pem").match(/N CERT[^-]*-----([^-]*)/)![1];
+    const der = atob(pem.replace(/\s/g, ""));
+    const answer = client.call("Test.call").catch(({ code }) => code);
+    assertEquals(
+      await answer,
+      wanted !== "nobody"
+        ? `${wanted} ${der.length} ${duplex.local}`
+        : "unauthenticated",
+    );
+    assertEquals(`${duplex.certificate?.altNames}`.includes("localhost"), true);
+    await Promise.all([client.close(), server.close()]);
+  }
+});
+
+test("without TLS there is no certificate", async () => {
+  const t = pair({
+    Test: {
+      call: (_: undefined, { peer }: CallContext) => `${peer.certificate}`,
+    },
+  });
+  assertEquals(await t.client.call("Test.call"), "undefined");
+  await t.close();
 });
 
 // Other wires.

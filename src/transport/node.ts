@@ -46,6 +46,7 @@ export interface NodeSocket extends NodeReadable, NodeWritable {
   off(event: string, listener: (argument?: unknown) => void): unknown;
   setNoDelay(on: boolean): unknown;
   resetAndDestroy?(): unknown;
+  getPeerCertificate?(): object | null;
   readonly authorizationError?: unknown;
   readonly remoteAddress?: string;
   readonly remotePort?: number;

@@ -8,6 +8,7 @@
 import type { Duplex, DuplexInfo } from "../duplex.ts";
 import { Adapter } from "./adapter.ts";
 import { type Address, printAddress } from "./address.ts";
+import { certificateOf } from "./certificate.ts";
 import type { NodeReadable, NodeSocket, NodeWritable } from "./node.ts";
 
 export type { NodeReadable, NodeWritable };
@@ -29,10 +30,14 @@ export function socketDuplex(
   const { readable, writable } = new Adapter(socket, socket, {
     reset: () => reset(socket),
   });
-  if ("path" in address) return { readable, writable, [side]: address.path };
+  const certificate = certificateOf(socket);
+  if ("path" in address) {
+    return { readable, writable, certificate, [side]: address.path };
+  }
   return {
     readable,
     writable,
+    certificate,
     remote: print(socket.remoteAddress, socket.remotePort),
     local: print(socket.localAddress, socket.localPort),
   };
