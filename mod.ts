@@ -82,6 +82,12 @@ export {
   type ServerOptions,
 } from "./src/server.ts";
 export type { CallContext } from "./src/context.ts";
+export type { Authorize } from "./src/verdict.ts";
+export {
+  type Credentials,
+  type CredentialsSource,
+  timingSafeEqual,
+} from "./src/credentials.ts";
 export type { IncomingCall, ServerMiddleware } from "./src/incoming.ts";
 export { expose } from "./src/registry.ts";
 export {
@@ -94,7 +100,7 @@ export {
 export { type EchoServices, echoServices } from "./src/echo.ts";
 
 // The connection underneath.
-export type { Connection } from "./src/connection.ts";
+export type { Connection, Peer } from "./src/connection.ts";
 export type {
   CallInfo,
   CloseOptions,
@@ -102,7 +108,7 @@ export type {
   ConnectionStats,
 } from "./src/connection_options.ts";
 export type { Limits } from "./src/limits.ts";
-export type { Metadata, WireProtocol } from "./src/codec.ts";
+export type { Hello, Metadata, WireProtocol } from "./src/codec.ts";
 export type { Serializer } from "./src/payload.ts";
 export type { Clock } from "./src/clock.ts";
 
@@ -118,6 +124,10 @@ export {
 
 // Transports.
 export { type Duplex, type DuplexInfo, toDuplex } from "./src/duplex.ts";
+export type {
+  CertificateNames,
+  PeerCertificate,
+} from "./src/transport/certificate.ts";
 export type { DenoConnLike } from "./src/transport/deno_conn.ts";
 export { memoryPair, type MemoryPairOptions } from "./src/transport/memory.ts";
 export * from "./src/transport/tcp.ts";

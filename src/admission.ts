@@ -27,18 +27,21 @@ export class Admission {
   /** Places of calls whose answers are in the batch that is filling. */
   #answeredCalls = 0;
   #answeredBytes = 0;
-  readonly #maxCalls: number;
-  readonly #maxBytes: number;
+  #maxCalls = EARLY_CALLS;
+  #maxBytes = EARLY_BYTES;
 
   readonly #excess: Features["excess"];
 
-  constructor(
-    { windowCalls, windowBytes }: Limits,
-    excess: Features["excess"],
-  ) {
+  constructor(excess: Features["excess"]) {
     this.#excess = excess;
-    // The constants hold where they are larger: nobody knows when the peer
-    // read what our HELLO grants.
+  }
+
+  /**
+   * Grants a window; before, the protocol's constants are one. They hold where
+   * they are larger, too: nobody knows when the peer reads what our HELLO
+   * grants.
+   */
+  grant({ windowCalls, windowBytes }: Limits): void {
     this.#maxCalls = Math.max(windowCalls, EARLY_CALLS);
     this.#maxBytes = Math.max(windowBytes, EARLY_BYTES);
   }

@@ -14,12 +14,16 @@ import type {
   ConnectionOptions,
   ConnectionStats,
 } from "./connection_options.ts";
+import type { Credentials } from "./credentials.ts";
 import type { Duplex } from "./duplex.ts";
 import type { ConnectionError } from "./errors.ts";
 import type { WireMap } from "./types.ts";
 
 /** Options of a {@linkcode Client}. */
-export interface ClientOptions extends ConnectionOptions, CallerOptions {}
+export interface ClientOptions extends ConnectionOptions, CallerOptions {
+  /** Who this is, for a server with `authorize`: text or bytes, at most 15,360 bytes of them. */
+  credentials?: Credentials;
+}
 
 /**
  * Calls the services at the other end of a duplex.
@@ -54,8 +58,10 @@ export class Client<S extends object, M extends WireMap = "json">
    * Takes the duplex over. Calls can be made at once: nobody waits for the
    * peer's HELLO.
    *
-   * @throws {TypeError} If it is no duplex, or one of its streams is locked.
-   * @throws {RangeError} If a limit is out of its range.
+   * @throws {TypeError} If it is no duplex, one of its streams is locked, or
+   *   the wire has no place for credentials.
+   * @throws {RangeError} If a limit is out of its range, or the credentials are
+   *   too long.
    */
   constructor(duplex: Duplex, options: ClientOptions = {}) {
     const connection = new Connection(duplex, options);

@@ -55,6 +55,8 @@ export interface Hello {
   readonly windowCalls: number;
   /** Bytes of calls accepted at once, headers included. */
   readonly windowBytes: number;
+  /** Who it says it is, if it does and the wire can. */
+  readonly credentials?: Uint8Array;
 }
 
 /** Metadata of a call: short texts by name. */
@@ -153,6 +155,8 @@ export interface Codec {
 
   /** Writes the first message. */
   hello(outbox: Outbox): void;
+  /** The peer has been let in, where that was `guarded`: for a wire that takes less until then. */
+  admit?(): void;
   /** Writes a request with the prepared payload; `remaining` is -1 without a deadline. */
   request(
     outbox: Outbox,
@@ -199,6 +203,8 @@ export interface CodecSettings {
   readonly hello: Hello;
   /** What we hold ourselves to, where no peer grants anything: on a wire without windows, the codec says this `hello` in the peer's place. */
   readonly own: Hello;
+  /** Whether what we tell the peer leaves only once it has been let in. */
+  readonly guarded?: boolean;
   /** What we serve; undefined at an end that only calls. */
   readonly registry: Registry | undefined;
   /** Replaces JSON. */

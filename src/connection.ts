@@ -23,6 +23,7 @@ import type {
   ConnectionSetup,
   ConnectionStats,
 } from "./connection_options.ts";
+import { toCredentials } from "./credentials.ts";
 import { Deadlines, Timer } from "./deadlines.ts";
 import { Dispatch } from "./dispatch.ts";
 import { type Duplex, type DuplexInfo, toDuplex } from "./duplex.ts";
@@ -37,10 +38,20 @@ import { Pending } from "./pending.ts";
 import { Pings } from "./pings.ts";
 import { MESSAGES_PER_TURN, readLoop } from "./read_loop.ts";
 import { NO_SERVICES } from "./registry.ts";
+import type { PeerCertificate } from "./transport/certificate.ts";
+import type { Verdict } from "./verdict.ts";
 import { Watchdog, type Watched } from "./watchdog.ts";
 
 /** The calls of a connection, for who submits calls of its own making; no matter of users'. */
 export let pendingOf: (connection: Connection) => Pending;
+
+/** What the transport tells of a peer. */
+export interface Peer {
+  /** Its address, where the transport knows it. */
+  readonly remote: string | undefined;
+  /** What it showed in the TLS handshake, and was verified; `undefined` if nothing, or on Deno, which does not tell. */
+  readonly certificate: PeerCertificate | undefined;
+}
 
 /** A live connection. A {@linkcode Client} holds one; a server has one per caller, and a handler sees it as `ctx.connection`. */
 export class Connection {
@@ -48,6 +59,8 @@ export class Connection {
   readonly remote: string | undefined;
   /** Resolves when the connection is over: with what went wrong, or with `undefined` if one of its ends closed it in order. Never rejects. */
   readonly closed: Promise<ConnectionError | undefined>;
+
+  readonly #certificate: PeerCertificate | undefined;
 
   static {
     pendingOf = (connection) => connection.#pending;
@@ -81,12 +94,16 @@ export class Connection {
   readonly #pings: Pings;
   readonly #watchdog: Watchdog;
   readonly #setup: ConnectionSetup;
+  /** Whether the peer may come in; undefined where everybody may. */
+  readonly #verdict: Verdict | undefined;
 
   /**
    * Takes the duplex over and says HELLO.
    *
-   * @throws {TypeError} If it is no duplex, or one of its streams is locked.
-   * @throws {RangeError} If a limit is out of its range.
+   * @throws {TypeError} If it is no duplex, one of its streams is locked, or the
+   *   wire has no place for credentials.
+   * @throws {RangeError} If a limit is out of its range, or the credentials are
+   *   too long.
    */
   constructor(transport: Duplex, setup: ConnectionSetup = {}) {
     const duplex: Duplex & DuplexInfo = toDuplex(transport);
@@ -94,21 +111,31 @@ export class Connection {
     const limits = toLimits(setup);
     const { maxMessage, windowCalls, windowBytes } = limits;
     const own = { maxMessage, windowCalls, windowBytes };
+    const credentials = setup.credentials === undefined
+      ? undefined
+      : toCredentials(setup.credentials);
     if (registry.size === 0) limits.windowCalls = 0;
     const clock = setup.clock ?? systemClock;
     this.remote = duplex.remote;
+    this.#certificate = duplex.certificate;
     this.closed = this.#closed.promise;
     this.#setup = setup;
     const path = takePath(duplex);
+    const verdict = this.#verdict = setup.verdict?.(path);
 
     const make = setup.wire?.codec as CodecFactory | undefined;
     const codec = this.#codec = (make ?? nativeCodec)(this.#receiver(), {
-      hello: { ...own, windowCalls: limits.windowCalls },
+      hello: { ...own, windowCalls: limits.windowCalls, credentials },
       own,
+      guarded: setup.verdict !== undefined,
       registry: setup.registry,
       serializer: setup.serializer,
     });
-    const outbox = this.#outbox = new Outbox(path, clock, limits.maxOutbox, {
+    const way = verdict ?? path;
+    if (credentials !== undefined && !codec.features.window) {
+      throw new TypeError("Cannot use credentials: the wire has no HELLO");
+    }
+    const outbox = this.#outbox = new Outbox(way, clock, limits.maxOutbox, {
       handedOver: () => this.#handedOver(),
       written: () => this.#written(),
       writeFailed: (cause) => {
@@ -146,11 +173,24 @@ export class Connection {
     );
     this.#farewell = new Farewell(path, outbox, this.#timer);
     codec.hello(outbox);
+    // Alone: what is said behind it can still be taken back until the verdict.
+    if (verdict !== undefined) outbox.flush();
+    else this.#dispatch.open();
     this.#reading = readLoop(path, clock, {
       chunk: (chunk, at) => this.#chunk(chunk, at),
       end: () => this.#endOfStream(),
       room: () => this.#room(),
     }).catch((cause) => this.#lose("reading failed", cause));
+  }
+
+  /** What the transport tells of the peer. */
+  get peer(): Peer {
+    return { remote: this.remote, certificate: this.#certificate };
+  }
+
+  /** What the server's `authorize` returned for this peer; `undefined` before that, and without one. */
+  get auth(): unknown {
+    return this.#verdict?.auth;
   }
 
   /** Resolves when the window has room for a call, as a stream writer's `ready`; rejects once no call is taken any more. Ignoring it is safe. */
@@ -221,7 +261,9 @@ export class Connection {
     if (this.#closing === undefined) {
       this.#closing = Promise.withResolvers();
       this.#closed.promise.then(() => this.#closing?.resolve());
-      if (this.#state === "open") this.#drain(options.timeout ?? 5000);
+      if (this.#state === "open" || this.#verdict?.pending) {
+        this.#drain(options.timeout ?? 5000);
+      }
     }
     // Not in this turn: a drain begun by a handler must not outrun its answer.
     queueMicrotask(() => this.#advance());
@@ -306,11 +348,17 @@ export class Connection {
   #receiver(): Receiver {
     return {
       hello: (hello) => {
-        // Once draining, it is the drain that is timed.
-        if (this.#state === "open") this.#timer.clear();
         this.#pending.greet(hello);
-        this.#watchdog.start();
-        this.#setup.onHello?.();
+        if (this.#verdict === undefined) {
+          // Once draining, it is the drain that is timed.
+          if (this.#state === "open") this.#timer.clear();
+          this.#greeted();
+        } else {
+          this.#verdict.ask(hello, this, {
+            admitted: () => this.#admitted(),
+            denied: (reason) => this.#end(reason, "goaway"),
+          });
+        }
       },
       request: (id, method, size, remaining, metadata) =>
         this.#dispatch.request(id, method, size, remaining, metadata),
@@ -323,6 +371,21 @@ export class Connection {
       goaway: (lastId, code, text) => this.#peerDrains(lastId, code, text),
       full: () => this.#dispatch.full,
     };
+  }
+
+  /** The peer's HELLO is here, and it may come in. */
+  #greeted(): void {
+    this.#watchdog.start();
+    this.#setup.onHello?.();
+  }
+
+  #admitted(): void {
+    // A drain of ours would have ended it.
+    this.#timer.clear();
+    this.#codec.admit?.();
+    this.#greeted();
+    this.#dispatch.open();
+    this.#advance();
   }
 
   /** At most one PONG a batch, for the latest PING: a flood of them costs nothing. */
@@ -368,6 +431,8 @@ export class Connection {
   // Ending.
 
   #drain(timeout: number): void {
+    // Nothing has been accepted that could be finished.
+    if (this.#verdict?.pending) return this.#end(undefined, "goaway");
     this.#state = "draining";
     const text = "this end has closed the connection";
     this.#pending.refuseNew(new ConnectionError("unavailable", text));
@@ -401,7 +466,9 @@ export class Connection {
   }
 
   #handshakeLate(): void {
-    const text = "the peer's HELLO did not come in time";
+    const text = this.#verdict?.asked
+      ? "whether the peer may come in was not decided in time"
+      : "the peer's HELLO did not come in time";
     this.#end(new ConnectionError("deadline_exceeded", text), "goaway");
   }
 
@@ -431,6 +498,7 @@ export class Connection {
   /**
    * The one teardown. Calls are settled before anything is waited for; then
    * the last words are flushed ("goaway" adds one), or nothing is ("destroy").
+   * A peer that was not let in yet hears nothing but the GOAWAY.
    */
   #end(
     reason: ConnectionError | undefined,
@@ -447,8 +515,16 @@ export class Connection {
     this.#watchdog.stop();
     this.#deadlines.clear();
     this.#resume?.();
+    if (this.#verdict?.drop()) {
+      this.#outbox.discard();
+      this.#pongDue = undefined;
+      this.#pending.batchLost();
+      this.#goaway = { lastId: undefined };
+    }
     if (how === "destroy") this.#farewell.destroy();
-    else if (how === "goaway") this.#sayGoaway(why.code, why.message);
+    else if (how === "goaway") {
+      this.#sayGoaway(reason?.code ?? "", reason?.message ?? "");
+    }
     this.#farewell.run(this.#reading).then(() => {
       this.#state = "closed";
       this.#closed.resolve(reason);

@@ -4,12 +4,15 @@
  * @module
  */
 
+import type { BytePath } from "./byte_path.ts";
 import type { Clock } from "./clock.ts";
 import type { WireProtocol } from "./codec.ts";
+import type { Credentials } from "./credentials.ts";
 import type { ConnectionError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
 import type { Serializer } from "./payload.ts";
 import type { Registry } from "./registry.ts";
+import type { Verdict } from "./verdict.ts";
 
 /** What a call that failed on our side was, for `onError`. */
 export interface CallInfo {
@@ -36,6 +39,10 @@ export interface ConnectionSetup extends ConnectionOptions {
   registry?: Registry;
   exposeErrors?: boolean;
   onError?: (error: unknown, call: CallInfo) => void;
+  /** What our HELLO shows of us. */
+  credentials?: Credentials;
+  /** Makes what decides on the peer; a factory, so that only servers load it. */
+  verdict?: (path: BytePath) => Verdict;
   /** The peer's HELLO has been read: it serves this connection. */
   onHello?: () => void;
   /** The peer has said goodbye: it takes no calls any more, those it refuses have been settled. */

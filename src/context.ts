@@ -10,7 +10,7 @@
 
 import type { Clock } from "./clock.ts";
 import type { Metadata, Opaque } from "./codec.ts";
-import type { Connection } from "./connection.ts";
+import type { Connection, Peer } from "./connection.ts";
 import type { Timed } from "./deadlines.ts";
 import type { Linked } from "./list.ts";
 import type { Method } from "./registry.ts";
@@ -42,6 +42,10 @@ export interface CallContext extends Inherited {
    * @throws {RangeError} If it is too large; see `metadata` of a call's options.
    */
   answerWith(metadata: Readonly<Record<string, string>>): void;
+  /** What the server's `authorize` returned for this connection; `undefined` without one. */
+  readonly auth: unknown;
+  /** What the transport tells of the caller: its address, and its certificate over TLS. */
+  readonly peer: Peer;
   /** The connection the call came by, to call back on or to close. */
   readonly connection: Connection;
 }
@@ -104,6 +108,14 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
 
   get connection(): Connection {
     return this.#owner.connection;
+  }
+
+  get peer(): Peer {
+    return this.connection.peer;
+  }
+
+  get auth(): unknown {
+    return this.connection.auth;
   }
 
   get signal(): AbortSignal {

@@ -3,8 +3,9 @@
  *
  * Invariants owned here:
  * - Every call is answered exactly once, cancelled or not.
- * - Handlers start in the order their requests came, at most `maxRunning` at
- *   once, and only while the outbox is below its high-water mark. No error of
+ * - Handlers start in the order their requests came, none before the dispatch
+ *   is opened, at most `maxRunning` at once, and only while the outbox is below
+ *   its high-water mark. No error of
  *   our own making frees a place before its handler settles.
  * - STARTED is set by `#run`, just before the handler is called, and by
  *   nothing else.
@@ -47,6 +48,8 @@ export class Dispatch implements ServingOwner {
   readonly #waiting = new List<Serving>();
   /** Handlers and validations that have not settled. */
   #running = 0;
+  /** Handlers that may run at once: none before the peer has been let in. */
+  #maxRunning = 0;
   /** No request is served any more: we said GOAWAY, or it is over. */
   #draining = false;
   /** The call whose handler is on the stack. */
@@ -54,10 +57,7 @@ export class Dispatch implements ServingOwner {
 
   constructor(context: DispatchContext) {
     this.#context = context;
-    this.#admission = new Admission(
-      context.limits,
-      context.codec.features.excess,
-    );
+    this.#admission = new Admission(context.codec.features.excess);
     this.#answers = new Answers(context);
   }
 
@@ -176,6 +176,14 @@ export class Dispatch implements ServingOwner {
     this.#withdraw(serving, gone("deadline_exceeded", LATE));
   }
 
+  /** The peer has been let in, and is granted its window: handlers may start, those of the calls that wait for it first. */
+  open(): void {
+    const { limits } = this.#context;
+    this.#admission.grant(limits);
+    this.#maxRunning = limits.maxRunning;
+    this.pump();
+  }
+
   /** Starts what waits and may start. */
   pump(): void {
     let serving: Serving | undefined;
@@ -213,7 +221,7 @@ export class Dispatch implements ServingOwner {
 
   #mayStart(): boolean {
     const { limits, outbox } = this.#context;
-    return this.#running < limits.maxRunning &&
+    return this.#running < this.#maxRunning &&
       outbox.size < limits.highWaterMark;
   }
 

@@ -19,6 +19,7 @@ import {
   fromDenoConn,
   isDenoConn,
 } from "./transport/deno_conn.ts";
+import type { PeerCertificate } from "./transport/certificate.ts";
 import { halvesOf } from "./transport/own_duplex.ts";
 
 export type { DenoConnLike };
@@ -31,12 +32,14 @@ export interface Duplex {
   readonly writable: WritableStream<Uint8Array>;
 }
 
-/** Where a connection comes from, for logs and `onError`; all of it optional. */
+/** Where a connection comes from; all of it optional. */
 export interface DuplexInfo {
   /** The peer's address, printable. */
   readonly remote?: string;
   /** Our own address, printable. */
   readonly local?: string;
+  /** What the peer showed in the TLS handshake, on runtimes that tell it: Node and Bun, not Deno. */
+  readonly certificate?: PeerCertificate;
 }
 
 /**

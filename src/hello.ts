@@ -33,6 +33,9 @@ export const MAX_MESSAGE = 1024 * 1024 * 1024;
 /** The most calls a window may have: 2^24. */
 export const MAX_WINDOW_CALLS = 1 << 24;
 
+/** The most bytes of credentials: leaves room in a HELLO for all its other fields. */
+export const MAX_CREDENTIALS = 15 * 1024;
+
 /** Longest serializer name, in bytes of UTF-8. */
 const MAX_SERIALIZER_NAME = 255;
 
@@ -47,7 +50,9 @@ const FIELD_WINDOW_CALLS = 2;
 const FIELD_WINDOW_BYTES = 3;
 /** Field: name of the custom serializer, UTF-8; absent for JSON alone. */
 const FIELD_SERIALIZER = 4;
-// 5 credentials (bytes), 6 capabilities (u32, bit 0: streams) and 7 initial
+/** Field: who the sender is, any bytes; absent for nobody in particular. */
+const FIELD_CREDENTIALS = 5;
+// 6 capabilities (u32, bit 0: streams) and 7 initial
 // stream credit (u32) have their numbers; no one sends or reads them yet.
 
 /** The body of a HELLO. */
@@ -58,19 +63,34 @@ export function encodeHello(hello: Hello, serializer?: string): Uint8Array {
       `Cannot use the serializer: its name has ${name.length} bytes, at most ${MAX_SERIALIZER_NAME} fit`,
     );
   }
-  const size = FIXED + 3 * 7 + (name === undefined ? 0 : 3 + name.length);
+  const { credentials } = hello;
+  const size = FIXED + 3 * 7 + fieldSize(name) + fieldSize(credentials);
   const body = new Uint8Array(size);
   body.set(MAGIC);
   let at = writeU16(body, MAGIC.length, VERSION);
   at = writeField(body, at, FIELD_MAX_MESSAGE, hello.maxMessage);
   at = writeField(body, at, FIELD_WINDOW_CALLS, hello.windowCalls);
   at = writeField(body, at, FIELD_WINDOW_BYTES, hello.windowBytes);
-  if (name !== undefined) {
-    body[at] = FIELD_SERIALIZER;
-    at = writeU16(body, at + 1, name.length);
-    body.set(name, at);
-  }
+  at = writeBytes(body, at, FIELD_SERIALIZER, name);
+  writeBytes(body, at, FIELD_CREDENTIALS, credentials);
   return body;
+}
+
+function fieldSize(value: Uint8Array | undefined): number {
+  return value === undefined ? 0 : 3 + value.length;
+}
+
+function writeBytes(
+  body: Uint8Array,
+  at: number,
+  type: number,
+  value: Uint8Array | undefined,
+): number {
+  if (value === undefined) return at;
+  body[at] = type;
+  at = writeU16(body, at + 1, value.length);
+  body.set(value, at);
+  return at + value.length;
 }
 
 function writeField(
@@ -97,6 +117,7 @@ export function parseHello(body: Uint8Array, serializer?: string): Hello {
   let windowCalls = EARLY_CALLS;
   let windowBytes = EARLY_BYTES;
   let theirs: string | undefined;
+  let credentials: Uint8Array | undefined;
   let at = FIXED;
   while (at < body.length) {
     const type = body[at];
@@ -106,6 +127,9 @@ export function parseHello(body: Uint8Array, serializer?: string): Hello {
     at = start + length;
     if (type === FIELD_SERIALIZER) {
       theirs = readName(body, start, at);
+    } else if (type === FIELD_CREDENTIALS) {
+      // The memory is the transport's.
+      credentials = new Uint8Array(body.subarray(start, at));
     } else if (type >= FIELD_MAX_MESSAGE && type <= FIELD_WINDOW_BYTES) {
       if (length !== 4) fault(`HELLO field ${type} has ${length} bytes, not 4`);
       const value = readU32(body, start);
@@ -125,7 +149,7 @@ export function parseHello(body: Uint8Array, serializer?: string): Hello {
     );
   }
   checkSerializer(serializer, theirs);
-  return { maxMessage, windowCalls, windowBytes };
+  return { maxMessage, windowCalls, windowBytes, credentials };
 }
 
 function readName(body: Uint8Array, start: number, end: number): string {

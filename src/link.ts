@@ -13,6 +13,7 @@
 
 import { Connection, pendingOf } from "./connection.ts";
 import type { ConnectionSetup } from "./connection_options.ts";
+import type { Credentials, CredentialsSource } from "./credentials.ts";
 import type { Timer } from "./deadlines.ts";
 import { type Duplex, toDuplex } from "./duplex.ts";
 import { ConnectionError } from "./errors.ts";
@@ -49,12 +50,17 @@ export interface AttemptEvents {
   left(connection: Connection, reason: ConnectionError): void;
 }
 
+/** What its connection is made with; credentials may be a function, which is asked for each try. */
+export interface LinkSetup extends Omit<ConnectionSetup, "credentials"> {
+  readonly credentials?: Credentials | CredentialsSource;
+}
+
 /** How a try is made. */
 export interface AttemptSetup {
   readonly dial: Dial;
   /** Milliseconds for the dial. */
   readonly timeout: number;
-  readonly connection: ConnectionSetup;
+  readonly connection: LinkSetup;
   /** Nobody else's while the try lasts. */
   readonly timer: Timer;
 }
@@ -93,20 +99,28 @@ export class Attempt {
       // A turn later: a dial may call back into the client that is being made.
       await undefined;
       if (this.#over) return;
-      const duplex = await this.#setup.dial(this.#controller.signal);
+      const { signal } = this.#controller;
+      const { dial, connection: { credentials: given } } = this.#setup;
+      // First: a server that is dialled already would wait for them.
+      const credentials = typeof given === "function"
+        ? await given(signal)
+        : given;
+      if (this.#over) return;
+      const duplex = await dial(signal);
       if (this.#over) discard(duplex);
-      else this.#open(duplex);
+      else this.#open(duplex, credentials);
     } catch (error) {
       this.#fail(error);
     }
   }
 
-  #open(duplex: Duplex): void {
+  #open(duplex: Duplex, credentials: Credentials | undefined): void {
     const { connection: setup, timer } = this.#setup;
     // From here on the connection's own handshake timeout counts.
     timer.clear();
     const connection = new Connection(duplex, {
       ...setup,
+      credentials,
       onHello: () => {
         if (this.#over) return;
         this.#over = true;

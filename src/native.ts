@@ -415,11 +415,15 @@ export class NativeCodec implements Codec, FrameSink {
     );
     this.#greeted = true;
     this.#first = NO_BYTES;
-    this.#decoder.maxBody = Math.max(
-      this.#settings.hello.maxMessage,
-      EARLY_MESSAGE,
-    );
+    if (this.#settings.guarded) this.#decoder.maxBody = EARLY_MESSAGE;
+    else this.admit();
     this.#receiver.hello(hello);
+  }
+
+  /** Of a peer that has been told nothing yet no more than the constants is taken. */
+  admit(): void {
+    const { maxMessage } = this.#settings.hello;
+    this.#decoder.maxBody = Math.max(maxMessage, EARLY_MESSAGE);
   }
 
   #rememberFirst(chunk: Uint8Array, at: number): void {

@@ -139,6 +139,18 @@ export class Outbox {
     return at;
   }
 
+  /** Hands over now what has gathered, without waiting for the turn to end. */
+  flush(): void {
+    this.#leave();
+  }
+
+  /** Throws away what has gathered and is not handed over. */
+  discard(): void {
+    this.size -= this.#batchBytes;
+    this.#clearBatch();
+    if (this.#state === "scheduled") this.#state = "idle";
+  }
+
   /** Overwrites one byte of the batch being filled, `offset` behind `place`. */
   overwrite(place: number, offset: number, byte: number): void {
     const index = Math.floor(place / PLACE_STRIDE);

@@ -14,6 +14,11 @@ import type { ClientState, StateListener } from "./client_state.ts";
 import { systemClock } from "./clock.ts";
 import type { Connection } from "./connection.ts";
 import type { CloseOptions, ConnectionOptions } from "./connection_options.ts";
+import {
+  type Credentials,
+  type CredentialsSource,
+  toCredentials,
+} from "./credentials.ts";
 import type { ConnectionError } from "./errors.ts";
 import { toLimits } from "./limits.ts";
 import type { Dial } from "./link.ts";
@@ -23,9 +28,11 @@ import type { WireMap } from "./types.ts";
 /** Options of a {@linkcode ReconnectingClient}; limits hold for each of its connections, and those on queued calls for the ones that wait for a connection, too. */
 export interface ReconnectingClientOptions
   extends ConnectionOptions, CallerOptions {
+  /** Who this is, for a server with `authorize`; a function is asked before each dial, so that what it gives is fresh. */
+  credentials?: Credentials | CredentialsSource;
   /** How long it waits between dials, and how often it tries. */
   retry?: RetryOptions;
-  /** Milliseconds for one dial; the handshake then has its own `handshakeTimeout`. Default 10,000. */
+  /** Milliseconds for one dial and the credentials for it; the handshake then has its own `handshakeTimeout`. Default 10,000. */
   dialTimeout?: number;
   /** What a call made without a connection does: `wait` for one (the default), or `reject` at once, `unavailable`, `not_sent`. */
   whileAway?: "wait" | "reject";
@@ -80,10 +87,14 @@ export class ReconnectingClient<S extends object, M extends WireMap = "json">
    *
    * @param dial Makes a duplex, whenever one is needed. Its signal fires when
    *   the duplex is not wanted any more; what it still returns is destroyed.
-   * @throws {RangeError} If a limit or a time is out of its range.
+   * @throws {RangeError} If a limit or a time is out of its range, or the
+   *   credentials are too long.
    */
   constructor(dial: Dial, options: ReconnectingClientOptions = {}) {
-    const { dialTimeout = 10_000, whileAway = "wait" } = options;
+    const { dialTimeout = 10_000, whileAway = "wait", credentials } = options;
+    if (typeof credentials !== "function" && credentials !== undefined) {
+      toCredentials(credentials);
+    }
     if (!(dialTimeout > 0)) {
       throw new RangeError(
         `Cannot use dialTimeout: a number above 0, received ${dialTimeout}`,

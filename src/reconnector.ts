@@ -23,10 +23,10 @@ import {
 } from "./client_state.ts";
 import type { Clock } from "./clock.ts";
 import type { Connection } from "./connection.ts";
-import type { ConnectionSetup, ConnectionStats } from "./connection_options.ts";
+import type { ConnectionStats } from "./connection_options.ts";
 import { Deadlines, Timer } from "./deadlines.ts";
 import { ConnectionError, type Outcome, RpcError } from "./errors.ts";
-import { Attempt, type Dial, Link } from "./link.ts";
+import { Attempt, type Dial, Link, type LinkSetup } from "./link.ts";
 import { type CallOptions, dueTime, toMetadata } from "./options.ts";
 import { snapshot } from "./payload.ts";
 import { ReadyGate } from "./ready.ts";
@@ -45,7 +45,7 @@ export interface ReconnectorSetup {
   readonly maxQueuedCalls: number;
   readonly maxQueuedBytes: number;
   readonly onState: StateListener | undefined;
-  readonly connection: ConnectionSetup;
+  readonly connection: LinkSetup;
 }
 
 /** Calls handed to a new connection before its window is looked at again. */

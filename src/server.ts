@@ -22,6 +22,7 @@ import { type ServerMiddleware, wrapAll } from "./incoming.ts";
 import { type Registry, toRegistry } from "./registry.ts";
 import type { Serializer } from "./payload.ts";
 import type { Checked, WireMap } from "./types.ts";
+import { type Authorize, Verdict } from "./verdict.ts";
 
 /** Where an error that `onError` is told came from; all undefined for one of accepting. */
 export interface ErrorInfo extends Partial<CallInfo> {
@@ -38,6 +39,8 @@ export interface ServerOptions<M extends WireMap = "json">
   use?: readonly ServerMiddleware[];
   /** Another wire than the native one; every caller must speak it. */
   wire?: WireProtocol<M>;
+  /** Decides on each peer before anything of it is served; see {@linkcode Authorize}. Without it everybody may come in. */
+  authorize?: Authorize;
   /** Whether callers see the message of what a handler throws that is no `RpcError`. Default false. */
   exposeErrors?: boolean;
   /** Told what `internal` hides from callers, how connections ended that nobody closed, and what failed in accepting. What it throws is lost. */
@@ -128,11 +131,11 @@ export class Server<S extends object, M extends WireMap = "json"> {
     if (this.#closing !== undefined) {
       throw new TypeError("Cannot accept a connection: the server is closed");
     }
-    const { exposeErrors, onError: _, use: __, ...options } = this.#options;
+    const { onError: _, use: __, authorize, ...options } = this.#options;
     const connection: Connection = new Connection(duplex, {
       ...options,
-      exposeErrors,
       registry: this.#registry,
+      verdict: authorize && ((path) => new Verdict(path, authorize)),
       onError: (error, { method, id }) =>
         this.#report(error, { method, id, connection }),
     });

@@ -53,14 +53,20 @@ function fieldsFor(payload: VectorPayload): Parameters<typeof hello>[0] {
 
 for (const { name, about, message, bytes } of sent(ofType("hello"))) {
   test(`vector ${name} is sent: ${about}`, async () => {
-    const { maxMessage, windowCalls, windowBytes, serializer } = message;
+    const { maxMessage, windowCalls, windowBytes } = message;
+    const { serializer, credentials } = message;
     const limits = { maxMessage, windowCalls, windowBytes };
     const options = {
       ...limits,
       ...serializer === undefined ? {} : { serializer: HEX_SERIALIZER },
     };
     const facing = windowCalls === 0
-      ? faceClient(options)
+      ? faceClient({
+        ...options,
+        credentials: credentials === undefined
+          ? undefined
+          : fromHex(credentials),
+      })
       : faceServer({ Test: { call: () => {} } }, options);
     assertEquals(bytesOf(await facing.peer.next()), bytes);
     await assertLost(facing);

@@ -47,6 +47,7 @@ export interface NodeSocket extends NodeReadable, NodeWritable {
   once(event: string, listener: (argument?: unknown) => void): unknown;
   off(event: string, listener: (argument?: unknown) => void): unknown;
   setNoDelay(on: boolean): unknown;
+  getPeerCertificate?(): object | null;
   readonly authorizationError?: unknown;
   readonly remoteAddress?: string;
   readonly remotePort?: number;

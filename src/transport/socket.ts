@@ -8,6 +8,7 @@
 import type { Duplex, DuplexInfo } from "../duplex.ts";
 import { adapt } from "./adapter.ts";
 import { type Address, printAddress } from "./address.ts";
+import { certificateOf } from "./certificate.ts";
 import type { NodeReadable, NodeSocket, NodeWritable } from "./node.ts";
 
 export type { NodeReadable, NodeWritable };
@@ -26,7 +27,9 @@ export function socketDuplex(
   address: Address,
   side: "remote" | "local",
 ): Duplex & DuplexInfo {
-  const info = "path" in address ? { [side]: address.path } : {
+  const certificate = certificateOf(socket);
+  const info = "path" in address ? { certificate, [side]: address.path } : {
+    certificate,
     remote: print(socket.remoteAddress, socket.remotePort),
     local: print(socket.localAddress, socket.localPort),
   };

@@ -33,8 +33,14 @@ export const CASES: readonly Case[] = [
   ...faults,
 ];
 
+const ADMISSION =
+  "binds an end that does not let everybody in; the suite knows nobody's secret";
+
 /** Requirements without a case of their own, and why. */
 export const WITHOUT_CASE: Readonly<Record<string, string>> = {
+  HE15: `${ADMISSION}; see tests/authorize_test.ts`,
+  HE16: `${ADMISSION}; see tests/authorize_test.ts`,
+  HE17: `${ADMISSION}; see tests/authorize_test.ts`,
   ID2:
     "takes 2^32 calls; tests/window_test.ts skips the slot of a running call",
   GA6: "takes a client whose ids can be made to jump; see tests/ring_test.ts",

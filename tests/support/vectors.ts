@@ -20,6 +20,8 @@ export interface HelloMessage {
   windowCalls?: number;
   windowBytes?: number;
   serializer?: string;
+  /** In hex. */
+  credentials?: string;
   unknown?: { type: number; hex: string }[];
 }
 

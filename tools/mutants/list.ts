@@ -54,8 +54,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "the limit of running handlers does not hold",
     file: "src/dispatch.ts",
-    find: "this.#running < limits.maxRunning &&",
-    replace: "this.#running <= limits.maxRunning &&",
+    find: "this.#running < this.#maxRunning &&",
+    replace: "this.#running <= this.#maxRunning &&",
   },
   {
     name: "calls past our GOAWAY are served",
