@@ -115,8 +115,8 @@ export abstract class Calls<S extends object, M extends WireMap = "json"> {
     method: N,
     ...args: CallArguments<ParamsOf<MethodAt<S, N>>>
   ): Promise<ResultOf<MethodAt<S, N>, M>> {
-    const [params, options] = args;
-    return this.#caller.call(method, params, options) as Promise<
+    // By index: a pattern would iterate, for each call.
+    return this.#caller.call(method, args[0], args[1]) as Promise<
       ResultOf<MethodAt<S, N>, M>
     >;
   }
@@ -132,8 +132,7 @@ export abstract class Calls<S extends object, M extends WireMap = "json"> {
     method: N,
     ...args: CallArguments<ParamsOf<MethodAt<S, N>>>
   ): CallHandle<ResultOf<MethodAt<S, N>, M>> {
-    const [params, options] = args;
-    return this.#caller.go(method, params, options) as CallHandle<
+    return this.#caller.go(method, args[0], args[1]) as CallHandle<
       ResultOf<MethodAt<S, N>, M>
     >;
   }

@@ -8,7 +8,7 @@
  */
 
 import { type CallerOptions, Calls, toCaller } from "./calls.ts";
-import { Connection } from "./connection.ts";
+import { Connection, pendingOf } from "./connection.ts";
 import type {
   CloseOptions,
   ConnectionOptions,
@@ -65,7 +65,8 @@ export class Client<S extends object, M extends WireMap = "json">
    */
   constructor(duplex: Duplex, options: ClientOptions = {}) {
     const connection = new Connection(duplex, options);
-    super(toCaller(connection, options));
+    // Not by way of the connection: a layer less for every call.
+    super(toCaller(pendingOf(connection), options));
     this.connection = connection;
   }
 

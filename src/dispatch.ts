@@ -388,7 +388,7 @@ export class Dispatch implements ServingOwner {
 
   #leave(serving: Serving): void {
     serving.state = "done";
-    this.#active.delete(serving.id);
+    if (this.#active.size > 0) this.#active.delete(serving.id);
     this.#context.deadlines.remove(serving);
   }
 }

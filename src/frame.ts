@@ -16,6 +16,7 @@
  */
 
 import { ConnectionError } from "./errors.ts";
+import { viewOf } from "./text.ts";
 
 /** Bytes in a frame header. */
 export const HEADER_SIZE = 12;
@@ -123,6 +124,20 @@ export function writeHeader(
   bytes[at + 11] = id;
 }
 
+/** The same in three stores: where frame follows frame that pays. */
+export function writeHeaderTo(
+  view: DataView,
+  at: number,
+  length: number,
+  kind: number,
+  flags: number,
+  id: number,
+): void {
+  view.setInt32(at, length);
+  view.setInt32(at + 4, kind << 24 | flags << 16);
+  view.setInt32(at + 8, id);
+}
+
 /** Reads a big-endian u32. */
 export function readU32(bytes: Uint8Array, at: number): number {
   return ((bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) |
@@ -185,9 +200,10 @@ export class FrameDecoder {
       at = this.#resume(chunk, at);
       budget--;
     }
+    const view = viewOf(chunk);
     while (at + HEADER_SIZE <= end) {
       if (this.stopped || budget-- <= 0) return at;
-      this.#parseHeader(chunk, at);
+      this.#parseHeader(view, at);
       const start = at + HEADER_SIZE;
       if (start + this.#length > end) return this.#gather(chunk, start);
       at = start + this.#length;
@@ -238,7 +254,7 @@ export class FrameDecoder {
       at += take;
       if (this.#headerFill < HEADER_SIZE) return at;
       this.#headerFill = 0;
-      this.#parseHeader(this.#header, 0);
+      this.#parseHeader(viewOf(this.#header), 0);
       if (at + this.#length <= chunk.length) {
         const start = at;
         at += this.#length;
@@ -249,10 +265,11 @@ export class FrameDecoder {
     return this.#gather(chunk, at);
   }
 
-  #parseHeader(bytes: Uint8Array, at: number): void {
-    const length = readU32(bytes, at);
-    const kind = bytes[at + 4];
-    const flags = bytes[at + 5];
+  #parseHeader(view: DataView, at: number): void {
+    const length = view.getUint32(at);
+    const word = view.getInt32(at + 4);
+    const kind = word >>> 24;
+    const flags = word >>> 16 & 0xff;
     this.counters.headers++;
     if (length > this.maxBody) {
       throw new ConnectionError(
@@ -271,7 +288,7 @@ export class FrameDecoder {
           }`,
       );
     }
-    if ((bytes[at + 6] | bytes[at + 7]) !== 0) {
+    if ((word & 0xffff) !== 0) {
       throw new ConnectionError(
         "protocol_error",
         "reserved header bits are set",
@@ -280,7 +297,7 @@ export class FrameDecoder {
     this.#length = length;
     this.#kind = kind;
     this.#flags = flags;
-    this.#id = readU32(bytes, at + 8);
+    this.#id = view.getUint32(at + 8);
   }
 
   #deliver(bytes: Uint8Array, start: number, end: number): void {

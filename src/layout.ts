@@ -34,7 +34,8 @@ export class BodyReader {
 
   /** Begins a body. */
   open(bytes: Uint8Array, start: number, end: number): void {
-    this.bytes = bytes;
+    // Compared first: to note an object costs more than to find it noted.
+    if (this.bytes !== bytes) this.bytes = bytes;
     this.at = start;
     this.end = end;
   }

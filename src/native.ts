@@ -39,6 +39,7 @@ import {
   REPLY,
   REQUEST,
   writeHeader,
+  writeHeaderTo,
 } from "./frame.ts";
 import { EARLY_MESSAGE, encodeHello, MAX_HELLO, parseHello } from "./hello.ts";
 import {
@@ -57,7 +58,15 @@ import {
   PayloadEncoder,
 } from "./payload.ts";
 import { looksLike } from "./sniff.ts";
-import { boundedUtf8, NO_BYTES, utf8 } from "./text.ts";
+import {
+  boundedUtf8,
+  copyWords,
+  NO_BYTES,
+  NO_VIEW,
+  SPILL,
+  utf8,
+  viewOf,
+} from "./text.ts";
 
 /** Longest method name, in bytes of UTF-8. */
 export const MAX_METHOD = 0xffff;
@@ -91,9 +100,10 @@ export class NativeCodec implements Codec, FrameSink {
   /** The first bytes received, to name what a peer speaks instead. */
   #first: Uint8Array = new Uint8Array(HEADER_SIZE);
   #firstFill = 0;
-  /** The latest method written, with its bytes: calls in a row mostly share one. */
-  #method = "";
-  #methodBytes: Uint8Array = NO_BYTES;
+  /** The latest method written, with its length field and name as they are written: calls in a row mostly share one. */
+  #method: string | undefined;
+  #methodView = NO_VIEW;
+  #methodSize = 0;
 
   constructor(receiver: Receiver, settings: CodecSettings) {
     this.#receiver = receiver;
@@ -243,8 +253,8 @@ export class NativeCodec implements Codec, FrameSink {
   }
 
   requestSize(method: string, timed: boolean, metadata?: Metadata): number {
-    let size = HEADER_SIZE + 2 + this.#encodeMethod(method).length + 1 +
-      this.#payload.size;
+    if (method !== this.#method) this.#encodeMethod(method);
+    let size = HEADER_SIZE + this.#methodSize + 1 + this.#payload.size;
     if (timed) size += 4;
     if (metadata !== undefined) size += 2 + metadataSize(metadata);
     return size;
@@ -277,11 +287,8 @@ export class NativeCodec implements Codec, FrameSink {
     const { bytes } = outbox;
     if (timed) at = writeU32(bytes, at, remaining);
     if (metadata !== undefined) at = writeMetadata(bytes, at, metadata);
-    const name = this.#methodBytes;
-    at = writeU16(bytes, at, name.length);
-    // A loop beats `set` for names this short (measured at 18 bytes: 12 ns to 35 ns on Node).
-    for (let i = 0; i < name.length; i++) bytes[at + i] = name[i];
-    this.#writePayload(outbox, at + name.length);
+    copyWords(this.#methodView, this.#methodSize, outbox.view, at);
+    this.#writePayload(outbox, at + this.#methodSize);
   }
 
   reply(outbox: Outbox, id: number, metadata?: Metadata): void {
@@ -375,32 +382,33 @@ export class NativeCodec implements Codec, FrameSink {
       ? 0
       : this.#payload.size;
     const at = outbox.reserve(size - attached);
-    writeHeader(outbox.bytes, at, size - HEADER_SIZE, kind, flags, id);
+    writeHeaderTo(outbox.view, at, size - HEADER_SIZE, kind, flags, id);
     return at + HEADER_SIZE;
   }
 
   #writePayload(outbox: Outbox, at: number): void {
     const payload = this.#payload;
     outbox.bytes[at] = payload.kind;
-    if (payload.inline) payload.write(outbox.bytes, at + 1);
+    if (payload.inline) payload.write(outbox, at + 1);
     else payload.attach(outbox);
     payload.clear();
   }
 
-  #encodeMethod(method: string): Uint8Array {
-    if (method !== this.#method) {
-      const bytes = utf8(method);
-      if (bytes.length > MAX_METHOD) {
-        throw new RpcError(
-          "invalid_argument",
-          `a method name of ${bytes.length} bytes; at most ${MAX_METHOD} fit`,
-          { outcome: "not_sent" },
-        );
-      }
-      this.#methodBytes = bytes;
-      this.#method = method;
+  #encodeMethod(method: string): void {
+    const name = utf8(method);
+    if (name.length > MAX_METHOD) {
+      throw new RpcError(
+        "invalid_argument",
+        `a method name of ${name.length} bytes; at most ${MAX_METHOD} fit`,
+        { outcome: "not_sent" },
+      );
     }
-    return this.#methodBytes;
+    this.#methodSize = 2 + name.length;
+    const bytes = new Uint8Array(this.#methodSize + SPILL);
+    writeU16(bytes, 0, name.length);
+    bytes.set(name, 2);
+    this.#methodView = viewOf(bytes);
+    this.#method = method;
   }
 
   // Opening.

@@ -21,7 +21,7 @@
 
 import type { BytePath } from "./byte_path.ts";
 import type { Clock } from "./clock.ts";
-import { NO_BYTES } from "./text.ts";
+import { NO_BYTES, NO_VIEW, SPILL, viewOf } from "./text.ts";
 
 /** What the outbox tells its connection. */
 export interface OutboxEvents {
@@ -44,10 +44,14 @@ const MAX_SEGMENT = 64 * 1024;
 /** Positions are `segment index * PLACE_STRIDE + offset`: one small integer. */
 const PLACE_STRIDE = 0x100000;
 
+type State = "idle" | "scheduled" | "writing" | "failed";
+
 /** Where frames gather between writes. */
 export class Outbox {
   /** The segment being filled; `reserve` says where. */
   bytes: Uint8Array = NO_BYTES;
+  /** The same, to write several bytes at once. */
+  view: DataView = NO_VIEW;
   /** The urgent segment being filled; `reserveUrgent` says where. */
   urgentBytes: Uint8Array = NO_BYTES;
   /** The number of the batch being filled; lower ones are handed over. */
@@ -68,11 +72,12 @@ export class Outbox {
   /** How far `bytes` and `urgentBytes` are filled. */
   #fill = 0;
   #urgentFill = 0;
-  /** Bytes of this batch, of the one before, and those the writer is taking. */
-  #batchBytes = 0;
+  /** Bytes of the batch before, and those the writer is taking. */
   #lastBatchBytes = 0;
   #outstanding = 0;
-  #state: "idle" | "scheduled" | "writing" | "failed" = "idle";
+  /** The `size` at which something is to be done next; so a frame costs one comparison. */
+  #mark = 0;
+  #state: State = "idle";
   readonly #flush = () => this.#leave();
   readonly #written = () => this.#afterWrite();
   readonly #failed = (reason: unknown) => this.#fail(reason);
@@ -90,6 +95,11 @@ export class Outbox {
     this.#events = events;
   }
 
+  /** Bytes of this batch. */
+  get #batchBytes(): number {
+    return this.size - this.#outstanding;
+  }
+
   /** Whether nothing is queued and nothing outstanding. */
   get idle(): boolean {
     return this.#state === "idle" || this.#state === "failed";
@@ -100,12 +110,16 @@ export class Outbox {
     return this.#state === "writing";
   }
 
-  /** Makes room for `n` bytes in `this.bytes` and returns where; the caller must fill them before anything else happens. */
+  /**
+   * Makes room for `n` bytes in `this.bytes` and returns where; the caller must
+   * fill them before anything else happens. What is written last may spill over
+   * by {@linkcode SPILL} bytes: they are in the segment, and written later.
+   */
   reserve(n: number): number {
     let at = this.#fill;
-    if (at + n > this.bytes.length) {
+    if (at + n + SPILL > this.bytes.length) {
       this.#seal();
-      this.bytes = new Uint8Array(Math.max(n, this.#segmentSize()));
+      this.#fillNext(new Uint8Array(Math.max(n + SPILL, this.#segmentSize())));
       at = 0;
     }
     this.#fill = at + n;
@@ -121,7 +135,7 @@ export class Outbox {
     this.#seal();
     this.#sealed.push(chunk);
     // What is left of the segment serves the frames that follow.
-    this.bytes = rest;
+    this.#fillNext(rest);
     this.#fill = 0;
     this.#grew(chunk.length);
   }
@@ -146,9 +160,9 @@ export class Outbox {
 
   /** Throws away what has gathered and is not handed over. */
   discard(): void {
-    this.size -= this.#batchBytes;
+    this.size = this.#outstanding;
     this.#clearBatch();
-    if (this.#state === "scheduled") this.#state = "idle";
+    if (this.#state === "scheduled") this.#enter("idle");
   }
 
   /** Overwrites one byte of the batch being filled, `offset` behind `place`. */
@@ -159,17 +173,40 @@ export class Outbox {
   }
 
   #grew(n: number): void {
-    this.#batchBytes += n;
     this.size += n;
+    if (this.size >= this.#mark) this.#reach(n);
+  }
+
+  /** `size` has come to the mark. Nothing is written now: whoever reserved has not filled its frame yet. */
+  #reach(n: number): void {
     if (this.#state === "idle") this.#schedule();
-    else if (
-      this.#state === "scheduled" && this.#batchBytes >= MAX_SEGMENT &&
-      this.#batchBytes - n < MAX_SEGMENT
-    ) queueMicrotask(this.#flush);
+    else {
+      if (this.#state === "scheduled" && this.size >= MAX_SEGMENT) {
+        queueMicrotask(this.#flush);
+      }
+      this.#setMark();
+    }
     if (this.size > this.#limit && this.size - n <= this.#limit) {
-      // Not now: whoever reserved has not filled its frame yet.
       queueMicrotask(this.#overflowed);
     }
+  }
+
+  #enter(state: State): void {
+    this.#state = state;
+    this.#setMark();
+  }
+
+  #setMark(): void {
+    const { size } = this;
+    if (this.#state === "idle") this.#mark = 0;
+    else if (this.#state === "scheduled" && size < MAX_SEGMENT) {
+      this.#mark = Math.min(MAX_SEGMENT, this.#limit + 1);
+    } else this.#mark = size <= this.#limit ? this.#limit + 1 : Infinity;
+  }
+
+  #fillNext(segment: Uint8Array): void {
+    this.bytes = segment;
+    this.view = viewOf(segment);
   }
 
   /** Ends the segment being filled; its frames keep their places, as places count from its start. */
@@ -184,7 +221,7 @@ export class Outbox {
   }
 
   #schedule(): void {
-    this.#state = "scheduled";
+    this.#enter("scheduled");
     if (this.#batchBytes < MAX_SEGMENT && this.#events.busy()) {
       this.#clock.turn().then(this.#flush);
     } else queueMicrotask(this.#flush);
@@ -196,14 +233,14 @@ export class Outbox {
   }
 
   #writeBatch(): void {
-    this.#state = "writing";
     this.#seal();
     const chunks = this.#sealed;
     if (this.#urgentFill > 0) {
       chunks.unshift(this.urgentBytes.subarray(0, this.#urgentFill));
     }
-    this.#lastBatchBytes = this.#batchBytes;
+    this.#lastBatchBytes = this.#outstanding = this.size;
     this.#clearBatch();
+    this.#enter("writing");
     this.batch++;
     this.#events.handedOver();
     this.#write(chunks);
@@ -211,7 +248,6 @@ export class Outbox {
 
   #write(chunks: Uint8Array[]): void {
     this.chunks += chunks.length;
-    for (const chunk of chunks) this.#outstanding += chunk.length;
     this.#path.write(chunks).then(this.#written, this.#failed);
   }
 
@@ -219,7 +255,7 @@ export class Outbox {
     this.size -= this.#outstanding;
     this.#outstanding = 0;
     if (this.#state === "failed") return;
-    if (this.#batchBytes === 0) this.#state = "idle";
+    if (this.size === 0) this.#enter("idle");
     else if (this.#events.busy()) this.#schedule();
     else this.#writeBatch();
     this.#events.written();
@@ -227,17 +263,18 @@ export class Outbox {
 
   #fail(reason: unknown): void {
     if (this.#state === "failed") return;
-    this.#state = "failed";
     this.#outstanding = 0;
     this.size = 0;
     this.#clearBatch();
+    this.#enter("failed");
     this.#events.writeFailed(reason);
   }
 
   #clearBatch(): void {
     this.#sealed = [];
     this.bytes = NO_BYTES;
+    this.view = NO_VIEW;
     this.urgentBytes = NO_BYTES;
-    this.#fill = this.#urgentFill = this.#batchBytes = 0;
+    this.#fill = this.#urgentFill = 0;
   }
 }

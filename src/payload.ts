@@ -15,10 +15,13 @@ import type { Outbox } from "./outbox.ts";
 import { RpcError } from "./errors.ts";
 import {
   copyBytes,
-  isShortAscii,
+  copyWords,
   readText,
+  SHORT_COPY,
+  SHORT_ENCODE,
   utf8,
-  writeAscii,
+  viewOf,
+  writeIfAscii,
   writeUtf8,
 } from "./text.ts";
 
@@ -77,6 +80,7 @@ const ATTACH_SIZE = 16 * 1024;
 
 /** Text between `prepare` and `write`; one for all, as both happen in one turn with no user code between. */
 const scratch = new Uint8Array(16 * 1024);
+const scratchView = viewOf(scratch);
 
 /** Prepares one payload at a time and writes it. */
 export class PayloadEncoder {
@@ -85,8 +89,6 @@ export class PayloadEncoder {
   /** Its exact size in bytes. */
   size = 0;
   #text: string | undefined;
-  /** Whether a loop writes the text; else its bytes are in `scratch`. */
-  #short = false;
   #bytes: Uint8Array | undefined;
   #owned = false;
   readonly #serializer: Serializer | undefined;
@@ -140,13 +142,12 @@ export class PayloadEncoder {
     return this.#bytes === undefined || this.size < ATTACH_SIZE;
   }
 
-  /** Writes an inline payload at `at`. */
-  write(target: Uint8Array, at: number): void {
-    if (this.#bytes !== undefined) target.set(this.#bytes, at);
-    else if (this.#text !== undefined) {
-      if (this.#short) writeAscii(this.#text, target, at);
-      else target.set(scratch.subarray(0, this.size), at);
-    }
+  /** Writes an inline payload at `at` of what the outbox is filling. */
+  write({ bytes, view }: Pick<Outbox, "bytes" | "view">, at: number): void {
+    const { size } = this;
+    if (this.#bytes !== undefined) bytes.set(this.#bytes, at);
+    else if (size <= SHORT_COPY) copyWords(scratchView, size, view, at);
+    else bytes.set(scratch.subarray(0, size), at);
   }
 
   /** Adds a payload that is not inline to the batch, copied unless it is ours. */
@@ -162,9 +163,10 @@ export class PayloadEncoder {
   }
 
   #prepareText(kind: number, text: string): void {
-    this.#short = isShortAscii(text);
-    if (this.#short) this.#take(kind, text, undefined, text.length);
-    else if (text.length * 3 <= scratch.length) {
+    const { length } = text;
+    if (length <= SHORT_ENCODE && writeIfAscii(text, scratch)) {
+      this.#take(kind, text, undefined, length);
+    } else if (length * 3 <= scratch.length) {
       this.#take(kind, text, undefined, writeUtf8(text, scratch));
     } else {
       const bytes = utf8(text);

@@ -5,6 +5,7 @@
  */
 
 import { decodePayload, PayloadEncoder } from "../../src/payload.ts";
+import { viewOf } from "../../src/text.ts";
 import type { Case } from "../cases.ts";
 
 const VALUES: Record<string, unknown> = {
@@ -31,7 +32,8 @@ function encode(name: string, value: unknown): Case {
     operations: OPERATIONS,
     setup: () => {
       const encoder = new PayloadEncoder(undefined);
-      const target = new Uint8Array(64 * 1024);
+      const bytes = new Uint8Array(64 * 1024);
+      const target = { bytes, view: viewOf(bytes) };
       return () => {
         for (let i = 0; i < OPERATIONS; i++) {
           encoder.prepare(value, false);
@@ -51,7 +53,7 @@ function decode(name: string, value: unknown): Case {
       const encoder = new PayloadEncoder(undefined);
       const bytes = new Uint8Array(64 * 1024);
       encoder.prepare(value, false);
-      encoder.write(bytes, 0);
+      encoder.write({ bytes, view: viewOf(bytes) }, 0);
       const { kind, size } = encoder;
       const read = () => decodePayload(kind, bytes, 0, size, undefined, false);
       const same = JSON.stringify(read()) === JSON.stringify(value);
