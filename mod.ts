@@ -108,6 +108,8 @@ export type {
   ConnectionStats,
 } from "./src/connection_options.ts";
 export type { Limits } from "./src/limits.ts";
+export type { StreamGrant } from "./src/streams/terms.ts";
+export type { StreamNumbers } from "./src/streams/streams.ts";
 export type { Hello, Metadata, WireProtocol } from "./src/codec.ts";
 export type { Serializer } from "./src/payload.ts";
 export type { Clock } from "./src/clock.ts";

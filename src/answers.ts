@@ -16,6 +16,7 @@ import type { Serving } from "./context.ts";
 import { RpcError } from "./errors.ts";
 import type { SchemaIssue } from "./method.ts";
 import type { Outbox } from "./outbox.ts";
+import { ownWords } from "./streams/words.ts";
 
 /** What was thrown before the handler was called, where only who threw it can tell. */
 export class NotStarted {
@@ -58,18 +59,11 @@ export class Answers {
     try {
       codec.prepare(value, false, serving.method);
     } catch (error) {
-      this.#context.onError(error, serving);
-      const text = "the handler's result cannot be serialized";
-      return this.fail(serving, true, new RpcError("internal", text));
+      return this.fail(serving, true, this.unsayable(serving, error));
     }
     if (serving.done) return false;
-    const size = codec.replySize(serving.answered);
-    const most = peerMaxMessage();
-    if (size > most) {
-      const text = `a reply of ${size} bytes; the caller accepts ${most}`;
-      const error = new RpcError("resource_exhausted", text);
-      return this.fail(serving, true, error);
-    }
+    const error = tooLarge(codec.replySize(serving.answered), peerMaxMessage());
+    if (error !== undefined) return this.fail(serving, true, error);
     codec.reply(outbox, serving.id, serving.answered);
     return true;
   }
@@ -78,11 +72,36 @@ export class Answers {
   report(serving: Serving, started: boolean, error: unknown): boolean {
     const early = NotStarted.open(error);
     if (early !== undefined) return this.report(serving, false, early.error);
+    return this.fail(serving, started, this.describe(serving, error));
+  }
+
+  /** What the caller is told of what a handler threw; the operator is told the rest. */
+  describe(serving: Serving, error: unknown): RpcError {
     const own = ownWords(error);
-    if (own !== undefined) return this.fail(serving, started, own);
+    if (own !== undefined) return own;
     this.#context.onError(error, serving);
     const text = this.#context.exposeErrors ? describe(error) : HIDDEN;
-    return this.fail(serving, started, new RpcError("internal", text));
+    return new RpcError("internal", text);
+  }
+
+  /** The same of a result that has no form on the wire, or an item of one. */
+  unsayable(serving: Serving, error: unknown): RpcError {
+    this.#context.onError(error, serving);
+    return new RpcError(
+      "internal",
+      "the handler's result cannot be serialized",
+    );
+  }
+
+  /** Answers that the result is a stream; returns what the call fails with if that cannot be said. */
+  stream(serving: Serving): RpcError | undefined {
+    const { codec, outbox, peerMaxMessage } = this.#context;
+    codec.streams?.prepare();
+    const error = tooLarge(codec.replySize(serving.answered), peerMaxMessage());
+    if (error === undefined) {
+      codec.reply(outbox, serving.id, serving.answered);
+    }
+    return error;
   }
 
   /** Answers with an error as it is. */
@@ -110,6 +129,12 @@ export class Answers {
   }
 }
 
+function tooLarge(size: number, most: number): RpcError | undefined {
+  if (size <= most) return undefined;
+  const text = `a reply of ${size} bytes; the caller accepts ${most}`;
+  return new RpcError("resource_exhausted", text);
+}
+
 const HIDDEN = "the handler failed";
 
 /** Most issues that travel with an `invalid_argument`. */
@@ -123,17 +148,6 @@ export function invalid(issues: readonly SchemaIssue[]): RpcError {
   }));
   const text = data[0]?.message ?? "the params are not valid";
   return new RpcError("invalid_argument", text, { data });
-}
-
-/** An RpcError in words that can be sent; undefined for anything else. What was thrown may throw again on being looked at. */
-function ownWords(error: unknown): RpcError | undefined {
-  try {
-    if (!(error instanceof RpcError)) return undefined;
-    const { code, message, data } = error;
-    return new RpcError(`${code}`, `${message}`, { data });
-  } catch {
-    return undefined;
-  }
 }
 
 function describe(error: unknown): string {

@@ -15,14 +15,21 @@ import type { Timed } from "./deadlines.ts";
 import type { Outcome } from "./errors.ts";
 import type { Waiting } from "./queue.ts";
 import type { Numbered } from "./ring.ts";
+import type { CallerStreams } from "./streams/call_streams.ts";
 
 /**
  * Where a call is. It moves to the right only:
  * `waiting` for the window, then `sent` (in the batch or on its way), then
- * perhaps `abandoned` (its caller was told; its place is held until the peer
- * answers), then `done`.
+ * perhaps `streaming` (its caller has the stream; its place is held until that
+ * ends), then perhaps `abandoned` (its caller was told; its place is held until
+ * the peer answers), then `done`.
  */
-export type CallState = "waiting" | "sent" | "abandoned" | "done";
+export type CallState =
+  | "waiting"
+  | "sent"
+  | "streaming"
+  | "abandoned"
+  | "done";
 
 /** What a promise is settled with. */
 export interface Resolvers<T> {
@@ -40,6 +47,8 @@ export interface Extra extends Timed {
   metadata: Metadata | undefined;
   /** Came with the answer. */
   answered: Metadata | undefined;
+  /** Its streams, if it has any. */
+  streams: CallerStreams | undefined;
   /** Waits for the final outcome. */
   settled: Resolvers<Outcome> | undefined;
   /** Waits for the hand-over. */
@@ -81,6 +90,13 @@ export class Call implements Numbered {
     else this.resolve(result);
   }
 
+  /** Tells the caller of a stream, which is as good as an answer; the call lives on until that has ended. */
+  stream(result: unknown): void {
+    this.settle("executed", false, result);
+    this.finish("executed");
+    this.state = "streaming";
+  }
+
   /** Ends its life; an abandoned call's outcome may have become known. */
   finish(outcome: Outcome): void {
     this.state = "done";
@@ -99,6 +115,7 @@ export class Call implements Numbered {
       inherited: undefined,
       metadata: undefined,
       answered: undefined,
+      streams: undefined,
       settled: undefined,
       sent: undefined,
     };
@@ -168,8 +185,8 @@ export class CallHandle<T = unknown> {
   get reply(): Promise<T> {
     return this.#reply ??= new Promise<unknown>((resolve, reject) => {
       const call = this.#call;
-      const told = call.state === "done" || call.state === "abandoned";
-      if (!told) {
+      const open = call.state === "waiting" || call.state === "sent";
+      if (open) {
         call.resolve = resolve;
         call.reject = reject;
       } else if (call.failed) reject(call.result);
@@ -210,12 +227,13 @@ export class CallHandle<T = unknown> {
   get settled(): Promise<Outcome> {
     return this.#settled ??= new Promise((resolve, reject) => {
       const call = this.#call;
-      if (call.state === "done") resolve(call.outcome);
+      const known = call.state === "done" || call.state === "streaming";
+      if (known) resolve(call.outcome);
       else call.extras().settled = { resolve, reject };
     });
   }
 
-  /** Aborts the call as its signal would; no effect on one that has settled. */
+  /** Aborts the call as its signal would; no effect on one that has settled, its stream included. */
   abort(reason?: unknown): void {
     const error = reason ??
       new DOMException("The call was aborted", "AbortError");

@@ -20,6 +20,11 @@
 import type { Outbox } from "./outbox.ts";
 import type { Serializer } from "./payload.ts";
 import type { Registry } from "./registry.ts";
+import type {
+  StreamGrant,
+  StreamReceiver,
+  StreamWriter,
+} from "./streams/terms.ts";
 import type { WireMap } from "./types.ts";
 
 /** What a wire can say. */
@@ -32,7 +37,7 @@ export interface Features {
   readonly deadline: boolean;
   /** PING exists, and is answered. */
   readonly ping: boolean;
-  /** Streams exist. */
+  /** Streams exist; then the codec has {@linkcode Codec.streams}. */
   readonly streams: boolean;
   /** A cancelled call is answered all the same, never answered, or cannot be cancelled. */
   readonly cancel: "answered" | "silent" | "none";
@@ -57,6 +62,8 @@ export interface Hello {
   readonly windowBytes: number;
   /** Who it says it is, if it does and the wire can. */
   readonly credentials?: Uint8Array;
+  /** What it grants for streams; undefined if it takes none. */
+  readonly streams?: StreamGrant;
 }
 
 /** Metadata of a call: short texts by name. */
@@ -95,6 +102,8 @@ export interface Receiver {
   pong(id: number): void;
   /** The peer serves none of our calls above `lastId`; none at all if undefined. `code` is empty for a plain drain. */
   goaway(lastId: number | undefined, code: string, text: string): void;
+  /** Takes what is told of streams. */
+  streams(): StreamReceiver;
   /** Whether the peer's calls fill what we hold. Asked between messages by the codec of a wire without windows, which then decodes no further. */
   full(): boolean;
 }
@@ -128,6 +137,11 @@ export interface Codec {
   stop(): void;
   /** What was written before is the transport's now: for a wire with messages that nobody answers. */
   handedOver?(): void;
+
+  /** Whether the value of the request or reply being told is a stream: then it has no payload. */
+  readonly streamed?: boolean;
+  /** Writes the frames of streams, on a wire that has them. */
+  readonly streams?: StreamWriter;
 
   /** The payload of the message being told. Throws if it does not parse. */
   value(): unknown;

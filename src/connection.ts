@@ -30,7 +30,7 @@ import { type Duplex, type DuplexInfo, toDuplex } from "./duplex.ts";
 import { ConnectionError } from "./errors.ts";
 import { Farewell } from "./farewell.ts";
 import { departure, PeerGoaway } from "./goaway.ts";
-import { toLimits } from "./limits.ts";
+import { type Limits, toLimits } from "./limits.ts";
 import { NativeCodec } from "./native.ts";
 import type { CallOptions } from "./options.ts";
 import { Outbox } from "./outbox.ts";
@@ -38,6 +38,7 @@ import { Pending } from "./pending.ts";
 import { Pings } from "./pings.ts";
 import { MESSAGES_PER_TURN, readLoop } from "./read_loop.ts";
 import { NO_SERVICES } from "./registry.ts";
+import { NO_STREAMS, Streams } from "./streams/streams.ts";
 import type { PeerCertificate } from "./transport/certificate.ts";
 import type { Verdict } from "./verdict.ts";
 import { Watchdog, type Watched } from "./watchdog.ts";
@@ -71,6 +72,8 @@ export class Connection {
   readonly #deadlines: Deadlines;
   readonly #pending: Pending;
   readonly #dispatch: Dispatch;
+  /** Made with the first one. */
+  #streams: Streams | undefined;
 
   #state: ConnectionStats["state"] = "open";
   readonly #closed = Promise.withResolvers<ConnectionError | undefined>();
@@ -94,6 +97,7 @@ export class Connection {
   readonly #pings: Pings;
   readonly #watchdog: Watchdog;
   readonly #setup: ConnectionSetup;
+  readonly #limits: Limits;
   /** Whether the peer may come in; undefined where everybody may. */
   readonly #verdict: Verdict | undefined;
 
@@ -108,7 +112,7 @@ export class Connection {
   constructor(transport: Duplex, setup: ConnectionSetup = {}) {
     const duplex: Duplex & DuplexInfo = toDuplex(transport);
     const registry = setup.registry ?? NO_SERVICES;
-    const limits = toLimits(setup);
+    const limits = this.#limits = toLimits(setup);
     const { maxMessage, windowCalls, windowBytes } = limits;
     const own = { maxMessage, windowCalls, windowBytes };
     const credentials = setup.credentials === undefined
@@ -125,7 +129,12 @@ export class Connection {
 
     const make = setup.wire?.codec as CodecFactory | undefined;
     const codec = this.#codec = (make ?? nativeCodec)(this.#receiver(), {
-      hello: { ...own, windowCalls: limits.windowCalls, credentials },
+      hello: {
+        ...own,
+        windowCalls: limits.windowCalls,
+        credentials,
+        streams: { credit: limits.streamCredit, max: limits.maxStreams },
+      },
       own,
       guarded: setup.verdict !== undefined,
       registry: setup.registry,
@@ -148,7 +157,8 @@ export class Connection {
     });
     const deadlines = this.#deadlines = new Deadlines(clock);
     const advance = () => this.#advance();
-    const shared = { codec, outbox, deadlines, clock, limits };
+    const streams = () => this.#hub();
+    const shared = { codec, outbox, deadlines, clock, limits, streams };
     this.#pending = new Pending(
       { ...shared, emptied: advance },
       setup.firstId ?? 1,
@@ -246,6 +256,7 @@ export class Connection {
       listeners: pending.listeners,
       timers: this.#deadlines.size,
       rtt: this.#pings.rtt,
+      ...(this.#streams?.numbers ?? NO_STREAMS),
     };
   }
 
@@ -341,6 +352,10 @@ export class Connection {
     // Nothing can be answered any more; what we serve still is.
     this.#pending.end(reason);
     this.#dispatch.drain();
+    if (this.#streams !== undefined) {
+      this.#dispatch.halfClosed(reason);
+      this.#streams.deafen();
+    }
     if (this.#state === "open") this.#state = "draining";
     this.#advance();
   }
@@ -360,6 +375,7 @@ export class Connection {
           });
         }
       },
+      streams: () => this.#hub(),
       request: (id, method, size, remaining, metadata) =>
         this.#dispatch.request(id, method, size, remaining, metadata),
       reply: (id, metadata) => this.#pending.reply(id, metadata),
@@ -371,6 +387,18 @@ export class Connection {
       goaway: (lastId, code, text) => this.#peerDrains(lastId, code, text),
       full: () => this.#dispatch.full,
     };
+  }
+
+  #hub(): Streams {
+    return this.#streams ??= new Streams({
+      codec: this.#codec,
+      outbox: this.#outbox,
+      limits: this.#limits,
+      granted: () => this.#pending.peer,
+      peerMaxMessage: () => this.#pending.maxMessage,
+      find: (id, ours) =>
+        ours ? this.#pending.streamsOf(id) : this.#dispatch.streamsOf(id),
+    });
   }
 
   /** The peer's HELLO is here, and it may come in. */
@@ -423,6 +451,7 @@ export class Connection {
     if (!this.#over) {
       this.#pending.pump();
       this.#dispatch.pump();
+      this.#streams?.pump();
       this.#advance();
     }
     this.#farewell.written();

@@ -12,6 +12,7 @@ import type { ConnectionError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
 import type { Serializer } from "./payload.ts";
 import type { Registry } from "./registry.ts";
+import type { StreamNumbers } from "./streams/streams.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** What a call that failed on our side was, for `onError`. */
@@ -58,7 +59,7 @@ export interface CloseOptions {
 }
 
 /** A connection in numbers, as of now. */
-export interface ConnectionStats {
+export interface ConnectionStats extends StreamNumbers {
   /** Where it is in its life. */
   readonly state: "open" | "draining" | "finishing" | "closed";
   /** Calls of ours that hold a place in the peer's window, and their bytes. */

@@ -15,6 +15,7 @@ import type { Timed } from "./deadlines.ts";
 import type { Linked } from "./list.ts";
 import type { Method } from "./registry.ts";
 import { type Inherited, toMetadata } from "./options.ts";
+import type { CalleeStreams } from "./streams/call_streams.ts";
 
 /** The second argument of every handler; pass it on as a nested call's `ctx` option. */
 export interface CallContext extends Inherited {
@@ -52,10 +53,15 @@ export interface CallContext extends Inherited {
 
 /**
  * Where a served call is. It moves to the right only: `waiting` to be started,
- * `validating` its params, `running`, `done` (answered, or nobody is left to
- * answer).
+ * `validating` its params, `running`, `streaming` (answered with a stream that
+ * has not ended), `done` (answered, or nobody is left to answer).
  */
-export type ServingState = "waiting" | "validating" | "running" | "done";
+export type ServingState =
+  | "waiting"
+  | "validating"
+  | "running"
+  | "streaming"
+  | "done";
 
 /** What a served call asks of its dispatch. */
 export interface ServingOwner {
@@ -81,6 +87,8 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
   answered: Metadata | undefined = undefined;
   /** The params, undecoded, while they wait. */
   kept: Opaque = undefined;
+  /** Its streams, if it has any. */
+  streams: CalleeStreams | undefined = undefined;
   readonly #owner: ServingOwner;
   #controller: AbortController | undefined = undefined;
   #aborted = false;
@@ -145,6 +153,11 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
   /** Whether it is answered, or nobody is left to answer. */
   get done(): boolean {
     return this.state === "done";
+  }
+
+  /** Whether the signal has fired, and why. */
+  get aborted(): { readonly reason: unknown } | undefined {
+    return this.#aborted ? { reason: this.#reason } : undefined;
   }
 
   /** Fires the signal. */

@@ -26,6 +26,18 @@ import type { Limits } from "./limits.ts";
 import { List } from "./list.ts";
 import type { SchemaResult } from "./method.ts";
 import type { Method, Registry } from "./registry.ts";
+import {
+  CalleeStreams,
+  type CalleeTable,
+  callOver,
+} from "./streams/call_streams.ts";
+import {
+  isStream,
+  type Source,
+  type StreamValue,
+  toSource,
+} from "./streams/source.ts";
+import type { Streams } from "./streams/streams.ts";
 
 /** What the dispatch needs of its connection. */
 export interface DispatchContext extends AnswersContext {
@@ -34,12 +46,14 @@ export interface DispatchContext extends AnswersContext {
   readonly clock: Clock;
   readonly limits: Limits;
   readonly registry: Registry;
+  /** The connection's streams, made when they are asked for. */
+  streams(): Streams;
   /** Called when a handler or a waiting call has gone, otherwise than in the turn it came. */
   settled(): void;
 }
 
 /** The served calls of one connection. */
-export class Dispatch implements ServingOwner {
+export class Dispatch implements ServingOwner, CalleeTable {
   readonly #context: DispatchContext;
   readonly #admission: Admission;
   readonly #answers: Answers;
@@ -108,7 +122,8 @@ export class Dispatch implements ServingOwner {
   busy(except: ReadonlySet<unknown>): number {
     let busy = this.#running + this.#waiting.length;
     for (const serving of except) {
-      if ((serving as Serving).state === "running") busy--;
+      const { state } = serving as Serving;
+      if (state === "running" || state === "streaming") busy--;
     }
     return busy;
   }
@@ -124,9 +139,12 @@ export class Dispatch implements ServingOwner {
     const admission = this.#admission;
     admission.checkId(id);
     // A call that finds no place is not noted: our GOAWAY then refuses it.
-    if (!this.#draining) admission.hold(size);
-    admission.note(id);
     const { codec, registry, clock, deadlines } = this.#context;
+    if (!this.#draining) {
+      admission.hold(size);
+      if (codec.streamed) this.#context.streams().checkRoom();
+    }
+    admission.note(id);
     if (this.#draining) {
       // Past our GOAWAY's id, the caller has settled it as refused by itself.
       if (!codec.features.goaway) {
@@ -146,6 +164,14 @@ export class Dispatch implements ServingOwner {
     }
     const due = remaining < 0 ? Infinity : clock.now() + remaining;
     const serving = new Serving(this, target, id, size, due, metadata);
+    if (codec.streamed) {
+      serving.streams = new CalleeStreams(
+        this.#context.streams(),
+        serving,
+        this,
+      );
+      serving.streams.accept();
+    }
     if (this.#waiting.length === 0 && this.#mayStart()) this.#start(serving);
     else {
       serving.kept = codec.keep();
@@ -215,6 +241,7 @@ export class Dispatch implements ServingOwner {
       if (serving.state === "waiting") this.#waiting.remove(serving);
       this.#leave(serving);
       serving.abort(lost);
+      serving.streams?.lose(lost);
     }
     this.#admission.end();
   }
@@ -229,9 +256,9 @@ export class Dispatch implements ServingOwner {
 
   #start(serving: Serving): void {
     const { codec } = this.#context;
-    let params: unknown;
+    let params: unknown = serving.streams?.inlet?.readable;
     try {
-      params = serving.kept === undefined
+      params ??= serving.kept === undefined
         ? codec.value()
         : codec.open(serving.kept);
     } catch {
@@ -351,8 +378,10 @@ export class Dispatch implements ServingOwner {
         serving.abort(reason);
         return;
       case "running":
+      case "streaming":
         this.#context.deadlines.remove(serving);
         serving.abort(reason);
+        serving.streams?.cancel(reason);
         return;
       case "done":
         return;
@@ -362,6 +391,7 @@ export class Dispatch implements ServingOwner {
   // Answers. A call whose connection has ended has nobody to tell.
 
   #reply(serving: Serving, value: unknown): void {
+    if (isStream(value)) return this.#stream(serving, value);
     if (serving.done) return;
     if (this.#answers.reply(serving, value)) this.#answered(serving);
   }
@@ -384,12 +414,91 @@ export class Dispatch implements ServingOwner {
   #answered(serving: Serving): void {
     this.#admission.answered(serving.size);
     this.#leave(serving);
+    serving.streams?.release(callOver());
   }
 
   #leave(serving: Serving): void {
     serving.state = "done";
     if (this.#active.size > 0) this.#active.delete(serving.id);
     this.#context.deadlines.remove(serving);
+    serving.streams?.close();
+  }
+
+  // Results that are streams: the handler runs until they have ended.
+
+  #stream(serving: Serving, value: StreamValue): void {
+    let source: Source;
+    try {
+      source = toSource(value);
+    } catch (error) {
+      return this.#report(serving, true, error);
+    }
+    this.#running++;
+    if (serving.done) {
+      this.#cleanUp(serving, source, serving.aborted?.reason);
+      return;
+    }
+    const hub = this.#context.streams();
+    const streams = serving.streams ??= new CalleeStreams(hub, serving, this);
+    const refusal = streams.reply(source) ?? this.#answers.stream(serving);
+    if (refusal !== undefined) {
+      this.#cleanUp(serving, source, refusal);
+      return;
+    }
+    serving.state = "streaming";
+    this.#keep(serving);
+    // Cancelled while it ran: its cleanup is still to be waited for.
+    const { aborted } = serving;
+    if (aborted === undefined) streams.start();
+    else streams.cancel(aborted.reason);
+  }
+
+  /** Ends a stream that goes nowhere; its call fails when the cleanup is over. */
+  async #cleanUp(
+    serving: Serving,
+    source: Source,
+    reason: unknown,
+  ): Promise<void> {
+    if (!serving.done) this.#keep(serving);
+    const error = await source.cancel(reason);
+    this.#running--;
+    if (error !== undefined) this.#context.onError(error, serving);
+    if (!serving.done) this.#report(serving, true, reason);
+    this.#settled();
+  }
+
+  streamDone(serving: Serving, error: unknown): void {
+    this.#running--;
+    if (error !== undefined) this.#context.onError(error, serving);
+    if (!serving.done) this.#answered(serving);
+    this.#settled();
+  }
+
+  /** The streams of call `id`; see {@linkcode Pending.streamsOf}. */
+  streamsOf(id: number): CalleeStreams | null | undefined {
+    const serving = this.#active.get(id);
+    if (serving !== undefined) return serving.streams ?? null;
+    if (this.#admission.seen(id)) return undefined;
+    throw new ConnectionError(
+      "protocol_error",
+      `a frame of a stream for call ${id}, which was never made`,
+    );
+  }
+
+  /** The peer sends nothing any more: params that have not ended never will. */
+  halfClosed(reason: ConnectionError): void {
+    const lost = gone("unavailable", reason.message, reason);
+    for (const serving of this.#active.values()) {
+      serving.streams?.inlet?.lose(lost);
+    }
+  }
+
+  describeStream(serving: Serving, error: unknown): RpcError {
+    return this.#answers.describe(serving, error);
+  }
+
+  unsayable(serving: Serving, error: unknown): RpcError {
+    return this.#answers.unsayable(serving, error);
   }
 }
 

@@ -39,7 +39,7 @@ export const PONG = 0x07;
 export const GOAWAY = 0x08;
 /** Skipped: what became of a request that was taken back before it was written. */
 export const PAD = 0x09;
-/** An item of a stream. Number taken; sent only where both ends say they can. */
+/** An item of a stream, or a part of one; this and the next three only where both ends say they can. */
 export const DATA = 0x10;
 /** The end of a stream. */
 export const END = 0x11;
@@ -62,6 +62,8 @@ export const FLAG_NONE = 0x01;
 export const FLAG_CALLER = 0x01;
 /** END: the stream failed, and the body says how. */
 export const FLAG_ERROR = 0x02;
+/** DATA: the item goes on in the stream's next one. */
+export const FLAG_MORE = 0x02;
 
 /** Flag bits each kind knows; PAD and the skippable kinds ignore theirs. */
 const KNOWN_FLAGS = new Map<number, number>([
@@ -73,7 +75,7 @@ const KNOWN_FLAGS = new Map<number, number>([
   [PING, 0],
   [PONG, 0],
   [GOAWAY, FLAG_NONE],
-  [DATA, FLAG_CALLER],
+  [DATA, FLAG_CALLER | FLAG_MORE],
   [END, FLAG_CALLER | FLAG_ERROR],
   [STOP, FLAG_CALLER],
   [CREDIT, FLAG_CALLER],

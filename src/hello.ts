@@ -14,6 +14,7 @@ import type { Hello } from "./codec.ts";
 import { ConnectionError, quote } from "./errors.ts";
 import { readU16, readU32 } from "./frame.ts";
 import { writeU16, writeU32 } from "./layout.ts";
+import { MAX_WINDOW, MIN_CREDIT, type StreamGrant } from "./streams/terms.ts";
 import { readText, utf8 } from "./text.ts";
 
 /** The protocol's major version. */
@@ -36,6 +37,9 @@ export const MAX_WINDOW_CALLS = 1 << 24;
 /** The most bytes of credentials: leaves room in a HELLO for all its other fields. */
 export const MAX_CREDENTIALS = 15 * 1024;
 
+/** What an end grants for streams that has the capability and says no numbers. */
+const DEFAULT_GRANT: StreamGrant = { credit: 64 * 1024, max: 1024 };
+
 /** Longest serializer name, in bytes of UTF-8. */
 const MAX_SERIALIZER_NAME = 255;
 
@@ -52,8 +56,13 @@ const FIELD_WINDOW_BYTES = 3;
 const FIELD_SERIALIZER = 4;
 /** Field: who the sender is, any bytes; absent for nobody in particular. */
 const FIELD_CREDENTIALS = 5;
-// 6 capabilities (u32, bit 0: streams) and 7 initial
-// stream credit (u32) have their numbers; no one sends or reads them yet.
+/** Field: what the sender can take besides, a u32 of bits. */
+const FIELD_CAPABILITIES = 6;
+/** Field: credit of a new stream and most streams at once, two u32. */
+const FIELD_STREAMS = 7;
+
+/** Capability: streams. */
+const CAN_STREAM = 1;
 
 /** The body of a HELLO. */
 export function encodeHello(hello: Hello, serializer?: string): Uint8Array {
@@ -63,8 +72,9 @@ export function encodeHello(hello: Hello, serializer?: string): Uint8Array {
       `Cannot use the serializer: its name has ${name.length} bytes, at most ${MAX_SERIALIZER_NAME} fit`,
     );
   }
-  const { credentials } = hello;
-  const size = FIXED + 3 * 7 + fieldSize(name) + fieldSize(credentials);
+  const { credentials, streams } = hello;
+  const more = streams === undefined ? 0 : 7 + 11;
+  const size = FIXED + 3 * 7 + fieldSize(name) + fieldSize(credentials) + more;
   const body = new Uint8Array(size);
   body.set(MAGIC);
   let at = writeU16(body, MAGIC.length, VERSION);
@@ -72,7 +82,8 @@ export function encodeHello(hello: Hello, serializer?: string): Uint8Array {
   at = writeField(body, at, FIELD_WINDOW_CALLS, hello.windowCalls);
   at = writeField(body, at, FIELD_WINDOW_BYTES, hello.windowBytes);
   at = writeBytes(body, at, FIELD_SERIALIZER, name);
-  writeBytes(body, at, FIELD_CREDENTIALS, credentials);
+  at = writeBytes(body, at, FIELD_CREDENTIALS, credentials);
+  if (streams !== undefined) writeStreams(body, at, streams);
   return body;
 }
 
@@ -91,6 +102,14 @@ function writeBytes(
   at = writeU16(body, at + 1, value.length);
   body.set(value, at);
   return at + value.length;
+}
+
+function writeStreams(body: Uint8Array, at: number, grant: StreamGrant): void {
+  at = writeField(body, at, FIELD_CAPABILITIES, CAN_STREAM);
+  body[at] = FIELD_STREAMS;
+  at = writeU16(body, at + 1, 8);
+  at = writeU32(body, at, grant.credit);
+  writeU32(body, at, grant.max);
 }
 
 function writeField(
@@ -118,6 +137,8 @@ export function parseHello(body: Uint8Array, serializer?: string): Hello {
   let windowBytes = EARLY_BYTES;
   let theirs: string | undefined;
   let credentials: Uint8Array | undefined;
+  let canStream = false;
+  let grant = DEFAULT_GRANT;
   let at = FIXED;
   while (at < body.length) {
     const type = body[at];
@@ -130,8 +151,14 @@ export function parseHello(body: Uint8Array, serializer?: string): Hello {
     } else if (type === FIELD_CREDENTIALS) {
       // The memory is the transport's.
       credentials = new Uint8Array(body.subarray(start, at));
+    } else if (type === FIELD_CAPABILITIES) {
+      checkLength(type, length, 4);
+      canStream = (readU32(body, start) & CAN_STREAM) !== 0;
+    } else if (type === FIELD_STREAMS) {
+      checkLength(type, length, 8);
+      grant = { credit: readU32(body, start), max: readU32(body, start + 4) };
     } else if (type >= FIELD_MAX_MESSAGE && type <= FIELD_WINDOW_BYTES) {
-      if (length !== 4) fault(`HELLO field ${type} has ${length} bytes, not 4`);
+      checkLength(type, length, 4);
       const value = readU32(body, start);
       if (type === FIELD_MAX_MESSAGE) maxMessage = value;
       else if (type === FIELD_WINDOW_CALLS) windowCalls = value;
@@ -148,8 +175,19 @@ export function parseHello(body: Uint8Array, serializer?: string): Hello {
       `HELLO says a window of ${windowCalls} calls; at most ${MAX_WINDOW_CALLS} is legal`,
     );
   }
+  if (grant.credit < MIN_CREDIT || grant.credit > MAX_WINDOW) {
+    fault(
+      `HELLO says a stream credit of ${grant.credit}; ${MIN_CREDIT} to ${MAX_WINDOW} is legal`,
+    );
+  }
   checkSerializer(serializer, theirs);
-  return { maxMessage, windowCalls, windowBytes, credentials };
+  const streams = canStream ? grant : undefined;
+  return { maxMessage, windowCalls, windowBytes, credentials, streams };
+}
+
+function checkLength(type: number, length: number, legal: number): void {
+  if (length === legal) return;
+  fault(`HELLO field ${type} has ${length} bytes, not ${legal}`);
 }
 
 function readName(body: Uint8Array, start: number, end: number): string {

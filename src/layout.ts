@@ -11,7 +11,7 @@
 import type { Metadata } from "./codec.ts";
 import { ConnectionError } from "./errors.ts";
 import { readU16, readU32 } from "./frame.ts";
-import { CUSTOM, UNDEFINED } from "./payload.ts";
+import { CUSTOM, STREAM, UNDEFINED } from "./payload.ts";
 import { NO_BYTES, readText, utf8 } from "./text.ts";
 
 /** Most bytes of a metadata block. */
@@ -101,16 +101,16 @@ export class BodyReader {
     return metadata;
   }
 
-  /** A payload kind; the payload is the rest. */
-  payload(): void {
+  /** A payload kind, none above `most`; the payload is the rest. */
+  payload(most: number = CUSTOM): void {
     const kind = this.u8();
-    if (kind > CUSTOM) {
+    if (kind > most) {
       throw new ConnectionError(
         "protocol_error",
         `unknown payload kind ${kind}`,
       );
     }
-    if (kind === UNDEFINED) this.done();
+    if (kind === UNDEFINED || kind === STREAM) this.done();
     this.kind = kind;
   }
 

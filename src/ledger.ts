@@ -14,6 +14,7 @@ import type { Deadlines } from "./deadlines.ts";
 import type { ConnectionError, Outcome } from "./errors.ts";
 import { unavailable } from "./refusals.ts";
 import { Signals } from "./signals.ts";
+import { callOver } from "./streams/call_streams.ts";
 
 /** What the ledger tells its table. */
 export interface LedgerEvents {
@@ -66,11 +67,31 @@ export class Ledger {
     if (call.extra !== undefined) this.unwatch(call, call.extra);
     call.settle(outcome, failed, result);
     this.finish(call, outcome);
+    // Last: to cancel a source runs its user's code.
+    call.extra?.streams?.release(failed ? result : callOver());
+  }
+
+  /** Tells the caller of a stream; what ends the call goes on being listened to. */
+  stream(call: Call, result: unknown): void {
+    call.stream(result);
+  }
+
+  /** Ends a call whose stream has ended, or is lost: nobody is told anything any more. */
+  streamed(call: Call): void {
+    if (call.state === "streaming" && call.extra !== undefined) {
+      this.unwatch(call, call.extra);
+    }
+    call.state = "done";
+    this.#events.settled();
   }
 
   /** Settles a call that its connection takes along; an abandoned one only learns its outcome. */
   lose(call: Call, outcome: Outcome, reason: ConnectionError): void {
-    if (call.state === "abandoned") this.finish(call, outcome);
+    const streams = call.extra?.streams;
+    if (streams?.answered) {
+      this.streamed(call);
+      streams.release(unavailable(reason, "executed"));
+    } else if (call.state === "abandoned") this.finish(call, outcome);
     else this.settle(call, outcome, true, unavailable(reason, outcome));
   }
 

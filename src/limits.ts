@@ -7,6 +7,7 @@
  */
 
 import { MAX_MESSAGE, MAX_WINDOW_CALLS, MIN_MESSAGE } from "./hello.ts";
+import { MAX_WINDOW, MIN_CREDIT } from "./streams/terms.ts";
 
 /** The limits of one connection; each end has its own. */
 export interface Limits {
@@ -26,6 +27,12 @@ export interface Limits {
   readonly highWaterMark: number;
   /** Outgoing bytes past which the connection ends. Default 64 MiB. */
   readonly maxOutbox: number;
+  /** Bytes of each stream that the peer may send before its reader reads. Default 64 KiB; 16 KiB to 1 MiB. */
+  readonly streamCredit: number;
+  /** Streams that may be open towards us at once. Default 1,024; 0 takes none; at most 2^32 - 1. */
+  readonly maxStreams: number;
+  /** Bytes that the windows of all streams may grow by, for readers that keep up and for large items. Default 16 MiB. */
+  readonly streamBudget: number;
   /** Milliseconds for the peer's first message to come. Default 10,000. */
   readonly handshakeTimeout: number;
   /** Milliseconds without a byte from the peer after which it is sent a PING. Default 30,000; `Infinity` for never. */
@@ -50,6 +57,9 @@ export const DEFAULT_LIMITS: Limits = {
   maxQueuedBytes: 256 * 1024 * 1024,
   highWaterMark: 1024 * 1024,
   maxOutbox: 64 * 1024 * 1024,
+  streamCredit: 64 * 1024,
+  maxStreams: 1024,
+  streamBudget: 16 * 1024 * 1024,
   handshakeTimeout: 10_000,
   keepaliveTime: 30_000,
   keepaliveTimeout: 20_000,
@@ -68,6 +78,9 @@ const RANGES: Record<keyof Limits, readonly [number, number]> = {
   maxQueuedBytes: [0, Infinity],
   highWaterMark: [1, Infinity],
   maxOutbox: [1, Infinity],
+  streamCredit: [MIN_CREDIT, MAX_WINDOW],
+  maxStreams: [0, 0xffffffff],
+  streamBudget: [0, Infinity],
   handshakeTimeout: [1, Infinity],
   keepaliveTime: [1, Infinity],
   keepaliveTimeout: [1, Infinity],

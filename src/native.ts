@@ -39,8 +39,8 @@ import {
   REPLY,
   REQUEST,
   writeHeader,
-  writeHeaderTo,
 } from "./frame.ts";
+import { FrameWriter, Words } from "./frame_writer.ts";
 import { EARLY_MESSAGE, encodeHello, MAX_HELLO, parseHello } from "./hello.ts";
 import {
   BodyReader,
@@ -51,36 +51,32 @@ import {
 } from "./layout.ts";
 import type { Outbox } from "./outbox.ts";
 import {
+  CUSTOM,
   decodePayload,
   type Draft,
   type KeptPayload,
   ownBytes,
   PayloadEncoder,
+  STREAM,
 } from "./payload.ts";
-import { looksLike } from "./sniff.ts";
 import {
-  boundedUtf8,
-  copyWords,
-  NO_BYTES,
-  NO_VIEW,
-  SPILL,
-  utf8,
-  viewOf,
-} from "./text.ts";
+  NativeStreams,
+  notAgreed,
+  readStreamFrame,
+} from "./streams/native_streams.ts";
+import type { StreamWriter } from "./streams/terms.ts";
+import { looksLike } from "./sniff.ts";
+import { copyWords, NO_BYTES, NO_VIEW, SPILL, utf8, viewOf } from "./text.ts";
 
 /** Longest method name, in bytes of UTF-8. */
 export const MAX_METHOD = 0xffff;
-/** Longest error code on the wire, in bytes. */
-const MAX_CODE = 64;
-/** Longest error or GOAWAY text on the wire, in bytes. */
-const MAX_TEXT = 4096;
 
 const FEATURES: Features = {
   window: true,
   goaway: true,
   deadline: true,
   ping: true,
-  streams: false,
+  streams: true,
   cancel: "answered",
   excess: "close",
   unknownReply: "close",
@@ -95,8 +91,13 @@ export class NativeCodec implements Codec, FrameSink {
   readonly #settings: CodecSettings;
   readonly #decoder: FrameDecoder;
   readonly #payload: PayloadEncoder;
+  readonly #frames: FrameWriter;
+  #streams: StreamWriter | undefined;
   readonly #body = new BodyReader();
   #greeted = false;
+  /** The largest payload kind of a value: streams only from a peer that has been let in, and knows of them. */
+  #lastKind = CUSTOM;
+  #peerStreams = false;
   /** The first bytes received, to name what a peer speaks instead. */
   #first: Uint8Array = new Uint8Array(HEADER_SIZE);
   #firstFill = 0;
@@ -110,6 +111,17 @@ export class NativeCodec implements Codec, FrameSink {
     this.#settings = settings;
     this.#decoder = new FrameDecoder(this, MAX_HELLO);
     this.#payload = new PayloadEncoder(settings.serializer);
+    this.#frames = new FrameWriter(this.#payload);
+  }
+
+  /** Made when it is needed: most connections have no streams. */
+  get streams(): StreamWriter {
+    const { serializer } = this.#settings;
+    return this.#streams ??= new NativeStreams(this.#frames, serializer);
+  }
+
+  get streamed(): boolean {
+    return this.#body.kind === STREAM;
   }
 
   decode(chunk: Uint8Array, at: number, budget: number): number {
@@ -165,7 +177,7 @@ export class NativeCodec implements Codec, FrameSink {
           ? body.metadata()
           : undefined;
         const method = body.method();
-        body.payload();
+        body.payload(this.#lastKind);
         this.#receiver.request(id, method, size, remaining, metadata);
         return;
       }
@@ -173,7 +185,7 @@ export class NativeCodec implements Codec, FrameSink {
         const metadata = (flags & FLAG_METADATA) !== 0
           ? body.metadata()
           : undefined;
-        body.payload();
+        body.payload(this.#lastKind);
         this.#receiver.reply(id, metadata);
         return;
       }
@@ -212,11 +224,15 @@ export class NativeCodec implements Codec, FrameSink {
         this.#greet(bytes, start, end);
         return;
       default:
-        throw new ConnectionError(
-          "protocol_error",
-          `frame kind ${kind} needs a capability that was not agreed on`,
-        );
+        if (this.#lastKind !== STREAM) throw notAgreed(`frame kind ${kind}`);
+        this.#streamFrame(kind, flags, id);
     }
+  }
+
+  #streamFrame(kind: number, flags: number, id: number): void {
+    const { owned } = this.#decoder;
+    const streams = this.#receiver.streams();
+    readStreamFrame(streams, kind, flags, id, this.#body, owned);
   }
 
   value(): unknown {
@@ -268,7 +284,8 @@ export class NativeCodec implements Codec, FrameSink {
   hello(outbox: Outbox): void {
     const { hello, serializer } = this.#settings;
     const body = encodeHello(hello, serializer?.name);
-    const at = this.#frame(outbox, HEADER_SIZE + body.length, HELLO, 0, 0);
+    const size = HEADER_SIZE + body.length;
+    const at = this.#frames.bare(outbox, size, HELLO, 0, 0);
     outbox.bytes.set(body, at);
   }
 
@@ -283,20 +300,20 @@ export class NativeCodec implements Codec, FrameSink {
     const size = this.requestSize(method, timed, metadata);
     const flags = (timed ? FLAG_DEADLINE : 0) |
       (metadata !== undefined ? FLAG_METADATA : 0);
-    let at = this.#frame(outbox, size, REQUEST, flags, id);
+    let at = this.#frames.loaded(outbox, size, REQUEST, flags, id);
     const { bytes } = outbox;
     if (timed) at = writeU32(bytes, at, remaining);
     if (metadata !== undefined) at = writeMetadata(bytes, at, metadata);
     copyWords(this.#methodView, this.#methodSize, outbox.view, at);
-    this.#writePayload(outbox, at + this.#methodSize);
+    this.#frames.finish(outbox, at + this.#methodSize);
   }
 
   reply(outbox: Outbox, id: number, metadata?: Metadata): void {
     const size = HEADER_SIZE + this.replySize(metadata);
     const flags = metadata === undefined ? 0 : FLAG_METADATA;
-    let at = this.#frame(outbox, size, REPLY, flags, id);
+    let at = this.#frames.loaded(outbox, size, REPLY, flags, id);
     if (metadata !== undefined) at = writeMetadata(outbox.bytes, at, metadata);
-    this.#writePayload(outbox, at);
+    this.#frames.finish(outbox, at);
   }
 
   failure(
@@ -308,9 +325,8 @@ export class NativeCodec implements Codec, FrameSink {
     maxMessage: number,
     metadata?: Metadata,
   ): void {
-    const codeBytes = boundedUtf8(code, MAX_CODE);
-    const text = boundedUtf8(message, MAX_TEXT);
-    let fixed = 1 + codeBytes.length + 2 + text.length + 1;
+    const words = new Words(code, message);
+    let fixed = words.size + 1;
     if (metadata !== undefined) {
       const more = 2 + metadataSize(metadata);
       if (fixed + more > maxMessage) metadata = undefined;
@@ -322,14 +338,9 @@ export class NativeCodec implements Codec, FrameSink {
     const size = HEADER_SIZE + fixed + this.#payload.size;
     const flags = (started ? FLAG_STARTED : 0) |
       (metadata !== undefined ? FLAG_METADATA : 0);
-    let at = this.#frame(outbox, size, ERROR, flags, id);
-    const { bytes } = outbox;
-    if (metadata !== undefined) at = writeMetadata(bytes, at, metadata);
-    bytes[at++] = codeBytes.length;
-    bytes.set(codeBytes, at);
-    at = writeU16(bytes, at + codeBytes.length, text.length);
-    bytes.set(text, at);
-    this.#writePayload(outbox, at + text.length);
+    let at = this.#frames.loaded(outbox, size, ERROR, flags, id);
+    if (metadata !== undefined) at = writeMetadata(outbox.bytes, at, metadata);
+    this.#frames.finish(outbox, words.write(outbox.bytes, at));
   }
 
   cancel(outbox: Outbox, id: number): void {
@@ -338,7 +349,7 @@ export class NativeCodec implements Codec, FrameSink {
   }
 
   ping(outbox: Outbox, id: number): void {
-    this.#frame(outbox, HEADER_SIZE, PING, 0, id);
+    this.#frames.bare(outbox, HEADER_SIZE, PING, 0, id);
   }
 
   pong(outbox: Outbox, id: number): void {
@@ -352,46 +363,17 @@ export class NativeCodec implements Codec, FrameSink {
     code: string,
     text: string,
   ): void {
-    const codeBytes = boundedUtf8(code, MAX_CODE);
-    const textBytes = boundedUtf8(text, MAX_TEXT);
-    const size = HEADER_SIZE + 1 + codeBytes.length + 2 + textBytes.length;
+    const words = new Words(code, text);
+    const size = HEADER_SIZE + words.size;
     const flags = lastId === undefined ? FLAG_NONE : 0;
-    let at = this.#frame(outbox, size, GOAWAY, flags, lastId ?? 0);
-    const { bytes } = outbox;
-    bytes[at++] = codeBytes.length;
-    bytes.set(codeBytes, at);
-    at = writeU16(bytes, at + codeBytes.length, textBytes.length);
-    bytes.set(textBytes, at);
+    const at = this.#frames.bare(outbox, size, GOAWAY, flags, lastId ?? 0);
+    words.write(outbox.bytes, at);
   }
 
   retract(outbox: Outbox, place: number): boolean {
     // The kind alone: a PAD's flags and id are ignored, so the rest may stay.
     outbox.overwrite(place, 4, PAD);
     return true;
-  }
-
-  /** Writes a header for a frame of `size` bytes, leaving an attached payload's bytes out of the reservation. */
-  #frame(
-    outbox: Outbox,
-    size: number,
-    kind: number,
-    flags: number,
-    id: number,
-  ): number {
-    const attached = this.#payload.inline || !hasPayload(kind)
-      ? 0
-      : this.#payload.size;
-    const at = outbox.reserve(size - attached);
-    writeHeaderTo(outbox.view, at, size - HEADER_SIZE, kind, flags, id);
-    return at + HEADER_SIZE;
-  }
-
-  #writePayload(outbox: Outbox, at: number): void {
-    const payload = this.#payload;
-    outbox.bytes[at] = payload.kind;
-    if (payload.inline) payload.write(outbox, at + 1);
-    else payload.attach(outbox);
-    payload.clear();
   }
 
   #encodeMethod(method: string): void {
@@ -423,6 +405,7 @@ export class NativeCodec implements Codec, FrameSink {
     );
     this.#greeted = true;
     this.#first = NO_BYTES;
+    this.#peerStreams = hello.streams !== undefined;
     if (this.#settings.guarded) this.#decoder.maxBody = EARLY_MESSAGE;
     else this.admit();
     this.#receiver.hello(hello);
@@ -432,6 +415,7 @@ export class NativeCodec implements Codec, FrameSink {
   admit(): void {
     const { maxMessage } = this.#settings.hello;
     this.#decoder.maxBody = Math.max(maxMessage, EARLY_MESSAGE);
+    if (this.#peerStreams) this.#lastKind = STREAM;
   }
 
   #rememberFirst(chunk: Uint8Array, at: number): void {
@@ -452,8 +436,4 @@ export class NativeCodec implements Codec, FrameSink {
       { cause: error },
     );
   }
-}
-
-function hasPayload(kind: number): boolean {
-  return kind === REQUEST || kind === REPLY || kind === ERROR;
 }

@@ -13,6 +13,7 @@
 
 import type { Outbox } from "./outbox.ts";
 import { RpcError } from "./errors.ts";
+import { isStream } from "./streams/source.ts";
 import {
   copyBytes,
   copyWords,
@@ -35,6 +36,8 @@ export const BYTES = 2;
 export const STRING = 3;
 /** Payload kind: what the custom serializer of both ends made. */
 export const CUSTOM = 4;
+/** Payload kind of params and results alone: a stream, whose items travel in frames of their own. */
+export const STREAM = 5;
 
 /**
  * Replaces JSON for values that are neither `undefined`, a string nor a
@@ -120,6 +123,16 @@ export class PayloadEncoder {
       this.#take(CUSTOM, undefined, bytes, bytes.length);
       this.#owned = true;
     } else this.#prepareText(JSON_TEXT, toJson(value));
+  }
+
+  /** Takes in that the value is a stream. */
+  prepareStream(): void {
+    this.#take(STREAM, undefined, undefined, 0);
+  }
+
+  /** What is prepared as bytes, which may be the value's own. */
+  toBytes(): Uint8Array {
+    return this.#bytes ?? copyBytes(scratch, 0, this.size);
   }
 
   /** What is prepared, to be written in a later turn; a borrowed byte array is copied. */
@@ -226,7 +239,7 @@ export function snapshot(
   serializer: Serializer | undefined,
 ): unknown {
   if (value === undefined || typeof value === "string") return value;
-  if (value instanceof Snapshot) return value;
+  if (value instanceof Snapshot || isStream(value)) return value;
   if (value instanceof Uint8Array) {
     if (!ArrayBuffer.isView(value)) throw unserializable("a Proxy of bytes");
     const bytes = transfer ? value : copyBytes(value);

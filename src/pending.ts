@@ -23,6 +23,13 @@ import { Queue } from "./queue.ts";
 import { ReadyGate } from "./ready.ts";
 import { late, servesNothing, unavailable } from "./refusals.ts";
 import { Sent } from "./sent.ts";
+import {
+  CallerStreams,
+  type CallerTable,
+  callOver,
+} from "./streams/call_streams.ts";
+import { isStream, type StreamValue } from "./streams/source.ts";
+import type { Streams } from "./streams/streams.ts";
 
 /** What the table needs of its connection. */
 export interface PendingContext {
@@ -31,6 +38,8 @@ export interface PendingContext {
   readonly deadlines: Deadlines;
   readonly clock: Clock;
   readonly limits: Limits;
+  /** The connection's streams, made when they are asked for. */
+  streams(): Streams;
   /** Called when nothing is waiting or sent any more. */
   emptied(): void;
 }
@@ -50,7 +59,7 @@ const executor = (
 const MAX_PATIENCE = 16;
 
 /** The pending table of one connection. */
-export class Pending implements CallOwner {
+export class Pending implements CallOwner, CallerTable {
   /** Answers that came for calls whose callers had been told otherwise. */
   lateReplies = 0;
 
@@ -105,6 +114,11 @@ export class Pending implements CallOwner {
   /** Whether nothing is waiting, sent or abandoned. */
   get empty(): boolean {
     return this.#queue.length === 0 && this.#sent.size === 0;
+  }
+
+  /** What the peer's HELLO says; undefined before it is read. */
+  get peer(): Hello | undefined {
+    return this.#sent.window.told;
   }
 
   /** What the peer accepts as a message body, in bytes. */
@@ -166,10 +180,13 @@ export class Pending implements CallOwner {
   ): void {
     const { codec } = this.#context;
     try {
+      const streamed = isStream(params);
+      if (streamed) this.#offer(call, params);
       if (options !== undefined) this.#apply(call, options);
       // Runs user code (toJSON, a serializer), which may abort the call or
       // close the connection: so what they decide is looked at afterwards.
-      codec.prepare(params, options?.transfer === true, call.method);
+      if (streamed) codec.streams?.prepare();
+      else codec.prepare(params, options?.transfer === true, call.method);
       const { extra } = call;
       const timed = extra !== undefined && extra.due !== Infinity;
       call.size = codec.requestSize(call.method, timed, extra?.metadata);
@@ -184,6 +201,20 @@ export class Pending implements CallOwner {
       return;
     }
     if (call.extra !== undefined) this.#ledger.watch(call, call.extra);
+  }
+
+  /** The params are a stream: it is this call's from now on. */
+  #offer(call: Call, params: StreamValue): void {
+    const streams = new CallerStreams(this.#context.streams(), call, this);
+    try {
+      streams.offer(params);
+    } catch (cause) {
+      const text = "the params are a stream that is in use already";
+      const outcome = "not_sent";
+      throw new RpcError("invalid_argument", text, { outcome, cause });
+    }
+    call.extras().streams = streams;
+    streams.checkFit();
   }
 
   /** Reads the options that are there. */
@@ -206,12 +237,15 @@ export class Pending implements CallOwner {
     if (extra !== undefined) {
       throwIfAborted(extra);
       if (extra.due <= this.#context.clock.now()) throw late("not_sent");
+      extra.streams?.checkFit();
     }
     this.#sent.window.checkFit(call.size);
   }
 
   #admits(call: Call): boolean {
-    return this.#sent.window.admits(call.size) && this.#outboxHasRoom();
+    const streams = call.extra?.streams;
+    return this.#sent.window.admits(call.size) && this.#outboxHasRoom() &&
+      (streams === undefined || streams.admitted);
   }
 
   #hasRoom(): boolean {
@@ -296,6 +330,7 @@ export class Pending implements CallOwner {
 
   /** The result of call `id` is the codec's current payload. */
   reply(id: number, metadata: Metadata | undefined): void {
+    if (this.#context.codec.streamed) return this.#stream(id, metadata);
     const call = this.#take(id);
     if (call === undefined) return;
     if (metadata !== undefined) call.extras().answered = metadata;
@@ -326,7 +361,7 @@ export class Pending implements CallOwner {
     const call = this.#take(id);
     if (call === undefined) return;
     if (metadata !== undefined) call.extras().answered = metadata;
-    const outcome = started === undefined
+    const outcome: Outcome = started === undefined
       ? "unknown"
       : started
       ? "executed"
@@ -341,8 +376,50 @@ export class Pending implements CallOwner {
     } catch {
       // The failure is what counts; data that does not parse is no data.
     }
-    const error = new RpcError(code, message, { outcome, data });
+    const options = { outcome, data, ...call.extra?.streams?.cause };
+    const error = new RpcError(code, message, options);
     this.#ledger.settle(call, outcome, true, error);
+  }
+
+  /** The result of call `id` is a stream: its caller is told, and the call lives on. */
+  #stream(id: number, metadata: Metadata | undefined): void {
+    const call = this.#sent.find(id);
+    if (call === undefined) return this.#stray(id);
+    const extra = call.extras();
+    if (metadata !== undefined) extra.answered = metadata;
+    const hub = this.#context.streams();
+    hub.checkRoom();
+    const streams = extra.streams ??= new CallerStreams(hub, call, this);
+    const result = streams.answer(id);
+    if (call.state !== "abandoned") {
+      this.#ledger.stream(call, result);
+      return;
+    }
+    // Given up: its CANCEL is under way, and the stream's end will come.
+    this.#refine(call, "executed");
+    call.state = "abandoned";
+    streams.release(callOver());
+  }
+
+  streamEnded(call: Call): void {
+    this.#sent.drop(call);
+    this.#ledger.streamed(call);
+    call.extra?.streams?.outlet?.release(callOver());
+  }
+
+  /**
+   * The streams of call `id`: `null` if it has none, undefined if it is over.
+   *
+   * @throws {ConnectionError} `protocol_error`, if there never was one.
+   */
+  streamsOf(id: number): CallerStreams | null | undefined {
+    const call = this.#sent.live(id);
+    if (call !== undefined) return call.extra?.streams ?? null;
+    if (this.#sent.used(id)) return undefined;
+    throw new ConnectionError(
+      "protocol_error",
+      `a frame of a stream for call ${id}, which was never made`,
+    );
   }
 
   /**
@@ -352,9 +429,13 @@ export class Pending implements CallOwner {
    */
   #take(id: number): Call | undefined {
     const call = this.#sent.take(id);
-    if (call !== undefined) return call;
+    if (call === undefined) this.#stray(id);
+    return call;
+  }
+
+  #stray(id: number): void {
     this.lateReplies++;
-    if (this.#context.codec.features.unknownReply === "drop") return undefined;
+    if (this.#context.codec.features.unknownReply === "drop") return;
     throw new ConnectionError(
       "protocol_error",
       `an answer to call ${id}, which is not in flight`,
@@ -393,6 +474,9 @@ export class Pending implements CallOwner {
           this.#ledger.settle(call, "not_sent", true, reason("not_sent"));
         } else this.#cancel(call, reason("unknown"));
         return;
+      case "streaming":
+        this.#abandonStream(call, reason("executed"));
+        return;
       case "abandoned":
       case "done":
         return;
@@ -410,6 +494,18 @@ export class Pending implements CallOwner {
       this.#sent.release(call);
       this.#ledger.finish(call, "unknown");
     }
+    call.extra?.streams?.release(reason);
+  }
+
+  /** Fails the stream that the caller has. The call keeps its place until the peer has ended it. */
+  #abandonStream(call: Call, reason: unknown): void {
+    const { codec, outbox } = this.#context;
+    const { extra, seq } = call;
+    call.state = "abandoned";
+    codec.cancel(outbox, seq >>> 0);
+    if (extra === undefined) return;
+    this.#ledger.unwatch(call, extra);
+    extra.streams?.release(reason);
   }
 
   // Openings and endings.
@@ -421,6 +517,7 @@ export class Pending implements CallOwner {
     for (const call of this.#queue.all()) {
       try {
         window.checkFit(call.size);
+        call.extra?.streams?.checkFit();
       } catch (error) {
         this.#queue.remove(call);
         this.#ledger.settle(call, "not_sent", true, error);

@@ -31,6 +31,7 @@ import { type CallOptions, dueTime, toMetadata } from "./options.ts";
 import { snapshot } from "./payload.ts";
 import { ReadyGate } from "./ready.ts";
 import { unavailable } from "./refusals.ts";
+import { isStream } from "./streams/source.ts";
 import { type CallKeeper, RetriedCall } from "./retried_call.ts";
 import { WaitingRoom } from "./waiting_room.ts";
 
@@ -216,7 +217,8 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
       return false;
     }
     link.reason ??= cause;
-    if (this.#over) return false;
+    // A stream can be read once.
+    if (this.#over || isStream(call.params)) return false;
     return outcome !== "unknown" || this.#isIdempotent(call);
   }
 

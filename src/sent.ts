@@ -25,6 +25,7 @@ export class Sent {
   readonly #ring: Ring<Call>;
   /** The first count of the batch that is filling: ids are handed out in the order of writing. */
   #batchStart: number;
+  readonly #firstId: number;
   /** Places of taken-back requests in the batch that is filling. */
   #retractedCalls = 0;
   #retractedBytes = 0;
@@ -35,7 +36,7 @@ export class Sent {
     this.#codec = codec;
     this.#outbox = outbox;
     this.#ring = new Ring(firstId);
-    this.#batchStart = firstId;
+    this.#firstId = this.#batchStart = firstId;
     this.window = new Window(codec.overhead);
   }
 
@@ -65,29 +66,52 @@ export class Sent {
     this.#ring.add(call);
     this.window.take(call.size);
     call.state = "sent";
-    if (call.extra?.sent !== undefined) this.#awaited.push(call);
+    const { extra } = call;
+    if (extra?.sent !== undefined || extra?.streams !== undefined) {
+      this.#awaited.push(call);
+    }
     const id = call.seq >>> 0;
     this.#codec.request(outbox, id, call.method, remaining, metadata);
     call.place = outbox.place;
+    extra?.streams?.written(id);
   }
 
   /** Takes an answered call out and frees its place; undefined if no call of this id can be answered. */
   take(id: number): Call | undefined {
-    const call = this.#ring.get(id);
-    if (call === undefined || !this.handedOver(call)) return undefined;
-    this.drop(call);
+    const call = this.find(id);
+    if (call !== undefined) this.drop(call);
     return call;
+  }
+
+  /** The call of this id that can be answered: it was handed over, and has no answer yet. */
+  find(id: number): Call | undefined {
+    const call = this.live(id);
+    return call?.extra?.streams?.answered ? undefined : call;
+  }
+
+  /** The call of this id that the peer knows of, and is not over. */
+  live(id: number): Call | undefined {
+    const call = this.#ring.get(id);
+    return call !== undefined && this.handedOver(call) ? call : undefined;
+  }
+
+  /** Whether a call with this id was handed over, or could have been. */
+  used(id: number): boolean {
+    const last = this.#batchStart - 1;
+    return last >= this.#firstId && ((id - last) | 0) <= 0;
   }
 
   /** Takes a call out and frees its place now. */
   drop(call: Call): void {
     this.#ring.remove(call);
     this.window.release(1, call.size);
+    call.extra?.streams?.close();
   }
 
   /** Takes a call out; its place is freed when the batch that is filling is handed over. */
   release(call: Call): void {
     this.#ring.remove(call);
+    call.extra?.streams?.close();
     this.#retractedCalls++;
     this.#retractedBytes += call.size;
   }
@@ -122,11 +146,14 @@ export class Sent {
     this.#batchStart = this.#ring.last + 1;
     this.freeRetracted();
     if (this.#awaited.length > 0) {
-      for (const call of this.#awaited) {
-        // One that was taken back, to be sent by another connection, is not sent.
-        if (this.handedOver(call)) call.extra?.sent?.resolve(true);
-      }
+      const awaited = this.#awaited;
       this.#awaited = [];
+      for (const call of awaited) {
+        // One that was taken back, to be sent by another connection, is not sent.
+        if (!this.handedOver(call)) continue;
+        call.extra?.sent?.resolve(true);
+        call.extra?.streams?.handedOver();
+      }
     }
   }
 }

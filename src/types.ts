@@ -36,7 +36,8 @@ export interface NotServable<Why extends string> {
  * What arrives when a `T` is sent. Strings, bytes and `undefined` arrive as
  * they are; of all else JSON makes what it makes of it: a `Date` becomes a
  * `string`, `undefined` members vanish, and what it cannot carry is
- * {@linkcode NotSerializable}.
+ * {@linkcode NotSerializable}. A `ReadableStream` or an async iterable arrives
+ * as a `ReadableStream` of what its items become.
  *
  * @example
  * ```ts
@@ -48,6 +49,15 @@ export interface NotServable<Why extends string> {
  * ```
  */
 export type Wire<T, M extends WireMap = "json"> = unknown extends T ? T
+  : T extends StreamOf<infer Item> ? ReadableStream<WireItem<Item, M>>
+  : WireItem<T, M>;
+
+/** What travels as a stream: the whole of params or of a result, never a part of them. */
+export type StreamOf<T> = ReadableStream<T> | AsyncIterable<T>;
+
+/** What arrives of a value that is no stream, or of an item of one. */
+export type WireItem<T, M extends WireMap = "json"> = unknown extends T ? T
+  : T extends StreamOf<unknown> ? Nested
   : T extends Uint8Array ? Uint8Array<ArrayBuffer>
   : T extends undefined | void ? undefined
   : M extends "exact" ? T
@@ -99,16 +109,23 @@ export type Uncarried =
   | ArrayBufferView
   | ArrayBufferLike
   | ReadonlyMap<unknown, unknown>
-  | ReadonlySet<unknown>;
+  | ReadonlySet<unknown>
+  | StreamOf<unknown>;
 /** Says so. */
 export type WhyNot<T> = T extends bigint ? NotSerializable<"JSON has no bigint">
   : T extends symbol ? NotSerializable<"JSON has no symbol">
   : T extends AnyFunction ? NotSerializable<"JSON has no function">
   : T extends ReadonlyMap<unknown, unknown> ? NotSerializable<"JSON has no Map">
   : T extends ReadonlySet<unknown> ? NotSerializable<"JSON has no Set">
+  : T extends StreamOf<unknown> ? Nested
   : NotSerializable<
     "only a Uint8Array is carried as bytes, and only as the whole value"
   >;
+
+/** A stream in a place that has no streams. */
+export type Nested = NotSerializable<
+  "a stream is carried only as the whole of the params or the result"
+>;
 
 // What a service declares.
 
@@ -137,8 +154,16 @@ export type MethodAt<S, N extends string> = N extends keyof S ? S[N] : {
     : never;
 }[keyof S & string];
 
-/** What a caller passes to a method. */
-export type ParamsOf<F> = F extends
+/** What a caller passes to a method: where its handler gets a stream, any async iterable will do. */
+export type ParamsOf<F> = Passed<DeclaredParams<F>>;
+
+/** What a caller passes for what a handler declares. */
+export type Passed<P> = unknown extends P ? P
+  : P extends ReadableStream<infer Item> ? StreamOf<Item>
+  : P;
+
+/** What a handler declares as its params. */
+export type DeclaredParams<F> = F extends
   ValidatedMethod<infer Input, infer _Output, infer _Result> ? Input
   : F extends (...args: infer Args) => unknown ? Args[0]
   : never;
@@ -193,7 +218,7 @@ export type CheckedMethod<F, M extends WireMap = "json"> = F extends
   ValidatedMethod<infer Input, infer Output, infer Result>
   ? ValidatedMethod<Accepted<Input, M>, Output, CheckedReturn<Result, M>>
   : (
-    params: Accepted<ParamsOf<F>, M>,
+    params: Accepted<DeclaredParams<F>, M>,
     ctx: CallContext,
   ) => CheckedReturn<ReturnOf<F>, M>;
 
@@ -204,7 +229,15 @@ export type CheckedReturn<R, M extends WireMap> = unknown extends R ? R
   : Sendable<R, M>;
 
 /** A result as it must be. */
-export type Sendable<T, M extends WireMap> = M extends "exact" ? T
+export type Sendable<T, M extends WireMap> = unknown extends T ? T
+  : T extends ReadableStream<infer Item> ? ReadableStream<SendableItem<Item, M>>
+  : T extends AsyncIterable<infer Item> ? AsyncIterable<SendableItem<Item, M>>
+  : SendableItem<T, M>;
+
+/** A result that is no stream, or an item of one. */
+export type SendableItem<T, M extends WireMap> = unknown extends T ? T
+  : T extends StreamOf<unknown> ? Nested
+  : M extends "exact" ? T
   : T extends Uint8Array ? T
   : SendableJson<T>;
 
@@ -216,8 +249,16 @@ export type SendableJson<T> = unknown extends T ? T
   : { [K in keyof T]: K extends symbol ? T[K] : SendableJson<T[K]> };
 
 /** Params as they must be declared. */
-export type Accepted<T, M extends WireMap> = T extends Uint8Array
-  ? Uint8Array<ArrayBuffer>
+export type Accepted<T, M extends WireMap> = unknown extends T ? T
+  : T extends ReadableStream<infer Item>
+    ? ReadableStream<AcceptedValue<Item, M>>
+  : T extends AsyncIterable<infer Item> ? ReadableStream<AcceptedValue<Item, M>>
+  : AcceptedValue<T, M>;
+
+/** Params that are no stream, or an item of one. */
+export type AcceptedValue<T, M extends WireMap> = unknown extends T ? T
+  : T extends StreamOf<unknown> ? Nested
+  : T extends Uint8Array ? Uint8Array<ArrayBuffer>
   : M extends "exact" ? T
   : AcceptedJson<T>;
 

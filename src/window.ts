@@ -37,6 +37,11 @@ export class Window {
     this.granted = hello;
   }
 
+  /** What the peer has said; undefined before its HELLO is read. */
+  get told(): Hello | undefined {
+    return this.#greeted ? this.granted : undefined;
+  }
+
   /** Whether a call of this size may be sent now. */
   admits(size: number): boolean {
     const { windowCalls, windowBytes, maxMessage } = this.granted;

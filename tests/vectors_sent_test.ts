@@ -54,8 +54,9 @@ function fieldsFor(payload: VectorPayload): Parameters<typeof hello>[0] {
 for (const { name, about, message, bytes } of sent(ofType("hello"))) {
   test(`vector ${name} is sent: ${about}`, async () => {
     const { maxMessage, windowCalls, windowBytes } = message;
-    const { serializer, credentials } = message;
-    const limits = { maxMessage, windowCalls, windowBytes };
+    const { serializer, credentials, streamCredit, maxStreams } = message;
+    const streams = { streamCredit, maxStreams };
+    const limits = { maxMessage, windowCalls, windowBytes, ...streams };
     const options = {
       ...limits,
       ...serializer === undefined ? {} : { serializer: HEX_SERIALIZER },

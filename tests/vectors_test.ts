@@ -260,7 +260,8 @@ function targets({ to, serializer, calls = 0 }: Malformed): Facing[] {
     : { serializer: { ...HEX_SERIALIZER, name: serializer } };
   const facing: Facing[] = [];
   if (to !== "client") {
-    const services = { Test: { call: () => "served" } };
+    const hold = () => new Promise<never>(() => {});
+    const services = { Test: { call: () => "served", hold } };
     facing.push(faceServer(services, options));
   }
   if (to !== "server") {
@@ -275,7 +276,7 @@ for (const vector of VECTORS.malformed) {
   const { name, about, greeted, bytes, code } = vector;
   test(`[B] vector ${name} closes with ${code}: ${about}`, async () => {
     for (const facing of targets(vector)) {
-      if (greeted) await greet(facing);
+      if (greeted) await greet(facing, { streams: vector.streams });
       await facing.peer.send(fromHex(bytes));
       await assertCloses(facing, code);
     }

@@ -22,6 +22,10 @@ export const KIND = {
   PONG: 0x07,
   GOAWAY: 0x08,
   PAD: 0x09,
+  DATA: 0x10,
+  END: 0x11,
+  STOP: 0x12,
+  CREDIT: 0x13,
 } as const;
 
 /** One frame's bytes. */
@@ -64,6 +68,8 @@ export interface HelloFields {
   calls?: number;
   bytes?: number;
   version?: number;
+  /** Whether it has the capability for streams; with what grant. */
+  streams?: boolean | { credit: number; max: number };
   /** Appended as they are. */
   extra?: readonly number[];
 }
@@ -75,14 +81,19 @@ export function hello(fields: HelloFields = {}): Uint8Array {
     calls = 4096,
     bytes = 16 << 20,
     version = 1,
+    streams = false,
     extra = [],
   } = fields;
+  const grant = typeof streams === "object"
+    ? [7, 0, 8, ...u32(streams.credit), ...u32(streams.max)]
+    : [];
   const body = join(
     text("SLUICE"),
     u16(version),
     [1, 0, 4, ...u32(maxMessage)],
     [2, 0, 4, ...u32(calls)],
     [3, 0, 4, ...u32(bytes)],
+    streams === false ? [] : [6, 0, 4, ...u32(1), ...grant],
     extra,
   );
   return frame(KIND.HELLO, 0, body);
@@ -150,6 +161,41 @@ export function goaway(
     messageBytes,
   );
   return frame(KIND.GOAWAY, lastId ?? 0, body, lastId === undefined ? 1 : 0);
+}
+
+/** The flag of stream frames whose sender made the call. */
+export const CALLER = 1;
+
+/** A DATA frame with a payload, kind first. */
+export function data(
+  id: number,
+  payload: Uint8Array | readonly number[],
+  flags = 0,
+): Uint8Array {
+  return frame(KIND.DATA, id, payload, flags);
+}
+
+/** An END frame; with a code, the stream has failed. */
+export function end(
+  id: number,
+  flags = 0,
+  code?: string,
+  message = "",
+): Uint8Array {
+  if (code === undefined) return frame(KIND.END, id, [], flags);
+  const body = failure(id, code, message, false).subarray(12);
+  return frame(KIND.END, id, body, flags | 2);
+}
+
+/** A STOP frame. */
+export function stop(id: number, flags = 0, code = "cancelled"): Uint8Array {
+  const body = goaway(0, code, "").subarray(12);
+  return frame(KIND.STOP, id, body, flags);
+}
+
+/** A CREDIT frame. */
+export function credit(id: number, bytes: number, flags = 0): Uint8Array {
+  return frame(KIND.CREDIT, id, u32(bytes), flags);
 }
 
 /** What a GOAWAY or ERROR frame says. */

@@ -9,7 +9,7 @@ import type { ErrorCode, Serializer } from "../../mod.ts";
 
 /** A payload: `text` for JSON and strings, `hex` for bytes and custom ones. */
 export interface VectorPayload {
-  kind: "undefined" | "json" | "bytes" | "string" | "custom";
+  kind: "undefined" | "json" | "bytes" | "string" | "custom" | "stream";
   text?: string;
   hex?: string;
 }
@@ -22,6 +22,10 @@ export interface HelloMessage {
   serializer?: string;
   /** In hex. */
   credentials?: string;
+  /** Bits. */
+  capabilities?: number;
+  streamCredit?: number;
+  maxStreams?: number;
   unknown?: { type: number; hex: string }[];
 }
 
@@ -76,7 +80,44 @@ export interface SkippableMessage {
   hex: string;
 }
 
+export interface DataMessage {
+  type: "data";
+  id: number;
+  caller: boolean;
+  more: boolean;
+  payload: VectorPayload;
+}
+
+/** With a `code`, the stream failed. */
+export interface EndMessage {
+  type: "end";
+  id: number;
+  caller: boolean;
+  code?: string;
+  message?: string;
+  payload?: VectorPayload;
+}
+
+export interface StopMessage {
+  type: "stop";
+  id: number;
+  caller: boolean;
+  code: string;
+  text: string;
+}
+
+export interface CreditMessage {
+  type: "credit";
+  id: number;
+  caller: boolean;
+  bytes: number;
+}
+
 export type Message =
+  | DataMessage
+  | EndMessage
+  | StopMessage
+  | CreditMessage
   | HelloMessage
   | RequestMessage
   | ReplyMessage
@@ -106,6 +147,8 @@ export interface Malformed {
   greeted: boolean;
   /** Calls that a client has in flight by then, ids from 1. */
   calls?: number;
+  /** Whether the peer's HELLO has the capability for streams. */
+  streams?: boolean;
   /** The name of the serializer of the end that gets them. */
   serializer?: string;
   bytes: string;
@@ -139,14 +182,26 @@ export type MessageOf<T extends Message["type"]> = T extends BareMessage["type"]
   ? BareMessage
   : Extract<Message, { type: T }>;
 
-/** The vectors whose message is of one type. */
+/** The vectors whose message is of one type; those whose value is a stream left out. */
 export function ofType<T extends Message["type"]>(
   type: T,
 ): (Valid & { message: MessageOf<T> })[] {
   type Wanted = Valid & { message: MessageOf<T> };
   return VECTORS.valid.filter((v): v is Valid & Wanted =>
-    v.message.type === type
+    v.message.type === type && !isStreamed(v.message)
   );
+}
+
+/** Whether the value of a request or reply is a stream. */
+export function isStreamed(message: Message): boolean {
+  return "payload" in message && message.payload?.kind === "stream";
+}
+
+/** The vector of this name. */
+export function named(name: string): Valid {
+  const found = VECTORS.valid.find((vector) => vector.name === name);
+  if (found === undefined) throw new Error(`no vector ${name}`);
+  return found;
 }
 
 export function toHex(bytes: Uint8Array): string {
@@ -182,6 +237,8 @@ export function valueOf({ kind, text = "", hex = "" }: VectorPayload): unknown {
       return text;
     case "custom":
       return { hexed: hex };
+    case "stream":
+      throw new Error("a stream has no value");
   }
 }
 

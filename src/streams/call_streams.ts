@@ -1,0 +1,327 @@
+/**
+ * The streams of one call: at most one each way.
+ *
+ * Invariants owned here:
+ * - They share the call's id; which one a frame is about follows from its kind
+ *   and from who made the call.
+ * - They take their places among the connection's streams when they are opened,
+ *   and give them back once, with the call's own.
+ *
+ * @module
+ */
+
+import type { Call } from "../call.ts";
+import type { Serving } from "../context.ts";
+import { RpcError } from "../errors.ts";
+import type { Outbox } from "../outbox.ts";
+import type { Inlet, InletOwner } from "./inlet.ts";
+import { Outlet, type OutletOwner } from "./outlet.ts";
+import { type Source, type StreamValue, toSource } from "./source.ts";
+import type { Streams } from "./streams.ts";
+import type { PayloadView, StreamFailure, StreamWriter } from "./terms.ts";
+import type { Turns } from "./turns.ts";
+import { ownWords } from "./words.ts";
+
+/** What both ends of a call have in common. */
+export abstract class CallStreams implements InletOwner, OutletOwner {
+  /** What comes in, and what goes out. */
+  inlet: Inlet | undefined;
+  outlet: Outlet | undefined;
+  /** Whether this end made the call. */
+  abstract readonly caller: boolean;
+  protected readonly hub: Streams;
+  id = 0;
+  /** Places taken. */
+  #in = 0;
+  #out = 0;
+
+  constructor(hub: Streams) {
+    this.hub = hub;
+  }
+
+  get outbox(): Outbox {
+    return this.hub.outbox;
+  }
+
+  get writer(): StreamWriter {
+    return this.hub.writer;
+  }
+
+  get turns(): Turns {
+    return this.hub.turns;
+  }
+
+  get deaf(): boolean {
+    return this.hub.deaf;
+  }
+
+  get most(): number {
+    return this.hub.most;
+  }
+
+  /** Takes a place for what comes in, and opens it. */
+  protected openIn(): ReadableStream<unknown> {
+    this.hub.enter(this);
+    this.#in = 1;
+    const inlet = this.hub.inlet(this);
+    this.inlet = inlet;
+    return inlet.readable;
+  }
+
+  /** Takes a place for what goes out. */
+  protected openOut(): void {
+    this.hub.leave(this);
+    this.#out = 1;
+  }
+
+  /** The call has given its place back; so do they. */
+  close(): void {
+    this.hub.close(this, this.#in, this.#out);
+    this.#in = this.#out = 0;
+    this.inlet?.settle();
+  }
+
+  /** The call has ended, or is given up: both are ended, and nobody is told. */
+  release(reason: unknown): void {
+    this.inlet?.abort(reason);
+    this.outlet?.release(reason);
+  }
+
+  // What the inlet asks.
+
+  credit(bytes: number): void {
+    this.writer.credit(this.outbox, this.id, this.caller, bytes);
+  }
+
+  stop(reason: unknown): void {
+    const { code, message } = ownWords(reason) ?? UNWANTED;
+    this.writer.stop(this.outbox, this.id, this.caller, code, message);
+  }
+
+  open(view: PayloadView, owned: boolean): unknown {
+    return this.writer.open(view, owned);
+  }
+
+  abstract unreadable(cause: unknown): RpcError;
+
+  // What the outlet asks.
+
+  abstract prepare(item: unknown): void;
+  abstract describe(error: unknown): StreamFailure;
+  abstract done(error: unknown): void;
+
+  // What the peer says.
+
+  /** The stream that comes in has ended. */
+  abstract ended(): void;
+  /** The reader of what goes out wants no more. */
+  abstract stopped(reason: RpcError): void;
+  /** The error of a stream that came in. */
+  abstract failure(code: string, message: string, data: unknown): RpcError;
+}
+
+/** What the streams of a call of ours ask of their table. */
+export interface CallerTable {
+  /** The result has ended: the call is over. */
+  streamEnded(call: Call): void;
+}
+
+/** Those of a call that this end makes: its params go out, its result comes in. */
+export class CallerStreams extends CallStreams {
+  readonly caller = true;
+  readonly #call: Call;
+  readonly #table: CallerTable;
+
+  constructor(hub: Streams, call: Call, table: CallerTable) {
+    super(hub);
+    this.#call = call;
+    this.#table = table;
+  }
+
+  /**
+   * Takes the params over.
+   *
+   * @throws {TypeError} If they are locked.
+   */
+  offer(params: StreamValue): void {
+    this.outlet = new Outlet(this, toSource(params));
+  }
+
+  /** Whether the call may be sent now. */
+  get admitted(): boolean {
+    return this.outlet === undefined || this.hub.room;
+  }
+
+  /**
+   * Says whether it can ever be sent; before the peer's HELLO is read, nobody knows.
+   *
+   * @throws {RpcError} If it cannot.
+   */
+  checkFit(): void {
+    if (this.outlet === undefined) return;
+    const error = this.hub.refusal("not_sent");
+    if (error !== undefined) throw error;
+  }
+
+  /** The request has been written. */
+  written(id: number): void {
+    this.id = id;
+    if (this.outlet !== undefined) this.openOut();
+  }
+
+  /** It has been handed over: the peer knows of the stream when it reads what follows. */
+  handedOver(): void {
+    this.outlet?.start(this.hub.grant.credit);
+  }
+
+  /** Whether the result is a stream, which has begun. */
+  get answered(): boolean {
+    return this.inlet !== undefined;
+  }
+
+  /** What a failure of the call was brought about by, if by the params. */
+  get cause(): { readonly cause: unknown } | undefined {
+    const failure = this.outlet?.failure;
+    return failure && { cause: failure.error };
+  }
+
+  /** The answer is a stream. */
+  answer(id: number): ReadableStream<unknown> {
+    this.id = id;
+    return this.openIn();
+  }
+
+  unreadable(cause: unknown): RpcError {
+    const text = "an item of the result does not parse";
+    return new RpcError("invalid_reply", text, { cause });
+  }
+
+  prepare(item: unknown): void {
+    this.hub.prepare(item);
+  }
+
+  describe(error: unknown): StreamFailure {
+    return ownWords(error) ?? FAILED;
+  }
+
+  done(): void {}
+
+  ended(): void {
+    this.#table.streamEnded(this.#call);
+  }
+
+  stopped(reason: RpcError): void {
+    this.outlet?.cancel(reason);
+  }
+
+  failure(code: string, message: string, data: unknown): RpcError {
+    return new RpcError(code, message, { data });
+  }
+}
+
+/** What the streams of a call of the peer's ask of their table. */
+export interface CalleeTable {
+  /** What the caller is told of what the handler's stream threw. */
+  describeStream(serving: Serving, error: unknown): RpcError;
+  /** The same of an item that has no form on the wire. */
+  unsayable(serving: Serving, error: unknown): RpcError;
+  /** What it threw when its cleanup was over; `undefined` if nothing. The call is over. */
+  streamDone(serving: Serving, error: unknown): void;
+}
+
+/** Those of a call that this end serves: its params come in, its result goes out. */
+export class CalleeStreams extends CallStreams {
+  readonly caller = false;
+  readonly #serving: Serving;
+  readonly #table: CalleeTable;
+
+  constructor(hub: Streams, serving: Serving, table: CalleeTable) {
+    super(hub);
+    this.id = serving.id;
+    this.#serving = serving;
+    this.#table = table;
+  }
+
+  /** The params are a stream. */
+  accept(): void {
+    this.openIn();
+  }
+
+  /** Takes the result over; returns what the call fails with if its caller cannot take it. */
+  reply(result: Source): RpcError | undefined {
+    const error = this.hub.refusal("executed");
+    if (error !== undefined) {
+      // That the peer, or the wire, has no streams is for the operator.
+      const own = error.code === "invalid_argument";
+      return own ? this.#table.unsayable(this.#serving, error) : error;
+    }
+    this.outlet = new Outlet(this, result);
+    this.openOut();
+    return undefined;
+  }
+
+  /** The reply has been written. */
+  start(): void {
+    this.outlet?.start(this.hub.grant.credit);
+  }
+
+  /** The call is cancelled: the result ends when its cleanup is over. */
+  cancel(reason: unknown): void {
+    this.inlet?.abort(reason);
+    this.outlet?.cancel(reason);
+  }
+
+  /** The peer is gone: params that have come whole can still be read. */
+  lose(reason: unknown): void {
+    this.inlet?.lose(reason);
+    this.outlet?.release(reason);
+  }
+
+  unreadable(cause: unknown): RpcError {
+    const text = "an item of the params does not parse";
+    return new RpcError("invalid_argument", text, { cause });
+  }
+
+  prepare(item: unknown): void {
+    try {
+      this.hub.prepare(item);
+    } catch (error) {
+      throw this.#table.unsayable(this.#serving, error);
+    }
+  }
+
+  describe(error: unknown): StreamFailure {
+    return this.#table.describeStream(this.#serving, error);
+  }
+
+  done(error: unknown): void {
+    this.#table.streamDone(this.#serving, error);
+  }
+
+  ended(): void {}
+
+  /** Nobody waits for the call any more: its handler may be in the middle of making the next item. */
+  stopped(reason: RpcError): void {
+    this.#serving.abort(reason);
+    this.outlet?.cancel(reason);
+  }
+
+  failure(code: string, message: string, data: unknown): RpcError {
+    return new RpcError(code, message, { outcome: "unknown", data });
+  }
+}
+
+const UNWANTED: StreamFailure = {
+  code: "cancelled",
+  message: "the reader has cancelled the stream",
+};
+const FAILED: StreamFailure = {
+  code: "cancelled",
+  message: "the caller's stream has failed",
+};
+
+/** Why a stream ends whose call does. */
+export function callOver(): RpcError {
+  const text = "the call is over, and its streams with it";
+  return new RpcError("cancelled", text, { outcome: "unknown" });
+}

@@ -1,0 +1,258 @@
+/**
+ * The streams of one connection. Made when its first one is.
+ *
+ * Invariants owned here:
+ * - No more streams are open towards an end than it granted, counted at both
+ *   ends; each holds its place as long as its call does.
+ * - A frame is about a stream of a call that lives. For a call that is over it
+ *   is late, and ignored; for any other the peer breaks the rules.
+ *
+ * @module
+ */
+
+import type { Codec } from "../codec.ts";
+import {
+  ConnectionError,
+  type ErrorCode,
+  type Outcome,
+  RpcError,
+} from "../errors.ts";
+import type { Limits } from "../limits.ts";
+import type { Outbox } from "../outbox.ts";
+import type { CallStreams } from "./call_streams.ts";
+import { Budget } from "./credit.ts";
+import { Inlet, type InletOwner } from "./inlet.ts";
+import type {
+  PayloadView,
+  StreamGrant,
+  StreamReceiver,
+  StreamWriter,
+} from "./terms.ts";
+import { Turns } from "./turns.ts";
+
+/** What they need of their connection. */
+export interface StreamsContext {
+  readonly codec: Codec;
+  readonly outbox: Outbox;
+  readonly limits: Limits;
+  /** What the peer's HELLO grants: nothing if it takes no streams, undefined if it has not come. */
+  granted(): { readonly streams?: StreamGrant } | undefined;
+  /** What the peer accepts as a message body. */
+  peerMaxMessage(): number;
+  /**
+   * The streams of a call in flight, by who made it: `null` if it has none,
+   * undefined if it is over.
+   *
+   * @throws {ConnectionError} `protocol_error`, if there never was one.
+   */
+  find(id: number, ours: boolean): CallStreams | null | undefined;
+}
+
+/** Streams in numbers, for the connection's `stats`. */
+export interface StreamNumbers {
+  /** Open ones, both ways. */
+  readonly streams: number;
+  /** Bytes that came and wait to be read. */
+  readonly streamHeld: number;
+  /** Bytes that the peer may still send. */
+  readonly streamGranted: number;
+  /** Bytes that may still be sent. */
+  readonly streamCredit: number;
+}
+
+/** Where there never was one. */
+export const NO_STREAMS: StreamNumbers = {
+  streams: 0,
+  streamHeld: 0,
+  streamGranted: 0,
+  streamCredit: 0,
+};
+
+/** All streams of one connection. */
+export class Streams implements StreamReceiver {
+  readonly outbox: Outbox;
+  readonly turns: Turns;
+  /** The peer has sent its FIN, and so grants nothing any more. */
+  deaf = false;
+  readonly #context: StreamsContext;
+  readonly #budget: Budget;
+  readonly #open = new Set<CallStreams>();
+  /** Streams open towards this end, and towards the peer. */
+  #in = 0;
+  #out = 0;
+
+  constructor(context: StreamsContext) {
+    const { outbox, limits } = context;
+    this.#context = context;
+    this.outbox = outbox;
+    this.turns = new Turns(outbox, limits);
+    this.#budget = new Budget(limits.streamBudget);
+  }
+
+  get writer(): StreamWriter {
+    return this.#context.codec.streams as StreamWriter;
+  }
+
+  /** The largest body the peer accepts. */
+  get most(): number {
+    return this.#context.peerMaxMessage();
+  }
+
+  /** What the peer grants; only asked once it has said so. */
+  get grant(): StreamGrant {
+    return this.#context.granted()?.streams as StreamGrant;
+  }
+
+  /** Whether one more may be opened towards the peer. */
+  get room(): boolean {
+    const granted = this.#context.granted()?.streams;
+    return granted !== undefined && this.#out < granted.max;
+  }
+
+  /** Why a stream can never be sent, or (`executed`) not now; undefined if it can, and before the peer's HELLO, when nobody knows. */
+  refusal(outcome: Outcome): RpcError | undefined {
+    const granted = this.#context.granted();
+    const refuse = (code: ErrorCode, text: string) =>
+      new RpcError(code, text, { outcome });
+    if (this.#context.codec.streams === undefined) {
+      return refuse("invalid_argument", "the wire has no streams");
+    }
+    if (granted === undefined) return undefined;
+    if (granted.streams === undefined) {
+      return refuse("invalid_argument", "the peer takes no streams");
+    }
+    const { max } = granted.streams;
+    const full = outcome === "executed" ? this.#out >= max : max === 0;
+    if (!full) return undefined;
+    const text = `the peer takes at most ${max} streams at once`;
+    return refuse("resource_exhausted", text);
+  }
+
+  /** Prepares an item. Throws if it has no form on the wire. */
+  prepare(item: unknown): void {
+    this.#context.codec.prepare(item, false);
+  }
+
+  // Places.
+
+  /**
+   * Says whether one more may come in.
+   *
+   * @throws {ConnectionError} `resource_exhausted`, if it is one too many.
+   */
+  checkRoom(): void {
+    const { maxStreams } = this.#context.limits;
+    if (this.#in < maxStreams) return;
+    throw new ConnectionError(
+      "resource_exhausted",
+      `the peer opened more than the ${maxStreams} streams it was granted`,
+    );
+  }
+
+  /** One more comes in. */
+  enter(streams: CallStreams): void {
+    this.#in++;
+    this.#open.add(streams);
+  }
+
+  /** One more goes out. */
+  leave(streams: CallStreams): void {
+    this.#out++;
+    this.#open.add(streams);
+  }
+
+  /** A call and its streams give their places back. */
+  close(streams: CallStreams, ins: number, outs: number): void {
+    this.#in -= ins;
+    this.#out -= outs;
+    this.#open.delete(streams);
+  }
+
+  /** The reading end of a stream. */
+  inlet(owner: InletOwner): Inlet {
+    return new Inlet(owner, this.#context.limits.streamCredit, this.#budget);
+  }
+
+  /** The peer's FIN has come: who needs credit gets none. */
+  deafen(): void {
+    this.deaf = true;
+    for (const { outlet } of this.#open) outlet?.advance();
+  }
+
+  /** Lets write who may. */
+  pump(): void {
+    this.turns.pump();
+  }
+
+  get numbers(): StreamNumbers {
+    let [streamHeld, streamGranted, streamCredit] = [0, 0, 0];
+    for (const { inlet, outlet } of this.#open) {
+      streamHeld += inlet?.held ?? 0;
+      streamGranted += inlet?.credit ?? 0;
+      streamCredit += outlet?.credit ?? 0;
+    }
+    const streams = this.#in + this.#out;
+    return { streams, streamHeld, streamGranted, streamCredit };
+  }
+
+  // What the peer says.
+
+  data(
+    id: number,
+    caller: boolean,
+    view: PayloadView,
+    more: boolean,
+    owned: boolean,
+  ): void {
+    this.#inlet(id, caller, "DATA")?.inlet?.data(view, more, owned);
+  }
+
+  end(id: number, caller: boolean): void {
+    const streams = this.#inlet(id, caller, "END");
+    streams?.inlet?.end();
+    streams?.ended();
+  }
+
+  fail(id: number, caller: boolean, code: string, message: string): void {
+    const streams = this.#inlet(id, caller, "END");
+    if (streams === undefined) return;
+    let data: unknown;
+    try {
+      data = this.#context.codec.value();
+    } catch {
+      // The failure is what counts; data that does not parse is no data.
+    }
+    streams.inlet?.fail(streams.failure(code, message, data));
+    streams.ended();
+  }
+
+  stop(id: number, caller: boolean, code: string, text: string): void {
+    const reason = new RpcError(code, text, { outcome: "unknown" });
+    this.#outlet(id, caller, "STOP")?.stopped(reason);
+  }
+
+  credit(id: number, caller: boolean, bytes: number): void {
+    this.#outlet(id, caller, "CREDIT")?.outlet?.grant(bytes);
+  }
+
+  #inlet(id: number, caller: boolean, what: string): CallStreams | undefined {
+    const streams = this.#context.find(id, !caller);
+    if (streams === undefined) return undefined;
+    if (streams?.inlet === undefined) none(what, id);
+    return streams;
+  }
+
+  #outlet(id: number, caller: boolean, what: string): CallStreams | undefined {
+    const streams = this.#context.find(id, !caller);
+    if (streams === undefined) return undefined;
+    if (streams?.outlet === undefined) none(what, id);
+    return streams;
+  }
+}
+
+function none(what: string, id: number): never {
+  throw new ConnectionError(
+    "protocol_error",
+    `${what} for call ${id}, which has no such stream`,
+  );
+}
