@@ -21,7 +21,12 @@ import {
   SMOKE,
 } from "./peers/entries.ts";
 import { Medians } from "./peers/medians.ts";
-import { available, buildGo, installPackages } from "./peers/needs.ts";
+import {
+  available,
+  buildGo,
+  GO_PEERS,
+  installPackages,
+} from "./peers/needs.ts";
 import { type Origin, writePage } from "./peers/page.ts";
 import { report } from "./peers/report.ts";
 import type { Row } from "./rows.ts";
@@ -113,7 +118,8 @@ async function main(): Promise<void> {
   const { names, versions } = await available(chosen.names);
   if (names.size === 0) throw new Error("Cannot measure: no peer is left");
   await installPackages(names);
-  const go = names.has("go") ? await buildGo() : undefined;
+  const usesGo = GO_PEERS.some((name) => names.has(name));
+  const go = usesGo ? await buildGo() : undefined;
   let rows: Row[];
   try {
     rows = await runAll({ ...chosen, names }, go?.program ?? "");

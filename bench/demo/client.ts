@@ -7,6 +7,7 @@
 
 import process from "node:process";
 import { Client, connect, type EchoServices } from "../../mod.ts";
+import { netrpc } from "../../netrpc.ts";
 import { delayed } from "../delay.ts";
 import type { Address } from "./options.ts";
 import { parentDone, tell } from "./parent.ts";
@@ -18,6 +19,8 @@ export interface ClientOrder extends Work {
   readonly style: StyleName;
   readonly server: Address;
   readonly rtt: number;
+  /** Speaks Go's wire instead of ours. */
+  readonly gob?: boolean;
 }
 
 /** What it tells: how many replies were right so far, then how it ended. */
@@ -45,7 +48,8 @@ async function run(
 ): Promise<Result> {
   const tcp = await connect(order.server);
   const duplex = order.rtt > 0 ? delayed(tcp, order.rtt / 2) : tcp;
-  const client = new Client<EchoServices>(duplex);
+  const wire = order.gob ? netrpc() : undefined;
+  const client = new Client<EchoServices>(duplex, { wire });
   const cpu = cpuSeconds();
   const began = performance.now();
   await STYLES[order.style](client, order, tally);

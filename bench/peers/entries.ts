@@ -7,6 +7,7 @@
 
 import { Child, Program } from "../demo/child.ts";
 import type { ClientMessage, ClientOrder } from "../demo/client.ts";
+import type { Address } from "../demo/options.ts";
 import { type Runtime, RUNTIMES } from "../demo/runtimes.ts";
 import {
   FULL as LIMIT_FULL,
@@ -16,7 +17,7 @@ import {
 } from "../limit/run.ts";
 import type { LimitStyle } from "../limit/styles.ts";
 import { type Listening, runPair } from "../pair.ts";
-import { type Row, type Told, toRow } from "../rows.ts";
+import { type Result, type Row, type Told, toRow } from "../rows.ts";
 import type { BulkOrder } from "./bulk.ts";
 import type { PeerOrder } from "./js/client.ts";
 import type { JsPeer } from "./js/peers.ts";
@@ -40,8 +41,17 @@ export interface Size {
   readonly limits: LimitSize;
 }
 
-/** Everything that can be asked for by name. */
-export type PeerName = "go" | JsPeer | "sluice" | "limit";
+/**
+ * Everything that can be asked for by name. `sluice-to-go` is our client on Go's
+ * server, `go-to-sluice` Go's client on ours; both stand beside Go to Go.
+ */
+export type PeerName =
+  | "go"
+  | "sluice-to-go"
+  | "go-to-sluice"
+  | JsPeer
+  | "sluice"
+  | "limit";
 
 /** The peers that are written in JavaScript. */
 export const JS_PEERS: readonly JsPeer[] = [
@@ -55,6 +65,8 @@ export const JS_PEERS: readonly JsPeer[] = [
 /** Every peer's name. */
 export const PEERS: readonly PeerName[] = [
   "go",
+  "sluice-to-go",
+  "go-to-sluice",
   ...JS_PEERS,
   "sluice",
   "limit",
@@ -70,6 +82,8 @@ export const FULL: Size = {
   rounds: 3,
   calls: {
     "go": 524_288,
+    "sluice-to-go": 524_288,
+    "go-to-sluice": 524_288,
     "ioredis": 524_288,
     "birpc": 524_288,
     "capnweb": 262_144,
@@ -88,6 +102,8 @@ export const QUICK: Size = {
   calls: {
     ...FULL.calls,
     "go": 131_072,
+    "sluice-to-go": 131_072,
+    "go-to-sluice": 131_072,
     "ioredis": 131_072,
     "birpc": 131_072,
     "capnweb": 65_536,
@@ -125,6 +141,14 @@ export function entries(
   };
   for (const style of STYLES) {
     add("go", style, "go", () => runGo(goPeer, style, size));
+    for (const runtime of RUNTIMES) {
+      add("sluice-to-go", style, runtime, () => {
+        return runSluiceToGo(goPeer, style, runtime, size);
+      });
+      add("go-to-sluice", style, runtime, () => {
+        return runGoToSluice(goPeer, style, runtime, size);
+      });
+    }
     for (const peer of JS_PEERS) {
       add(
         peer,
@@ -156,19 +180,59 @@ const BESIDE: Record<CallStyle, LimitStyle[]> = {
   sync: ["pingpong", "webstreams"],
 };
 
+const goServer = (program: string) =>
+  new Program<Listening>("Go's server", program, ["server"]);
+
+function goClient(
+  program: string,
+  style: CallStyle,
+  calls: number,
+  seconds: number,
+  port: number,
+): Program<Told> {
+  const work = [style, calls, TASKS, seconds, port].map(String);
+  return new Program<Told>("Go's client", program, ["client", ...work]);
+}
+
 async function runGo(
   program: string,
   style: CallStyle,
   { calls, seconds }: Size,
 ): Promise<Row> {
   const result = await runPair(
-    () => new Program<Listening>("Go's server", program, ["server"]),
-    ({ port }) => {
-      const work = [style, calls.go, TASKS, seconds, port].map(String);
-      return new Program<Told>("Go's client", program, ["client", ...work]);
-    },
+    () => goServer(program),
+    ({ port }) => goClient(program, style, calls.go, seconds, port),
   );
   return toRow("go", style, "go", result);
+}
+
+async function runGoToSluice(
+  program: string,
+  style: CallStyle,
+  runtime: Runtime,
+  { calls, seconds }: Size,
+): Promise<Row> {
+  const most = calls["go-to-sluice"];
+  const result = await runPair(
+    () => new Child<Listening>(runtime, "server.ts", "gob"),
+    ({ port }) => goClient(program, style, most, seconds, port),
+  );
+  return toRow("go-to-sluice", style, runtime, result);
+}
+
+async function runSluiceToGo(
+  program: string,
+  style: CallStyle,
+  runtime: Runtime,
+  { calls, seconds }: Size,
+): Promise<Row> {
+  const work = { style, calls: calls["sluice-to-go"], gob: true, seconds };
+  const result = await runPair<ClientMessage>(
+    () => goServer(program),
+    ({ port }) => ourClient(runtime, { host: "127.0.0.1", port }, work),
+    ourResult,
+  );
+  return toRow("sluice-to-go", style, runtime, result);
 }
 
 async function runJs(
@@ -195,25 +259,41 @@ async function runSluice(
   runtime: Runtime,
   { calls, seconds }: Size,
 ): Promise<Row> {
+  const work = { style, calls: calls.sluice, seconds };
   const result = await runPair<ClientMessage>(
     () => new Child<Listening>(runtime, "server.ts"),
-    ({ host, port }) => {
-      const order: ClientOrder = {
-        style,
-        calls: calls.sluice,
-        tasks: TASKS,
-        rtt: 0,
-        server: { host: host!, port },
-        syncLimit: seconds * 1000,
-      };
-      return new Child(runtime, "client.ts", JSON.stringify(order));
-    },
-    (told) => {
-      if ("fault" in told) throw new Error(told.fault);
-      return "result" in told ? told.result : undefined;
-    },
+    ({ host, port }) => ourClient(runtime, { host: host!, port }, work),
+    ourResult,
   );
   return toRow("sluice", style, runtime, result);
+}
+
+/** The demo's client. */
+function ourClient(
+  runtime: Runtime,
+  server: Address,
+  { style, calls, seconds, gob }: {
+    style: CallStyle;
+    calls: number;
+    seconds: number;
+    gob?: boolean;
+  },
+): Child<ClientMessage> {
+  const order: ClientOrder = {
+    style,
+    calls,
+    tasks: TASKS,
+    rtt: 0,
+    server,
+    syncLimit: seconds * 1000,
+    gob,
+  };
+  return new Child(runtime, "client.ts", JSON.stringify(order));
+}
+
+function ourResult(told: ClientMessage): Result | undefined {
+  if ("fault" in told) throw new Error(told.fault);
+  return "result" in told ? told.result : undefined;
 }
 
 async function runBulk(runtime: Runtime, { limits }: Size): Promise<Row> {

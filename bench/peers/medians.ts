@@ -112,6 +112,18 @@ export class Medians {
         rate("go", "concurrent"),
       ),
       target(
+        "gob pipeline: our client on Go's server, over Go's client on it",
+        1,
+        rate("sluice-to-go", "pipeline"),
+        rate("go", "pipeline"),
+      ),
+      target(
+        "gob pipeline: Go's client on our server, over it on Go's",
+        1,
+        rate("go-to-sluice", "pipeline"),
+        rate("go", "pipeline"),
+      ),
+      target(
         "sync: share of a ping-pong over bare Web Streams",
         0.85,
         rate("sluice", "sync"),

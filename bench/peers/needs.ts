@@ -15,9 +15,20 @@ import { JS_PEERS, type PeerName } from "./entries.ts";
 /** This directory. */
 export const DIR: string = join(ROOT, "bench", "peers");
 
+const GO: [string, string[], string] = ["go", ["version"], "golang-go"];
+
+/** The peers that are Go's, at one end at least. */
+export const GO_PEERS: readonly PeerName[] = [
+  "go",
+  "sluice-to-go",
+  "go-to-sluice",
+];
+
 /** A program of the system that a peer needs, and how to get it. */
 const PROGRAMS: Partial<Record<PeerName, [string, string[], string]>> = {
-  "go": ["go", ["version"], "golang-go"],
+  "go": GO,
+  "sluice-to-go": GO,
+  "go-to-sluice": GO,
   "ioredis": ["redis-server", ["--version"], "redis-server"],
 };
 
@@ -44,7 +55,8 @@ export async function available(
         );
         continue;
       }
-      versions.push(`${program} ${VERSION.exec(stdout)?.[0]}`);
+      const version = `${program} ${VERSION.exec(stdout)?.[0]}`;
+      if (!versions.includes(version)) versions.push(version);
     }
     found.add(name);
   }

@@ -82,7 +82,7 @@ async function draw(medians: Medians): Promise<string> {
   const points: Point[] = medians.all
     .filter(({ peer, style }) => peer !== "limit" && style !== "bulk")
     .map(({ peer, style, runtime, calls_per_s }) => ({
-      peer: peer === "sluice" ? `sluice on ${runtime}` : peer,
+      peer: peer.includes("sluice") ? `${peer} on ${runtime}` : peer,
       style,
       calls_per_s,
     }));

@@ -141,7 +141,7 @@ function winsSection(medians: Medians): string {
     const rows = medians.style(style);
     const own = rows.filter(({ peer }) => peer === "sluice");
     const peers = rows.filter(({ peer }) =>
-      peer !== "sluice" && peer !== "limit"
+      !peer.includes("sluice") && peer !== "limit"
     );
     if (own.length === 0 || peers.length === 0) continue;
     for (const [name, value, print] of MEASURES) {

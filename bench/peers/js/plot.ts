@@ -38,7 +38,7 @@ function draw(points: readonly Point[]): string {
     document,
     width: 960,
     height: 60 + 24 * order.length,
-    marginLeft: 130,
+    marginLeft: 170,
     x: {
       type: "log",
       domain,
@@ -54,7 +54,7 @@ function draw(points: readonly Point[]): string {
       Plot.dot(points, {
         ...channels,
         r: 5,
-        fill: (point: Point) => point.peer.startsWith("sluice"),
+        fill: (point: Point) => point.peer.includes("sluice"),
       }),
       Plot.text(points, {
         ...channels,
