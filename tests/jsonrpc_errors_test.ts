@@ -160,3 +160,19 @@ test("params that a schema refuses are -32602, with its issues, and the handler 
   await client.close();
   await server.close();
 });
+
+test("an answer with neither result nor error fails its call, and the connection goes on", async () => {
+  const { peer, client, close } = faceJsonClient<{ f(): string }>();
+  const handle = client.go("f");
+  const { id } = await peer.next();
+  await peer.send({ jsonrpc: "2.0", id });
+  const error = await assertRejects(() => handle.reply, RpcError, "no result");
+  assertEquals([error.code, error.outcome], ["invalid_reply", "unknown"]);
+  const next = client.call("f");
+  await peer.send({ jsonrpc: "2.0", id: (await peer.next()).id, result: "x" });
+  assertEquals(await next, "x");
+  // One that nobody asked for is no answer, but a request that is none.
+  await peer.send({ jsonrpc: "2.0", id: 77 });
+  assertEquals((await peer.next()).error.code, -32600);
+  assertEquals(await close(), []);
+});

@@ -52,6 +52,8 @@ export class JsonRpcCodec implements Codec {
   #method = "";
   #methodText = "";
   #methodSize = 0;
+  /** The latest call of ours. */
+  #lastId: number | undefined;
   /** Our call that must not be cancelled. */
   #sacred: number | undefined;
 
@@ -84,6 +86,8 @@ export class JsonRpcCodec implements Codec {
       codes: shape.codes,
       served: this.#served,
       outgoing: this.#outgoing,
+      asked: (id) =>
+        this.#lastId !== undefined && ((this.#lastId - id) | 0) >= 0,
     });
   }
 
@@ -171,6 +175,7 @@ export class JsonRpcCodec implements Codec {
 
   request(_outbox: Outbox, id: number, method: string): void {
     const payload = this.#payload;
+    if (!payload.oneWay) this.#lastId = id;
     if (payload.oneWay) this.#notified.add(id);
     else if (method === this.#shape.dialect.sacred) this.#sacred = id;
     this.#encodeMethod(method);

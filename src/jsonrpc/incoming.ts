@@ -24,6 +24,7 @@ import {
 import type { Dialect } from "./dialect.ts";
 import { failureHead, type Outgoing } from "./outgoing.ts";
 import {
+  type InvalidMessage,
   own,
   readMessage,
   type RequestMessage,
@@ -39,6 +40,8 @@ export interface IncomingContext {
   readonly codes: Codes;
   readonly served: ServedCalls;
   readonly outgoing: Outgoing;
+  /** Whether a call of ours may have had this id. */
+  readonly asked: (id: number) => boolean;
 }
 
 /** Reads one connection's messages. */
@@ -138,10 +141,21 @@ export class Incoming {
         this.#response(message);
         break;
       case "invalid":
-        this.complain(INVALID_REQUEST, message.why, message.id, batch);
+        this.#invalid(message, batch);
         break;
     }
     this.value = undefined;
+  }
+
+  /** What has neither method nor result, but the id of a call of ours, is that call's answer all the same: nobody would send another. */
+  #invalid(
+    { id, why, answers }: InvalidMessage,
+    batch: AnswerBatch | undefined,
+  ): void {
+    const { asked, receiver } = this.#context;
+    if (answers && isOurs(id) && asked(id)) {
+      receiver.failure(id, undefined, "invalid_reply", `the answer: ${why}`);
+    } else this.complain(INVALID_REQUEST, why, id, batch);
   }
 
   #request(
@@ -199,10 +213,10 @@ export class Incoming {
     receiver.cancel(id);
   }
 
-  /** Our ids are whole numbers of 32 bits; an answer to anything else is dropped, as one to a call that is over is. */
+  /** An answer to what was never asked is dropped, as one to a call that is over is. */
   #response({ id, result, error }: ResponseMessage): void {
     const { codes, receiver } = this.#context;
-    if (typeof id !== "number" || id >>> 0 !== id) return;
+    if (!isOurs(id)) return;
     if (error === undefined) {
       this.value = result;
       receiver.reply(id);
@@ -218,6 +232,11 @@ export class Incoming {
 export function openKept(bytes: Uint8Array): unknown {
   const text = readText(bytes, 0, bytes.length);
   return own(JSON.parse(text), "params") ?? undefined;
+}
+
+/** Our ids are whole numbers of 32 bits. */
+function isOurs(id: WireId): id is number {
+  return typeof id === "number" && id >>> 0 === id;
 }
 
 function isUtf8(charset: string | undefined): boolean {

@@ -32,6 +32,8 @@ export interface InvalidMessage {
   readonly kind: "invalid";
   readonly id: WireId;
   readonly why: string;
+  /** Whether it may be an answer that lacks its result: it has an id, and no method. */
+  readonly answers: boolean;
 }
 
 /** What a message says. */
@@ -54,6 +56,7 @@ export function readMessage(value: unknown): Message {
     if (result !== undefined) {
       return { kind: "response", id, result, error: undefined };
     }
+    return invalid(id, "it has no method, no result and no error", true);
   }
   if (own(value, "jsonrpc") !== "2.0") {
     return invalid(id, 'the member jsonrpc must be "2.0"');
@@ -81,6 +84,10 @@ function isId(id: unknown): id is WireId | undefined {
     (typeof id === "number" && Math.abs(id) <= Number.MAX_SAFE_INTEGER);
 }
 
-function invalid(id: WireId | undefined, why: string): InvalidMessage {
-  return { kind: "invalid", id: id ?? null, why };
+function invalid(
+  id: WireId | undefined,
+  why: string,
+  answers = false,
+): InvalidMessage {
+  return { kind: "invalid", id: id ?? null, why, answers };
 }
