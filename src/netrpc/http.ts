@@ -21,12 +21,17 @@ export const RPC_PATH = "/_goRPC_";
 const MAX_HEAD = 16 * 1024;
 const HANDSHAKE_TIME = 10_000;
 
+const LF = 10;
+const CR = 13;
+
 const CONNECTED = "200 Connected to Go RPC";
 
 /** Options of both ends' handshakes. */
 export interface HttpOptions {
   /** The path; Go's own, `/_goRPC_`, unless given. */
   readonly path?: string;
+  /** Gives a handshake up that is not over. */
+  readonly signal?: AbortSignal;
   /** Time, for tests. */
   readonly clock?: Clock;
 }
@@ -37,7 +42,8 @@ export interface HttpOptions {
  *
  * @throws {TypeError} If it is no duplex.
  * @throws {ConnectionError} `unavailable`, if the server does not switch;
- * `deadline_exceeded`, if it says nothing for 10 seconds.
+ * `deadline_exceeded`, if it says nothing for 10 seconds. The duplex is closed
+ * then; so it is if the signal's reason is thrown.
  *
  * @example
  * ```ts
@@ -59,11 +65,11 @@ export interface HttpOptions {
  */
 export async function httpConnect(
   duplex: Duplex,
-  { path = RPC_PATH, clock = systemClock }: HttpOptions = {},
+  { path = RPC_PATH, clock = systemClock, signal }: HttpOptions = {},
 ): Promise<Duplex & DuplexInfo> {
   const plain = toDuplex(duplex);
   await write(plain, `CONNECT ${path} HTTP/1.0\n\n`);
-  const { head, rest } = await readHead(plain, clock);
+  const { head, rest } = await readHead(plain, clock, signal);
   const status = /^HTTP\/\d\.\d (.*?)\r?$/m.exec(head)?.[1];
   if (status === CONNECTED) return withRest(plain, rest);
   const reason = new ConnectionError(
@@ -78,14 +84,16 @@ export async function httpConnect(
  * Answers the handshake on one duplex, as Go's `rpc.HandleHTTP`; anything but
  * a CONNECT to the path is answered 405 or 404, and closed.
  *
- * @throws {ConnectionError} If the caller does not want to switch.
+ * @throws {ConnectionError} If the caller does not want to switch, or says
+ * nothing for 10 seconds. The duplex is closed then; so it is if the signal's
+ * reason is thrown.
  */
 export async function httpAccept(
   duplex: Duplex,
-  { path = RPC_PATH, clock = systemClock }: HttpOptions = {},
+  { path = RPC_PATH, clock = systemClock, signal }: HttpOptions = {},
 ): Promise<Duplex & DuplexInfo> {
   const plain = toDuplex(duplex);
-  const { head, rest } = await readHead(plain, clock);
+  const { head, rest } = await readHead(plain, clock, signal);
   const [method, target] = head.split(/[ \r\n]/, 2);
   if (method === "CONNECT" && target === path) {
     await write(plain, `HTTP/1.0 ${CONNECTED}\n\n`);
@@ -105,45 +113,69 @@ export async function httpAccept(
 
 /**
  * Yields the duplexes of a listener behind their handshakes, which run side by
- * side; one that fails is closed and passed over.
+ * side; one that fails is closed and passed over. `close` closes the listener,
+ * and gives up the handshakes that are under way.
  */
 export function httpListener(
   source: AsyncIterable<Duplex> & { close?: () => unknown },
   options: HttpOptions = {},
 ): AsyncIterable<Duplex> & { close(): unknown } {
+  const closing = new AbortController();
+  const close = () => {
+    closing.abort(lost("nobody listens any more"));
+    return source.close?.();
+  };
+  options.signal?.addEventListener("abort", close, {
+    once: true,
+    signal: closing.signal,
+  });
   return {
-    close: () => source.close?.(),
-    [Symbol.asyncIterator]: () => accepted(source, options),
+    close,
+    [Symbol.asyncIterator]: () =>
+      accepted(source, { ...options, signal: closing.signal }),
   };
 }
 
 async function* accepted(
   source: AsyncIterable<Duplex>,
-  options: HttpOptions,
+  options: HttpOptions & { readonly signal: AbortSignal },
 ): AsyncGenerator<Duplex> {
   const ready: Duplex[] = [];
   let wake = Promise.withResolvers<void>();
   let over = false;
   let failure: { error: unknown } | undefined;
+  const take = (duplex: Duplex) => {
+    if (over) return leave(duplex);
+    ready.push(duplex);
+    wake.resolve();
+  };
   const pull = async () => {
     for await (const duplex of source) {
-      httpAccept(duplex, options).then((done) => {
-        if (over) throw lost("nobody listens any more");
-        ready.push(done);
-        wake.resolve();
-      }).catch((error) => duplex.writable.abort(error).catch(ignore));
+      httpAccept(duplex, options).then(take).catch(ignore);
     }
   };
   pull().catch((error) => failure = { error }).finally(() => {
     over = true;
     wake.resolve();
   });
-  while (!over) {
-    await wake.promise;
-    wake = Promise.withResolvers();
-    yield* ready.splice(0);
+  try {
+    // Those that were ready when it ended are still handed out.
+    while (!over || ready.length > 0) {
+      await wake.promise;
+      wake = Promise.withResolvers();
+      while (ready.length > 0) yield ready.shift()!;
+      if (over) wake.resolve();
+    }
+  } finally {
+    over = true;
+    for (const duplex of ready) leave(duplex);
   }
   if (failure !== undefined) throw failure.error;
+}
+
+/** Closes a duplex that nobody takes. */
+function leave(duplex: Duplex): void {
+  duplex.writable.abort(lost("nobody listens any more")).catch(ignore);
 }
 
 async function write(duplex: Duplex, text: string): Promise<void> {
@@ -157,45 +189,70 @@ async function write(duplex: Duplex, text: string): Promise<void> {
   }
 }
 
-/** Reads until an empty line; what stands behind it is not part of the head. */
+/** What stands before an empty line, and the bytes behind it. */
+interface Head {
+  readonly head: string;
+  readonly rest: Uint8Array;
+}
+
+/** Reads until an empty line. Whatever else happens closes the duplex. */
 async function readHead(
   duplex: Duplex,
   clock: Clock,
-): Promise<{ head: string; rest: Uint8Array }> {
+  signal: AbortSignal | undefined,
+): Promise<Head> {
   const reader = duplex.readable.getReader();
-  const late = new ConnectionError(
+  let reason: unknown;
+  const giveUp = (why: unknown) => {
+    reason ??= why;
+    reader.cancel(reason).catch(ignore);
+  };
+  const onAbort = () => giveUp(signal?.reason);
+  const timer = clock.setTimeout(() => giveUp(late()), HANDSHAKE_TIME);
+  signal?.addEventListener("abort", onAbort);
+  if (signal?.aborted) onAbort();
+  try {
+    return await readLines(reader);
+  } catch (error) {
+    const why = reason ?? error;
+    duplex.writable.abort(why).catch(ignore);
+    reader.cancel(why).catch(ignore);
+    throw why;
+  } finally {
+    clock.clearTimeout(timer);
+    signal?.removeEventListener("abort", onAbort);
+    reader.releaseLock();
+  }
+}
+
+/** Every byte is looked at once. */
+async function readLines(
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+): Promise<Head> {
+  // As Latin-1: characters are bytes.
+  let head = "";
+  let blank = false;
+  for (;;) {
+    const { done, value } = await reader.read().catch((error) => {
+      throw lost("it broke", error);
+    });
+    if (done) throw lost("it ended");
+    for (let i = 0; i < value.length; i++) {
+      const byte = value[i];
+      if (byte === LF && blank) return { head, rest: value.subarray(i + 1) };
+      if (byte === LF) blank = true;
+      else if (byte !== CR) blank = false;
+      if (head.length === MAX_HEAD) throw lost(`over ${MAX_HEAD} bytes`);
+      head += String.fromCharCode(byte);
+    }
+  }
+}
+
+function late(): ConnectionError {
+  return new ConnectionError(
     "deadline_exceeded",
     "the HTTP handshake did not end in time",
   );
-  let over = false;
-  const timer = clock.setTimeout(() => {
-    over = true;
-    duplex.writable.abort(late).catch(ignore);
-    reader.cancel(late).catch(ignore);
-  }, HANDSHAKE_TIME);
-  let bytes = new Uint8Array(0);
-  try {
-    while (bytes.length < MAX_HEAD) {
-      const { done, value } = await reader.read();
-      if (done) throw over ? late : lost("it ended");
-      const joined = new Uint8Array(bytes.length + value.length);
-      joined.set(bytes);
-      joined.set(value, bytes.length);
-      bytes = joined;
-      // As Latin-1, so that characters are bytes.
-      const text = new TextDecoder("latin1").decode(bytes);
-      const end = /\r?\n\r?\n/.exec(text);
-      if (end === null) continue;
-      const head = text.slice(0, end.index);
-      return { head, rest: bytes.subarray(end.index + end[0].length) };
-    }
-    throw lost(`over ${MAX_HEAD} bytes`);
-  } catch (error) {
-    throw error instanceof ConnectionError ? error : lost("it broke", error);
-  } finally {
-    clock.clearTimeout(timer);
-    reader.releaseLock();
-  }
 }
 
 function lost(why: string, cause?: unknown): ConnectionError {
