@@ -29,6 +29,7 @@ import {
   uint,
 } from "../netrpc.ts";
 import { decodeAll } from "../src/netrpc/gob/decoder.ts";
+import { GobOutput } from "../src/netrpc/gob/output.ts";
 import { fuzzGob } from "./fuzz/gob.ts";
 import { goTest, runGo } from "./support/go.ts";
 import { All, generate, registered } from "./support/zoo.ts";
@@ -44,6 +45,11 @@ const recorded: { name: string; hex: string }[] = JSON.parse(
 );
 
 const point = (X: number, Y: number) => ({ X, Y });
+const points = (n: number) =>
+  Array.from(
+    { length: n },
+    (_, i) => new Registered("main.Point", point(i, 1)),
+  );
 const zeroTime = new Date("0001-01-01T00:00:00Z");
 
 /** What each recorded stream says. */
@@ -85,6 +91,10 @@ const RECORDED: Record<string, unknown> = {
     new Registered("main.Point", point(0, 5)),
     new Registered("main.Point", point(6, 0)),
   ],
+  "many interfaces": points(100),
+  "map of interfaces": new Map([
+    ["a", new Registered("main.List", points(50))],
+  ]),
   "mixed": {
     Name: "n",
     Data: Uint8Array.of(1),
@@ -179,6 +189,17 @@ for (
   });
 }
 
+test("a member that Go would not send is refused by name", () => {
+  assertThrows(
+    () => encodeGob({ name: "cup" }),
+    GobError,
+    '"name" is not exported',
+  );
+  assertEquals(decodeGob(encodeGob({ name: undefined, Count: 3 })), {
+    Count: 3,
+  });
+});
+
 test("a value that contains itself is refused", () => {
   const value: Record<string, unknown> = {};
   value.Self = value;
@@ -220,25 +241,77 @@ test("a field that Go does not know is passed over, one that it lacks is zero", 
 });
 
 for (
-  const [name, value, type] of [
-    ["a string for an int", "x", int],
-    ["an int for a uint", 1, uint],
-    ["an int for a float", 1, float],
-    ["an int for a struct", 1, struct({ A: int })],
-    ["a struct without one of the fields", { B: 1 }, struct({ A: int })],
-    ["a struct with a field of another type", { A: "x" }, struct({ A: int })],
-    ["bytes for a slice", Uint8Array.of(1), slice(int)],
-    ["a slice for an array", [1], array(int, 1)],
-    ["a map of other keys", new Map([[1, 1]]), map(string, int)],
-    ["a time for bytes of another kind", new Date(), bytes],
-    ["an int for an interface", 1, any],
-  ] as [string, unknown, GobType<unknown>][]
+  const [name, value, type, why] of [
+    [
+      "a string for an int",
+      "x",
+      int,
+      "local type *int, received remote type string",
+    ],
+    ["an int for a uint", 1, uint, "*uint, received remote type int"],
+    ["an int for a float", 1, float, "*float64, received"],
+    [
+      "an int for a struct",
+      1,
+      struct({ A: int }, "S"),
+      "want struct type S; got non-struct",
+    ],
+    [
+      "a struct without one of the fields",
+      { B: 1 },
+      struct({ A: int }),
+      "no fields matched",
+    ],
+    [
+      "a struct with a field of another type",
+      { A: "x" },
+      struct({ A: slice(float) }),
+      "wrong type ([]float64) for received field .A",
+    ],
+    [
+      "a list of others in a struct",
+      { A: [1] },
+      struct({ A: slice(float) }),
+      "wrong type ([]float64)",
+    ],
+    [
+      "bytes for a slice",
+      Uint8Array.of(1),
+      slice(int),
+      "*[]int, received remote type bytes",
+    ],
+    [
+      "a slice for an array",
+      [1],
+      array(int, 1),
+      "*[1]int, received remote type []int",
+    ],
+    [
+      "a slice of others",
+      [[1]],
+      slice(slice(float)),
+      "*[][]float64, received remote type [][]int",
+    ],
+    [
+      "a map of other keys",
+      new Map([[1, 1]]),
+      map(string, int),
+      "remote type map[int]int",
+    ],
+    [
+      "a time for bytes of another kind",
+      new Date(),
+      bytes,
+      "*[]uint8, received remote type Time",
+    ],
+    ["an int for an interface", 1, any, "*interface {}, received"],
+  ] as [string, unknown, GobType<unknown>, string][]
 ) {
   test(`what does not fit is refused: ${name}`, () => {
     assertThrows(
       () => decodeGob(encodeGob(value), type),
       GobError,
-      "type mismatch",
+      why,
     );
   });
 }
@@ -351,6 +424,53 @@ test("a type is described once", () => {
     () => decodeGob(hex(described + described)),
     GobError,
     "second description",
+  );
+});
+
+/** A list of interfaces, each of a type of its own that is described as it comes: so each ends a message. */
+function inParts(parts: number): Uint8Array {
+  const stream = new GobOutput();
+  stream.raw(hex("0c ff81 02 01 02 ff82 00 01 10 00 00"));
+  let message = new GobOutput();
+  const send = () => {
+    message.prefix(0);
+    stream.raw(message.bytes.subarray(0, message.size));
+    message = new GobOutput();
+  };
+  message.raw(hex("ff82 00"));
+  message.uint(parts);
+  for (let i = 0; i < parts; i++) {
+    const id = 66 + i;
+    message.text("T");
+    message.int(-id);
+    message.raw(hex("03 01 02"));
+    message.int(id);
+    message.raw(hex("00 01 01 01 01 41 01 04 00 00 00"));
+    send();
+    message.int(id);
+    const value = hex("01 54 00");
+    message.uint(value.length);
+    message.raw(value);
+  }
+  send();
+  return stream.copy();
+}
+
+test("a value may go on for as many messages as there are types", () => {
+  const parts = 3000;
+  const value = decodeGob(inParts(parts)) as Registered[];
+  assertEquals(value.length, parts);
+  assertEquals(value.at(-1), new Registered("T", { A: 42 }));
+  assertThrows(() => decodeGob(inParts(5000)), GobError);
+});
+
+test("what a value of many messages says is read once, however long it gets", () => {
+  // Counted: the scanner's and the reader's share of the limit are one pass each.
+  const stream = inParts(50);
+  const maxElements = 50 + 50 * 2;
+  assertEquals(
+    (decodeGob(stream, undefined, { maxElements }) as unknown[]).length,
+    50,
   );
 });
 

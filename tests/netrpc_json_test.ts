@@ -91,6 +91,28 @@ test("JSON errors are strings, and a result is never null", async () => {
 });
 
 for (
+  const [params, words] of [
+    ["", "jsonrpc: request body missing params"],
+    ['"params":null,', "jsonrpc: request body missing params"],
+    [
+      '"params":{"A":1},',
+      "json: cannot unmarshal object into Go value of type [1]interface {}",
+    ],
+    [
+      '"params":true,',
+      "json: cannot unmarshal bool into Go value of type [1]interface {}",
+    ],
+  ] as const
+) {
+  test(`JSON params that are no array are refused in Go's words: ${params || "none"}`, async () => {
+    const call = `{"method":"HelloService.Hello",${params}"id":1}`;
+    const error = JSON.stringify(words);
+    const wanted = `{"id":1,"result":null,"error":${error}}\n`;
+    assertEquals(await answers(hello, call + CALL), wanted + ANSWER);
+  });
+}
+
+for (
   const [name, text] of [
     ["no JSON", "hello\n"],
     ["an array", "[1]"],

@@ -420,7 +420,7 @@ test("an argument of another type is refused in words, and the connection lives 
   const error = await assertRejects(
     () => client.call("HelloService.Hello", 5 as unknown as string),
     RpcError,
-    "rpc: the call's payload does not parse",
+    "gob: decoding into local type *string, received remote type int",
   );
   assertEquals(error.outcome, "unknown");
   assertEquals(await client.call("HelloService.Hello", "x"), "hello:x");

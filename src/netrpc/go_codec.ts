@@ -24,6 +24,7 @@ import type { Outbox } from "../outbox.ts";
 import { looksLike } from "../sniff.ts";
 import { NO_BYTES } from "../text.ts";
 import {
+  bounded,
   errorText,
   GO_ERROR,
   isMethodsOwn,
@@ -62,6 +63,8 @@ export abstract class GoCodec<K> implements Codec {
   /** Whether the peer has said anything that makes sense. */
   protected known = false;
   protected stopped = false;
+  /** What Go's package says of the params that have just proved unreadable; whoever is told is told next. */
+  protected unreadable = "";
   /** Messages told so far. */
   #told = 0;
 
@@ -238,9 +241,11 @@ export abstract class GoCodec<K> implements Codec {
     message: string,
   ): void {
     const { method, key } = this.#take(id);
+    const { unreadable } = this;
+    this.unreadable = "";
     const text = !started && code === "not_found"
       ? notFoundText(method, this.settings.registry)
-      : errorText(started, code, message);
+      : bounded(unreadable) || errorText(started, code, message);
     this.writeError(outbox, method, key, text);
   }
 

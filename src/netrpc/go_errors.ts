@@ -37,6 +37,11 @@ export function errorText(
 ): string {
   const words = message || code || "error";
   const text = started ? words : `rpc: ${words}`;
+  return bounded(text);
+}
+
+/** Of what may be as long as a peer likes, no more than is sent. */
+export function bounded(text: string): string {
   return text.length > MAX_TEXT ? text.slice(0, MAX_TEXT) : text;
 }
 

@@ -125,7 +125,8 @@ export class GobCodec extends GoCodec<number> {
   value(): unknown {
     // An error's body is an empty struct that says nothing.
     if (!this.serves && this.#header.error !== "") return undefined;
-    return this.#decoder.value(this.#wanted());
+    const { id, bytes, start, end } = this.#decoder;
+    return this.#read(id, bytes, start, end, this.#wanted());
   }
 
   keep(): Opaque {
@@ -140,7 +141,22 @@ export class GobCodec extends GoCodec<number> {
 
   open(kept: Opaque): unknown {
     const { type, bytes, wanted } = kept as Kept;
-    return this.#decoder.read(type, bytes, 0, bytes.length, wanted);
+    return this.#read(type, bytes, 0, bytes.length, wanted);
+  }
+
+  #read(
+    id: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    wanted: GobType<unknown> | undefined,
+  ): unknown {
+    try {
+      return this.#decoder.read(id, bytes, start, end, wanted);
+    } catch (error) {
+      if (this.serves) this.unreadable = `gob: ${(error as Error).message}`;
+      throw error;
+    }
   }
 
   #wanted(): GobType<unknown> | undefined {

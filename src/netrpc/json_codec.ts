@@ -111,7 +111,7 @@ export class JsonCodec extends GoCodec<string> {
   }
 
   value(): unknown {
-    return this.serves ? firstParam(this.#message) : this.#result();
+    return this.serves ? this.#param(this.#message) : this.#result();
   }
 
   #result(): unknown {
@@ -125,7 +125,18 @@ export class JsonCodec extends GoCodec<string> {
 
   open(kept: Opaque): unknown {
     const bytes = kept as Uint8Array;
-    return firstParam(JSON.parse(readText(bytes, 0, bytes.length)) as Message);
+    return this.#param(JSON.parse(readText(bytes, 0, bytes.length)) as Message);
+  }
+
+  /** A call's one argument. */
+  #param({ params }: Message): unknown {
+    if (Array.isArray(params)) return params[0];
+    this.unreadable = params === undefined || params === null
+      ? "jsonrpc: request body missing params"
+      : `json: cannot unmarshal ${
+        goKind(params)
+      } into Go value of type [1]interface {}`;
+    throw new TypeError("params that are no array");
   }
 
   // Messages out.
@@ -186,10 +197,9 @@ export class JsonCodec extends GoCodec<string> {
   }
 }
 
-/** A call's one argument. */
-function firstParam({ params }: Message): unknown {
-  if (Array.isArray(params)) return params[0];
-  throw new TypeError("params that are no array");
+/** What Go calls a JSON value that is neither `null` nor an array. */
+function goKind(value: unknown): string {
+  return typeof value === "boolean" ? "bool" : typeof value;
 }
 
 function toJson(value: unknown, result: boolean): string {

@@ -4,17 +4,15 @@
  * @module
  */
 
-import { GobError, Incomplete } from "./error.ts";
+import { GobError, Mismatch } from "./error.ts";
 import { GOB_LIMITS, GobInput, type GobLimits } from "./input.ts";
 import { GobOutput } from "./output.ts";
 import { Readers } from "./reader.ts";
-import type { GobType } from "./schema.ts";
+import { Scanner } from "./scanner.ts";
+import { type GobType, typeName } from "./schema.ts";
 import { MessageSplitter } from "./splitter.ts";
 import type { Wanted } from "./wanted.ts";
 import { WireTypes } from "./wire_types.ts";
-
-/** Most messages that one value may go on for: each but the last ends with a type's description. */
-const MAX_PARTS = 256;
 
 /** The types of one stream, and its values one after the other. */
 export class GobDecoder {
@@ -28,20 +26,20 @@ export class GobDecoder {
 
   readonly #input: GobInput;
   readonly #maxMessage: number;
-  /** Whether values of a type can hold interfaces. */
-  readonly #open = new Map<number, boolean>();
-  /** What has come of a value that goes on in the next message. */
-  readonly #rest = new GobOutput();
-  #parts = 0;
+  readonly #scanner: Scanner;
+  /** What has come of a value that goes on in the next message. That each describes a type bounds how many they are. */
+  #rest: GobOutput | undefined;
 
   constructor(limits: Partial<GobLimits> = {}, maxMessage = Infinity) {
-    this.#input = new GobInput({ ...GOB_LIMITS, ...limits });
+    const all = { ...GOB_LIMITS, ...limits };
+    this.#input = new GobInput(all);
+    this.#scanner = new Scanner(this.types, all);
     this.#maxMessage = maxMessage;
   }
 
   /** Whether a value has begun and not ended. */
   get inside(): boolean {
-    return this.#parts > 0;
+    return this.#rest !== undefined;
   }
 
   /**
@@ -51,7 +49,9 @@ export class GobDecoder {
    * @throws {GobError} If it is no message.
    */
   take(bytes: Uint8Array, start: number, end: number): boolean {
-    if (this.#parts > 0) return this.#goOn(bytes, start, end);
+    if (this.#rest !== undefined) {
+      return this.#goOn(this.#rest, bytes, start, end);
+    }
     const input = this.#input;
     input.open(bytes, start, end);
     this.id = input.typeId();
@@ -61,9 +61,11 @@ export class GobDecoder {
       return false;
     }
     this.#set(bytes, input.at, end);
-    if (!this.#hasInterface()) return true;
-    this.types.begin();
-    return this.#scan();
+    if (!this.types.hasInterface(this.id)) return true;
+    if (this.#scanner.begin(this.id, bytes, input.at, end)) return true;
+    this.#rest = new GobOutput();
+    this.#rest.raw(bytes.subarray(input.at, end));
+    return false;
   }
 
   /** The place of the value that `take` has found. */
@@ -96,6 +98,14 @@ export class GobDecoder {
       input.done();
       return value;
     } catch (error) {
+      if (error instanceof Mismatch && wanted !== undefined) {
+        // In Go's words: it looks at the whole type before it reads.
+        const local = typeName(wanted);
+        const remote = this.types.name(id);
+        throw new GobError(
+          `decoding into local type *${local}, received remote type ${remote}`,
+        );
+      }
       if (error instanceof GobError) throw error;
       // The stack's end, or a Date's: whatever the bytes have brought about.
       throw new GobError("the value cannot be read", { cause: error });
@@ -108,48 +118,26 @@ export class GobDecoder {
     this.end = end;
   }
 
-  #hasInterface(): boolean {
-    const known = this.#open.get(this.id);
-    if (known !== undefined) return known;
-    const open = this.types.hasInterface(this.id);
-    this.#open.set(this.id, open);
-    return open;
-  }
-
   /** The next message of a value, its byte count put between. */
-  #goOn(bytes: Uint8Array, start: number, end: number): boolean {
-    const rest = this.#rest;
-    const whole = rest.size + end - start;
-    if (whole > this.#maxMessage || this.#parts === MAX_PARTS) {
-      throw new GobError(`a value of ${this.#parts} messages, ${whole} bytes`);
+  #goOn(
+    rest: GobOutput,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    const { size } = rest;
+    const whole = size + end - start;
+    if (whole > this.#maxMessage) {
+      throw new GobError(
+        `a value of ${whole} bytes; at most ${this.#maxMessage} are accepted`,
+      );
     }
     rest.uint(end - start);
     rest.raw(bytes.subarray(start, end));
+    if (!this.#scanner.goOn(rest.bytes, size, rest.size)) return false;
     this.#set(rest.bytes, 0, rest.size);
-    return this.#scan();
-  }
-
-  /** Reads a value to see whether it is whole; if not, keeps it. */
-  #scan(): boolean {
-    const input = this.input();
-    input.scanning = true;
-    try {
-      this.readers.value(input, this.id, undefined);
-    } catch (error) {
-      if (error instanceof Incomplete) return this.#keep();
-      // Whoever reads the value will be told.
-    }
-    this.#parts = 0;
-    // What `take` has found may still lie in there, and nothing is added before it is taken.
-    this.#rest.clear();
+    this.#rest = undefined;
     return true;
-  }
-
-  #keep(): boolean {
-    if (this.#parts++ === 0) {
-      this.#rest.raw(this.bytes.subarray(this.start, this.end));
-    }
-    return false;
   }
 }
 

@@ -7,8 +7,8 @@
 /** Bytes that are no gob, or do not fit the type asked for; or a value that has no form in gob. */
 export class GobError extends Error {
   /** The class name, fixed so that minifying does not change it. */
-  override readonly name = "GobError";
+  override readonly name: string = "GobError";
 }
 
-/** The value goes on in the next message. */
-export class Incomplete extends Error {}
+/** What the sender has is not of the type asked for; who reads it says where. */
+export class Mismatch extends GobError {}

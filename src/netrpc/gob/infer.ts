@@ -9,6 +9,7 @@
  * @module
  */
 
+import { quote } from "../../errors.ts";
 import { GobError } from "./error.ts";
 import {
   any,
@@ -18,6 +19,7 @@ import {
   float,
   type GobType,
   int,
+  isExported,
   map,
   resolve,
   slice,
@@ -73,7 +75,15 @@ function inferObject(value: object, maxDepth: number): AnyType | undefined {
   const fields: Record<string, AnyType> = {};
   for (const [name, member] of Object.entries(value)) {
     const type = infer(member, maxDepth);
-    if (type !== undefined) fields[name] = type;
+    if (type === undefined) continue;
+    if (!isExported(name)) {
+      throw new GobError(
+        `the member ${
+          quote(name)
+        } is not exported; Go wants an upper-case letter first`,
+      );
+    }
+    fields[name] = type;
   }
   return struct(fields);
 }

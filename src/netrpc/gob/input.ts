@@ -40,8 +40,6 @@ export class GobInput {
   bytes: Uint8Array = EMPTY;
   at = 0;
   end = 0;
-  /** Whether a value is read only to find its end and the types described inside it. */
-  scanning = false;
   #depth = 0;
   #elements = 0;
   readonly #limits: GobLimits;
@@ -52,12 +50,16 @@ export class GobInput {
 
   /** Goes to `bytes[at..end)`. */
   open(bytes: Uint8Array, at: number, end: number): void {
+    this.move(bytes, at, end);
+    this.#depth = 0;
+    this.#elements = 0;
+  }
+
+  /** Goes on at `bytes[at..end)` with the value it is in. */
+  move(bytes: Uint8Array, at: number, end: number): void {
     this.bytes = bytes;
     this.at = at;
     this.end = end;
-    this.scanning = false;
-    this.#depth = 0;
-    this.#elements = 0;
   }
 
   /** Goes one level down. */
@@ -131,6 +133,13 @@ export class GobInput {
         `a length of ${n}, with ${this.end - this.at} bytes left`,
       );
     }
+    return n;
+  }
+
+  /** Passes over bytes that stand behind their count, and says how many. */
+  pass(): number {
+    const n = this.length();
+    this.at += n;
     return n;
   }
 

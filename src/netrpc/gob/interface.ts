@@ -3,19 +3,19 @@
  * value's type and its bytes.
  *
  * A description may end its message; the value then goes on in the next one,
- * whose byte count stands just where that of an inner part would.
+ * whose byte count stands just where that of an inner part would. The scanner
+ * has put the parts together, and taken the descriptions in.
  *
  * @module
  */
 
 import { BASICS } from "./basics.ts";
-import { GobError, Incomplete } from "./error.ts";
+import { GobError } from "./error.ts";
 import type { GobInput } from "./input.ts";
+import { MAX_NAME } from "./scanner.ts";
 import { Registered } from "./values.ts";
 import type { ReaderTable } from "./wanted.ts";
-
-/** Longest registered name, in bytes; Go's own limit. */
-const MAX_NAME = 1024;
+import { passDescription } from "./wire_types.ts";
 
 /** An interface's value; `null` for `nil`. */
 export function readInterface(readers: ReaderTable, input: GobInput): unknown {
@@ -27,8 +27,7 @@ export function readInterface(readers: ReaderTable, input: GobInput): unknown {
   }
   let id = input.typeId();
   while (id < 0) {
-    readers.types.defineInside(-id, input);
-    if (input.at === input.end) throw new Incomplete();
+    passDescription(input);
     // The byte count of what follows.
     input.small();
     id = input.typeId();

@@ -68,9 +68,7 @@ export class Readers implements ReaderTable {
     const type = wanted === undefined ? undefined : resolve(wanted);
     switch (wire.kind) {
       case "basic":
-        return id === INTERFACE
-          ? this.#interface(type, wire)
-          : basicReader(id, type, wire);
+        return id === INTERFACE ? this.#interface(type) : basicReader(id, type);
       case "slice":
       case "array":
         return this.#list(wire, type);
@@ -83,15 +81,15 @@ export class Readers implements ReaderTable {
     }
   }
 
-  #interface(type: Wanted, wire: WireType): Reader {
-    fit(type, "any", wire);
+  #interface(type: Wanted): Reader {
+    fit(type, "any");
     return { read: (input) => readInterface(this, input), zero: () => null };
   }
 
   #list(wire: WireType & { kind: "slice" | "array" }, type: Wanted): Reader {
-    fit(type, wire.kind, wire);
+    fit(type, wire.kind);
     const length = wire.kind === "array" ? wire.length : -1;
-    if (type?.kind === "array" && type.length !== length) mismatch(type, wire);
+    if (type?.kind === "array" && type.length !== length) mismatch(type);
     const elem = lazyReader(this, wire.elem, type?.elem?.());
     const read = (input: GobInput) => {
       const n = input.length();
@@ -116,7 +114,7 @@ export class Readers implements ReaderTable {
   }
 
   #map(wire: WireType & { kind: "map" }, type: Wanted): Reader {
-    fit(type, "map", wire);
+    fit(type, "map");
     const key = lazyReader(this, wire.key, type?.key);
     const elem = lazyReader(this, wire.elem, type?.elem?.());
     const read = (input: GobInput) => {
@@ -135,15 +133,15 @@ export class Readers implements ReaderTable {
   }
 }
 
-function basicReader(id: number, type: Wanted, wire: WireType): Reader {
+function basicReader(id: number, type: Wanted): Reader {
   const big = type?.big === true;
   switch (id) {
     case BOOL:
-      fit(type, "bool", wire);
+      fit(type, "bool");
       return { read: (input) => input.uint() !== 0, zero: () => false };
     case INT:
     case UINT: {
-      fit(type, id === INT ? "int" : "uint", wire);
+      fit(type, id === INT ? "int" : "uint");
       const read = id === INT
         ? (input: GobInput) => input.int()
         : (input: GobInput) => input.uint();
@@ -154,16 +152,16 @@ function basicReader(id: number, type: Wanted, wire: WireType): Reader {
       return { read: (input) => asNumber(read(input)), zero: () => 0 };
     }
     case FLOAT:
-      fit(type, "float", wire);
+      fit(type, "float");
       return { read: (input) => input.float(), zero: () => 0 };
     case STRING:
-      fit(type, "string", wire);
+      fit(type, "string");
       return { read: (input) => input.text(), zero: () => "" };
     case BYTES:
-      fit(type, "bytes", wire);
+      fit(type, "bytes");
       return { read: (input) => input.blob(), zero: () => new Uint8Array() };
     case COMPLEX:
-      fit(type, "complex", wire);
+      fit(type, "complex");
       return {
         read: (input) => new Complex(input.float(), input.float()),
         zero: () => new Complex(0, 0),
@@ -188,7 +186,7 @@ function opaqueReader(
   }
   const named = wire.name === "Time" && wire.marshal === "gob";
   if (type !== undefined && (type.kind !== "time" || !named)) {
-    mismatch(type, wire);
+    mismatch(type);
   }
   const read = (input: GobInput) => {
     const bytes = input.blob();

@@ -147,7 +147,7 @@ export function struct<F extends GobFields>(
   name = "",
 ): GobType<StructOf<F>> {
   for (const field of Object.keys(fields)) {
-    if (!/^\p{Lu}/u.test(field)) {
+    if (!isExported(field)) {
       throw new TypeError(
         `Cannot make a struct: ${
           JSON.stringify(field)
@@ -156,6 +156,11 @@ export function struct<F extends GobFields>(
     }
   }
   return make("struct", { name, fields: Object.entries(fields) });
+}
+
+/** Whether Go lets a field of this name be sent. */
+export function isExported(field: string): boolean {
+  return /^\p{Lu}/u.test(field);
 }
 
 /** `*T`, or a field that may be missing: `null` where Go has `nil`. Gob itself has no pointers, so only a struct's field can be `nil`. */
@@ -193,27 +198,34 @@ export function isOptional(type: GobType<unknown>): boolean {
   return at.kind === "optional";
 }
 
+/** What Go calls the kinds that have one name; of numbers the widest. */
+const NAMES: Partial<Record<GobKind, string>> = {
+  float: "float64",
+  complex: "complex128",
+  bytes: "[]uint8",
+  any: "interface {}",
+  time: "time.Time",
+};
+
+/** How many levels of a type its name shows: it may contain itself. */
+export const NAMED_LEVELS = 8;
+
 /** What a type is called in messages, as Go would. */
-export function typeName(type: GobType<unknown>): string {
+export function typeName(
+  type: GobType<unknown>,
+  levels: number = NAMED_LEVELS,
+): string {
   const at = resolve(type);
+  const inner = (type: GobType<unknown>) =>
+    levels === 0 ? "..." : typeName(type, levels - 1);
   switch (at.kind) {
     case "slice":
-      return `[]${shortName(at.elem!())}`;
+      return `[]${inner(at.elem!())}`;
     case "array":
-      return `[${at.length}]${shortName(at.elem!())}`;
+      return `[${at.length}]${inner(at.elem!())}`;
     case "map":
-      return `map[${shortName(at.key!)}]${shortName(at.elem!())}`;
-    case "bytes":
-      return "[]byte";
-    case "any":
-      return "interface";
+      return `map[${inner(at.key!)}]${inner(at.elem!())}`;
     default:
-      return at.name || at.kind;
+      return NAMES[at.kind] ?? (at.name || at.kind);
   }
-}
-
-/** One level only: a type may contain itself. */
-function shortName(type: GobType<unknown>): string {
-  const at = resolve(type);
-  return at.name || at.kind;
 }

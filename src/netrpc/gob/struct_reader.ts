@@ -4,7 +4,7 @@
  * @module
  */
 
-import { GobError } from "./error.ts";
+import { GobError, Mismatch } from "./error.ts";
 import type { GobInput } from "./input.ts";
 import { type GobType, isOptional, resolve, typeName } from "./schema.ts";
 import { ZERO_TIME } from "./time.ts";
@@ -26,10 +26,10 @@ export function structReader(
   wire: WireType & { kind: "struct" },
   type: Wanted,
 ): Reader {
-  fit(type, "struct", wire);
+  fit(type, "struct");
   return type === undefined
     ? plainReader(readers, wire.fields)
-    : typedReader(readers, wire.fields, type);
+    : typedReader(readers, wire, type);
 }
 
 function plainReader(
@@ -39,7 +39,6 @@ function plainReader(
   const read = fieldsReader(
     fields,
     fields.map(({ id }) => lazyReader(readers, id, undefined)),
-    fields.map(() => true),
   );
   const blank = (input: GobInput) => {
     const struct: Struct = {};
@@ -59,12 +58,12 @@ function plainReader(
 
 function typedReader(
   readers: ReaderTable,
-  fields: readonly WireField[],
+  { name: wireName, fields }: WireType & { kind: "struct" },
   type: GobType<unknown>,
 ): Reader {
   const wanted = new Map(type.fields);
-  const known = fields.map(({ name }) => wanted.has(name));
-  if (fields.length > 0 && wanted.size > 0 && !known.includes(true)) {
+  const known = fields.some(({ name }) => wanted.has(name));
+  if (fields.length > 0 && wanted.size > 0 && !known) {
     throw new GobError(
       `type mismatch: no fields matched compiling decoder for ${
         typeName(type)
@@ -74,17 +73,23 @@ function typedReader(
   const read = fieldsReader(
     fields,
     fields.map(({ name, id }) => lazyReader(readers, id, wanted.get(name))),
-    known,
+    { name: wireName, wanted },
   );
   const blank = (input: GobInput) => blankStruct(type, input);
   return { read: (input) => read(input, blank), zero: blank };
 }
 
-/** Reads the fields that come over those of a blank struct. */
+/** What is asked of a struct: the sender's name for it, and the fields' types by name. */
+interface Asked {
+  readonly name: string;
+  readonly wanted: ReadonlyMap<string, GobType<unknown>>;
+}
+
+/** Reads the fields that come over those of a blank struct; of those asked for, if that is said. */
 function fieldsReader(
   fields: readonly WireField[],
   readers: readonly (() => Reader)[],
-  known: readonly boolean[],
+  asked?: Asked,
 ): (input: GobInput, blank: (input: GobInput) => Struct) => Struct {
   return (input, blank) => {
     input.enter();
@@ -98,12 +103,33 @@ function fieldsReader(
       if (field >= fields.length) {
         throw new GobError(`field ${field} of a struct of ${fields.length}`);
       }
-      const value = readers[field]().read(input);
-      if (known[field]) struct[fields[field].name] = value;
+      const { name } = fields[field];
+      const value = readField(readers[field], input, name, asked);
+      if (asked?.wanted.has(name) !== false) struct[name] = value;
     }
     input.leave();
     return struct;
   };
+}
+
+/** Reads a field; if it is of another type, says so in Go's words. */
+function readField(
+  reader: () => Reader,
+  input: GobInput,
+  name: string,
+  asked: Asked | undefined,
+): unknown {
+  try {
+    return reader().read(input);
+  } catch (error) {
+    const type = asked?.wanted.get(name);
+    if (type === undefined || !(error instanceof Mismatch)) throw error;
+    throw new GobError(
+      `wrong type (${typeName(type)}) for received field ${
+        asked!.name
+      }.${name}`,
+    );
+  }
 }
 
 function blankStruct(type: GobType<unknown>, input: GobInput): Struct {

@@ -5,10 +5,10 @@
  * @module
  */
 
-import { GobError } from "./error.ts";
+import { GobError, Mismatch } from "./error.ts";
 import type { GobInput } from "./input.ts";
 import { type GobKind, type GobType, typeName } from "./schema.ts";
-import type { WireType, WireTypes } from "./wire_types.ts";
+import type { WireTypes } from "./wire_types.ts";
 
 /** Reads a value, and knows the one that was left out as zero. */
 export interface Reader {
@@ -39,14 +39,15 @@ export function lazyReader(
 }
 
 /** Says that a type asked for must be of one kind. */
-export function fit(type: Wanted, kind: GobKind, wire: WireType): void {
-  if (type !== undefined && type.kind !== kind) mismatch(type, wire);
+export function fit(type: Wanted, kind: GobKind): void {
+  if (type !== undefined && type.kind !== kind) mismatch(type);
 }
 
 /** Says that it is of another. */
-export function mismatch(type: GobType<unknown>, wire: WireType): never {
-  const name = wire.name === "" ? wire.kind : `${wire.kind} ${wire.name}`;
+export function mismatch(type: GobType<unknown>): never {
+  if (type.kind !== "struct") throw new Mismatch("a value of another type");
+  const name = typeName(type);
   throw new GobError(
-    `type mismatch: want ${typeName(type)}, received ${name}`,
+    `type mismatch in decoder: want struct type ${name}; got non-struct`,
   );
 }

@@ -10,7 +10,7 @@
 
 import { GobError } from "./error.ts";
 import type { GobInput } from "./input.ts";
-import type { Marshal } from "./schema.ts";
+import { type Marshal, NAMED_LEVELS } from "./schema.ts";
 
 /** Gob's own ids. */
 export const BOOL = 1;
@@ -78,20 +78,33 @@ export class WireTypes {
   readonly #types = new Map<number, WireType>(
     BASIC.map(([id, name]) => [id, { kind: "basic", name, id }]),
   );
-  /** Types described inside the value that is being read: it may be read again. */
-  readonly #fresh = new Set<number>();
+  /** Whether values of a type can hold interfaces, as far as it was asked. */
+  readonly #open = new Map<number, boolean>();
   #bytes = 0;
-
-  /** A value begins. */
-  begin(): void {
-    this.#fresh.clear();
-  }
 
   /** The type with this id. */
   get(id: number): WireType {
     const type = this.#types.get(id);
     if (type !== undefined) return type;
     throw new GobError(`type ${id} was never described`);
+  }
+
+  /** What a type is called in messages, as Go would. */
+  name(id: number, levels: number = NAMED_LEVELS): string {
+    const type = this.#types.get(id);
+    if (type === undefined || levels === 0) return "...";
+    if (type.name !== "") return type.name;
+    const inner = (id: number) => this.name(id, levels - 1);
+    switch (type.kind) {
+      case "slice":
+        return `[]${inner(type.elem)}`;
+      case "array":
+        return `[${type.length}]${inner(type.elem)}`;
+      case "map":
+        return `map[${inner(type.key)}]${inner(type.elem)}`;
+      default:
+        return type.kind;
+    }
   }
 
   /** Takes the description of type `id`. */
@@ -116,17 +129,16 @@ export class WireTypes {
     this.#types.set(id, type);
   }
 
-  /** Takes a description inside a value; again, when the value is read again. */
-  defineInside(id: number, input: GobInput): void {
-    if (this.#fresh.has(id) || !input.scanning) readWireType(input);
-    else {
-      this.define(id, input);
-      this.#fresh.add(id);
-    }
+  /** Whether a value of this type can hold an interface, and with it descriptions of further types. Looked for once: a sender describes all that a type is made of before the first value. */
+  hasInterface(id: number): boolean {
+    const known = this.#open.get(id);
+    if (known !== undefined) return known;
+    const open = this.#findInterface(id);
+    this.#open.set(id, open);
+    return open;
   }
 
-  /** Whether a value of this type can hold an interface, and with it descriptions of further types. */
-  hasInterface(id: number): boolean {
+  #findInterface(id: number): boolean {
     const seen = new Set<number>();
     const left = [id];
     for (let next = left.pop(); next !== undefined; next = left.pop()) {
@@ -153,6 +165,11 @@ function readFields(input: GobInput, field: (number: number) => void): void {
     number += delta;
     field(number);
   }
+}
+
+/** Passes over a description that was taken in before. */
+export function passDescription(input: GobInput): void {
+  readWireType(input);
 }
 
 function unknownField(what: string, number: number): never {

@@ -36,6 +36,14 @@ type Mixed struct {
 	Maybe *Point
 }
 
+func points(n int) []interface{} {
+	all := make([]interface{}, n)
+	for i := range all {
+		all[i] = Point{i, 1}
+	}
+	return all
+}
+
 type vector struct {
 	Name string `json:"name"`
 	Hex  string `json:"hex"`
@@ -44,6 +52,7 @@ type vector struct {
 func main() {
 	gob.RegisterName("main.Point", Point{})
 	gob.RegisterName("main.Holder", Holder{})
+	gob.RegisterName("main.List", []interface{}{})
 	values := []struct {
 		name  string
 		value interface{}
@@ -72,6 +81,8 @@ func main() {
 		{"interface struct", Holder{Point{1, 2}}},
 		{"interface nested", Holder{Holder{Point{1, 2}}}},
 		{"interfaces", []interface{}{nil, 1, "a", Point{0, 5}, Point{6, 0}}},
+		{"many interfaces", points(100)},
+		{"map of interfaces", map[string]interface{}{"a": points(50)}},
 		{"mixed", Mixed{
 			Name: "n", Data: []byte{1}, Ok: true, Ratio: 0.5, Wave: 1i,
 			Big: 1 << 63, Low: math.MinInt64,

@@ -278,6 +278,10 @@ type Args struct{ A, B int }
 
 type Quotient struct{ Quo, Rem int }
 
+// What Args is not: a field of another type, and none that it has.
+type Wrong struct{ A string }
+type Other struct{ Z int }
+
 // Arith is the service of net/rpc's documentation.
 type Arith struct{}
 

@@ -64,6 +64,16 @@ func main() {
 	show("a.b.Multiply", 1, new(int))
 	show("Multiply", 1, new(int))
 	show("", 1, new(int))
+	if wire != "json" {
+		// Not those whose error names a Go package, or a type of more than one part:
+		// Go itself confuses the latter with types of its own.
+		show("Arith.Fail", 5, new(string))
+		show("Arith.Sum", 1.5, new(float64))
+		show("Arith.Sum", []float64{}, new(float64))
+		show("Arith.Count", true, &map[string]int{})
+		show("Arith.Multiply", zoo.Wrong{A: "x"}, new(int))
+		show("Arith.Multiply", zoo.Other{Z: 1}, new(int))
+	}
 	show("Arith.Multiply", zoo.Args{A: 2, B: 3}, new(int))
 	if len(os.Args) > 3 {
 		seeds, err := strconv.ParseInt(os.Args[3], 10, 64)
