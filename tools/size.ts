@@ -33,7 +33,11 @@ const ENTRIES = [
 /** Texts of what only some programs use: the reconnecting client and middleware have no place in the client alone. */
 const ABSENT = ["the dial did not finish", "its middleware may not go on"];
 /** What shows that a wire is in a bundle; only its own may have it. */
-const MARKS = [{ name: "jsonrpc", mark: "$/cancelRequest" }];
+const MARKS = [
+  { name: "jsonrpc", mark: "$/cancelRequest" },
+  { name: "netrpc", mark: "rpc: can't find service" },
+  { name: "netrpc", mark: "/_goRPC_" },
+];
 
 interface Size {
   code: string;

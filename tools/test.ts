@@ -38,6 +38,7 @@ interface Harness {
   args(files: string[], limit: number): string[];
   passed: RegExp;
   failed: RegExp[];
+  skipped: RegExp;
   /** Lines of passing tests, left out when a failed run's output is shown. */
   quiet: RegExp;
 }
@@ -45,6 +46,7 @@ interface Harness {
 const DENO_REPORT = {
   passed: /^(?:ok|FAILED) \| (\d+) passed/m,
   failed: [/^(?:ok|FAILED) \|.* (\d+) failed/m],
+  skipped: /^(?:ok|FAILED) \|.* (\d+) ignored/m,
   quiet: /\.\.\. (ok|ignored) \(|^running \d+ tests? from|^Check /,
 };
 
@@ -58,6 +60,7 @@ const HARNESS: Record<Runtime | "doc", Harness> = {
     ],
     passed: /^ℹ pass (\d+)/m,
     failed: [/^ℹ fail (\d+)/m, /^ℹ cancelled (\d+)/m],
+    skipped: /^ℹ skipped (\d+)/m,
     quiet: /^\s*[✔▶﹣] /,
   },
   bun: {
@@ -68,6 +71,7 @@ const HARNESS: Record<Runtime | "doc", Harness> = {
     ],
     passed: /^\s*(\d+) pass$/m,
     failed: [/^\s*(\d+) fail$/m, /^\s*(\d+) errors?$/m],
+    skipped: /^\s*(\d+) skip$/m,
     quiet: /^\((pass|skip|todo)\) /,
   },
   deno: { args: (files) => ["test", "-A", ...files], ...DENO_REPORT },
@@ -78,12 +82,18 @@ const HARNESS: Record<Runtime | "doc", Harness> = {
   },
 };
 
-/** A failed run in which no test failed (it did not load, hung, ran none) counts as one. */
-function count(name: string, harness: Harness, result: RunResult): Row {
+/** A failed run in which no test failed (it did not load, hung, ran none) counts as one; a skipped test does where none may be. */
+function count(
+  name: string,
+  harness: Harness,
+  result: RunResult,
+  strict: boolean,
+): Row {
   const sum = (pattern: RegExp) =>
     Number(pattern.exec(result.output)?.[1] ?? 0);
   const passed = sum(harness.passed);
-  const failed = harness.failed.reduce((n, pattern) => n + sum(pattern), 0);
+  const patterns = [...harness.failed, ...(strict ? [harness.skipped] : [])];
+  const failed = patterns.reduce((n, pattern) => n + sum(pattern), 0);
   const fine = result.ok && passed + failed > 0;
   return {
     name,
@@ -98,17 +108,19 @@ async function suite(
   bin: string,
   harness: Harness,
   files: string[],
-  limit: number,
+  { limit, strict }: { limit: number; strict: boolean },
 ): Promise<Row> {
   process.stderr.write(`${name} ...\n`);
   const result = await run(bin, harness.args(files, limit), {
     timeout: 10 * limit,
   });
-  const row = count(name, harness, result);
+  const row = count(name, harness, result, strict);
   if (row.failed > 0) {
     const lines = result.output.split("\n");
     console.log(lines.filter((line) => !harness.quiet.test(line)).join("\n"));
-    console.log(`${name}: ${result.fault || "no test was run"}\n`);
+    console.log(
+      `${name}: ${result.fault || "no test was run, or one left out"}\n`,
+    );
   }
   return row;
 }
@@ -163,14 +175,20 @@ async function main(): Promise<void> {
   if (interop) await ensureInstalled(join(ROOT, INTEROP));
   const files = await testFiles(filters, interop);
   if (files.length === 0) usage("Cannot test: no file matches", USAGE);
+  // In CI nothing that others' programs should show may be left out.
+  const strict = interop && process.env.CI !== undefined;
   const rows: Row[] = [];
   for (const runtime of runtimes) {
     const bin = floors ? await floorBin(runtime) : currentBin(runtime);
     const name = await versionOf(runtime, bin);
-    rows.push(await suite(name, bin, HARNESS[runtime], files, limit));
+    rows.push(
+      await suite(name, bin, HARNESS[runtime], files, { limit, strict }),
+    );
     if (runtime !== "deno" || floors || interop) continue;
     if (filters.length > 0) continue;
-    rows.push(await suite(`${name} doc`, bin, HARNESS.doc, [], limit));
+    rows.push(
+      await suite(`${name} doc`, bin, HARNESS.doc, [], { limit, strict }),
+    );
   }
   console.log(table(rows));
   if (rows.some((row) => row.failed > 0)) process.exit(1);

@@ -15,17 +15,17 @@ import {
   RpcError,
   Server,
   type WireProtocol,
-} from "../mod.ts";
+} from "../../mod.ts";
 import {
   httpConnect,
   httpListener,
   netrpc,
   type ServicesOf,
-} from "../netrpc.ts";
-import { arith } from "./support/arith.ts";
-import { GO_CALLS, goTest, runGo, withGoServer } from "./support/go.ts";
-import { assertNothingLeft } from "./support/pair.ts";
-import { methods } from "./support/zoo.ts";
+} from "../../netrpc.ts";
+import { arith } from "../support/arith.ts";
+import { GO_CALLS, goTest, runGo, withGoServer } from "../support/go.ts";
+import { assertNothingLeft } from "../support/pair.ts";
+import { methods } from "../support/zoo.ts";
 
 // The experiment: our three clients, Go's server.
 

@@ -4,10 +4,11 @@
  */
 
 import { assertEquals } from "@std/assert";
-import { Client, connect, listen, Server } from "../mod.ts";
-import { netrpc, Registered, type ServicesOf } from "../netrpc.ts";
-import { goTest, runGo, withGoServer } from "./support/go.ts";
-import { generate, methods, registered } from "./support/zoo.ts";
+import { readFileSync } from "node:fs";
+import { Client, connect, listen, Server } from "../../mod.ts";
+import { netrpc, Registered, type ServicesOf } from "../../netrpc.ts";
+import { goTest, runGo, withGoServer } from "../support/go.ts";
+import { generate, methods, registered } from "../support/zoo.ts";
 
 /** Values each way. */
 const SEEDS = 128;
@@ -93,3 +94,9 @@ goTest(
       assertEquals(reply, { Inner: plain });
     }),
 );
+
+goTest("the recorded streams are what Go writes", async () => {
+  const file = new URL("../vectors/gob.json", import.meta.url);
+  const recorded: unknown = JSON.parse(readFileSync(file, "utf8"));
+  assertEquals(JSON.parse(await runGo("gob_vectors")), recorded);
+});
