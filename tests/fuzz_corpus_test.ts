@@ -10,9 +10,12 @@ import { runFuzzCase } from "./fuzz/run_case.ts";
 const corpus = new URL("corpus/", import.meta.url);
 const names = readdirSync(corpus).filter((name) => name.endsWith(".json"));
 
+const fed = new Set<string>();
+
 for (const name of names.sort()) {
   const text = readFileSync(new URL(name, corpus), "utf8");
   const file: CaseFile = JSON.parse(text);
+  fed.add(file.target);
   test(`[B10] ${name.replace(".json", "")}: ${file.about}`, async () => {
     await runFuzzCase(fromFile(file));
   });
@@ -20,6 +23,6 @@ for (const name of names.sort()) {
 
 test("the corpus has cases for every target", () => {
   for (const target of TARGETS) {
-    assert(names.some((name) => name.startsWith(target)), target);
+    assert(fed.has(target), target);
   }
 });

@@ -1,5 +1,6 @@
 /**
- * Feeds mutated and random bytes to decoder, client and server for a while:
+ * Feeds mutated and random bytes to parsers, clients and servers of every wire
+ * for a while:
  * `deno task fuzz [--seconds N] [--seed S]`.
  *
  * @module

@@ -5,14 +5,28 @@
  * @module
  */
 
-import { runSession } from "../support/session.ts";
 import type { Random } from "../support/random.ts";
 import { KIND } from "../support/raw_peer.ts";
+import { runSession } from "../support/session.ts";
 import { fromHex, toHex, VECTORS } from "../support/vectors.ts";
+import { gobStreams, recordGob } from "./gob_pool.ts";
+import { goJsonStream, jsonRpcStream } from "./json_text.ts";
+import { PARSERS, WIRES } from "./wires.ts";
 
-/** Who is fed, and how the stream ends. */
-export const TARGETS = ["decoder", "client", "server"] as const;
+/** Who is fed on the native wire, and on others: `gob-client` and so on. */
+const NATIVE = ["decoder", "client", "server"] as const;
+const ENDPOINTS = WIRES.flatMap((wire) =>
+  (["client", "server"] as const).map((role) => `${wire}-${role}` as const)
+);
+export const TARGETS = [...NATIVE, ...PARSERS, ...ENDPOINTS];
+/** How the stream ends. */
 export const ENDS = ["fin", "reset", "silence"] as const;
+
+/** Whether nothing but bytes is read: no calls, no time. */
+export function isParser(target: FuzzCase["target"]): boolean {
+  return target === "decoder" ||
+    (PARSERS as readonly string[]).includes(target);
+}
 
 /** One input. */
 export interface FuzzCase {
@@ -53,6 +67,11 @@ export interface Pool {
   readonly client: readonly Uint8Array[];
   /** The vectors, malformed ones included. */
   readonly golden: readonly Uint8Array[];
+  /** Gob streams, of Go's and our own. */
+  readonly gob: readonly Uint8Array[];
+  /** Messages of a session over gob that a server hears, and a client. */
+  readonly calls: readonly Uint8Array[];
+  readonly answers: readonly Uint8Array[];
 }
 
 /** Records the session, and reads the vectors. */
@@ -68,6 +87,8 @@ export async function makePool(): Promise<Pool> {
     server: server.slice(1),
     client: client.slice(1),
     golden,
+    gob: gobStreams(),
+    ...await recordGob(),
   };
 }
 
@@ -91,8 +112,57 @@ export function makeCase(
 ): FuzzCase {
   const bytes = random.oneIn(12)
     ? random.bytes(random.below(200))
-    : mutated(random, stream(random, pool, target));
+    : mutated(random, streamOf(random, pool, target));
   return { target, end: random.pick(ENDS), chunks: chunked(random, bytes) };
+}
+
+/** A stream that its target understands, mostly. */
+function streamOf(
+  random: Random,
+  pool: Pool,
+  target: FuzzCase["target"],
+): Uint8Array {
+  switch (target) {
+    case "gob":
+      return Uint8Array.from(random.pick(pool.gob));
+    case "gob-client":
+    case "gob-server": {
+      const from = target === "gob-client" ? pool.answers : pool.calls;
+      return shuffled(random, from, pool.gob);
+    }
+    case "json":
+    case "json-client":
+    case "json-server":
+      return goJsonStream(random);
+    case "header":
+    case "lsp-client":
+    case "lsp-server":
+      return jsonRpcStream(random, "contentLength");
+    case "lines":
+    case "mcp-client":
+    case "mcp-server":
+      return jsonRpcStream(random, "lines");
+    default:
+      return stream(random, pool, target);
+  }
+}
+
+/** Messages that need those before them: in their order, but for a few. */
+function shuffled(
+  random: Random,
+  messages: readonly Uint8Array[],
+  others: readonly Uint8Array[],
+): Uint8Array {
+  const parts: Uint8Array[] = [];
+  for (const message of messages) {
+    const fate = random.below(40);
+    if (fate === 0) continue;
+    parts.push(message);
+    if (fate === 1) parts.push(message);
+    if (fate === 2) parts.push(random.pick(others));
+    if (fate === 3) break;
+  }
+  return join(parts);
 }
 
 /** Frames in a row, mostly legal: ids are set to what is likely to be in use. */

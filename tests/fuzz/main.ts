@@ -10,11 +10,22 @@ import { parseArgs } from "node:util";
 import { turn } from "../support/clock.ts";
 import { newSeed, Random } from "../support/random.ts";
 import { watchUnhandled } from "../support/watch.ts";
-import { type FuzzCase, makeCase, makePool, toFile } from "./fuzz_case.ts";
+import {
+  type FuzzCase,
+  isParser,
+  makeCase,
+  makePool,
+  TARGETS,
+  toFile,
+} from "./fuzz_case.ts";
 import { runFuzzCase } from "./run_case.ts";
 
-/** The decoder is much faster than the others; it gets so many cases to one of theirs each. */
-const DECODED = 60;
+/** Parsers are much faster than ends; each gets so many cases to one of an end's. */
+const PARSED = 15;
+/** Who is fed, in turn. */
+const TURNS = TARGETS.flatMap((target) =>
+  isParser(target) ? Array<typeof target>(PARSED).fill(target) : [target]
+);
 /** Findings before it gives up: more would tell the same. */
 const ENOUGH = 3;
 
@@ -37,7 +48,7 @@ async function wrongWith(
   } finally {
     under = undefined;
   }
-  if (each.target !== "decoder") await turn();
+  if (!isParser(each.target)) await turn();
   return unhandled.pop();
 }
 
@@ -66,12 +77,11 @@ async function main(): Promise<void> {
   const most = Number(values.cases);
   const unhandled = watchUnhandled();
   const pool = await makePool();
-  const counts = { decoder: 0, client: 0, server: 0 };
+  const counts = Object.fromEntries(TARGETS.map((target) => [target, 0]));
   let runs = 0;
   let failed = 0;
   while (performance.now() < until && runs < most && failed < ENOUGH) {
-    const turns = runs % (DECODED + 2);
-    const target = turns === 0 ? "client" : turns === 1 ? "server" : "decoder";
+    const target = TURNS[runs % TURNS.length];
     const each = makeCase(random, pool, target);
     runs++;
     counts[target]++;

@@ -1,38 +1,61 @@
 /**
- * Feeds one case to its target, and checks what FAULTS B10 asks for: no crash,
- * no call settled twice, and once it is over every call is settled and nothing
- * is left. What the target says itself must be legal whatever it was told.
+ * Feeds one case to its target, and checks what FAULTS B10 asks for. What the
+ * target says itself must be legal whatever it was told.
  *
  * @module
  */
 
-import {
-  type CallContext,
-  Client,
-  type Connection,
-  ConnectionError,
-  type Duplex,
-  RpcError,
-  Server,
-} from "../../mod.ts";
+import { Client, ConnectionError, Server } from "../../mod.ts";
 import { FrameDecoder } from "../../src/frame.ts";
-import { settle, TestClock } from "../support/clock.ts";
-import { faultPair } from "../support/fault_duplex.ts";
-import { CallLedger } from "../support/ledger.ts";
-import { assertNothingLeft } from "../support/pair.ts";
 import { KIND } from "../support/raw_peer.ts";
-import { SignalCount } from "../support/signal_count.ts";
 import type { FuzzCase } from "./fuzz_case.ts";
+import { ClientUnderTest, type Hear, ServerUnderTest } from "./under_test.ts";
+import { parserStory, type WireParser, wireUnderTest } from "./wires.ts";
 
 /** Runs a case; throws if something is wrong. */
 export async function runFuzzCase(each: FuzzCase): Promise<void> {
-  if (each.target === "decoder") decode(each.chunks);
-  else if (each.target === "client") await new ClientUnderTest().run(each);
-  else await new ServerUnderTest().run(each);
+  const { target, chunks } = each;
+  switch (target) {
+    case "decoder":
+      return sameHowever(chunks, (chunks) => frameStory(chunks, 4096));
+    case "client": {
+      const made = new ClientUnderTest(
+        hearFrames(),
+        (duplex, clock) => new Client(duplex, { clock }),
+      );
+      return await made.run(each);
+    }
+    case "server": {
+      const made = new ServerUnderTest(
+        hearFrames(),
+        (services, options) => new Server<object>(services, options),
+      );
+      return await made.run(each);
+    }
+    default:
+      if (!target.includes("-")) {
+        const parser = target as WireParser;
+        return sameHowever(chunks, (chunks) => parserStory(parser, chunks));
+      }
+      return await wireUnderTest(target).run(each);
+  }
+}
+
+/** The native wire: whole frames, and one answer a call. */
+function hearFrames(): Hear {
+  const answered = new Set<number>();
+  const decoder = new FrameDecoder({
+    frame: (kind, _flags, id) => {
+      if (kind !== KIND.REPLY && kind !== KIND.ERROR) return;
+      if (answered.has(id)) throw new Error(`two answers to call ${id}`);
+      answered.add(id);
+    },
+  }, 2 ** 30);
+  return (bytes) => void decoder.push(bytes);
 }
 
 /** What a decoder made of chunks: its frames, and how it ended. */
-function story(chunks: readonly Uint8Array[], maxBody: number): string {
+function frameStory(chunks: readonly Uint8Array[], maxBody: number): string {
   const told: string[] = [];
   const decoder = new FrameDecoder({
     frame: (kind, flags, id, bytes, start, end) => {
@@ -49,159 +72,20 @@ function story(chunks: readonly Uint8Array[], maxBody: number): string {
   return told.join("\n");
 }
 
-/** However bytes are cut, they are the same frames, and the same error. */
-function decode(chunks: readonly Uint8Array[]): void {
+/** However bytes are cut, they are the same messages, and the same error. */
+function sameHowever(
+  chunks: readonly Uint8Array[],
+  story: (chunks: readonly Uint8Array[]) => string,
+): void {
   const whole = new Uint8Array(chunks.reduce((n, c) => n + c.length, 0));
   let at = 0;
   for (const chunk of chunks) {
     whole.set(chunk, at);
     at += chunk.length;
   }
-  const expected = story([whole], 4096);
-  const got = story(chunks, 4096);
+  const expected = story([whole]);
+  const got = story(chunks);
   if (got !== expected) {
     throw new Error(`in chunks:\n${got}\nas a whole:\n${expected}`);
-  }
-}
-
-/** An end that is fed by hand. */
-abstract class UnderTest {
-  protected readonly clock: TestClock = new TestClock(1);
-  protected readonly signals: SignalCount = new SignalCount();
-  protected readonly ledger: CallLedger = new CallLedger();
-  protected abstract readonly connection: Connection;
-  readonly #pair = faultPair({ back: { capacity: 64 } });
-  /** Answers by id, and what was asked. */
-  readonly #answers = new Map<number, number>();
-  readonly #decoder = new FrameDecoder({
-    frame: (kind, _flags, id) => {
-      if (kind !== KIND.REPLY && kind !== KIND.ERROR) return;
-      this.#answers.set(id, (this.#answers.get(id) ?? 0) + 1);
-    },
-  }, 2 ** 30);
-
-  protected get duplex(): Duplex {
-    return this.#pair.far;
-  }
-
-  /** What goes on while bytes come in, after the first chunk and at the end. */
-  protected abstract act(): void;
-  protected abstract finish(): Promise<void>;
-
-  async run({ chunks, end }: FuzzCase): Promise<void> {
-    this.#pair.back.onEntered = (bytes) => void this.#decoder.push(bytes);
-    // Silence is one that neither speaks nor reads any more.
-    const reading = end === "silence"
-      ? undefined
-      : this.#pair.near.readable.pipeTo(new WritableStream()).catch(() => {});
-    const writer = this.#pair.near.writable.getWriter();
-    for (const chunk of chunks) {
-      writer.write(chunk).catch(() => {});
-      if (chunk === chunks[chunks.length >> 1]) await settle(1);
-    }
-    await settle(1);
-    this.act();
-    await settle(1);
-    if (end === "fin") writer.close().catch(() => {});
-    else if (end === "reset") this.#pair.reset();
-    await settle(1);
-    await this.clock.advance(12_000);
-    const finished = this.finish();
-    await settle(1);
-    await this.clock.advance(12_000);
-    await Promise.all([finished, this.connection.closed, reading]);
-    await settle(1);
-    await this.#judge();
-  }
-
-  async #judge(): Promise<void> {
-    const reason = await this.connection.closed;
-    if (reason?.code === "internal") throw reason;
-    for (const [id, count] of this.#answers) {
-      if (count > 1) throw new Error(`${count} answers to call ${id}`);
-    }
-    const open = this.ledger.open();
-    if (open.length > 0) throw new Error(`${open.length} calls are open`);
-    assertNothingLeft(this.connection);
-    const { timers } = this.clock;
-    const { listeners } = this.signals;
-    const { running } = this.connection.stats();
-    if (timers + listeners + running > 0) {
-      throw new Error(`left: ${timers}, ${listeners}, ${running}`);
-    }
-  }
-}
-
-/** A client with calls under way. */
-class ClientUnderTest extends UnderTest {
-  readonly #client: Client<Record<string, (params?: unknown) => unknown>>;
-  readonly connection: Connection;
-
-  constructor() {
-    super();
-    const { clock } = this;
-    this.#client = new Client(this.duplex, { clock });
-    this.connection = this.#client.connection;
-    const { signal } = this.signals.make();
-    for (let i = 0; i < 24; i++) {
-      const options = { signal, timeout: i % 2 ? 100 * i : undefined };
-      this.ledger.enter("c", this.#client.go("m", i, options));
-    }
-  }
-
-  protected act(): void {
-    for (const { n, handle } of this.ledger.entries) {
-      if (n % 3 === 0) handle?.abort();
-    }
-    this.ledger.enter("c", this.#client.go("m", "later"));
-  }
-
-  protected finish(): Promise<void> {
-    return this.#client.close();
-  }
-}
-
-/** A server with the session's methods, some of which take their time. */
-class ServerUnderTest extends UnderTest {
-  readonly #server: Server<object>;
-  readonly connection: Connection;
-  readonly #held: (() => void)[] = [];
-
-  constructor() {
-    super();
-    const { clock } = this;
-    const slow = () =>
-      new Promise<void>((resolve) => this.#held.push(() => resolve()));
-    const services: object = {
-      S: {
-        e: (params: unknown) => params,
-        h: slow,
-        f: () => {
-          throw new RpcError("sorry", "no", { data: 1 });
-        },
-        t: (_: unknown, ctx: CallContext) => {
-          ctx.signal.addEventListener("abort", () => {});
-          throw new Error("not told");
-        },
-        c: () => 1n,
-      },
-      Test: { call: slow },
-    };
-    const limits = { windowCalls: 24, windowBytes: 2048, maxRunning: 6 };
-    this.#server = new Server<object>(services, { clock, ...limits });
-    this.connection = this.#server.accept(this.duplex);
-  }
-
-  protected act(): void {
-    this.#held.splice(0, 3).forEach((resolve) => resolve());
-  }
-
-  protected async finish(): Promise<void> {
-    const closed = this.#server.close();
-    while (this.#held.length > 0) {
-      this.#held.splice(0).forEach((resolve) => resolve());
-      await settle(1);
-    }
-    await closed;
   }
 }

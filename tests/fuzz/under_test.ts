@@ -1,0 +1,190 @@
+/**
+ * A client and a server that are fed by hand, and what must hold of both
+ * whatever they are told (FAULTS B10): no crash, no call settled twice, and
+ * once it is over every call is settled and nothing is left.
+ *
+ * @module
+ */
+
+import {
+  type CallContext,
+  type Client,
+  type Clock,
+  type Connection,
+  type Duplex,
+  RpcError,
+  type Server,
+  type ServerOptions,
+} from "../../mod.ts";
+import { settle, TestClock } from "../support/clock.ts";
+import { faultPair } from "../support/fault_duplex.ts";
+import { CallLedger } from "../support/ledger.ts";
+import { assertNothingLeft } from "../support/pair.ts";
+import { SignalCount } from "../support/signal_count.ts";
+import type { FuzzCase } from "./fuzz_case.ts";
+
+/** Listens to an end; throws if what it says is not legal. */
+export type Hear = (bytes: Uint8Array) => void;
+
+/** An end that is fed by hand. */
+export abstract class UnderTest {
+  protected readonly clock: TestClock = new TestClock(1);
+  protected readonly signals: SignalCount = new SignalCount();
+  protected readonly ledger: CallLedger = new CallLedger();
+  protected abstract readonly connection: Connection;
+  readonly #pair = faultPair({ back: { capacity: 64 } });
+  readonly #hear: Hear;
+  #misheard: unknown;
+
+  /** @param hear Takes all that the end says, and throws if that is not legal. */
+  constructor(hear: Hear) {
+    this.#hear = hear;
+  }
+
+  protected get duplex(): Duplex {
+    return this.#pair.far;
+  }
+
+  /** What goes on while bytes come in, after the first chunk and at the end. */
+  protected abstract act(): void;
+  protected abstract finish(): Promise<void>;
+
+  async run({ chunks, end }: FuzzCase): Promise<void> {
+    this.#pair.back.onEntered = (bytes) => this.#listen(bytes);
+    // Silence is one that neither speaks nor reads any more.
+    const reading = end === "silence"
+      ? undefined
+      : this.#pair.near.readable.pipeTo(new WritableStream()).catch(() => {});
+    const writer = this.#pair.near.writable.getWriter();
+    for (const chunk of chunks) {
+      writer.write(chunk).catch(() => {});
+      if (chunk === chunks[chunks.length >> 1]) await settle(1);
+    }
+    await settle(1);
+    this.act();
+    await settle(1);
+    if (end === "fin") writer.close().catch(() => {});
+    else if (end === "reset") this.#pair.reset();
+    await settle(1);
+    await this.clock.advance(12_000);
+    const finished = this.finish();
+    await settle(1);
+    await this.clock.advance(12_000);
+    await Promise.all([finished, this.connection.closed, reading]);
+    await settle(1);
+    await this.#judge();
+  }
+
+  /** What a listener throws must not reach who is under test. */
+  #listen(bytes: Uint8Array): void {
+    try {
+      this.#hear(bytes);
+    } catch (error) {
+      this.#misheard ??= error;
+    }
+  }
+
+  async #judge(): Promise<void> {
+    if (this.#misheard !== undefined) throw this.#misheard;
+    const reason = await this.connection.closed;
+    if (reason?.code === "internal") throw reason;
+    const open = this.ledger.open();
+    if (open.length > 0) throw new Error(`${open.length} calls are open`);
+    assertNothingLeft(this.connection);
+    const { timers } = this.clock;
+    const { listeners } = this.signals;
+    const { running } = this.connection.stats();
+    if (timers + listeners + running > 0) {
+      throw new Error(`left: ${timers}, ${listeners}, ${running}`);
+    }
+  }
+}
+
+/** Any methods. */
+export type AnyServices = Record<string, (params?: unknown) => unknown>;
+type AnyClient = Client<AnyServices>;
+
+/** A client with calls under way. */
+export class ClientUnderTest extends UnderTest {
+  readonly #client: AnyClient;
+  readonly connection: Connection;
+
+  constructor(
+    hear: Hear,
+    make: (duplex: Duplex, clock: Clock) => AnyClient,
+  ) {
+    super(hear);
+    this.#client = make(this.duplex, this.clock);
+    this.connection = this.#client.connection;
+    const { signal } = this.signals.make();
+    for (let i = 0; i < 24; i++) {
+      const options = { signal, timeout: i % 2 ? 100 * i : undefined };
+      this.ledger.enter("c", this.#client.go("S.m", [i], options));
+    }
+  }
+
+  protected act(): void {
+    for (const { n, handle } of this.ledger.entries) {
+      if (n % 3 === 0) handle?.abort();
+    }
+    this.ledger.enter("c", this.#client.go("S.m", ["later"]));
+  }
+
+  protected finish(): Promise<void> {
+    return this.#client.close();
+  }
+}
+
+/** Its options: a clock, and limits that are soon reached. */
+type Limited = Pick<
+  ServerOptions,
+  "clock" | "windowCalls" | "windowBytes" | "maxRunning"
+>;
+
+/** A server with the session's methods, some of which take their time. */
+export class ServerUnderTest extends UnderTest {
+  readonly #server: Server<object>;
+  readonly connection: Connection;
+  readonly #held: (() => void)[] = [];
+
+  constructor(
+    hear: Hear,
+    make: (services: object, options: Limited) => Server<object>,
+  ) {
+    super(hear);
+    const { clock } = this;
+    const slow = () =>
+      new Promise<void>((resolve) => this.#held.push(() => resolve()));
+    const services: object = {
+      S: {
+        e: (params: unknown) => params,
+        h: slow,
+        f: () => {
+          throw new RpcError("sorry", "no", { data: 1 });
+        },
+        t: (_: unknown, ctx: CallContext) => {
+          ctx.signal.addEventListener("abort", () => {});
+          throw new Error("not told");
+        },
+        c: () => 1n,
+      },
+      Test: { call: slow },
+    };
+    const limits = { windowCalls: 24, windowBytes: 2048, maxRunning: 6 };
+    this.#server = make(services, { clock, ...limits });
+    this.connection = this.#server.accept(this.duplex);
+  }
+
+  protected act(): void {
+    this.#held.splice(0, 3).forEach((resolve) => resolve());
+  }
+
+  protected async finish(): Promise<void> {
+    const closed = this.#server.close();
+    while (this.#held.length > 0) {
+      this.#held.splice(0).forEach((resolve) => resolve());
+      await settle(1);
+    }
+    await closed;
+  }
+}
