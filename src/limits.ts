@@ -112,3 +112,15 @@ export function toLimits(
   }
   return limits;
 }
+
+/**
+ * Looks at the window of a wire on which the peer grants none.
+ *
+ * @throws {RangeError} If it is given, and no whole number from 1.
+ */
+export function checkWindow(window: number | undefined): void {
+  if (window === undefined || (Number.isInteger(window) && window >= 1)) return;
+  throw new RangeError(
+    `Cannot use window: a whole number from 1, received ${window}`,
+  );
+}

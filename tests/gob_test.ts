@@ -1,6 +1,6 @@
 /** Gob by itself: recorded streams of Go's, plain values, types, and limits. */
 
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import {

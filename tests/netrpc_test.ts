@@ -292,6 +292,19 @@ test("the client's own window is what is in flight", async () => {
   await client.abort();
 });
 
+test("the client's own window is 1,024 calls, if it is not set", async () => {
+  for (const [window, wanted] of [[undefined, 1024], [2000, 2000]] as const) {
+    const { raw, client } = dial({ wire: netrpc({ window }) });
+    for (let i = 0; i < 3000; i++) client.go("HelloService.Hello", "x");
+    assertEquals(client.stats().inFlight, wanted);
+    await raw.take(78);
+    await client.abort();
+  }
+  for (const window of [0, 1.5, NaN]) {
+    assertThrows(() => netrpc({ window }), RangeError, "window");
+  }
+});
+
 test("an argument over the limit is refused before it is sent", async () => {
   const { client } = dial({ maxMessage: 16 * 1024 });
   const error = await assertRejects(

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { checkWindow } from "../limits.ts";
 import { Codes } from "./codes.ts";
 import { type Dialect, type DialectName, toDialect } from "./dialect.ts";
 import { checkFraming, type FramingName } from "./framing.ts";
@@ -40,11 +41,7 @@ export interface Shape {
 export function toShape(options: JsonRpcOptions): Shape {
   const { window } = options;
   const dialect = toDialect(options.dialect ?? "none");
-  if (window !== undefined && !(Number.isInteger(window) && window >= 1)) {
-    throw new RangeError(
-      `Cannot use window: a whole number from 1, received ${window}`,
-    );
-  }
+  checkWindow(window);
   return {
     dialect,
     framing: checkFraming(options.framing ?? dialect.framing),

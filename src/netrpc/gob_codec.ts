@@ -9,23 +9,21 @@ import type { CodecSettings, Opaque, Receiver } from "../codec.ts";
 import { RpcError } from "../errors.ts";
 import type { Outbox } from "../outbox.ts";
 import { copyBytes } from "../text.ts";
-import { GoCodec } from "./go_codec.ts";
+import { GoCodec, type GoSettings } from "./go_codec.ts";
 import { GobContent } from "./gob_content.ts";
 import { HeaderReader, REQUEST, RESPONSE } from "./gob_header.ts";
 import { GobDecoder } from "./gob/decoder.ts";
 import { GobEncoder, type RegisteredTypes } from "./gob/encoder.ts";
 import { GobError } from "./gob/error.ts";
-import type { GobLimits } from "./gob/input.ts";
 import { GobOutput, uintSize, writeUint } from "./gob/output.ts";
 import type { GobType } from "./gob/schema.ts";
 import { MessageSplitter } from "./gob/splitter.ts";
 import type { MethodTypes } from "./methods.ts";
 
 /** What a gob wire is made with. */
-export interface GobSettings {
+export interface GobSettings extends GoSettings {
   readonly methods: MethodTypes;
   readonly registered: RegisteredTypes;
-  readonly limits: Partial<GobLimits>;
 }
 
 /** A body that waits to be read. */
@@ -60,9 +58,9 @@ export class GobCodec extends GoCodec<number> {
   constructor(
     receiver: Receiver,
     settings: CodecSettings,
-    { methods, registered, limits }: GobSettings,
+    { methods, registered, limits, window }: GobSettings,
   ) {
-    super(receiver, settings);
+    super(receiver, settings, window);
     const { maxMessage } = settings.own;
     this.#methods = methods;
     this.#splitter = new MessageSplitter(this, maxMessage);

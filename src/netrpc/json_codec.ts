@@ -13,7 +13,7 @@ import type { CodecSettings, Opaque, Receiver } from "../codec.ts";
 import { RpcError } from "../errors.ts";
 import type { Outbox } from "../outbox.ts";
 import { copyBytes, readText, utf8 } from "../text.ts";
-import { GoCodec } from "./go_codec.ts";
+import { GoCodec, type GoSettings } from "./go_codec.ts";
 import { idText } from "./json_id.ts";
 import { JsonSplitter } from "./json_splitter.ts";
 
@@ -44,9 +44,14 @@ export class JsonCodec extends GoCodec<string> {
   /** Methods of calls that are not answered, for what answers say of them. */
   readonly #methods = new Map<number, string>();
 
-  constructor(receiver: Receiver, settings: CodecSettings, maxDepth: number) {
-    super(receiver, settings);
-    this.#splitter = new JsonSplitter(this, settings.own.maxMessage, maxDepth);
+  constructor(
+    receiver: Receiver,
+    settings: CodecSettings,
+    { limits, window }: GoSettings,
+  ) {
+    super(receiver, settings, window);
+    const { maxMessage } = settings.own;
+    this.#splitter = new JsonSplitter(this, maxMessage, limits.maxDepth);
   }
 
   // Messages in.

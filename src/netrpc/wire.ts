@@ -5,6 +5,7 @@
  */
 
 import type { CodecFactory, WireProtocol } from "../codec.ts";
+import { checkWindow } from "../limits.ts";
 import type { RegisteredTypes } from "./gob/encoder.ts";
 import { GOB_LIMITS, type GobLimits } from "./gob/input.ts";
 import { GobCodec } from "./gob_codec.ts";
@@ -13,6 +14,8 @@ import { type GoMethods, toMethodTypes } from "./methods.ts";
 
 /** Options of {@linkcode netrpc}. */
 export interface NetrpcOptions extends Partial<GobLimits> {
+  /** Calls of ours in flight at once, as Go grants no window. Default: 1,024, or `windowCalls` if that is less. */
+  readonly window?: number;
   /** How values are written: as `net/rpc` does it, or as `net/rpc/jsonrpc`. Default `gob`. */
   readonly encoding?: "gob" | "json";
   /** The types of methods whose plain values do not say them; gob only. */
@@ -28,6 +31,8 @@ export interface NetrpcOptions extends Partial<GobLimits> {
  * call has one argument, as in Go. There is no cancel, no metadata and no
  * window: aborts, deadlines and the window are kept by the caller alone, and
  * `docs/wires.md` says what becomes of each promise.
+ *
+ * @throws {RangeError} If `window` is no whole number from 1.
  *
  * @example
  * ```ts
@@ -80,20 +85,22 @@ export function netrpc(
   options: NetrpcOptions & { readonly encoding: "json" },
 ): WireProtocol<"json">;
 export function netrpc(options: NetrpcOptions = {}): WireProtocol {
-  const { maxDepth, maxElements } = options;
+  const { maxDepth, maxElements, window } = options;
+  checkWindow(window);
   const limits: GobLimits = {
     maxDepth: maxDepth ?? GOB_LIMITS.maxDepth,
     maxElements: maxElements ?? GOB_LIMITS.maxElements,
   };
   if (options.encoding === "json") {
     const codec: CodecFactory = (receiver, settings) =>
-      new JsonCodec(receiver, settings, limits.maxDepth);
+      new JsonCodec(receiver, settings, { window, limits });
     return { name: "net/rpc/jsonrpc", codec };
   }
   const settings = {
     methods: toMethodTypes(options.methods ?? {}),
     registered: options.registered ?? {},
     limits,
+    window,
   };
   const codec: CodecFactory = (receiver, own) =>
     new GobCodec(receiver, own, settings);
