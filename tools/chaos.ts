@@ -1,12 +1,17 @@
 /**
  * Breaks a recorded session at every byte of both directions, in four ways, on
- * every runtime: `deno task chaos [--quick] [--runtime NAME]`.
+ * every runtime: `deno task chaos [--quick] [--runtime NAME]`. Or breaks server
+ * processes under load: `deno task chaos --kills N`, and the like.
  *
  * @module
  */
 
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { KILLS } from "./chaos/kills.ts";
+import { main as runProgram, type Program } from "./chaos/program.ts";
+import { RESTARTS } from "./chaos/restarts.ts";
+import { STOPS } from "./chaos/stops.ts";
 import { type Runtime, RUNTIMES } from "./floors.ts";
 import { PARTS, runParts } from "./parts.ts";
 import { tool, usage } from "./process.ts";
@@ -17,7 +22,16 @@ const USAGE = `Usage: deno task chaos [options]
   --quick           all offsets on Node, every seventh on Bun and Deno
   --runtime NAME    only on node, bun or deno (may be repeated)
   --only CASE       one case, such as out:cut:123
-  --help            print this`;
+  --help            print this
+
+Or, with a server process under load (more options: --kills 1 --help):
+
+  --kills N         kills it (kill -9) and starts it anew
+  --restarts N      restarts it by draining it: no call may fail
+  --stops N         has it stand still (SIGSTOP) until it is given up, and go on`;
+
+/** What is done to server processes, each asked for by an option of its name. */
+const PROGRAMS: readonly Program[] = [KILLS, RESTARTS, STOPS];
 
 const SCRIPT = "tests/chaos/cuts.ts";
 const LIMIT = 1_800_000;
@@ -43,7 +57,16 @@ function options() {
   }
 }
 
+/** The program that the command line asks for, if it asks for one. */
+function asked(): Program | undefined {
+  return PROGRAMS.find(({ what }) =>
+    process.argv.some((arg) => arg.split("=")[0] === `--${what}`)
+  );
+}
+
 async function main(): Promise<void> {
+  const program = asked();
+  if (program !== undefined) return await runProgram(program);
   const { help, quick, runtimes, only } = options();
   if (help) return console.log(USAGE);
   const phase = Math.floor(Date.now() / 60_000) % SEVENTH;

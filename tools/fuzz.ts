@@ -1,7 +1,7 @@
 /**
  * Feeds mutated and random bytes to parsers, clients and servers of every wire
  * for a while:
- * `deno task fuzz [--seconds N] [--seed S]`.
+ * `deno task fuzz [--seconds N] [--cases N] [--seed S]`.
  *
  * @module
  */
@@ -16,19 +16,22 @@ import { table } from "./table.ts";
 const USAGE = `Usage: deno task fuzz [options]
 
   --seconds N       how long, shared by the runtimes (60)
+  --cases N         how many cases at least, likewise (0): it goes on until then
   --seed S          the first part's seed (random); the others' follow it
   --runtime NAME    only on node, bun or deno (may be repeated)
   --help            print this`;
 
 const SCRIPT = "tests/fuzz/main.ts";
-/** Seconds a part may take beyond its time. */
+/** Seconds a part may take beyond its time, and for so many cases more. */
 const GRACE = 60;
+const CASES_A_SECOND = 500;
 
 function options() {
   try {
     const { values } = parseArgs({
       options: {
         seconds: { type: "string", default: "60" },
+        cases: { type: "string", default: "0" },
         seed: { type: "string", default: String(Date.now() % 2 ** 31) },
         runtime: { type: "string", multiple: true },
         help: { type: "boolean" },
@@ -38,18 +41,19 @@ function options() {
     const unknown = runtimes.find((name) => !RUNTIMES.includes(name));
     if (unknown) throw new Error(`Cannot fuzz: unknown runtime ${unknown}`);
     const seconds = Number(values.seconds) / runtimes.length;
+    const cases = Math.ceil(Number(values.cases) / runtimes.length / PARTS);
     const seed = Number(values.seed);
-    if (!(seconds > 0) || !Number.isSafeInteger(seed)) {
+    if (!(seconds > 0 && cases >= 0) || !Number.isSafeInteger(seed)) {
       throw new Error("Cannot fuzz: not a number");
     }
-    return { seconds, seed, runtimes, help: values.help };
+    return { seconds, cases, seed, runtimes, help: values.help };
   } catch (error) {
     usage((error as Error).message, USAGE);
   }
 }
 
 async function main(): Promise<void> {
-  const { help, seconds, seed, runtimes } = options();
+  const { help, seconds, cases, seed, runtimes } = options();
   if (help) return console.log(USAGE);
   console.log(`seeds from ${seed}`);
   const rows = [];
@@ -57,15 +61,30 @@ async function main(): Promise<void> {
     const first = seed + i * PARTS;
     const argsOf = (part: number) => [
       `--seconds=${seconds}`,
+      `--cases=${cases}`,
       `--seed=${first + part}`,
     ];
-    const timeout = (seconds + GRACE) * 1000;
+    const timeout = (seconds + GRACE + cases / CASES_A_SECOND) * 1000;
     rows.push(await runParts(runtime, SCRIPT, argsOf, { timeout }));
   }
   console.log(table(rows));
-  const cases = rows.reduce((sum, row) => sum + row.passed, 0);
+  const reports = rows.flatMap((row) => row.reports);
+  // Whose cases a report counts apart: `client`, `gob-server`, and the parsers.
+  const sum = (of: (name: string) => boolean) => {
+    const counts = reports.flatMap((report) => Object.entries(report));
+    return counts.reduce(
+      (n, [name, count]) => of(name) ? n + Number(count) : n,
+      0,
+    );
+  };
+  const clients = sum((name) => name.endsWith("client"));
+  const servers = sum((name) => name.endsWith("server"));
+  const runs = sum((name) => name === "runs");
   const failed = rows.reduce((sum, row) => sum + row.failed, 0);
-  console.log(`fuzz: ${cases} cases, ${failed} findings`);
+  console.log(
+    `fuzz: ${runs} cases (${runs - clients - servers} for parsers, ` +
+      `${clients} for clients, ${servers} for servers), ${failed} findings`,
+  );
   if (failed > 0) process.exitCode = 1;
 }
 

@@ -190,7 +190,8 @@ function stream(
   return join(frames);
 }
 
-function join(parts: readonly Uint8Array[]): Uint8Array {
+/** All of them in one piece. */
+export function join(parts: readonly Uint8Array[]): Uint8Array {
   const bytes = new Uint8Array(parts.reduce((sum, p) => sum + p.length, 0));
   let at = 0;
   for (const part of parts) {
@@ -247,6 +248,11 @@ function mutated(random: Random, bytes: Uint8Array): Uint8Array {
     }
   }
   return bytes;
+}
+
+/** The same bytes in other chunks. */
+export function recut(random: Random, { chunks, ...rest }: FuzzCase): FuzzCase {
+  return { ...rest, chunks: chunked(random, join(chunks)) };
 }
 
 /** Cut anywhere: in one piece, byte by byte, or at random. */

@@ -15,17 +15,17 @@ import {
   isParser,
   makeCase,
   makePool,
+  type Pool,
+  recut,
   TARGETS,
   toFile,
 } from "./fuzz_case.ts";
 import { runFuzzCase } from "./run_case.ts";
 
-/** Parsers are much faster than ends; each gets so many cases to one of an end's. */
+/** Parsers are much faster than ends; each gets so many streams to one of an end's. */
 const PARSED = 15;
-/** Who is fed, in turn. */
-const TURNS = TARGETS.flatMap((target) =>
-  isParser(target) ? Array<typeof target>(PARSED).fill(target) : [target]
-);
+/** And each of these is cut in so many ways, a case each. */
+const CUTS = 4;
 /** Findings before it gives up: more would tell the same. */
 const ENOUGH = 3;
 
@@ -63,34 +63,49 @@ async function shrunk(each: FuzzCase, unhandled: unknown[]): Promise<FuzzCase> {
   return { ...each, chunks };
 }
 
+/** Cases without end: one for an end in its turn, many for a parser. */
+function* cases(random: Random, pool: Pool): Generator<FuzzCase> {
+  for (;;) {
+    for (const target of TARGETS) {
+      const streams = isParser(target) ? PARSED : 1;
+      const cuts = isParser(target) ? CUTS : 1;
+      for (let i = 0; i < streams; i++) {
+        const one = makeCase(random, pool, target);
+        yield one;
+        for (let cut = 1; cut < cuts; cut++) yield recut(random, one);
+      }
+    }
+  }
+}
+
 async function main(): Promise<void> {
   Error.stackTraceLimit = 0;
   const { values } = parseArgs({
     options: {
       seed: { type: "string", default: String(newSeed()) },
       seconds: { type: "string", default: "10" },
-      cases: { type: "string", default: "Infinity" },
+      cases: { type: "string", default: "1" },
     },
   });
   const random = new Random(Number(values.seed));
   const until = performance.now() + 1000 * Number(values.seconds);
-  const most = Number(values.cases);
+  const least = Number(values.cases);
   const unhandled = watchUnhandled();
-  const pool = await makePool();
   const counts = Object.fromEntries(TARGETS.map((target) => [target, 0]));
   let runs = 0;
   let failed = 0;
-  while (performance.now() < until && runs < most && failed < ENOUGH) {
-    const target = TURNS[runs % TURNS.length];
-    const each = makeCase(random, pool, target);
+  for (const each of cases(random, await makePool())) {
     runs++;
-    counts[target]++;
+    counts[each.target]++;
     const fault = await wrongWith(each, unhandled);
-    if (fault === undefined) continue;
-    failed++;
-    console.log(`seed ${random.seed}, case ${runs}: ${fault}`);
-    console.log("as a file of tests/corpus:");
-    console.log(toFile(String(fault), await shrunk(each, unhandled)));
+    if (fault !== undefined) {
+      failed++;
+      console.log(`seed ${random.seed}, case ${runs}: ${fault}`);
+      console.log("as a file of tests/corpus:");
+      console.log(toFile(String(fault), await shrunk(each, unhandled)));
+    }
+    if (failed >= ENOUGH) break;
+    if (runs >= least && performance.now() >= until) break;
   }
   const { seed } = random;
   console.log(JSON.stringify({ runs, failed, seed, ...counts }));

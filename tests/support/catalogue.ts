@@ -26,13 +26,13 @@ export const CATALOGUE_FILE: URL = DOCUMENT;
 
 /** Every row of the tables, in order. */
 export function rowsOf(text: string): string[] {
-  const [tables] = text.split("## Waiting");
+  const [tables] = text.split(/^## (?:Waiting|The tests)/m);
   return Array.from(tables.matchAll(/^\| ([A-Z]\d+) +\|/gm), ([, id]) => id);
 }
 
 /** The rows that say what they wait for. */
 export function waitingOf(text: string): string[] {
-  const [, behind] = text.split("## Waiting");
+  const [, behind = ""] = text.split("## Waiting");
   return Array.from(behind.matchAll(/^\| ([A-Z]\d+) +\|/gm), ([, id]) => id);
 }
 

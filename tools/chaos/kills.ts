@@ -1,17 +1,17 @@
 /**
  * Kills the server process under pipelined load, starts it again, and holds
  * the client's ledger against the journal that the server wrote to disk:
- * `deno task chaos:kills --kills N`.
+ * `deno task chaos --kills N`.
  *
  * @module
  */
 
 import { fileURLToPath } from "node:url";
-import { main } from "./program.ts";
+import { main, type Program } from "./program.ts";
 
-await main({
+/** The program. */
+export const KILLS: Program = {
   file: fileURLToPath(import.meta.url),
-  task: "kills",
   what: "kills",
   faults: true,
   act: async (load, times) => {
@@ -23,4 +23,6 @@ await main({
     }
     await load.settled(100);
   },
-});
+};
+
+if (import.meta.main) await main(KILLS);

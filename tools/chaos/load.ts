@@ -35,11 +35,18 @@ const IN_FLIGHT = 2000;
 
 const PADDING = " ".repeat(2000);
 
-/** What the load is like: with `faults`, some calls fail, are aborted, or run out of time by themselves. */
+/** What the load is like. */
+export interface LoadKind {
+  /** Some calls fail, are aborted, or run out of time by themselves. */
+  readonly faults: boolean;
+  /** Milliseconds after which a silent server counts as gone, in place of the usual ones. */
+  readonly patience?: number;
+}
+
+/** Where it is put. */
 export interface LoadOptions {
   readonly server: Runtime;
   readonly seed: number;
-  readonly faults: boolean;
 }
 
 /** A server process, a client, and what is called. */
@@ -48,38 +55,46 @@ export class Load {
   readonly random: () => number;
   /** The server that is dialled; undefined while there is none: its port may be somebody else's by then. */
   server: ServerProcess | undefined;
-  readonly #options: LoadOptions;
+  /** What went wrong with the server. */
+  readonly faults: string[] = [];
+  readonly #faults: boolean;
+  readonly #runtime: Runtime;
   readonly #directory: string;
   readonly #client: ReconnectingClient<JobServices>;
   #stopped = false;
   #made = 0;
 
   private constructor(
-    options: LoadOptions,
+    { faults, patience }: LoadKind,
+    { server: runtime, seed }: LoadOptions,
     directory: string,
     server: ServerProcess,
   ) {
-    this.#options = options;
+    this.#faults = faults;
+    this.#runtime = runtime;
     this.#directory = directory;
     this.server = server;
-    this.random = random(options.seed);
+    this.random = random(seed);
     this.#client = new ReconnectingClient((signal) => this.#dial(signal), {
       retry: { base: 5, cap: 100 },
+      keepaliveTime: patience,
+      keepaliveTimeout: patience,
+      handshakeTimeout: patience,
     });
   }
 
   /** Starts the first server. */
-  static async start(options: LoadOptions): Promise<Load> {
+  static async start(kind: LoadKind, options: LoadOptions): Promise<Load> {
     const directory = await mkdtemp(join(tmpdir(), "sluice-chaos-"));
     const path = join(directory, "journal");
     const server = await ServerProcess.start(options.server, path);
-    return new Load(options, directory, server);
+    return new Load(kind, options, directory, server);
   }
 
   /** Starts another server, on the same journal. */
   restart(): Promise<ServerProcess> {
     return ServerProcess.start(
-      this.#options.server,
+      this.#runtime,
       join(this.#directory, "journal"),
     );
   }
@@ -105,6 +120,14 @@ export class Load {
     }
   }
 
+  /** Resolves when the client has lost its connection. */
+  async lost(): Promise<void> {
+    const { connection } = this.#client;
+    while (connection !== undefined && this.#client.connection === connection) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  }
+
   /** Ends the load, waits for every call, ends the server, and compares. */
   async finish(running: Promise<void>): Promise<Verdict> {
     this.#stopped = true;
@@ -115,6 +138,7 @@ export class Load {
     await this.server?.drain();
     const runs = readJournal(join(this.#directory, "journal"));
     const { disagreements, figures } = this.ledger.compare(runs);
+    disagreements.push(...this.faults);
     await rm(this.#directory, { recursive: true });
     return {
       disagreements,
@@ -138,7 +162,7 @@ export class Load {
     let idempotent = false;
     if (drawn < 0.5) handle = this.#client.go("Job.now", params);
     else if (drawn < 0.7) handle = this.#client.go("Job.later", params);
-    else if (drawn < 0.8 || !this.#options.faults) {
+    else if (drawn < 0.8 || !this.#faults) {
       idempotent = true;
       handle = this.#client.go("Job.later", params, { idempotent });
     } else if (drawn < 0.85) handle = this.#client.go("Job.slow", params);

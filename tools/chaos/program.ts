@@ -15,21 +15,17 @@ import {
   RUNTIMES,
 } from "../../bench/demo/runtimes.ts";
 import { tool, usage } from "../process.ts";
-import { Load } from "./load.ts";
-import type { Verdict } from "./ledger.ts";
+import { Load, type LoadKind, type LoadOptions } from "./load.ts";
 
 /** A program: what it counts, and what it does to the server meanwhile. */
-export interface Program {
+export interface Program extends LoadKind {
   readonly file: string;
-  /** Its task is `chaos:` and this. */
-  readonly task: string;
   /** The option that says how often, and what the closing line calls it. */
   readonly what: string;
-  readonly faults: boolean;
   /** Does it so often; the load runs meanwhile. */
   readonly act: (load: Load, times: number) => Promise<void>;
   /** What is wrong besides, if anything. */
-  readonly judge?: (verdict: Verdict, load: Load) => string[];
+  readonly judge?: (load: Load) => string[];
 }
 
 function toRuntime(name: string | undefined): Runtime {
@@ -39,10 +35,32 @@ function toRuntime(name: string | undefined): Runtime {
   return runtime;
 }
 
-function read({ file, task, what }: Program) {
-  const text = `Usage: deno task chaos:${task} [options]
+/** What a run of a program came to. */
+export interface Report {
+  /** In words; none if all is well. */
+  readonly faults: string[];
+  /** One line of figures. */
+  readonly figures: string;
+}
 
-  --${what} N         how often (default 10)
+/** Runs a program's load, and what it does to the server; leaves nothing behind. */
+export async function run(
+  program: Program,
+  times: number,
+  options: LoadOptions,
+): Promise<Report> {
+  const load = await Load.start(program, options);
+  const running = load.run();
+  await program.act(load, times);
+  const { disagreements, figures } = await load.finish(running);
+  const judged = program.judge?.(load) ?? [];
+  return { faults: [...disagreements, ...judged], figures };
+}
+
+function read({ file, what }: Program) {
+  const text = `Usage: deno task chaos --${what} N [options]
+
+  ${`--${what} N`.padEnd(17)}how often (default 10)
   --server NAME    runtime of the server: node, bun or deno
   --client NAME    runtime of the client, likewise
   --seed N         what is called, and when things happen
@@ -89,19 +107,12 @@ export async function main(program: Program): Promise<void> {
     if (help) return console.log(text);
     if (client !== OWN) process.exit(await elsewhere(client, file));
     const began = performance.now();
-    const load = await Load.start({ server, seed, faults: program.faults });
-    const running = load.run();
-    await program.act(load, times);
-    const verdict = await load.finish(running);
-    const faults = [
-      ...verdict.disagreements,
-      ...program.judge?.(verdict, load) ?? [],
-    ];
+    const { faults, figures } = await run(program, times, { server, seed });
     for (const fault of faults.slice(0, 20)) console.error(fault);
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
     console.log(
       `${times} ${program.what}, ${OWN} calls ${server}, seed ${seed}: ` +
-        `${verdict.figures}; ${faults.length} disagreements, ${seconds} s`,
+        `${figures}; ${faults.length} disagreements, ${seconds} s`,
     );
     process.exit(faults.length === 0 ? 0 : 1);
   });

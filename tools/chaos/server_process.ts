@@ -52,6 +52,16 @@ export class ServerProcess {
     await this.#ended;
   }
 
+  /** Has it stand still, as a machine does that is out of memory. */
+  stop(): void {
+    process.kill(this.#child.pid!, "SIGSTOP");
+  }
+
+  /** Has it go on. */
+  go(): void {
+    process.kill(this.#child.pid!, "SIGCONT");
+  }
+
   /** Asks it to finish what it has; resolves with its exit status. */
   async drain(): Promise<number | null> {
     process.kill(this.#child.pid!, "SIGTERM");

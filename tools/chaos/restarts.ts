@@ -1,20 +1,25 @@
 /**
  * Restarts the server process by draining it, under pipelined load: no call
  * may fail, and each that is not idempotent runs once:
- * `deno task chaos:drains --restarts N`.
+ * `deno task chaos --restarts N`.
  *
  * @module
  */
 
 import { fileURLToPath } from "node:url";
-import { main } from "./program.ts";
+import type { Load } from "./load.ts";
+import { main, type Program } from "./program.ts";
 import type { ServerProcess } from "./server_process.ts";
 
-const statuses: (number | null)[] = [];
+/** Drains the server; a drain that fails counts. */
+async function drain(load: Load, server: ServerProcess): Promise<void> {
+  const status = await server.drain();
+  if (status !== 0) load.faults.push(`a drain ended with ${status}`);
+}
 
-await main({
+/** The program. */
+export const RESTARTS: Program = {
   file: fileURLToPath(import.meta.url),
-  task: "drains",
   what: "restarts",
   faults: false,
   act: async (load, times) => {
@@ -23,18 +28,16 @@ await main({
       const old = load.server as ServerProcess;
       // In turns: the next one is there before the old one goes, or after.
       if (i % 2 === 0) {
-        statuses.push(await old.drain());
+        await drain(load, old);
         load.server = undefined;
       }
       load.server = await load.restart();
-      if (i % 2 !== 0) statuses.push(await old.drain());
+      if (i % 2 !== 0) await drain(load, old);
     }
     await load.settled(100);
   },
-  judge: (_verdict, load) => {
-    const bad = statuses.filter((status) => status !== 0);
-    const wrong = bad.map((status) => `a drain ended with ${status}`);
-    const { failed } = load.ledger;
-    return failed === 0 ? wrong : [...wrong, `${failed} calls failed`];
-  },
-});
+  judge: ({ ledger: { failed } }) =>
+    failed === 0 ? [] : [`${failed} calls failed`],
+};
+
+if (import.meta.main) await main(RESTARTS);

@@ -1,0 +1,126 @@
+/**
+ * A great many calls aborted in every state: `aborts.ts shared|separate
+ * [ABORTED [SEED]]`. Calls share a signal by the hundred thousand, or have one
+ * each; some are answered before the abort, the others are waiting or in
+ * flight, or in the turn they were made.
+ *
+ * It goes on until so many were aborted, several times. Afterwards no call,
+ * listener or timer may be left, and the live heap after each run must be
+ * within a tenth of what it was after the first. Run by `tools/leak.ts` on each
+ * runtime; prints one line.
+ *
+ * @module
+ */
+
+import { getEventListeners } from "node:events";
+import process from "node:process";
+import {
+  Client,
+  type EchoServices,
+  echoServices,
+  memoryPair,
+  Server,
+} from "../../mod.ts";
+import { turn } from "../support/clock.ts";
+import { megabytes, memory } from "../support/heap.ts";
+import { newSeed, Random } from "../support/random.ts";
+
+const MODE = process.argv[2] as "shared" | "separate";
+const ABORTED = Number(process.argv[3] ?? 1_000_000);
+const SEED = Number(process.argv[4] ?? newSeed());
+const RUNS = 3;
+
+/** Calls of which each has a signal of its own, or that share one. */
+const GROUP = { shared: 100_000, separate: 1000 } as const;
+/** Calls made before the event loop may get a turn. */
+const BURST = 1000;
+
+/** What became of calls. */
+interface Counts {
+  calls: number;
+  answered: number;
+  aborted: number;
+}
+
+/** Makes a group of calls, aborts it, and waits until each caller has been told. */
+async function group(
+  client: Client<EchoServices>,
+  random: Random,
+  counts: Counts,
+): Promise<void> {
+  const size = GROUP[MODE];
+  const controllers = Array.from(
+    { length: MODE === "shared" ? 1 : size },
+    () => new AbortController(),
+  );
+  const reason = new Error("aborted at random");
+  const good = () => void counts.answered++;
+  const bad = (error: unknown) => {
+    if (error !== reason) throw error;
+    counts.aborted++;
+  };
+  const told: Promise<void>[] = [];
+  // From some call on the loop gets no more turns: those find the window full.
+  const rush = random.below(size);
+  for (let i = 0; i < size; i++) {
+    const own = controllers[i % controllers.length];
+    const call = client.call("Echo.echo", i, { signal: own.signal });
+    told.push(call.then(good, bad));
+    // Before it leaves; the others when they wait, fly, or have their answers.
+    if (own !== controllers[0] && random.oneIn(4)) own.abort(reason);
+    if (i % BURST === 0 && i < rush) await turn();
+  }
+  for (const controller of controllers) controller.abort(reason);
+  await Promise.all(told);
+  counts.calls += size;
+  for (const { signal } of controllers) {
+    const left = getEventListeners(signal, "abort").length;
+    if (left > 0) throw new Error(`${left} listeners are left on a signal`);
+  }
+}
+
+async function run(random: Random): Promise<Counts> {
+  const [near, far] = memoryPair();
+  const server = new Server(echoServices());
+  server.accept(far);
+  const client = new Client<EchoServices>(near);
+  const counts = { calls: 0, answered: 0, aborted: 0 };
+  while (counts.aborted < ABORTED) await group(client, random, counts);
+  const { queued, listeners, inFlight } = client.stats();
+  if (queued + listeners > 0 || inFlight > 4096) {
+    throw new Error(`left behind: ${JSON.stringify(client.stats())}`);
+  }
+  await client.close();
+  await server.close();
+  const { inFlight: flying, timers } = client.stats();
+  if (flying + timers > 0) {
+    throw new Error(`left behind: ${JSON.stringify(client.stats())}`);
+  }
+  if (counts.answered + counts.aborted !== counts.calls) {
+    throw new Error(
+      `not every caller was told once: ${JSON.stringify(counts)}`,
+    );
+  }
+  return counts;
+}
+
+const random = new Random(SEED);
+const all = { calls: 0, answered: 0, aborted: 0 };
+const heaps: number[] = [];
+for (let i = 0; i < RUNS; i++) {
+  const counts = await run(random);
+  for (const name of Object.keys(all) as (keyof Counts)[]) {
+    all[name] += counts[name];
+  }
+  heaps.push((await memory()).live);
+}
+if (all.answered === 0) throw new Error("none was answered");
+const growth = Math.max(...heaps) / heaps[0] - 1;
+console.log(
+  `${MODE} signals, seed ${SEED}: ${all.calls} calls, ${all.aborted} aborted, ` +
+    `${all.answered} answered; live memory ${
+      heaps.map(megabytes).join(", ")
+    } MB ` +
+    `after each of ${RUNS} runs, growth ${(100 * growth).toFixed(1)} %`,
+);
+if (growth > 0.1) process.exit(1);
