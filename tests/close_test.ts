@@ -222,7 +222,13 @@ test("[L18] a GOAWAY while REQUESTs are in the batch turns them into PADs", asyn
   assertEquals(await batched.settled, "not_sent");
   assertEquals(first.outcome, "unknown");
   await going;
-  await client.abort();
+  assertEquals((await peer.next())?.kind, KIND.REQUEST);
+  const closing = client.close();
+  await peer.send(reply(1));
+  // PADs are not among the frames.
+  assertEquals((await peer.rest()).map(({ kind }) => kind), [KIND.GOAWAY]);
+  await peer.end();
+  await closing;
 });
 
 test("[L2] after a GOAWAY and FIN of its caller a handler still answers, and its signal does not fire", async () => {

@@ -7,6 +7,8 @@ import { test } from "node:test";
 import { echoServices } from "../mod.ts";
 import { settle } from "./support/clock.ts";
 import { collect } from "./support/collect.ts";
+import { FULL } from "./support/full.ts";
+import { type Memory, memory } from "./support/heap.ts";
 import { pair } from "./support/pair.ts";
 import { Held } from "./support/services.ts";
 
@@ -70,7 +72,7 @@ test("[A14] 1,000 connections share one signal: nothing is left on it, and nobod
   assertEquals(warnings, []);
 });
 
-test("[M1] 20,000 calls on a connection that stays open: params and results are let go", async () => {
+test("[M1] a great many calls on a connection that stays open: params and results are let go", async () => {
   const { client, close } = pair(echoServices());
   const watched: WeakRef<object>[] = [];
   const watch = (value: object) => void watched.push(new WeakRef(value));
@@ -82,12 +84,17 @@ test("[M1] 20,000 calls on a connection that stays open: params and results are 
       watch(result);
     }
   };
-  for (let round = 0; round < 20; round++) {
+  const count = FULL ? 1_000_000 : 20_000;
+  let early: Memory | undefined;
+  for (let made = 0; made < count; made += 1000) {
     const calls = Array.from({ length: 1000 }, (_, i) => call(i));
     await Promise.all(calls);
+    if (made >= count / 4) early ??= await memory();
   }
-  await collect();
-  assertEquals(watched.length, 80);
+  const late = await memory();
+  const growth = late.live - (early as Memory).live;
+  assertEquals(growth < 2_000_000, true, `${growth} bytes more are live`);
+  assertEquals(watched.length, count / 1000 * 4);
   // The engine itself may hold on to the very last.
   const left = watched.filter((ref) => ref.deref() !== undefined).length;
   assertEquals(left > 2, false, `${left} are left`);

@@ -3,16 +3,16 @@
 // `deno task chaos --kills N` and the like do it as often as one likes.
 
 import { assertEquals } from "@std/assert";
-import process from "node:process";
 import { test } from "node:test";
 import { OWN } from "../bench/demo/runtimes.ts";
 import { KILLS } from "../tools/chaos/kills.ts";
 import { type Program, run } from "../tools/chaos/program.ts";
 import { RESTARTS } from "../tools/chaos/restarts.ts";
 import { STOPS } from "../tools/chaos/stops.ts";
+import { FULL } from "./support/full.ts";
 import { newSeed } from "./support/random.ts";
 
-const TIMES = process.env.SLUICE_FULL === "1" ? 100 : 3;
+const TIMES = FULL ? 100 : 3;
 
 async function agrees(program: Program): Promise<void> {
   const seed = newSeed();

@@ -2,11 +2,24 @@
 
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Client, echoServices, RpcError, Server } from "../mod.ts";
+import {
+  type CallHandle,
+  Client,
+  echoServices,
+  RpcError,
+  Server,
+} from "../mod.ts";
 import { settle } from "./support/clock.ts";
 import { faultPair } from "./support/fault_duplex.ts";
 import { assertNothingLeft, pair } from "./support/pair.ts";
-import { goaway, hello, KIND, RawPeer, reply } from "./support/raw_peer.ts";
+import {
+  failure,
+  goaway,
+  hello,
+  KIND,
+  RawPeer,
+  reply,
+} from "./support/raw_peer.ts";
 import { Held } from "./support/services.ts";
 
 type Any = Record<string, (params?: unknown) => string>;
@@ -99,9 +112,13 @@ test("[I9] ready is there while the window has room, and comes when room is made
 const WAKERS: [
   string,
   boolean,
-  (peer: RawPeer, client: Client<Any>) => unknown,
+  (peer: RawPeer, client: Client<Any>, only: CallHandle) => unknown,
 ][] = [
   ["an answer", true, (peer) => peer.send(reply(1))],
+  ["the refusal of a call given up", true, (peer, _, only) => {
+    only.abort();
+    return peer.send(failure(1, "cancelled", "", false));
+  }],
   ["GOAWAY", false, (peer) => peer.send(goaway(1))],
   ["close", false, (_, client) => void client.close()],
   ["abort", false, (_, client) => client.abort()],
@@ -125,7 +142,7 @@ for (const [name, room, wake] of WAKERS) {
     }
     await settle();
     assertEquals(woken.size, 0);
-    await wake(peer, client);
+    await wake(peer, client, only);
     await settle();
     assertEquals(woken.size, 1000);
     for (const times of woken.values()) assertEquals(times, [room]);

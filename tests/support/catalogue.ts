@@ -39,17 +39,24 @@ export function waitingOf(text: string): string[] {
 /** A string that begins with rows in brackets. */
 const NAME = /(["`])((?:\[[A-Z]\d+\] ?)+)((?:(?!\1)[^\\]|\\.)*)\1/g;
 
+/** Names and sources of all test files. */
+function testFiles(): [string, string][] {
+  const files = readdirSync(TESTS).filter((file) => file.endsWith("_test.ts"));
+  return files.sort().map((file) => [
+    file,
+    readFileSync(new URL(file, TESTS), "utf8"),
+  ]);
+}
+
 /** All tests whose names begin with rows. */
 export function namedTests(): NamedTest[] {
-  const files = readdirSync(TESTS).filter((file) => file.endsWith("_test.ts"));
-  return files.sort().flatMap((file) => {
-    const source = readFileSync(new URL(file, TESTS), "utf8");
-    return Array.from(source.matchAll(NAME), ([, , rows, name]) => ({
+  return testFiles().flatMap(([file, source]) =>
+    Array.from(source.matchAll(NAME), ([, , rows, name]) => ({
       rows: Array.from(rows.matchAll(/[A-Z]\d+/g), ([id]) => id),
       file,
       name: name.replace(/\$\{[^}]*\}/g, "…"),
-    }));
-  });
+    }))
+  );
 }
 
 /** A line of the list of tests. */
@@ -58,6 +65,8 @@ export function lineOf(row: string, { file, name }: NamedTest): string {
 }
 
 const LIST = /(## The tests\n\n```text\n)([^]*?)(```)/;
+const NUMBERS = /\| tests of +\|.*\n(?:\|.*\n)*/;
+const FULL = /FULL \? ([\d_]+) : ([\d_]+)/g;
 
 /** The lines of the list of tests, as they stand. */
 export function listed(text: string): string[] {
@@ -65,15 +74,46 @@ export function listed(text: string): string[] {
   return found === null ? [] : found[2].split("\n").filter(Boolean);
 }
 
-/** The catalogue with the list of tests made anew. */
+/** The catalogue with the list of tests, and the table of numbers, made anew. */
 export function relisted(text: string): string {
   const tests = namedTests();
   const lines = rowsOf(text).flatMap((row) =>
     tests.filter(({ rows }) => rows.includes(row)).map((t) => lineOf(row, t))
   );
-  return text.replace(
-    LIST,
-    (_, head, __, tail) =>
-      head + lines.map((line) => `${line}\n`).join("") + tail,
+  return text
+    .replace(
+      LIST,
+      (_, head, __, tail) =>
+        head + lines.map((line) => `${line}\n`).join("") + tail,
+    )
+    .replace(NUMBERS, numbers());
+}
+
+/** The table of the numbers that tests make smaller. */
+function numbers(): string {
+  const count = (digits: string) =>
+    Number(digits.replaceAll("_", "")).toLocaleString("en-US");
+  const lines = testFiles().flatMap(([file, source]) =>
+    Array.from(source.matchAll(FULL), ({ 1: full, 2: usual, index }) => {
+      const named = Array.from(source.matchAll(NAME));
+      // The test it stands in; where it stands before all of them, all of them.
+      const before = named.filter((name) => name.index < index).slice(-1);
+      const about = before.length > 0 ? before : named;
+      const rows = about.flatMap(([, , ids]) => ids.match(/[A-Z]\d+/g) ?? []);
+      const where = `${[...new Set(rows)].join(", ")} in ${file}`;
+      return [where, count(usual), count(full)];
+    })
   );
+  const table = [["tests of", "usually", "in full"], ...lines];
+  const widths = [0, 1, 2].map((i) =>
+    Math.max(...table.map((cells) => cells[i].length))
+  );
+  const [head, ...body] = table.map(([where, usual, full]) =>
+    `| ${where.padEnd(widths[0])} | ${usual.padStart(widths[1])} | ${
+      full.padStart(widths[2])
+    } |\n`
+  );
+  const [a, b, c] = widths.map((width) => "-".repeat(width - 1));
+  const rule = `| ${a}- | ${b}: | ${c}: |\n`;
+  return head + rule + body.join("");
 }
