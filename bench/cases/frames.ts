@@ -77,6 +77,7 @@ function native(replied: (value: unknown) => void) {
     ping: ignore,
     pong: ignore,
     goaway: ignore,
+    streams: never,
   };
   const codec = new NativeCodec(receiver, {
     hello: DEFAULT_LIMITS,
@@ -193,3 +194,7 @@ export const FRAMES: readonly Case[] = [
   ...Object.entries(SIZES).map(([name, size]) => decode(name, size)),
   ...[48, 512].map(gather),
 ];
+
+function never(): never {
+  throw new Error("no streams here");
+}
