@@ -110,8 +110,8 @@ const PLACES: Record<string, [string, string][]> = {
   "credentials": [["src/hello.ts", "MAX_CREDENTIALS"]],
   "a method's name": [["src/native.ts", "MAX_METHOD"]],
   "metadata of a call, or of an answer": [["src/layout.ts", "MAX_METADATA"]],
-  "an error's code": [["src/native.ts", "MAX_CODE"]],
-  "an error's message": [["src/native.ts", "MAX_TEXT"]],
+  "an error's code": [["src/frame_writer.ts", "MAX_CODE"]],
+  "an error's message": [["src/frame_writer.ts", "MAX_TEXT"]],
   "messages handled in one turn of the event loop": [
     ["src/read_loop.ts", "MESSAGES_PER_TURN"],
   ],
