@@ -81,6 +81,7 @@ export {
   Server,
   type ServerOptions,
 } from "./src/server.ts";
+export type { ServerLimits } from "./src/server_limits.ts";
 export type { CallContext } from "./src/context.ts";
 export type { Authorize } from "./src/verdict.ts";
 export {

@@ -133,6 +133,8 @@ export interface Codec {
   end(): void;
   /** Which message has begun and not ended, counted from the first; undefined between messages. */
   readonly unfinished: number | undefined;
+  /** Bytes held of it. */
+  readonly unfinishedBytes: number;
   /** Reads no message more, not even from the chunk it is in. */
   stop(): void;
   /** What was written before is the transport's now: for a wire with messages that nobody answers. */

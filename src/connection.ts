@@ -14,9 +14,10 @@
  * @module
  */
 
+import type { Share } from "./buffers.ts";
 import { takePath } from "./byte_path.ts";
 import type { CallHandle } from "./call.ts";
-import { systemClock } from "./clock.ts";
+import { type Clock, systemClock } from "./clock.ts";
 import type { Codec, CodecFactory, Receiver } from "./codec.ts";
 import type {
   CloseOptions,
@@ -31,7 +32,7 @@ import { ConnectionError } from "./errors.ts";
 import { Farewell } from "./farewell.ts";
 import { departure, PeerGoaway } from "./goaway.ts";
 import { type Limits, toLimits } from "./limits.ts";
-import { NativeCodec } from "./native.ts";
+import { nativeCodec } from "./native.ts";
 import type { CallOptions } from "./options.ts";
 import { Outbox } from "./outbox.ts";
 import { Pending } from "./pending.ts";
@@ -41,7 +42,7 @@ import { NO_SERVICES } from "./registry.ts";
 import { NO_STREAMS, Streams } from "./streams/streams.ts";
 import type { PeerCertificate } from "./transport/certificate.ts";
 import type { Verdict } from "./verdict.ts";
-import { Watchdog, type Watched } from "./watchdog.ts";
+import { readFirst, Watchdog, type Watched } from "./watchdog.ts";
 
 /** The calls of a connection, for who submits calls of its own making; no matter of users'. */
 export let pendingOf: (connection: Connection) => Pending;
@@ -100,6 +101,8 @@ export class Connection {
   readonly #limits: Limits;
   /** Whether the peer may come in; undefined where everybody may. */
   readonly #verdict: Verdict | undefined;
+  /** What it holds, as its server counts it. */
+  readonly #share: Share | undefined;
 
   /**
    * Takes the duplex over and says HELLO.
@@ -153,8 +156,9 @@ export class Connection {
         this.#farewell.written();
       },
       busy: () => this.#pending.inFlight + this.#dispatch.held > MANY_CALLS,
+      grown: () => this.#share?.note(),
       overflowed: () => this.#overflow(limits.maxOutbox),
-    });
+    }, setup.shared?.buffers.step);
     const deadlines = this.#deadlines = new Deadlines(clock);
     const advance = () => this.#advance();
     const streams = () => this.#hub();
@@ -167,13 +171,17 @@ export class Connection {
       ...shared,
       connection: this,
       registry,
+      turns: setup.shared?.turns,
       exposeErrors: setup.exposeErrors === true,
       peerMaxMessage: () => this.#pending.maxMessage,
       onError: setup.onError ?? ignore,
       settled: advance,
     });
     this.#timer = new Timer(clock, deadlines);
-    this.#timer.set(limits.handshakeTimeout, () => this.#handshakeLate());
+    this.#timer.set(
+      limits.handshakeTimeout,
+      () => void this.#handshakeLate(clock),
+    );
     this.#pings = new Pings(codec, outbox, clock);
     this.#watchdog = new Watchdog(
       clock,
@@ -186,6 +194,10 @@ export class Connection {
     // Alone: what is said behind it can still be taken back until the verdict.
     if (verdict !== undefined) outbox.flush();
     else this.#dispatch.open();
+    this.#share = setup.shared?.buffers.share({
+      bytes: () => this.#buffered,
+      shed: (reason) => this.#shed(reason),
+    });
     this.#reading = readLoop(path, clock, {
       chunk: (chunk, at) => this.#chunk(chunk, at),
       end: () => this.#endOfStream(),
@@ -252,6 +264,7 @@ export class Connection {
       running: dispatch.running,
       waiting: dispatch.waiting,
       outgoingBytes: this.#outbox.size,
+      bufferedBytes: this.#buffered,
       chunksWritten: this.#outbox.chunks,
       listeners: pending.listeners,
       timers: this.#deadlines.size,
@@ -317,6 +330,7 @@ export class Connection {
       at = this.#codec.decode(chunk, at, MESSAGES_PER_TURN);
       this.#watchdog.heard();
       this.#pending.pump();
+      this.#share?.note();
     } catch (error) {
       // The one place where a breach of the rules becomes teardown. Reading
       // goes on, to discard.
@@ -454,6 +468,7 @@ export class Connection {
       this.#streams?.pump();
       this.#advance();
     }
+    this.#share?.note();
     this.#farewell.written();
   }
 
@@ -494,7 +509,23 @@ export class Connection {
     this.#end(new ConnectionError("resource_exhausted", text), "goaway");
   }
 
-  #handshakeLate(): void {
+  /** What counts towards `maxTotalBuffered`. */
+  get #buffered(): number {
+    return this.#outbox.size + this.#dispatch.waitingBytes +
+      this.#pending.queuedBytes + this.#codec.unfinishedBytes;
+  }
+
+  /** The server's memory is spent, and most of it here. */
+  #shed(reason: ConnectionError): boolean {
+    const over = this.#over;
+    if (over) this.#farewell.destroy();
+    else this.#end(reason, "shed");
+    return over;
+  }
+
+  async #handshakeLate(clock: Clock): Promise<void> {
+    await readFirst(clock);
+    if (this.#state !== "open" || this.#watchdog.running) return;
     const text = this.#verdict?.asked
       ? "whether the peer may come in was not decided in time"
       : "the peer's HELLO did not come in time";
@@ -526,12 +557,13 @@ export class Connection {
 
   /**
    * The one teardown. Calls are settled before anything is waited for; then
-   * the last words are flushed ("goaway" adds one), or nothing is ("destroy").
+   * the last words are flushed ("goaway" adds one, "shed" takes back all that
+   * has not been handed over), or nothing is ("destroy").
    * A peer that was not let in yet hears nothing but the GOAWAY.
    */
   #end(
     reason: ConnectionError | undefined,
-    how: "flush" | "goaway" | "destroy",
+    how: "flush" | "goaway" | "shed" | "destroy",
   ): void {
     if (this.#over) return;
     this.#state = "finishing";
@@ -544,18 +576,20 @@ export class Connection {
     this.#watchdog.stop();
     this.#deadlines.clear();
     this.#resume?.();
-    if (this.#verdict?.drop()) {
+    const denied = this.#verdict?.drop() === true;
+    if (denied) this.#goaway = { lastId: undefined };
+    if (denied || how === "shed") {
       this.#outbox.discard();
       this.#pongDue = undefined;
       this.#pending.batchLost();
-      this.#goaway = { lastId: undefined };
     }
     if (how === "destroy") this.#farewell.destroy();
-    else if (how === "goaway") {
+    else if (how !== "flush") {
       this.#sayGoaway(reason?.code ?? "", reason?.message ?? "");
     }
     this.#farewell.run(this.#reading).then(() => {
       this.#state = "closed";
+      this.#share?.end();
       this.#closed.resolve(reason);
     });
   }
@@ -571,8 +605,5 @@ function toFault(error: unknown): ConnectionError {
   if (error instanceof ConnectionError) return error;
   return new ConnectionError("internal", "decoding failed", { cause: error });
 }
-
-const nativeCodec: CodecFactory = (receiver, settings) =>
-  new NativeCodec(receiver, settings);
 
 function ignore(): void {}

@@ -13,6 +13,7 @@ import type { Limits } from "./limits.ts";
 import type { Serializer } from "./payload.ts";
 import type { Registry } from "./registry.ts";
 import type { StreamNumbers } from "./streams/streams.ts";
+import type { Shared } from "./server_limits.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** What a call that failed on our side was, for `onError`. */
@@ -44,6 +45,8 @@ export interface ConnectionSetup extends ConnectionOptions {
   credentials?: Credentials;
   /** Makes what decides on the peer; a factory, so that only servers load it. */
   verdict?: (path: BytePath) => Verdict;
+  /** What the connections of a server have in common. */
+  shared?: Shared;
   /** The peer's HELLO has been read: it serves this connection. */
   onHello?: () => void;
   /** The peer has said goodbye: it takes no calls any more, those it refuses have been settled. */
@@ -80,6 +83,8 @@ export interface ConnectionStats extends StreamNumbers {
   readonly waiting: number;
   /** Bytes not taken by the transport yet. */
   readonly outgoingBytes: number;
+  /** What counts towards a server's `maxTotalBuffered`: those, params of calls that wait, calls of ours that wait, and what has come of an unfinished message. */
+  readonly bufferedBytes: number;
   /** Chunks handed to the transport so far. */
   readonly chunksWritten: number;
   /** Abort signals listened to. */

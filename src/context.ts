@@ -91,8 +91,8 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
   streams: CalleeStreams | undefined = undefined;
   readonly #owner: ServingOwner;
   #controller: AbortController | undefined = undefined;
-  #aborted = false;
-  #reason: unknown = undefined;
+  /** Makes the reason: most handlers never look at their signal. */
+  #reason: (() => unknown) | undefined = undefined;
 
   constructor(
     owner: ServingOwner,
@@ -129,7 +129,7 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
-      if (this.#aborted) this.#controller.abort(this.#reason);
+      if (this.#reason !== undefined) this.#controller.abort(this.#reason());
     }
     return this.#controller.signal;
   }
@@ -157,15 +157,14 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
 
   /** Whether the signal has fired, and why. */
   get aborted(): { readonly reason: unknown } | undefined {
-    return this.#aborted ? { reason: this.#reason } : undefined;
+    return this.#reason && { reason: this.signal.reason };
   }
 
-  /** Fires the signal. */
-  abort(reason: unknown): void {
-    if (this.#aborted) return;
-    this.#aborted = true;
+  /** Fires the signal; the reason is made if somebody has asked, or asks, for the signal. */
+  abort(reason: () => unknown): void {
+    if (this.#reason !== undefined) return;
     this.#reason = reason;
-    this.#controller?.abort(reason);
+    this.#controller?.abort(reason());
   }
 
   expire(): void {

@@ -23,7 +23,6 @@ import { Serving, type ServingOwner } from "./context.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { ConnectionError, type ErrorCode, quote, RpcError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
-import { List } from "./list.ts";
 import type { SchemaResult } from "./method.ts";
 import type { Method, Registry } from "./registry.ts";
 import {
@@ -38,6 +37,8 @@ import {
   toSource,
 } from "./streams/source.ts";
 import type { Streams } from "./streams/streams.ts";
+import type { Turn, Turns } from "./turns.ts";
+import { WaitingCalls } from "./waiting_calls.ts";
 
 /** What the dispatch needs of its connection. */
 export interface DispatchContext extends AnswersContext {
@@ -48,6 +49,8 @@ export interface DispatchContext extends AnswersContext {
   readonly registry: Registry;
   /** The connection's streams, made when they are asked for. */
   streams(): Streams;
+  /** The running handlers of all connections, at a server. */
+  readonly turns: Turns | undefined;
   /** Called when a handler or a waiting call has gone, otherwise than in the turn it came. */
   settled(): void;
 }
@@ -59,7 +62,8 @@ export class Dispatch implements ServingOwner, CalleeTable {
   readonly #answers: Answers;
   /** Calls that wait, or whose handlers have not settled, by id. Those answered in the turn they came never enter. */
   readonly #active = new Map<number, Serving>();
-  readonly #waiting = new List<Serving>();
+  readonly #waiting = new WaitingCalls();
+  readonly #turn: Turn | undefined;
   /** Handlers and validations that have not settled. */
   #running = 0;
   /** Handlers that may run at once: none before the peer has been let in. */
@@ -73,6 +77,7 @@ export class Dispatch implements ServingOwner, CalleeTable {
     this.#context = context;
     this.#admission = new Admission(context.codec.features.excess);
     this.#answers = new Answers(context);
+    this.#turn = context.turns?.turn(() => this.#next());
   }
 
   get clock(): Clock {
@@ -91,6 +96,11 @@ export class Dispatch implements ServingOwner, CalleeTable {
   /** Calls that wait to be started. */
   get waiting(): number {
     return this.#waiting.length;
+  }
+
+  /** Bytes of those. */
+  get waitingBytes(): number {
+    return this.#waiting.bytes;
   }
 
   /** Calls that hold a place in the window we granted. */
@@ -193,13 +203,12 @@ export class Dispatch implements ServingOwner, CalleeTable {
     }
     // Answered already: the CANCEL crossed the answer.
     if (serving === undefined) return;
-    const reason = gone("cancelled", "the caller cancelled the call");
-    this.#withdraw(serving, reason);
+    this.#withdraw(serving, "cancelled", CANCELLED);
   }
 
   /** A deadline has passed before the answer. */
   expire(serving: Serving): void {
-    this.#withdraw(serving, gone("deadline_exceeded", LATE));
+    this.#withdraw(serving, "deadline_exceeded", LATE);
   }
 
   /** The peer has been let in, and is granted its window: handlers may start, those of the calls that wait for it first. */
@@ -234,22 +243,38 @@ export class Dispatch implements ServingOwner, CalleeTable {
   /** It is over: signals fire, and nobody is answered any more. */
   end(reason: ConnectionError): void {
     this.#draining = true;
-    const lost = gone("unavailable", reason.message, reason);
+    let lost: RpcError | undefined;
+    const why = () => lost ??= gone("unavailable", reason.message, reason);
     const left = [...this.#active.values()];
     if (this.#current !== undefined) left.push(this.#current);
     for (const serving of left) {
       if (serving.state === "waiting") this.#waiting.remove(serving);
       this.#leave(serving);
-      serving.abort(lost);
-      serving.streams?.lose(lost);
+      serving.abort(why);
+      serving.streams?.lose(why());
     }
     this.#admission.end();
+    this.#turn?.end();
   }
 
-  #mayStart(): boolean {
+  /** Whether this connection's own limits let another handler start. */
+  get #room(): boolean {
     const { limits, outbox } = this.#context;
     return this.#running < this.#maxRunning &&
       outbox.size < limits.highWaterMark;
+  }
+
+  #mayStart(): boolean {
+    return this.#room && (this.#turn === undefined || this.#turn.ask());
+  }
+
+  /** This connection's turn has come: starts one call; returns whether there is another to start. */
+  #next(): boolean {
+    const serving = this.#waiting.first;
+    if (serving === undefined || !this.#room) return false;
+    this.#waiting.remove(serving);
+    this.#start(serving);
+    return this.#waiting.length > 0 && this.#room;
   }
 
   // A served call, in the order it lives.
@@ -280,9 +305,14 @@ export class Dispatch implements ServingOwner, CalleeTable {
       result = schema["~standard"].validate(params);
       if (isThenable(result)) {
         this.#keep(serving);
-        adopt(result).then((result) => this.#validated(serving, result), (
-          error,
-        ) => this.#notValidated(serving, error)).then(() => this.#settled());
+        this.#turn?.took();
+        adopt(result).then((result) => {
+          this.#turn?.gave();
+          this.#validated(serving, result);
+        }, (error) => {
+          this.#turn?.gave();
+          this.#notValidated(serving, error);
+        }).then(() => this.#settled());
         return;
       }
     } catch (error) {
@@ -342,15 +372,21 @@ export class Dispatch implements ServingOwner, CalleeTable {
 
   #await(serving: Serving, result: PromiseLike<unknown>): void {
     if (serving.state === "running") this.#keep(serving);
+    this.#turn?.took();
     adopt(result).then((value) => {
-      this.#running--;
+      this.#gave();
       this.#reply(serving, value);
       this.#settled();
     }, (error) => {
-      this.#running--;
+      this.#gave();
       this.#report(serving, true, error);
       this.#settled();
     });
+  }
+
+  #gave(): void {
+    this.#running--;
+    this.#turn?.gave();
   }
 
   /** Enters a call that outlives this turn. */
@@ -361,27 +397,31 @@ export class Dispatch implements ServingOwner, CalleeTable {
 
   /** A handler has settled: a waiting one may start. */
   #settled(): void {
+    // Those in line before this connection go first.
+    this.#turn?.pass();
     this.pump();
     this.#context.settled();
   }
 
   /** Cancels: a call not started is answered at once, a running one when it settles. */
-  #withdraw(serving: Serving, reason: RpcError): void {
+  #withdraw(serving: Serving, code: ErrorCode, text: string): void {
+    // An error with its stack costs more than all else here: a flood of cancels must not make one each.
+    const reason = () => gone(code, text);
     switch (serving.state) {
       case "waiting":
         this.#waiting.remove(serving);
-        this.#fail(serving, false, reason);
+        this.#turnDown(serving, code, text);
         this.#context.settled();
         return;
       case "validating":
-        this.#fail(serving, false, reason);
+        this.#turnDown(serving, code, text);
         serving.abort(reason);
         return;
       case "running":
       case "streaming":
         this.#context.deadlines.remove(serving);
         serving.abort(reason);
-        serving.streams?.cancel(reason);
+        serving.streams?.cancel(serving.aborted?.reason);
         return;
       case "done":
         return;
@@ -404,6 +444,12 @@ export class Dispatch implements ServingOwner, CalleeTable {
   #fail(serving: Serving, started: boolean, error: RpcError): void {
     if (serving.done) return;
     if (this.#answers.fail(serving, started, error)) this.#answered(serving);
+  }
+
+  /** Answers a call that was not started, and is not to be. */
+  #turnDown(serving: Serving, code: ErrorCode, text: string): void {
+    this.#answers.refuse(serving.id, code, text);
+    this.#answered(serving);
   }
 
   #refuse(id: number, size: number, code: string, message: string): void {
@@ -502,6 +548,7 @@ export class Dispatch implements ServingOwner, CalleeTable {
   }
 }
 
+const CANCELLED = "the caller cancelled the call";
 const LATE = "the call's deadline has passed";
 const GOING = "this end is closing the connection";
 const UNREADABLE = "the call's payload does not parse";

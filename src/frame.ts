@@ -219,10 +219,22 @@ export class FrameDecoder {
     return at;
   }
 
+  /** Reads no frame more, and lets go of the one that has begun. */
+  stop(): void {
+    this.stopped = true;
+    this.#parts = [];
+    this.#filled = this.#tailFill = 0;
+  }
+
   /** Which frame has begun and not ended, counted from the first; undefined between frames. */
   get unfinished(): number | undefined {
     if (this.#length >= 0) return this.counters.headers;
     return this.#headerFill > 0 ? this.counters.headers + 1 : undefined;
+  }
+
+  /** Bytes held of its body. */
+  get unfinishedBytes(): number {
+    return this.#filled;
   }
 
   /**

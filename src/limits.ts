@@ -101,14 +101,7 @@ export function toLimits(
   for (const name of Object.keys(RANGES) as (keyof Limits)[]) {
     const value = given[name];
     if (value === undefined) continue;
-    const [least, most] = RANGES[name];
-    const whole = Number.isInteger(value) || value === Infinity;
-    if (!whole || value < least || value > most) {
-      throw new RangeError(
-        `Cannot use ${name}: a whole number from ${least} to ${most}, received ${value}`,
-      );
-    }
-    limits[name] = value;
+    limits[name] = checkLimit(name, value, ...RANGES[name]);
   }
   return limits;
 }
@@ -119,8 +112,23 @@ export function toLimits(
  * @throws {RangeError} If it is given, and no whole number from 1.
  */
 export function checkWindow(window: number | undefined): void {
-  if (window === undefined || (Number.isInteger(window) && window >= 1)) return;
+  if (window !== undefined) checkLimit("window", window, 1, MAX_WINDOW_CALLS);
+}
+
+/**
+ * A limit's value, as it is.
+ *
+ * @throws {RangeError} If it is not a whole number in its range.
+ */
+export function checkLimit(
+  name: string,
+  value: number,
+  least: number,
+  most: number,
+): number {
+  const whole = Number.isInteger(value) || value === Infinity;
+  if (whole && value >= least && value <= most) return value;
   throw new RangeError(
-    `Cannot use window: a whole number from 1, received ${window}`,
+    `Cannot use ${name}: a whole number from ${least} to ${most}, received ${value}`,
   );
 }

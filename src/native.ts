@@ -13,6 +13,7 @@
 
 import type {
   Codec,
+  CodecFactory,
   CodecSettings,
   Features,
   Metadata,
@@ -82,6 +83,10 @@ const FEATURES: Features = {
   unknownReply: "close",
 };
 
+/** Makes the codec of the native wire. */
+export const nativeCodec: CodecFactory = (receiver, settings) =>
+  new NativeCodec(receiver, settings);
+
 /** The codec of the native wire. */
 export class NativeCodec implements Codec, FrameSink {
   readonly features: Features = FEATURES;
@@ -147,8 +152,12 @@ export class NativeCodec implements Codec, FrameSink {
     return this.#decoder.unfinished;
   }
 
+  get unfinishedBytes(): number {
+    return this.#decoder.unfinishedBytes;
+  }
+
   stop(): void {
-    this.#decoder.stopped = true;
+    this.#decoder.stop();
   }
 
   // Messages in.

@@ -33,6 +33,8 @@ export interface OutboxEvents {
   writeFailed(reason: unknown): void;
   /** Whether many calls are under way, so that more frames will come soon. */
   busy(): boolean;
+  /** `size` has grown by another `step`. Called while a frame is being written. */
+  grown(): void;
   /** `size` has passed `limit`. */
   overflowed(): void;
 }
@@ -67,6 +69,9 @@ export class Outbox {
   readonly #clock: Clock;
   readonly #events: OutboxEvents;
   readonly #limit: number;
+  readonly #step: number;
+  /** The size at which somebody is told that it has grown. */
+  #notice: number;
   /** Chunks of this batch that are full, in order; a place's segment index counts them. */
   #sealed: Uint8Array[] = [];
   /** How far `bytes` and `urgentBytes` are filled. */
@@ -88,11 +93,14 @@ export class Outbox {
     clock: Clock,
     limit: number,
     events: OutboxEvents,
+    step = Infinity,
   ) {
     this.#path = path;
     this.#clock = clock;
     this.#limit = limit;
     this.#events = events;
+    this.#step = step;
+    this.#notice = step;
   }
 
   /** Bytes of this batch. */
@@ -160,7 +168,7 @@ export class Outbox {
 
   /** Throws away what has gathered and is not handed over. */
   discard(): void {
-    this.size = this.#outstanding;
+    this.#shrink(this.#batchBytes);
     this.#clearBatch();
     if (this.#state === "scheduled") this.#enter("idle");
   }
@@ -186,9 +194,22 @@ export class Outbox {
       }
       this.#setMark();
     }
+    if (this.size >= this.#notice) this.#tell();
     if (this.size > this.#limit && this.size - n <= this.#limit) {
       queueMicrotask(this.#overflowed);
     }
+  }
+
+  #tell(): void {
+    this.#notice = this.size + this.#step;
+    this.#setMark();
+    this.#events.grown();
+  }
+
+  #shrink(n: number): void {
+    this.size -= n;
+    this.#notice = this.size + this.#step;
+    this.#setMark();
   }
 
   #enter(state: State): void {
@@ -198,10 +219,12 @@ export class Outbox {
 
   #setMark(): void {
     const { size } = this;
+    const over = size <= this.#limit ? this.#limit + 1 : Infinity;
+    const next = Math.min(over, this.#notice);
     if (this.#state === "idle") this.#mark = 0;
     else if (this.#state === "scheduled" && size < MAX_SEGMENT) {
-      this.#mark = Math.min(MAX_SEGMENT, this.#limit + 1);
-    } else this.#mark = size <= this.#limit ? this.#limit + 1 : Infinity;
+      this.#mark = Math.min(MAX_SEGMENT, next);
+    } else this.#mark = next;
   }
 
   #fillNext(segment: Uint8Array): void {
@@ -252,7 +275,7 @@ export class Outbox {
   }
 
   #afterWrite(): void {
-    this.size -= this.#outstanding;
+    this.#shrink(this.#outstanding);
     this.#outstanding = 0;
     if (this.#state === "failed") return;
     if (this.size === 0) this.#enter("idle");

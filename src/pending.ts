@@ -106,6 +106,11 @@ export class Pending implements CallOwner, CallerTable {
     return this.#queue.length;
   }
 
+  /** Bytes of those. */
+  get queuedBytes(): number {
+    return this.#queue.bytes;
+  }
+
   /** Listeners on abort signals. */
   get listeners(): number {
     return this.#ledger.listeners;

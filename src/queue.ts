@@ -35,6 +35,11 @@ export class Queue {
     return this.#calls.length;
   }
 
+  /** Bytes of those that wait. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   /** The call that has waited longest. */
   get first(): Call | undefined {
     return this.#calls.first?.call;

@@ -6,6 +6,8 @@
  *   reach does not change under it.
  * - A connection is in `connections` exactly while it lives.
  * - One connection's failure, or one accept's, ends no other.
+ * - There are never more than `maxConnections`; those turned away hold next to
+ *   nothing.
  *
  * @module
  */
@@ -18,9 +20,12 @@ import type {
   ConnectionOptions,
 } from "./connection_options.ts";
 import type { Duplex } from "./duplex.ts";
+import { ConnectionError } from "./errors.ts";
 import { type ServerMiddleware, wrapAll } from "./incoming.ts";
 import { type Registry, toRegistry } from "./registry.ts";
 import type { Serializer } from "./payload.ts";
+import { type ServerLimits, Shared } from "./server_limits.ts";
+import { TurnedAway } from "./turn_away.ts";
 import type { Checked, WireMap } from "./types.ts";
 import { type Authorize, Verdict } from "./verdict.ts";
 
@@ -30,9 +35,9 @@ export interface ErrorInfo extends Partial<CallInfo> {
   readonly connection?: Connection;
 }
 
-/** Options of a {@linkcode Server}; limits hold for each of its connections. */
+/** Options of a {@linkcode Server}; limits hold for each of its connections, but for {@linkcode ServerLimits}. */
 export interface ServerOptions<M extends WireMap = "json">
-  extends ConnectionOptions {
+  extends ConnectionOptions, Partial<ServerLimits> {
   /** Replaces JSON; one that says `wire: "exact"` also turns off the check of what JSON can carry. */
   serializer?: Serializer & { readonly wire?: M };
   /** What stands around every handler, the first one outermost. */
@@ -82,6 +87,8 @@ export class Server<S extends object, M extends WireMap = "json"> {
   readonly #connections = new Set<Connection>();
   readonly #registry: Registry;
   readonly #options: ServerOptions<M>;
+  readonly #shared: Shared;
+  readonly #turnedAway: TurnedAway;
   readonly #sources = new Set<() => void>();
   #closing: Promise<void> | undefined;
 
@@ -90,11 +97,14 @@ export class Server<S extends object, M extends WireMap = "json"> {
    *
    * @throws {TypeError} If something in them is no plain object of functions,
    *   or a middleware is no function.
+   * @throws {RangeError} If a limit of the server as a whole is out of its range.
    */
   constructor(services: S & Checked<S, M>, options: ServerOptions<M> = {}) {
     const registry = toRegistry(services);
     this.#registry = wrapAll(registry, options.use ?? []);
     this.#options = options;
+    this.#shared = new Shared(options, options.clock);
+    this.#turnedAway = new TurnedAway(options);
     this.connections = this.#connections;
   }
 
@@ -126,15 +136,22 @@ export class Server<S extends object, M extends WireMap = "json"> {
    * Serves one duplex.
    *
    * @throws {TypeError} If it is no duplex, one of its streams is locked, or the server is closed.
+   * @throws {ConnectionError} `resource_exhausted`, if the server has `maxConnections` already: the peer is told the same, and closed.
    */
   accept(duplex: Duplex): Connection {
     if (this.#closing !== undefined) {
       throw new TypeError("Cannot accept a connection: the server is closed");
     }
+    if (this.#connections.size >= this.#shared.maxConnections) {
+      const reason = full(this.#shared.maxConnections);
+      this.#turnedAway.add(duplex, reason);
+      throw reason;
+    }
     const { onError: _, use: __, authorize, ...options } = this.#options;
     const connection: Connection = new Connection(duplex, {
       ...options,
       registry: this.#registry,
+      shared: this.#shared,
       verdict: authorize && ((path) => new Verdict(path, authorize)),
       onError: (error, { method, id }) =>
         this.#report(error, { method, id, connection }),
@@ -200,7 +217,7 @@ export class Server<S extends object, M extends WireMap = "json"> {
   async #close(options?: CloseOptions): Promise<void> {
     for (const stop of this.#sources) stop();
     const closing = [...this.#connections].map((c) => c.close(options));
-    await Promise.all(closing);
+    await Promise.all([...closing, this.#turnedAway.gone()]);
   }
 
   #report(error: unknown, info: ErrorInfo): void {
@@ -212,6 +229,11 @@ export class Server<S extends object, M extends WireMap = "json"> {
       return;
     }
   }
+}
+
+function full(most: number): ConnectionError {
+  const text = `the server has ${most} connections, and takes no more`;
+  return new ConnectionError("resource_exhausted", text);
 }
 
 /** Whether a connection ended because its peer said goodbye: no error to report. */

@@ -43,6 +43,11 @@ interface Due {
 /** Turns of the event loop in which what has arrived is read before a verdict. */
 const TURNS_TO_READ = 2;
 
+/** Lets what has arrived be read before a peer is judged: our own event loop may have been the one that slept. */
+export async function readFirst(clock: Clock): Promise<void> {
+  for (let i = 0; i < TURNS_TO_READ; i++) await clock.turn();
+}
+
 /** Watches one connection, from the peer's HELLO on. */
 export class Watchdog {
   readonly #clock: Clock;
@@ -66,6 +71,11 @@ export class Watchdog {
     this.#clock = clock;
     this.#limits = limits;
     this.#watched = watched;
+  }
+
+  /** Whether it watches: the peer's HELLO has come. */
+  get running(): boolean {
+    return this.#running;
   }
 
   start(): void {
@@ -133,9 +143,7 @@ export class Watchdog {
     if (calls === undefined || calls !== this.#calls) this.#activeAt = now;
     this.#calls = calls;
     const due = this.#dues(now).filter(({ at }) => at <= now);
-    if (due.some(({ judged }) => judged)) {
-      for (let i = 0; i < TURNS_TO_READ; i++) await this.#clock.turn();
-    }
+    if (due.some(({ judged }) => judged)) await readFirst(this.#clock);
     const still = this.#dues(now);
     for (const { what, at } of due) {
       const since = still.find((other) => other.what === what)?.at;

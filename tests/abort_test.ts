@@ -1,5 +1,6 @@
 /** Abort: what a signal does at every point of a call's life, and what it leaves. */
 
+import process from "node:process";
 import { test } from "node:test";
 import {
   assert,
@@ -295,13 +296,16 @@ test("[F1] call then cancel as fast as possible never passes the limit of runnin
   });
   let most = 0;
   const all: Promise<string>[] = [];
-  for (let i = 0; i < 2000; i++) {
+  const count = process.env.SLUICE_FULL === "1" ? 1_000_000 : 2000;
+  for (let i = 0; i < count; i++) {
     const handle = client.go("Held.work", i);
     all.push(handle.settled);
     if (i % 50 === 0) await settle(1);
     handle.abort();
     most = Math.max(most, connection.stats().running);
-    if (i % 100 === 0) held.release();
+    if (i % 100 === 0) {
+      for (const call of held.calls.splice(0)) call.resolve();
+    }
   }
   await settle();
   assert(most <= 8);

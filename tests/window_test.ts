@@ -1,5 +1,6 @@
 /** The in-flight window: what may be sent when, and what waits. */
 
+import process from "node:process";
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import {
@@ -9,7 +10,7 @@ import {
   RpcError,
   Server,
 } from "../mod.ts";
-import { settle } from "./support/clock.ts";
+import { settle, TestClock } from "./support/clock.ts";
 import { faultPair } from "./support/fault_duplex.ts";
 import { assertNothingLeft, pair } from "./support/pair.ts";
 import {
@@ -30,6 +31,9 @@ async function requests(peer: RawPeer, n: number): Promise<number[]> {
   while (ids.length < n) ids.push((await peer.nextOf(KIND.REQUEST)).id);
   return ids;
 }
+
+/** What takes a gigabyte, or a minute, only when asked for. */
+const FULL = process.env.SLUICE_FULL === "1";
 
 test("[I5] before the peer's HELLO at most 64 calls are sent", async () => {
   const peer = new RawPeer();
@@ -216,6 +220,40 @@ test("[F8] past maxQueuedCalls and maxQueuedBytes calls reject, not sent", async
   await assertRejects(() => large.reply, RpcError);
   await client.abort();
 });
+
+test(
+  "[F8] with the default limits a loop that never waits rejects past a million calls, and past 256 MiB",
+  { skip: !FULL },
+  async () => {
+    const peer = new RawPeer();
+    const client = new Client<Any>(peer.duplex);
+    await peer.send(hello({ calls: 0x100, bytes: 1 << 20 }));
+    await settle();
+    const codes: Record<string, number> = {};
+    const lost = (error: RpcError) =>
+      codes[error.code] = (codes[error.code] ?? 0) + 1;
+    const large = new Uint8Array(1 << 18);
+    for (let i = 0; i < 1100; i++) client.go("m", large).reply.catch(lost);
+    await settle();
+    assert(
+      codes.resource_exhausted > 50,
+      `${codes.resource_exhausted} rejected`,
+    );
+    const { queued } = client.stats();
+    assert(queued > 1000 && queued < 1024, `${queued} wait`);
+    await client.abort();
+    const clock = new TestClock();
+    const other = new Client<Any>(new RawPeer().duplex, { clock });
+    const handles = Array.from({ length: 2_000_000 }, () => other.go("m"));
+    assertEquals(other.stats().queued, 1_048_576);
+    const error = await assertRejects(() => handles.at(-1)!.reply, RpcError);
+    assertEquals([error.code, error.outcome], [
+      "resource_exhausted",
+      "not_sent",
+    ]);
+    await other.abort();
+  },
+);
 
 test("half a million calls made in one turn are all answered", async () => {
   const { client, close } = pair(echoServices());

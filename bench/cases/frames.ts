@@ -102,6 +102,7 @@ function counted(): { outbox: Outbox; left: () => number } {
     handedOver: ignore,
     written: ignore,
     writeFailed: ignore,
+    grown: ignore,
     overflowed: ignore,
   });
   return { outbox, left: () => bytes };

@@ -107,6 +107,10 @@ export class JsonRpcCodec implements Codec {
     return this.#framing.inside ? this.#told : undefined;
   }
 
+  get unfinishedBytes(): number {
+    return this.#framing.held;
+  }
+
   end(): void {
     this.#framing.end();
   }

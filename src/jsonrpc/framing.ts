@@ -31,6 +31,8 @@ export interface Framing {
   push(chunk: Uint8Array, at: number, budget: number): number;
   /** Whether a message has begun and not ended. */
   readonly inside: boolean;
+  /** Bytes held of it. */
+  readonly held: number;
   /** The stream has ended. */
   end(): void;
   /** What goes before a message of `length` bytes. */
@@ -110,6 +112,10 @@ class ContentLength implements Framing {
 
   get inside(): boolean {
     return this.#header !== undefined || this.#gather.size > 0;
+  }
+
+  get held(): number {
+    return this.#gather.size;
   }
 
   end(): void {
@@ -202,6 +208,10 @@ class Lines implements Framing {
 
   get inside(): boolean {
     return this.#gather.size > 0;
+  }
+
+  get held(): number {
+    return this.#gather.size;
   }
 
   /** A last line needs no line feed: a message shows by itself whether it is whole. */

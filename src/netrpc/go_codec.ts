@@ -143,6 +143,7 @@ export abstract class GoCodec<K> implements Codec {
   protected abstract isStrange(first: Uint8Array): boolean;
   /** Whether a message has begun and not ended. */
   protected abstract get inside(): boolean;
+  abstract get unfinishedBytes(): number;
   /** Writes an error in the place of a result. */
   protected abstract writeError(
     outbox: Outbox,

@@ -91,6 +91,10 @@ export class GobCodec extends GoCodec<number> {
       this.#headerSize > 0;
   }
 
+  get unfinishedBytes(): number {
+    return this.#splitter.held;
+  }
+
   override stop(): void {
     super.stop();
     this.#splitter.stopped = true;

@@ -71,6 +71,10 @@ export class JsonCodec extends GoCodec<string> {
     return this.#splitter.inside;
   }
 
+  get unfinishedBytes(): number {
+    return this.#splitter.held;
+  }
+
   override stop(): void {
     super.stop();
     this.#splitter.stopped = true;

@@ -48,6 +48,11 @@ export class JsonSplitter {
     return this.#depth > 0;
   }
 
+  /** Bytes held of it. */
+  get held(): number {
+    return this.#fill;
+  }
+
   /**
    * Cuts `chunk` from `at` until it is used up, or `stopped` is set; returns
    * how far it came.

@@ -302,7 +302,7 @@ export class CalleeStreams extends CallStreams {
 
   /** Nobody waits for the call any more: its handler may be in the middle of making the next item. */
   stopped(reason: RpcError): void {
-    this.#serving.abort(reason);
+    this.#serving.abort(() => reason);
     this.outlet?.cancel(reason);
   }
 

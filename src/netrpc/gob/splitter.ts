@@ -43,6 +43,11 @@ export class MessageSplitter {
     return this.#fill > 0;
   }
 
+  /** Bytes held of it. */
+  get held(): number {
+    return this.#fill;
+  }
+
   /**
    * Cuts `chunk` from `at` until it is used up, or `stopped` is set; returns
    * how far it came.

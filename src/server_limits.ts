@@ -1,0 +1,54 @@
+/**
+ * What bounds a server as a whole, beside the limits of each connection.
+ *
+ * @module
+ */
+
+import { Buffers } from "./buffers.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { checkLimit, type Limits } from "./limits.ts";
+import { Turns } from "./turns.ts";
+
+/** The limits that all connections of a server share. */
+export interface ServerLimits {
+  /** Connections at once; the next is told `resource_exhausted` and closed. Default 16,384. */
+  readonly maxConnections: number;
+  /** Handlers that run at once, over all connections, the last quarter of them of connections that run no other; past it calls wait, and connections take turns. A handler that never settles keeps its place, also when its caller is gone. Default 16,384, or twice `maxRunning` if that is more. */
+  readonly maxTotalRunning: number;
+  /** Bytes of waiting params, unfinished messages and unsent answers that all connections hold; past it the one that holds most is closed, `resource_exhausted`. Default 256 MiB, or `maxOutbox` if that is more. */
+  readonly maxTotalBuffered: number;
+}
+
+/** The defaults, as README's table has them. */
+export const DEFAULT_SERVER_LIMITS: ServerLimits = {
+  maxConnections: 16_384,
+  maxTotalRunning: 16_384,
+  maxTotalBuffered: 256 * 1024 * 1024,
+};
+
+/** What the connections of a server have in common. */
+export class Shared {
+  readonly maxConnections: number;
+  readonly turns: Turns;
+  readonly buffers: Buffers;
+
+  /**
+   * Reads the limits.
+   *
+   * @throws {RangeError} If one is not a whole number from 1.
+   */
+  constructor(
+    given: Partial<ServerLimits & Limits>,
+    clock: Clock = systemClock,
+  ) {
+    // What one connection may have by its own limits fits into those of all.
+    const of = (name: keyof ServerLimits, one = 0) => {
+      const value = given[name] ?? Math.max(DEFAULT_SERVER_LIMITS[name], one);
+      return checkLimit(name, value, 1, Infinity);
+    };
+    this.maxConnections = of("maxConnections");
+    const running = 2 * (given.maxRunning ?? 0);
+    this.turns = new Turns(of("maxTotalRunning", running), clock);
+    this.buffers = new Buffers(of("maxTotalBuffered", given.maxOutbox));
+  }
+}
