@@ -9,7 +9,13 @@ import {
   notify,
   Progress,
 } from "../jsonrpc.ts";
-import { type CallContext, memoryPair, RpcError } from "../mod.ts";
+import {
+  type CallContext,
+  memoryPair,
+  type Middleware,
+  outgoing,
+  RpcError,
+} from "../mod.ts";
 import { settle } from "./support/clock.ts";
 import { faceJsonClient, faceJsonServer } from "./support/json_peer.ts";
 import { assertNothingLeft } from "./support/pair.ts";
@@ -308,4 +314,39 @@ test("wrong options are refused before a stream is touched", () => {
     assert(!near.readable.locked && !near.writable.locked);
     assertThrows(() => new JsonRpcServer({}, options), kind);
   }
+});
+
+test("middleware stands around notifications, and around the handlers of what the other end calls", async () => {
+  const seen: string[] = [];
+  const note = (where: string): Middleware => (call, next) => {
+    seen.push(`${where} ${call.method} ${JSON.stringify(call.params)}`);
+    return next();
+  };
+  const services = {
+    log: async (params: { text: string }, { connection }: CallContext) => {
+      await connection.call("seen", params);
+    },
+  };
+  const [near, far] = memoryPair();
+  const server = new JsonRpcServer(services, { use: [note("server")] });
+  const theirs = server.accept(far);
+  const client = new JsonRpcClient<typeof services>(near, {
+    use: outgoing(
+      note("client"),
+      (_call, next) => next({ params: { text: "changed" } }),
+    ),
+    incoming: [note("incoming")],
+    services: { seen: () => true },
+  });
+  await client.notify("log", { text: "x" });
+  await settle();
+  assertEquals(seen, [
+    'client log {"text":"x"}',
+    'server log {"text":"changed"}',
+    'incoming seen {"text":"changed"}',
+  ]);
+  // A notification still: nobody answers it.
+  assertEquals(client.stats().inFlight, 0);
+  await Promise.all([client.close(), server.close()]);
+  assertNothingLeft(theirs);
 });

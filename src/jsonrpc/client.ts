@@ -4,9 +4,11 @@
  * @module
  */
 
+import { type Caller, toCaller } from "../calls.ts";
 import { Client, type ClientOptions } from "../client.ts";
 import type { ConnectionSetup } from "../connection_options.ts";
 import type { Duplex } from "../duplex.ts";
+import { type ServerMiddleware, wrapAll } from "../incoming.ts";
 import type { CallOptions } from "../options.ts";
 import { toRegistry } from "../registry.ts";
 import type { ErrorInfo } from "../server.ts";
@@ -18,7 +20,7 @@ import type {
   ParamsOf,
 } from "../types.ts";
 import type { JsonRpcCodec } from "./codec.ts";
-import { notify } from "./one_way.ts";
+import { handedOver, oneWay } from "./one_way.ts";
 import { type JsonRpcOptions, toShape } from "./options.ts";
 import { toWire } from "./wire.ts";
 
@@ -34,6 +36,8 @@ export interface JsonRpcClientOptions<L extends object = object> extends
   JsonRpcOptions {
   /** What the other end may call and notify. */
   services?: L & Checked<L>;
+  /** What stands around their handlers, as `use` of a server. */
+  incoming?: readonly ServerMiddleware[];
   /** As of a server, for those services. */
   exposeErrors?: boolean;
   /** As of a server, for those services. */
@@ -74,6 +78,8 @@ export interface JsonRpcClientOptions<L extends object = object> extends
 export class JsonRpcClient<S extends object, L extends object = object>
   extends Client<S> {
   readonly #codec: JsonRpcCodec;
+  /** By way of the middleware, as any call. */
+  readonly #notifier: Caller;
 
   /**
    * Takes the duplex over.
@@ -84,16 +90,17 @@ export class JsonRpcClient<S extends object, L extends object = object>
    */
   constructor(duplex: Duplex, options: JsonRpcClientOptions<L> = {}) {
     const made: JsonRpcCodec[] = [];
-    const { services, onError } = options;
+    const { services, incoming = [], onError } = options;
     const setup: ConnectionSetup = {
       ...options,
       maxOutbox: options.maxOutbox ?? MAX_UNSENT,
       wire: toWire(toShape(options), (codec) => made.push(codec)),
-      registry: services && toRegistry(services),
+      registry: services && wrapAll(toRegistry(services), incoming),
       onError: onError && toReport(onError),
     };
     super(duplex, setup);
     this.#codec = made[0];
+    this.#notifier = toCaller(oneWay(this.connection), options);
   }
 
   /**
@@ -106,7 +113,7 @@ export class JsonRpcClient<S extends object, L extends object = object>
     ...args: CallArguments<ParamsOf<MethodAt<S, N>>>
   ): Promise<void> {
     const [params, options] = args as [unknown, CallOptions?];
-    return notify(this.connection, method, params, options);
+    return handedOver(this.#notifier.go(method, params, options));
   }
 
   /**

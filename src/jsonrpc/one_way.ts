@@ -8,6 +8,8 @@
  * @module
  */
 
+import type { CallHandle } from "../call.ts";
+import type { Caller } from "../calls.ts";
 import type { Connection } from "../connection.ts";
 import type { CallOptions } from "../options.ts";
 
@@ -60,8 +62,22 @@ export function notify(
   params?: unknown,
   options?: CallOptions,
 ): Promise<void> {
-  const handle = connection.go(method, new OneWay(params), options);
-  const sent = handle.reply.then(() => {});
+  return handedOver(oneWay(connection).go(method, params, options));
+}
+
+/** What makes notifications of calls. */
+export function oneWay(caller: Caller): Caller {
+  return {
+    call: (method, params, options) =>
+      caller.call(method, new OneWay(params), options),
+    go: (method, params, options) =>
+      caller.go(method, new OneWay(params), options),
+  };
+}
+
+/** Resolves when a notification was handed over; ignoring that it was not is safe. */
+export function handedOver(notification: CallHandle): Promise<void> {
+  const sent = notification.reply.then(() => {});
   sent.catch(() => {});
   return sent;
 }
