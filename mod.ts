@@ -80,6 +80,7 @@ export {
   type ErrorInfo,
   Server,
   type ServerOptions,
+  type ServerStats,
 } from "./src/server.ts";
 export type { ServerLimits } from "./src/server_limits.ts";
 export type { CallContext } from "./src/context.ts";
@@ -108,12 +109,29 @@ export type {
   ConnectionOptions,
   ConnectionStats,
 } from "./src/connection_options.ts";
+export type { LiveCall, LiveState } from "./src/live_calls.ts";
+export type { OutcomeCounts, ServedCounts, SummedStats } from "./src/stats.ts";
 export type { Limits } from "./src/limits.ts";
 export type { StreamGrant } from "./src/streams/terms.ts";
 export type { StreamNumbers } from "./src/streams/streams.ts";
 export type { Hello, Metadata, WireProtocol } from "./src/codec.ts";
 export type { Serializer } from "./src/payload.ts";
 export type { Clock } from "./src/clock.ts";
+
+// Observing.
+export { observing } from "./src/observing.ts";
+export { diagnostics } from "./src/diagnostics.ts";
+export { traced, type TraceOptions } from "./src/traced.ts";
+export {
+  formatTraceparent,
+  nextSpan,
+  parseTraceparent,
+  startTrace,
+  type TraceContext,
+  traceMetadata,
+  traceOf,
+} from "./src/trace_context.ts";
+export type { CallObserver, ObservedCall, Observing } from "./src/observe.ts";
 
 // Errors.
 export {

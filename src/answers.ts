@@ -11,11 +11,15 @@
  * @module
  */
 
+import type { Clock } from "./clock.ts";
 import type { Codec } from "./codec.ts";
+import type { Connection } from "./connection.ts";
 import type { Serving } from "./context.ts";
 import { RpcError } from "./errors.ts";
 import type { SchemaIssue } from "./method.ts";
+import type { CallEvents, CameRequest } from "./observe.ts";
 import type { Outbox } from "./outbox.ts";
+import { noneServed, type ServedCounts } from "./stats.ts";
 import { ownWords } from "./streams/words.ts";
 
 /** What was thrown before the handler was called, where only who threw it can tell. */
@@ -35,6 +39,10 @@ export class NotStarted {
 
 /** What the answers need of their connection. */
 export interface AnswersContext {
+  readonly connection: Connection;
+  readonly clock: Clock;
+  /** Is told of every answer, if anybody wants to know. */
+  readonly observe: CallEvents | undefined;
   readonly codec: Codec;
   readonly outbox: Outbox;
   /** Whether callers see the message of what a handler throws. */
@@ -47,6 +55,8 @@ export interface AnswersContext {
 
 /** Writes answers. Each of its methods returns whether it wrote one: encoding runs user code, which may end the connection. */
 export class Answers {
+  /** Answers so far, and calls that got none. */
+  readonly counts: ServedCounts = noneServed();
   readonly #context: AnswersContext;
 
   constructor(context: AnswersContext) {
@@ -55,7 +65,7 @@ export class Answers {
 
   /** Answers with a handler's result. */
   reply(serving: Serving, value: unknown): boolean {
-    const { codec, outbox, peerMaxMessage } = this.#context;
+    const { codec, outbox, peerMaxMessage, observe } = this.#context;
     try {
       codec.prepare(value, false, serving.method);
     } catch (error) {
@@ -64,7 +74,13 @@ export class Answers {
     if (serving.done) return false;
     const error = tooLarge(codec.replySize(serving.answered), peerMaxMessage());
     if (error !== undefined) return this.fail(serving, true, error);
+    const before = outbox.size;
     codec.reply(outbox, serving.id, serving.answered);
+    this.counts.ok++;
+    if (observe !== undefined) {
+      const bytes = outbox.size - before;
+      observe.answered(serving, "executed", undefined, bytes);
+    }
     return true;
   }
 
@@ -104,9 +120,15 @@ export class Answers {
     return error;
   }
 
+  /** A result that is a stream has ended, and the call with it. */
+  streamed(serving: Serving, error: RpcError | undefined): void {
+    this.counts[error === undefined ? "ok" : "failed"]++;
+    this.#context.observe?.answered(serving, "executed", error, undefined);
+  }
+
   /** Answers with an error as it is. */
   fail(serving: Serving, started: boolean, error: RpcError): boolean {
-    const { codec, outbox, peerMaxMessage } = this.#context;
+    const { codec, outbox, peerMaxMessage, observe } = this.#context;
     const { code, message, data } = error;
     try {
       codec.prepare(data, false);
@@ -117,16 +139,49 @@ export class Answers {
     if (serving.done) return false;
     const most = peerMaxMessage();
     const { id, answered } = serving;
+    const before = outbox.size;
     codec.failure(outbox, id, started, code, message, most, answered);
+    this.counts[started ? "failed" : "refused"]++;
+    if (observe !== undefined) {
+      const outcome = started ? "executed" : "refused";
+      observe.answered(serving, outcome, error, outbox.size - before);
+    }
     return true;
   }
 
   /** Answers a call that got no further than its header. */
-  refuse(id: number, code: string, message: string): void {
+  refuse(request: CameRequest, code: string, message: string): void {
+    const { observe, clock } = this.#context;
+    const bytes = this.#refuse(request.id, code, message);
+    if (!observe?.active) return;
+    observe.refused(request, clock, refusal(code, message), bytes);
+  }
+
+  /** Answers a call that waited and is not to be started. An error with its stack costs more than all else here, so a flood of cancels makes none. */
+  turnDown(serving: Serving, code: string, message: string): void {
+    const { observe } = this.#context;
+    const bytes = this.#refuse(serving.id, code, message);
+    observe?.answered(serving, "refused", refusal(code, message), bytes);
+  }
+
+  #refuse(id: number, code: string, message: string): number {
     const { codec, outbox, peerMaxMessage } = this.#context;
     codec.prepare(undefined, false);
+    const before = outbox.size;
     codec.failure(outbox, id, false, code, message, peerMaxMessage());
+    this.counts.refused++;
+    return outbox.size - before;
   }
+
+  /** A call will never be answered: its connection is over. */
+  lost(serving: Serving, why: () => RpcError): void {
+    this.counts.lost++;
+    this.#context.observe?.lost(serving, why());
+  }
+}
+
+function refusal(code: string, message: string): RpcError {
+  return new RpcError(code, message, { outcome: "refused" });
 }
 
 function tooLarge(size: number, most: number): RpcError | undefined {

@@ -13,6 +13,7 @@
 import type { Metadata } from "./codec.ts";
 import type { Timed } from "./deadlines.ts";
 import type { Outcome } from "./errors.ts";
+import type { CallEnd } from "./observe.ts";
 import type { Waiting } from "./queue.ts";
 import type { Numbered } from "./ring.ts";
 import type { CallerStreams } from "./streams/call_streams.ts";
@@ -53,6 +54,8 @@ export interface Extra extends Timed {
   settled: Resolvers<Outcome> | undefined;
   /** Waits for the hand-over. */
   sent: Resolvers<boolean> | undefined;
+  /** Is told the call's end, where somebody observes. */
+  observed: CallEnd | undefined;
 }
 
 /**
@@ -76,6 +79,8 @@ export class Call implements Numbered {
   reject: ((reason: unknown) => void) | undefined = undefined;
   result: unknown = undefined;
   failed = false;
+  /** When it was made, by the `Tick` of who made it; 0 before. */
+  began = 0;
 
   constructor(method: string) {
     this.method = method;
@@ -88,6 +93,7 @@ export class Call implements Numbered {
     if (this.resolve === undefined) this.result = result;
     else if (failed) this.reject?.(result);
     else this.resolve(result);
+    this.extra?.observed?.ended(outcome, failed, result);
   }
 
   /** Tells the caller of a stream, which is as good as an answer; the call lives on until that has ended. */
@@ -118,6 +124,7 @@ export class Call implements Numbered {
       streams: undefined,
       settled: undefined,
       sent: undefined,
+      observed: undefined,
     };
   }
 }

@@ -17,6 +17,7 @@ import type {
 import type { Credentials } from "./credentials.ts";
 import type { Duplex } from "./duplex.ts";
 import type { ConnectionError } from "./errors.ts";
+import type { LiveCall } from "./live_calls.ts";
 import type { WireMap } from "./types.ts";
 
 /** Options of a {@linkcode Client}. */
@@ -100,6 +101,11 @@ export class Client<S extends object, M extends WireMap = "json">
   /** The connection in numbers. */
   stats(): ConnectionStats {
     return this.connection.stats();
+  }
+
+  /** What hangs? Every call of the connection that has not ended; see {@linkcode Connection.calls}. */
+  calls(): LiveCall[] {
+    return this.connection.calls();
   }
 
   /**

@@ -145,6 +145,8 @@ export interface Codec {
   /** Writes the frames of streams, on a wire that has them. */
   readonly streams?: StreamWriter;
 
+  /** Bytes of the answer being told, as its size counts; undefined where the wire does not tell. */
+  readonly answerSize?: number;
   /** The payload of the message being told. Throws if it does not parse. */
   value(): unknown;
   /** The payload of the message being told, undecoded, to `open` later. */

@@ -29,10 +29,12 @@ import { Deadlines, Timer } from "./deadlines.ts";
 import { Dispatch } from "./dispatch.ts";
 import { type Duplex, type DuplexInfo, toDuplex } from "./duplex.ts";
 import { ConnectionError } from "./errors.ts";
+import { type LiveCall, madeCall, servedCall } from "./live_calls.ts";
 import { Farewell } from "./farewell.ts";
 import { departure, PeerGoaway } from "./goaway.ts";
 import { type Limits, toLimits } from "./limits.ts";
 import { nativeCodec } from "./native.ts";
+import type { CallEvents } from "./observe.ts";
 import type { CallOptions } from "./options.ts";
 import { Outbox } from "./outbox.ts";
 import { Pending } from "./pending.ts";
@@ -40,6 +42,7 @@ import { Pings } from "./pings.ts";
 import { MESSAGES_PER_TURN, readLoop } from "./read_loop.ts";
 import { NO_SERVICES } from "./registry.ts";
 import { NO_STREAMS, Streams } from "./streams/streams.ts";
+import { Tick } from "./tick.ts";
 import type { PeerCertificate } from "./transport/certificate.ts";
 import type { Verdict } from "./verdict.ts";
 import { readFirst, Watchdog, type Watched } from "./watchdog.ts";
@@ -68,6 +71,10 @@ export class Connection {
     pendingOf = (connection) => connection.#pending;
   }
 
+  readonly #clock: Clock;
+  readonly #tick: Tick;
+  /** Bytes decoded so far. */
+  #bytesRead = 0;
   readonly #codec: Codec;
   readonly #outbox: Outbox;
   readonly #deadlines: Deadlines;
@@ -122,7 +129,8 @@ export class Connection {
       ? undefined
       : toCredentials(setup.credentials);
     if (registry.size === 0) limits.windowCalls = 0;
-    const clock = setup.clock ?? systemClock;
+    const clock = this.#clock = setup.clock ?? systemClock;
+    const tick = this.#tick = new Tick(clock);
     this.remote = duplex.remote;
     this.#certificate = duplex.certificate;
     this.closed = this.#closed.promise;
@@ -162,14 +170,17 @@ export class Connection {
     const deadlines = this.#deadlines = new Deadlines(clock);
     const advance = () => this.#advance();
     const streams = () => this.#hub();
-    const shared = { codec, outbox, deadlines, clock, limits, streams };
+    const observe = setup.observe as CallEvents | undefined;
+    const shared = {
+      ...{ codec, outbox, deadlines, clock, limits, streams },
+      ...{ tick, observe, connection: this },
+    };
     this.#pending = new Pending(
       { ...shared, emptied: advance },
       setup.firstId ?? 1,
     );
     this.#dispatch = new Dispatch({
       ...shared,
-      connection: this,
       registry,
       turns: setup.shared?.turns,
       exposeErrors: setup.exposeErrors === true,
@@ -258,19 +269,34 @@ export class Connection {
       inFlight: pending.inFlight,
       inFlightBytes: pending.inFlightBytes,
       queued: pending.queued,
+      queuedBytes: pending.queuedBytes,
+      settled: { ...pending.settled },
       lateReplies: pending.lateReplies,
       held: dispatch.held,
       heldBytes: dispatch.heldBytes,
       running: dispatch.running,
       waiting: dispatch.waiting,
+      served: { ...dispatch.served },
       outgoingBytes: this.#outbox.size,
       bufferedBytes: this.#buffered,
       chunksWritten: this.#outbox.chunks,
+      bytesWritten: this.#outbox.written,
+      bytesRead: this.#bytesRead,
       listeners: pending.listeners,
       timers: this.#deadlines.size,
       rtt: this.#pings.rtt,
       ...(this.#streams?.numbers ?? NO_STREAMS),
     };
+  }
+
+  /** What hangs? Every call that has not ended, those made by this end first; made when it is asked for. */
+  calls(): LiveCall[] {
+    const view = { now: this.#clock.now(), remote: this.remote };
+    const pending = this.#pending;
+    return [
+      ...pending.all().map((c) => madeCall(c, pending.handedOver(c), view)),
+      ...this.#dispatch.all().map((serving) => servedCall(serving, view)),
+    ];
   }
 
   /**
@@ -327,7 +353,10 @@ export class Connection {
       return chunk.length;
     }
     try {
-      at = this.#codec.decode(chunk, at, MESSAGES_PER_TURN);
+      const to = this.#codec.decode(chunk, at, MESSAGES_PER_TURN);
+      this.#bytesRead += to - at;
+      at = to;
+      this.#tick.stale();
       this.#watchdog.heard();
       this.#pending.pump();
       this.#share?.note();
@@ -449,6 +478,7 @@ export class Connection {
   // Writing.
 
   #handedOver(): void {
+    this.#tick.stale();
     this.#watchdog.writing();
     this.#pending.batchHandedOver();
     this.#dispatch.batchHandedOver();

@@ -10,8 +10,10 @@ import type { WireProtocol } from "./codec.ts";
 import type { Credentials } from "./credentials.ts";
 import type { ConnectionError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
+import type { Observing } from "./observe.ts";
 import type { Serializer } from "./payload.ts";
 import type { Registry } from "./registry.ts";
+import type { OutcomeCounts, ServedCounts } from "./stats.ts";
 import type { StreamNumbers } from "./streams/streams.ts";
 import type { Shared } from "./server_limits.ts";
 import type { Verdict } from "./verdict.ts";
@@ -32,6 +34,8 @@ export interface ConnectionOptions extends Partial<Limits> {
   wire?: WireProtocol;
   /** Time, for tests. */
   clock?: Clock;
+  /** Who is told of each call that begins and ends, either way; see {@linkcode observing}. */
+  observe?: Observing;
   /** The first call's id, for tests. Default 1. */
   firstId?: number;
 }
@@ -71,6 +75,10 @@ export interface ConnectionStats extends StreamNumbers {
   readonly inFlightBytes: number;
   /** Calls of ours that wait for the window. */
   readonly queued: number;
+  /** Bytes of those. */
+  readonly queuedBytes: number;
+  /** Calls of ours that have ended so far, by outcome. */
+  readonly settled: OutcomeCounts;
   /** Answers that came after their caller had been told otherwise. */
   readonly lateReplies: number;
   /** The peer's calls that hold a place in our window. */
@@ -81,12 +89,18 @@ export interface ConnectionStats extends StreamNumbers {
   readonly running: number;
   /** The peer's calls that wait to be started. */
   readonly waiting: number;
+  /** The peer's calls that have ended so far, by how. */
+  readonly served: ServedCounts;
   /** Bytes not taken by the transport yet. */
   readonly outgoingBytes: number;
   /** What counts towards a server's `maxTotalBuffered`: those, params of calls that wait, calls of ours that wait, and what has come of an unfinished message. */
   readonly bufferedBytes: number;
   /** Chunks handed to the transport so far. */
   readonly chunksWritten: number;
+  /** Bytes of those. */
+  readonly bytesWritten: number;
+  /** Bytes read so far. */
+  readonly bytesRead: number;
   /** Abort signals listened to. */
   readonly listeners: number;
   /** Deadlines and other times waited for. */

@@ -81,6 +81,8 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
   due: number;
   readonly id: number;
   readonly size: number;
+  /** When it came, by its dispatch's `Tick`. */
+  readonly began: number;
   readonly target: Method;
   readonly metadata: Metadata;
   /** What goes along with the answer. */
@@ -101,12 +103,14 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
     size: number,
     due: number,
     metadata: Metadata | undefined,
+    began: number,
   ) {
     this.#owner = owner;
     this.target = target;
     this.id = id;
     this.size = size;
     this.due = due;
+    this.began = began;
     this.metadata = metadata ?? NO_METADATA;
   }
 

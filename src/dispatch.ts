@@ -24,7 +24,10 @@ import type { Deadlines } from "./deadlines.ts";
 import { ConnectionError, type ErrorCode, quote, RpcError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
 import type { SchemaResult } from "./method.ts";
+import type { CameRequest } from "./observe.ts";
 import type { Method, Registry } from "./registry.ts";
+import type { ServedCounts } from "./stats.ts";
+import type { Tick } from "./tick.ts";
 import {
   CalleeStreams,
   type CalleeTable,
@@ -42,10 +45,9 @@ import { WaitingCalls } from "./waiting_calls.ts";
 
 /** What the dispatch needs of its connection. */
 export interface DispatchContext extends AnswersContext {
-  readonly connection: Connection;
   readonly deadlines: Deadlines;
-  readonly clock: Clock;
   readonly limits: Limits;
+  readonly tick: Tick;
   readonly registry: Registry;
   /** The connection's streams, made when they are asked for. */
   streams(): Streams;
@@ -103,6 +105,21 @@ export class Dispatch implements ServingOwner, CalleeTable {
     return this.#waiting.bytes;
   }
 
+  /** Calls that have ended, by how. */
+  get served(): ServedCounts {
+    return this.#answers.counts;
+  }
+
+  /** Every call that has not been answered, in the order they came. */
+  all(): Serving[] {
+    const all = [...this.#active.values()];
+    const current = this.#current;
+    if (current !== undefined && !current.done && !all.includes(current)) {
+      all.push(current);
+    }
+    return all;
+  }
+
   /** Calls that hold a place in the window we granted. */
   get held(): number {
     return this.#admission.calls;
@@ -149,7 +166,7 @@ export class Dispatch implements ServingOwner, CalleeTable {
     const admission = this.#admission;
     admission.checkId(id);
     // A call that finds no place is not noted: our GOAWAY then refuses it.
-    const { codec, registry, clock, deadlines } = this.#context;
+    const { codec, registry, clock, deadlines, tick, observe } = this.#context;
     if (!this.#draining) {
       admission.hold(size);
       if (codec.streamed) this.#context.streams().checkRoom();
@@ -158,22 +175,29 @@ export class Dispatch implements ServingOwner, CalleeTable {
     if (this.#draining) {
       // Past our GOAWAY's id, the caller has settled it as refused by itself.
       if (!codec.features.goaway) {
-        this.#answers.refuse(id, "unavailable", GOING);
+        const { connection } = this;
+        const request = { connection, method, id, size, metadata };
+        this.#answers.refuse(request, "unavailable", GOING);
       }
       return;
     }
     const target = registry.get(method);
     if (target === undefined) {
       const text = `there is no method ${quote(method)}`;
-      this.#refuse(id, size, "not_found", text);
+      const { connection } = this;
+      const request = { connection, method, id, size, metadata };
+      this.#refuse(request, "not_found", text);
       return;
     }
     if (remaining === 0) {
-      this.#refuse(id, size, "deadline_exceeded", LATE);
+      const { connection } = this;
+      const request = { connection, method, id, size, metadata };
+      this.#refuse(request, "deadline_exceeded", LATE);
       return;
     }
     const due = remaining < 0 ? Infinity : clock.now() + remaining;
-    const serving = new Serving(this, target, id, size, due, metadata);
+    const began = tick.now();
+    const serving = new Serving(this, target, id, size, due, metadata, began);
     if (codec.streamed) {
       serving.streams = new CalleeStreams(
         this.#context.streams(),
@@ -182,6 +206,7 @@ export class Dispatch implements ServingOwner, CalleeTable {
       );
       serving.streams.accept();
     }
+    if (observe !== undefined && observe.active) observe.came(serving, clock);
     if (this.#waiting.length === 0 && this.#mayStart()) this.#start(serving);
     else {
       serving.kept = codec.keep();
@@ -245,13 +270,12 @@ export class Dispatch implements ServingOwner, CalleeTable {
     this.#draining = true;
     let lost: RpcError | undefined;
     const why = () => lost ??= gone("unavailable", reason.message, reason);
-    const left = [...this.#active.values()];
-    if (this.#current !== undefined) left.push(this.#current);
-    for (const serving of left) {
+    for (const serving of this.all()) {
       if (serving.state === "waiting") this.#waiting.remove(serving);
       this.#leave(serving);
+      this.#answers.lost(serving, why);
       serving.abort(why);
-      serving.streams?.lose(why());
+      serving.streams?.lose(serving.aborted?.reason);
     }
     this.#admission.end();
     this.#turn?.end();
@@ -448,13 +472,13 @@ export class Dispatch implements ServingOwner, CalleeTable {
 
   /** Answers a call that was not started, and is not to be. */
   #turnDown(serving: Serving, code: ErrorCode, text: string): void {
-    this.#answers.refuse(serving.id, code, text);
+    this.#answers.turnDown(serving, code, text);
     this.#answered(serving);
   }
 
-  #refuse(id: number, size: number, code: string, message: string): void {
-    this.#answers.refuse(id, code, message);
-    this.#admission.answered(size);
+  #refuse(request: CameRequest, code: string, message: string): void {
+    this.#answers.refuse(request, code, message);
+    this.#admission.answered(request.size);
   }
 
   #answered(serving: Serving): void {
@@ -516,7 +540,12 @@ export class Dispatch implements ServingOwner, CalleeTable {
   streamDone(serving: Serving, error: unknown): void {
     this.#running--;
     if (error !== undefined) this.#context.onError(error, serving);
-    if (!serving.done) this.#answered(serving);
+    if (!serving.done) {
+      const { streams, aborted } = serving;
+      const failure = streams?.told ?? aborted?.reason as RpcError | undefined;
+      this.#answers.streamed(serving, failure);
+      this.#answered(serving);
+    }
     this.#settled();
   }
 

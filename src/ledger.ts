@@ -12,6 +12,7 @@
 import type { Call, Extra } from "./call.ts";
 import type { Deadlines } from "./deadlines.ts";
 import type { ConnectionError, Outcome } from "./errors.ts";
+import { noOutcomes, type OutcomeCounts } from "./stats.ts";
 import { unavailable } from "./refusals.ts";
 import { Signals } from "./signals.ts";
 import { callOver } from "./streams/call_streams.ts";
@@ -26,6 +27,8 @@ export interface LedgerEvents {
 
 /** Settles calls. */
 export class Ledger {
+  /** Calls finished so far. */
+  readonly counts: OutcomeCounts = noOutcomes();
   readonly #signals: Signals;
   readonly #deadlines: Deadlines;
   readonly #events: LedgerEvents;
@@ -73,6 +76,7 @@ export class Ledger {
 
   /** Tells the caller of a stream; what ends the call goes on being listened to. */
   stream(call: Call, result: unknown): void {
+    this.counts.executed++;
     call.stream(result);
   }
 
@@ -97,6 +101,8 @@ export class Ledger {
 
   /** Ends a call whose caller has been told. */
   finish(call: Call, outcome: Outcome): void {
+    if (outcome === "executed") this.counts.executed++;
+    else this.counts[outcome]++;
     call.finish(outcome);
     this.#events.settled();
   }

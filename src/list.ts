@@ -33,6 +33,13 @@ export class List<T extends Linked<T>> {
     this.length++;
   }
 
+  /** All of them, in order; safe against changes meanwhile. */
+  all(): T[] {
+    const all: T[] = [];
+    for (let e = this.first; e !== undefined; e = e.after) all.push(e);
+    return all;
+  }
+
   /** Takes out an entry that is in. */
   remove(entry: T): void {
     const { before, after } = entry;

@@ -103,6 +103,7 @@ export class NativeCodec implements Codec, FrameSink {
   /** The largest payload kind of a value: streams only from a peer that has been let in, and knows of them. */
   #lastKind = CUSTOM;
   #peerStreams = false;
+  answerSize = 0;
   /** The first bytes received, to name what a peer speaks instead. */
   #first: Uint8Array = new Uint8Array(HEADER_SIZE);
   #firstFill = 0;
@@ -191,6 +192,7 @@ export class NativeCodec implements Codec, FrameSink {
         return;
       }
       case REPLY: {
+        this.answerSize = end - start + HEADER_SIZE;
         const metadata = (flags & FLAG_METADATA) !== 0
           ? body.metadata()
           : undefined;
@@ -199,6 +201,7 @@ export class NativeCodec implements Codec, FrameSink {
         return;
       }
       case ERROR: {
+        this.answerSize = end - start + HEADER_SIZE;
         const metadata = (flags & FLAG_METADATA) !== 0
           ? body.metadata()
           : undefined;

@@ -64,6 +64,8 @@ export class Outbox {
   place = 0;
   /** Chunks written so far. */
   chunks = 0;
+  /** Their bytes. */
+  written = 0;
 
   readonly #path: Pick<BytePath, "write">;
   readonly #clock: Clock;
@@ -271,6 +273,7 @@ export class Outbox {
 
   #write(chunks: Uint8Array[]): void {
     this.chunks += chunks.length;
+    this.written += this.#outstanding;
     this.#path.write(chunks).then(this.#written, this.#failed);
   }
 

@@ -26,7 +26,7 @@ import {
   type Middleware,
   type MiddlewareCall,
 } from "./middleware.ts";
-import { type CallOptions, dueTime } from "./options.ts";
+import { type CallOptions, dueTime, type Inherited } from "./options.ts";
 import { type Serializer, snapshot, snapshotSize } from "./payload.ts";
 import { late } from "./refusals.ts";
 import { worse } from "./retried_call.ts";
@@ -39,6 +39,8 @@ export interface OutgoingCall extends MiddlewareCall {
   readonly answered: Metadata | undefined;
   /** Whether its caller says that running twice is as good as once. */
   readonly idempotent: boolean;
+  /** The `ctx` of the handler that makes it, if its caller said so. */
+  readonly ctx: Inherited | undefined;
 }
 
 /** What a client's middleware can change on the way on. */
@@ -156,6 +158,10 @@ class View implements OutgoingCall {
 
   get idempotent(): boolean {
     return this.call.options.idempotent === true;
+  }
+
+  get ctx(): Inherited | undefined {
+    return this.call.options.ctx;
   }
 
   with(change: OutgoingChange): View {

@@ -13,9 +13,11 @@
 import { Call, CallHandle, type CallOwner, type Extra } from "./call.ts";
 import type { Clock } from "./clock.ts";
 import type { Codec, Hello, Metadata } from "./codec.ts";
+import type { Connection } from "./connection.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { ConnectionError, type Outcome, RpcError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
+import type { CallEvents } from "./observe.ts";
 import { type CallOptions, dueTime, toMetadata } from "./options.ts";
 import type { Outbox } from "./outbox.ts";
 import { Ledger } from "./ledger.ts";
@@ -30,6 +32,8 @@ import {
 } from "./streams/call_streams.ts";
 import { isStream, type StreamValue } from "./streams/source.ts";
 import type { Streams } from "./streams/streams.ts";
+import type { OutcomeCounts } from "./stats.ts";
+import type { Tick } from "./tick.ts";
 
 /** What the table needs of its connection. */
 export interface PendingContext {
@@ -40,6 +44,10 @@ export interface PendingContext {
   readonly limits: Limits;
   /** The connection's streams, made when they are asked for. */
   streams(): Streams;
+  readonly tick: Tick;
+  /** Tells somebody of calls, if anybody wants to know. */
+  readonly observe: CallEvents | undefined;
+  readonly connection: Connection;
   /** Called when nothing is waiting or sent any more. */
   emptied(): void;
 }
@@ -111,9 +119,19 @@ export class Pending implements CallOwner, CallerTable {
     return this.#queue.bytes;
   }
 
+  /** Calls that have ended, by outcome. */
+  get settled(): OutcomeCounts {
+    return this.#ledger.counts;
+  }
+
   /** Listeners on abort signals. */
   get listeners(): number {
     return this.#ledger.listeners;
+  }
+
+  /** Every call that has not ended: those sent in that order, then those that wait. */
+  all(): Call[] {
+    return [...this.#sent.all(), ...this.#queue.all()];
   }
 
   /** Whether nothing is waiting, sent or abandoned. */
@@ -153,6 +171,7 @@ export class Pending implements CallOwner, CallerTable {
     const promise = new Promise(executor);
     call.resolve = resolveNext;
     call.reject = rejectNext;
+    this.#observe(call);
     this.#begin(call, params, options);
     return promise;
   }
@@ -163,6 +182,7 @@ export class Pending implements CallOwner, CallerTable {
     options: CallOptions | undefined,
   ): CallHandle {
     const call = new Call(method);
+    this.#observe(call);
     this.#begin(call, params, options);
     return new CallHandle(call, this);
   }
@@ -176,6 +196,13 @@ export class Pending implements CallOwner, CallerTable {
     this.#begin(call, params, options);
   }
 
+  #observe(call: Call): void {
+    const { observe } = this.#context;
+    if (observe === undefined || !observe.active) return;
+    const { clock, connection } = this.#context;
+    observe.made(call, clock, () => connection);
+  }
+
   // A call's way out, in the order it travels.
 
   #begin(
@@ -183,7 +210,9 @@ export class Pending implements CallOwner, CallerTable {
     params: unknown,
     options: CallOptions | undefined,
   ): void {
-    const { codec } = this.#context;
+    const { codec, tick } = this.#context;
+    // One that was sent before, by another connection, is as old as it is.
+    if (call.began === 0) call.began = tick.now();
     try {
       const streamed = isStream(params);
       if (streamed) this.#offer(call, params);
@@ -336,9 +365,8 @@ export class Pending implements CallOwner, CallerTable {
   /** The result of call `id` is the codec's current payload. */
   reply(id: number, metadata: Metadata | undefined): void {
     if (this.#context.codec.streamed) return this.#stream(id, metadata);
-    const call = this.#take(id);
+    const call = this.#take(id, metadata);
     if (call === undefined) return;
-    if (metadata !== undefined) call.extras().answered = metadata;
     if (call.state === "abandoned") {
       this.#refine(call, "executed");
       return;
@@ -363,9 +391,8 @@ export class Pending implements CallOwner, CallerTable {
     message: string,
     metadata: Metadata | undefined,
   ): void {
-    const call = this.#take(id);
+    const call = this.#take(id, metadata);
     if (call === undefined) return;
-    if (metadata !== undefined) call.extras().answered = metadata;
     const outcome: Outcome = started === undefined
       ? "unknown"
       : started
@@ -391,7 +418,7 @@ export class Pending implements CallOwner, CallerTable {
     const call = this.#sent.find(id);
     if (call === undefined) return this.#stray(id);
     const extra = call.extras();
-    if (metadata !== undefined) extra.answered = metadata;
+    this.#answered(call, metadata);
     const hub = this.#context.streams();
     hub.checkRoom();
     const streams = extra.streams ??= new CallerStreams(hub, call, this);
@@ -432,10 +459,17 @@ export class Pending implements CallOwner, CallerTable {
    * handed over yet, or was answered before: the peer breaks the rules, unless
    * its wire knows of silent cancels.
    */
-  #take(id: number): Call | undefined {
+  #take(id: number, metadata: Metadata | undefined): Call | undefined {
     const call = this.#sent.take(id);
     if (call === undefined) this.#stray(id);
+    else this.#answered(call, metadata);
     return call;
+  }
+
+  /** An answer has come. */
+  #answered(call: Call, metadata: Metadata | undefined): void {
+    if (metadata !== undefined) call.extras().answered = metadata;
+    call.extra?.observed?.answered(this.#context.codec.answerSize);
   }
 
   #stray(id: number): void {

@@ -77,10 +77,6 @@ export class Queue {
 
   /** All of them, in order; safe against changes meanwhile. */
   all(): Call[] {
-    const calls: Call[] = [];
-    for (let w = this.#calls.first; w !== undefined; w = w.after) {
-      calls.push(w.call);
-    }
-    return calls;
+    return this.#calls.all().map(({ call }) => call);
   }
 }

@@ -22,6 +22,7 @@ import {
 import type { ConnectionError } from "./errors.ts";
 import { toLimits } from "./limits.ts";
 import type { Dial } from "./link.ts";
+import type { LiveCall } from "./live_calls.ts";
 import { type ReconnectingStats, Reconnector } from "./reconnector.ts";
 import type { WireMap } from "./types.ts";
 
@@ -153,6 +154,11 @@ export class ReconnectingClient<S extends object, M extends WireMap = "json">
   /** The client in numbers. */
   stats(): ReconnectingStats {
     return this.#reconnector.stats();
+  }
+
+  /** What hangs? Every call that has not ended, those that wait for a connection last; see {@linkcode Connection.calls}. */
+  calls(): LiveCall[] {
+    return this.#reconnector.calls();
   }
 
   /**

@@ -23,16 +23,19 @@ import {
 } from "./client_state.ts";
 import type { Clock } from "./clock.ts";
 import type { Connection } from "./connection.ts";
-import type { ConnectionStats } from "./connection_options.ts";
 import { Deadlines, Timer } from "./deadlines.ts";
 import { ConnectionError, type Outcome, RpcError } from "./errors.ts";
 import { Attempt, type Dial, Link, type LinkSetup } from "./link.ts";
+import { type LiveCall, madeCall } from "./live_calls.ts";
+import type { CallEvents } from "./observe.ts";
 import { type CallOptions, dueTime, toMetadata } from "./options.ts";
 import { snapshot } from "./payload.ts";
 import { ReadyGate } from "./ready.ts";
 import { unavailable } from "./refusals.ts";
 import { isStream } from "./streams/source.ts";
 import { type CallKeeper, RetriedCall } from "./retried_call.ts";
+import { noOutcomes, type SummedStats, Totals } from "./stats.ts";
+import { toTick } from "./tick.ts";
 import { WaitingRoom } from "./waiting_room.ts";
 
 /** What a reconnector is made with; every option has its value. */
@@ -97,8 +100,8 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
   #dials = 0;
   #connected = 0;
   #resent = 0;
-  /** On connections that are over. */
-  #pastLateReplies = 0;
+  readonly #totals = new Totals();
+  readonly #settled = noOutcomes();
 
   /** The promise behind `ready`, and what it was made from. */
   #inner: Promise<void> | undefined;
@@ -134,14 +137,23 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
     const promise = new Promise(executor);
     call.resolve = resolveNext;
     call.reject = rejectNext;
+    this.#observe(call);
     this.#begin(call, params, options);
     return promise;
   }
 
   go(method: string, params?: unknown, options?: CallOptions): CallHandle {
     const call = new RetriedCall(method, this.#number++, this);
+    this.#observe(call);
     this.#begin(call, params, options);
     return new CallHandle(call, this);
+  }
+
+  #observe(call: RetriedCall): void {
+    const { clock, connection } = this.#setup;
+    const observe = connection.observe as CallEvents | undefined;
+    if (observe === undefined || !observe.active) return;
+    observe.made(call, clock, () => call.link?.connection);
   }
 
   #begin(
@@ -193,6 +205,7 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
     // What the connection would find wrong with it is told now, not then.
     const metadata = call.options?.metadata;
     if (metadata !== undefined) toMetadata(metadata);
+    call.began = toTick(this.#setup.clock.now());
     this.#room.admit(call);
   }
 
@@ -220,6 +233,10 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
     // A stream can be read once.
     if (this.#over || isStream(call.params)) return false;
     return outcome !== "unknown" || this.#isIdempotent(call);
+  }
+
+  finished(outcome: Outcome): void {
+    this.#settled[outcome]++;
   }
 
   takeBack(call: RetriedCall): void {
@@ -356,7 +373,7 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
 
   #ended(link: Link, reason: ConnectionError | undefined): void {
     this.#links.delete(link);
-    this.#pastLateReplies += link.connection.stats().lateReplies;
+    this.#totals.end(link.connection.stats());
     if (this.#link === link) this.#next(link, reason === undefined, reason);
     this.#advance();
     this.#finish();
@@ -490,28 +507,39 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
 
   stats(): ReconnectingStats {
     const links = [...this.#links].map((link) => link.connection.stats());
-    const sum = (of: (stats: ConnectionStats) => number) =>
-      links.reduce((total, stats) => total + of(stats), 0);
+    const sum = this.#totals.sum(links);
     return {
+      ...sum,
       state: this.state.current,
       dials: this.#dials,
       failures: this.#failures,
       connections: links.length,
       connected: this.#connected,
       waiting: this.#room.length,
+      waitingBytes: this.#room.bytes,
       resent: this.#resent,
-      inFlight: sum((s) => s.inFlight),
-      inFlightBytes: sum((s) => s.inFlightBytes),
-      queued: sum((s) => s.queued),
-      lateReplies: this.#pastLateReplies + sum((s) => s.lateReplies),
-      listeners: this.#room.ledger.listeners + sum((s) => s.listeners),
-      timers: this.#deadlines.size + sum((s) => s.timers),
+      settled: { ...this.#settled },
+      listeners: this.#room.ledger.listeners + sum.listeners,
+      timers: this.#deadlines.size + sum.timers,
+      rtt: this.#link?.connection.rtt,
     };
+  }
+
+  calls(): LiveCall[] {
+    const away = { now: this.#setup.clock.now(), remote: undefined };
+    const waiting = this.#room.all().map((call): LiveCall => ({
+      ...madeCall(call, false, away),
+      state: "away",
+    }));
+    const links = [...this.#links];
+    return [...links.flatMap((link) => link.connection.calls()), ...waiting];
   }
 }
 
-/** A reconnecting client in numbers, as of now. */
-export interface ReconnectingStats {
+/** A reconnecting client in numbers, as of now: those of its connections added up; what only grows, over those that are gone as well. */
+export interface ReconnectingStats
+  extends
+    Omit<SummedStats, "held" | "heldBytes" | "running" | "waiting" | "served"> {
   /** Where it is. */
   readonly state: ClientState;
   /** Dials so far. */
@@ -524,20 +552,12 @@ export interface ReconnectingStats {
   readonly connected: number;
   /** Calls that wait for a connection. */
   readonly waiting: number;
+  /** Bytes of those, about. */
+  readonly waitingBytes: number;
   /** Calls that a connection handed back to be sent again, so far. */
   readonly resent: number;
-  /** Calls that hold a place in a peer's window. */
-  readonly inFlight: number;
-  /** Bytes of those. */
-  readonly inFlightBytes: number;
-  /** Calls that wait for a window. */
-  readonly queued: number;
-  /** Answers that came after their caller had been told otherwise. */
-  readonly lateReplies: number;
-  /** Abort signals listened to. */
-  readonly listeners: number;
-  /** Deadlines and other times waited for. */
-  readonly timers: number;
+  /** The latest round-trip time of the connection that takes calls, in ms; undefined until a PING was answered. */
+  readonly rtt: number | undefined;
 }
 
 /** Whether its user has ended it, in whatever way. */

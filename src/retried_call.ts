@@ -21,6 +21,8 @@ export interface CallKeeper {
   wants(call: RetriedCall, outcome: Outcome, error: unknown): boolean;
   /** Takes it back; it is in no table any more. */
   takeBack(call: RetriedCall): void;
+  /** A call has ended, with this outcome of all the ways it was sent. */
+  finished(outcome: Outcome): void;
 }
 
 /** From what surely did not run to what did. */
@@ -80,7 +82,9 @@ export class RetriedCall extends Call {
   override finish(outcome: Outcome): void {
     if (!this.#again) {
       const first = this.past === "not_sent";
-      super.finish(first ? outcome : worse(this.past, outcome));
+      const whole = first ? outcome : worse(this.past, outcome);
+      super.finish(whole);
+      this.#keeper.finished(whole);
       return;
     }
     this.#again = false;

@@ -22,10 +22,12 @@ import type {
 import type { Duplex } from "./duplex.ts";
 import { ConnectionError } from "./errors.ts";
 import { type ServerMiddleware, wrapAll } from "./incoming.ts";
+import type { LiveCall } from "./live_calls.ts";
 import { type Registry, toRegistry } from "./registry.ts";
 import type { Serializer } from "./payload.ts";
 import { type ServerLimits, Shared } from "./server_limits.ts";
 import { TurnedAway } from "./turn_away.ts";
+import { type SummedStats, Totals } from "./stats.ts";
 import type { Checked, WireMap } from "./types.ts";
 import { type Authorize, Verdict } from "./verdict.ts";
 
@@ -50,6 +52,14 @@ export interface ServerOptions<M extends WireMap = "json">
   exposeErrors?: boolean;
   /** Told what `internal` hides from callers, how connections ended that nobody closed, and what failed in accepting. What it throws is lost. */
   onError?: (error: unknown, info: ErrorInfo) => void;
+}
+
+/** A server in numbers, as of now. */
+export interface ServerStats extends SummedStats {
+  /** Connections that live. */
+  readonly connections: number;
+  /** Connections accepted so far. */
+  readonly accepted: number;
 }
 
 /** What `serve` takes: a listener, or anything that yields duplexes. A `close` that is there is called when the server closes. */
@@ -91,6 +101,8 @@ export class Server<S extends object, M extends WireMap = "json"> {
   readonly #turnedAway: TurnedAway;
   readonly #sources = new Set<() => void>();
   #closing: Promise<void> | undefined;
+  readonly #totals = new Totals();
+  #accepted = 0;
 
   /**
    * Reads the services.
@@ -157,13 +169,30 @@ export class Server<S extends object, M extends WireMap = "json"> {
         this.#report(error, { method, id, connection }),
     });
     this.#connections.add(connection);
+    this.#accepted++;
     connection.closed.then((reason) => {
       this.#connections.delete(connection);
+      this.#totals.end(connection.stats());
       if (reason !== undefined && !isDeparture(reason)) {
         this.#report(reason, { connection });
       }
     });
     return connection;
+  }
+
+  /** The server in numbers: those of its connections added up; what only grows, over those that are gone as well. */
+  stats(): ServerStats {
+    const live = [...this.#connections].map((c) => c.stats());
+    return {
+      connections: live.length,
+      accepted: this.#accepted,
+      ...this.#totals.sum(live),
+    };
+  }
+
+  /** What hangs? Every call of its connections that has not ended, served or made by this end; see {@linkcode Connection.calls}. */
+  calls(): LiveCall[] {
+    return [...this.#connections].flatMap((c) => c.calls());
   }
 
   /**

@@ -11,6 +11,7 @@
  * @module
  */
 
+import type { Call } from "./call.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { Ledger } from "./ledger.ts";
 import { List } from "./list.ts";
@@ -45,6 +46,16 @@ export class WaitingRoom {
       abort: (call, reason) => this.abort(call as RetriedCall, reason),
       settled,
     });
+  }
+
+  /** Bytes of those that wait, about. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Those that wait. */
+  all(): Call[] {
+    return this.#calls.all().map(({ call }) => call);
   }
 
   /** How many wait. */

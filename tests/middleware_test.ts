@@ -14,13 +14,16 @@ import {
   Client,
   type ClientMiddleware,
   ConnectionError,
+  type IncomingCall,
   method,
   type Middleware,
   outgoing,
+  type OutgoingCall,
   ReconnectingClient,
   RpcError,
   Server,
   type ServerMiddleware,
+  StageError,
 } from "../mod.ts";
 import { settle, TestClock } from "./support/clock.ts";
 import { type Any, serving } from "./support/dials.ts";
@@ -93,18 +96,87 @@ test("the first middleware is outermost, on both sides; one function fits both",
   await close();
 });
 
-test("middleware stands around call, go and a service's proxy alike", async () => {
+test("middleware stands around calls of every kind, on both sides, and each can have metadata", async () => {
   const seen: string[] = [];
-  const { client, close } = onions([(call, next) => {
-    seen.push(call.method);
-    return next(call);
-  }]);
-  await client.call("S.echo", 1);
-  const handle = client.go("S.echo", 2);
+  const note = (side: string): Middleware => (call, next) => {
+    const of = side === "client"
+      ? (call as OutgoingCall).metadata.of
+      : (call as IncomingCall).metadata.get("of");
+    seen.push(`${side} ${call.params} ${of}`);
+    return next();
+  };
+  const { client, close } = onions([note("client")], [note("server")]);
+  const options = (of: string) => ({ metadata: { of } });
+  await client.call("S.echo", 1, options("call"));
+  const handle = client.go("S.echo", 2, options("go"));
   assertEquals(await handle.reply, 2);
   assertEquals(await handle.settled, "executed");
-  assertEquals(await client.service("S").echo(3), 3);
-  assertEquals(seen, ["S.echo", "S.echo", "S.echo"]);
+  assertEquals(await client.service("S").echo(3, options("service")), 3);
+  await client.notify("S.echo", 4, options("notify"));
+  await ReadableStream.from([5])
+    .pipeThrough(client.stage("S.echo", options("stage")))
+    .pipeTo(new WritableStream());
+  await Array.fromAsync(client.map("S.echo", [6], options("map")));
+  const kinds = ["call", "go", "service", "notify", "stage", "map"];
+  assertEquals(
+    seen,
+    kinds.flatMap((kind, i) => [
+      `client ${i + 1} ${kind}`,
+      `server ${i + 1} ${kind}`,
+    ]),
+  );
+  await close();
+});
+
+test("auth, retry, logging and validation hold for calls of every kind", async () => {
+  const log: string[] = [];
+  let busy = 0;
+  const auth: ClientMiddleware = (call, next) =>
+    next({ metadata: { ...call.metadata, token: "t" } });
+  const retry: ClientMiddleware = async (_call, next) => {
+    try {
+      return await next();
+    } catch (error) {
+      if ((error as RpcError).code !== "busy") throw error;
+      return await next();
+    }
+  };
+  const admit: ServerMiddleware = (call, next) => {
+    if (call.metadata.get("token") !== "t") throw new RpcError("who", "?");
+    if (busy++ % 2 === 0) throw new RpcError("busy", "come back");
+    return next();
+  };
+  const { client, close } = onions(
+    [noting(log, "c"), retry, auth],
+    [admit],
+  );
+  assertEquals(await client.call("S.half", 2), 1);
+  assertEquals(await client.go("S.half", 4).reply, 2);
+  assertEquals(await client.service("S").half(6), 3);
+  assertEquals(await Array.fromAsync(client.map("S.half", [8])), [4]);
+  await client.notify("S.half", 10);
+  await settle();
+  const wrong = client.map("S.half", ["x" as unknown as number]);
+  await assertRejects(() => Array.fromAsync(wrong), StageError);
+  assertEquals(log.filter((line) => !line.includes(" in ")), [
+    ...["c out 1", "c out 2", "c out 3", "c out 4", "c out 5"],
+    "c threw invalid_argument",
+  ]);
+  await close();
+});
+
+test("a connection's own calls, such as a server's back to its caller, pass middleware that is put before it", async () => {
+  const seen: string[] = [];
+  const use = outgoing((call, next) => {
+    seen.push(call.method);
+    return next();
+  });
+  const { client, connection, close } = pair(services);
+  const caller = use.wrap(client.connection, {});
+  assertEquals(await caller.call("S.echo", 1), 1);
+  assertEquals(await caller.go("S.echo", 2).reply, 2);
+  assertEquals(seen, ["S.echo", "S.echo"]);
+  assertEquals(connection.stats().served.ok, 2);
   await close();
 });
 

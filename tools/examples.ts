@@ -10,7 +10,7 @@
 
 import type { ChildProcess } from "node:child_process";
 import { readdir } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import {
@@ -144,12 +144,24 @@ async function hosts(bin: (runtime: Runtime) => string | Promise<string>) {
   return found;
 }
 
+/** Files, and of directories, which have packages of their own, their `main.ts`. */
+async function examples(): Promise<string[]> {
+  const entries = await readdir(join(ROOT, "examples"), {
+    withFileTypes: true,
+  });
+  return entries
+    .map((entry) =>
+      entry.isDirectory() ? join(entry.name, "main.ts") : entry.name
+    )
+    .filter((file) => file.endsWith(".ts") && !APART.includes(file))
+    .sort();
+}
+
 async function runAll(on: Host[], wanted: (file: string) => boolean) {
-  const files = (await readdir(join(ROOT, "examples"))).sort();
-  for (const file of files) {
-    if (!file.endsWith(".ts") || APART.includes(file) || !wanted(file)) {
-      continue;
-    }
+  for (const file of await examples()) {
+    if (!wanted(file)) continue;
+    const dir = dirname(file);
+    if (dir !== ".") await ensureInstalled(join(ROOT, "examples", dir));
     for (const host of on) await runExample(host, file);
   }
   for (const pair of PAIRS) {

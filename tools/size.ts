@@ -30,8 +30,11 @@ const ENTRIES = [
   { name: "client only", file: "tools/size_client.ts" },
 ];
 
-/** Texts of what only some programs use: the reconnecting client and middleware have no place in the client alone. */
-const ABSENT = ["the dial did not finish", "its middleware may not go on"];
+/** Texts of what only some programs use: the reconnecting client, middleware, hooks, channels and traces have no place in the client alone. */
+const ABSENT = [
+  ...["the dial did not finish", "its middleware may not go on"],
+  ...["Cannot observe", "node:diagnostics_channel", "traceparent"],
+];
 /** What shows that a wire is in a bundle; only its own may have it. */
 const MARKS = [
   { name: "jsonrpc", mark: "$/cancelRequest" },

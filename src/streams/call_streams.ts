@@ -232,6 +232,8 @@ export interface CalleeTable {
 /** Those of a call that this end serves: its params come in, its result goes out. */
 export class CalleeStreams extends CallStreams {
   readonly caller = false;
+  /** What the caller was told of a result that failed. */
+  told: RpcError | undefined;
   readonly #serving: Serving;
   readonly #table: CalleeTable;
 
@@ -291,7 +293,7 @@ export class CalleeStreams extends CallStreams {
   }
 
   describe(error: unknown): StreamFailure {
-    return this.#table.describeStream(this.#serving, error);
+    return this.told = this.#table.describeStream(this.#serving, error);
   }
 
   done(error: unknown): void {
