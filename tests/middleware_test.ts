@@ -25,6 +25,7 @@ import {
   type ServerMiddleware,
   StageError,
 } from "../mod.ts";
+import { pendingOf } from "../src/connection.ts";
 import { settle, TestClock } from "./support/clock.ts";
 import { type Any, serving } from "./support/dials.ts";
 import { pair } from "./support/pair.ts";
@@ -467,11 +468,11 @@ test("[10] without middleware, a client calls its connection itself and a server
     server: { use: [] },
   });
   let calls = 0;
-  const { connection } = client;
-  const { call } = connection;
-  connection.call = function (...args) {
+  const pending = pendingOf(client.connection);
+  const { call } = pending;
+  pending.call = function (...args) {
     calls++;
-    return call.apply(connection, args);
+    return call.apply(pending, args);
   };
   assertEquals(await client.call("S.echo", 1), 1);
   assertEquals(calls, 1);
