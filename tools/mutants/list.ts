@@ -166,8 +166,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "what gathers while a write is under way waits for ever",
     file: "src/outbox.ts",
-    find: 'if (this.#batchBytes === 0) this.#state = "idle";',
-    replace: 'if (this.#batchBytes >= 0) this.#state = "idle";',
+    find: 'if (this.size === 0) this.#enter("idle");',
+    replace: 'if (this.size >= 0) this.#enter("idle");',
   },
   {
     name: "a FIN without GOAWAY counts as an orderly half-close",
