@@ -27,8 +27,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a call cancelled before its start is started",
     file: "src/dispatch.ts",
     find: `        this.#waiting.remove(serving);
-        this.#fail(serving, false, reason);`,
-    replace: `        this.#fail(serving, false, reason);`,
+        this.#turnDown(serving, code, text);`,
+    replace: `        this.#turnDown(serving, code, text);`,
   },
   {
     name: "a handler's own error is answered as not started",
@@ -67,7 +67,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "handlers are not told that their connection is lost",
     file: "src/dispatch.ts",
-    find: "      serving.abort(lost);\n",
+    find: "      serving.abort(why);\n",
     replace: "",
   },
   {
