@@ -39,11 +39,13 @@ export {
   type Outgoing,
   type OutgoingSettings,
 } from "./src/calls.ts";
+export { callsOf } from "./src/calls_of.ts";
 export {
   ReconnectingClient,
   type ReconnectingClientOptions,
 } from "./src/reconnecting.ts";
 export type { Dial } from "./src/link.ts";
+export type { CallOrder } from "./src/sequences.ts";
 export type { ReconnectingStats } from "./src/reconnector.ts";
 export type { RetryOptions } from "./src/backoff.ts";
 export type {
@@ -77,11 +79,16 @@ export type { CallOptions, Inherited } from "./src/options.ts";
 // Serving.
 export {
   type DuplexSource,
-  type ErrorInfo,
   Server,
   type ServerOptions,
   type ServerStats,
 } from "./src/server.ts";
+export {
+  type Callable,
+  callable,
+  type CallableOptions,
+  type ErrorInfo,
+} from "./src/callable.ts";
 export type { ServerLimits } from "./src/server_limits.ts";
 export type { CallContext } from "./src/context.ts";
 export type { Authorize } from "./src/verdict.ts";
@@ -99,6 +106,8 @@ export {
   type StandardSchema,
   type ValidatedMethod,
 } from "./src/method.ts";
+export { ordered, type ParamsIn } from "./src/ordered.ts";
+export type { OrderedOptions, OrderKey } from "./src/order.ts";
 export { type EchoServices, echoServices } from "./src/echo.ts";
 
 // The connection underneath.

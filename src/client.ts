@@ -7,6 +7,7 @@
  * @module
  */
 
+import type { Callable } from "./callable.ts";
 import { type CallerOptions, Calls, toCaller } from "./calls.ts";
 import { Connection, pendingOf } from "./connection.ts";
 import type {
@@ -24,6 +25,8 @@ import type { WireMap } from "./types.ts";
 export interface ClientOptions extends ConnectionOptions, CallerOptions {
   /** Who this is, for a server with `authorize`: text or bytes, at most 15,360 bytes of them. */
   credentials?: Credentials;
+  /** What the server may call here: see {@linkcode callable}. Without it nothing. */
+  services?: Callable;
 }
 
 /**
@@ -59,8 +62,8 @@ export class Client<S extends object, M extends WireMap = "json">
    * Takes the duplex over. Calls can be made at once: nobody waits for the
    * peer's HELLO.
    *
-   * @throws {TypeError} If it is no duplex, one of its streams is locked, or
-   *   the wire has no place for credentials.
+   * @throws {TypeError} If it is no duplex, one of its streams is locked, the
+   *   wire has no place for credentials, or the services are not callable.
    * @throws {RangeError} If a limit is out of its range, or the credentials are
    *   too long.
    */

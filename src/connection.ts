@@ -40,7 +40,7 @@ import { Outbox } from "./outbox.ts";
 import { Pending } from "./pending.ts";
 import { Pings } from "./pings.ts";
 import { MESSAGES_PER_TURN, readLoop } from "./read_loop.ts";
-import { NO_SERVICES } from "./registry.ts";
+import { registryOf } from "./registry.ts";
 import { NO_STREAMS, Streams } from "./streams/streams.ts";
 import { Tick } from "./tick.ts";
 import type { PeerCertificate } from "./transport/certificate.ts";
@@ -114,14 +114,15 @@ export class Connection {
   /**
    * Takes the duplex over and says HELLO.
    *
-   * @throws {TypeError} If it is no duplex, one of its streams is locked, or the
-   *   wire has no place for credentials.
+   * @throws {TypeError} If it is no duplex, one of its streams is locked, the
+   *   wire has no place for credentials, or the services are not callable.
    * @throws {RangeError} If a limit is out of its range, or the credentials are
    *   too long.
    */
   constructor(transport: Duplex, setup: ConnectionSetup = {}) {
     const duplex: Duplex & DuplexInfo = toDuplex(transport);
-    const registry = setup.registry ?? NO_SERVICES;
+    const { services } = setup;
+    const registry = registryOf(services);
     const limits = this.#limits = toLimits(setup);
     const { maxMessage, windowCalls, windowBytes } = limits;
     const own = { maxMessage, windowCalls, windowBytes };
@@ -148,7 +149,7 @@ export class Connection {
       },
       own,
       guarded: setup.verdict !== undefined,
-      registry: setup.registry,
+      registry: services && registry,
       serializer: setup.serializer,
     });
     const way = verdict ?? path;
@@ -183,9 +184,10 @@ export class Connection {
       ...shared,
       registry,
       turns: setup.shared?.turns,
-      exposeErrors: setup.exposeErrors === true,
+      exposeErrors: services?.exposeErrors === true,
       peerMaxMessage: () => this.#pending.maxMessage,
-      onError: setup.onError ?? ignore,
+      onError: (error, { method, id, connection }) =>
+        services?.onError(error, { method, id, connection }),
       settled: advance,
     });
     this.#timer = new Timer(clock, deadlines);
@@ -276,6 +278,7 @@ export class Connection {
       heldBytes: dispatch.heldBytes,
       running: dispatch.running,
       waiting: dispatch.waiting,
+      ordered: dispatch.ordered,
       served: { ...dispatch.served },
       outgoingBytes: this.#outbox.size,
       bufferedBytes: this.#buffered,
@@ -635,5 +638,3 @@ function toFault(error: unknown): ConnectionError {
   if (error instanceof ConnectionError) return error;
   return new ConnectionError("internal", "decoding failed", { cause: error });
 }
-
-function ignore(): void {}

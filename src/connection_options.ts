@@ -5,6 +5,7 @@
  */
 
 import type { BytePath } from "./byte_path.ts";
+import type { Callable } from "./callable.ts";
 import type { Clock } from "./clock.ts";
 import type { WireProtocol } from "./codec.ts";
 import type { Credentials } from "./credentials.ts";
@@ -12,7 +13,6 @@ import type { ConnectionError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
 import type { Observing } from "./observe.ts";
 import type { Serializer } from "./payload.ts";
-import type { Registry } from "./registry.ts";
 import type { OutcomeCounts, ServedCounts } from "./stats.ts";
 import type { StreamNumbers } from "./streams/streams.ts";
 import type { Shared } from "./server_limits.ts";
@@ -42,9 +42,8 @@ export interface ConnectionOptions extends Partial<Limits> {
 
 /** What only the library sets. */
 export interface ConnectionSetup extends ConnectionOptions {
-  registry?: Registry;
-  exposeErrors?: boolean;
-  onError?: (error: unknown, call: CallInfo) => void;
+  /** What the peer may call. */
+  services?: Callable;
   /** What our HELLO shows of us. */
   credentials?: Credentials;
   /** Makes what decides on the peer; a factory, so that only servers load it. */
@@ -89,6 +88,8 @@ export interface ConnectionStats extends StreamNumbers {
   readonly running: number;
   /** The peer's calls that wait to be started. */
   readonly waiting: number;
+  /** Those of them that wait for an earlier call of their order: see {@linkcode ordered}. */
+  readonly ordered: number;
   /** The peer's calls that have ended so far, by how. */
   readonly served: ServedCounts;
   /** Bytes not taken by the transport yet. */

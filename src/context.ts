@@ -15,6 +15,7 @@ import type { Timed } from "./deadlines.ts";
 import type { Linked } from "./list.ts";
 import type { Method } from "./registry.ts";
 import { type Inherited, toMetadata } from "./options.ts";
+import type { OrderLine } from "./order_lines.ts";
 import type { CalleeStreams } from "./streams/call_streams.ts";
 
 /** The second argument of every handler; pass it on as a nested call's `ctx` option. */
@@ -91,6 +92,8 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
   kept: Opaque = undefined;
   /** Its streams, if it has any. */
   streams: CalleeStreams | undefined = undefined;
+  /** The line it is in, by the order of its method: it has its turn, or waits for it. */
+  line: OrderLine | undefined = undefined;
   readonly #owner: ServingOwner;
   #controller: AbortController | undefined = undefined;
   /** Makes the reason: most handlers never look at their signal. */

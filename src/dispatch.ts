@@ -7,9 +7,13 @@
  *   is opened, at most `maxRunning` at once, and only while the outbox is below
  *   its high-water mark. No error of
  *   our own making frees a place before its handler settles.
+ * - An ordered call enters that line again when its turn comes, and until then
+ *   holds up nobody but those of its own order.
  * - STARTED is set by `#run`, just before the handler is called, and by
  *   nothing else.
- * - Params stay bytes until their handler starts.
+ * - Params stay bytes until their handler starts: where an order has a key,
+ *   they are decoded to find it when they first could be started, and again at
+ *   their turn.
  *
  * @module
  */
@@ -25,9 +29,10 @@ import { ConnectionError, type ErrorCode, quote, RpcError } from "./errors.ts";
 import type { Limits } from "./limits.ts";
 import type { SchemaResult } from "./method.ts";
 import type { CameRequest } from "./observe.ts";
+import type { Order } from "./order.ts";
+import type { OrderLines } from "./order_lines.ts";
 import type { Method, Registry } from "./registry.ts";
 import type { ServedCounts } from "./stats.ts";
-import type { Tick } from "./tick.ts";
 import {
   CalleeStreams,
   type CalleeTable,
@@ -40,6 +45,8 @@ import {
   toSource,
 } from "./streams/source.ts";
 import type { Streams } from "./streams/streams.ts";
+import { adopt, isThenable } from "./thenable.ts";
+import type { Tick } from "./tick.ts";
 import type { Turn, Turns } from "./turns.ts";
 import { WaitingCalls } from "./waiting_calls.ts";
 
@@ -66,6 +73,8 @@ export class Dispatch implements ServingOwner, CalleeTable {
   readonly #active = new Map<number, Serving>();
   readonly #waiting = new WaitingCalls();
   readonly #turn: Turn | undefined;
+  /** Of ordered calls; made when the first one starts. */
+  #lines: OrderLines | undefined;
   /** Handlers and validations that have not settled. */
   #running = 0;
   /** Handlers that may run at once: none before the peer has been let in. */
@@ -97,12 +106,17 @@ export class Dispatch implements ServingOwner, CalleeTable {
 
   /** Calls that wait to be started. */
   get waiting(): number {
-    return this.#waiting.length;
+    return this.#waiting.length + this.ordered;
+  }
+
+  /** Those of them that wait for an earlier one of their order. */
+  get ordered(): number {
+    return this.#lines?.waiting ?? 0;
   }
 
   /** Bytes of those. */
   get waitingBytes(): number {
-    return this.#waiting.bytes;
+    return this.#waiting.bytes + (this.#lines?.bytes ?? 0);
   }
 
   /** Calls that have ended, by how. */
@@ -147,7 +161,7 @@ export class Dispatch implements ServingOwner, CalleeTable {
 
   /** Handlers and waiting calls, those of `except` left out. */
   busy(except: ReadonlySet<unknown>): number {
-    let busy = this.#running + this.#waiting.length;
+    let busy = this.#running + this.waiting;
     for (const serving of except) {
       const { state } = serving as Serving;
       if (state === "running" || state === "streaming") busy--;
@@ -271,7 +285,9 @@ export class Dispatch implements ServingOwner, CalleeTable {
     let lost: RpcError | undefined;
     const why = () => lost ??= gone("unavailable", reason.message, reason);
     for (const serving of this.all()) {
-      if (serving.state === "waiting") this.#waiting.remove(serving);
+      // The one on the stack waits in no line: its key is being asked for.
+      const queued = serving !== this.#current;
+      if (queued && serving.state === "waiting") this.#unqueue(serving);
       this.#leave(serving);
       this.#answers.lost(serving, why);
       serving.abort(why);
@@ -305,6 +321,10 @@ export class Dispatch implements ServingOwner, CalleeTable {
 
   #start(serving: Serving): void {
     const { codec } = this.#context;
+    const { order } = serving.target;
+    const asks = order !== undefined && serving.line === undefined;
+    // Without a key nobody needs to look at the params yet.
+    if (asks && !order.keyed && !this.#takeTurn(serving, order)) return;
     let params: unknown = serving.streams?.inlet?.readable;
     try {
       params ??= serving.kept === undefined
@@ -313,8 +333,10 @@ export class Dispatch implements ServingOwner, CalleeTable {
     } catch {
       serving.kept = undefined;
       this.#fail(serving, false, new RpcError("invalid_argument", UNREADABLE));
+      this.#passTurn(serving);
       return;
     }
+    if (asks && order.keyed && !this.#takeTurn(serving, order, params)) return;
     serving.kept = undefined;
     if (serving.target.schema === undefined) this.#run(serving, params);
     else this.#validate(serving, params);
@@ -359,15 +381,19 @@ export class Dispatch implements ServingOwner, CalleeTable {
       return;
     }
     this.#running--;
-    // Cancelled meanwhile: answered already, and never to be started.
-    if (serving.state !== "validating") return;
+    // Cancelled meanwhile, it is answered already, and never to be started.
+    if (serving.state === "validating" && refusal === undefined) {
+      this.#run(serving, value);
+      return;
+    }
     if (refusal !== undefined) this.#fail(serving, false, refusal);
-    else this.#run(serving, value);
+    this.#passTurn(serving);
   }
 
   #notValidated(serving: Serving, error: unknown): void {
     this.#running--;
     this.#report(serving, false, error);
+    this.#passTurn(serving);
   }
 
   #run(serving: Serving, params: unknown): void {
@@ -381,36 +407,79 @@ export class Dispatch implements ServingOwner, CalleeTable {
       result = serving.target.run(params, serving);
       thenable = isThenable(result);
     } catch (error) {
-      this.#running--;
       this.#current = outer;
-      this.#report(serving, true, error);
+      this.#ran(serving, false, error);
       return;
     }
     this.#current = outer;
     if (thenable) this.#await(serving, result as PromiseLike<unknown>);
-    else {
-      this.#running--;
-      this.#reply(serving, result);
-    }
+    else this.#ran(serving, true, result);
   }
 
   #await(serving: Serving, result: PromiseLike<unknown>): void {
     if (serving.state === "running") this.#keep(serving);
     this.#turn?.took();
     adopt(result).then((value) => {
-      this.#gave();
-      this.#reply(serving, value);
+      this.#turn?.gave();
+      this.#ran(serving, true, value);
       this.#settled();
     }, (error) => {
-      this.#gave();
-      this.#report(serving, true, error);
+      this.#turn?.gave();
+      this.#ran(serving, false, error);
       this.#settled();
     });
   }
 
-  #gave(): void {
+  /** A handler has ended, one way or the other; its call goes on if the result is a stream. */
+  #ran(serving: Serving, ok: boolean, result: unknown): void {
     this.#running--;
-    this.#turn?.gave();
+    if (ok && isStream(result)) this.#stream(serving, result);
+    else {
+      if (ok) this.#reply(serving, result);
+      else this.#report(serving, true, result);
+      this.#passTurn(serving);
+    }
+  }
+
+  // Ordered calls.
+
+  /** Whether the call may go on: not if an earlier one of its order has the turn, or its key fails. */
+  #takeTurn(serving: Serving, order: Order, params?: unknown): boolean {
+    const outer = this.#current;
+    this.#current = serving;
+    let key: ReturnType<Order["keyOf"]>;
+    try {
+      key = order.keyOf(params);
+    } catch (error) {
+      this.#report(serving, false, error);
+      return false;
+    } finally {
+      this.#current = outer;
+    }
+    // The key is the user's code, which may have ended the connection.
+    if (serving.done) return false;
+    this.#lines ??= order.lines();
+    if (this.#lines.take(serving, order, key)) return true;
+    serving.kept ??= this.#context.codec.keep();
+    this.#keep(serving);
+    return false;
+  }
+
+  /** If the call had its turn, the next one has it, and may be started once there is room. */
+  #passTurn(serving: Serving): void {
+    const { line } = serving;
+    if (line?.holder !== serving) return;
+    serving.line = undefined;
+    const next = this.#lines?.pass(line);
+    if (next !== undefined) this.#waiting.push(next);
+  }
+
+  /** Takes out a call that waits, wherever that is. */
+  #unqueue(serving: Serving): void {
+    const { line } = serving;
+    if (line === undefined || line.holder === serving) {
+      this.#waiting.remove(serving);
+    } else this.#lines?.remove(serving);
   }
 
   /** Enters a call that outlives this turn. */
@@ -433,8 +502,9 @@ export class Dispatch implements ServingOwner, CalleeTable {
     const reason = () => gone(code, text);
     switch (serving.state) {
       case "waiting":
-        this.#waiting.remove(serving);
+        this.#unqueue(serving);
         this.#turnDown(serving, code, text);
+        this.#passTurn(serving);
         this.#context.settled();
         return;
       case "validating":
@@ -455,7 +525,6 @@ export class Dispatch implements ServingOwner, CalleeTable {
   // Answers. A call whose connection has ended has nobody to tell.
 
   #reply(serving: Serving, value: unknown): void {
-    if (isStream(value)) return this.#stream(serving, value);
     if (serving.done) return;
     if (this.#answers.reply(serving, value)) this.#answered(serving);
   }
@@ -501,9 +570,12 @@ export class Dispatch implements ServingOwner, CalleeTable {
     try {
       source = toSource(value);
     } catch (error) {
-      return this.#report(serving, true, error);
+      this.#report(serving, true, error);
+      this.#passTurn(serving);
+      return;
     }
     this.#running++;
+    this.#turn?.took();
     if (serving.done) {
       this.#cleanUp(serving, source, serving.aborted?.reason);
       return;
@@ -531,14 +603,12 @@ export class Dispatch implements ServingOwner, CalleeTable {
   ): Promise<void> {
     if (!serving.done) this.#keep(serving);
     const error = await source.cancel(reason);
-    this.#running--;
     if (error !== undefined) this.#context.onError(error, serving);
     if (!serving.done) this.#report(serving, true, reason);
-    this.#settled();
+    this.#streamed(serving);
   }
 
   streamDone(serving: Serving, error: unknown): void {
-    this.#running--;
     if (error !== undefined) this.#context.onError(error, serving);
     if (!serving.done) {
       const { streams, aborted } = serving;
@@ -546,6 +616,14 @@ export class Dispatch implements ServingOwner, CalleeTable {
       this.#answers.streamed(serving, failure);
       this.#answered(serving);
     }
+    this.#streamed(serving);
+  }
+
+  /** A stream of results is over, and its cleanup: its call holds nothing up any more. */
+  #streamed(serving: Serving): void {
+    this.#running--;
+    this.#turn?.gave();
+    this.#passTurn(serving);
     this.#settled();
   }
 
@@ -588,27 +666,4 @@ const UNREADABLE = "the call's payload does not parse";
  */
 function gone(code: ErrorCode, message: string, cause?: unknown): RpcError {
   return new RpcError(code, message, { outcome: "unknown", cause });
-}
-
-/** Whether to wait for it. Throws what its `then` getter throws, which is the handler's failure. */
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  if (value instanceof Promise) return true;
-  return typeof value === "object" && value !== null &&
-    typeof (value as { then?: unknown }).then === "function";
-}
-
-/** A promise that calls back once, and later: a thenable of the user's may call back twice, and so may a promise that was tampered with. */
-function adopt<T>(thenable: PromiseLike<T>): Promise<T> {
-  return isUntouched(thenable)
-    ? thenable
-    : new Promise((resolve) => resolve(thenable));
-}
-
-function isUntouched<T>(thenable: PromiseLike<T>): thenable is Promise<T> {
-  try {
-    return thenable.then === Promise.prototype.then &&
-      (thenable as Promise<T>).constructor === Promise;
-  } catch {
-    return false;
-  }
 }

@@ -84,7 +84,7 @@ export function wrapAll(
 }
 
 function wrap(
-  { name, schema, run }: Method,
+  { name, schema, order, run }: Method,
   list: readonly ServerMiddleware[],
 ): Method {
   const way = compose<Incoming, CallChange>(
@@ -108,6 +108,7 @@ function wrap(
   return {
     name,
     schema: undefined,
+    order,
     run: (params, ctx) => {
       const progress: Progress = { started: false };
       return way(new Incoming(params, ctx, progress)).catch((error) => {

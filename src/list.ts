@@ -20,16 +20,17 @@ export interface Linked<T> {
 export class List<T extends Linked<T>> {
   /** The entry that waits longest. */
   first: T | undefined;
+  /** The entry that entered last. */
+  last: T | undefined;
   /** How many there are. */
   length = 0;
-  #last: T | undefined;
 
   /** Enters at the end. */
   push(entry: T): void {
-    entry.before = this.#last;
-    if (this.#last === undefined) this.first = entry;
-    else this.#last.after = entry;
-    this.#last = entry;
+    entry.before = this.last;
+    if (this.last === undefined) this.first = entry;
+    else this.last.after = entry;
+    this.last = entry;
     this.length++;
   }
 
@@ -45,7 +46,7 @@ export class List<T extends Linked<T>> {
     const { before, after } = entry;
     if (before === undefined) this.first = after;
     else before.after = after;
-    if (after === undefined) this.#last = before;
+    if (after === undefined) this.last = before;
     else after.before = before;
     entry.before = entry.after = undefined;
     this.length--;

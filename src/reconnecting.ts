@@ -9,6 +9,7 @@
  */
 
 import { type RetryOptions, toRetry } from "./backoff.ts";
+import type { Callable } from "./callable.ts";
 import { type CallerOptions, Calls, toCaller } from "./calls.ts";
 import type { ClientState, StateListener } from "./client_state.ts";
 import { systemClock } from "./clock.ts";
@@ -24,6 +25,7 @@ import { toLimits } from "./limits.ts";
 import type { Dial } from "./link.ts";
 import type { LiveCall } from "./live_calls.ts";
 import { type ReconnectingStats, Reconnector } from "./reconnector.ts";
+import type { CallOrder } from "./sequences.ts";
 import type { WireMap } from "./types.ts";
 
 /** Options of a {@linkcode ReconnectingClient}; limits hold for each of its connections, and those on queued calls for the ones that wait for a connection, too. */
@@ -31,6 +33,8 @@ export interface ReconnectingClientOptions
   extends ConnectionOptions, CallerOptions {
   /** Who this is, for a server with `authorize`; a function is asked before each dial, so that what it gives is fresh. */
   credentials?: Credentials | CredentialsSource;
+  /** What the server may call here, on each connection: see {@linkcode callable}. */
+  services?: Callable;
   /** How long it waits between dials, and how often it tries. */
   retry?: RetryOptions;
   /** Milliseconds for one dial and the credentials for it; the handshake then has its own `handshakeTimeout`. Default 10,000. */
@@ -39,6 +43,16 @@ export interface ReconnectingClientOptions
   whileAway?: "wait" | "reject";
   /** Methods whose calls may be sent again though they may have run; a call's own `idempotent` goes before. */
   idempotent?: Iterable<string>;
+  /**
+   * What its server has as {@linkcode ordered}, by the name of a method, or of
+   * a service that is ordered as a whole: `true`, or the key of a call's params.
+   * Calls of one order then reach servers in the order they were made, one
+   * connection after the other; and once one of them is `unknown`, those made
+   * by then that have not been sent reject, `aborted`, `not_sent`.
+   */
+  ordered?: Readonly<Record<string, CallOrder>>;
+  /** Whether those are sent all the same. Default false. */
+  continueAfterUnknown?: boolean;
   /** Told of every change of state; what it throws is lost. */
   onState?: StateListener;
 }
@@ -90,6 +104,7 @@ export class ReconnectingClient<S extends object, M extends WireMap = "json">
    *   the duplex is not wanted any more; what it still returns is destroyed.
    * @throws {RangeError} If a limit or a time is out of its range, or the
    *   credentials are too long.
+   * @throws {TypeError} If an order is neither `true` nor a function.
    */
   constructor(dial: Dial, options: ReconnectingClientOptions = {}) {
     const { dialTimeout = 10_000, whileAway = "wait", credentials } = options;
@@ -109,6 +124,8 @@ export class ReconnectingClient<S extends object, M extends WireMap = "json">
       clock: options.clock ?? systemClock,
       rejectAway: whileAway === "reject",
       idempotent: new Set(options.idempotent),
+      ordered: options.ordered,
+      continueAfterUnknown: options.continueAfterUnknown === true,
       maxQueuedCalls,
       maxQueuedBytes,
       onState: options.onState,

@@ -34,6 +34,7 @@ import { ReadyGate } from "./ready.ts";
 import { unavailable } from "./refusals.ts";
 import { isStream } from "./streams/source.ts";
 import { type CallKeeper, RetriedCall } from "./retried_call.ts";
+import { broken, type CallOrder, Sequences } from "./sequences.ts";
 import { noOutcomes, type SummedStats, Totals } from "./stats.ts";
 import { toTick } from "./tick.ts";
 import { WaitingRoom } from "./waiting_room.ts";
@@ -46,6 +47,8 @@ export interface ReconnectorSetup {
   readonly clock: Clock;
   readonly rejectAway: boolean;
   readonly idempotent: ReadonlySet<string>;
+  readonly ordered: Readonly<Record<string, CallOrder>> | undefined;
+  readonly continueAfterUnknown: boolean;
   readonly maxQueuedCalls: number;
   readonly maxQueuedBytes: number;
   readonly onState: StateListener | undefined;
@@ -72,10 +75,14 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
   readonly #setup: ReconnectorSetup;
   readonly #deadlines: Deadlines;
   readonly #room: WaitingRoom;
+  /** The calls whose servers keep an order; undefined if none do. */
+  readonly #sequences: Sequences | undefined;
   readonly #gate = new ReadyGate();
   readonly #closed = Promise.withResolvers<ConnectionError | undefined>();
   /** Where calls go; undefined while away. */
   #link: Link | undefined;
+  /** A flush is to come in this turn. */
+  #flushes = false;
   /** Every connection that lives, those that only finish included. */
   readonly #links = new Set<Link>();
   #number = 0;
@@ -113,7 +120,17 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
     const deadlines = this.#deadlines = new Deadlines(setup.clock);
     this.#timer = new Timer(setup.clock, deadlines);
     this.#drainTimer = new Timer(setup.clock, deadlines);
-    this.#room = new WaitingRoom(deadlines, setup, () => this.#advance());
+    const room = new WaitingRoom(deadlines, setup, () => this.#advance());
+    this.#room = room;
+    const { ordered, continueAfterUnknown } = setup;
+    this.#sequences = ordered && new Sequences(ordered, {
+      continueAfterUnknown,
+      fail: (call, error) => room.fail(call, error),
+      release: (call) => {
+        room.release(call);
+        this.#flushSoon();
+      },
+    });
     this.#dial();
   }
 
@@ -163,6 +180,7 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
   ): void {
     try {
       if (options !== undefined) this.#apply(call, options);
+      this.#sequences?.enter(call, params);
       // Runs user code (toJSON, a serializer), which may close the client.
       call.params = snapshot(
         params,
@@ -170,7 +188,8 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
         this.#setup.connection.serializer,
       );
       if (this.#over || this.#closing !== undefined) throw this.#refusal();
-      if (this.#link === undefined || this.#room.length > 0) {
+      if (call.position?.broken) throw broken(call);
+      if (this.#mustWait(call)) {
         this.#await(call);
         return;
       }
@@ -178,7 +197,13 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
       this.#room.ledger.settle(call, "not_sent", true, error);
       return;
     }
-    this.#submit(call, this.#link);
+    this.#submit(call, this.#link as Link);
+  }
+
+  #mustWait({ position }: RetriedCall): boolean {
+    const link = this.#link;
+    if (link === undefined || this.#room.length > 0) return true;
+    return position !== undefined && position.blocks(link);
   }
 
   /** Reads the options: what is sent later is what they are now. */
@@ -195,7 +220,7 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
     };
   }
 
-  /** A new call that finds no connection. */
+  /** A new call that finds no connection, or must not use it yet. */
   #await(call: RetriedCall): void {
     const { rejectAway } = this.#setup;
     if (rejectAway && this.#link === undefined) {
@@ -206,6 +231,8 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
     const metadata = call.options?.metadata;
     if (metadata !== undefined) toMetadata(metadata);
     call.began = toTick(this.#setup.clock.now());
+    const away = this.#link === undefined || this.#room.length > 0;
+    if (!away) call.position?.hold();
     this.#room.admit(call);
   }
 
@@ -216,6 +243,7 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
       options = { ...options, timeout };
     }
     call.link = link;
+    call.position?.sent(link);
     link.pending.submit(call, call.params, options);
   }
 
@@ -240,12 +268,17 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
   }
 
   takeBack(call: RetriedCall): void {
-    const { link } = call;
+    const { link, position } = call;
+    position?.back();
+    if (position?.broken) {
+      this.#room.ledger.settle(call, "not_sent", true, broken(call));
+      return;
+    }
     this.#resent++;
     this.#room.enter(call);
     if (link === this.#link) this.#leave(link as Link);
     // Another connection has come already.
-    else if (this.#link !== undefined) queueMicrotask(() => this.#flush());
+    else if (this.#link !== undefined) this.#flushSoon();
     // A drain had no more use for one.
     else if (this.#attempt === undefined && !this.#waits) {
       this.#backOff(undefined, false);
@@ -335,6 +368,16 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
     this.#flush();
   }
 
+  /** Not now: a connection may be in the middle of handing its calls back. */
+  #flushSoon(): void {
+    if (this.#flushes) return;
+    this.#flushes = true;
+    queueMicrotask(() => {
+      this.#flushes = false;
+      this.#flush();
+    });
+  }
+
   /** Hands over what waits, as the window has room; then `ready` may resolve. */
   async #flush(): Promise<void> {
     const link = this.#link;
@@ -347,7 +390,10 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
           this.#advance();
           return;
         }
-        this.#submit(call, link);
+        if (call.position?.blocks(link)) {
+          call.position.hold();
+          this.#room.enter(call);
+        } else this.#submit(call, link);
       }
       await link.connection.ready.catch(() => this.#leave(link));
     }
@@ -391,7 +437,7 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
     const lasted = clock.now() - link.since >= retry.cap;
     if (link.served || lasted) this.#failures = this.#denials = 0;
     if (cause?.code === "unauthenticated") this.#denials++;
-    const drained = this.#closing !== undefined && this.#room.length === 0;
+    const drained = this.#closing !== undefined && this.#room.size === 0;
     if (this.#over || drained) return;
     if (goodbye && link.served) this.#dial();
     else this.#backOff(cause, !link.served && !lasted);
@@ -461,7 +507,7 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
   /** Goes on with a drain: once nothing waits here, connections drain; once they have, it is over. */
   #advance(): void {
     if (this.#closing === undefined || this.#over) return;
-    if (this.#room.length > 0) return;
+    if (this.#room.size > 0) return;
     this.#rest();
     const timeout = Math.max(0, this.#drainEnd - this.#setup.clock.now());
     for (const { connection } of this.#links) connection.close({ timeout });
@@ -515,7 +561,7 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
       failures: this.#failures,
       connections: links.length,
       connected: this.#connected,
-      waiting: this.#room.length,
+      waiting: this.#room.size,
       waitingBytes: this.#room.bytes,
       resent: this.#resent,
       settled: { ...this.#settled },

@@ -9,9 +9,11 @@
  * @module
  */
 
+import type { Callable } from "./callable.ts";
 import type { CallContext } from "./context.ts";
 import { ValidatedMethod } from "./method.ts";
 import type { StandardSchema } from "./method.ts";
+import { type Order, orderOf } from "./order.ts";
 
 /** One method, ready to be called. */
 export interface Method {
@@ -19,6 +21,8 @@ export interface Method {
   readonly name: string;
   /** What checks its params, if anything. */
   readonly schema: StandardSchema | undefined;
+  /** What its calls wait for each other in, if anything. */
+  readonly order: Order | undefined;
   /** Calls it, on the object it was written in. */
   readonly run: (params: unknown, ctx: CallContext) => unknown;
 }
@@ -30,7 +34,21 @@ export type Registry = ReadonlyMap<string, Method>;
 type AnyHandler = (params: unknown, ctx: CallContext) => unknown;
 
 /** The registry of an end that serves nothing. */
-export const NO_SERVICES: Registry = new Map();
+const NO_SERVICES: Registry = new Map();
+
+/**
+ * What an end serves, by the setting that says so.
+ *
+ * @throws {TypeError} If that was not made by `callable`.
+ */
+export function registryOf(services: Callable | undefined): Registry {
+  if (services === undefined) return NO_SERVICES;
+  const { methods } = services;
+  if (methods instanceof Map) return methods;
+  throw new TypeError(
+    `Cannot serve: not made by callable(), received ${typeName(services)}`,
+  );
+}
 
 /**
  * Reads a tree of services.
@@ -40,7 +58,7 @@ export const NO_SERVICES: Registry = new Map();
  */
 export function toRegistry(services: object): Registry {
   const registry = new Map<string, Method>();
-  addAll(registry, services, "", []);
+  addAll(registry, services, "", [], orderOf(services));
   return registry;
 }
 
@@ -49,6 +67,7 @@ function addAll(
   node: object,
   path: string,
   above: object[],
+  order: Order | undefined,
 ): void {
   if (above.includes(node)) {
     throw new TypeError(`Cannot serve ${path}: it contains itself`);
@@ -70,20 +89,26 @@ function addAll(
       );
     }
     const value: unknown = property.value;
-    if (typeof value === "object" && value !== null) {
-      if (value instanceof ValidatedMethod) {
-        add(registry, name, value.handler as AnyHandler, node, value.schema);
-      } else addAll(registry, value, name, [...above, node]);
-    } else add(registry, name, value, node, undefined);
+    if (typeof value !== "object" || value === null) {
+      addMethod(registry, name, value, node, undefined, order);
+      continue;
+    }
+    // The innermost mark is the one that counts.
+    const own = orderOf(value) ?? order;
+    if (value instanceof ValidatedMethod) {
+      const { handler, schema } = value;
+      addMethod(registry, name, handler, node, schema, own);
+    } else addAll(registry, value, name, [...above, node], own);
   }
 }
 
-function add(
+function addMethod(
   registry: Map<string, Method>,
   name: string,
   handler: unknown,
   owner: object,
   schema: StandardSchema | undefined,
+  order: Order | undefined,
 ): void {
   if (typeof handler !== "function") {
     throw new TypeError(
@@ -100,20 +125,22 @@ function add(
   }
   const fn = handler as AnyHandler;
   const run: AnyHandler = (params, ctx) => fn.call(owner, params, ctx);
-  registry.set(name, { name, schema, run });
+  registry.set(name, { name, schema, order: orderOf(handler) ?? order, run });
 }
 
 /** By its source: only that tells a class from a function. A method may be called "class". */
-function isClass(fn: unknown): boolean {
+export function isClass(fn: unknown): boolean {
   return typeof fn === "function" &&
     /^class(?!\s*\()\b/.test(Function.prototype.toString.call(fn));
 }
 
-function typeName(value: unknown): string {
+/** What a value is, for messages. */
+export function typeName(value: unknown): string {
   return value === null ? "null" : typeof value;
 }
 
-function isPlain(node: object): boolean {
+/** Whether it is an object that no class made. */
+export function isPlain(node: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(node);
   return prototype === Object.prototype || prototype === null;
 }

@@ -14,6 +14,7 @@ import { Call } from "./call.ts";
 import { type Outcome, RpcError } from "./errors.ts";
 import type { Link } from "./link.ts";
 import type { CallOptions } from "./options.ts";
+import type { Position } from "./sequences.ts";
 
 /** Who has a call between two connections. */
 export interface CallKeeper {
@@ -53,6 +54,8 @@ export class RetriedCall extends Call {
   aborted = false;
   /** The worst outcome of the ways it was sent before. */
   past: Outcome = "not_sent";
+  /** Where it stands in its order, if it has one. */
+  position: Position | undefined = undefined;
   /** Between `settle` and `finish`: to be handed back. */
   #again = false;
   readonly #keeper: CallKeeper;
@@ -72,9 +75,12 @@ export class RetriedCall extends Call {
         return;
       }
     }
+    const whole = worse(this.past, outcome);
+    // Of one that was given up its connection may still tell.
+    const told = whole === "unknown" && this.state !== "abandoned";
+    if (told) this.position?.tells();
     if (this.past === "not_sent") super.settle(outcome, failed, result);
     else {
-      const whole = worse(this.past, outcome);
       super.settle(whole, failed, failed ? restate(result, whole) : result);
     }
   }
@@ -85,6 +91,7 @@ export class RetriedCall extends Call {
       const whole = first ? outcome : worse(this.past, outcome);
       super.finish(whole);
       this.#keeper.finished(whole);
+      this.position?.ended();
       return;
     }
     this.#again = false;

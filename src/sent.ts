@@ -149,8 +149,9 @@ export class Sent {
       const awaited = this.#awaited;
       this.#awaited = [];
       for (const call of awaited) {
-        // One that was taken back, to be sent by another connection, is not sent.
-        if (!this.handedOver(call)) continue;
+        // One that was taken back is not sent, though another connection may
+        // have given it an id by now.
+        if (this.#ring.get(call.seq >>> 0) !== call) continue;
         call.extra?.sent?.resolve(true);
         call.extra?.streams?.handedOver();
       }

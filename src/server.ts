@@ -2,8 +2,6 @@
  * The server: one set of services, any number of connections.
  *
  * Invariants owned here:
- * - The registry is read once, when the server is made: what a caller can
- *   reach does not change under it.
  * - A connection is in `connections` exactly while it lives.
  * - One connection's failure, or one accept's, ends no other.
  * - There are never more than `maxConnections`; those turned away hold next to
@@ -12,30 +10,20 @@
  * @module
  */
 
+import { type Callable, type ErrorInfo, toCallable } from "./callable.ts";
 import type { WireProtocol } from "./codec.ts";
 import { Connection } from "./connection.ts";
-import type {
-  CallInfo,
-  CloseOptions,
-  ConnectionOptions,
-} from "./connection_options.ts";
+import type { CloseOptions, ConnectionOptions } from "./connection_options.ts";
 import type { Duplex } from "./duplex.ts";
 import { ConnectionError } from "./errors.ts";
-import { type ServerMiddleware, wrapAll } from "./incoming.ts";
+import type { ServerMiddleware } from "./incoming.ts";
 import type { LiveCall } from "./live_calls.ts";
-import { type Registry, toRegistry } from "./registry.ts";
 import type { Serializer } from "./payload.ts";
 import { type ServerLimits, Shared } from "./server_limits.ts";
 import { TurnedAway } from "./turn_away.ts";
 import { type SummedStats, Totals } from "./stats.ts";
 import type { Checked, WireMap } from "./types.ts";
 import { type Authorize, Verdict } from "./verdict.ts";
-
-/** Where an error that `onError` is told came from; all undefined for one of accepting. */
-export interface ErrorInfo extends Partial<CallInfo> {
-  /** The connection it came by. */
-  readonly connection?: Connection;
-}
 
 /** Options of a {@linkcode Server}; limits hold for each of its connections, but for {@linkcode ServerLimits}. */
 export interface ServerOptions<M extends WireMap = "json">
@@ -95,7 +83,7 @@ export class Server<S extends object, M extends WireMap = "json"> {
   readonly connections: ReadonlySet<Connection>;
 
   readonly #connections = new Set<Connection>();
-  readonly #registry: Registry;
+  readonly #services: Callable;
   readonly #options: ServerOptions<M>;
   readonly #shared: Shared;
   readonly #turnedAway: TurnedAway;
@@ -112,8 +100,7 @@ export class Server<S extends object, M extends WireMap = "json"> {
    * @throws {RangeError} If a limit of the server as a whole is out of its range.
    */
   constructor(services: S & Checked<S, M>, options: ServerOptions<M> = {}) {
-    const registry = toRegistry(services);
-    this.#registry = wrapAll(registry, options.use ?? []);
+    this.#services = toCallable(services, options);
     this.#options = options;
     this.#shared = new Shared(options, options.clock);
     this.#turnedAway = new TurnedAway(options);
@@ -159,14 +146,12 @@ export class Server<S extends object, M extends WireMap = "json"> {
       this.#turnedAway.add(duplex, reason);
       throw reason;
     }
-    const { onError: _, use: __, authorize, ...options } = this.#options;
-    const connection: Connection = new Connection(duplex, {
-      ...options,
-      registry: this.#registry,
+    const { authorize } = this.#options;
+    const connection = new Connection(duplex, {
+      ...this.#options,
+      services: this.#services,
       shared: this.#shared,
       verdict: authorize && ((path) => new Verdict(path, authorize)),
-      onError: (error, { method, id }) =>
-        this.#report(error, { method, id, connection }),
     });
     this.#connections.add(connection);
     this.#accepted++;
@@ -250,13 +235,7 @@ export class Server<S extends object, M extends WireMap = "json"> {
   }
 
   #report(error: unknown, info: ErrorInfo): void {
-    // There is nobody left to tell what onError itself throws, or rejects with.
-    try {
-      const told: unknown = this.#options.onError?.(error, info);
-      if (told instanceof Promise) told.catch(() => {});
-    } catch {
-      return;
-    }
+    this.#services.onError(error, info);
   }
 }
 

@@ -96,6 +96,7 @@ const ZERO: SummedStats = {
   heldBytes: 0,
   running: 0,
   waiting: 0,
+  ordered: 0,
   served: { ok: 0, failed: 0, refused: 0, lost: 0 },
   outgoingBytes: 0,
   bufferedBytes: 0,

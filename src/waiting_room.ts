@@ -5,7 +5,8 @@
  * - At most `maxCalls` calls and `maxBytes` bytes wait here that were made
  *   while there was no connection; those that come back from one are let in
  *   beyond (they were bounded there).
- * - They leave in the order they were made, wherever they have been meanwhile.
+ * - They leave in the order they were made, wherever they have been meanwhile;
+ *   those that are held stand aside until they are released.
  * - While they wait, their signals and deadlines end them.
  *
  * @module
@@ -27,6 +28,7 @@ const CALL_SIZE = 64;
 export class WaitingRoom {
   readonly ledger: Ledger;
   readonly #calls = new List<Waiting>();
+  readonly #held = new List<Waiting>();
   readonly #maxCalls: number;
   readonly #maxBytes: number;
   #bytes = 0;
@@ -55,12 +57,18 @@ export class WaitingRoom {
 
   /** Those that wait. */
   all(): Call[] {
-    return this.#calls.all().map(({ call }) => call);
+    const all = [...this.#calls.all(), ...this.#held.all()];
+    return all.map(({ call }) => call);
   }
 
-  /** How many wait. */
+  /** How many wait, those that are held left out. */
   get length(): number {
     return this.#calls.length;
+  }
+
+  /** How many there are. */
+  get size(): number {
+    return this.#calls.length + this.#held.length;
   }
 
   /**
@@ -71,9 +79,9 @@ export class WaitingRoom {
   admit(call: RetriedCall): void {
     call.size = sizeOf(call);
     const bytes = this.#bytes + call.size;
-    if (this.#calls.length >= this.#maxCalls || bytes > this.#maxBytes) {
+    if (this.size >= this.#maxCalls || bytes > this.#maxBytes) {
       throw exhausted(
-        `${this.#calls.length} calls of ${this.#bytes} bytes are waiting for a connection already`,
+        `${this.size} calls of ${this.#bytes} bytes are waiting for a connection already`,
       );
     }
     this.enter(call);
@@ -83,8 +91,6 @@ export class WaitingRoom {
   enter(call: RetriedCall): void {
     call.size = sizeOf(call);
     call.link = undefined;
-    if (call.number < this.#last) this.#sorted = false;
-    this.#last = call.number;
     this.#push(call);
     this.#bytes += call.size;
     const { options } = call;
@@ -95,6 +101,13 @@ export class WaitingRoom {
     extra.inherited = options.ctx?.signal;
     extra.expire = () => this.#settle(call, late("not_sent"));
     this.ledger.watch(call, extra);
+  }
+
+  /** Puts a call that is held among the others. */
+  release(call: RetriedCall): void {
+    this.#remove(call);
+    if (call.position !== undefined) call.position.held = false;
+    this.#push(call);
   }
 
   /** Takes out the call that was made first. */
@@ -113,21 +126,34 @@ export class WaitingRoom {
     this.#settle(call, reason);
   }
 
+  /** Rejects a call that waits, for a reason that is not its user's. */
+  fail(call: RetriedCall, error: unknown): void {
+    this.#settle(call, error);
+  }
+
   /** Rejects all of them, each with an error of its own. */
   end(error: () => unknown): void {
-    while (this.#calls.first !== undefined) {
-      this.#settle(this.#calls.first.call as RetriedCall, error());
+    let waiting: Waiting | undefined;
+    while ((waiting = this.#calls.first ?? this.#held.first) !== undefined) {
+      this.#settle(waiting.call as RetriedCall, error());
     }
   }
 
   #push(call: RetriedCall): void {
     const draft = undefined; // Its params are its own.
     call.waiting = { call, draft, before: undefined, after: undefined };
+    if (isHeld(call)) {
+      this.#held.push(call.waiting);
+      return;
+    }
+    if (call.number < this.#last) this.#sorted = false;
+    this.#last = call.number;
     this.#calls.push(call.waiting);
   }
 
   #remove(call: RetriedCall): void {
-    this.#calls.remove(call.waiting as Waiting);
+    const list = isHeld(call) ? this.#held : this.#calls;
+    list.remove(call.waiting as Waiting);
     call.waiting = undefined;
   }
 
@@ -157,6 +183,10 @@ export class WaitingRoom {
     this.#sorted = true;
     this.#last = calls[calls.length - 1].number;
   }
+}
+
+function isHeld({ position }: RetriedCall): boolean {
+  return position?.held === true;
 }
 
 function sizeOf({ method, params }: RetriedCall): number {

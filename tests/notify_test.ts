@@ -4,9 +4,9 @@ import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { test } from "node:test";
 import { Client, outgoing, RpcError } from "../mod.ts";
 import { settle } from "./support/clock.ts";
-import { Reconnecting } from "./support/dials.ts";
+import { leave, Reconnecting } from "./support/dials.ts";
 import { pair } from "./support/pair.ts";
-import { goaway, hello, RawPeer, reply } from "./support/raw_peer.ts";
+import { failure, hello, KIND, RawPeer, reply } from "./support/raw_peer.ts";
 import { Held } from "./support/services.ts";
 
 test("notify resolves at the hand-over, before any answer", async () => {
@@ -68,7 +68,7 @@ test("notify rejects as a call that could not be sent does, and ignoring that is
   await close();
 });
 
-test("notify goes through middleware, and over the next connection", async () => {
+test("notify goes through middleware", async () => {
   const use = outgoing((_, next) => next({ params: "changed" }));
   const held = new Held();
   const { client, close } = pair(held.services, { client: { use } });
@@ -77,12 +77,43 @@ test("notify goes through middleware, and over the next connection", async () =>
   assertEquals(held.calls[0].params, "changed");
   held.release();
   await close();
+});
 
-  const ends = new Reconnecting(["peer", "peer"]);
-  const sent = ends.client.notify("m", 1);
-  const peer = await ends.ready();
-  await sent;
-  await peer.send(goaway(1));
-  await peer.send(reply(1, "1"));
-  await ends.over();
+test("a notify made without a connection resolves once the next one has taken it", async () => {
+  const t = new Reconnecting(["peer"]);
+  let sent = false;
+  const notified = t.client.notify("m", 1).then(() => sent = true);
+  await settle();
+  assertEquals([sent, t.client.stats().waiting], [false, 1]);
+  const peer = await t.ready();
+  await notified;
+  await peer.send(reply(1, "ignored"));
+  await settle();
+  assertEquals(t.client.stats().inFlight, 0);
+  await t.over();
+});
+
+test("a notify that a GOAWAY refuses is sent again, though its promise is long resolved", async () => {
+  const t = new Reconnecting(["peer"]);
+  let peer = await t.ready();
+  await t.client.notify("m", 1);
+  await leave(peer);
+  await t.advance(50);
+  peer = await t.ready();
+  assertEquals((await peer.nextOf(KIND.REQUEST)).id, 1);
+  await peer.send(failure(1, "internal", "reaches nobody", true));
+  await settle();
+  assertEquals(t.client.stats().inFlight, 0);
+  await t.over();
+});
+
+test("a notify that no connection takes rejects, not sent", async () => {
+  const t = new Reconnecting(["peer"], { retry: { attempts: 1 } });
+  const notified = t.client.notify("m", 1);
+  await settle();
+  await t.peers[0].reset();
+  const error = await assertRejects(() => notified, RpcError);
+  assertEquals([error.code, error.outcome], ["unavailable", "not_sent"]);
+  await t.client.closed;
+  await t.over();
 });

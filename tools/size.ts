@@ -30,9 +30,10 @@ const ENTRIES = [
   { name: "client only", file: "tools/size_client.ts" },
 ];
 
-/** Texts of what only some programs use: the reconnecting client, middleware, hooks, channels and traces have no place in the client alone. */
+/** Texts of what only some programs use: the reconnecting client, middleware, services and their orders, hooks, channels and traces have no place in the client alone. */
 const ABSENT = [
   ...["the dial did not finish", "its middleware may not go on"],
+  ...["it contains itself", "Cannot order"],
   ...["Cannot observe", "node:diagnostics_channel", "traceparent"],
 ];
 /** What shows that a wire is in a bundle; only its own may have it. */

@@ -4,14 +4,12 @@
  * @module
  */
 
+import { type Callable, type ErrorInfo, toCallable } from "../callable.ts";
 import { type Caller, toCaller } from "../calls.ts";
 import { Client, type ClientOptions } from "../client.ts";
-import type { ConnectionSetup } from "../connection_options.ts";
 import type { Duplex } from "../duplex.ts";
-import { type ServerMiddleware, wrapAll } from "../incoming.ts";
+import type { ServerMiddleware } from "../incoming.ts";
 import type { CallOptions } from "../options.ts";
-import { toRegistry } from "../registry.ts";
-import type { ErrorInfo } from "../server.ts";
 import type {
   CallArguments,
   Checked,
@@ -31,11 +29,11 @@ export const MAX_UNSENT = 16 * 1024 * 1024;
 export interface JsonRpcClientOptions<L extends object = object> extends
   Omit<
     ClientOptions,
-    "wire" | "serializer" | "metadata" | "handshakeTimeout"
+    "wire" | "serializer" | "metadata" | "handshakeTimeout" | "services"
   >,
   JsonRpcOptions {
-  /** What the other end may call and notify. */
-  services?: L & Checked<L>;
+  /** What the other end may call and notify; or what `callable` made of it, which then has the three options below. */
+  services?: (L & Checked<L>) | Callable;
   /** What stands around their handlers, as `use` of a server. */
   incoming?: readonly ServerMiddleware[];
   /** As of a server, for those services. */
@@ -90,15 +88,15 @@ export class JsonRpcClient<S extends object, L extends object = object>
    */
   constructor(duplex: Duplex, options: JsonRpcClientOptions<L> = {}) {
     const made: JsonRpcCodec[] = [];
-    const { services, incoming = [], onError } = options;
-    const setup: ConnectionSetup = {
+    const { services, incoming, exposeErrors, onError } = options;
+    super(duplex, {
       ...options,
       maxOutbox: options.maxOutbox ?? MAX_UNSENT,
       wire: toWire(toShape(options), (codec) => made.push(codec)),
-      registry: services && wrapAll(toRegistry(services), incoming),
-      onError: onError && toReport(onError),
-    };
-    super(duplex, setup);
+      services: services === undefined || isCallable(services)
+        ? services
+        : toCallable(services, { use: incoming, exposeErrors, onError }),
+    });
     this.#codec = made[0];
     this.#notifier = toCaller(oneWay(this.connection), options);
   }
@@ -143,15 +141,6 @@ export class JsonRpcClient<S extends object, L extends object = object>
   }
 }
 
-function toReport(
-  onError: (error: unknown, info: ErrorInfo) => void,
-): ConnectionSetup["onError"] {
-  return (error, { method, id }) => {
-    // There is nobody left to tell what onError itself throws.
-    try {
-      onError(error, { method, id });
-    } catch {
-      return;
-    }
-  };
+function isCallable(services: object): services is Callable {
+  return (services as Partial<Callable>).methods instanceof Map;
 }

@@ -26,15 +26,15 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a call cancelled before its start is started",
     file: "src/dispatch.ts",
-    find: `        this.#waiting.remove(serving);
+    find: `        this.#unqueue(serving);
         this.#turnDown(serving, code, text);`,
     replace: `        this.#turnDown(serving, code, text);`,
   },
   {
     name: "a handler's own error is answered as not started",
     file: "src/dispatch.ts",
-    find: "this.#report(serving, true, error);\n      return;",
-    replace: "this.#report(serving, false, error);\n      return;",
+    find: "else this.#report(serving, true, result);",
+    replace: "else this.#report(serving, false, result);",
   },
   {
     name: "a running call is answered when it is cancelled",

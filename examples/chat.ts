@@ -1,0 +1,68 @@
+// Calls both ways on one connection: a chat server calls its clients back.
+
+import { deepStrictEqual } from "node:assert";
+import {
+  callable,
+  type CallContext,
+  callsOf,
+  Client,
+  connect,
+  type Connection,
+  listen,
+  Server,
+} from "@sluice/rpc";
+
+/** What a member of the chat serves: its screen. */
+interface Member {
+  Screen: { show: (line: string) => void };
+}
+
+const members = new Map<string, Connection>();
+const services = {
+  Chat: {
+    async join(name: string, { connection }: CallContext) {
+      await tell(`${name} has joined`);
+      members.set(name, connection);
+      connection.closed.then(() => members.delete(name));
+    },
+    say: ({ name, text }: { name: string; text: string }) =>
+      tell(`${name}: ${text}`),
+  },
+};
+
+/** Calls all of them at once; one that is gone holds up nobody. */
+async function tell(line: string): Promise<void> {
+  const calls = [...members.values()].map((connection) =>
+    callsOf<Member>(connection).call("Screen.show", line, { timeout: 1000 })
+  );
+  await Promise.allSettled(calls);
+}
+
+const server = new Server(services);
+const listener = await listen({ port: 0 });
+server.serve(listener);
+
+/** Joins the chat; what it sees is in `screen`. */
+async function join(name: string) {
+  const screen: string[] = [];
+  const mine = { Screen: { show: (line: string) => void screen.push(line) } };
+  const duplex = await connect(listener.address);
+  const client = new Client<typeof services>(duplex, {
+    services: callable(mine),
+  });
+  await client.call("Chat.join", name);
+  return { screen, client };
+}
+
+const ada = await join("Ada");
+const bob = await join("Bob");
+await bob.client.call("Chat.say", { name: "Bob", text: "hello" });
+// The answer comes when everybody's screen has shown it.
+deepStrictEqual(ada.screen, ["Bob has joined", "Bob: hello"]);
+await bob.client.close();
+await ada.client.call("Chat.say", { name: "Ada", text: "gone already?" });
+deepStrictEqual(bob.screen, ["Bob: hello"]);
+
+for (const line of ada.screen) console.log(line);
+await ada.client.close();
+await server.close();
