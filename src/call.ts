@@ -139,6 +139,9 @@ export interface CallOwner {
   awaitHandOver(call: Call): void;
 }
 
+/** The call of a handle, for who watches over calls of its own making. */
+export let callOf: (handle: CallHandle) => Call;
+
 /**
  * A call that `go` made: it can be watched and aborted, and its failure goes
  * unreported until somebody asks for its `reply`.
@@ -160,6 +163,10 @@ export interface CallOwner {
  * ```
  */
 export class CallHandle<T = unknown> {
+  static {
+    callOf = (handle) => handle.#call;
+  }
+
   readonly #call: Call;
   readonly #owner: CallOwner;
   #reply: Promise<T> | undefined;

@@ -12,7 +12,7 @@
  * @module
  */
 
-import { Call, CallHandle, type CallOwner } from "./call.ts";
+import { Call, CallHandle, callOf, type CallOwner } from "./call.ts";
 import type { Caller, Outgoing, OutgoingSettings } from "./calls.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Metadata } from "./codec.ts";
@@ -30,6 +30,7 @@ import { type CallOptions, dueTime, type Inherited } from "./options.ts";
 import { type Serializer, snapshot, snapshotSize } from "./payload.ts";
 import { late } from "./refusals.ts";
 import { worse } from "./retried_call.ts";
+import { discard } from "./streams/source.ts";
 
 /** What a client's middleware knows of a call. */
 export interface OutgoingCall extends MiddlewareCall {
@@ -93,6 +94,8 @@ class WholeCall extends Call {
   end: { readonly reason: unknown } | undefined = undefined;
   /** Every sending of it. */
   readonly sendings: CallHandle[] = [];
+  /** What its caller gave; its own to cancel if it is a stream and never sent. */
+  params: unknown = undefined;
 
   /** Whether its caller has been told. */
   get told(): boolean {
@@ -176,6 +179,13 @@ class View implements OutgoingCall {
   }
 }
 
+/** Its latest sending, if its result is a stream that has not ended. */
+function streamOf({ sendings }: WholeCall): Call | undefined {
+  const last = sendings.at(-1);
+  const call = last && callOf(last);
+  return call?.state === "streaming" ? call : undefined;
+}
+
 /** Makes calls by way of middleware. */
 class Onion implements Caller, CallOwner {
   readonly #caller: Caller;
@@ -213,6 +223,7 @@ class Onion implements Caller, CallOwner {
 
   go(method: string, params?: unknown, options: CallOptions = {}): CallHandle {
     const call = new WholeCall(method);
+    call.params = params;
     try {
       const view = this.#begin(call, params, options);
       this.#way(view).then(
@@ -222,6 +233,7 @@ class Onion implements Caller, CallOwner {
     } catch (error) {
       call.settle("not_sent", true, error);
       call.finish("not_sent");
+      discard(params, error);
     }
     return new CallHandle(call, this);
   }
@@ -270,7 +282,13 @@ class Onion implements Caller, CallOwner {
 
   #tell(call: WholeCall, failed: boolean, result: unknown): void {
     const extra = call.extras();
-    this.#ledger.unwatch(call, extra);
+    const unwatch = () => this.#ledger.unwatch(call, extra);
+    const streams = streamOf(call)?.extra?.streams;
+    // What ends the call ends its stream, too.
+    if (streams === undefined || call.end !== undefined) unwatch();
+    else streams.closed = unwatch;
+    if (call.sendings.length === 0) discard(call.params, result);
+    call.params = undefined;
     extra.answered = call.sendings.at(-1)?.metadata;
     call.settle(call.whole, failed, result);
     call.state = "abandoned";
@@ -282,7 +300,11 @@ class Onion implements Caller, CallOwner {
 
   abort(given: Call, reason: unknown): void {
     const call = given as WholeCall;
-    if (call.told) return;
+    if (call.told) {
+      // Its stream may still be under way.
+      if (streamOf(call) !== undefined) call.sendings.at(-1)?.abort(reason);
+      return;
+    }
     call.end = { reason };
     // Its sendings first: what they are is what is told.
     for (const handle of call.sendings) handle.abort(reason);

@@ -32,7 +32,7 @@ import { type CallOptions, dueTime, toMetadata } from "./options.ts";
 import { snapshot } from "./payload.ts";
 import { ReadyGate } from "./ready.ts";
 import { unavailable } from "./refusals.ts";
-import { isStream } from "./streams/source.ts";
+import { discard, isStream } from "./streams/source.ts";
 import { type CallKeeper, RetriedCall } from "./retried_call.ts";
 import { broken, type CallOrder, Sequences } from "./sequences.ts";
 import { noOutcomes, type SummedStats, Totals } from "./stats.ts";
@@ -195,6 +195,7 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
       }
     } catch (error) {
       this.#room.ledger.settle(call, "not_sent", true, error);
+      discard(params, error);
       return;
     }
     this.#submit(call, this.#link as Link);

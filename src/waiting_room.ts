@@ -19,6 +19,7 @@ import { List } from "./list.ts";
 import { exhausted, late } from "./refusals.ts";
 import type { Waiting } from "./queue.ts";
 import type { RetriedCall } from "./retried_call.ts";
+import { discard } from "./streams/source.ts";
 import { snapshotSize } from "./payload.ts";
 
 /** What a call takes besides its params, roughly, in bytes. */
@@ -160,6 +161,7 @@ export class WaitingRoom {
   #settle(call: RetriedCall, error: unknown): void {
     this.#leave(call);
     this.ledger.settle(call, "not_sent", true, error);
+    discard(call.params, error);
   }
 
   #leave(call: RetriedCall): void {

@@ -31,6 +31,8 @@ export abstract class CallStreams implements InletOwner, OutletOwner {
   abstract readonly caller: boolean;
   protected readonly hub: Streams;
   id = 0;
+  /** Told when the call has given its place back. */
+  closed: (() => void) | undefined;
   /** Places taken. */
   #in = 0;
   #out = 0;
@@ -79,6 +81,7 @@ export abstract class CallStreams implements InletOwner, OutletOwner {
     this.hub.close(this, this.#in, this.#out);
     this.#in = this.#out = 0;
     this.inlet?.settle();
+    this.closed?.();
   }
 
   /** The call has ended, or is given up: both are ended, and nobody is told. */

@@ -77,14 +77,9 @@ export class Inlet {
     return this.#window.held;
   }
 
-  /** What its producer may still send. */
-  get credit(): number {
-    return this.#window.credit;
-  }
-
-  /** The window that both are a part of. */
-  get window(): number {
-    return this.#window.size;
+  /** What its producer may still send, while it is open. */
+  get granted(): number {
+    return this.#state === "open" ? this.#window.credit : 0;
   }
 
   // What its producer says.
@@ -255,10 +250,16 @@ export class Inlet {
       return;
     }
     this.#store.forget();
-    if (!this.#settled) {
-      this.#grant(this.#window.read(charge, this.#drained));
-    }
+    this.#consumed(charge);
     this.#output.enqueue(item);
+  }
+
+  /** Frames were read: a producer that may go on is granted as much again. */
+  #consumed(charge: number): void {
+    if (this.#settled) return;
+    if (this.#state === "open") {
+      this.#grant(this.#window.read(charge, this.#drained));
+    } else this.#window.held -= charge;
   }
 
   /** The next item, in one piece. */
@@ -300,7 +301,7 @@ export class Inlet {
   }
 
   #grant(bytes: number): void {
-    if (bytes === 0 || this.#state !== "open") return;
+    if (bytes === 0) return;
     this.#drained = false;
     this.#owner.credit(bytes);
   }

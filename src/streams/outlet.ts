@@ -70,13 +70,12 @@ export class Outlet implements Writer {
   before: Writer | undefined = undefined;
   after: Writer | undefined = undefined;
   lined = false;
-  /** What the peer has granted and is not used. */
-  credit = 0;
   /** What the source failed with. */
   failure: { readonly error: unknown } | undefined;
   readonly #owner: OutletOwner;
   readonly #source: Source;
   #state: OutletState = "waiting";
+  #credit = 0;
   /** The source was asked, and has not answered. */
   #asked = false;
   /** Nothing more is wanted of the source; and whether it has to be told. */
@@ -93,16 +92,16 @@ export class Outlet implements Writer {
     this.#source = source;
   }
 
-  /** Whether it may still write. */
-  get live(): boolean {
-    return this.#state !== "over";
+  /** What the peer has granted and is not used, while it is open. */
+  get granted(): number {
+    return this.#state === "open" ? this.#credit : 0;
   }
 
   /** It is open at both ends: the source is asked for its first item. */
   start(credit: number): void {
     if (this.#state !== "waiting") return;
     this.#state = "open";
-    this.credit = credit;
+    this.#credit = credit;
     this.#ask();
   }
 
@@ -115,11 +114,11 @@ export class Outlet implements Writer {
    */
   grant(bytes: number): void {
     if (this.#state !== "open") return;
-    this.credit += bytes;
-    if (this.credit > MAX_CREDIT) {
+    this.#credit += bytes;
+    if (this.#credit > MAX_CREDIT) {
       throw new ConnectionError(
         "protocol_error",
-        `credit of ${this.credit} bytes; at most ${MAX_CREDIT} can be granted`,
+        `credit of ${this.#credit} bytes; at most ${MAX_CREDIT} can be granted`,
       );
     }
     this.advance();
@@ -222,10 +221,10 @@ export class Outlet implements Writer {
       const text = `an item of ${size} bytes; at most ${MAX_ITEM} fit`;
       this.#fail(new RpcError("resource_exhausted", text), true);
     } else if (
-      size < MAX_DATA && charge <= this.credit && turns.free &&
+      size < MAX_DATA && charge <= this.#credit && turns.free &&
       this.#rest === undefined
     ) {
-      this.credit -= charge;
+      this.#credit -= charge;
       turns.note();
       writer.data(outbox, id, caller);
       this.#ask();
@@ -277,7 +276,7 @@ export class Outlet implements Writer {
     const rest = this.#rest;
     if (rest === undefined) return false;
     const charge = rest.end - rest.at + CHARGE_BESIDE;
-    return this.credit >= Math.min(charge, QUANTUM);
+    return this.#credit >= Math.min(charge, QUANTUM);
   }
 
   write(): boolean {
@@ -285,10 +284,10 @@ export class Outlet implements Writer {
     if (rest === undefined || !this.#sendable) return false;
     const { outbox, writer, id, caller } = this.#owner;
     const { at, end } = rest;
-    const room = Math.min(MAX_DATA - 1, this.credit - CHARGE_BESIDE);
+    const room = Math.min(MAX_DATA - 1, this.#credit - CHARGE_BESIDE);
     const until = Math.min(end, at + room);
     const more = rest.kind !== BYTES && until < end;
-    this.credit -= until - at + CHARGE_BESIDE;
+    this.#credit -= until - at + CHARGE_BESIDE;
     rest.at = until;
     writer.part(outbox, id, caller, rest, at, until, more);
     if (until < end) return this.#sendable;

@@ -48,8 +48,9 @@ export function toSource(value: StreamValue): Source {
     : new IteratorSource(value as AsyncIterable<unknown>);
 }
 
-/** Cancels a stream that was never taken over. Nobody waits for it. */
-export function discard(value: StreamValue, reason: unknown): void {
+/** Cancels what was to be sent and never was, if it is a stream. Nobody waits for it. */
+export function discard(value: unknown, reason: unknown): void {
+  if (!isStream(value)) return;
   try {
     toSource(value).cancel(reason);
   } catch {

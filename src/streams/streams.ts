@@ -188,8 +188,8 @@ export class Streams implements StreamReceiver {
     let [streamHeld, streamGranted, streamCredit] = [0, 0, 0];
     for (const { inlet, outlet } of this.#open) {
       streamHeld += inlet?.held ?? 0;
-      streamGranted += inlet?.credit ?? 0;
-      streamCredit += outlet?.credit ?? 0;
+      streamGranted += inlet?.granted ?? 0;
+      streamCredit += outlet?.granted ?? 0;
     }
     const streams = this.#in + this.#out;
     return { streams, streamHeld, streamGranted, streamCredit };
