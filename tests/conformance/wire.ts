@@ -42,6 +42,13 @@ const SENDER_FLAGS: Record<number, number> = {
   [KIND.PONG]: 0,
   [KIND.GOAWAY]: 1,
 };
+/** The same of frames that only an end with streams is sent. */
+const STREAM_FLAGS: Record<number, number> = {
+  [KIND.DATA]: 3,
+  [KIND.END]: 3,
+  [KIND.STOP]: 1,
+  [KIND.CREDIT]: 1,
+};
 
 /** One connection to the end under test. */
 export class Wire {
@@ -50,6 +57,8 @@ export class Wire {
   readonly #pace: Pace;
   readonly #frames: RawFrame[] = [];
   #bytes = new Uint8Array(0);
+  /** Whether our HELLO has said that we take streams. */
+  streams = false;
   #any = false;
   /** How it ended, once it has. */
   #end: "FIN" | "reset" | undefined;
@@ -171,7 +180,8 @@ export class Wire {
     const name = `kind 0x${kind.toString(16)}`;
     if (reserved !== 0) throw new Breach("FR1", `${name} with reserved bits`);
     if (kind === KIND.PAD || kind >= 0x80) return;
-    const known = SENDER_FLAGS[kind];
+    const known = SENDER_FLAGS[kind] ??
+      (this.streams ? STREAM_FLAGS[kind] : undefined);
     if (known === undefined) throw new Breach("FR10", `${name} was sent`);
     if ((flags & ~known) !== 0) throw new Breach("FR9", `${name}, ${flags}`);
     if (kind === KIND.HELLO) {

@@ -1,4 +1,4 @@
-/** Sections 14 and 16 of docs/protocol.md: ending, faults. */
+/** Sections 15 and 16 of docs/protocol.md: ending, faults. */
 
 import { assert, assertEquals } from "@std/assert";
 import {
