@@ -58,6 +58,15 @@ export interface Extra extends Timed {
   observed: CallEnd | undefined;
 }
 
+/** A failure that nobody has asked for yet: a class of ours, so that no result is taken for one. */
+class Failure {
+  readonly reason: unknown;
+
+  constructor(reason: unknown) {
+    this.reason = reason;
+  }
+}
+
 /**
  * An entry of the pending table: one object of one shape. A million of them may
  * be pending, so what few calls need, or none for long, is kept elsewhere.
@@ -74,11 +83,10 @@ export class Call implements Numbered {
   /** Its place in the queue, while it waits. */
   waiting: Waiting | undefined = undefined;
   extra: Extra | undefined = undefined;
-  /** The caller's promise; without one, the result is kept for the handle. */
+  /** The caller's promise; without one, the result or {@linkcode Failure} is kept for the handle. */
   resolve: ((value: unknown) => void) | undefined = undefined;
   reject: ((reason: unknown) => void) | undefined = undefined;
   result: unknown = undefined;
-  failed = false;
   /** When it was made, by the `Tick` of who made it; 0 before. */
   began = 0;
 
@@ -89,9 +97,9 @@ export class Call implements Numbered {
   /** Tells the caller, who has not been told yet. */
   settle(outcome: Outcome, failed: boolean, result: unknown): void {
     this.outcome = outcome;
-    this.failed = failed;
-    if (this.resolve === undefined) this.result = result;
-    else if (failed) this.reject?.(result);
+    if (this.resolve === undefined) {
+      this.result = failed ? new Failure(result) : result;
+    } else if (failed) this.reject?.(result);
     else this.resolve(result);
     this.extra?.observed?.ended(outcome, failed, result);
   }
@@ -203,7 +211,7 @@ export class CallHandle<T = unknown> {
       if (open) {
         call.resolve = resolve;
         call.reject = reject;
-      } else if (call.failed) reject(call.result);
+      } else if (call.result instanceof Failure) reject(call.result.reason);
       else resolve(call.result);
     }) as Promise<T>;
   }
