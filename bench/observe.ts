@@ -1,126 +1,134 @@
 /**
- * What observing costs a call, and that it costs nothing who does not:
- * `observe.ts [--calls N] [--rounds N] [--base DIR] [--only NAMES]`.
+ * What observing costs a call, and that it costs nothing who does not.
  *
- * A server and a client of each kind, over TCP, pipelined, in turns, in one run:
- * `plain`; `channels`, to which nobody has subscribed; `hooks` on both sides;
- * `traced` calls. Each round gives a ratio to the first named of the same round,
- * and the median of those is what to look at. `--base` names another checkout,
- * such as one from before a change, as a kind of its own. Kinds of one run share
- * compiled code: what one costs that is not used tells `--only plain,base`.
+ * Each kind is measured in fresh processes, by turns; the median of the ratios
+ * of each round is what to look at. CPU time is told, which other programs
+ * disturb less than time itself.
  *
  * @module
  */
 
 import { join, resolve } from "node:path";
-import process from "node:process";
-import { parseArgs } from "node:util";
 import { pathToFileURL } from "node:url";
-import * as ours from "../mod.ts";
-import { STYLES, Tally } from "./demo/styles.ts";
-import { choices } from "./support/options.ts";
+import { parseArgs } from "node:util";
+import { tool, usage } from "../tools/process.ts";
+import { type Runtime, RUNTIMES } from "./demo/runtimes.ts";
+import { type Kind, KINDS, type Order, type Result } from "./observe/one.ts";
+import { choices, wholes } from "./support/options.ts";
+import { measure } from "./support/program.ts";
+import { median } from "./support/stats.ts";
+import { round, table } from "./support/table.ts";
 
-type Library = typeof ours;
-type Echo = ours.Client<ours.EchoServices>;
+const NAMES = Object.keys(KINDS) as Kind[];
 
-/** A client of a server of its own, in this process. */
-interface Pair {
+const USAGE = `Usage: deno task bench:observe [options]
+
+Measures the CPU time of a pipelined call over TCP, of both ends together, with
+nothing observed and with each kind of observing.
+
+  --only NAMES      some of ${NAMES.join(", ")}
+  --base DIR        another checkout, measured with nothing observed; all is
+                    then compared to it, else to the first of the names
+  --runtime NAMES   some of ${RUNTIMES.join(", ")} (all)
+  --rounds N        how often each is measured (11)
+  --quick           small numbers: to see that it works, not how fast
+  --json            one line of JSON per result, and nothing else
+  --help            print this`;
+
+/** What is measured by turns. */
+interface Case {
   readonly name: string;
-  readonly client: Echo;
-  readonly rates: number[];
-  readonly ratios: number[];
-  close(): Promise<unknown>;
+  readonly kind: Kind;
+  readonly url: string;
+  readonly cpu: number[];
 }
 
-async function pair(
-  name: string,
-  { Client, connect, echoServices, listen, Server }: Library,
-  observe?: ours.Observing,
-  more: ours.ClientOptions = {},
-): Promise<Pair> {
-  const server = new Server(echoServices(), { observe });
-  const listener = await listen({ port: 0 });
-  server.serve(listener);
-  const duplex = await connect(listener.address);
-  const client: Echo = new Client<ours.EchoServices>(duplex, {
-    observe,
-    ...more,
+function readOptions() {
+  const { values } = parseArgs({
+    options: {
+      only: { type: "string", default: NAMES.join() },
+      base: { type: "string" },
+      runtime: { type: "string", default: RUNTIMES.join() },
+      rounds: { type: "string", default: "11" },
+      quick: { type: "boolean", default: false },
+      json: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
   });
-  const close = () => Promise.all([client.close(), server.close()]);
-  return { name, client, rates: [], ratios: [], close };
-}
-
-/** How the pairs are made, by name; without `base` as it is there. */
-function makers(base: string | undefined): Record<string, () => Promise<Pair>> {
-  const { diagnostics, observing, outgoing, traced } = ours;
-  let told = 0;
-  const count = () => void told++;
-  const hooks = observing({ start: count, end: count });
-  const use = outgoing(traced());
-  const makers = {
-    plain: () => pair("plain", ours),
-    channels: () => pair("channels", ours, observing(diagnostics())),
-    hooks: () => pair("hooks", ours, hooks),
-    middleware: () =>
-      pair("middleware", ours, undefined, {
-        use: outgoing((_, next) => next()),
-      }),
-    traced: () => pair("traced", ours, undefined, { use }),
+  return {
+    ...values,
+    only: choices("only", values.only, NAMES),
+    runtime: choices("runtime", values.runtime, RUNTIMES),
+    rounds: values.quick ? 1 : wholes("rounds", values.rounds, 1, 1000)[0],
   };
-  if (base === undefined) return makers;
-  const url = pathToFileURL(join(resolve(base), "mod.ts")).href;
-  return { ...makers, base: async () => pair("base", await import(url)) };
 }
 
-/** Calls a second of CPU time, which other programs disturb less than time. */
-async function rate(client: Echo, calls: number): Promise<number> {
-  const tally = new Tally(calls, (error) => {
-    throw error;
-  });
-  const before = process.cpuUsage();
-  await STYLES.pipeline(
-    client,
-    { calls, tasks: 1, syncLimit: Infinity },
-    tally,
-  );
-  const { user, system } = process.cpuUsage(before);
-  return calls / (user + system) * 1e6;
-}
-
-function median(numbers: number[]): number {
-  const sorted = numbers.toSorted((a, b) => a - b);
-  return sorted[sorted.length >> 1];
-}
-
-const { values } = parseArgs({
-  options: {
-    calls: { type: "string", default: "100000" },
-    rounds: { type: "string", default: "15" },
-    base: { type: "string" },
-    only: { type: "string" },
-  },
-});
-const calls = Number(values.calls);
-const byName = makers(values.base);
-const names = values.only?.split(",") ?? Object.keys(byName);
-const all = await Promise.all(
-  choices("only", names.join(), Object.keys(byName)).map((n) => byName[n]()),
-);
-for (const { client } of all) await rate(client, calls);
-for (let i = 0; i < Number(values.rounds); i++) {
-  // In turns that turn: nobody always runs first.
-  const order = all.map((_, at) => all[(at + i) % all.length]);
-  for (const { client, rates } of order) rates.push(await rate(client, calls));
-  for (const { rates, ratios } of all) {
-    ratios.push((rates.at(-1) as number) / (all[0].rates.at(-1) as number));
+function options(): ReturnType<typeof readOptions> {
+  try {
+    return readOptions();
+  } catch (error) {
+    usage((error as Error).message, USAGE);
   }
 }
-for (const { name, rates, ratios } of all) {
-  const shown = Math.round(median(rates)).toLocaleString("en");
-  const ratio = median(ratios).toFixed(3);
-  console.log(
-    `${name.padEnd(10)}${shown} calls per CPU s, ${ratio} of ${all[0].name}`,
-  );
+
+function toCases(only: readonly Kind[], base: string | undefined): Case[] {
+  const url = import.meta.resolve("../mod.ts");
+  const cases = only.map((kind): Case => ({ name: kind, kind, url, cpu: [] }));
+  if (base === undefined) return cases;
+  const theirs = pathToFileURL(join(resolve(base), "mod.ts")).href;
+  return [{ name: "base", kind: "plain", url: theirs, cpu: [] }, ...cases];
 }
-await Promise.all(all.map(({ close }) => close()));
-process.exit();
+
+async function main(): Promise<void> {
+  const { only, base, runtime: runtimes, rounds, quick, json, help } =
+    options();
+  if (help) return console.log(USAGE);
+  const size = quick
+    ? { calls: 500, samples: 1 }
+    : { calls: 20_000, samples: 9 };
+  const rows: string[][] = [];
+  for (const runtime of runtimes) {
+    const cases = toCases(only, base);
+    for (let i = 0; i < rounds; i++) {
+      // The turns turn: nobody always comes first.
+      for (let at = 0; at < cases.length; at++) {
+        const { kind, url, cpu } = cases[(at + i) % cases.length];
+        const order = { kind, url, ...size };
+        cpu.push((await one(runtime, order)).cpu);
+      }
+    }
+    for (const { name, cpu } of cases) {
+      const us = round(median(cpu), 3);
+      const ratio = round(median(cpu.map((t, i) => t / cases[0].cpu[i])), 3);
+      const calls = rounds * size.calls * size.samples;
+      if (json) console.log(toJson(name, runtime, calls, us, ratio));
+      else {rows.push([
+          name,
+          runtime,
+          `${us} us`,
+          `${ratio} of ${cases[0].name}`,
+        ]);}
+    }
+  }
+  if (!json) {
+    console.log(table(["kind", "runtime", "CPU a call", "ratio"], rows));
+  }
+}
+
+function one(runtime: Runtime, order: Order): Promise<Result> {
+  const file = import.meta.resolve("./observe/one.ts");
+  return measure<Order, Result>(runtime, file, order);
+}
+
+function toJson(
+  style: string,
+  runtime: Runtime,
+  calls: number,
+  value: number,
+  ratio: number,
+): string {
+  const what = { peer: "sluice", style, runtime, calls };
+  return JSON.stringify({ ...what, value, unit: "us CPU a call", ratio });
+}
+
+if (import.meta.main) await tool(main);
