@@ -67,7 +67,8 @@ export class Answers {
   reply(serving: Serving, value: unknown): boolean {
     const { codec, outbox, peerMaxMessage, observe } = this.#context;
     try {
-      codec.prepare(value, false, serving.method);
+      const given = value !== undefined && value === serving.given;
+      codec.prepare(value, given, serving.method);
     } catch (error) {
       return this.fail(serving, true, this.unsayable(serving, error));
     }

@@ -44,6 +44,29 @@ export interface CallContext extends Inherited {
    * @throws {RangeError} If it is too large; see `metadata` of a call's options.
    */
   answerWith(metadata: Readonly<Record<string, string>>): void;
+  /**
+   * Gives bytes away: as the handler's result they are sent uncopied, as a
+   * call's params are with its `transfer` option, and are not to be touched any
+   * more. Worth it from some 16 KiB on. Returns them.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { type CallContext, Client, memoryPair, Server } from "@sluice/rpc";
+   *
+   * const services = {
+   *   Zeros: { make: (n: number, ctx: CallContext) => ctx.transfer(new Uint8Array(n)) },
+   * };
+   * const [near, far] = memoryPair();
+   * const server = new Server(services);
+   * server.accept(far);
+   * const client = new Client<typeof services>(near);
+   * assertEquals((await client.call("Zeros.make", 65_536)).length, 65_536);
+   * await client.close();
+   * await server.close();
+   * ```
+   */
+  transfer<Bytes extends Uint8Array>(bytes: Bytes): Bytes;
   /** What the server's `authorize` returned for this connection; `undefined` without one. */
   readonly auth: unknown;
   /** What the transport tells of the caller: its address, and its certificate over TLS. */
@@ -88,6 +111,8 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
   readonly metadata: Metadata;
   /** What goes along with the answer. */
   answered: Metadata | undefined = undefined;
+  /** What the handler gave away. */
+  given: Uint8Array | undefined = undefined;
   /** The params, undecoded, while they wait. */
   kept: Opaque = undefined;
   /** Its streams, if it has any. */
@@ -155,6 +180,11 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
   answerWith(metadata: Readonly<Record<string, string>>): void {
     const all = { ...Object.fromEntries(this.answered ?? []), ...metadata };
     this.answered = toMetadata(all);
+  }
+
+  transfer<Bytes extends Uint8Array>(bytes: Bytes): Bytes {
+    this.given = bytes;
+    return bytes;
   }
 
   /** Whether it is answered, or nobody is left to answer. */

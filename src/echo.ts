@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { CallContext } from "./context.ts";
 import { RpcError } from "./errors.ts";
 
 /** The services that {@linkcode echoServices} makes. */
@@ -15,8 +16,8 @@ export interface EchoServices {
   };
   /** Gives back what it gets. */
   readonly Echo: {
-    /** Any payload back as it came: bytes as bytes. */
-    readonly echo: (value: unknown) => unknown;
+    /** Any payload back as it came: bytes as bytes, uncopied. */
+    readonly echo: (value: unknown, ctx: CallContext) => unknown;
   };
 }
 
@@ -52,6 +53,6 @@ function hello(name: string): string {
   return "hello:" + name;
 }
 
-function echo(value: unknown): unknown {
-  return value;
+function echo(value: unknown, ctx: CallContext): unknown {
+  return value instanceof Uint8Array ? ctx.transfer(value) : value;
 }

@@ -16,7 +16,7 @@
  */
 
 import { ConnectionError } from "./errors.ts";
-import { viewOf } from "./text.ts";
+import { blank, viewOf } from "./bytes.ts";
 
 /** Bytes in a frame header. */
 export const HEADER_SIZE = 12;
@@ -362,7 +362,7 @@ export class FrameDecoder {
     const parts = this.#parts;
     let body = parts[0] ?? this.#header.subarray(0, 0);
     if (parts.length > 1) {
-      body = new Uint8Array(this.#length);
+      body = blank(this.#length);
       let at = 0;
       for (const part of parts) {
         body.set(part, at);

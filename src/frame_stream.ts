@@ -9,7 +9,7 @@
 
 import { type Duplex, toDuplex } from "./duplex.ts";
 import { FrameDecoder, HEADER_SIZE, writeHeader } from "./frame.ts";
-import { copyBytes } from "./text.ts";
+import { copyBytes } from "./bytes.ts";
 
 /** One frame: what its header says, and its body. */
 export interface Frame {

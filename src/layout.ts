@@ -12,7 +12,8 @@ import type { Metadata } from "./codec.ts";
 import { ConnectionError } from "./errors.ts";
 import { readU16, readU32 } from "./frame.ts";
 import { CUSTOM, STREAM, UNDEFINED } from "./payload.ts";
-import { NO_BYTES, readText, utf8 } from "./text.ts";
+import { NO_BYTES } from "./bytes.ts";
+import { readText, utf8 } from "./text.ts";
 
 /** Most bytes of a metadata block. */
 export const MAX_METADATA = 0xffff;

@@ -67,7 +67,8 @@ import {
 } from "./streams/native_streams.ts";
 import type { StreamWriter } from "./streams/terms.ts";
 import { looksLike } from "./sniff.ts";
-import { copyWords, NO_BYTES, NO_VIEW, SPILL, utf8, viewOf } from "./text.ts";
+import { copyWords, NO_BYTES, NO_VIEW, SPILL, viewOf } from "./bytes.ts";
+import { utf8 } from "./text.ts";
 
 /** Longest method name, in bytes of UTF-8. */
 export const MAX_METHOD = 0xffff;

@@ -21,7 +21,7 @@
 
 import type { BytePath } from "./byte_path.ts";
 import type { Clock } from "./clock.ts";
-import { NO_BYTES, NO_VIEW, SPILL, viewOf } from "./text.ts";
+import { NO_BYTES, NO_VIEW, SPILL, viewOf } from "./bytes.ts";
 
 /** What the outbox tells its connection. */
 export interface OutboxEvents {
@@ -76,11 +76,15 @@ export class Outbox {
   #notice: number;
   /** Chunks of this batch that are full, in order; a place's segment index counts them. */
   #sealed: Uint8Array[] = [];
+  /** The largest rest of a segment of this batch that nothing was found for. */
+  #rest: Uint8Array = NO_BYTES;
   /** How far `bytes` and `urgentBytes` are filled. */
   #fill = 0;
   #urgentFill = 0;
-  /** Bytes of the batch before, and those the writer is taking. */
-  #lastBatchBytes = 0;
+  /** Bytes of this batch that are in no segment it shares, and bytes of the batch before that were. */
+  #apart = 0;
+  #lastFilled = 0;
+  /** Bytes the writer is taking. */
   #outstanding = 0;
   /** The `size` at which something is to be done next; so a frame costs one comparison. */
   #mark = 0;
@@ -128,8 +132,7 @@ export class Outbox {
   reserve(n: number): number {
     let at = this.#fill;
     if (at + n + SPILL > this.bytes.length) {
-      this.#seal();
-      this.#fillNext(new Uint8Array(Math.max(n + SPILL, this.#segmentSize())));
+      this.#nextSegment(n + SPILL);
       at = 0;
     }
     this.#fill = at + n;
@@ -144,6 +147,7 @@ export class Outbox {
     const rest = this.bytes.subarray(this.#fill);
     this.#seal();
     this.#sealed.push(chunk);
+    this.#apart += chunk.length;
     // What is left of the segment serves the frames that follow.
     this.#fillNext(rest);
     this.#fill = 0;
@@ -229,6 +233,18 @@ export class Outbox {
     } else this.#mark = next;
   }
 
+  /** Begins a segment; what is left of one before a larger frame than it holds serves the frames that follow. */
+  #nextSegment(size: number): void {
+    const rest = this.bytes.subarray(this.#fill);
+    this.#seal();
+    if (rest.length > this.#rest.length) this.#rest = rest;
+    if (size <= this.#rest.length) {
+      this.#fillNext(this.#rest);
+      this.#rest = NO_BYTES;
+    } else this.#fillNext(new Uint8Array(Math.max(size, this.#segmentSize())));
+    if (size > MAX_SEGMENT) this.#apart += size;
+  }
+
   #fillNext(segment: Uint8Array): void {
     this.bytes = segment;
     this.view = viewOf(segment);
@@ -239,9 +255,10 @@ export class Outbox {
     if (this.#fill > 0) this.#sealed.push(this.bytes.subarray(0, this.#fill));
   }
 
-  /** As large as the last batch was, so that sync callers stay small and busy ones need few segments. */
+  /** As large as what the last batch had in such, so that sync callers stay small and busy ones need few segments. */
   #segmentSize(): number {
-    const wanted = Math.max(this.#lastBatchBytes, 2 * this.#batchBytes);
+    const filled = this.#batchBytes - this.#apart;
+    const wanted = Math.max(this.#lastFilled, 2 * filled);
     return Math.min(MAX_SEGMENT, Math.max(MIN_SEGMENT, wanted));
   }
 
@@ -263,7 +280,8 @@ export class Outbox {
     if (this.#urgentFill > 0) {
       chunks.unshift(this.urgentBytes.subarray(0, this.#urgentFill));
     }
-    this.#lastBatchBytes = this.#outstanding = this.size;
+    this.#lastFilled = this.size - this.#apart;
+    this.#outstanding = this.size;
     this.#clearBatch();
     this.#enter("writing");
     this.batch++;
@@ -298,6 +316,8 @@ export class Outbox {
 
   #clearBatch(): void {
     this.#sealed = [];
+    this.#apart = 0;
+    this.#rest = NO_BYTES;
     this.bytes = NO_BYTES;
     this.view = NO_VIEW;
     this.urgentBytes = NO_BYTES;

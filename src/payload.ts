@@ -14,14 +14,11 @@
 import type { Outbox } from "./outbox.ts";
 import { RpcError } from "./errors.ts";
 import { isStream } from "./streams/source.ts";
+import { copyBytes, copyWords, SHORT_COPY, viewOf } from "./bytes.ts";
 import {
-  copyBytes,
-  copyWords,
   readText,
-  SHORT_COPY,
   SHORT_ENCODE,
   utf8,
-  viewOf,
   writeIfAscii,
   writeUtf8,
 } from "./text.ts";
@@ -78,7 +75,7 @@ export interface KeptPayload {
   bytes: Uint8Array;
 }
 
-/** Bodies of at least this many bytes are handed to the writer as they are instead of copied into the batch. */
+/** Bytes that are ours are handed to the writer as they are instead of copied into the batch from this size on. */
 const ATTACH_SIZE = 16 * 1024;
 
 /** Text between `prepare` and `write`; one for all, as both happen in one turn with no user code between. */
@@ -150,9 +147,13 @@ export class PayloadEncoder {
     this.#owned = true;
   }
 
-  /** Whether the payload goes into the batch's own buffer (else {@linkcode attach} it). */
+  /**
+   * Whether the payload goes into the batch's own buffer (else {@linkcode attach}
+   * it): also a big one that would have to be copied anyhow, as one chunk costs
+   * less than two.
+   */
   get inline(): boolean {
-    return this.#bytes === undefined || this.size < ATTACH_SIZE;
+    return this.#bytes === undefined || !this.#owned || this.size < ATTACH_SIZE;
   }
 
   /** Writes an inline payload at `at` of what the outbox is filling. */
@@ -163,10 +164,9 @@ export class PayloadEncoder {
     else bytes.set(scratch.subarray(0, size), at);
   }
 
-  /** Adds a payload that is not inline to the batch, copied unless it is ours. */
+  /** Adds a payload that is not inline to the batch, uncopied. */
   attach(outbox: Outbox): void {
-    const bytes = this.#bytes as Uint8Array;
-    outbox.attach(this.#owned ? bytes : copyBytes(bytes));
+    outbox.attach(this.#bytes as Uint8Array);
   }
 
   /** Lets go of the value, so that an idle connection holds none. */

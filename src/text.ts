@@ -1,40 +1,11 @@
 /**
  * Text to UTF-8 and back, on the hot path.
  *
- * Invariants owned here:
- * - Decoding is strict: bytes that are not UTF-8 throw, none is replaced, and
- *   a byte order mark is kept.
- * - A copy shares no memory with its source. (`Buffer.prototype.slice` does,
- *   and chunks from Node are Buffers: so never `bytes.slice`.)
+ * Invariant owned here: decoding is strict. Bytes that are not UTF-8 throw, none
+ * is replaced, and a byte order mark is kept.
  *
  * @module
  */
-
-/** No bytes at all; shared, as an empty typed array takes 200 bytes too. */
-export const NO_BYTES: Uint8Array = new Uint8Array(0);
-/** The same, to read and write several bytes at once. */
-export const NO_VIEW: DataView = viewOf(NO_BYTES);
-
-/** All of `bytes`, to read and write several at once. */
-export function viewOf({ buffer, byteOffset, length }: Uint8Array): DataView {
-  return new DataView(buffer, byteOffset, length);
-}
-
-/** The bytes that {@linkcode copyWords} may write, and read, behind those it copies. */
-export const SPILL = 3;
-
-/** Up to this many bytes it beats `set`, which needs a view of its own besides. */
-export const SHORT_COPY = 64;
-
-/** Copies `n` bytes from the start of `from`, four at a time. */
-export function copyWords(
-  from: DataView,
-  n: number,
-  to: DataView,
-  at: number,
-): void {
-  for (let i = 0; i < n; i += 4) to.setInt32(at + i, from.getInt32(i));
-}
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -154,15 +125,4 @@ export function boundedUtf8(text: string, max: number): Uint8Array {
   let end = max;
   while (end > 0 && (bytes[end] & 0xc0) === 0x80) end--;
   return bytes.subarray(0, end);
-}
-
-/** A copy of `bytes[start..end)` that is its owner's alone. */
-export function copyBytes(
-  bytes: Uint8Array,
-  start = 0,
-  end: number = bytes.length,
-): Uint8Array {
-  const copy = new Uint8Array(end - start);
-  copy.set(bytes.subarray(start, end));
-  return copy;
 }

@@ -213,8 +213,10 @@ test("[L18] a GOAWAY while REQUESTs are in the batch turns them into PADs", asyn
   await peer.nextOf(KIND.HELLO);
   await sending;
   await settle();
-  // The first call is under way; the peer reads no more, so the next ones wait.
-  const first = client.go("m", new Uint8Array(40_000));
+  // The first call is under way, in two chunks; the peer reads no more, so the
+  // next ones wait.
+  const bytes = new Uint8Array(40_000);
+  const first = client.go("m", bytes, { transfer: true });
   await settle();
   const batched = client.go("m");
   const going = peer.send(goaway(1));

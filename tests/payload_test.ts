@@ -285,3 +285,44 @@ test("bytes that are handed over arrive too, small and large", async () => {
   }
   await close();
 });
+
+/** Handlers that change their result once they have returned it. */
+const changing = {
+  returned: (n: number) => changed(new Uint8Array(n)),
+  given: (n: number, ctx: CallContext) =>
+    ctx.transfer(changed(new Uint8Array(n))),
+  givenLate: async (n: number, ctx: CallContext) => {
+    const bytes = ctx.transfer(new Uint8Array(n));
+    await settle();
+    return changed(bytes);
+  },
+  otherGiven: (n: number, ctx: CallContext) => {
+    ctx.transfer(new Uint8Array(n));
+    return changed(new Uint8Array(n));
+  },
+};
+
+function changed(bytes: Uint8Array): Uint8Array {
+  queueMicrotask(() => bytes.fill(1));
+  return bytes;
+}
+
+const LARGE = 20_000;
+
+for (const name of ["given", "givenLate"] as const) {
+  test(`a large result that its handler gives away is sent uncopied (${name})`, async () => {
+    const { client, close } = pair({ S: changing });
+    const reply = await client.call(`S.${name}`, LARGE);
+    assertEquals([reply.length, ...new Set(reply)], [LARGE, 1]);
+    await close();
+  });
+}
+
+for (const name of ["returned", "otherGiven"] as const) {
+  test(`changes to a large result that was not given away do not show (${name})`, async () => {
+    const { client, close } = pair({ S: changing });
+    const reply = await client.call(`S.${name}`, LARGE);
+    assertEquals([reply.length, ...new Set(reply)], [LARGE, 0]);
+    await close();
+  });
+}

@@ -5,7 +5,7 @@
  */
 
 import { decodePayload, PayloadEncoder } from "../../src/payload.ts";
-import { viewOf } from "../../src/text.ts";
+import { viewOf } from "../../src/bytes.ts";
 import type { Case } from "../cases.ts";
 
 const VALUES: Record<string, unknown> = {

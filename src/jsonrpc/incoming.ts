@@ -13,7 +13,8 @@
 
 import type { Receiver } from "../codec.ts";
 import { ConnectionError } from "../errors.ts";
-import { copyBytes, readText, utf8 } from "../text.ts";
+import { copyBytes } from "../bytes.ts";
+import { readText, utf8 } from "../text.ts";
 import { AnswerBatch, elementsOf, MAX_BATCH } from "./batch.ts";
 import {
   type Codes,

@@ -23,7 +23,7 @@ import { ConnectionError, RpcError } from "../errors.ts";
 import type { Outbox } from "../outbox.ts";
 import type { GobLimits } from "./gob/input.ts";
 import { looksLike } from "../sniff.ts";
-import { NO_BYTES } from "../text.ts";
+import { NO_BYTES } from "../bytes.ts";
 import {
   bounded,
   errorText,

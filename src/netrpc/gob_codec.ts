@@ -8,7 +8,7 @@
 import type { CodecSettings, Opaque, Receiver } from "../codec.ts";
 import { RpcError } from "../errors.ts";
 import type { Outbox } from "../outbox.ts";
-import { copyBytes } from "../text.ts";
+import { copyBytes } from "../bytes.ts";
 import { GoCodec, type GoSettings } from "./go_codec.ts";
 import { GobContent } from "./gob_content.ts";
 import { HeaderReader, REQUEST, RESPONSE } from "./gob_header.ts";

@@ -7,7 +7,8 @@
  * @module
  */
 
-import { isShortAscii, NO_BYTES, writeAscii } from "../text.ts";
+import { NO_BYTES } from "../bytes.ts";
+import { isShortAscii, writeAscii } from "../text.ts";
 import type { GobEncoder } from "./gob/encoder.ts";
 import { GobOutput } from "./gob/output.ts";
 import type { GobType } from "./gob/schema.ts";

@@ -12,7 +12,8 @@
 import type { CodecSettings, Opaque, Receiver } from "../codec.ts";
 import { RpcError } from "../errors.ts";
 import type { Outbox } from "../outbox.ts";
-import { copyBytes, readText, utf8 } from "../text.ts";
+import { copyBytes } from "../bytes.ts";
+import { readText, utf8 } from "../text.ts";
 import { GoCodec, type GoSettings } from "./go_codec.ts";
 import { idText } from "./json_id.ts";
 import { JsonSplitter } from "./json_splitter.ts";

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { copyBytes, NO_BYTES } from "../text.ts";
+import { copyBytes, NO_BYTES } from "../bytes.ts";
 import type { PayloadView } from "./terms.ts";
 
 /** Payloads of at least this many bytes are kept by themselves. */

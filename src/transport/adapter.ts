@@ -41,6 +41,8 @@ export function adapt(
   return ownDuplex(adapter.intake, adapter, info);
 }
 
+const CORKS = !("Bun" in globalThis);
+
 class Adapter extends Outlet implements IntakeEvents {
   readonly intake: Intake = new Intake(BUFFER, this);
   readonly #input: NodeReadable;
@@ -111,15 +113,15 @@ class Adapter extends Outlet implements IntakeEvents {
     this.#settleEnds();
   }
 
-  /** Several chunks leave in one system call. */
+  /** Several chunks leave in one system call; not on Bun, which would put them together first (7 % of both ends' CPU time with payloads of 64 KiB). */
   write(chunks: readonly Uint8Array[]): Promise<void> {
     const output = this.#output;
     const last = chunks.length - 1;
     return this.wait((done) => {
-      if (last > 0) output.cork?.();
+      if (last > 0 && CORKS) output.cork?.();
       for (let i = 0; i < last; i++) output.write(chunks[i]);
       output.write(chunks[last], done);
-      if (last > 0) output.uncork?.();
+      if (last > 0 && CORKS) output.uncork?.();
     });
   }
 

@@ -19,6 +19,7 @@ import { BUFFER, Intake, type IntakeEvents } from "./intake.ts";
 import { Outlet } from "./outlet.ts";
 import { ownDuplex } from "./own_duplex.ts";
 import { ReadBuffer } from "./read_buffer.ts";
+import { writeTogether } from "./write_together.ts";
 
 /** What is used of a `Deno.Conn`: a `Deno.TcpConn`, `Deno.TlsConn` or `Deno.UnixConn`. */
 export interface DenoConnLike {
@@ -115,21 +116,19 @@ class Link extends Outlet implements IntakeEvents {
     this.#running = false;
   }
 
-  /** Chunk by chunk: Deno cannot write several at once. */
   write(chunks: readonly Uint8Array[]): Promise<void> {
     return this.wait((done) => {
-      this.#writeAll(chunks).then(() => done(), done);
+      const written = chunks.length === 1
+        ? this.#writeOne(chunks[0])
+        : writeTogether(chunks, (chunk) => this.#writeOne(chunk));
+      written.then(() => done(), done);
     });
   }
 
-  async #writeAll(chunks: readonly Uint8Array[]): Promise<void> {
-    for (const chunk of chunks) {
-      let written = 0;
-      while (written < chunk.byteLength) {
-        written += await this.#conn.write(
-          written === 0 ? chunk : chunk.subarray(written),
-        );
-      }
+  async #writeOne(chunk: Uint8Array): Promise<void> {
+    let written = await this.#conn.write(chunk);
+    while (written < chunk.byteLength) {
+      written += await this.#conn.write(chunk.subarray(written));
     }
   }
 

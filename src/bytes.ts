@@ -1,0 +1,68 @@
+/**
+ * Bytes: empty, copied, and several at once.
+ *
+ * Invariants owned here:
+ * - A copy shares no memory with its source. (`Buffer.prototype.slice` does,
+ *   and chunks from Node are Buffers: so never `bytes.slice`.)
+ * - Memory that is not cleared is overwritten, all of it, by whoever asked for
+ *   it, before anybody else sees it.
+ *
+ * @module
+ */
+
+/** No bytes at all; shared, as an empty typed array takes 200 bytes too. */
+export const NO_BYTES: Uint8Array = new Uint8Array(0);
+/** The same, to read and write several bytes at once. */
+export const NO_VIEW: DataView = viewOf(NO_BYTES);
+
+/** All of `bytes`, to read and write several at once. */
+export function viewOf({ buffer, byteOffset, length }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, length);
+}
+
+/** The bytes that {@linkcode copyWords} may write, and read, behind those it copies. */
+export const SPILL = 3;
+
+/** Up to this many bytes it beats `set`, which needs a view of its own besides. */
+export const SHORT_COPY = 64;
+
+/** Copies `n` bytes from the start of `from`, four at a time. */
+export function copyWords(
+  from: DataView,
+  n: number,
+  to: DataView,
+  at: number,
+): void {
+  for (let i = 0; i < n; i += 4) to.setInt32(at + i, from.getInt32(i));
+}
+
+/** Clearing less than this costs less than asking for memory that is not. */
+const MIN_BLANK = 4096;
+
+/** Memory that nobody has cleared, of an `ArrayBuffer` of its own: what Node's `Buffer` has. Deno's clears it all the same. */
+const allocate = "Deno" in globalThis
+  ? undefined
+  : (globalThis as { Buffer?: { allocUnsafeSlow(n: number): Uint8Array } })
+    .Buffer?.allocUnsafeSlow;
+
+/**
+ * `n` bytes to be overwritten, all of them: they may hold what anything in this
+ * process has left. (For payloads of 64 KiB, 7 % of both ends' CPU time on Node
+ * and 8 % on Bun.)
+ */
+export function blank(n: number): Uint8Array {
+  return n < MIN_BLANK || allocate === undefined
+    ? new Uint8Array(n)
+    : new Uint8Array(allocate(n).buffer);
+}
+
+/** A copy of `bytes[start..end)` that is its owner's alone. */
+export function copyBytes(
+  bytes: Uint8Array,
+  start = 0,
+  end: number = bytes.length,
+): Uint8Array {
+  const copy = blank(end - start);
+  copy.set(bytes.subarray(start, end));
+  return copy;
+}
