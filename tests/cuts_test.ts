@@ -20,6 +20,7 @@ test("the recorded session has at least 200 calls of every kind, and the same by
   assert(first.calls >= 200, `${first.calls} calls`);
   assertEquals(Object.keys(first.told).sort(), [
     "aborted",
+    "cancelled",
     "deadline_exceeded",
     "internal",
     "late_sorry",

@@ -64,8 +64,8 @@ export function pair<S extends object>(
 export function assertNothingLeft(connection: Connection): void {
   const { state, queued, waiting, listeners, timers, ...stats } = connection
     .stats();
-  const { inFlight, inFlightBytes, held, heldBytes } = stats;
-  const places = { inFlight, inFlightBytes, held, heldBytes };
+  const { inFlight, inFlightBytes, held, heldBytes, streams } = stats;
+  const places = { inFlight, inFlightBytes, held, heldBytes, streams };
   assertEquals(
     { state, ...places, queued, waiting, listeners, timers },
     {
@@ -74,6 +74,7 @@ export function assertNothingLeft(connection: Connection): void {
       inFlightBytes: 0,
       held: 0,
       heldBytes: 0,
+      streams: 0,
       queued: 0,
       waiting: 0,
       listeners: 0,

@@ -24,6 +24,7 @@ import type { Fault, FaultLine } from "./fault_line.ts";
 import { CallLedger, type Entry, show } from "./ledger.ts";
 import { assertNothingLeft } from "./pair.ts";
 import { SignalCount } from "./signal_count.ts";
+import { type SourceEnd, StreamWatch } from "./stream_watch.ts";
 
 /** Faults of the two directions: `out` is what the client writes. */
 export interface SessionFaults {
@@ -63,6 +64,8 @@ export async function runSession(
 
 /** Calls beyond this wait for the window; more handlers than `maxRunning` wait to be started. */
 const LIMITS = { windowCalls: 24, windowBytes: 2048, maxRunning: 6 };
+/** Items of a stream. */
+const ITEMS = 3;
 /** A string larger than the window's bytes allow, and what each payload is wrapped in. */
 const KINDS = ["json", "string", "bytes", "object", "undefined"] as const;
 
@@ -70,11 +73,13 @@ class Session {
   readonly #ledger = new CallLedger();
   readonly #clock = new TestClock(1);
   readonly #signals = new SignalCount();
+  readonly #watch = new StreamWatch();
   readonly #client: Client<object>;
   readonly #server: Server<object>;
   readonly #connection: Connection;
   readonly #out: FaultLine;
   readonly #back: FaultLine;
+  readonly #faulty: boolean;
   /** Handlers that wait for the script, in the order they started. */
   readonly #held: { resolve(): void; reject(error: unknown): void }[] = [];
 
@@ -83,6 +88,7 @@ class Session {
       out: { faults: faults?.out && [faults.out] },
       back: { faults: faults?.back && [faults.back] },
     });
+    this.#faulty = faults !== undefined;
     this.#out = out;
     this.#back = back;
     if (record !== undefined) {
@@ -143,6 +149,15 @@ class Session {
           throw new Error("not told");
         }),
         c: run(() => 1n),
+        d: run(() => this.#watch.source(ITEMS)),
+        b: run(() => this.#watch.source(ITEMS, "throw")),
+        w: run(() => this.#watch.source(1, "wait")),
+        p: run((params) =>
+          this.#watch.read(params as ReadableStream<unknown>, ITEMS)
+        ),
+        q: run((params) =>
+          this.#watch.read(params as ReadableStream<unknown>, ITEMS, 1)
+        ),
       },
     };
   }
@@ -180,6 +195,7 @@ class Session {
   async play(): Promise<void> {
     await this.#opening();
     await this.#plain();
+    await this.#streams();
     await this.#aborts();
     await this.#deadlines();
     await this.#crowd();
@@ -220,6 +236,55 @@ class Session {
       this.#go("e");
       await settle(1);
     }
+  }
+
+  /** A call whose result is a stream, read to its end or for `most` items. */
+  #reading(method: string, most?: number): Entry {
+    const { params } = payload(this.#ledger.next, 0);
+    const handle = this.#client.connection.go(`S.${method}`, params);
+    const read = (stream: unknown) =>
+      this.#watch.read(stream as ReadableStream<unknown>, ITEMS, most);
+    // What it ends with is the watch's business.
+    handle.reply.then(read).catch(() => {});
+    return this.#ledger.enter("s", handle);
+  }
+
+  /** A call whose params are a stream. */
+  #writing(method: string, expected?: number, end?: SourceEnd): Entry {
+    const source = this.#watch.source(ITEMS, end);
+    const handle = this.#client.connection.go(`S.${method}`, source);
+    const shown = expected === undefined ? undefined : show(expected);
+    return this.#ledger.enter("s", handle, shown);
+  }
+
+  /** Both ways: to the end, failing, cancelled by the reader aborted while it waits, and one that is under way at the end. */
+  async #streams(): Promise<void> {
+    this.#reading("d");
+    this.#writing("p", ITEMS);
+    await settle(1);
+    this.#reading("b");
+    this.#writing("p", undefined, "throw");
+    await settle(1);
+    this.#reading("w", 1);
+    this.#writing("q", 1, "wait");
+    await settle(2);
+    const aborted = [this.#reading("w"), this.#writing("p", undefined, "wait")];
+    await settle(1);
+    abort(...aborted);
+    await settle(1);
+    if (!this.#faulty) this.#checkStreams();
+    this.#reading("w");
+    await settle(1);
+  }
+
+  /** Where nothing has gone wrong they are over by now: those that were cancelled or aborted did not wait for the connection's end. */
+  #checkStreams(): void {
+    const { open, cancelled } = this.#watch;
+    if (open !== 0) throw new Error(`${open} ends of streams are open`);
+    if (cancelled !== 4) throw new Error(`${cancelled} sources cancelled`);
+    const { inFlight } = this.#client.stats();
+    const { held } = this.#connection.stats();
+    if (inFlight + held > 0) throw new Error("calls of streams keep places");
   }
 
   /** Aborted: before, in the same turn, in the queue, before the start, running, after. */
@@ -303,6 +368,7 @@ class Session {
     // Past every deadline, drain, flush and linger.
     await this.#clock.advance(12_000);
     const closed = this.#server.close();
+    this.#watch.release();
     this.#release();
     await settle(1);
     await this.#clock.advance(12_000);
@@ -310,6 +376,7 @@ class Session {
     await settle(1);
     await Promise.all([closed, this.#client.closed]);
     await settle(1);
+    this.#watch.check(garbled);
     if (!garbled) this.#ledger.check();
     else if (this.#ledger.open().length > 0) throw new Error("calls are open");
     for (const connection of [this.#client.connection, this.#connection]) {

@@ -193,4 +193,41 @@ export const MUTANTS: readonly Mutant[] = [
     find: "        this.#tailFill += take;\n",
     replace: "",
   },
+  {
+    name: "the end of a stream is not told",
+    file: "src/streams/outlet.ts",
+    find:
+      "if (failure === undefined) writer.end(outbox, id, caller);\n    else ",
+    replace: "if (failure !== undefined) ",
+  },
+  {
+    name: "a lost connection leaves the source of a stream running",
+    file: "src/streams/outlet.ts",
+    find: `        this.#state = "over";
+        this.#drop();
+        this.#clean(reason, CANCELLED);`,
+    replace: `        this.#state = "over";
+        this.#drop();`,
+  },
+  {
+    name: "a lost connection leaves the reader of a stream waiting",
+    file: "src/streams/inlet.ts",
+    find: `      case "open":
+        this.#close();
+        this.#output.error(reason);`,
+    replace: `      case "open":
+        this.#close();`,
+  },
+  {
+    name: "a reader's cancel is not told to the producer",
+    file: "src/streams/inlet.ts",
+    find: "        this.#owner.stop(reason);\n",
+    replace: "",
+  },
+  {
+    name: "a call keeps its place when its streams have ended",
+    file: "src/streams/call_streams.ts",
+    find: "    this.#table.streamEnded(this.#call);\n",
+    replace: "",
+  },
 ];

@@ -1,0 +1,118 @@
+/**
+ * Sources and readers that write down what became of them.
+ *
+ * @module
+ */
+
+/** What a source is to do once it has given its items. */
+export type SourceEnd = "done" | "throw" | "wait";
+
+/** Streams of whole numbers from 0, and those who read them. */
+export class StreamWatch {
+  readonly #sources: { over: boolean; cancelled: number }[] = [];
+  /** Ends those that wait. */
+  readonly #waiting = new Set<() => void>();
+  readonly #readers: { over: boolean; wrong: string | undefined }[] = [];
+
+  /** Sources that were cancelled. */
+  get cancelled(): number {
+    return this.#sources.filter(({ cancelled }) => cancelled > 0).length;
+  }
+
+  /** Sources that are under way, and readers that are not told of an end. */
+  get open(): number {
+    const sources = this.#sources.filter(({ over }) => !over);
+    return sources.length + this.#readers.filter(({ over }) => !over).length;
+  }
+
+  /** Gives `items` numbers, then ends. */
+  source(items: number, end: SourceEnd = "done"): AsyncIterable<number> {
+    const source = { over: false, cancelled: 0 };
+    this.#sources.push(source);
+    let next = 0;
+    let finish = () => {};
+    const over: IteratorResult<number> = { done: true, value: undefined };
+    const wait = () =>
+      new Promise<typeof over>((resolve) => {
+        finish = () => {
+          this.#waiting.delete(release);
+          resolve(over);
+        };
+        const release = () => {
+          source.over = true;
+          finish();
+        };
+        this.#waiting.add(release);
+      });
+    const iterator: AsyncIterator<number> = {
+      next() {
+        if (next < items) {
+          return Promise.resolve({ done: false, value: next++ });
+        }
+        if (end === "wait") return wait();
+        source.over = true;
+        if (end === "done") return Promise.resolve(over);
+        return Promise.reject(new Error("the source has failed"));
+      },
+      return() {
+        source.over = true;
+        source.cancelled++;
+        finish();
+        return Promise.resolve(over);
+      },
+    };
+    return { [Symbol.asyncIterator]: () => iterator };
+  }
+
+  /** Lets sources that wait end. */
+  release(): void {
+    for (const release of this.#waiting) release();
+  }
+
+  /** Reads to the end, or `most` items; resolves with how many there were. Who is told of a plain end must have read `whole`. */
+  async read(
+    stream: ReadableStream<unknown>,
+    whole: number,
+    most = Infinity,
+  ): Promise<number> {
+    // First: where bytes were changed it may be no stream.
+    const reader = stream.getReader();
+    const watched = { over: false, wrong: undefined as string | undefined };
+    this.#readers.push(watched);
+    let items = 0;
+    try {
+      while (items < most) {
+        const { done, value } = await reader.read();
+        if (done) {
+          if (items !== whole) watched.wrong = `${items} items of ${whole}`;
+          return items;
+        }
+        if (value !== items) watched.wrong = `item ${items} was ${value}`;
+        items++;
+      }
+      await reader.cancel();
+      return items;
+    } finally {
+      watched.over = true;
+    }
+  }
+
+  /**
+   * Checks that every source has ended or was cancelled, at most once (its own
+   * end and that may cross), and that every reader was told the truth.
+   *
+   * @throws {Error} With what is wrong first.
+   */
+  check(garbled: boolean): void {
+    for (const [n, { over, cancelled }] of this.#sources.entries()) {
+      if (!over) throw new Error(`source ${n} was not told`);
+      if (cancelled > 1) throw new Error(`source ${n} was told twice`);
+    }
+    for (const [n, { over, wrong }] of this.#readers.entries()) {
+      if (!over) throw new Error(`reader ${n} was never told`);
+      if (!garbled && wrong !== undefined) {
+        throw new Error(`reader ${n}: ${wrong}`);
+      }
+    }
+  }
+}
