@@ -165,6 +165,10 @@ function shuffled(
   return join(parts);
 }
 
+const FOLLOWS: readonly number[] = [
+  ...[KIND.CANCEL, KIND.DATA, KIND.END, KIND.STOP, KIND.CREDIT],
+];
+
 /** Frames in a row, mostly legal: ids are set to what is likely to be in use. */
 function stream(
   random: Random,
@@ -181,8 +185,8 @@ function stream(
     const list = random.oneIn(12) ? pool.golden : from;
     const frame = Uint8Array.from(random.pick(list));
     if (frame.length >= 12 && !random.oneIn(20)) {
-      // A CANCEL is for a call that was made.
-      if (frame[4] !== KIND.CANCEL) id += random.oneIn(30) ? 2 : 1;
+      // Some are for a call that was made.
+      if (!FOLLOWS.includes(frame[4])) id += random.oneIn(30) ? 2 : 1;
       new DataView(frame.buffer).setUint32(8, id);
     }
     frames.push(frame);

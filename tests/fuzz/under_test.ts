@@ -21,6 +21,7 @@ import { faultPair } from "../support/fault_duplex.ts";
 import { CallLedger } from "../support/ledger.ts";
 import { assertNothingLeft } from "../support/pair.ts";
 import { SignalCount } from "../support/signal_count.ts";
+import { StreamWatch } from "../support/stream_watch.ts";
 import type { FuzzCase } from "./fuzz_case.ts";
 
 /** Listens to an end; throws if what it says is not legal. */
@@ -31,6 +32,7 @@ export abstract class UnderTest {
   protected readonly clock: TestClock = new TestClock(1);
   protected readonly signals: SignalCount = new SignalCount();
   protected readonly ledger: CallLedger = new CallLedger();
+  protected readonly watch: StreamWatch = new StreamWatch();
   protected abstract readonly connection: Connection;
   readonly #pair = faultPair({ back: { capacity: 64 } });
   readonly #hear: Hear;
@@ -90,6 +92,7 @@ export abstract class UnderTest {
     if (reason?.code === "internal") throw reason;
     const open = this.ledger.open();
     if (open.length > 0) throw new Error(`${open.length} calls are open`);
+    this.watch.check(true);
     assertNothingLeft(this.connection);
     const { timers } = this.clock;
     const { listeners } = this.signals;
@@ -119,8 +122,17 @@ export class ClientUnderTest extends UnderTest {
     const { signal } = this.signals.make();
     for (let i = 0; i < 24; i++) {
       const options = { signal, timeout: i % 2 ? 100 * i : undefined };
-      this.ledger.enter("c", this.#client.go("S.m", [i], options));
+      const params = i % 4 === 1 ? this.watch.source(i) : [i];
+      const handle = this.#client.go("S.m", params, options);
+      this.ledger.enter("c", handle);
+      handle.reply.then((result) => this.#read(result, i)).catch(() => {});
     }
+  }
+
+  /** Some read to the end, some cancel. */
+  async #read(result: unknown, most: number): Promise<void> {
+    if (!(result instanceof ReadableStream)) return;
+    await this.watch.read(result, Infinity, most % 3 === 0 ? 1 : undefined);
   }
 
   protected act(): void {
@@ -167,6 +179,11 @@ export class ServerUnderTest extends UnderTest {
           throw new Error("not told");
         },
         c: () => 1n,
+        d: () => this.watch.source(50),
+        b: () => this.watch.source(3, "throw"),
+        w: () => this.watch.source(1, "wait"),
+        p: (params: unknown) => this.#read(params, Infinity),
+        q: (params: unknown) => this.#read(params, 1),
       },
       Test: { call: slow },
     };
@@ -175,12 +192,18 @@ export class ServerUnderTest extends UnderTest {
     this.connection = this.#server.accept(this.duplex);
   }
 
+  async #read(params: unknown, most: number): Promise<unknown> {
+    if (!(params instanceof ReadableStream)) return params;
+    return await this.watch.read(params, Infinity, most);
+  }
+
   protected act(): void {
     this.#held.splice(0, 3).forEach((resolve) => resolve());
   }
 
   protected async finish(): Promise<void> {
     const closed = this.#server.close();
+    this.watch.release();
     while (this.#held.length > 0) {
       this.#held.splice(0).forEach((resolve) => resolve());
       await settle(1);
