@@ -92,6 +92,7 @@ function native(replied: (value: unknown) => void) {
 function counted(): { outbox: Outbox; left: () => number } {
   let bytes = 0;
   const path = {
+    borrows: true,
     write(chunks: readonly Uint8Array[]): Promise<void> {
       for (const chunk of chunks) bytes += chunk.length;
       return Promise.resolve();

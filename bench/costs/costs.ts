@@ -11,6 +11,7 @@ import type { ClientMessage, ClientOrder } from "../demo/client.ts";
 import type { Runtime } from "../demo/runtimes.ts";
 import type { ServerMessage } from "../demo/server.ts";
 import type { StyleName } from "../demo/styles.ts";
+import type { Cost, Finding } from "../support/findings.ts";
 import { measure } from "../support/program.ts";
 import { median } from "../support/stats.ts";
 import { short } from "../support/table.ts";
@@ -19,27 +20,8 @@ import type { ChunksOrder, ChunksResult } from "./chunks.ts";
 import type { IdleOrder, IdleResult } from "./idle.ts";
 import type { MemoryOrder, MemoryResult } from "./memory.ts";
 import type { SteadyOrder, SteadyResult } from "./steady.ts";
-import type { StreamsOrder, StreamsResult } from "./streams.ts";
-
-/** One number that was measured, with the target it is held against. */
-export interface Finding {
-  /** What it is of. */
-  readonly what: string;
-  readonly calls: number;
-  readonly value: number;
-  readonly unit: string;
-  /** The target: at most, or at least. */
-  readonly most?: number;
-  readonly least?: number;
-  /** What it was computed from, or fell short of. */
-  readonly note?: string;
-}
-
-/** Measures one kind of cost; `quick` is small, for looking whether it works. */
-export type Cost = (runtime: Runtime, quick: boolean) => Promise<Finding[]>;
 
 const KIB = 1024;
-const MB = 1e6;
 
 const memory: Cost = async (runtime, quick) => {
   const calls = quick ? 20_000 : 1_000_000;
@@ -236,58 +218,5 @@ async function demoRate(
   }
 }
 
-const streams: Cost = async (runtime, quick) => {
-  const order = quick
-    ? { calls: 2000, megabytes: 8, streams: 10, items: 2000, rounds: 1 }
-    : {
-      ...{ calls: 200_000, megabytes: 256, streams: 1000 },
-      ...{ items: 1_000_000, rounds: 5 },
-    };
-  const got = await measure<StreamsOrder, StreamsResult>(
-    runtime,
-    import.meta.resolve("./streams.ts"),
-    order,
-  );
-  const { calls } = order;
-  return [{
-    what: "stage(), window 1,024, over a loop of go()",
-    calls,
-    value: got.stage / got.go,
-    unit: "x",
-    least: 0.8,
-    note: `${short(got.stage)} and ${short(got.go)} calls/s`,
-  }, {
-    what: "a stream of bytes over a plain socket",
-    calls: 1,
-    value: got.bytes / got.socket,
-    unit: "x",
-    least: 0.7,
-    note: `${short(got.bytes)} and ${short(got.socket)} MB/s`,
-  }, {
-    what: "p99 of a small call beside a stream, to alone",
-    calls: Math.ceil(calls / 50),
-    value: got.beside / got.alone,
-    unit: "x",
-    most: 5,
-    note: `${short(got.beside)} and ${short(got.alone)} ms`,
-  }, {
-    what: `${order.streams} streams at once, held of granted`,
-    calls: order.streams,
-    value: got.held / got.bound,
-    unit: "x",
-    most: 1,
-    note: `${short(got.held / MB)} of ${short(got.bound / MB)} MB; ${
-      short(order.megabytes * 4)
-    } MB in all`,
-  }, {
-    what: `a reader slower than its ${order.items} items, live memory grown`,
-    calls: order.items,
-    value: (got.late - got.early) / MB,
-    unit: "MB",
-    most: 2,
-    note: `from ${short(got.early / MB)} MB after a tenth`,
-  }];
-};
-
 /** All of them, by name, in the order they are run. */
-export const COSTS = { chunks, memory, steady, abort, idle, latency, streams };
+export const COSTS = { chunks, memory, steady, abort, idle, latency };

@@ -1,0 +1,111 @@
+/**
+ * What is measured of streams, and the targets.
+ *
+ * @module
+ */
+
+import { CHUNK } from "../rows.ts";
+import type { Cost } from "../support/findings.ts";
+import { measure } from "../support/program.ts";
+import { short } from "../support/table.ts";
+import type { BesideOrder, BesideResult } from "./beside.ts";
+import type { BytesOrder, BytesResult } from "./bytes.ts";
+import type { ManyOrder, ManyResult } from "./many.ts";
+import type { SlowOrder, SlowResult } from "./slow.ts";
+import type { StageOrder, StageResult } from "./stage.ts";
+
+const MIB = 1024 * 1024;
+
+const stage: Cost = async (runtime, quick) => {
+  const calls = quick ? 5000 : 200_000;
+  const { loop, stage } = await measure<StageOrder, StageResult>(
+    runtime,
+    import.meta.resolve("./stage.ts"),
+    { calls, rounds: quick ? 1 : 5 },
+  );
+  return [{
+    what: "stage(), window 1,024, to a loop of go",
+    calls,
+    value: stage / loop,
+    unit: "x",
+    least: 0.8,
+    note: `${short(stage)} and ${short(loop)} calls/s`,
+  }];
+};
+
+const bytes: Cost = async (runtime, quick) => {
+  const chunks = quick ? 200 : 8000;
+  const rates = await measure<BytesOrder, BytesResult>(
+    runtime,
+    import.meta.resolve("./bytes.ts"),
+    { chunks, rounds: quick ? 1 : 5 },
+  );
+  return (["up", "down"] as const).map((way) => ({
+    what: `bytes as ${way === "up" ? "params" : "result"}, to a plain socket`,
+    calls: chunks,
+    value: rates[way] / rates.plain,
+    unit: "x",
+    least: 0.7,
+    note: `${short(rates[way])} and ${short(rates.plain)} MB/s`,
+  }));
+};
+
+const beside: Cost = async (runtime, quick) => {
+  const calls = quick ? 200 : 2000;
+  const p99 = await measure<BesideOrder, BesideResult>(
+    runtime,
+    import.meta.resolve("./beside.ts"),
+    { calls, rounds: quick ? 1 : 3 },
+  );
+  return (["up", "down"] as const).map((way) => ({
+    what: `p99 of a call beside bytes ${way}, to alone`,
+    calls,
+    value: p99[way] / p99.alone,
+    unit: "x",
+    most: 5,
+    note: `${short(p99[way])} and ${short(p99.alone)} us`,
+  }));
+};
+
+/** What the receiver may hold of a thousand: 64 KiB of each, and the budget. */
+const BOUND = 1000 * 64 / 1024 + 16;
+
+const many: Cost = async (runtime, quick) => {
+  const order = { streams: 1000, chunks: quick ? 2 : 16 };
+  const { streams, resident, before } = await measure<ManyOrder, ManyResult>(
+    runtime,
+    import.meta.resolve("./many.ts"),
+    order,
+  );
+  const sent = order.streams * order.chunks * CHUNK / 1e6;
+  const grown = `${short(resident - before)} MB more resident`;
+  return [{
+    what: `1,000 streams at once, ${short(sent)} MB: held and granted`,
+    calls: order.streams,
+    value: streams / MIB,
+    unit: "MiB",
+    most: BOUND,
+    note: `${grown}, garbage included`,
+  }];
+};
+
+const slow: Cost = async (runtime, quick) => {
+  const items = quick ? 20_000 : 1_000_000;
+  const { live } = await measure<SlowOrder, SlowResult>(
+    runtime,
+    import.meta.resolve("./slow.ts"),
+    { items },
+  );
+  const [first] = live;
+  return [{
+    what: "a slow reader: live memory after a tenth, and most",
+    calls: items,
+    value: Math.max(...live) / first,
+    unit: "x",
+    most: 1.05,
+    note: `${short(first / MIB)} and ${short(Math.max(...live) / MIB)} MiB`,
+  }];
+};
+
+/** All of them, by name, in the order they are run. */
+export const STREAMS = { stage, bytes, beside, many, slow };
