@@ -13,8 +13,10 @@ import { halvesOf } from "./transport/own_duplex.ts";
 
 /** Both directions of one duplex. */
 export interface BytePath {
+  /** Whether the chunks of a write are its writer's again once it has succeeded. */
+  readonly borrows: boolean;
   read(): Promise<ReadableStreamReadResult<Uint8Array>>;
-  /** Writes all chunks, of which there is at least one. The chunks are the transport's from then on. */
+  /** Writes all chunks, of which there is at least one. The chunks are the transport's from then on, or until then. */
   write(chunks: readonly Uint8Array[]): Promise<void>;
   /** Sends FIN behind what was written; settles in any case. */
   close(): Promise<void>;
@@ -33,6 +35,7 @@ export function takePath(duplex: Duplex): BytePath {
 }
 
 class StreamPath implements BytePath {
+  readonly borrows = false;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
 

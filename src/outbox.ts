@@ -13,8 +13,8 @@
  *   stands at the head of a batch, never inside one.
  * - `size` counts every byte that the writer has not taken; past `limit` the
  *   outbox reports itself full, once, and its connection ends.
- * - A chunk once handed over is never touched again: its memory is the
- *   stream's, which may pass it on without a copy.
+ * - A chunk once handed over is not touched again, as a stream may pass it on
+ *   without a copy; unless the way only borrows it, and the write has succeeded.
  *
  * @module
  */
@@ -22,6 +22,7 @@
 import type { BytePath } from "./byte_path.ts";
 import type { Clock } from "./clock.ts";
 import { NO_BYTES, NO_VIEW, SPILL, viewOf } from "./bytes.ts";
+import { keepSegments, MAX_SEGMENT, takeSegment } from "./segments.ts";
 
 /** What the outbox tells its connection. */
 export interface OutboxEvents {
@@ -39,12 +40,16 @@ export interface OutboxEvents {
   overflowed(): void;
 }
 
-/** Segment sizes in bytes: an idle connection's first is small, a busy one's as large as pays. */
+/** The size of an idle connection's first segment, in bytes; a busy one's are as large as pays. */
 const MIN_SEGMENT = 1024;
-const MAX_SEGMENT = 64 * 1024;
 
 /** Positions are `segment index * PLACE_STRIDE + offset`: one small integer. */
 const PLACE_STRIDE = 0x100000;
+
+const NONE: readonly Uint8Array[] = [];
+
+/** What it needs of the way of its bytes. */
+type OutboxPath = Pick<BytePath, "write" | "borrows">;
 
 type State = "idle" | "scheduled" | "writing" | "failed";
 
@@ -67,7 +72,7 @@ export class Outbox {
   /** Their bytes. */
   written = 0;
 
-  readonly #path: Pick<BytePath, "write">;
+  readonly #path: OutboxPath;
   readonly #clock: Clock;
   readonly #events: OutboxEvents;
   readonly #limit: number;
@@ -76,6 +81,9 @@ export class Outbox {
   #notice: number;
   /** Chunks of this batch that are full, in order; a place's segment index counts them. */
   #sealed: Uint8Array[] = [];
+  /** Full segments of this batch, and of the one the writer is taking. */
+  #segments: Uint8Array[] = [];
+  #lent: readonly Uint8Array[] = NONE;
   /** The largest rest of a segment of this batch that nothing was found for. */
   #rest: Uint8Array = NO_BYTES;
   /** How far `bytes` and `urgentBytes` are filled. */
@@ -95,7 +103,7 @@ export class Outbox {
   readonly #overflowed = () => this.#events.overflowed();
 
   constructor(
-    path: Pick<BytePath, "write">,
+    path: OutboxPath,
     clock: Clock,
     limit: number,
     events: OutboxEvents,
@@ -241,8 +249,17 @@ export class Outbox {
     if (size <= this.#rest.length) {
       this.#fillNext(this.#rest);
       this.#rest = NO_BYTES;
-    } else this.#fillNext(new Uint8Array(Math.max(size, this.#segmentSize())));
+    } else this.#fillNext(this.#segment(Math.max(size, this.#segmentSize())));
     if (size > MAX_SEGMENT) this.#apart += size;
+  }
+
+  #segment(size: number): Uint8Array {
+    if (size !== MAX_SEGMENT || !this.#path.borrows) {
+      return new Uint8Array(size);
+    }
+    const segment = takeSegment();
+    this.#segments.push(segment);
+    return segment;
   }
 
   #fillNext(segment: Uint8Array): void {
@@ -282,6 +299,10 @@ export class Outbox {
     }
     this.#lastFilled = this.size - this.#apart;
     this.#outstanding = this.size;
+    if (this.#segments.length > 0) {
+      this.#lent = this.#segments;
+      this.#segments = [];
+    }
     this.#clearBatch();
     this.#enter("writing");
     this.batch++;
@@ -298,6 +319,10 @@ export class Outbox {
   #afterWrite(): void {
     this.#shrink(this.#outstanding);
     this.#outstanding = 0;
+    if (this.#lent.length > 0) {
+      keepSegments(this.#lent);
+      this.#lent = NONE;
+    }
     if (this.#state === "failed") return;
     if (this.size === 0) this.#enter("idle");
     else if (this.#events.busy()) this.#schedule();
@@ -316,6 +341,7 @@ export class Outbox {
 
   #clearBatch(): void {
     this.#sealed = [];
+    this.#segments.length = 0;
     this.#apart = 0;
     this.#rest = NO_BYTES;
     this.bytes = NO_BYTES;

@@ -43,18 +43,20 @@ interface Held {
 }
 
 /** The verdict on the peer of one connection, and the way of what is written to it. */
-export class Verdict implements Pick<BytePath, "write"> {
+export class Verdict implements Pick<BytePath, "write" | "borrows"> {
+  readonly borrows: boolean;
   /** What the peer was let in as. */
   auth: unknown = undefined;
   /** Whether the question has been put. */
   asked = false;
-  readonly #path: Pick<BytePath, "write">;
+  readonly #path: BytePath;
   readonly #authorize: Authorize;
   #pending = true;
   #held: Held | undefined;
 
-  constructor(path: Pick<BytePath, "write">, authorize: Authorize) {
+  constructor(path: BytePath, authorize: Authorize) {
     this.#path = path;
+    this.borrows = path.borrows;
     this.#authorize = authorize;
   }
 

@@ -10,6 +10,7 @@ import {
   ConnectionError,
   type EchoServices,
   echoServices,
+  memoryPair,
   RpcError,
   Server,
 } from "../mod.ts";
@@ -195,4 +196,37 @@ test("a connection over a transport of ours makes no streams", async () => {
     }
     assertEquals(made, 0, transport.name);
   }
+});
+
+test("a writable that keeps its chunks finds them as they were written", async () => {
+  const [a, b] = memoryPair();
+  const server = new Server(echoServices());
+  server.accept(b);
+  const writer = a.writable.getWriter();
+  const kept: Uint8Array[] = [];
+  const written: Uint8Array[] = [];
+  const writable = new WritableStream<Uint8Array>({
+    write(chunk) {
+      kept.push(chunk);
+      written.push(new Uint8Array(chunk));
+      return writer.write(chunk);
+    },
+    close: () => writer.close(),
+  });
+  const client = new Client<EchoServices>({ readable: a.readable, writable });
+  for (let round = 0; round < 3; round++) {
+    const names = Array.from(
+      { length: 3000 },
+      (_, n) => `${round} `.repeat(n % 99),
+    );
+    const replies = names.map((n) => client.call("HelloService.Hello", n));
+    assertEquals(await Promise.all(replies), names.map((n) => `hello:${n}`));
+  }
+  assert(kept.some(({ length }) => length > 60_000), "no segment was full");
+  const changed = kept.findIndex((chunk, i) =>
+    chunk.some((byte, j) => byte !== written[i][j])
+  );
+  assertEquals(changed, -1);
+  await client.close();
+  await server.close();
 });

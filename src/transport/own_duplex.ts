@@ -56,6 +56,8 @@ export function halvesOf(duplex: object): Halves | undefined {
 
 /** Both halves of a duplex of ours; who has taken them uses them instead of the streams. */
 export class Halves {
+  /** Every transport of ours has taken the bytes, or a copy, when a write succeeds. */
+  readonly borrows = true;
   readonly #intake: Intake;
   readonly #outlet: Outlet;
   #readable: ReadableStream<Uint8Array> | undefined;
