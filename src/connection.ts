@@ -440,6 +440,7 @@ export class Connection {
       codec: this.#codec,
       outbox: this.#outbox,
       limits: this.#limits,
+      clock: this.#clock,
       granted: () => this.#pending.peer,
       peerMaxMessage: () => this.#pending.maxMessage,
       find: (id, ours) =>

@@ -15,6 +15,7 @@
 import { ConnectionError, RpcError } from "../errors.ts";
 import { BYTES, UNDEFINED } from "../payload.ts";
 import { type Budget, ReceiveWindow } from "./credit.ts";
+import type { Trip } from "./pace.ts";
 import { Store } from "./store.ts";
 import {
   CHARGE_BESIDE,
@@ -62,9 +63,15 @@ export class Inlet {
   /** What its producer failed with. */
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(owner: InletOwner, credit: number, budget: Budget) {
+  constructor(
+    owner: InletOwner,
+    credit: number,
+    budget: Budget,
+    trip: Trip,
+  ) {
     this.#owner = owner;
-    this.#window = new ReceiveWindow(credit, budget, () => this.#stretch());
+    const again = () => this.#stretch();
+    this.#window = new ReceiveWindow(credit, budget, trip, again);
     this.readable = new ReadableStream({
       start: (controller) => void (this.#output = controller),
       pull: () => this.#deliver(),
@@ -112,28 +119,14 @@ export class Inlet {
     if (this.#wanted) this.#deliver();
   }
 
-  /** The producer has ended it. */
-  end(): void {
+  /** The producer has ended it, in order or by a failure. */
+  end(failure?: { readonly error: unknown }): void {
     switch (this.#state) {
       case "open":
-        if (this.#unfinished >= 0) fault("END inside an item");
-        this.#state = "ended";
-        if (this.#wanted) this.#deliver();
-        return;
-      case "stopped":
-        this.#close();
-        return;
-      case "ended":
-      case "over":
-        return;
-    }
-  }
-
-  /** The producer has failed. */
-  fail(error: unknown): void {
-    switch (this.#state) {
-      case "open":
-        this.#failure = { error };
+        if (this.#unfinished >= 0 && failure === undefined) {
+          fault("END inside an item");
+        }
+        this.#failure = failure;
         this.#state = "ended";
         if (this.#wanted) this.#deliver();
         return;

@@ -268,6 +268,7 @@ export class Outlet implements Writer {
     // Small bytes gather while they wait.
     const waits = rest === this.#rest && this.#behind === undefined;
     if (waits && rest.kind === BYTES && rest.end - rest.at < MAX_DATA / 2) {
+      if (!rest.own) widen(rest, 0);
       this.#ask();
     }
   }
@@ -326,18 +327,20 @@ const CANCELLED: StreamFailure = {
 
 /** Adds bytes to bytes that wait, if both fit in a frame: into a buffer that grows, so that many small ones are not copied again and again. */
 function gather(rest: Rest, more: Rest): boolean {
-  const waiting = rest.end - rest.at;
   const length = more.end - more.at;
   const both = rest.kind === BYTES && more.kind === BYTES;
-  if (!both || waiting + length >= MAX_DATA) return false;
-  // The first one is the user's own memory.
-  if (!rest.own || rest.end + length > rest.bytes.length) {
-    const room = Math.min(MAX_DATA - 1, 2 * (waiting + length));
-    const bytes = new Uint8Array(room);
-    bytes.set(rest.bytes.subarray(rest.at, rest.end));
-    Object.assign(rest, { bytes, at: 0, end: waiting, own: true });
-  }
+  if (!both || rest.end - rest.at + length >= MAX_DATA) return false;
+  if (rest.end + length > rest.bytes.length) widen(rest, length);
   rest.bytes.set(more.bytes.subarray(more.at, more.end), rest.end);
   rest.end += length;
   return true;
+}
+
+/** Moves what waits into memory of our own, with room for more: the producer may use its own again. */
+function widen(rest: Rest, length: number): void {
+  const waiting = rest.end - rest.at;
+  const room = Math.min(MAX_DATA - 1, 2 * (waiting + length));
+  const bytes = new Uint8Array(room);
+  bytes.set(rest.bytes.subarray(rest.at, rest.end));
+  Object.assign(rest, { bytes, at: 0, end: waiting, own: true });
 }

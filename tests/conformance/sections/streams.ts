@@ -116,6 +116,12 @@ export const streams: Section = [
     ]),
   ),
   ...faulty("ST5.4", "a stream as an item", frame(KIND.DATA, 1, [5], CALLER)),
+  ...faulty("ST5.5", "a part of bytes", data(BIG.subarray(9), CALLER | MORE)),
+  ...faulty(
+    "ST5.6",
+    "a part of nothing",
+    frame(KIND.DATA, 1, [0], CALLER | MORE),
+  ),
   ...server("ST6.1", "an item that does not parse: STOP", async (s) => {
     await open(s);
     await s.send(frame(KIND.DATA, 1, [1, 123], CALLER));
@@ -162,6 +168,26 @@ export const streams: Section = [
     const why = [4, ...utf8("gone"), ...u16(2), ...utf8("no"), 0];
     await s.send(frame(KIND.END, 1, why, CALLER | ERROR));
     assertEquals((await echoed(s)).at(-1)?.flags, ERROR);
+  }),
+  ...faulty(
+    "ST10.3",
+    "the end between two parts of an item",
+    new Uint8Array([
+      ...frame(KIND.DATA, 1, [3, 120], CALLER | MORE),
+      ...frame(KIND.END, 1, [], CALLER),
+    ]),
+  ),
+  ...server("ST10.4", "a failure between two parts of an item", async (s) => {
+    await open(s);
+    const why = [4, ...utf8("gone"), ...u16(2), ...utf8("no"), 0];
+    await s.send(
+      frame(KIND.DATA, 1, [3, 120], CALLER | MORE),
+      frame(KIND.END, 1, why, CALLER | ERROR),
+    );
+    const got = await echoed(s);
+    assertEquals(kinds(got), [KIND.REPLY, KIND.END]);
+    assertEquals(got[1].flags, ERROR);
+    await s.alive();
   }),
   ...server("ST11.1", "a call that streams is waited for", async (s) => {
     await open(s);
