@@ -18,7 +18,7 @@ const MIB = 1024 * 1024;
 
 const stage: Cost = async (runtime, quick) => {
   const calls = quick ? 5000 : 200_000;
-  const { loop, stage } = await measure<StageOrder, StageResult>(
+  const { loop, stage, nothing } = await measure<StageOrder, StageResult>(
     runtime,
     import.meta.resolve("./stage.ts"),
     { calls, rounds: quick ? 1 : 5 },
@@ -30,6 +30,12 @@ const stage: Cost = async (runtime, quick) => {
     unit: "x",
     least: 0.8,
     note: `${short(stage)} and ${short(loop)} calls/s`,
+  }, {
+    what: "a TransformStream that does nothing, to a loop of go",
+    calls,
+    value: nothing / loop,
+    unit: "x",
+    note: `${short(nothing)} items/s`,
   }];
 };
 

@@ -1,5 +1,6 @@
 /**
- * Small calls by `stage()`, and by a loop of `go`, in turns.
+ * Small calls by `stage()`, by a loop of `go`, and no calls at all through a
+ * `TransformStream` that does nothing, in turns.
  *
  * @module
  */
@@ -14,17 +15,19 @@ export interface StageOrder {
   readonly rounds: number;
 }
 
-/** Calls a second. */
+/** Calls, or items, a second. */
 export interface StageResult {
   readonly loop: number;
   readonly stage: number;
+  readonly nothing: number;
 }
 
 const HELLO = "HelloService.Hello";
+const GREETING = "hello:";
 const WINDOW = 1024;
 
-function check(i: number, reply: string): void {
-  if (reply === "hello:client " + i) return;
+function check(greeting: string, i: number, reply: string): void {
+  if (reply === greeting + "client " + i) return;
   throw new Error(`call ${i} was answered "${reply}"`);
 }
 
@@ -34,14 +37,19 @@ async function loop(client: StreamClient, calls: number): Promise<void> {
   for (let i = 0; i < calls; i++) {
     if (client.desiredSize <= 0) await client.ready;
     client.go(HELLO, "client " + i).reply.then((reply) => {
-      check(i, reply);
+      check(GREETING, i, reply);
       if (++right === calls) done.resolve();
     }).catch(done.reject);
   }
   await done.promise;
 }
 
-async function stage(client: StreamClient, calls: number): Promise<void> {
+/** Sends as many names through `transform`, and checks what comes out. */
+async function through(
+  transform: ReadableWritablePair<string, string>,
+  calls: number,
+  greeting: string,
+): Promise<void> {
   let made = 0;
   const names = new ReadableStream<string>({
     pull(controller) {
@@ -49,27 +57,33 @@ async function stage(client: StreamClient, calls: number): Promise<void> {
       else controller.enqueue("client " + made++);
     },
   });
-  const replies = names.pipeThrough(client.stage(HELLO, { window: WINDOW }));
-  const reader = replies.getReader();
+  const reader = names.pipeThrough(transform).getReader();
   for (let i = 0; i < calls; i++) {
     const { value } = await reader.read();
-    check(i, `${value}`);
+    check(greeting, i, `${value}`);
   }
   await reader.cancel();
 }
 
 function run({ calls, rounds }: StageOrder): Promise<StageResult> {
   return withServer(async (client) => {
-    const times: Record<keyof StageResult, number[]> = { loop: [], stage: [] };
+    const ways: Record<keyof StageResult, () => Promise<void>> = {
+      loop: () => loop(client, calls),
+      stage: () =>
+        through(client.stage(HELLO, { window: WINDOW }), calls, GREETING),
+      nothing: () => through(new TransformStream(), calls, ""),
+    };
+    const names = Object.keys(ways) as (keyof StageResult)[];
+    const rates = { loop: 0, stage: 0, nothing: 0 };
+    const times = names.map((): number[] => []);
     for (let i = 0; i <= rounds; i++) {
-      const one = await timed(() => loop(client, calls));
-      const other = await timed(() => stage(client, calls));
-      if (i === 0) continue; // Warming up.
-      times.loop.push(one);
-      times.stage.push(other);
+      for (const [j, name] of names.entries()) {
+        const seconds = await timed(ways[name]);
+        if (i > 0) times[j].push(seconds); // The first one warms up.
+      }
     }
-    const rate = (seconds: number[]) => calls / median(seconds);
-    return { loop: rate(times.loop), stage: rate(times.stage) };
+    names.forEach((name, j) => rates[name] = calls / median(times[j]));
+    return rates;
   });
 }
 
