@@ -39,7 +39,7 @@ const WORDS = {
 } as const;
 
 for (const kind of KINDS) {
-  test(`[L1, B10] a session ${WORDS[kind]} at any byte is accounted for, and leaves nothing`, async () => {
+  test(`[L1] [B10] a session ${WORDS[kind]} at any byte is accounted for, and leaves nothing`, async () => {
     const lengths = await runSession();
     const random = new Random();
     const cases = allCases(lengths, EVERY, random.below(EVERY));

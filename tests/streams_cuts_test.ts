@@ -145,7 +145,7 @@ test("the recorded streams are granted more on their way, in both directions", (
 });
 
 for (const kind of KINDS) {
-  test(`[L1, S6] streams under little credit, ${kind} at any byte, end truly and leave nothing`, async () => {
+  test(`[L1] [S6] streams under little credit, ${kind} at any byte, end truly and leave nothing`, async () => {
     for (const direction of DIRECTIONS) {
       for (const at of offsets(said[direction])) {
         const fault: Fault = kind === "garble"
