@@ -63,7 +63,7 @@ const beside: Cost = async (runtime, quick) => {
     import.meta.resolve("./beside.ts"),
     { calls, rounds: quick ? 1 : 3 },
   );
-  return (["up", "down"] as const).map((way) => ({
+  const besides = (["up", "down"] as const).map((way) => ({
     what: `p99 of a call beside bytes ${way}, to alone`,
     calls,
     value: p99[way] / p99.alone,
@@ -71,6 +71,13 @@ const beside: Cost = async (runtime, quick) => {
     most: 5,
     note: `${short(p99[way])} and ${short(p99.alone)} us`,
   }));
+  return [...besides, {
+    what: "the same of a byte over plain sockets",
+    calls,
+    value: p99.plainBeside / p99.plainAlone,
+    unit: "x",
+    note: `${short(p99.plainBeside)} and ${short(p99.plainAlone)} us`,
+  }];
 };
 
 /** What the receiver may hold of a thousand: 64 KiB of each, and the budget. */

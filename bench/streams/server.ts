@@ -1,6 +1,7 @@
 /**
  * The server of the benchmarks of streams, in a process of its own, and beside
- * it a plain socket that takes `server.ts BYTES` bytes and says so with one.
+ * it plain sockets: one that takes `server.ts BYTES` bytes says so with one, and
+ * one whose first byte is {@linkcode ECHO} answers each of its chunks with one.
  *
  * @module
  */
@@ -10,7 +11,7 @@ import { listen, Server } from "../../mod.ts";
 import { parentDone, tell } from "../demo/parent.ts";
 import { listenPlain } from "../limit/plain.ts";
 import { BYTE } from "../limit/styles.ts";
-import { streamServices } from "./services.ts";
+import { ECHO, streamServices } from "./services.ts";
 
 /** Where it can be reached. */
 export interface StreamsServer {
@@ -30,8 +31,11 @@ if (import.meta.main) {
   const bytes = Number(process.argv[2]);
   const plain = await listenPlain((socket) => {
     let missing = bytes;
+    let echo: boolean | undefined;
     return {
       data(chunk) {
+        echo ??= chunk[0] === ECHO;
+        if (echo) return socket.write(BYTE);
         missing -= chunk.length;
         if (missing === 0) socket.write(BYTE);
       },

@@ -33,6 +33,9 @@ export type StreamServices = EchoServices & {
   };
 };
 
+/** What a plain socket begins with that wants an answer to each chunk. */
+export const ECHO = 1;
+
 /** So many chunks, all the same memory. */
 export async function* chunks(count: number): AsyncGenerator<Uint8Array> {
   const chunk = new Uint8Array(CHUNK).fill(7);
