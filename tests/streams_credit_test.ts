@@ -9,11 +9,14 @@ import {
   type Connection,
   type ConnectionStats,
   memoryPair,
+  type RpcError,
   Server,
 } from "../mod.ts";
 import { settle, TestClock } from "./support/clock.ts";
+import { faceClient, greet } from "./support/facing.ts";
 import { pair } from "./support/pair.ts";
 import { Random } from "./support/random.ts";
+import { data, reply } from "./support/raw_peer.ts";
 
 const FULL = typeof process !== "undefined" && process.env.SLUICE_FULL === "1";
 
@@ -247,6 +250,55 @@ test("an item over 1,000,000 bytes fails its stream at once, typed", async () =>
     "resource_exhausted",
   ]);
   await close();
+});
+
+test("an item that does not fit fails its stream, though there is a little to grant for the one before it", async () => {
+  const { client, close } = pair({
+    S: {
+      items: async function* () {
+        yield "small";
+        yield "x".repeat(20_000);
+      },
+    },
+  }, { client: { streamCredit: 16_384, streamBudget: 0 } });
+  const reader = (await client.call("S.items")).getReader();
+  assertEquals((await reader.read()).value, "small");
+  let error;
+  reader.read().catch((reason) => error = reason);
+  await settle();
+  assertEquals((error as RpcError | undefined)?.code, "resource_exhausted");
+  await close();
+});
+
+test("windows that grow for speed leave alone what is lent for large items", async () => {
+  const budget = 300_000;
+  const facing = faceClient({ streamCredit: 16_384, streamBudget: budget });
+  await greet(facing, { streams: true });
+  const { client, peer } = facing;
+  const ids = [1, 2, 3];
+  const calls = ids.map(() => client.connection.call("S.items"));
+  for (const id of ids) await peer.send(reply(id, [5]));
+  const readers = (await Promise.all(calls)).map((s) =>
+    (s as ReadableStream<unknown>).getReader()
+  );
+  const item = (size: number) => new Uint8Array(1 + size).fill(3, 0, 1);
+  // Two wait for the rest of a large item, and are lent the budget for it.
+  for (const id of [1, 2]) {
+    readers[id - 1].read().catch(() => {});
+    await peer.send(data(id, item(16_000), 0x02));
+  }
+  await settle();
+  // The third keeps up: more and more would be granted to it.
+  for (let i = 0; i < 20; i++) {
+    const read = readers[2].read();
+    await facing.clock.advance(10);
+    await peer.send(data(3, item(8000)));
+    await read;
+  }
+  const { streamHeld, streamGranted } = client.stats();
+  const most = ids.length * 16_384 + budget;
+  assert(streamHeld + streamGranted <= most, `${streamHeld}+${streamGranted}`);
+  await client.connection.abort();
 });
 
 test("streams write by turns, and a small call does not wait behind them", async () => {

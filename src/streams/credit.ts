@@ -45,7 +45,9 @@ export class Budget {
 
   /** Up to `n` bytes for speed. */
   grow(n: number): number {
-    const left = Math.floor(this.#total / 2) - this.#grown;
+    const half = Math.floor(this.#total / 2);
+    // Loans may have taken the other half, and some of this one.
+    const left = Math.min(half, this.#total - this.#lent) - this.#grown;
     const grown = Math.max(0, Math.min(n, left));
     this.#grown += grown;
     return grown;

@@ -286,11 +286,10 @@ export class Inlet {
     const waits = this.#wanted && this.#unfinished >= 0;
     if (this.#state !== "open" || !waits) return this.#window.rest();
     const grant = this.#window.stretch();
-    this.#grant(grant);
-    if (grant === 0 && this.#window.spent) {
-      const text = "an item of the stream is larger than its reader can take";
-      this.#refuse(new RpcError("resource_exhausted", text));
-    }
+    // What little could be granted still is no use to a producer that needs more.
+    if (!this.#window.spent) return this.#grant(grant);
+    const text = "an item of the stream is larger than its reader can take";
+    this.#refuse(new RpcError("resource_exhausted", text));
   }
 
   #grant(bytes: number): void {
