@@ -398,10 +398,9 @@ export class Connection {
     // Nothing can be answered any more; what we serve still is.
     this.#pending.end(reason);
     this.#dispatch.drain();
-    if (this.#streams !== undefined) {
-      this.#dispatch.halfClosed(reason);
-      this.#streams.deafen();
-    }
+    this.#dispatch.halfClosed(reason);
+    // Made if there are none yet: a handler that runs may still answer with one.
+    this.#hub().deafen();
     if (this.#state === "open") this.#state = "draining";
     this.#advance();
   }

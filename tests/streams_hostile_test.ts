@@ -17,6 +17,7 @@ import {
   data,
   end,
   frame,
+  goaway,
   KIND,
   readCode,
   reply,
@@ -386,4 +387,32 @@ test("after the peer's FIN a result that needs credit fails, and params that hav
   assertEquals(of(3).map(({ kind }) => kind), [KIND.REPLY]);
   assertEquals((await params.promise as { code: string }).code, "unavailable");
   assertEquals(await facing.connection.closed, undefined);
+});
+
+test("a result that begins, or is given its items, only after the peer's FIN fails if it needs credit", async () => {
+  for (const method of ["Test.going", "Test.late"]) {
+    const hold = Promise.withResolvers<void>();
+    const large = async function* () {
+      await hold.promise;
+      yield "x".repeat(20_000);
+    };
+    const facing = faceServer({
+      Test: {
+        going: large,
+        late: () => hold.promise.then(large),
+      },
+    });
+    await greet(facing, { streams: { credit: 16_384, max: 8 } });
+    const { peer } = facing;
+    await peer.send(request(1, method), goaway(undefined));
+    await peer.end();
+    await settle();
+    hold.resolve();
+    await settle();
+    assertEquals(facing.connection.stats().streams, 0, method);
+    const frames = await peer.rest();
+    const last = frames.findLast(({ kind }) => kind === KIND.END);
+    assertEquals(readCode(last!).code, "unavailable", method);
+    assertEquals(await facing.connection.closed, undefined);
+  }
 });

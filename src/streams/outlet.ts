@@ -283,7 +283,7 @@ export class Outlet implements Writer {
   write(): boolean {
     const rest = this.#rest;
     if (rest === undefined || !this.#sendable) return false;
-    const { outbox, writer, id, caller } = this.#owner;
+    const { outbox, writer, id, caller, deaf } = this.#owner;
     const { at, end } = rest;
     const room = Math.min(MAX_DATA - 1, this.#credit - CHARGE_BESIDE);
     const until = Math.min(end, at + room);
@@ -291,10 +291,13 @@ export class Outlet implements Writer {
     this.#credit -= until - at + CHARGE_BESIDE;
     rest.at = until;
     writer.part(outbox, id, caller, rest, at, until, more);
-    if (until < end) return this.#sendable;
-    this.#rest = this.#behind;
-    this.#behind = undefined;
-    if (this.#rest === undefined) this.advance();
+    if (until === end) {
+      this.#rest = this.#behind;
+      this.#behind = undefined;
+    }
+    const sendable = this.#sendable;
+    // No credit comes any more that what is left could wait for.
+    if (this.#rest === undefined || (deaf && !sendable)) this.advance();
     return this.#sendable;
   }
 
