@@ -6,7 +6,7 @@ import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import { Client, memoryPair, RpcError, Server } from "../mod.ts";
 import { settle, TestClock } from "./support/clock.ts";
-import { assertNothingLeft } from "./support/pair.ts";
+import { assertNothingLeft, pair } from "./support/pair.ts";
 
 /** What became of one side. */
 interface Side {
@@ -205,5 +205,36 @@ test("[S4] a cancelled source is told why", async () => {
     await scene.end(ending);
     await scene.check(ending);
     assert(isWhy(scene.source.reason), `${ending}: ${scene.source.reason}`);
+  }
+});
+
+test("a source that has ended of itself is not told to stop as well", async () => {
+  for (const throws of [false, true]) {
+    let [asked, told] = [0, 0];
+    const source: AsyncIterable<Uint8Array> = {
+      [Symbol.asyncIterator]: () => ({
+        next: () => {
+          // What the credit does not cover waits, while the source ends.
+          const value = new Uint8Array(asked === 0 ? 16_000 : 1000);
+          if (asked++ < 2) return Promise.resolve({ done: false, value });
+          if (throws) return Promise.reject(new Error("thrown"));
+          return Promise.resolve({ done: true, value: undefined });
+        },
+        return: () => {
+          told++;
+          return Promise.resolve({ done: true, value: undefined });
+        },
+      }),
+    };
+    const { client, close } = pair({ S: { bytes: () => source } }, {
+      client: { streamCredit: 16_384 },
+    });
+    const stream = await client.call("S.bytes");
+    await settle();
+    assertEquals(asked, 3);
+    await stream.cancel();
+    await settle();
+    assertEquals([client.stats().streams, told], [0, 0]);
+    await close();
   }
 });

@@ -78,9 +78,10 @@ export class Outlet implements Writer {
   #credit = 0;
   /** The source was asked, and has not answered. */
   #asked = false;
-  /** Nothing more is wanted of the source; and whether it has to be told. */
+  /** Nothing more is wanted of the source; whether it has to be told; whether it has ended of itself: it is not told then, as by no loop over it. */
   #dry = false;
   #broken = false;
+  #spent = false;
   #rest: Rest | undefined;
   /** What came while bytes gathered in `#rest`, and does not fit there. */
   #behind: Rest | undefined;
@@ -164,7 +165,7 @@ export class Outlet implements Writer {
   }
 
   async #clean(reason: unknown, failure: StreamFailure): Promise<void> {
-    const error = await this.#source.cancel(reason);
+    const error = this.#spent ? undefined : await this.#source.cancel(reason);
     // Over: there is nobody to tell, but the cleanup counts all the same.
     if (this.#state === "stopping") this.#end(failure);
     this.#owner.done(error);
@@ -192,7 +193,7 @@ export class Outlet implements Writer {
     let item: unknown;
     try {
       if (next.done) {
-        this.#dry = true;
+        this.#dry = this.#spent = true;
         return this.advance();
       }
       item = next.value;
@@ -239,6 +240,7 @@ export class Outlet implements Writer {
     if (this.#state !== "open") return;
     this.failure = { error };
     this.#dry = true;
+    this.#spent ||= !broken;
     this.#broken = broken;
     this.advance();
   }
@@ -295,9 +297,8 @@ export class Outlet implements Writer {
       this.#rest = this.#behind;
       this.#behind = undefined;
     }
-    const sendable = this.#sendable;
     // No credit comes any more that what is left could wait for.
-    if (this.#rest === undefined || (deaf && !sendable)) this.advance();
+    if (this.#rest === undefined || (deaf && !this.#sendable)) this.advance();
     return this.#sendable;
   }
 
