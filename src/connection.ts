@@ -449,6 +449,8 @@ export class Connection {
 
   /** The peer's HELLO is here, and it may come in. */
   #greeted(): void {
+    // What it refuses may have been all that a drain waited for.
+    if (this.#over) return;
     this.#watchdog.start();
     this.#setup.onHello?.();
   }

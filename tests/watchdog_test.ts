@@ -225,3 +225,18 @@ test("a connection whose peer has not said HELLO is the handshake timeout's busi
   assertEquals(facing.connection.stats().state, "open");
   await facing.connection.abort();
 });
+
+test("a HELLO that refuses all that a drain waits for leaves no timer behind", async () => {
+  const facing = faceClient(TIMES);
+  const { client, clock, peer } = facing;
+  // Whether the peer takes streams is only known from its HELLO.
+  const call = client.connection.call("Test.up", ReadableStream.from([1]));
+  const closed = client.close();
+  await settle();
+  await peer.send(hello());
+  const error = await assertRejects(() => call, RpcError);
+  assertEquals([error.code, error.outcome], ["invalid_argument", "not_sent"]);
+  await peer.end();
+  await closed;
+  assertEquals(clock.timers, 0);
+});
