@@ -19,10 +19,13 @@ import type { FaultLine } from "../support/fault_line.ts";
 import type { FaultPair } from "../support/fault_duplex.ts";
 import type { Entry } from "../support/ledger.ts";
 import { KIND } from "../support/raw_peer.ts";
-import { FrameTap, Places } from "./wire_tap.ts";
+import { type StreamGrants, StreamTap } from "./stream_tap.ts";
+import { FrameTap, Places, type WireFrame } from "./wire_tap.ts";
 
-/** What the window of an end may be set to. */
-export type Grant = Pick<Limits, "windowCalls" | "windowBytes" | "maxRunning">;
+/** What an end may be set to. */
+export type Grant =
+  & Pick<Limits, "windowCalls" | "windowBytes" | "maxRunning">
+  & StreamGrants;
 
 /** A handler that has not returned for good. */
 export interface Running {
@@ -48,6 +51,7 @@ export class End {
   readonly running = new Set<Running>();
   /** Calls by id, where the wire shows them. */
   readonly cancelled = new Set<number>();
+  readonly streams: StreamTap;
   heardHello = false;
   heardGoaway = false;
   /** Once within what was granted, for good. */
@@ -68,6 +72,7 @@ export class End {
     this.line = line;
     this.grant = grant;
     this.serves = serves;
+    this.streams = new StreamTap(grant, grant);
   }
 
   /** Whether it may still be used. */
@@ -90,7 +95,9 @@ export class End {
   }
 
   /** It has written a frame. */
-  wrote(kind: number, id: number, size: number): void {
+  wrote(frame: WireFrame): void {
+    const { kind, id, size } = frame;
+    this.streams.wrote(frame);
     if (kind === KIND.REQUEST) {
       const last = this.#lastRequest;
       if (last !== undefined && ((id - last) | 0) <= 0) {
@@ -101,7 +108,7 @@ export class End {
     } else if (kind === KIND.CANCEL) {
       if (this.cancelled.has(id)) this.problems.push(`cancelled ${id} twice`);
       this.cancelled.add(id);
-    } else if (kind === KIND.REPLY || kind === KIND.ERROR) {
+    } else if (isAnswer(frame)) {
       // A call that came after our GOAWAY is not answered at all.
       if (!this.held.has(id)) this.problems.push(`answered ${id} twice`);
       this.held.free(id);
@@ -109,9 +116,11 @@ export class End {
   }
 
   /** A frame has reached it. */
-  heard(kind: number, id: number, size: number): void {
+  heard(frame: WireFrame): void {
+    const { kind, id, size } = frame;
+    this.streams.heard(frame);
     if (kind === KIND.REQUEST) this.held.take(id, size);
-    else if (kind === KIND.REPLY || kind === KIND.ERROR) this.inFlight.free(id);
+    else if (isAnswer(frame)) this.inFlight.free(id);
     else if (kind === KIND.HELLO) this.heardHello = true;
     else if (kind === KIND.GOAWAY) this.heardGoaway = true;
     else if (kind === KIND.CANCEL) this.#cancelHeard.push(id);
@@ -126,7 +135,19 @@ export class End {
     if (stats.state === "finishing" || stats.state === "closed") return wrong;
     this.#judgeCaller(stats, peer.grant, wrong);
     this.#judgeCallee(stats, wrong);
+    wrong.push(...this.streams.judge(stats, this.#exact(stats)));
     return wrong;
+  }
+
+  /** Whether what it counts must be what the wire shows: nothing is between it and its line, and no GOAWAY has refused what was sent. */
+  #exact({ state, outgoingBytes, chunksWritten }: ConnectionStats): boolean {
+    return state === "open" && outgoingBytes === 0 && !this.heardGoaway &&
+      chunksWritten === this.line.chunks;
+  }
+
+  /** The same, now. */
+  get exact(): boolean {
+    return this.#exact(this.connection.stats());
   }
 
   #judgeSignals(stats: ConnectionStats, wrong: string[]): void {
@@ -199,6 +220,15 @@ export class End {
   }
 }
 
+/** Whether a frame gives a call's places back: an answer, or the end of one that is a stream. */
+function isAnswer({ kind, flags, streamed }: WireFrame): boolean {
+  if (kind === KIND.END) return (flags & CALLER) === 0;
+  return (kind === KIND.REPLY && !streamed) || kind === KIND.ERROR;
+}
+
+/** The flag of stream frames whose sender made the call. */
+const CALLER = 0x01;
+
 /** Reasons for which a connection of two ends of ours may end. */
 const HONEST = [
   "unavailable",
@@ -243,8 +273,8 @@ export class Link {
   }
 
   #listen(from: End, to: End): void {
-    const wrote = new FrameTap((...frame) => from.wrote(...frame));
-    const heard = new FrameTap((...frame) => to.heard(...frame));
+    const wrote = new FrameTap((frame) => from.wrote(frame));
+    const heard = new FrameTap((frame) => to.heard(frame));
     from.line.onEntered = (bytes) => wrote.push(bytes);
     from.line.onDelivered = (bytes) => heard.push(bytes);
     from.connection.closed.then((reason) => {

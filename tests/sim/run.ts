@@ -6,11 +6,11 @@
  */
 
 import type { ConnectionStats } from "../../mod.ts";
-import { RpcError } from "../../mod.ts";
 import { settle } from "../support/clock.ts";
 import { assertNothingLeft } from "../support/pair.ts";
 import { Random } from "../support/random.ts";
 import type { End } from "./link.ts";
+import { Steps } from "./steps.ts";
 import { Trace } from "./trace.ts";
 import { World } from "./world.ts";
 
@@ -45,67 +45,32 @@ export async function simulate(seed: number, keep = false): Promise<RunResult> {
   };
 }
 
-/** A step, and how often it is taken. */
-type Step = readonly [weight: number, name: string, step: (run: Run) => void];
-
-const STEPS: readonly Step[] = [
-  [24, "call", (run) => run.calls(1)],
-  [10, "calls", (run) => run.calls(run.random.between(2, 90))],
-  [8, "abort", (run) => run.abort()],
-  [6, "signal", (run) => run.signal()],
-  [24, "deliver", (run) => run.deliver(run.random.between(1, 60))],
-  [36, "deliver all", (run) => run.deliver(Infinity)],
-  [22, "finish", (run) => run.finish(run.random.between(1, 5))],
-  [8, "time", (run) => run.wait(run.random.pick([1, 10, 100, 1000]))],
-  [5, "stall", (run) => run.stall()],
-  [5, "ready", (run) => run.ready()],
-  [3, "close", (run) => run.close()],
-  [2, "reset", (run) => run.someLink()?.pair.reset()],
-  [2, "cut", (run) => run.someLine()?.cut()],
-  [1, "abort connection", (run) => run.abortConnection()],
-  [1, "restart", (run) => run.restart()],
-  [9, "reconnect", (run) => run.reconnect()],
-];
-const TOTAL = STEPS.reduce((sum, [weight]) => sum + weight, 0);
-
 class Run {
   readonly world: World;
   readonly random: Random;
   readonly trace: Trace;
   steps = 0;
-  /** Virtual time that the step under way takes. */
-  #wait = 0;
+  readonly #steps: Steps;
 
   constructor(seed: number, keep: boolean) {
     this.random = new Random(seed);
     this.world = new World(this.random.fork());
+    this.#steps = new Steps(this.world, this.random);
     this.trace = new Trace(keep);
   }
 
   async play(): Promise<void> {
     const count = this.random.between(20, 160);
     while (this.steps < count && this.world.problems.length === 0) {
-      const [, name, step] = this.#choose();
-      step(this);
-      await this.#settled(name);
+      await this.#settled(this.#steps.take());
     }
     if (this.world.problems.length === 0) await this.#calm();
-  }
-
-  #choose(): Step {
-    let at = this.random.below(TOTAL);
-    for (const step of STEPS) {
-      at -= step[0];
-      if (at < 0) return step;
-    }
-    throw new Error("the weights do not add up");
   }
 
   async #settled(name: string): Promise<void> {
     this.steps++;
     await this.world.settle();
-    const ms = this.#wait;
-    this.#wait = 0;
+    const ms = this.#steps.waited();
     if (ms > 0) {
       await this.world.clock.advance(ms);
       await this.world.settle();
@@ -123,120 +88,23 @@ class Run {
     ].join("; ");
   }
 
-  // Choices.
-
-  someEnd(): End | undefined {
-    const { ends } = this.world;
-    return ends.length === 0 ? undefined : this.random.pick(ends);
-  }
-
-  someLink() {
-    return this.random.pick(this.world.slots).link;
-  }
-
-  someLine() {
-    const link = this.someLink();
-    return link && this.random.pick(link.lines);
-  }
-
-  // Steps.
-
-  calls(count: number): void {
-    const end = this.someEnd();
-    if (end === undefined) return;
-    const { random, world } = this;
-    const controller = random.oneIn(3) ? world.signals.make() : undefined;
-    if (controller !== undefined) world.controllers.push(controller);
-    for (let i = 0; i < count; i++) {
-      const signal = random.oneIn(2) ? controller?.signal : undefined;
-      const timeout = random.oneIn(5)
-        ? random.pick([0, 1, 10, 100, 1000, 5000])
-        : undefined;
-      const entry = world.call(end, { signal, timeout });
-      // Given up in the turn it was made.
-      if (random.oneIn(12)) world.abort(end, entry);
-    }
-  }
-
-  abort(): void {
-    const end = this.someEnd();
-    if (end === undefined) return;
-    const open = this.world.ledger.entries
-      .filter((entry) => entry.link === end.name && !entry.told);
-    if (open.length > 0) this.world.abort(end, this.random.pick(open));
-  }
-
-  signal(): void {
-    this.world.controllers.pop()?.abort();
-  }
-
-  deliver(bytes: number): void {
-    const lines = this.world.slots.flatMap(({ link }) => link?.lines ?? []);
-    const busy = lines.filter((line) => line.held > 0 || line.ending);
-    if (busy.length > 0) this.random.pick(busy).deliver(bytes);
-  }
-
-  finish(count: number): void {
-    const { held } = this.world;
-    for (let i = 0; i < count && held.length > 0; i++) {
-      const [handler] = held.splice(this.random.below(held.length), 1);
-      if (this.random.oneIn(6)) handler.reject(new RpcError("late_sorry", ""));
-      else handler.resolve();
-    }
-  }
-
-  wait(ms: number): void {
-    this.#wait = ms;
-  }
-
-  stall(): void {
-    const line = this.someLine();
-    if (line?.stalled) line.resume();
-    else line?.stall();
-  }
-
-  ready(): void {
-    const end = this.someEnd();
-    if (end === undefined) return;
-    const waiter = { end, woken: 0 };
-    const woken = () => void waiter.woken++;
-    end.connection.ready.then(woken, woken);
-    this.world.waiters.push(waiter);
-  }
-
-  close(): void {
-    const timeout = this.random.pick([0, 100, 5000]);
-    this.someEnd()?.connection.close({ timeout });
-  }
-
-  abortConnection(): void {
-    this.someEnd()?.connection.abort(new Error("enough"));
-  }
-
-  restart(): void {
-    this.world.restart(this.random.pick([0, 100, 5000]));
-  }
-
-  reconnect(): void {
-    for (const slot of this.world.slots) {
-      const { link } = slot;
-      if (link !== undefined && !link.near.over) continue;
-      this.world.connect(slot);
-      return;
-    }
-  }
-
   // The end.
 
   /** All faults stop: calls on live connections settle, then all connections close. */
   async #calm(): Promise<void> {
     const { world } = this;
+    world.streams.calm();
     await this.#rest([0, 1, CALM - 1]);
     for (const entry of world.ledger.open()) {
       world.problems.push(
         `call ${entry.n} (${entry.link}) is open ${CALM} ms after the faults`,
       );
     }
+    const well = ({ connection }: End) => {
+      const ends = world.endsOf(connection);
+      return ends.every(({ open, heardHello }) => open && heardHello);
+    };
+    world.problems.push(...world.streams.judgeCalm(well));
     for (const end of world.ends) {
       const { listeners, timers } = end.connection.stats();
       if (!end.open || !end.heardHello || listeners + timers === 0) continue;
@@ -252,6 +120,7 @@ class Run {
     for (const { n, told, settled } of world.ledger.entries) {
       this.trace.note(`${n} ${told?.how} ${told?.outcome} ${settled}`);
     }
+    for (const line of world.streams.picture()) this.trace.note(line);
   }
 
   /** Lets time pass, and after each part of it delivers and ends whatever there is. */
@@ -275,7 +144,7 @@ class Run {
       line.deliver(Infinity);
       await world.settle();
     }
-    this.finish(Infinity);
+    this.#steps.finish(Infinity);
     await world.settle();
     return busy;
   }
@@ -293,8 +162,8 @@ class Run {
   }
 
   #judgeRest(): void {
-    const { problems, ledger, clock, signals, links } = this.world;
-    problems.push(...ledger.problems());
+    const { problems, ledger, clock, signals, streams, links } = this.world;
+    problems.push(...ledger.problems(), ...streams.judgeEnd());
     if (clock.timers > 0) problems.push(`${clock.timers} timers are left`);
     if (signals.listeners > 0) {
       problems.push(`${signals.listeners} listeners are left`);
@@ -321,6 +190,10 @@ const SHOWN: readonly (keyof ConnectionStats)[] = [
   "heldBytes",
   "running",
   "waiting",
+  "streams",
+  "streamHeld",
+  "streamGranted",
+  "streamCredit",
   "lateReplies",
   "listeners",
   "timers",

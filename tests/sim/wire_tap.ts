@@ -6,16 +6,39 @@
  */
 
 import { HEADER_SIZE, readU32 } from "../../src/frame.ts";
+import { KIND } from "../support/raw_peer.ts";
 
-/** Cuts bytes into frames: tells kind, id and size of each. */
+/** A frame that went by; the same object each time. */
+export interface WireFrame {
+  readonly kind: number;
+  readonly flags: number;
+  readonly id: number;
+  /** All of it, in bytes. */
+  readonly size: number;
+  /** Whether it is a request or reply whose value is a stream. */
+  readonly streamed: boolean;
+  /** What a CREDIT grants; 0 for all others. */
+  readonly grant: number;
+}
+
+/** Enough of a body to see what it carries. */
+const HEAD = 128;
+const DEADLINE = 0x01;
+const METADATA = 0x02;
+/** The payload kind that says that the value is a stream. */
+const STREAM = 5;
+
+/** Cuts bytes into frames: tells of each. */
 export class FrameTap {
-  readonly #frame: (kind: number, id: number, size: number) => void;
+  readonly #tell: (frame: WireFrame) => void;
   readonly #header = new Uint8Array(HEADER_SIZE);
+  readonly #head = new Uint8Array(HEAD);
   #fill = 0;
+  #body = 0;
   #missing = 0;
 
-  constructor(frame: (kind: number, id: number, size: number) => void) {
-    this.#frame = frame;
+  constructor(tell: (frame: WireFrame) => void) {
+    this.#tell = tell;
   }
 
   push(bytes: Uint8Array): void {
@@ -26,16 +49,44 @@ export class FrameTap {
         this.#fill += part.length;
         at += part.length;
         if (this.#fill < HEADER_SIZE) return;
-        this.#missing = readU32(this.#header, 0);
+        this.#body = this.#missing = readU32(this.#header, 0);
       }
-      const part = Math.min(this.#missing, bytes.length - at);
-      this.#missing -= part;
-      at += part;
+      const part = bytes.subarray(at, at + this.#missing);
+      const seen = this.#body - this.#missing;
+      if (seen < HEAD) this.#head.set(part.subarray(0, HEAD - seen), seen);
+      this.#missing -= part.length;
+      at += part.length;
       if (this.#missing > 0) return;
       this.#fill = 0;
-      const size = HEADER_SIZE + readU32(this.#header, 0);
-      this.#frame(this.#header[4], readU32(this.#header, 8), size);
+      this.#tell(this.#frame());
     }
+  }
+
+  #frame(): WireFrame {
+    const [kind, flags] = this.#header.subarray(4);
+    return {
+      kind,
+      flags,
+      id: readU32(this.#header, 8),
+      size: HEADER_SIZE + this.#body,
+      streamed: this.#payloadKind(kind, flags) === STREAM,
+      grant: kind === KIND.CREDIT ? readU32(this.#head, 0) : 0,
+    };
+  }
+
+  /** The payload kind of a request or a reply. */
+  #payloadKind(kind: number, flags: number): number | undefined {
+    if (kind !== KIND.REQUEST && kind !== KIND.REPLY) return undefined;
+    let at = 0;
+    if (kind === KIND.REQUEST && (flags & DEADLINE) !== 0) at += 4;
+    if ((flags & METADATA) !== 0) at += this.#past(at);
+    if (kind === KIND.REQUEST) at += this.#past(at);
+    return this.#head[at];
+  }
+
+  /** The length of what has its length before it. */
+  #past(at: number): number {
+    return 2 + (this.#head[at] << 8 | this.#head[at + 1]);
   }
 }
 

@@ -12,12 +12,10 @@
  */
 
 import {
-  type CallContext,
   type CallOptions,
   Client,
   type Connection,
   type ConnectionOptions,
-  RpcError,
   Server,
 } from "../../mod.ts";
 import { settle, TestClock } from "../support/clock.ts";
@@ -25,10 +23,14 @@ import { faultPair } from "../support/fault_duplex.ts";
 import { CallLedger, type Entry, show } from "../support/ledger.ts";
 import type { Random } from "../support/random.ts";
 import { SignalCount } from "../support/signal_count.ts";
-import { End, type Grant, Link, type Running } from "./link.ts";
+import { firstId, limitsOf, methodOf, payload } from "./chance.ts";
+import { End, type Grant, Link } from "./link.ts";
+import { services } from "./services.ts";
+import { SimStreams } from "./streams.ts";
 
 /** A handler that waits for a step to end it. */
 interface HeldHandler {
+  readonly end: End;
   resolve(): void;
   reject(error: unknown): void;
 }
@@ -48,22 +50,6 @@ interface Waiter {
   woken: number;
 }
 
-/** Methods that handlers have, the common ones more often. */
-const METHODS = [
-  "echo",
-  "echo",
-  "echo",
-  "held",
-  "held",
-  "held",
-  "nested",
-  "fail",
-  "crash",
-  "big",
-  "closer",
-  "none",
-] as const;
-
 /** A connection that lets the event loop turn goes on in the same step. */
 class StepClock extends TestClock {
   override turn(): Promise<void> {
@@ -74,18 +60,25 @@ class StepClock extends TestClock {
 /** Everything there is. */
 export class World {
   readonly random: Random;
+  /** Whether little goes wrong, and the limits are wide: so that most calls are served. */
+  readonly fair: boolean;
   readonly clock: TestClock = new StepClock(1);
   readonly ledger: CallLedger = new CallLedger();
   readonly signals: SignalCount = new SignalCount();
   readonly slots: Slot[];
   readonly links: Link[] = [];
   readonly held: HeldHandler[] = [];
+  /** What ends handlers that a step has chosen, by where they run. */
+  readonly #finishing = new Map<End, (() => void)[]>();
   readonly waiters: Waiter[] = [];
   /** When each call with a deadline is due, by number. */
   readonly due = new Map<number, number>();
   /** Controllers of calls that can still be aborted. */
   readonly controllers: AbortController[] = [];
   readonly problems: string[] = [];
+  readonly streams: SimStreams;
+  /** One call in so many has streams; 0 for none. */
+  readonly #streamed: number;
   /** What ends, by connection. */
   readonly #ends = new Map<Connection, End>();
   readonly #limits: ConnectionOptions & Grant;
@@ -94,7 +87,10 @@ export class World {
 
   constructor(random: Random) {
     this.random = random;
-    this.#limits = limitsOf(random, this.clock);
+    this.fair = random.oneIn(2);
+    this.#limits = limitsOf(random, this.clock, this.fair);
+    this.streams = new SimStreams(random.u32(), this.clock);
+    this.#streamed = random.pick(this.fair ? [0, 2, 3] : [0, 6, 12]);
     this.server = this.#serve();
     const slots = random.between(1, 3);
     this.slots = Array.from({ length: slots }, (_, i) => ({
@@ -141,7 +137,7 @@ export class World {
   }
 
   #serve(): Server<object> {
-    return new Server<object>(this.#services(), {
+    return new Server<object>(services(this), {
       ...this.#limits,
       wire: undefined,
     });
@@ -153,8 +149,12 @@ export class World {
   call(end: End, options: CallOptions = {}, method?: string): Entry {
     const { random, ledger } = this;
     const n = ledger.next;
-    const name = method ?? random.pick(METHODS);
-    const params = payload(random, n);
+    const streamed = this.#streamed > 0 && random.oneIn(this.#streamed);
+    const [name, streams] = method === undefined
+      ? methodOf(random, streamed)
+      : [method, false];
+    const params = streams ? this.streams.params(n) : payload(random, n);
+    if (streams) options = { ...options, metadata: { n: `${n}` } };
     if (options.timeout !== undefined) {
       this.due.set(n, this.clock.now() + options.timeout);
     }
@@ -164,13 +164,14 @@ export class World {
       : undefined;
     const { signal = options.ctx?.signal } = options;
     const entry = ledger.enter(end.name, handle, expected, signal);
+    if (streamed) this.streams.made(entry, end, signal, this.due.get(n));
     this.noteGivenUp(end, entry);
     return entry;
   }
 
   /** Aborts a call by its handle. */
   abort(end: End, entry: Entry): void {
-    entry.handle?.abort();
+    this.streams.abort(entry);
     this.noteGivenUp(end, entry);
   }
 
@@ -182,100 +183,68 @@ export class World {
     });
   }
 
-  // Services.
+  // Handlers.
 
-  #services(): object {
-    const entered = <T>(work: (params: unknown, ctx: CallContext) => T) =>
-    (
-      params: unknown,
-      ctx: CallContext,
-    ): T => this.#enter(work, params, ctx);
-    return {
-      T: {
-        echo: entered((params) => params),
-        held: entered((params) => this.#hold(() => params)),
-        fail: entered(() => {
-          throw new RpcError("sorry", "no", { data: [1] });
-        }),
-        crash: entered(() => {
-          throw new Error("not told");
-        }),
-        big: entered(() => new Uint8Array(this.random.pick([300, 20_000]))),
-        nested: entered((_, ctx) => this.#nest(ctx)),
-        closer: entered((params, ctx) => {
-          if (this.random.oneIn(8)) ctx.connection.close({ ctx });
-          return params;
-        }),
-      },
-    };
+  /** The end that is a connection's, and the one it talks to. */
+  endsOf(connection: Connection): readonly [End, End] {
+    const end = this.#ends.get(connection) as End;
+    const { near, far } = this.links.find(({ both }) => both.includes(end))!;
+    return end === near ? [near, far] : [far, near];
   }
 
-  /** A handler runs: the ledger and its end are told. */
-  #enter<T>(
-    work: (params: unknown, ctx: CallContext) => T,
-    params: unknown,
-    ctx: CallContext,
-  ): T {
-    const end = this.#ends.get(ctx.connection) as End;
-    const link = this.#linkOf(end);
-    const call = numberOf(params);
-    const { signal } = ctx;
-    this.ledger.started(call, this.#peer(link, end).name, ctx);
-    end.started(ctx.id);
-    const running: Running = { id: ctx.id, aborted: () => signal.aborted };
-    end.running.add(running);
-    const done = () => {
-      end.running.delete(running);
-      this.ledger.finished(call, this.#peer(link, end).name, ctx.id);
-    };
-    let result: T;
-    try {
-      result = work(params, ctx);
-    } catch (error) {
-      done();
-      throw error;
-    }
-    if (result instanceof Promise) result.then(done, done);
-    else done();
-    return result;
-  }
-
-  #linkOf(end: End): Link {
-    return this.links.find(({ both }) => both.includes(end)) as Link;
-  }
-
-  #peer({ near, far }: Link, end: End): End {
-    return end === near ? far : near;
-  }
-
-  #hold(value: () => unknown): Promise<unknown> {
+  /** What a handler waits for until a step ends it. */
+  hold(end: End, value: () => unknown): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      this.held.push({ resolve: () => resolve(value()), reject });
+      this.held.push({ end, resolve: () => resolve(value()), reject });
     });
   }
 
-  /** Calls back before it waits; the call inherits signal and deadline. */
-  #nest(ctx: CallContext): Promise<unknown> {
-    const end = this.#ends.get(ctx.connection) as End;
-    this.call(end, { ctx }, this.random.pick(["echo", "held"]));
-    return this.#hold(() => "nested");
+  /** Ends a handler when the world settles, with all others of its end that are to. */
+  finish({ end, resolve, reject }: HeldHandler, error?: unknown): void {
+    const finish = () => error === undefined ? resolve() : reject(error);
+    this.#finishing.set(end, [...this.#finishing.get(end) ?? [], finish]);
   }
 
   // After every step.
 
   /** Lets everything run that can, one end after the other; then checks all laws. */
   async settle(): Promise<void> {
-    await settle(1);
-    for (const { lines } of this.links) {
-      for (const line of lines) while (line.admit()) await settle(1);
+    await this.#quiet();
+    this.#judgeLinks();
+    for (const [end, handlers] of this.#finishing) {
+      this.#finishing.delete(end);
+      for (const finish of handlers) finish();
+      await this.#quiet();
+      this.#judgeLinks();
+    }
+    let actor;
+    while ((actor = this.streams.next()) !== undefined) {
+      actor.act();
+      await this.#quiet();
+      this.#judgeLinks();
     }
     const { problems } = this;
-    for (const link of this.links) problems.push(...link.judge());
     problems.push(...this.ledger.problemsSoFar());
+    problems.push(...this.streams.judgeCancels(({ exact }) => exact));
     this.#judgeDeadlines();
     for (const { end, woken } of this.waiters) {
       if (woken > 1) problems.push(`${end.name}: ready woke ${woken} times`);
     }
+  }
+
+  /** Lets everything run that waits for nobody. */
+  async #quiet(): Promise<void> {
+    await settle(1);
+    for (const { lines } of this.links) {
+      for (const line of lines) while (line.admit()) await settle(1);
+    }
+  }
+
+  #judgeLinks(): void {
+    const { problems, streams } = this;
+    // First: it knows which of them are given up.
+    problems.push(...streams.judge());
+    for (const link of this.links) problems.push(...link.judge());
   }
 
   #judgeDeadlines(): void {
@@ -293,52 +262,4 @@ export class World {
       }
     }
   }
-}
-
-/** Small limits, so that all of them are met. */
-function limitsOf(
-  random: Random,
-  clock: TestClock,
-): ConnectionOptions & Grant {
-  return {
-    clock,
-    maxMessage: 16_384,
-    windowCalls: random.pick([1, 2, 5, 16, 64, 200]),
-    windowBytes: random.pick([200, 1000, 10_000, 1_000_000]),
-    maxRunning: random.pick([1, 2, 4, 16]),
-    maxQueuedCalls: random.pick([0, 3, 40, 1000]),
-    maxQueuedBytes: random.pick([500, 1_000_000]),
-    highWaterMark: random.pick([1, 100, 5000]),
-    handshakeTimeout: random.pick([50, 1000, 10_000]),
-  };
-}
-
-/** Near the places where ids and their signs turn over, too. */
-function firstId(random: Random): number {
-  return random.pick([1, 1, 0x7ffffff0, 0xffffffe0]);
-}
-
-/** Params that bear the call's number. */
-function payload(random: Random, n: number): unknown {
-  switch (random.below(5)) {
-    case 0:
-      return n;
-    case 1:
-      return `${n}é`;
-    case 2:
-      return Uint8Array.of(n >>> 16, n >>> 8, n);
-    case 3:
-      return { n, pad: "x".repeat(random.below(400)) };
-    default:
-      return `${n} ${"y".repeat(random.below(40))}`;
-  }
-}
-
-function numberOf(params: unknown): number {
-  if (typeof params === "number") return params;
-  if (typeof params === "string") return parseInt(params);
-  if (params instanceof Uint8Array) {
-    return (params[0] << 16) | (params[1] << 8) | params[2];
-  }
-  return (params as { n: number }).n;
 }

@@ -1,0 +1,95 @@
+/**
+ * The handlers of a simulated world. What runs is told to the ledger, and to
+ * the end that it runs at.
+ *
+ * @module
+ */
+
+import { type CallContext, RpcError } from "../../mod.ts";
+import { numberOf } from "./chance.ts";
+import type { End, Running } from "./link.ts";
+import type { World } from "./world.ts";
+
+/** A call that is served. */
+interface Served {
+  readonly n: number;
+  readonly end: End;
+  readonly params: unknown;
+  readonly ctx: CallContext;
+  /** Nothing of it is under way any more, its streams included. */
+  readonly over: () => void;
+}
+
+/** What a handler does. */
+type Work = (served: Served) => unknown;
+
+/** All that a server has. */
+export function services(world: World): object {
+  const entered = (work: Work) => (params: unknown, ctx: CallContext) =>
+    enter(world, work, params, ctx);
+  const streaming = (answers: boolean) =>
+    entered(({ n, end, ctx, params, over }) => {
+      const hold = () => world.hold(end, () => "read");
+      return world.streams.serve(n, end, ctx, params, answers, hold, over);
+    });
+  return {
+    T: {
+      echo: entered(({ params }) => params),
+      held: entered(({ end, params }) => world.hold(end, () => params)),
+      fail: entered(() => {
+        throw new RpcError("sorry", "no", { data: [1] });
+      }),
+      crash: entered(() => {
+        throw new Error("not told");
+      }),
+      big: entered(() => new Uint8Array(world.random.pick([300, 20_000]))),
+      // Calls back before it waits; the call inherits signal and deadline.
+      nested: entered(({ end, ctx }) => {
+        world.call(end, { ctx }, world.random.pick(["echo", "held"]));
+        return world.hold(end, () => "nested");
+      }),
+      closer: entered(({ params, ctx }) => {
+        if (world.random.oneIn(8)) ctx.connection.close({ ctx });
+        return params;
+      }),
+      down: streaming(true),
+      up: streaming(false),
+      both: streaming(true),
+    },
+  };
+}
+
+function enter(
+  world: World,
+  work: Work,
+  params: unknown,
+  ctx: CallContext,
+): unknown {
+  const [end, peer] = world.endsOf(ctx.connection);
+  const n = numberOf(params, ctx);
+  const { signal } = ctx;
+  world.ledger.started(n, peer.name, ctx);
+  end.started(ctx.id);
+  const running: Running = { id: ctx.id, aborted: () => signal.aborted };
+  end.running.add(running);
+  const over = () => void end.running.delete(running);
+  const done = (result: unknown) => {
+    world.ledger.finished(n, peer.name, ctx.id);
+    if (!isStream(result)) over();
+  };
+  let result: unknown;
+  try {
+    result = work({ n, end, params, ctx, over });
+  } catch (error) {
+    done(error);
+    throw error;
+  }
+  if (result instanceof Promise) result.then(done, done);
+  else done(result);
+  return result;
+}
+
+function isStream(value: unknown): boolean {
+  return typeof value === "object" && value !== null &&
+    Symbol.asyncIterator in value;
+}

@@ -1,0 +1,88 @@
+/**
+ * What a reader may be told, by what has become of the call, the connection
+ * and the source.
+ *
+ * @module
+ */
+
+import { type CallContext, RpcError } from "../../mod.ts";
+import type { Entry } from "../support/ledger.ts";
+import type { End } from "./link.ts";
+import type { StreamLife } from "./stream_life.ts";
+
+/** A call that has a stream. */
+export interface StreamCall {
+  readonly n: number;
+  /** Who made it, how, and when it is due. */
+  caller?: End;
+  entry?: Entry;
+  signal?: AbortSignal;
+  due?: number;
+  /** What it was aborted with, by its handle. */
+  reason?: unknown;
+  /** Who serves it. */
+  callee?: End;
+  ctx?: CallContext;
+  /** Nothing of its handler's is under way any more. */
+  answered: boolean;
+  readonly lives: Partial<Record<Which, StreamLife>>;
+}
+
+/** Which of a call's streams. */
+export type Which = "params" | "result";
+
+/** The least that a reader can always take as one item. */
+const SMALL = 16_000;
+/** Reasons for which a stream ends with its connection. */
+const LOST = ["unavailable", "cancelled", "deadline_exceeded", "truncated"];
+
+/** What an error is about that the caller's reader gets. */
+export function resultTruth(
+  call: StreamCall,
+  error: unknown,
+  life: StreamLife,
+  now: number,
+): string | undefined {
+  const { caller, signal, reason, due = Infinity } = call;
+  if (signal?.aborted && error === signal.reason) return "aborted";
+  if (reason !== undefined && error === reason) return "aborted";
+  if (!(error instanceof RpcError) || error.outcome !== "executed") {
+    return undefined;
+  }
+  const { code } = error;
+  if (code === "deadline_exceeded" && due <= now) return "late";
+  if (isFailure(life, error, "internal", "internal")) return "failed";
+  if (!caller?.open && LOST.includes(code)) return "lost";
+  if (code === "resource_exhausted" && life.largest > SMALL) return "large";
+  return undefined;
+}
+
+/** The same of a handler's. */
+export function paramsTruth(
+  { callee, ctx, answered }: StreamCall,
+  error: unknown,
+  life: StreamLife,
+): string | undefined {
+  if (ctx?.signal.aborted && error === ctx.signal.reason) return "aborted";
+  if (!(error instanceof RpcError)) return undefined;
+  const { code } = error;
+  if (isFailure(life, error, "cancelled", "invalid_argument")) return "failed";
+  if (answered && code === "cancelled") return "over";
+  if (!callee?.open && LOST.includes(code)) return "lost";
+  if (code === "resource_exhausted" && life.largest > SMALL) return "large";
+  return undefined;
+}
+
+/** Whether an error tells of what the source failed with: in its own words if they may travel, else as `hidden`; or as `unsayable`. */
+function isFailure(
+  { ending, thrown, whole }: StreamLife,
+  { code, message }: RpcError,
+  hidden: string,
+  unsayable: string,
+): boolean {
+  if (!whole) return false;
+  if (ending === "unsayable") return code === unsayable;
+  if (ending !== "threw") return false;
+  if (!(thrown instanceof RpcError)) return code === hidden;
+  return code === thrown.code && message === thrown.message;
+}

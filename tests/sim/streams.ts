@@ -1,0 +1,295 @@
+/**
+ * All streams of a simulated world: which calls have some, who uses them, and
+ * whose turn it is.
+ *
+ * Invariants owned here:
+ * - Everything random about a call's streams comes from its number, so that it
+ *   does not matter in which order a runtime's promises tell of it.
+ * - One user acts at a time, the one of the lowest number first.
+ *
+ * @module
+ */
+
+import { type CallContext, type Clock, RpcError } from "../../mod.ts";
+import type { Entry } from "../support/ledger.ts";
+import { Random } from "../support/random.ts";
+import type { End } from "./link.ts";
+import { type Actor, StreamLife } from "./stream_life.ts";
+import { ALL, type Plan, planOf, Relay, SimReader } from "./stream_readers.ts";
+import { Items, SimSource, type Supply } from "./stream_sources.ts";
+import {
+  paramsTruth,
+  resultTruth,
+  type StreamCall,
+  type Which,
+} from "./stream_truth.ts";
+
+/** Users of a call's streams, by the order in which they act. */
+const RANKS = 4;
+/** What random numbers are for, of a call. */
+const USES = ["items", "handler", "plan", "params", "result"] as const;
+
+/** All of them. */
+export class SimStreams {
+  readonly #problems: string[] = [];
+  readonly #seed: number;
+  readonly #clock: Clock;
+  readonly #calls = new Map<number, StreamCall>();
+  /** Those that can still act, by rank. */
+  readonly #actors = new Map<number, Actor>();
+  readonly #nudged = new Set<Actor>();
+  #calm = false;
+
+  constructor(seed: number, clock: Clock) {
+    this.#seed = seed;
+    this.#clock = clock;
+  }
+
+  // Calls.
+
+  /** Params for call `n` that are a stream. */
+  params(n: number): unknown {
+    const call = this.#call(n);
+    const source = this.#source(
+      call,
+      "params",
+      new Items(this.#random(n, "items")),
+    );
+    source.onTold = (why) => {
+      this.#judgeWhy(call, why);
+      const id = call.entry?.handle?.id;
+      if (id !== undefined) call.caller?.streams.told(`c${id}`);
+    };
+    return source.value;
+  }
+
+  /** A call is made, with or without such params: its result may be a stream. */
+  made(
+    entry: Entry,
+    caller: End,
+    signal: AbortSignal | undefined,
+    due: number | undefined,
+  ): void {
+    const { n, handle } = entry;
+    const call = Object.assign(this.#call(n), { caller, entry, signal, due });
+    handle?.reply.then((result) => {
+      if (!(result instanceof ReadableStream)) return;
+      const plan = planOf(this.#random(n, "plan"));
+      this.#reader(call, "result", result, plan);
+    }, () => {});
+  }
+
+  /** Whether a call's caller has a stream of it that has not ended. */
+  open(entry: Entry): boolean {
+    const life = this.#calls.get(entry.n)?.lives.result;
+    return life !== undefined && life.end === undefined;
+  }
+
+  /** A call is aborted by its handle. */
+  abort({ n, handle }: Entry): void {
+    const reason = new Error("given up");
+    const call = this.#calls.get(n);
+    if (call !== undefined) call.reason ??= reason;
+    handle?.abort(reason);
+  }
+
+  // Handlers.
+
+  /** Serves a call: reads its params, or some of them, if they are a stream, and answers with a stream if `answers`. `over` is told when nothing of it is under way. */
+  serve(
+    n: number,
+    callee: End,
+    ctx: CallContext,
+    params: unknown,
+    answers: boolean,
+    hold: () => Promise<unknown>,
+    over: () => void,
+  ): unknown {
+    const call = Object.assign(this.#call(n), { callee, ctx });
+    const random = this.#random(n, "handler");
+    const settle = () => {
+      call.answered = true;
+      over();
+    };
+    const answer = (supply: Supply) => {
+      const source = this.#source(call, "result", supply);
+      source.onTold = (why) => {
+        this.#judgeWhy(call, why);
+        callee.streams.told(`s${ctx.id}`);
+      };
+      source.onOver = settle;
+      return source.value;
+    };
+    const rest = () => {
+      if (answers) return answer(new Items(random));
+      if (!random.oneIn(3)) return settle();
+      return hold().finally(settle);
+    };
+    if (!(params instanceof ReadableStream)) return rest();
+    const relays = answers && random.oneIn(3);
+    const plan = relays ? ALL : planOf(random);
+    const reader = this.#reader(call, "params", params, plan);
+    if (!relays) return reader.enough.then(rest);
+    // Reads when it is asked for an item itself.
+    this.#actors.delete(rankOf(call, "params", true));
+    return answer(new Relay(reader));
+  }
+
+  // Turns.
+
+  /** Who acts next; undefined if nobody does unasked. */
+  next(): Actor | undefined {
+    let [least, next]: [number, Actor | undefined] = [Infinity, undefined];
+    for (const [rank, actor] of this.#actors) {
+      if (actor.over) this.#actors.delete(rank);
+      else if (rank < least && this.#acts(actor)) [least, next] = [rank, actor];
+    }
+    if (next !== undefined) this.#nudged.delete(next);
+    return next;
+  }
+
+  #acts(actor: Actor): boolean {
+    if (!actor.ready) return false;
+    return actor.eager || this.#calm || this.#nudged.has(actor);
+  }
+
+  /** Lets some act once that take their time. */
+  nudge(random: Random, count: number): void {
+    const slow = [...this.#actors].filter(([, actor]) => actor.ready)
+      .sort(([a], [b]) => a - b);
+    for (let i = 0; i < count && slow.length > 0; i++) {
+      const [[, actor]] = slow.splice(random.below(slow.length), 1);
+      this.#nudged.add(actor);
+    }
+  }
+
+  /** All faults are over: nobody waits any more. */
+  calm(): void {
+    this.#calm = true;
+    for (const actor of this.#actors.values()) {
+      if (actor instanceof SimReader) actor.wake();
+    }
+  }
+
+  // Judging.
+
+  /** Everything of note, by call. */
+  *picture(): Generator<string> {
+    for (const life of this.#lives()) {
+      const { name, gave, got, ending, end } = life;
+      yield `${name}: gave ${gave} ${ending}, got ${got} ${end}`;
+    }
+  }
+
+  /** What is wrong already. */
+  judge(): string[] {
+    const problems = this.#problems.splice(0);
+    for (const call of this.#calls.values()) {
+      const { params, result } = call.lives;
+      if (params !== undefined) problems.push(...params.problems.splice(0));
+      if (result !== undefined) problems.push(...result.problems.splice(0));
+      if (call.answered || call.ctx?.signal.aborted !== true) continue;
+      call.callee?.streams.stop(`s${call.ctx.id}`);
+    }
+    return problems;
+  }
+
+  /** What is wrong when nothing has happened for long: `well` says whether both ends of a connection are. */
+  judgeCalm(well: (end: End) => boolean): string[] {
+    const problems: string[] = [];
+    for (const { caller, lives } of this.#calls.values()) {
+      if (caller === undefined || !well(caller)) continue;
+      for (const life of Object.values(lives)) {
+        if (life.sourceOver && life.readerOver) continue;
+        problems.push(`stream ${life.name} (${caller.name}) is open`);
+      }
+    }
+    return problems;
+  }
+
+  /** What is wrong when all is over. */
+  judgeEnd(): string[] {
+    for (const life of this.#lives()) life.judgeEnd();
+    return this.judge();
+  }
+
+  *#lives(): Generator<StreamLife> {
+    const calls = [...this.#calls.values()].sort((a, b) => a.n - b.n);
+    for (const { lives: { params, result } } of calls) {
+      if (params !== undefined) yield params;
+      if (result !== undefined) yield result;
+    }
+  }
+
+  /** A call given up in flight is cancelled, be its result a stream that has begun or not. */
+  judgeCancels(exact: (end: End) => boolean): string[] {
+    const now = this.#clock.now();
+    const problems: string[] = [];
+    for (const call of this.#calls.values()) {
+      const { caller, entry, signal, reason, due = Infinity } = call;
+      const id = entry?.handle?.id;
+      if (caller === undefined || id === undefined) continue;
+      if (!(signal?.aborted || reason !== undefined || due <= now)) continue;
+      if (!caller.inFlight.has(id) || caller.cancelled.has(id)) continue;
+      if (exact(caller)) problems.push(`no CANCEL for the streams of ${id}`);
+    }
+    return problems;
+  }
+
+  /** A source is told an RpcError, or what its call was aborted with. */
+  #judgeWhy(call: StreamCall, why?: { readonly reason: unknown }): void {
+    if (why === undefined || why.reason instanceof RpcError) return;
+    const { n, reason, signal } = call;
+    if (why.reason === (reason ?? signal?.reason)) return;
+    this.#problems.push(`a source of ${n} was told ${why.reason}`);
+  }
+
+  // Making them.
+
+  #call(n: number): StreamCall {
+    let call = this.#calls.get(n);
+    if (call === undefined) {
+      call = { n, answered: false, lives: {} };
+      this.#calls.set(n, call);
+    }
+    return call;
+  }
+
+  #life(call: StreamCall, which: Which): StreamLife {
+    return call.lives[which] ??= new StreamLife(`${call.n} ${which}`);
+  }
+
+  #random(n: number, use: (typeof USES)[number]): Random {
+    return new Random(this.#seed + n * USES.length + USES.indexOf(use));
+  }
+
+  #source(call: StreamCall, which: Which, supply: Supply): SimSource {
+    const life = this.#life(call, which);
+    const random = this.#random(call.n, which);
+    const source = new SimSource(life, supply, random);
+    this.#actors.set(rankOf(call, which, false), source);
+    return source;
+  }
+
+  #reader(
+    call: StreamCall,
+    which: Which,
+    stream: ReadableStream<unknown>,
+    plan: Plan,
+  ): SimReader {
+    const truth = (error: unknown, life: StreamLife) =>
+      which === "params"
+        ? paramsTruth(call, error, life)
+        : resultTruth(call, error, life, this.#clock.now());
+    const life = this.#life(call, which);
+    const reader = new SimReader(life, stream, plan, truth);
+    if (this.#calm) reader.wake();
+    this.#actors.set(rankOf(call, which, true), reader);
+    return reader;
+  }
+}
+
+/** The order in which users of a call's streams act. */
+function rankOf({ n }: StreamCall, which: Which, reader: boolean): number {
+  return n * RANKS + (which === "params" ? 0 : 2) + (reader ? 1 : 0);
+}
