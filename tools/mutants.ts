@@ -23,7 +23,7 @@ import { ROOT, run, tool } from "./process.ts";
 
 /** What must find a mistake, in this order; few seeds and offsets are enough. */
 const CATCHERS = [
-  { name: "simulation", args: ["tests/sim/main.ts", "--seeds=400"] },
+  { name: "simulation", args: ["tests/sim/main.ts", "--seeds=800"] },
   { name: "cuts", args: ["tests/chaos/cuts.ts", "--every=29"] },
 ] as const;
 const LIMIT = 120_000;

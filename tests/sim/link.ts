@@ -118,7 +118,8 @@ export class End {
   /** A frame has reached it. */
   heard(frame: WireFrame): void {
     const { kind, id, size } = frame;
-    this.streams.heard(frame);
+    // An end that is over discards what comes.
+    if (!this.over) this.streams.heard(frame);
     if (kind === KIND.REQUEST) this.held.take(id, size);
     else if (isAnswer(frame)) this.inFlight.free(id);
     else if (kind === KIND.HELLO) this.heardHello = true;

@@ -33,8 +33,8 @@ export interface RunResult {
 /** Runs one seed. */
 export async function simulate(seed: number, keep = false): Promise<RunResult> {
   const run = new Run(seed, keep);
-  await run.play();
   const { world, trace } = run;
+  await run.play().catch((error) => world.problems.push(`thrown: ${error}`));
   return {
     seed,
     hash: trace.hash,

@@ -18,8 +18,13 @@ import { show } from "../support/ledger.ts";
 /** How a source ends that is not told to. */
 export type Ending = "done" | "threw" | "unsayable";
 
-/** Says of an error of a reader's whether it is true, by what it is about; undefined if nothing is known that it could be about. */
-export type Truth = (error: unknown, life: StreamLife) => string | undefined;
+/** What a reader may be told. */
+export interface Truth {
+  /** Says of an error whether it is true, by what it is about; undefined if nothing is known that it could be about. */
+  about(error: unknown, life: StreamLife): string | undefined;
+  /** Whether a CANCEL of the call has been written or heard: its streams have no items any more. */
+  readonly cancelled: boolean;
+}
 
 /** One stream, from the source to the reader. */
 export class StreamLife {
@@ -113,8 +118,9 @@ export class StreamLife {
     this.#read = true;
   }
 
-  /** An item comes. */
-  take(item: unknown): void {
+  /** An item comes; `cancelled` says that its call was, before it was asked for. */
+  take(item: unknown, cancelled: boolean): void {
+    if (cancelled) this.#wrong("an item of a call that is cancelled");
     if (this.end !== undefined) this.#wrong(`an item after ${this.end}`);
     if (item instanceof Uint8Array) {
       this.got += item.length;
@@ -151,7 +157,7 @@ export class StreamLife {
       return;
     }
     this.#lastError = { error };
-    const about = truth(error, this);
+    const about = truth.about(error, this);
     this.end = about ?? "false";
     if (about === undefined) this.#wrong(`an error without reason: ${error}`);
   }

@@ -99,10 +99,11 @@ export class SimReader implements Actor {
   }
 
   async #next(): Promise<ReadableStreamReadResult<unknown>> {
+    const { cancelled } = this.#truth;
     try {
       const next = await this.#reader.read();
       if (this.life.end === "left") return next;
-      if (!next.done) this.life.take(next.value);
+      if (!next.done) this.life.take(next.value, cancelled);
       else {
         this.life.finished();
         if ((await this.#reader.read()).done) this.life.finished();

@@ -53,6 +53,7 @@ export class StreamTap {
   readonly #sent = new Set<string>();
   readonly #told = new Set<string>();
   readonly #givenUp = new Set<string>();
+  readonly #cancelled = new Set<string>();
   /** Those it has told that it wants no more. */
   readonly #refused = new Set<string>();
 
@@ -81,6 +82,7 @@ export class StreamTap {
         else this.#receiving.delete(`s${id}`);
         return;
       case KIND.CANCEL:
+        this.#cancelled.add(`c${id}`);
         this.stop(`c${id}`);
         return;
       case KIND.DATA:
@@ -116,6 +118,7 @@ export class StreamTap {
         else this.#sending.delete(`c${id}`);
         return;
       case KIND.CANCEL:
+        this.#cancelled.add(`s${id}`);
         this.stop(`s${id}`);
         return;
       case KIND.GOAWAY:
@@ -151,6 +154,11 @@ export class StreamTap {
     this.#givenUp.add(key);
     this.#mark(this.#sending, key);
     this.#mark(this.#receiving, key);
+  }
+
+  /** Whether a CANCEL of a call has been written, or heard. */
+  isCancelled(key: string): boolean {
+    return this.#cancelled.has(key);
   }
 
   /** What is wrong now; `exact` says that nothing is between the end and its line. */

@@ -8,7 +8,7 @@
 import { type CallContext, RpcError } from "../../mod.ts";
 import type { Entry } from "../support/ledger.ts";
 import type { End } from "./link.ts";
-import type { StreamLife } from "./stream_life.ts";
+import type { StreamLife, Truth } from "./stream_life.ts";
 
 /** A call that has a stream. */
 export interface StreamCall {
@@ -36,8 +36,29 @@ const SMALL = 16_000;
 /** Reasons for which a stream ends with its connection. */
 const LOST = ["unavailable", "cancelled", "deadline_exceeded", "truncated"];
 
+/** What the reader of a call's stream may be told. */
+export function truthOf(
+  call: StreamCall,
+  which: Which,
+  now: () => number,
+): Truth {
+  return {
+    about: (error, life) =>
+      which === "params"
+        ? paramsTruth(call, error, life)
+        : resultTruth(call, error, life, now()),
+    get cancelled() {
+      const { caller, entry, callee, ctx } = call;
+      if (which === "params") {
+        return callee?.streams.isCancelled(`s${ctx?.id}`) === true;
+      }
+      return caller?.streams.isCancelled(`c${entry?.handle?.id}`) === true;
+    },
+  };
+}
+
 /** What an error is about that the caller's reader gets. */
-export function resultTruth(
+function resultTruth(
   call: StreamCall,
   error: unknown,
   life: StreamLife,
@@ -58,7 +79,7 @@ export function resultTruth(
 }
 
 /** The same of a handler's. */
-export function paramsTruth(
+function paramsTruth(
   { callee, ctx, answered }: StreamCall,
   error: unknown,
   life: StreamLife,

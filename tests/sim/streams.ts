@@ -17,12 +17,7 @@ import type { End } from "./link.ts";
 import { type Actor, StreamLife } from "./stream_life.ts";
 import { ALL, type Plan, planOf, Relay, SimReader } from "./stream_readers.ts";
 import { Items, SimSource, type Supply } from "./stream_sources.ts";
-import {
-  paramsTruth,
-  resultTruth,
-  type StreamCall,
-  type Which,
-} from "./stream_truth.ts";
+import { type StreamCall, truthOf, type Which } from "./stream_truth.ts";
 
 /** Users of a call's streams, by the order in which they act. */
 const RANKS = 4;
@@ -277,10 +272,7 @@ export class SimStreams {
     stream: ReadableStream<unknown>,
     plan: Plan,
   ): SimReader {
-    const truth = (error: unknown, life: StreamLife) =>
-      which === "params"
-        ? paramsTruth(call, error, life)
-        : resultTruth(call, error, life, this.#clock.now());
+    const truth = truthOf(call, which, () => this.#clock.now());
     const life = this.#life(call, which);
     const reader = new SimReader(life, stream, plan, truth);
     if (this.#calm) reader.wake();

@@ -42,7 +42,7 @@ export const MUTANTS: readonly Mutant[] = [
     find: `        this.#context.deadlines.remove(serving);
         serving.abort(reason);`,
     replace: `        serving.abort(reason);
-        this.#fail(serving, true, reason);`,
+        this.#fail(serving, true, reason());`,
   },
   {
     name: "a CANCEL does not fire the handler's signal",
@@ -229,5 +229,52 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/streams/call_streams.ts",
     find: "    this.#table.streamEnded(this.#call);\n",
     replace: "",
+  },
+  {
+    name: "a stream's place is not given back",
+    file: "src/streams/streams.ts",
+    find: "    this.#out -= outs;\n",
+    replace: "",
+  },
+  {
+    name: "credit is granted twice",
+    file: "src/streams/inlet.ts",
+    find: "    this.#owner.credit(bytes);\n",
+    replace: "    this.#owner.credit(bytes);\n    this.#owner.credit(bytes);\n",
+  },
+  {
+    name: "what had come is still read after an abort",
+    file: "src/streams/inlet.ts",
+    find: `        this.#discard();
+        this.#state = "stopped";
+        this.#output.error(reason);`,
+    replace: `        this.#failure = { error: reason };
+        this.#state = "ended";
+        if (this.#wanted) this.#deliver();`,
+  },
+  {
+    name: "the source of a cancelled stream is not told",
+    file: "src/streams/outlet.ts",
+    find: `        this.#state = "stopping";
+        this.#drop();
+        this.#clean(reason, CANCELLED);`,
+    replace: `        this.#state = "stopping";
+        this.#drop();
+        this.#end(CANCELLED);
+        this.#owner.done(undefined);`,
+  },
+  {
+    name: "what is lent for a large item is never given back",
+    file: "src/streams/credit.ts",
+    find: "    this.#budget.release(0, paid);\n",
+    replace: "",
+  },
+  {
+    name: "END overtakes what waits for credit",
+    file: "src/streams/outlet.ts",
+    find:
+      "if (rest === undefined) return this.#dry ? this.#finish() : this.#ask();",
+    replace:
+      "if (rest === undefined || this.#dry) return this.#dry ? this.#finish() : this.#ask();",
   },
 ];
