@@ -270,6 +270,29 @@ test("an item that does not fit fails its stream, though there is a little to gr
   await close();
 });
 
+test("streams that wait for their next item hold nothing of what was lent for the last one", async () => {
+  const { client } = pair({
+    S: {
+      feed: async function* (item: string) {
+        yield item;
+        await new Promise(() => {});
+      },
+    },
+  });
+  // The budget is enough to lend to 17 of them.
+  const items: unknown[] = [];
+  for (let i = 0; i < 24; i++) {
+    const item = "x".repeat(100_000);
+    const stream = await client.call("S.feed", item);
+    const reader = stream.getReader();
+    reader.read().then(({ value }) => items.push(value)).catch(() => {});
+    await settle();
+    reader.read().catch(() => {});
+  }
+  assertEquals(items.length, 24);
+  await client.connection.abort();
+});
+
 test("windows that grow for speed leave alone what is lent for large items", async () => {
   const budget = 300_000;
   const facing = faceClient({ streamCredit: 16_384, streamBudget: budget });

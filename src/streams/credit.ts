@@ -143,7 +143,8 @@ export class ReceiveWindow {
 
   /** The reader waits for the rest of an item; returns what is to be granted for it now. */
   stretch(): number {
-    if (2 * this.credit >= this.size) {
+    const own = this.size - this.#lent;
+    if (2 * this.credit >= own) {
       this.rest();
       return 0;
     }
@@ -152,7 +153,9 @@ export class ReceiveWindow {
       this.#lent += wanted;
       this.size += wanted;
     }
-    return this.#grant();
+    // A loan is granted as the item comes, never more than the stream's own
+    // window at once: credit that is left over could not be taken back.
+    return this.#grant(own - this.credit);
   }
 
   /** Nobody waits for the rest of an item. */
@@ -204,8 +207,8 @@ export class ReceiveWindow {
     return this.size - this.credit - this.held;
   }
 
-  #grant(): number {
-    const owed = this.#owed;
+  #grant(most = Infinity): number {
+    const owed = Math.min(most, this.#owed);
     if (owed > 0) this.#pace.granted(this.credit);
     this.credit += owed;
     return owed;
