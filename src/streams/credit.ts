@@ -196,7 +196,7 @@ export class ReceiveWindow {
       this.#grown += grown;
       this.size += grown;
     } else if (this.#grown > 0 && this.size > AMPLE * comes) {
-      const spared = Math.min(this.#grown, this.#owed, this.size / 2);
+      const spared = Math.min(this.#grown, this.#owed, this.size >> 1);
       this.#grown -= spared;
       this.size -= spared;
       this.#budget.release(spared, 0);
