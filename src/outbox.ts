@@ -319,10 +319,8 @@ export class Outbox {
   #afterWrite(): void {
     this.#shrink(this.#outstanding);
     this.#outstanding = 0;
-    if (this.#lent.length > 0) {
-      keepSegments(this.#lent);
-      this.#lent = NONE;
-    }
+    keepSegments(this.#lent);
+    this.#lent = NONE;
     if (this.#state === "failed") return;
     if (this.size === 0) this.#enter("idle");
     else if (this.#events.busy()) this.#schedule();
