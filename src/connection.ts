@@ -265,7 +265,6 @@ export class Connection {
   /** The connection in numbers. */
   stats(): ConnectionStats {
     const pending = this.#pending;
-    const dispatch = this.#dispatch;
     return {
       state: this.#state,
       inFlight: pending.inFlight,
@@ -274,12 +273,7 @@ export class Connection {
       queuedBytes: pending.queuedBytes,
       settled: { ...pending.settled },
       lateReplies: pending.lateReplies,
-      held: dispatch.held,
-      heldBytes: dispatch.heldBytes,
-      running: dispatch.running,
-      waiting: dispatch.waiting,
-      ordered: dispatch.ordered,
-      served: { ...dispatch.served },
+      ...this.#dispatch.numbers,
       outgoingBytes: this.#outbox.size,
       bufferedBytes: this.#buffered,
       chunksWritten: this.#outbox.chunks,

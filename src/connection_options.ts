@@ -109,3 +109,9 @@ export interface ConnectionStats extends StreamNumbers {
   /** The latest round-trip time, in ms; undefined until a PING was answered. */
   readonly rtt: number | undefined;
 }
+
+/** What of that tells of the calls that this end serves. */
+export type ServedNumbers = Pick<
+  ConnectionStats,
+  "held" | "heldBytes" | "running" | "waiting" | "ordered" | "served"
+>;

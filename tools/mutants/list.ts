@@ -26,15 +26,15 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a call cancelled before its start is started",
     file: "src/dispatch.ts",
-    find: `        this.#unqueue(serving);
-        this.#turnDown(serving, code, text);`,
-    replace: `        this.#turnDown(serving, code, text);`,
+    find: `        this.#gate.remove(serving);
+        this.#calls.turnDown(serving, code, text);`,
+    replace: `        this.#calls.turnDown(serving, code, text);`,
   },
   {
     name: "a handler's own error is answered as not started",
-    file: "src/dispatch.ts",
-    find: "else this.#report(serving, true, result);",
-    replace: "else this.#report(serving, false, result);",
+    file: "src/runner.ts",
+    find: "else this.#calls.report(serving, true, result);",
+    replace: "else this.#calls.report(serving, false, result);",
   },
   {
     name: "a running call is answered when it is cancelled",
@@ -42,7 +42,7 @@ export const MUTANTS: readonly Mutant[] = [
     find: `        this.#context.deadlines.remove(serving);
         serving.abort(reason);`,
     replace: `        serving.abort(reason);
-        this.#fail(serving, true, reason());`,
+        this.#calls.fail(serving, true, reason());`,
   },
   {
     name: "a CANCEL does not fire the handler's signal",
@@ -53,7 +53,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "the limit of running handlers does not hold",
-    file: "src/dispatch.ts",
+    file: "src/start_gate.ts",
     find: "this.#running < this.#maxRunning &&",
     replace: "this.#running <= this.#maxRunning &&",
   },
@@ -78,7 +78,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "an answered call keeps its place at the callee",
-    file: "src/dispatch.ts",
+    file: "src/served_calls.ts",
     find: `  #answered(serving: Serving): void {
     this.#admission.answered(serving.size);`,
     replace: "  #answered(serving: Serving): void {",

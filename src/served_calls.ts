@@ -1,0 +1,125 @@
+/**
+ * The peer's calls that have been let in, until they are answered.
+ *
+ * Invariants owned here:
+ * - Every call is answered exactly once, cancelled or not: to answer is to
+ *   leave, and who has left is answered no more.
+ * - A call that outlives the turn it came in is entered by its id; one that is
+ *   answered in that turn never is. The one whose code is on the stack counts
+ *   as being here, entered or not.
+ *
+ * @module
+ */
+
+import type { Admission } from "./admission.ts";
+import type { Answers } from "./answers.ts";
+import type { Serving } from "./context.ts";
+import type { Deadlines } from "./deadlines.ts";
+import type { ErrorCode, RpcError } from "./errors.ts";
+import { callOver } from "./streams/call_streams.ts";
+
+/** The calls of one connection that have no answer yet. */
+export class ServedCalls {
+  readonly #admission: Admission;
+  readonly #answers: Answers;
+  readonly #deadlines: Deadlines;
+  /** Those that wait, or whose handlers have not settled, by id. */
+  readonly #active = new Map<number, Serving>();
+  #current: Serving | undefined;
+
+  constructor(admission: Admission, answers: Answers, deadlines: Deadlines) {
+    this.#admission = admission;
+    this.#answers = answers;
+    this.#deadlines = deadlines;
+  }
+
+  /** The call whose code, its handler or what finds its key, is on the stack right now. */
+  get current(): Serving | undefined {
+    return this.#current;
+  }
+
+  /** Says whose code is on the stack from now on; returns whose was before, to be told when that one's goes on. */
+  onStack(serving: Serving | undefined): Serving | undefined {
+    const outer = this.#current;
+    this.#current = serving;
+    return outer;
+  }
+
+  /** Those that are entered. */
+  entered(): Iterable<Serving> {
+    return this.#active.values();
+  }
+
+  /** All of them, in the order they came. */
+  all(): Serving[] {
+    const all = [...this.#active.values()];
+    const current = this.#current;
+    if (current !== undefined && !current.done && !all.includes(current)) {
+      all.push(current);
+    }
+    return all;
+  }
+
+  /** The one with this id, if it is entered. */
+  get(id: number): Serving | undefined {
+    return this.#active.get(id);
+  }
+
+  /** Enters a call that outlives this turn; again, if it is in already. */
+  keep(serving: Serving): void {
+    this.#active.set(serving.id, serving);
+    if (serving.slot < 0) this.#deadlines.add(serving);
+  }
+
+  // Answers. A call whose connection has ended has nobody to tell.
+
+  /** Answers with a handler's result. */
+  reply(serving: Serving, value: unknown): void {
+    if (serving.done) return;
+    if (this.#answers.reply(serving, value)) this.#answered(serving);
+  }
+
+  /** Answers with what a handler, a schema or a key threw. */
+  report(serving: Serving, started: boolean, error: unknown): void {
+    if (serving.done) return;
+    if (this.#answers.report(serving, started, error)) this.#answered(serving);
+  }
+
+  /** Answers with an error as it is. */
+  fail(serving: Serving, started: boolean, error: RpcError): void {
+    if (serving.done) return;
+    if (this.#answers.fail(serving, started, error)) this.#answered(serving);
+  }
+
+  /** Answers a call that was not started, and is not to be. */
+  turnDown(serving: Serving, code: ErrorCode, text: string): void {
+    this.#answers.turnDown(serving, code, text);
+    this.#answered(serving);
+  }
+
+  /** The stream that answers a call has ended, by an error if there is one. */
+  streamed(serving: Serving, error: RpcError | undefined): void {
+    if (serving.done) return;
+    this.#answers.streamed(serving, error);
+    this.#answered(serving);
+  }
+
+  /** A call will never be answered: its connection is over. */
+  lose(serving: Serving, why: () => RpcError): void {
+    this.#leave(serving);
+    this.#answers.lost(serving, why);
+  }
+
+  #answered(serving: Serving): void {
+    this.#admission.answered(serving.size);
+    this.#leave(serving);
+    serving.streams?.release(callOver());
+  }
+
+  #leave(serving: Serving): void {
+    serving.state = "done";
+    if (this.#active.size > 0) this.#active.delete(serving.id);
+    this.#deadlines.remove(serving);
+    serving.streams?.close();
+  }
+}

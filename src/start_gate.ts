@@ -1,0 +1,177 @@
+/**
+ * When a call of the peer's may start.
+ *
+ * Invariants owned here:
+ * - Handlers start in the order their requests came, none before the gate is
+ *   opened, at most `maxRunning` at once, and only while the outbox is below
+ *   its high-water mark.
+ * - A server's limits hold over all its connections: with its own room a
+ *   connection still waits for its turn.
+ * - An ordered call stands in line again when its turn comes, and until then
+ *   holds up nobody but those of its own order.
+ *
+ * @module
+ */
+
+import type { Serving } from "./context.ts";
+import type { Limits } from "./limits.ts";
+import type { Order, OrderKey } from "./order.ts";
+import type { OrderLines } from "./order_lines.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Turn, Turns } from "./turns.ts";
+import { WaitingCalls } from "./waiting_calls.ts";
+
+/** What the gate needs of its connection. */
+export interface StartGateContext {
+  readonly outbox: Outbox;
+  readonly limits: Limits;
+  /** The running handlers of all connections, at a server. */
+  readonly turns: Turns | undefined;
+}
+
+/** What stands between the calls of one connection and their handlers. */
+export class StartGate {
+  readonly #context: StartGateContext;
+  readonly #start: (serving: Serving) => void;
+  readonly #waiting = new WaitingCalls();
+  readonly #turn: Turn | undefined;
+  /** Of ordered calls; made when the first one starts. */
+  #lines: OrderLines | undefined;
+  /** Handlers and validations that have not settled. */
+  #running = 0;
+  /** Handlers that may run at once: none before the peer has been let in. */
+  #maxRunning = 0;
+
+  /** @param start Starts a call that has waited. */
+  constructor(context: StartGateContext, start: (serving: Serving) => void) {
+    this.#context = context;
+    this.#start = start;
+    this.#turn = context.turns?.turn(() => this.#next());
+  }
+
+  /** Handlers that have not settled. */
+  get running(): number {
+    return this.#running;
+  }
+
+  /** Calls that wait to be started. */
+  get waiting(): number {
+    return this.#waiting.length + this.ordered;
+  }
+
+  /** Those of them that wait for an earlier one of their order. */
+  get ordered(): number {
+    return this.#lines?.waiting ?? 0;
+  }
+
+  /** Bytes of those that wait. */
+  get waitingBytes(): number {
+    return this.#waiting.bytes + (this.#lines?.bytes ?? 0);
+  }
+
+  /** The peer has been let in: handlers may start, those of the calls that wait first. */
+  open(): void {
+    this.#maxRunning = this.#context.limits.maxRunning;
+    this.pump();
+  }
+
+  /** Whether a call that has just come may start at once; if not, it has to wait. */
+  ask(): boolean {
+    return this.#waiting.length === 0 && this.#mayStart();
+  }
+
+  /** Has a call wait, behind all that do. */
+  wait(serving: Serving): void {
+    this.#waiting.push(serving);
+  }
+
+  /** Takes out a call that waits, wherever that is. */
+  remove(serving: Serving): void {
+    const { line } = serving;
+    if (line === undefined || line.holder === serving) {
+      this.#waiting.remove(serving);
+    } else this.#lines?.remove(serving);
+  }
+
+  /** Starts what waits and may start. */
+  pump(): void {
+    let serving: Serving | undefined;
+    while (
+      (serving = this.#waiting.first) !== undefined && this.#mayStart()
+    ) {
+      this.#waiting.remove(serving);
+      this.#start(serving);
+    }
+  }
+
+  // What runs.
+
+  /** A handler, or a validation, begins. */
+  began(): void {
+    this.#running++;
+  }
+
+  /** It outlives the turn it began in: of all connections' limits it takes a place, too. */
+  took(): void {
+    this.#turn?.took();
+  }
+
+  /** One that did has settled. */
+  gave(): void {
+    this.#turn?.gave();
+  }
+
+  /** One has ended; who waits for its place is started by `pass`. */
+  ended(): void {
+    this.#running--;
+  }
+
+  /** What was given can be taken. */
+  pass(): void {
+    // Those in line before this connection go first.
+    this.#turn?.pass();
+    this.pump();
+  }
+
+  /** Starts nothing for other connections' sake any more. */
+  end(): void {
+    this.#turn?.end();
+  }
+
+  // Ordered calls.
+
+  /** Whether a call has its order's turn; if not, it waits for that. */
+  takeTurn(serving: Serving, order: Order, key: OrderKey | undefined): boolean {
+    this.#lines ??= order.lines();
+    return this.#lines.take(serving, order, key);
+  }
+
+  /** If the call had its turn, the next one has it, and may be started once there is room. */
+  passTurn(serving: Serving): void {
+    const { line } = serving;
+    if (line?.holder !== serving) return;
+    serving.line = undefined;
+    const next = this.#lines?.pass(line);
+    if (next !== undefined) this.#waiting.push(next);
+  }
+
+  /** Whether this connection's own limits let another handler start. */
+  get #room(): boolean {
+    const { limits, outbox } = this.#context;
+    return this.#running < this.#maxRunning &&
+      outbox.size < limits.highWaterMark;
+  }
+
+  #mayStart(): boolean {
+    return this.#room && (this.#turn === undefined || this.#turn.ask());
+  }
+
+  /** This connection's turn has come: starts one call; returns whether there is another to start. */
+  #next(): boolean {
+    const serving = this.#waiting.first;
+    if (serving === undefined || !this.#room) return false;
+    this.#waiting.remove(serving);
+    this.#start(serving);
+    return this.#waiting.length > 0 && this.#room;
+  }
+}
