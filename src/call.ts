@@ -137,6 +137,25 @@ export class Call implements Numbered {
   }
 }
 
+/** Hands its two functions out, so that a call's promise costs no closure of ours. */
+let resolveNext: (value: unknown) => void;
+let rejectNext: (reason: unknown) => void;
+const executor = (
+  resolve: (value: unknown) => void,
+  reject: (reason: unknown) => void,
+) => {
+  resolveNext = resolve;
+  rejectNext = reject;
+};
+
+/** Makes the promise that a new call's caller gets. */
+export function promiseOf(call: Call): Promise<unknown> {
+  const promise = new Promise(executor);
+  call.resolve = resolveNext;
+  call.reject = rejectNext;
+  return promise;
+}
+
 /** What a handle asks of the table its call is in. */
 export interface CallOwner {
   /** Rejects the call with `reason` and cancels it at the peer. */

@@ -264,22 +264,16 @@ export class Connection {
 
   /** The connection in numbers. */
   stats(): ConnectionStats {
-    const pending = this.#pending;
     return {
       state: this.#state,
-      inFlight: pending.inFlight,
-      inFlightBytes: pending.inFlightBytes,
-      queued: pending.queued,
-      queuedBytes: pending.queuedBytes,
-      settled: { ...pending.settled },
-      lateReplies: pending.lateReplies,
+      ...this.#pending.numbers,
       ...this.#dispatch.numbers,
       outgoingBytes: this.#outbox.size,
       bufferedBytes: this.#buffered,
       chunksWritten: this.#outbox.chunks,
       bytesWritten: this.#outbox.written,
       bytesRead: this.#bytesRead,
-      listeners: pending.listeners,
+      listeners: this.#pending.listeners,
       timers: this.#deadlines.size,
       rtt: this.#pings.rtt,
       ...(this.#streams?.numbers ?? NO_STREAMS),
@@ -417,9 +411,9 @@ export class Connection {
       streams: () => this.#hub(),
       request: (id, method, size, remaining, metadata) =>
         this.#dispatch.request(id, method, size, remaining, metadata),
-      reply: (id, metadata) => this.#pending.reply(id, metadata),
+      reply: (id, metadata) => this.#pending.replies.reply(id, metadata),
       failure: (id, started, code, message, metadata) =>
-        this.#pending.failure(id, started, code, message, metadata),
+        this.#pending.replies.failure(id, started, code, message, metadata),
       cancel: (id) => this.#dispatch.cancel(id),
       ping: (id) => this.#pong(id),
       pong: (id) => this.#pings.pong(id),
@@ -437,7 +431,9 @@ export class Connection {
       granted: () => this.#pending.peer,
       peerMaxMessage: () => this.#pending.maxMessage,
       find: (id, ours) =>
-        ours ? this.#pending.streamsOf(id) : this.#dispatch.streamsOf(id),
+        ours
+          ? this.#pending.replies.streamsOf(id)
+          : this.#dispatch.streamsOf(id),
     });
   }
 

@@ -110,7 +110,18 @@ export interface ConnectionStats extends StreamNumbers {
   readonly rtt: number | undefined;
 }
 
-/** What of that tells of the calls that this end serves. */
+/** What of that tells of the calls that this end made. */
+export type MadeNumbers = Pick<
+  ConnectionStats,
+  | "inFlight"
+  | "inFlightBytes"
+  | "queued"
+  | "queuedBytes"
+  | "settled"
+  | "lateReplies"
+>;
+
+/** And of those that it serves. */
 export type ServedNumbers = Pick<
   ConnectionStats,
   "held" | "heldBytes" | "running" | "waiting" | "ordered" | "served"

@@ -224,7 +224,7 @@ export class Dispatch implements ServingOwner {
     }
   }
 
-  /** The streams of call `id`; see {@linkcode Pending.streamsOf}. */
+  /** The streams of call `id`; see {@linkcode Replies.streamsOf}. */
   streamsOf(id: number): CalleeStreams | null | undefined {
     const serving = this.#calls.get(id);
     if (serving !== undefined) return serving.streams ?? null;

@@ -13,7 +13,7 @@
  * @module
  */
 
-import { type Call, CallHandle, type CallOwner } from "./call.ts";
+import { type Call, CallHandle, type CallOwner, promiseOf } from "./call.ts";
 import type { Caller } from "./calls.ts";
 import { backoff, type Retry } from "./backoff.ts";
 import {
@@ -57,17 +57,6 @@ export interface ReconnectorSetup {
 
 /** Calls handed to a new connection before its window is looked at again. */
 const BURST = 256;
-
-/** Hands its two functions out, so that a call's promise costs no closure of ours. */
-let resolveNext: (value: unknown) => void;
-let rejectNext: (reason: unknown) => void;
-const executor = (
-  resolve: (value: unknown) => void,
-  reject: (reason: unknown) => void,
-) => {
-  resolveNext = resolve;
-  rejectNext = reject;
-};
 
 /** Makes connections, and calls over them. */
 export class Reconnector implements Caller, CallOwner, CallKeeper {
@@ -151,9 +140,7 @@ export class Reconnector implements Caller, CallOwner, CallKeeper {
     options?: CallOptions,
   ): Promise<unknown> {
     const call = new RetriedCall(method, this.#number++, this);
-    const promise = new Promise(executor);
-    call.resolve = resolveNext;
-    call.reject = rejectNext;
+    const promise = promiseOf(call);
     this.#observe(call);
     this.#begin(call, params, options);
     return promise;

@@ -109,11 +109,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "calls that wait are forgotten when the connection ends",
-    file: "src/pending.ts",
-    find: `      this.#ledger.lose(call, "not_sent", reason);
-    }
-    for`,
-    replace: "    }\n    for",
+    file: "src/send_gate.ts",
+    find: `      this.#ledger.lose(call, "not_sent", reason);\n`,
+    replace: "",
   },
   {
     name: "a GOAWAY refuses one call too many",
@@ -183,7 +181,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "ready does not wake when room is made",
-    file: "src/pending.ts",
+    file: "src/send_gate.ts",
     find: "if (this.#ready.waited && this.#hasRoom()) this.#ready.wake();",
     replace: "",
   },
