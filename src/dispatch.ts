@@ -108,7 +108,7 @@ export class Dispatch implements ServingOwner {
   }
 
   /** Handlers and waiting calls, those of `except` left out. */
-  busy(except: ReadonlySet<unknown>): number {
+  busy(except: ReadonlySet<unknown> = NOBODY): number {
     let busy = this.#gate.running + this.#gate.waiting;
     for (const serving of except) {
       const { state } = serving as Serving;
@@ -281,6 +281,8 @@ export class Dispatch implements ServingOwner {
     this.#gate.end();
   }
 }
+
+const NOBODY: ReadonlySet<unknown> = new Set();
 
 const CANCELLED = "the caller cancelled the call";
 const LATE = "the call's deadline has passed";

@@ -19,11 +19,11 @@ import type { Limits } from "./limits.ts";
 /** What is watched, as the watchdog sees it. */
 export interface Watched {
   /** Asks the peer whether it is there. */
-  ping(): void;
+  ask(): void;
   /** Which message has begun and not ended, if one has. */
   unfinished(): number | undefined;
   /** A number that differs if there were calls since it was last asked for; undefined while there are some. */
-  calls(): number | undefined;
+  activity(): number | undefined;
   /** A time has passed that may not. */
   expired(code: "unavailable" | "deadline_exceeded", text: string): void;
   /** Nothing was called for `idleTimeout`. */
@@ -63,7 +63,7 @@ export class Watchdog {
   #writingSince: number | undefined;
   #readingSince: number | undefined;
   #reading: number | undefined;
-  /** When there was last a call, and what `calls` said then. */
+  /** When there was last a call, and what `activity` said then. */
   #activeAt = 0;
   #calls: number | undefined;
 
@@ -139,7 +139,7 @@ export class Watchdog {
 
   async #look(): Promise<void> {
     const now = this.#clock.now();
-    const calls = this.#watched.calls();
+    const calls = this.#watched.activity();
     if (calls === undefined || calls !== this.#calls) this.#activeAt = now;
     this.#calls = calls;
     const due = this.#dues(now).filter(({ at }) => at <= now);
@@ -157,7 +157,7 @@ export class Watchdog {
     switch (what) {
       case "silent":
         this.#askedAt = this.#clock.now();
-        this.#watched.ping();
+        this.#watched.ask();
         return;
       case "idle":
         this.#watched.idle();

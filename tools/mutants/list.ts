@@ -72,8 +72,8 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "nobody starts what waits once the writer has room",
-    file: "src/connection.ts",
-    find: "      this.#dispatch.pump();\n",
+    file: "src/session.ts",
+    find: "      this.dispatch.pump();\n",
     replace: "",
   },
   {
@@ -169,9 +169,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a FIN without GOAWAY counts as an orderly half-close",
-    file: "src/connection.ts",
-    find: "features.goaway && this.#peerGoaway.reason === undefined",
-    replace: "!features.goaway",
+    file: "src/reading.ts",
+    find: "codec.features.goaway && peerGoaway.reason === undefined",
+    replace: "!codec.features.goaway",
   },
   {
     name: "a peer that never closes is waited for without end",

@@ -1,0 +1,313 @@
+/**
+ * What a connection consists of, and who tells whom: one duplex, one reader,
+ * one writer, for its whole life; both ends may call.
+ *
+ * Invariants owned here:
+ * - Each part is made once, with the connection, and lives as long; but for
+ *   the streams, which are made when the first one is opened.
+ * - What comes is told to the part that it is about, in the order of the bytes;
+ *   what has gone, to all that waited for that.
+ *
+ * @module
+ */
+
+import type { Holder, Share } from "./buffers.ts";
+import { type BytePath, takePath } from "./byte_path.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import type {
+  Codec,
+  CodecFactory,
+  CodecSettings,
+  Hello,
+  Metadata,
+  Receiver,
+} from "./codec.ts";
+import { codecSettings } from "./codec_settings.ts";
+import type { Connection } from "./connection.ts";
+import type { ConnectionSetup } from "./connection_options.ts";
+import { Deadlines, Timer } from "./deadlines.ts";
+import { Dispatch } from "./dispatch.ts";
+import type { Duplex } from "./duplex.ts";
+import { Ending, type EndingContext } from "./ending.ts";
+import { ConnectionError } from "./errors.ts";
+import { Farewell } from "./farewell.ts";
+import { departure, PeerGoaway } from "./goaway.ts";
+import { type Limits, toLimits } from "./limits.ts";
+import { nativeCodec } from "./native.ts";
+import type { CallEvents } from "./observe.ts";
+import { Opening, type OpeningContext } from "./opening.ts";
+import { Outbox, type OutboxEvents } from "./outbox.ts";
+import { Pending } from "./pending.ts";
+import { Pings } from "./pings.ts";
+import { Pongs } from "./pongs.ts";
+import { Reading, type ReadingContext } from "./reading.ts";
+import { registryOf } from "./registry.ts";
+import { Streams } from "./streams/streams.ts";
+import { Tick } from "./tick.ts";
+import type { Verdict } from "./verdict.ts";
+import { Watchdog, type Watched } from "./watchdog.ts";
+
+/** The parts of one connection; each knows those of its own context, and the rest is none of its business. */
+export class Session
+  implements
+    EndingContext,
+    OpeningContext,
+    ReadingContext,
+    Receiver,
+    OutboxEvents,
+    Watched,
+    Holder {
+  readonly connection: Connection;
+  readonly setup: ConnectionSetup;
+  readonly limits: Limits;
+  readonly clock: Clock;
+  readonly tick: Tick;
+  readonly path: BytePath;
+  readonly verdict: Verdict | undefined;
+  readonly codec: Codec;
+  readonly outbox: Outbox;
+  readonly deadlines: Deadlines;
+  readonly timer: Timer;
+  readonly pending: Pending;
+  readonly dispatch: Dispatch;
+  readonly pings: Pings;
+  readonly pongs: Pongs;
+  readonly watchdog: Watchdog;
+  readonly peerGoaway = new PeerGoaway();
+  readonly share: Share | undefined;
+  readonly farewell: Farewell;
+  readonly ending: Ending;
+  readonly opening: Opening;
+  readonly reading: Reading;
+  #streams: Streams | undefined;
+
+  /** Takes a duplex over; see {@linkcode Connection}. */
+  constructor(duplex: Duplex, setup: ConnectionSetup, connection: Connection) {
+    const { services, shared } = setup;
+    const registry = registryOf(services);
+    const limits = toLimits(setup);
+    const settings = codecSettings(setup, limits, registry);
+    limits.windowCalls = settings.hello.windowCalls;
+    const clock = setup.clock ?? systemClock;
+    this.connection = connection;
+    this.setup = setup;
+    this.limits = limits;
+    this.clock = clock;
+    this.tick = new Tick(clock);
+    const path = this.path = takePath(duplex);
+    const way = this.verdict = setup.verdict?.(path);
+    const codec = this.codec = this.#makeCodec(settings);
+    const outbox = this.outbox = new Outbox(
+      way ?? path,
+      clock,
+      limits.maxOutbox,
+      this,
+      shared?.buffers.step,
+    );
+    const deadlines = this.deadlines = new Deadlines(clock);
+    this.timer = new Timer(clock, deadlines);
+    const calls = this.#callsContext();
+    this.pending = new Pending(calls, setup.firstId ?? 1);
+    this.dispatch = new Dispatch({
+      ...calls,
+      registry,
+      turns: shared?.turns,
+      exposeErrors: services?.exposeErrors === true,
+      peerMaxMessage: () => this.pending.maxMessage,
+      onError: (error, { method, id, connection }) =>
+        services?.onError(error, { method, id, connection }),
+    });
+    this.pings = new Pings(codec, outbox, clock);
+    this.pongs = new Pongs(codec, outbox);
+    this.watchdog = new Watchdog(
+      clock,
+      // Silence says nothing on a wire without a question.
+      codec.features.ping ? limits : { ...limits, keepaliveTime: Infinity },
+      this,
+    );
+    this.farewell = new Farewell(path, outbox, this.timer);
+    this.ending = new Ending(this);
+    this.share = shared?.buffers.share(this);
+    this.reading = new Reading(this);
+    this.opening = new Opening(this);
+    // Last: what this says may be all, where the outbox has no room for it.
+    this.opening.begin();
+  }
+
+  #callsContext() {
+    const { codec, outbox, deadlines, clock, limits, tick, connection } = this;
+    const advance = () => this.ending.advance();
+    return {
+      ...{ codec, outbox, deadlines, clock, limits, tick, connection },
+      observe: this.setup.observe as CallEvents | undefined,
+      streams: () => this.streams(),
+      emptied: advance,
+      settled: advance,
+    };
+  }
+
+  #makeCodec(settings: CodecSettings): Codec {
+    const { wire } = this.setup;
+    const make = wire?.codec as CodecFactory | undefined ?? nativeCodec;
+    const codec = make(this, settings);
+    if (settings.hello.credentials !== undefined && !codec.features.window) {
+      throw new TypeError("Cannot use credentials: the wire has no HELLO");
+    }
+    return codec;
+  }
+
+  /** The streams, if there have been any. */
+  get anyStreams(): Streams | undefined {
+    return this.#streams;
+  }
+
+  // What comes: see Receiver.
+
+  hello(hello: Hello): void {
+    this.pending.greet(hello);
+    this.opening.hello(hello);
+  }
+
+  streams(): Streams {
+    const { codec, outbox, limits, clock, pending, dispatch } = this;
+    return this.#streams ??= new Streams({
+      ...{ codec, outbox, limits, clock },
+      granted: () => pending.peer,
+      peerMaxMessage: () => pending.maxMessage,
+      find: (id, ours) =>
+        ours ? pending.replies.streamsOf(id) : dispatch.streamsOf(id),
+    });
+  }
+
+  request(
+    id: number,
+    method: string,
+    size: number,
+    remaining: number,
+    metadata: Metadata | undefined,
+  ): void {
+    this.dispatch.request(id, method, size, remaining, metadata);
+  }
+
+  reply(id: number, metadata?: Metadata): void {
+    this.pending.replies.reply(id, metadata);
+  }
+
+  failure(
+    id: number,
+    started: boolean | undefined,
+    code: string,
+    message: string,
+    metadata?: Metadata,
+  ): void {
+    this.pending.replies.failure(id, started, code, message, metadata);
+  }
+
+  cancel(id: number): void {
+    this.dispatch.cancel(id);
+  }
+
+  ping(id: number): void {
+    this.pongs.answer(id);
+  }
+
+  pong(id: number): void {
+    this.pings.pong(id);
+  }
+
+  goaway(lastId: number | undefined, code: string, text: string): void {
+    const reason = departure(code, text);
+    const last = this.pending.goaway(lastId, reason);
+    this.peerGoaway.note(last, code, reason);
+    this.setup.onGoaway?.(reason);
+  }
+
+  full(): boolean {
+    return this.dispatch.full;
+  }
+
+  // What goes: see OutboxEvents.
+
+  handedOver(): void {
+    this.tick.stale();
+    this.watchdog.writing();
+    this.pending.batchHandedOver();
+    this.dispatch.batchHandedOver();
+    this.codec.handedOver?.();
+    this.reading.batchHandedOver();
+    this.pongs.batchHandedOver();
+  }
+
+  written(): void {
+    if (!this.outbox.writing) this.watchdog.written();
+    if (!this.ending.over) {
+      this.pending.pump();
+      this.dispatch.pump();
+      this.#streams?.pump();
+      this.ending.advance();
+    }
+    this.share?.note();
+    this.farewell.written();
+  }
+
+  writeFailed(cause: unknown): void {
+    this.ending.lose("writing failed", cause);
+    this.pending.batchLost();
+    this.farewell.written();
+  }
+
+  busy(): boolean {
+    return this.pending.inFlight + this.dispatch.held > MANY_CALLS;
+  }
+
+  grown(): void {
+    this.share?.note();
+  }
+
+  overflowed(): void {
+    const { maxOutbox } = this.limits;
+    const text =
+      `more than ${maxOutbox} bytes wait for a peer that does not read`;
+    const error = new ConnectionError("resource_exhausted", text);
+    this.ending.end(error, "goaway");
+  }
+
+  // What lasts too long: see Watched.
+
+  ask(): void {
+    this.pings.send();
+  }
+
+  unfinished(): number | undefined {
+    return this.codec.unfinished;
+  }
+
+  activity(): number | undefined {
+    const { empty, lastSent } = this.pending;
+    if (!empty || this.dispatch.busy() > 0) return undefined;
+    return lastSent + (this.dispatch.lastId ?? 0);
+  }
+
+  idle(): void {
+    this.ending.close({});
+  }
+
+  expired(code: "unavailable" | "deadline_exceeded", text: string): void {
+    const how = code === "unavailable" ? "destroy" : "goaway";
+    this.ending.end(new ConnectionError(code, text), how);
+  }
+
+  // What is held: see Holder.
+
+  bytes(): number {
+    return this.outbox.size + this.dispatch.waitingBytes +
+      this.pending.queuedBytes + this.codec.unfinishedBytes;
+  }
+
+  shed(reason: ConnectionError): boolean {
+    return this.ending.shed(reason);
+  }
+}
+
+/** Calls under way from which on frames gather for a turn of the event loop. */
+const MANY_CALLS = 32;
