@@ -46,7 +46,7 @@ export {
 } from "./src/reconnecting.ts";
 export type { Dial } from "./src/link.ts";
 export type { CallOrder } from "./src/sequences.ts";
-export type { ReconnectingStats } from "./src/reconnector.ts";
+export type { ReconnectingStats } from "./src/stats.ts";
 export type { RetryOptions } from "./src/backoff.ts";
 export type {
   ClientState,

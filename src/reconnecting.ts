@@ -24,7 +24,8 @@ import type { ConnectionError } from "./errors.ts";
 import { toLimits } from "./limits.ts";
 import type { Dial } from "./link.ts";
 import type { LiveCall } from "./live_calls.ts";
-import { type ReconnectingStats, Reconnector } from "./reconnector.ts";
+import { Reconnector } from "./reconnector.ts";
+import type { ReconnectingStats } from "./stats.ts";
 import type { CallOrder } from "./sequences.ts";
 import type { WireMap } from "./types.ts";
 

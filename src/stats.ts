@@ -7,6 +7,7 @@
  * @module
  */
 
+import type { ClientState } from "./client_state.ts";
 import type { ConnectionStats } from "./connection_options.ts";
 import type { Outcome } from "./errors.ts";
 
@@ -37,6 +38,30 @@ export function noneServed(): ServedCounts {
 
 /** The numbers of many connections, added up. */
 export type SummedStats = Omit<ConnectionStats, "state" | "rtt">;
+
+/** A reconnecting client in numbers, as of now: those of its connections added up; what only grows, over those that are gone as well. */
+export interface ReconnectingStats
+  extends
+    Omit<SummedStats, "held" | "heldBytes" | "running" | "waiting" | "served"> {
+  /** Where it is. */
+  readonly state: ClientState;
+  /** Dials so far. */
+  readonly dials: number;
+  /** Dials in a row that have led nowhere. */
+  readonly failures: number;
+  /** Connections that live: the one that takes calls, and older ones that finish theirs. */
+  readonly connections: number;
+  /** Connections made so far. */
+  readonly connected: number;
+  /** Calls that wait for a connection. */
+  readonly waiting: number;
+  /** Bytes of those, about. */
+  readonly waitingBytes: number;
+  /** Calls that a connection handed back to be sent again, so far. */
+  readonly resent: number;
+  /** The latest round-trip time of the connection that takes calls, in ms; undefined until a PING was answered. */
+  readonly rtt: number | undefined;
+}
 
 type Key = keyof SummedStats;
 
