@@ -129,9 +129,10 @@ export class Dispatch implements ServingOwner {
     admission.checkId(id);
     // A call that finds no place is not noted: our GOAWAY then refuses it.
     const { codec, registry, clock, tick, observe } = this.#context;
+    const { streamed } = codec;
     if (!this.#draining) {
       admission.hold(size);
-      if (codec.streamed) this.#context.streams().checkRoom();
+      if (streamed) this.#context.streams().checkRoom();
     }
     admission.note(id);
     if (this.#draining) {
@@ -156,7 +157,7 @@ export class Dispatch implements ServingOwner {
     const due = remaining < 0 ? Infinity : clock.now() + remaining;
     const began = tick.now();
     const serving = new Serving(this, target, id, size, due, metadata, began);
-    if (codec.streamed) this.#acceptStream(serving);
+    if (streamed) this.#acceptStream(serving);
     if (observe !== undefined && observe.active) observe.came(serving, clock);
     if (this.#gate.ask()) this.#runner.start(serving);
     else {

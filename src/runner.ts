@@ -92,7 +92,9 @@ export class Runner implements CalleeTable {
 
   /** Whether the call may go on: not if an earlier one of its order has the turn, or its key fails. */
   #takeTurn(serving: Serving, order: Order, params?: unknown): boolean {
-    const outer = this.#calls.onStack(serving);
+    const calls = this.#calls;
+    const outer = calls.current;
+    calls.current = serving;
     let key: OrderKey | undefined;
     try {
       key = order.keyOf(params);
@@ -100,7 +102,7 @@ export class Runner implements CalleeTable {
       this.#calls.report(serving, false, error);
       return false;
     } finally {
-      this.#calls.onStack(outer);
+      calls.current = outer;
     }
     // The key is the user's code, which may have ended the connection.
     if (serving.done) return false;
@@ -113,7 +115,7 @@ export class Runner implements CalleeTable {
   #validate(serving: Serving, params: unknown): void {
     const schema = serving.target.schema as NonNullable<Method["schema"]>;
     serving.state = "validating";
-    this.#gate.began();
+    this.#gate.running++;
     let result: unknown;
     try {
       result = schema["~standard"].validate(params);
@@ -148,7 +150,7 @@ export class Runner implements CalleeTable {
       this.#notValidated(serving, error);
       return;
     }
-    this.#gate.ended();
+    this.#gate.running--;
     // Cancelled meanwhile, it is answered already, and never to be started.
     if (serving.state === "validating" && refusal === undefined) {
       this.#run(serving, value);
@@ -159,26 +161,28 @@ export class Runner implements CalleeTable {
   }
 
   #notValidated(serving: Serving, error: unknown): void {
-    this.#gate.ended();
+    this.#gate.running--;
     this.#calls.report(serving, false, error);
     this.#gate.passTurn(serving);
   }
 
   #run(serving: Serving, params: unknown): void {
-    const outer = this.#calls.onStack(serving);
+    const calls = this.#calls;
+    const outer = calls.current;
+    calls.current = serving;
     serving.state = "running";
-    this.#gate.began();
+    this.#gate.running++;
     let result: unknown;
     let thenable = false;
     try {
       result = serving.target.run(params, serving);
       thenable = isThenable(result);
     } catch (error) {
-      this.#calls.onStack(outer);
+      calls.current = outer;
       this.#ran(serving, false, error);
       return;
     }
-    this.#calls.onStack(outer);
+    calls.current = outer;
     if (thenable) this.#await(serving, result as PromiseLike<unknown>);
     else this.#ran(serving, true, result);
   }
@@ -199,7 +203,7 @@ export class Runner implements CalleeTable {
 
   /** A handler has ended, one way or the other; its call goes on if the result is a stream. */
   #ran(serving: Serving, ok: boolean, result: unknown): void {
-    this.#gate.ended();
+    this.#gate.running--;
     if (ok && isStream(result)) this.#stream(serving, result);
     else {
       if (ok) this.#calls.reply(serving, result);
@@ -225,7 +229,7 @@ export class Runner implements CalleeTable {
       this.#gate.passTurn(serving);
       return;
     }
-    this.#gate.began();
+    this.#gate.running++;
     this.#gate.took();
     if (serving.done) {
       this.#cleanUp(serving, source, serving.aborted?.reason);
@@ -269,7 +273,7 @@ export class Runner implements CalleeTable {
 
   /** A stream of results is over, and its cleanup: its call holds nothing up any more. */
   #streamed(serving: Serving): void {
-    this.#gate.ended();
+    this.#gate.running--;
     this.#gate.gave();
     this.#gate.passTurn(serving);
     this.#settled();

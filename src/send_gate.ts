@@ -89,7 +89,14 @@ export class SendGate {
    * @throws {RpcError} Why it is not taken at all; or what it was aborted with.
    */
   enter(call: Call): void {
-    this.#checkAdmission(call);
+    if (this.#refusal !== undefined) throw unavailable(this.#refusal);
+    const { extra } = call;
+    if (extra !== undefined) {
+      throwIfAborted(extra);
+      if (extra.due <= this.#context.clock.now()) throw late("not_sent");
+      extra.streams?.checkFit();
+    }
+    this.#sent.window.checkFit(call.size);
     if (this.#queue.length === 0 && this.#admits(call)) this.#send(call);
     else {
       this.#queue.checkRoom(call.size);
@@ -100,17 +107,6 @@ export class SendGate {
   /** Takes out a call that waits. */
   remove(call: Call): void {
     this.#queue.remove(call);
-  }
-
-  #checkAdmission(call: Call): void {
-    if (this.#refusal !== undefined) throw unavailable(this.#refusal);
-    const { extra } = call;
-    if (extra !== undefined) {
-      throwIfAborted(extra);
-      if (extra.due <= this.#context.clock.now()) throw late("not_sent");
-      extra.streams?.checkFit();
-    }
-    this.#sent.window.checkFit(call.size);
   }
 
   #admits(call: Call): boolean {

@@ -20,29 +20,18 @@ import { callOver } from "./streams/call_streams.ts";
 
 /** The calls of one connection that have no answer yet. */
 export class ServedCalls {
+  /** The call whose code, its handler or what finds its key, is on the stack right now; set by who calls that. */
+  current: Serving | undefined;
   readonly #admission: Admission;
   readonly #answers: Answers;
   readonly #deadlines: Deadlines;
   /** Those that wait, or whose handlers have not settled, by id. */
   readonly #active = new Map<number, Serving>();
-  #current: Serving | undefined;
 
   constructor(admission: Admission, answers: Answers, deadlines: Deadlines) {
     this.#admission = admission;
     this.#answers = answers;
     this.#deadlines = deadlines;
-  }
-
-  /** The call whose code, its handler or what finds its key, is on the stack right now. */
-  get current(): Serving | undefined {
-    return this.#current;
-  }
-
-  /** Says whose code is on the stack from now on; returns whose was before, to be told when that one's goes on. */
-  onStack(serving: Serving | undefined): Serving | undefined {
-    const outer = this.#current;
-    this.#current = serving;
-    return outer;
   }
 
   /** Those that are entered. */
@@ -53,7 +42,7 @@ export class ServedCalls {
   /** All of them, in the order they came. */
   all(): Serving[] {
     const all = [...this.#active.values()];
-    const current = this.#current;
+    const { current } = this;
     if (current !== undefined && !current.done && !all.includes(current)) {
       all.push(current);
     }

@@ -31,14 +31,14 @@ export interface StartGateContext {
 
 /** What stands between the calls of one connection and their handlers. */
 export class StartGate {
+  /** Handlers and validations that have not settled; counted by who runs them. */
+  running = 0;
   readonly #context: StartGateContext;
   readonly #start: (serving: Serving) => void;
   readonly #waiting = new WaitingCalls();
   readonly #turn: Turn | undefined;
   /** Of ordered calls; made when the first one starts. */
   #lines: OrderLines | undefined;
-  /** Handlers and validations that have not settled. */
-  #running = 0;
   /** Handlers that may run at once: none before the peer has been let in. */
   #maxRunning = 0;
 
@@ -47,11 +47,6 @@ export class StartGate {
     this.#context = context;
     this.#start = start;
     this.#turn = context.turns?.turn(() => this.#next());
-  }
-
-  /** Handlers that have not settled. */
-  get running(): number {
-    return this.#running;
   }
 
   /** Calls that wait to be started. */
@@ -106,24 +101,14 @@ export class StartGate {
 
   // What runs.
 
-  /** A handler, or a validation, begins. */
-  began(): void {
-    this.#running++;
-  }
-
-  /** It outlives the turn it began in: of all connections' limits it takes a place, too. */
+  /** One outlives the turn it began in: of all connections' limits it takes a place, too. */
   took(): void {
     this.#turn?.took();
   }
 
-  /** One that did has settled. */
+  /** It has settled; who waits for its place is started by `pass`. */
   gave(): void {
     this.#turn?.gave();
-  }
-
-  /** One has ended; who waits for its place is started by `pass`. */
-  ended(): void {
-    this.#running--;
   }
 
   /** What was given can be taken. */
@@ -158,7 +143,7 @@ export class StartGate {
   /** Whether this connection's own limits let another handler start. */
   get #room(): boolean {
     const { limits, outbox } = this.#context;
-    return this.#running < this.#maxRunning &&
+    return this.running < this.#maxRunning &&
       outbox.size < limits.highWaterMark;
   }
 

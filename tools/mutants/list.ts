@@ -54,8 +54,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "the limit of running handlers does not hold",
     file: "src/start_gate.ts",
-    find: "this.#running < this.#maxRunning &&",
-    replace: "this.#running <= this.#maxRunning &&",
+    find: "this.running < this.#maxRunning &&",
+    replace: "this.running <= this.#maxRunning &&",
   },
   {
     name: "calls past our GOAWAY are served",
