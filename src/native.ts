@@ -1,12 +1,9 @@
 /**
- * The native wire: messages to frames and back. `docs/protocol.md` is normative
- * for every layout here.
+ * The native wire: messages to frames, and by way of its reader back.
+ * `docs/protocol.md` is normative for every layout here.
  *
- * Invariants owned here:
- * - A body is exactly as long as its layout says: anything longer, shorter or
- *   unreadable ends the connection, before its message is told.
- * - Nothing is told before the peer's HELLO, except a GOAWAY that stands in
- *   its place.
+ * Invariant owned here: a frame is written whole, with the payload that was
+ * prepared for it, and its size is what was said before it was written.
  *
  * @module
  */
@@ -20,7 +17,8 @@ import type {
   Opaque,
   Receiver,
 } from "./codec.ts";
-import { ConnectionError, RpcError } from "./errors.ts";
+import { copyWords, NO_VIEW, SPILL, viewOf } from "./bytes.ts";
+import { RpcError } from "./errors.ts";
 import {
   CANCEL,
   ERROR,
@@ -28,31 +26,29 @@ import {
   FLAG_METADATA,
   FLAG_NONE,
   FLAG_STARTED,
-  FrameDecoder,
-  type FrameSink,
+  type FrameDecoder,
   GOAWAY,
   HEADER_SIZE,
   HELLO,
   PAD,
   PING,
   PONG,
-  readU32,
   REPLY,
   REQUEST,
   writeHeader,
 } from "./frame.ts";
 import { FrameWriter, Words } from "./frame_writer.ts";
-import { EARLY_MESSAGE, encodeHello, MAX_HELLO, parseHello } from "./hello.ts";
+import { encodeHello } from "./hello.ts";
 import {
-  BodyReader,
+  type BodyReader,
   metadataSize,
   writeMetadata,
   writeU16,
   writeU32,
 } from "./layout.ts";
+import { NativeReader } from "./native_reader.ts";
 import type { Outbox } from "./outbox.ts";
 import {
-  CUSTOM,
   decodePayload,
   type Draft,
   type KeptPayload,
@@ -60,14 +56,8 @@ import {
   PayloadEncoder,
   STREAM,
 } from "./payload.ts";
-import {
-  NativeStreams,
-  notAgreed,
-  readStreamFrame,
-} from "./streams/native_streams.ts";
+import { NativeStreams } from "./streams/native_streams.ts";
 import type { StreamWriter } from "./streams/terms.ts";
-import { looksLike } from "./sniff.ts";
-import { copyWords, NO_BYTES, NO_VIEW, SPILL, viewOf } from "./bytes.ts";
 import { utf8 } from "./text.ts";
 
 /** Longest method name, in bytes of UTF-8. */
@@ -89,34 +79,27 @@ export const nativeCodec: CodecFactory = (receiver, settings) =>
   new NativeCodec(receiver, settings);
 
 /** The codec of the native wire. */
-export class NativeCodec implements Codec, FrameSink {
+export class NativeCodec implements Codec {
   readonly features: Features = FEATURES;
   readonly overhead = HEADER_SIZE;
-
-  readonly #receiver: Receiver;
   readonly #settings: CodecSettings;
+  readonly #reader: NativeReader;
+  /** The reader's own, at hand for the payload of each message. */
+  readonly #body: BodyReader;
   readonly #decoder: FrameDecoder;
   readonly #payload: PayloadEncoder;
   readonly #frames: FrameWriter;
   #streams: StreamWriter | undefined;
-  readonly #body = new BodyReader();
-  #greeted = false;
-  /** The largest payload kind of a value: streams only from a peer that has been let in, and knows of them. */
-  #lastKind = CUSTOM;
-  #peerStreams = false;
-  answerSize = 0;
-  /** The first bytes received, to name what a peer speaks instead. */
-  #first: Uint8Array = new Uint8Array(HEADER_SIZE);
-  #firstFill = 0;
   /** The latest method written, with its length field and name as they are written: calls in a row mostly share one. */
   #method: string | undefined;
   #methodView = NO_VIEW;
   #methodSize = 0;
 
   constructor(receiver: Receiver, settings: CodecSettings) {
-    this.#receiver = receiver;
     this.#settings = settings;
-    this.#decoder = new FrameDecoder(this, MAX_HELLO);
+    const reader = this.#reader = new NativeReader(receiver, settings);
+    this.#body = reader.body;
+    this.#decoder = reader.decoder;
     this.#payload = new PayloadEncoder(settings.serializer);
     this.#frames = new FrameWriter(this.#payload);
   }
@@ -127,125 +110,38 @@ export class NativeCodec implements Codec, FrameSink {
     return this.#streams ??= new NativeStreams(this.#frames, serializer);
   }
 
-  get streamed(): boolean {
-    return this.#body.kind === STREAM;
-  }
+  // Messages in.
 
   decode(chunk: Uint8Array, at: number, budget: number): number {
-    if (!this.#greeted) this.#rememberFirst(chunk, at);
-    try {
-      return this.#decoder.push(chunk, at, budget);
-    } catch (error) {
-      throw this.#greeted ? error : this.#nameStranger(error);
-    } finally {
-      this.#body.release();
-    }
+    return this.#reader.decode(chunk, at, budget);
   }
 
   end(): void {
-    try {
-      this.#decoder.end();
-    } catch (error) {
-      throw this.#greeted ? error : this.#nameStranger(error);
-    }
+    this.#reader.end();
   }
 
   get unfinished(): number | undefined {
-    return this.#decoder.unfinished;
+    return this.#reader.unfinished;
   }
 
   get unfinishedBytes(): number {
-    return this.#decoder.unfinishedBytes;
+    return this.#reader.unfinishedBytes;
   }
 
   stop(): void {
-    this.#decoder.stop();
+    this.#reader.stop();
   }
 
-  // Messages in.
-
-  frame(
-    kind: number,
-    flags: number,
-    id: number,
-    bytes: Uint8Array,
-    start: number,
-    end: number,
-  ): void {
-    const body = this.#body;
-    body.open(bytes, start, end);
-    if (!this.#greeted && kind !== HELLO && kind !== GOAWAY) {
-      throw new ConnectionError(
-        "protocol_error",
-        `frame kind ${kind} came before HELLO`,
-      );
-    }
-    switch (kind) {
-      case REQUEST: {
-        const size = end - start + HEADER_SIZE;
-        const remaining = (flags & FLAG_DEADLINE) !== 0 ? body.u32() : -1;
-        const metadata = (flags & FLAG_METADATA) !== 0
-          ? body.metadata()
-          : undefined;
-        const method = body.method();
-        body.payload(this.#lastKind);
-        this.#receiver.request(id, method, size, remaining, metadata);
-        return;
-      }
-      case REPLY: {
-        this.answerSize = end - start + HEADER_SIZE;
-        const metadata = (flags & FLAG_METADATA) !== 0
-          ? body.metadata()
-          : undefined;
-        body.payload(this.#lastKind);
-        this.#receiver.reply(id, metadata);
-        return;
-      }
-      case ERROR: {
-        this.answerSize = end - start + HEADER_SIZE;
-        const metadata = (flags & FLAG_METADATA) !== 0
-          ? body.metadata()
-          : undefined;
-        const code = body.text(body.u8(), "error code");
-        const message = body.text(body.u16(), "error message");
-        body.payload();
-        const started = (flags & FLAG_STARTED) !== 0;
-        this.#receiver.failure(id, started, code, message, metadata);
-        return;
-      }
-      case CANCEL:
-        body.done();
-        this.#receiver.cancel(id);
-        return;
-      case PING:
-        body.done();
-        this.#receiver.ping(id);
-        return;
-      case PONG:
-        body.done();
-        this.#receiver.pong(id);
-        return;
-      case GOAWAY: {
-        const code = body.text(body.u8(), "GOAWAY code");
-        const text = body.text(body.u16(), "GOAWAY text");
-        body.done();
-        const last = (flags & FLAG_NONE) !== 0 ? undefined : id;
-        this.#receiver.goaway(last, code, text);
-        return;
-      }
-      case HELLO:
-        this.#greet(bytes, start, end);
-        return;
-      default:
-        if (this.#lastKind !== STREAM) throw notAgreed(`frame kind ${kind}`);
-        this.#streamFrame(kind, flags, id);
-    }
+  admit(): void {
+    this.#reader.admit();
   }
 
-  #streamFrame(kind: number, flags: number, id: number): void {
-    const { owned } = this.#decoder;
-    const streams = this.#receiver.streams();
-    readStreamFrame(streams, kind, flags, id, this.#body, owned);
+  get answerSize(): number {
+    return this.#reader.answerSize;
+  }
+
+  get streamed(): boolean {
+    return this.#body.kind === STREAM;
   }
 
   value(): unknown {
@@ -404,49 +300,5 @@ export class NativeCodec implements Codec, FrameSink {
     bytes.set(name, 2);
     this.#methodView = viewOf(bytes);
     this.#method = method;
-  }
-
-  // Opening.
-
-  #greet(bytes: Uint8Array, start: number, end: number): void {
-    if (this.#greeted) {
-      throw new ConnectionError("protocol_error", "a second HELLO");
-    }
-    const hello = parseHello(
-      bytes.subarray(start, end),
-      this.#settings.serializer?.name,
-    );
-    this.#greeted = true;
-    this.#first = NO_BYTES;
-    this.#peerStreams = hello.streams !== undefined;
-    if (this.#settings.guarded) this.#decoder.maxBody = EARLY_MESSAGE;
-    else this.admit();
-    this.#receiver.hello(hello);
-  }
-
-  /** Of a peer that has been told nothing yet no more than the constants is taken. */
-  admit(): void {
-    const { maxMessage } = this.#settings.hello;
-    this.#decoder.maxBody = Math.max(maxMessage, EARLY_MESSAGE);
-    if (this.#peerStreams) this.#lastKind = STREAM;
-  }
-
-  #rememberFirst(chunk: Uint8Array, at: number): void {
-    const room = HEADER_SIZE - this.#firstFill;
-    const part = chunk.subarray(at, at + room);
-    this.#first.set(part, this.#firstFill);
-    this.#firstFill += part.length;
-  }
-
-  /** The error for a stream that broke the rules before its HELLO: if its first bytes cannot be a HELLO's, says what they look like. */
-  #nameStranger(error: unknown): unknown {
-    const first = this.#first.subarray(0, this.#firstFill);
-    const short = first.length >= 4 && readU32(first, 0) <= 0xffff;
-    if (short || first.length < 4) return error;
-    return new ConnectionError(
-      "not_sluice",
-      `the peer does not speak Sluice; it sent ${looksLike(first)}`,
-      { cause: error },
-    );
   }
 }
