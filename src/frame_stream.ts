@@ -8,7 +8,8 @@
  */
 
 import { type Duplex, toDuplex } from "./duplex.ts";
-import { FrameDecoder, HEADER_SIZE, writeHeader } from "./frame.ts";
+import { HEADER_SIZE, writeHeader } from "./frame.ts";
+import { FrameDecoder } from "./frame_decoder.ts";
 import { copyBytes } from "./bytes.ts";
 
 /** One frame: what its header says, and its body. */

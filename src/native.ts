@@ -26,7 +26,6 @@ import {
   FLAG_METADATA,
   FLAG_NONE,
   FLAG_STARTED,
-  type FrameDecoder,
   GOAWAY,
   HEADER_SIZE,
   HELLO,
@@ -37,6 +36,7 @@ import {
   REQUEST,
   writeHeader,
 } from "./frame.ts";
+import type { FrameDecoder } from "./frame_decoder.ts";
 import { FrameWriter, Words } from "./frame_writer.ts";
 import { encodeHello } from "./hello.ts";
 import {

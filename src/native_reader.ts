@@ -22,8 +22,6 @@ import {
   FLAG_METADATA,
   FLAG_NONE,
   FLAG_STARTED,
-  FrameDecoder,
-  type FrameSink,
   GOAWAY,
   HEADER_SIZE,
   HELLO,
@@ -32,6 +30,7 @@ import {
   REPLY,
   REQUEST,
 } from "./frame.ts";
+import { FrameDecoder, type FrameSink } from "./frame_decoder.ts";
 import { EARLY_MESSAGE, MAX_HELLO, parseHello } from "./hello.ts";
 import { BodyReader } from "./layout.ts";
 import { CUSTOM, STREAM } from "./payload.ts";

@@ -7,7 +7,7 @@
 
 import type { Receiver } from "../../src/codec.ts";
 import { DEFAULT_LIMITS } from "../../src/limits.ts";
-import { FrameDecoder } from "../../src/frame.ts";
+import { FrameDecoder } from "../../src/frame_decoder.ts";
 import { NativeCodec } from "../../src/native.ts";
 import { systemClock } from "../../src/clock.ts";
 import { Outbox } from "../../src/outbox.ts";

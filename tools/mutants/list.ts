@@ -187,7 +187,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a frame that spans three chunks loses bytes",
-    file: "src/frame.ts",
+    file: "src/frame_decoder.ts",
     find: "        this.#tailFill += take;\n",
     replace: "",
   },
