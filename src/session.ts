@@ -169,9 +169,9 @@ export class Session
   }
 
   streams(): Streams {
-    const { codec, outbox, limits, clock, pending, dispatch } = this;
+    const { codec, outbox, limits, pending, dispatch } = this;
     return this.#streams ??= new Streams({
-      ...{ codec, outbox, limits, clock },
+      ...{ codec, outbox, limits },
       granted: () => pending.peer,
       peerMaxMessage: () => pending.maxMessage,
       find: (id, ours) =>

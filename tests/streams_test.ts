@@ -160,7 +160,8 @@ test("bytes read belong to their reader, and those sent may be used again for th
         for await (const chunk of bytes) read.push(chunk);
       },
     },
-  });
+    // Less than an item: the rest of it waits.
+  }, { server: { streamCredit: 16 * 1024 } });
   async function* reused() {
     const buffer = new Uint8Array(20_000);
     for (let i = 1; i <= 20; i++) yield buffer.fill(i);

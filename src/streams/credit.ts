@@ -14,16 +14,7 @@
  */
 
 import { ConnectionError } from "../errors.ts";
-import { Pace, type Trip } from "./pace.ts";
 import { MAX_WINDOW, QUANTUM } from "./terms.ts";
-
-/**
- * A window below this many round trips' bytes doubles, if its reader has waited;
- * one above that many halves. Between them, round trips may be three times as
- * long as the shortest before a window holds its stream up.
- */
-const SHORT = 3;
-const AMPLE = 8;
 
 /** What the windows of one connection's streams may grow by, in bytes. */
 export class Budget {
@@ -97,18 +88,11 @@ export class ReceiveWindow {
   readonly #budget: Budget;
   readonly #most: number;
   readonly #again: () => void;
-  readonly #pace: Pace;
   #grown = 0;
   #lent = 0;
 
   /** @param again Called when a loan that was not to be had may be asked for. */
-  constructor(
-    initial: number,
-    budget: Budget,
-    trip: Trip,
-    again: () => void,
-  ) {
-    this.#pace = new Pace(trip);
+  constructor(initial: number, budget: Budget, again: () => void) {
     this.credit = this.size = initial;
     this.#budget = budget;
     this.#most = budget.most(initial);
@@ -129,7 +113,6 @@ export class ReceiveWindow {
     }
     this.credit -= charge;
     this.held += charge;
-    this.#pace.came(charge);
   }
 
   /** Frames were read; returns what is to be granted for them now, mostly 0. `drained` says that the reader has waited since the last grant. */
@@ -137,7 +120,12 @@ export class ReceiveWindow {
     this.held -= charge;
     if (this.#lent > 0) this.#repay();
     if (2 * this.#owed < this.size) return 0;
-    this.#fit(drained);
+    if (drained) {
+      const wanted = Math.min(this.size, this.#most - this.size);
+      const grown = this.#budget.grow(wanted);
+      this.#grown += grown;
+      this.size += grown;
+    }
     return this.#grant();
   }
 
@@ -186,30 +174,12 @@ export class ReceiveWindow {
     this.#budget.release(grown, lent);
   }
 
-  /** Doubles or halves the window, if it is far from what comes in a round trip. */
-  #fit(drained: boolean): void {
-    const comes = this.#pace.perTrip();
-    if (comes === undefined) return;
-    if (drained && this.size < SHORT * comes) {
-      const wanted = Math.min(this.size, this.#most - this.size);
-      const grown = this.#budget.grow(wanted);
-      this.#grown += grown;
-      this.size += grown;
-    } else if (this.#grown > 0 && this.size > AMPLE * comes) {
-      const spared = Math.min(this.#grown, this.#owed, this.size >> 1);
-      this.#grown -= spared;
-      this.size -= spared;
-      this.#budget.release(spared, 0);
-    }
-  }
-
   get #owed(): number {
     return this.size - this.credit - this.held;
   }
 
   #grant(most = Infinity): number {
     const owed = Math.min(most, this.#owed);
-    if (owed > 0) this.#pace.granted(this.credit);
     this.credit += owed;
     return owed;
   }

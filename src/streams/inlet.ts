@@ -15,7 +15,6 @@
 import { ConnectionError, RpcError } from "../errors.ts";
 import { BYTES, UNDEFINED } from "../payload.ts";
 import { type Budget, ReceiveWindow } from "./credit.ts";
-import type { Trip } from "./pace.ts";
 import { Store } from "./store.ts";
 import {
   CHARGE_BESIDE,
@@ -63,15 +62,9 @@ export class Inlet {
   /** What its producer failed with. */
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(
-    owner: InletOwner,
-    credit: number,
-    budget: Budget,
-    trip: Trip,
-  ) {
+  constructor(owner: InletOwner, credit: number, budget: Budget) {
     this.#owner = owner;
-    const again = () => this.#stretch();
-    this.#window = new ReceiveWindow(credit, budget, trip, again);
+    this.#window = new ReceiveWindow(credit, budget, () => this.#stretch());
     this.readable = new ReadableStream({
       start: (controller) => void (this.#output = controller),
       pull: () => this.#deliver(),

@@ -10,7 +10,6 @@
  * @module
  */
 
-import type { Clock } from "../clock.ts";
 import type { Codec } from "../codec.ts";
 import {
   ConnectionError,
@@ -23,7 +22,6 @@ import type { Outbox } from "../outbox.ts";
 import type { CallStreams } from "./call_streams.ts";
 import { Budget } from "./credit.ts";
 import { Inlet, type InletOwner } from "./inlet.ts";
-import { Trip } from "./pace.ts";
 import type {
   PayloadView,
   StreamGrant,
@@ -37,7 +35,6 @@ export interface StreamsContext {
   readonly codec: Codec;
   readonly outbox: Outbox;
   readonly limits: Limits;
-  readonly clock: Clock;
   /** What the peer's HELLO grants: nothing if it takes no streams, undefined if it has not come. */
   granted(): { readonly streams?: StreamGrant } | undefined;
   /** What the peer accepts as a message body. */
@@ -79,19 +76,17 @@ export class Streams implements StreamReceiver {
   deaf = false;
   readonly #context: StreamsContext;
   readonly #budget: Budget;
-  readonly #trip: Trip;
   readonly #open = new Set<CallStreams>();
   /** Streams open towards this end, and towards the peer. */
   #in = 0;
   #out = 0;
 
   constructor(context: StreamsContext) {
-    const { outbox, limits, clock } = context;
+    const { outbox, limits } = context;
     this.#context = context;
     this.outbox = outbox;
     this.turns = new Turns(outbox, limits);
     this.#budget = new Budget(limits.streamBudget);
-    this.#trip = new Trip(clock);
   }
 
   get writer(): StreamWriter {
@@ -175,8 +170,7 @@ export class Streams implements StreamReceiver {
 
   /** The reading end of a stream. */
   inlet(owner: InletOwner): Inlet {
-    const { streamCredit } = this.#context.limits;
-    return new Inlet(owner, streamCredit, this.#budget, this.#trip);
+    return new Inlet(owner, this.#context.limits.streamCredit, this.#budget);
   }
 
   /** The peer's FIN has come: who needs credit gets none. */
