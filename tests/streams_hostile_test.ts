@@ -190,7 +190,7 @@ test("[S1] a second answer to a call that has its stream closes", async () => {
 test("[S1] bodies that break the rules close", async () => {
   const bad: [string, Uint8Array, ErrorCode?][] = [
     ["DATA without a kind", data(1, [], CALLER)],
-    ["DATA over 32 KiB", data(1, bytes(32_768), CALLER)],
+    ["DATA over 32 KiB", data(1, bytes(32_769), CALLER)],
     ["a stream as an item", data(1, [5], CALLER)],
     ["MORE on bytes", data(1, [2, 1], CALLER | MORE)],
     ["MORE on undefined", data(1, [0], CALLER | MORE)],

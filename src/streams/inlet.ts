@@ -16,12 +16,7 @@ import { ConnectionError, RpcError } from "../errors.ts";
 import { BYTES, UNDEFINED } from "../payload.ts";
 import { type Budget, ReceiveWindow } from "./credit.ts";
 import { Store } from "./store.ts";
-import {
-  CHARGE_BESIDE,
-  FRAME_CHARGE,
-  MAX_DATA,
-  type PayloadView,
-} from "./terms.ts";
+import { CHARGE_BESIDE, MAX_DATA, type PayloadView } from "./terms.ts";
 
 /** What an inlet asks of its connection. */
 export interface InletOwner {
@@ -98,9 +93,9 @@ export class Inlet {
       case "over":
         return;
     }
-    const length = view.end - view.at + 1;
-    if (length > MAX_DATA) fault(`a DATA body of ${length} bytes`);
-    this.#window.take(length + FRAME_CHARGE);
+    const length = view.end - view.at;
+    if (length > MAX_DATA) fault(`a DATA payload of ${length} bytes`);
+    this.#window.take(length + CHARGE_BESIDE);
     this.#follow(view.kind, more);
     if (this.#state === "stopped") return;
     this.#store.push(view, more, owned);

@@ -222,7 +222,7 @@ export class Outlet implements Writer {
       const text = `an item of ${size} bytes; at most ${MAX_ITEM} fit`;
       this.#fail(new RpcError("resource_exhausted", text), true);
     } else if (
-      size < MAX_DATA && charge <= this.#credit && turns.free &&
+      size <= MAX_DATA && charge <= this.#credit && turns.free &&
       this.#rest === undefined
     ) {
       this.#credit -= charge;
@@ -287,7 +287,7 @@ export class Outlet implements Writer {
     if (rest === undefined || !this.#sendable) return false;
     const { outbox, writer, id, caller, deaf } = this.#owner;
     const { at, end } = rest;
-    const room = Math.min(MAX_DATA - 1, this.#credit - CHARGE_BESIDE);
+    const room = Math.min(MAX_DATA, this.#credit - CHARGE_BESIDE);
     const until = Math.min(end, at + room);
     const more = rest.kind !== BYTES && until < end;
     this.#credit -= until - at + CHARGE_BESIDE;
@@ -333,7 +333,7 @@ const CANCELLED: StreamFailure = {
 function gather(rest: Rest, more: Rest): boolean {
   const length = more.end - more.at;
   const both = rest.kind === BYTES && more.kind === BYTES;
-  if (!both || rest.end - rest.at + length >= MAX_DATA) return false;
+  if (!both || rest.end - rest.at + length > MAX_DATA) return false;
   if (rest.end + length > rest.bytes.length) widen(rest, length);
   rest.bytes.set(more.bytes.subarray(more.at, more.end), rest.end);
   rest.end += length;
@@ -343,7 +343,7 @@ function gather(rest: Rest, more: Rest): boolean {
 /** Moves what waits into memory of our own, with room for more: the producer may use its own again. */
 function widen(rest: Rest, length: number): void {
   const waiting = rest.end - rest.at;
-  const room = Math.min(MAX_DATA - 1, 2 * (waiting + length));
+  const room = Math.min(MAX_DATA, 2 * (waiting + length));
   const bytes = new Uint8Array(room);
   bytes.set(rest.bytes.subarray(rest.at, rest.end));
   Object.assign(rest, { bytes, at: 0, end: waiting, own: true });

@@ -8,7 +8,7 @@
 
 import type { Outbox } from "../outbox.ts";
 
-/** The largest body of a DATA frame, payload kind included, in bytes. */
+/** The largest payload of a DATA frame, in bytes: chunks of a power of two need no frame for a byte or two. */
 export const MAX_DATA = 32 * 1024;
 /** What a DATA frame counts against the credit besides its body: so that tiny ones are not free. */
 export const FRAME_CHARGE = 16;
@@ -55,7 +55,7 @@ export interface StreamWriter {
   readonly size: number;
   /** The prepared item as bytes. */
   cut(): Cut;
-  /** Writes the prepared item, which is at most MAX_DATA - 1 bytes. */
+  /** Writes the prepared item, which is at most MAX_DATA bytes. */
   data(outbox: Outbox, id: number, caller: boolean): void;
   /** Writes a part of an item; there is `more` of it to come. */
   part(

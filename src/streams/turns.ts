@@ -16,8 +16,8 @@ import type { Limits } from "../limits.ts";
 import { type Linked, List } from "../list.ts";
 import type { Outbox } from "../outbox.ts";
 
-/** Outgoing bytes above which streams wait. */
-const STREAM_MARK = 128 * 1024;
+/** Outgoing bytes above which streams wait. (With half of it a stream of bytes loses a tenth of its speed on Node; a small call beside it waits as long: `bench:streams`.) */
+const STREAM_MARK = 256 * 1024;
 
 /** Something that writes frames, one at a time. */
 export interface Writer extends Linked<Writer> {
