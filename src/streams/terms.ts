@@ -11,7 +11,7 @@ import type { Outbox } from "../outbox.ts";
 /** The largest payload of a DATA frame, in bytes: chunks of a power of two need no frame for a byte or two. */
 export const MAX_DATA = 32 * 1024;
 /** What a DATA frame counts against the credit besides its body: so that tiny ones are not free. */
-export const FRAME_CHARGE = 16;
+const FRAME_CHARGE = 16;
 /** What a DATA frame of `n` payload bytes counts. */
 export const CHARGE_BESIDE = FRAME_CHARGE + 1;
 /** A producer that waits for more credit than this never gets on: half of the least window is given back at the latest. */
