@@ -153,7 +153,13 @@ export {
 } from "./src/errors.ts";
 
 // Transports.
-export { type Duplex, type DuplexInfo, toDuplex } from "./src/duplex.ts";
+export {
+  type AsyncDisposal,
+  type AsyncDisposeKey,
+  type Duplex,
+  type DuplexInfo,
+  toDuplex,
+} from "./src/duplex.ts";
 export type {
   CertificateNames,
   PeerCertificate,

@@ -11,11 +11,16 @@
 import type { Duplex } from "./duplex.ts";
 import { halvesOf } from "./transport/own_duplex.ts";
 
+/** What a read brings. (`ReadableStreamReadResult` is no global of Node's types.) */
+export type ReadResult = Awaited<
+  ReturnType<ReadableStreamDefaultReader<Uint8Array>["read"]>
+>;
+
 /** Both directions of one duplex. */
 export interface BytePath {
   /** Whether the chunks of a write are its writer's again once it has succeeded. */
   readonly borrows: boolean;
-  read(): Promise<ReadableStreamReadResult<Uint8Array>>;
+  read(): Promise<ReadResult>;
   /** Writes all chunks, of which there is at least one. The chunks are the transport's from then on, or until then. */
   write(chunks: readonly Uint8Array[]): Promise<void>;
   /** Sends FIN behind what was written; settles in any case. */
@@ -47,7 +52,7 @@ class StreamPath implements BytePath {
     this.#writer.closed.catch(ignore);
   }
 
-  read(): Promise<ReadableStreamReadResult<Uint8Array>> {
+  read(): Promise<ReadResult> {
     return this.#reader.read();
   }
 

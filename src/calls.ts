@@ -28,6 +28,7 @@ import type {
   ParamsOf,
   ResultOf,
   ServiceProxy,
+  UntypedServices,
   WireMap,
 } from "./types.ts";
 
@@ -93,7 +94,10 @@ export function toCaller(
 }
 
 /** What {@linkcode Client} and {@linkcode ReconnectingClient} have in common: calls with the types of the services at the other end. */
-export abstract class Calls<S extends object, M extends WireMap = "json"> {
+export abstract class Calls<
+  S extends object = UntypedServices,
+  M extends WireMap = "json",
+> {
   readonly #caller: Caller;
 
   /** Made by its subclasses. */
@@ -111,7 +115,7 @@ export abstract class Calls<S extends object, M extends WireMap = "json"> {
    * Rejects with an {@linkcode RpcError} whose `outcome` says whether the call
    * may have run; with the signal's own `reason` if it was aborted.
    */
-  call<N extends MethodName<S>>(
+  call<N extends { [K in MethodName<S>]: K }[MethodName<S>]>(
     method: N,
     ...args: CallArguments<ParamsOf<MethodAt<S, N>>>
   ): Promise<ResultOf<MethodAt<S, N>, M>> {
@@ -128,7 +132,7 @@ export abstract class Calls<S extends object, M extends WireMap = "json"> {
    *
    * Never blocks; `await client.ready` before it keeps to the window.
    */
-  go<N extends MethodName<S>>(
+  go<N extends { [K in MethodName<S>]: K }[MethodName<S>]>(
     method: N,
     ...args: CallArguments<ParamsOf<MethodAt<S, N>>>
   ): CallHandle<ResultOf<MethodAt<S, N>, M>> {
@@ -145,7 +149,7 @@ export abstract class Calls<S extends object, M extends WireMap = "json"> {
    * It keeps its place in the window until the peer has answered, like any
    * call; the answer, a failure too, is dropped.
    */
-  notify<N extends MethodName<S>>(
+  notify<N extends { [K in MethodName<S>]: K }[MethodName<S>]>(
     method: N,
     ...args: CallArguments<ParamsOf<MethodAt<S, N>>>
   ): Promise<void> {
@@ -194,7 +198,7 @@ export abstract class Calls<S extends object, M extends WireMap = "json"> {
    * ```
    */
   stage<
-    N extends MethodName<S>,
+    N extends { [K in MethodName<S>]: K }[MethodName<S>],
     Ordered extends boolean = true,
     OnError extends OnStageError = "fail",
   >(
@@ -242,7 +246,7 @@ export abstract class Calls<S extends object, M extends WireMap = "json"> {
    * ```
    */
   map<
-    N extends MethodName<S>,
+    N extends { [K in MethodName<S>]: K }[MethodName<S>],
     Ordered extends boolean = true,
     OnError extends OnStageError = "fail",
   >(

@@ -13,7 +13,7 @@ import {
   type OutgoingSettings,
   toCaller,
 } from "./calls.ts";
-import type { WireMap } from "./types.ts";
+import type { UntypedServices, WireMap } from "./types.ts";
 
 class BorrowedCalls<S extends object, M extends WireMap> extends Calls<S, M> {}
 
@@ -43,7 +43,10 @@ class BorrowedCalls<S extends object, M extends WireMap> extends Calls<S, M> {}
  * await server.close();
  * ```
  */
-export function callsOf<S extends object, M extends WireMap = "json">(
+export function callsOf<
+  S extends object = UntypedServices,
+  M extends WireMap = "json",
+>(
   caller: Caller,
   options: CallerOptions & OutgoingSettings = {},
 ): Calls<S, M> {

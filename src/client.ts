@@ -16,10 +16,10 @@ import type {
   ConnectionStats,
 } from "./connection_options.ts";
 import type { Credentials } from "./credentials.ts";
-import type { Duplex } from "./duplex.ts";
+import type { AsyncDisposal, Duplex } from "./duplex.ts";
 import type { ConnectionError } from "./errors.ts";
 import type { LiveCall } from "./live_calls.ts";
-import type { WireMap } from "./types.ts";
+import type { UntypedServices, WireMap } from "./types.ts";
 
 /** Options of a {@linkcode Client}. */
 export interface ClientOptions extends ConnectionOptions, CallerOptions {
@@ -53,8 +53,10 @@ export interface ClientOptions extends ConnectionOptions, CallerOptions {
  * await server.close();
  * ```
  */
-export class Client<S extends object, M extends WireMap = "json">
-  extends Calls<S, M> {
+export class Client<
+  S extends object = UntypedServices,
+  M extends WireMap = "json",
+> extends Calls<S, M> {
   /** The connection underneath. */
   readonly connection: Connection;
 
@@ -130,3 +132,9 @@ export class Client<S extends object, M extends WireMap = "json">
     return this.close();
   }
 }
+
+/** Can be used with `await using`, which closes it. */
+export interface Client<
+  S extends object = UntypedServices,
+  M extends WireMap = "json",
+> extends AsyncDisposal {}

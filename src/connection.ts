@@ -13,7 +13,12 @@ import type {
   ConnectionSetup,
   ConnectionStats,
 } from "./connection_options.ts";
-import { type Duplex, type DuplexInfo, toDuplex } from "./duplex.ts";
+import {
+  type AsyncDisposal,
+  type Duplex,
+  type DuplexInfo,
+  toDuplex,
+} from "./duplex.ts";
 import type { ConnectionError } from "./errors.ts";
 import { type LiveCall, madeCall, servedCall } from "./live_calls.ts";
 import type { CallOptions } from "./options.ts";
@@ -158,3 +163,6 @@ export class Connection {
     return this.close();
   }
 }
+
+/** Can be used with `await using`, which closes it. */
+export interface Connection extends AsyncDisposal {}

@@ -32,6 +32,19 @@ export interface Duplex {
   readonly writable: WritableStream<Uint8Array>;
 }
 
+/** The symbol of asynchronous disposal, where the compiler's libraries have it; `never` elsewhere. */
+export type AsyncDisposeKey = SymbolConstructor extends
+  { readonly asyncDispose: infer Key extends symbol } ? Key : never;
+
+/**
+ * What `await using` needs: a method under `Symbol.asyncDispose`, which does
+ * the same as `close()`. Where the compiler's libraries lack that symbol
+ * (before TypeScript's `esnext.disposable`), the type asks for nothing.
+ */
+export type AsyncDisposal = {
+  readonly [Key in AsyncDisposeKey]: () => Promise<void>;
+};
+
 /** Where a connection comes from; all of it optional. */
 export interface DuplexInfo {
   /** The peer's address, printable. */

@@ -25,7 +25,9 @@ export interface StandardSchema<Input = unknown, Output = Input> {
       value: unknown,
     ) => SchemaResult<Output> | Promise<SchemaResult<Output>>;
     /** Types only; nothing at run time. */
-    readonly types?: { readonly input: Input; readonly output: Output };
+    readonly types?:
+      | { readonly input: Input; readonly output: Output }
+      | undefined;
   };
 }
 

@@ -20,6 +20,7 @@ import {
   type CredentialsSource,
   toCredentials,
 } from "./credentials.ts";
+import type { AsyncDisposal } from "./duplex.ts";
 import type { ConnectionError } from "./errors.ts";
 import { toLimits } from "./limits.ts";
 import type { Dial } from "./link.ts";
@@ -27,7 +28,7 @@ import type { LiveCall } from "./live_calls.ts";
 import { Reconnector } from "./reconnector.ts";
 import type { ReconnectingStats } from "./stats.ts";
 import type { CallOrder } from "./sequences.ts";
-import type { WireMap } from "./types.ts";
+import type { UntypedServices, WireMap } from "./types.ts";
 
 /** Options of a {@linkcode ReconnectingClient}; limits hold for each of its connections, and those on queued calls for the ones that wait for a connection, too. */
 export interface ReconnectingClientOptions
@@ -94,8 +95,10 @@ export interface ReconnectingClientOptions
  * await second.close();
  * ```
  */
-export class ReconnectingClient<S extends object, M extends WireMap = "json">
-  extends Calls<S, M> {
+export class ReconnectingClient<
+  S extends object = UntypedServices,
+  M extends WireMap = "json",
+> extends Calls<S, M> {
   readonly #reconnector: Reconnector;
 
   /**
@@ -199,3 +202,9 @@ export class ReconnectingClient<S extends object, M extends WireMap = "json">
     return this.close();
   }
 }
+
+/** Can be used with `await using`, which closes it. */
+export interface ReconnectingClient<
+  S extends object = UntypedServices,
+  M extends WireMap = "json",
+> extends AsyncDisposal {}

@@ -148,7 +148,8 @@ export function isPlain(node: object): boolean {
 /**
  * Makes a service of a class instance: of the named methods, and of no other.
  *
- * @throws {TypeError} If one of the names is not a method of the instance.
+ * @throws {TypeError} If there is no list of names, or one of them is not a
+ *   method of the instance.
  *
  * @example
  * ```ts
@@ -175,6 +176,14 @@ export function expose<T extends object, K extends keyof T & string>(
   instance: T,
   names: readonly K[],
 ): Pick<T, K> {
+  const list: unknown = names;
+  if (!Array.isArray(list)) {
+    throw new TypeError(
+      `Cannot expose: no list of names, received ${
+        typeName(list)
+      }; write expose(instance, ["Hello"])`,
+    );
+  }
   const service: Record<string, unknown> = {};
   for (const name of names) {
     const method: unknown = instance[name];

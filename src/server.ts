@@ -14,7 +14,7 @@ import { type Callable, type ErrorInfo, toCallable } from "./callable.ts";
 import type { WireProtocol } from "./codec.ts";
 import { Connection } from "./connection.ts";
 import type { CloseOptions, ConnectionOptions } from "./connection_options.ts";
-import type { Duplex } from "./duplex.ts";
+import type { AsyncDisposal, Duplex } from "./duplex.ts";
 import { ConnectionError } from "./errors.ts";
 import type { ServerMiddleware } from "./incoming.ts";
 import type { LiveCall } from "./live_calls.ts";
@@ -248,3 +248,7 @@ function full(most: number): ConnectionError {
 function isDeparture(reason: { readonly code: string }): boolean {
   return reason.code === "cancelled";
 }
+
+/** Can be used with `await using`, which closes it. */
+export interface Server<S extends object, M extends WireMap = "json">
+  extends AsyncDisposal {}

@@ -65,8 +65,10 @@ export type WireItem<T, M extends WireMap = "json"> = unknown extends T ? T
 
 /** What JSON makes of a value, at any depth. */
 export type Json<T> = unknown extends T ? T
+  : [T] extends [PlainJson] ? T
   : T extends Primitive ? T
   : T extends Uncarried ? WhyNot<T>
+  : IsError<T> extends true ? ErrorValue
   : T extends HasJson<infer J> ? Json<J>
   : T extends readonly unknown[] ? { [K in keyof T]: JsonItem<T[K]> }
   : T extends object ? JsonObject<T>
@@ -96,11 +98,33 @@ export type Uncertain<T, K extends keyof T> = K extends symbol ? never
 
 /** What JSON carries as it is. */
 export type Primitive = string | number | boolean | null;
+/**
+ * What JSON carries as it is, at any depth. The compiler decides whether a type
+ * fits here without looking into it again and again, so recursive types such as
+ * `type J = string | J[] | { [key: string]: J }` are settled by this alone.
+ */
+export type PlainJson =
+  | Primitive
+  | readonly PlainJson[]
+  | { readonly [key: string]: PlainJson };
+/** The same, where members may also be `undefined`: JSON leaves those out. */
+export type LooseJson =
+  | Primitive
+  | readonly LooseJson[]
+  | { readonly [key: string]: LooseJson | undefined };
 /** What says by itself what JSON makes of it, as `Date` and `URL` do. */
 export interface HasJson<J> {
   /** Called by `JSON.stringify`. */
   toJSON(...args: never): J;
 }
+/** Whether `T` is an `Error`: its `stack` tells it from data that merely has a `name` and a `message`. */
+export type IsError<T> = T extends Error ? "stack" extends keyof T ? true
+  : false
+  : false;
+/** What the compiler shows for an `Error` within a value. */
+export type ErrorValue = NotSerializable<
+  "JSON makes {} of an Error; throw it, or send its message"
+>;
 /** What JSON does not carry. */
 export type Uncarried =
   | bigint
@@ -128,6 +152,28 @@ export type Nested = NotSerializable<
 >;
 
 // What a service declares.
+
+/** The services of a client that was given no type: any method, by any name, which takes and returns `unknown`. */
+export interface UntypedServices {
+  /** Any method. */
+  readonly [method: string]: UntypedMethod;
+}
+
+/** One of their methods. */
+export interface UntypedMethod {
+  /** Takes anything, and returns anything. */
+  (params?: unknown): unknown;
+  /** Tells it from a method with types; nothing has this. */
+  readonly "~untyped": true;
+}
+
+/** What `service()` of an untyped client returns: any method of it, at any depth. */
+export interface UntypedProxy {
+  /** Calls it. */
+  (params?: unknown, options?: CallOptions): Promise<unknown>;
+  /** A method of it. */
+  readonly [name: string]: UntypedProxy;
+}
 
 /** A function, whatever it takes. */
 export type AnyFunction = (...args: never) => unknown;
@@ -186,8 +232,10 @@ export type CallArguments<P> = undefined extends P
   : [params: P, options?: CallOptions];
 
 /** A service's methods as functions; the service itself, if it is one function. */
-export type ServiceProxy<S, M extends WireMap = "json"> = S extends AnyMethod
-  ? (...args: CallArguments<ParamsOf<S>>) => Promise<ResultOf<S, M>>
+export type ServiceProxy<S, M extends WireMap = "json"> = S extends
+  UntypedMethod ? UntypedProxy
+  : S extends AnyMethod
+    ? (...args: CallArguments<ParamsOf<S>>) => Promise<ResultOf<S, M>>
   : {
     readonly [K in keyof S as Exclude<K, Reserved>]: ServiceProxy<S[K], M>;
   };
@@ -202,13 +250,18 @@ export type Reserved = "then" | "toJSON" | "toString" | "valueOf" | symbol;
  * tree that does not fit has a member whose type is not what arrives; the
  * compiler's message leads to it.
  */
-export type Checked<S, M extends WireMap = "json"> = {
-  readonly [K in keyof S]: S[K] extends AnyMethod ? CheckedMethod<S[K], M>
-    : S[K] extends AnyClass
-      ? NotServable<"a class; make an instance and expose() its methods">
-    : S[K] extends object ? Checked<S[K], M>
-    : NotServable<"not a function">;
-};
+export type Checked<S, M extends WireMap = "json"> = Pick<S, keyof S> extends S
+  ? {
+    readonly [K in keyof S]: S[K] extends AnyMethod ? CheckedMethod<S[K], M>
+      : S[K] extends AnyClass
+        ? NotServable<"a class; make an instance and expose() its methods">
+      : S[K] extends object ? Checked<S[K], M>
+      : NotServable<"not a function">;
+  }
+  // Only a class with private members is told from an object by its type.
+  : NotServable<
+    'a class instance; name its methods with expose(instance, ["Hello"])'
+  >;
 
 /** A class. */
 export type AnyClass = abstract new (...args: never) => unknown;
@@ -217,10 +270,21 @@ export type AnyClass = abstract new (...args: never) => unknown;
 export type CheckedMethod<F, M extends WireMap = "json"> = F extends
   ValidatedMethod<infer Input, infer Output, infer Result>
   ? ValidatedMethod<Accepted<Input, M>, Output, CheckedReturn<Result, M>>
-  : (
-    params: Accepted<DeclaredParams<F>, M>,
-    ctx: CallContext,
-  ) => CheckedReturn<ReturnOf<F>, M>;
+  : DemandsMore<F> extends false ? (
+      params: Accepted<DeclaredParams<F>, M>,
+      ctx: CallContext,
+    ) => CheckedReturn<ReturnOf<F>, M>
+  : NotServable<
+    "a method takes one parameter, and the call's context behind it; use an object for several values"
+  >;
+
+/** Whether a function demands more than params and the call's context, or something else in its place. */
+export type DemandsMore<F> = F extends (...args: infer Args) => unknown
+  ? Args extends readonly [unknown?, (infer Second)?, ...infer Rest]
+    ? [CallContext] extends [Second] ? [] extends Rest ? false : true
+    : true
+  : false
+  : false;
 
 /** What a handler returns, as it must be. */
 export type CheckedReturn<R, M extends WireMap> = unknown extends R ? R
@@ -243,8 +307,10 @@ export type SendableItem<T, M extends WireMap> = unknown extends T ? T
 
 /** `T` itself, but where JSON would fail on it or drop it. */
 export type SendableJson<T> = unknown extends T ? T
+  : [T] extends [LooseJson] ? T
   : T extends Primitive | undefined | void ? T
   : T extends Uncarried ? WhyNot<T>
+  : IsError<T> extends true ? ErrorValue
   : T extends HasJson<infer J> ? J extends SendableJson<J> ? T : SendableJson<J>
   : { [K in keyof T]: K extends symbol ? T[K] : SendableJson<T[K]> };
 
@@ -264,8 +330,10 @@ export type AcceptedValue<T, M extends WireMap> = unknown extends T ? T
 
 /** `T` itself, but where JSON makes something else of it. */
 export type AcceptedJson<T> = unknown extends T ? T
+  : [T] extends [LooseJson] ? T
   : T extends Primitive | undefined | void ? T
   : T extends Uncarried ? WhyNot<T>
+  : IsError<T> extends true ? ErrorValue
   : T extends HasJson<infer J> ? Json<J>
   : T extends readonly unknown[] ? AcceptedArray<T>
   : { [K in keyof T]: K extends symbol ? T[K] : AcceptedJson<T[K]> };

@@ -9,15 +9,21 @@ import { test } from "node:test";
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
   type CallContext,
+  type CallOptions,
+  callsOf,
   type Checked,
   Client,
+  type Connection,
   expose,
+  type Listener,
   memoryPair,
   method,
   type NotSerializable,
+  type ReconnectingClient,
   RpcError,
   Server,
   type ServiceProxy,
+  type Wire,
 } from "../mod.ts";
 import { pair } from "./support/pair.ts";
 import { type Equal, holds } from "./support/types.ts";
@@ -276,4 +282,169 @@ test("an untyped peer is reached through the connection", async () => {
   assertEquals(reply, 2);
   await client.close();
   await server.close();
+});
+
+type Json =
+  | string
+  | number
+  | boolean
+  | null
+  | Json[]
+  | { [key: string]: Json };
+interface JsonMap {
+  [key: string]: JsonNode;
+}
+type JsonNode =
+  | string
+  | number
+  | boolean
+  | null
+  | JsonMap
+  | readonly JsonNode[];
+type Sparse = null | Sparse[] | { [key: string]: Sparse | undefined };
+
+test("X35: recursive types of JSON compile as params, results, items and members", async () => {
+  const json = z.json();
+  const services = {
+    S: {
+      alias: (value: Json): Json => value,
+      named: (value: JsonNode): JsonNode => value,
+      sparse: (value: Sparse): Sparse => value,
+      member: (row: { at: string; more: Json; when?: Json }) => row,
+      list: (rows: Json[]) => Promise.resolve(rows),
+      zod: method(json, (value) => value),
+      zodMember: method(
+        z.object({ a: z.string().optional(), b: json }),
+        (row) => row,
+      ),
+      async *items(): AsyncGenerator<Json> {
+        yield { a: [1] };
+      },
+    },
+  };
+  new Server(services);
+  const { client, close } = pair(services);
+  const alias = await client.call("S.alias", { a: [1, { b: null }] });
+  holds<Equal<typeof alias, Json>>();
+  assertEquals(alias, { a: [1, { b: null }] });
+  const named = await client.call("S.named", [{ a: 1 }]);
+  holds<Equal<typeof named, JsonNode>>();
+  const zod = await client.call("S.zod", { a: 1 });
+  holds<Equal<typeof zod, z.core.util.JSONType>>();
+  const member = await client.call("S.member", { at: "", more: [] });
+  holds<
+    Equal<typeof member, { at: string; more: Json; when?: Json | undefined }>
+  >();
+  const mixed: Wire<{ at: Date; more: Json }> = { at: "", more: [] };
+  assertEquals(mixed.at, "");
+  for await (const item of await client.call("S.items")) {
+    holds<Equal<typeof item, Json>>();
+    assertEquals(item, { a: [1] });
+  }
+  await close();
+});
+
+test("X35: an Error within a value does not compile; data with its members does", () => {
+  // @ts-expect-error: JSON makes {} of an Error
+  new Server({ S: { f: () => new RangeError("x") } });
+  // @ts-expect-error: nor is one carried deeper down
+  new Server({ S: { f: () => [{ why: new Error("x") }] } });
+  // @ts-expect-error: nor does one arrive
+  new Server({ S: { f: (p: { why: Error }) => p.why.message } });
+  // @ts-expect-error: nor is an item one
+  new Server({ S: { f: (): ReadableStream<Error> => new ReadableStream() } });
+  new Server({ S: { f: () => ({ name: "x", message: "y" }) } });
+});
+
+test("X35: options may be undefined, as may what a schema says of its types", async () => {
+  const { client, close } = pair(services);
+  const none: CallOptions = {
+    signal: undefined,
+    timeout: undefined,
+    deadline: undefined,
+    ctx: undefined,
+    metadata: undefined,
+    transfer: undefined,
+    idempotent: undefined,
+  };
+  assertEquals(await client.call("Math.half", 4, none), 2);
+  await close();
+});
+
+test("X44: a class instance with private members does not compile as a service", () => {
+  class Secret {
+    #n = 1;
+    add(by: number): number {
+      return this.#n += by;
+    }
+  }
+  // @ts-expect-error: its methods are to be named with expose()
+  assertThrows(() => new Server({ S: new Secret() }), TypeError, "expose(");
+  new Server({ S: expose(new Secret(), ["add"]) });
+  class Open {
+    add(by: number): number {
+      return by;
+    }
+  }
+  // To the compiler this one is an object like any other.
+  assertThrows(() => new Server({ S: new Open() }), TypeError, "expose(");
+});
+
+test("X44: a method of two parameters does not compile", () => {
+  // @ts-expect-error: a method takes one parameter
+  new Server({ S: { add: (a: number, b: number) => a + b } });
+  // @ts-expect-error: and the context alone behind it
+  new Server({ S: { f: (_a: number, _c: CallContext, _d: number) => 1 } });
+  new Server({ S: { f: (_a: number, _c?: CallContext, _d?: number) => 1 } });
+  new Server({ S: { f: (_a: number, { id }: { id: number }) => id } });
+});
+
+test("X44: expose() without names says what to write", () => {
+  class Counter {
+    add(by: number): number {
+      return by;
+    }
+  }
+  assertThrows(
+    // @ts-expect-error: the names are missing
+    () => expose(new Counter()),
+    TypeError,
+    'Cannot expose: no list of names, received undefined; write expose(instance, ["Hello"])',
+  );
+  assertThrows(
+    // @ts-expect-error: one name is no list
+    () => expose(new Counter(), "add"),
+    TypeError,
+    "received string",
+  );
+});
+
+test("X44: a client without a type calls anything, as unknown", async () => {
+  const [near, far] = memoryPair();
+  const server = new Server(services);
+  server.accept(far);
+  const client = new Client(near);
+  const half = await client.call("Math.half", 4);
+  holds<Equal<typeof half, unknown>>();
+  assertEquals(half, 2);
+  const again = await client.service("Math").half(8, { timeout: 5000 });
+  holds<Equal<typeof again, unknown>>();
+  assertEquals(again, 4);
+  const { reply } = client.go("Math.half", 2);
+  holds<Equal<typeof reply, Promise<unknown>>>();
+  assertEquals(await reply, 1);
+  await assertRejects(() => client.call("No.such", { any: "thing" }), RpcError);
+  const peer = callsOf(client.connection);
+  assertEquals(await peer.call("Math.half", 2), 1);
+  await client.close();
+  await server.close();
+});
+
+test("X36: what closes has what `await using` needs, by its type too", () => {
+  const disposable = (_: AsyncDisposable | undefined) => {};
+  disposable(undefined as Client | undefined);
+  disposable(undefined as ReconnectingClient | undefined);
+  disposable(undefined as Server<object> | undefined);
+  disposable(undefined as Connection | undefined);
+  disposable(undefined as Listener | undefined);
 });

@@ -16,6 +16,7 @@ import type {
   MethodAt,
   MethodName,
   ParamsOf,
+  UntypedServices,
 } from "../types.ts";
 import type { JsonRpcCodec } from "./codec.ts";
 import { handedOver, oneWay } from "./one_way.ts";
@@ -73,8 +74,10 @@ export interface JsonRpcClientOptions<L extends object = object> extends
  * await server.close();
  * ```
  */
-export class JsonRpcClient<S extends object, L extends object = object>
-  extends Client<S> {
+export class JsonRpcClient<
+  S extends object = UntypedServices,
+  L extends object = object,
+> extends Client<S> {
   readonly #codec: JsonRpcCodec;
   /** By way of the middleware, as any call. */
   readonly #notifier: Caller;
@@ -106,7 +109,7 @@ export class JsonRpcClient<S extends object, L extends object = object>
    * was handed to the transport: what becomes of it there, nobody tells.
    * Rejects as a call does that could not be sent; ignoring that is safe.
    */
-  override notify<N extends MethodName<S>>(
+  override notify<N extends { [K in MethodName<S>]: K }[MethodName<S>]>(
     method: N,
     ...args: CallArguments<ParamsOf<MethodAt<S, N>>>
   ): Promise<void> {

@@ -11,7 +11,7 @@
  * @module
  */
 
-import type { Duplex, DuplexInfo } from "../duplex.ts";
+import type { AsyncDisposal, Duplex, DuplexInfo } from "../duplex.ts";
 import { ConnectionError } from "../errors.ts";
 import {
   type Address,
@@ -53,7 +53,8 @@ export type ListenAddress =
  *
  * Leaving a loop over it leaves it open. Several loops share its connections.
  */
-export interface Listener extends AsyncIterable<Duplex & DuplexInfo> {
+export interface Listener
+  extends AsyncIterable<Duplex & DuplexInfo>, AsyncDisposal {
   /** Where it listens; the real port, if 0 was asked for. */
   readonly address: ListenAddress;
   /**
@@ -62,8 +63,6 @@ export interface Listener extends AsyncIterable<Duplex & DuplexInfo> {
    * every call returns the same promise.
    */
   close(): Promise<void>;
-  /** The same as `close`, for `await using`. */
-  [Symbol.asyncDispose](): Promise<void>;
 }
 
 /**
