@@ -13,10 +13,10 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { currentBin, floorBin, type Runtime, versionOf } from "./floors.ts";
-import { kill, ROOT, run, type RunResult, start, tool } from "./process.ts";
+import { must, pack } from "./pack.ts";
+import { kill, ROOT, run, start, tool } from "./process.ts";
 
 /** The port in README, replaced by a free one. */
 const README_PORT = "8848";
@@ -37,20 +37,9 @@ function block(readme: string, name: string): string {
   return found[1]!;
 }
 
-/** Ends the test unless the step went well. */
-function must(step: string, result: RunResult): void {
-  if (result.ok) return;
-  throw new Error(`${step}: ${result.fault}\n${result.output}`);
-}
-
 async function packInto(dir: string): Promise<void> {
   const tarball = join(dir, "package.tgz");
-  must(
-    "deno pack",
-    await run(process.execPath, ["pack", "--allow-dirty", "-o", tarball], {
-      timeout: 120_000,
-    }),
-  );
+  await pack(tarball);
   const project = { name: "project", private: true, type: "module" };
   await writeFile(join(dir, "package.json"), JSON.stringify(project));
   must(
