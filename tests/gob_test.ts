@@ -521,3 +521,149 @@ test("plain values of too many shapes are refused", async () => {
   write(0);
   assertThrows(() => write(MAX_SHAPES), GobError, "shapes");
 });
+
+// Structs that may be of one Go type.
+
+/** Reads a stream as Go does: what stands beside each other in a struct by the first description among it. */
+async function readAsGo(stream: Uint8Array): Promise<unknown> {
+  const { GobDecoder } = await import("../src/netrpc/gob/decoder.ts");
+  const { MessageSplitter } = await import("../src/netrpc/gob/splitter.ts");
+  const decoder = new GobDecoder();
+  const values: unknown[] = [];
+  new MessageSplitter({
+    message(bytes, start, end) {
+      if (!decoder.take(bytes, start, end)) return;
+      for (let id = 65; id < 200; id++) confuse(decoder.types, id);
+      values.push(decoder.value(undefined));
+    },
+  }, Infinity).push(stream, 0);
+  return values[0];
+}
+
+function confuse(
+  types: { get(id: number): unknown },
+  id: number,
+): void {
+  const get = (id: number) =>
+    types.get(id) as { kind: string; elem: number; fields: { id: number }[] };
+  const first: Record<string, number> = {};
+  const confused = (id: number): number => {
+    const type = get(id);
+    if (type.kind === "struct") return first.struct ??= id;
+    if (type.kind === "slice" || type.kind === "map") {
+      type.elem = confused(type.elem);
+    }
+    return id;
+  };
+  try {
+    if (get(id).kind !== "struct") return;
+  } catch {
+    return;
+  }
+  for (const field of get(id).fields) field.id = confused(field.id);
+}
+
+/** A struct's members without those that are zero, as Go would see it. */
+function withoutZeros(value: unknown): unknown {
+  if (value instanceof Map) {
+    return new Map([...value].map(([key, v]) => [key, withoutZeros(v)]));
+  }
+  if (Array.isArray(value)) return value.map(withoutZeros);
+  if (typeof value !== "object" || value === null) return value;
+  const entries = Object.entries(value)
+    .map(([name, member]) => [name, withoutZeros(member)] as const)
+    .filter(([, member]) =>
+      member !== 0 && member !== "" && member !== null &&
+      !(member instanceof Map && member.size === 0) &&
+      !(Array.isArray(member) && member.length === 0)
+    );
+  return Object.fromEntries(entries);
+}
+
+const Y4 = { Y: 4 };
+for (
+  const [name, value] of [
+    ["members left out", { From: { X: 1, Y: 2 }, To: Y4 }],
+    ["no member in common", { From: { X: 1 }, To: Y4, Mid: { Z: 5 } }],
+    ["another order of keys", { From: { X: 1, Y: 2 }, To: { Y: 3, X: 4 } }],
+    ["whole numbers and others", { From: { X: 1.5 }, To: { X: 2, Y: 3 } }],
+    ["slices beside structs", { All: [{ X: 1 }, {}], One: Y4 }],
+    ["maps beside structs", { All: new Map([["a", { X: 1 }]]), One: Y4 }],
+    [
+      "structs in structs",
+      { A: { P: { X: 1 } }, B: { Q: Y4 }, C: { Q: { X: 3 }, P: { Z: 2 } } },
+    ],
+    ["a slice of such", [{ To: Y4, From: { X: 1 } }, { To: { X: 3 } }]],
+    [
+      "a type that contains itself",
+      { V: 1, Next: { Next: { V: 3 } }, Kids: [{ V: 4, Kids: [{ V: 5 }] }] },
+    ],
+  ] as [string, unknown][]
+) {
+  test(`X23: structs beside each other are one Go type: ${name}`, async () => {
+    const stream = encodeGob(value);
+    assertEquals(withoutZeros(decodeGob(stream)), withoutZeros(value));
+    assertEquals(
+      withoutZeros(await readAsGo(stream)),
+      withoutZeros(value),
+    );
+  });
+}
+
+test("X23: structs that contradict each other are types of their own, and no other is read wrongly by theirs", () => {
+  const value = {
+    User: { Id: 1, Name: "n" },
+    Document: { Id: "d", Pages: [1] },
+    Options: { Deep: true },
+  };
+  const read = decodeGob(encodeGob(value)) as typeof value;
+  const { Id, Name } = read.User;
+  assertEquals([Id, Name], [1, "n"]);
+  assertEquals([read.Document.Id, read.Document.Pages], ["d", [1]]);
+  assertEquals(read.Options.Deep, true);
+  const Document = struct({ Id: string, Pages: slice(int) });
+  const Options = struct({ Deep: bool });
+  const User = struct({ Name: string, Id: int });
+  assertEquals(
+    decodeGob(encodeGob(value), struct({ User, Options, Document })),
+    value,
+  );
+});
+
+test("X23: the order of an object's keys makes no other type", async () => {
+  const { GobEncoder } = await import("../src/netrpc/gob/encoder.ts");
+  const encoder = new GobEncoder();
+  const types = (value: unknown) => {
+    encoder.content(new GobOutput(), value);
+    const described = encoder.due !== undefined;
+    encoder.described();
+    return described;
+  };
+  assertEquals(types({ A: 1, B: { C: 1, D: "x" } }), true);
+  assertEquals(types({ B: { D: "y", C: 2 }, A: 3 }), false);
+  assertEquals(types({ B: { D: "y", C: 2, E: null }, A: 3 }), false);
+});
+
+test("X23: a member's name is one that a Go field can have", () => {
+  for (const name of ["A int;B", "A B", "A-B", "A.B", ""]) {
+    assertThrows(() => encodeGob({ [name]: 1 }), GobError, "not exported");
+    assertThrows(() => struct({ [name]: int }), TypeError, "not exported");
+  }
+});
+
+test("X23: two types of one name that are laid out differently are refused", () => {
+  const one = () => struct({ X: int, Y: int }, "Point");
+  const Line = struct({ From: one(), To: slice(optional(one())) });
+  const line = { From: { X: 1, Y: 2 }, To: [{ X: 3, Y: 4 }] };
+  assertEquals(decodeGob(encodeGob(line, Line), Line), line);
+  for (
+    const other of [
+      struct({ Y: int, X: int }, "Point"),
+      struct({ X: int }, "Point"),
+      struct({ X: int, Y: float }, "Point"),
+    ]
+  ) {
+    const Odd = struct({ From: one(), To: slice(other) }) as GobType<unknown>;
+    assertThrows(() => encodeGob(line, Odd), GobError, "are called");
+  }
+});

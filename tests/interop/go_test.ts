@@ -22,7 +22,7 @@ import {
   netrpc,
   type ServicesOf,
 } from "../../netrpc.ts";
-import { arith } from "../support/arith.ts";
+import { arith, type Figure, figure } from "../support/arith.ts";
 import { GO_CALLS, goTest, runGo, withGoServer } from "../support/go.ts";
 import { assertNothingLeft } from "../support/pair.ts";
 import { methods } from "../support/zoo.ts";
@@ -182,14 +182,14 @@ for (const encoding of ["gob", "json", "http"]) {
   );
 
   goTest(
-    `a Go client hears the same from our server as from Go's, over ${encoding}`,
+    `X23: a Go client hears the same from our server as from Go's, over ${encoding}`,
     async () => {
       let fromGo = "";
       await withGoServer("zoo_server", [encoding], async (port) => {
         fromGo = await runGo("zoo_client", encoding, `127.0.0.1:${port}`);
       });
-      const asMap = (counts: Map<string, number>) =>
-        encoding === "json" ? Object.fromEntries(counts) : counts;
+      const asMap = (map: Map<string, unknown>) =>
+        encoding === "json" ? Object.fromEntries(map) : map;
       await withOurServer(
         arith(asMap),
         wireFor(encoding),
@@ -229,6 +229,39 @@ goTest(
         Quo: 2,
         Rem: 0,
       });
+      await client.close();
+    }),
+);
+
+goTest(
+  "X23: Go reads structs of plain values as they were, whatever members they leave out",
+  () =>
+    withGoServer("zoo_server", ["gob"], async (port) => {
+      type Shapes = {
+        Shapes: {
+          Print: (figure: Figure) => string;
+          PrintAll: (figures: Figure[]) => string;
+          Expect: (n: number) => string;
+        };
+      };
+      const client = new Client<Shapes, "exact">(
+        await connect({ port }),
+        { wire: netrpc() },
+      );
+      const wanted: string[] = [];
+      for (let n = 1; n < 9; n++) {
+        wanted.push(await client.call("Shapes.Expect", n));
+        const printed = await client.call("Shapes.Print", figure(n));
+        assertEquals(printed, wanted[n - 1]);
+        const back = Object.fromEntries(Object.entries(figure(n)).reverse());
+        const again = await client.call("Shapes.Print", back as never);
+        assertEquals(again, printed);
+      }
+      const figures = wanted.map((_, i) => figure(i + 1));
+      assertEquals(
+        await client.call("Shapes.PrintAll", figures),
+        `[${wanted.join(" ")}]`,
+      );
       await client.close();
     }),
 );

@@ -6,7 +6,13 @@
 
 import { GobError, Mismatch } from "./error.ts";
 import type { GobInput } from "./input.ts";
-import { type GobType, isOptional, resolve, typeName } from "./schema.ts";
+import {
+  type GobType,
+  isOptional,
+  NO_FIELD,
+  resolve,
+  typeName,
+} from "./schema.ts";
 import { ZERO_TIME } from "./time.ts";
 import { Complex } from "./values.ts";
 import {
@@ -43,6 +49,7 @@ function plainReader(
   const blank = (input: GobInput) => {
     const struct: Struct = {};
     for (const { name, id } of fields) {
+      if (name === NO_FIELD) continue;
       // Go sends every struct; what it leaves out is a nil pointer to one.
       struct[name] = readers.types.get(id).kind === "struct"
         ? null
@@ -105,7 +112,8 @@ function fieldsReader(
       }
       const { name } = fields[field];
       const value = readField(readers[field], input, name, asked);
-      if (asked?.wanted.has(name) !== false) struct[name] = value;
+      const known = asked?.wanted.has(name) ?? name !== NO_FIELD;
+      if (known) struct[name] = value;
     }
     input.leave();
     return struct;

@@ -84,6 +84,68 @@ type All struct {
 // Wrapped stands in interfaces, and holds one.
 type Wrapped struct{ Inner interface{} }
 
+type Line struct{ From, To Point }
+
+type Label struct {
+	X, Y string
+	Size int
+}
+
+// Figure has its points in every place that gob reads by a description.
+type Figure struct {
+	Line, Back Line
+	Label      Label
+	Points     []Point
+	At         *Point
+	ByName     map[string]Point
+}
+
+func (f Figure) String() string {
+	at := "nil"
+	if f.At != nil {
+		at = fmt.Sprint(*f.At)
+	}
+	return fmt.Sprint(f.Line, f.Back, f.Label, f.Points, at, f.ByName)
+}
+
+// NewFigure is what tests/support/arith.ts makes.
+func NewFigure(n int) Figure {
+	points := []Point{{X: n}, {Y: -n}, {Y: 2 * n}, {}}
+	at := func(i int) Point { return points[(n+i)%4] }
+	two := at(2)
+	return Figure{
+		Line:   Line{To: at(0), From: at(1)},
+		Back:   Line{From: at(2), To: at(3)},
+		Label:  Label{"x", fmt.Sprint("y", n), n},
+		Points: []Point{at(1), at(3), at(0)},
+		At:     &two,
+		ByName: map[string]Point{"a": at(0), "b": at(1)},
+	}
+}
+
+// Shapes takes and makes figures.
+type Shapes struct{}
+
+func (Shapes) Figure(n int, reply *Figure) error {
+	*reply = NewFigure(n)
+	return nil
+}
+
+func (Shapes) Print(f Figure, reply *string) error {
+	*reply = f.String()
+	return nil
+}
+
+func (Shapes) PrintAll(all []Figure, reply *string) error {
+	*reply = fmt.Sprint(all)
+	return nil
+}
+
+func (Shapes) Expect(n int, reply *string) error {
+	*reply = NewFigure(n).String()
+	return nil
+}
+
 func init() {
 	gob.RegisterName("zoo.Point", Point{})
 	gob.RegisterName("zoo.Wrapped", Wrapped{})

@@ -74,6 +74,9 @@ func main() {
 		show("Arith.Multiply", zoo.Wrong{A: "x"}, new(int))
 		show("Arith.Multiply", zoo.Other{Z: 1}, new(int))
 	}
+	for n := 1; n < 9; n++ {
+		show("Shapes.Figure", n, new(zoo.Figure))
+	}
 	show("Arith.Multiply", zoo.Args{A: 2, B: 3}, new(int))
 	if len(os.Args) > 3 {
 		seeds, err := strconv.ParseInt(os.Args[3], 10, 64)
