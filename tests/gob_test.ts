@@ -30,6 +30,7 @@ import {
 } from "../netrpc.ts";
 import { decodeAll } from "../src/netrpc/gob/decoder.ts";
 import { GobOutput } from "../src/netrpc/gob/output.ts";
+import { EXPANSIONS, GobStream, INT, sliceOf } from "./support/gob_stream.ts";
 import { All, generate, registered } from "./support/zoo.ts";
 
 function hex(text: string): Uint8Array {
@@ -666,4 +667,126 @@ test("X23: two types of one name that are laid out differently are refused", () 
     const Odd = struct({ From: one(), To: slice(other) }) as GobType<unknown>;
     assertThrows(() => encodeGob(line, Odd), GobError, "are called");
   }
+});
+
+// Memory.
+
+/** Bytes that a value takes at least, strings and numbers aside: as V8 has it. */
+function memoryOf(value: unknown): number {
+  if (typeof value !== "object" || value === null) return 0;
+  if (value instanceof Uint8Array) return 200 + value.length;
+  if (value instanceof Date) return 96;
+  if (value instanceof Map) {
+    let sum = 184 + 20 * value.size;
+    for (const [key, elem] of value) sum += memoryOf(key) + memoryOf(elem);
+    return sum;
+  }
+  const members = Object.values(value);
+  let sum = (Array.isArray(value) ? 32 : 56) + 8 * members.length;
+  if (members.length > 200 && !Array.isArray(value)) sum *= 6;
+  for (const member of members) sum += memoryOf(member);
+  return sum;
+}
+
+for (const [name, make] of Object.entries(EXPANSIONS)) {
+  test(`X13: what a message makes is bounded by its bytes: ${name}`, () => {
+    for (const n of [1, 10, 300, 2000, 5000]) {
+      const stream = make(n);
+      for (const maxExpansion of [8, 64, 1000]) {
+        const most = 2 ** 20 + maxExpansion * stream.length;
+        let memory = 0;
+        try {
+          memory = memoryOf(decodeGob(stream, undefined, { maxExpansion }));
+        } catch (error) {
+          assertEquals(error instanceof GobError, true);
+        }
+        assertEquals(memory < most, true, `${n}: ${memory} of ${most}`);
+      }
+    }
+  });
+}
+
+test("X13: so is what a type asked for makes of it", () => {
+  for (
+    const elem of [
+      array(bytes, 1000),
+      array(time, 1000),
+      array(complex, 1000),
+      array(map(int, int), 1000),
+      array(struct({ A: int }), 1000),
+      array(array(slice(int), 40), 40),
+    ] as GobType<unknown>[]
+  ) {
+    const stream = new GobStream();
+    const sent = stream.struct([["Sent", INT]]);
+    const type = slice(struct({ Sent: int, LeftOut: elem }));
+    assertThrows(
+      () => decodeGob(sliceOf(stream, sent, 2000, [0]), type),
+      GobError,
+      "64 times its own bytes",
+    );
+  }
+});
+
+test("X13: honest zeros are no expansion, and others can be allowed", () => {
+  const Row = struct(
+    Object.fromEntries(
+      Array.from({ length: 30 }, (_, i) => [`F${i}`, i % 2 ? string : int]),
+    ),
+  );
+  const row = (i: number) =>
+    Object.fromEntries(
+      Row.fields.map(([name], at) => [name, at === 0 ? i : at % 2 ? "" : 0]),
+    );
+  const rows = Array.from({ length: 3000 }, (_, i) => row(i % 2 ? i : 0));
+  const stream = encodeGob(rows, slice(Row));
+  assertEquals(decodeGob(stream), rows);
+  assertEquals(decodeGob(stream, slice(Row)), rows);
+  const empty = Array.from({ length: 20_000 }, () => new Map<number, number>());
+  const maps = encodeGob(empty, slice(map(int, int)));
+  assertThrows(() => decodeGob(maps), GobError, "times its own bytes");
+  const read = decodeGob(maps, undefined, { maxExpansion: 256 }) as unknown[];
+  assertEquals(read.length, 20_000);
+});
+
+test("X13: zeros of one message do not share what can be changed", () => {
+  const Inner = struct({ L: slice(int), M: map(int, int), T: time, B: bytes });
+  const S = struct({
+    V: int,
+    A: array(Inner, 2),
+    ...Object.fromEntries(Inner.fields),
+  });
+  const Sent = struct({
+    V: int,
+    L: slice(int),
+    M: map(int, int),
+    T: time,
+    B: bytes,
+  });
+  const blank = { V: 0, L: [], M: new Map(), T: zeroTime, B: new Uint8Array() };
+  const stream = encodeGob([blank, blank], slice(Sent));
+  for (
+    const type of [undefined, slice(S)] as (GobType<unknown> | undefined)[]
+  ) {
+    const found = new Set<unknown>();
+    let containers = 0;
+    const walk = (value: unknown): void => {
+      if (typeof value !== "object" || value === null) return;
+      found.add(value);
+      containers++;
+      if (!(value instanceof Uint8Array)) Object.values(value).forEach(walk);
+    };
+    walk(decodeGob(stream, type));
+    assertEquals(found.size, containers);
+  }
+});
+
+test("X13: a field takes bytes of its description", () => {
+  const nameless = new GobStream();
+  nameless.message((out) => {
+    out.raw(hex("ff81 03 01 02 ff82 00 01"));
+    out.uint(1000);
+    out.raw(new Uint8Array(1002));
+  });
+  assertThrows(() => decodeAll(nameless.bytes), GobError, "without a name");
 });

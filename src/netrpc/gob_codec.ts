@@ -64,7 +64,7 @@ export class GobCodec extends GoCodec<number> {
     const { maxMessage } = settings.own;
     this.#methods = methods;
     this.#splitter = new MessageSplitter(this, maxMessage);
-    this.#decoder = new GobDecoder(limits, maxMessage);
+    this.#decoder = new GobDecoder(limits, maxMessage, registered);
     this.#encoder = new GobEncoder(registered, limits.maxDepth);
     this.#header = new HeaderReader(this.#decoder.types);
     this.#content = new GobContent(this.#encoder);

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { RegisteredTypes } from "./encoder.ts";
 import { GobError, Mismatch } from "./error.ts";
 import { GOB_LIMITS, GobInput, type GobLimits } from "./input.ts";
 import { GobOutput } from "./output.ts";
@@ -17,7 +18,7 @@ import { WireTypes } from "./wire_types.ts";
 /** The types of one stream, and its values one after the other. */
 export class GobDecoder {
   readonly types: WireTypes = new WireTypes();
-  readonly readers: Readers = new Readers(this.types);
+  readonly readers: Readers;
   /** The value that `take` has found: its type's id, and where it is. */
   id = 0;
   bytes: Uint8Array = new Uint8Array(0);
@@ -30,7 +31,15 @@ export class GobDecoder {
   /** What has come of a value that goes on in the next message. That each describes a type bounds how many they are. */
   #rest: GobOutput | undefined;
 
-  constructor(limits: Partial<GobLimits> = {}, maxMessage = Infinity) {
+  constructor(
+    limits: Partial<GobLimits> = {},
+    maxMessage = Infinity,
+    registered: RegisteredTypes = {},
+  ) {
+    this.readers = new Readers(
+      this.types,
+      new Map(Object.entries(registered)),
+    );
     const all = { ...GOB_LIMITS, ...limits };
     this.#input = new GobInput(all);
     this.#scanner = new Scanner(this.types, all);
@@ -150,8 +159,9 @@ export function decodeAll(
   bytes: Uint8Array,
   type?: GobType<unknown>,
   limits?: Partial<GobLimits>,
+  registered?: RegisteredTypes,
 ): unknown[] {
-  const decoder = new GobDecoder(limits);
+  const decoder = new GobDecoder(limits, Infinity, registered);
   const values: unknown[] = [];
   const splitter = new MessageSplitter({
     message(bytes, start, end) {
@@ -167,7 +177,8 @@ export function decodeAll(
 
 /**
  * Reads the one value of a gob stream, as Go's `gob.NewDecoder(...).Decode`
- * does; with a type, what is read is held to it.
+ * does; with a type, what is read is held to it, and so is what stands in
+ * interfaces by a registered name.
  *
  * @throws {GobError} If there is not exactly one, or it does not fit.
  *
@@ -183,8 +194,9 @@ export function decodeGob<T = unknown>(
   bytes: Uint8Array,
   type?: GobType<T>,
   limits?: Partial<GobLimits>,
+  registered?: RegisteredTypes,
 ): T {
-  const values = decodeAll(bytes, type, limits);
+  const values = decodeAll(bytes, type, limits, registered);
   if (values.length === 1) return values[0] as T;
   throw new GobError(`a stream of ${values.length} values, not of one`);
 }
