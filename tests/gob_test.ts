@@ -216,7 +216,8 @@ test("a type's values are read as it says", () => {
   for (let seed = 0; seed < 20; seed++) {
     const value = generate(seed);
     const stream = encodeGob(value, All, registered);
-    assertEquals(decodeGob(stream, All), value, `seed ${seed}`);
+    const read = decodeGob(stream, All, {}, registered);
+    assertEquals(read, value, `seed ${seed}`);
   }
 });
 
@@ -789,4 +790,58 @@ test("X13: a field takes bytes of its description", () => {
     out.raw(new Uint8Array(1002));
   });
   assertThrows(() => decodeAll(nameless.bytes), GobError, "without a name");
+});
+
+// Types that embed one with bytes of its own, and values in interfaces.
+
+test("X30: a struct that embeds a time.Time, or another that makes its bytes, is read as that", () => {
+  const date = new Date("2024-02-29T12:30:15.250Z");
+  const bytesOf = (name: string, variant: number) => {
+    const stream = new GobStream();
+    const id = stream.opaque(name, variant);
+    const all = stream.struct([["At", id], ["None", id]]);
+    const made = encodeGob(date).subarray(-15);
+    stream.value(all, true, (out) => {
+      out.byte(1);
+      out.blob(made);
+      out.byte(0);
+    });
+    return stream.bytes;
+  };
+  const Stamped = struct({ At: time, None: time });
+  for (const variant of [5, 6]) {
+    for (const name of ["Stamp", "", "Time"]) {
+      const stream = bytesOf(name, variant);
+      assertEquals(decodeGob(stream, Stamped), { At: date, None: zeroTime });
+      const Raw = struct({ At: opaque(name), None: opaque(name) });
+      assertEquals(decodeGob(stream, Raw).At.length, 15);
+    }
+  }
+  assertThrows(() => decodeGob(bytesOf("Stamp", 7), Stamped), GobError, "type");
+  // Nothing but its name says that bytes are a time.
+  const plain = decodeGob(bytesOf("Stamp", 5)) as { At: Uint8Array };
+  assertEquals(plain.At.length, 15);
+});
+
+test("X30: a value in an interface is read as the type that its name is registered with", () => {
+  const Inner = struct({ N: optional(int), L: int64, At: time });
+  const names = { "main.Inner": Inner, "main.List": slice(any) };
+  const inner = { N: null, L: 5n, At: new Date(0) };
+  const value = {
+    V: new Registered("main.List", [
+      null,
+      new Registered("main.Inner", inner),
+      new Registered("main.Inner", { ...inner, N: 1 }),
+    ]),
+  };
+  const Holder = struct({ V: any });
+  const stream = encodeGob(value, Holder, names);
+  for (const type of [undefined, Holder] as (GobType<unknown> | undefined)[]) {
+    assertEquals(decodeGob(stream, type, {}, names), value);
+  }
+  assertThrows(
+    () => decodeGob(stream, Holder, {}, { "main.Inner": slice(int) }),
+    GobError,
+    'wrong type ([]int) for "main.Inner" in an interface',
+  );
 });

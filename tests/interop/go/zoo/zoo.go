@@ -37,6 +37,18 @@ func (p *Packed) UnmarshalBinary(b []byte) error {
 	return nil
 }
 
+// Stamp and Boxed have the methods of what they embed, and with them its bytes.
+type Stamp struct{ time.Time }
+
+type Boxed struct{ Packed }
+
+// Maybe stands in interfaces; its pointers may be nil.
+type Maybe struct {
+	Point  *Point
+	Number *int
+	Name   string
+}
+
 type All struct {
 	Bool    bool
 	Int     int
@@ -79,6 +91,8 @@ type All struct {
 	Time       time.Time
 	Secret     Secret
 	Packed     Packed
+	Stamp      Stamp
+	Boxed      Boxed
 }
 
 // Wrapped stands in interfaces, and holds one.
@@ -152,6 +166,7 @@ func init() {
 	gob.RegisterName("zoo.Map", map[string]int{})
 	gob.RegisterName("zoo.Time", time.Time{})
 	gob.RegisterName("zoo.Anys", []interface{}{})
+	gob.RegisterName("zoo.Maybe", Maybe{})
 }
 
 func text(r *rand.Rand) string {
@@ -220,7 +235,7 @@ func node(r *rand.Rand, depth int) *Node {
 // anything is a value for an interface. JavaScript has one kind of number: so
 // whole ones are int, and uint64 where they do not fit.
 func anything(r *rand.Rand, depth int) interface{} {
-	n := 16
+	n := 18
 	if depth == 0 {
 		n = 11
 	}
@@ -253,6 +268,11 @@ func anything(r *rand.Rand, depth int) interface{} {
 		return time.Unix(r.Int63n(4e9), 0).UTC()
 	case 13:
 		return []interface{}{anything(r, depth-1), anything(r, depth-1)}
+	case 14:
+		return Maybe{Name: text(r)}
+	case 15:
+		number := 1 + r.Intn(100)
+		return Maybe{Point: &Point{X: r.Intn(2)}, Number: &number}
 	default:
 		return Wrapped{anything(r, depth-1)}
 	}
@@ -284,6 +304,8 @@ func Generate(seed int64) All {
 		Time:       time.Unix(r.Int63n(4e9), r.Int63n(1000)*1e6).UTC(),
 		Secret:     Secret{bytes(r)},
 		Packed:     Packed{bytes(r)},
+		Stamp:      Stamp{time.Unix(r.Int63n(4e9), 0).UTC()},
+		Boxed:      Boxed{Packed{bytes(r)}},
 	}
 	for i := r.Intn(20); i > 0; i-- {
 		a.Ints = append(a.Ints, r.Intn(1<<20)-1<<19)
