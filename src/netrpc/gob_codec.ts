@@ -78,7 +78,11 @@ export class GobCodec extends GoCodec<number> {
   protected read(chunk: Uint8Array, at: number, budget: number): number {
     this.#budget = budget;
     this.#splitter.stopped = false;
-    return this.#splitter.push(chunk, at);
+    try {
+      return this.#splitter.push(chunk, at);
+    } finally {
+      this.#decoder.release();
+    }
   }
 
   /** The first message describes the header's type: a short one, whose id's negative takes a byte of 0x7f or more. Text does not begin so, and would else be waited for as a message is. */
@@ -97,7 +101,7 @@ export class GobCodec extends GoCodec<number> {
 
   override stop(): void {
     super.stop();
-    this.#splitter.stopped = true;
+    this.#splitter.stop();
   }
 
   /** One message: a type's description, a header, a body, or a part of one. */

@@ -12,7 +12,7 @@
 import type { CodecSettings, Opaque, Receiver } from "../codec.ts";
 import { RpcError } from "../errors.ts";
 import type { Outbox } from "../outbox.ts";
-import { copyBytes } from "../bytes.ts";
+import { copyBytes, NO_BYTES } from "../bytes.ts";
 import { readText, utf8 } from "../text.ts";
 import { GoCodec, type GoSettings } from "./go_codec.ts";
 import { idText } from "./json_id.ts";
@@ -36,7 +36,7 @@ export class JsonCodec extends GoCodec<string> {
   #budget = 0;
   /** The message being told, and its bytes. */
   #message: Message = {};
-  #bytes: Uint8Array = new Uint8Array(0);
+  #bytes: Uint8Array = NO_BYTES;
   #start = 0;
   #end = 0;
   /** The prepared payload. */
@@ -78,7 +78,7 @@ export class JsonCodec extends GoCodec<string> {
 
   override stop(): void {
     super.stop();
-    this.#splitter.stopped = true;
+    this.#splitter.stop();
   }
 
   /** One message. */
@@ -91,6 +91,7 @@ export class JsonCodec extends GoCodec<string> {
     if (this.serves) this.#call(message, text, end - start);
     else this.#answer(message);
     this.#message = {};
+    this.#bytes = NO_BYTES;
     if (--this.#budget <= 0 || this.stopped || this.receiver.full()) {
       this.#splitter.stopped = true;
     }
@@ -152,8 +153,8 @@ export class JsonCodec extends GoCodec<string> {
   // Messages out.
 
   prepare(value: unknown, _transfer: boolean, method?: string): void {
-    if (method === undefined) return;
-    this.#take(toJson(value, this.serves));
+    if (method === undefined) this.#json = "";
+    else this.#take(toJson(value, this.serves));
   }
 
   #take(json: string): void {
@@ -164,7 +165,9 @@ export class JsonCodec extends GoCodec<string> {
   }
 
   save(): Opaque {
-    return this.#json;
+    const json = this.#json;
+    this.#json = "";
+    return json;
   }
 
   load(draft: Opaque): void {

@@ -9,6 +9,8 @@
  * @module
  */
 
+import { NO_BYTES } from "../bytes.ts";
+
 /** Takes objects' bytes, which are only lent for the time of the call. */
 export interface ObjectSink {
   /** One object. */
@@ -30,7 +32,7 @@ export class JsonSplitter {
   readonly #maxSize: number;
   readonly #maxDepth: number;
   /** What has come of an object that spans chunks. */
-  #held: Uint8Array = new Uint8Array(0);
+  #held: Uint8Array = NO_BYTES;
   #fill = 0;
   /** How deep the next byte stands; 0 between objects. */
   #depth = 0;
@@ -41,6 +43,13 @@ export class JsonSplitter {
     this.#sink = sink;
     this.#maxSize = maxSize;
     this.#maxDepth = maxDepth;
+  }
+
+  /** Cuts no object more, and lets go of the one that has begun. */
+  stop(): void {
+    this.stopped = true;
+    this.#held = NO_BYTES;
+    this.#fill = 0;
   }
 
   /** Whether an object has begun and not ended. */
@@ -125,7 +134,7 @@ export class JsonSplitter {
     this.#hold(chunk, start, end);
     const held = this.#held;
     const size = this.#fill;
-    this.#held = new Uint8Array(0);
+    this.#held = NO_BYTES;
     this.#fill = 0;
     this.#sink.object(held, 0, size);
   }

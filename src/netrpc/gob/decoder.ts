@@ -4,6 +4,7 @@
  * @module
  */
 
+import { NO_BYTES } from "../../bytes.ts";
 import type { RegisteredTypes } from "./encoder.ts";
 import { GobError, Mismatch } from "./error.ts";
 import { GOB_LIMITS, GobInput, type GobLimits } from "./input.ts";
@@ -21,7 +22,7 @@ export class GobDecoder {
   readonly readers: Readers;
   /** The value that `take` has found: its type's id, and where it is. */
   id = 0;
-  bytes: Uint8Array = new Uint8Array(0);
+  bytes: Uint8Array = NO_BYTES;
   start = 0;
   end = 0;
 
@@ -119,6 +120,12 @@ export class GobDecoder {
       // The stack's end, or a Date's: whatever the bytes have brought about.
       throw new GobError("the value cannot be read", { cause: error });
     }
+  }
+
+  /** Lets go of the message, so that an idle connection holds none. */
+  release(): void {
+    this.#set(NO_BYTES, 0, 0);
+    this.#input.move(NO_BYTES, 0, 0);
   }
 
   #set(bytes: Uint8Array, start: number, end: number): void {

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { NO_BYTES } from "../../bytes.ts";
 import { GobError } from "./error.ts";
 
 /** Takes messages; `bytes` is only lent for the time of the call. */
@@ -27,7 +28,7 @@ export class MessageSplitter {
   readonly #sink: MessageSink;
   readonly #maxMessage: number;
   /** What has come of a message that spans chunks, its byte count included. */
-  #held: Uint8Array = new Uint8Array(0);
+  #held: Uint8Array = NO_BYTES;
   #fill = 0;
   /** What `#prefix` has found: the message's length, and where it begins. */
   #length = 0;
@@ -36,6 +37,13 @@ export class MessageSplitter {
   constructor(sink: MessageSink, maxMessage: number) {
     this.#sink = sink;
     this.#maxMessage = maxMessage;
+  }
+
+  /** Cuts no message more, and lets go of the one that has begun. */
+  stop(): void {
+    this.stopped = true;
+    this.#held = NO_BYTES;
+    this.#fill = 0;
   }
 
   /** Whether a message has begun and not ended. */
@@ -80,7 +88,7 @@ export class MessageSplitter {
     at = this.#hold(chunk, at, Math.min(chunk.length, at + end - this.#fill));
     if (this.#fill < end) return at;
     const held = this.#held;
-    this.#held = new Uint8Array(0);
+    this.#held = NO_BYTES;
     this.#fill = 0;
     this.#sink.message(held, start, end);
     return at;
