@@ -298,3 +298,114 @@ goTest(
       );
     }),
 );
+
+/** What is odd about a service of Go's, or of ours. */
+interface Odd {
+  Shapes: {
+    Small: (n: number) => number;
+    Blob: (text: string) => number;
+    When: (text: string) => number;
+    Nil: (n: number) => number[] | null;
+    Long: (n: number) => string;
+    Wide: (n: number) => number | bigint;
+    Expect: (n: number) => string;
+  };
+}
+
+async function withOdd(
+  encoding: string,
+  use: (client: Client<Odd, "exact">) => Promise<void>,
+): Promise<void> {
+  const wire = encoding === "json" ? netrpc({ encoding: "json" }) : netrpc();
+  await withGoServer("zoo_server", [encoding], async (port) => {
+    const options = { wire, maxMessage: 65_536 };
+    const client = new Client<Odd, "exact">(await connect({ port }), options);
+    await use(client);
+    // Whatever it was, the connection lives on.
+    assertEquals(typeof await client.call("Shapes.Expect", 1), "string");
+    await client.close();
+  });
+}
+
+for (
+  const [encoding, method, argument, words] of [
+    ["gob", "Small", 1000, "out of range"],
+    ["json", "Small", 1000, "json: "],
+    ["json", "Blob", "!!!!", "illegal base64"],
+    ["json", "When", "today", "parsing time"],
+  ] as const
+) {
+  goTest(
+    `X28: Go's words for an argument that it cannot read leave the outcome unknown, over ${encoding}: ${words}`,
+    () =>
+      withOdd(encoding, async (client) => {
+        const error = await assertRejects(
+          () => client.call(`Shapes.${method}`, argument as never),
+          RpcError,
+          words,
+        );
+        assertEquals([error.code, error.outcome], ["go_error", "unknown"]);
+      }),
+  );
+}
+
+for (const encoding of ["gob", "json"]) {
+  goTest(
+    `X26 X27 X30: Go's nil, long and wide results over ${encoding}`,
+    () =>
+      withOdd(encoding, async (client) => {
+        const json = encoding === "json";
+        if (json) assertEquals(await client.call("Shapes.Nil", 1), null);
+        const [long, wide] = await Promise.all([
+          assertRejects(() => client.call("Shapes.Long", 100_000), RpcError),
+          client.call("Shapes.Wide", 1).catch((error) => error.code),
+        ]);
+        assertEquals(long.code, "frame_too_large");
+        assertEquals(long.outcome, json ? "unknown" : "executed");
+        assertEquals(wide, json ? "invalid_reply" : 2n ** 53n + 1n);
+        assertEquals(await client.call("Shapes.Wide", -1), 2 ** 53 - 1);
+      }),
+  );
+
+  goTest(
+    `X26 X27: Go's client lives on after a null of ours and a call too large for us, over ${encoding}`,
+    async () => {
+      let taken = 0;
+      const services = {
+        Odd: {
+          Null: () => null,
+          NaN: () => encoding === "json" ? NaN : null,
+          Nothing: () => undefined,
+          Take: (text: string) => {
+            taken++;
+            return text.length;
+          },
+        },
+      };
+      const wire = encoding === "json"
+        ? netrpc({ encoding: "json" })
+        : netrpc();
+      const server = new Server<object>(
+        services,
+        { wire, maxMessage: 65_536 } as object,
+      );
+      const listener = await listen({ port: 0 });
+      server.serve(listener);
+      const { port } = listener.address as { port: number };
+      const address = `127.0.0.1:${port}`;
+      const output = await runGo("zoo_client", encoding, address, "odd")
+        .finally(() => server.close());
+      const lines = output.trim().split("\n");
+      const unsayable =
+        'error rpc.ServerError "the handler\'s result cannot be serialized"';
+      assertEquals(lines.slice(0, 3), [
+        `"Odd.Null" ${unsayable}`,
+        `"Odd.NaN" ${unsayable}`,
+        "Odd.Nothing &{}",
+      ]);
+      assertEquals(/rpc: an? \w+ of 1048\d{3} bytes/.test(lines[3]), true);
+      assertEquals(lines.slice(4), ["Odd.Take 1"]);
+      assertEquals(taken, 1);
+    },
+  );
+}

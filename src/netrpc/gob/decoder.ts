@@ -5,6 +5,7 @@
  */
 
 import { NO_BYTES } from "../../bytes.ts";
+import { tooLarge } from "../too_large.ts";
 import type { RegisteredTypes } from "./encoder.ts";
 import { GobError, Mismatch } from "./error.ts";
 import { GOB_LIMITS, GobInput, type GobLimits } from "./input.ts";
@@ -144,9 +145,7 @@ export class GobDecoder {
     const { size } = rest;
     const whole = size + end - start;
     if (whole > this.#maxMessage) {
-      throw new GobError(
-        `a value of ${whole} bytes; at most ${this.#maxMessage} are accepted`,
-      );
+      throw tooLarge("a value", whole, this.#maxMessage);
     }
     rest.uint(end - start);
     rest.raw(bytes.subarray(start, end));

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand"
+	"strings"
 	"time"
 )
 
@@ -152,6 +153,26 @@ func (Shapes) Print(f Figure, reply *string) error {
 
 func (Shapes) PrintAll(all []Figure, reply *string) error {
 	*reply = fmt.Sprint(all)
+	return nil
+}
+
+// Small, Blob and When have arguments that cannot be read.
+func (Shapes) Small(n int8, reply *int) error { return nil }
+
+func (Shapes) Blob(b []byte, reply *int) error { return nil }
+
+func (Shapes) When(t time.Time, reply *int) error { return nil }
+
+// Nil is null over JSON.
+func (Shapes) Nil(_ int, reply *interface{}) error { return nil }
+
+func (Shapes) Long(n int, reply *string) error {
+	*reply = strings.Repeat("x", n)
+	return nil
+}
+
+func (Shapes) Wide(n int64, reply *int64) error {
+	*reply = 1<<53 + n
 	return nil
 }
 
