@@ -73,7 +73,7 @@ export class Answers {
       return this.fail(serving, true, this.unsayable(serving, error));
     }
     if (serving.done) return false;
-    const error = tooLarge(codec.replySize(serving.answered), peerMaxMessage());
+    const error = tooLarge(codec, serving, peerMaxMessage());
     if (error !== undefined) return this.fail(serving, true, error);
     const before = outbox.size;
     codec.reply(outbox, serving.id, serving.answered);
@@ -114,7 +114,7 @@ export class Answers {
   stream(serving: Serving): RpcError | undefined {
     const { codec, outbox, peerMaxMessage } = this.#context;
     codec.streams?.prepare();
-    const error = tooLarge(codec.replySize(serving.answered), peerMaxMessage());
+    const error = tooLarge(codec, serving, peerMaxMessage());
     if (error === undefined) {
       codec.reply(outbox, serving.id, serving.answered);
     }
@@ -185,9 +185,18 @@ function refusal(code: string, message: string): RpcError {
   return new RpcError(code, message, { outcome: "refused" });
 }
 
-function tooLarge(size: number, most: number): RpcError | undefined {
+/** Why a reply cannot be sent, if it is too large; on a wire without windows by this end's own limit. */
+function tooLarge(
+  codec: Codec,
+  { answered }: Serving,
+  most: number,
+): RpcError | undefined {
+  const size = codec.replySize(answered);
   if (size <= most) return undefined;
-  const text = `a reply of ${size} bytes; the caller accepts ${most}`;
+  const whose = codec.features.window
+    ? `the caller accepts ${most}`
+    : `the server's maxMessage is ${most}`;
+  const text = `a reply of ${size} bytes; ${whose}`;
   return new RpcError("resource_exhausted", text);
 }
 

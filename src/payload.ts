@@ -137,7 +137,9 @@ export class PayloadEncoder {
     const bytes = this.#bytes !== undefined && !this.#owned
       ? copyBytes(this.#bytes)
       : this.#bytes;
-    return { kind: this.kind, text: this.#text, bytes, size: this.size };
+    const draft = { kind: this.kind, text: this.#text, bytes, size: this.size };
+    this.clear();
+    return draft;
   }
 
   /** Takes in again what `save` returned. */

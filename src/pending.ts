@@ -181,6 +181,8 @@ export class Pending implements CallOwner {
       call.size = codec.requestSize(call.method, timed, extra?.metadata);
       this.#gate.enter(call);
     } catch (error) {
+      // Lets go of what is prepared and will not be written.
+      codec.prepare(undefined, false);
       this.#ledger.settle(call, "not_sent", true, error);
       return;
     }

@@ -11,7 +11,7 @@
  */
 
 import { type BytePath, takePath } from "./byte_path.ts";
-import { systemClock } from "./clock.ts";
+import { type Clock, systemClock } from "./clock.ts";
 import type { CodecFactory, Receiver } from "./codec.ts";
 import type { ConnectionOptions } from "./connection_options.ts";
 import { Deadlines, Timer } from "./deadlines.ts";
@@ -65,7 +65,8 @@ export class TurnedAway {
   add(duplex: Duplex, reason: ConnectionError): void {
     const path = takePath(toDuplex(duplex));
     if (this.#leaving.size >= AT_ONCE) return path.destroy(reason);
-    const leaving = bye(path, this.#options, reason)
+    const { clock = systemClock } = this.#options;
+    const leaving = bye(path, clock, lastWords(this.#options, reason))
       .then(() => void this.#leaving.delete(leaving));
     this.#leaving.add(leaving);
   }
@@ -76,10 +77,29 @@ export class TurnedAway {
   }
 }
 
-async function bye(
-  path: BytePath,
-  { wire, serializer, clock = systemClock }: ConnectionOptions,
+/** What a wire says to a peer that it does not take. */
+function lastWords(
+  { wire, serializer }: ConnectionOptions,
   reason: ConnectionError,
+): (outbox: Outbox) => void {
+  const own = toLimits({ windowCalls: 0 });
+  const codec = ((wire?.codec ?? nativeCodec) as CodecFactory)(DEAF, {
+    hello: own,
+    own,
+    registry: undefined,
+    serializer,
+  });
+  return (outbox) => {
+    if (!codec.features.goaway) return;
+    codec.goaway(outbox, undefined, reason.code, reason.message);
+  };
+}
+
+/** Ends a connection that there never was: writes what `say` says, FIN, lingers, and destroys it. Never rejects. */
+export async function bye(
+  path: BytePath,
+  clock: Clock,
+  say: (outbox: Outbox) => void,
 ): Promise<void> {
   const ended = () => farewell.written();
   const outbox = new Outbox(path, clock, Infinity, {
@@ -95,16 +115,7 @@ async function bye(
     outbox,
     new Timer(clock, new Deadlines(clock)),
   );
-  const own = toLimits({ windowCalls: 0 });
-  const codec = ((wire?.codec ?? nativeCodec) as CodecFactory)(DEAF, {
-    hello: own,
-    own,
-    registry: undefined,
-    serializer,
-  });
-  if (codec.features.goaway) {
-    codec.goaway(outbox, undefined, reason.code, reason.message);
-  }
+  say(outbox);
   const reading = readLoop(path, clock, {
     chunk: (chunk) => {
       farewell.discard(chunk.length);

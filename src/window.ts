@@ -25,10 +25,15 @@ export class Window {
   };
   #greeted = false;
   readonly #overhead: number;
+  readonly #granter: string;
 
-  /** @param overhead What a call's size counts beyond the body that `maxMessage` bounds, in bytes. */
-  constructor(overhead: number) {
+  /**
+   * @param overhead What a call's size counts beyond the body that `maxMessage` bounds, in bytes.
+   * @param own Whether it is this end itself that grants, on a wire where no peer does.
+   */
+  constructor(overhead: number, own = false) {
     this.#overhead = overhead;
+    this.#granter = own ? "this end's own limits allow" : "the peer accepts";
   }
 
   /** The peer has said what it grants; what is in flight already stays counted. */
@@ -81,7 +86,7 @@ export class Window {
     const most = Math.min(maxMessage + this.#overhead, windowBytes);
     if (size <= most) return;
     throw exhausted(
-      `a call of ${size} bytes; the peer accepts at most ${most}`,
+      `a call of ${size} bytes; ${this.#granter} at most ${most}`,
     );
   }
 

@@ -4,11 +4,23 @@ import { assertEquals } from "@std/assert";
 import { getEventListeners } from "node:events";
 import process from "node:process";
 import { test } from "node:test";
-import { echoServices } from "../mod.ts";
+import {
+  Client,
+  connect,
+  type Duplex,
+  echoServices,
+  listen,
+  type ListenAddress,
+  type Listener,
+  RpcError,
+  Server,
+} from "../mod.ts";
 import { settle } from "./support/clock.ts";
 import { collect } from "./support/collect.ts";
 import { FULL } from "./support/full.ts";
 import { type Memory, memory } from "./support/heap.ts";
+import { JsonRpcClient, JsonRpcServer } from "../jsonrpc.ts";
+import { netrpc } from "../netrpc.ts";
 import { pair } from "./support/pair.ts";
 import { Held } from "./support/services.ts";
 
@@ -100,3 +112,92 @@ test("[M1] a great many calls on a connection that stays open: params and result
   assertEquals(left > 2, false, `${left} are left`);
   await close();
 });
+
+// What an idle connection holds.
+
+interface Caller {
+  call(method: "E.echo", params: unknown): Promise<unknown>;
+  abort(): Promise<void>;
+}
+
+/** A server and its callers that speak each of the wires. */
+interface Wire {
+  serve(): { serve(source: Listener): unknown; close(): Promise<void> };
+  call(duplex: Duplex): Caller;
+}
+
+const WIRES: Record<string, Wire> = {};
+
+const echo = { E: { echo: (value: unknown) => value } };
+const limits = { maxMessage: 3_000_000, windowBytes: 6_000_000 };
+
+for (
+  const [name, wire] of [
+    ["native", undefined],
+    ["net/rpc over gob", netrpc()],
+    ["net/rpc over JSON", netrpc({ encoding: "json" })],
+  ] as const
+) {
+  const options = { wire, ...limits } as object;
+  WIRES[name] = {
+    serve: () => new Server<object>(echo, options),
+    call: (duplex) => new Client(duplex, options) as unknown as Caller,
+  };
+}
+for (const framing of ["contentLength", "lines"] as const) {
+  const options = { framing, ...limits };
+  WIRES[`JSON-RPC, ${framing}`] = {
+    serve: () => new JsonRpcServer<object>(echo, options),
+    call: (duplex) =>
+      new JsonRpcClient<object>(duplex, options) as unknown as Caller,
+  };
+}
+
+/** Long enough to be told from what a connection itself takes. */
+const LARGE = 2_500_000;
+const CONNECTIONS = 4;
+
+for (
+  const [what, large] of [
+    ["has carried", LARGE],
+    ["was too large to carry", 2 * LARGE],
+  ] as const
+) {
+  test(`X15: an idle connection of any wire lets go of a message that it ${what}`, async () => {
+    const open = async (name: string, address: ListenAddress) => {
+      const caller = WIRES[name].call(await connect(address));
+      const Text = name.slice(-1).repeat(large);
+      const params = name.startsWith("JSON-RPC") ? [Text] : { Text };
+      const outcome = await caller.call("E.echo", params).then(
+        () => "has carried",
+        (error) => error instanceof RpcError && "was too large to carry",
+      );
+      assertEquals(outcome, what);
+      return caller;
+    };
+    const callers: Caller[] = [];
+    const servers: { close(): Promise<void> }[] = [];
+    const addresses: [string, ListenAddress][] = [];
+    for (const name of Object.keys(WIRES)) {
+      const server = WIRES[name].serve();
+      const listener = await listen({ port: 0 });
+      server.serve(listener);
+      servers.push(server);
+      addresses.push([name, listener.address]);
+    }
+    const openAll = async () => {
+      for (const [name, address] of addresses) {
+        callers.push(await open(name, address));
+      }
+    };
+    // Whatever the first ones leave behind is there once.
+    await openAll();
+    const before = await memory();
+    for (let i = 0; i < CONNECTIONS; i++) await openAll();
+    const held = (await memory()).live - before.live;
+    await Promise.all(callers.map((caller) => caller.abort()));
+    await Promise.all(servers.map((server) => server.close()));
+    // One wire's alone would be more.
+    assertEquals(held < CONNECTIONS * LARGE, true, `${held} bytes`);
+  });
+}

@@ -30,6 +30,7 @@ import {
 } from "../netrpc.ts";
 import { decodeAll } from "../src/netrpc/gob/decoder.ts";
 import { GobOutput } from "../src/netrpc/gob/output.ts";
+import { EXPANSIONS, GobStream, INT, sliceOf } from "./support/gob_stream.ts";
 import { All, generate, registered } from "./support/zoo.ts";
 
 function hex(text: string): Uint8Array {
@@ -215,7 +216,8 @@ test("a type's values are read as it says", () => {
   for (let seed = 0; seed < 20; seed++) {
     const value = generate(seed);
     const stream = encodeGob(value, All, registered);
-    assertEquals(decodeGob(stream, All), value, `seed ${seed}`);
+    const read = decodeGob(stream, All, {}, registered);
+    assertEquals(read, value, `seed ${seed}`);
   }
 });
 
@@ -520,4 +522,326 @@ test("plain values of too many shapes are refused", async () => {
   for (let i = 0; i < MAX_SHAPES; i++) write(i);
   write(0);
   assertThrows(() => write(MAX_SHAPES), GobError, "shapes");
+});
+
+// Structs that may be of one Go type.
+
+/** Reads a stream as Go does: what stands beside each other in a struct by the first description among it. */
+async function readAsGo(stream: Uint8Array): Promise<unknown> {
+  const { GobDecoder } = await import("../src/netrpc/gob/decoder.ts");
+  const { MessageSplitter } = await import("../src/netrpc/gob/splitter.ts");
+  const decoder = new GobDecoder();
+  const values: unknown[] = [];
+  new MessageSplitter({
+    message(bytes, start, end) {
+      if (!decoder.take(bytes, start, end)) return;
+      for (let id = 65; id < 200; id++) confuse(decoder.types, id);
+      values.push(decoder.value(undefined));
+    },
+  }, Infinity).push(stream, 0);
+  return values[0];
+}
+
+function confuse(
+  types: { get(id: number): unknown },
+  id: number,
+): void {
+  const get = (id: number) =>
+    types.get(id) as { kind: string; elem: number; fields: { id: number }[] };
+  const first: Record<string, number> = {};
+  const confused = (id: number): number => {
+    const type = get(id);
+    if (type.kind === "struct") return first.struct ??= id;
+    if (type.kind === "slice" || type.kind === "map") {
+      type.elem = confused(type.elem);
+    }
+    return id;
+  };
+  try {
+    if (get(id).kind !== "struct") return;
+  } catch {
+    return;
+  }
+  for (const field of get(id).fields) field.id = confused(field.id);
+}
+
+/** A struct's members without those that are zero, as Go would see it. */
+function withoutZeros(value: unknown): unknown {
+  if (value instanceof Map) {
+    return new Map([...value].map(([key, v]) => [key, withoutZeros(v)]));
+  }
+  if (Array.isArray(value)) return value.map(withoutZeros);
+  if (typeof value !== "object" || value === null) return value;
+  const entries = Object.entries(value)
+    .map(([name, member]) => [name, withoutZeros(member)] as const)
+    .filter(([, member]) =>
+      member !== 0 && member !== "" && member !== null &&
+      !(member instanceof Map && member.size === 0) &&
+      !(Array.isArray(member) && member.length === 0)
+    );
+  return Object.fromEntries(entries);
+}
+
+const Y4 = { Y: 4 };
+for (
+  const [name, value] of [
+    ["members left out", { From: { X: 1, Y: 2 }, To: Y4 }],
+    ["no member in common", { From: { X: 1 }, To: Y4, Mid: { Z: 5 } }],
+    ["another order of keys", { From: { X: 1, Y: 2 }, To: { Y: 3, X: 4 } }],
+    ["whole numbers and others", { From: { X: 1.5 }, To: { X: 2, Y: 3 } }],
+    ["slices beside structs", { All: [{ X: 1 }, {}], One: Y4 }],
+    ["maps beside structs", { All: new Map([["a", { X: 1 }]]), One: Y4 }],
+    [
+      "structs in structs",
+      { A: { P: { X: 1 } }, B: { Q: Y4 }, C: { Q: { X: 3 }, P: { Z: 2 } } },
+    ],
+    ["a slice of such", [{ To: Y4, From: { X: 1 } }, { To: { X: 3 } }]],
+    [
+      "a type that contains itself",
+      { V: 1, Next: { Next: { V: 3 } }, Kids: [{ V: 4, Kids: [{ V: 5 }] }] },
+    ],
+  ] as [string, unknown][]
+) {
+  test(`X23: structs beside each other are one Go type: ${name}`, async () => {
+    const stream = encodeGob(value);
+    assertEquals(withoutZeros(decodeGob(stream)), withoutZeros(value));
+    assertEquals(
+      withoutZeros(await readAsGo(stream)),
+      withoutZeros(value),
+    );
+  });
+}
+
+test("X23: structs that contradict each other are types of their own, and no other is read wrongly by theirs", () => {
+  const value = {
+    User: { Id: 1, Name: "n" },
+    Document: { Id: "d", Pages: [1] },
+    Options: { Deep: true },
+  };
+  const read = decodeGob(encodeGob(value)) as typeof value;
+  const { Id, Name } = read.User;
+  assertEquals([Id, Name], [1, "n"]);
+  assertEquals([read.Document.Id, read.Document.Pages], ["d", [1]]);
+  assertEquals(read.Options.Deep, true);
+  const Document = struct({ Id: string, Pages: slice(int) });
+  const Options = struct({ Deep: bool });
+  const User = struct({ Name: string, Id: int });
+  assertEquals(
+    decodeGob(encodeGob(value), struct({ User, Options, Document })),
+    value,
+  );
+});
+
+test("X23: the order of an object's keys makes no other type", async () => {
+  const { GobEncoder } = await import("../src/netrpc/gob/encoder.ts");
+  const encoder = new GobEncoder();
+  const types = (value: unknown) => {
+    encoder.content(new GobOutput(), value);
+    const described = encoder.due !== undefined;
+    encoder.described();
+    return described;
+  };
+  assertEquals(types({ A: 1, B: { C: 1, D: "x" } }), true);
+  assertEquals(types({ B: { D: "y", C: 2 }, A: 3 }), false);
+  assertEquals(types({ B: { D: "y", C: 2, E: null }, A: 3 }), false);
+});
+
+test("X23: a member's name is one that a Go field can have", () => {
+  for (const name of ["A int;B", "A B", "A-B", "A.B", ""]) {
+    assertThrows(() => encodeGob({ [name]: 1 }), GobError, "not exported");
+    assertThrows(() => struct({ [name]: int }), TypeError, "not exported");
+  }
+});
+
+test("X23: two types of one name that are laid out differently are refused", () => {
+  const one = () => struct({ X: int, Y: int }, "Point");
+  const Line = struct({ From: one(), To: slice(optional(one())) });
+  const line = { From: { X: 1, Y: 2 }, To: [{ X: 3, Y: 4 }] };
+  assertEquals(decodeGob(encodeGob(line, Line), Line), line);
+  for (
+    const other of [
+      struct({ Y: int, X: int }, "Point"),
+      struct({ X: int }, "Point"),
+      struct({ X: int, Y: float }, "Point"),
+    ]
+  ) {
+    const Odd = struct({ From: one(), To: slice(other) }) as GobType<unknown>;
+    assertThrows(() => encodeGob(line, Odd), GobError, "are called");
+  }
+});
+
+// Memory.
+
+/** Bytes that a value takes at least, strings and numbers aside: as V8 has it. */
+function memoryOf(value: unknown): number {
+  if (typeof value !== "object" || value === null) return 0;
+  if (value instanceof Uint8Array) return 200 + value.length;
+  if (value instanceof Date) return 96;
+  if (value instanceof Map) {
+    let sum = 184 + 20 * value.size;
+    for (const [key, elem] of value) sum += memoryOf(key) + memoryOf(elem);
+    return sum;
+  }
+  const members = Object.values(value);
+  let sum = (Array.isArray(value) ? 32 : 56) + 8 * members.length;
+  if (members.length > 200 && !Array.isArray(value)) sum *= 6;
+  for (const member of members) sum += memoryOf(member);
+  return sum;
+}
+
+for (const [name, make] of Object.entries(EXPANSIONS)) {
+  test(`X13: what a message makes is bounded by its bytes: ${name}`, () => {
+    for (const n of [1, 10, 300, 2000, 5000]) {
+      const stream = make(n);
+      for (const maxExpansion of [8, 64, 1000]) {
+        const most = 2 ** 20 + maxExpansion * stream.length;
+        let memory = 0;
+        try {
+          memory = memoryOf(decodeGob(stream, undefined, { maxExpansion }));
+        } catch (error) {
+          assertEquals(error instanceof GobError, true);
+        }
+        assertEquals(memory < most, true, `${n}: ${memory} of ${most}`);
+      }
+    }
+  });
+}
+
+test("X13: so is what a type asked for makes of it", () => {
+  for (
+    const elem of [
+      array(bytes, 1000),
+      array(time, 1000),
+      array(complex, 1000),
+      array(map(int, int), 1000),
+      array(struct({ A: int }), 1000),
+      array(array(slice(int), 40), 40),
+    ] as GobType<unknown>[]
+  ) {
+    const stream = new GobStream();
+    const sent = stream.struct([["Sent", INT]]);
+    const type = slice(struct({ Sent: int, LeftOut: elem }));
+    assertThrows(
+      () => decodeGob(sliceOf(stream, sent, 2000, [0]), type),
+      GobError,
+      "64 times its own bytes",
+    );
+  }
+});
+
+test("X13: honest zeros are no expansion, and others can be allowed", () => {
+  const Row = struct(
+    Object.fromEntries(
+      Array.from({ length: 30 }, (_, i) => [`F${i}`, i % 2 ? string : int]),
+    ),
+  );
+  const row = (i: number) =>
+    Object.fromEntries(
+      Row.fields.map(([name], at) => [name, at === 0 ? i : at % 2 ? "" : 0]),
+    );
+  const rows = Array.from({ length: 3000 }, (_, i) => row(i % 2 ? i : 0));
+  const stream = encodeGob(rows, slice(Row));
+  assertEquals(decodeGob(stream), rows);
+  assertEquals(decodeGob(stream, slice(Row)), rows);
+  const empty = Array.from({ length: 20_000 }, () => new Map<number, number>());
+  const maps = encodeGob(empty, slice(map(int, int)));
+  assertThrows(() => decodeGob(maps), GobError, "times its own bytes");
+  const read = decodeGob(maps, undefined, { maxExpansion: 256 }) as unknown[];
+  assertEquals(read.length, 20_000);
+});
+
+test("X13: zeros of one message do not share what can be changed", () => {
+  const Inner = struct({ L: slice(int), M: map(int, int), T: time, B: bytes });
+  const S = struct({
+    V: int,
+    A: array(Inner, 2),
+    ...Object.fromEntries(Inner.fields),
+  });
+  const Sent = struct({
+    V: int,
+    L: slice(int),
+    M: map(int, int),
+    T: time,
+    B: bytes,
+  });
+  const blank = { V: 0, L: [], M: new Map(), T: zeroTime, B: new Uint8Array() };
+  const stream = encodeGob([blank, blank], slice(Sent));
+  for (
+    const type of [undefined, slice(S)] as (GobType<unknown> | undefined)[]
+  ) {
+    const found = new Set<unknown>();
+    let containers = 0;
+    const walk = (value: unknown): void => {
+      if (typeof value !== "object" || value === null) return;
+      found.add(value);
+      containers++;
+      if (!(value instanceof Uint8Array)) Object.values(value).forEach(walk);
+    };
+    walk(decodeGob(stream, type));
+    assertEquals(found.size, containers);
+  }
+});
+
+test("X13: a field takes bytes of its description", () => {
+  const nameless = new GobStream();
+  nameless.message((out) => {
+    out.raw(hex("ff81 03 01 02 ff82 00 01"));
+    out.uint(1000);
+    out.raw(new Uint8Array(1002));
+  });
+  assertThrows(() => decodeAll(nameless.bytes), GobError, "without a name");
+});
+
+// Types that embed one with bytes of its own, and values in interfaces.
+
+test("X30: a struct that embeds a time.Time, or another that makes its bytes, is read as that", () => {
+  const date = new Date("2024-02-29T12:30:15.250Z");
+  const bytesOf = (name: string, variant: number) => {
+    const stream = new GobStream();
+    const id = stream.opaque(name, variant);
+    const all = stream.struct([["At", id], ["None", id]]);
+    const made = encodeGob(date).subarray(-15);
+    stream.value(all, true, (out) => {
+      out.byte(1);
+      out.blob(made);
+      out.byte(0);
+    });
+    return stream.bytes;
+  };
+  const Stamped = struct({ At: time, None: time });
+  for (const variant of [5, 6]) {
+    for (const name of ["Stamp", "", "Time"]) {
+      const stream = bytesOf(name, variant);
+      assertEquals(decodeGob(stream, Stamped), { At: date, None: zeroTime });
+      const Raw = struct({ At: opaque(name), None: opaque(name) });
+      assertEquals(decodeGob(stream, Raw).At.length, 15);
+    }
+  }
+  assertThrows(() => decodeGob(bytesOf("Stamp", 7), Stamped), GobError, "type");
+  // Nothing but its name says that bytes are a time.
+  const plain = decodeGob(bytesOf("Stamp", 5)) as { At: Uint8Array };
+  assertEquals(plain.At.length, 15);
+});
+
+test("X30: a value in an interface is read as the type that its name is registered with", () => {
+  const Inner = struct({ N: optional(int), L: int64, At: time });
+  const names = { "main.Inner": Inner, "main.List": slice(any) };
+  const inner = { N: null, L: 5n, At: new Date(0) };
+  const value = {
+    V: new Registered("main.List", [
+      null,
+      new Registered("main.Inner", inner),
+      new Registered("main.Inner", { ...inner, N: 1 }),
+    ]),
+  };
+  const Holder = struct({ V: any });
+  const stream = encodeGob(value, Holder, names);
+  for (const type of [undefined, Holder] as (GobType<unknown> | undefined)[]) {
+    assertEquals(decodeGob(stream, type, {}, names), value);
+  }
+  assertThrows(
+    () => decodeGob(stream, Holder, {}, { "main.Inner": slice(int) }),
+    GobError,
+    'wrong type ([]int) for "main.Inner" in an interface',
+  );
 });

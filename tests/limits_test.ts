@@ -139,7 +139,10 @@ const PLACES: Record<string, [string, string][]> = {
   "Go over HTTP: the head of request or response": [
     ["src/netrpc/http.ts", "MAX_HEAD"],
   ],
-  "Go over HTTP: its handshake": [["src/netrpc/http.ts", "HANDSHAKE_TIME"]],
+  "Go over HTTP: its handshake": [[
+    "src/netrpc/handshake.ts",
+    "HANDSHAKE_TIME",
+  ]],
 };
 
 test("README's table of fixed limits has what the sources have", () => {

@@ -2,7 +2,13 @@
 
 import { assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
-import { Client, type EchoServices, RpcError, Server } from "../mod.ts";
+import {
+  Client,
+  type ClientOptions,
+  type EchoServices,
+  RpcError,
+  Server,
+} from "../mod.ts";
 import { netrpc } from "../netrpc.ts";
 import { ascii, Raw } from "./support/go_wire.ts";
 
@@ -66,13 +72,15 @@ test("JSON values may come back to back, in any chunks, with any id", async () =
   }
 });
 
-test("JSON errors are strings, and a result is never null", async () => {
+test("X26: JSON errors are strings, and a result is never null without one", async () => {
   const services = {
     Odd: {
       fail: () => {
         throw new RpcError("x", 'bad "input"');
       },
-      nothing: () => null,
+      nothing: () => undefined,
+      none: () => null,
+      notANumber: () => NaN,
     },
   };
   const call = (method: string) => `{"method":"${method}","params":[1],"id":3}`;
@@ -84,6 +92,12 @@ test("JSON errors are strings, and a result is never null", async () => {
     await answers(services, call("Odd.nothing")),
     '{"id":3,"result":{},"error":null}\n',
   );
+  for (const method of ["Odd.none", "Odd.notANumber"]) {
+    assertEquals(
+      await answers(services, call(method)),
+      '{"id":3,"result":null,"error":"the handler\'s result cannot be serialized"}\n',
+    );
+  }
   assertEquals(
     await answers(services, call("Odd.absent")),
     '{"id":3,"result":null,"error":"rpc: can\'t find method Odd.absent"}\n',
@@ -128,7 +142,6 @@ for (
 
 for (
   const [name, text] of [
-    ["neither result nor error", '{"id":0,"result":null,"error":null}'],
     ["an id that is no number", '{"id":"0","result":1,"error":null}'],
   ] as const
 ) {
@@ -146,3 +159,151 @@ for (
     assertEquals((await client.closed)?.code, "protocol_error");
   });
 }
+
+/** A client of ours, and what its first calls come to when `text` answers them. */
+async function replies(
+  n: number,
+  text: string,
+  options: ClientOptions = {},
+): Promise<{ client: Client<EchoServices>; replies: Promise<unknown>[] }> {
+  const raw = new Raw();
+  const wire = netrpc({ encoding: "json" });
+  const client = new Client<EchoServices>(raw.duplex, { wire, ...options });
+  const replies = Array.from(
+    { length: n },
+    () => client.call("HelloService.Hello", "hi"),
+  );
+  for (const reply of replies) reply.catch(() => {});
+  await raw.take(n * CALL.length);
+  await raw.send(ascii(text));
+  return { client, replies };
+}
+
+test("X26: an answer of null without an error is null, and the connection lives on", async () => {
+  for (const answer of ['{"id":0,"result":null,"error":null}', '{"id":0}']) {
+    const { client, replies: [first, second] } = await replies(
+      2,
+      answer + ANSWER.replace("0", "1"),
+    );
+    assertEquals([await first, await second], [null, "hello:hi"]);
+    await client.abort();
+  }
+});
+
+const INTEGERS = [
+  ["9007199254740991", true],
+  ["-9007199254740991", true],
+  ["9007199254740992", true],
+  ["9007199254740993", false],
+  ["-9007199254740993", false],
+  ["1152921504606846976", true],
+  ["1152921504606847000", false],
+  ["100000000000000000000", true],
+  [`1${"0".repeat(400)}`, false],
+  ["0.12345678901234567890", true],
+  ["12345678901234567e2", true],
+  ['"9007199254740993"', true],
+] as const;
+
+for (const [number, exact] of INTEGERS) {
+  const name = number.length > 30 ? "10^400" : number;
+  for (const place of [number, `{"A":[0,{"id":${number}}],"B\\"":"\\\\"}`]) {
+    const where = place === number ? "" : ", deep inside";
+    test(`X30: ${name} is ${exact ? "taken" : "refused, not rounded"}${where}`, async () => {
+      const answer = `{"id":0,"result":${place},"error":null}`;
+      const made = await replies(2, answer + ANSWER.replace("0", "1"));
+      const [first, second] = made.replies;
+      if (exact) assertEquals(await first, JSON.parse(place));
+      else {
+        const error = await assertRejects(() => first, RpcError);
+        assertEquals([error.code, error.outcome], [
+          "invalid_reply",
+          "executed",
+        ]);
+      }
+      assertEquals(await second, "hello:hi");
+      await made.client.abort();
+      let ran = 0;
+      const counting = {
+        HelloService: { Hello: (_: string) => (ran++, "hello:hi") },
+      };
+      const call = CALL.replace('"hi"', place);
+      const said = await answers(counting, call + CALL);
+      assertEquals(ran, exact ? 2 : 1);
+      assertEquals(said.includes("would be rounded"), !exact);
+      assertEquals(said.endsWith(ANSWER), true);
+    });
+  }
+}
+
+const BIG = `"${"x".repeat(50_000)}"`;
+const SMALL = { maxMessage: 16_384 };
+
+for (const size of [7, 1000, 16_383, 16_384, Infinity]) {
+  test(`X27: a JSON answer over our own maxMessage fails its call alone, in chunks of ${size}`, async () => {
+    const raw = new Raw();
+    const wire = netrpc({ encoding: "json" });
+    const client = new Client<EchoServices>(raw.duplex, { wire, ...SMALL });
+    const calls = [1, 2, 3].map(() => client.call("HelloService.Hello", "hi"));
+    for (const call of calls) call.catch(() => {});
+    await raw.take(3 * CALL.length);
+    const text = `{"id":0,"result":${BIG},"error":null}\n` +
+      `{"error":null,"result":[${BIG},{"id":7}],"id":1}` +
+      `{"id":9,"result":${BIG},"error":null}\n` + ANSWER.replace("0", "2");
+    const all = ascii(text);
+    for (let at = 0; at < all.length; at += size) {
+      await raw.send(all.subarray(at, Math.min(all.length, at + size)));
+    }
+    for (const call of calls.slice(0, 2)) {
+      const error = await assertRejects(
+        () => call,
+        RpcError,
+        "this end's maxMessage is 16384",
+      );
+      assertEquals([error.code, error.outcome], ["frame_too_large", "unknown"]);
+    }
+    assertEquals(await calls[2], "hello:hi");
+    await client.abort();
+  });
+
+  test(`X27: a JSON call over our own maxMessage is answered, in chunks of ${size}`, async () => {
+    let ran = 0;
+    const counting = {
+      HelloService: { Hello: (_: string) => (ran++, "hello:hi") },
+    };
+    const raw = new Raw();
+    const wire = netrpc({ encoding: "json" });
+    const server = new Server<object>(counting, { wire, ...SMALL });
+    server.accept(raw.duplex);
+    const all = ascii(CALL.replace('"hi"', BIG).replace(":0}", ':"a"}') + CALL);
+    for (let at = 0; at < all.length; at += size) {
+      await raw.send(all.subarray(at, Math.min(all.length, at + size)));
+    }
+    await raw.end();
+    const said = new TextDecoder().decode(await raw.rest());
+    await server.close();
+    const [first, second] = said.split("\n");
+    assertEquals(
+      first,
+      '{"id":"a","result":null,"error":"rpc: a call of 50054 bytes; this end\'s maxMessage is 16384"}',
+    );
+    assertEquals([`${second}\n`, ran], [ANSWER, 1]);
+  });
+}
+
+test("X27: a JSON message that is too large and says not of what ends the connection, as frame_too_large", async () => {
+  const raw = new Raw();
+  const wire = netrpc({ encoding: "json" });
+  const errors: unknown[] = [];
+  const server = new Server<object>(hello, {
+    wire,
+    ...SMALL,
+    onError: (error) => errors.push(error),
+  });
+  server.accept(raw.duplex);
+  await raw.send(ascii(`{"params":[${BIG}],"id":1,"method":"A.B"}`));
+  await raw.rest();
+  await raw.end();
+  await server.close();
+  assertEquals((errors[0] as { code: string }).code, "frame_too_large");
+});

@@ -455,3 +455,157 @@ test("a getter that makes a call of its own does not mix the two up", async () =
   assertEquals(await inner, { C: [1, 2, 3], D: "inner" });
   await close();
 });
+
+// Messages over this end's own limit.
+
+for (const size of [7, 1000, Infinity]) {
+  test(`X27: an argument over our own maxMessage is answered, in chunks of ${size}`, async () => {
+    let ran = 0;
+    const { raw, server } = serve(
+      { HelloService: { Hello: (name: string) => (ran++, `hello:${name}`) } },
+      { maxMessage: 16_384 },
+    );
+    const large = join(
+      bytes("fe c355 0c 00 fe c350"),
+      new Uint8Array(50_000).fill(0x78),
+    );
+    const head = FIRST.subarray(0, FIRST.length - 6);
+    const all = join(head, large, SECOND);
+    for (let at = 0; at < all.length; at += size) {
+      await raw.send(all.subarray(at, Math.min(all.length, at + size)));
+    }
+    await raw.end();
+    const said = new TextDecoder().decode(await raw.rest());
+    const words =
+      "rpc: an argument of 50005 bytes; this end's maxMessage is 16384";
+    assert(said.includes(words), said);
+    assert(said.includes("hello:hi2"), said);
+    assertEquals(ran, 1);
+    await server.close();
+  });
+
+  test(`X27: a reply over our own maxMessage fails its call alone, in chunks of ${size}`, async () => {
+    const { raw, client } = dial({ maxMessage: 16_384 });
+    const calls = [1, 2].map(() => client.call("HelloService.Hello", "hi"));
+    calls[0].catch(() => {});
+    await raw.take(78);
+    const all = join(
+      RESPONSE_TYPE,
+      bytes('17 ff82 01 12 "HelloService.Hello" 00 fe c355 0c 00 fe c350'),
+      new Uint8Array(50_000),
+      bytes('19 ff82 01 12 "HelloService.Hello" 01 01 00 04 0c 00 01 "z"'),
+    );
+    for (let at = 0; at < all.length; at += size) {
+      await raw.send(all.subarray(at, Math.min(all.length, at + size)));
+    }
+    const error = await assertRejects(
+      () => calls[0],
+      RpcError,
+      "a reply of 50005 bytes; this end's maxMessage is 16384",
+    );
+    assertEquals([error.code, error.outcome], ["frame_too_large", "executed"]);
+    assertEquals(await calls[1], "z");
+    await client.abort();
+  });
+}
+
+test("X27: a call that must wait is answered all the same if it is too large", async () => {
+  const gate = Promise.withResolvers<string>();
+  const { raw, server } = serve(
+    { HelloService: { Hello: () => gate.promise } },
+    { maxMessage: 16_384, maxRunning: 1 },
+  );
+  const head = SECOND.subarray(0, SECOND.length - 7);
+  await raw.send(
+    FIRST,
+    join(head, bytes("fe c355 0c 00 fe c350"), new Uint8Array(50_000)),
+  );
+  await settle();
+  gate.resolve("x");
+  await raw.end();
+  const said = new TextDecoder().decode(await raw.rest());
+  assert(said.includes("an argument of 50005 bytes"), said);
+  await server.close();
+});
+
+test("X27: a header over our own maxMessage ends the connection, as frame_too_large", async () => {
+  const { raw, server, errors } = serve(hello, { maxMessage: 16_384 });
+  await raw.send(FIRST, bytes("fe c355"));
+  await raw.rest();
+  await raw.end();
+  await server.close();
+  const [error] = errors as { code: string; message: string }[];
+  assertEquals(error.code, "frame_too_large");
+  assert(error.message.includes("maxMessage is 16384"), error.message);
+});
+
+test("X27: what we do not send for our own limit is told so", async () => {
+  for (const encoding of ["gob", "json"] as const) {
+    const wire = encoding === "json" ? netrpc({ encoding }) : netrpc();
+    const { client } = dial({ wire, maxMessage: 16_384 });
+    const error = await assertRejects(
+      () => client.call("HelloService.Hello", "x".repeat(20_000)),
+      RpcError,
+      "this end's own limits allow at most 16384",
+    );
+    assertEquals(error.outcome, "not_sent");
+    await client.abort();
+  }
+  const { client, close } = gobPair({
+    Echo: { echo: (n: number) => "x".repeat(n) },
+  }, { server: { maxMessage: 16_384 } });
+  await assertRejects(
+    () => client.call("Echo.echo", 20_000),
+    RpcError,
+    "the server's maxMessage is 16384",
+  );
+  await close();
+});
+
+test("X26: a result of null says nothing of its type over gob, and fails its call alone", async () => {
+  const { client, errors, close } = gobPair({
+    Odd: { none: () => null, nothing: () => undefined },
+  });
+  await assertRejects(() => client.call("Odd.none"), RpcError, "serialized");
+  assertEquals(await client.call("Odd.nothing") as unknown, {});
+  assertEquals(errors.length, 1);
+  await close();
+});
+
+for (
+  const [words, outcome] of [
+    ['value for "int8" out of range', "unknown"],
+    ["EOF", "unknown"],
+    ["unexpected EOF", "unknown"],
+    ["illegal base64 data at input byte 4", "unknown"],
+    ['parsing time "x" as "2006": cannot parse', "unknown"],
+    ["Time.UnmarshalBinary: invalid length", "unknown"],
+    ["Time.UnmarshalJSON: input is not a JSON string", "unknown"],
+    ["Int.GobDecode: buffer too small", "unknown"],
+    ["invalid character 'x' looking for beginning of value", "unknown"],
+    ["unexpected end of JSON input", "unknown"],
+    ['strconv.ParseInt: parsing "x": invalid syntax', "unknown"],
+    ["encoding/hex: odd length hex string", "unknown"],
+    ['math/big: cannot unmarshal "x" into a *big.Int', "unknown"],
+    ['ParseAddr("x"): unable to parse IP', "unknown"],
+    ["gob: duplicate type received", "unknown"],
+    ["out of cups", "executed"],
+    ["EOF of the list", "executed"],
+    ["the value is out of range", "executed"],
+    ["parsing failed", "executed"],
+    ["user service: gone", "executed"],
+  ] as const
+) {
+  test(`X28: the outcome of "${words}" is ${outcome}`, async () => {
+    const { client, close } = gobPair({
+      Odd: {
+        own: () => {
+          throw new RpcError("own", words);
+        },
+      },
+    });
+    const error = await assertRejects(() => client.call("Odd.own"), RpcError);
+    assertEquals([error.message, error.outcome], [words, outcome]);
+    await close();
+  });
+}

@@ -81,6 +81,8 @@ export abstract class GoCodec<K> implements Codec {
   protected stopped = false;
   /** What Go's package says of the params that have just proved unreadable; whoever is told is told next. */
   protected unreadable = "";
+  /** What is wrong with the params of the call that is being told, if they are too large to be read. */
+  protected oversized = "";
   /** Messages told so far. */
   #told = 0;
 
@@ -223,6 +225,34 @@ export abstract class GoCodec<K> implements Codec {
     if (this.#id === id) this.#asked.set(id, { method, key });
     this.#id = -1;
     this.#key = undefined;
+  }
+
+  /** Tells of a call whose params are too large: it is answered so, and the connection goes on. */
+  protected tellOversizedCall(
+    method: string,
+    key: K,
+    size: number,
+    text: string,
+  ): void {
+    this.oversized = text;
+    this.tellCall(method, key, size);
+    this.oversized = "";
+  }
+
+  /** Tells of an answer whose result is too large. */
+  protected tellOversizedAnswer(
+    id: number,
+    started: boolean | undefined,
+    text: string,
+  ): void {
+    this.#told++;
+    this.receiver.failure(id, started, "frame_too_large", text);
+  }
+
+  /** Refuses params that were too large; `text` is what `oversized` was. */
+  protected refuse(text: string): never {
+    this.unreadable = `rpc: ${text}`;
+    throw new RpcError("invalid_argument", text);
   }
 
   /** Tells of an answer; `id` is what the call was made with. */

@@ -19,14 +19,14 @@ export function notFoundText(
   registry: Registry | undefined,
 ): string {
   const dot = method.lastIndexOf(".");
-  if (dot < 0) return ILL_FORMED + method;
+  if (dot < 0) return bounded(ILL_FORMED + method);
   const service = method.slice(0, dot + 1);
   for (const name of registry?.keys() ?? []) {
     if (name.startsWith(service) && name.indexOf(".", dot + 1) < 0) {
-      return NO_METHOD + method;
+      return bounded(NO_METHOD + method);
     }
   }
-  return NO_SERVICE + method;
+  return bounded(NO_SERVICE + method);
 }
 
 /** A failure in words, which may not be empty: that would mean success. What kept a handler from being started is told as Go's own packages would. */
@@ -47,12 +47,35 @@ export function bounded(text: string): string {
 
 /** Whether an error is what Go's server says of a method that is not there. */
 export function isNotFound(text: string, method: string): boolean {
-  return [ILL_FORMED, NO_SERVICE, NO_METHOD].some((p) => text === p + method);
+  return [ILL_FORMED, NO_SERVICE, NO_METHOD].some((p) =>
+    text === p + method || text === bounded(p + method)
+  );
 }
 
-/** Whether an error's words are a method's own; those of Go's packages may stand for an argument that could not be read, or for a method's call of another. */
+/**
+ * What Go's own packages say of an argument that cannot be read: those of the
+ * wire, and those whose types read themselves. Go's server sends it as it is,
+ * and the method has not been started then; but a method may as well have had
+ * it from a call, a file or a text of its own.
+ */
+const OF_READING = [
+  /^(rpc|gob|json|jsonrpc|(encoding|math|crypto|hash)\/\w+): /,
+  /^value for ".*" out of range$/s,
+  /^(unexpected )?EOF$/,
+  /^unexpected end of JSON input$/,
+  /^invalid character /,
+  /^illegal base64 data /,
+  /^(parsing time|time: |Time\.)/,
+  /^strconv\.\w+: /,
+  /^[\w./*()]+\.(GobDecode|Unmarshal\w+): /,
+  /^(ParseAddr|ParsePrefix|ParseAddrPort|netip\.\w+)\(/,
+  /^(invalid IP address: |parse ")/,
+  /^unexpected slice size$/,
+];
+
+/** Whether an error's words can only be a method's own; others may stand for an argument that could not be read, or for whatever a method has read itself. */
 export function isMethodsOwn(text: string): boolean {
-  return !/^(rpc|gob|json|jsonrpc): /.test(text);
+  return !OF_READING.some((words) => words.test(text));
 }
 
 /** The code of an error of Go's, where the words say no more. */

@@ -19,6 +19,7 @@ import { GobOutput, uintSize, writeUint } from "./gob/output.ts";
 import type { GobType } from "./gob/schema.ts";
 import { MessageSplitter } from "./gob/splitter.ts";
 import type { MethodTypes } from "./methods.ts";
+import { tooLarge, tooLargeText } from "./too_large.ts";
 
 /** What a gob wire is made with. */
 export interface GobSettings extends GoSettings {
@@ -64,7 +65,7 @@ export class GobCodec extends GoCodec<number> {
     const { maxMessage } = settings.own;
     this.#methods = methods;
     this.#splitter = new MessageSplitter(this, maxMessage);
-    this.#decoder = new GobDecoder(limits, maxMessage);
+    this.#decoder = new GobDecoder(limits, maxMessage, registered);
     this.#encoder = new GobEncoder(registered, limits.maxDepth);
     this.#header = new HeaderReader(this.#decoder.types);
     this.#content = new GobContent(this.#encoder);
@@ -78,7 +79,11 @@ export class GobCodec extends GoCodec<number> {
   protected read(chunk: Uint8Array, at: number, budget: number): number {
     this.#budget = budget;
     this.#splitter.stopped = false;
-    return this.#splitter.push(chunk, at);
+    try {
+      return this.#splitter.push(chunk, at);
+    } finally {
+      this.#decoder.release();
+    }
   }
 
   /** The first message describes the header's type: a short one, whose id's negative takes a byte of 0x7f or more. Text does not begin so, and would else be waited for as a message is. */
@@ -97,7 +102,7 @@ export class GobCodec extends GoCodec<number> {
 
   override stop(): void {
     super.stop();
-    this.#splitter.stopped = true;
+    this.#splitter.stop();
   }
 
   /** One message: a type's description, a header, a body, or a part of one. */
@@ -124,7 +129,30 @@ export class GobCodec extends GoCodec<number> {
     }
   }
 
+  /** A message of too many bytes. If it is a body, its call alone fails. */
+  tooLarge(length: number): void {
+    const { maxMessage } = this.settings.own;
+    const size = this.#headerSize;
+    // Go's first message is a short one.
+    if (!this.known) throw new GobError(`a message of ${length} bytes`);
+    if (size === 0 || this.#decoder.inside) {
+      throw tooLarge("a message", length, maxMessage);
+    }
+    const { method, seq, error } = this.#header;
+    this.#headerSize = 0;
+    if (this.serves) {
+      const text = tooLargeText("an argument", length, maxMessage);
+      this.tellOversizedCall(method, seq, size, text);
+    } else if (seq <= 0xffffffff) {
+      const id = (seq + 1) >>> 0;
+      const text = tooLargeText("a reply", length, maxMessage);
+      if (error !== "") this.tellAnswer(id, method, error);
+      else this.tellOversizedAnswer(id, true, text);
+    }
+  }
+
   value(): unknown {
+    if (this.oversized !== "") this.refuse(this.oversized);
     // An error's body is an empty struct that says nothing.
     if (!this.serves && this.#header.error !== "") return undefined;
     const { id, bytes, start, end } = this.#decoder;
@@ -132,6 +160,7 @@ export class GobCodec extends GoCodec<number> {
   }
 
   keep(): Opaque {
+    if (this.oversized !== "") return this.oversized;
     const { id, bytes, start, end } = this.#decoder;
     const kept: Kept = {
       type: id,
@@ -142,6 +171,7 @@ export class GobCodec extends GoCodec<number> {
   }
 
   open(kept: Opaque): unknown {
+    if (typeof kept === "string") this.refuse(kept);
     const { type, bytes, wanted } = kept as Kept;
     return this.#read(type, bytes, 0, bytes.length, wanted);
   }
@@ -172,6 +202,10 @@ export class GobCodec extends GoCodec<number> {
     if (method === undefined) return this.#content.clear();
     const types = this.#methods.get(method);
     try {
+      // As a struct{} it would end a Go client that waits for a string, say.
+      if (value === null && this.serves && types === undefined) {
+        throw new GobError("a result of null says nothing of its type");
+      }
       this.#content.prepare(value, this.serves ? types?.result : types?.params);
     } catch (cause) {
       const why = cause instanceof GobError ? `: ${cause.message}` : "";

@@ -17,9 +17,6 @@ import { STRING } from "./gob/wire_types.ts";
 /** A string's type, as it is written. */
 const STRING_ID = STRING * 2;
 
-/** Buffers larger than this are not kept for the next body. */
-const MAX_SPARE = 64 * 1024;
-
 /** Prepares one body at a time. */
 export class GobContent {
   /** Its size in bytes. */
@@ -51,7 +48,6 @@ export class GobContent {
     }
     const output = this.#spare ?? new GobOutput();
     this.#spare = undefined;
-    output.clear();
     this.#encoder.content(output, value, type);
     this.clear();
     this.#output = output;
@@ -60,8 +56,9 @@ export class GobContent {
 
   /** What is prepared, to be written in a later turn. */
   save(): string | Uint8Array {
-    if (this.#text !== undefined) return this.#text;
-    return this.#saved ?? this.#output!.copy();
+    const saved = this.#text ?? this.#saved ?? this.#output!.copy();
+    this.clear();
+    return saved;
   }
 
   /** Takes in again what `save` returned. */
@@ -101,7 +98,8 @@ export class GobContent {
   /** Lets go of what is prepared. */
   clear(): void {
     const output = this.#output;
-    if (output !== undefined && output.bytes.length <= MAX_SPARE) {
+    if (output !== undefined) {
+      output.clear();
       this.#spare = output;
     }
     this.#text = undefined;

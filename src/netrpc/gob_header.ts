@@ -29,6 +29,9 @@ const FIELDS: Readonly<Record<string, number>> = {
   Error: STRING,
 };
 
+/** Longest method name that is kept for the next header, in bytes. */
+const MAX_KEPT = 256;
+
 /** Reads headers; the latest one's fields are its own. */
 export class HeaderReader {
   method = "";
@@ -98,13 +101,16 @@ export class HeaderReader {
     input.at = at + n;
     const last = this.#lastBytes;
     if (n === last.length && isSame(bytes, at, last)) return this.#last;
+    let name: string;
     try {
-      this.#last = readText(bytes, at, at + n);
+      name = readText(bytes, at, at + n);
     } catch (cause) {
       throw new GobError("a method's name is not UTF-8", { cause });
     }
+    if (n > MAX_KEPT) return name;
+    this.#last = name;
     this.#lastBytes = new Uint8Array(bytes.subarray(at, at + n));
-    return this.#last;
+    return name;
   }
 }
 

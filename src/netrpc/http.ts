@@ -3,28 +3,32 @@
  * one line of answer, and from then on the wire itself.
  *
  * Invariants owned here:
- * - A handshake is bounded in bytes and in time, and holds no other up.
- * - What came behind the handshake is not lost.
+ * - A head is bounded in bytes, and kept as bytes.
+ * - Who does not ask for Go's wire is answered so that the answer arrives.
  *
  * @module
  */
 
+import type { BytePath } from "../byte_path.ts";
+import { NO_BYTES } from "../bytes.ts";
 import { type Clock, systemClock } from "../clock.ts";
-import { type Duplex, type DuplexInfo, toDuplex } from "../duplex.ts";
+import type { Duplex, DuplexInfo } from "../duplex.ts";
 import { ConnectionError, quote } from "../errors.ts";
 import { utf8 } from "../text.ts";
+import { bye } from "../turn_away.ts";
+import { Handshake } from "./handshake.ts";
 
 /** Where Go serves `net/rpc` unless it is told otherwise. */
 export const RPC_PATH = "/_goRPC_";
 
-/** Most bytes of a handshake, and the time it may take, in ms. */
+/** Most bytes of a head. */
 const MAX_HEAD = 16 * 1024;
-const HANDSHAKE_TIME = 10_000;
 
 const LF = 10;
 const CR = 13;
 
 const CONNECTED = "200 Connected to Go RPC";
+const UNAVAILABLE = utf8("HTTP/1.0 503 Service Unavailable\r\n\r\n");
 
 /** Options of both ends' handshakes. */
 export interface HttpOptions {
@@ -67,192 +71,161 @@ export async function httpConnect(
   duplex: Duplex,
   { path = RPC_PATH, clock = systemClock, signal }: HttpOptions = {},
 ): Promise<Duplex & DuplexInfo> {
-  const plain = toDuplex(duplex);
-  await write(plain, `CONNECT ${path} HTTP/1.0\n\n`);
-  const { head, rest } = await readHead(plain, clock, signal);
-  const status = /^HTTP\/\d\.\d (.*?)\r?$/m.exec(head)?.[1];
-  if (status === CONNECTED) return withRest(plain, rest);
-  const reason = new ConnectionError(
-    "unavailable",
-    `unexpected HTTP response: ${quote(status ?? head)}`,
-  );
-  await plain.writable.abort(reason).catch(ignore);
-  throw reason;
+  const handshake = new Handshake(duplex, {
+    clock,
+    signal,
+    refusal: NO_BYTES,
+    shake: async (bytes) => {
+      await write(bytes, `CONNECT ${path} HTTP/1.0\n\n`);
+      const { head, rest, whole } = await readHead(bytes);
+      if (!whole) throw tooLong();
+      const status = /^HTTP\/\d\.\d (.*?)\r?$/m.exec(head)?.[1];
+      if (status === CONNECTED) return rest;
+      throw new ConnectionError(
+        "unavailable",
+        `unexpected HTTP response: ${quote(status ?? head)}`,
+      );
+    },
+  });
+  await handshake.run();
+  return handshake.duplex;
 }
 
 /**
  * Answers the handshake on one duplex, as Go's `rpc.HandleHTTP`; anything but
  * a CONNECT to the path is answered 405 or 404, and closed.
  *
+ * @throws {TypeError} If it is no duplex.
  * @throws {ConnectionError} If the caller does not want to switch, or says
  * nothing for 10 seconds. The duplex is closed then; so it is if the signal's
  * reason is thrown.
  */
 export async function httpAccept(
   duplex: Duplex,
-  { path = RPC_PATH, clock = systemClock, signal }: HttpOptions = {},
+  options: HttpOptions = {},
 ): Promise<Duplex & DuplexInfo> {
-  const plain = toDuplex(duplex);
-  const { head, rest } = await readHead(plain, clock, signal);
-  const [method, target] = head.split(/[ \r\n]/, 2);
-  if (method === "CONNECT" && target === path) {
-    await write(plain, `HTTP/1.0 ${CONNECTED}\n\n`);
-    return withRest(plain, rest);
-  }
-  const answer = method === "CONNECT"
-    ? "HTTP/1.0 404 Not Found\r\n\r\n"
-    : "HTTP/1.0 405 Method Not Allowed\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n405 must CONNECT\n";
-  await write(plain, answer);
-  await plain.writable.close();
-  plain.readable.cancel().catch(ignore);
-  throw new ConnectionError(
-    "protocol_error",
-    `the caller does not ask for Go RPC: ${quote(head.split(/\r?\n/, 1)[0])}`,
-  );
+  const handshake = accepting(duplex, options);
+  await handshake.run();
+  return handshake.duplex;
 }
 
 /**
- * Yields the duplexes of a listener behind their handshakes, which run side by
- * side; one that fails is closed and passed over. `close` closes the listener,
- * and gives up the handshakes that are under way.
+ * Has the duplexes of a listener begin with their handshakes, which take place
+ * when they are read: a server counts them among its connections from the
+ * start. One that fails ends its connection, and no other. `close` closes the
+ * listener.
  */
 export function httpListener(
   source: AsyncIterable<Duplex> & { close?: () => unknown },
   options: HttpOptions = {},
 ): AsyncIterable<Duplex> & { close(): unknown } {
-  const closing = new AbortController();
+  const { signal } = options;
+  let closed: { readonly promise: unknown } | undefined;
   const close = () => {
-    closing.abort(lost("nobody listens any more"));
-    return source.close?.();
+    signal?.removeEventListener("abort", close);
+    return (closed ??= { promise: source.close?.() }).promise;
   };
-  options.signal?.addEventListener("abort", close, {
-    once: true,
-    signal: closing.signal,
-  });
+  signal?.addEventListener("abort", close, { once: true });
   return {
     close,
-    [Symbol.asyncIterator]: () =>
-      accepted(source, { ...options, signal: closing.signal }),
+    async *[Symbol.asyncIterator]() {
+      for await (const duplex of source) {
+        yield accepting(duplex, options).duplex;
+      }
+    },
   };
 }
 
-async function* accepted(
-  source: AsyncIterable<Duplex>,
-  options: HttpOptions & { readonly signal: AbortSignal },
-): AsyncGenerator<Duplex> {
-  const ready: Duplex[] = [];
-  let wake = Promise.withResolvers<void>();
-  let over = false;
-  let failure: { error: unknown } | undefined;
-  const take = (duplex: Duplex) => {
-    if (over) return leave(duplex);
-    ready.push(duplex);
-    wake.resolve();
-  };
-  const pull = async () => {
-    for await (const duplex of source) {
-      httpAccept(duplex, options).then(take).catch(ignore);
-    }
-  };
-  pull().catch((error) => failure = { error }).finally(() => {
-    over = true;
-    wake.resolve();
+/** The server's end of a handshake. */
+function accepting(
+  duplex: Duplex,
+  { path = RPC_PATH, clock = systemClock, signal }: HttpOptions,
+): Handshake {
+  return new Handshake(duplex, {
+    clock,
+    signal,
+    refusal: UNAVAILABLE,
+    shake: async (bytes, closed) => {
+      const refuse = async (answer: string, reason: ConnectionError) => {
+        const text = utf8(answer);
+        await bye(bytes, clock, (outbox) => {
+          const at = outbox.reserve(text.length);
+          outbox.bytes.set(text, at);
+        });
+        return reason;
+      };
+      const { head, rest, whole } = await readHead(bytes);
+      if (!whole) {
+        throw await refuse(TOO_LARGE, tooLong());
+      }
+      const [method, target] = head.split(/[ \r\n]/, 2);
+      if (method !== "CONNECT" || target !== path) {
+        const line = quote(head.split(/\r?\n/, 1)[0]);
+        const reason = new ConnectionError(
+          "protocol_error",
+          `the caller does not ask for Go RPC: ${line}`,
+        );
+        const answer = method === "CONNECT" ? NOT_FOUND : MUST_CONNECT;
+        throw await refuse(answer, reason);
+      }
+      // It has been told already that nobody serves it.
+      if (!closed()) await write(bytes, `HTTP/1.0 ${CONNECTED}\n\n`);
+      return rest;
+    },
   });
-  try {
-    // Those that were ready when it ended are still handed out.
-    while (!over || ready.length > 0) {
-      await wake.promise;
-      wake = Promise.withResolvers();
-      while (ready.length > 0) yield ready.shift()!;
-      if (over) wake.resolve();
-    }
-  } finally {
-    over = true;
-    for (const duplex of ready) leave(duplex);
-  }
-  if (failure !== undefined) throw failure.error;
 }
 
-/** Closes a duplex that nobody takes. */
-function leave(duplex: Duplex): void {
-  duplex.writable.abort(lost("nobody listens any more")).catch(ignore);
-}
+const NOT_FOUND = "HTTP/1.0 404 Not Found\r\n\r\n";
+const MUST_CONNECT =
+  "HTTP/1.0 405 Method Not Allowed\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n405 must CONNECT\n";
+const TOO_LARGE = "HTTP/1.0 431 Request Header Fields Too Large\r\n\r\n";
 
-async function write(duplex: Duplex, text: string): Promise<void> {
-  const writer = duplex.writable.getWriter();
+async function write(path: BytePath, text: string): Promise<void> {
   try {
-    await writer.write(utf8(text));
+    await path.write([utf8(text)]);
   } catch (cause) {
     throw lost("it was lost", cause);
-  } finally {
-    writer.releaseLock();
   }
 }
 
-/** What stands before an empty line, and the bytes behind it. */
+/** What stands before an empty line, and the bytes behind it; not whole if it was too long. */
 interface Head {
   readonly head: string;
   readonly rest: Uint8Array;
+  readonly whole: boolean;
 }
 
-/** Reads until an empty line. Whatever else happens closes the duplex. */
-async function readHead(
-  duplex: Duplex,
-  clock: Clock,
-  signal: AbortSignal | undefined,
-): Promise<Head> {
-  const reader = duplex.readable.getReader();
-  let reason: unknown;
-  const giveUp = (why: unknown) => {
-    reason ??= why;
-    reader.cancel(reason).catch(ignore);
-  };
-  const onAbort = () => giveUp(signal?.reason);
-  const timer = clock.setTimeout(() => giveUp(late()), HANDSHAKE_TIME);
-  signal?.addEventListener("abort", onAbort);
-  if (signal?.aborted) onAbort();
-  try {
-    return await readLines(reader);
-  } catch (error) {
-    const why = reason ?? error;
-    duplex.writable.abort(why).catch(ignore);
-    reader.cancel(why).catch(ignore);
-    throw why;
-  } finally {
-    clock.clearTimeout(timer);
-    signal?.removeEventListener("abort", onAbort);
-    reader.releaseLock();
-  }
-}
-
-/** Every byte is looked at once. */
-async function readLines(
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-): Promise<Head> {
-  // As Latin-1: characters are bytes.
-  let head = "";
+/** Reads until an empty line. Every byte is looked at once. */
+async function readHead(path: BytePath): Promise<Head> {
+  let bytes = new Uint8Array(256);
+  let size = 0;
   let blank = false;
+  const text = () => String.fromCharCode(...bytes.subarray(0, size));
   for (;;) {
-    const { done, value } = await reader.read().catch((error) => {
+    const { done, value } = await path.read().catch((error) => {
       throw lost("it broke", error);
     });
     if (done) throw lost("it ended");
     for (let i = 0; i < value.length; i++) {
       const byte = value[i];
-      if (byte === LF && blank) return { head, rest: value.subarray(i + 1) };
+      if (byte === LF && blank) {
+        return { head: text(), rest: value.subarray(i + 1), whole: true };
+      }
       if (byte === LF) blank = true;
       else if (byte !== CR) blank = false;
-      if (head.length === MAX_HEAD) throw lost(`over ${MAX_HEAD} bytes`);
-      head += String.fromCharCode(byte);
+      if (size === MAX_HEAD) return { head: "", rest: NO_BYTES, whole: false };
+      if (size === bytes.length) {
+        const grown = new Uint8Array(2 * size);
+        grown.set(bytes);
+        bytes = grown;
+      }
+      bytes[size++] = byte;
     }
   }
 }
 
-function late(): ConnectionError {
-  return new ConnectionError(
-    "deadline_exceeded",
-    "the HTTP handshake did not end in time",
-  );
+function tooLong(): ConnectionError {
+  return lost(`over ${MAX_HEAD} bytes`);
 }
 
 function lost(why: string, cause?: unknown): ConnectionError {
@@ -262,25 +235,3 @@ function lost(why: string, cause?: unknown): ConnectionError {
     { cause },
   );
 }
-
-/** The duplex, with bytes that were read already put back before it. */
-function withRest(
-  duplex: Duplex & DuplexInfo,
-  rest: Uint8Array,
-): Duplex & DuplexInfo {
-  if (rest.length === 0) return duplex;
-  const { writable, remote, local } = duplex;
-  const reader = duplex.readable.getReader();
-  const readable = new ReadableStream<Uint8Array>({
-    start: (controller) => controller.enqueue(rest),
-    async pull(controller) {
-      const { done, value } = await reader.read();
-      if (done) controller.close();
-      else controller.enqueue(value);
-    },
-    cancel: (reason) => reader.cancel(reason),
-  });
-  return { readable, writable, remote, local };
-}
-
-function ignore(): void {}

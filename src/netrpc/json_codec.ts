@@ -4,7 +4,8 @@
  *
  * Invariants owned here:
  * - `result: null` with `error: null` is never sent, nor an error that is no
- *   string: Go's client ends its connection on either.
+ *   string: Go's client ends its connection on either. It is taken, though.
+ * - An integer is never rounded; its call fails instead.
  *
  * @module
  */
@@ -12,11 +13,13 @@
 import type { CodecSettings, Opaque, Receiver } from "../codec.ts";
 import { RpcError } from "../errors.ts";
 import type { Outbox } from "../outbox.ts";
-import { copyBytes } from "../bytes.ts";
+import { copyBytes, NO_BYTES } from "../bytes.ts";
 import { readText, utf8 } from "../text.ts";
 import { GoCodec, type GoSettings } from "./go_codec.ts";
-import { idText } from "./json_id.ts";
+import { bounded } from "./go_errors.ts";
+import { idText, roundedInteger } from "./json_scan.ts";
 import { JsonSplitter } from "./json_splitter.ts";
+import { tooLarge, tooLargeText } from "./too_large.ts";
 
 /** What a message may have; all of it may be anything. */
 interface Message {
@@ -34,9 +37,10 @@ const ENVELOPE = 64;
 export class JsonCodec extends GoCodec<string> {
   readonly #splitter: JsonSplitter;
   #budget = 0;
-  /** The message being told, and its bytes. */
+  /** The message being told, its text, and its bytes. */
   #message: Message = {};
-  #bytes: Uint8Array = new Uint8Array(0);
+  #text = "";
+  #bytes: Uint8Array = NO_BYTES;
   #start = 0;
   #end = 0;
   /** The prepared payload. */
@@ -78,21 +82,48 @@ export class JsonCodec extends GoCodec<string> {
 
   override stop(): void {
     super.stop();
-    this.#splitter.stopped = true;
+    this.#splitter.stop();
   }
 
   /** One message. */
   object(bytes: Uint8Array, start: number, end: number): void {
     const text = readText(bytes, start, end);
     const message = this.#message = JSON.parse(text) as Message;
+    this.#text = text;
     this.#bytes = bytes;
     this.#start = start;
     this.#end = end;
     if (this.serves) this.#call(message, text, end - start);
     else this.#answer(message);
     this.#message = {};
+    this.#text = "";
+    this.#bytes = NO_BYTES;
     if (--this.#budget <= 0 || this.stopped || this.receiver.full()) {
       this.#splitter.stopped = true;
+    }
+  }
+
+  /** One of too many bytes. If its ends say which call it is about, that alone fails. */
+  tooLarge(head: Uint8Array, tail: Uint8Array, size: number): void {
+    const { maxMessage } = this.settings.own;
+    const [first, last] = [head, tail].map((end) =>
+      String.fromCharCode(...end)
+    );
+    const id = (LAST_ID.exec(last) ?? FIRST_ID.exec(first))?.[1];
+    const method = FIRST_METHOD.exec(first)?.[1];
+    if (id === undefined || this.serves && method === undefined) {
+      throw tooLarge("a message", size, maxMessage);
+    }
+    this.known = true;
+    if (this.serves) {
+      const text = tooLargeText("a call", size, maxMessage);
+      const name = JSON.parse(utf8Text(method!)) as string;
+      this.tellOversizedCall(name, utf8Text(id), ENVELOPE, text);
+    } else {
+      const ours = Number(id) + 1;
+      if (!this.#methods.delete(ours)) return;
+      const text = tooLargeText("an answer", size, maxMessage);
+      this.tellOversizedAnswer(ours, undefined, text);
     }
   }
 
@@ -104,7 +135,7 @@ export class JsonCodec extends GoCodec<string> {
     this.tellCall(method ?? "", idText(id, text), size);
   }
 
-  #answer({ id, result, error }: Message): void {
+  #answer({ id, error }: Message): void {
     if (typeof id !== "number") throw new Error("an id that is no number");
     this.known = true;
     const ours = id + 1;
@@ -113,33 +144,45 @@ export class JsonCodec extends GoCodec<string> {
     if (method === undefined) return;
     this.#methods.delete(ours);
     const failed = error !== undefined && error !== null;
-    if (!failed && (result === undefined || result === null)) {
-      throw new Error("an answer with neither result nor error");
-    }
     const text = typeof error === "string" ? error : JSON.stringify(error);
     this.tellAnswer(ours, method, failed ? text || "unspecified error" : "");
   }
 
   value(): unknown {
-    return this.serves ? this.#param(this.#message) : this.#result();
+    if (this.oversized !== "") this.refuse(this.oversized);
+    return this.serves
+      ? this.#param(this.#message, this.#text)
+      : this.#result();
   }
 
   #result(): unknown {
     const { error, result } = this.#message;
-    return error === undefined || error === null ? result : undefined;
+    if (error !== undefined && error !== null) return undefined;
+    const rounded = roundedInteger(this.#text);
+    if (rounded !== undefined) throw new RangeError(pastNumbers(rounded));
+    // Go's server has sent a pointer, a map or the like that is nil.
+    return result ?? null;
   }
 
   keep(): Opaque {
+    if (this.oversized !== "") return this.oversized;
     return copyBytes(this.#bytes, this.#start, this.#end);
   }
 
   open(kept: Opaque): unknown {
+    if (typeof kept === "string") this.refuse(kept);
     const bytes = kept as Uint8Array;
-    return this.#param(JSON.parse(readText(bytes, 0, bytes.length)) as Message);
+    const text = readText(bytes, 0, bytes.length);
+    return this.#param(JSON.parse(text) as Message, text);
   }
 
   /** A call's one argument. */
-  #param({ params }: Message): unknown {
+  #param({ params }: Message, text: string): unknown {
+    const rounded = roundedInteger(text);
+    if (rounded !== undefined) {
+      this.unreadable = `json: ${pastNumbers(rounded)}`;
+      throw new RangeError(this.unreadable);
+    }
     if (Array.isArray(params)) return params[0];
     this.unreadable = params === undefined || params === null
       ? "jsonrpc: request body missing params"
@@ -152,8 +195,8 @@ export class JsonCodec extends GoCodec<string> {
   // Messages out.
 
   prepare(value: unknown, _transfer: boolean, method?: string): void {
-    if (method === undefined) return;
-    this.#take(toJson(value, this.serves));
+    if (method === undefined) this.#json = "";
+    else this.#take(toJson(value, this.serves));
   }
 
   #take(json: string): void {
@@ -164,7 +207,9 @@ export class JsonCodec extends GoCodec<string> {
   }
 
   save(): Opaque {
-    return this.#json;
+    const json = this.#json;
+    this.#json = "";
+    return json;
   }
 
   load(draft: Opaque): void {
@@ -207,6 +252,23 @@ export class JsonCodec extends GoCodec<string> {
   }
 }
 
+/** How Go's ends write a message's short members: at its beginning or at its end. In JSON they can stand nowhere else in that form. */
+const FIRST_METHOD = /^\{\s*"method"\s*:\s*("(?:[^"\\]|\\.)*")\s*,/;
+const FIRST_ID = /^\{\s*"id"\s*:\s*(-?\d+|"(?:[^"\\]|\\.)*"|null)\s*,/;
+const LAST_ID = /,\s*"id"\s*:\s*(-?\d+|"(?:[^"\\]|\\.)*"|null)\s*\}$/;
+
+/** Text of bytes that stand as characters. */
+function utf8Text(binary: string): string {
+  const bytes = Uint8Array.from(binary, (char) => char.charCodeAt(0));
+  return readText(bytes, 0, bytes.length);
+}
+
+function pastNumbers(integer: string): string {
+  return `the integer ${
+    bounded(integer)
+  } would be rounded; send it as a string`;
+}
+
 /** What Go calls a JSON value that is neither `null` nor an array. */
 function goKind(value: unknown): string {
   return typeof value === "boolean" ? "bool" : typeof value;
@@ -221,10 +283,13 @@ function toJson(value: unknown, result: boolean): string {
   }
   if (json === undefined) {
     if (value !== undefined) throw unserializable(`a ${typeof value}`);
-    json = "null";
+    // What a handler returns that returns nothing: Go's struct{}.
+    return result ? "{}" : "null";
   }
-  // Go's client takes a null result for a breach of its rules.
-  return result && json === "null" ? "{}" : json;
+  if (result && json === "null") {
+    throw unserializable("a result of null, which ends Go's client,");
+  }
+  return json;
 }
 
 function unserializable(what: string, cause?: unknown): RpcError {

@@ -4,16 +4,24 @@
  * Invariants owned here:
  * - Every byte is looked at once, however the stream is cut into chunks.
  * - An object's size and depth are checked as it comes; memory held for one
- *   that spans chunks is at most twice what has come of it.
+ *   that spans chunks is at most twice what has come of it. Of one that is too
+ *   large both ends are kept, for what they say, and the rest is passed over.
  *
  * @module
  */
+
+import { NO_BYTES } from "../bytes.ts";
 
 /** Takes objects' bytes, which are only lent for the time of the call. */
 export interface ObjectSink {
   /** One object. */
   object(bytes: Uint8Array, start: number, end: number): void;
+  /** An object of more than the limit: how it begins, how it ends, and its size. */
+  tooLarge(head: Uint8Array, tail: Uint8Array, size: number): void;
 }
+
+/** How much of both ends is kept of an object that is too large, in bytes. */
+const KEPT_END = 512;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -30,17 +38,27 @@ export class JsonSplitter {
   readonly #maxSize: number;
   readonly #maxDepth: number;
   /** What has come of an object that spans chunks. */
-  #held: Uint8Array = new Uint8Array(0);
+  #held: Uint8Array = NO_BYTES;
   #fill = 0;
   /** How deep the next byte stands; 0 between objects. */
   #depth = 0;
   #inString = false;
   #escaped = false;
+  /** What is kept of an object that is too large: its beginning, its latest bytes, and its size so far. */
+  #over: { head: Uint8Array; tail: Uint8Array; size: number } | undefined;
 
   constructor(sink: ObjectSink, maxSize: number, maxDepth: number) {
     this.#sink = sink;
     this.#maxSize = maxSize;
     this.#maxDepth = maxDepth;
+  }
+
+  /** Cuts no object more, and lets go of the one that has begun. */
+  stop(): void {
+    this.stopped = true;
+    this.#held = NO_BYTES;
+    this.#fill = 0;
+    this.#over = undefined;
   }
 
   /** Whether an object has begun and not ended. */
@@ -57,7 +75,7 @@ export class JsonSplitter {
    * Cuts `chunk` from `at` until it is used up, or `stopped` is set; returns
    * how far it came.
    *
-   * @throws {Error} If something else than an object begins, or one is too large or deep.
+   * @throws {Error} If something else than an object begins, or one is too deep.
    */
   push(chunk: Uint8Array, at: number): number {
     while (at < chunk.length && !this.stopped) {
@@ -68,12 +86,10 @@ export class JsonSplitter {
       }
       const start = at;
       at = this.#scan(chunk, at);
-      if (this.#fill + at - start > this.#maxSize) {
-        throw new Error(
-          `an object of more than ${this.#maxSize} bytes`,
-        );
-      }
-      if (this.#depth > 0) this.#hold(chunk, start, at);
+      const tooLarge = this.#fill + at - start > this.#maxSize;
+      if (tooLarge || this.#over !== undefined) {
+        this.#passOver(chunk.subarray(start, at));
+      } else if (this.#depth > 0) this.#hold(chunk, start, at);
       else this.#deliver(chunk, start, at);
     }
     return at;
@@ -106,6 +122,25 @@ export class JsonSplitter {
     return at;
   }
 
+  #passOver(part: Uint8Array): void {
+    if (this.#over === undefined) {
+      const held = this.#held.subarray(0, this.#fill);
+      const head = joined(
+        held.subarray(0, KEPT_END),
+        part.subarray(0, KEPT_END),
+      );
+      this.#over = { head, tail: held, size: this.#fill };
+      this.#held = NO_BYTES;
+      this.#fill = 0;
+    }
+    const over = this.#over;
+    over.tail = joined(over.tail.subarray(-KEPT_END), part.subarray(-KEPT_END));
+    over.size += part.length;
+    if (this.#depth > 0) return;
+    this.#over = undefined;
+    this.#sink.tooLarge(over.head, over.tail, over.size);
+  }
+
   #hold(chunk: Uint8Array, start: number, end: number): void {
     const wanted = this.#fill + end - start;
     if (wanted > this.#held.length) {
@@ -125,10 +160,17 @@ export class JsonSplitter {
     this.#hold(chunk, start, end);
     const held = this.#held;
     const size = this.#fill;
-    this.#held = new Uint8Array(0);
+    this.#held = NO_BYTES;
     this.#fill = 0;
     this.#sink.object(held, 0, size);
   }
+}
+
+function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const both = new Uint8Array(a.length + b.length);
+  both.set(a);
+  both.set(b, a.length);
+  return both;
 }
 
 function skipSpace(chunk: Uint8Array, at: number): number {

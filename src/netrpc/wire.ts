@@ -20,7 +20,7 @@ export interface NetrpcOptions extends Partial<GobLimits> {
   readonly encoding?: "gob" | "json";
   /** The types of methods whose plain values do not say them; gob only. */
   readonly methods?: GoMethods;
-  /** The types behind names that Go has registered (`gob.Register`), for values that this end sends in interfaces; gob only. */
+  /** The types behind names that Go has registered (`gob.Register`), for values in interfaces; gob only. */
   readonly registered?: RegisteredTypes;
 }
 
@@ -85,11 +85,12 @@ export function netrpc(
   options: NetrpcOptions & { readonly encoding: "json" },
 ): WireProtocol<"json">;
 export function netrpc(options: NetrpcOptions = {}): WireProtocol {
-  const { maxDepth, maxElements, window } = options;
+  const { maxDepth, maxElements, maxExpansion, window } = options;
   checkWindow(window);
   const limits: GobLimits = {
     maxDepth: maxDepth ?? GOB_LIMITS.maxDepth,
     maxElements: maxElements ?? GOB_LIMITS.maxElements,
+    maxExpansion: maxExpansion ?? GOB_LIMITS.maxExpansion,
   };
   if (options.encoding === "json") {
     const codec: CodecFactory = (receiver, settings) =>

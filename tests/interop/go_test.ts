@@ -22,7 +22,7 @@ import {
   netrpc,
   type ServicesOf,
 } from "../../netrpc.ts";
-import { arith } from "../support/arith.ts";
+import { arith, type Figure, figure } from "../support/arith.ts";
 import { GO_CALLS, goTest, runGo, withGoServer } from "../support/go.ts";
 import { assertNothingLeft } from "../support/pair.ts";
 import { methods } from "../support/zoo.ts";
@@ -182,14 +182,14 @@ for (const encoding of ["gob", "json", "http"]) {
   );
 
   goTest(
-    `a Go client hears the same from our server as from Go's, over ${encoding}`,
+    `X23: a Go client hears the same from our server as from Go's, over ${encoding}`,
     async () => {
       let fromGo = "";
       await withGoServer("zoo_server", [encoding], async (port) => {
         fromGo = await runGo("zoo_client", encoding, `127.0.0.1:${port}`);
       });
-      const asMap = (counts: Map<string, number>) =>
-        encoding === "json" ? Object.fromEntries(counts) : counts;
+      const asMap = (map: Map<string, unknown>) =>
+        encoding === "json" ? Object.fromEntries(map) : map;
       await withOurServer(
         arith(asMap),
         wireFor(encoding),
@@ -234,6 +234,39 @@ goTest(
 );
 
 goTest(
+  "X23: Go reads structs of plain values as they were, whatever members they leave out",
+  () =>
+    withGoServer("zoo_server", ["gob"], async (port) => {
+      type Shapes = {
+        Shapes: {
+          Print: (figure: Figure) => string;
+          PrintAll: (figures: Figure[]) => string;
+          Expect: (n: number) => string;
+        };
+      };
+      const client = new Client<Shapes, "exact">(
+        await connect({ port }),
+        { wire: netrpc() },
+      );
+      const wanted: string[] = [];
+      for (let n = 1; n < 9; n++) {
+        wanted.push(await client.call("Shapes.Expect", n));
+        const printed = await client.call("Shapes.Print", figure(n));
+        assertEquals(printed, wanted[n - 1]);
+        const back = Object.fromEntries(Object.entries(figure(n)).reverse());
+        const again = await client.call("Shapes.Print", back as never);
+        assertEquals(again, printed);
+      }
+      const figures = wanted.map((_, i) => figure(i + 1));
+      assertEquals(
+        await client.call("Shapes.PrintAll", figures),
+        `[${wanted.join(" ")}]`,
+      );
+      await client.close();
+    }),
+);
+
+goTest(
   "what is not there is refused, and the connection lives on",
   () =>
     withGoServer("zoo_server", ["gob"], async (port) => {
@@ -265,3 +298,114 @@ goTest(
       );
     }),
 );
+
+/** What is odd about a service of Go's, or of ours. */
+interface Odd {
+  Shapes: {
+    Small: (n: number) => number;
+    Blob: (text: string) => number;
+    When: (text: string) => number;
+    Nil: (n: number) => number[] | null;
+    Long: (n: number) => string;
+    Wide: (n: number) => number | bigint;
+    Expect: (n: number) => string;
+  };
+}
+
+async function withOdd(
+  encoding: string,
+  use: (client: Client<Odd, "exact">) => Promise<void>,
+): Promise<void> {
+  const wire = encoding === "json" ? netrpc({ encoding: "json" }) : netrpc();
+  await withGoServer("zoo_server", [encoding], async (port) => {
+    const options = { wire, maxMessage: 65_536 };
+    const client = new Client<Odd, "exact">(await connect({ port }), options);
+    await use(client);
+    // Whatever it was, the connection lives on.
+    assertEquals(typeof await client.call("Shapes.Expect", 1), "string");
+    await client.close();
+  });
+}
+
+for (
+  const [encoding, method, argument, words] of [
+    ["gob", "Small", 1000, "out of range"],
+    ["json", "Small", 1000, "json: "],
+    ["json", "Blob", "!!!!", "illegal base64"],
+    ["json", "When", "today", "parsing time"],
+  ] as const
+) {
+  goTest(
+    `X28: Go's words for an argument that it cannot read leave the outcome unknown, over ${encoding}: ${words}`,
+    () =>
+      withOdd(encoding, async (client) => {
+        const error = await assertRejects(
+          () => client.call(`Shapes.${method}`, argument as never),
+          RpcError,
+          words,
+        );
+        assertEquals([error.code, error.outcome], ["go_error", "unknown"]);
+      }),
+  );
+}
+
+for (const encoding of ["gob", "json"]) {
+  goTest(
+    `X26 X27 X30: Go's nil, long and wide results over ${encoding}`,
+    () =>
+      withOdd(encoding, async (client) => {
+        const json = encoding === "json";
+        if (json) assertEquals(await client.call("Shapes.Nil", 1), null);
+        const [long, wide] = await Promise.all([
+          assertRejects(() => client.call("Shapes.Long", 100_000), RpcError),
+          client.call("Shapes.Wide", 1).catch((error) => error.code),
+        ]);
+        assertEquals(long.code, "frame_too_large");
+        assertEquals(long.outcome, json ? "unknown" : "executed");
+        assertEquals(wide, json ? "invalid_reply" : 2n ** 53n + 1n);
+        assertEquals(await client.call("Shapes.Wide", -1), 2 ** 53 - 1);
+      }),
+  );
+
+  goTest(
+    `X26 X27: Go's client lives on after a null of ours and a call too large for us, over ${encoding}`,
+    async () => {
+      let taken = 0;
+      const services = {
+        Odd: {
+          Null: () => null,
+          NaN: () => encoding === "json" ? NaN : null,
+          Nothing: () => undefined,
+          Take: (text: string) => {
+            taken++;
+            return text.length;
+          },
+        },
+      };
+      const wire = encoding === "json"
+        ? netrpc({ encoding: "json" })
+        : netrpc();
+      const server = new Server<object>(
+        services,
+        { wire, maxMessage: 65_536 } as object,
+      );
+      const listener = await listen({ port: 0 });
+      server.serve(listener);
+      const { port } = listener.address as { port: number };
+      const address = `127.0.0.1:${port}`;
+      const output = await runGo("zoo_client", encoding, address, "odd")
+        .finally(() => server.close());
+      const lines = output.trim().split("\n");
+      const unsayable =
+        'error rpc.ServerError "the handler\'s result cannot be serialized"';
+      assertEquals(lines.slice(0, 3), [
+        `"Odd.Null" ${unsayable}`,
+        `"Odd.NaN" ${unsayable}`,
+        "Odd.Nothing &{}",
+      ]);
+      assertEquals(/rpc: an? \w+ of 1048\d{3} bytes/.test(lines[3]), true);
+      assertEquals(lines.slice(4), ["Odd.Take 1"]);
+      assertEquals(taken, 1);
+    },
+  );
+}

@@ -12,8 +12,37 @@ type Points = Map<string, { X: number; Y: number }> | {
   [name: string]: { X: number; Y: number };
 };
 
+/** A figure of points that say no more than they must; none has the members that the one before has. */
+export function figure(n: number): Figure {
+  const points = [{ X: n }, { Y: -n, X: 0 }, { Y: 2 * n }, {}];
+  const at = (i: number) => points[(n + i) % 4];
+  return {
+    Line: { To: at(0), From: at(1) },
+    Back: { From: at(2), To: at(3) },
+    Label: { Size: n, X: "x", Y: `y${n}` },
+    Points: [at(1), at(3), at(0)],
+    At: at(2),
+    ByName: new Map([["a", at(0)], ["b", at(1)]]),
+  };
+}
+
+interface Dot {
+  X?: number;
+  Y?: number;
+}
+
+/** Go's `zoo.Figure`. */
+export interface Figure {
+  Line: { From: Dot; To: Dot };
+  Back: { From: Dot; To: Dot };
+  Label: { Size: number; X: string; Y: string };
+  Points: Dot[];
+  At: Dot;
+  ByName: Map<string, Dot>;
+}
+
 /** Makes them; `asMap` gives a map the form that the wire wants. */
-export function arith(asMap: (counts: Map<string, number>) => unknown) {
+export function arith(asMap: (map: Map<string, unknown>) => unknown) {
   return {
     Arith: {
       Multiply: ({ A, B }: Args) => A * B,
@@ -38,6 +67,12 @@ export function arith(asMap: (counts: Map<string, number>) => unknown) {
         throw new RpcError("failed", text);
       },
       Nothing: () => undefined,
+    },
+    Shapes: {
+      Figure: (n: number) => {
+        const { ByName, ...rest } = figure(n);
+        return { ByName: asMap(ByName), ...rest };
+      },
     },
   };
 }

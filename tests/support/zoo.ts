@@ -46,6 +46,12 @@ export const Node: GobType<Node> = struct({
 
 export const Wrapped = struct({ Inner: any }, "Wrapped");
 
+export const Maybe = struct({
+  Point: optional(Point),
+  Number: optional(int),
+  Name: string,
+}, "Maybe");
+
 export const All = struct({
   Bool: bool,
   Int: int64,
@@ -87,6 +93,9 @@ export const All = struct({
   Time: time,
   Secret: opaque("Secret"),
   Packed: opaque("Packed", "binary"),
+  // It embeds a time.Time, and makes its bytes.
+  Stamp: time,
+  Boxed: opaque("Boxed", "binary"),
 }, "All");
 
 export type All = ValueOf<typeof All>;
@@ -97,6 +106,7 @@ export const registered = {
   "zoo.Map": map(string, int),
   "zoo.Time": time,
   "zoo.Anys": slice(any),
+  "zoo.Maybe": Maybe,
 };
 
 const Args = struct({ A: int, B: int }, "Args");
@@ -199,6 +209,14 @@ class Draw {
     };
   }
 
+  maybe(): ValueOf<typeof Maybe> {
+    return {
+      Point: this.flag() ? this.point() : null,
+      Number: this.flag() ? 1 + this.below(100) : null,
+      Name: this.text(),
+    };
+  }
+
   anything(depth: number): unknown {
     const inner = () => this.anything(depth - 1);
     const picks: (() => unknown)[] = [
@@ -214,10 +232,11 @@ class Draw {
       () => new Registered("zoo.Point", this.point()),
       () => new Registered("zoo.Map", new Map([[this.text(), 1]])),
       () => new Registered("zoo.Time", this.date()),
+      () => new Registered("zoo.Maybe", this.maybe()),
       () => new Registered("zoo.Anys", [inner(), inner()]),
       () => new Registered("zoo.Wrapped", { Inner: inner() }),
     ];
-    const value = picks[this.below(depth > 0 ? picks.length : 12)]();
+    const value = picks[this.below(depth > 0 ? picks.length : 13)]();
     // Read again it is a number, where it can be.
     return typeof value === "bigint" && BigInt(Number(value)) === value &&
         Number.isSafeInteger(Number(value))
@@ -273,5 +292,7 @@ export function generate(seed: number): All {
     Time: draw.date(),
     Secret: draw.blob(),
     Packed: draw.blob(),
+    Stamp: draw.date(),
+    Boxed: draw.blob(),
   };
 }

@@ -4,6 +4,9 @@
  * @module
  */
 
+import { NO_BYTES } from "../../bytes.ts";
+import { tooLarge } from "../too_large.ts";
+import type { RegisteredTypes } from "./encoder.ts";
 import { GobError, Mismatch } from "./error.ts";
 import { GOB_LIMITS, GobInput, type GobLimits } from "./input.ts";
 import { GobOutput } from "./output.ts";
@@ -17,10 +20,10 @@ import { WireTypes } from "./wire_types.ts";
 /** The types of one stream, and its values one after the other. */
 export class GobDecoder {
   readonly types: WireTypes = new WireTypes();
-  readonly readers: Readers = new Readers(this.types);
+  readonly readers: Readers;
   /** The value that `take` has found: its type's id, and where it is. */
   id = 0;
-  bytes: Uint8Array = new Uint8Array(0);
+  bytes: Uint8Array = NO_BYTES;
   start = 0;
   end = 0;
 
@@ -30,7 +33,15 @@ export class GobDecoder {
   /** What has come of a value that goes on in the next message. That each describes a type bounds how many they are. */
   #rest: GobOutput | undefined;
 
-  constructor(limits: Partial<GobLimits> = {}, maxMessage = Infinity) {
+  constructor(
+    limits: Partial<GobLimits> = {},
+    maxMessage = Infinity,
+    registered: RegisteredTypes = {},
+  ) {
+    this.readers = new Readers(
+      this.types,
+      new Map(Object.entries(registered)),
+    );
     const all = { ...GOB_LIMITS, ...limits };
     this.#input = new GobInput(all);
     this.#scanner = new Scanner(this.types, all);
@@ -112,6 +123,12 @@ export class GobDecoder {
     }
   }
 
+  /** Lets go of the message, so that an idle connection holds none. */
+  release(): void {
+    this.#set(NO_BYTES, 0, 0);
+    this.#input.move(NO_BYTES, 0, 0);
+  }
+
   #set(bytes: Uint8Array, start: number, end: number): void {
     this.bytes = bytes;
     this.start = start;
@@ -128,9 +145,7 @@ export class GobDecoder {
     const { size } = rest;
     const whole = size + end - start;
     if (whole > this.#maxMessage) {
-      throw new GobError(
-        `a value of ${whole} bytes; at most ${this.#maxMessage} are accepted`,
-      );
+      throw tooLarge("a value", whole, this.#maxMessage);
     }
     rest.uint(end - start);
     rest.raw(bytes.subarray(start, end));
@@ -150,8 +165,9 @@ export function decodeAll(
   bytes: Uint8Array,
   type?: GobType<unknown>,
   limits?: Partial<GobLimits>,
+  registered?: RegisteredTypes,
 ): unknown[] {
-  const decoder = new GobDecoder(limits);
+  const decoder = new GobDecoder(limits, Infinity, registered);
   const values: unknown[] = [];
   const splitter = new MessageSplitter({
     message(bytes, start, end) {
@@ -167,7 +183,8 @@ export function decodeAll(
 
 /**
  * Reads the one value of a gob stream, as Go's `gob.NewDecoder(...).Decode`
- * does; with a type, what is read is held to it.
+ * does; with a type, what is read is held to it, and so is what stands in
+ * interfaces by a registered name.
  *
  * @throws {GobError} If there is not exactly one, or it does not fit.
  *
@@ -183,8 +200,9 @@ export function decodeGob<T = unknown>(
   bytes: Uint8Array,
   type?: GobType<T>,
   limits?: Partial<GobLimits>,
+  registered?: RegisteredTypes,
 ): T {
-  const values = decodeAll(bytes, type, limits);
+  const values = decodeAll(bytes, type, limits, registered);
   if (values.length === 1) return values[0] as T;
   throw new GobError(`a stream of ${values.length} values, not of one`);
 }

@@ -9,13 +9,14 @@
  * @module
  */
 
+import { aligned, checkNames } from "./align.ts";
 import { BASICS } from "./basics.ts";
 import { describe } from "./describe.ts";
 import { GobError } from "./error.ts";
 import { basicName, infer, signature } from "./infer.ts";
 import { GOB_LIMITS } from "./input.ts";
 import { GobOutput } from "./output.ts";
-import { any, type GobType, resolve } from "./schema.ts";
+import { type GobType, NO_FIELD, resolve, structOf } from "./schema.ts";
 import { Registered } from "./values.ts";
 import {
   BASIC_WRITERS,
@@ -35,7 +36,9 @@ export type RegisteredTypes = Readonly<Record<string, GobType<unknown>>>;
 /** Writes one stream. */
 export class GobEncoder {
   readonly #writers = new Map<GobType<unknown>, Writer>();
+  /** Layouts by what values were found to be, and by themselves. */
   readonly #shapes = new Map<string, GobType<unknown>>();
+  readonly #layouts = new Map<string, GobType<unknown>>();
   readonly #registered: ReadonlyMap<string, GobType<unknown>>;
   readonly #maxDepth: number;
   /** Descriptions that are due. */
@@ -94,12 +97,23 @@ export class GobEncoder {
     const text = signature(type);
     const known = this.#shapes.get(text);
     if (known !== undefined) return known;
-    if (this.#shapes.size >= MAX_SHAPES) {
+    const found = this.#layout(aligned(type));
+    // Keys in another order, and the like: the same layout by another text.
+    if (this.#shapes.size >= MAX_SHAPES) this.#shapes.clear();
+    this.#shapes.set(text, found);
+    return found;
+  }
+
+  #layout(type: GobType<unknown>): GobType<unknown> {
+    const text = signature(type);
+    const known = this.#layouts.get(text);
+    if (known !== undefined) return known;
+    if (this.#layouts.size >= MAX_SHAPES) {
       throw new GobError(
         `values of more than ${MAX_SHAPES} shapes; give the method a type`,
       );
     }
-    this.#shapes.set(text, type);
+    this.#layouts.set(text, type);
     return type;
   }
 
@@ -135,11 +149,13 @@ export class GobEncoder {
       if (fields.length > 0 && (typeof value !== "object" || value === null)) {
         throw notA("an object", value);
       }
-      writers ??= fields.map(([, field]) => this.writer(field));
+      writers ??= this.#fieldWriters(type);
       out.enter(this.#maxDepth);
       let last = -1;
       for (let i = 0; i < fields.length; i++) {
-        const member = (value as Record<string, unknown>)[fields[i][0]];
+        const [name] = fields[i];
+        if (name === NO_FIELD) continue;
+        const member = (value as Record<string, unknown>)[name];
         if (member === undefined || member === null) continue;
         if (writers[i].isZero(member)) continue;
         out.uint(i - last);
@@ -150,6 +166,11 @@ export class GobEncoder {
       out.leave();
     };
     return { id, struct: true, write, isZero: () => false };
+  }
+
+  #fieldWriters(type: GobType<unknown>): Writer[] {
+    checkNames(type);
+    return type.fields.map(([, field]) => this.writer(field));
   }
 
   #map(type: GobType<unknown>, id: number): Writer {
@@ -218,7 +239,7 @@ export class GobEncoder {
 }
 
 /** What nothing is sent as: `struct{}`. */
-const EMPTY_STRUCT: GobType<unknown> = { ...any, kind: "struct" };
+const EMPTY_STRUCT: GobType<unknown> = structOf([]);
 
 /**
  * Writes a gob stream of one value, as Go's `gob.NewEncoder(...).Encode` does.

@@ -24,7 +24,7 @@ import {
   resolve,
   slice,
   string,
-  struct,
+  structOf,
   time,
   uint,
 } from "./schema.ts";
@@ -72,7 +72,7 @@ function inferObject(value: object, maxDepth: number): AnyType | undefined {
   if (ArrayBuffer.isView(value) || value instanceof Set) {
     throw new GobError(`a ${value.constructor.name} has no form in gob`);
   }
-  const fields: Record<string, AnyType> = {};
+  const fields: [string, AnyType][] = [];
   for (const [name, member] of Object.entries(value)) {
     const type = infer(member, maxDepth);
     if (type === undefined) continue;
@@ -83,9 +83,9 @@ function inferObject(value: object, maxDepth: number): AnyType | undefined {
         } is not exported; Go wants an upper-case letter first`,
       );
     }
-    fields[name] = type;
+    fields.push([name, type]);
   }
-  return struct(fields);
+  return structOf(fields);
 }
 
 /** What all of the values are. */
@@ -98,31 +98,46 @@ function common(
     const next = infer(value, maxDepth);
     // Nothing, between elements, is a nil interface.
     if (next === undefined) return any;
-    type = type === undefined ? next : unify(type, next);
+    type = type === undefined ? next : join(type, next, any);
   }
   return type;
 }
 
-function unify(a: AnyType, b: AnyType): AnyType {
+/** The type of all values of either; `otherwise` where there is none. */
+export function join<O extends AnyType | undefined>(
+  a: AnyType,
+  b: AnyType,
+  otherwise: O,
+): AnyType | O {
   if (a === b) return a;
   if (a.kind === "int" && b.kind === "float") return b;
   if (a.kind === "float" && b.kind === "int") return a;
-  if (a.kind !== b.kind) return any;
+  if (a.kind === "any" && basicName(b) !== undefined) return a;
+  if (b.kind === "any" && basicName(a) !== undefined) return b;
+  if (a.kind !== b.kind) return otherwise;
   switch (a.kind) {
-    case "slice":
-      return slice(unify(a.elem!(), b.elem!()));
-    case "map":
-      return map(unify(a.key!, b.key!), unify(a.elem!(), b.elem!()));
+    case "slice": {
+      const elem = join(a.elem!(), b.elem!(), otherwise);
+      return elem === undefined ? otherwise : slice(elem);
+    }
+    case "map": {
+      const key = join(a.key!, b.key!, otherwise);
+      const elem = join(a.elem!(), b.elem!(), otherwise);
+      const whole = key !== undefined && elem !== undefined;
+      return whole ? map(key, elem) : otherwise;
+    }
     case "struct": {
       const fields = new Map(a.fields);
       for (const [name, type] of b.fields) {
         const known = fields.get(name);
-        fields.set(name, known === undefined ? type : unify(known, type));
+        const both = known === undefined ? type : join(known, type, otherwise);
+        if (both === undefined) return otherwise;
+        fields.set(name, both);
       }
-      return struct(Object.fromEntries(fields));
+      return structOf([...fields]);
     }
     default:
-      return any;
+      return otherwise;
   }
 }
 

@@ -10,9 +10,11 @@
  */
 
 import { BASICS } from "./basics.ts";
-import { GobError } from "./error.ts";
-import type { GobInput } from "./input.ts";
+import { quote } from "../../errors.ts";
+import { GobError, Mismatch } from "./error.ts";
+import { type GobInput, SIZES } from "./input.ts";
 import { MAX_NAME } from "./scanner.ts";
+import { typeName } from "./schema.ts";
 import { Registered } from "./values.ts";
 import type { ReaderTable } from "./wanted.ts";
 import { passDescription } from "./wire_types.ts";
@@ -34,8 +36,29 @@ export function readInterface(readers: ReaderTable, input: GobInput): unknown {
   }
   input.length();
   input.enter();
-  input.spend(1);
-  const value = readers.value(input, id, undefined);
+  input.spend(1, SIZES.registered);
+  const value = readConcrete(readers, input, name, id);
   input.leave();
   return BASICS.has(name) ? value : new Registered(name, value);
+}
+
+/** The value itself, as the type that its name is registered with, if it is. */
+function readConcrete(
+  readers: ReaderTable,
+  input: GobInput,
+  name: string,
+  id: number,
+): unknown {
+  const type = readers.registered.get(name);
+  try {
+    return readers.value(input, id, type);
+  } catch (error) {
+    if (type === undefined || !(error instanceof Mismatch)) throw error;
+    const remote = readers.types.name(id);
+    throw new GobError(
+      `wrong type (${typeName(type)}) for ${
+        quote(name)
+      } in an interface; received ${remote}`,
+    );
+  }
 }

@@ -39,6 +39,9 @@ export function writeUint(
   return at + n + 1;
 }
 
+/** Buffers larger than this are not kept for the next message. */
+const MAX_KEPT = 16 * 1024;
+
 /** What is written so far. */
 export class GobOutput {
   bytes: Uint8Array = new Uint8Array(256);
@@ -54,8 +57,9 @@ export class GobOutput {
     this.bytes = grown;
   }
 
-  /** Begins anew. */
+  /** Begins anew; what has become large is let go. */
   clear(): void {
+    if (this.bytes.length > MAX_KEPT) this.bytes = new Uint8Array(256);
     this.size = 0;
     this.#depth = 0;
   }

@@ -11,11 +11,12 @@
  */
 
 import { GobError } from "./error.ts";
-import type { GobInput } from "./input.ts";
+import { noBytes, noMap, zeroComplex, zeroList, zeroTime } from "./blank.ts";
+import { type GobInput, listBytes, SIZES } from "./input.ts";
 import { readInterface } from "./interface.ts";
-import { resolve } from "./schema.ts";
+import { type GobType, resolve } from "./schema.ts";
 import { structReader } from "./struct_reader.ts";
-import { decodeTime, ZERO_TIME } from "./time.ts";
+import { decodeTime } from "./time.ts";
 import { Complex } from "./values.ts";
 import {
   fit,
@@ -38,22 +39,42 @@ import {
   type WireTypes,
 } from "./wire_types.ts";
 
+/** Most readers that are kept for later values. */
+const MAX_READERS = 4096;
+
 /** The readers of one stream. */
 export class Readers implements ReaderTable {
   readonly types: WireTypes;
+  readonly registered: ReadonlyMap<string, GobType<unknown>>;
   /** By the type asked for, then by the sender's id. */
   readonly #readers = new Map<Wanted, Map<number, Reader>>();
+  #count = 0;
 
-  constructor(types: WireTypes) {
+  constructor(
+    types: WireTypes,
+    registered: ReadonlyMap<string, GobType<unknown>>,
+  ) {
     this.types = types;
+    this.registered = registered;
   }
 
   get(id: number, wanted: Wanted): Reader {
+    // A sender may describe one type in thousands of ways, for each asked for.
+    if (this.#count >= MAX_READERS) this.#forget();
     let byId = this.#readers.get(wanted);
     if (byId === undefined) this.#readers.set(wanted, byId = new Map());
     let reader = byId.get(id);
-    if (reader === undefined) byId.set(id, reader = this.#make(id, wanted));
+    if (reader === undefined) {
+      reader = this.#make(id, wanted);
+      byId.set(id, reader);
+      this.#count++;
+    }
     return reader;
+  }
+
+  #forget(): void {
+    this.#readers.clear();
+    this.#count = 0;
   }
 
   value(input: GobInput, id: number, wanted: Wanted): unknown {
@@ -96,7 +117,7 @@ export class Readers implements ReaderTable {
       if (length >= 0 && n !== length) {
         throw new GobError(`an array of ${length} with ${n} elements`);
       }
-      input.spend(n);
+      input.spend(n, listBytes(n));
       input.enter();
       const { read } = elem();
       const list = new Array(n);
@@ -105,11 +126,9 @@ export class Readers implements ReaderTable {
       return list;
     };
     // A slice that was left out is empty; Go always sends its arrays.
-    const zero = (input: GobInput) => {
-      const n = Math.max(0, length);
-      input.spend(n);
-      return Array.from({ length: n }, () => elem().zero(input));
-    };
+    const n = Math.max(0, length);
+    const zero = (input: GobInput) =>
+      zeroList(input, n, (input) => elem().zero(input));
     return { read, zero };
   }
 
@@ -119,7 +138,7 @@ export class Readers implements ReaderTable {
     const elem = lazyReader(this, wire.elem, type?.elem?.());
     const read = (input: GobInput) => {
       const n = input.length();
-      input.spend(2 * n);
+      input.spend(2 * n, SIZES.map + SIZES.entry * n);
       input.enter();
       const map = new Map<unknown, unknown>();
       for (let i = 0; i < n; i++) {
@@ -129,7 +148,7 @@ export class Readers implements ReaderTable {
       input.leave();
       return map;
     };
-    return { read, zero: () => new Map() };
+    return { read, zero: noMap };
   }
 }
 
@@ -159,12 +178,15 @@ function basicReader(id: number, type: Wanted): Reader {
       return { read: (input) => input.text(), zero: () => "" };
     case BYTES:
       fit(type, "bytes");
-      return { read: (input) => input.blob(), zero: () => new Uint8Array() };
+      return { read: (input) => input.blob(), zero: noBytes };
     case COMPLEX:
       fit(type, "complex");
       return {
-        read: (input) => new Complex(input.float(), input.float()),
-        zero: () => new Complex(0, 0),
+        read: (input) => {
+          input.spend(0, SIZES.complex);
+          return new Complex(input.float(), input.float());
+        },
+        zero: zeroComplex,
       };
     default:
       throw new GobError(`type ${id} has no values of its own`);
@@ -176,26 +198,26 @@ function asNumber(value: number | bigint): number {
   throw new GobError(`the integer ${value} is past 2^53`);
 }
 
-/** Bytes, but for what is `time.Time` by its name and its form. */
+/** Bytes; or a time, if that is asked for, or the sender calls it so. */
 function opaqueReader(
   wire: WireType & { kind: "opaque" },
   type: Wanted,
 ): Reader {
-  if (type?.kind === "opaque") {
-    return { read: (input) => input.blob(), zero: () => new Uint8Array() };
-  }
+  if (type !== undefined && type.kind !== "time") fit(type, "opaque");
+  const asked = type?.kind === "time";
   const named = wire.name === "Time" && wire.marshal === "gob";
-  if (type !== undefined && (type.kind !== "time" || !named)) {
-    mismatch(type);
+  if (!asked && (type !== undefined || !named)) {
+    return { read: (input) => input.blob(), zero: noBytes };
   }
+  // A struct that embeds a time.Time makes a time's bytes under its own name.
+  if (wire.marshal === "text") mismatch(type!);
   const read = (input: GobInput) => {
     const bytes = input.blob();
-    const date = named ? decodeTime(bytes) : undefined;
-    if (date === undefined && type !== undefined) {
+    const date = decodeTime(bytes);
+    if (date === undefined && asked) {
       throw new GobError("a time that a Date cannot hold");
     }
     return date ?? bytes;
   };
-  const zero = () => named ? new Date(ZERO_TIME) : new Uint8Array();
-  return { read, zero };
+  return { read, zero: zeroTime };
 }

@@ -74,7 +74,7 @@ export class Scanner {
     const type = types.get(id);
     input.enter();
     if (type.kind === "struct") {
-      input.spend(type.fields.length);
+      input.spend(type.fields.length, 0);
       for (
         let at = this.#field(type, -1);
         at >= 0;
@@ -110,7 +110,7 @@ export class Scanner {
     }
     input.small();
     input.enter();
-    input.spend(1);
+    input.spend(1, 0);
     yield* this.#alone(id);
     input.leave();
   }
@@ -137,7 +137,7 @@ export class Scanner {
 
   #passAll(type: WireType): void {
     if (type.kind === "struct") {
-      this.#input.spend(type.fields.length);
+      this.#input.spend(type.fields.length, 0);
       for (
         let at = this.#field(type, -1);
         at >= 0;
@@ -169,14 +169,14 @@ export class Scanner {
   /** The same where some may be in messages to come: then only the limit bounds it. */
   #countAhead(each: number): number {
     const n = this.#input.small();
-    this.#input.spend(each * n);
+    this.#input.spend(each * n, 0);
     return n;
   }
 
   /** How many elements follow, of so many values each. */
   #count(each: number): number {
     const n = this.#input.length();
-    this.#input.spend(each * n);
+    this.#input.spend(each * n, 0);
     return n;
   }
 }

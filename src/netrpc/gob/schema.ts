@@ -158,9 +158,19 @@ export function struct<F extends GobFields>(
   return make("struct", { name, fields: Object.entries(fields) });
 }
 
-/** Whether Go lets a field of this name be sent. */
+/** A struct of plain values. */
+export function structOf(
+  fields: readonly (readonly [string, GobType<unknown>])[],
+): GobType<unknown> {
+  return make("struct", { fields });
+}
+
+/** A field that only takes up a number: Go reads into no field of this name, and writes none. */
+export const NO_FIELD = "_";
+
+/** Whether Go lets a field of this name be sent: it is an identifier that begins with an upper-case letter. */
 export function isExported(field: string): boolean {
-  return /^\p{Lu}/u.test(field);
+  return /^\p{Lu}[\p{L}\p{Nd}_]*$/u.test(field);
 }
 
 /** `*T`, or a field that may be missing: `null` where Go has `nil`. Gob itself has no pointers, so only a struct's field can be `nil`. */

@@ -2,19 +2,23 @@
  * Cuts a byte stream into gob's messages: a byte count, then that many bytes.
  *
  * Invariants owned here:
- * - A length is checked before anything is allocated for it.
+ * - A length is checked before anything is allocated for it, and what is too
+ *   long is passed over.
  * - A message that lies within one chunk is not copied; memory held for one
  *   that does not is at most twice what has come of it.
  *
  * @module
  */
 
+import { NO_BYTES } from "../../bytes.ts";
 import { GobError } from "./error.ts";
 
 /** Takes messages; `bytes` is only lent for the time of the call. */
 export interface MessageSink {
   /** One message, without its byte count. */
   message(bytes: Uint8Array, start: number, end: number): void;
+  /** A message of more bytes than the limit, which are passed over; what this throws ends the stream. */
+  tooLarge?(length: number): void;
 }
 
 /** Most bytes that a byte count takes. */
@@ -27,20 +31,29 @@ export class MessageSplitter {
   readonly #sink: MessageSink;
   readonly #maxMessage: number;
   /** What has come of a message that spans chunks, its byte count included. */
-  #held: Uint8Array = new Uint8Array(0);
+  #held: Uint8Array = NO_BYTES;
   #fill = 0;
   /** What `#prefix` has found: the message's length, and where it begins. */
   #length = 0;
   #start = 0;
+  /** Bytes left of a message that is passed over. */
+  #excess = 0;
 
   constructor(sink: MessageSink, maxMessage: number) {
     this.#sink = sink;
     this.#maxMessage = maxMessage;
   }
 
+  /** Cuts no message more, and lets go of the one that has begun. */
+  stop(): void {
+    this.stopped = true;
+    this.#held = NO_BYTES;
+    this.#fill = 0;
+  }
+
   /** Whether a message has begun and not ended. */
   get inside(): boolean {
-    return this.#fill > 0;
+    return this.#fill > 0 || this.#excess > 0;
   }
 
   /** Bytes held of it. */
@@ -52,15 +65,20 @@ export class MessageSplitter {
    * Cuts `chunk` from `at` until it is used up, or `stopped` is set; returns
    * how far it came.
    *
-   * @throws {GobError} If a message is empty or too long.
+   * @throws {GobError} If a message is empty.
    */
   push(chunk: Uint8Array, at: number): number {
-    if (this.#fill > 0) at = this.#resume(chunk, at);
+    if (this.#excess > 0) at = this.#passOver(chunk, at);
+    else if (this.#fill > 0) at = this.#resume(chunk, at);
     while (at < chunk.length && !this.stopped) {
       if (!this.#prefix(chunk, at, chunk.length)) {
         return this.#hold(chunk, at, chunk.length);
       }
       const start = this.#start;
+      if (this.#isTooLarge()) {
+        at = this.#passOver(chunk, start);
+        continue;
+      }
       const end = start + this.#length;
       if (end > chunk.length) return this.#hold(chunk, at, chunk.length);
       at = end;
@@ -76,11 +94,17 @@ export class MessageSplitter {
       at = this.#hold(chunk, at, at + 1);
     }
     const start = this.#start;
+    if (this.#isTooLarge()) {
+      // Nothing but its byte count is held.
+      this.#held = NO_BYTES;
+      this.#fill = 0;
+      return this.#passOver(chunk, at);
+    }
     const end = start + this.#length;
     at = this.#hold(chunk, at, Math.min(chunk.length, at + end - this.#fill));
     if (this.#fill < end) return at;
     const held = this.#held;
-    this.#held = new Uint8Array(0);
+    this.#held = NO_BYTES;
     this.#fill = 0;
     this.#sink.message(held, start, end);
     return at;
@@ -98,6 +122,23 @@ export class MessageSplitter {
     return to;
   }
 
+  #isTooLarge(): boolean {
+    const length = this.#length;
+    if (length <= this.#maxMessage) return false;
+    if (this.#sink.tooLarge === undefined) {
+      throw new GobError(`a message of ${length} bytes`);
+    }
+    this.#sink.tooLarge(length);
+    this.#excess = length;
+    return true;
+  }
+
+  #passOver(chunk: Uint8Array, at: number): number {
+    const n = Math.min(this.#excess, chunk.length - at);
+    this.#excess -= n;
+    return at + n;
+  }
+
   /** Reads a byte count; false if it is cut off. */
   #prefix(bytes: Uint8Array, at: number, end: number): boolean {
     const first = bytes[at];
@@ -111,11 +152,6 @@ export class MessageSplitter {
       for (let i = 1; i < width; i++) length = length * 256 + bytes[at + i];
     }
     if (length === 0) throw new GobError("an empty message");
-    if (length > this.#maxMessage) {
-      throw new GobError(
-        `a message of ${length} bytes; at most ${this.#maxMessage} are accepted`,
-      );
-    }
     this.#length = length;
     this.#start = at + width;
     return true;

@@ -22,6 +22,8 @@ export type Wanted = GobType<unknown> | undefined;
 /** Where readers are found. */
 export interface ReaderTable {
   readonly types: WireTypes;
+  /** What stands in interfaces, by the names it is registered with. */
+  readonly registered: ReadonlyMap<string, GobType<unknown>>;
   /** The reader for values of the sender's type `id`, as `wanted`. */
   get(id: number, wanted: Wanted): Reader;
   /** Reads a value that stands by itself, behind its type's id. */

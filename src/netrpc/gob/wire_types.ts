@@ -241,6 +241,10 @@ function readStructFields(input: GobInput): WireField[] {
       else if (number === 2) id = input.typeId();
       else unknownField("field", number);
     });
+    // As Go has it. Besides, a field of no bytes would still take memory.
+    if (name === "" || id === 0) {
+      throw new GobError("a field without a name or a type");
+    }
     // An object would take it for its prototype; no Go field can be called so.
     if (name === "__proto__") throw new GobError(`a field called ${name}`);
     fields.push({ name, id });

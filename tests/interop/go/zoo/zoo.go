@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand"
+	"strings"
 	"time"
 )
 
@@ -35,6 +36,18 @@ func (p Packed) MarshalBinary() ([]byte, error) { return p.data, nil }
 func (p *Packed) UnmarshalBinary(b []byte) error {
 	p.data = append([]byte(nil), b...)
 	return nil
+}
+
+// Stamp and Boxed have the methods of what they embed, and with them its bytes.
+type Stamp struct{ time.Time }
+
+type Boxed struct{ Packed }
+
+// Maybe stands in interfaces; its pointers may be nil.
+type Maybe struct {
+	Point  *Point
+	Number *int
+	Name   string
 }
 
 type All struct {
@@ -79,10 +92,94 @@ type All struct {
 	Time       time.Time
 	Secret     Secret
 	Packed     Packed
+	Stamp      Stamp
+	Boxed      Boxed
 }
 
 // Wrapped stands in interfaces, and holds one.
 type Wrapped struct{ Inner interface{} }
+
+type Line struct{ From, To Point }
+
+type Label struct {
+	X, Y string
+	Size int
+}
+
+// Figure has its points in every place that gob reads by a description.
+type Figure struct {
+	Line, Back Line
+	Label      Label
+	Points     []Point
+	At         *Point
+	ByName     map[string]Point
+}
+
+func (f Figure) String() string {
+	at := "nil"
+	if f.At != nil {
+		at = fmt.Sprint(*f.At)
+	}
+	return fmt.Sprint(f.Line, f.Back, f.Label, f.Points, at, f.ByName)
+}
+
+// NewFigure is what tests/support/arith.ts makes.
+func NewFigure(n int) Figure {
+	points := []Point{{X: n}, {Y: -n}, {Y: 2 * n}, {}}
+	at := func(i int) Point { return points[(n+i)%4] }
+	two := at(2)
+	return Figure{
+		Line:   Line{To: at(0), From: at(1)},
+		Back:   Line{From: at(2), To: at(3)},
+		Label:  Label{"x", fmt.Sprint("y", n), n},
+		Points: []Point{at(1), at(3), at(0)},
+		At:     &two,
+		ByName: map[string]Point{"a": at(0), "b": at(1)},
+	}
+}
+
+// Shapes takes and makes figures.
+type Shapes struct{}
+
+func (Shapes) Figure(n int, reply *Figure) error {
+	*reply = NewFigure(n)
+	return nil
+}
+
+func (Shapes) Print(f Figure, reply *string) error {
+	*reply = f.String()
+	return nil
+}
+
+func (Shapes) PrintAll(all []Figure, reply *string) error {
+	*reply = fmt.Sprint(all)
+	return nil
+}
+
+// Small, Blob and When have arguments that cannot be read.
+func (Shapes) Small(n int8, reply *int) error { return nil }
+
+func (Shapes) Blob(b []byte, reply *int) error { return nil }
+
+func (Shapes) When(t time.Time, reply *int) error { return nil }
+
+// Nil is null over JSON.
+func (Shapes) Nil(_ int, reply *interface{}) error { return nil }
+
+func (Shapes) Long(n int, reply *string) error {
+	*reply = strings.Repeat("x", n)
+	return nil
+}
+
+func (Shapes) Wide(n int64, reply *int64) error {
+	*reply = 1<<53 + n
+	return nil
+}
+
+func (Shapes) Expect(n int, reply *string) error {
+	*reply = NewFigure(n).String()
+	return nil
+}
 
 func init() {
 	gob.RegisterName("zoo.Point", Point{})
@@ -90,6 +187,7 @@ func init() {
 	gob.RegisterName("zoo.Map", map[string]int{})
 	gob.RegisterName("zoo.Time", time.Time{})
 	gob.RegisterName("zoo.Anys", []interface{}{})
+	gob.RegisterName("zoo.Maybe", Maybe{})
 }
 
 func text(r *rand.Rand) string {
@@ -158,7 +256,7 @@ func node(r *rand.Rand, depth int) *Node {
 // anything is a value for an interface. JavaScript has one kind of number: so
 // whole ones are int, and uint64 where they do not fit.
 func anything(r *rand.Rand, depth int) interface{} {
-	n := 16
+	n := 18
 	if depth == 0 {
 		n = 11
 	}
@@ -191,6 +289,11 @@ func anything(r *rand.Rand, depth int) interface{} {
 		return time.Unix(r.Int63n(4e9), 0).UTC()
 	case 13:
 		return []interface{}{anything(r, depth-1), anything(r, depth-1)}
+	case 14:
+		return Maybe{Name: text(r)}
+	case 15:
+		number := 1 + r.Intn(100)
+		return Maybe{Point: &Point{X: r.Intn(2)}, Number: &number}
 	default:
 		return Wrapped{anything(r, depth-1)}
 	}
@@ -222,6 +325,8 @@ func Generate(seed int64) All {
 		Time:       time.Unix(r.Int63n(4e9), r.Int63n(1000)*1e6).UTC(),
 		Secret:     Secret{bytes(r)},
 		Packed:     Packed{bytes(r)},
+		Stamp:      Stamp{time.Unix(r.Int63n(4e9), 0).UTC()},
+		Boxed:      Boxed{Packed{bytes(r)}},
 	}
 	for i := r.Intn(20); i > 0; i-- {
 		a.Ints = append(a.Ints, r.Intn(1<<20)-1<<19)

@@ -1,7 +1,7 @@
 // Calls arithmetic, wrong methods and (over gob) the zoo, and prints a line for
 // each: what came back, or the error as Go tells it.
 //
-//	zoo_client gob|json|http ADDRESS [SEEDS]
+//	zoo_client gob|json|http ADDRESS [SEEDS|odd]
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 	"net/rpc/jsonrpc"
 	"os"
 	"strconv"
+	"strings"
 
 	"interop/zoo"
 )
@@ -48,6 +49,14 @@ func main() {
 			fmt.Printf("%s %+v\n", method, r)
 		}
 	}
+	if len(os.Args) > 3 && os.Args[3] == "odd" {
+		show("Odd.Null", 1, new(string))
+		show("Odd.NaN", 1, new(string))
+		show("Odd.Nothing", 1, new(struct{}))
+		show("Odd.Take", strings.Repeat("x", 1<<20), new(int))
+		show("Odd.Take", "x", new(int))
+		return
+	}
 	show("Arith.Multiply", zoo.Args{A: 7, B: 8}, new(int))
 	show("Arith.Multiply", &zoo.Args{A: 0, B: 8}, new(int))
 	show("Arith.Divide", zoo.Args{A: 17, B: 5}, new(zoo.Quotient))
@@ -73,6 +82,9 @@ func main() {
 		show("Arith.Count", true, &map[string]int{})
 		show("Arith.Multiply", zoo.Wrong{A: "x"}, new(int))
 		show("Arith.Multiply", zoo.Other{Z: 1}, new(int))
+	}
+	for n := 1; n < 9; n++ {
+		show("Shapes.Figure", n, new(zoo.Figure))
 	}
 	show("Arith.Multiply", zoo.Args{A: 2, B: 3}, new(int))
 	if len(os.Args) > 3 {

@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	for _, service := range []interface{}{new(zoo.Zoo), new(zoo.Arith)} {
+	for _, service := range []interface{}{new(zoo.Zoo), new(zoo.Arith), new(zoo.Shapes)} {
 		if err := rpc.Register(service); err != nil {
 			log.Fatal(err)
 		}
