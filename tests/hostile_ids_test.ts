@@ -13,6 +13,7 @@ import {
   ordered,
   Server,
 } from "../mod.ts";
+import { netrpc } from "../netrpc.ts";
 import { settle, TestClock } from "./support/clock.ts";
 import {
   assertCloses,
@@ -21,6 +22,8 @@ import {
   greet,
   serializerField,
 } from "./support/facing.ts";
+import { ascii, Raw } from "./support/go_wire.ts";
+import { faceJsonServer } from "./support/json_peer.ts";
 import { assertNothingLeft } from "./support/pair.ts";
 import { frame, hello, KIND, RawPeer, request } from "./support/raw_peer.ts";
 
@@ -30,6 +33,7 @@ function round(id: number): number[] {
 }
 
 const STREAM = [5];
+const GO_CALL = '{"method":"Test.hold","params":[1],"id":7}\n';
 
 /** A service whose handlers end when they are let go, whatever their signals say. */
 function holding() {
@@ -193,6 +197,30 @@ test("X1: handlers of connections that reused ids leave no place of the server's
   assertEquals(await client.call("Test.hold"), "late");
   await client.close();
   await server.close();
+});
+
+test("X1: on the other wires two calls under one id are two calls, and both know of the end", async () => {
+  const { services, signals, release } = holding();
+  const { Test: { hold } } = services;
+  const json = faceJsonServer({ Test: { hold } });
+  const call = { jsonrpc: "2.0", id: 1, method: "Test.hold" };
+  await json.peer.send(call, call, [call, call]);
+  const go = new Raw();
+  const server = new Server<object>({ Test: { hold } }, {
+    wire: netrpc({ encoding: "json" }),
+  });
+  const connection = server.accept(go.duplex);
+  await go.send(ascii(GO_CALL + GO_CALL));
+  await settle();
+  assertEquals(signals(), new Array(6).fill(false));
+  for (const each of [json.connection, connection]) await each.abort();
+  assertEquals(signals(), new Array(6).fill(true));
+  release();
+  await settle();
+  for (const each of [json.connection, connection]) {
+    assertEquals(each.stats().running, 0);
+    assertNothingLeft(each);
+  }
 });
 
 /** A schema that calls `act`, and lets everything pass; its verdict comes later if `later` is set. */
