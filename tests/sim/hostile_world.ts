@@ -34,6 +34,7 @@ import {
   type HostileHost,
   hostileServices,
 } from "./hostile_services.ts";
+import { CLOSED } from "./run.ts";
 import { count, type Tally } from "./tally.ts";
 
 /** Connections of one run. */
@@ -85,6 +86,8 @@ interface HostileLink {
   /** Calls of ours, readers of their results and sources of their params that have not come to an end. */
   open: number;
   ended: boolean;
+  /** By when it has to be over. */
+  closeBy: number;
 }
 
 /** Most that the server runs, and holds. */
@@ -201,9 +204,20 @@ class HostileWorld implements HostileHost {
     pair.out.onEntered = (bytes) => peer.hear(bytes);
     const role = serves ? calls ? "both" : "server" : "client";
     const name = `link ${i} (${role})`;
-    const link = { name, connection, peer, pair, calls, open: 0, ended: false };
+    const link = {
+      name,
+      connection,
+      peer,
+      pair,
+      calls,
+      open: 0,
+      ended: false,
+      closeBy: Infinity,
+    };
     connection.closed.then((reason) => {
       link.ended = true;
+      const late = this.clock.now() - link.closeBy;
+      if (late > 0) this.problems.push(`${name}: closed ${late} ms too late`);
       count(ends, `${role}: ${reason?.code ?? "in order"}`);
       this.#judgeHandlers(link);
     });
@@ -217,7 +231,12 @@ class HostileWorld implements HostileHost {
     const { connection } = link;
     if (link.calls && !random.oneIn(3)) this.#call(link);
     if (random.oneIn(60)) {
-      void connection.close({ timeout: random.below(3000) });
+      const timeout = random.below(3000);
+      link.closeBy = Math.min(
+        link.closeBy,
+        this.clock.now() + timeout + CLOSED,
+      );
+      void connection.close({ timeout });
     }
     if (random.oneIn(150)) void connection.abort();
     if (random.oneIn(30)) void connection.ping();
@@ -299,10 +318,9 @@ class HostileWorld implements HostileHost {
   async play(): Promise<void> {
     const { random, clock } = this;
     for (let round = 0; round < ROUNDS; round++) {
-      const live = this.#links.filter(({ ended, peer }) =>
-        !ended && !peer.gone
-      );
-      if (live.length === 0) break;
+      // Also where the peer has left: our own end may go on for long.
+      const live = this.#links.filter(({ ended }) => !ended);
+      if (live.every(({ peer }) => peer.gone)) break;
       for (const link of live) {
         link.peer.step();
         if (random.oneIn(4)) this.#act(link);
