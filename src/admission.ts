@@ -2,8 +2,10 @@
  * What of the peer's calls is let in: ids, and places in the window we granted.
  *
  * Invariants owned here:
- * - Ids increase, by serial-number arithmetic (RFC 1982): so a duplicate needs
- *   no look-up.
+ * - Ids increase, by serial-number arithmetic (RFC 1982), and none is that of a
+ *   call without an answer. Steps that all increase can still come round to an
+ *   id that is in use, but only after 2^32 ids: until then a duplicate needs no
+ *   look-up.
  * - A call holds its place from its header until its answer is handed to the
  *   writer. So this end frees first: what looks free to an honest caller is
  *   free here, and a peer that never reads uses up its window.
@@ -16,6 +18,15 @@ import { ConnectionError } from "./errors.ts";
 import { EARLY_BYTES, EARLY_CALLS } from "./hello.ts";
 import type { Limits } from "./limits.ts";
 
+/** The ids of calls that have no answer yet. */
+export interface IdsInUse {
+  readonly size: number;
+  has(id: number): boolean;
+}
+
+/** How many ids there are. */
+const IDS = 2 ** 32;
+
 /** The window of one connection, as its callee counts it. */
 export class Admission {
   /** Calls that hold a place. */
@@ -27,6 +38,8 @@ export class Admission {
   /** Places of calls whose answers are in the batch that is filling. */
   #answeredCalls = 0;
   #answeredBytes = 0;
+  /** How far the ids have come since the oldest call that may still be in use. */
+  #span = 0;
   #maxCalls = EARLY_CALLS;
   #maxBytes = EARLY_BYTES;
 
@@ -49,20 +62,36 @@ export class Admission {
   /**
    * Looks at a request's id.
    *
-   * @throws {ConnectionError} `protocol_error`, if it does not increase.
+   * @throws {ConnectionError} `protocol_error`, if it does not increase, or is
+   *   in use.
    */
-  checkId(id: number): void {
+  checkId(id: number, inUse: IdsInUse): void {
     const last = this.lastId;
-    if (last !== undefined && ((id - last) | 0) <= 0) {
+    if (last === undefined) return;
+    const step = (id - last) | 0;
+    if (step <= 0) {
       throw new ConnectionError(
         "protocol_error",
         `request id ${id} after ${last}: ids must increase`,
+      );
+    }
+    if (this.#span + step >= IDS) this.#checkFree(id, inUse);
+  }
+
+  /** The ids have come round: this one may be that of an older call. */
+  #checkFree(id: number, inUse: IdsInUse): void {
+    if (inUse.size === 0) this.#span = 0;
+    else if (inUse.has(id)) {
+      throw new ConnectionError(
+        "protocol_error",
+        `request id ${id} is that of a call that has no answer yet`,
       );
     }
   }
 
   /** Takes note of a request that is let in. */
   note(id: number): void {
+    if (this.lastId !== undefined) this.#span += (id - this.lastId) | 0;
     this.lastId = id;
   }
 

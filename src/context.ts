@@ -99,6 +99,8 @@ const NO_METADATA: Metadata = new Map();
 /** A call of the peer's that we serve; its handler sees it as a {@linkcode CallContext}. */
 export class Serving implements CallContext, Timed, Linked<Serving> {
   state: ServingState = "waiting";
+  /** Whether it is in the table of its connection; set by that alone. */
+  entered = false;
   before: Serving | undefined = undefined;
   after: Serving | undefined = undefined;
   slot = -1;

@@ -126,7 +126,7 @@ export class Dispatch implements ServingOwner {
     metadata: Metadata | undefined,
   ): void {
     const admission = this.#admission;
-    admission.checkId(id);
+    admission.checkId(id, this.#calls);
     // A call that finds no place is not noted: our GOAWAY then refuses it.
     const { codec, registry, clock, tick, observe } = this.#context;
     const { streamed } = codec;

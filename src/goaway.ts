@@ -1,13 +1,20 @@
 /**
  * Who said goodbye, and up to which call.
  *
- * Invariant owned here: a GOAWAY may be repeated, never with a higher id: what
- * a caller settled as refused stays refused.
+ * Invariants owned here:
+ * - A GOAWAY may be repeated, never with a higher id: what a caller settled as
+ *   refused stays refused.
+ * - One that changes nothing costs nothing, and there are at most
+ *   {@linkcode MAX_GOAWAYS}: those that do change something cost work in
+ *   proportion to the calls in flight.
  *
  * @module
  */
 
 import { ConnectionError, isErrorCode, quote } from "./errors.ts";
+
+/** How many GOAWAYs of one peer are taken. An end of this library sends at most two: that it drains, and that it ends by an error. */
+export const MAX_GOAWAYS = 16;
 
 /** Why the peer goes; a plain drain has no code. */
 export function departure(code: string, text: string): ConnectionError {
@@ -27,21 +34,34 @@ export class PeerGoaway {
   /** What went wrong, if it was no plain drain. */
   fault: ConnectionError | undefined;
   #last = Infinity;
+  #count = 0;
 
   /**
-   * Takes note of one that serves ids up to `last`, a 53-bit count.
+   * Takes note of one that serves ids up to `last`, a 53-bit count. Returns why
+   * the peer goes; undefined if this one says nothing new.
    *
-   * @throws {ConnectionError} `protocol_error`, if an earlier one said less.
+   * @throws {ConnectionError} `protocol_error`, if an earlier one said less;
+   *   `resource_exhausted`, if it is one too many.
    */
-  note(last: number, code: string, reason: ConnectionError): void {
+  note(last: number, code: string, text: string): ConnectionError | undefined {
     if (last > this.#last) {
       throw new ConnectionError(
         "protocol_error",
         "a second GOAWAY with a higher id than the first",
       );
     }
+    if (++this.#count > MAX_GOAWAYS) {
+      throw new ConnectionError(
+        "resource_exhausted",
+        `the peer sent more than ${MAX_GOAWAYS} GOAWAYs`,
+      );
+    }
+    const failed = code !== "" && this.fault === undefined;
+    if (last === this.#last && !failed) return undefined;
     this.#last = last;
+    const reason = departure(code, text);
     this.reason ??= reason;
-    if (code !== "") this.fault ??= reason;
+    if (failed) this.fault = reason;
+    return reason;
   }
 }

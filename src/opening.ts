@@ -95,7 +95,7 @@ export class Opening {
   async #late(): Promise<void> {
     const { clock, ending, verdict, watchdog } = this.#context;
     await readFirst(clock);
-    if (ending.state !== "open" || watchdog.running) return;
+    if (ending.over || watchdog.running) return;
     const text = verdict?.asked
       ? "whether the peer may come in was not decided in time"
       : "the peer's HELLO did not come in time";

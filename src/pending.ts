@@ -307,11 +307,14 @@ export class Pending implements CallOwner {
     this.#gate.refuseNew(reason);
   }
 
-  /** The peer serves nothing above `lastId`: those calls are settled, the others go on. Returns `lastId` as a 53-bit count. */
-  goaway(lastId: number | undefined, reason: ConnectionError): number {
-    const last = lastId === undefined ? -Infinity : this.#sent.widen(lastId);
+  /** The 53-bit count that an id of a GOAWAY stands for; before all others if it serves none. */
+  widen(lastId: number | undefined): number {
+    return lastId === undefined ? -Infinity : this.#sent.widen(lastId);
+  }
+
+  /** The peer serves nothing after the call with the count `last`: those calls are settled, the others go on. */
+  goaway(last: number, reason: ConnectionError): void {
     this.#loseAbove(last, "refused", reason);
-    return last;
   }
 
   /** It is over: whatever is left is settled with its true outcome. */
@@ -322,8 +325,7 @@ export class Pending implements CallOwner {
   /** Settles what waits, and what was sent after `last`: `not_sent` where its frame could be taken back, else `outcome`. */
   #loseAbove(last: number, outcome: Outcome, reason: ConnectionError): void {
     this.#gate.lose(reason);
-    for (const call of this.#sent.all()) {
-      if (call.seq <= last) continue;
+    for (const call of this.#sent.after(last)) {
       if (this.#sent.retract(call)) this.#ledger.lose(call, "not_sent", reason);
       else {
         this.#sent.drop(call);

@@ -53,8 +53,10 @@ export class Pings {
 
   /** The peer has answered. A PONG for no PING of ours is nobody's. */
   pong(id: number): void {
-    const last = this.#sent.findIndex((sent) => sent.id === id);
-    if (last < 0) return;
+    if (this.#sent.length === 0) return;
+    // Ids count up, so that one nobody sent needs no search.
+    const last = (id - this.#sent[0].id) >>> 0;
+    if (last >= this.#sent.length) return;
     const now = this.#clock.now();
     this.rtt = now - this.#sent[last].at;
     for (const { at, answer } of this.#sent.splice(0, last + 1)) {

@@ -64,7 +64,14 @@ export class Ring<T extends Numbered> {
 
   /** All entries, oldest id first. */
   all(): T[] {
-    const entries = this.#slots.filter((entry) => entry !== undefined);
+    return this.after(-Infinity);
+  }
+
+  /** Those after a count, oldest id first. */
+  after(seq: number): T[] {
+    const entries = this.#slots.filter((entry) =>
+      entry !== undefined && entry.seq > seq
+    );
     return (entries as T[]).sort((a, b) => a.seq - b.seq);
   }
 

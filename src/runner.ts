@@ -67,6 +67,19 @@ export class Runner implements CalleeTable {
 
   /** Starts a call that the gate lets through; one that finds it is not its turn waits once more. */
   start(serving: Serving): void {
+    const calls = this.#calls;
+    const outer = calls.current;
+    // Serializer, key, schema and handler are the user's, and may end the
+    // connection: then this call has to be found, entered or not.
+    calls.current = serving;
+    try {
+      this.#start(serving);
+    } finally {
+      calls.current = outer;
+    }
+  }
+
+  #start(serving: Serving): void {
     const { codec } = this.#context;
     const { order } = serving.target;
     const asks = order !== undefined && serving.line === undefined;
@@ -84,6 +97,8 @@ export class Runner implements CalleeTable {
       this.#gate.passTurn(serving);
       return;
     }
+    // So is a serializer.
+    if (serving.done) return;
     if (asks && order.keyed && !this.#takeTurn(serving, order, params)) return;
     serving.kept = undefined;
     if (serving.target.schema === undefined) this.#run(serving, params);
@@ -92,17 +107,12 @@ export class Runner implements CalleeTable {
 
   /** Whether the call may go on: not if an earlier one of its order has the turn, or its key fails. */
   #takeTurn(serving: Serving, order: Order, params?: unknown): boolean {
-    const calls = this.#calls;
-    const outer = calls.current;
-    calls.current = serving;
     let key: OrderKey | undefined;
     try {
       key = order.keyOf(params);
     } catch (error) {
       this.#calls.report(serving, false, error);
       return false;
-    } finally {
-      calls.current = outer;
     }
     // The key is the user's code, which may have ended the connection.
     if (serving.done) return false;

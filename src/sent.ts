@@ -55,6 +55,11 @@ export class Sent {
     return this.#ring.all();
   }
 
+  /** Those sent after the one with the count `seq`, in the order they were sent. */
+  after(seq: number): Call[] {
+    return this.#ring.after(seq);
+  }
+
   /** The 53-bit count that an id of ours on the wire stands for. */
   widen(id: number): number {
     return this.#ring.widen(id);

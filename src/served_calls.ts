@@ -7,6 +7,8 @@
  * - A call that outlives the turn it came in is entered by its id; one that is
  *   answered in that turn never is. The one whose code is on the stack counts
  *   as being here, entered or not.
+ * - An entry is taken out by its own call alone, and none is made once that is
+ *   answered or lost.
  *
  * @module
  */
@@ -54,8 +56,20 @@ export class ServedCalls {
     return this.#active.get(id);
   }
 
-  /** Enters a call that outlives this turn; again, if it is in already. */
+  /** How many are entered. */
+  get size(): number {
+    return this.#active.size;
+  }
+
+  /** Whether a call with this id is entered. */
+  has(id: number): boolean {
+    return this.#active.has(id);
+  }
+
+  /** Enters a call that outlives this turn; nothing happens if it is in already, or has left. */
   keep(serving: Serving): void {
+    if (serving.entered || serving.done) return;
+    serving.entered = true;
     this.#active.set(serving.id, serving);
     if (serving.slot < 0) this.#deadlines.add(serving);
   }
@@ -107,7 +121,10 @@ export class ServedCalls {
 
   #leave(serving: Serving): void {
     serving.state = "done";
-    if (this.#active.size > 0) this.#active.delete(serving.id);
+    if (serving.entered) {
+      serving.entered = false;
+      this.#active.delete(serving.id);
+    }
     this.#deadlines.remove(serving);
     serving.streams?.close();
   }

@@ -31,7 +31,7 @@ import type { Duplex } from "./duplex.ts";
 import { Ending, type EndingContext } from "./ending.ts";
 import { ConnectionError } from "./errors.ts";
 import { Farewell } from "./farewell.ts";
-import { departure, PeerGoaway } from "./goaway.ts";
+import { PeerGoaway } from "./goaway.ts";
 import { type Limits, toLimits } from "./limits.ts";
 import { nativeCodec } from "./native.ts";
 import type { CallEvents } from "./observe.ts";
@@ -216,9 +216,10 @@ export class Session
   }
 
   goaway(lastId: number | undefined, code: string, text: string): void {
-    const reason = departure(code, text);
-    const last = this.pending.goaway(lastId, reason);
-    this.peerGoaway.note(last, code, reason);
+    const last = this.pending.widen(lastId);
+    const reason = this.peerGoaway.note(last, code, text);
+    if (reason === undefined) return;
+    this.pending.goaway(last, reason);
     this.setup.onGoaway?.(reason);
   }
 

@@ -1,10 +1,15 @@
 // A sample of the simulation: `deno task sim` runs as many seeds as one likes,
-// and compares the traces of the three runtimes.
+// and compares the traces of the three runtimes; `deno task sim --hostile` does
+// the same with peers that break the rules.
 
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { test } from "node:test";
+import { BREACHES } from "./sim/hostile_frames.ts";
+import { simulateHostile } from "./sim/hostile_world.ts";
 import { simulate } from "./sim/run.ts";
+import { addTallies, type Tallies } from "./sim/tally.ts";
 import { newSeed } from "./support/random.ts";
+import { KIND } from "./support/raw_peer.ts";
 
 const SEEDS = 40;
 
@@ -74,4 +79,35 @@ test("the simulation has streams of every ending", async () => {
       assert(ends(which, 2).includes(end), `no reader of ${which} ${end}`);
     }
   }
+});
+
+/** Seeds of eight hostile peers each. */
+const HOSTILE = 40;
+
+test("X1: nothing is left of connections whose peers break the rules at random", async () => {
+  const first = newSeed();
+  for (let i = 0; i < HOSTILE; i++) {
+    const { seed, problems } = await simulateHostile(first + i);
+    const again = `again: deno task sim --hostile 1 --seed ${seed}`;
+    assertEquals(problems, [], again);
+  }
+});
+
+test("X1: hostile peers say frames of every kind, and break every rule of their list", async () => {
+  const tried: Tallies = {};
+  for (let seed = 0; seed < HOSTILE; seed++) {
+    addTallies(tried, (await simulateHostile(seed)).tallies);
+  }
+  for (const kind of Object.keys(KIND)) {
+    assert(tried.frames[kind] > 0, `no ${kind} was sent`);
+  }
+  for (const [name] of BREACHES) {
+    assert(tried.breaches[name] > 0, `never tried: ${name}`);
+  }
+  for (const role of ["server", "client", "both"]) {
+    for (const code of ["protocol_error", "unavailable", "in order"]) {
+      assert(tried.ends[`${role}: ${code}`] > 0, `${role}: never ${code}`);
+    }
+  }
+  assert(tried.work["handlers that ran at the end of their connection"] > 0);
 });

@@ -1,6 +1,6 @@
 /**
  * Puts one mistake after the other into a copy of `src/`, and checks that the
- * simulation or the faults at every byte catch it:
+ * simulation, the faults at every byte or the hostile peers catch it:
  * `deno task mutants [NAME ...]`.
  *
  * @module
@@ -25,6 +25,7 @@ import { ROOT, run, tool } from "./process.ts";
 const CATCHERS = [
   { name: "simulation", args: ["tests/sim/main.ts", "--seeds=800"] },
   { name: "cuts", args: ["tests/chaos/cuts.ts", "--every=29"] },
+  { name: "hostile", args: ["tests/sim/main.ts", "--hostile", "--seeds=400"] },
 ] as const;
 const LIMIT = 120_000;
 const COPIED = ["src", "tests", "mod.ts", "package.json"];

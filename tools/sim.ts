@@ -1,12 +1,15 @@
 /**
  * Simulates clients and servers over faulty lines, a seed a run:
- * `deno task sim [--seeds N] [--seed S]`.
+ * `deno task sim [--seeds N] [--seed S]`; or facing peers that break the rules:
+ * `deno task sim --hostile N [--seed S]`.
  *
  * @module
  */
 
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { LINKS } from "../tests/sim/hostile_world.ts";
+import { addTallies, type Tallies } from "../tests/sim/tally.ts";
 import { type Runtime, RUNTIMES } from "./floors.ts";
 import { PARTS, type Parts, runParts } from "./parts.ts";
 import { tool, usage } from "./process.ts";
@@ -16,7 +19,8 @@ const USAGE = `Usage: deno task sim [options]
 
   --seeds N         how many seeds, on Node (1,000; 1 with --seed)
   --seed S          the first seed (random)
-  --runtime NAME    all of them on node, bun or deno instead
+  --hostile N       N connections instead whose peers break the rules, ${LINKS} a seed
+  --runtime NAME    all of them on node, bun or deno instead; hostile also on all
   --compare N       how many of them run on all three, traces compared (20)
   --trace           print what happens, step by step
   --help            print this`;
@@ -30,6 +34,7 @@ function options() {
       options: {
         seeds: { type: "string" },
         seed: { type: "string" },
+        hostile: { type: "string" },
         runtime: { type: "string", default: "node" },
         compare: { type: "string", default: "20" },
         trace: { type: "boolean", default: false },
@@ -37,14 +42,20 @@ function options() {
       },
     });
     const { seed, runtime, trace, help } = values;
-    const given = values.seeds ?? (seed === undefined ? "1000" : "1");
+    const hostile = values.hostile !== undefined;
+    const given = hostile
+      ? String(Math.ceil(Number(values.hostile) / LINKS))
+      : values.seeds ?? (seed === undefined ? "1000" : "1");
     const numbers = [given, seed ?? String(Date.now() % 2 ** 31)].map(Number);
     const [seeds, first] = numbers;
     const compare = Math.min(seeds, Number(values.compare));
     if (![seeds, first, compare].every(Number.isSafeInteger)) {
       throw new Error("Cannot simulate: not a number of seeds");
     }
-    if (!RUNTIMES.includes(runtime as Runtime)) {
+    const runtimes = hostile && runtime === "all"
+      ? RUNTIMES
+      : RUNTIMES.filter((name) => name === runtime);
+    if (runtimes.length === 0) {
       throw new Error(`Cannot simulate: unknown runtime ${runtime}`);
     }
     return {
@@ -53,7 +64,8 @@ function options() {
       compare,
       trace,
       help,
-      runtime: runtime as Runtime,
+      hostile,
+      runtimes,
     };
   } catch (error) {
     usage((error as Error).message, USAGE);
@@ -65,11 +77,13 @@ async function simulate(
   runtime: Runtime,
   first: number,
   seeds: number,
+  more: readonly string[] = [],
 ): Promise<Parts> {
   const parts = Math.min(PARTS, seeds);
   return await runParts(runtime, SCRIPT, (part) => {
     const share = Math.ceil((seeds - part) / parts);
-    return [`--seed=${first + part}`, `--seeds=${share}`, `--step=${parts}`];
+    const those = [`--seed=${first + part}`, `--seeds=${share}`];
+    return [...those, `--step=${parts}`, ...more];
   }, { parts, timeout: LIMIT });
 }
 
@@ -105,10 +119,43 @@ async function compare(first: number, seeds: number): Promise<Parts[]> {
   return results.map(({ parts }) => parts);
 }
 
+/** Connections whose peers break the rules; prints what was tried. */
+async function simulateHostile(
+  runtimes: readonly Runtime[],
+  first: number,
+  seeds: number,
+): Promise<void> {
+  const rows: Parts[] = [];
+  for (const runtime of runtimes) {
+    rows.push(await simulate(runtime, first, seeds, ["--hostile"]));
+  }
+  const tried: Tallies = {};
+  for (const { name, reports } of rows) {
+    for (const { connections, tallies } of reports) {
+      addTallies(tried, { connections: { [name]: Number(connections) } });
+      addTallies(tried, tallies as Tallies);
+    }
+  }
+  for (const [what, tally] of Object.entries(tried)) {
+    console.log(`\n${what}`);
+    const counts = Object.entries(tally).sort(([, a], [, b]) => b - a);
+    for (const [name, n] of counts) {
+      console.log(`${String(n).padStart(12)}  ${name}`);
+    }
+  }
+  console.log(`\n${table(rows)}`);
+  const sum = Object.values(tried.connections ?? {}).reduce((a, b) => a + b, 0);
+  const failed = rows.reduce((sum, row) => sum + row.failed, 0);
+  console.log(`sim: ${sum} broken connections; ${failed} seeds failed`);
+  if (failed > 0) process.exitCode = 1;
+}
+
 async function main(): Promise<void> {
-  const { help, seeds, first, runtime, trace, ...rest } = options();
+  const { help, seeds, first, runtimes, hostile, trace, ...rest } = options();
   if (help) return console.log(USAGE);
   console.log(`seeds ${first} to ${first + seeds - 1}`);
+  if (hostile) return await simulateHostile(runtimes, first, seeds);
+  const [runtime] = runtimes;
   if (trace) {
     const args = [`--seed=${first}`, "--trace"];
     await runParts(runtime, SCRIPT, () => args, {

@@ -44,6 +44,9 @@ const FEATURES: Features = {
   unknownReply: "drop",
 };
 
+/** The largest id. */
+const MAX_ID = 0xffffffff;
+
 /** How many of the first bytes are kept, to name what a stranger speaks. */
 const FIRST_BYTES = 12;
 
@@ -90,7 +93,8 @@ export abstract class GoCodec<K> implements Codec {
   readonly #asked = new Map<number, Asked<K>>();
   /** The call that is being told; its id is -1 when it is answered. */
   #id = -1;
-  #lastId = 0;
+  /** The id given out last, as a count that does not wrap. */
+  #lastCount = 0;
   #method = "";
   #key: K | undefined;
   #first: Uint8Array = NO_BYTES;
@@ -216,7 +220,7 @@ export abstract class GoCodec<K> implements Codec {
 
   /** Tells of a call. */
   protected tellCall(method: string, key: K, size: number): void {
-    const id = this.#lastId = (this.#lastId + 1) >>> 0;
+    const id = this.#nextId();
     this.#told++;
     this.#id = id;
     this.#method = method;
@@ -253,6 +257,14 @@ export abstract class GoCodec<K> implements Codec {
   protected refuse(text: string): never {
     this.unreadable = `rpc: ${text}`;
     throw new RpcError("invalid_argument", text);
+  }
+
+  /** Ids are u32: once they have all been used, one may be that of a call that still runs. */
+  #nextId(): number {
+    let count = this.#lastCount + 1;
+    while (count > MAX_ID && this.#asked.has(count >>> 0)) count++;
+    this.#lastCount = count;
+    return count >>> 0;
   }
 
   /** Tells of an answer; `id` is what the call was made with. */

@@ -77,6 +77,11 @@ export class Inlet {
     return this.#state === "open" ? this.#window.credit : 0;
   }
 
+  /** Whether its producer has not ended it, as far as this end knows. */
+  get live(): boolean {
+    return this.#state === "open" || this.#state === "stopped";
+  }
+
   // What its producer says.
 
   /**

@@ -98,6 +98,11 @@ export class Outlet implements Writer {
     return this.#state === "open" ? this.#credit : 0;
   }
 
+  /** Whether anything its reader says changes it. */
+  get live(): boolean {
+    return this.#state === "open" || this.#state === "waiting";
+  }
+
   /** It is open at both ends: the source is asked for its first item. */
   start(credit: number): void {
     if (this.#state !== "waiting") return;

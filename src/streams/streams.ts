@@ -6,6 +6,8 @@
  *   ends; each holds its place as long as its call does.
  * - A frame is about a stream of a call that lives. For a call that is over it
  *   is late, and ignored; for any other the peer breaks the rules.
+ * - A control frame (END, STOP, CREDIT) that changes nothing costs one look-up,
+ *   and makes no error; and a peer may send only so many in a row.
  *
  * @module
  */
@@ -68,6 +70,15 @@ export const NO_STREAMS: StreamNumbers = {
   streamCredit: 0,
 };
 
+/** How many control frames that change nothing are taken in a row. */
+export const MAX_IDLE = 10_000;
+/**
+ * And how many more for each stream that the connection has had. Frames of a
+ * stream can cross its end, but no more than these of one of ours: END, STOP,
+ * and some CREDITs, each for at least half of its window.
+ */
+export const IDLE_PER_STREAM = 8;
+
 /** All streams of one connection. */
 export class Streams implements StreamReceiver {
   readonly outbox: Outbox;
@@ -80,6 +91,9 @@ export class Streams implements StreamReceiver {
   /** Streams open towards this end, and towards the peer. */
   #in = 0;
   #out = 0;
+  /** Control frames in a row that changed nothing, and how many there may be. */
+  #idle = 0;
+  #maxIdle = MAX_IDLE;
 
   constructor(context: StreamsContext) {
     const { outbox, limits } = context;
@@ -152,13 +166,18 @@ export class Streams implements StreamReceiver {
   /** One more comes in. */
   enter(streams: CallStreams): void {
     this.#in++;
-    this.#open.add(streams);
+    this.#opened(streams);
   }
 
   /** One more goes out. */
   leave(streams: CallStreams): void {
     this.#out++;
+    this.#opened(streams);
+  }
+
+  #opened(streams: CallStreams): void {
     this.#open.add(streams);
+    this.#maxIdle += IDLE_PER_STREAM;
   }
 
   /** A call and its streams give their places back. */
@@ -209,31 +228,54 @@ export class Streams implements StreamReceiver {
 
   end(id: number, caller: boolean): void {
     const streams = this.#inlet(id, caller, "END");
+    const live = streams?.inlet?.live === true;
+    if (!this.#counts("END", live)) return;
     streams?.inlet?.end();
     streams?.ended();
   }
 
   fail(id: number, caller: boolean, code: string, message: string): void {
     const streams = this.#inlet(id, caller, "END");
-    if (streams === undefined) return;
+    const live = streams?.inlet?.live === true;
+    if (!this.#counts("END", live)) return;
     let data: unknown;
     try {
       data = this.#context.codec.value();
     } catch {
       // The failure is what counts; data that does not parse is no data.
     }
-    const error = streams.failure(code, message, data);
-    streams.inlet?.end({ error });
-    streams.ended();
+    const error = streams?.failure(code, message, data);
+    streams?.inlet?.end({ error });
+    streams?.ended();
   }
 
   stop(id: number, caller: boolean, code: string, text: string): void {
-    const reason = new RpcError(code, text, { outcome: "unknown" });
-    this.#outlet(id, caller, "STOP")?.stopped(reason);
+    const streams = this.#outlet(id, caller, "STOP");
+    const live = streams?.outlet?.live === true;
+    if (!this.#counts("STOP", live)) return;
+    streams?.stopped(new RpcError(code, text, { outcome: "unknown" }));
   }
 
   credit(id: number, caller: boolean, bytes: number): void {
-    this.#outlet(id, caller, "CREDIT")?.outlet?.grant(bytes);
+    const streams = this.#outlet(id, caller, "CREDIT");
+    const live = streams?.outlet?.live === true;
+    if (this.#counts("CREDIT", live && bytes > 0)) {
+      streams?.outlet?.grant(bytes);
+    }
+  }
+
+  /**
+   * Counts a control frame; returns whether it changes anything, as `counts` says.
+   *
+   * @throws {ConnectionError} `resource_exhausted`, if too many in a row did not.
+   */
+  #counts(what: string, counts: boolean): boolean {
+    this.#idle = counts ? 0 : this.#idle + 1;
+    if (this.#idle <= this.#maxIdle) return counts;
+    throw new ConnectionError(
+      "resource_exhausted",
+      `the peer sent ${this.#idle} frames of streams in a row that change nothing, the last one ${what}`,
+    );
   }
 
   #inlet(id: number, caller: boolean, what: string): CallStreams | undefined {

@@ -43,8 +43,6 @@ export const WITHOUT_CASE: Readonly<Record<string, string>> = {
   HE15: `${ADMISSION}; see tests/authorize_test.ts`,
   HE16: `${ADMISSION}; see tests/authorize_test.ts`,
   HE17: `${ADMISSION}; see tests/authorize_test.ts`,
-  ID2:
-    "takes 2^32 calls; tests/window_test.ts skips the slot of a running call",
   GA6: "takes a client whose ids can be made to jump; see tests/ring_test.ts",
   ST2:
     "takes as many calls as streams are granted; see tests/streams_hostile_test.ts",
@@ -52,6 +50,7 @@ export const WITHOUT_CASE: Readonly<Record<string, string>> = {
   ST7: "binds a producer; see tests/streams_credit_test.ts",
   ST13:
     "nothing of it can be seen of a server that echoes; see tests/streams_test.ts",
+  ST16: "allows a receiver something; see tests/hostile_idle_test.ts",
   PP3: "binds an end that judges by silence; nothing of it can be seen",
 };
 

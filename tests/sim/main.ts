@@ -8,10 +8,42 @@
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { watchUnhandled } from "../support/watch.ts";
+import { simulateHostile } from "./hostile_world.ts";
 import { simulate } from "./run.ts";
+import { addTallies, type Tallies } from "./tally.ts";
 
 /** Seeds that fail before a part gives up: more would tell the same. */
 const ENOUGH = 5;
+
+/** What the last line says. */
+class Report {
+  runs = 0;
+  failed = 0;
+  calls = 0;
+  steps = 0;
+  connections = 0;
+  hashes: string[] | undefined = [];
+  readonly tallies: Tallies = {};
+}
+
+/** Runs one seed; returns what was wrong. */
+type Life = (seed: number, report: Report) => Promise<readonly string[]>;
+
+const honest = (trace: boolean): Life => async (seed, report) => {
+  const run = await simulate(seed, trace);
+  report.hashes?.push(run.hash);
+  report.calls += run.calls;
+  report.steps += run.steps;
+  for (const line of run.lines ?? []) console.log(line);
+  return run.problems;
+};
+
+const hostile: Life = async (seed, report) => {
+  const run = await simulateHostile(seed);
+  report.connections += run.connections;
+  addTallies(report.tallies, run.tallies);
+  return run.problems;
+};
 
 async function main(): Promise<void> {
   // Thousands of expected errors, each with a stack that nobody reads.
@@ -21,33 +53,29 @@ async function main(): Promise<void> {
       seed: { type: "string", default: "0" },
       seeds: { type: "string", default: "1" },
       step: { type: "string", default: "1" },
-      trace: { type: "boolean" },
+      hostile: { type: "boolean", default: false },
+      trace: { type: "boolean", default: false },
     },
   });
   const [first, seeds, step] = [values.seed, values.seeds, values.step]
     .map(Number);
   const unhandled = watchUnhandled();
-  const hashes: string[] = [];
-  let failed = 0;
-  let calls = 0;
-  let steps = 0;
-  for (let i = 0; i < seeds && failed < ENOUGH; i++) {
+  const report = new Report();
+  const live = values.hostile ? hostile : honest(values.trace);
+  for (let i = 0; i < seeds && report.failed < ENOUGH; i++) {
     const seed = first + i * step;
-    const run = await simulate(seed, values.trace);
-    const problems = [...run.problems, ...unhandled.splice(0).map(String)];
-    hashes.push(run.hash);
-    calls += run.calls;
-    steps += run.steps;
-    for (const line of run.lines ?? []) console.log(line);
+    const found = await live(seed, report);
+    const problems = [...found, ...unhandled.splice(0).map(String)];
+    report.runs++;
     if (problems.length === 0) continue;
-    failed++;
+    report.failed++;
     console.log(`seed ${seed}: ${problems.slice(0, 5).join("; ")}`);
-    console.log(`again: deno task sim --seed ${seed}`);
+    const which = values.hostile ? "--hostile 1 " : "";
+    console.log(`again: deno task sim ${which}--seed ${seed}`);
   }
-  const runs = hashes.length;
-  const hash = hashes.length > 1000 ? undefined : hashes;
-  console.log(JSON.stringify({ runs, failed, calls, steps, hashes: hash }));
-  process.exit(failed > 0 ? 1 : 0);
+  if (report.runs > 1000) report.hashes = undefined;
+  console.log(JSON.stringify(report));
+  process.exit(report.failed > 0 ? 1 : 0);
 }
 
 await main();

@@ -115,9 +115,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a GOAWAY refuses one call too many",
-    file: "src/pending.ts",
-    find: "if (call.seq <= last) continue;",
-    replace: "if (call.seq < last) continue;",
+    file: "src/ring.ts",
+    find: "entry !== undefined && entry.seq > seq",
+    replace: "entry !== undefined && entry.seq >= seq",
   },
   {
     name: "the bytes of the window are not given back",
@@ -274,5 +274,30 @@ export const MUTANTS: readonly Mutant[] = [
       "if (rest === undefined) return this.#dry ? this.#finish() : this.#ask();",
     replace:
       "if (rest === undefined || this.#dry) return this.#dry ? this.#finish() : this.#ask();",
+  },
+  {
+    name: "a request may have the id of a call without an answer",
+    file: "src/admission.ts",
+    find: "else if (inUse.has(id)) {",
+    replace: "else if (inUse.size < 0) {",
+  },
+  {
+    name: "a call whose schema ends the connection is started all the same",
+    file: "src/runner.ts",
+    find: `    calls.current = serving;
+    try {
+      this.#start(serving);`,
+    replace: `    try {
+      this.#start(serving);`,
+  },
+  {
+    name: "a handler that fails after the end keeps its place of the server's",
+    file: "src/runner.ts",
+    find: `    }, (error) => {
+      this.#gate.gave();
+      this.#ran(serving, false, error);`,
+    replace: `    }, (error) => {
+      if (!serving.done) this.#gate.gave();
+      this.#ran(serving, false, error);`,
   },
 ];

@@ -116,6 +116,24 @@ export const ids: Section = [
       await c.send(reply(id));
     }
   }),
+  ...rows("ID2", 1, [
+    ["", [1, 2 ** 31 - 1, 2 ** 32 - 2, 1]],
+    [", across 0", [2 ** 32 - 3, 2 ** 31 - 4, 2 ** 32 - 6, 2 ** 32 - 3]],
+  ] as [string, number[]][], (id, [where, [running, ...round]]) =>
+    server(
+      id,
+      `an id that comes round to a call that runs${where}: closes`,
+      async (s) => {
+        await s.greet();
+        await s.send(request(running, "Conformance.wait"));
+        for (const n of round.slice(0, -1)) {
+          await s.send(request(n, "Echo.echo", n));
+          assertEquals((await s.expect(KIND.REPLY)).id, n);
+        }
+        await s.send(request(running, "Echo.echo"));
+        await s.closes("protocol_error");
+      },
+    )),
   ...client(
     "ID3.1",
     "a call taken back leaves a gap, and no REQUEST",
