@@ -58,8 +58,19 @@ export interface ConnectionSetup extends ConnectionOptions {
 
 /** How a connection is closed. */
 export interface CloseOptions {
-  /** Milliseconds for accepted calls and running handlers to finish. Default 5,000. */
+  /**
+   * Milliseconds for accepted calls and running handlers to finish. Default
+   * 5,000. It holds whatever the connection's state is, and the shortest that
+   * was asked for holds; 1,000 ms later the connection is over in any case.
+   */
   timeout?: number;
+  /**
+   * What becomes of results that are streams: a drain lets them `finish` (the
+   * default), or `end`s them in order. Then each source is asked for no more
+   * (an iterator's `return` is called, a `ReadableStream` cancelled), and its
+   * reader finds the end behind what had come; `ctx.draining` has fired before.
+   */
+  streams?: "finish" | "end";
   /** The `ctx` of the handler that closes its own connection: it is not waited for. */
   ctx?: object;
 }

@@ -186,7 +186,7 @@ export class ReconnectingClient<S extends object, M extends WireMap = "json">
    * rejects.
    */
   close(options: CloseOptions = {}): Promise<void> {
-    return this.#reconnector.close(options.timeout ?? 5000);
+    return this.#reconnector.close(options);
   }
 
   /** Ends it at once: gives up the dial, and rejects calls, those in flight with outcome `unknown`. Resolves when it is over. */

@@ -14,7 +14,7 @@ import { type BytePath, takePath } from "./byte_path.ts";
 import { systemClock } from "./clock.ts";
 import type { CodecFactory, Receiver } from "./codec.ts";
 import type { ConnectionOptions } from "./connection_options.ts";
-import { Deadlines, Timer } from "./deadlines.ts";
+import { Deadlines } from "./deadlines.ts";
 import { type Duplex, toDuplex } from "./duplex.ts";
 import type { ConnectionError } from "./errors.ts";
 import { Farewell } from "./farewell.ts";
@@ -51,7 +51,7 @@ const DEAF: Receiver = {
 /** Those that a server turns away. */
 export class TurnedAway {
   readonly #options: ConnectionOptions;
-  readonly #leaving = new Set<Promise<void>>();
+  readonly #leaving = new Map<Farewell, Promise<void>>();
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -65,22 +65,25 @@ export class TurnedAway {
   add(duplex: Duplex, reason: ConnectionError): void {
     const path = takePath(toDuplex(duplex));
     if (this.#leaving.size >= AT_ONCE) return path.destroy(reason);
-    const leaving = bye(path, this.#options, reason)
-      .then(() => void this.#leaving.delete(leaving));
-    this.#leaving.add(leaving);
+    const { farewell, over } = bye(path, this.#options, reason);
+    this.#leaving.set(
+      farewell,
+      over.then(() => void this.#leaving.delete(farewell)),
+    );
   }
 
-  /** Resolves when all have gone. */
-  async gone(): Promise<void> {
-    await Promise.all(this.#leaving);
+  /** Resolves when all have gone, which they have within `ms`. */
+  async gone(ms: number): Promise<void> {
+    for (const farewell of this.#leaving.keys()) farewell.within(ms);
+    await Promise.all(this.#leaving.values());
   }
 }
 
-async function bye(
+function bye(
   path: BytePath,
   { wire, serializer, clock = systemClock }: ConnectionOptions,
   reason: ConnectionError,
-): Promise<void> {
+): { farewell: Farewell; over: Promise<void> } {
   const ended = () => farewell.written();
   const outbox = new Outbox(path, clock, Infinity, {
     handedOver: ignore,
@@ -90,11 +93,7 @@ async function bye(
     grown: ignore,
     overflowed: ignore,
   });
-  const farewell = new Farewell(
-    path,
-    outbox,
-    new Timer(clock, new Deadlines(clock)),
-  );
+  const farewell = new Farewell(path, outbox, clock, new Deadlines(clock));
   const own = toLimits({ windowCalls: 0 });
   const codec = ((wire?.codec ?? nativeCodec) as CodecFactory)(DEAF, {
     hello: own,
@@ -113,5 +112,5 @@ async function bye(
     end: ignore,
     room: () => undefined,
   });
-  await farewell.run(reading.catch(ignore));
+  return { farewell, over: farewell.run(reading.catch(ignore), ignore) };
 }
