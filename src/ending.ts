@@ -180,7 +180,7 @@ export class Ending {
     const { peerGoaway, dispatch, limits, watchdog } = this.#context;
     const { reason, fault } = peerGoaway;
     if (this.over || reason === undefined) return;
-    if (!greeted) return this.end(fault, "flush");
+    if (!greeted) return this.#leave(fault);
     const limit = this.#states.peerEnters(
       fault === undefined ? "draining" : "failed",
       limits,
@@ -188,7 +188,13 @@ export class Ending {
     if (limit === undefined) return;
     dispatch.tellDraining(reason.message);
     watchdog.leave(LEAVING_IDLE);
-    this.#peerTimer.set(limit, () => this.end(fault, "flush"));
+    this.#peerTimer.set(limit, () => this.#leave(fault));
+  }
+
+  /** The peer answers nothing any more, and its FIN has not come. */
+  #leave(fault: ConnectionError | undefined): void {
+    if (this.#goaway === undefined) this.#sayGoaway("", "");
+    this.end(fault, "flush");
   }
 
   /** The peer's FIN has come, in order: nothing can be answered any more; what is served still is, within the state's limit. */
