@@ -251,8 +251,8 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
   }
 
   /** The connection drains. */
-  drain(reason: unknown): void {
-    this.#draining?.abort(reason);
+  drain(): void {
+    this.#draining?.abort(this.#owner.leaving);
   }
 
   expire(): void {

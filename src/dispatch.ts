@@ -47,7 +47,8 @@ export class Dispatch implements ServingOwner {
   /** No request is served any more: we said GOAWAY, or it is over. */
   #draining = false;
   /** Why the calls that run should come to their end, if an end of the connection drains, or it is over. */
-  #leaving: RpcError | undefined;
+  #leaving: string | undefined;
+  #leavingError: RpcError | undefined;
 
   constructor(context: DispatchContext) {
     this.#context = context;
@@ -263,13 +264,14 @@ export class Dispatch implements ServingOwner {
   /** Tells the calls that are served, and those that come, that an end of the connection drains. */
   tellDraining(why: string): void {
     if (this.#leaving !== undefined) return;
-    this.#leaving = gone("unavailable", why);
-    for (const serving of this.#calls.all()) serving.drain(this.#leaving);
+    this.#leaving = why;
+    for (const serving of this.#calls.all()) serving.drain();
   }
 
-  /** Why the connection drains, if it does. */
+  /** Why the connection drains, if it does; made for who asks. */
   get leaving(): RpcError | undefined {
-    return this.#leaving;
+    if (this.#leaving === undefined) return undefined;
+    return this.#leavingError ??= gone("unavailable", this.#leaving);
   }
 
   /** The peer sends nothing any more: params that have not ended never will. */

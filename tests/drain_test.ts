@@ -530,6 +530,33 @@ test("X45: a source that gives up by an AbortError, or the signal's reason, has 
   }
 });
 
+test("X45: an iterator that cannot be told has ended when it gives up, or has given what it was asked for", async () => {
+  for (const gives of [true, false]) {
+    let asked = 0;
+    const t = pair({
+      Feed: {
+        items: (_: undefined, ctx: CallContext): AsyncIterable<number> => ({
+          [Symbol.asyncIterator]: () => ({
+            async next() {
+              if (asked++ === 0) return { done: false, value: 1 };
+              await untilDraining(ctx);
+              if (!gives) ctx.draining.throwIfAborted();
+              return { done: false, value: 2 };
+            },
+          }),
+        }),
+      },
+    });
+    const all = Array.fromAsync(await t.client.call("Feed.items"));
+    await settle();
+    await t.server.close({ streams: "end" });
+    assertEquals(await all, gives ? [1, 2] : [1]);
+    assertEquals(asked, 2);
+    await t.close();
+    assertEquals(t.errors, []);
+  }
+});
+
 test("X45: one that fails while it is asked to end, fails", async () => {
   const t = pair(
     feed(async ({ draining }) => {

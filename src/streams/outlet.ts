@@ -178,7 +178,7 @@ export class Outlet implements Writer {
     // What failed meanwhile has been told; so has who was cancelled.
     if (this.#state !== "open" || this.#dry) return;
     this.#dry = this.#spent = true;
-    this.#untidy = error;
+    if (!isGivingUp(error, reason)) this.#untidy = error;
     this.advance();
   }
 
