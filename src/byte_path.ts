@@ -27,6 +27,8 @@ export interface BytePath {
   close(): Promise<void>;
   /** Ends both directions at once. */
   destroy(reason: unknown): void;
+  /** Calls `failed` once nothing more can be written, also while nobody writes: for after the peer's FIN, when no read tells that it is gone. */
+  watch(failed: (reason: unknown) => void): void;
 }
 
 /**
@@ -72,6 +74,10 @@ class StreamPath implements BytePath {
   destroy(reason: unknown): void {
     this.#writer.abort(reason).catch(ignore);
     this.#reader.cancel(reason).catch(ignore);
+  }
+
+  watch(failed: (reason: unknown) => void): void {
+    this.#writer.closed.catch(failed);
   }
 }
 

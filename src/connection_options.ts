@@ -56,10 +56,52 @@ export interface ConnectionSetup extends ConnectionOptions {
   onGoaway?: (reason: ConnectionError) => void;
 }
 
-/** How a connection is closed. */
+/**
+ * How a connection is closed.
+ *
+ * @example A feed that would never end
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { type CallContext, Client, memoryPair, Server } from "@sluice/rpc";
+ *
+ * const services = {
+ *   Feed: {
+ *     async *ticks(_: undefined, { draining }: CallContext) {
+ *       for (let n = 1;; n++) {
+ *         yield n;
+ *         if (n === 3) await new Promise((resolve) => draining.onabort = resolve);
+ *       }
+ *     },
+ *   },
+ * };
+ * const [near, far] = memoryPair();
+ * const server = new Server(services);
+ * server.accept(far);
+ * const client = new Client<typeof services>(near);
+ *
+ * const seen: number[] = [];
+ * for await (const n of await client.call("Feed.ticks")) {
+ *   seen.push(n);
+ *   if (n === 3) server.close({ streams: "end" });
+ * }
+ * assertEquals(seen.slice(0, 3), [1, 2, 3]);
+ * await client.close();
+ * ```
+ */
 export interface CloseOptions {
-  /** Milliseconds for accepted calls and running handlers to finish. Default 5,000. */
+  /**
+   * Milliseconds for accepted calls and running handlers to finish. Default
+   * 5,000. It holds whatever the connection's state is, and the shortest that
+   * was asked for holds; 1,000 ms later the connection is over in any case.
+   */
   timeout?: number;
+  /**
+   * What becomes of results that are streams: a drain lets them `finish` (the
+   * default), or `end`s them in order. Then each source is asked for no more
+   * (an iterator's `return` is called, a `ReadableStream` cancelled), and its
+   * reader finds the end behind what had come; `ctx.draining` has fired before.
+   */
+  streams?: "finish" | "end";
   /** The `ctx` of the handler that closes its own connection: it is not waited for. */
   ctx?: object;
 }

@@ -29,6 +29,40 @@ export interface CallContext extends Inherited {
    * went away; its `reason` is an {@linkcode RpcError} that says which.
    */
   readonly signal: AbortSignal;
+  /**
+   * Fires when either end of the connection begins to drain, or it is lost: the
+   * time for a handler without an end of its own, a live feed say, to come to
+   * one. The call goes on; what the handler does is up to it.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { type CallContext, Client, memoryPair, Server } from "@sluice/rpc";
+   *
+   * const services = {
+   *   Feed: {
+   *     async *prices(_: undefined, { draining }: CallContext) {
+   *       yield 42;
+   *       await new Promise((resolve) => {
+   *         if (draining.aborted) resolve(undefined);
+   *         else draining.addEventListener("abort", resolve);
+   *       });
+   *     },
+   *   },
+   * };
+   * const [near, far] = memoryPair();
+   * const server = new Server(services);
+   * server.accept(far);
+   * const client = new Client<typeof services>(near);
+   * const prices = (await client.call("Feed.prices")).getReader();
+   * assertEquals(await prices.read(), { done: false, value: 42 });
+   * const closed = server.close();
+   * assertEquals((await prices.read()).done, true);
+   * await closed;
+   * await client.close();
+   * ```
+   */
+  readonly draining: AbortSignal;
   /** When the caller stops waiting, in milliseconds since the epoch, as near as the wall clock tells; `undefined` without a deadline. */
   readonly deadline: number | undefined;
   /** What is left of that, in ms; `Infinity` without a deadline. */
@@ -91,6 +125,8 @@ export type ServingState =
 export interface ServingOwner {
   readonly clock: Clock;
   readonly connection: Connection;
+  /** Why the connection drains, if it does. */
+  readonly leaving: unknown;
   expire(serving: Serving): void;
 }
 
@@ -123,6 +159,7 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
   line: OrderLine | undefined = undefined;
   readonly #owner: ServingOwner;
   #controller: AbortController | undefined = undefined;
+  #draining: AbortController | undefined = undefined;
   /** Makes the reason: most handlers never look at their signal. */
   #reason: (() => unknown) | undefined = undefined;
 
@@ -168,6 +205,15 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
     return this.#controller.signal;
   }
 
+  get draining(): AbortSignal {
+    if (this.#draining === undefined) {
+      this.#draining = new AbortController();
+      const { leaving } = this.#owner;
+      if (leaving !== undefined) this.#draining.abort(leaving);
+    }
+    return this.#draining.signal;
+  }
+
   get remaining(): number {
     if (this.due === Infinity) return Infinity;
     return Math.max(0, this.due - this.#owner.clock.now());
@@ -204,6 +250,11 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
     this.#controller?.abort(reason());
+  }
+
+  /** The connection drains. */
+  drain(): void {
+    this.#draining?.abort(this.#owner.leaving);
   }
 
   expire(): void {

@@ -46,6 +46,9 @@ export class Dispatch implements ServingOwner {
   readonly #runner: Runner;
   /** No request is served any more: we said GOAWAY, or it is over. */
   #draining = false;
+  /** Why the calls that run should come to their end, if an end of the connection drains, or it is over. */
+  #leaving: string | undefined;
+  #leavingError: RpcError | undefined;
 
   constructor(context: DispatchContext) {
     this.#context = context;
@@ -253,21 +256,66 @@ export class Dispatch implements ServingOwner {
   }
 
   /** Serves no request that comes from now on. */
-  drain(): void {
+  drain(why: string): void {
     this.#draining = true;
+    this.tellDraining(why);
+  }
+
+  /** Tells the calls that are served, and those that come, that an end of the connection drains. */
+  tellDraining(why: string): void {
+    if (this.#leaving !== undefined) return;
+    this.#leaving = why;
+    for (const serving of this.#calls.all()) serving.drain();
+  }
+
+  /** Why the connection drains, if it does; made for who asks. */
+  get leaving(): RpcError | undefined {
+    if (this.#leaving === undefined) return undefined;
+    return this.#leavingError ??= gone("unavailable", this.#leaving);
   }
 
   /** The peer sends nothing any more: params that have not ended never will. */
   halfClosed(reason: ConnectionError): void {
+    this.drain(reason.message);
     const lost = gone("unavailable", reason.message, reason);
     for (const serving of this.#calls.entered()) {
       serving.streams?.inlet?.lose(lost);
     }
   }
 
+  /**
+   * Refuses the calls that were not started, and never will be. Of those up to
+   * `lastId` that came last our GOAWAY tells: returns the id that it has to
+   * name. The others are answered; they stand before one that was started, or
+   * the wire has no GOAWAY.
+   */
+  refuseUnstarted(lastId: number | undefined): number | undefined {
+    let last = lastId;
+    let excluded = this.#context.codec.features.goaway;
+    for (const serving of this.#calls.all().reverse()) {
+      const { state, id } = serving;
+      const started = state !== "waiting" && state !== "validating";
+      if (started) excluded = false;
+      else if (excluded) last = (id - 1) >>> 0;
+      else this.#turnDown(serving);
+    }
+    return last;
+  }
+
+  #turnDown(serving: Serving): void {
+    const { state } = serving;
+    // The one on the stack waits in no line: its key is being asked for.
+    if (state === "waiting" && serving !== this.#calls.current) {
+      this.#gate.remove(serving);
+    }
+    this.#calls.turnDown(serving, "unavailable", GOING);
+    if (state === "validating") serving.abort(() => gone("unavailable", GOING));
+  }
+
   /** It is over: signals fire, and nobody is answered any more. */
   end(reason: ConnectionError): void {
     this.#draining = true;
+    this.tellDraining(reason.message);
     let lost: RpcError | undefined;
     const why = () => lost ??= gone("unavailable", reason.message, reason);
     for (const serving of this.#calls.all()) {

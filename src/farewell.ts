@@ -12,7 +12,8 @@
  */
 
 import type { BytePath } from "./byte_path.ts";
-import type { Timer } from "./deadlines.ts";
+import type { Clock } from "./clock.ts";
+import { type Deadlines, Timer } from "./deadlines.ts";
 import { ConnectionError } from "./errors.ts";
 import type { Outbox } from "./outbox.ts";
 
@@ -27,27 +28,48 @@ const LINGER_BYTES = 16 * 1024 * 1024;
 export class Farewell {
   readonly #path: BytePath;
   readonly #outbox: Outbox;
+  /** For the step under way. */
   readonly #timer: Timer;
+  /** For all of it. */
+  readonly #last: Timer;
+  #over = false;
   #flushed: (() => void) | undefined;
   #discarded = 0;
 
-  constructor(path: BytePath, outbox: Outbox, timer: Timer) {
+  constructor(
+    path: BytePath,
+    outbox: Outbox,
+    clock: Clock,
+    deadlines: Deadlines,
+  ) {
     this.#path = path;
     this.#outbox = outbox;
-    this.#timer = timer;
+    this.#timer = new Timer(clock, deadlines);
+    this.#last = new Timer(clock, deadlines);
   }
 
-  /** Runs its course; `reading` resolves when the peer's stream has ended. Never rejects. */
-  async run(reading: Promise<void>): Promise<void> {
+  /**
+   * Runs its course; `reading` resolves when the peer's stream has ended. Calls
+   * `lingers` when the FIN has been sent. Never rejects.
+   */
+  async run(reading: Promise<void>, lingers: () => void): Promise<void> {
     this.#timer.set(FLUSH_TIME, () => this.destroy());
     if (!this.#outbox.idle) {
       await new Promise<void>((resolve) => this.#flushed = resolve);
     }
     await this.#path.close();
+    lingers();
     this.#timer.set(LINGER_TIME, () => this.destroy());
     await reading;
+    this.#over = true;
     this.#timer.clear();
+    this.#last.clear();
     this.destroy();
+  }
+
+  /** Has it end within `ms`, wherever it is by then; it keeps the limits of its steps. */
+  within(ms: number): void {
+    if (!this.#over) this.#last.set(ms, () => this.destroy());
   }
 
   /** The outbox has been written, or has failed. */

@@ -43,6 +43,8 @@ export interface Limits {
   readonly writeTimeout: number;
   /** Milliseconds for a message that has begun to arrive whole. Default 60,000. */
   readonly messageTimeout: number;
+  /** Milliseconds for the calls of a peer that has closed its half in order, and so answers no PING. Default 300,000; `Infinity` for no limit. */
+  readonly halfCloseTimeout: number;
   /** Milliseconds without a call in either direction after which the connection is closed. Default `Infinity`. */
   readonly idleTimeout: number;
 }
@@ -65,6 +67,7 @@ export const DEFAULT_LIMITS: Limits = {
   keepaliveTimeout: 20_000,
   writeTimeout: 60_000,
   messageTimeout: 60_000,
+  halfCloseTimeout: 300_000,
   idleTimeout: Infinity,
 };
 
@@ -86,6 +89,7 @@ const RANGES: Record<keyof Limits, readonly [number, number]> = {
   keepaliveTimeout: [1, Infinity],
   writeTimeout: [1, Infinity],
   messageTimeout: [1, Infinity],
+  halfCloseTimeout: [1, Infinity],
   idleTimeout: [1, Infinity],
 };
 

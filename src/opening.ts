@@ -3,7 +3,7 @@
  *
  * Invariants owned here:
  * - The peer's HELLO, and the verdict on it where there is one, come within
- *   `handshakeTimeout` of the start.
+ *   `handshakeTimeout` of the start, also where either end drains meanwhile.
  * - No handler runs before the verdict, and nothing is watched before the
  *   peer's HELLO.
  *
@@ -63,8 +63,7 @@ export class Opening {
   hello(hello: Hello): void {
     const { connection, ending, timer, verdict } = this.#context;
     if (verdict === undefined) {
-      // Once draining, it is the drain that is timed.
-      if (ending.state === "open") timer.clear();
+      timer.clear();
       this.#greeted();
       return;
     }
@@ -76,7 +75,6 @@ export class Opening {
 
   #admitted(): void {
     const { codec, dispatch, ending, timer } = this.#context;
-    // A drain of ours would have ended it.
     timer.clear();
     codec.admit?.();
     this.#greeted();

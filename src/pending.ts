@@ -47,6 +47,8 @@ export class Pending implements CallOwner {
   readonly #gate: SendGate;
   readonly #sent: Sent;
   readonly #ledger: Ledger;
+  /** It is over, and the peer is told of each call that it has: an abandoned one it has been told of. */
+  #cancels = false;
 
   constructor(context: PendingContext, firstId: number) {
     this.#context = context;
@@ -317,8 +319,12 @@ export class Pending implements CallOwner {
     this.#loseAbove(last, "refused", reason);
   }
 
-  /** It is over: whatever is left is settled with its true outcome. */
-  end(reason: ConnectionError): void {
+  /**
+   * It is over: whatever is left is settled with its true outcome. With
+   * `cancel` the peer is told, so that it does not work for nobody.
+   */
+  end(reason: ConnectionError, cancel = false): void {
+    this.#cancels = cancel && this.#context.codec.features.cancel !== "none";
     this.#loseAbove(-Infinity, "unknown", reason);
   }
 
@@ -328,6 +334,9 @@ export class Pending implements CallOwner {
     for (const call of this.#sent.after(last)) {
       if (this.#sent.retract(call)) this.#ledger.lose(call, "not_sent", reason);
       else {
+        if (this.#cancels && call.state !== "abandoned") {
+          this.#context.codec.cancel(this.#context.outbox, call.seq >>> 0);
+        }
         this.#sent.drop(call);
         this.#ledger.lose(call, outcome, reason);
       }

@@ -51,6 +51,12 @@ export class Pings {
     return answer.promise;
   }
 
+  /** Sends one that nobody waits for: to a peer that only reads, where all that counts is whether it can be written. */
+  probe(): void {
+    const id = this.#lastId = (this.#lastId + 1) >>> 0;
+    this.#codec.ping(this.#outbox, id);
+  }
+
   /** The peer has answered. A PONG for no PING of ours is nobody's. */
   pong(id: number): void {
     if (this.#sent.length === 0) return;

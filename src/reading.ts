@@ -8,8 +8,9 @@
  *   we hold.)
  * - A protocol fault is told to the peer by GOAWAY, and every answer made
  *   before it still arrives.
- * - The end of the stream means two things: after a GOAWAY the peer still reads
- *   our answers, without one it is lost.
+ * - The end of the stream means two things: after a GOAWAY without a code the
+ *   peer still reads our answers; without a GOAWAY, or after one with a code,
+ *   nobody does.
  *
  * @module
  */
@@ -25,7 +26,6 @@ import type { Farewell } from "./farewell.ts";
 import type { PeerGoaway } from "./goaway.ts";
 import type { Pending } from "./pending.ts";
 import { type ChunkSink, MESSAGES_PER_TURN, readLoop } from "./read_loop.ts";
-import type { Streams } from "./streams/streams.ts";
 import type { Tick } from "./tick.ts";
 import type { Watchdog } from "./watchdog.ts";
 
@@ -43,8 +43,6 @@ export interface ReadingContext {
   readonly watchdog: Watchdog;
   /** What the connection holds, as its server counts it. */
   readonly share: Share | undefined;
-  /** The connection's streams, made when they are asked for. */
-  streams(): Streams;
 }
 
 /** Reads one connection. */
@@ -107,9 +105,9 @@ export class Reading implements ChunkSink {
     if (!this.#context.dispatch.full) this.#resume?.();
   }
 
-  /** The peer has sent its FIN: after a GOAWAY it still reads our answers, without one it is lost. */
+  /** The peer has sent its FIN. */
   end(): void {
-    const { codec, pending, dispatch, ending, peerGoaway } = this.#context;
+    const { codec, ending, peerGoaway } = this.#context;
     if (ending.over) return;
     try {
       codec.end();
@@ -122,16 +120,10 @@ export class Reading implements ChunkSink {
       ending.end(new ConnectionError("unavailable", text), "flush");
       return;
     }
+    const { fault, reason } = peerGoaway;
+    if (fault !== undefined) return ending.end(fault, "flush");
     const text = "the peer closed the connection";
-    const reason = peerGoaway.reason ??
-      new ConnectionError("unavailable", text);
-    // Nothing can be answered any more; what we serve still is.
-    pending.end(reason);
-    dispatch.drain();
-    dispatch.halfClosed(reason);
-    // Made if there are none yet: a handler that runs may still answer with one.
-    this.#context.streams().deafen();
-    ending.halfClosed();
+    ending.halfClose(reason ?? new ConnectionError("unavailable", text));
   }
 }
 

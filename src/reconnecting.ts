@@ -189,7 +189,7 @@ export class ReconnectingClient<
    * rejects.
    */
   close(options: CloseOptions = {}): Promise<void> {
-    return this.#reconnector.close(options.timeout ?? 5000);
+    return this.#reconnector.close(options);
   }
 
   /** Ends it at once: gives up the dial, and rejects calls, those in flight with outcome `unknown`. Resolves when it is over. */

@@ -15,8 +15,11 @@ import type { CallHandle } from "./call.ts";
 import type { Caller } from "./calls.ts";
 import { StateCell, type StateListener } from "./client_state.ts";
 import type { Connection } from "./connection.ts";
+import type { CloseOptions } from "./connection_options.ts";
 import { Deadlines, Timer } from "./deadlines.ts";
 import { Dialer, type DialerSetup } from "./dialer.ts";
+import { checkTimeout } from "./ending.ts";
+import { DRAIN_TIME } from "./ending_states.ts";
 import { ConnectionError, type RpcError } from "./errors.ts";
 import { Link } from "./link.ts";
 import type { LiveCall } from "./live_calls.ts";
@@ -52,6 +55,7 @@ export class Reconnector implements Caller, Route {
   #closing: Promise<void> | undefined;
   readonly #drainTimer: Timer;
   #drainEnd = Infinity;
+  #streams: CloseOptions["streams"];
   /** Set by the one teardown. */
   #over = false;
   #reason: ConnectionError | undefined;
@@ -226,27 +230,40 @@ export class Reconnector implements Caller, Route {
 
   // Ending.
 
-  close(timeout: number): Promise<void> {
-    if (this.#closing !== undefined) return this.#closing;
-    this.#closing = this.#closed.promise.then(ignore);
-    if (this.#over) return this.#closing;
-    this.#drainEnd = this.#setup.clock.now() + timeout;
-    this.#drainTimer.set(timeout, () => {
-      const text = `the drain did not finish within ${timeout} ms`;
-      const reason = new ConnectionError("deadline_exceeded", text);
-      this.#end(reason);
-      // The last one has this limit of its own, and may say goodbye.
-      for (const { left, connection } of this.#links) {
-        if (left) connection.abort(reason);
-        else connection.close({ timeout: 0 });
-      }
-    });
+  close({ timeout, streams }: CloseOptions): Promise<void> {
+    checkTimeout(timeout);
+    const first = this.#closing === undefined;
+    this.#closing ??= this.#closed.promise.then(ignore);
+    if (first || timeout !== undefined) {
+      this.#closeWithin(timeout ?? DRAIN_TIME);
+    }
+    this.#streams = streams ?? this.#streams;
+    // Not in this turn, as a connection's.
+    queueMicrotask(() => this.#advance());
+    if (!first || this.#over) return this.#closing;
     const refusal = this.#refuse();
     this.#gate.close(() => refusal);
     this.state.set("draining", this.#dialer.failures);
-    // Not in this turn, as a connection's.
-    queueMicrotask(() => this.#advance());
     return this.#closing;
+  }
+
+  /** The earliest of all times that were asked for holds. */
+  #closeWithin(timeout: number): void {
+    const by = this.#setup.clock.now() + timeout;
+    if (by >= this.#drainEnd) return;
+    this.#drainEnd = by;
+    // Its connections end, each within its own time.
+    if (this.#over) return this.#closeLinks(timeout);
+    this.#drainTimer.set(timeout, () => {
+      const text = `the drain did not finish within ${timeout} ms`;
+      this.#end(new ConnectionError("deadline_exceeded", text));
+      this.#closeLinks(0);
+    });
+  }
+
+  #closeLinks(timeout: number): void {
+    const options = { timeout, streams: this.#streams };
+    for (const { connection } of this.#links) connection.close(options);
   }
 
   /** Ends everything at once. */
@@ -262,8 +279,7 @@ export class Reconnector implements Caller, Route {
     if (this.#closing === undefined || this.#over) return;
     if (this.#calls.size > 0) return;
     this.#dialer.rest(this.#reason);
-    const timeout = Math.max(0, this.#drainEnd - this.#setup.clock.now());
-    for (const { connection } of this.#links) connection.close({ timeout });
+    this.#closeLinks(Math.max(0, this.#drainEnd - this.#setup.clock.now()));
     if (this.#links.size === 0) this.#end(undefined);
   }
 

@@ -15,6 +15,8 @@ import type { WireProtocol } from "./codec.ts";
 import { Connection } from "./connection.ts";
 import type { CloseOptions, ConnectionOptions } from "./connection_options.ts";
 import type { AsyncDisposal, Duplex } from "./duplex.ts";
+import { checkTimeout } from "./ending.ts";
+import { DRAIN_TIME, GOODBYE_TIME } from "./ending_states.ts";
 import { ConnectionError } from "./errors.ts";
 import type { ServerMiddleware } from "./incoming.ts";
 import type { LiveCall } from "./live_calls.ts";
@@ -184,8 +186,14 @@ export class Server<S extends object, M extends WireMap = "json"> {
    * Accepts no more, and drains every connection: see
    * {@linkcode Connection.close}. Idempotent, and never rejects.
    */
-  close(options?: CloseOptions): Promise<void> {
-    return this.#closing ??= this.#close(options);
+  close(options: CloseOptions = {}): Promise<void> {
+    checkTimeout(options.timeout);
+    if (this.#closing === undefined) {
+      return this.#closing = this.#close(options);
+    }
+    // One that has less time than those before: it holds.
+    if (options.timeout !== undefined) this.#closeAll(options);
+    return this.#closing;
   }
 
   /** The same as `close()`. */
@@ -228,10 +236,16 @@ export class Server<S extends object, M extends WireMap = "json"> {
     }
   }
 
-  async #close(options?: CloseOptions): Promise<void> {
+  #close(options: CloseOptions): Promise<void> {
     for (const stop of this.#sources) stop();
+    return this.#closeAll(options);
+  }
+
+  async #closeAll(options: CloseOptions): Promise<void> {
+    const { timeout = DRAIN_TIME } = options;
     const closing = [...this.#connections].map((c) => c.close(options));
-    await Promise.all([...closing, this.#turnedAway.gone()]);
+    const gone = this.#turnedAway.gone(timeout + GOODBYE_TIME);
+    await Promise.all([...closing, gone]);
   }
 
   #report(error: unknown, info: ErrorInfo): void {

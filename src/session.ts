@@ -125,7 +125,7 @@ export class Session
       codec.features.ping ? limits : { ...limits, keepaliveTime: Infinity },
       this,
     );
-    this.farewell = new Farewell(path, outbox, this.timer);
+    this.farewell = new Farewell(path, outbox, clock, deadlines);
     this.ending = new Ending(this);
     this.share = shared?.buffers.share(this);
     this.reading = new Reading(this);
@@ -154,6 +154,11 @@ export class Session
       throw new TypeError("Cannot use credentials: the wire has no HELLO");
     }
     return codec;
+  }
+
+  /** Whether the peer's first message has been read, where the wire has one. */
+  get greeted(): boolean {
+    return this.pending.peer !== undefined;
   }
 
   /** The streams, if there have been any. */
@@ -221,6 +226,7 @@ export class Session
     if (reason === undefined) return;
     this.pending.goaway(last, reason);
     this.setup.onGoaway?.(reason);
+    this.ending.goaway(this.greeted);
   }
 
   full(): boolean {
@@ -270,13 +276,15 @@ export class Session
     const text =
       `more than ${maxOutbox} bytes wait for a peer that does not read`;
     const error = new ConnectionError("resource_exhausted", text);
-    this.ending.end(error, "goaway");
+    this.ending.end(error, "giveUp");
   }
 
   // What lasts too long: see Watched.
 
   ask(): void {
-    this.pings.send();
+    if (!this.ending.halfClosed) this.pings.send();
+    // Otherwise what is being written asks the same.
+    else if (this.outbox.idle) this.pings.probe();
   }
 
   unfinished(): number | undefined {
@@ -294,7 +302,7 @@ export class Session
   }
 
   expired(code: "unavailable" | "deadline_exceeded", text: string): void {
-    const how = code === "unavailable" ? "destroy" : "goaway";
+    const how = code === "unavailable" ? "destroy" : "giveUp";
     this.ending.end(new ConnectionError(code, text), how);
   }
 

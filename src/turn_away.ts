@@ -14,7 +14,7 @@ import { type BytePath, takePath } from "./byte_path.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { CodecFactory, Receiver } from "./codec.ts";
 import type { ConnectionOptions } from "./connection_options.ts";
-import { Deadlines, Timer } from "./deadlines.ts";
+import { Deadlines } from "./deadlines.ts";
 import { type Duplex, toDuplex } from "./duplex.ts";
 import type { ConnectionError } from "./errors.ts";
 import { Farewell } from "./farewell.ts";
@@ -51,7 +51,7 @@ const DEAF: Receiver = {
 /** Those that a server turns away. */
 export class TurnedAway {
   readonly #options: ConnectionOptions;
-  readonly #leaving = new Set<Promise<void>>();
+  readonly #leaving = new Map<Farewell, Promise<void>>();
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -66,14 +66,18 @@ export class TurnedAway {
     const path = takePath(toDuplex(duplex));
     if (this.#leaving.size >= AT_ONCE) return path.destroy(reason);
     const { clock = systemClock } = this.#options;
-    const leaving = bye(path, clock, lastWords(this.#options, reason))
-      .then(() => void this.#leaving.delete(leaving));
-    this.#leaving.add(leaving);
+    const words = lastWords(this.#options, reason);
+    const { farewell, over } = bye(path, clock, words);
+    this.#leaving.set(
+      farewell,
+      over.then(() => void this.#leaving.delete(farewell)),
+    );
   }
 
-  /** Resolves when all have gone. */
-  async gone(): Promise<void> {
-    await Promise.all(this.#leaving);
+  /** Resolves when all have gone, which they have within `ms`. */
+  async gone(ms: number): Promise<void> {
+    for (const farewell of this.#leaving.keys()) farewell.within(ms);
+    await Promise.all(this.#leaving.values());
   }
 }
 
@@ -96,11 +100,11 @@ function lastWords(
 }
 
 /** Ends a connection that there never was: writes what `say` says, FIN, lingers, and destroys it. Never rejects. */
-export async function bye(
+export function bye(
   path: BytePath,
   clock: Clock,
   say: (outbox: Outbox) => void,
-): Promise<void> {
+): { farewell: Farewell; over: Promise<void> } {
   const ended = () => farewell.written();
   const outbox = new Outbox(path, clock, Infinity, {
     handedOver: ignore,
@@ -110,11 +114,7 @@ export async function bye(
     grown: ignore,
     overflowed: ignore,
   });
-  const farewell = new Farewell(
-    path,
-    outbox,
-    new Timer(clock, new Deadlines(clock)),
-  );
+  const farewell = new Farewell(path, outbox, clock, new Deadlines(clock));
   say(outbox);
   const reading = readLoop(path, clock, {
     chunk: (chunk) => {
@@ -124,5 +124,5 @@ export async function bye(
     end: ignore,
     room: () => undefined,
   });
-  await farewell.run(reading.catch(ignore));
+  return { farewell, over: farewell.run(reading.catch(ignore), ignore) };
 }

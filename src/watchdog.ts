@@ -7,6 +7,10 @@
  *   of them can be due, and it never keeps a process alive.
  * - Any byte received proves that the peer lives. Before a verdict what has
  *   arrived is read: our own event loop may have been the one that slept.
+ * - A peer that has sent its FIN cannot answer, and is not judged by silence:
+ *   PINGs go on being written, two for each of its silences (to the first one a
+ *   system that has no such connection any more answers with a reset, and the
+ *   second cannot be written), and `writeTimeout` holds for them.
  * - Nothing here runs per message; per chunk and per batch it is one look at
  *   the clock.
  *
@@ -30,8 +34,8 @@ export interface Watched {
   idle(): void;
 }
 
-/** `silent` is answered by a PING, `idle` by a close; the rest ends the connection. */
-type What = "silent" | "dead" | "stalled" | "trickling" | "idle";
+/** `silent` and `unsure` are answered by a PING, `idle` by a close; the rest ends the connection. */
+type What = "silent" | "unsure" | "dead" | "stalled" | "trickling" | "idle";
 
 interface Due {
   readonly what: What;
@@ -66,11 +70,15 @@ export class Watchdog {
   /** When there was last a call, and what `activity` said then. */
   #activeAt = 0;
   #calls: number | undefined;
+  #idleTimeout: number;
+  /** The peer's FIN has come. */
+  #deaf = false;
 
   constructor(clock: Clock, limits: Limits, watched: Watched) {
     this.#clock = clock;
     this.#limits = limits;
     this.#watched = watched;
+    this.#idleTimeout = limits.idleTimeout;
   }
 
   /** Whether it watches: the peer's HELLO has come. */
@@ -91,10 +99,24 @@ export class Watchdog {
     this.#timer = undefined;
   }
 
+  /** The peer has said goodbye: it may be idle for less. */
+  leave(idleTimeout: number): void {
+    if (idleTimeout >= this.#idleTimeout) return;
+    this.#idleTimeout = idleTimeout;
+    this.#activeAt = this.#clock.now();
+    if (this.#running) this.#arm();
+  }
+
+  /** The peer's FIN has come. */
+  deafen(): void {
+    this.#deaf = true;
+    this.#asked();
+    if (this.#running) this.#arm();
+  }
+
   /** A chunk has been read. */
   heard(): void {
-    this.#heardAt = this.#clock.now();
-    this.#askedAt = undefined;
+    this.#asked();
     const message = this.#watched.unfinished();
     if (message === this.#reading) return;
     this.#reading = message;
@@ -111,7 +133,15 @@ export class Watchdog {
     this.#writingSince = undefined;
   }
 
+  /** Nothing is to be asked for a while. */
+  #asked(): void {
+    this.#heardAt = this.#clock.now();
+    this.#askedAt = undefined;
+  }
+
   #arm(): void {
+    this.#clock.clearTimeout(this.#timer);
+    this.#timer = undefined;
     const now = this.#clock.now();
     const next = Math.min(...this.#dues(now).map(({ at }) => at));
     if (next === Infinity) return;
@@ -123,17 +153,19 @@ export class Watchdog {
   /** What can be due, and when; what has not begun could begin now. */
   #dues(now: number): Due[] {
     const { keepaliveTime, keepaliveTimeout, writeTimeout } = this.#limits;
-    const { messageTimeout, idleTimeout } = this.#limits;
+    const { messageTimeout } = this.#limits;
     const asked = this.#askedAt;
     const writing = this.#writingSince ?? now;
     const reading = this.#readingSince ?? now;
     return [
       asked === undefined
         ? { what: "silent", at: this.#heardAt + keepaliveTime, judged: false }
+        : this.#deaf
+        ? { what: "unsure", at: asked + keepaliveTimeout, judged: false }
         : { what: "dead", at: asked + keepaliveTimeout, judged: true },
       { what: "stalled", at: writing + writeTimeout, judged: true },
       { what: "trickling", at: reading + messageTimeout, judged: true },
-      { what: "idle", at: this.#activeAt + idleTimeout, judged: false },
+      { what: "idle", at: this.#activeAt + this.#idleTimeout, judged: false },
     ];
   }
 
@@ -157,6 +189,10 @@ export class Watchdog {
     switch (what) {
       case "silent":
         this.#askedAt = this.#clock.now();
+        this.#watched.ask();
+        return;
+      case "unsure":
+        this.#asked();
         this.#watched.ask();
         return;
       case "idle":

@@ -148,10 +148,11 @@ function accepting(
     shake: async (bytes, closed) => {
       const refuse = async (answer: string, reason: ConnectionError) => {
         const text = utf8(answer);
-        await bye(bytes, clock, (outbox) => {
+        const { over } = bye(bytes, clock, (outbox) => {
           const at = outbox.reserve(text.length);
           outbox.bytes.set(text, at);
         });
+        await over;
         return reason;
       };
       const { head, rest, whole } = await readHead(bytes);

@@ -90,6 +90,9 @@ export abstract class CallStreams implements InletOwner, OutletOwner {
     this.outlet?.release(reason);
   }
 
+  /** The result, if it is a stream, ends in order. */
+  abstract endResult(reason: RpcError): void;
+
   // What the inlet asks.
 
   credit(bytes: number): void {
@@ -191,7 +194,13 @@ export class CallerStreams extends CallStreams {
   /** The answer is a stream. */
   answer(id: number): ReadableStream<unknown> {
     this.id = id;
-    return this.openIn();
+    const readable = this.openIn();
+    if (this.hub.ending) this.endResult(this.hub.ending);
+    return readable;
+  }
+
+  endResult(reason: RpcError): void {
+    this.inlet?.finish(reason);
   }
 
   unreadable(cause: unknown): RpcError {
@@ -268,12 +277,17 @@ export class CalleeStreams extends CallStreams {
   /** The reply has been written. */
   start(): void {
     this.outlet?.start(this.hub.grant.credit);
+    if (this.hub.ending) this.endResult(this.hub.ending);
   }
 
-  /** The call is cancelled: the result ends when its cleanup is over. */
+  endResult(reason: RpcError): void {
+    this.outlet?.complete(reason);
+  }
+
+  /** The call is cancelled, or late: the result ends when its cleanup is over. */
   cancel(reason: unknown): void {
     this.inlet?.abort(reason);
-    this.outlet?.cancel(reason);
+    this.outlet?.cancel(reason, ownWords(reason));
   }
 
   /** The peer is gone: params that have come whole can still be read. */

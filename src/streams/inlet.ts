@@ -134,6 +134,14 @@ export class Inlet {
 
   // What ends it otherwise.
 
+  /** Its own end closes: its reader finds the end behind what has come, and the producer is told to stop. */
+  finish(reason: unknown): void {
+    if (this.#state !== "open") return;
+    this.#state = "ended";
+    this.#owner.stop(reason);
+    if (this.#wanted) this.#deliver();
+  }
+
   /** Its call is given up: its reader fails at once, and what still comes is discarded until the producer has ended it. */
   abort(reason: unknown): void {
     switch (this.#state) {

@@ -9,6 +9,8 @@
  *   is cut to what there is.
  * - END is written once, when the source is done or its cleanup is over; an
  *   outlet whose call is over writes nothing any more.
+ * - A source is told to end once, by `cancel`, `release` or `complete`. Only
+ *   after the last is what it had been asked for still written.
  *
  * @module
  */
@@ -82,11 +84,19 @@ export class Outlet implements Writer {
   #dry = false;
   #broken = false;
   #spent = false;
+  /** Under way, or over, since it was asked for no more: see `complete`. */
+  #cleanup: Promise<unknown> | undefined;
+  #ended: unknown;
+  #untidy: unknown;
   #rest: Rest | undefined;
   /** What came while bytes gathered in `#rest`, and does not fit there. */
   #behind: Rest | undefined;
   readonly #next = (next: IteratorResult<unknown>) => this.#came(next);
-  readonly #threw = (error: unknown) => this.#fail(error, false);
+  readonly #threw = (error: unknown) => {
+    // It was told to end, and says that it has.
+    if (this.#ended !== undefined && isGivingUp(error, this.#ended)) return;
+    this.#fail(error, false);
+  };
 
   constructor(owner: OutletOwner, source: Source) {
     this.#owner = owner;
@@ -132,14 +142,14 @@ export class Outlet implements Writer {
 
   // What ends it.
 
-  /** Cancels the source; once its cleanup is over, END says that it was cancelled. */
-  cancel(reason: unknown): void {
+  /** Cancels the source; once its cleanup is over, END says that it was cancelled, or what `failure` says. */
+  cancel(reason: unknown, failure = CANCELLED): void {
     switch (this.#state) {
       case "waiting":
       case "open":
         this.#state = "stopping";
         this.#drop();
-        this.#clean(reason, CANCELLED);
+        this.#clean(reason, failure);
         return;
       case "stopping":
       case "over":
@@ -164,13 +174,28 @@ export class Outlet implements Writer {
     }
   }
 
+  /** Asks the source for no more. What it has given, and what it had been asked for, is still written; then END says that all is well. */
+  async complete(reason: unknown): Promise<void> {
+    if (this.#state !== "open" || this.#dry || this.#cleanup) return;
+    this.#ended = reason;
+    this.#cleanup = this.#source.cancel(reason);
+    const error = await this.#cleanup;
+    // What failed meanwhile has been told; so has who was cancelled.
+    if (this.#state !== "open" || this.#dry) return;
+    this.#dry = this.#spent = true;
+    if (!isGivingUp(error, reason)) this.#untidy = error;
+    this.advance();
+  }
+
   #drop(): void {
     this.#rest = this.#behind = undefined;
     this.#owner.turns.leave(this);
   }
 
   async #clean(reason: unknown, failure: StreamFailure): Promise<void> {
-    const error = this.#spent ? undefined : await this.#source.cancel(reason);
+    const error = this.#spent
+      ? undefined
+      : await (this.#cleanup ?? this.#source.cancel(reason));
     // Over: there is nobody to tell, but the cleanup counts all the same.
     if (this.#state === "stopping") this.#end(failure);
     this.#owner.done(error);
@@ -187,6 +212,7 @@ export class Outlet implements Writer {
 
   #ask(): void {
     if (this.#asked || this.#dry || this.#state !== "open") return;
+    if (this.#cleanup !== undefined) return;
     this.#asked = true;
     this.#source.next().then(this.#next, this.#threw);
   }
@@ -198,6 +224,8 @@ export class Outlet implements Writer {
     let item: unknown;
     try {
       if (next.done) {
+        // Its cleanup has to be over first.
+        if (this.#cleanup !== undefined) return;
         this.#dry = this.#spent = true;
         return this.advance();
       }
@@ -312,7 +340,7 @@ export class Outlet implements Writer {
     const { failure } = this;
     if (failure === undefined) {
       this.#end(undefined);
-      this.#owner.done(undefined);
+      this.#owner.done(this.#untidy);
       return;
     }
     const words = this.#owner.describe(failure.error);
@@ -333,6 +361,16 @@ const CANCELLED: StreamFailure = {
   code: "cancelled",
   message: "the stream was cancelled",
 };
+
+/** Whether an error only says that its thrower was told to end: by the signal's reason, or as the platform's functions do. */
+function isGivingUp(error: unknown, reason: unknown): boolean {
+  if (error === reason) return true;
+  try {
+    return (error as Error).name === "AbortError";
+  } catch {
+    return false;
+  }
+}
 
 /** Adds bytes to bytes that wait, if both fit in a frame: into a buffer that grows, so that many small ones are not copied again and again. */
 function gather(rest: Rest, more: Rest): boolean {

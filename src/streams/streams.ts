@@ -85,6 +85,8 @@ export class Streams implements StreamReceiver {
   readonly turns: Turns;
   /** The peer has sent its FIN, and so grants nothing any more. */
   deaf = false;
+  /** Why results that are streams are ended in order, those that are open and those that come, if they are. */
+  ending: RpcError | undefined;
   readonly #context: StreamsContext;
   readonly #budget: Budget;
   readonly #open = new Set<CallStreams>();
@@ -196,6 +198,13 @@ export class Streams implements StreamReceiver {
   deafen(): void {
     this.deaf = true;
     for (const { outlet } of this.#open) outlet?.advance();
+  }
+
+  /** This end closes, and waits for no result to end of itself. */
+  endResults(reason: RpcError): void {
+    if (this.ending || this.#context.codec.streams === undefined) return;
+    this.ending = reason;
+    for (const streams of this.#open) streams.endResult(reason);
   }
 
   /** Lets write who may. */

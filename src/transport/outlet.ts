@@ -19,7 +19,7 @@ export abstract class Outlet {
   /** Why nothing more can be written. */
   failure: Failure | undefined;
   #reject: ((reason: unknown) => void) | undefined;
-  #watcher: ((reason: unknown) => void) | undefined;
+  #watchers: ((reason: unknown) => void)[] | undefined;
 
   constructor(highWaterMark = BUFFER) {
     this.highWaterMark = highWaterMark;
@@ -36,8 +36,8 @@ export abstract class Outlet {
 
   /** Tells of the failure of writing, also while nobody writes. */
   watch(watcher: (reason: unknown) => void): void {
-    this.#watcher = watcher;
     if (this.failure) watcher(this.failure.reason);
+    else (this.#watchers ??= []).push(watcher);
   }
 
   /** Nothing more can be written. */
@@ -46,7 +46,8 @@ export abstract class Outlet {
     this.failure = { reason };
     this.#reject?.(reason);
     this.#reject = undefined;
-    this.#watcher?.(reason);
+    for (const watcher of this.#watchers ?? []) watcher(reason);
+    this.#watchers = undefined;
   }
 
   /** Starts a write or the close, and settles with it or with the failure of writing. */

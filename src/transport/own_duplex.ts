@@ -108,6 +108,10 @@ export class Halves {
     this.#outlet.abort(reason);
     this.#intake.cancel();
   }
+
+  watch(failed: (reason: unknown) => void): void {
+    this.#outlet.watch(failed);
+  }
 }
 
 function readableOver(intake: Intake): ReadableStream<Uint8Array> {

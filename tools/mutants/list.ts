@@ -255,7 +255,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/streams/outlet.ts",
     find: `        this.#state = "stopping";
         this.#drop();
-        this.#clean(reason, CANCELLED);`,
+        this.#clean(reason, failure);`,
     replace: `        this.#state = "stopping";
         this.#drop();
         this.#end(CANCELLED);
