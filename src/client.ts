@@ -116,7 +116,9 @@ export class Client<
   /**
    * Takes no new call, lets those accepted finish within `timeout` (default
    * 5,000 ms), closes. What is not finished by then is settled with its true
-   * outcome. Idempotent, and never rejects.
+   * outcome. Idempotent, and never rejects; see {@linkcode Connection.close}.
+   *
+   * @throws {TypeError} If `timeout` is not a number.
    */
   close(options?: CloseOptions): Promise<void> {
     return this.connection.close(options);

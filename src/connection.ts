@@ -146,8 +146,12 @@ export class Connection {
   /**
    * Drains, in this order: takes no new call; says GOAWAY; lets calls already
    * accepted and running handlers finish, within `timeout`; flushes; closes.
-   * What is not finished by then is settled with its true outcome. Idempotent:
-   * every call returns the same promise, which never rejects.
+   * What is not finished by then is settled with its true outcome, and the peer
+   * is told. Resolves within `timeout` and 1,000 ms, whatever the peer does.
+   * Idempotent: every call returns the same promise, which never rejects; one
+   * with a shorter `timeout` than those before shortens it.
+   *
+   * @throws {TypeError} If `timeout` is not a number.
    */
   close(options: CloseOptions = {}): Promise<void> {
     return this.#session.ending.close(options);

@@ -28,10 +28,11 @@ const LINGER_BYTES = 16 * 1024 * 1024;
 export class Farewell {
   readonly #path: BytePath;
   readonly #outbox: Outbox;
-  /** For the step under way. */
+  readonly #clock: Clock;
   readonly #timer: Timer;
-  /** For all of it. */
-  readonly #last: Timer;
+  /** By when the step under way has to be over, and all of it. */
+  #stepBy = Infinity;
+  #allBy = Infinity;
   #over = false;
   #flushed: (() => void) | undefined;
   #discarded = 0;
@@ -44,8 +45,8 @@ export class Farewell {
   ) {
     this.#path = path;
     this.#outbox = outbox;
+    this.#clock = clock;
     this.#timer = new Timer(clock, deadlines);
-    this.#last = new Timer(clock, deadlines);
   }
 
   /**
@@ -53,23 +54,35 @@ export class Farewell {
    * `lingers` when the FIN has been sent. Never rejects.
    */
   async run(reading: Promise<void>, lingers: () => void): Promise<void> {
-    this.#timer.set(FLUSH_TIME, () => this.destroy());
+    this.#begin(FLUSH_TIME);
     if (!this.#outbox.idle) {
       await new Promise<void>((resolve) => this.#flushed = resolve);
     }
     await this.#path.close();
     lingers();
-    this.#timer.set(LINGER_TIME, () => this.destroy());
+    this.#begin(LINGER_TIME);
     await reading;
     this.#over = true;
     this.#timer.clear();
-    this.#last.clear();
     this.destroy();
   }
 
   /** Has it end within `ms`, wherever it is by then; it keeps the limits of its steps. */
   within(ms: number): void {
-    if (!this.#over) this.#last.set(ms, () => this.destroy());
+    this.#allBy = Math.min(this.#allBy, this.#clock.now() + ms);
+    this.#arm();
+  }
+
+  /** A step begins, which may take `ms`. */
+  #begin(ms: number): void {
+    this.#stepBy = this.#clock.now() + ms;
+    this.#arm();
+  }
+
+  #arm(): void {
+    if (this.#over) return;
+    const by = Math.min(this.#stepBy, this.#allBy);
+    this.#timer.set(by - this.#clock.now(), () => this.destroy());
   }
 
   /** The outbox has been written, or has failed. */

@@ -186,7 +186,9 @@ export class ReconnectingClient<
    * Takes no new call, lets those accepted finish within `timeout` (default
    * 5,000 ms), those that wait for a connection included; closes. What is not
    * finished by then is settled with its true outcome. Idempotent, and never
-   * rejects.
+   * rejects; see {@linkcode Connection.close}.
+   *
+   * @throws {TypeError} If `timeout` is not a number.
    */
   close(options: CloseOptions = {}): Promise<void> {
     return this.#reconnector.close(options);

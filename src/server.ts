@@ -185,6 +185,8 @@ export class Server<S extends object, M extends WireMap = "json"> {
   /**
    * Accepts no more, and drains every connection: see
    * {@linkcode Connection.close}. Idempotent, and never rejects.
+   *
+   * @throws {TypeError} If `timeout` is not a number.
    */
   close(options: CloseOptions = {}): Promise<void> {
     checkTimeout(options.timeout);

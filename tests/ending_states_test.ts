@@ -13,13 +13,7 @@ import type { CallHandle, Frame } from "../mod.ts";
 import { settle } from "./support/clock.ts";
 import { faceServer, type FacingServer, greet } from "./support/facing.ts";
 import { assertNothingLeft } from "./support/pair.ts";
-import {
-  goaway,
-  KIND,
-  readCode,
-  reply,
-  request,
-} from "./support/raw_peer.ts";
+import { goaway, KIND, readCode, reply, request } from "./support/raw_peer.ts";
 import { Held } from "./support/services.ts";
 
 /** One connection on its way to its end. */

@@ -176,7 +176,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a peer that never closes is waited for without end",
     file: "src/farewell.ts",
-    find: "this.#timer.set(LINGER_TIME, () => this.destroy());",
+    find: "this.#begin(LINGER_TIME);",
     replace: "this.#timer.clear();",
   },
   {
