@@ -21,6 +21,7 @@ import type { CallEvents, CameRequest } from "./observe.ts";
 import type { Outbox } from "./outbox.ts";
 import { noneServed, type ServedCounts } from "./stats.ts";
 import { ownWords } from "./streams/words.ts";
+import { messageOf } from "./user_code.ts";
 
 /** What was thrown before the handler was called, where only who threw it can tell. */
 export class NotStarted {
@@ -68,7 +69,7 @@ export class Answers {
     const { codec, outbox, peerMaxMessage, observe } = this.#context;
     try {
       const given = value !== undefined && value === serving.given;
-      codec.prepare(value, given, serving.method);
+      codec.prepare(value, given, serving.method, "result");
     } catch (error) {
       return this.fail(serving, true, this.unsayable(serving, error));
     }
@@ -94,11 +95,30 @@ export class Answers {
 
   /** What the caller is told of what a handler threw; the operator is told the rest. */
   describe(serving: Serving, error: unknown): RpcError {
-    const own = ownWords(error);
-    if (own !== undefined) return own;
+    const own = ownWords(error) ?? givenUp(serving, error);
+    if (own !== undefined) return this.#sayable(serving, own);
     this.#context.onError(error, serving);
-    const text = this.#context.exposeErrors ? describe(error) : HIDDEN;
+    const text = this.#context.exposeErrors ? messageOf(error, HIDDEN) : HIDDEN;
     return new RpcError("internal", text);
+  }
+
+  /** An error whose data can be sent: data that has no form on the wire does not hold it up. */
+  #sayable(serving: Serving, error: RpcError): RpcError {
+    const { code, message, data } = error;
+    if (data === undefined) return error;
+    try {
+      this.#context.codec.prepare(data, false, undefined, "data");
+      return error;
+    } catch (cause) {
+      this.#context.onError(cause, serving);
+      return new RpcError(code, message);
+    }
+  }
+
+  /** Tells the operator what a stream's cleanup threw, if it did. */
+  cleanedUp(serving: Serving, error: unknown): void {
+    if (error === undefined || givenUp(serving, error) !== undefined) return;
+    this.#context.onError(error, serving);
   }
 
   /** The same of a result that has no form on the wire, or an item of one. */
@@ -132,9 +152,10 @@ export class Answers {
     const { codec, outbox, peerMaxMessage, observe } = this.#context;
     const { code, message, data } = error;
     try {
-      codec.prepare(data, false);
-    } catch {
+      codec.prepare(data, false, undefined, "data");
+    } catch (cause) {
       // Data that has no form on the wire does not hold the failure up.
+      this.#context.onError(cause, serving);
       codec.prepare(undefined, false);
     }
     if (serving.done) return false;
@@ -206,10 +227,17 @@ export function invalid(issues: readonly SchemaIssue[]): RpcError {
   return new RpcError("invalid_argument", text, { data });
 }
 
-function describe(error: unknown): string {
+/** Why the call was given up, if that is all that the handler failed with: what it waited for was aborted by its signal. */
+function givenUp(serving: Serving, error: unknown): RpcError | undefined {
+  const { aborted } = serving;
+  if (aborted === undefined || !isAbort(error)) return undefined;
+  return ownWords(aborted.reason);
+}
+
+function isAbort(error: unknown): boolean {
   try {
-    return String(error instanceof Error ? error.message : error);
+    return (error as { name?: unknown }).name === "AbortError";
   } catch {
-    return HIDDEN;
+    return false;
   }
 }

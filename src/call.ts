@@ -17,6 +17,7 @@ import type { CallEnd } from "./observe.ts";
 import type { Waiting } from "./queue.ts";
 import type { Numbered } from "./ring.ts";
 import type { CallerStreams } from "./streams/call_streams.ts";
+import { isA } from "./user_code.ts";
 
 /**
  * Where a call is. It moves to the right only:
@@ -230,7 +231,7 @@ export class CallHandle<T = unknown> {
       if (open) {
         call.resolve = resolve;
         call.reject = reject;
-      } else if (call.result instanceof Failure) reject(call.result.reason);
+      } else if (isA(call.result, Failure)) reject(call.result.reason);
       else resolve(call.result);
     }) as Promise<T>;
   }

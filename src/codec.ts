@@ -25,6 +25,7 @@ import type {
   StreamReceiver,
   StreamWriter,
 } from "./streams/terms.ts";
+import type { PayloadRole } from "./to_json.ts";
 import type { WireMap } from "./types.ts";
 
 /** What a wire can say. */
@@ -156,14 +157,23 @@ export interface Codec {
 
   /**
    * Prepares a payload: `method`'s params or result, or an error's data, which
-   * has no method. Bytes are copied unless `transfer`.
+   * has no method. Bytes are copied unless `transfer`. `role` is for messages.
    *
    * @throws {RpcError} `invalid_argument` if the value has no form on this wire.
    */
-  prepare(value: unknown, transfer: boolean, method?: string): void;
+  prepare(
+    value: unknown,
+    transfer: boolean,
+    method?: string,
+    role?: PayloadRole,
+  ): void;
   /** Sets what is prepared aside, for a call that must wait. */
   save(): Opaque;
-  /** Prepares again what `save` returned. */
+  /**
+   * Prepares again what `save` returned.
+   *
+   * @throws {RpcError} `invalid_argument` if its bytes are gone since.
+   */
   load(draft: Opaque): void;
 
   /** The size a request with the prepared payload counts in the window. */

@@ -59,6 +59,7 @@ import {
 import { NativeStreams } from "./streams/native_streams.ts";
 import type { StreamWriter } from "./streams/terms.ts";
 import { utf8 } from "./text.ts";
+import type { PayloadRole } from "./to_json.ts";
 
 /** Longest method name, in bytes of UTF-8. */
 export const MAX_METHOD = 0xffff;
@@ -165,8 +166,13 @@ export class NativeCodec implements Codec {
 
   // Messages out.
 
-  prepare(value: unknown, transfer: boolean): void {
-    this.#payload.prepare(value, transfer);
+  prepare(
+    value: unknown,
+    transfer: boolean,
+    _method?: string,
+    role?: PayloadRole,
+  ): void {
+    this.#payload.prepare(value, transfer, role);
   }
 
   save(): Opaque {

@@ -23,6 +23,7 @@ import type {
   ObservedCall,
   Observing,
 } from "./observe.ts";
+import { isA, tellHook } from "./user_code.ts";
 
 /**
  * Observers for the option `observe` of a client or a server. (A function, so
@@ -93,9 +94,9 @@ abstract class Seen {
     const { outcome, error } = this;
     if (outcome === undefined) return undefined;
     if (error === undefined) return "ok";
-    if (error instanceof RpcError) return error.code;
+    if (isA(error, RpcError)) return error.code;
     // Options that do not make sense are the caller's mistake; all else is an abort's reason.
-    const mistake = error instanceof TypeError || error instanceof RangeError;
+    const mistake = isA(error, TypeError) || isA(error, RangeError);
     return mistake ? "invalid_argument" : "cancelled";
   }
 
@@ -188,8 +189,7 @@ class Observers implements CallEvents {
   }
 
   get active(): boolean {
-    for (const { active } of this.#list) if (active !== false) return true;
-    return false;
+    return this.#list.some(isActive);
   }
 
   made(call: Call, clock: Clock, by: () => Connection | undefined): void {
@@ -239,7 +239,9 @@ class Observers implements CallEvents {
 
   /** At once: nothing has been done for the call yet. */
   #start(seen: ObservedCall): void {
-    for (const observer of this.#list) tell(observer, "start", seen);
+    for (const observer of this.#list) {
+      if (isActive(observer)) tellHook(observer, "start", seen);
+    }
   }
 
   /** Told later: calls end in the middle of work whose state a hook could change. */
@@ -251,21 +253,18 @@ class Observers implements CallEvents {
     const ended = this.#ended;
     this.#ended = [];
     for (const seen of ended) {
-      for (const observer of this.#list) tell(observer, "end", seen);
+      for (const observer of this.#list) {
+        if (isActive(observer)) tellHook(observer, "end", seen);
+      }
     }
   }
 }
 
-function tell(
-  observer: CallObserver,
-  what: "start" | "end",
-  seen: ObservedCall,
-): void {
+/** Whether it wants to be told; not if it throws when it is asked. */
+function isActive(observer: CallObserver): boolean {
   try {
-    if (observer.active === false) return;
-    const told: unknown = observer[what]?.(seen);
-    if (told instanceof Promise) told.catch(() => {});
+    return observer.active !== false;
   } catch {
-    // There is nobody to tell.
+    return false;
   }
 }

@@ -30,7 +30,7 @@ import { type CallOptions, dueTime, type Inherited } from "./options.ts";
 import { type Serializer, snapshot, snapshotSize } from "./payload.ts";
 import { late } from "./refusals.ts";
 import { worse } from "./retried_call.ts";
-import { discard } from "./streams/source.ts";
+import { discard, isStream } from "./streams/source.ts";
 
 /** What a client's middleware knows of a call. */
 export interface OutgoingCall extends MiddlewareCall {
@@ -186,6 +186,23 @@ function streamOf({ sendings }: WholeCall): Call | undefined {
   return call?.state === "streaming" ? call : undefined;
 }
 
+/** Ends the streams of results that the caller does not get; a stream of another making may be made of one of them. */
+function dropStreams({ sendings }: WholeCall, kept: unknown): void {
+  const streams = sendings.map((sending) => resultOf(sending));
+  if (isStream(kept) && !streams.includes(kept)) return;
+  for (const [i, stream] of streams.entries()) {
+    if (stream !== undefined && stream !== kept) sendings[i].abort();
+  }
+}
+
+/** The stream that answered a sending and has not ended. */
+function resultOf(sending: CallHandle): unknown {
+  const call = callOf(sending);
+  return call.state === "streaming"
+    ? call.extra?.streams?.inlet?.readable
+    : undefined;
+}
+
 /** Makes calls by way of middleware. */
 class Onion implements Caller, CallOwner {
   readonly #caller: Caller;
@@ -231,6 +248,7 @@ class Onion implements Caller, CallOwner {
         (error) => this.#settle(call, true, error),
       );
     } catch (error) {
+      if (call.extra !== undefined) this.#ledger.unwatch(call, call.extra);
       call.settle("not_sent", true, error);
       call.finish("not_sent");
       discard(params, error);
@@ -258,10 +276,12 @@ class Onion implements Caller, CallOwner {
 
   /** The innermost: what the call is without middleware. */
   #send({ call, sent, metadata, remaining }: View): Promise<unknown> {
-    if (call.end !== undefined) throw call.end.reason;
     if (call.told) {
       const text = "the call has ended: its middleware may not go on";
-      throw new RpcError("cancelled", text, { outcome: "not_sent" });
+      const ended = new RpcError("cancelled", text, { outcome: "not_sent" });
+      const reason = call.end === undefined ? ended : call.end.reason;
+      discard(sent, reason);
+      throw reason;
     }
     const { idempotent, transfer } = call.options;
     const timeout = remaining === Infinity ? undefined : remaining;
@@ -292,8 +312,14 @@ class Onion implements Caller, CallOwner {
     extra.answered = call.sendings.at(-1)?.metadata;
     call.settle(call.whole, failed, result);
     call.state = "abandoned";
+    const kept = failed ? undefined : result;
+    dropStreams(call, kept);
     const ends = call.sendings.map(({ settled }) => settled);
-    Promise.all(ends).then(() => call.finish(call.whole));
+    Promise.all(ends).then(() => {
+      // One that its middleware did not wait for may be answered by a stream now.
+      dropStreams(call, kept);
+      call.finish(call.whole);
+    });
   }
 
   // What a handle asks.

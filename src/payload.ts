@@ -12,9 +12,17 @@
  */
 
 import type { Outbox } from "./outbox.ts";
-import { RpcError } from "./errors.ts";
 import { isStream } from "./streams/source.ts";
-import { copyBytes, copyWords, SHORT_COPY, viewOf } from "./bytes.ts";
+import {
+  copyBytes,
+  copyWords,
+  isBytes,
+  isFixed,
+  lengthOf,
+  plainView,
+  SHORT_COPY,
+  viewOf,
+} from "./bytes.ts";
 import {
   readText,
   SHORT_ENCODE,
@@ -22,6 +30,8 @@ import {
   writeIfAscii,
   writeUtf8,
 } from "./text.ts";
+import { type PayloadRole, toJson, unserializable } from "./to_json.ts";
+import { isA } from "./user_code.ts";
 
 /** Payload kind: no value. */
 export const UNDEFINED = 0;
@@ -98,28 +108,29 @@ export class PayloadEncoder {
   }
 
   /**
-   * Takes a value in.
+   * Takes a value in; `role` is for messages.
    *
    * @throws {RpcError} `invalid_argument` if the value has no wire form.
    */
-  prepare(value: unknown, transfer: boolean): void {
+  prepare(value: unknown, transfer: boolean, role?: PayloadRole): void {
     if (value === undefined) this.#take(UNDEFINED, undefined, undefined, 0);
     else if (typeof value === "string") this.#prepareText(STRING, value);
-    else if (value instanceof Uint8Array) {
-      // A Proxy of bytes is an instance too, and has no bytes of its own.
-      if (!ArrayBuffer.isView(value)) throw unserializable("a Proxy of bytes");
-      this.#take(BYTES, undefined, value, value.length);
-      this.#owned = transfer;
-    } else if (value instanceof Snapshot) {
-      const { kind, text, bytes } = value;
+    else if (isBytes(value)) {
+      this.#take(BYTES, undefined, value, measure(value, role));
+      this.#owned = transfer && isFixed(value);
+    } else if (isA(value, Snapshot)) {
+      const { kind, text, bytes, size } = value;
       if (text !== undefined) this.#prepareText(kind, text);
-      // Not owned: it may be sent again, so the transport gets a copy.
-      else this.#take(kind, undefined, bytes, value.size);
+      else {
+        if (bytes?.length !== size) throw unserializable(`params: ${GONE}`);
+        // Not owned: it may be sent again, so the transport gets a copy.
+        this.#take(kind, undefined, bytes, size);
+      }
     } else if (this.#serializer !== undefined) {
-      const bytes = serialize(this.#serializer, value);
+      const bytes = serialize(this.#serializer, value, role);
       this.#take(CUSTOM, undefined, bytes, bytes.length);
       this.#owned = true;
-    } else this.#prepareText(JSON_TEXT, toJson(value));
+    } else this.#prepareText(JSON_TEXT, toJson(value, role));
   }
 
   /** Takes in that the value is a stream. */
@@ -134,16 +145,26 @@ export class PayloadEncoder {
 
   /** What is prepared, to be written in a later turn; a borrowed byte array is copied. */
   save(): Draft {
-    const bytes = this.#bytes !== undefined && !this.#owned
-      ? copyBytes(this.#bytes)
-      : this.#bytes;
+    let bytes = this.#bytes;
+    if (bytes !== undefined) {
+      bytes = this.#owned ? plainView(bytes) : copyBytes(plainView(bytes));
+    }
     return { kind: this.kind, text: this.#text, bytes, size: this.size };
   }
 
-  /** Takes in again what `save` returned. */
+  /**
+   * Takes in again what `save` returned.
+   *
+   * @throws {RpcError} `invalid_argument` if it has lost its bytes since: they
+   *   were handed over with `transfer`, and then given to somebody else.
+   */
   load(draft: Draft): void {
+    const { bytes } = draft;
+    if (bytes !== undefined && bytes.length !== draft.size) {
+      throw unserializable(`params: ${GONE}`);
+    }
     if (draft.text !== undefined) this.#prepareText(draft.kind, draft.text);
-    else this.#take(draft.kind, undefined, draft.bytes, draft.size);
+    else this.#take(draft.kind, undefined, bytes, draft.size);
     this.#owned = true;
   }
 
@@ -166,7 +187,7 @@ export class PayloadEncoder {
 
   /** Adds a payload that is not inline to the batch, uncopied. */
   attach(outbox: Outbox): void {
-    outbox.attach(this.#bytes as Uint8Array);
+    outbox.attach(plainView(this.#bytes as Uint8Array));
   }
 
   /** Lets go of the value, so that an idle connection holds none. */
@@ -219,12 +240,11 @@ export class Snapshot {
     this.kind = kind;
     this.text = text;
     this.bytes = bytes;
+    this.size = bytes?.length ?? 2 * (text as string).length;
   }
 
   /** The most that it holds, in bytes: exact for bytes, for text what a string takes. */
-  get size(): number {
-    return this.bytes?.length ?? 2 * (this.text as string).length;
-  }
+  readonly size: number;
 }
 
 /**
@@ -239,10 +259,11 @@ export function snapshot(
   serializer: Serializer | undefined,
 ): unknown {
   if (value === undefined || typeof value === "string") return value;
-  if (value instanceof Snapshot || isStream(value)) return value;
-  if (value instanceof Uint8Array) {
-    if (!ArrayBuffer.isView(value)) throw unserializable("a Proxy of bytes");
-    const bytes = transfer ? value : copyBytes(value);
+  if (isA(value, Snapshot) || isStream(value)) return value;
+  if (isBytes(value)) {
+    measure(value, "params");
+    const own = transfer && isFixed(value);
+    const bytes = own ? plainView(value) : copyBytes(plainView(value));
     return new Snapshot(BYTES, undefined, bytes);
   }
   if (serializer !== undefined) {
@@ -256,7 +277,7 @@ export function snapshot(
 /** About how many bytes {@linkcode snapshot}'s result holds: no less than it takes on the wire. */
 export function snapshotSize(value: unknown): number {
   if (typeof value === "string") return 2 * value.length;
-  return value instanceof Snapshot ? value.size : 0;
+  return isA(value, Snapshot) ? value.size : 0;
 }
 
 /**
@@ -299,30 +320,31 @@ export function ownBytes(
   return owned ? bytes.subarray(start, end) : copyBytes(bytes, start, end);
 }
 
-function toJson(value: unknown): string {
-  let text: string | undefined;
+const GONE =
+  "bytes whose memory is gone (its buffer was transferred or shrunk)";
+
+/** The length of bytes that are still there. */
+function measure(bytes: Uint8Array, role: PayloadRole = "params"): number {
   try {
-    text = JSON.stringify(value);
+    return lengthOf(bytes);
   } catch (cause) {
-    throw unserializable("the value", cause);
+    throw unserializable(`${role}: ${GONE}`, cause);
   }
-  if (text === undefined) throw unserializable(`a ${typeof value}`);
-  return text;
 }
 
-function unserializable(what: string, cause?: unknown): RpcError {
-  return new RpcError("invalid_argument", `${what} cannot be serialized`, {
-    outcome: "not_sent",
-    cause,
-  });
-}
-
-function serialize(serializer: Serializer, value: unknown): Uint8Array {
+function serialize(
+  serializer: Serializer,
+  value: unknown,
+  role: PayloadRole = "params",
+): Uint8Array {
   try {
     const bytes: unknown = serializer.encode(value);
-    if (bytes instanceof Uint8Array) return bytes;
-    throw new TypeError("the serializer did not return a Uint8Array");
+    if (!isBytes(bytes)) {
+      throw new TypeError("the serializer did not return a Uint8Array");
+    }
+    lengthOf(bytes);
+    return isFixed(bytes) ? plainView(bytes) : copyBytes(plainView(bytes));
   } catch (cause) {
-    throw unserializable("the value", cause);
+    throw unserializable(`the ${role}`, cause);
   }
 }

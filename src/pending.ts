@@ -175,16 +175,22 @@ export class Pending implements CallOwner {
       // Runs user code (toJSON, a serializer), which may abort the call or
       // close the connection: so the gate looks at what they decide afterwards.
       if (streamed) codec.streams?.prepare();
-      else codec.prepare(params, options?.transfer === true, call.method);
+      else {
+        const transfer = options?.transfer === true;
+        codec.prepare(params, transfer, call.method, "params");
+      }
       const { extra } = call;
       const timed = extra !== undefined && extra.due !== Infinity;
       call.size = codec.requestSize(call.method, timed, extra?.metadata);
+      if (extra !== undefined) {
+        // First: a signal that is none throws, and then nothing is sent.
+        throwIfAborted(extra);
+        this.#ledger.watch(call, extra);
+      }
       this.#gate.enter(call);
     } catch (error) {
       this.#ledger.settle(call, "not_sent", true, error);
-      return;
     }
-    if (call.extra !== undefined) this.#ledger.watch(call, call.extra);
   }
 
   /** The params are a stream: it is this call's from now on. */

@@ -31,7 +31,7 @@ import {
   toSource,
 } from "./streams/source.ts";
 import type { Streams } from "./streams/streams.ts";
-import { adopt, isThenable } from "./thenable.ts";
+import { isThenable, whenSettled } from "./thenable.ts";
 
 /** What the runner needs of its connection. */
 export interface RunnerContext {
@@ -122,13 +122,15 @@ export class Runner implements CalleeTable {
       if (isThenable(result)) {
         this.#calls.keep(serving);
         this.#gate.took();
-        adopt(result).then((result) => {
+        whenSettled(result, (result) => {
           this.#gate.gave();
           this.#validated(serving, result);
+          this.#settled();
         }, (error) => {
           this.#gate.gave();
           this.#notValidated(serving, error);
-        }).then(() => this.#settled());
+          this.#settled();
+        });
         return;
       }
     } catch (error) {
@@ -190,7 +192,7 @@ export class Runner implements CalleeTable {
   #await(serving: Serving, result: PromiseLike<unknown>): void {
     if (serving.state === "running") this.#calls.keep(serving);
     this.#gate.took();
-    adopt(result).then((value) => {
+    whenSettled(result, (value) => {
       this.#gate.gave();
       this.#ran(serving, true, value);
       this.#settled();
@@ -257,14 +259,13 @@ export class Runner implements CalleeTable {
     reason: unknown,
   ): Promise<void> {
     if (!serving.done) this.#calls.keep(serving);
-    const error = await source.cancel(reason);
-    if (error !== undefined) this.#context.onError(error, serving);
+    this.#answers.cleanedUp(serving, await source.cancel(reason));
     this.#calls.report(serving, true, reason);
     this.#streamed(serving);
   }
 
   streamDone(serving: Serving, error: unknown): void {
-    if (error !== undefined) this.#context.onError(error, serving);
+    this.#answers.cleanedUp(serving, error);
     const { streams, aborted } = serving;
     const failure = streams?.told ?? aborted?.reason as RpcError | undefined;
     this.#calls.streamed(serving, failure);

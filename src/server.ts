@@ -14,7 +14,7 @@ import { type Callable, type ErrorInfo, toCallable } from "./callable.ts";
 import type { WireProtocol } from "./codec.ts";
 import { Connection } from "./connection.ts";
 import type { CloseOptions, ConnectionOptions } from "./connection_options.ts";
-import type { Duplex } from "./duplex.ts";
+import { type Duplex, toDuplex } from "./duplex.ts";
 import { ConnectionError } from "./errors.ts";
 import type { ServerMiddleware } from "./incoming.ts";
 import type { LiveCall } from "./live_calls.ts";
@@ -221,9 +221,7 @@ export class Server<S extends object, M extends WireMap = "json"> {
     try {
       this.accept(duplex);
     } catch (error) {
-      if (this.#closing !== undefined) {
-        duplex.writable.abort(error).catch(() => {});
-      }
+      if (this.#closing !== undefined) drop(duplex, error);
       this.#report(error, {});
     }
   }
@@ -236,6 +234,15 @@ export class Server<S extends object, M extends WireMap = "json"> {
 
   #report(error: unknown, info: ErrorInfo): void {
     this.#services.onError(error, info);
+  }
+}
+
+/** What is no duplex needs no end. */
+function drop(duplex: Duplex, reason: unknown): void {
+  try {
+    toDuplex(duplex).writable.abort(reason).catch(() => {});
+  } catch {
+    return;
   }
 }
 

@@ -10,10 +10,10 @@
  */
 
 import type { CodecSettings, Opaque, Receiver } from "../codec.ts";
-import { RpcError } from "../errors.ts";
 import type { Outbox } from "../outbox.ts";
 import { copyBytes } from "../bytes.ts";
 import { readText, utf8 } from "../text.ts";
+import { toJson } from "../to_json.ts";
 import { GoCodec, type GoSettings } from "./go_codec.ts";
 import { idText } from "./json_id.ts";
 import { JsonSplitter } from "./json_splitter.ts";
@@ -153,7 +153,7 @@ export class JsonCodec extends GoCodec<string> {
 
   prepare(value: unknown, _transfer: boolean, method?: string): void {
     if (method === undefined) return;
-    this.#take(toJson(value, this.serves));
+    this.#take(jsonOf(value, this.serves));
   }
 
   #take(json: string): void {
@@ -212,26 +212,12 @@ function goKind(value: unknown): string {
   return typeof value === "boolean" ? "bool" : typeof value;
 }
 
-function toJson(value: unknown, result: boolean): string {
-  let json: string | undefined;
-  try {
-    json = JSON.stringify(value);
-  } catch (cause) {
-    throw unserializable("the value", cause);
-  }
-  if (json === undefined) {
-    if (value !== undefined) throw unserializable(`a ${typeof value}`);
-    json = "null";
-  }
+function jsonOf(value: unknown, result: boolean): string {
+  const json = value === undefined
+    ? "null"
+    : toJson(value, result ? "result" : "params");
   // Go's client takes a null result for a breach of its rules.
   return result && json === "null" ? "{}" : json;
-}
-
-function unserializable(what: string, cause?: unknown): RpcError {
-  return new RpcError("invalid_argument", `${what} cannot be serialized`, {
-    outcome: "not_sent",
-    cause,
-  });
 }
 
 function write(outbox: Outbox, text: string): void {

@@ -144,7 +144,7 @@ export class CallerStreams extends CallStreams {
   /**
    * Takes the params over.
    *
-   * @throws {TypeError} If they are locked.
+   * @throws {TypeError} If they are locked, or no stream after all.
    */
   offer(params: StreamValue): void {
     this.outlet = new Outlet(this, toSource(params));

@@ -14,6 +14,7 @@
  */
 
 import { ConnectionError, RpcError } from "../errors.ts";
+import { isBytes, lengthOf, plainView } from "../bytes.ts";
 import type { Outbox } from "../outbox.ts";
 import { BYTES } from "../payload.ts";
 import type { Source } from "./source.ts";
@@ -192,6 +193,7 @@ export class Outlet implements Writer {
     if (this.#state !== "open") return;
     let item: unknown;
     try {
+      if (typeof next !== "object" || next === null) throw noResult(next);
       if (next.done) {
         this.#dry = this.#spent = true;
         return this.advance();
@@ -200,11 +202,21 @@ export class Outlet implements Writer {
     } catch (error) {
       return this.#fail(error, true);
     }
-    if (item instanceof Uint8Array && ArrayBuffer.isView(item)) {
-      const end = item.length;
-      if (end === 0) this.#ask();
-      else this.#add({ kind: BYTES, bytes: item, at: 0, end, own: false });
-    } else this.#encode(item);
+    if (isBytes(item)) this.#take(item);
+    else this.#encode(item);
+  }
+
+  #take(item: Uint8Array): void {
+    let end: number;
+    try {
+      end = lengthOf(item);
+    } catch {
+      // Its memory is gone, which to encode it says.
+      return this.#encode(item);
+    }
+    const bytes = plainView(item);
+    if (end > 0) this.#add({ kind: BYTES, bytes, at: 0, end, own: false });
+    else this.#ask();
   }
 
   #encode(item: unknown): void {
@@ -287,6 +299,12 @@ export class Outlet implements Writer {
     if (rest === undefined || !this.#sendable) return false;
     const { outbox, writer, id, caller, deaf } = this.#owner;
     const { at, end } = rest;
+    if (rest.bytes.length < end) {
+      // Its producer gave the memory away while it waited.
+      this.#drop();
+      this.#encode(rest.bytes);
+      return false;
+    }
     const room = Math.min(MAX_DATA, this.#credit - CHARGE_BESIDE);
     const until = Math.min(end, at + room);
     const more = rest.kind !== BYTES && until < end;
@@ -321,6 +339,13 @@ export class Outlet implements Writer {
       this.#owner.done(undefined);
     }
   }
+}
+
+/** What is no result of an iterator would be taken for an endless row of items. */
+function noResult(next: unknown): TypeError {
+  return new TypeError(
+    `Cannot read the stream: next() gave no result object, received ${typeof next}`,
+  );
 }
 
 const DEAF = "the peer reads no further";
