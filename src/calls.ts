@@ -9,6 +9,7 @@
 
 import type { CallHandle } from "./call.ts";
 import type { Clock } from "./clock.ts";
+import type { WireProtocol } from "./codec.ts";
 import type { CallOptions } from "./options.ts";
 import type { Serializer } from "./payload.ts";
 import { CallStage, type MakeCall } from "./stage.ts";
@@ -53,6 +54,8 @@ export interface Outgoing {
 export interface OutgoingSettings {
   /** Replaces JSON. */
   readonly serializer?: Serializer;
+  /** Another wire than the native one. */
+  readonly wire?: WireProtocol<WireMap>;
   /** Time, for tests. */
   readonly clock?: Clock;
 }

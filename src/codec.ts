@@ -254,6 +254,8 @@ export interface WireProtocol<M extends WireMap = WireMap> {
   readonly name: string;
   /** How values change on the way. */
   readonly values?: M;
+  /** Whether values travel as JSON text, so that they can be fixed as such before they are sent. */
+  readonly json?: boolean;
   /** Makes the codec of one connection; the library's own business. */
   readonly codec: (receiver: never, settings: never) => object;
 }

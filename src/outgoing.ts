@@ -27,7 +27,7 @@ import {
   type MiddlewareCall,
 } from "./middleware.ts";
 import { type CallOptions, dueTime, type Inherited } from "./options.ts";
-import { type Serializer, snapshot, snapshotSize } from "./payload.ts";
+import { snapshot, snapshotSize } from "./payload.ts";
 import { late } from "./refusals.ts";
 import { worse } from "./retried_call.ts";
 import { discard, isStream } from "./streams/source.ts";
@@ -207,7 +207,7 @@ function resultOf(sending: CallHandle): unknown {
 class Onion implements Caller, CallOwner {
   readonly #caller: Caller;
   readonly #clock: Clock;
-  readonly #serializer: Serializer | undefined;
+  readonly #settings: OutgoingSettings;
   readonly #ledger: Ledger;
   readonly #way: (view: View) => Promise<unknown>;
 
@@ -218,7 +218,7 @@ class Onion implements Caller, CallOwner {
   ) {
     this.#caller = caller;
     this.#clock = settings.clock ?? systemClock;
-    this.#serializer = settings.serializer;
+    this.#settings = settings;
     this.#ledger = new Ledger(new Deadlines(this.#clock), {
       abort: (call, reason) => this.abort(call, reason),
       settled: () => {},
@@ -263,7 +263,7 @@ class Onion implements Caller, CallOwner {
     call.options = { ...options };
     call.due = dueTime(options, this.#clock);
     const transfer = options.transfer === true;
-    const sent = snapshot(params, transfer, this.#serializer);
+    const sent = snapshot(params, transfer, this.#settings);
     call.size = snapshotSize(sent);
     const extra = call.extras();
     extra.due = call.due;

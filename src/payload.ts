@@ -23,6 +23,7 @@ import {
   SHORT_COPY,
   viewOf,
 } from "./bytes.ts";
+import { Snapshot } from "./snapshot.ts";
 import {
   readText,
   SHORT_ENCODE,
@@ -223,44 +224,30 @@ export class PayloadEncoder {
   }
 }
 
-/**
- * A value in its wire form: what is sent of it, however late or often, is what
- * it was when this was made.
- */
-export class Snapshot {
-  readonly kind: number;
-  readonly text: string | undefined;
-  readonly bytes: Uint8Array | undefined;
-
-  constructor(
-    kind: number,
-    text: string | undefined,
-    bytes: Uint8Array | undefined,
-  ) {
-    this.kind = kind;
-    this.text = text;
-    this.bytes = bytes;
-    this.size = bytes?.length ?? 2 * (text as string).length;
-  }
-
-  /** The most that it holds, in bytes: exact for bytes, for text what a string takes. */
-  readonly size: number;
+/** What says how values travel. */
+export interface SnapshotSettings {
+  readonly serializer?: Serializer;
+  /** Another wire than the native one. */
+  readonly wire?: { readonly json?: boolean };
 }
 
 /**
  * What can be sent in a value's place later: the value itself, if it cannot
- * change, else its {@linkcode Snapshot}.
+ * change, else its {@linkcode Snapshot}. On a wire with forms of its own (gob)
+ * it is the value itself, which must not be changed before it is sent.
  *
  * @throws {RpcError} `invalid_argument` if the value has no wire form.
  */
 export function snapshot(
   value: unknown,
   transfer: boolean,
-  serializer: Serializer | undefined,
+  { serializer, wire }: SnapshotSettings,
 ): unknown {
+  // Only a wire of its own kind can say what a value is on it.
+  if (wire !== undefined && wire.json !== true) return value;
   if (value === undefined || typeof value === "string") return value;
   if (isA(value, Snapshot) || isStream(value)) return value;
-  if (isBytes(value)) {
+  if (isBytes(value) && wire === undefined) {
     measure(value, "params");
     const own = transfer && isFixed(value);
     const bytes = own ? plainView(value) : copyBytes(plainView(value));

@@ -172,7 +172,7 @@ export class RetriedCalls implements CallOwner, CallKeeper {
       call.params = snapshot(
         params,
         options?.transfer === true,
-        this.#setup.connection.serializer,
+        this.#setup.connection,
       );
       const { refusal } = this.#route;
       if (refusal !== undefined) throw refusal;

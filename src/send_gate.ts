@@ -168,7 +168,7 @@ export class SendGate {
   }
 
   #release(): void {
-    const { codec, clock } = this.#context;
+    const { clock } = this.#context;
     let call: Call | undefined;
     while ((call = this.#queue.first) !== undefined && this.#admits(call)) {
       const draft = this.#queue.remove(call);

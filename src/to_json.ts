@@ -10,6 +10,7 @@
  */
 
 import { RpcError } from "./errors.ts";
+import { Snapshot } from "./snapshot.ts";
 import { isStream } from "./streams/source.ts";
 import { isA } from "./user_code.ts";
 
@@ -37,6 +38,10 @@ export function unserializable(
  *   the value would be lost: the message names what and where.
  */
 export function toJson(value: unknown, role: PayloadRole = "params"): string {
+  if (isA(value, Snapshot)) {
+    if (value.text !== undefined) return value.text;
+    throw unserializable(`${role}: a Uint8Array`);
+  }
   let text: string | undefined;
   let lost: Lost | undefined;
   try {
