@@ -20,7 +20,10 @@ import type { SchemaIssue } from "./method.ts";
 import type { CallEvents, CameRequest } from "./observe.ts";
 import type { Outbox } from "./outbox.ts";
 import { noneServed, type ServedCounts } from "./stats.ts";
+import type { Thrown } from "./streams/source.ts";
 import { ownWords } from "./streams/words.ts";
+import { GONE } from "./payload.ts";
+import { unserializable } from "./to_json.ts";
 import { messageOf } from "./user_code.ts";
 
 /** What was thrown before the handler was called, where only who threw it can tell. */
@@ -59,6 +62,8 @@ export class Answers {
   /** Answers so far, and calls that got none. */
   readonly counts: ServedCounts = noneServed();
   readonly #context: AnswersContext;
+  /** Calls answered in this batch with bytes that their handlers gave away. */
+  #given: Serving[] = [];
 
   constructor(context: AnswersContext) {
     this.#context = context;
@@ -79,6 +84,7 @@ export class Answers {
     const before = outbox.size;
     codec.reply(outbox, serving.id, serving.answered);
     this.counts.ok++;
+    if (serving.given !== undefined) this.#given.push(serving);
     if (observe !== undefined) {
       const bytes = outbox.size - before;
       observe.answered(serving, "executed", undefined, bytes);
@@ -116,9 +122,12 @@ export class Answers {
   }
 
   /** Tells the operator what a stream's cleanup threw, if it did. */
-  cleanedUp(serving: Serving, error: unknown): void {
-    if (error === undefined || givenUp(serving, error) !== undefined) return;
-    this.#context.onError(error, serving);
+  cleanedUp(serving: Serving, thrown: Thrown | undefined): void {
+    if (thrown === undefined) return;
+    const { error } = thrown;
+    if (givenUp(serving, error) === undefined) {
+      this.#context.onError(error, serving);
+    }
   }
 
   /** The same of a result that has no form on the wire, or an item of one. */
@@ -128,6 +137,24 @@ export class Answers {
       "internal",
       "the handler's result cannot be serialized",
     );
+  }
+
+  /** A batch has gone, and what was given away with it. */
+  batchHandedOver(): void {
+    if (this.#given.length > 0) this.#given = [];
+  }
+
+  /** The reply to call `id` is handed over without the bytes that were its result: it fails in the next batch. */
+  spoiled(id: number): void {
+    const serving = this.#given.find((serving) => serving.id === id);
+    if (serving === undefined) return;
+    queueMicrotask(() => {
+      const gone = unserializable(`result: ${GONE}`);
+      const { code, message } = this.unsayable(serving, gone);
+      const { codec, outbox, peerMaxMessage } = this.#context;
+      codec.prepare(undefined, false);
+      codec.failure(outbox, id, true, code, message, peerMaxMessage());
+    });
   }
 
   /** Answers that the result is a stream; returns what the call fails with if that cannot be said. */

@@ -223,6 +223,8 @@ export interface Codec {
    * `outbox.place` said when it was written. False if this wire cannot.
    */
   retract(outbox: Outbox, place: number): boolean;
+  /** The id of the request (`ours`) or reply at `place` of what is not handed over yet; for a wire that lends users' bytes. */
+  idAt?(outbox: Outbox, place: number): { id: number; ours: boolean };
 }
 
 /** What a codec is made with. */

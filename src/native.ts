@@ -32,6 +32,7 @@ import {
   PAD,
   PING,
   PONG,
+  readU32,
   REPLY,
   REQUEST,
   writeHeader,
@@ -289,6 +290,11 @@ export class NativeCodec implements Codec {
     // The kind alone: a PAD's flags and id are ignored, so the rest may stay.
     outbox.overwrite(place, 4, PAD);
     return true;
+  }
+
+  idAt(outbox: Outbox, place: number): { id: number; ours: boolean } {
+    const header = outbox.at(place);
+    return { id: readU32(header, 8), ours: header[4] === REQUEST };
   }
 
   #encodeMethod(method: string): void {

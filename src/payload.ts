@@ -188,7 +188,7 @@ export class PayloadEncoder {
 
   /** Adds a payload that is not inline to the batch, uncopied. */
   attach(outbox: Outbox): void {
-    outbox.attach(plainView(this.#bytes as Uint8Array));
+    outbox.lend(plainView(this.#bytes as Uint8Array));
   }
 
   /** Lets go of the value, so that an idle connection holds none. */
@@ -307,7 +307,8 @@ export function ownBytes(
   return owned ? bytes.subarray(start, end) : copyBytes(bytes, start, end);
 }
 
-const GONE =
+/** What is wrong with bytes that have lost their memory, for messages. */
+export const GONE =
   "bytes whose memory is gone (its buffer was transferred or shrunk)";
 
 /** The length of bytes that are still there. */

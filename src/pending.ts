@@ -27,6 +27,8 @@ import { Sent } from "./sent.ts";
 import { CallerStreams } from "./streams/call_streams.ts";
 import { isStream, type StreamValue } from "./streams/source.ts";
 import type { Tick } from "./tick.ts";
+import { GONE } from "./payload.ts";
+import { unserializable } from "./to_json.ts";
 
 /** What the table needs of its connection. */
 export interface PendingContext extends SendGateContext, RepliesContext {
@@ -169,6 +171,7 @@ export class Pending implements CallOwner {
     // One that was sent before, by another connection, is as old as it is.
     if (call.began === 0) call.began = tick.now();
     try {
+      if (typeof call.method !== "string") throw noMethod(call.method);
       const streamed = isStream(params);
       if (streamed) this.#offer(call, params);
       if (options !== undefined) this.#apply(call, options);
@@ -239,6 +242,20 @@ export class Pending implements CallOwner {
     this.#sent.freeRetracted();
   }
 
+  /** Request `id` is handed over without the bytes that were its params: it has not been sent. */
+  spoiled(id: number): void {
+    const call = this.#sent.spoil(id);
+    if (call === undefined) return;
+    // From here on nothing else ends it.
+    const { state } = call;
+    call.state = "abandoned";
+    queueMicrotask(() => {
+      const error = unserializable(`params: ${GONE}`);
+      if (state === "sent") this.#ledger.settle(call, "not_sent", true, error);
+      else this.#ledger.finish(call, "not_sent");
+    });
+  }
+
   // Abort and deadline.
 
   abort(call: Call, reason: unknown): void {
@@ -250,7 +267,8 @@ export class Pending implements CallOwner {
   }
 
   awaitHandOver(call: Call): void {
-    if (call.state === "sent") this.#sent.awaitHandOver(call);
+    const waits = call.state === "sent" || call.state === "abandoned";
+    if (waits) this.#sent.awaitHandOver(call);
   }
 
   /** Tells the caller now, and the peer where it may know of the call. */
@@ -335,4 +353,10 @@ export class Pending implements CallOwner {
       }
     }
   }
+}
+
+function noMethod(method: unknown): TypeError {
+  return new TypeError(
+    `Cannot call: a method's name is a string, received ${typeof method}`,
+  );
 }

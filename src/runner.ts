@@ -28,6 +28,7 @@ import {
   isStream,
   type Source,
   type StreamValue,
+  type Thrown,
   toSource,
 } from "./streams/source.ts";
 import type { Streams } from "./streams/streams.ts";
@@ -264,8 +265,8 @@ export class Runner implements CalleeTable {
     this.#streamed(serving);
   }
 
-  streamDone(serving: Serving, error: unknown): void {
-    this.#answers.cleanedUp(serving, error);
+  streamDone(serving: Serving, thrown: Thrown | undefined): void {
+    this.#answers.cleanedUp(serving, thrown);
     const { streams, aborted } = serving;
     const failure = streams?.told ?? aborted?.reason as RpcError | undefined;
     this.#calls.streamed(serving, failure);

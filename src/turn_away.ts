@@ -89,6 +89,7 @@ async function bye(
     busy: () => false,
     grown: ignore,
     overflowed: ignore,
+    spoiled: ignore,
   });
   const farewell = new Farewell(
     path,

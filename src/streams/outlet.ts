@@ -17,7 +17,7 @@ import { ConnectionError, RpcError } from "../errors.ts";
 import { isBytes, lengthOf, plainView } from "../bytes.ts";
 import type { Outbox } from "../outbox.ts";
 import { BYTES } from "../payload.ts";
-import type { Source } from "./source.ts";
+import type { Source, Thrown } from "./source.ts";
 import {
   CHARGE_BESIDE,
   MAX_CREDIT,
@@ -46,8 +46,8 @@ export interface OutletOwner {
   prepare(item: unknown): void;
   /** What the peer is told of what the stream fails with. */
   describe(error: unknown): StreamFailure;
-  /** The source is over, and END written if it was to be; `error` is what its cleanup threw, if it did. */
-  done(error: unknown): void;
+  /** The source is over, and END written if it was to be; its cleanup threw something, if that is given. */
+  done(thrown: Thrown | undefined): void;
 }
 
 /**
@@ -166,10 +166,10 @@ export class Outlet implements Writer {
   }
 
   async #clean(reason: unknown, failure: StreamFailure): Promise<void> {
-    const error = this.#spent ? undefined : await this.#source.cancel(reason);
+    const thrown = this.#spent ? undefined : await this.#source.cancel(reason);
     // Over: there is nobody to tell, but the cleanup counts all the same.
     if (this.#state === "stopping") this.#end(failure);
-    this.#owner.done(error);
+    this.#owner.done(thrown);
   }
 
   #end(failure: StreamFailure | undefined): void {

@@ -36,7 +36,12 @@ export interface Source {
   /** The next item; called again only when the last one has come. */
   next(): Promise<IteratorResult<unknown>>;
   /** Wants no more. Resolves when the user's cleanup is over, with what it threw, if it did. */
-  cancel(reason: unknown): Promise<unknown>;
+  cancel(reason: unknown): Promise<Thrown | undefined>;
+}
+
+/** What was thrown: in an object, as a promise that resolved with a thenable would wait for it. */
+export interface Thrown {
+  readonly error: unknown;
 }
 
 /**
@@ -90,8 +95,8 @@ class ReadableSource implements Source {
     return this.#reader.read() as Promise<IteratorResult<unknown>>;
   }
 
-  cancel(reason: unknown): Promise<unknown> {
-    return this.#reader.cancel(reason).then(nothing, itself);
+  cancel(reason: unknown): Promise<Thrown | undefined> {
+    return this.#reader.cancel(reason).then(nothing, thrown);
   }
 }
 
@@ -147,7 +152,7 @@ class IteratorSource implements Source {
     return await this.#iterator.next();
   }
 
-  async cancel(reason: unknown): Promise<unknown> {
+  async cancel(reason: unknown): Promise<Thrown | undefined> {
     try {
       // To return an iterator that was never asked runs no code: a generator
       // has not begun, and Node's streams stay open.
@@ -159,7 +164,7 @@ class IteratorSource implements Source {
       if (this.#iterator.return !== undefined) await this.#iterator.return(why);
       else if (unasked || !await this.#dispose()) await this.#next;
     } catch (error) {
-      return error;
+      return { error };
     }
   }
 
@@ -175,8 +180,8 @@ class IteratorSource implements Source {
   }
 }
 
-function nothing(): void {}
+function nothing(): undefined {}
 
-function itself(error: unknown): unknown {
-  return error;
+function thrown(error: unknown): Thrown {
+  return { error };
 }
