@@ -23,6 +23,7 @@ import { type ServerLimits, Shared } from "./server_limits.ts";
 import { TurnedAway } from "./turn_away.ts";
 import { type SummedStats, Totals } from "./stats.ts";
 import type { Checked, WireMap } from "./types.ts";
+import { tellHook } from "./user_code.ts";
 import { type Authorize, Verdict } from "./verdict.ts";
 
 /** Options of a {@linkcode Server}; limits hold for each of its connections, but for {@linkcode ServerLimits}. */
@@ -208,13 +209,8 @@ export class Server<S extends object, M extends WireMap = "json"> {
 
   /** Tells a source that no more is wanted; it may be in the middle of waiting for the next. */
   #stopSource(source: DuplexSource, iterator: AsyncIterator<Duplex>): void {
-    const ignore = () => {};
-    try {
-      Promise.resolve(source.close?.()).catch(ignore);
-      Promise.resolve(iterator.return?.()).catch(ignore);
-    } catch (error) {
-      this.#report(error, {});
-    }
+    tellHook(source, "close");
+    tellHook(iterator, "return");
   }
 
   #admit(duplex: Duplex): void {

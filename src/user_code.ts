@@ -22,6 +22,16 @@ export function isA<T>(
   }
 }
 
+/** A reason that a platform's stream can be failed with: Deno's throw where nobody can catch it if the reason does on being looked at. */
+export function tame(reason: unknown): unknown {
+  try {
+    void (reason instanceof Error);
+    return reason;
+  } catch (cause) {
+    return new TypeError("the reason given cannot be looked at", { cause });
+  }
+}
+
 /** What a thrown value says: an error's message, or the value as text; `fallback` if it cannot even say that. */
 export function messageOf(thrown: unknown, fallback: string): string {
   try {
@@ -51,7 +61,9 @@ export function tellHook<N extends string>(
   }
 }
 
-/** Handles the rejection of something that may be a promise. */
+/** Handles the rejection of something that may be a promise. (By `catch` alone it would be looked at twice.) */
 function ignore(told: object): void {
-  new Promise((resolve) => resolve(told)).catch(() => {});
+  new Promise((resolve) => resolve(told)).then(nothing, nothing);
 }
+
+function nothing(): void {}

@@ -14,6 +14,7 @@
 
 import { ConnectionError, RpcError } from "../errors.ts";
 import { BYTES, UNDEFINED } from "../payload.ts";
+import { tame } from "../user_code.ts";
 import { type Budget, ReceiveWindow } from "./credit.ts";
 import { Store } from "./store.ts";
 import { CHARGE_BESIDE, MAX_DATA, type PayloadView } from "./terms.ts";
@@ -135,11 +136,11 @@ export class Inlet {
       case "open":
         this.#discard();
         this.#state = "stopped";
-        this.#output.error(reason);
+        this.#output.error(tame(reason));
         return;
       case "ended":
         this.#close();
-        this.#output.error(reason);
+        this.#output.error(tame(reason));
         return;
       case "stopped":
       case "over":
@@ -152,7 +153,7 @@ export class Inlet {
     switch (this.#state) {
       case "open":
         this.#close();
-        this.#output.error(reason);
+        this.#output.error(tame(reason));
         return;
       case "stopped":
         this.#close();

@@ -257,6 +257,22 @@ const PLACES: Record<string, Place> = {
     ],
     raw: true,
   }),
+  streamReason: ({ value, wire }) => ({
+    calls: (client) => {
+      const controller = new AbortController();
+      const { signal } = controller;
+      const call = client.call("S.many", ARG, { ...OPTIONS, signal });
+      // A wire without streams has none to read.
+      if (wire !== "native") return [call];
+      return [call.then(async (stream: unknown) => {
+        const reader = (stream as ReadableStream).getReader();
+        await reader.read();
+        controller.abort(value);
+        await reader.read();
+      })];
+    },
+    raw: true,
+  }),
   method: ({ value }) => ({
     calls: (client) => [client.call(value as string, ARG, OPTIONS)],
     raw: true,
@@ -398,6 +414,7 @@ const NATIVE: Record<string, Place> = {
   credentials: ({ value }) => ({
     client: { credentials: value as Uint8Array },
     refused: true,
+    wrecks: true,
   }),
   authorize: ({ value, random }) => ({
     server: { authorize: random.oneIn(2) ? () => fail(value) : () => value },
@@ -682,5 +699,15 @@ function judge(reason: unknown, told: number): void {
   const { code, outcome } = reason as RpcError;
   if (code === "internal" && outcome === "executed" && told === 0) {
     throw new Error("onError was told nothing", { cause: reason });
+  }
+}
+
+/** What a fault says; it may be hostile itself. */
+export function reportOf(fault: unknown): string {
+  try {
+    const { stack, cause } = fault as { stack?: unknown; cause?: unknown };
+    return `${stack ?? fault}${cause === undefined ? "" : `\n${cause}`}`;
+  } catch {
+    return "a value that cannot be printed";
   }
 }

@@ -53,7 +53,7 @@ const targets = (): object[] => [
   new Map([[1, 2]]),
   new Error("target"),
   new RpcError("own", "target", { data: 1 }),
-  new ReadableStream(),
+  new ReadableStream({ start: (controller) => controller.close() }),
   new AbortController().signal,
 ];
 
