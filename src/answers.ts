@@ -85,6 +85,7 @@ export class Answers {
     codec.reply(outbox, serving.id, serving.answered);
     this.counts.ok++;
     if (serving.given !== undefined) this.#given.push(serving);
+    serving.ending?.end({ items: undefined, error: undefined });
     if (observe !== undefined) {
       const bytes = outbox.size - before;
       observe.answered(serving, "executed", undefined, bytes);
@@ -171,6 +172,7 @@ export class Answers {
   /** A result that is a stream has ended, and the call with it. */
   streamed(serving: Serving, error: RpcError | undefined): void {
     this.counts[error === undefined ? "ok" : "failed"]++;
+    serving.ending?.end({ items: serving.streams?.outlet?.items, error });
     this.#context.observe?.answered(serving, "executed", error, undefined);
   }
 
@@ -191,6 +193,7 @@ export class Answers {
     const before = outbox.size;
     codec.failure(outbox, id, started, code, message, most, answered);
     this.counts[started ? "failed" : "refused"]++;
+    serving.ending?.end({ items: undefined, error });
     if (observe !== undefined) {
       const outcome = started ? "executed" : "refused";
       observe.answered(serving, outcome, error, outbox.size - before);
@@ -210,7 +213,11 @@ export class Answers {
   turnDown(serving: Serving, code: string, message: string): void {
     const { observe } = this.#context;
     const bytes = this.#refuse(serving.id, code, message);
-    observe?.answered(serving, "refused", refusal(code, message), bytes);
+    const { ending } = serving;
+    if (ending === undefined && observe === undefined) return;
+    const error = refusal(code, message);
+    ending?.end({ items: undefined, error });
+    observe?.answered(serving, "refused", error, bytes);
   }
 
   #refuse(id: number, code: string, message: string): number {
@@ -225,6 +232,8 @@ export class Answers {
   /** A call will never be answered: its connection is over. */
   lost(serving: Serving, why: () => RpcError): void {
     this.counts.lost++;
+    const items = serving.streams?.outlet?.items;
+    serving.ending?.end({ items, error: why() });
     this.#context.observe?.lost(serving, why());
   }
 }

@@ -13,12 +13,14 @@
 
 import { invalid, NotStarted } from "./answers.ts";
 import type { Metadata } from "./codec.ts";
-import type { CallContext } from "./context.ts";
+import type { CallContext, Serving } from "./context.ts";
 import { RpcError } from "./errors.ts";
 import {
   type CallChange,
+  type CallEnding,
   checkList,
   compose,
+  EndingCell,
   type Middleware,
   type MiddlewareCall,
 } from "./middleware.ts";
@@ -35,6 +37,9 @@ export interface IncomingCall extends MiddlewareCall {
 
 /** Middleware of a server. */
 export type ServerMiddleware = Middleware<IncomingCall, CallChange>;
+
+/** A call that its middleware can ask how it ended. */
+type Ended = Serving & { ending: EndingCell };
 
 /** How far a call has come; shared by all that stand for it. */
 class Progress {
@@ -95,6 +100,10 @@ class Incoming implements IncomingCall {
   get metadata(): Metadata {
     return this.ctx.metadata;
   }
+
+  get ended(): Promise<CallEnding> {
+    return (this.ctx as Ended).ending.promise;
+  }
 }
 
 /**
@@ -140,6 +149,7 @@ function wrap(
     order,
     run: (params, ctx) => {
       const progress = new Progress();
+      (ctx as Ended).ending = new EndingCell();
       return way(new Incoming(params, ctx, progress)).then((result) => {
         progress.end(result);
         return result;

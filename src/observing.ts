@@ -148,6 +148,10 @@ class MadeCall extends Seen implements ObservedCall, CallEnd {
     return this.#call.size;
   }
 
+  get items(): number | undefined {
+    return this.#call.extra?.streams?.inlet?.items;
+  }
+
   answered(bytes: number | undefined): void {
     this.replyBytes = bytes;
   }
@@ -166,14 +170,20 @@ class CameCall extends Seen implements ObservedCall {
   readonly connection: Connection;
   readonly metadata: Metadata;
   readonly requestBytes: number;
+  readonly #request: CameRequest;
 
   constructor(request: CameRequest, clock: Clock) {
     super(clock);
+    this.#request = request;
     this.method = request.method;
     this.id = request.id;
     this.connection = request.connection;
     this.metadata = request.metadata ?? NO_METADATA;
     this.requestBytes = request.size;
+  }
+
+  get items(): number | undefined {
+    return this.#request.streams?.outlet?.items;
   }
 }
 

@@ -21,8 +21,10 @@ import { type Outcome, RpcError } from "./errors.ts";
 import { Ledger } from "./ledger.ts";
 import {
   type CallChange,
+  type CallEnding,
   checkList,
   compose,
+  EndingCell,
   type Middleware,
   type MiddlewareCall,
 } from "./middleware.ts";
@@ -30,6 +32,7 @@ import { type CallOptions, dueTime, type Inherited } from "./options.ts";
 import { snapshot, snapshotSize } from "./payload.ts";
 import { late } from "./refusals.ts";
 import { worse } from "./retried_call.ts";
+import type { CallerStreams } from "./streams/call_streams.ts";
 import { discard, isStream } from "./streams/source.ts";
 
 /** What a client's middleware knows of a call. */
@@ -94,6 +97,7 @@ class WholeCall extends Call {
   end: { readonly reason: unknown } | undefined = undefined;
   /** Every sending of it. */
   readonly sendings: CallHandle[] = [];
+  readonly ending = new EndingCell();
   /** What its caller gave; its own to cancel if it is a stream and never sent. */
   params: unknown = undefined;
 
@@ -159,6 +163,10 @@ class View implements OutgoingCall {
     return this.call.sendings.at(-1)?.metadata;
   }
 
+  get ended(): Promise<CallEnding> {
+    return this.call.ending.promise;
+  }
+
   get idempotent(): boolean {
     return this.call.options.idempotent === true;
   }
@@ -184,6 +192,11 @@ function streamOf({ sendings }: WholeCall): Call | undefined {
   const last = sendings.at(-1);
   const call = last && callOf(last);
   return call?.state === "streaming" ? call : undefined;
+}
+
+/** How the stream of a result ended; asked when what ended it has told its reader. */
+function endingOf({ inlet }: CallerStreams): CallEnding {
+  return { items: inlet?.items, error: inlet?.failure?.error };
 }
 
 /** Ends the streams of results that the caller does not get; a stream of another making may be made of one of them. */
@@ -306,7 +319,15 @@ class Onion implements Caller, CallOwner {
     const streams = streamOf(call)?.extra?.streams;
     // What ends the call ends its stream, too.
     if (streams === undefined || call.end !== undefined) unwatch();
-    else streams.closed = unwatch;
+    if (streams === undefined) {
+      const error = failed ? result : undefined;
+      call.ending.end({ items: undefined, error });
+    } else {
+      streams.closed = () => {
+        unwatch();
+        queueMicrotask(() => call.ending.end(endingOf(streams)));
+      };
+    }
     if (call.sendings.length === 0) discard(call.params, result);
     call.params = undefined;
     extra.answered = call.sendings.at(-1)?.metadata;

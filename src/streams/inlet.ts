@@ -46,7 +46,9 @@ export class Inlet {
   readonly #store = new Store();
   #state: InletState = "open";
   #output!: ReadableStreamDefaultController<unknown>;
-  /** Items that are whole. */
+  /** Items that have come. */
+  items = 0;
+  /** Those of them that wait to be read. */
   #items = 0;
   /** The kind of the item whose frames are coming; -1 between items. */
   #unfinished = -1;
@@ -55,7 +57,7 @@ export class Inlet {
   /** One has waited since credit was granted last. */
   #drained = false;
   #settled = false;
-  /** What its producer failed with. */
+  /** What it failed with. */
   #failure: { readonly error: unknown } | undefined;
 
   constructor(owner: InletOwner, credit: number, budget: Budget) {
@@ -76,6 +78,11 @@ export class Inlet {
   /** What its producer may still send, while it is open. */
   get granted(): number {
     return this.#state === "open" ? this.#window.credit : 0;
+  }
+
+  /** What its reader fails with; undefined if it ended in order, or its reader wanted no more. */
+  get failure(): { readonly error: unknown } | undefined {
+    return this.#failure;
   }
 
   // What its producer says.
@@ -104,6 +111,7 @@ export class Inlet {
       if (this.#wanted) this.#stretch();
       return;
     }
+    this.items++;
     this.#items++;
     if (this.#wanted) this.#deliver();
   }
@@ -136,11 +144,11 @@ export class Inlet {
       case "open":
         this.#discard();
         this.#state = "stopped";
-        this.#output.error(tame(reason));
+        this.#error(reason);
         return;
       case "ended":
         this.#close();
-        this.#output.error(tame(reason));
+        this.#error(reason);
         return;
       case "stopped":
       case "over":
@@ -153,7 +161,7 @@ export class Inlet {
     switch (this.#state) {
       case "open":
         this.#close();
-        this.#output.error(tame(reason));
+        this.#error(reason);
         return;
       case "stopped":
         this.#close();
@@ -304,7 +312,13 @@ export class Inlet {
       case "over":
         return;
     }
-    this.#output.error(error);
+    this.#error(error);
+  }
+
+  /** Fails its reader. */
+  #error(reason: unknown): void {
+    this.#failure = { error: reason };
+    this.#output.error(tame(reason));
   }
 
   #discard(): void {

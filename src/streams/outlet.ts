@@ -71,6 +71,8 @@ export class Outlet implements Writer {
   before: Writer | undefined = undefined;
   after: Writer | undefined = undefined;
   lined = false;
+  /** Items that the source gave. */
+  items = 0;
   /** What the source failed with. */
   failure: { readonly error: unknown } | undefined;
   readonly #owner: OutletOwner;
@@ -237,6 +239,7 @@ export class Outlet implements Writer {
       size <= MAX_DATA && charge <= this.#credit && turns.free &&
       this.#rest === undefined
     ) {
+      this.items++;
       this.#credit -= charge;
       turns.note();
       writer.data(outbox, id, caller);
@@ -258,6 +261,7 @@ export class Outlet implements Writer {
   }
 
   #add(rest: Rest): void {
+    this.items++;
     if (this.#rest === undefined) this.#rest = rest;
     else if (!gather(this.#rest, rest)) this.#behind = rest;
     this.advance();
