@@ -61,6 +61,7 @@ export {
 } from "./src/outgoing.ts";
 export type {
   CallChange,
+  CallEnding,
   Middleware,
   MiddlewareCall,
   Next,

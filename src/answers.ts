@@ -20,7 +20,11 @@ import type { SchemaIssue } from "./method.ts";
 import type { CallEvents, CameRequest } from "./observe.ts";
 import type { Outbox } from "./outbox.ts";
 import { noneServed, type ServedCounts } from "./stats.ts";
+import type { Thrown } from "./streams/source.ts";
 import { ownWords } from "./streams/words.ts";
+import { GONE } from "./payload.ts";
+import { unserializable } from "./to_json.ts";
+import { messageOf } from "./user_code.ts";
 
 /** What was thrown before the handler was called, where only who threw it can tell. */
 export class NotStarted {
@@ -58,6 +62,8 @@ export class Answers {
   /** Answers so far, and calls that got none. */
   readonly counts: ServedCounts = noneServed();
   readonly #context: AnswersContext;
+  /** Calls answered in this batch with bytes that their handlers gave away. */
+  #given: Serving[] = [];
 
   constructor(context: AnswersContext) {
     this.#context = context;
@@ -68,7 +74,7 @@ export class Answers {
     const { codec, outbox, peerMaxMessage, observe } = this.#context;
     try {
       const given = value !== undefined && value === serving.given;
-      codec.prepare(value, given, serving.method);
+      codec.prepare(value, given, serving.method, "result");
     } catch (error) {
       return this.fail(serving, true, this.unsayable(serving, error));
     }
@@ -78,6 +84,8 @@ export class Answers {
     const before = outbox.size;
     codec.reply(outbox, serving.id, serving.answered);
     this.counts.ok++;
+    if (serving.given !== undefined) this.#given.push(serving);
+    serving.ending?.end({ items: undefined, error: undefined });
     if (observe !== undefined) {
       const bytes = outbox.size - before;
       observe.answered(serving, "executed", undefined, bytes);
@@ -94,11 +102,33 @@ export class Answers {
 
   /** What the caller is told of what a handler threw; the operator is told the rest. */
   describe(serving: Serving, error: unknown): RpcError {
-    const own = ownWords(error);
-    if (own !== undefined) return own;
+    const own = ownWords(error) ?? givenUp(serving, error);
+    if (own !== undefined) return this.#sayable(serving, own);
     this.#context.onError(error, serving);
-    const text = this.#context.exposeErrors ? describe(error) : HIDDEN;
+    const text = this.#context.exposeErrors ? messageOf(error, HIDDEN) : HIDDEN;
     return new RpcError("internal", text);
+  }
+
+  /** An error whose data can be sent: data that has no form on the wire does not hold it up. */
+  #sayable(serving: Serving, error: RpcError): RpcError {
+    const { code, message, data } = error;
+    if (data === undefined) return error;
+    try {
+      this.#context.codec.prepare(data, false, undefined, "data");
+      return error;
+    } catch (cause) {
+      this.#context.onError(cause, serving);
+      return new RpcError(code, message);
+    }
+  }
+
+  /** Tells the operator what a stream's cleanup threw, if it did. */
+  cleanedUp(serving: Serving, thrown: Thrown | undefined): void {
+    if (thrown === undefined) return;
+    const { error } = thrown;
+    if (givenUp(serving, error) === undefined) {
+      this.#context.onError(error, serving);
+    }
   }
 
   /** The same of a result that has no form on the wire, or an item of one. */
@@ -108,6 +138,24 @@ export class Answers {
       "internal",
       "the handler's result cannot be serialized",
     );
+  }
+
+  /** A batch has gone, and what was given away with it. */
+  batchHandedOver(): void {
+    if (this.#given.length > 0) this.#given = [];
+  }
+
+  /** The reply to call `id` is handed over without the bytes that were its result: it fails in the next batch. */
+  spoiled(id: number): void {
+    const serving = this.#given.find((serving) => serving.id === id);
+    if (serving === undefined) return;
+    queueMicrotask(() => {
+      const gone = unserializable(`result: ${GONE}`);
+      const { code, message } = this.unsayable(serving, gone);
+      const { codec, outbox, peerMaxMessage } = this.#context;
+      codec.prepare(undefined, false);
+      codec.failure(outbox, id, true, code, message, peerMaxMessage());
+    });
   }
 
   /** Answers that the result is a stream; returns what the call fails with if that cannot be said. */
@@ -124,6 +172,7 @@ export class Answers {
   /** A result that is a stream has ended, and the call with it. */
   streamed(serving: Serving, error: RpcError | undefined): void {
     this.counts[error === undefined ? "ok" : "failed"]++;
+    serving.ending?.end({ items: serving.streams?.outlet?.items, error });
     this.#context.observe?.answered(serving, "executed", error, undefined);
   }
 
@@ -132,9 +181,10 @@ export class Answers {
     const { codec, outbox, peerMaxMessage, observe } = this.#context;
     const { code, message, data } = error;
     try {
-      codec.prepare(data, false);
-    } catch {
+      codec.prepare(data, false, undefined, "data");
+    } catch (cause) {
       // Data that has no form on the wire does not hold the failure up.
+      this.#context.onError(cause, serving);
       codec.prepare(undefined, false);
     }
     if (serving.done) return false;
@@ -143,6 +193,7 @@ export class Answers {
     const before = outbox.size;
     codec.failure(outbox, id, started, code, message, most, answered);
     this.counts[started ? "failed" : "refused"]++;
+    serving.ending?.end({ items: undefined, error });
     if (observe !== undefined) {
       const outcome = started ? "executed" : "refused";
       observe.answered(serving, outcome, error, outbox.size - before);
@@ -162,7 +213,11 @@ export class Answers {
   turnDown(serving: Serving, code: string, message: string): void {
     const { observe } = this.#context;
     const bytes = this.#refuse(serving.id, code, message);
-    observe?.answered(serving, "refused", refusal(code, message), bytes);
+    const { ending } = serving;
+    if (ending === undefined && observe === undefined) return;
+    const error = refusal(code, message);
+    ending?.end({ items: undefined, error });
+    observe?.answered(serving, "refused", error, bytes);
   }
 
   #refuse(id: number, code: string, message: string): number {
@@ -177,6 +232,8 @@ export class Answers {
   /** A call will never be answered: its connection is over. */
   lost(serving: Serving, why: () => RpcError): void {
     this.counts.lost++;
+    const items = serving.streams?.outlet?.items;
+    serving.ending?.end({ items, error: why() });
     this.#context.observe?.lost(serving, why());
   }
 }
@@ -215,10 +272,17 @@ export function invalid(issues: readonly SchemaIssue[]): RpcError {
   return new RpcError("invalid_argument", text, { data });
 }
 
-function describe(error: unknown): string {
+/** Why the call was given up, if that is all that the handler failed with: what it waited for was aborted by its signal. */
+function givenUp(serving: Serving, error: unknown): RpcError | undefined {
+  const { aborted } = serving;
+  if (aborted === undefined || !isAbort(error)) return undefined;
+  return ownWords(aborted.reason);
+}
+
+function isAbort(error: unknown): boolean {
   try {
-    return String(error instanceof Error ? error.message : error);
+    return (error as { name?: unknown }).name === "AbortError";
   } catch {
-    return HIDDEN;
+    return false;
   }
 }

@@ -6,6 +6,9 @@
  *   and chunks from Node are Buffers: so never `bytes.slice`.)
  * - Memory that is not cleared is overwritten, all of it, by whoever asked for
  *   it, before anybody else sees it.
+ * - A user's bytes are recognised and measured by what they are, not by what
+ *   their prototype or properties say: bytes of another realm and subclasses
+ *   are bytes, a Proxy is none, and a `length` that lies is not believed.
  *
  * @module
  */
@@ -18,6 +21,53 @@ export const NO_VIEW: DataView = viewOf(NO_BYTES);
 /** All of `bytes`, to read and write several at once. */
 export function viewOf({ buffer, byteOffset, length }: Uint8Array): DataView {
   return new DataView(buffer, byteOffset, length);
+}
+
+const TypedArray = Object.getPrototypeOf(Uint8Array.prototype) as object;
+
+/** What every typed array is asked by, whatever its own properties say. */
+function getter<T>(name: PropertyKey): (this: unknown) => T {
+  return Object.getOwnPropertyDescriptor(TypedArray, name)?.get as () => T;
+}
+
+const tagOf = getter<string | undefined>(Symbol.toStringTag);
+const lengthGetter = getter<number>("length");
+const offsetGetter = getter<number>("byteOffset");
+const bufferGetter = getter<ArrayBuffer>("buffer");
+
+/** Whether it is a `Uint8Array`, a subclass of it such as Node's `Buffer`, or one of another realm. Never throws. */
+export function isBytes(value: unknown): value is Uint8Array {
+  return ArrayBuffer.isView(value) && tagOf.call(value) === "Uint8Array";
+}
+
+/**
+ * How many bytes it has.
+ *
+ * @throws {TypeError} If they are gone: its buffer was transferred, or shrunk.
+ */
+export function lengthOf(bytes: Uint8Array): number {
+  const length = lengthGetter.call(bytes);
+  // Only such a view can have lost its memory; to copy from it says so.
+  if (length === 0) NO_BYTES.set(bytes);
+  return length;
+}
+
+/** A plain view of the same memory: what it does is ours to say. */
+export function plainView(bytes: Uint8Array): Uint8Array {
+  const length = lengthGetter.call(bytes);
+  return new Uint8Array(
+    bufferGetter.call(bytes),
+    offsetGetter.call(bytes),
+    length,
+  );
+}
+
+/** Whether its memory can be used later: it is neither shared nor resizable. */
+export function isFixed(bytes: Uint8Array): boolean {
+  const buffer: ArrayBuffer & { resizable?: boolean } = bufferGetter.call(
+    bytes,
+  );
+  return buffer instanceof ArrayBuffer && buffer.resizable !== true;
 }
 
 /** The bytes that {@linkcode copyWords} may write, and read, behind those it copies. */

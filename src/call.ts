@@ -17,6 +17,7 @@ import type { CallEnd } from "./observe.ts";
 import type { Waiting } from "./queue.ts";
 import type { Numbered } from "./ring.ts";
 import type { CallerStreams } from "./streams/call_streams.ts";
+import { isA } from "./user_code.ts";
 
 /**
  * Where a call is. It moves to the right only:
@@ -101,7 +102,24 @@ export class Call implements Numbered {
       this.result = failed ? new Failure(result) : result;
     } else if (failed) this.reject?.(result);
     else this.resolve(result);
-    this.extra?.observed?.ended(outcome, failed, result);
+    // A stream has only begun.
+    if (this.extra !== undefined && !this.extra.streams?.answered) {
+      this.#tellEnd(outcome, failed, result);
+    }
+  }
+
+  #tellEnd(outcome: Outcome, failed: boolean, result: unknown): void {
+    const { extra } = this;
+    if (extra?.observed === undefined) return;
+    const { observed } = extra;
+    extra.observed = undefined;
+    observed.ended(outcome, failed, result);
+  }
+
+  /** The stream that its caller has been given is over, by a failure if there is one. */
+  streamed(failure: { readonly error: unknown } | undefined): void {
+    this.state = "done";
+    this.#tellEnd("executed", failure !== undefined, failure?.error);
   }
 
   /** Tells the caller of a stream, which is as good as an answer; the call lives on until that has ended. */
@@ -230,7 +248,7 @@ export class CallHandle<T = unknown> {
       if (open) {
         call.resolve = resolve;
         call.reject = reject;
-      } else if (call.result instanceof Failure) reject(call.result.reason);
+      } else if (isA(call.result, Failure)) reject(call.result.reason);
       else resolve(call.result);
     }) as Promise<T>;
   }

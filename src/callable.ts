@@ -15,6 +15,7 @@ import { type ServerMiddleware, wrapAll } from "./incoming.ts";
 import type { Serializer } from "./payload.ts";
 import { toRegistry } from "./registry.ts";
 import type { Checked, WireMap } from "./types.ts";
+import { tellHook } from "./user_code.ts";
 
 /** Where an error that `onError` is told came from; all undefined for one of accepting. */
 export interface ErrorInfo extends Partial<CallInfo> {
@@ -96,14 +97,6 @@ export function toCallable(
   return {
     methods: wrapAll(toRegistry(services), use),
     exposeErrors,
-    onError: (error, info) => {
-      // There is nobody left to tell what onError itself throws, or rejects with.
-      try {
-        const told: unknown = onError?.(error, info);
-        if (told instanceof Promise) told.catch(() => {});
-      } catch {
-        return;
-      }
-    },
+    onError: (error, info) => tellHook({ onError }, "onError", error, info),
   };
 }

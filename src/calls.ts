@@ -9,6 +9,7 @@
 
 import type { CallHandle } from "./call.ts";
 import type { Clock } from "./clock.ts";
+import type { WireProtocol } from "./codec.ts";
 import type { CallOptions } from "./options.ts";
 import type { Serializer } from "./payload.ts";
 import { CallStage, type MakeCall } from "./stage.ts";
@@ -54,6 +55,8 @@ export interface Outgoing {
 export interface OutgoingSettings {
   /** Replaces JSON. */
   readonly serializer?: Serializer;
+  /** Another wire than the native one. */
+  readonly wire?: WireProtocol<WireMap>;
   /** Time, for tests. */
   readonly clock?: Clock;
 }
@@ -76,20 +79,35 @@ export function toCaller(
   const { timeout, metadata, use } = options;
   const inner = use === undefined ? caller : use.wrap(caller, options);
   if (timeout === undefined && metadata === undefined) return inner;
-  const complete = (options: CallOptions = {}): CallOptions => ({
-    ...options,
-    timeout: options.timeout !== undefined || options.deadline !== undefined
-      ? options.timeout
-      : timeout,
-    metadata: metadata === undefined
-      ? options.metadata
-      : { ...metadata, ...options.metadata },
-  });
+  const complete = (options: CallOptions = {}): CallOptions => {
+    try {
+      return {
+        ...options,
+        timeout: options.timeout !== undefined || options.deadline !== undefined
+          ? options.timeout
+          : timeout,
+        metadata: metadata === undefined
+          ? options.metadata
+          : { ...metadata, ...options.metadata },
+      };
+    } catch (error) {
+      return unreadable(error);
+    }
+  };
   return {
     call: (method, params, options) =>
       inner.call(method, params, complete(options)),
     go: (method, params, options) =>
       inner.go(method, params, complete(options)),
+  };
+}
+
+/** Options that cannot be read: a call with them fails with what reading them threw. */
+function unreadable(error: unknown): CallOptions {
+  return {
+    get signal(): never {
+      throw error;
+    },
   };
 }
 
@@ -279,25 +297,35 @@ export abstract class Calls<
   /**
    * A service's methods as functions: `client.service("Math").square(3)`.
    *
-   * It answers `undefined` for `then`, `toJSON`, `toString`, `valueOf` and
-   * symbols, so that to await or print it calls nothing; methods of those
-   * names need `call`.
+   * To await it, to print it or to make text or JSON of it calls nothing:
+   * methods named `then`, `toJSON`, `toString`, `toLocaleString` or `valueOf`
+   * need `call`.
    */
   service<K extends keyof S & string>(name: K): ServiceProxy<S[K], M> {
     return proxy(this.#caller, name) as ServiceProxy<S[K], M>;
   }
 }
 
-/** What must not look like a method: promises, JSON and text ask for these. */
-const RESERVED = new Set(["then", "toJSON", "toString", "valueOf"]);
+/** What must not look like a method: what asks for these wants text, or to know whether it is a promise. */
+const RESERVED: ReadonlySet<PropertyKey> = new Set([
+  "then",
+  "toJSON",
+  "toString",
+  "toLocaleString",
+  "valueOf",
+  Symbol.toPrimitive,
+]);
 
 function proxy(caller: Caller, path: string): object {
   const call = (params?: unknown, options?: CallOptions) =>
     caller.call(path, params, options);
+  const text = () => `[service ${path}]`;
   return new Proxy(call, {
-    get: (_target, key) =>
-      typeof key === "symbol" || RESERVED.has(key)
+    get: (_target, key) => {
+      if (RESERVED.has(key)) return key === "then" ? undefined : text;
+      return typeof key === "symbol"
         ? undefined
-        : proxy(caller, `${path}.${key}`),
+        : proxy(caller, `${path}.${key}`);
+    },
   });
 }

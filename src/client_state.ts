@@ -9,6 +9,8 @@
  * @module
  */
 
+import { tellHook } from "./user_code.ts";
+
 /**
  * Where a {@linkcode ReconnectingClient} is: `connecting` (a dial, or the wait
  * for the peer's HELLO, is under way), `ready`, `waiting` (for the next dial),
@@ -63,11 +65,8 @@ export class StateCell {
     this.#state = state;
     this.#change?.resolve();
     this.#change = undefined;
-    try {
-      this.#listener?.(state, { from, cause, delay, failures });
-    } catch {
-      // There is nobody to tell.
-    }
+    const detail: StateDetail = { from, cause, delay, failures };
+    tellHook({ told: this.#listener }, "told", state, detail);
   }
 
   /** The state now, and then after each change the latest; ends after `closed`. */

@@ -25,6 +25,7 @@ import type {
   StreamReceiver,
   StreamWriter,
 } from "./streams/terms.ts";
+import type { PayloadRole } from "./to_json.ts";
 import type { WireMap } from "./types.ts";
 
 /** What a wire can say. */
@@ -156,14 +157,23 @@ export interface Codec {
 
   /**
    * Prepares a payload: `method`'s params or result, or an error's data, which
-   * has no method. Bytes are copied unless `transfer`.
+   * has no method. Bytes are copied unless `transfer`. `role` is for messages.
    *
    * @throws {RpcError} `invalid_argument` if the value has no form on this wire.
    */
-  prepare(value: unknown, transfer: boolean, method?: string): void;
+  prepare(
+    value: unknown,
+    transfer: boolean,
+    method?: string,
+    role?: PayloadRole,
+  ): void;
   /** Sets what is prepared aside, for a call that must wait. */
   save(): Opaque;
-  /** Prepares again what `save` returned. */
+  /**
+   * Prepares again what `save` returned.
+   *
+   * @throws {RpcError} `invalid_argument` if its bytes are gone since.
+   */
   load(draft: Opaque): void;
 
   /** The size a request with the prepared payload counts in the window. */
@@ -213,6 +223,8 @@ export interface Codec {
    * `outbox.place` said when it was written. False if this wire cannot.
    */
   retract(outbox: Outbox, place: number): boolean;
+  /** The id of the request (`ours`) or reply at `place` of what is not handed over yet; for a wire that lends users' bytes. */
+  idAt?(outbox: Outbox, place: number): { id: number; ours: boolean };
 }
 
 /** What a codec is made with. */
@@ -244,6 +256,8 @@ export interface WireProtocol<M extends WireMap = WireMap> {
   readonly name: string;
   /** How values change on the way. */
   readonly values?: M;
+  /** Whether values travel as JSON text, so that they can be fixed as such before they are sent. */
+  readonly json?: boolean;
   /** Makes the codec of one connection; the library's own business. */
   readonly codec: (receiver: never, settings: never) => object;
 }

@@ -13,6 +13,7 @@ import type { Metadata, Opaque } from "./codec.ts";
 import type { Connection, Peer } from "./connection.ts";
 import type { Timed } from "./deadlines.ts";
 import type { Linked } from "./list.ts";
+import type { EndingCell } from "./middleware.ts";
 import type { Method } from "./registry.ts";
 import { type Inherited, toMetadata } from "./options.ts";
 import type { OrderLine } from "./order_lines.ts";
@@ -149,6 +150,8 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
   readonly metadata: Metadata;
   /** What goes along with the answer. */
   answered: Metadata | undefined = undefined;
+  /** How it ended, for its middleware; made if there is any. */
+  ending: EndingCell | undefined = undefined;
   /** What the handler gave away. */
   given: Uint8Array | undefined = undefined;
   /** The params, undecoded, while they wait. */

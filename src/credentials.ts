@@ -8,6 +8,7 @@
  * @module
  */
 
+import { copyBytes, isBytes, lengthOf, plainView } from "./bytes.ts";
 import { MAX_CREDENTIALS } from "./hello.ts";
 import { utf8 } from "./text.ts";
 
@@ -27,17 +28,18 @@ export type CredentialsSource = (
  */
 export function toCredentials(given: Credentials): Uint8Array {
   const bytes = typeof given === "string" ? utf8(given) : given;
-  if (!(bytes instanceof Uint8Array)) {
+  if (!isBytes(bytes)) {
     throw new TypeError(
       `Cannot use credentials: text or bytes, received ${typeof given}`,
     );
   }
-  if (bytes.length > MAX_CREDENTIALS) {
+  const length = lengthOf(bytes);
+  if (length > MAX_CREDENTIALS) {
     throw new RangeError(
-      `Cannot use credentials: ${bytes.length} bytes, at most ${MAX_CREDENTIALS} fit`,
+      `Cannot use credentials: ${length} bytes, at most ${MAX_CREDENTIALS} fit`,
     );
   }
-  return bytes;
+  return copyBytes(plainView(bytes));
 }
 
 /**

@@ -14,6 +14,7 @@ import type { Clock } from "./clock.ts";
 import type { Connection } from "./connection.ts";
 import type { Timer } from "./deadlines.ts";
 import { ConnectionError } from "./errors.ts";
+import { isA } from "./user_code.ts";
 import { Attempt, type Dial, type Link, type LinkSetup } from "./link.ts";
 
 /** How it dials. */
@@ -137,5 +138,5 @@ export class Dialer {
 }
 
 function codeOf(error: unknown): string | undefined {
-  return error instanceof ConnectionError ? error.code : undefined;
+  return isA(error, ConnectionError) ? error.code : undefined;
 }

@@ -252,7 +252,13 @@ export class Dispatch implements ServingOwner {
 
   /** A batch has gone: the calls answered in it free their places. */
   batchHandedOver(): void {
+    this.#answers.batchHandedOver();
     this.#admission.batchHandedOver();
+  }
+
+  /** The reply to call `id` has lost its bytes before it was handed over. */
+  spoiled(id: number): void {
+    this.#answers.spoiled(id);
   }
 
   /** Serves no request that comes from now on. */

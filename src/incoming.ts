@@ -13,15 +13,19 @@
 
 import { invalid, NotStarted } from "./answers.ts";
 import type { Metadata } from "./codec.ts";
-import type { CallContext } from "./context.ts";
+import type { CallContext, Serving } from "./context.ts";
+import { RpcError } from "./errors.ts";
 import {
   type CallChange,
+  type CallEnding,
   checkList,
   compose,
+  EndingCell,
   type Middleware,
   type MiddlewareCall,
 } from "./middleware.ts";
 import type { Method, Registry } from "./registry.ts";
+import { discard, isStream, type StreamValue } from "./streams/source.ts";
 
 /** What a server's middleware knows of a call. */
 export interface IncomingCall extends MiddlewareCall {
@@ -34,9 +38,39 @@ export interface IncomingCall extends MiddlewareCall {
 /** Middleware of a server. */
 export type ServerMiddleware = Middleware<IncomingCall, CallChange>;
 
-/** Whether the handler has been called; shared by all that stand for one call. */
-interface Progress {
-  started: boolean;
+/** A call that its middleware can ask how it ended. */
+type Ended = Serving & { ending: EndingCell };
+
+/** How far a call has come; shared by all that stand for it. */
+class Progress {
+  /** Whether the handler has been called. */
+  started = false;
+  /** Streams that the handler returned. */
+  #streams: StreamValue[] | undefined;
+  #over = false;
+
+  /** What the handler returned; too late, nobody takes it. */
+  returned(result: unknown): unknown {
+    if (!isStream(result)) return result;
+    if (this.#over) discard(result, unused());
+    else (this.#streams ??= []).push(result);
+    return result;
+  }
+
+  /** What becomes of it is known: streams that nobody takes are cancelled. Another stream in their place may be made of them. */
+  end(result: unknown): void {
+    this.#over = true;
+    const streams = this.#streams;
+    if (streams === undefined) return;
+    if (isStream(result) && !streams.includes(result)) return;
+    for (const stream of streams) {
+      if (stream !== result) discard(stream, unused());
+    }
+  }
+}
+
+function unused(): RpcError {
+  return new RpcError("cancelled", "the call's middleware dropped the stream");
 }
 
 /** A call on its way to its handler. */
@@ -65,6 +99,10 @@ class Incoming implements IncomingCall {
 
   get metadata(): Metadata {
     return this.ctx.metadata;
+  }
+
+  get ended(): Promise<CallEnding> {
+    return (this.ctx as Ended).ending.promise;
   }
 }
 
@@ -102,7 +140,7 @@ function wrap(
       }
       ctx.signal.throwIfAborted();
       progress.started = true;
-      return run(value, ctx);
+      return progress.returned(await run(value, ctx));
     },
   );
   return {
@@ -110,8 +148,13 @@ function wrap(
     schema: undefined,
     order,
     run: (params, ctx) => {
-      const progress: Progress = { started: false };
-      return way(new Incoming(params, ctx, progress)).catch((error) => {
+      const progress = new Progress();
+      (ctx as Ended).ending = new EndingCell();
+      return way(new Incoming(params, ctx, progress)).then((result) => {
+        progress.end(result);
+        return result;
+      }, (error) => {
+        progress.end(undefined);
         throw progress.started ? error : new NotStarted(error);
       });
     },

@@ -80,12 +80,14 @@ export class Ledger {
     call.stream(result);
   }
 
-  /** Ends a call whose stream has ended, or is lost: nobody is told anything any more. */
-  streamed(call: Call): void {
-    if (call.state === "streaming" && call.extra !== undefined) {
-      this.unwatch(call, call.extra);
+  /** Ends a call whose stream has ended, or is lost for the reason given: only who observes it is told any more. */
+  streamed(call: Call, lost?: unknown): void {
+    const { extra } = call;
+    if (call.state === "streaming" && extra !== undefined) {
+      this.unwatch(call, extra);
     }
-    call.state = "done";
+    const failure = extra?.streams?.inlet?.failure;
+    call.streamed(failure ?? (lost === undefined ? lost : { error: lost }));
     this.#events.settled();
   }
 
@@ -93,8 +95,9 @@ export class Ledger {
   lose(call: Call, outcome: Outcome, reason: ConnectionError): void {
     const streams = call.extra?.streams;
     if (streams?.answered) {
-      this.streamed(call);
-      streams.release(unavailable(reason, "executed"));
+      const lost = unavailable(reason, "executed");
+      this.streamed(call, lost);
+      streams.release(lost);
     } else if (call.state === "abandoned") this.finish(call, outcome);
     else this.settle(call, outcome, true, unavailable(reason, outcome));
   }

@@ -118,13 +118,13 @@ export class Attempt {
     const { connection: setup, timer } = this.#setup;
     // From here on the connection's own handshake timeout counts.
     timer.clear();
+    let greeted = false;
     const connection = new Connection(duplex, {
       ...setup,
       credentials,
       onHello: () => {
-        if (this.#over) return;
-        this.#over = true;
-        this.#events.opened(connection);
+        greeted = true;
+        if (this.#connection !== undefined) this.#opened(this.#connection);
       },
       onGoaway: (reason) => {
         this.#fail(reason);
@@ -132,10 +132,18 @@ export class Attempt {
       },
     });
     this.#connection = connection;
+    // A wire without HELLO says it itself, before there is a connection.
+    if (greeted) this.#opened(connection);
     connection.closed.then((reason) => {
       const text = "the peer closed the connection before its HELLO";
       this.#fail(reason ?? new ConnectionError("unavailable", text));
     });
+  }
+
+  #opened(connection: Connection): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#events.opened(connection);
   }
 
   #fail(error: unknown): void {

@@ -20,6 +20,42 @@ export interface MiddlewareCall {
   readonly signal: AbortSignal;
   /** What is left of its deadline, in ms; `Infinity` without one. */
   readonly remaining: number;
+  /**
+   * Resolves when the call is over: when its result, or its error, is on its
+   * way, or the stream that is its result has ended. Never rejects. (The
+   * promise of `next` resolves when that stream begins.) It must not be awaited
+   * by the middleware before that returns, as the call would wait for itself.
+   */
+  readonly ended: Promise<CallEnding>;
+}
+
+/** How a call ended. */
+export interface CallEnding {
+  /** How many items the stream of its result had; `undefined` if the result is no stream. */
+  readonly items: number | undefined;
+  /** What it ended with, if that is an error: on a server what its caller is told, on a client what its caller, or the reader of the stream, gets. */
+  readonly error: unknown;
+}
+
+/** A promise of a call's ending, made if somebody asks for it. */
+export class EndingCell {
+  #ending: CallEnding | undefined;
+  #asked: PromiseWithResolvers<CallEnding> | undefined;
+
+  get promise(): Promise<CallEnding> {
+    if (this.#asked === undefined) {
+      this.#asked = Promise.withResolvers();
+      if (this.#ending !== undefined) this.#asked.resolve(this.#ending);
+    }
+    return this.#asked.promise;
+  }
+
+  /** It has ended; the first one counts. */
+  end(ending: CallEnding): void {
+    if (this.#ending !== undefined) return;
+    this.#ending = ending;
+    this.#asked?.resolve(ending);
+  }
 }
 
 /** What a middleware can change on the way on. */

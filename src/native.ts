@@ -32,6 +32,7 @@ import {
   PAD,
   PING,
   PONG,
+  readU32,
   REPLY,
   REQUEST,
   writeHeader,
@@ -59,6 +60,7 @@ import {
 import { NativeStreams } from "./streams/native_streams.ts";
 import type { StreamWriter } from "./streams/terms.ts";
 import { utf8 } from "./text.ts";
+import type { PayloadRole } from "./to_json.ts";
 
 /** Longest method name, in bytes of UTF-8. */
 export const MAX_METHOD = 0xffff;
@@ -165,8 +167,13 @@ export class NativeCodec implements Codec {
 
   // Messages out.
 
-  prepare(value: unknown, transfer: boolean): void {
-    this.#payload.prepare(value, transfer);
+  prepare(
+    value: unknown,
+    transfer: boolean,
+    _method?: string,
+    role?: PayloadRole,
+  ): void {
+    this.#payload.prepare(value, transfer, role);
   }
 
   save(): Opaque {
@@ -283,6 +290,11 @@ export class NativeCodec implements Codec {
     // The kind alone: a PAD's flags and id are ignored, so the rest may stay.
     outbox.overwrite(place, 4, PAD);
     return true;
+  }
+
+  idAt(outbox: Outbox, place: number): { id: number; ours: boolean } {
+    const header = outbox.at(place);
+    return { id: readU32(header, 8), ours: header[4] === REQUEST };
   }
 
   #encodeMethod(method: string): void {

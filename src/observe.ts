@@ -31,7 +31,9 @@ export interface ObservedCall {
   readonly requestBytes: number;
   /** What the answer takes in bytes, its streams left out; `undefined` without one, for a stream that is served, and on a client of another wire than the native one. */
   readonly replyBytes: number | undefined;
-  /** Milliseconds from its start to its end, or to now: on a client until its caller is told, or has a stream; on a server from its arrival until it is answered, or its stream has ended. */
+  /** How many items the stream of its result has had so far; `undefined` if the result is no stream. Bytes that a producer gives in small pieces may come in fewer. */
+  readonly items: number | undefined;
+  /** Milliseconds from its start to its end, or to now: on a client until its caller is told, on a server from its arrival until it is answered; on both, if the result is a stream, until that has ended. */
   readonly duration: number;
   /** Whether it has run, once it has ended, as its caller was told; for a server `executed`, `refused`, or `unknown` if nobody was left to answer. */
   readonly outcome: Outcome | undefined;
@@ -58,6 +60,10 @@ export interface CameRequest {
   readonly id: number;
   readonly size: number;
   readonly metadata: Metadata | undefined;
+  /** Its streams, if it has any. */
+  readonly streams?: {
+    readonly outlet: { readonly items: number } | undefined;
+  };
 }
 
 /** Observers of calls, for the option `observe`; made by {@linkcode observing}, and by nothing else. */

@@ -23,6 +23,7 @@ import type {
   ObservedCall,
   Observing,
 } from "./observe.ts";
+import { isA, tellHook } from "./user_code.ts";
 
 /**
  * Observers for the option `observe` of a client or a server. (A function, so
@@ -93,9 +94,9 @@ abstract class Seen {
     const { outcome, error } = this;
     if (outcome === undefined) return undefined;
     if (error === undefined) return "ok";
-    if (error instanceof RpcError) return error.code;
+    if (isA(error, RpcError)) return error.code;
     // Options that do not make sense are the caller's mistake; all else is an abort's reason.
-    const mistake = error instanceof TypeError || error instanceof RangeError;
+    const mistake = isA(error, TypeError) || isA(error, RangeError);
     return mistake ? "invalid_argument" : "cancelled";
   }
 
@@ -147,6 +148,10 @@ class MadeCall extends Seen implements ObservedCall, CallEnd {
     return this.#call.size;
   }
 
+  get items(): number | undefined {
+    return this.#call.extra?.streams?.inlet?.items;
+  }
+
   answered(bytes: number | undefined): void {
     this.replyBytes = bytes;
   }
@@ -165,14 +170,20 @@ class CameCall extends Seen implements ObservedCall {
   readonly connection: Connection;
   readonly metadata: Metadata;
   readonly requestBytes: number;
+  readonly #request: CameRequest;
 
   constructor(request: CameRequest, clock: Clock) {
     super(clock);
+    this.#request = request;
     this.method = request.method;
     this.id = request.id;
     this.connection = request.connection;
     this.metadata = request.metadata ?? NO_METADATA;
     this.requestBytes = request.size;
+  }
+
+  get items(): number | undefined {
+    return this.#request.streams?.outlet?.items;
   }
 }
 
@@ -188,8 +199,7 @@ class Observers implements CallEvents {
   }
 
   get active(): boolean {
-    for (const { active } of this.#list) if (active !== false) return true;
-    return false;
+    return this.#list.some(isActive);
   }
 
   made(call: Call, clock: Clock, by: () => Connection | undefined): void {
@@ -239,7 +249,9 @@ class Observers implements CallEvents {
 
   /** At once: nothing has been done for the call yet. */
   #start(seen: ObservedCall): void {
-    for (const observer of this.#list) tell(observer, "start", seen);
+    for (const observer of this.#list) {
+      if (isActive(observer)) tellHook(observer, "start", seen);
+    }
   }
 
   /** Told later: calls end in the middle of work whose state a hook could change. */
@@ -251,21 +263,18 @@ class Observers implements CallEvents {
     const ended = this.#ended;
     this.#ended = [];
     for (const seen of ended) {
-      for (const observer of this.#list) tell(observer, "end", seen);
+      for (const observer of this.#list) {
+        if (isActive(observer)) tellHook(observer, "end", seen);
+      }
     }
   }
 }
 
-function tell(
-  observer: CallObserver,
-  what: "start" | "end",
-  seen: ObservedCall,
-): void {
+/** Whether it wants to be told; not if it throws when it is asked. */
+function isActive(observer: CallObserver): boolean {
   try {
-    if (observer.active === false) return;
-    const told: unknown = observer[what]?.(seen);
-    if (told instanceof Promise) told.catch(() => {});
+    return observer.active !== false;
   } catch {
-    // There is nobody to tell.
+    return false;
   }
 }

@@ -49,7 +49,9 @@ export function dueTime(options: CallOptions, clock: Clock): number {
     const at = checkTime("deadline", Number(deadline));
     left = Math.min(left, at - clock.date());
   }
-  if (ctx !== undefined) left = Math.min(left, ctx.remaining);
+  if (ctx !== undefined) {
+    left = Math.min(left, checkTime("ctx", ctx.remaining));
+  }
   return left === Infinity ? left : clock.now() + left;
 }
 

@@ -38,6 +38,16 @@ export interface OutboxEvents {
   grown(): void;
   /** `size` has passed `limit`. */
   overflowed(): void;
+  /** Bytes that were lent to the frame at `place` are gone, and zeros stand for them. Called just before the batch is handed over: it may write over the frame, and nothing else. */
+  spoiled(place: number): void;
+}
+
+/** Bytes of a user's in the batch. */
+interface Lent {
+  readonly chunk: Uint8Array;
+  readonly size: number;
+  /** Where their frame begins. */
+  readonly place: number;
 }
 
 /** The size of an idle connection's first segment, in bytes; a busy one's are as large as pays. */
@@ -84,6 +94,8 @@ export class Outbox {
   /** Full segments of this batch, and of the one the writer is taking. */
   #segments: Uint8Array[] = [];
   #lent: readonly Uint8Array[] = NONE;
+  /** Users' bytes in the batch that is filling: no more than its attached chunks. */
+  #users: Lent[] = [];
   /** The largest rest of a segment of this batch that nothing was found for. */
   #rest: Uint8Array = NO_BYTES;
   /** How far `bytes` and `urgentBytes` are filled. */
@@ -162,6 +174,21 @@ export class Outbox {
     this.#grew(chunk.length);
   }
 
+  /** The same of bytes that are a user's: they may be gone when the batch is handed over. */
+  lend(chunk: Uint8Array): void {
+    this.#users.push({ chunk, size: chunk.length, place: this.place });
+    this.attach(chunk);
+  }
+
+  /** Puts zeros in the place of bytes that are gone, so that what follows them stands where it must. */
+  #checkLent(): void {
+    for (const { chunk, size, place } of this.#users) {
+      if (chunk.length === size) continue;
+      this.#sealed[this.#sealed.indexOf(chunk)] = new Uint8Array(size);
+      this.#events.spoiled(place);
+    }
+  }
+
   /** As `reserve`, in the lane that goes ahead of the next batch: into `this.urgentBytes`. */
   reserveUrgent(n: number): number {
     const at = this.#urgentFill;
@@ -189,9 +216,13 @@ export class Outbox {
 
   /** Overwrites one byte of the batch being filled, `offset` behind `place`. */
   overwrite(place: number, offset: number, byte: number): void {
-    const index = Math.floor(place / PLACE_STRIDE);
-    const segment = this.#sealed[index] ?? this.bytes;
-    segment[place % PLACE_STRIDE + offset] = byte;
+    this.at(place)[offset] = byte;
+  }
+
+  /** The batch being filled from `place` on, as far as it is in one piece. */
+  at(place: number): Uint8Array {
+    const segment = this.#sealed[Math.floor(place / PLACE_STRIDE)];
+    return (segment ?? this.bytes).subarray(place % PLACE_STRIDE);
   }
 
   #grew(n: number): void {
@@ -293,6 +324,7 @@ export class Outbox {
 
   #writeBatch(): void {
     this.#seal();
+    if (this.#users.length > 0) this.#checkLent();
     const chunks = this.#sealed;
     if (this.#urgentFill > 0) {
       chunks.unshift(this.urgentBytes.subarray(0, this.#urgentFill));
@@ -340,6 +372,7 @@ export class Outbox {
   #clearBatch(): void {
     this.#sealed = [];
     this.#segments.length = 0;
+    if (this.#users.length > 0) this.#users = [];
     this.#apart = 0;
     this.#rest = NO_BYTES;
     this.bytes = NO_BYTES;

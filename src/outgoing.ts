@@ -21,16 +21,19 @@ import { type Outcome, RpcError } from "./errors.ts";
 import { Ledger } from "./ledger.ts";
 import {
   type CallChange,
+  type CallEnding,
   checkList,
   compose,
+  EndingCell,
   type Middleware,
   type MiddlewareCall,
 } from "./middleware.ts";
 import { type CallOptions, dueTime, type Inherited } from "./options.ts";
-import { type Serializer, snapshot, snapshotSize } from "./payload.ts";
+import { snapshot, snapshotSize } from "./payload.ts";
 import { late } from "./refusals.ts";
 import { worse } from "./retried_call.ts";
-import { discard } from "./streams/source.ts";
+import type { CallerStreams } from "./streams/call_streams.ts";
+import { discard, isStream } from "./streams/source.ts";
 
 /** What a client's middleware knows of a call. */
 export interface OutgoingCall extends MiddlewareCall {
@@ -94,6 +97,7 @@ class WholeCall extends Call {
   end: { readonly reason: unknown } | undefined = undefined;
   /** Every sending of it. */
   readonly sendings: CallHandle[] = [];
+  readonly ending = new EndingCell();
   /** What its caller gave; its own to cancel if it is a stream and never sent. */
   params: unknown = undefined;
 
@@ -159,6 +163,10 @@ class View implements OutgoingCall {
     return this.call.sendings.at(-1)?.metadata;
   }
 
+  get ended(): Promise<CallEnding> {
+    return this.call.ending.promise;
+  }
+
   get idempotent(): boolean {
     return this.call.options.idempotent === true;
   }
@@ -186,11 +194,33 @@ function streamOf({ sendings }: WholeCall): Call | undefined {
   return call?.state === "streaming" ? call : undefined;
 }
 
+/** How the stream of a result ended; asked when what ended it has told its reader. */
+function endingOf({ inlet }: CallerStreams): CallEnding {
+  return { items: inlet?.items, error: inlet?.failure?.error };
+}
+
+/** Ends the streams of results that the caller does not get; a stream of another making may be made of one of them. */
+function dropStreams({ sendings }: WholeCall, kept: unknown): void {
+  const streams = sendings.map((sending) => resultOf(sending));
+  if (isStream(kept) && !streams.includes(kept)) return;
+  for (const [i, stream] of streams.entries()) {
+    if (stream !== undefined && stream !== kept) sendings[i].abort();
+  }
+}
+
+/** The stream that answered a sending and has not ended. */
+function resultOf(sending: CallHandle): unknown {
+  const call = callOf(sending);
+  return call.state === "streaming"
+    ? call.extra?.streams?.inlet?.readable
+    : undefined;
+}
+
 /** Makes calls by way of middleware. */
 class Onion implements Caller, CallOwner {
   readonly #caller: Caller;
   readonly #clock: Clock;
-  readonly #serializer: Serializer | undefined;
+  readonly #settings: OutgoingSettings;
   readonly #ledger: Ledger;
   readonly #way: (view: View) => Promise<unknown>;
 
@@ -201,7 +231,7 @@ class Onion implements Caller, CallOwner {
   ) {
     this.#caller = caller;
     this.#clock = settings.clock ?? systemClock;
-    this.#serializer = settings.serializer;
+    this.#settings = settings;
     this.#ledger = new Ledger(new Deadlines(this.#clock), {
       abort: (call, reason) => this.abort(call, reason),
       settled: () => {},
@@ -231,6 +261,7 @@ class Onion implements Caller, CallOwner {
         (error) => this.#settle(call, true, error),
       );
     } catch (error) {
+      if (call.extra !== undefined) this.#ledger.unwatch(call, call.extra);
       call.settle("not_sent", true, error);
       call.finish("not_sent");
       discard(params, error);
@@ -245,7 +276,7 @@ class Onion implements Caller, CallOwner {
     call.options = { ...options };
     call.due = dueTime(options, this.#clock);
     const transfer = options.transfer === true;
-    const sent = snapshot(params, transfer, this.#serializer);
+    const sent = snapshot(params, transfer, this.#settings);
     call.size = snapshotSize(sent);
     const extra = call.extras();
     extra.due = call.due;
@@ -258,10 +289,12 @@ class Onion implements Caller, CallOwner {
 
   /** The innermost: what the call is without middleware. */
   #send({ call, sent, metadata, remaining }: View): Promise<unknown> {
-    if (call.end !== undefined) throw call.end.reason;
     if (call.told) {
       const text = "the call has ended: its middleware may not go on";
-      throw new RpcError("cancelled", text, { outcome: "not_sent" });
+      const ended = new RpcError("cancelled", text, { outcome: "not_sent" });
+      const reason = call.end === undefined ? ended : call.end.reason;
+      discard(sent, reason);
+      throw reason;
     }
     const { idempotent, transfer } = call.options;
     const timeout = remaining === Infinity ? undefined : remaining;
@@ -286,14 +319,28 @@ class Onion implements Caller, CallOwner {
     const streams = streamOf(call)?.extra?.streams;
     // What ends the call ends its stream, too.
     if (streams === undefined || call.end !== undefined) unwatch();
-    else streams.closed = unwatch;
+    if (streams === undefined) {
+      const error = failed ? result : undefined;
+      call.ending.end({ items: undefined, error });
+    } else {
+      streams.closed = () => {
+        unwatch();
+        queueMicrotask(() => call.ending.end(endingOf(streams)));
+      };
+    }
     if (call.sendings.length === 0) discard(call.params, result);
     call.params = undefined;
     extra.answered = call.sendings.at(-1)?.metadata;
     call.settle(call.whole, failed, result);
     call.state = "abandoned";
+    const kept = failed ? undefined : result;
+    dropStreams(call, kept);
     const ends = call.sendings.map(({ settled }) => settled);
-    Promise.all(ends).then(() => call.finish(call.whole));
+    Promise.all(ends).then(() => {
+      // One that its middleware did not wait for may be answered by a stream now.
+      dropStreams(call, kept);
+      call.finish(call.whole);
+    });
   }
 
   // What a handle asks.

@@ -12,9 +12,18 @@
  */
 
 import type { Outbox } from "./outbox.ts";
-import { RpcError } from "./errors.ts";
 import { isStream } from "./streams/source.ts";
-import { copyBytes, copyWords, SHORT_COPY, viewOf } from "./bytes.ts";
+import {
+  copyBytes,
+  copyWords,
+  isBytes,
+  isFixed,
+  lengthOf,
+  plainView,
+  SHORT_COPY,
+  viewOf,
+} from "./bytes.ts";
+import { Snapshot } from "./snapshot.ts";
 import {
   readText,
   SHORT_ENCODE,
@@ -22,6 +31,8 @@ import {
   writeIfAscii,
   writeUtf8,
 } from "./text.ts";
+import { type PayloadRole, toJson, unserializable } from "./to_json.ts";
+import { isA } from "./user_code.ts";
 
 /** Payload kind: no value. */
 export const UNDEFINED = 0;
@@ -98,28 +109,29 @@ export class PayloadEncoder {
   }
 
   /**
-   * Takes a value in.
+   * Takes a value in; `role` is for messages.
    *
    * @throws {RpcError} `invalid_argument` if the value has no wire form.
    */
-  prepare(value: unknown, transfer: boolean): void {
+  prepare(value: unknown, transfer: boolean, role?: PayloadRole): void {
     if (value === undefined) this.#take(UNDEFINED, undefined, undefined, 0);
     else if (typeof value === "string") this.#prepareText(STRING, value);
-    else if (value instanceof Uint8Array) {
-      // A Proxy of bytes is an instance too, and has no bytes of its own.
-      if (!ArrayBuffer.isView(value)) throw unserializable("a Proxy of bytes");
-      this.#take(BYTES, undefined, value, value.length);
-      this.#owned = transfer;
-    } else if (value instanceof Snapshot) {
-      const { kind, text, bytes } = value;
+    else if (isBytes(value)) {
+      this.#take(BYTES, undefined, value, measure(value, role));
+      this.#owned = transfer && isFixed(value);
+    } else if (isA(value, Snapshot)) {
+      const { kind, text, bytes, size } = value;
       if (text !== undefined) this.#prepareText(kind, text);
-      // Not owned: it may be sent again, so the transport gets a copy.
-      else this.#take(kind, undefined, bytes, value.size);
+      else {
+        if (bytes?.length !== size) throw unserializable(`params: ${GONE}`);
+        // Not owned: it may be sent again, so the transport gets a copy.
+        this.#take(kind, undefined, bytes, size);
+      }
     } else if (this.#serializer !== undefined) {
-      const bytes = serialize(this.#serializer, value);
+      const bytes = serialize(this.#serializer, value, role);
       this.#take(CUSTOM, undefined, bytes, bytes.length);
       this.#owned = true;
-    } else this.#prepareText(JSON_TEXT, toJson(value));
+    } else this.#prepareText(JSON_TEXT, toJson(value, role));
   }
 
   /** Takes in that the value is a stream. */
@@ -134,18 +146,28 @@ export class PayloadEncoder {
 
   /** What is prepared, to be written in a later turn; a borrowed byte array is copied. */
   save(): Draft {
-    const bytes = this.#bytes !== undefined && !this.#owned
-      ? copyBytes(this.#bytes)
-      : this.#bytes;
+    let bytes = this.#bytes;
+    if (bytes !== undefined) {
+      bytes = this.#owned ? plainView(bytes) : copyBytes(plainView(bytes));
+    }
     const draft = { kind: this.kind, text: this.#text, bytes, size: this.size };
     this.clear();
     return draft;
   }
 
-  /** Takes in again what `save` returned. */
+  /**
+   * Takes in again what `save` returned.
+   *
+   * @throws {RpcError} `invalid_argument` if it has lost its bytes since: they
+   *   were handed over with `transfer`, and then given to somebody else.
+   */
   load(draft: Draft): void {
+    const { bytes } = draft;
+    if (bytes !== undefined && bytes.length !== draft.size) {
+      throw unserializable(`params: ${GONE}`);
+    }
     if (draft.text !== undefined) this.#prepareText(draft.kind, draft.text);
-    else this.#take(draft.kind, undefined, draft.bytes, draft.size);
+    else this.#take(draft.kind, undefined, bytes, draft.size);
     this.#owned = true;
   }
 
@@ -168,7 +190,7 @@ export class PayloadEncoder {
 
   /** Adds a payload that is not inline to the batch, uncopied. */
   attach(outbox: Outbox): void {
-    outbox.attach(this.#bytes as Uint8Array);
+    outbox.lend(plainView(this.#bytes as Uint8Array));
   }
 
   /** Lets go of the value, so that an idle connection holds none. */
@@ -204,47 +226,33 @@ export class PayloadEncoder {
   }
 }
 
-/**
- * A value in its wire form: what is sent of it, however late or often, is what
- * it was when this was made.
- */
-export class Snapshot {
-  readonly kind: number;
-  readonly text: string | undefined;
-  readonly bytes: Uint8Array | undefined;
-
-  constructor(
-    kind: number,
-    text: string | undefined,
-    bytes: Uint8Array | undefined,
-  ) {
-    this.kind = kind;
-    this.text = text;
-    this.bytes = bytes;
-  }
-
-  /** The most that it holds, in bytes: exact for bytes, for text what a string takes. */
-  get size(): number {
-    return this.bytes?.length ?? 2 * (this.text as string).length;
-  }
+/** What says how values travel. */
+export interface SnapshotSettings {
+  readonly serializer?: Serializer;
+  /** Another wire than the native one. */
+  readonly wire?: { readonly json?: boolean };
 }
 
 /**
  * What can be sent in a value's place later: the value itself, if it cannot
- * change, else its {@linkcode Snapshot}.
+ * change, else its {@linkcode Snapshot}. On a wire with forms of its own (gob)
+ * it is the value itself, which must not be changed before it is sent.
  *
  * @throws {RpcError} `invalid_argument` if the value has no wire form.
  */
 export function snapshot(
   value: unknown,
   transfer: boolean,
-  serializer: Serializer | undefined,
+  { serializer, wire }: SnapshotSettings,
 ): unknown {
+  // Only a wire of its own kind can say what a value is on it.
+  if (wire !== undefined && wire.json !== true) return value;
   if (value === undefined || typeof value === "string") return value;
-  if (value instanceof Snapshot || isStream(value)) return value;
-  if (value instanceof Uint8Array) {
-    if (!ArrayBuffer.isView(value)) throw unserializable("a Proxy of bytes");
-    const bytes = transfer ? value : copyBytes(value);
+  if (isA(value, Snapshot) || isStream(value)) return value;
+  if (isBytes(value) && wire === undefined) {
+    measure(value, "params");
+    const own = transfer && isFixed(value);
+    const bytes = own ? plainView(value) : copyBytes(plainView(value));
     return new Snapshot(BYTES, undefined, bytes);
   }
   if (serializer !== undefined) {
@@ -258,7 +266,7 @@ export function snapshot(
 /** About how many bytes {@linkcode snapshot}'s result holds: no less than it takes on the wire. */
 export function snapshotSize(value: unknown): number {
   if (typeof value === "string") return 2 * value.length;
-  return value instanceof Snapshot ? value.size : 0;
+  return isA(value, Snapshot) ? value.size : 0;
 }
 
 /**
@@ -301,30 +309,32 @@ export function ownBytes(
   return owned ? bytes.subarray(start, end) : copyBytes(bytes, start, end);
 }
 
-function toJson(value: unknown): string {
-  let text: string | undefined;
+/** What is wrong with bytes that have lost their memory, for messages. */
+export const GONE =
+  "bytes whose memory is gone (its buffer was transferred or shrunk)";
+
+/** The length of bytes that are still there. */
+function measure(bytes: Uint8Array, role: PayloadRole = "params"): number {
   try {
-    text = JSON.stringify(value);
+    return lengthOf(bytes);
   } catch (cause) {
-    throw unserializable("the value", cause);
+    throw unserializable(`${role}: ${GONE}`, cause);
   }
-  if (text === undefined) throw unserializable(`a ${typeof value}`);
-  return text;
 }
 
-function unserializable(what: string, cause?: unknown): RpcError {
-  return new RpcError("invalid_argument", `${what} cannot be serialized`, {
-    outcome: "not_sent",
-    cause,
-  });
-}
-
-function serialize(serializer: Serializer, value: unknown): Uint8Array {
+function serialize(
+  serializer: Serializer,
+  value: unknown,
+  role: PayloadRole = "params",
+): Uint8Array {
   try {
     const bytes: unknown = serializer.encode(value);
-    if (bytes instanceof Uint8Array) return bytes;
-    throw new TypeError("the serializer did not return a Uint8Array");
+    if (!isBytes(bytes)) {
+      throw new TypeError("the serializer did not return a Uint8Array");
+    }
+    lengthOf(bytes);
+    return isFixed(bytes) ? plainView(bytes) : copyBytes(plainView(bytes));
   } catch (cause) {
-    throw unserializable("the value", cause);
+    throw unserializable(`the ${role}`, cause);
   }
 }

@@ -27,6 +27,8 @@ import { Sent } from "./sent.ts";
 import { CallerStreams } from "./streams/call_streams.ts";
 import { isStream, type StreamValue } from "./streams/source.ts";
 import type { Tick } from "./tick.ts";
+import { GONE } from "./payload.ts";
+import { unserializable } from "./to_json.ts";
 
 /** What the table needs of its connection. */
 export interface PendingContext extends SendGateContext, RepliesContext {
@@ -171,24 +173,31 @@ export class Pending implements CallOwner {
     // One that was sent before, by another connection, is as old as it is.
     if (call.began === 0) call.began = tick.now();
     try {
+      if (typeof call.method !== "string") throw noMethod(call.method);
       const streamed = isStream(params);
       if (streamed) this.#offer(call, params);
       if (options !== undefined) this.#apply(call, options);
       // Runs user code (toJSON, a serializer), which may abort the call or
       // close the connection: so the gate looks at what they decide afterwards.
       if (streamed) codec.streams?.prepare();
-      else codec.prepare(params, options?.transfer === true, call.method);
+      else {
+        const transfer = options?.transfer === true;
+        codec.prepare(params, transfer, call.method, "params");
+      }
       const { extra } = call;
       const timed = extra !== undefined && extra.due !== Infinity;
       call.size = codec.requestSize(call.method, timed, extra?.metadata);
+      if (extra !== undefined) {
+        // First: a signal that is none throws, and then nothing is sent.
+        throwIfAborted(extra);
+        this.#ledger.watch(call, extra);
+      }
       this.#gate.enter(call);
     } catch (error) {
       // Lets go of what is prepared and will not be written.
       codec.prepare(undefined, false);
       this.#ledger.settle(call, "not_sent", true, error);
-      return;
     }
-    if (call.extra !== undefined) this.#ledger.watch(call, call.extra);
   }
 
   /** The params are a stream: it is this call's from now on. */
@@ -237,6 +246,20 @@ export class Pending implements CallOwner {
     this.#sent.freeRetracted();
   }
 
+  /** Request `id` is handed over without the bytes that were its params: it has not been sent. */
+  spoiled(id: number): void {
+    const call = this.#sent.spoil(id);
+    if (call === undefined) return;
+    // From here on nothing else ends it.
+    const { state } = call;
+    call.state = "abandoned";
+    queueMicrotask(() => {
+      const error = unserializable(`params: ${GONE}`);
+      if (state === "sent") this.#ledger.settle(call, "not_sent", true, error);
+      else this.#ledger.finish(call, "not_sent");
+    });
+  }
+
   // Abort and deadline.
 
   abort(call: Call, reason: unknown): void {
@@ -248,7 +271,8 @@ export class Pending implements CallOwner {
   }
 
   awaitHandOver(call: Call): void {
-    if (call.state === "sent") this.#sent.awaitHandOver(call);
+    const waits = call.state === "sent" || call.state === "abandoned";
+    if (waits) this.#sent.awaitHandOver(call);
   }
 
   /** Tells the caller now, and the peer where it may know of the call. */
@@ -342,4 +366,10 @@ export class Pending implements CallOwner {
       }
     }
   }
+}
+
+function noMethod(method: unknown): TypeError {
+  return new TypeError(
+    `Cannot call: a method's name is a string, received ${typeof method}`,
+  );
 }

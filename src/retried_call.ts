@@ -15,6 +15,7 @@ import { type Outcome, RpcError } from "./errors.ts";
 import type { Link } from "./link.ts";
 import type { CallOptions } from "./options.ts";
 import type { Position } from "./sequences.ts";
+import { isA } from "./user_code.ts";
 
 /** Who has a call between two connections. */
 export interface CallKeeper {
@@ -105,7 +106,7 @@ export class RetriedCall extends Call {
 
 /** An error of the library's with the outcome of all ways of sending; what aborted a call is handed through as it is. */
 function restate(error: unknown, outcome: Outcome): unknown {
-  if (!(error instanceof RpcError) || error.outcome === outcome) return error;
+  if (!isA(error, RpcError) || error.outcome === outcome) return error;
   const { code, message, data, cause } = error;
   return new RpcError(code, message, { outcome, data, cause });
 }

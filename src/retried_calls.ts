@@ -27,6 +27,7 @@ import { broken, type CallOrder, Sequences } from "./sequences.ts";
 import { noOutcomes, type OutcomeCounts } from "./stats.ts";
 import { discard, isStream } from "./streams/source.ts";
 import { toTick } from "./tick.ts";
+import { isA } from "./user_code.ts";
 import { WaitingRoom } from "./waiting_room.ts";
 
 /** What bounds and orders the calls of a client. */
@@ -171,7 +172,7 @@ export class RetriedCalls implements CallOwner, CallKeeper {
       call.params = snapshot(
         params,
         options?.transfer === true,
-        this.#setup.connection.serializer,
+        this.#setup.connection,
       );
       const { refusal } = this.#route;
       if (refusal !== undefined) throw refusal;
@@ -202,7 +203,8 @@ export class RetriedCalls implements CallOwner, CallKeeper {
     call.due = dueTime(options, this.#setup.clock);
     call.options = {
       signal,
-      ctx,
+      // What is left of its time is in `due`.
+      ctx: ctx && { signal: ctx.signal, remaining: Infinity },
       idempotent,
       metadata: metadata && { ...metadata },
     };
@@ -270,8 +272,8 @@ export class RetriedCalls implements CallOwner, CallKeeper {
 
   wants(call: RetriedCall, outcome: Outcome, error: unknown): boolean {
     const link = call.link as Link;
-    const cause = error instanceof RpcError ? error.cause : undefined;
-    if (!(cause instanceof ConnectionError) || isAborted(call)) {
+    const cause = isA(error, RpcError) ? error.cause : undefined;
+    if (!isA(cause, ConnectionError) || isAborted(call)) {
       // Whatever is not the connection's end, nor its user's wish, is its peer's answer.
       if (outcome === "refused") link.served = true;
       return false;
@@ -326,6 +328,11 @@ export class RetriedCalls implements CallOwner, CallKeeper {
 
 /** Whether its user has ended it, in whatever way. */
 function isAborted({ aborted, options }: RetriedCall): boolean {
-  return aborted || options?.signal?.aborted === true ||
-    options?.ctx?.signal.aborted === true;
+  try {
+    return aborted || options?.signal?.aborted === true ||
+      options?.ctx?.signal.aborted === true;
+  } catch {
+    // A signal of the user's own making: its call is not sent again.
+    return true;
+  }
 }

@@ -28,10 +28,11 @@ import {
   isStream,
   type Source,
   type StreamValue,
+  type Thrown,
   toSource,
 } from "./streams/source.ts";
 import type { Streams } from "./streams/streams.ts";
-import { adopt, isThenable } from "./thenable.ts";
+import { isThenable, whenSettled } from "./thenable.ts";
 
 /** What the runner needs of its connection. */
 export interface RunnerContext {
@@ -132,13 +133,15 @@ export class Runner implements CalleeTable {
       if (isThenable(result)) {
         this.#calls.keep(serving);
         this.#gate.took();
-        adopt(result).then((result) => {
+        whenSettled(result, (result) => {
           this.#gate.gave();
           this.#validated(serving, result);
+          this.#settled();
         }, (error) => {
           this.#gate.gave();
           this.#notValidated(serving, error);
-        }).then(() => this.#settled());
+          this.#settled();
+        });
         return;
       }
     } catch (error) {
@@ -200,7 +203,7 @@ export class Runner implements CalleeTable {
   #await(serving: Serving, result: PromiseLike<unknown>): void {
     if (serving.state === "running") this.#calls.keep(serving);
     this.#gate.took();
-    adopt(result).then((value) => {
+    whenSettled(result, (value) => {
       this.#gate.gave();
       this.#ran(serving, true, value);
       this.#settled();
@@ -267,14 +270,13 @@ export class Runner implements CalleeTable {
     reason: unknown,
   ): Promise<void> {
     if (!serving.done) this.#calls.keep(serving);
-    const error = await source.cancel(reason);
-    if (error !== undefined) this.#context.onError(error, serving);
+    this.#answers.cleanedUp(serving, await source.cancel(reason));
     this.#calls.report(serving, true, reason);
     this.#streamed(serving);
   }
 
-  streamDone(serving: Serving, error: unknown): void {
-    if (error !== undefined) this.#context.onError(error, serving);
+  streamDone(serving: Serving, thrown: Thrown | undefined): void {
+    this.#answers.cleanedUp(serving, thrown);
     const { streams, aborted } = serving;
     const failure = streams?.told ?? aborted?.reason as RpcError | undefined;
     this.#calls.streamed(serving, failure);

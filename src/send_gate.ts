@@ -14,7 +14,7 @@
 
 import type { Call, Extra } from "./call.ts";
 import type { Clock } from "./clock.ts";
-import type { Codec, Hello, Metadata } from "./codec.ts";
+import type { Codec, Hello, Metadata, Opaque } from "./codec.ts";
 import type { ConnectionError } from "./errors.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Limits } from "./limits.ts";
@@ -168,7 +168,7 @@ export class SendGate {
   }
 
   #release(): void {
-    const { codec, clock } = this.#context;
+    const { clock } = this.#context;
     let call: Call | undefined;
     while ((call = this.#queue.first) !== undefined && this.#admits(call)) {
       const draft = this.#queue.remove(call);
@@ -176,11 +176,20 @@ export class SendGate {
       if (extra !== undefined && extra.due <= clock.now()) {
         this.#ledger.settle(call, "not_sent", true, late("not_sent"));
       } else {
-        codec.load(draft);
-        this.#send(call);
+        this.#sendDraft(call, draft);
       }
     }
     if (this.#ready.waited && this.#hasRoom()) this.#ready.wake();
+  }
+
+  #sendDraft(call: Call, draft: Opaque): void {
+    try {
+      this.#context.codec.load(draft);
+    } catch (error) {
+      this.#ledger.settle(call, "not_sent", true, error);
+      return;
+    }
+    this.#send(call);
   }
 
   // Openings and endings.

@@ -129,6 +129,14 @@ export class Sent {
     return true;
   }
 
+  /** Takes out the request with this id, which is to be handed over and must not be; undefined if it was taken back. */
+  spoil(id: number): Call | undefined {
+    const call = this.#ring.get(id);
+    if (call === undefined || this.handedOver(call)) return undefined;
+    this.release(call);
+    return call;
+  }
+
   /** Whether a call's frame is the transport's. */
   handedOver(call: Call): boolean {
     return call.seq >= 0 && call.seq < this.#batchStart;

@@ -14,7 +14,7 @@ import { type Callable, type ErrorInfo, toCallable } from "./callable.ts";
 import type { WireProtocol } from "./codec.ts";
 import { Connection } from "./connection.ts";
 import type { CloseOptions, ConnectionOptions } from "./connection_options.ts";
-import type { AsyncDisposal, Duplex } from "./duplex.ts";
+import { type AsyncDisposal, type Duplex, toDuplex } from "./duplex.ts";
 import { checkTimeout } from "./ending.ts";
 import { DRAIN_TIME, GOODBYE_TIME } from "./ending_states.ts";
 import { ConnectionError } from "./errors.ts";
@@ -25,6 +25,7 @@ import { type ServerLimits, Shared } from "./server_limits.ts";
 import { TurnedAway } from "./turn_away.ts";
 import { type SummedStats, Totals } from "./stats.ts";
 import type { Checked, WireMap } from "./types.ts";
+import { tellHook } from "./user_code.ts";
 import { type Authorize, Verdict } from "./verdict.ts";
 
 /** Options of a {@linkcode Server}; limits hold for each of its connections, but for {@linkcode ServerLimits}. */
@@ -218,22 +219,15 @@ export class Server<S extends object, M extends WireMap = "json"> {
 
   /** Tells a source that no more is wanted; it may be in the middle of waiting for the next. */
   #stopSource(source: DuplexSource, iterator: AsyncIterator<Duplex>): void {
-    const ignore = () => {};
-    try {
-      Promise.resolve(source.close?.()).catch(ignore);
-      Promise.resolve(iterator.return?.()).catch(ignore);
-    } catch (error) {
-      this.#report(error, {});
-    }
+    tellHook(source, "close");
+    tellHook(iterator, "return");
   }
 
   #admit(duplex: Duplex): void {
     try {
       this.accept(duplex);
     } catch (error) {
-      if (this.#closing !== undefined) {
-        duplex.writable.abort(error).catch(() => {});
-      }
+      if (this.#closing !== undefined) drop(duplex, error);
       this.#report(error, {});
     }
   }
@@ -252,6 +246,15 @@ export class Server<S extends object, M extends WireMap = "json"> {
 
   #report(error: unknown, info: ErrorInfo): void {
     this.#services.onError(error, info);
+  }
+}
+
+/** What is no duplex needs no end. */
+function drop(duplex: Duplex, reason: unknown): void {
+  try {
+    toDuplex(duplex).writable.abort(reason).catch(() => {});
+  } catch {
+    return;
   }
 }
 

@@ -245,6 +245,13 @@ export class Session
     this.pongs.batchHandedOver();
   }
 
+  spoiled(place: number): void {
+    const frame = this.codec.idAt?.(this.outbox, place);
+    if (frame === undefined) return;
+    this.codec.retract(this.outbox, place);
+    (frame.ours ? this.pending : this.dispatch).spoiled(frame.id);
+  }
+
   written(): void {
     if (!this.outbox.writing) this.watchdog.written();
     if (!this.ending.over) {

@@ -50,12 +50,21 @@ class Group {
 
   /** Ends listening; a signal that has fired has done so itself. */
   close(): void {
-    if (this.#signal.aborted) return;
-    this.#signal.removeEventListener("abort", this);
+    try {
+      if (this.#signal.aborted) return;
+      this.#signal.removeEventListener("abort", this);
+    } catch {
+      // A signal of the user's own making: it keeps its listener, which does nothing.
+    }
   }
 
   handleEvent(): void {
-    const { reason } = this.#signal;
+    let reason: unknown;
+    try {
+      reason = this.#signal.reason;
+    } catch (error) {
+      reason = error;
+    }
     if (this.#only !== undefined) this.#abort(this.#only, reason);
     else if (this.#calls !== undefined) {
       // Aborting a call takes it out of the set, which a Set's iteration allows.

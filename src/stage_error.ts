@@ -8,6 +8,7 @@
  */
 
 import type { Outcome } from "./errors.ts";
+import { messageOf } from "./user_code.ts";
 
 /** An input whose result was not delivered. */
 export interface Unacknowledged<I = unknown> {
@@ -47,7 +48,7 @@ export class StageError<I = unknown> extends Error {
     cause: unknown,
     unacknowledged: readonly Unacknowledged<I>[],
   ) {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = messageOf(cause, `a ${typeof cause}`);
     super(`The stage failed at input ${index}: ${why}`, { cause });
     this.index = index;
     this.unacknowledged = unacknowledged;

@@ -7,25 +7,35 @@
  * @module
  */
 
-/** Whether to wait for it. Throws what its `then` getter throws, which is the handler's failure. */
+/** Whether to wait for it. Throws what it throws on being looked at, which is the handler's failure. */
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
   if (value instanceof Promise) return true;
   return typeof value === "object" && value !== null &&
     typeof (value as { then?: unknown }).then === "function";
 }
 
-/** A promise that calls back once, and later: a thenable of the user's may call back twice, and so may a promise that was tampered with. */
-export function adopt<T>(thenable: PromiseLike<T>): Promise<T> {
-  return isUntouched(thenable)
-    ? thenable
-    : new Promise((resolve) => resolve(thenable));
-}
+const { then } = Promise.prototype;
 
-function isUntouched<T>(thenable: PromiseLike<T>): thenable is Promise<T> {
+/**
+ * Calls `kept` or `broken` back, once and later, whatever the thenable does: a
+ * user's may call back twice or at once, and so may a promise that was tampered
+ * with; a Proxy of a promise is none, and cannot be waited for at all.
+ */
+export function whenSettled(
+  thenable: PromiseLike<unknown>,
+  kept: (value: unknown) => void,
+  broken: (error: unknown) => void,
+): void {
   try {
-    return thenable.then === Promise.prototype.then &&
-      (thenable as Promise<T>).constructor === Promise;
+    if (
+      thenable.then === then && (thenable as object).constructor === Promise
+    ) {
+      // What throws here has not begun to wait.
+      then.call(thenable as Promise<unknown>, kept, broken);
+      return;
+    }
   } catch {
-    return false;
+    // Waited for below, which rejects with what it throws.
   }
+  new Promise((resolve) => resolve(thenable)).then(kept, broken);
 }

@@ -113,6 +113,7 @@ export function bye(
     busy: () => false,
     grown: ignore,
     overflowed: ignore,
+    spoiled: ignore,
   });
   const farewell = new Farewell(path, outbox, clock, new Deadlines(clock));
   say(outbox);

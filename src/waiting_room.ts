@@ -101,7 +101,12 @@ export class WaitingRoom {
     extra.signal = options.signal;
     extra.inherited = options.ctx?.signal;
     extra.expire = () => this.#settle(call, late("not_sent"));
-    this.ledger.watch(call, extra);
+    try {
+      this.ledger.watch(call, extra);
+    } catch (error) {
+      // A signal that is none.
+      this.#settle(call, error);
+    }
   }
 
   /** Puts a call that is held among the others. */

@@ -24,7 +24,10 @@ import {
   Server,
   type ServerMiddleware,
   StageError,
+  type WireProtocol,
 } from "../mod.ts";
+import { jsonRpc } from "../jsonrpc.ts";
+import { netrpc } from "../netrpc.ts";
 import { pendingOf } from "../src/connection.ts";
 import { settle, TestClock } from "./support/clock.ts";
 import { type Any, serving } from "./support/dials.ts";
@@ -497,4 +500,99 @@ test("a reconnecting client's middleware stands around all ways a call is sent",
   assertEquals(seen, ["S.half"]);
   await client.close();
   await server.close();
+});
+
+test("X46: middleware of both sides can ask how a call ended, its stream included, and with how many items", async () => {
+  const services = {
+    count: async function* (to: number) {
+      for (let n = 0; n < Math.min(to, 2); n++) yield n;
+      if (to === 2) throw new RpcError("out_of_luck", "no more");
+      if (to > 2) await new Promise(() => {});
+    },
+    one: () => 1,
+    fail: () => {
+      throw new RpcError("out_of_luck", "as asked");
+    },
+  };
+  const log: Record<string, unknown[]> = { client: [], server: [] };
+  const noting = (side: string): Middleware => (call, next) => {
+    call.ended.then(({ items, error }) => {
+      const code = error instanceof RpcError ? error.code : error;
+      log[side].push([call.method, items, code]);
+    });
+    return next();
+  };
+  const { client, connection } = pair(services, {
+    client: { use: outgoing(noting("client")) },
+    server: { use: [noting("server")] },
+  });
+  const told = async (entry: unknown[]) => {
+    await settle();
+    assertEquals(log, { client: [entry], server: [entry] });
+    log.client.pop();
+    log.server.pop();
+  };
+  await client.call("one");
+  await told(["one", undefined, undefined]);
+  await client.call("fail").catch(() => {});
+  await told(["fail", undefined, "out_of_luck"]);
+  const one = await client.call("count", 1);
+  await settle();
+  // It has begun, and is read by nobody yet: the server has ended it.
+  await Array.fromAsync(one);
+  await told(["count", 1, undefined]);
+  await Array.fromAsync(await client.call("count", 2)).catch(() => {});
+  await told(["count", 2, "out_of_luck"]);
+  const reader = (await client.call("count", 3)).getReader();
+  await reader.read();
+  await settle();
+  assertEquals(log, { client: [], server: [] });
+  reader.releaseLock();
+  await connection.abort();
+  await told(["count", 2, "unavailable"]);
+  await client.closed;
+});
+
+test("X46: a client's middleware is told of a call that was aborted", async () => {
+  const held = new Held();
+  const endings: unknown[] = [];
+  const { client, close } = pair(held.services, {
+    client: {
+      use: outgoing((call, next) => {
+        call.ended.then((ending) => endings.push(ending));
+        return next();
+      }),
+    },
+  });
+  const handle = client.go("Held.work", 1);
+  const reason = new Error("enough");
+  handle.abort(reason);
+  await assertRejects(() => handle.reply, Error, "enough");
+  await settle();
+  assertEquals(endings, [{ items: undefined, error: reason }]);
+  held.release();
+  await close();
+});
+
+test("params arrive on every wire as they are, though a middleware or a reconnecting client holds them", async () => {
+  const passing: ClientMiddleware = (_call, next) => next();
+  const wires = [jsonRpc(), netrpc(), netrpc({ encoding: "json" })];
+  for (const wire of wires as WireProtocol<"json">[]) {
+    const server = new Server(
+      { S: { echo: (value: unknown) => value } } as object,
+      { wire },
+    );
+    const dial = serving(server);
+    const use = outgoing(passing);
+    const clients = [
+      new Client<Any>(await dial(new AbortController().signal), { wire, use }),
+      new ReconnectingClient<Any>(dial, { wire }),
+      new ReconnectingClient<Any>(dial, { wire, use }),
+    ];
+    for (const client of clients) {
+      assertEquals(await client.call("S.echo", { A: 1 }), { A: 1 });
+      await client.close();
+    }
+    await server.close();
+  }
 });

@@ -51,6 +51,10 @@ class Notes implements CallObserver {
   get ends(): unknown[] {
     return this.ended.map(({ code, outcome }) => [code, outcome]);
   }
+
+  get items(): unknown[] {
+    return this.ended.map(({ items }) => items);
+  }
 }
 
 function observed() {
@@ -294,7 +298,7 @@ test("an observer that is not active is told nothing, not even the end of a call
   await close();
 });
 
-test("a result that is a stream ends its call for the client when it is there, for the server when it has ended, and how", async () => {
+test("X46: observers of both ends are told of a result that is a stream when it has ended, how, and with how many items", async () => {
   const services = {
     count: async function* (to: number) {
       for (let n = 0; n < to; n++) yield n;
@@ -313,10 +317,17 @@ test("a result that is a stream ends its call for the client when it is there, f
   await settle();
   await client.call("count", 3);
   await settle();
-  assertEquals([near.ends.length, far.ends.length], [3, 2]);
+  assertEquals([near.ends.length, far.ends.length], [2, 2]);
   await connection.abort();
   await settle();
-  assertEquals(near.ends, Array(3).fill(["ok", "executed"]));
+  assertEquals(near.ends, [
+    ["ok", "executed"],
+    ["out_of_luck", "executed"],
+    ["unavailable", "executed"],
+  ]);
+  // Of the third the client has read none, and the server is held up behind it.
+  assertEquals(near.items.slice(0, 2), [1, 2]);
+  assertEquals(far.items.slice(0, 2), [1, 2]);
   assertEquals(far.ends, [
     ["ok", "executed"],
     ["out_of_luck", "executed"],

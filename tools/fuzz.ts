@@ -1,7 +1,7 @@
 /**
  * Feeds mutated and random bytes to parsers, clients and servers of every wire
- * for a while:
- * `deno task fuzz [--seconds N] [--cases N] [--seed S]`.
+ * for a while, or hostile values to their users' side:
+ * `deno task fuzz [--seconds N] [--cases N] [--values N] [--seed S]`.
  *
  * @module
  */
@@ -17,14 +17,18 @@ const USAGE = `Usage: deno task fuzz [options]
 
   --seconds N       how long, shared by the runtimes (60)
   --cases N         how many cases at least, likewise (0): it goes on until then
+  --values N        in place of bytes, N values in place of those that users
+                    hand over, on each runtime; each has a seed of its own
   --seed S          the first part's seed (random); the others' follow it
   --runtime NAME    only on node, bun or deno (may be repeated)
   --help            print this`;
 
 const SCRIPT = "tests/fuzz/main.ts";
+const VALUES = "tests/fuzz/values_main.ts";
 /** Seconds a part may take beyond its time, and for so many cases more. */
 const GRACE = 60;
 const CASES_A_SECOND = 500;
+const VALUES_A_SECOND = 50;
 
 function options() {
   try {
@@ -32,6 +36,7 @@ function options() {
       options: {
         seconds: { type: "string", default: "60" },
         cases: { type: "string", default: "0" },
+        values: { type: "string", default: "0" },
         seed: { type: "string", default: String(Date.now() % 2 ** 31) },
         runtime: { type: "string", multiple: true },
         help: { type: "boolean" },
@@ -43,19 +48,21 @@ function options() {
     const seconds = Number(values.seconds) / runtimes.length;
     const cases = Math.ceil(Number(values.cases) / runtimes.length / PARTS);
     const seed = Number(values.seed);
-    if (!(seconds > 0 && cases >= 0) || !Number.isSafeInteger(seed)) {
+    const hostile = Number(values.values);
+    if (!(seconds > 0 && cases >= 0) || !Number.isSafeInteger(seed + hostile)) {
       throw new Error("Cannot fuzz: not a number");
     }
-    return { seconds, cases, seed, runtimes, help: values.help };
+    return { seconds, cases, hostile, seed, runtimes, help: values.help };
   } catch (error) {
     usage((error as Error).message, USAGE);
   }
 }
 
 async function main(): Promise<void> {
-  const { help, seconds, cases, seed, runtimes } = options();
+  const { help, seconds, cases, hostile, seed, runtimes } = options();
   if (help) return console.log(USAGE);
   console.log(`seeds from ${seed}`);
+  if (hostile > 0) return await fuzzValues(hostile, seed, runtimes);
   const rows = [];
   for (const [i, runtime] of runtimes.entries()) {
     const first = seed + i * PARTS;
@@ -85,6 +92,29 @@ async function main(): Promise<void> {
     `fuzz: ${runs} cases (${runs - clients - servers} for parsers, ` +
       `${clients} for clients, ${servers} for servers), ${failed} findings`,
   );
+  if (failed > 0) process.exitCode = 1;
+}
+
+/** The same seeds on each runtime, shared by its parts. */
+async function fuzzValues(
+  hostile: number,
+  seed: number,
+  runtimes: readonly Runtime[],
+): Promise<void> {
+  const rows = [];
+  const parts = Math.min(PARTS, hostile);
+  const most = Math.ceil(hostile / parts);
+  for (const runtime of runtimes) {
+    const argsOf = (part: number) => [
+      `--seed=${seed + part * most}`,
+      `--cases=${Math.min(most, hostile - part * most)}`,
+    ];
+    const timeout = (GRACE + most / VALUES_A_SECOND) * 1000;
+    rows.push(await runParts(runtime, VALUES, argsOf, { parts, timeout }));
+  }
+  console.log(table(rows));
+  const failed = rows.reduce((sum, row) => sum + row.failed, 0);
+  console.log(`fuzz: ${hostile} values on each runtime, ${failed} findings`);
   if (failed > 0) process.exitCode = 1;
 }
 

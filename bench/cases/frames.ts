@@ -105,6 +105,7 @@ function counted(): { outbox: Outbox; left: () => number } {
     writeFailed: ignore,
     grown: ignore,
     overflowed: ignore,
+    spoiled: ignore,
   });
   return { outbox, left: () => bytes };
 }

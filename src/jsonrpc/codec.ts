@@ -20,6 +20,7 @@ import type {
 import { ConnectionError } from "../errors.ts";
 import type { Outbox } from "../outbox.ts";
 import { utf8 } from "../text.ts";
+import type { PayloadRole } from "../to_json.ts";
 import { INVALID_REQUEST } from "./codes.ts";
 import { type Framing, toFraming } from "./framing.ts";
 import { Incoming, openKept } from "./incoming.ts";
@@ -145,8 +146,13 @@ export class JsonRpcCodec implements Codec {
 
   // Messages out.
 
-  prepare(value: unknown): void {
-    this.#payload.prepare(value);
+  prepare(
+    value: unknown,
+    _transfer?: boolean,
+    _method?: string,
+    role?: PayloadRole,
+  ): void {
+    this.#payload.prepare(value, role);
   }
 
   save(): Opaque {

@@ -9,6 +9,8 @@
 
 import { RpcError } from "../errors.ts";
 import { utf8 } from "../text.ts";
+import { type PayloadRole, toJson } from "../to_json.ts";
+import { isA } from "../user_code.ts";
 import { OneWay } from "./one_way.ts";
 
 /** A text that waits. */
@@ -34,10 +36,10 @@ export class Text {
    *
    * @throws {RpcError} `invalid_argument` if JSON cannot carry it.
    */
-  prepare(value: unknown): void {
-    this.oneWay = value instanceof OneWay;
-    const said = value instanceof OneWay ? value.params : value;
-    this.#bytes = said === undefined ? EMPTY : utf8(toJson(said));
+  prepare(value: unknown, role?: PayloadRole): void {
+    this.oneWay = isA(value, OneWay);
+    const said = isA(value, OneWay) ? value.params : value;
+    this.#bytes = said === undefined ? EMPTY : utf8(toJson(said, role));
   }
 
   /**
@@ -77,19 +79,4 @@ const EMPTY = new Uint8Array(0);
 export function unsayable(why: string, cause?: unknown): RpcError {
   const outcome = "not_sent";
   return new RpcError("invalid_argument", why, { outcome, cause });
-}
-
-function toJson(value: unknown): string {
-  // JSON would make an object of numbered bytes of it.
-  if (ArrayBuffer.isView(value)) throw unsayable("JSON carries no bytes");
-  let text: string | undefined;
-  try {
-    text = JSON.stringify(value);
-  } catch (cause) {
-    throw unsayable("the value cannot be serialized", cause);
-  }
-  if (text === undefined) {
-    throw unsayable(`a ${typeof value} cannot be serialized`);
-  }
-  return text;
 }

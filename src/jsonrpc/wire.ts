@@ -43,6 +43,7 @@ export function toWire(
 ): WireProtocol<"json"> {
   return {
     name: "jsonrpc",
+    json: true,
     codec: (receiver: Receiver, settings: CodecSettings) => {
       const codec = new JsonRpcCodec(receiver, settings, shape);
       made(codec);

@@ -9,6 +9,7 @@ import type { CodecSettings, Opaque, Receiver } from "../codec.ts";
 import { RpcError } from "../errors.ts";
 import type { Outbox } from "../outbox.ts";
 import { copyBytes } from "../bytes.ts";
+import { isA } from "../user_code.ts";
 import { GoCodec, type GoSettings } from "./go_codec.ts";
 import { GobContent } from "./gob_content.ts";
 import { HeaderReader, REQUEST, RESPONSE } from "./gob_header.ts";
@@ -208,7 +209,7 @@ export class GobCodec extends GoCodec<number> {
       }
       this.#content.prepare(value, this.serves ? types?.result : types?.params);
     } catch (cause) {
-      const why = cause instanceof GobError ? `: ${cause.message}` : "";
+      const why = isA(cause, GobError) ? `: ${cause.message}` : "";
       throw new RpcError(
         "invalid_argument",
         `the value cannot be sent as gob${why}`,

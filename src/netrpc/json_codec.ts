@@ -11,10 +11,10 @@
  */
 
 import type { CodecSettings, Opaque, Receiver } from "../codec.ts";
-import { RpcError } from "../errors.ts";
 import type { Outbox } from "../outbox.ts";
 import { copyBytes, NO_BYTES } from "../bytes.ts";
 import { readText, utf8 } from "../text.ts";
+import { toJson, unserializable } from "../to_json.ts";
 import { GoCodec, type GoSettings } from "./go_codec.ts";
 import { bounded } from "./go_errors.ts";
 import { idText, roundedInteger } from "./json_scan.ts";
@@ -196,7 +196,7 @@ export class JsonCodec extends GoCodec<string> {
 
   prepare(value: unknown, _transfer: boolean, method?: string): void {
     if (method === undefined) this.#json = "";
-    else this.#take(toJson(value, this.serves));
+    else this.#take(jsonOf(value, this.serves));
   }
 
   #take(json: string): void {
@@ -274,29 +274,14 @@ function goKind(value: unknown): string {
   return typeof value === "boolean" ? "bool" : typeof value;
 }
 
-function toJson(value: unknown, result: boolean): string {
-  let json: string | undefined;
-  try {
-    json = JSON.stringify(value);
-  } catch (cause) {
-    throw unserializable("the value", cause);
-  }
-  if (json === undefined) {
-    if (value !== undefined) throw unserializable(`a ${typeof value}`);
-    // What a handler returns that returns nothing: Go's struct{}.
-    return result ? "{}" : "null";
-  }
+function jsonOf(value: unknown, result: boolean): string {
+  // What a handler returns that returns nothing: Go's struct{}.
+  if (value === undefined) return result ? "{}" : "null";
+  const json = toJson(value, result ? "result" : "params");
   if (result && json === "null") {
     throw unserializable("a result of null, which ends Go's client,");
   }
   return json;
-}
-
-function unserializable(what: string, cause?: unknown): RpcError {
-  return new RpcError("invalid_argument", `${what} cannot be serialized`, {
-    outcome: "not_sent",
-    cause,
-  });
 }
 
 function write(outbox: Outbox, text: string): void {

@@ -95,7 +95,7 @@ export function netrpc(options: NetrpcOptions = {}): WireProtocol {
   if (options.encoding === "json") {
     const codec: CodecFactory = (receiver, settings) =>
       new JsonCodec(receiver, settings, { window, limits });
-    return { name: "net/rpc/jsonrpc", codec };
+    return { name: "net/rpc/jsonrpc", json: true, codec };
   }
   const settings = {
     methods: toMethodTypes(options.methods ?? {}),

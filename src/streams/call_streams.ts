@@ -16,7 +16,12 @@ import { RpcError } from "../errors.ts";
 import type { Outbox } from "../outbox.ts";
 import type { Inlet, InletOwner } from "./inlet.ts";
 import { Outlet, type OutletOwner } from "./outlet.ts";
-import { type Source, type StreamValue, toSource } from "./source.ts";
+import {
+  type Source,
+  type StreamValue,
+  type Thrown,
+  toSource,
+} from "./source.ts";
 import type { Streams } from "./streams.ts";
 import type { PayloadView, StreamFailure, StreamWriter } from "./terms.ts";
 import type { Turns } from "./turns.ts";
@@ -114,7 +119,7 @@ export abstract class CallStreams implements InletOwner, OutletOwner {
 
   abstract prepare(item: unknown): void;
   abstract describe(error: unknown): StreamFailure;
-  abstract done(error: unknown): void;
+  abstract done(thrown: Thrown | undefined): void;
 
   // What the peer says.
 
@@ -147,7 +152,7 @@ export class CallerStreams extends CallStreams {
   /**
    * Takes the params over.
    *
-   * @throws {TypeError} If they are locked.
+   * @throws {TypeError} If they are locked, or no stream after all.
    */
   offer(params: StreamValue): void {
     this.outlet = new Outlet(this, toSource(params));
@@ -237,8 +242,8 @@ export interface CalleeTable {
   describeStream(serving: Serving, error: unknown): RpcError;
   /** The same of an item that has no form on the wire. */
   unsayable(serving: Serving, error: unknown): RpcError;
-  /** What it threw when its cleanup was over; `undefined` if nothing. The call is over. */
-  streamDone(serving: Serving, error: unknown): void;
+  /** It is over, and its cleanup, which threw something if that is given. The call is over. */
+  streamDone(serving: Serving, thrown: Thrown | undefined): void;
 }
 
 /** Those of a call that this end serves: its params come in, its result goes out. */
@@ -313,8 +318,8 @@ export class CalleeStreams extends CallStreams {
     return this.told = this.#table.describeStream(this.#serving, error);
   }
 
-  done(error: unknown): void {
-    this.#table.streamDone(this.#serving, error);
+  done(thrown: Thrown | undefined): void {
+    this.#table.streamDone(this.#serving, thrown);
   }
 
   ended(): void {}

@@ -14,6 +14,7 @@
 
 import { ConnectionError, RpcError } from "../errors.ts";
 import { BYTES, UNDEFINED } from "../payload.ts";
+import { tame } from "../user_code.ts";
 import { type Budget, ReceiveWindow } from "./credit.ts";
 import { Store } from "./store.ts";
 import { CHARGE_BESIDE, MAX_DATA, type PayloadView } from "./terms.ts";
@@ -45,7 +46,9 @@ export class Inlet {
   readonly #store = new Store();
   #state: InletState = "open";
   #output!: ReadableStreamDefaultController<unknown>;
-  /** Items that are whole. */
+  /** Items that have come. */
+  items = 0;
+  /** Those of them that wait to be read. */
   #items = 0;
   /** The kind of the item whose frames are coming; -1 between items. */
   #unfinished = -1;
@@ -54,7 +57,7 @@ export class Inlet {
   /** One has waited since credit was granted last. */
   #drained = false;
   #settled = false;
-  /** What its producer failed with. */
+  /** What it failed with. */
   #failure: { readonly error: unknown } | undefined;
 
   constructor(owner: InletOwner, credit: number, budget: Budget) {
@@ -80,6 +83,11 @@ export class Inlet {
   /** Whether its producer has not ended it, as far as this end knows. */
   get live(): boolean {
     return this.#state === "open" || this.#state === "stopped";
+  }
+
+  /** What its reader fails with; undefined if it ended in order, or its reader wanted no more. */
+  get failure(): { readonly error: unknown } | undefined {
+    return this.#failure;
   }
 
   // What its producer says.
@@ -108,6 +116,7 @@ export class Inlet {
       if (this.#wanted) this.#stretch();
       return;
     }
+    this.items++;
     this.#items++;
     if (this.#wanted) this.#deliver();
   }
@@ -148,11 +157,11 @@ export class Inlet {
       case "open":
         this.#discard();
         this.#state = "stopped";
-        this.#output.error(reason);
+        this.#error(reason);
         return;
       case "ended":
         this.#close();
-        this.#output.error(reason);
+        this.#error(reason);
         return;
       case "stopped":
       case "over":
@@ -165,7 +174,7 @@ export class Inlet {
     switch (this.#state) {
       case "open":
         this.#close();
-        this.#output.error(reason);
+        this.#error(reason);
         return;
       case "stopped":
         this.#close();
@@ -316,7 +325,13 @@ export class Inlet {
       case "over":
         return;
     }
-    this.#output.error(error);
+    this.#error(error);
+  }
+
+  /** Fails its reader. */
+  #error(reason: unknown): void {
+    this.#failure = { error: reason };
+    this.#output.error(tame(reason));
   }
 
   #discard(): void {

@@ -16,9 +16,10 @@
  */
 
 import { ConnectionError, RpcError } from "../errors.ts";
+import { isBytes, lengthOf, plainView } from "../bytes.ts";
 import type { Outbox } from "../outbox.ts";
 import { BYTES } from "../payload.ts";
-import type { Source } from "./source.ts";
+import type { Source, Thrown } from "./source.ts";
 import {
   CHARGE_BESIDE,
   MAX_CREDIT,
@@ -47,8 +48,8 @@ export interface OutletOwner {
   prepare(item: unknown): void;
   /** What the peer is told of what the stream fails with. */
   describe(error: unknown): StreamFailure;
-  /** The source is over, and END written if it was to be; `error` is what its cleanup threw, if it did. */
-  done(error: unknown): void;
+  /** The source is over, and END written if it was to be; its cleanup threw something, if that is given. */
+  done(thrown: Thrown | undefined): void;
 }
 
 /**
@@ -72,6 +73,8 @@ export class Outlet implements Writer {
   before: Writer | undefined = undefined;
   after: Writer | undefined = undefined;
   lined = false;
+  /** Items that the source gave. */
+  items = 0;
   /** What the source failed with. */
   failure: { readonly error: unknown } | undefined;
   readonly #owner: OutletOwner;
@@ -85,9 +88,9 @@ export class Outlet implements Writer {
   #broken = false;
   #spent = false;
   /** Under way, or over, since it was asked for no more: see `complete`. */
-  #cleanup: Promise<unknown> | undefined;
+  #cleanup: Promise<Thrown | undefined> | undefined;
   #ended: unknown;
-  #untidy: unknown;
+  #untidy: Thrown | undefined;
   #rest: Rest | undefined;
   /** What came while bytes gathered in `#rest`, and does not fit there. */
   #behind: Rest | undefined;
@@ -179,11 +182,11 @@ export class Outlet implements Writer {
     if (this.#state !== "open" || this.#dry || this.#cleanup) return;
     this.#ended = reason;
     this.#cleanup = this.#source.cancel(reason);
-    const error = await this.#cleanup;
+    const thrown = await this.#cleanup;
     // What failed meanwhile has been told; so has who was cancelled.
     if (this.#state !== "open" || this.#dry) return;
     this.#dry = this.#spent = true;
-    if (!isGivingUp(error, reason)) this.#untidy = error;
+    if (!isGivingUp(thrown?.error, reason)) this.#untidy = thrown;
     this.advance();
   }
 
@@ -193,12 +196,12 @@ export class Outlet implements Writer {
   }
 
   async #clean(reason: unknown, failure: StreamFailure): Promise<void> {
-    const error = this.#spent
+    const thrown = this.#spent
       ? undefined
       : await (this.#cleanup ?? this.#source.cancel(reason));
     // Over: there is nobody to tell, but the cleanup counts all the same.
     if (this.#state === "stopping") this.#end(failure);
-    this.#owner.done(error);
+    this.#owner.done(thrown);
   }
 
   #end(failure: StreamFailure | undefined): void {
@@ -223,6 +226,7 @@ export class Outlet implements Writer {
     if (this.#state !== "open") return;
     let item: unknown;
     try {
+      if (typeof next !== "object" || next === null) throw noResult(next);
       if (next.done) {
         // Its cleanup has to be over first.
         if (this.#cleanup !== undefined) return;
@@ -233,11 +237,21 @@ export class Outlet implements Writer {
     } catch (error) {
       return this.#fail(error, true);
     }
-    if (item instanceof Uint8Array && ArrayBuffer.isView(item)) {
-      const end = item.length;
-      if (end === 0) this.#ask();
-      else this.#add({ kind: BYTES, bytes: item, at: 0, end, own: false });
-    } else this.#encode(item);
+    if (isBytes(item)) this.#take(item);
+    else this.#encode(item);
+  }
+
+  #take(item: Uint8Array): void {
+    let end: number;
+    try {
+      end = lengthOf(item);
+    } catch {
+      // Its memory is gone, which to encode it says.
+      return this.#encode(item);
+    }
+    const bytes = plainView(item);
+    if (end > 0) this.#add({ kind: BYTES, bytes, at: 0, end, own: false });
+    else this.#ask();
   }
 
   #encode(item: unknown): void {
@@ -258,6 +272,7 @@ export class Outlet implements Writer {
       size <= MAX_DATA && charge <= this.#credit && turns.free &&
       this.#rest === undefined
     ) {
+      this.items++;
       this.#credit -= charge;
       turns.note();
       writer.data(outbox, id, caller);
@@ -279,6 +294,7 @@ export class Outlet implements Writer {
   }
 
   #add(rest: Rest): void {
+    this.items++;
     if (this.#rest === undefined) this.#rest = rest;
     else if (!gather(this.#rest, rest)) this.#behind = rest;
     this.advance();
@@ -320,6 +336,12 @@ export class Outlet implements Writer {
     if (rest === undefined || !this.#sendable) return false;
     const { outbox, writer, id, caller, deaf } = this.#owner;
     const { at, end } = rest;
+    if (rest.bytes.length < end) {
+      // Its producer gave the memory away while it waited.
+      this.#drop();
+      this.#encode(rest.bytes);
+      return false;
+    }
     const room = Math.min(MAX_DATA, this.#credit - CHARGE_BESIDE);
     const until = Math.min(end, at + room);
     const more = rest.kind !== BYTES && until < end;
@@ -354,6 +376,13 @@ export class Outlet implements Writer {
       this.#owner.done(undefined);
     }
   }
+}
+
+/** What is no result of an iterator would be taken for an endless row of items. */
+function noResult(next: unknown): TypeError {
+  return new TypeError(
+    `Cannot read the stream: next() gave no result object, received ${typeof next}`,
+  );
 }
 
 const DEAF = "the peer reads no further";

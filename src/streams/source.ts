@@ -6,6 +6,8 @@
  * - Nothing is asked of a source that nobody asked for an item.
  * - A source is cancelled once, and what its cleanup throws is nobody's
  *   failure but its own: `cancel` resolves when the cleanup is over.
+ * - Whatever a user's iterator or reader does (throw, return no promise, call
+ *   back twice), `next` settles as a promise does and nothing is thrown.
  *
  * @module
  */
@@ -34,7 +36,12 @@ export interface Source {
   /** The next item; called again only when the last one has come. */
   next(): Promise<IteratorResult<unknown>>;
   /** Wants no more. Resolves when the user's cleanup is over, with what it threw, if it did. */
-  cancel(reason: unknown): Promise<unknown>;
+  cancel(reason: unknown): Promise<Thrown | undefined>;
+}
+
+/** What was thrown: in an object, as a promise that resolved with a thenable would wait for it. */
+export interface Thrown {
+  readonly error: unknown;
 }
 
 /**
@@ -43,18 +50,37 @@ export interface Source {
  * @throws {TypeError} If it is locked already, or its iterator cannot be had.
  */
 export function toSource(value: StreamValue): Source {
-  return "getReader" in value && typeof value.getReader === "function"
-    ? new ReadableSource(value.getReader())
-    : new IteratorSource(value as AsyncIterable<unknown>);
+  taken.add(value);
+  if (!("getReader" in value) || typeof value.getReader !== "function") {
+    return new IteratorSource(value as AsyncIterable<unknown>);
+  }
+  const own = readerOf(value);
+  return own === undefined
+    ? new IteratorSource(new Readers(value.getReader()))
+    : new ReadableSource(own);
 }
 
-/** Cancels what was to be sent and never was, if it is a stream. Nobody waits for it. */
+/** Streams that were taken over: they are not to be discarded as well. */
+const taken = new WeakSet<object>();
+
+/** Cancels what was to be sent and never was, if it is a stream, once. Nobody waits for it. */
 export function discard(value: unknown, reason: unknown): void {
-  if (!isStream(value)) return;
+  if (!isStream(value) || taken.has(value)) return;
   try {
     toSource(value).cancel(reason);
   } catch {
     // Locked: it is somebody else's to cancel.
+  }
+}
+
+/** The reader of a stream of the platform's, which does what the standard says; undefined for any other. */
+function readerOf(
+  value: ReadableStream<unknown>,
+): ReadableStreamDefaultReader<unknown> | undefined {
+  try {
+    return new ReadableStreamDefaultReader(value);
+  } catch {
+    return undefined;
   }
 }
 
@@ -69,17 +95,51 @@ class ReadableSource implements Source {
     return this.#reader.read() as Promise<IteratorResult<unknown>>;
   }
 
-  cancel(reason: unknown): Promise<unknown> {
-    return this.#reader.cancel(reason).then(nothing, itself);
+  cancel(reason: unknown): Promise<Thrown | undefined> {
+    return this.#reader.cancel(reason).then(nothing, thrown);
   }
 }
 
+/** What reads a stream that is not the platform's, as an iterator: it is trusted no more than one. */
+class Readers implements AsyncIterable<unknown> {
+  readonly #reader: ReadableStreamDefaultReader<unknown>;
+
+  constructor(reader: ReadableStreamDefaultReader<unknown>) {
+    this.#reader = reader;
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<unknown> {
+    const reader = this.#reader;
+    return {
+      next: () => reader.read() as Promise<IteratorResult<unknown>>,
+      return: async (reason) => {
+        await reader.cancel(reason);
+        return { done: true, value: undefined };
+      },
+    };
+  }
+}
+
+/** What else a stream can be given up by, if nobody has begun to read it. */
+interface Disposable {
+  readonly destroy?: unknown;
+  readonly [Symbol.asyncDispose]?: unknown;
+}
+
 class IteratorSource implements Source {
+  readonly #iterable: AsyncIterable<unknown>;
   readonly #iterator: AsyncIterator<unknown>;
   #next: Promise<unknown> | undefined;
 
   constructor(iterable: AsyncIterable<unknown>) {
-    this.#iterator = iterable[Symbol.asyncIterator]();
+    const iterator: unknown = iterable[Symbol.asyncIterator]();
+    if (typeof iterator !== "object" || iterator === null) {
+      throw new TypeError(
+        `Cannot read the stream: its async iterator is no object, received ${typeof iterator}`,
+      );
+    }
+    this.#iterable = iterable;
+    this.#iterator = iterator as AsyncIterator<unknown>;
   }
 
   next(): Promise<IteratorResult<unknown>> {
@@ -92,19 +152,36 @@ class IteratorSource implements Source {
     return await this.#iterator.next();
   }
 
-  async cancel(): Promise<unknown> {
+  async cancel(reason: unknown): Promise<Thrown | undefined> {
     try {
+      // To return an iterator that was never asked runs no code: a generator
+      // has not begun, and Node's streams stay open.
+      const unasked = this.#next === undefined;
+      if (unasked && await this.#dispose()) return;
+      // A generator would wait for what it is told to return.
+      const why = this.#iterable instanceof Readers ? reason : undefined;
       // One that cannot be told is over when it has given what it was asked for.
-      if (this.#iterator.return === undefined) await this.#next;
-      else await this.#iterator.return();
+      if (this.#iterator.return !== undefined) await this.#iterator.return(why);
+      else if (unasked || !await this.#dispose()) await this.#next;
     } catch (error) {
-      return error;
+      return { error };
     }
+  }
+
+  /** Gives up the stream itself; false if it has no way to. */
+  async #dispose(): Promise<boolean> {
+    const iterable = this.#iterable as Disposable;
+    const { destroy, [Symbol.asyncDispose]: dispose } = iterable;
+    // Without a reason: as an error of the stream nobody would listen to it.
+    if (typeof destroy === "function") await destroy.call(iterable);
+    else if (typeof dispose === "function") await dispose.call(iterable);
+    else return false;
+    return true;
   }
 }
 
-function nothing(): void {}
+function nothing(): undefined {}
 
-function itself(error: unknown): unknown {
-  return error;
+function thrown(error: unknown): Thrown {
+  return { error };
 }

@@ -146,7 +146,7 @@ export class Streams implements StreamReceiver {
 
   /** Prepares an item. Throws if it has no form on the wire. */
   prepare(item: unknown): void {
-    this.#context.codec.prepare(item, false);
+    this.#context.codec.prepare(item, false, undefined, "item");
   }
 
   // Places.

@@ -13,6 +13,7 @@
 
 import type { AsyncDisposal, Duplex, DuplexInfo } from "../duplex.ts";
 import { ConnectionError } from "../errors.ts";
+import { tellHook } from "../user_code.ts";
 import {
   type Address,
   faultOf,
@@ -39,6 +40,7 @@ export type ListenOptions = (TcpAddress | UnixAddress) & {
   /**
    * Told of what went wrong with a connection before it was accepted, and with
    * accepting itself (too many open files, for one); the listener goes on.
+   * Exceptions it throws are ignored.
    */
   onError?: (error: ConnectionError) => void;
 };
@@ -158,7 +160,7 @@ class SocketListener implements Listener, Sink {
   }
 
   fault(error: ConnectionError): void {
-    if (!this.#closed) this.#onError?.(error);
+    if (!this.#closed) tellHook({ told: this.#onError }, "told", error);
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Duplex & DuplexInfo> {

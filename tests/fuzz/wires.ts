@@ -75,7 +75,12 @@ function open(parser: WireParser, told: string[]): Open {
     case "gob":
       return openGob((value) => told.push(show(value)));
     case "json": {
-      const splitter = new JsonSplitter({ object: tell }, MAX_MESSAGE, 200);
+      const sink = {
+        object: tell,
+        tooLarge: (head: Uint8Array, tail: Uint8Array, size: number) =>
+          void told.push(`${size}: ${head}, ${tail}`),
+      };
+      const splitter = new JsonSplitter(sink, MAX_MESSAGE, 200);
       return { push: (chunk) => void splitter.push(chunk, 0), end: () => {} };
     }
     default: {
@@ -194,6 +199,9 @@ const HEAR: Record<WireName, () => Hear> = {
           if (error === null ? result === null : typeof error !== "string") {
             throw new Error(`Go's client would give up: ${show(message)}`);
           }
+        },
+        tooLarge(_head, _tail, size) {
+          throw new Error(`an answer of ${size} bytes`);
         },
       },
       2 ** 30,

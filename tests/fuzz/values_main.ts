@@ -1,0 +1,60 @@
+/**
+ * Hands hostile values over, a case for each seed in a row. Run by
+ * `tools/fuzz.ts`, in parts; the last line it prints is JSON.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { turn } from "../support/clock.ts";
+import { watchUnhandled } from "../support/watch.ts";
+import { reportOf, ValueCase } from "./value_case.ts";
+
+/** Findings before it gives up: more would tell the same. */
+const ENOUGH = 5;
+
+/** The case under way: if it never ends, the process does, and says so. */
+let under: string | undefined;
+process.on("exit", () => {
+  if (under !== undefined) console.log(`hangs: ${under}`);
+});
+
+/** Deno's own streams throw where they are failed with a revoked Proxy, and nobody can catch that. */
+function isDenos(fault: unknown): boolean {
+  return reportOf(fault).includes("rethrowAssertionErrorRejection");
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      seed: { type: "string", default: "1" },
+      cases: { type: "string", default: "1000" },
+    },
+  });
+  const first = Number(values.seed);
+  const end = first + Number(values.cases);
+  const unhandled = watchUnhandled();
+  let failed = 0;
+  let runs = 0;
+  for (let seed = first; seed < end && failed < ENOUGH; seed++) {
+    runs++;
+    const each = new ValueCase(seed);
+    under = `seed ${seed}: ${each.name}`;
+    const faults: unknown[] = [];
+    await each.run().catch((error) => faults.push(error));
+    await turn();
+    faults.push(...unhandled.splice(0).filter((fault) => !isDenos(fault)));
+    for (const fault of faults) {
+      console.log(`${under}: ${reportOf(fault)}`);
+    }
+    under = undefined;
+    if (faults.length === 0) continue;
+    failed++;
+    console.log(`alone: deno task fuzz --values 1 --seed ${seed}`);
+  }
+  console.log(JSON.stringify({ runs, failed, seed: first }));
+  process.exit(failed > 0 ? 1 : 0);
+}
+
+await main();
