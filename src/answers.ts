@@ -65,7 +65,9 @@ export class Answers {
 
   /** Answers with a handler's result. */
   reply(serving: Serving, value: unknown): boolean {
-    const { codec, outbox, peerMaxMessage, observe } = this.#context;
+    const { codec, outbox, observe } = this.#context;
+    // The connection ends for it: an answer is not even encoded any more.
+    if (outbox.full) return false;
     try {
       const given = value !== undefined && value === serving.given;
       codec.prepare(value, given, serving.method);
@@ -73,7 +75,7 @@ export class Answers {
       return this.fail(serving, true, this.unsayable(serving, error));
     }
     if (serving.done) return false;
-    const error = tooLarge(codec.replySize(serving.answered), peerMaxMessage());
+    const error = this.#tooLarge(serving);
     if (error !== undefined) return this.fail(serving, true, error);
     const before = outbox.size;
     codec.reply(outbox, serving.id, serving.answered);
@@ -112,9 +114,9 @@ export class Answers {
 
   /** Answers that the result is a stream; returns what the call fails with if that cannot be said. */
   stream(serving: Serving): RpcError | undefined {
-    const { codec, outbox, peerMaxMessage } = this.#context;
+    const { codec, outbox } = this.#context;
     codec.streams?.prepare();
-    const error = tooLarge(codec.replySize(serving.answered), peerMaxMessage());
+    const error = this.#tooLarge(serving);
     if (error === undefined) {
       codec.reply(outbox, serving.id, serving.answered);
     }
@@ -129,7 +131,8 @@ export class Answers {
 
   /** Answers with an error as it is. */
   fail(serving: Serving, started: boolean, error: RpcError): boolean {
-    const { codec, outbox, peerMaxMessage, observe } = this.#context;
+    const { codec, outbox, observe } = this.#context;
+    if (outbox.full) return false;
     const { code, message, data } = error;
     try {
       codec.prepare(data, false);
@@ -138,7 +141,7 @@ export class Answers {
       codec.prepare(undefined, false);
     }
     if (serving.done) return false;
-    const most = peerMaxMessage();
+    const most = this.#most;
     const { id, answered } = serving;
     const before = outbox.size;
     codec.failure(outbox, id, started, code, message, most, answered);
@@ -166,12 +169,30 @@ export class Answers {
   }
 
   #refuse(id: number, code: string, message: string): number {
-    const { codec, outbox, peerMaxMessage } = this.#context;
+    const { codec, outbox } = this.#context;
     codec.prepare(undefined, false);
     const before = outbox.size;
-    codec.failure(outbox, id, false, code, message, peerMaxMessage());
+    codec.failure(outbox, id, false, code, message, this.#most);
     this.counts.refused++;
     return outbox.size - before;
+  }
+
+  /** The largest body of an answer: what the peer accepts, and what there can be room for. */
+  get #most(): number {
+    const { codec, outbox, peerMaxMessage } = this.#context;
+    return Math.min(peerMaxMessage(), outbox.most - codec.overhead);
+  }
+
+  /** What a call fails with whose prepared reply can never be sent. */
+  #tooLarge(serving: Serving): RpcError | undefined {
+    const { codec, peerMaxMessage } = this.#context;
+    const size = codec.replySize(serving.answered);
+    if (size <= this.#most) return undefined;
+    const most = peerMaxMessage();
+    const text = size > most
+      ? `a reply of ${size} bytes; the caller accepts ${most}`
+      : `a reply of ${size} bytes, for which the server's maxOutbox has no room`;
+    return new RpcError("resource_exhausted", text);
   }
 
   /** A call will never be answered: its connection is over. */
@@ -183,12 +204,6 @@ export class Answers {
 
 function refusal(code: string, message: string): RpcError {
   return new RpcError(code, message, { outcome: "refused" });
-}
-
-function tooLarge(size: number, most: number): RpcError | undefined {
-  if (size <= most) return undefined;
-  const text = `a reply of ${size} bytes; the caller accepts ${most}`;
-  return new RpcError("resource_exhausted", text);
 }
 
 const HIDDEN = "the handler failed";

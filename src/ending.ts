@@ -167,6 +167,7 @@ export class Ending {
     this.#state = "finishing";
     const { codec, outbox, farewell, pongs, verdict } = this.#context;
     codec.stop();
+    outbox.conclude();
     const why = reason ??
       new ConnectionError("unavailable", "the connection was closed");
     this.#settleAll(why);

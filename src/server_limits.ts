@@ -6,7 +6,7 @@
 
 import { Buffers } from "./buffers.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import { checkLimit, type Limits } from "./limits.ts";
+import { checkLimit, type Limits, toLimits } from "./limits.ts";
 import { Turns } from "./turns.ts";
 
 /** The limits that all connections of a server share. */
@@ -49,6 +49,7 @@ export class Shared {
     this.maxConnections = of("maxConnections");
     const running = 2 * (given.maxRunning ?? 0);
     this.turns = new Turns(of("maxTotalRunning", running), clock);
-    this.buffers = new Buffers(of("maxTotalBuffered", given.maxOutbox));
+    const { maxOutbox } = toLimits(given);
+    this.buffers = new Buffers(of("maxTotalBuffered", maxOutbox));
   }
 }

@@ -78,11 +78,12 @@ export class Window {
     if (!this.#greeted) return;
     const { windowCalls, windowBytes, maxMessage } = this.granted;
     if (windowCalls === 0) throw servesNothing();
-    const most = Math.min(maxMessage + this.#overhead, windowBytes);
-    if (size <= most) return;
-    throw exhausted(
-      `a call of ${size} bytes; the peer accepts at most ${most}`,
-    );
+    const most = maxMessage + this.#overhead;
+    if (size <= Math.min(most, windowBytes)) return;
+    const limit = size > most
+      ? `maxMessage, ${maxMessage} bytes,`
+      : `windowBytes, ${windowBytes} bytes,`;
+    throw exhausted(`a call of ${size} bytes; the peer's ${limit} has no room`);
   }
 
   take(size: number): void {

@@ -48,7 +48,10 @@ export class Outgoing {
 
   /** Writes a message now; its parts are the outbox's from then on. */
   write(parts: readonly Uint8Array[]): void {
-    const before = this.#framing.before(sizeOf(parts));
+    const size = sizeOf(parts);
+    const before = this.#framing.before(size);
+    const around = before.length + this.#behind.length;
+    if (!this.#outbox?.admits(size + around)) return;
     if (before !== "") this.#part(utf8(before));
     for (const part of parts) this.#part(part);
     this.#part(this.#behind);

@@ -212,9 +212,10 @@ export class GobCodec extends GoCodec<number> {
     const length = head.length + tail;
     const { size } = this.#content;
     const attached = size >= ATTACH_SIZE;
-    const room = uintSize(length) + length + uintSize(size) +
-      (attached ? 0 : size);
-    let at = outbox.reserve(room);
+    const room = uintSize(length) + length + uintSize(size);
+    let at = attached
+      ? outbox.reserve(room, size)
+      : outbox.reserve(room + size);
     const { bytes } = outbox;
     at = writeUint(bytes, at, length);
     for (let i = 0; i < head.length; i++) bytes[at++] = head[i];
