@@ -13,7 +13,6 @@ import type {
   CodecFactory,
   CodecSettings,
   Features,
-  Metadata,
   Opaque,
   Receiver,
 } from "./codec.ts";
@@ -41,16 +40,18 @@ import { FrameWriter, Words } from "./frame_writer.ts";
 import { encodeHello } from "./hello.ts";
 import {
   type BodyReader,
-  metadataSize,
   writeMetadata,
   writeU16,
   writeU32,
 } from "./layout.ts";
+import { decodedJsonSize } from "./json_size.ts";
+import type { MetadataBlock } from "./metadata.ts";
 import { NativeReader } from "./native_reader.ts";
 import type { Outbox } from "./outbox.ts";
 import {
   decodePayload,
   type Draft,
+  JSON_TEXT,
   type KeptPayload,
   ownBytes,
   PayloadEncoder,
@@ -163,6 +164,13 @@ export class NativeCodec implements Codec {
     return decodePayload(kind, bytes, 0, bytes.length, serializer, true);
   }
 
+  decodedSize(kept: Opaque): number {
+    const { kind, bytes, at, end } = kept === undefined
+      ? this.#body
+      : viewOfKept(kept as KeptPayload);
+    return kind === JSON_TEXT ? decodedJsonSize(bytes, at, end) : 0;
+  }
+
   // Messages out.
 
   prepare(value: unknown, transfer: boolean): void {
@@ -177,17 +185,21 @@ export class NativeCodec implements Codec {
     this.#payload.load(draft as Draft);
   }
 
-  requestSize(method: string, timed: boolean, metadata?: Metadata): number {
+  requestSize(
+    method: string,
+    timed: boolean,
+    metadata?: MetadataBlock,
+  ): number {
     if (method !== this.#method) this.#encodeMethod(method);
     let size = HEADER_SIZE + this.#methodSize + 1 + this.#payload.size;
     if (timed) size += 4;
-    if (metadata !== undefined) size += 2 + metadataSize(metadata);
+    if (metadata !== undefined) size += 2 + metadata.size;
     return size;
   }
 
-  replySize(metadata?: Metadata): number {
+  replySize(metadata?: MetadataBlock): number {
     const size = 1 + this.#payload.size;
-    return metadata === undefined ? size : size + 2 + metadataSize(metadata);
+    return metadata === undefined ? size : size + 2 + metadata.size;
   }
 
   hello(outbox: Outbox): void {
@@ -203,7 +215,7 @@ export class NativeCodec implements Codec {
     id: number,
     method: string,
     remaining: number,
-    metadata: Metadata | undefined,
+    metadata: MetadataBlock | undefined,
   ): void {
     const timed = remaining >= 0;
     const size = this.requestSize(method, timed, metadata);
@@ -217,7 +229,7 @@ export class NativeCodec implements Codec {
     this.#frames.finish(outbox, at + this.#methodSize);
   }
 
-  reply(outbox: Outbox, id: number, metadata?: Metadata): void {
+  reply(outbox: Outbox, id: number, metadata?: MetadataBlock): void {
     const size = HEADER_SIZE + this.replySize(metadata);
     const flags = metadata === undefined ? 0 : FLAG_METADATA;
     let at = this.#frames.loaded(outbox, size, REPLY, flags, id);
@@ -232,12 +244,12 @@ export class NativeCodec implements Codec {
     code: string,
     message: string,
     maxMessage: number,
-    metadata?: Metadata,
+    metadata?: MetadataBlock,
   ): void {
     const words = new Words(code, message);
     let fixed = words.size + 1;
     if (metadata !== undefined) {
-      const more = 2 + metadataSize(metadata);
+      const more = 2 + metadata.size;
       if (fixed + more > maxMessage) metadata = undefined;
       else fixed += more;
     }
@@ -301,4 +313,8 @@ export class NativeCodec implements Codec {
     this.#methodView = viewOf(bytes);
     this.#method = method;
   }
+}
+
+function viewOfKept({ kind, bytes }: KeptPayload) {
+  return { kind, bytes, at: 0, end: bytes.length };
 }

@@ -14,6 +14,7 @@ import type { Metadata } from "./codec.ts";
 import type { Connection } from "./connection.ts";
 import type { Serving } from "./context.ts";
 import type { Outcome, RpcError } from "./errors.ts";
+import type { MetadataBlock } from "./metadata.ts";
 
 /** A call as an observer sees it: one object from its start to its end. */
 export interface ObservedCall {
@@ -57,7 +58,8 @@ export interface CameRequest {
   readonly method: string;
   readonly id: number;
   readonly size: number;
-  readonly metadata: Metadata | undefined;
+  /** What was sent along. */
+  readonly block: MetadataBlock | undefined;
 }
 
 /** Observers of calls, for the option `observe`; made by {@linkcode observing}, and by nothing else. */

@@ -289,7 +289,8 @@ class Onion implements Caller, CallOwner {
     else streams.closed = unwatch;
     if (call.sendings.length === 0) discard(call.params, result);
     call.params = undefined;
-    extra.answered = call.sendings.at(-1)?.metadata;
+    const last = call.sendings.at(-1);
+    extra.answered = last && callOf(last).extra?.answered;
     call.settle(call.whole, failed, result);
     call.state = "abandoned";
     const ends = call.sendings.map(({ settled }) => settled);

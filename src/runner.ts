@@ -85,7 +85,10 @@ export class Runner implements CalleeTable {
       return;
     }
     if (asks && order.keyed && !this.#takeTurn(serving, order, params)) return;
-    serving.kept = undefined;
+    if (serving.kept !== undefined) {
+      this.#calls.weigh(serving);
+      serving.kept = undefined;
+    }
     if (serving.target.schema === undefined) this.#run(serving, params);
     else this.#validate(serving, params);
   }

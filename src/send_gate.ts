@@ -14,10 +14,11 @@
 
 import type { Call, Extra } from "./call.ts";
 import type { Clock } from "./clock.ts";
-import type { Codec, Hello, Metadata } from "./codec.ts";
+import type { Codec, Hello } from "./codec.ts";
 import type { ConnectionError } from "./errors.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Limits } from "./limits.ts";
+import type { MetadataBlock } from "./metadata.ts";
 import type { Outbox } from "./outbox.ts";
 import { Queue } from "./queue.ts";
 import { ReadyGate } from "./ready.ts";
@@ -138,7 +139,7 @@ export class SendGate {
   #send(call: Call): void {
     const { extra } = call;
     let remaining = -1;
-    let metadata: Metadata | undefined;
+    let metadata: MetadataBlock | undefined;
     if (extra !== undefined) {
       metadata = extra.metadata;
       if (extra.due !== Infinity) {

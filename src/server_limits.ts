@@ -15,7 +15,7 @@ export interface ServerLimits {
   readonly maxConnections: number;
   /** Handlers that run at once, over all connections, the last quarter of them of connections that run no other; past it calls wait, and connections take turns. A handler that never settles keeps its place, also when its caller is gone. Default 16,384, or twice `maxRunning` if that is more. */
   readonly maxTotalRunning: number;
-  /** Bytes of waiting params, unfinished messages and unsent answers that all connections hold; past it the one that holds most is closed, `resource_exhausted`. Default 256 MiB, or `maxOutbox` if that is more. */
+  /** Bytes that all connections hold for their peers: calls that are not answered, unfinished messages, unsent answers, items of streams that wait, and a charge for each call and stream (see docs/semantics.md). When it is exceeded, the connection that has gone longest without progress is closed, `resource_exhausted`. Default 256 MiB, or `maxOutbox` if that is more. */
   readonly maxTotalBuffered: number;
 }
 

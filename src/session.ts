@@ -19,7 +19,6 @@ import type {
   CodecFactory,
   CodecSettings,
   Hello,
-  Metadata,
   Receiver,
 } from "./codec.ts";
 import { codecSettings } from "./codec_settings.ts";
@@ -34,6 +33,7 @@ import { Farewell } from "./farewell.ts";
 import { departure, PeerGoaway } from "./goaway.ts";
 import { type Limits, toLimits } from "./limits.ts";
 import { nativeCodec } from "./native.ts";
+import type { MetadataBlock } from "./metadata.ts";
 import type { CallEvents } from "./observe.ts";
 import { Opening, type OpeningContext } from "./opening.ts";
 import { Outbox, type OutboxEvents } from "./outbox.ts";
@@ -164,7 +164,8 @@ export class Session
   // What comes: see Receiver.
 
   hello(hello: Hello): void {
-    this.pending.greet(hello);
+    // The credentials are for the verdict alone, and not kept.
+    this.pending.greet({ ...hello, credentials: undefined });
     this.opening.hello(hello);
   }
 
@@ -174,6 +175,7 @@ export class Session
       ...{ codec, outbox, limits },
       granted: () => pending.peer,
       peerMaxMessage: () => pending.maxMessage,
+      grown: () => this.grown(),
       find: (id, ours) =>
         ours ? pending.replies.streamsOf(id) : dispatch.streamsOf(id),
     });
@@ -184,12 +186,12 @@ export class Session
     method: string,
     size: number,
     remaining: number,
-    metadata: Metadata | undefined,
+    metadata: MetadataBlock | undefined,
   ): void {
     this.dispatch.request(id, method, size, remaining, metadata);
   }
 
-  reply(id: number, metadata?: Metadata): void {
+  reply(id: number, metadata?: MetadataBlock): void {
     this.pending.replies.reply(id, metadata);
   }
 
@@ -198,7 +200,7 @@ export class Session
     started: boolean | undefined,
     code: string,
     message: string,
-    metadata?: Metadata,
+    metadata?: MetadataBlock,
   ): void {
     this.pending.replies.failure(id, started, code, message, metadata);
   }
@@ -300,8 +302,9 @@ export class Session
   // What is held: see Holder.
 
   bytes(): number {
-    return this.outbox.size + this.dispatch.waitingBytes +
-      this.pending.queuedBytes + this.codec.unfinishedBytes;
+    return this.outbox.size + this.dispatch.heldBytes +
+      this.pending.heldBytes + this.codec.unfinishedBytes +
+      (this.#streams?.heldBytes ?? 0);
   }
 
   shed(reason: ConnectionError): boolean {

@@ -15,11 +15,11 @@
 
 import type { Serving } from "./context.ts";
 import type { Limits } from "./limits.ts";
+import { List } from "./list.ts";
 import type { Order, OrderKey } from "./order.ts";
 import type { OrderLines } from "./order_lines.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Turn, Turns } from "./turns.ts";
-import { WaitingCalls } from "./waiting_calls.ts";
 
 /** What the gate needs of its connection. */
 export interface StartGateContext {
@@ -35,7 +35,7 @@ export class StartGate {
   running = 0;
   readonly #context: StartGateContext;
   readonly #start: (serving: Serving) => void;
-  readonly #waiting = new WaitingCalls();
+  readonly #waiting = new List<Serving>();
   readonly #turn: Turn | undefined;
   /** Of ordered calls; made when the first one starts. */
   #lines: OrderLines | undefined;
@@ -57,11 +57,6 @@ export class StartGate {
   /** Those of them that wait for an earlier one of their order. */
   get ordered(): number {
     return this.#lines?.waiting ?? 0;
-  }
-
-  /** Bytes of those that wait. */
-  get waitingBytes(): number {
-    return this.#waiting.bytes + (this.#lines?.bytes ?? 0);
   }
 
   /** The peer has been let in: handlers may start, those of the calls that wait first. */

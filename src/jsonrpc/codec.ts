@@ -13,11 +13,11 @@ import type {
   Codec,
   CodecSettings,
   Features,
-  Metadata,
   Opaque,
   Receiver,
 } from "../codec.ts";
 import { ConnectionError } from "../errors.ts";
+import type { MetadataBlock } from "../metadata.ts";
 import type { Outbox } from "../outbox.ts";
 import { utf8 } from "../text.ts";
 import { INVALID_REQUEST } from "./codes.ts";
@@ -108,7 +108,7 @@ export class JsonRpcCodec implements Codec {
   }
 
   get unfinishedBytes(): number {
-    return this.#framing.held;
+    return this.#framing.held + this.#outgoing.held;
   }
 
   end(): void {
@@ -143,6 +143,10 @@ export class JsonRpcCodec implements Codec {
     return openKept(kept as Uint8Array);
   }
 
+  decodedSize(kept: Opaque): number {
+    return this.#incoming.decodedSize(kept as Uint8Array | undefined);
+  }
+
   // Messages out.
 
   prepare(value: unknown): void {
@@ -157,7 +161,11 @@ export class JsonRpcCodec implements Codec {
     this.#payload.load(draft as TextDraft);
   }
 
-  requestSize(method: string, _timed: boolean, metadata?: Metadata): number {
+  requestSize(
+    method: string,
+    _timed: boolean,
+    metadata?: MetadataBlock,
+  ): number {
     if (metadata !== undefined && metadata.size > 0) {
       throw unsayable("JSON-RPC carries no metadata");
     }

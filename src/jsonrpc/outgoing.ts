@@ -41,6 +41,11 @@ export class Outgoing {
     this.#behind = utf8(framing.behind);
   }
 
+  /** Bytes of what waits for its batch or array. */
+  get held(): number {
+    return this.#gathered + this.#collectedSize;
+  }
+
   /** Says where to write; before that, nothing is. */
   open(outbox: Outbox): void {
     this.#outbox = outbox;

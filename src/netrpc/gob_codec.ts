@@ -146,6 +146,11 @@ export class GobCodec extends GoCodec<number> {
     return this.#read(type, bytes, 0, bytes.length, wanted);
   }
 
+  /** The decoder bounds what it makes by the bytes that came. */
+  decodedSize(): number {
+    return 0;
+  }
+
   #read(
     id: number,
     bytes: Uint8Array,

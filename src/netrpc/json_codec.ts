@@ -13,6 +13,7 @@ import type { CodecSettings, Opaque, Receiver } from "../codec.ts";
 import { RpcError } from "../errors.ts";
 import type { Outbox } from "../outbox.ts";
 import { copyBytes } from "../bytes.ts";
+import { decodedJsonSize } from "../json_size.ts";
 import { readText, utf8 } from "../text.ts";
 import { GoCodec, type GoSettings } from "./go_codec.ts";
 import { idText } from "./json_id.ts";
@@ -136,6 +137,13 @@ export class JsonCodec extends GoCodec<string> {
   open(kept: Opaque): unknown {
     const bytes = kept as Uint8Array;
     return this.#param(JSON.parse(readText(bytes, 0, bytes.length)) as Message);
+  }
+
+  decodedSize(kept: Opaque): number {
+    const bytes = kept as Uint8Array | undefined;
+    return bytes === undefined
+      ? decodedJsonSize(this.#bytes, this.#start, this.#end)
+      : decodedJsonSize(bytes, 0, bytes.length);
   }
 
   /** A call's one argument. */

@@ -109,6 +109,10 @@ export abstract class CallStreams implements InletOwner, OutletOwner {
 
   // What the outlet asks.
 
+  waits(bytes: number): void {
+    this.hub.waits(bytes);
+  }
+
   abstract prepare(item: unknown): void;
   abstract describe(error: unknown): StreamFailure;
   abstract done(error: unknown): void;

@@ -15,8 +15,13 @@
 import { ConnectionError, RpcError } from "../errors.ts";
 import { BYTES, UNDEFINED } from "../payload.ts";
 import { type Budget, ReceiveWindow } from "./credit.ts";
-import { Store } from "./store.ts";
-import { CHARGE_BESIDE, MAX_DATA, type PayloadView } from "./terms.ts";
+import { join, Store } from "./store.ts";
+import {
+  CHARGE_BESIDE,
+  MAX_DATA,
+  MAX_ITEM,
+  type PayloadView,
+} from "./terms.ts";
 
 /** What an inlet asks of its connection. */
 export interface InletOwner {
@@ -95,9 +100,12 @@ export class Inlet {
     }
     const length = view.end - view.at;
     if (length > MAX_DATA) fault(`a DATA payload of ${length} bytes`);
-    this.#window.take(length + CHARGE_BESIDE);
+    const stopped = this.#state === "stopped";
+    // The parts of an item are joined as they come: only the first takes more than its bytes.
+    const beside = this.#unfinished < 0 ? CHARGE_BESIDE : 0;
+    this.#window.take(length + CHARGE_BESIDE, stopped ? 0 : length + beside);
     this.#follow(view.kind, more);
-    if (this.#state === "stopped") return;
+    if (stopped) return;
     this.#store.push(view, more, owned);
     if (more) {
       if (this.#wanted) this.#stretch();
@@ -113,6 +121,10 @@ export class Inlet {
       case "open":
         if (this.#unfinished >= 0 && failure === undefined) {
           fault("END inside an item");
+        }
+        // An item that is cut off is not delivered.
+        if (this.#unfinished >= 0) {
+          this.#window.drop(this.#store.abandon() + CHARGE_BESIDE);
         }
         this.#failure = failure;
         this.#state = "ended";
@@ -237,35 +249,29 @@ export class Inlet {
 
   /** Frames were read: a producer that may go on is granted as much again. */
   #consumed(charge: number): void {
-    if (this.#settled) return;
-    if (this.#state === "open") {
+    if (this.#state === "open" && !this.#settled) {
       this.#grant(this.#window.read(charge, this.#drained));
-    } else this.#window.held -= charge;
+    } else this.#window.drop(charge);
   }
 
   /** The next item, in one piece. */
   #assemble(): PayloadView & { owned: boolean; charge: number } {
     const { view } = this.#store;
     const parts: Uint8Array[] = [];
-    let [size, charge] = [0, 0];
+    let size = 0;
     do {
       this.#store.take();
       const { bytes, at, end, more } = view;
-      charge += end - at + CHARGE_BESIDE;
       size += end - at;
       if (!more && parts.length === 0) {
         const { kind, owned } = view;
-        return { kind, bytes, at, end, owned, charge };
+        return { kind, bytes, at, end, owned, charge: size + CHARGE_BESIDE };
       }
       // Small ones share a block, which stays as it is until the next comes.
       parts.push(bytes.subarray(at, end));
     } while (view.more);
-    const bytes = new Uint8Array(size);
-    let at = 0;
-    for (const part of parts) {
-      bytes.set(part, at);
-      at += part.length;
-    }
+    const bytes = join(parts, size);
+    const charge = size + CHARGE_BESIDE;
     return { kind: view.kind, bytes, at: 0, end: size, owned: true, charge };
   }
 
@@ -275,7 +281,8 @@ export class Inlet {
     if (this.#state !== "open" || !waits) return this.#window.rest();
     const grant = this.#window.stretch();
     // What little could be granted still is no use to a producer that needs more.
-    if (!this.#window.spent) return this.#grant(grant);
+    const fits = this.#store.unfinished <= MAX_ITEM && !this.#window.spent;
+    if (fits) return this.#grant(grant);
     const text = "an item of the stream is larger than its reader can take";
     this.#refuse(new RpcError("resource_exhausted", text));
   }

@@ -10,6 +10,7 @@
  * @module
  */
 
+import { STREAM_CHARGE } from "../buffers.ts";
 import type { Codec } from "../codec.ts";
 import {
   ConnectionError,
@@ -30,6 +31,9 @@ import type {
 } from "./terms.ts";
 import { Turns } from "./turns.ts";
 
+/** By how many bytes what waits to be sent grows until somebody is told. */
+const STEP = 16 * 1024;
+
 /** What they need of their connection. */
 export interface StreamsContext {
   readonly codec: Codec;
@@ -39,6 +43,8 @@ export interface StreamsContext {
   granted(): { readonly streams?: StreamGrant } | undefined;
   /** What the peer accepts as a message body. */
   peerMaxMessage(): number;
+  /** Called when what waits to be sent has grown by another {@linkcode STEP} bytes. */
+  grown(): void;
   /**
    * The streams of a call in flight, by who made it: `null` if it has none,
    * undefined if it is over.
@@ -77,6 +83,9 @@ export class Streams implements StreamReceiver {
   readonly #context: StreamsContext;
   readonly #budget: Budget;
   readonly #open = new Set<CallStreams>();
+  /** Bytes of items that wait to be sent, and how many of them are told next. */
+  #waiting = 0;
+  #notice = STEP;
   /** Streams open towards this end, and towards the peer. */
   #in = 0;
   #out = 0;
@@ -182,6 +191,23 @@ export class Streams implements StreamReceiver {
   /** Lets write who may. */
   pump(): void {
     this.turns.pump();
+  }
+
+  /** What the items take that wait, either way, with a charge for each stream. */
+  get heldBytes(): number {
+    return this.#budget.held + this.#waiting +
+      STREAM_CHARGE * (this.#in + this.#out);
+  }
+
+  /** Items that wait to be sent have grown by so many bytes. */
+  waits(bytes: number): void {
+    this.#waiting += bytes;
+    if (this.#waiting < this.#notice) {
+      this.#notice = Math.min(this.#notice, this.#waiting + STEP);
+      return;
+    }
+    this.#notice = this.#waiting + STEP;
+    this.#context.grown();
   }
 
   get numbers(): StreamNumbers {
