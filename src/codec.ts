@@ -105,6 +105,12 @@ export interface Receiver {
   goaway(lastId: number | undefined, code: string, text: string): void;
   /** Takes what is told of streams. */
   streams(): StreamReceiver;
+  /**
+   * Whether a message of so many bytes may be told now. Asked before each one
+   * of {@linkcode LARGE} bytes and more by the codec, which else decodes no
+   * further: it is called again, with the same bytes, when it may be.
+   */
+  mayRead(bytes: number): boolean;
   /** Whether the peer's calls fill what we hold. Asked between messages by the codec of a wire without windows, which then decodes no further. */
   full(): boolean;
 }

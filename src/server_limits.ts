@@ -6,6 +6,7 @@
 
 import { Buffers } from "./buffers.ts";
 import { type Clock, systemClock } from "./clock.ts";
+import { LargeReads } from "./large.ts";
 import { checkLimit, type Limits, toLimits } from "./limits.ts";
 import { Turns } from "./turns.ts";
 
@@ -31,6 +32,7 @@ export class Shared {
   readonly maxConnections: number;
   readonly turns: Turns;
   readonly buffers: Buffers;
+  readonly largeReads: LargeReads;
 
   /**
    * Reads the limits.
@@ -49,6 +51,7 @@ export class Shared {
     this.maxConnections = of("maxConnections");
     const running = 2 * (given.maxRunning ?? 0);
     this.turns = new Turns(of("maxTotalRunning", running), clock);
+    this.largeReads = new LargeReads(clock);
     const { maxOutbox } = toLimits(given);
     this.buffers = new Buffers(of("maxTotalBuffered", maxOutbox));
   }

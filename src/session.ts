@@ -31,6 +31,7 @@ import { Ending, type EndingContext } from "./ending.ts";
 import { ConnectionError } from "./errors.ts";
 import { Farewell } from "./farewell.ts";
 import { departure, PeerGoaway } from "./goaway.ts";
+import type { LargeReads } from "./large.ts";
 import { type Limits, toLimits } from "./limits.ts";
 import { nativeCodec } from "./native.ts";
 import type { MetadataBlock } from "./metadata.ts";
@@ -75,6 +76,7 @@ export class Session
   readonly watchdog: Watchdog;
   readonly peerGoaway = new PeerGoaway();
   readonly share: Share | undefined;
+  readonly largeReads: LargeReads | undefined;
   readonly farewell: Farewell;
   readonly ending: Ending;
   readonly opening: Opening;
@@ -112,6 +114,7 @@ export class Session
       ...calls,
       registry,
       turns: shared?.turns,
+      largeReads: shared?.largeReads,
       exposeErrors: services?.exposeErrors === true,
       peerMaxMessage: () => this.pending.maxMessage,
       onError: (error, { method, id, connection }) =>
@@ -128,6 +131,7 @@ export class Session
     this.farewell = new Farewell(path, outbox, this.timer);
     this.ending = new Ending(this);
     this.share = shared?.buffers.share(this);
+    this.largeReads = shared?.largeReads;
     this.reading = new Reading(this);
     this.opening = new Opening(this);
     // Last: what this says may be all, where the outbox has no room for it.
@@ -170,9 +174,9 @@ export class Session
   }
 
   streams(): Streams {
-    const { codec, outbox, limits, pending, dispatch } = this;
+    const { codec, outbox, limits, pending, dispatch, largeReads } = this;
     return this.#streams ??= new Streams({
-      ...{ codec, outbox, limits },
+      ...{ codec, outbox, limits, largeReads },
       granted: () => pending.peer,
       peerMaxMessage: () => pending.maxMessage,
       grown: () => this.grown(),
@@ -226,6 +230,10 @@ export class Session
 
   full(): boolean {
     return this.dispatch.full;
+  }
+
+  mayRead(bytes: number): boolean {
+    return this.reading.mayRead(bytes);
   }
 
   // What goes: see OutboxEvents.

@@ -77,6 +77,7 @@ export class JsonRpcCodec implements Codec {
         this.#told++;
         return incoming.text(bytes, start, end, charset);
       },
+      (bytes) => receiver.mayRead(bytes),
     );
     this.#outgoing = new Outgoing(this.#framing, maxMessage);
     this.#served = new ServedCalls(windowCalls, windowBytes);

@@ -100,6 +100,10 @@ export class GobCodec extends GoCodec<number> {
     this.#splitter.stopped = true;
   }
 
+  mayRead(bytes: number): boolean {
+    return this.receiver.mayRead(bytes);
+  }
+
   /** One message: a type's description, a header, a body, or a part of one. */
   message(bytes: Uint8Array, start: number, end: number): void {
     const decoder = this.#decoder;

@@ -82,6 +82,10 @@ export class JsonCodec extends GoCodec<string> {
     this.#splitter.stopped = true;
   }
 
+  mayRead(bytes: number): boolean {
+    return this.receiver.mayRead(bytes);
+  }
+
   /** One message. */
   object(bytes: Uint8Array, start: number, end: number): void {
     const text = readText(bytes, start, end);

@@ -9,8 +9,12 @@
  * @module
  */
 
+import { LARGE } from "../large.ts";
+
 /** Takes objects' bytes, which are only lent for the time of the call. */
 export interface ObjectSink {
+  /** Whether an object of so many bytes may be taken now; asked of large ones. If not, `push` comes no further. */
+  mayRead?(bytes: number): boolean;
   /** One object. */
   object(bytes: Uint8Array, start: number, end: number): void;
 }
@@ -68,6 +72,13 @@ export class JsonSplitter {
       }
       const start = at;
       at = this.#scan(chunk, at);
+      const size = this.#fill + at - start;
+      if (this.#depth === 0 && size >= LARGE && this.#waits(size)) {
+        // Its last bytes are left, so that whoever waits is asked for them again.
+        this.#hold(chunk, start, at - 1);
+        this.#depth = 1;
+        return at - 1;
+      }
       if (this.#fill + at - start > this.#maxSize) {
         throw new Error(
           `an object of more than ${this.#maxSize} bytes`,
@@ -77,6 +88,10 @@ export class JsonSplitter {
       else this.#deliver(chunk, start, at);
     }
     return at;
+  }
+
+  #waits(size: number): boolean {
+    return this.#sink.mayRead?.(size) === false;
   }
 
   /** Looks at bytes until the object ends; returns where. */

@@ -13,6 +13,7 @@
 import type { Call } from "../call.ts";
 import type { Serving } from "../context.ts";
 import { RpcError } from "../errors.ts";
+import type { LargeRead } from "../large.ts";
 import type { Outbox } from "../outbox.ts";
 import type { Inlet, InletOwner } from "./inlet.ts";
 import { Outlet, type OutletOwner } from "./outlet.ts";
@@ -99,6 +100,10 @@ export abstract class CallStreams implements InletOwner, OutletOwner {
   stop(reason: unknown): void {
     const { code, message } = ownWords(reason) ?? UNWANTED;
     this.writer.stop(this.outbox, this.id, this.caller, code, message);
+  }
+
+  largeRead(again: () => void): LargeRead | undefined {
+    return this.hub.largeRead(again);
   }
 
   open(view: PayloadView, owned: boolean): unknown {

@@ -13,6 +13,7 @@
  */
 
 import { ConnectionError, RpcError } from "../errors.ts";
+import { LARGE, type LargeRead } from "../large.ts";
 import { BYTES, UNDEFINED } from "../payload.ts";
 import { type Budget, ReceiveWindow } from "./credit.ts";
 import { join, Store } from "./store.ts";
@@ -29,6 +30,8 @@ export interface InletOwner {
   credit(bytes: number): void;
   /** Tells the producer that no more is wanted. */
   stop(reason: unknown): void;
+  /** Who says when a large item may be parsed, if somebody does; `again` is called when one that had to wait may be. */
+  largeRead(again: () => void): LargeRead | undefined;
   /** The item in a frame. Throws if it does not parse. */
   open(view: PayloadView, owned: boolean): unknown;
   /** What a reader is told whose item does not parse. */
@@ -59,6 +62,8 @@ export class Inlet {
   /** One has waited since credit was granted last. */
   #drained = false;
   #settled = false;
+  /** Made for the first large item. */
+  #large: LargeRead | undefined;
   /** What its producer failed with. */
   #failure: { readonly error: unknown } | undefined;
 
@@ -213,7 +218,11 @@ export class Inlet {
   /** Hands the reader an item, now or when there is one. */
   #deliver(): void {
     this.#wanted = false;
-    if (this.#items > 0) return this.#read();
+    if (this.#items > 0) {
+      if (this.#mayRead()) this.#read();
+      else this.#wanted = true;
+      return;
+    }
     switch (this.#state) {
       case "open":
         this.#wanted = this.#drained = true;
@@ -228,6 +237,16 @@ export class Inlet {
       case "over":
         return;
     }
+  }
+
+  /** Whether the next item may be parsed now; `#deliver` is called again when it may. */
+  #mayRead(): boolean {
+    const size = this.#store.nextSize;
+    if (size < LARGE) return true;
+    this.#large ??= this.#owner.largeRead(() => {
+      if (this.#wanted) this.#deliver();
+    });
+    return this.#large === undefined || this.#large.ask(size);
   }
 
   #read(): void {
@@ -317,6 +336,7 @@ export class Inlet {
     this.#store.clear();
     this.#items = 0;
     this.#wanted = false;
+    this.#large?.end();
     this.#window.discard();
   }
 

@@ -11,6 +11,7 @@
  */
 
 import { copyBytes, NO_BYTES } from "../bytes.ts";
+import { BYTES } from "../payload.ts";
 import type { PayloadView } from "./terms.ts";
 
 /** Payloads of at least this many bytes are kept by themselves. */
@@ -157,6 +158,20 @@ export class Store {
     view.end = at + length;
     view.owned = single;
     view.more = (mark & MORE) !== 0;
+  }
+
+  /** The size of the item that `take` begins next, in bytes: 0 for a small one, and for bytes, which nobody parses. */
+  get nextSize(): number {
+    let i = this.#head;
+    if (this.#blocks[i].at === this.#blocks[i].fill) i++;
+    const { mark } = this.#blocks[i];
+    if (mark < 0 || (mark & ~MORE) === BYTES) return 0;
+    let size = 0;
+    for (;; i++) {
+      const block = this.#blocks[i];
+      size += block.fill;
+      if ((block.mark & MORE) === 0) return size;
+    }
   }
 
   /** Lets go of the item that is not whole; returns how many bytes that were. */

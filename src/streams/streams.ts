@@ -18,6 +18,7 @@ import {
   type Outcome,
   RpcError,
 } from "../errors.ts";
+import type { LargeRead, LargeReads } from "../large.ts";
 import type { Limits } from "../limits.ts";
 import type { Outbox } from "../outbox.ts";
 import type { CallStreams } from "./call_streams.ts";
@@ -41,6 +42,8 @@ export interface StreamsContext {
   readonly limits: Limits;
   /** What the peer's HELLO grants: nothing if it takes no streams, undefined if it has not come. */
   granted(): { readonly streams?: StreamGrant } | undefined;
+  /** The large messages of all connections, at a server. */
+  readonly largeReads: LargeReads | undefined;
   /** What the peer accepts as a message body. */
   peerMaxMessage(): number;
   /** Called when what waits to be sent has grown by another {@linkcode STEP} bytes. */
@@ -180,6 +183,11 @@ export class Streams implements StreamReceiver {
   /** The reading end of a stream. */
   inlet(owner: InletOwner): Inlet {
     return new Inlet(owner, this.#context.limits.streamCredit, this.#budget);
+  }
+
+  /** Who says when a large item may be parsed. */
+  largeRead(again: () => void): LargeRead | undefined {
+    return this.#context.largeReads?.reader(again);
   }
 
   /** The peer's FIN has come: who needs credit gets none. */

@@ -9,10 +9,13 @@
  * @module
  */
 
+import { LARGE } from "../../large.ts";
 import { GobError } from "./error.ts";
 
 /** Takes messages; `bytes` is only lent for the time of the call. */
 export interface MessageSink {
+  /** Whether a message of so many bytes may be taken now; asked of large ones. If not, `push` comes no further. */
+  mayRead?(bytes: number): boolean;
   /** One message, without its byte count. */
   message(bytes: Uint8Array, start: number, end: number): void;
 }
@@ -55,7 +58,10 @@ export class MessageSplitter {
    * @throws {GobError} If a message is empty or too long.
    */
   push(chunk: Uint8Array, at: number): number {
-    if (this.#fill > 0) at = this.#resume(chunk, at);
+    if (this.#fill > 0) {
+      at = this.#resume(chunk, at);
+      if (this.#fill > 0) return at;
+    }
     while (at < chunk.length && !this.stopped) {
       if (!this.#prefix(chunk, at, chunk.length)) {
         return this.#hold(chunk, at, chunk.length);
@@ -63,6 +69,7 @@ export class MessageSplitter {
       const start = this.#start;
       const end = start + this.#length;
       if (end > chunk.length) return this.#hold(chunk, at, chunk.length);
+      if (this.#waits()) return at;
       at = end;
       this.#sink.message(chunk, start, end);
     }
@@ -77,6 +84,8 @@ export class MessageSplitter {
     }
     const start = this.#start;
     const end = start + this.#length;
+    // Its last bytes are left, so that whoever waits is asked for them again.
+    if (end - this.#fill <= chunk.length - at && this.#waits()) return at;
     at = this.#hold(chunk, at, Math.min(chunk.length, at + end - this.#fill));
     if (this.#fill < end) return at;
     const held = this.#held;
@@ -84,6 +93,11 @@ export class MessageSplitter {
     this.#fill = 0;
     this.#sink.message(held, start, end);
     return at;
+  }
+
+  #waits(): boolean {
+    return this.#length >= LARGE &&
+      this.#sink.mayRead?.(this.#length) === false;
   }
 
   #hold(chunk: Uint8Array, at: number, to: number): number {
