@@ -16,7 +16,7 @@ import type {
   Opaque,
   Receiver,
 } from "./codec.ts";
-import { copyWords, NO_VIEW, SPILL, viewOf } from "./bytes.ts";
+import { copyWords, NO_BYTES, NO_VIEW, SPILL, viewOf } from "./bytes.ts";
 import { RpcError } from "./errors.ts";
 import {
   CANCEL,
@@ -153,7 +153,9 @@ export class NativeCodec implements Codec {
 
   keep(): Opaque {
     const { kind, bytes, at, end } = this.#body;
-    const own = ownBytes(bytes, at, end, this.#decoder.owned);
+    const own = at === end
+      ? NO_BYTES
+      : ownBytes(bytes, at, end, this.#decoder.owned);
     const kept: KeptPayload = { kind, bytes: own };
     return kept;
   }
