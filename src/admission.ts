@@ -13,6 +13,7 @@
  * @module
  */
 
+import { CALL_CHARGE } from "./buffers.ts";
 import type { Features } from "./codec.ts";
 import { ConnectionError } from "./errors.ts";
 import { EARLY_BYTES, EARLY_CALLS } from "./hello.ts";
@@ -33,6 +34,8 @@ export class Admission {
   calls = 0;
   /** Their bytes. */
   bytes = 0;
+  /** What params take beyond their bytes while handlers have them. */
+  decoded = 0;
   /** The latest id seen. */
   lastId: number | undefined;
   /** Places of calls whose answers are in the batch that is filling. */
@@ -120,6 +123,12 @@ export class Admission {
       "resource_exhausted",
       `the peer has ${this.calls} calls of ${this.bytes} bytes in flight; ${this.#maxCalls} calls of ${this.#maxBytes} bytes were granted`,
     );
+  }
+
+  /** What the calls without an answer take, with a charge each. */
+  get heldBytes(): number {
+    return this.bytes - this.#answeredBytes + this.decoded +
+      CALL_CHARGE * (this.calls - this.#answeredCalls);
   }
 
   /** The call's answer is in the batch. */

@@ -71,7 +71,9 @@ export class Answers {
 
   /** Answers with a handler's result. */
   reply(serving: Serving, value: unknown): boolean {
-    const { codec, outbox, peerMaxMessage, observe } = this.#context;
+    const { codec, outbox, observe } = this.#context;
+    // The connection ends for it: an answer is not even encoded any more.
+    if (outbox.full) return false;
     try {
       const given = value !== undefined && value === serving.given;
       codec.prepare(value, given, serving.method, "result");
@@ -79,7 +81,7 @@ export class Answers {
       return this.fail(serving, true, this.unsayable(serving, error));
     }
     if (serving.done) return false;
-    const error = tooLarge(codec, serving, peerMaxMessage());
+    const error = this.#tooLarge(serving);
     if (error !== undefined) return this.fail(serving, true, error);
     const before = outbox.size;
     codec.reply(outbox, serving.id, serving.answered);
@@ -160,9 +162,9 @@ export class Answers {
 
   /** Answers that the result is a stream; returns what the call fails with if that cannot be said. */
   stream(serving: Serving): RpcError | undefined {
-    const { codec, outbox, peerMaxMessage } = this.#context;
+    const { codec, outbox } = this.#context;
     codec.streams?.prepare();
-    const error = tooLarge(codec, serving, peerMaxMessage());
+    const error = this.#tooLarge(serving);
     if (error === undefined) {
       codec.reply(outbox, serving.id, serving.answered);
     }
@@ -178,7 +180,8 @@ export class Answers {
 
   /** Answers with an error as it is. */
   fail(serving: Serving, started: boolean, error: RpcError): boolean {
-    const { codec, outbox, peerMaxMessage, observe } = this.#context;
+    const { codec, outbox, observe } = this.#context;
+    if (outbox.full) return false;
     const { code, message, data } = error;
     try {
       codec.prepare(data, false, undefined, "data");
@@ -188,7 +191,7 @@ export class Answers {
       codec.prepare(undefined, false);
     }
     if (serving.done) return false;
-    const most = peerMaxMessage();
+    const most = this.#most;
     const { id, answered } = serving;
     const before = outbox.size;
     codec.failure(outbox, id, started, code, message, most, answered);
@@ -221,12 +224,34 @@ export class Answers {
   }
 
   #refuse(id: number, code: string, message: string): number {
-    const { codec, outbox, peerMaxMessage } = this.#context;
+    const { codec, outbox } = this.#context;
     codec.prepare(undefined, false);
     const before = outbox.size;
-    codec.failure(outbox, id, false, code, message, peerMaxMessage());
+    codec.failure(outbox, id, false, code, message, this.#most);
     this.counts.refused++;
     return outbox.size - before;
+  }
+
+  /** The largest body of an answer: what the peer accepts, and what there can be room for. */
+  get #most(): number {
+    const { codec, outbox, peerMaxMessage } = this.#context;
+    return Math.min(peerMaxMessage(), outbox.most - codec.overhead);
+  }
+
+  /** What a call fails with whose prepared reply can never be sent. */
+  #tooLarge(serving: Serving): RpcError | undefined {
+    const { codec, peerMaxMessage } = this.#context;
+    const size = codec.replySize(serving.answered);
+    if (size <= this.#most) return undefined;
+    const most = peerMaxMessage();
+    // Without windows, this end's own limit is all there is.
+    const whose = codec.features.window
+      ? "the caller accepts"
+      : "the server's maxMessage is";
+    const text = size > most
+      ? `a reply of ${size} bytes; ${whose} ${most}`
+      : `a reply of ${size} bytes, for which the server's maxOutbox has no room`;
+    return new RpcError("resource_exhausted", text);
   }
 
   /** A call will never be answered: its connection is over. */
@@ -240,21 +265,6 @@ export class Answers {
 
 function refusal(code: string, message: string): RpcError {
   return new RpcError(code, message, { outcome: "refused" });
-}
-
-/** Why a reply cannot be sent, if it is too large; on a wire without windows by this end's own limit. */
-function tooLarge(
-  codec: Codec,
-  { answered }: Serving,
-  most: number,
-): RpcError | undefined {
-  const size = codec.replySize(answered);
-  if (size <= most) return undefined;
-  const whose = codec.features.window
-    ? `the caller accepts ${most}`
-    : `the server's maxMessage is ${most}`;
-  const text = `a reply of ${size} bytes; ${whose}`;
-  return new RpcError("resource_exhausted", text);
 }
 
 const HIDDEN = "the handler failed";

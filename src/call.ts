@@ -13,6 +13,7 @@
 import type { Metadata } from "./codec.ts";
 import type { Timed } from "./deadlines.ts";
 import type { Outcome } from "./errors.ts";
+import type { MetadataBlock } from "./metadata.ts";
 import type { CallEnd } from "./observe.ts";
 import type { Waiting } from "./queue.ts";
 import type { Numbered } from "./ring.ts";
@@ -46,9 +47,9 @@ export interface Extra extends Timed {
   /** The signal of the handler that makes this call, likewise. */
   inherited: AbortSignal | undefined;
   /** Travels with the request. */
-  metadata: Metadata | undefined;
+  metadata: MetadataBlock | undefined;
   /** Came with the answer. */
-  answered: Metadata | undefined;
+  answered: MetadataBlock | undefined;
   /** Its streams, if it has any. */
   streams: CallerStreams | undefined;
   /** Waits for the final outcome. */
@@ -268,7 +269,7 @@ export class CallHandle<T = unknown> {
 
   /** What the handler sent along with its answer; `undefined` before that, and if it sent nothing along. */
   get metadata(): Metadata | undefined {
-    return this.#call.extra?.answered;
+    return this.#call.extra?.answered?.entries;
   }
 
   /** Whether the call may have run, as far as is known now: a reply makes `unknown` into `executed`. */

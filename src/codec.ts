@@ -17,6 +17,7 @@
  * @module
  */
 
+import type { MetadataBlock } from "./metadata.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Serializer } from "./payload.ts";
 import type { Registry } from "./registry.ts";
@@ -83,17 +84,17 @@ export interface Receiver {
     method: string,
     size: number,
     remaining: number,
-    metadata: Metadata | undefined,
+    metadata: MetadataBlock | undefined,
   ): void;
   /** The result of a call of ours. */
-  reply(id: number, metadata?: Metadata): void;
+  reply(id: number, metadata?: MetadataBlock): void;
   /** The failure of a call of ours; its data is the payload. `started` is undefined where the wire does not tell. */
   failure(
     id: number,
     started: boolean | undefined,
     code: string,
     message: string,
-    metadata?: Metadata,
+    metadata?: MetadataBlock,
   ): void;
   /** The peer cancels a call of its own. */
   cancel(id: number): void;
@@ -105,6 +106,12 @@ export interface Receiver {
   goaway(lastId: number | undefined, code: string, text: string): void;
   /** Takes what is told of streams. */
   streams(): StreamReceiver;
+  /**
+   * Whether a message of so many bytes may be told now. Asked before each one
+   * of {@linkcode LARGE} bytes and more by the codec, which else decodes no
+   * further: it is called again, with the same bytes, when it may be.
+   */
+  mayRead(bytes: number): boolean;
   /** Whether the peer's calls fill what we hold. Asked between messages by the codec of a wire without windows, which then decodes no further. */
   full(): boolean;
 }
@@ -154,6 +161,8 @@ export interface Codec {
   keep(): Opaque;
   /** The value of a kept payload. Throws if it does not parse. */
   open(kept: Opaque): unknown;
+  /** About how many bytes of memory the value takes beyond its own bytes: of a kept payload, or of the one being told. */
+  decodedSize(kept: Opaque): number;
 
   /**
    * Prepares a payload: `method`'s params or result, or an error's data, which
@@ -177,9 +186,9 @@ export interface Codec {
   load(draft: Opaque): void;
 
   /** The size a request with the prepared payload counts in the window. */
-  requestSize(method: string, timed: boolean, metadata?: Metadata): number;
+  requestSize(method: string, timed: boolean, metadata?: MetadataBlock): number;
   /** The size of a reply's body with the prepared payload, as `maxMessage` bounds it. */
-  replySize(metadata?: Metadata): number;
+  replySize(metadata?: MetadataBlock): number;
 
   /** Writes the first message. */
   hello(outbox: Outbox): void;
@@ -191,10 +200,10 @@ export interface Codec {
     id: number,
     method: string,
     remaining: number,
-    metadata: Metadata | undefined,
+    metadata: MetadataBlock | undefined,
   ): void;
   /** Writes a reply with the prepared payload. */
-  reply(outbox: Outbox, id: number, metadata?: Metadata): void;
+  reply(outbox: Outbox, id: number, metadata?: MetadataBlock): void;
   /** Writes a failure with the prepared payload as its data; that, and the metadata, is left out where it would pass `maxMessage`. */
   failure(
     outbox: Outbox,
@@ -203,7 +212,7 @@ export interface Codec {
     code: string,
     message: string,
     maxMessage: number,
-    metadata?: Metadata,
+    metadata?: MetadataBlock,
   ): void;
   /** Writes a cancel, ahead of all else if this wire can `retract` (so that its request has always gone before). */
   cancel(outbox: Outbox, id: number): void;

@@ -136,7 +136,7 @@ export interface ConnectionStats extends StreamNumbers {
   readonly served: ServedCounts;
   /** Bytes not taken by the transport yet. */
   readonly outgoingBytes: number;
-  /** What counts towards a server's `maxTotalBuffered`: those, params of calls that wait, calls of ours that wait, and what has come of an unfinished message. */
+  /** What counts towards a server's `maxTotalBuffered`: those; calls that are not answered, in either direction, with what their params take; items of streams that wait to be read or sent; and what has come of an unfinished message. Each call counts 512 bytes more, each open stream 4,096. */
   readonly bufferedBytes: number;
   /** Chunks handed to the transport so far. */
   readonly chunksWritten: number;

@@ -14,6 +14,7 @@ import type { Connection, Peer } from "./connection.ts";
 import type { Timed } from "./deadlines.ts";
 import type { Linked } from "./list.ts";
 import type { EndingCell } from "./middleware.ts";
+import type { MetadataBlock } from "./metadata.ts";
 import type { Method } from "./registry.ts";
 import { type Inherited, toMetadata } from "./options.ts";
 import type { OrderLine } from "./order_lines.ts";
@@ -147,15 +148,18 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
   /** When it came, by its dispatch's `Tick`. */
   readonly began: number;
   readonly target: Method;
-  readonly metadata: Metadata;
+  /** What the caller sent along. */
+  readonly block: MetadataBlock | undefined;
   /** What goes along with the answer. */
-  answered: Metadata | undefined = undefined;
+  answered: MetadataBlock | undefined = undefined;
   /** How it ended, for its middleware; made if there is any. */
   ending: EndingCell | undefined = undefined;
   /** What the handler gave away. */
   given: Uint8Array | undefined = undefined;
   /** The params, undecoded, while they wait. */
   kept: Opaque = undefined;
+  /** What its params take beyond their bytes once they are decoded; -1 before, and for a call answered in the turn it came. */
+  decoded = -1;
   /** Its streams, if it has any. */
   streams: CalleeStreams | undefined = undefined;
   /** The line it is in, by the order of its method: it has its turn, or waits for it. */
@@ -172,7 +176,7 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
     id: number,
     size: number,
     due: number,
-    metadata: Metadata | undefined,
+    metadata: MetadataBlock | undefined,
     began: number,
   ) {
     this.#owner = owner;
@@ -181,11 +185,15 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
     this.size = size;
     this.due = due;
     this.began = began;
-    this.metadata = metadata ?? NO_METADATA;
+    this.block = metadata;
   }
 
   get method(): string {
     return this.target.name;
+  }
+
+  get metadata(): Metadata {
+    return this.block?.entries ?? NO_METADATA;
   }
 
   get connection(): Connection {
@@ -229,7 +237,10 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
   }
 
   answerWith(metadata: Readonly<Record<string, string>>): void {
-    const all = { ...Object.fromEntries(this.answered ?? []), ...metadata };
+    const all = {
+      ...Object.fromEntries(this.answered?.entries ?? []),
+      ...metadata,
+    };
     this.answered = toMetadata(all);
   }
 

@@ -14,12 +14,12 @@
 import type { Clock } from "./clock.ts";
 import { Admission } from "./admission.ts";
 import { Answers, type AnswersContext } from "./answers.ts";
-import type { Metadata } from "./codec.ts";
 import type { Connection } from "./connection.ts";
 import type { ServedNumbers } from "./connection_options.ts";
 import { Serving, type ServingOwner } from "./context.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { ConnectionError, type ErrorCode, quote, RpcError } from "./errors.ts";
+import type { MetadataBlock } from "./metadata.ts";
 import type { CameRequest } from "./observe.ts";
 import type { Registry } from "./registry.ts";
 import { Runner, type RunnerContext } from "./runner.ts";
@@ -54,7 +54,7 @@ export class Dispatch implements ServingOwner {
     this.#context = context;
     const admission = new Admission(context.codec.features.excess);
     const answers = new Answers(context);
-    const calls = new ServedCalls(admission, answers, context.deadlines);
+    const calls = new ServedCalls(context, admission, answers);
     const gate = new StartGate(context, (serving) => runner.start(serving));
     const runner = new Runner(context, calls, gate, answers);
     this.#admission = admission;
@@ -80,9 +80,9 @@ export class Dispatch implements ServingOwner {
     return { held, heldBytes, running, waiting, ordered, served };
   }
 
-  /** Bytes of the calls that wait. */
-  get waitingBytes(): number {
-    return this.#gate.waitingBytes;
+  /** What the calls that are not answered take: their bytes, what was decoded from them, and a charge each. */
+  get heldBytes(): number {
+    return this.#admission.heldBytes;
   }
 
   /** Every call that has not been answered, in the order they came. */
@@ -126,7 +126,7 @@ export class Dispatch implements ServingOwner {
     method: string,
     size: number,
     remaining: number,
-    metadata: Metadata | undefined,
+    metadata: MetadataBlock | undefined,
   ): void {
     const admission = this.#admission;
     admission.checkId(id, this.#calls);
@@ -142,7 +142,7 @@ export class Dispatch implements ServingOwner {
       // Past our GOAWAY's id, the caller has settled it as refused by itself.
       if (!codec.features.goaway) {
         const { connection } = this;
-        const request = { connection, method, id, size, metadata };
+        const request = { connection, method, id, size, block: metadata };
         this.#answers.refuse(request, "unavailable", GOING);
       }
       return;
@@ -150,7 +150,7 @@ export class Dispatch implements ServingOwner {
     const target = registry.get(method);
     if (target === undefined || remaining === 0) {
       const { connection } = this;
-      const request = { connection, method, id, size, metadata };
+      const request = { connection, method, id, size, block: metadata };
       if (target === undefined) {
         const text = `there is no method ${quote(method)}`;
         this.#refuse(request, "not_found", text);

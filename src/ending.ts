@@ -267,6 +267,7 @@ export class Ending {
     const { codec, outbox, farewell, pongs, verdict, clock } = this.#context;
     this.#finishes = false;
     codec.stop();
+    outbox.conclude();
     const why = reason ??
       new ConnectionError("unavailable", "the connection was closed");
     const denied = verdict?.drop() === true;

@@ -15,6 +15,7 @@
 
 import { blank, viewOf } from "./bytes.ts";
 import { ConnectionError } from "./errors.ts";
+import { LARGE } from "./large.ts";
 import {
   CANCEL,
   CREDIT,
@@ -67,6 +68,8 @@ const OWN_PART = 4096;
 
 /** Takes the frames of a {@linkcode FrameDecoder}; `bytes` is only lent for the time of the call. */
 export interface FrameSink {
+  /** Whether a frame with a body of so many bytes may be delivered now; asked of those of {@linkcode LARGE} and more. If not, `push` comes no further. */
+  mayRead?(bytes: number): boolean;
   /** One whole frame; its body is `bytes[start..end)`. Skippable frames do not come here. */
   frame(
     kind: number,
@@ -118,8 +121,8 @@ export class FrameDecoder {
 
   /**
    * Decodes `chunk` from `at`, at most `budget` frames of it, and returns how
-   * far it came: less than `chunk.length` only if the budget ran out or
-   * `stopped` was set.
+   * far it came: less than `chunk.length` only if the budget ran out,
+   * `stopped` was set, or a large frame has to wait.
    *
    * @throws {ConnectionError} If a header breaks the rules: `frame_too_large` or `protocol_error`.
    */
@@ -127,6 +130,7 @@ export class FrameDecoder {
     const end = chunk.length;
     if (this.#length >= 0 || this.#headerFill > 0) {
       at = this.#resume(chunk, at);
+      if (this.#length >= 0) return at;
       budget--;
     }
     const view = viewOf(chunk);
@@ -135,6 +139,11 @@ export class FrameDecoder {
       this.#parseHeader(view, at);
       const start = at + HEADER_SIZE;
       if (start + this.#length > end) return this.#gather(chunk, start);
+      if (this.#length >= LARGE && this.#waits()) {
+        this.#length = -1;
+        this.counters.headers--;
+        return at;
+      }
       at = start + this.#length;
       this.#deliver(chunk, start, at);
     }
@@ -196,7 +205,7 @@ export class FrameDecoder {
       if (this.#headerFill < HEADER_SIZE) return at;
       this.#headerFill = 0;
       this.#parseHeader(viewOf(this.#header), 0);
-      if (at + this.#length <= chunk.length) {
+      if (at + this.#length <= chunk.length && this.#length < LARGE) {
         const start = at;
         at += this.#length;
         this.#deliver(chunk, start, at);
@@ -241,6 +250,10 @@ export class FrameDecoder {
     this.#id = view.getUint32(at + 8);
   }
 
+  #waits(): boolean {
+    return this.#sink.mayRead?.(this.#length) === false;
+  }
+
   #deliver(bytes: Uint8Array, start: number, end: number): void {
     this.#length = -1;
     const kind = this.#kind;
@@ -256,6 +269,10 @@ export class FrameDecoder {
    * neither an object each nor a buffer of the promised length.
    */
   #gather(chunk: Uint8Array, at: number): number {
+    const rest = this.#length - this.#filled;
+    const ends = rest <= chunk.length - at;
+    // Its last bytes are left, so that whoever waits is asked for them again.
+    if (ends && this.#length >= LARGE && this.#waits()) return at;
     while (at < chunk.length && this.#filled < this.#length) {
       const missing = this.#length - this.#filled;
       const last = this.#parts.length - 1;

@@ -73,7 +73,9 @@ export class FrameWriter {
     id: number,
   ): number {
     const { inline, size: attached } = this.payload;
-    const at = outbox.reserve(inline ? size : size - attached);
+    const at = inline
+      ? outbox.reserve(size)
+      : outbox.reserve(size - attached, attached);
     writeHeaderTo(outbox.view, at, size - HEADER_SIZE, kind, flags, id);
     return at + HEADER_SIZE;
   }

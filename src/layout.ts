@@ -8,12 +8,12 @@
  * @module
  */
 
-import type { Metadata } from "./codec.ts";
 import { ConnectionError } from "./errors.ts";
 import { readU16, readU32 } from "./frame.ts";
+import { keepMetadata, type MetadataBlock } from "./metadata.ts";
 import { CUSTOM, STREAM, UNDEFINED } from "./payload.ts";
 import { NO_BYTES } from "./bytes.ts";
-import { readText, utf8 } from "./text.ts";
+import { checkText, readText } from "./text.ts";
 
 /** Most bytes of a metadata block. */
 export const MAX_METADATA = 0xffff;
@@ -63,10 +63,8 @@ export class BodyReader {
     const start = this.#skip(length);
     try {
       return readText(this.bytes, start, start + length);
-    } catch (cause) {
-      throw new ConnectionError("protocol_error", `${what} is not UTF-8`, {
-        cause,
-      });
+    } catch {
+      return notText(what);
     }
   }
 
@@ -88,18 +86,23 @@ export class BodyReader {
   }
 
   /** A u16 length and a block of entries: u8 length and name, u16 length and value. */
-  metadata(): Metadata {
+  metadata(): MetadataBlock {
     const length = this.u16();
-    const end = this.at + length;
+    const start = this.at;
+    const end = start + length;
     if (end > this.end) this.#short();
-    const metadata = new Map<string, string>();
     while (this.at < end) {
-      const name = this.text(this.u8(), "a metadata name");
-      const value = this.text(this.u16(), "a metadata value");
-      metadata.set(name, value);
+      this.#check(this.u8(), "a metadata name");
+      this.#check(this.u16(), "a metadata value");
     }
     if (this.at !== end) this.#short();
-    return metadata;
+    return keepMetadata(this.bytes, start, end);
+  }
+
+  /** Passes over text of `length` bytes. */
+  #check(length: number, what: string): void {
+    const start = this.#skip(length);
+    if (!checkText(this.bytes, start, start + length)) notText(what);
   }
 
   /** A payload kind, none above `most`; the payload is the rest. */
@@ -165,30 +168,17 @@ export function writeU32(bytes: Uint8Array, at: number, n: number): number {
   return at + 4;
 }
 
-/** Bytes of a metadata block, its length field left out. */
-export function metadataSize(metadata: Metadata): number {
-  let size = 0;
-  for (const [name, value] of metadata) {
-    size += 3 + utf8(name).length + utf8(value).length;
-  }
-  return size;
+function notText(what: string): never {
+  throw new ConnectionError("protocol_error", `${what} is not UTF-8`);
 }
 
 /** Writes a metadata block with its length field; returns where it ends. */
 export function writeMetadata(
   bytes: Uint8Array,
   at: number,
-  metadata: Metadata,
+  block: MetadataBlock,
 ): number {
-  at = writeU16(bytes, at, metadataSize(metadata));
-  for (const [name, value] of metadata) {
-    const nameBytes = utf8(name);
-    bytes[at] = nameBytes.length;
-    bytes.set(nameBytes, at + 1);
-    const valueBytes = utf8(value);
-    at = writeU16(bytes, at + 1 + nameBytes.length, valueBytes.length);
-    bytes.set(valueBytes, at);
-    at += valueBytes.length;
-  }
-  return at;
+  at = writeU16(bytes, at, block.size);
+  bytes.set(block.bytes, at);
+  return at + block.size;
 }

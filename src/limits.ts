@@ -6,6 +6,7 @@
  * @module
  */
 
+import { HEADER_SIZE } from "./frame.ts";
 import { MAX_MESSAGE, MAX_WINDOW_CALLS, MIN_MESSAGE } from "./hello.ts";
 import { MAX_WINDOW, MIN_CREDIT } from "./streams/terms.ts";
 
@@ -15,7 +16,7 @@ export interface Limits {
   readonly maxMessage: number;
   /** Calls the peer may have with us at once. Default 4,096; at most 2^24; 0 serves nothing. */
   readonly windowCalls: number;
-  /** Bytes of such calls, headers included. Default 16 MiB; at most 2^32 - 1. */
+  /** Bytes of such calls, headers included. Default 16 MiB, or room for one message of `maxMessage` if that is more; at most 2^32 - 1. */
   readonly windowBytes: number;
   /** Handlers that run at once. Default 1,024. */
   readonly maxRunning: number;
@@ -25,7 +26,7 @@ export interface Limits {
   readonly maxQueuedBytes: number;
   /** Outgoing bytes above which no new handler is started. Default 1 MiB. */
   readonly highWaterMark: number;
-  /** Outgoing bytes past which the connection ends. Default 64 MiB. */
+  /** Most outgoing bytes: the frame that would pass it is not kept, and the connection ends. Default 64 MiB, or twice `maxMessage` if that is more; at least 64 KiB. */
   readonly maxOutbox: number;
   /** Bytes of each stream that the peer may send before its reader reads. Default 64 KiB; 16 KiB to 1 MiB. */
   readonly streamCredit: number;
@@ -71,6 +72,9 @@ export const DEFAULT_LIMITS: Limits = {
   idleTimeout: Infinity,
 };
 
+/** The least room for outgoing bytes: a frame of a stream, or an error with its text, always fits. */
+const MIN_OUTBOX = 64 * 1024;
+
 /** What each limit may be. */
 const RANGES: Record<keyof Limits, readonly [number, number]> = {
   maxMessage: [MIN_MESSAGE, MAX_MESSAGE],
@@ -80,7 +84,7 @@ const RANGES: Record<keyof Limits, readonly [number, number]> = {
   maxQueuedCalls: [0, Infinity],
   maxQueuedBytes: [0, Infinity],
   highWaterMark: [1, Infinity],
-  maxOutbox: [1, Infinity],
+  maxOutbox: [MIN_OUTBOX, Infinity],
   streamCredit: [MIN_CREDIT, MAX_WINDOW],
   maxStreams: [0, 0xffffffff],
   streamBudget: [0, Infinity],
@@ -106,6 +110,14 @@ export function toLimits(
     const value = given[name];
     if (value === undefined) continue;
     limits[name] = checkLimit(name, value, ...RANGES[name]);
+  }
+  // Who accepts larger messages means to get and to answer them.
+  const message = limits.maxMessage + HEADER_SIZE;
+  if (given.windowBytes === undefined) {
+    limits.windowBytes = Math.max(limits.windowBytes, message);
+  }
+  if (given.maxOutbox === undefined) {
+    limits.maxOutbox = Math.max(limits.maxOutbox, 2 * message);
   }
   return limits;
 }

@@ -13,11 +13,10 @@ import type {
   CodecFactory,
   CodecSettings,
   Features,
-  Metadata,
   Opaque,
   Receiver,
 } from "./codec.ts";
-import { copyWords, NO_VIEW, SPILL, viewOf } from "./bytes.ts";
+import { copyWords, NO_BYTES, NO_VIEW, SPILL, viewOf } from "./bytes.ts";
 import { RpcError } from "./errors.ts";
 import {
   CANCEL,
@@ -42,16 +41,18 @@ import { FrameWriter, Words } from "./frame_writer.ts";
 import { encodeHello } from "./hello.ts";
 import {
   type BodyReader,
-  metadataSize,
   writeMetadata,
   writeU16,
   writeU32,
 } from "./layout.ts";
+import { decodedJsonSize } from "./json_size.ts";
+import type { MetadataBlock } from "./metadata.ts";
 import { NativeReader } from "./native_reader.ts";
 import type { Outbox } from "./outbox.ts";
 import {
   decodePayload,
   type Draft,
+  JSON_TEXT,
   type KeptPayload,
   ownBytes,
   PayloadEncoder,
@@ -154,7 +155,9 @@ export class NativeCodec implements Codec {
 
   keep(): Opaque {
     const { kind, bytes, at, end } = this.#body;
-    const own = ownBytes(bytes, at, end, this.#decoder.owned);
+    const own = at === end
+      ? NO_BYTES
+      : ownBytes(bytes, at, end, this.#decoder.owned);
     const kept: KeptPayload = { kind, bytes: own };
     return kept;
   }
@@ -163,6 +166,13 @@ export class NativeCodec implements Codec {
     const { kind, bytes } = kept as KeptPayload;
     const { serializer } = this.#settings;
     return decodePayload(kind, bytes, 0, bytes.length, serializer, true);
+  }
+
+  decodedSize(kept: Opaque): number {
+    const { kind, bytes, at, end } = kept === undefined
+      ? this.#body
+      : viewOfKept(kept as KeptPayload);
+    return kind === JSON_TEXT ? decodedJsonSize(bytes, at, end) : 0;
   }
 
   // Messages out.
@@ -184,17 +194,21 @@ export class NativeCodec implements Codec {
     this.#payload.load(draft as Draft);
   }
 
-  requestSize(method: string, timed: boolean, metadata?: Metadata): number {
+  requestSize(
+    method: string,
+    timed: boolean,
+    metadata?: MetadataBlock,
+  ): number {
     if (method !== this.#method) this.#encodeMethod(method);
     let size = HEADER_SIZE + this.#methodSize + 1 + this.#payload.size;
     if (timed) size += 4;
-    if (metadata !== undefined) size += 2 + metadataSize(metadata);
+    if (metadata !== undefined) size += 2 + metadata.size;
     return size;
   }
 
-  replySize(metadata?: Metadata): number {
+  replySize(metadata?: MetadataBlock): number {
     const size = 1 + this.#payload.size;
-    return metadata === undefined ? size : size + 2 + metadataSize(metadata);
+    return metadata === undefined ? size : size + 2 + metadata.size;
   }
 
   hello(outbox: Outbox): void {
@@ -210,7 +224,7 @@ export class NativeCodec implements Codec {
     id: number,
     method: string,
     remaining: number,
-    metadata: Metadata | undefined,
+    metadata: MetadataBlock | undefined,
   ): void {
     const timed = remaining >= 0;
     const size = this.requestSize(method, timed, metadata);
@@ -224,7 +238,7 @@ export class NativeCodec implements Codec {
     this.#frames.finish(outbox, at + this.#methodSize);
   }
 
-  reply(outbox: Outbox, id: number, metadata?: Metadata): void {
+  reply(outbox: Outbox, id: number, metadata?: MetadataBlock): void {
     const size = HEADER_SIZE + this.replySize(metadata);
     const flags = metadata === undefined ? 0 : FLAG_METADATA;
     let at = this.#frames.loaded(outbox, size, REPLY, flags, id);
@@ -239,12 +253,12 @@ export class NativeCodec implements Codec {
     code: string,
     message: string,
     maxMessage: number,
-    metadata?: Metadata,
+    metadata?: MetadataBlock,
   ): void {
     const words = new Words(code, message);
     let fixed = words.size + 1;
     if (metadata !== undefined) {
-      const more = 2 + metadataSize(metadata);
+      const more = 2 + metadata.size;
       if (fixed + more > maxMessage) metadata = undefined;
       else fixed += more;
     }
@@ -313,4 +327,8 @@ export class NativeCodec implements Codec {
     this.#methodView = viewOf(bytes);
     this.#method = method;
   }
+}
+
+function viewOfKept({ kind, bytes }: KeptPayload) {
+  return { kind, bytes, at: 0, end: bytes.length };
 }

@@ -88,6 +88,10 @@ export class NativeReader implements FrameSink {
     this.decoder.stop();
   }
 
+  mayRead(bytes: number): boolean {
+    return this.#receiver.mayRead(bytes);
+  }
+
   frame(
     kind: number,
     flags: number,

@@ -14,6 +14,7 @@ import type { Metadata } from "./codec.ts";
 import type { Connection } from "./connection.ts";
 import type { Serving } from "./context.ts";
 import type { Outcome, RpcError } from "./errors.ts";
+import type { MetadataBlock } from "./metadata.ts";
 
 /** A call as an observer sees it: one object from its start to its end. */
 export interface ObservedCall {
@@ -59,7 +60,8 @@ export interface CameRequest {
   readonly method: string;
   readonly id: number;
   readonly size: number;
-  readonly metadata: Metadata | undefined;
+  /** What was sent along. */
+  readonly block: MetadataBlock | undefined;
   /** Its streams, if it has any. */
   readonly streams?: {
     readonly outlet: { readonly items: number } | undefined;

@@ -15,6 +15,7 @@ import type { Metadata } from "./codec.ts";
 import type { Connection } from "./connection.ts";
 import type { Serving } from "./context.ts";
 import { type Outcome, RpcError } from "./errors.ts";
+import type { MetadataBlock } from "./metadata.ts";
 import type {
   CallEnd,
   CallEvents,
@@ -141,7 +142,7 @@ class MadeCall extends Seen implements ObservedCall, CallEnd {
   }
 
   get metadata(): Metadata {
-    return this.#call.extra?.metadata ?? NO_METADATA;
+    return this.#call.extra?.metadata?.entries ?? NO_METADATA;
   }
 
   get requestBytes(): number {
@@ -168,9 +169,9 @@ class CameCall extends Seen implements ObservedCall {
   readonly method: string;
   readonly id: number;
   readonly connection: Connection;
-  readonly metadata: Metadata;
   readonly requestBytes: number;
   readonly #request: CameRequest;
+  readonly #block: MetadataBlock | undefined;
 
   constructor(request: CameRequest, clock: Clock) {
     super(clock);
@@ -178,8 +179,12 @@ class CameCall extends Seen implements ObservedCall {
     this.method = request.method;
     this.id = request.id;
     this.connection = request.connection;
-    this.metadata = request.metadata ?? NO_METADATA;
     this.requestBytes = request.size;
+    this.#block = request.block;
+  }
+
+  get metadata(): Metadata {
+    return this.#block?.entries ?? NO_METADATA;
   }
 
   get items(): number | undefined {

@@ -5,8 +5,8 @@
  */
 
 import type { Clock } from "./clock.ts";
-import type { Metadata } from "./codec.ts";
-import { MAX_METADATA, metadataSize } from "./layout.ts";
+import { MAX_METADATA } from "./layout.ts";
+import { MetadataBlock } from "./metadata.ts";
 import { utf8 } from "./text.ts";
 
 /** What a nested call inherits from the handler that makes it; every handler's `ctx` is one. */
@@ -66,7 +66,9 @@ function checkTime(name: string, value: number): number {
  * @throws {TypeError} If a name or value is not a string.
  * @throws {RangeError} If it is too large.
  */
-export function toMetadata(record: Readonly<Record<string, string>>): Metadata {
+export function toMetadata(
+  record: Readonly<Record<string, string>>,
+): MetadataBlock {
   const metadata = new Map<string, string>();
   for (const [name, value] of Object.entries(record)) {
     if (typeof value !== "string") {
@@ -79,11 +81,12 @@ export function toMetadata(record: Readonly<Record<string, string>>): Metadata {
     }
     metadata.set(name, value);
   }
-  const size = metadataSize(metadata);
+  const block = MetadataBlock.of(metadata);
+  const { size } = block;
   if (size > MAX_METADATA) {
     throw new RangeError(
       `Cannot send metadata: ${size} bytes, at most ${MAX_METADATA} fit`,
     );
   }
-  return metadata;
+  return block;
 }

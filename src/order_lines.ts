@@ -34,8 +34,6 @@ export class OrderLine {
 export class OrderLines {
   /** Calls that wait for their turn. */
   waiting = 0;
-  /** Their bytes. */
-  bytes = 0;
   readonly #orders = new Map<Order, Map<OrderKey | undefined, OrderLine>>();
 
   /** Gives a call its turn; or has it wait for that, and returns false. */
@@ -49,7 +47,6 @@ export class OrderLines {
     }
     line.behind.push(serving);
     this.waiting++;
-    this.bytes += serving.size;
     return false;
   }
 
@@ -57,7 +54,6 @@ export class OrderLines {
   remove(serving: Serving): void {
     serving.line?.behind.remove(serving);
     this.waiting--;
-    this.bytes -= serving.size;
   }
 
   /** Takes the turn from the call that has it; returns the one that has it now. */

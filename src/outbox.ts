@@ -11,8 +11,9 @@
  * - A batch is a list of chunks written without a break: all of it counts as
  *   handed over when its first chunk is. What is said ahead (the urgent lane)
  *   stands at the head of a batch, never inside one.
- * - `size` counts every byte that the writer has not taken; past `limit` the
- *   outbox reports itself full, once, and its connection ends.
+ * - `size` counts every byte that the writer has not taken, and is never above
+ *   `limit`: a frame that would pass it is not kept, nor is any frame behind
+ *   it. The outbox reports that once, and its connection ends.
  * - A chunk once handed over is not touched again, as a stream may pass it on
  *   without a copy; unless the way only borrows it, and the write has succeeded.
  *
@@ -36,7 +37,7 @@ export interface OutboxEvents {
   busy(): boolean;
   /** `size` has grown by another `step`. Called while a frame is being written. */
   grown(): void;
-  /** `size` has passed `limit`. */
+  /** A frame would have taken `size` past `limit`: it was dropped. Called in a later microtask. */
   overflowed(): void;
   /** Bytes that were lent to the frame at `place` are gone, and zeros stand for them. Called just before the batch is handed over: it may write over the frame, and nothing else. */
   spoiled(place: number): void;
@@ -52,6 +53,9 @@ interface Lent {
 
 /** The size of an idle connection's first segment, in bytes; a busy one's are as large as pays. */
 const MIN_SEGMENT = 1024;
+
+/** What a GOAWAY or another small frame takes, at most, in bytes. */
+const LAST_WORDS = 8 * 1024;
 
 /** Positions are `segment index * PLACE_STRIDE + offset`: one small integer. */
 const PLACE_STRIDE = 0x100000;
@@ -85,6 +89,8 @@ export class Outbox {
   readonly #path: OutboxPath;
   readonly #clock: Clock;
   readonly #events: OutboxEvents;
+  /** The largest message that can be written, in bytes, frame included: there is room for last words behind it. */
+  readonly most: number;
   readonly #limit: number;
   readonly #step: number;
   /** The size at which somebody is told that it has grown. */
@@ -106,9 +112,12 @@ export class Outbox {
   #lastFilled = 0;
   /** Bytes the writer is taking. */
   #outstanding = 0;
-  /** The `size` at which something is to be done next; so a frame costs one comparison. */
+  /** The `size` at which something is to be done next. */
   #mark = 0;
   #state: State = "idle";
+  #full = false;
+  /** No frame is refused any more: only the connection's last words are still to come. */
+  #concluding = false;
   readonly #flush = () => this.#leave();
   readonly #written = () => this.#afterWrite();
   readonly #failed = (reason: unknown) => this.#fail(reason);
@@ -124,6 +133,7 @@ export class Outbox {
     this.#path = path;
     this.#clock = clock;
     this.#limit = limit;
+    this.most = limit - LAST_WORDS;
     this.#events = events;
     this.#step = step;
     this.#notice = step;
@@ -139,6 +149,11 @@ export class Outbox {
     return this.#state === "idle" || this.#state === "failed";
   }
 
+  /** Whether a frame did not fit: no frame is kept any more, and the connection is about to end. */
+  get full(): boolean {
+    return this.#full;
+  }
+
   /** Whether a batch is with the writer. */
   get writing(): boolean {
     return this.#state === "writing";
@@ -148,8 +163,13 @@ export class Outbox {
    * Makes room for `n` bytes in `this.bytes` and returns where; the caller must
    * fill them before anything else happens. What is written last may spill over
    * by {@linkcode SPILL} bytes: they are in the segment, and written later.
+   * `attached` counts the bytes of the same frame that `attach` will add: a
+   * frame is kept whole or not at all.
    */
-  reserve(n: number): number {
+  reserve(n: number, attached = 0): number {
+    if (this.size + n + attached >= this.#mark && !this.admits(n + attached)) {
+      return this.#drop(n);
+    }
     let at = this.#fill;
     if (at + n + SPILL > this.bytes.length) {
       this.#nextSegment(n + SPILL);
@@ -163,7 +183,7 @@ export class Outbox {
 
   /** Adds bytes as a chunk of their own, uncopied: they must not change from now on. */
   attach(chunk: Uint8Array): void {
-    if (chunk.length === 0) return;
+    if (chunk.length === 0 || this.#full) return;
     const rest = this.bytes.subarray(this.#fill);
     this.#seal();
     this.#sealed.push(chunk);
@@ -191,6 +211,10 @@ export class Outbox {
 
   /** As `reserve`, in the lane that goes ahead of the next batch: into `this.urgentBytes`. */
   reserveUrgent(n: number): number {
+    if (this.size + n >= this.#mark && !this.admits(n)) {
+      this.urgentBytes = new Uint8Array(n);
+      return 0;
+    }
     const at = this.#urgentFill;
     if (at + n > this.urgentBytes.length) {
       const grown = new Uint8Array(Math.max(64, 2 * (at + n)));
@@ -200,6 +224,42 @@ export class Outbox {
     this.#urgentFill = at + n;
     this.#grew(n);
     return at;
+  }
+
+  /** Whether a frame of `n` bytes, which may be written in parts, fits below the limit. If not, it must not be written, and the connection ends. */
+  admits(n: number): boolean {
+    if (this.#full) return false;
+    if (this.size + n <= this.#limit || this.#concluding) return true;
+    // What goes ahead of the next batch is of no use to a connection that ends.
+    this.#shrink(this.#urgentFill);
+    this.#urgentFill = 0;
+    // What was written last may have been copied with a few bytes too many.
+    this.#seal();
+    this.#fillNext(NO_BYTES);
+    this.#fill = 0;
+    this.#full = true;
+    const empty = this.#batchBytes === 0;
+    if (empty && this.#state === "scheduled") this.#state = "idle";
+    this.#setMark();
+    queueMicrotask(this.#overflowed);
+    return false;
+  }
+
+  /** The connection ends: what is written from now on are its last words, and always kept. */
+  conclude(): void {
+    this.#concluding = true;
+    if (!this.#full) return;
+    this.#full = false;
+    this.#fillNext(NO_BYTES);
+    this.urgentBytes = NO_BYTES;
+    this.#setMark();
+  }
+
+  /** Room for a frame that is not kept. */
+  #drop(n: number): number {
+    this.place = -1;
+    this.#fillNext(new Uint8Array(n + SPILL));
+    return 0;
   }
 
   /** Hands over now what has gathered, without waiting for the turn to end. */
@@ -216,6 +276,8 @@ export class Outbox {
 
   /** Overwrites one byte of the batch being filled, `offset` behind `place`. */
   overwrite(place: number, offset: number, byte: number): void {
+    // It was not kept.
+    if (place < 0) return;
     this.at(place)[offset] = byte;
   }
 
@@ -227,11 +289,11 @@ export class Outbox {
 
   #grew(n: number): void {
     this.size += n;
-    if (this.size >= this.#mark) this.#reach(n);
+    if (this.size >= this.#mark) this.#reach();
   }
 
   /** `size` has come to the mark. Nothing is written now: whoever reserved has not filled its frame yet. */
-  #reach(n: number): void {
+  #reach(): void {
     if (this.#state === "idle") this.#schedule();
     else {
       if (this.#state === "scheduled" && this.size >= MAX_SEGMENT) {
@@ -240,9 +302,6 @@ export class Outbox {
       this.#setMark();
     }
     if (this.size >= this.#notice) this.#tell();
-    if (this.size > this.#limit && this.size - n <= this.#limit) {
-      queueMicrotask(this.#overflowed);
-    }
   }
 
   #tell(): void {
@@ -264,9 +323,8 @@ export class Outbox {
 
   #setMark(): void {
     const { size } = this;
-    const over = size <= this.#limit ? this.#limit + 1 : Infinity;
-    const next = Math.min(over, this.#notice);
-    if (this.#state === "idle") this.#mark = 0;
+    const next = Math.min(this.#limit + 1, this.#notice);
+    if (this.#state === "idle" || this.#full) this.#mark = 0;
     else if (this.#state === "scheduled" && size < MAX_SEGMENT) {
       this.#mark = Math.min(MAX_SEGMENT, next);
     } else this.#mark = next;

@@ -330,7 +330,8 @@ class Onion implements Caller, CallOwner {
     }
     if (call.sendings.length === 0) discard(call.params, result);
     call.params = undefined;
-    extra.answered = call.sendings.at(-1)?.metadata;
+    const last = call.sendings.at(-1);
+    extra.answered = last && callOf(last).extra?.answered;
     call.settle(call.whole, failed, result);
     call.state = "abandoned";
     const kept = failed ? undefined : result;

@@ -299,14 +299,16 @@ export function decodePayload(
   }
 }
 
-/** The part of `bytes` as its receiver's own: a copy, unless all of `bytes` is nobody else's already. */
+/** The part of `bytes` as its receiver's own: a copy, unless all of `bytes` is nobody else's already, and not mostly something else. */
 export function ownBytes(
   bytes: Uint8Array,
   start: number,
   end: number,
   owned: boolean,
 ): Uint8Array {
-  return owned ? bytes.subarray(start, end) : copyBytes(bytes, start, end);
+  return owned && 2 * (end - start) >= bytes.length
+    ? bytes.subarray(start, end)
+    : copyBytes(bytes, start, end);
 }
 
 /** What is wrong with bytes that have lost their memory, for messages. */

@@ -11,6 +11,7 @@
  * @module
  */
 
+import { CALL_CHARGE } from "./buffers.ts";
 import { Call, CallHandle, type CallOwner, promiseOf } from "./call.ts";
 import type { Hello } from "./codec.ts";
 import type { Connection } from "./connection.ts";
@@ -85,9 +86,10 @@ export class Pending implements CallOwner {
     return this.#sent.last;
   }
 
-  /** Bytes of the calls that wait. */
-  get queuedBytes(): number {
-    return this.#gate.bytes;
+  /** What the calls that are not answered take: the bytes of those that wait, and a charge each. */
+  get heldBytes(): number {
+    const { length, bytes } = this.#gate;
+    return bytes + CALL_CHARGE * (length + this.#sent.size);
   }
 
   /** Listeners on abort signals. */

@@ -3,9 +3,10 @@
  *
  * Invariants owned here:
  * - Reading never stops while the connection lives, however stalled our own
- *   writes are: replies, cancels and pings always get through. (On a wire
- *   where one end alone calls, it waits while that end's calls are as many as
- *   we hold.)
+ *   writes are: replies, cancels and pings always get through. (It may wait for
+ *   its turn to read a large message, which comes whatever this connection
+ *   does; and on a wire where one end alone calls, while that end's calls are
+ *   as many as we hold.)
  * - A protocol fault is told to the peer by GOAWAY, and every answer made
  *   before it still arrives.
  * - The end of the stream means two things: after a GOAWAY without a code the
@@ -24,6 +25,7 @@ import type { Ending } from "./ending.ts";
 import { ConnectionError } from "./errors.ts";
 import type { Farewell } from "./farewell.ts";
 import type { PeerGoaway } from "./goaway.ts";
+import type { LargeRead, LargeReads } from "./large.ts";
 import type { Pending } from "./pending.ts";
 import { type ChunkSink, MESSAGES_PER_TURN, readLoop } from "./read_loop.ts";
 import type { Tick } from "./tick.ts";
@@ -43,6 +45,8 @@ export interface ReadingContext {
   readonly watchdog: Watchdog;
   /** What the connection holds, as its server counts it. */
   readonly share: Share | undefined;
+  /** The large messages of all connections, at a server. */
+  readonly largeReads: LargeReads | undefined;
 }
 
 /** Reads one connection. */
@@ -52,13 +56,15 @@ export class Reading implements ChunkSink {
   /** Resolves when reading has ended, for whatever reason. */
   readonly done: Promise<void>;
   readonly #context: ReadingContext;
+  readonly #large: LargeRead | undefined;
   /** Goes on, where it waits. */
   #resume: (() => void) | undefined;
 
   /** Starts. */
   constructor(context: ReadingContext) {
     this.#context = context;
-    const { path, clock, ending } = context;
+    const { path, clock, ending, largeReads } = context;
+    this.#large = largeReads?.reader(() => this.#resume?.());
     this.done = readLoop(path, clock, this).catch((cause) => {
       ending.lose("reading failed", cause);
     });
@@ -87,15 +93,22 @@ export class Reading implements ChunkSink {
     return ending.over ? chunk.length : at;
   }
 
-  /** On a wire without windows: what reading waits for, if the peer's calls are more than we hold. */
+  /** Whether a large message may be read now. */
+  mayRead(bytes: number): boolean {
+    return this.#large === undefined || this.#large.ask(bytes);
+  }
+
+  /** What reading waits for: its turn to read a large message, or on a wire without windows for room, if the peer's calls are more than we hold. */
   room(): Promise<void> | undefined {
     const { dispatch, ending } = this.#context;
-    if (ending.over || !dispatch.full) return undefined;
+    const waits = this.#large?.waiting || dispatch.full;
+    if (ending.over || !waits) return undefined;
     return new Promise((resolve) => this.#resume = resolve);
   }
 
   /** What comes is only discarded from now on. Returns `done`. */
   finish(): Promise<void> {
+    this.#large?.end();
     this.#resume?.();
     return this.done;
   }

@@ -10,9 +10,10 @@
  */
 
 import type { Call } from "./call.ts";
-import type { Codec, Metadata } from "./codec.ts";
+import type { Codec } from "./codec.ts";
 import { ConnectionError, type Outcome, RpcError } from "./errors.ts";
 import type { Ledger } from "./ledger.ts";
+import type { MetadataBlock } from "./metadata.ts";
 import type { Sent } from "./sent.ts";
 import {
   CallerStreams,
@@ -43,7 +44,7 @@ export class Replies implements CallerTable {
   }
 
   /** The result of call `id` is the codec's current payload. */
-  reply(id: number, metadata: Metadata | undefined): void {
+  reply(id: number, metadata: MetadataBlock | undefined): void {
     if (this.#context.codec.streamed) return this.#stream(id, metadata);
     const call = this.#take(id, metadata);
     if (call === undefined) return;
@@ -69,7 +70,7 @@ export class Replies implements CallerTable {
     started: boolean | undefined,
     code: string,
     message: string,
-    metadata: Metadata | undefined,
+    metadata: MetadataBlock | undefined,
   ): void {
     const call = this.#take(id, metadata);
     if (call === undefined) return;
@@ -94,7 +95,7 @@ export class Replies implements CallerTable {
   }
 
   /** The result of call `id` is a stream: its caller is told, and the call lives on. */
-  #stream(id: number, metadata: Metadata | undefined): void {
+  #stream(id: number, metadata: MetadataBlock | undefined): void {
     const call = this.#sent.find(id);
     if (call === undefined) return this.#stray(id);
     const extra = call.extras();
@@ -139,7 +140,7 @@ export class Replies implements CallerTable {
    * handed over yet, or was answered before: the peer breaks the rules, unless
    * its wire knows of silent cancels.
    */
-  #take(id: number, metadata: Metadata | undefined): Call | undefined {
+  #take(id: number, metadata: MetadataBlock | undefined): Call | undefined {
     const call = this.#sent.take(id);
     if (call === undefined) this.#stray(id);
     else this.#answered(call, metadata);
@@ -147,7 +148,7 @@ export class Replies implements CallerTable {
   }
 
   /** An answer has come. */
-  #answered(call: Call, metadata: Metadata | undefined): void {
+  #answered(call: Call, metadata: MetadataBlock | undefined): void {
     if (metadata !== undefined) call.extras().answered = metadata;
     call.extra?.observed?.answered(this.#context.codec.answerSize);
   }

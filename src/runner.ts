@@ -101,7 +101,10 @@ export class Runner implements CalleeTable {
     // So is a serializer.
     if (serving.done) return;
     if (asks && order.keyed && !this.#takeTurn(serving, order, params)) return;
-    serving.kept = undefined;
+    if (serving.kept !== undefined) {
+      this.#calls.weigh(serving);
+      serving.kept = undefined;
+    }
     if (serving.target.schema === undefined) this.#run(serving, params);
     else this.#validate(serving, params);
   }

@@ -14,14 +14,15 @@
 
 import type { Call, Extra } from "./call.ts";
 import type { Clock } from "./clock.ts";
-import type { Codec, Hello, Metadata, Opaque } from "./codec.ts";
+import type { Codec, Hello, Opaque } from "./codec.ts";
 import type { ConnectionError } from "./errors.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Limits } from "./limits.ts";
+import type { MetadataBlock } from "./metadata.ts";
 import type { Outbox } from "./outbox.ts";
 import { Queue } from "./queue.ts";
 import { ReadyGate } from "./ready.ts";
-import { late, servesNothing, unavailable } from "./refusals.ts";
+import { exhausted, late, servesNothing, unavailable } from "./refusals.ts";
 import type { Sent } from "./sent.ts";
 
 /** What the gate needs of its connection. */
@@ -97,6 +98,12 @@ export class SendGate {
       extra.streams?.checkFit();
     }
     this.#sent.window.checkFit(call.size);
+    const { outbox, limits } = this.#context;
+    if (call.size > outbox.most) {
+      throw exhausted(
+        `a call of ${call.size} bytes; maxOutbox, ${limits.maxOutbox} bytes, has no room for it`,
+      );
+    }
     if (this.#queue.length === 0 && this.#admits(call)) this.#send(call);
     else {
       this.#queue.checkRoom(call.size);
@@ -111,7 +118,9 @@ export class SendGate {
 
   #admits(call: Call): boolean {
     const streams = call.extra?.streams;
+    const { outbox } = this.#context;
     return this.#sent.window.admits(call.size) && this.#outboxHasRoom() &&
+      outbox.size + call.size <= outbox.most &&
       (streams === undefined || streams.admitted);
   }
 
@@ -130,7 +139,7 @@ export class SendGate {
   #send(call: Call): void {
     const { extra } = call;
     let remaining = -1;
-    let metadata: Metadata | undefined;
+    let metadata: MetadataBlock | undefined;
     if (extra !== undefined) {
       metadata = extra.metadata;
       if (extra.due !== Infinity) {

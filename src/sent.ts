@@ -12,7 +12,8 @@
  */
 
 import type { Call } from "./call.ts";
-import type { Codec, Metadata } from "./codec.ts";
+import type { Codec } from "./codec.ts";
+import type { MetadataBlock } from "./metadata.ts";
 import type { Outbox } from "./outbox.ts";
 import { Ring } from "./ring.ts";
 import { Window } from "./window.ts";
@@ -66,7 +67,11 @@ export class Sent {
   }
 
   /** Registers a call, then writes it, with the prepared payload. */
-  send(call: Call, remaining: number, metadata: Metadata | undefined): void {
+  send(
+    call: Call,
+    remaining: number,
+    metadata: MetadataBlock | undefined,
+  ): void {
     const outbox = this.#outbox;
     this.#ring.add(call);
     this.window.take(call.size);

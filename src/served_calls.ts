@@ -15,22 +15,35 @@
 
 import type { Admission } from "./admission.ts";
 import type { Answers } from "./answers.ts";
+import type { Codec } from "./codec.ts";
 import type { Serving } from "./context.ts";
 import type { Deadlines } from "./deadlines.ts";
 import type { ErrorCode, RpcError } from "./errors.ts";
 import { callOver } from "./streams/call_streams.ts";
 
+/** What the table needs of its connection. */
+export interface ServedCallsContext {
+  readonly codec: Codec;
+  readonly deadlines: Deadlines;
+}
+
 /** The calls of one connection that have no answer yet. */
 export class ServedCalls {
   /** The call whose code, its handler or what finds its key, is on the stack right now; set by who calls that. */
   current: Serving | undefined;
+  readonly #codec: Codec;
   readonly #admission: Admission;
   readonly #answers: Answers;
   readonly #deadlines: Deadlines;
   /** Those that wait, or whose handlers have not settled, by id. */
   readonly #active = new Map<number, Serving>();
 
-  constructor(admission: Admission, answers: Answers, deadlines: Deadlines) {
+  constructor(
+    { codec, deadlines }: ServedCallsContext,
+    admission: Admission,
+    answers: Answers,
+  ) {
+    this.#codec = codec;
     this.#admission = admission;
     this.#answers = answers;
     this.#deadlines = deadlines;
@@ -71,7 +84,15 @@ export class ServedCalls {
     if (serving.entered || serving.done) return;
     serving.entered = true;
     this.#active.set(serving.id, serving);
+    // Its params were decoded in this turn, and are still the codec's.
+    if (serving.kept === undefined && serving.decoded < 0) this.weigh(serving);
     if (serving.slot < 0) this.#deadlines.add(serving);
+  }
+
+  /** The params, kept or just told, have been decoded: counts what that takes, until the call is over. */
+  weigh(serving: Serving): void {
+    serving.decoded = this.#codec.decodedSize(serving.kept);
+    this.#admission.decoded += serving.decoded;
   }
 
   // Answers. A call whose connection has ended has nobody to tell.
@@ -121,6 +142,7 @@ export class ServedCalls {
 
   #leave(serving: Serving): void {
     serving.state = "done";
+    if (serving.decoded > 0) this.#admission.decoded -= serving.decoded;
     if (serving.entered) {
       serving.entered = false;
       this.#active.delete(serving.id);

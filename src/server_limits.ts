@@ -6,7 +6,8 @@
 
 import { Buffers } from "./buffers.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import { checkLimit, type Limits } from "./limits.ts";
+import { LargeReads } from "./large.ts";
+import { checkLimit, type Limits, toLimits } from "./limits.ts";
 import { Turns } from "./turns.ts";
 
 /** The limits that all connections of a server share. */
@@ -15,7 +16,7 @@ export interface ServerLimits {
   readonly maxConnections: number;
   /** Handlers that run at once, over all connections, the last quarter of them of connections that run no other; past it calls wait, and connections take turns. A handler that never settles keeps its place, also when its caller is gone. Default 16,384, or twice `maxRunning` if that is more. */
   readonly maxTotalRunning: number;
-  /** Bytes of waiting params, unfinished messages and unsent answers that all connections hold; past it the one that holds most is closed, `resource_exhausted`. Default 256 MiB, or `maxOutbox` if that is more. */
+  /** Bytes that all connections hold for their peers: calls that are not answered, unfinished messages, unsent answers, items of streams that wait, and a charge for each call and stream (see docs/semantics.md). When it is exceeded, the connection that has gone longest without progress is closed, `resource_exhausted`. Default 256 MiB, or `maxOutbox` if that is more. */
   readonly maxTotalBuffered: number;
 }
 
@@ -31,6 +32,7 @@ export class Shared {
   readonly maxConnections: number;
   readonly turns: Turns;
   readonly buffers: Buffers;
+  readonly largeReads: LargeReads;
 
   /**
    * Reads the limits.
@@ -49,6 +51,8 @@ export class Shared {
     this.maxConnections = of("maxConnections");
     const running = 2 * (given.maxRunning ?? 0);
     this.turns = new Turns(of("maxTotalRunning", running), clock);
-    this.buffers = new Buffers(of("maxTotalBuffered", given.maxOutbox));
+    this.largeReads = new LargeReads(clock);
+    const { maxOutbox } = toLimits(given);
+    this.buffers = new Buffers(of("maxTotalBuffered", maxOutbox));
   }
 }

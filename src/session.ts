@@ -19,7 +19,6 @@ import type {
   CodecFactory,
   CodecSettings,
   Hello,
-  Metadata,
   Receiver,
 } from "./codec.ts";
 import { codecSettings } from "./codec_settings.ts";
@@ -32,8 +31,10 @@ import { Ending, type EndingContext } from "./ending.ts";
 import { ConnectionError } from "./errors.ts";
 import { Farewell } from "./farewell.ts";
 import { PeerGoaway } from "./goaway.ts";
+import type { LargeReads } from "./large.ts";
 import { type Limits, toLimits } from "./limits.ts";
 import { nativeCodec } from "./native.ts";
+import type { MetadataBlock } from "./metadata.ts";
 import type { CallEvents } from "./observe.ts";
 import { Opening, type OpeningContext } from "./opening.ts";
 import { Outbox, type OutboxEvents } from "./outbox.ts";
@@ -75,6 +76,7 @@ export class Session
   readonly watchdog: Watchdog;
   readonly peerGoaway = new PeerGoaway();
   readonly share: Share | undefined;
+  readonly largeReads: LargeReads | undefined;
   readonly farewell: Farewell;
   readonly ending: Ending;
   readonly opening: Opening;
@@ -112,6 +114,7 @@ export class Session
       ...calls,
       registry,
       turns: shared?.turns,
+      largeReads: shared?.largeReads,
       exposeErrors: services?.exposeErrors === true,
       peerMaxMessage: () => this.pending.maxMessage,
       onError: (error, { method, id, connection }) =>
@@ -128,6 +131,7 @@ export class Session
     this.farewell = new Farewell(path, outbox, clock, deadlines);
     this.ending = new Ending(this);
     this.share = shared?.buffers.share(this);
+    this.largeReads = shared?.largeReads;
     this.reading = new Reading(this);
     this.opening = new Opening(this);
     // Last: what this says may be all, where the outbox has no room for it.
@@ -169,16 +173,18 @@ export class Session
   // What comes: see Receiver.
 
   hello(hello: Hello): void {
-    this.pending.greet(hello);
+    // The credentials are for the verdict alone, and not kept.
+    this.pending.greet({ ...hello, credentials: undefined });
     this.opening.hello(hello);
   }
 
   streams(): Streams {
-    const { codec, outbox, limits, pending, dispatch } = this;
+    const { codec, outbox, limits, pending, dispatch, largeReads } = this;
     return this.#streams ??= new Streams({
-      ...{ codec, outbox, limits },
+      ...{ codec, outbox, limits, largeReads },
       granted: () => pending.peer,
       peerMaxMessage: () => pending.maxMessage,
+      grown: () => this.grown(),
       find: (id, ours) =>
         ours ? pending.replies.streamsOf(id) : dispatch.streamsOf(id),
     });
@@ -189,12 +195,12 @@ export class Session
     method: string,
     size: number,
     remaining: number,
-    metadata: Metadata | undefined,
+    metadata: MetadataBlock | undefined,
   ): void {
     this.dispatch.request(id, method, size, remaining, metadata);
   }
 
-  reply(id: number, metadata?: Metadata): void {
+  reply(id: number, metadata?: MetadataBlock): void {
     this.pending.replies.reply(id, metadata);
   }
 
@@ -203,7 +209,7 @@ export class Session
     started: boolean | undefined,
     code: string,
     message: string,
-    metadata?: Metadata,
+    metadata?: MetadataBlock,
   ): void {
     this.pending.replies.failure(id, started, code, message, metadata);
   }
@@ -231,6 +237,10 @@ export class Session
 
   full(): boolean {
     return this.dispatch.full;
+  }
+
+  mayRead(bytes: number): boolean {
+    return this.reading.mayRead(bytes);
   }
 
   // What goes: see OutboxEvents.
@@ -316,8 +326,9 @@ export class Session
   // What is held: see Holder.
 
   bytes(): number {
-    return this.outbox.size + this.dispatch.waitingBytes +
-      this.pending.queuedBytes + this.codec.unfinishedBytes;
+    return this.outbox.size + this.dispatch.heldBytes +
+      this.pending.heldBytes + this.codec.unfinishedBytes +
+      (this.#streams?.heldBytes ?? 0);
   }
 
   shed(reason: ConnectionError): boolean {

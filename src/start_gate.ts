@@ -14,12 +14,13 @@
  */
 
 import type { Serving } from "./context.ts";
+import { LARGE, type LargeRead, type LargeReads } from "./large.ts";
 import type { Limits } from "./limits.ts";
+import { List } from "./list.ts";
 import type { Order, OrderKey } from "./order.ts";
 import type { OrderLines } from "./order_lines.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Turn, Turns } from "./turns.ts";
-import { WaitingCalls } from "./waiting_calls.ts";
 
 /** What the gate needs of its connection. */
 export interface StartGateContext {
@@ -27,6 +28,8 @@ export interface StartGateContext {
   readonly limits: Limits;
   /** The running handlers of all connections, at a server. */
   readonly turns: Turns | undefined;
+  /** The large messages of all connections, at a server. */
+  readonly largeReads: LargeReads | undefined;
 }
 
 /** What stands between the calls of one connection and their handlers. */
@@ -35,8 +38,9 @@ export class StartGate {
   running = 0;
   readonly #context: StartGateContext;
   readonly #start: (serving: Serving) => void;
-  readonly #waiting = new WaitingCalls();
+  readonly #waiting = new List<Serving>();
   readonly #turn: Turn | undefined;
+  readonly #large: LargeRead | undefined;
   /** Of ordered calls; made when the first one starts. */
   #lines: OrderLines | undefined;
   /** Handlers that may run at once: none before the peer has been let in. */
@@ -47,6 +51,7 @@ export class StartGate {
     this.#context = context;
     this.#start = start;
     this.#turn = context.turns?.turn(() => this.#next());
+    this.#large = context.largeReads?.reader(() => this.pump());
   }
 
   /** Calls that wait to be started. */
@@ -57,11 +62,6 @@ export class StartGate {
   /** Those of them that wait for an earlier one of their order. */
   get ordered(): number {
     return this.#lines?.waiting ?? 0;
-  }
-
-  /** Bytes of those that wait. */
-  get waitingBytes(): number {
-    return this.#waiting.bytes + (this.#lines?.bytes ?? 0);
   }
 
   /** The peer has been let in: handlers may start, those of the calls that wait first. */
@@ -92,7 +92,8 @@ export class StartGate {
   pump(): void {
     let serving: Serving | undefined;
     while (
-      (serving = this.#waiting.first) !== undefined && this.#mayStart()
+      (serving = this.#waiting.first) !== undefined && this.#mayStart() &&
+      this.#mayRead(serving)
     ) {
       this.#waiting.remove(serving);
       this.#start(serving);
@@ -120,6 +121,7 @@ export class StartGate {
 
   /** Starts nothing for other connections' sake any more. */
   end(): void {
+    this.#large?.end();
     this.#turn?.end();
   }
 
@@ -151,10 +153,16 @@ export class StartGate {
     return this.#room && (this.#turn === undefined || this.#turn.ask());
   }
 
+  /** Whether the params of a call that has waited may be parsed now; `pump` is called when they may. */
+  #mayRead({ size }: Serving): boolean {
+    return size < LARGE || this.#large === undefined || this.#large.ask(size);
+  }
+
   /** This connection's turn has come: starts one call; returns whether there is another to start. */
   #next(): boolean {
     const serving = this.#waiting.first;
     if (serving === undefined || !this.#room) return false;
+    if (!this.#mayRead(serving)) return false;
     this.#waiting.remove(serving);
     this.#start(serving);
     return this.#waiting.length > 0 && this.#room;

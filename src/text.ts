@@ -107,6 +107,21 @@ export function readText(
   return decode(bytes, start, end);
 }
 
+/** Whether `bytes[start..end)` is UTF-8. */
+export function checkText(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): boolean {
+  if (isAscii(bytes, start, end)) return true;
+  try {
+    decode(bytes, start, end);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function isAscii(bytes: Uint8Array, start: number, end: number): boolean {
   let all = 0;
   for (let i = start; i < end; i++) all |= bytes[i];

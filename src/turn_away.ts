@@ -39,6 +39,7 @@ const DEAF: Receiver = {
   pong: ignore,
   goaway: ignore,
   full: () => false,
+  mayRead: () => true,
   streams: () => ({
     data: ignore,
     end: ignore,

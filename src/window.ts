@@ -33,7 +33,7 @@ export class Window {
    */
   constructor(overhead: number, own = false) {
     this.#overhead = overhead;
-    this.#granter = own ? "this end's own limits allow" : "the peer accepts";
+    this.#granter = own ? "this end's" : "the peer's";
   }
 
   /** The peer has said what it grants; what is in flight already stays counted. */
@@ -83,10 +83,13 @@ export class Window {
     if (!this.#greeted) return;
     const { windowCalls, windowBytes, maxMessage } = this.granted;
     if (windowCalls === 0) throw servesNothing();
-    const most = Math.min(maxMessage + this.#overhead, windowBytes);
-    if (size <= most) return;
+    const most = maxMessage + this.#overhead;
+    if (size <= Math.min(most, windowBytes)) return;
+    const limit = size > most
+      ? `maxMessage, ${maxMessage} bytes,`
+      : `windowBytes, ${windowBytes} bytes,`;
     throw exhausted(
-      `a call of ${size} bytes; ${this.#granter} at most ${most}`,
+      `a call of ${size} bytes; ${this.#granter} ${limit} has no room`,
     );
   }
 

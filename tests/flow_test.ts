@@ -1,8 +1,14 @@
 /** Bounds on what the peer can make us hold: running handlers, waiting replies, outgoing bytes. */
 
 import { test } from "node:test";
-import { assert, assertEquals } from "@std/assert";
-import { echoServices, Server } from "../mod.ts";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import {
+  type CallContext,
+  Client,
+  echoServices,
+  RpcError,
+  Server,
+} from "../mod.ts";
 import { settle } from "./support/clock.ts";
 import { assertNothingLeft, pair } from "./support/pair.ts";
 import {
@@ -11,8 +17,11 @@ import {
   join,
   KIND,
   RawPeer,
+  readCode,
+  reply,
   request,
 } from "./support/raw_peer.ts";
+import type { Any } from "./support/dials.ts";
 import { Held } from "./support/services.ts";
 
 test("[F10] at most maxRunning handlers run; the others wait in order", async () => {
@@ -147,4 +156,116 @@ test("[F14] one chunk of a great many calls lets other connections have their tu
   await flooder.reset();
   await other.reset();
   await server.close();
+});
+
+/** Ways to answer with about so many bytes. */
+const LARGE: Record<string, (size: number, ctx: CallContext) => unknown> = {
+  bytes: (size) => new Uint8Array(size),
+  "bytes that are given away": (size, ctx) =>
+    ctx.transfer(new Uint8Array(size)),
+  text: (size) => "x".repeat(size),
+  "text of many bytes": (size) => "\u20ac".repeat(Math.ceil(size / 3)),
+  JSON: (size) => ({ text: "x".repeat(size) }),
+  "an error's data": (size) => {
+    throw new RpcError("too_much", "", { data: "x".repeat(size) });
+  },
+  "the data of a stream's error": (size) =>
+    new ReadableStream({
+      pull() {
+        throw new RpcError("too_much", "", { data: "x".repeat(size) });
+      },
+    }, { highWaterMark: 0 }),
+};
+
+for (const [kind, make] of Object.entries(LARGE)) {
+  test(`X16: answers made in one turn never take more than maxOutbox: ${kind}`, async () => {
+    const maxOutbox = 1_000_000;
+    const held = new Held();
+    let most = 0;
+    const work = async (params: unknown, ctx: CallContext) => {
+      await held.services.Held.work(params, ctx);
+      most = Math.max(most, connection.stats().outgoingBytes);
+      return make(100_000, ctx);
+    };
+    const server = new Server({ Big: { work } }, { maxOutbox });
+    const peer = new RawPeer({ highWaterMark: 0 });
+    const connection = server.accept(peer.duplex);
+    const requests = Array.from(
+      { length: 100 },
+      (_, i) => request(i + 1, "Big.work", [0]),
+    );
+    await peer.send(hello({ streams: true }), ...requests);
+    await settle();
+    assertEquals(held.calls.length, 100);
+    held.release();
+    await settle();
+    most = Math.max(most, connection.stats().outgoingBytes);
+    assert(most <= maxOutbox + 8192, `${most} bytes`);
+    // What was written before arrives, and arrives whole.
+    const frames = await peer.rest();
+    await peer.end();
+    assertEquals(readCode(frames.at(-1)!).code, "resource_exhausted");
+    const large = frames.filter(({ body }) => body.length >= 100_000);
+    assert(large.length > 5 && large.length < 10, `${large.length} of them`);
+    assertEquals((await connection.closed)?.code, "resource_exhausted");
+    assertNothingLeft(connection);
+    await server.close();
+  });
+}
+
+test("X16: answers past maxOutbox are not even encoded", async () => {
+  const held = new Held();
+  const server = new Server(held.services, { maxOutbox: 1_000_000 });
+  const peer = new RawPeer({ highWaterMark: 0 });
+  const connection = server.accept(peer.duplex);
+  const ids = Array.from({ length: 300 }, (_, i) => i + 1);
+  await peer.send(hello(), ...ids.map((id) => request(id, "Held.work")));
+  await settle();
+  let encoded = 0;
+  held.release({
+    toJSON() {
+      encoded++;
+      return "x".repeat(100_000);
+    },
+  });
+  await settle();
+  assertEquals(encoded, 10);
+  await peer.rest();
+  await peer.end();
+  assertEquals((await connection.closed)?.code, "resource_exhausted");
+  await server.close();
+});
+
+test("X16: an answer that maxOutbox can never hold fails alone", async () => {
+  const { client, close } = pair({
+    Big: { get: (size: number) => new Uint8Array(size) },
+  }, { server: { maxOutbox: 100_000 } });
+  const error = await assertRejects(
+    () => client.call("Big.get", 100_000),
+    RpcError,
+  );
+  assertEquals(error.code, "resource_exhausted");
+  assert(error.message.includes("maxOutbox"), error.message);
+  assertEquals((await client.call("Big.get", 90_000)).length, 90_000);
+  await close();
+});
+
+test("X16: calls wait until the outbox has room for all of each", async () => {
+  const peer = new RawPeer({ highWaterMark: 0 });
+  const client = new Client<Any>(peer.duplex, { maxOutbox: 1_000_000 });
+  await peer.send(hello());
+  await settle();
+  const handles = Array.from(
+    { length: 5 },
+    () => client.go("Peer.take", new Uint8Array(450_000)),
+  );
+  await settle();
+  assertEquals(client.stats().queued, 3);
+  for (let id = 1; id <= 5; id++) {
+    assertEquals((await peer.nextOf(KIND.REQUEST)).id, id);
+    assert(client.stats().outgoingBytes <= 1_000_000);
+  }
+  await peer.send(...handles.map((_, i) => reply(i + 1)));
+  for (const { reply } of handles) assertEquals(await reply, "ok");
+  await client.connection.abort();
 });

@@ -20,6 +20,8 @@ import { settle, TestClock } from "./support/clock.ts";
 import type { Any } from "./support/dials.ts";
 import { assertNothingLeft } from "./support/pair.ts";
 import {
+  CALLER,
+  data,
   frame,
   hello,
   KIND,
@@ -195,7 +197,7 @@ function hosts(options: object, services: object = {}) {
   return { held, clock, server, join, buffered, close };
 }
 
-test("[F3] past maxTotalBuffered the connection whose waiting calls hold most is closed, the others go on", async () => {
+test("[F3] past maxTotalBuffered a connection whose waiting calls hold most of it is closed, the others go on", async () => {
   const { server, join, buffered, close } = hosts({
     maxRunning: 1,
     maxTotalBuffered: 1_000_000,
@@ -325,31 +327,112 @@ test("calls of ours that wait for a peer count, and are not sent when it is clos
 });
 
 test("what a connection has let go of since it last said is not held against it", async () => {
-  const { held, join, close } = hosts({
-    maxTotalRunning: 26,
-    maxTotalBuffered: 900_000,
+  const streams: ReadableStream<unknown>[] = [];
+  const { join, close } = hosts({ maxTotalBuffered: 900_000 }, {
+    Sink: {
+      take: (stream: ReadableStream<unknown>) => {
+        streams.push(stream);
+        return new Promise(() => {});
+      },
+    },
   });
-  const large = (n: number, size: number) =>
-    Array.from(
-      { length: n },
-      (_, i) => request(i + 1, "Held.work", "x".repeat(size)),
-    );
-  const [first] = await join();
-  await first.send(...large(20, 1));
-  await settle();
-  const [second, two] = await join();
-  for (const bytes of large(10, 40_000)) await second.send(bytes);
-  await settle();
-  assertEquals(two.stats().waiting, 9);
-  // All start, and run on: their connection reads and writes nothing.
-  held.release();
-  await settle();
-  assertEquals(two.stats().waiting, 0);
+  const [second, two] = await join(undefined, { streams: true });
+  const item = new Uint8Array(30_000).fill(0x61);
+  item[0] = 3;
+  for (let id = 1; id <= 20; id++) {
+    await second.send(request(id, "Sink.take", [5]), data(id, item, CALLER));
+  }
+  await settle(10);
+  assert(two.stats().bufferedBytes > 600_000);
+  // All are read: too little for credit to be given back, so nothing is written.
+  for (const stream of streams) await stream.getReader().read();
+  assert(two.stats().bufferedBytes < 110_000);
   const [third, three] = await join();
-  for (const bytes of large(40, 20_000)) await third.send(bytes);
+  for (let id = 1; id <= 30; id++) {
+    await third.send(request(id, "Held.work", "x".repeat(20_000)));
+  }
   await settle();
-  assert(three.stats().bufferedBytes > 540_000);
+  assert(three.stats().bufferedBytes > 600_000);
   assertEquals([two, three].map((c) => c.stats().state), ["open", "open"]);
+  await close();
+});
+
+/** A request of 4 MiB that has begun, with `n` bytes of it. */
+function begun(n: number): Uint8Array {
+  const bytes = frame(KIND.REQUEST, 1, new Uint8Array(n));
+  new DataView(bytes.buffer).setUint32(0, 4 << 20);
+  return bytes;
+}
+
+test("X19: an honest call beside 400 messages that never end is answered, and one of those is closed", async () => {
+  const { server, join, buffered, close } = hosts({
+    maxTotalBuffered: 4_000_000,
+  });
+  const stalled = await Promise.all(Array.from({ length: 400 }, () => join()));
+  for (const [peer] of stalled) await peer.send(begun(9500));
+  await settle();
+  const [honest, its] = await join();
+  for (let id = 1; id <= 20; id++) {
+    await honest.send(request(id, "Held.echo", "x".repeat(900_000)));
+    assertEquals((await honest.nextOf(KIND.REPLY)).id, id);
+    // More comes of the others, a little at a time: that is no progress.
+    for (const [peer, connection] of stalled) {
+      if (connection.stats().state === "open") {
+        await peer.send(new Uint8Array(1));
+      }
+    }
+  }
+  assertEquals(its.stats().state, "open");
+  const open = stalled.filter(([, c]) => c.stats().state === "open");
+  assert(open.length > 300 && open.length < 400, `${open.length} are left`);
+  assert(buffered() <= 4_000_000);
+  assertEquals(server.connections.size, 401);
+  await close();
+});
+
+test("X19: an honest call beside answers that nobody reads is answered", async () => {
+  const { join, close } = hosts({
+    maxTotalBuffered: 4_000_000,
+    highWaterMark: 10_000_000,
+  }, { Big: { get: () => new Uint8Array(100_000) } });
+  const deaf = await Promise.all(Array.from({ length: 13 }, () => join(0)));
+  for (const [peer] of deaf) {
+    await settle();
+    await peer.send(...[1, 2, 3].map((id) => request(id, "Big.get", [0])));
+  }
+  await settle();
+  const [honest, its] = await join();
+  for (let id = 1; id <= 10; id++) {
+    await honest.send(request(id, "Held.echo", "x".repeat(400_000)));
+    assertEquals((await honest.nextOf(KIND.REPLY)).id, id);
+  }
+  assertEquals(its.stats().state, "open");
+  const open = deaf.filter(([, c]) => c.stats().state === "open");
+  assert(open.length > 6 && open.length < 13, `${open.length} are left`);
+  await close();
+});
+
+test("X19: small calls that are answered do not make a connection look alive that holds much more", async () => {
+  const { held, join, close } = hosts({ maxTotalBuffered: 4_000_000 });
+  const [busy, its] = await join();
+  await busy.send(request(1, "Held.work", "x".repeat(900_000)));
+  await settle();
+  const others = await Promise.all(Array.from({ length: 3 }, () => join()));
+  for (const [peer] of others) {
+    await peer.send(request(1, "Held.work", "x".repeat(900_000)));
+    await settle();
+  }
+  for (let id = 2; id <= 50; id++) {
+    await busy.send(request(id, "Held.echo", "x".repeat(1000)));
+    assertEquals((await busy.nextOf(KIND.REPLY)).id, id);
+  }
+  const [late, latest] = await join();
+  await late.send(request(1, "Held.work", "x".repeat(900_000)));
+  await settle();
+  const states = [its, ...others.map(([, c]) => c), latest]
+    .map((c) => c.stats().state);
+  assertEquals(states, ["finishing", "open", "open", "open", "open"]);
+  assertEquals(held.calls.length, 5);
   await close();
 });
 

@@ -265,6 +265,124 @@ test("an item larger than its reader can take fails its stream, typed, and no ot
   await assertLost(facing);
 });
 
+/** How an item fared that a producer cuts in parts of one size, and no other. */
+async function deliver(
+  size: number,
+  partSize: number,
+  options: { streamCredit?: number; streamBudget?: number } = {},
+): Promise<number | string> {
+  const { facing, streams, release } = faceHolding(options);
+  await greet(facing, { streams: true });
+  const { peer } = facing;
+  await peer.send(request(1, "Test.hold", STREAM));
+  await settle();
+  let ended: number | string | undefined;
+  streams[0].getReader().read().then(
+    ({ value }) => ended = (value as string).length,
+    (error) => ended = error.code as string,
+  );
+  let left = options.streamCredit ?? 65_536;
+  const heard = (async () => {
+    for (;;) {
+      const got = await peer.next();
+      if (got === undefined) return;
+      if (got.kind === KIND.STOP) ended = readCode(got).code;
+      if (got.kind !== KIND.CREDIT) continue;
+      left += new DataView(got.body.buffer, got.body.byteOffset).getUint32(0);
+    }
+  })();
+  const text = new Uint8Array(1 + partSize).fill(0x61);
+  text[0] = 3;
+  for (let sent = 0, idle = 0; sent < size && ended === undefined;) {
+    const parts: Uint8Array[] = [];
+    while (sent < size && parts.length < 200) {
+      const n = Math.min(partSize, size - sent);
+      if (left < n + 17) break;
+      left -= n + 17;
+      sent += n;
+      const flags = CALLER | (sent < size ? MORE : 0);
+      parts.push(data(1, text.subarray(0, 1 + n), flags));
+    }
+    if (parts.length > 0) await peer.send(...parts);
+    await settle(2);
+    idle = parts.length > 0 ? 0 : idle + 1;
+    if (idle > 10) return `it stalls at ${sent} with ${left} bytes of credit`;
+  }
+  await settle();
+  await peer.send(end(1, CALLER));
+  release.resolve("done");
+  await settle();
+  await peer.end();
+  await heard;
+  await facing.connection.closed;
+  return ended ?? "it is never delivered";
+}
+
+test("X22: an item up to the limit is delivered, in whatever parts it comes", async () => {
+  for (const size of [999_999, 1_000_000]) {
+    for (const part of [32_768, 32_767, 20_000, 4096, 4095, 1024, 300]) {
+      assertEquals(await deliver(size, part), size, `parts of ${part}`);
+    }
+  }
+  for (const part of [1, 2, 17, 255]) {
+    assertEquals(await deliver(50_000, part), 50_000, `parts of ${part}`);
+  }
+});
+
+test("X22: an item above the limit is stopped, in whatever parts it comes", async () => {
+  for (const part of [32_768, 20_000, 4096, 300]) {
+    assertEquals(await deliver(1_100_000, part), "resource_exhausted");
+  }
+});
+
+test("X22: the same holds for other credits than the default", async () => {
+  for (
+    const streamCredit of [32_785, 40_000, 65_569, 65_570, 98_000, 1_048_576]
+  ) {
+    const size = await deliver(1_000_000, 32_768, { streamCredit });
+    assertEquals(size, 1_000_000, `a credit of ${streamCredit}`);
+  }
+  for (const streamCredit of [16_384, 20_000, 32_784]) {
+    const size = await deliver(1_000_000, 4079, { streamCredit });
+    assertEquals(size, 1_000_000, `a credit of ${streamCredit}`);
+  }
+  // What fits in the window is delivered, however small its parts are.
+  const options = { streamCredit: 16_384, streamBudget: 0 };
+  assertEquals(await deliver(12_000, 1, options), 12_000);
+  assertEquals(await deliver(20_000, 300, options), "resource_exhausted");
+});
+
+test("X22: parts of an item that are mixed with whole ones keep their bytes", async () => {
+  const { facing, streams, release } = faceHolding();
+  await greet(facing, { streams: true });
+  const { peer } = facing;
+  await peer.send(request(1, "Test.hold", STREAM));
+  const text = (n: number, seed: number) => {
+    const bytes = new Uint8Array(1 + n);
+    for (let i = 0; i < n; i++) bytes[1 + i] = 0x61 + (seed + i) % 26;
+    bytes[0] = 3;
+    return bytes;
+  };
+  const sizes = [[3], [0, 0, 1], [1, 5000, 2], [900, 100, 20], [4096, 1, 4096]];
+  sizes.push([300, 0, 700, 30], [10], [256, 256, 256, 255], [1, 0], [1023]);
+  const wanted: string[] = [];
+  for (const parts of sizes) {
+    let whole = "";
+    for (const [i, n] of parts.entries()) {
+      const part = text(n, whole.length);
+      whole += new TextDecoder().decode(part.subarray(1));
+      const more = i < parts.length - 1 ? MORE : 0;
+      await peer.send(data(1, part, CALLER | more));
+    }
+    wanted.push(whole);
+  }
+  await peer.send(end(1, CALLER));
+  await settle(20);
+  assertEquals(await Array.fromAsync(streams[0]), wanted);
+  release.resolve("done");
+  await assertLost(facing);
+});
+
 test("[S3] a thousand streams that nobody reads hold no more than their credit, and calls go on", async () => {
   const { facing, streams } = faceHolding();
   await greet(facing, { streams: true });

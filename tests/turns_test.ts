@@ -11,11 +11,25 @@ import {
   Server,
   type ServerOptions,
 } from "../mod.ts";
+import { jsonRpc } from "../jsonrpc.ts";
+import { netrpc } from "../netrpc.ts";
 import { settle, TestClock } from "./support/clock.ts";
 import { collect } from "./support/collect.ts";
 import type { Any } from "./support/dials.ts";
 import { assertNothingLeft } from "./support/pair.ts";
+import {
+  CALLER,
+  data,
+  hello,
+  join,
+  KIND,
+  RawPeer,
+  reply,
+  request,
+} from "./support/raw_peer.ts";
 import { Held } from "./support/services.ts";
+
+const utf8 = (text: string) => new TextEncoder().encode(text);
 
 /** A server whose handlers the test holds, and any number of clients. */
 function crowd(options: ServerOptions, services?: object) {
@@ -347,4 +361,183 @@ test("limits of a server that cannot hold are refused when it is made", () => {
     ]
   ) assertThrows(() => new Server({}, options), RangeError, "Cannot use max");
   new Server({}, { maxConnections: Infinity, maxTotalRunning: Infinity });
+});
+
+// Large messages: parsed one in each turn of the event loop.
+
+/** More than is read in one turn, as JSON. */
+const LARGE = "x".repeat(300_000);
+
+/** Watches what is begun in each turn of the event loop. */
+class Begun {
+  /** Large messages, and small ones. */
+  large = 0;
+  small = 0;
+  /** Large ones that were begun before the first small one. */
+  before: number | undefined;
+
+  note(value: unknown): void {
+    if (JSON.stringify(value).length >= 300_000) this.large++;
+    else {
+      this.before ??= this.large;
+      this.small++;
+    }
+  }
+
+  /** Lets the loop turn until `total` large ones have begun, and asserts that none began two in one turn. */
+  async watch(total: number): Promise<void> {
+    for (let idle = 0; this.large < total; idle++) {
+      const { large } = this;
+      await settle(1);
+      const begun = this.large - large;
+      assert(begun <= 1, `${begun} large messages in one turn`);
+      if (begun > 0) idle = 0;
+      assert(idle < 20, `${this.large} of ${total} have begun`);
+    }
+  }
+}
+
+/** Connects `n` peers that write bytes of any wire. */
+function writers(server: Server<Any>, n: number) {
+  return Array.from({ length: n }, () => {
+    const [near, far] = memoryPair({ highWaterMark: 10_000_000 });
+    server.accept(far);
+    near.readable.cancel().catch(() => {});
+    return near.writable.getWriter();
+  });
+}
+
+const WIRES: Record<
+  string,
+  [ServerOptions["wire"], (id: number, text: string) => Uint8Array]
+> = {
+  native: [undefined, (id, text) =>
+    join(
+      id === 1 ? hello() : [],
+      request(id, "T.take", [1, ...utf8(JSON.stringify([text]))]),
+    )],
+  "JSON-RPC in lines": [
+    jsonRpc() as never,
+    (id, text) =>
+      utf8(
+        JSON.stringify({
+          jsonrpc: "2.0",
+          id,
+          method: "T.take",
+          params: [text],
+        }) + "\n",
+      ),
+  ],
+  "JSON-RPC with headers": [
+    jsonRpc({ framing: "contentLength" }) as never,
+    (id, text) => {
+      const message = { jsonrpc: "2.0", id, method: "T.take", params: [text] };
+      const body = JSON.stringify(message);
+      return utf8(`Content-Length: ${body.length}\r\n\r\n${body}`);
+    },
+  ],
+  "Go's JSON": [
+    netrpc({ encoding: "json" }) as never,
+    (id, text) =>
+      utf8(JSON.stringify({ method: "T.take", params: [[text]], id })),
+  ],
+};
+
+for (const [name, [wire, message]] of Object.entries(WIRES)) {
+  for (const size of ["whole", "in pieces"]) {
+    test(`X21: large messages, ${size}, are parsed one in a turn, and small calls go on beside them: ${name}`, async () => {
+      const begun = new Begun();
+      const server = new Server<Any>({
+        T: { take: (value: unknown) => begun.note(value) },
+      } as unknown as Any, { clock: new TestClock(), wire });
+      const greedy = writers(server, 12);
+      const [honest] = writers(server, 1);
+      for (let id = 1; id <= 2; id++) {
+        for (const writer of greedy) {
+          const bytes = message(id, LARGE);
+          const step = size === "whole" ? bytes.length : 70_000;
+          for (let at = 0; at < bytes.length; at += step) {
+            writer.write(bytes.subarray(at, at + step));
+          }
+        }
+      }
+      for (let id = 1; id <= 10; id++) honest.write(message(id, "small"));
+      await begun.watch(24);
+      assertEquals(begun.small, 10);
+      assert(begun.before! <= 4, `${begun.before} before the first small one`);
+      await Promise.all([...server.connections].map((c) => c.abort()));
+      await server.close();
+    });
+  }
+}
+
+test("X21: large params that have waited are parsed one in a turn, too", async () => {
+  const begun = new Begun();
+  const { held, server } = crowd({ maxTotalRunning: 1 }, {
+    T: { take: (value: unknown) => begun.note(value) },
+  });
+  const writing = writers(server, 12);
+  const [, message] = WIRES.native;
+  const [first] = writers(server, 1);
+  first.write(join(hello(), request(1, "Held.work")));
+  await settle();
+  for (const writer of writing) writer.write(message(1, LARGE));
+  await settle(30);
+  assertEquals([held.calls.length, begun.large], [1, 0]);
+  held.release();
+  await begun.watch(12);
+  await Promise.all([...server.connections].map((c) => c.abort()));
+  await server.close();
+});
+
+test("X21: large answers of clients are parsed one in a turn, too", async () => {
+  const begun = new Begun();
+  const { server } = crowd({});
+  const peers = Array.from({ length: 12 }, () => new RawPeer());
+  const connections = peers.map(({ duplex }) => server.accept(duplex));
+  for (const peer of peers) await peer.send(hello());
+  await settle();
+  for (const connection of connections) {
+    connection.call("Peer.get").then((value) => begun.note(value));
+  }
+  for (const peer of peers) await peer.nextOf(KIND.REQUEST);
+  const answer = reply(1, [1, ...utf8(JSON.stringify(LARGE))]);
+  for (const peer of peers) peer.send(answer);
+  await begun.watch(12);
+  await Promise.all(connections.map((connection) => connection.abort()));
+  await server.close();
+});
+
+test("X21: large items of streams are parsed one in a turn, too", async () => {
+  const begun = new Begun();
+  const { server } = crowd({}, {
+    T: {
+      take: async (stream: ReadableStream<unknown>) => {
+        for await (const item of stream) begun.note(item);
+      },
+    },
+  });
+  const peers = Array.from({ length: 12 }, () => new RawPeer());
+  for (const peer of peers) server.accept(peer.duplex);
+  const part = join([1], new Uint8Array(30_000).fill(0x30));
+  part[1] = 0x22;
+  part.fill(0x61, 2);
+  const middle = join([1], part.subarray(2), [0x61]);
+  const last = part.slice();
+  last[1] = 0x61;
+  last[30_000] = 0x22;
+  for (const peer of peers) {
+    await peer.send(hello({ streams: true }), request(1, "T.take", [5]));
+  }
+  await settle();
+  // Ten parts of 30,000 bytes, as credit comes.
+  for (let i = 0; i < 10; i++) {
+    const bytes = i === 0 ? part : i === 9 ? last : middle;
+    const flags = CALLER | (i < 9 ? 2 : 0);
+    for (const peer of peers) peer.send(data(1, bytes, flags));
+    if (i < 9) await settle(8);
+  }
+  await begun.watch(12);
+  await Promise.all([...server.connections].map((c) => c.abort()));
+  await server.close();
 });

@@ -6,9 +6,11 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import {
   type CallHandle,
   Client,
+  type ClientOptions,
   echoServices,
   RpcError,
   Server,
+  type ServerOptions,
 } from "../mod.ts";
 import { settle, TestClock } from "./support/clock.ts";
 import { faultPair } from "./support/fault_duplex.ts";
@@ -200,6 +202,55 @@ test("a call larger than the peer's limits rejects at once, not sent", async () 
   assertEquals(error.code, "resource_exhausted");
   assertEquals(error.outcome, "not_sent");
   assertEquals(await client.call("Echo.echo", 2), 2);
+  await close();
+});
+
+test("X39: a call that can never be sent names the limit in its way", async () => {
+  const refused = async (
+    server: ServerOptions,
+    client: ClientOptions,
+    size: number,
+  ) => {
+    const both = pair(echoServices(), { server, client });
+    await both.client.call("Echo.echo", 1);
+    const error = await assertRejects(
+      () => both.client.call("Echo.echo", new Uint8Array(size)),
+      RpcError,
+    );
+    assertEquals([error.code, error.outcome], [
+      "resource_exhausted",
+      "not_sent",
+    ]);
+    await both.close();
+    return error.message;
+  };
+  const MiB = 1024 * 1024;
+  const windowBytes = await refused(
+    { maxMessage: 2 * MiB, windowBytes: MiB },
+    {},
+    MiB,
+  );
+  assert(windowBytes.includes(`peer's windowBytes, ${MiB} bytes`), windowBytes);
+  const maxMessage = await refused({ maxMessage: 2 * MiB }, {}, 2 * MiB);
+  assert(
+    maxMessage.includes(`peer's maxMessage, ${2 * MiB} bytes`),
+    maxMessage,
+  );
+  const maxOutbox = await refused({}, { maxOutbox: MiB }, MiB);
+  assert(maxOutbox.includes(`maxOutbox, ${MiB} bytes`), maxOutbox);
+});
+
+test("X39: who accepts a large message has room for it in all that follows from it", async () => {
+  const size = 40 * 1024 * 1024;
+  const { client, close } = pair(echoServices(), {
+    server: { maxMessage: size + 1024 },
+    client: { maxMessage: size + 1024 },
+  });
+  await client.call("Echo.echo", 1);
+  const sent = new Uint8Array(size);
+  sent[size - 1] = 7;
+  const got = await client.call("Echo.echo", sent) as Uint8Array;
+  assertEquals([got.length, got[size - 1]], [size, 7]);
   await close();
 });
 

@@ -94,7 +94,8 @@ export class JsonRpcClient<
     const { services, incoming, exposeErrors, onError } = options;
     super(duplex, {
       ...options,
-      maxOutbox: options.maxOutbox ?? MAX_UNSENT,
+      maxOutbox: options.maxOutbox ??
+        Math.max(MAX_UNSENT, 2 * (options.maxMessage ?? 0)),
       wire: toWire(toShape(options), (codec) => made.push(codec)),
       services: services === undefined || isCallable(services)
         ? services

@@ -13,11 +13,11 @@ import type {
   Codec,
   CodecSettings,
   Features,
-  Metadata,
   Opaque,
   Receiver,
 } from "../codec.ts";
 import { ConnectionError } from "../errors.ts";
+import type { MetadataBlock } from "../metadata.ts";
 import type { Outbox } from "../outbox.ts";
 import { utf8 } from "../text.ts";
 import type { PayloadRole } from "../to_json.ts";
@@ -78,6 +78,7 @@ export class JsonRpcCodec implements Codec {
         this.#told++;
         return incoming.text(bytes, start, end, charset);
       },
+      (bytes) => receiver.mayRead(bytes),
     );
     this.#outgoing = new Outgoing(this.#framing, maxMessage);
     this.#served = new ServedCalls(windowCalls, windowBytes);
@@ -109,7 +110,7 @@ export class JsonRpcCodec implements Codec {
   }
 
   get unfinishedBytes(): number {
-    return this.#framing.held;
+    return this.#framing.held + this.#outgoing.held;
   }
 
   end(): void {
@@ -144,6 +145,10 @@ export class JsonRpcCodec implements Codec {
     return openKept(kept as Uint8Array);
   }
 
+  decodedSize(kept: Opaque): number {
+    return this.#incoming.decodedSize(kept as Uint8Array | undefined);
+  }
+
   // Messages out.
 
   prepare(
@@ -163,7 +168,11 @@ export class JsonRpcCodec implements Codec {
     this.#payload.load(draft as TextDraft);
   }
 
-  requestSize(method: string, _timed: boolean, metadata?: Metadata): number {
+  requestSize(
+    method: string,
+    _timed: boolean,
+    metadata?: MetadataBlock,
+  ): number {
     if (metadata !== undefined && metadata.size > 0) {
       throw unsayable("JSON-RPC carries no metadata");
     }

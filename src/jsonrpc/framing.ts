@@ -9,6 +9,7 @@
  */
 
 import { ConnectionError } from "../errors.ts";
+import { LARGE } from "../large.ts";
 import { Gather } from "./gather.ts";
 import { type Header, parseHeader } from "./header.ts";
 
@@ -22,6 +23,9 @@ export type MessageSink = (
   end: number,
   charset: string | undefined,
 ) => number;
+
+/** Whether a message of so many bytes may be told now; asked of large ones. */
+export type MayRead = (bytes: number) => boolean;
 
 /** Cuts one connection's bytes. After it has thrown it must not be used again. */
 export interface Framing {
@@ -53,15 +57,16 @@ export function checkFraming(name: FramingName): FramingName {
   );
 }
 
-/** Makes a framing that hands its messages, of at most `maxMessage` bytes, to `sink`. */
+/** Makes a framing that hands its messages, of at most `maxMessage` bytes, to `sink`, large ones when they may be read. */
 export function toFraming(
   name: FramingName,
   maxMessage: number,
   sink: MessageSink,
+  mayRead: MayRead = () => true,
 ): Framing {
   return name === "lines"
-    ? new Lines(maxMessage, sink)
-    : new ContentLength(maxMessage, sink);
+    ? new Lines(maxMessage, sink, mayRead)
+    : new ContentLength(maxMessage, sink, mayRead);
 }
 
 /** Longest header block, in bytes. */
@@ -75,13 +80,15 @@ class ContentLength implements Framing {
   readonly behind = "";
   readonly #maxMessage: number;
   readonly #sink: MessageSink;
+  readonly #mayRead: MayRead;
   /** What has come of the header or, once that is known, of the body. */
   readonly #gather = new Gather();
   #header: Header | undefined;
 
-  constructor(maxMessage: number, sink: MessageSink) {
+  constructor(maxMessage: number, sink: MessageSink, mayRead: MayRead) {
     this.#maxMessage = maxMessage;
     this.#sink = sink;
+    this.#mayRead = mayRead;
   }
 
   before(length: number): string {
@@ -96,6 +103,9 @@ class ContentLength implements Framing {
       const missing = this.#header.length - this.#gather.size;
       const end = Math.min(chunk.length, at + missing);
       const whole = end - at === missing;
+      const { length } = this.#header;
+      // Its last bytes are left, so that whoever waits is asked for them again.
+      if (whole && length >= LARGE && !this.#mayRead(length)) return at;
       if (whole && this.#gather.size === 0) {
         budget -= this.#tell(chunk, at, end);
       } else {
@@ -174,12 +184,14 @@ class Lines implements Framing {
   readonly behind = "\n";
   readonly #maxMessage: number;
   readonly #sink: MessageSink;
+  readonly #mayRead: MayRead;
   /** A line that has not ended. */
   readonly #gather = new Gather();
 
-  constructor(maxMessage: number, sink: MessageSink) {
+  constructor(maxMessage: number, sink: MessageSink, mayRead: MayRead) {
     this.#maxMessage = maxMessage;
     this.#sink = sink;
+    this.#mayRead = mayRead;
   }
 
   before(): string {
@@ -195,6 +207,8 @@ class Lines implements Framing {
         this.#gather.add(chunk, at, end);
         return end;
       }
+      const length = this.#gather.size + end - at;
+      if (length >= LARGE && !this.#mayRead(length)) return at;
       if (this.#gather.size === 0) budget -= this.#tell(chunk, at, end);
       else {
         this.#gather.add(chunk, at, end);

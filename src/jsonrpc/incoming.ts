@@ -14,6 +14,7 @@
 import type { Receiver } from "../codec.ts";
 import { ConnectionError } from "../errors.ts";
 import { copyBytes } from "../bytes.ts";
+import { decodedJsonSize } from "../json_size.ts";
 import { readText, utf8 } from "../text.ts";
 import { AnswerBatch, elementsOf, MAX_BATCH } from "./batch.ts";
 import {
@@ -64,6 +65,13 @@ export class Incoming {
   /** A call being told, to `openKept` later. */
   keep(): Uint8Array {
     return copyBytes(this.#bytes, this.#start, this.#end);
+  }
+
+  /** What the params of a kept call, or of the one being told, take once they are decoded. */
+  decodedSize(kept: Uint8Array | undefined): number {
+    return kept === undefined
+      ? decodedJsonSize(this.#bytes, this.#start, this.#end)
+      : decodedJsonSize(kept, 0, kept.length);
   }
 
   /** Reads `bytes[start..end)`; returns how many messages that was. */

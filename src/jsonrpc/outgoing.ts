@@ -41,6 +41,11 @@ export class Outgoing {
     this.#behind = utf8(framing.behind);
   }
 
+  /** Bytes of what waits for its batch or array. */
+  get held(): number {
+    return this.#gathered + this.#collectedSize;
+  }
+
   /** Says where to write; before that, nothing is. */
   open(outbox: Outbox): void {
     this.#outbox = outbox;
@@ -48,7 +53,10 @@ export class Outgoing {
 
   /** Writes a message now; its parts are the outbox's from then on. */
   write(parts: readonly Uint8Array[]): void {
-    const before = this.#framing.before(sizeOf(parts));
+    const size = sizeOf(parts);
+    const before = this.#framing.before(size);
+    const around = before.length + this.#behind.length;
+    if (!this.#outbox?.admits(size + around)) return;
     if (before !== "") this.#part(utf8(before));
     for (const part of parts) this.#part(part);
     this.#part(this.#behind);

@@ -38,7 +38,9 @@ export class JsonRpcServer<S extends object> extends Server<S> {
    */
   constructor(services: S & Checked<S>, options: JsonRpcServerOptions = {}) {
     const wire = toWire(toShape(options), () => {});
-    const maxOutbox = options.maxOutbox ?? MAX_UNSENT;
+    const { maxMessage = 0 } = options;
+    const maxOutbox = options.maxOutbox ??
+      Math.max(MAX_UNSENT, 2 * maxMessage);
     super(services, { ...options, maxOutbox, wire });
   }
 }

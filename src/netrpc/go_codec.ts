@@ -15,11 +15,11 @@ import type {
   Codec,
   CodecSettings,
   Features,
-  Metadata,
   Opaque,
   Receiver,
 } from "../codec.ts";
 import { ConnectionError, RpcError } from "../errors.ts";
+import type { MetadataBlock } from "../metadata.ts";
 import type { Outbox } from "../outbox.ts";
 import type { GobLimits } from "./gob/input.ts";
 import { looksLike } from "../sniff.ts";
@@ -166,6 +166,7 @@ export abstract class GoCodec<K> implements Codec {
   abstract value(): unknown;
   abstract keep(): Opaque;
   abstract open(kept: Opaque): unknown;
+  abstract decodedSize(kept: Opaque): number;
   abstract prepare(value: unknown, transfer: boolean, method?: string): void;
   abstract save(): Opaque;
   abstract load(draft: Opaque): void;
@@ -281,7 +282,11 @@ export abstract class GoCodec<K> implements Codec {
 
   // Writing.
 
-  requestSize(method: string, _timed: boolean, metadata?: Metadata): number {
+  requestSize(
+    method: string,
+    _timed: boolean,
+    metadata?: MetadataBlock,
+  ): number {
     if (metadata === undefined) return this.callSize(method);
     throw new RpcError(
       "invalid_argument",

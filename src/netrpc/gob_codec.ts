@@ -106,6 +106,10 @@ export class GobCodec extends GoCodec<number> {
     this.#splitter.stop();
   }
 
+  mayRead(bytes: number): boolean {
+    return this.receiver.mayRead(bytes);
+  }
+
   /** One message: a type's description, a header, a body, or a part of one. */
   message(bytes: Uint8Array, start: number, end: number): void {
     const decoder = this.#decoder;
@@ -175,6 +179,11 @@ export class GobCodec extends GoCodec<number> {
     if (typeof kept === "string") this.refuse(kept);
     const { type, bytes, wanted } = kept as Kept;
     return this.#read(type, bytes, 0, bytes.length, wanted);
+  }
+
+  /** The decoder bounds what it makes by the bytes that came. */
+  decodedSize(): number {
+    return 0;
   }
 
   #read(
@@ -247,9 +256,10 @@ export class GobCodec extends GoCodec<number> {
     const length = head.length + tail;
     const { size } = this.#content;
     const attached = size >= ATTACH_SIZE;
-    const room = uintSize(length) + length + uintSize(size) +
-      (attached ? 0 : size);
-    let at = outbox.reserve(room);
+    const room = uintSize(length) + length + uintSize(size);
+    let at = attached
+      ? outbox.reserve(room, size)
+      : outbox.reserve(room + size);
     const { bytes } = outbox;
     at = writeUint(bytes, at, length);
     for (let i = 0; i < head.length; i++) bytes[at++] = head[i];

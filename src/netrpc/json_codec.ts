@@ -13,6 +13,7 @@
 import type { CodecSettings, Opaque, Receiver } from "../codec.ts";
 import type { Outbox } from "../outbox.ts";
 import { copyBytes, NO_BYTES } from "../bytes.ts";
+import { decodedJsonSize } from "../json_size.ts";
 import { readText, utf8 } from "../text.ts";
 import { toJson, unserializable } from "../to_json.ts";
 import { GoCodec, type GoSettings } from "./go_codec.ts";
@@ -83,6 +84,10 @@ export class JsonCodec extends GoCodec<string> {
   override stop(): void {
     super.stop();
     this.#splitter.stop();
+  }
+
+  mayRead(bytes: number): boolean {
+    return this.receiver.mayRead(bytes);
   }
 
   /** One message. */
@@ -174,6 +179,13 @@ export class JsonCodec extends GoCodec<string> {
     const bytes = kept as Uint8Array;
     const text = readText(bytes, 0, bytes.length);
     return this.#param(JSON.parse(text) as Message, text);
+  }
+
+  decodedSize(kept: Opaque): number {
+    const bytes = kept as Uint8Array | undefined;
+    return bytes === undefined
+      ? decodedJsonSize(this.#bytes, this.#start, this.#end)
+      : decodedJsonSize(bytes, 0, bytes.length);
   }
 
   /** A call's one argument. */

@@ -11,9 +11,12 @@
  */
 
 import { NO_BYTES } from "../bytes.ts";
+import { LARGE } from "../large.ts";
 
 /** Takes objects' bytes, which are only lent for the time of the call. */
 export interface ObjectSink {
+  /** Whether an object of so many bytes may be taken now; asked of large ones. If not, `push` comes no further. */
+  mayRead?(bytes: number): boolean;
   /** One object. */
   object(bytes: Uint8Array, start: number, end: number): void;
   /** An object of more than the limit: how it begins, how it ends, and its size. */
@@ -86,13 +89,22 @@ export class JsonSplitter {
       }
       const start = at;
       at = this.#scan(chunk, at);
-      const tooLarge = this.#fill + at - start > this.#maxSize;
-      if (tooLarge || this.#over !== undefined) {
+      const size = this.#fill + at - start;
+      if (size > this.#maxSize || this.#over !== undefined) {
         this.#passOver(chunk.subarray(start, at));
       } else if (this.#depth > 0) this.#hold(chunk, start, at);
-      else this.#deliver(chunk, start, at);
+      else if (size >= LARGE && this.#waits(size)) {
+        // Its last bytes are left, so that whoever waits is asked for them again.
+        this.#hold(chunk, start, at - 1);
+        this.#depth = 1;
+        return at - 1;
+      } else this.#deliver(chunk, start, at);
     }
     return at;
+  }
+
+  #waits(size: number): boolean {
+    return this.#sink.mayRead?.(size) === false;
   }
 
   /** Looks at bytes until the object ends; returns where. */

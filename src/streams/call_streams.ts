@@ -13,6 +13,7 @@
 import type { Call } from "../call.ts";
 import type { Serving } from "../context.ts";
 import { RpcError } from "../errors.ts";
+import type { LargeRead } from "../large.ts";
 import type { Outbox } from "../outbox.ts";
 import type { Inlet, InletOwner } from "./inlet.ts";
 import { Outlet, type OutletOwner } from "./outlet.ts";
@@ -109,6 +110,10 @@ export abstract class CallStreams implements InletOwner, OutletOwner {
     this.writer.stop(this.outbox, this.id, this.caller, code, message);
   }
 
+  largeRead(again: () => void): LargeRead | undefined {
+    return this.hub.largeRead(again);
+  }
+
   open(view: PayloadView, owned: boolean): unknown {
     return this.writer.open(view, owned);
   }
@@ -116,6 +121,10 @@ export abstract class CallStreams implements InletOwner, OutletOwner {
   abstract unreadable(cause: unknown): RpcError;
 
   // What the outlet asks.
+
+  waits(bytes: number): void {
+    this.hub.waits(bytes);
+  }
 
   abstract prepare(item: unknown): void;
   abstract describe(error: unknown): StreamFailure;

@@ -14,10 +14,15 @@
  */
 
 import { ConnectionError } from "../errors.ts";
-import { MAX_WINDOW, QUANTUM } from "./terms.ts";
+import { CHARGE_BESIDE, MAX_DATA, MAX_WINDOW, QUANTUM } from "./terms.ts";
+
+/** What the largest DATA frame uses up. */
+const FULL = MAX_DATA + CHARGE_BESIDE;
 
 /** What the windows of one connection's streams may grow by, in bytes. */
 export class Budget {
+  /** What waits to be read, over all streams; also of those whose calls are over. */
+  held = 0;
   readonly #total: number;
   /** Given out for speed, and for large items. */
   #grown = 0;
@@ -100,11 +105,12 @@ export class ReceiveWindow {
   }
 
   /**
-   * A frame has come.
+   * A frame has come that uses up `charge` of the credit; `kept` bytes of it
+   * wait to be read, and the rest is owed at once.
    *
    * @throws {ConnectionError} `resource_exhausted`, if that is more than was granted.
    */
-  take(charge: number): void {
+  take(charge: number, kept: number): void {
     if (charge > this.credit) {
       throw new ConnectionError(
         "resource_exhausted",
@@ -112,12 +118,12 @@ export class ReceiveWindow {
       );
     }
     this.credit -= charge;
-    this.held += charge;
+    this.#hold(kept);
   }
 
   /** Frames were read; returns what is to be granted for them now, mostly 0. `drained` says that the reader has waited since the last grant. */
   read(charge: number, drained: boolean): number {
-    this.held -= charge;
+    this.drop(charge);
     if (this.#lent > 0) this.#repay();
     if (2 * this.#owed < this.size) return 0;
     if (drained) {
@@ -132,7 +138,9 @@ export class ReceiveWindow {
   /** The reader waits for the rest of an item; returns what is to be granted for it now. */
   stretch(): number {
     const own = this.size - this.#lent;
-    if (2 * this.credit >= own) {
+    // A producer that sends full frames alone must be able to, if it could begin.
+    const least = own < FULL ? own / 2 : Math.max(own / 2, FULL);
+    if (this.credit >= least) {
       this.rest();
       return 0;
     }
@@ -151,9 +159,19 @@ export class ReceiveWindow {
     this.#budget.leave(this.#again);
   }
 
+  /** Held bytes were read that are not granted again. */
+  drop(charge: number): void {
+    this.#hold(-charge);
+  }
+
   /** What is held is thrown away. */
   discard(): void {
-    this.held = 0;
+    this.#hold(-this.held);
+  }
+
+  #hold(delta: number): void {
+    this.held += delta;
+    this.#budget.held += delta;
   }
 
   /** Whether all that can be granted is used up: what has not come whole by now never fits. */
@@ -161,12 +179,11 @@ export class ReceiveWindow {
     return this.size >= this.#most && this.credit + this.#owed < QUANTUM;
   }
 
-  /** It is over: nothing is held, or granted, any more. */
+  /** Its call is over: nothing is granted any more. What is held goes on being counted until it is read. */
   close(): void {
     const [grown, lent] = [this.#grown, this.#lent];
     this.#grown =
       this.#lent =
-      this.held =
       this.credit =
       this.size =
         0;

@@ -13,11 +13,17 @@
  */
 
 import { ConnectionError, RpcError } from "../errors.ts";
+import { LARGE, type LargeRead } from "../large.ts";
 import { BYTES, UNDEFINED } from "../payload.ts";
 import { tame } from "../user_code.ts";
 import { type Budget, ReceiveWindow } from "./credit.ts";
-import { Store } from "./store.ts";
-import { CHARGE_BESIDE, MAX_DATA, type PayloadView } from "./terms.ts";
+import { join, Store } from "./store.ts";
+import {
+  CHARGE_BESIDE,
+  MAX_DATA,
+  MAX_ITEM,
+  type PayloadView,
+} from "./terms.ts";
 
 /** What an inlet asks of its connection. */
 export interface InletOwner {
@@ -25,6 +31,8 @@ export interface InletOwner {
   credit(bytes: number): void;
   /** Tells the producer that no more is wanted. */
   stop(reason: unknown): void;
+  /** Who says when a large item may be parsed, if somebody does; `again` is called when one that had to wait may be. */
+  largeRead(again: () => void): LargeRead | undefined;
   /** The item in a frame. Throws if it does not parse. */
   open(view: PayloadView, owned: boolean): unknown;
   /** What a reader is told whose item does not parse. */
@@ -57,6 +65,8 @@ export class Inlet {
   /** One has waited since credit was granted last. */
   #drained = false;
   #settled = false;
+  /** Made for the first large item. */
+  #large: LargeRead | undefined;
   /** What it failed with. */
   #failure: { readonly error: unknown } | undefined;
 
@@ -108,9 +118,12 @@ export class Inlet {
     }
     const length = view.end - view.at;
     if (length > MAX_DATA) fault(`a DATA payload of ${length} bytes`);
-    this.#window.take(length + CHARGE_BESIDE);
+    const stopped = this.#state === "stopped";
+    // The parts of an item are joined as they come: only the first takes more than its bytes.
+    const beside = this.#unfinished < 0 ? CHARGE_BESIDE : 0;
+    this.#window.take(length + CHARGE_BESIDE, stopped ? 0 : length + beside);
     this.#follow(view.kind, more);
-    if (this.#state === "stopped") return;
+    if (stopped) return;
     this.#store.push(view, more, owned);
     if (more) {
       if (this.#wanted) this.#stretch();
@@ -127,6 +140,10 @@ export class Inlet {
       case "open":
         if (this.#unfinished >= 0 && failure === undefined) {
           fault("END inside an item");
+        }
+        // An item that is cut off is not delivered.
+        if (this.#unfinished >= 0) {
+          this.#window.drop(this.#store.abandon() + CHARGE_BESIDE);
         }
         this.#failure = failure;
         this.#state = "ended";
@@ -223,7 +240,11 @@ export class Inlet {
   /** Hands the reader an item, now or when there is one. */
   #deliver(): void {
     this.#wanted = false;
-    if (this.#items > 0) return this.#read();
+    if (this.#items > 0) {
+      if (this.#mayRead()) this.#read();
+      else this.#wanted = true;
+      return;
+    }
     switch (this.#state) {
       case "open":
         this.#wanted = this.#drained = true;
@@ -238,6 +259,16 @@ export class Inlet {
       case "over":
         return;
     }
+  }
+
+  /** Whether the next item may be parsed now; `#deliver` is called again when it may. */
+  #mayRead(): boolean {
+    const size = this.#store.nextSize;
+    if (size < LARGE) return true;
+    this.#large ??= this.#owner.largeRead(() => {
+      if (this.#wanted) this.#deliver();
+    });
+    return this.#large === undefined || this.#large.ask(size);
   }
 
   #read(): void {
@@ -259,35 +290,29 @@ export class Inlet {
 
   /** Frames were read: a producer that may go on is granted as much again. */
   #consumed(charge: number): void {
-    if (this.#settled) return;
-    if (this.#state === "open") {
+    if (this.#state === "open" && !this.#settled) {
       this.#grant(this.#window.read(charge, this.#drained));
-    } else this.#window.held -= charge;
+    } else this.#window.drop(charge);
   }
 
   /** The next item, in one piece. */
   #assemble(): PayloadView & { owned: boolean; charge: number } {
     const { view } = this.#store;
     const parts: Uint8Array[] = [];
-    let [size, charge] = [0, 0];
+    let size = 0;
     do {
       this.#store.take();
       const { bytes, at, end, more } = view;
-      charge += end - at + CHARGE_BESIDE;
       size += end - at;
       if (!more && parts.length === 0) {
         const { kind, owned } = view;
-        return { kind, bytes, at, end, owned, charge };
+        return { kind, bytes, at, end, owned, charge: size + CHARGE_BESIDE };
       }
       // Small ones share a block, which stays as it is until the next comes.
       parts.push(bytes.subarray(at, end));
     } while (view.more);
-    const bytes = new Uint8Array(size);
-    let at = 0;
-    for (const part of parts) {
-      bytes.set(part, at);
-      at += part.length;
-    }
+    const bytes = join(parts, size);
+    const charge = size + CHARGE_BESIDE;
     return { kind: view.kind, bytes, at: 0, end: size, owned: true, charge };
   }
 
@@ -297,7 +322,8 @@ export class Inlet {
     if (this.#state !== "open" || !waits) return this.#window.rest();
     const grant = this.#window.stretch();
     // What little could be granted still is no use to a producer that needs more.
-    if (!this.#window.spent) return this.#grant(grant);
+    const fits = this.#store.unfinished <= MAX_ITEM && !this.#window.spent;
+    if (fits) return this.#grant(grant);
     const text = "an item of the stream is larger than its reader can take";
     this.#refuse(new RpcError("resource_exhausted", text));
   }
@@ -338,6 +364,7 @@ export class Inlet {
     this.#store.clear();
     this.#items = 0;
     this.#wanted = false;
+    this.#large?.end();
     this.#window.discard();
   }
 

@@ -44,6 +44,8 @@ export interface OutletOwner {
   readonly caller: boolean;
   /** The largest body the peer accepts. */
   readonly most: number;
+  /** What waits to be written has grown by so many bytes. */
+  waits(bytes: number): void;
   /** Prepares an item. Throws what its stream fails with if it has no form on the wire. */
   prepare(item: unknown): void;
   /** What the peer is told of what the stream fails with. */
@@ -191,6 +193,9 @@ export class Outlet implements Writer {
   }
 
   #drop(): void {
+    for (const rest of [this.#rest, this.#behind]) {
+      if (rest !== undefined) this.#owner.waits(rest.at - rest.end);
+    }
     this.#rest = this.#behind = undefined;
     this.#owner.turns.leave(this);
   }
@@ -295,6 +300,7 @@ export class Outlet implements Writer {
 
   #add(rest: Rest): void {
     this.items++;
+    this.#owner.waits(rest.end - rest.at);
     if (this.#rest === undefined) this.#rest = rest;
     else if (!gather(this.#rest, rest)) this.#behind = rest;
     this.advance();
@@ -347,6 +353,7 @@ export class Outlet implements Writer {
     const more = rest.kind !== BYTES && until < end;
     this.#credit -= until - at + CHARGE_BESIDE;
     rest.at = until;
+    this.#owner.waits(at - until);
     writer.part(outbox, id, caller, rest, at, until, more);
     if (until === end) {
       this.#rest = this.#behind;

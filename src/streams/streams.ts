@@ -12,6 +12,7 @@
  * @module
  */
 
+import { STREAM_CHARGE } from "../buffers.ts";
 import type { Codec } from "../codec.ts";
 import {
   ConnectionError,
@@ -19,6 +20,7 @@ import {
   type Outcome,
   RpcError,
 } from "../errors.ts";
+import type { LargeRead, LargeReads } from "../large.ts";
 import type { Limits } from "../limits.ts";
 import type { Outbox } from "../outbox.ts";
 import type { CallStreams } from "./call_streams.ts";
@@ -32,6 +34,9 @@ import type {
 } from "./terms.ts";
 import { Turns } from "./turns.ts";
 
+/** By how many bytes what waits to be sent grows until somebody is told. */
+const STEP = 16 * 1024;
+
 /** What they need of their connection. */
 export interface StreamsContext {
   readonly codec: Codec;
@@ -39,8 +44,12 @@ export interface StreamsContext {
   readonly limits: Limits;
   /** What the peer's HELLO grants: nothing if it takes no streams, undefined if it has not come. */
   granted(): { readonly streams?: StreamGrant } | undefined;
+  /** The large messages of all connections, at a server. */
+  readonly largeReads: LargeReads | undefined;
   /** What the peer accepts as a message body. */
   peerMaxMessage(): number;
+  /** Called when what waits to be sent has grown by another {@linkcode STEP} bytes. */
+  grown(): void;
   /**
    * The streams of a call in flight, by who made it: `null` if it has none,
    * undefined if it is over.
@@ -90,6 +99,9 @@ export class Streams implements StreamReceiver {
   readonly #context: StreamsContext;
   readonly #budget: Budget;
   readonly #open = new Set<CallStreams>();
+  /** Bytes of items that wait to be sent, and how many of them are told next. */
+  #waiting = 0;
+  #notice = STEP;
   /** Streams open towards this end, and towards the peer. */
   #in = 0;
   #out = 0;
@@ -194,6 +206,11 @@ export class Streams implements StreamReceiver {
     return new Inlet(owner, this.#context.limits.streamCredit, this.#budget);
   }
 
+  /** Who says when a large item may be parsed. */
+  largeRead(again: () => void): LargeRead | undefined {
+    return this.#context.largeReads?.reader(again);
+  }
+
   /** The peer's FIN has come: who needs credit gets none. */
   deafen(): void {
     this.deaf = true;
@@ -210,6 +227,23 @@ export class Streams implements StreamReceiver {
   /** Lets write who may. */
   pump(): void {
     this.turns.pump();
+  }
+
+  /** What the items take that wait, either way, with a charge for each stream. */
+  get heldBytes(): number {
+    return this.#budget.held + this.#waiting +
+      STREAM_CHARGE * (this.#in + this.#out);
+  }
+
+  /** Items that wait to be sent have grown by so many bytes. */
+  waits(bytes: number): void {
+    this.#waiting += bytes;
+    if (this.#waiting < this.#notice) {
+      this.#notice = Math.min(this.#notice, this.#waiting + STEP);
+      return;
+    }
+    this.#notice = this.#waiting + STEP;
+    this.#context.grown();
   }
 
   get numbers(): StreamNumbers {

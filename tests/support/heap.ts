@@ -24,13 +24,18 @@ export async function memory(): Promise<Memory> {
     await collect();
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+  return await memoryNow();
+}
+
+/** Measures as it is, garbage included. */
+export async function memoryNow(): Promise<Memory> {
   const { heapUsed, external, rss } = process.memoryUsage();
   if (!("Bun" in globalThis)) return { live: heapUsed + external, rss };
+  // Its heap's size has what the heap holds outside of itself in it already.
   const jsc: {
-    heapStats(): { heapSize: number; extraMemorySize: number };
+    heapStats(): { heapSize: number };
   } = await import("bun:jsc" as string);
-  const { heapSize, extraMemorySize } = jsc.heapStats();
-  return { live: heapSize + extraMemorySize, rss };
+  return { live: jsc.heapStats().heapSize, rss };
 }
 
 /** A number of bytes in MB, for people. */

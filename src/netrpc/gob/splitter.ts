@@ -11,10 +11,13 @@
  */
 
 import { NO_BYTES } from "../../bytes.ts";
+import { LARGE } from "../../large.ts";
 import { GobError } from "./error.ts";
 
 /** Takes messages; `bytes` is only lent for the time of the call. */
 export interface MessageSink {
+  /** Whether a message of so many bytes may be taken now; asked of large ones. If not, `push` comes no further. */
+  mayRead?(bytes: number): boolean;
   /** One message, without its byte count. */
   message(bytes: Uint8Array, start: number, end: number): void;
   /** A message of more bytes than the limit, which are passed over; what this throws ends the stream. */
@@ -69,7 +72,10 @@ export class MessageSplitter {
    */
   push(chunk: Uint8Array, at: number): number {
     if (this.#excess > 0) at = this.#passOver(chunk, at);
-    else if (this.#fill > 0) at = this.#resume(chunk, at);
+    else if (this.#fill > 0) {
+      at = this.#resume(chunk, at);
+      if (this.#fill > 0) return at;
+    }
     while (at < chunk.length && !this.stopped) {
       if (!this.#prefix(chunk, at, chunk.length)) {
         return this.#hold(chunk, at, chunk.length);
@@ -81,6 +87,7 @@ export class MessageSplitter {
       }
       const end = start + this.#length;
       if (end > chunk.length) return this.#hold(chunk, at, chunk.length);
+      if (this.#waits()) return at;
       at = end;
       this.#sink.message(chunk, start, end);
     }
@@ -101,6 +108,8 @@ export class MessageSplitter {
       return this.#passOver(chunk, at);
     }
     const end = start + this.#length;
+    // Its last bytes are left, so that whoever waits is asked for them again.
+    if (end - this.#fill <= chunk.length - at && this.#waits()) return at;
     at = this.#hold(chunk, at, Math.min(chunk.length, at + end - this.#fill));
     if (this.#fill < end) return at;
     const held = this.#held;
@@ -108,6 +117,11 @@ export class MessageSplitter {
     this.#fill = 0;
     this.#sink.message(held, start, end);
     return at;
+  }
+
+  #waits(): boolean {
+    return this.#length >= LARGE &&
+      this.#sink.mayRead?.(this.#length) === false;
   }
 
   #hold(chunk: Uint8Array, at: number, to: number): number {
