@@ -17,6 +17,7 @@
  * @module
  */
 
+import type { ConnectionError } from "./errors.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Serializer } from "./payload.ts";
 import type { Registry } from "./registry.ts";
@@ -227,6 +228,8 @@ export interface CodecSettings {
   readonly registry: Registry | undefined;
   /** Replaces JSON. */
   readonly serializer: Serializer | undefined;
+  /** Told of what a child printed between its messages; undefined where the bytes come from anything else, which must keep to the wire. */
+  readonly stray?: (error: ConnectionError) => void;
 }
 
 /** Makes the codec of one connection. */

@@ -40,6 +40,13 @@ export interface DuplexInfo {
   readonly local?: string;
   /** What the peer showed in the TLS handshake, on runtimes that tell it: Node and Bun, not Deno. */
   readonly certificate?: PeerCertificate;
+  /**
+   * Whether `readable` is the standard output of a child process, into which
+   * more may print than the peer: a wire of lines then drops what is no message
+   * and tells `onError`, where it would close any other connection.
+   * {@linkcode nodeDuplex} sets it.
+   */
+  readonly childOutput?: boolean;
 }
 
 /**

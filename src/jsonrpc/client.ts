@@ -38,7 +38,7 @@ export interface JsonRpcClientOptions<L extends object = object> extends
   incoming?: readonly ServerMiddleware[];
   /** As of a server, for those services. */
   exposeErrors?: boolean;
-  /** As of a server, for those services. */
+  /** As of a server, for those services; told as well of the lines that a child process prints and that are no messages. */
   onError?: (error: unknown, info: ErrorInfo) => void;
 }
 
@@ -93,9 +93,9 @@ export class JsonRpcClient<S extends object, L extends object = object>
       ...options,
       maxOutbox: options.maxOutbox ?? MAX_UNSENT,
       wire: toWire(toShape(options), (codec) => made.push(codec)),
-      services: services === undefined || isCallable(services)
+      services: services !== undefined && isCallable(services)
         ? services
-        : toCallable(services, { use: incoming, exposeErrors, onError }),
+        : toCallable(services ?? {}, { use: incoming, exposeErrors, onError }),
     });
     this.#codec = made[0];
     this.#notifier = toCaller(oneWay(this.connection), options);
