@@ -94,7 +94,7 @@ export class Answers {
 
   /** What the caller is told of what a handler threw; the operator is told the rest. */
   describe(serving: Serving, error: unknown): RpcError {
-    const own = ownWords(error);
+    const own = ownWords(error) ?? givenUp(serving, error);
     if (own !== undefined) return own;
     this.#context.onError(error, serving);
     const text = this.#context.exposeErrors ? describe(error) : HIDDEN;
@@ -204,6 +204,21 @@ export function invalid(issues: readonly SchemaIssue[]): RpcError {
   }));
   const text = data[0]?.message ?? "the params are not valid";
   return new RpcError("invalid_argument", text, { data });
+}
+
+/** Why the call was given up, if that is all that the handler failed with: what it waited for was aborted by its signal. */
+function givenUp(serving: Serving, error: unknown): RpcError | undefined {
+  const { aborted } = serving;
+  if (aborted === undefined || !isAbort(error)) return undefined;
+  return ownWords(aborted.reason);
+}
+
+function isAbort(error: unknown): boolean {
+  try {
+    return (error as { name?: unknown }).name === "AbortError";
+  } catch {
+    return false;
+  }
 }
 
 function describe(error: unknown): string {
