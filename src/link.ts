@@ -118,14 +118,18 @@ export class Attempt {
     const { connection: setup, timer } = this.#setup;
     // From here on the connection's own handshake timeout counts.
     timer.clear();
+    // On a wire without a HELLO it has come before there is a connection.
+    let greeted = false;
+    const opened = () => {
+      greeted = true;
+      if (this.#connection === undefined || this.#over) return;
+      this.#over = true;
+      this.#events.opened(this.#connection);
+    };
     const connection = new Connection(duplex, {
       ...setup,
       credentials,
-      onHello: () => {
-        if (this.#over) return;
-        this.#over = true;
-        this.#events.opened(connection);
-      },
+      onHello: opened,
       onGoaway: (reason) => {
         this.#fail(reason);
         this.#events.left(connection, reason);
@@ -136,6 +140,7 @@ export class Attempt {
       const text = "the peer closed the connection before its HELLO";
       this.#fail(reason ?? new ConnectionError("unavailable", text));
     });
+    if (greeted) opened();
   }
 
   #fail(error: unknown): void {
