@@ -9,7 +9,7 @@
 
 import type { CallHandle } from "./call.ts";
 import type { Clock } from "./clock.ts";
-import type { CallOptions } from "./options.ts";
+import type { CallOptions, SentOptions } from "./options.ts";
 import type { Serializer } from "./payload.ts";
 import { CallStage, type MakeCall } from "./stage.ts";
 import { MappedCalls } from "./stage_map.ts";
@@ -143,19 +143,14 @@ export abstract class Calls<S extends object, M extends WireMap = "json"> {
    * not be sent, and ignoring that is safe.
    *
    * It keeps its place in the window until the peer has answered, like any
-   * call; the answer, a failure too, is dropped.
+   * call; the answer, a failure too, is dropped. A wire that has notifications
+   * (JSON-RPC) sends one: it is not answered, and keeps its place until then.
    */
   notify<N extends MethodName<S>>(
     method: N,
     ...args: CallArguments<ParamsOf<MethodAt<S, N>>>
   ): Promise<void> {
-    const [params, options] = args;
-    const handle = this.#caller.go(method, params, options);
-    const sent = handle.sent.then(async (sent) => {
-      if (!sent) await handle.reply;
-    });
-    sent.catch(() => {});
-    return sent;
+    return sendOneWay(this.#caller, method, args[0], args[1]);
   }
 
   /**
@@ -282,6 +277,22 @@ export abstract class Calls<S extends object, M extends WireMap = "json"> {
   service<K extends keyof S & string>(name: K): ServiceProxy<S[K], M> {
     return proxy(this.#caller, name) as ServiceProxy<S[K], M>;
   }
+}
+
+/** Calls, and promises that the request was handed to the transport. */
+export function sendOneWay(
+  caller: Caller,
+  method: string,
+  params: unknown,
+  options: CallOptions | undefined,
+): Promise<void> {
+  const oneWay: SentOptions = { ...options, oneWay: true };
+  const handle = caller.go(method, params, oneWay);
+  const sent = handle.sent.then(async (sent) => {
+    if (!sent) await handle.reply;
+  });
+  sent.catch(() => {});
+  return sent;
 }
 
 /** What must not look like a method: promises, JSON and text ask for these. */

@@ -162,6 +162,8 @@ export interface Codec {
    * @throws {RpcError} `invalid_argument` if the value has no form on this wire.
    */
   prepare(value: unknown, transfer: boolean, method?: string): void;
+  /** What is prepared is for a call whose answer nobody waits for: on a wire that has notifications. */
+  oneWay?(): void;
   /** Sets what is prepared aside, for a call that must wait. */
   save(): Opaque;
   /** Prepares again what `save` returned. */

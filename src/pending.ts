@@ -19,7 +19,12 @@ import type { Deadlines } from "./deadlines.ts";
 import { type ConnectionError, type Outcome, RpcError } from "./errors.ts";
 import { Ledger } from "./ledger.ts";
 import type { CallEvents } from "./observe.ts";
-import { type CallOptions, dueTime, toMetadata } from "./options.ts";
+import {
+  type CallOptions,
+  dueTime,
+  type SentOptions,
+  toMetadata,
+} from "./options.ts";
 import { late } from "./refusals.ts";
 import { Replies, type RepliesContext } from "./replies.ts";
 import { SendGate, type SendGateContext, throwIfAborted } from "./send_gate.ts";
@@ -163,7 +168,7 @@ export class Pending implements CallOwner {
   #begin(
     call: Call,
     params: unknown,
-    options: CallOptions | undefined,
+    options: SentOptions | undefined,
   ): void {
     const { codec, tick } = this.#context;
     // One that was sent before, by another connection, is as old as it is.
@@ -176,6 +181,7 @@ export class Pending implements CallOwner {
       // close the connection: so the gate looks at what they decide afterwards.
       if (streamed) codec.streams?.prepare();
       else codec.prepare(params, options?.transfer === true, call.method);
+      if (options?.oneWay) codec.oneWay?.();
       const { extra } = call;
       const timed = extra !== undefined && extra.due !== Infinity;
       call.size = codec.requestSize(call.method, timed, extra?.metadata);

@@ -5,20 +5,11 @@
  */
 
 import { type Callable, type ErrorInfo, toCallable } from "../callable.ts";
-import { type Caller, toCaller } from "../calls.ts";
 import { Client, type ClientOptions } from "../client.ts";
 import type { Duplex } from "../duplex.ts";
 import type { ServerMiddleware } from "../incoming.ts";
-import type { CallOptions } from "../options.ts";
-import type {
-  CallArguments,
-  Checked,
-  MethodAt,
-  MethodName,
-  ParamsOf,
-} from "../types.ts";
+import type { Checked } from "../types.ts";
 import type { JsonRpcCodec } from "./codec.ts";
-import { handedOver, oneWay } from "./one_way.ts";
 import { type JsonRpcOptions, toShape } from "./options.ts";
 import { toWire } from "./wire.ts";
 
@@ -76,8 +67,6 @@ export interface JsonRpcClientOptions<L extends object = object> extends
 export class JsonRpcClient<S extends object, L extends object = object>
   extends Client<S> {
   readonly #codec: JsonRpcCodec;
-  /** By way of the middleware, as any call. */
-  readonly #notifier: Caller;
 
   /**
    * Takes the duplex over.
@@ -98,20 +87,6 @@ export class JsonRpcClient<S extends object, L extends object = object>
         : toCallable(services ?? {}, { use: incoming, exposeErrors, onError }),
     });
     this.#codec = made[0];
-    this.#notifier = toCaller(oneWay(this.connection), options);
-  }
-
-  /**
-   * Sends a notification, behind the calls made before it. Resolves once it
-   * was handed to the transport: what becomes of it there, nobody tells.
-   * Rejects as a call does that could not be sent; ignoring that is safe.
-   */
-  override notify<N extends MethodName<S>>(
-    method: N,
-    ...args: CallArguments<ParamsOf<MethodAt<S, N>>>
-  ): Promise<void> {
-    const [params, options] = args as [unknown, CallOptions?];
-    return handedOver(this.#notifier.go(method, params, options));
   }
 
   /**

@@ -154,6 +154,10 @@ export class JsonRpcCodec implements Codec {
     this.#payload.prepare(value);
   }
 
+  oneWay(): void {
+    this.#payload.oneWay = true;
+  }
+
   save(): Opaque {
     return this.#payload.save();
   }

@@ -9,7 +9,6 @@
 
 import { RpcError } from "../errors.ts";
 import { utf8 } from "../text.ts";
-import { OneWay } from "./one_way.ts";
 
 /** A text that waits. */
 export interface TextDraft {
@@ -35,9 +34,9 @@ export class Text {
    * @throws {RpcError} `invalid_argument` if JSON cannot carry it.
    */
   prepare(value: unknown): void {
-    this.oneWay = value instanceof OneWay;
-    const said = value instanceof OneWay ? value.params : value;
-    this.#bytes = said === undefined ? EMPTY : utf8(toJson(said));
+    this.#bytes = value === undefined ? EMPTY : utf8(toJson(value));
+    // After the value's own code has run, which may have prepared another.
+    this.oneWay = false;
   }
 
   /**
