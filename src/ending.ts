@@ -18,7 +18,7 @@ import type { Codec } from "./codec.ts";
 import type { CloseOptions, ConnectionStats } from "./connection_options.ts";
 import type { Deadlines, Timer } from "./deadlines.ts";
 import type { Dispatch } from "./dispatch.ts";
-import { ConnectionError } from "./errors.ts";
+import { ConnectionError, printMs } from "./errors.ts";
 import type { Farewell } from "./farewell.ts";
 import type { PeerGoaway } from "./goaway.ts";
 import type { Outbox } from "./outbox.ts";
@@ -111,7 +111,7 @@ export class Ending {
     dispatch.drain();
     this.#sayGoaway("", "");
     timer.set(timeout, () => {
-      const text = `the drain did not finish within ${timeout} ms`;
+      const text = `the drain did not finish within ${printMs(timeout)}`;
       this.end(new ConnectionError("deadline_exceeded", text), "goaway");
     });
   }

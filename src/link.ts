@@ -16,7 +16,7 @@ import type { ConnectionSetup } from "./connection_options.ts";
 import type { Credentials, CredentialsSource } from "./credentials.ts";
 import type { Timer } from "./deadlines.ts";
 import { type Duplex, toDuplex } from "./duplex.ts";
-import { ConnectionError } from "./errors.ts";
+import { ConnectionError, printMs } from "./errors.ts";
 import type { Pending } from "./pending.ts";
 
 /** Makes a duplex. It is given a signal that fires when the duplex is not wanted any more: a dial that ignores it is only slower to be forgotten. */
@@ -79,7 +79,7 @@ export class Attempt {
     this.#events = events;
     const { timeout, timer } = setup;
     timer.set(timeout, () => {
-      const text = `the dial did not finish within ${timeout} ms`;
+      const text = `the dial did not finish within ${printMs(timeout)}`;
       this.#fail(new ConnectionError("deadline_exceeded", text));
     });
     this.#run();

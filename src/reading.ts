@@ -62,7 +62,10 @@ export class Reading implements ChunkSink {
     this.#context = context;
     const { path, clock, ending } = context;
     this.done = readLoop(path, clock, this).catch((cause) => {
-      ending.lose("reading failed", cause);
+      // A transport that yields no bytes is a mistake of its user's.
+      if (cause instanceof ConnectionError && cause.code === BAD_CHUNK) {
+        ending.end(cause, "destroy");
+      } else ending.lose("reading failed", cause);
     });
   }
 
@@ -134,6 +137,9 @@ export class Reading implements ChunkSink {
     ending.halfClosed();
   }
 }
+
+/** The code of what `toChunk` throws, and no transport of ours. */
+const BAD_CHUNK = "invalid_argument";
 
 /** Anything but a ConnectionError would be a mistake of this library's own. */
 function toFault(error: unknown): ConnectionError {

@@ -17,7 +17,7 @@ import { StateCell, type StateListener } from "./client_state.ts";
 import type { Connection } from "./connection.ts";
 import { Deadlines, Timer } from "./deadlines.ts";
 import { Dialer, type DialerSetup } from "./dialer.ts";
-import { ConnectionError, type RpcError } from "./errors.ts";
+import { ConnectionError, printMs, type RpcError } from "./errors.ts";
 import { Link } from "./link.ts";
 import type { LiveCall } from "./live_calls.ts";
 import type { CallOptions } from "./options.ts";
@@ -232,7 +232,7 @@ export class Reconnector implements Caller, Route {
     if (this.#over) return this.#closing;
     this.#drainEnd = this.#setup.clock.now() + timeout;
     this.#drainTimer.set(timeout, () => {
-      const text = `the drain did not finish within ${timeout} ms`;
+      const text = `the drain did not finish within ${printMs(timeout)}`;
       const reason = new ConnectionError("deadline_exceeded", text);
       this.#end(reason);
       // The last one has this limit of its own, and may say goodbye.

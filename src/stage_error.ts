@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { Outcome } from "./errors.ts";
+import { causeOf, type Outcome } from "./errors.ts";
 
 /** An input whose result was not delivered. */
 export interface Unacknowledged<I = unknown> {
@@ -48,7 +48,7 @@ export class StageError<I = unknown> extends Error {
     unacknowledged: readonly Unacknowledged<I>[],
   ) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    super(`The stage failed at input ${index}: ${why}`, { cause });
+    super(`The stage failed at input ${index}: ${why}`, causeOf({ cause }));
     this.index = index;
     this.unacknowledged = unacknowledged;
   }

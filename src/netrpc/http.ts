@@ -13,6 +13,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import { type Duplex, type DuplexInfo, toDuplex } from "../duplex.ts";
 import { ConnectionError, quote } from "../errors.ts";
 import { utf8 } from "../text.ts";
+import { toChunk } from "../transport/chunk.ts";
 
 /** Where Go serves `net/rpc` unless it is told otherwise. */
 export const RPC_PATH = "/_goRPC_";
@@ -237,9 +238,10 @@ async function readLines(
       throw lost("it broke", error);
     });
     if (done) throw lost("it ended");
-    for (let i = 0; i < value.length; i++) {
-      const byte = value[i];
-      if (byte === LF && blank) return { head, rest: value.subarray(i + 1) };
+    const bytes = toChunk(value);
+    for (let i = 0; i < bytes.length; i++) {
+      const byte = bytes[i];
+      if (byte === LF && blank) return { head, rest: bytes.subarray(i + 1) };
       if (byte === LF) blank = true;
       else if (byte !== CR) blank = false;
       if (head.length === MAX_HEAD) throw lost(`over ${MAX_HEAD} bytes`);

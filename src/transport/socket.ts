@@ -6,7 +6,7 @@
  */
 
 import type { Duplex, DuplexInfo } from "../duplex.ts";
-import { adapt } from "./adapter.ts";
+import { adapt, checkStreams } from "./adapter.ts";
 import { type Address, printAddress } from "./address.ts";
 import { certificateOf } from "./certificate.ts";
 import type { NodeReadable, NodeSocket, NodeWritable } from "./node.ts";
@@ -59,6 +59,8 @@ function print(
  * @param writable What is written to; a `stream.Writable` that nobody else writes.
  * @returns The duplex.
  * @throws {TypeError} If either is not a Node stream.
+ * @throws {ConnectionError} `unavailable` if either has ended, failed or was
+ *   destroyed; `invalid_argument` if `readable` yields text, by `setEncoding`.
  *
  * @example
  * ```ts
@@ -89,6 +91,7 @@ export function nodeDuplex(
   ) {
     throw new TypeError("Cannot adapt: writable is not a Node stream");
   }
+  checkStreams(readable, writable);
   return adapt(readable, writable, {
     childOutput: !sameStream(readable, writable) && isPipe(readable),
   });
