@@ -75,8 +75,11 @@ export interface Listener extends AsyncIterable<Duplex & DuplexInfo> {
  * not; it is removed by `close`.
  *
  * At most 1,024 connections wait to be accepted; more are closed and told to
- * `onError`, as are TLS handshakes that fail or take over 10 seconds. An open
- * listener keeps the process alive.
+ * `onError`, as are TLS handshakes that fail or take over 10 seconds. (Deno
+ * 2.9.5 cannot close a TLS connection before its handshake: such a socket stays
+ * open until the client closes it. At most 256 can be in this state; then no
+ * client is accepted until one of them goes.) An open listener keeps the process
+ * alive, unless it was `unref`ed.
  *
  * @param options `{ port }` or `{ host, port }` or `{ path }`, and how.
  * @returns The listener, listening.
