@@ -47,6 +47,10 @@ export interface DuplexInfo {
    * {@linkcode nodeDuplex} sets it.
    */
   readonly childOutput?: boolean;
+  /** Keeps the process alive while the transport is open, as it does from the start; undoes `unref`. */
+  readonly ref?: () => void;
+  /** Lets the process end although the transport is open. Without it, it is the transport's own business. */
+  readonly unref?: () => void;
 }
 
 /**

@@ -63,6 +63,8 @@ export interface AttemptSetup {
   readonly connection: LinkSetup;
   /** Nobody else's while the try lasts. */
   readonly timer: Timer;
+  /** Whether its connection keeps the process alive. */
+  readonly held: boolean;
 }
 
 /** One dial, and the wait for the peer's HELLO. */
@@ -72,17 +74,25 @@ export class Attempt {
   readonly #controller = new AbortController();
   #connection: Connection | undefined;
   #over = false;
+  #held: boolean;
 
   /** Begins it; nothing is told in this turn. */
   constructor(setup: AttemptSetup, events: AttemptEvents) {
     this.#setup = setup;
     this.#events = events;
+    this.#held = setup.held;
     const { timeout, timer } = setup;
     timer.set(timeout, () => {
       const text = `the dial did not finish within ${printMs(timeout)}`;
       this.#fail(new ConnectionError("deadline_exceeded", text));
     });
     this.#run();
+  }
+
+  /** Says whether its connection keeps the process alive. */
+  hold(on: boolean): void {
+    this.#held = on;
+    if (this.#connection !== undefined) hold(this.#connection, on);
   }
 
   /** Gives up, and tells nothing. */
@@ -136,6 +146,7 @@ export class Attempt {
       },
     });
     this.#connection = connection;
+    if (!this.#held) connection.unref();
     connection.closed.then((reason) => {
       const text = "the peer closed the connection before its HELLO";
       this.#fail(reason ?? new ConnectionError("unavailable", text));
@@ -148,6 +159,12 @@ export class Attempt {
     this.cancel(error);
     this.#events.failed(error);
   }
+}
+
+/** Says whether a connection keeps the process alive. */
+export function hold(connection: Connection, on: boolean): void {
+  if (on) connection.ref();
+  else connection.unref();
 }
 
 /** What is no duplex needs no end; what cannot be ended is no fault of ours. */

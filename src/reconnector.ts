@@ -18,7 +18,7 @@ import type { Connection } from "./connection.ts";
 import { Deadlines, Timer } from "./deadlines.ts";
 import { Dialer, type DialerSetup } from "./dialer.ts";
 import { ConnectionError, printMs, type RpcError } from "./errors.ts";
-import { Link } from "./link.ts";
+import { hold, Link } from "./link.ts";
 import type { LiveCall } from "./live_calls.ts";
 import type { CallOptions } from "./options.ts";
 import { ReadyGate } from "./ready.ts";
@@ -222,6 +222,13 @@ export class Reconnector implements Caller, Route {
     // To its user a closed client drains, whatever it does to that end.
     if (this.#closing !== undefined) return;
     this.state.set(state, this.#dialer.failures, cause, delay);
+  }
+
+  /** Says whether what there is and will be keeps the process alive. */
+  hold(on: boolean): void {
+    this.#deadlines.hold(on);
+    this.#dialer.hold(on);
+    for (const { connection } of this.#links) hold(connection, on);
   }
 
   // Ending.

@@ -271,7 +271,7 @@ function withRest(
   rest: Uint8Array,
 ): Duplex & DuplexInfo {
   if (rest.length === 0) return duplex;
-  const { writable, remote, local } = duplex;
+  const { writable, remote, local, ref, unref } = duplex;
   const reader = duplex.readable.getReader();
   const readable = new ReadableStream<Uint8Array>({
     start: (controller) => controller.enqueue(rest),
@@ -282,7 +282,7 @@ function withRest(
     },
     cancel: (reason) => reader.cancel(reason),
   });
-  return { readable, writable, remote, local };
+  return { readable, writable, remote, local, ref, unref };
 }
 
 function ignore(): void {}

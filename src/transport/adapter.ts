@@ -156,6 +156,13 @@ class Adapter extends Outlet implements IntakeEvents {
     this.#destroy();
   }
 
+  override hold(on: boolean): void {
+    for (const stream of new Set([this.#input, this.#output])) {
+      if (on) stream.ref?.();
+      else stream.unref?.();
+    }
+  }
+
   #failReading(reason: unknown): void {
     if (this.#readingDone) return;
     this.#readingDone = true;

@@ -85,6 +85,11 @@ export class DenoSource implements Source {
     return { host: address.host, port: this.#listener!.addr.port! };
   }
 
+  hold(on: boolean): void {
+    if (on) this.#listener?.ref?.();
+    else this.#listener?.unref?.();
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     this.#listener?.close();

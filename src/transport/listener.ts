@@ -56,6 +56,10 @@ export type ListenAddress =
 export interface Listener extends AsyncIterable<Duplex & DuplexInfo> {
   /** Where it listens; the real port, if 0 was asked for. */
   readonly address: ListenAddress;
+  /** Keeps the process alive while it listens, as it does from the start; undoes `unref`. */
+  ref(): void;
+  /** Lets the process end although it listens. Connections it has accepted are not concerned. */
+  unref(): void;
   /**
    * Stops listening, frees the address, ends every loop over it, and destroys
    * what was not yet accepted; connections that were live on. Never rejects;
@@ -174,6 +178,14 @@ class SocketListener implements Listener, Sink {
     if (duplex) return Promise.resolve({ done: false, value: duplex });
     if (this.#closed) return Promise.resolve({ done: true, value: undefined });
     return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  ref(): void {
+    if (!this.#closed) this.#source.hold(true);
+  }
+
+  unref(): void {
+    if (!this.#closed) this.#source.hold(false);
   }
 
   close(): Promise<void> {

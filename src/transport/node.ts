@@ -87,6 +87,8 @@ export interface NodeServer {
   listen(options: Record<string, unknown>, done: () => void): unknown;
   address(): { address: string; port: number } | string | null;
   close(): unknown;
+  ref?(): unknown;
+  unref?(): unknown;
 }
 
 /** The built-in modules, as far as they are used. */
