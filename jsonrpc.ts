@@ -49,7 +49,11 @@ export {
   type JsonRpcServerOptions,
 } from "./src/jsonrpc/server.ts";
 export { notify } from "./src/jsonrpc/one_way.ts";
-export { Progress, type ProgressToken } from "./src/jsonrpc/progress.ts";
+export {
+  type OtherProgress,
+  Progress,
+  type ProgressToken,
+} from "./src/jsonrpc/progress.ts";
 export { jsonRpc } from "./src/jsonrpc/wire.ts";
 export type { JsonRpcOptions } from "./src/jsonrpc/options.ts";
 export type { DialectName } from "./src/jsonrpc/dialect.ts";

@@ -10,7 +10,7 @@
 import type { CallHandle } from "./call.ts";
 import type { Clock } from "./clock.ts";
 import type { WireProtocol } from "./codec.ts";
-import type { CallOptions } from "./options.ts";
+import type { CallOptions, SentOptions } from "./options.ts";
 import type { Serializer } from "./payload.ts";
 import { CallStage, type MakeCall } from "./stage.ts";
 import { MappedCalls } from "./stage_map.ts";
@@ -165,19 +165,14 @@ export abstract class Calls<
    * not be sent, and ignoring that is safe.
    *
    * It keeps its place in the window until the peer has answered, like any
-   * call; the answer, a failure too, is dropped.
+   * call; the answer, a failure too, is dropped. A wire that has notifications
+   * (JSON-RPC) sends one: it is not answered, and keeps its place until then.
    */
   notify<N extends { [K in MethodName<S>]: K }[MethodName<S>]>(
     method: N,
     ...args: CallArguments<ParamsOf<MethodAt<S, N>>>
   ): Promise<void> {
-    const [params, options] = args;
-    const handle = this.#caller.go(method, params, options);
-    const sent = handle.sent.then(async (sent) => {
-      if (!sent) await handle.reply;
-    });
-    sent.catch(() => {});
-    return sent;
+    return sendOneWay(this.#caller, method, args[0], args[1]);
   }
 
   /**
@@ -304,6 +299,22 @@ export abstract class Calls<
   service<K extends keyof S & string>(name: K): ServiceProxy<S[K], M> {
     return proxy(this.#caller, name) as ServiceProxy<S[K], M>;
   }
+}
+
+/** Calls, and promises that the request was handed to the transport. */
+export function sendOneWay(
+  caller: Caller,
+  method: string,
+  params: unknown,
+  options: CallOptions | undefined,
+): Promise<void> {
+  const oneWay: SentOptions = { ...options, oneWay: true };
+  const handle = caller.go(method, params, oneWay);
+  const sent = handle.sent.then(async (sent) => {
+    if (!sent) await handle.reply;
+  });
+  sent.catch(() => {});
+  return sent;
 }
 
 /** What must not look like a method: what asks for these wants text, or to know whether it is a promise. */

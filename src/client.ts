@@ -113,6 +113,16 @@ export class Client<
     return this.connection.calls();
   }
 
+  /** Keeps the process alive while the connection is open, as it does from the start; undoes `unref`. */
+  ref(): void {
+    this.connection.ref();
+  }
+
+  /** Lets the process end although the connection is open, calls in flight or not; see {@linkcode Connection.unref}. */
+  unref(): void {
+    this.connection.unref();
+  }
+
   /**
    * Takes no new call, lets those accepted finish within `timeout` (default
    * 5,000 ms), closes. What is not finished by then is settled with its true

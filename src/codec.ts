@@ -17,6 +17,7 @@
  * @module
  */
 
+import type { ConnectionError } from "./errors.ts";
 import type { MetadataBlock } from "./metadata.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Serializer } from "./payload.ts";
@@ -176,6 +177,8 @@ export interface Codec {
     method?: string,
     role?: PayloadRole,
   ): void;
+  /** What is prepared is for a call whose answer nobody waits for: on a wire that has notifications. */
+  oneWay?(): void;
   /** Sets what is prepared aside, for a call that must wait. */
   save(): Opaque;
   /**
@@ -248,6 +251,8 @@ export interface CodecSettings {
   readonly registry: Registry | undefined;
   /** Replaces JSON. */
   readonly serializer: Serializer | undefined;
+  /** Told of what a child printed between its messages; undefined where the bytes come from anything else, which must keep to the wire. */
+  readonly stray?: (error: ConnectionError) => void;
 }
 
 /** Makes the codec of one connection. */

@@ -22,6 +22,7 @@ export function codecSettings(
   setup: ConnectionSetup,
   limits: Limits,
   registry: Registry,
+  stray: CodecSettings["stray"],
 ): CodecSettings {
   const { services, serializer, verdict } = setup;
   const { maxMessage, windowCalls, windowBytes } = limits;
@@ -40,5 +41,6 @@ export function codecSettings(
     guarded: verdict !== undefined,
     registry: services && registry,
     serializer,
+    stray,
   };
 }

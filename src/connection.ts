@@ -49,7 +49,7 @@ export class Connection {
     pendingOf = (connection) => connection.#pending;
   }
 
-  readonly #certificate: PeerCertificate | undefined;
+  readonly #transport: DuplexInfo;
   readonly #session: Session;
   readonly #pending: Pending;
 
@@ -64,7 +64,7 @@ export class Connection {
   constructor(transport: Duplex, setup: ConnectionSetup = {}) {
     const duplex: Duplex & DuplexInfo = toDuplex(transport);
     this.remote = duplex.remote;
-    this.#certificate = duplex.certificate;
+    this.#transport = duplex;
     const session = this.#session = new Session(duplex, setup, this);
     this.#pending = session.pending;
     this.closed = session.ending.closed;
@@ -72,7 +72,7 @@ export class Connection {
 
   /** What the transport tells of the peer. */
   get peer(): Peer {
-    return { remote: this.remote, certificate: this.#certificate };
+    return { remote: this.remote, certificate: this.#transport.certificate };
   }
 
   /** What the server's `authorize` returned for this peer; `undefined` before that, and without one. */
@@ -141,6 +141,23 @@ export class Connection {
       ...pending.all().map((c) => madeCall(c, pending.handedOver(c), view)),
       ...dispatch.all().map((serving) => servedCall(serving, view)),
     ];
+  }
+
+  /** Keeps the process alive while the connection is open, as it does from the start; undoes `unref`. */
+  ref(): void {
+    this.#transport.ref?.();
+    this.#session.deadlines.hold(true);
+  }
+
+  /**
+   * Lets the process end although the connection is open, calls in flight or
+   * not; for the idle clients of command-line programs. Of no effect for a
+   * transport that cannot: a duplex of Web Streams without an `unref` of its
+   * own, standard input on Deno, and where there is no process to end.
+   */
+  unref(): void {
+    this.#transport.unref?.();
+    this.#session.deadlines.hold(false);
   }
 
   /**

@@ -34,6 +34,8 @@ export class Deadlines {
   #timer: unknown;
   /** When the timer fires; Infinity while none is set. */
   #timerAt = Infinity;
+  /** Whether the timer keeps the process alive. */
+  #held = true;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -67,6 +69,13 @@ export class Deadlines {
     if (this.#heap.length === 0) this.#disarm();
   }
 
+  /** Says whether what is waited for keeps the process alive, where the clock can let it end. */
+  hold(on: boolean): void {
+    this.#held = on;
+    this.#disarm();
+    if (this.#heap.length > 0) this.#arm();
+  }
+
   /** Forgets all entries, without expiring them. */
   clear(): void {
     for (const entry of this.#heap) entry.slot = -1;
@@ -84,6 +93,7 @@ export class Deadlines {
       this.#fire,
       Math.min(MAX_DELAY, Math.max(0, delay)),
     );
+    if (!this.#held) this.#clock.unref?.(this.#timer);
   }
 
   #disarm(): void {

@@ -49,6 +49,8 @@ export class Dialer {
   /** Of the dial, or of the wait for the next one. */
   readonly #timer: Timer;
   #attempt: Attempt | undefined;
+  /** Whether connections keep the process alive. */
+  #held = true;
   #waits = false;
   /** Dials in a row that led nowhere; those of them that were told `unauthenticated`, last. */
   #failures = 0;
@@ -65,6 +67,12 @@ export class Dialer {
     return this.#failures;
   }
 
+  /** Says whether connections keep the process alive, that being made included. */
+  hold(on: boolean): void {
+    this.#held = on;
+    this.#attempt?.hold(on);
+  }
+
   /** Dials now. */
   dial(): void {
     const { dial, dialTimeout: timeout, connection } = this.#setup;
@@ -73,7 +81,7 @@ export class Dialer {
     this.dials++;
     events.dialling();
     this.#attempt = new Attempt(
-      { dial, timeout, connection, timer: this.#timer },
+      { dial, timeout, connection, timer: this.#timer, held: this.#held },
       {
         opened: (connection) => {
           this.#attempt = undefined;

@@ -53,6 +53,17 @@ export interface DuplexInfo {
   readonly local?: string;
   /** What the peer showed in the TLS handshake, on runtimes that tell it: Node and Bun, not Deno. */
   readonly certificate?: PeerCertificate;
+  /**
+   * Whether `readable` is the standard output of a child process, into which
+   * more may print than the peer: a wire of lines then drops what is no message
+   * and tells `onError`, where it would close any other connection.
+   * {@linkcode nodeDuplex} sets it.
+   */
+  readonly childOutput?: boolean;
+  /** Keeps the process alive while the transport is open, as it does from the start; undoes `unref`. */
+  readonly ref?: () => void;
+  /** Lets the process end although the transport is open. Without it, it is the transport's own business. */
+  readonly unref?: () => void;
 }
 
 /**

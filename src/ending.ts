@@ -27,7 +27,7 @@ import {
   GOODBYE_TIME,
   LEAVING_IDLE,
 } from "./ending_states.ts";
-import { ConnectionError } from "./errors.ts";
+import { ConnectionError, printMs } from "./errors.ts";
 import type { Farewell } from "./farewell.ts";
 import type { PeerGoaway } from "./goaway.ts";
 import type { Limits } from "./limits.ts";
@@ -169,7 +169,7 @@ export class Ending {
   }
 
   #late(timeout: number): void {
-    const text = `the drain did not finish within ${timeout} ms`;
+    const text = `the drain did not finish within ${printMs(timeout)}`;
     this.end(new ConnectionError("deadline_exceeded", text), "giveUp");
   }
 
@@ -204,7 +204,9 @@ export class Ending {
     if (limit === undefined) return;
     this.#peerTimer.set(limit, () => {
       const text =
-        `the peer closed its half, and its calls did not finish within ${limit} ms`;
+        `the peer closed its half, and its calls did not finish within ${
+          printMs(limit)
+        }`;
       this.end(new ConnectionError("deadline_exceeded", text), "giveUp");
     });
     path.watch((cause) => this.lose("writing failed", cause));

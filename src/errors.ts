@@ -96,11 +96,18 @@ export class RpcError extends Error {
     message: string,
     options: RpcErrorOptions = {},
   ) {
-    super(message, "cause" in options ? { cause: options.cause } : undefined);
+    super(message, causeOf(options));
     this.code = code;
     this.outcome = options.outcome ?? "executed";
     this.data = options.data;
   }
+}
+
+/** A cause of `undefined` is none: an error that had it would be printed with `[cause]: undefined`. */
+export function causeOf(
+  options: ErrorOptions | undefined,
+): ErrorOptions | undefined {
+  return options?.cause === undefined ? undefined : { cause: options.cause };
 }
 
 /**
@@ -125,7 +132,7 @@ export class ConnectionError extends Error {
 
   /** Makes one; the underlying error, where there is one, is the `cause`. */
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
+    super(message, causeOf(options));
     this.code = code;
   }
 }
@@ -141,4 +148,9 @@ export function quote(text: string, max = 64): string {
     (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"),
   );
   return cut === text ? json : `${json}... (${text.length} characters)`;
+}
+
+/** A duration for a message: whole milliseconds, and fractions below one. */
+export function printMs(ms: number): string {
+  return `${ms < 1 ? Number(ms.toPrecision(2)) : Math.round(ms)} ms`;
 }

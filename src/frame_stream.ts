@@ -11,6 +11,7 @@ import { type Duplex, toDuplex } from "./duplex.ts";
 import { HEADER_SIZE, writeHeader } from "./frame.ts";
 import { FrameDecoder } from "./frame_decoder.ts";
 import { copyBytes } from "./bytes.ts";
+import { toChunk } from "./transport/chunk.ts";
 
 /** One frame: what its header says, and its body. */
 export interface Frame {
@@ -103,7 +104,7 @@ export class FrameDecoderStream
         }, maxBody);
       },
       transform(chunk) {
-        decoder.push(chunk);
+        decoder.push(toChunk(chunk));
       },
       flush() {
         decoder.end();

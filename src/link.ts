@@ -16,7 +16,7 @@ import type { ConnectionSetup } from "./connection_options.ts";
 import type { Credentials, CredentialsSource } from "./credentials.ts";
 import type { Timer } from "./deadlines.ts";
 import { type Duplex, toDuplex } from "./duplex.ts";
-import { ConnectionError } from "./errors.ts";
+import { ConnectionError, printMs } from "./errors.ts";
 import type { Pending } from "./pending.ts";
 
 /** Makes a duplex. It is given a signal that fires when the duplex is not wanted any more: a dial that ignores it is only slower to be forgotten. */
@@ -63,6 +63,8 @@ export interface AttemptSetup {
   readonly connection: LinkSetup;
   /** Nobody else's while the try lasts. */
   readonly timer: Timer;
+  /** Whether its connection keeps the process alive. */
+  readonly held: boolean;
 }
 
 /** One dial, and the wait for the peer's HELLO. */
@@ -72,17 +74,25 @@ export class Attempt {
   readonly #controller = new AbortController();
   #connection: Connection | undefined;
   #over = false;
+  #held: boolean;
 
   /** Begins it; nothing is told in this turn. */
   constructor(setup: AttemptSetup, events: AttemptEvents) {
     this.#setup = setup;
     this.#events = events;
+    this.#held = setup.held;
     const { timeout, timer } = setup;
     timer.set(timeout, () => {
-      const text = `the dial did not finish within ${timeout} ms`;
+      const text = `the dial did not finish within ${printMs(timeout)}`;
       this.#fail(new ConnectionError("deadline_exceeded", text));
     });
     this.#run();
+  }
+
+  /** Says whether its connection keeps the process alive. */
+  hold(on: boolean): void {
+    this.#held = on;
+    if (this.#connection !== undefined) hold(this.#connection, on);
   }
 
   /** Gives up, and tells nothing. */
@@ -118,6 +128,7 @@ export class Attempt {
     const { connection: setup, timer } = this.#setup;
     // From here on the connection's own handshake timeout counts.
     timer.clear();
+    // On a wire without a HELLO it has come before there is a connection.
     let greeted = false;
     const connection = new Connection(duplex, {
       ...setup,
@@ -132,12 +143,12 @@ export class Attempt {
       },
     });
     this.#connection = connection;
-    // A wire without HELLO says it itself, before there is a connection.
-    if (greeted) this.#opened(connection);
+    if (!this.#held) connection.unref();
     connection.closed.then((reason) => {
       const text = "the peer closed the connection before its HELLO";
       this.#fail(reason ?? new ConnectionError("unavailable", text));
     });
+    if (greeted) this.#opened(connection);
   }
 
   #opened(connection: Connection): void {
@@ -151,6 +162,12 @@ export class Attempt {
     this.cancel(error);
     this.#events.failed(error);
   }
+}
+
+/** Says whether a connection keeps the process alive. */
+export function hold(connection: Connection, on: boolean): void {
+  if (on) connection.ref();
+  else connection.unref();
 }
 
 /** What is no duplex needs no end; what cannot be ended is no fault of ours. */

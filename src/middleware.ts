@@ -80,7 +80,7 @@ export type Next<Change> = (change?: Change) => Promise<unknown>;
  *   try {
  *     return await next();
  *   } finally {
- *     const ms = performance.now() - began;
+ *     const ms = Math.round(performance.now() - began);
  *     if (ms > 1000) console.warn(`${call.method} took ${ms} ms`);
  *   }
  * };

@@ -35,6 +35,12 @@ export interface CallOptions {
   idempotent?: boolean;
 }
 
+/** The same with what the library says of a call to itself; it goes along with them wherever they are handed on. */
+export interface SentOptions extends CallOptions {
+  /** Nobody waits for the answer: a wire that has notifications sends one. */
+  oneWay?: boolean;
+}
+
 /**
  * When a call is due, by the clock's `now`; `Infinity` if never.
  *

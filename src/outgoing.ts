@@ -28,7 +28,12 @@ import {
   type Middleware,
   type MiddlewareCall,
 } from "./middleware.ts";
-import { type CallOptions, dueTime, type Inherited } from "./options.ts";
+import {
+  type CallOptions,
+  dueTime,
+  type Inherited,
+  type SentOptions,
+} from "./options.ts";
 import { snapshot, snapshotSize } from "./payload.ts";
 import { late } from "./refusals.ts";
 import { worse } from "./retried_call.ts";
@@ -89,7 +94,7 @@ export function outgoing(...list: ClientMiddleware[]): Outgoing {
 
 /** One call of the caller's, however often its middleware sends it. */
 class WholeCall extends Call {
-  options: CallOptions = {};
+  options: SentOptions = {};
   due = Infinity;
   /** Fires when the call is given up; made when a middleware asks. */
   controller: AbortController | undefined = undefined;
@@ -296,9 +301,9 @@ class Onion implements Caller, CallOwner {
       discard(sent, reason);
       throw reason;
     }
-    const { idempotent, transfer } = call.options;
+    const { idempotent, transfer, oneWay } = call.options;
     const timeout = remaining === Infinity ? undefined : remaining;
-    const options: CallOptions = { idempotent, transfer, timeout };
+    const options: SentOptions = { idempotent, transfer, timeout, oneWay };
     if (Object.keys(metadata).length > 0) options.metadata = metadata;
     const handle = this.#caller.go(call.method, sent, options);
     call.sendings.push(handle);

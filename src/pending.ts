@@ -20,7 +20,12 @@ import type { Deadlines } from "./deadlines.ts";
 import { type ConnectionError, type Outcome, RpcError } from "./errors.ts";
 import { Ledger } from "./ledger.ts";
 import type { CallEvents } from "./observe.ts";
-import { type CallOptions, dueTime, toMetadata } from "./options.ts";
+import {
+  type CallOptions,
+  dueTime,
+  type SentOptions,
+  toMetadata,
+} from "./options.ts";
 import { late } from "./refusals.ts";
 import { Replies, type RepliesContext } from "./replies.ts";
 import { SendGate, type SendGateContext, throwIfAborted } from "./send_gate.ts";
@@ -169,7 +174,7 @@ export class Pending implements CallOwner {
   #begin(
     call: Call,
     params: unknown,
-    options: CallOptions | undefined,
+    options: SentOptions | undefined,
   ): void {
     const { codec, tick } = this.#context;
     // One that was sent before, by another connection, is as old as it is.
@@ -186,6 +191,7 @@ export class Pending implements CallOwner {
         const transfer = options?.transfer === true;
         codec.prepare(params, transfer, call.method, "params");
       }
+      if (options?.oneWay) codec.oneWay?.();
       const { extra } = call;
       const timed = extra !== undefined && extra.due !== Infinity;
       call.size = codec.requestSize(call.method, timed, extra?.metadata);

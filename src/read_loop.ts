@@ -12,6 +12,7 @@
 
 import type { BytePath } from "./byte_path.ts";
 import type { Clock } from "./clock.ts";
+import { toChunk } from "./transport/chunk.ts";
 
 /** Messages decoded before the event loop gets a turn. */
 export const MESSAGES_PER_TURN = 4096;
@@ -38,10 +39,12 @@ export async function readLoop(
   for (let chunks = 1;; chunks++) {
     const { done, value } = await path.read();
     if (done) return sink.end();
-    let at = sink.chunk(value, 0);
-    while (at < value.length) {
+    // Whatever the transport is: here all of them pass.
+    const chunk = toChunk(value);
+    let at = sink.chunk(chunk, 0);
+    while (at < chunk.length) {
       await (sink.room() ?? clock.turn());
-      at = sink.chunk(value, at);
+      at = sink.chunk(chunk, at);
     }
     if (chunks % CHUNKS_PER_TURN === 0) await clock.turn();
   }

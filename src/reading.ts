@@ -66,7 +66,10 @@ export class Reading implements ChunkSink {
     const { path, clock, ending, largeReads } = context;
     this.#large = largeReads?.reader(() => this.#resume?.());
     this.done = readLoop(path, clock, this).catch((cause) => {
-      ending.lose("reading failed", cause);
+      // A transport that yields no bytes is a mistake of its user's.
+      if (cause instanceof ConnectionError && cause.code === BAD_CHUNK) {
+        ending.end(cause, "destroy");
+      } else ending.lose("reading failed", cause);
     });
   }
 
@@ -139,6 +142,9 @@ export class Reading implements ChunkSink {
     ending.halfClose(reason ?? new ConnectionError("unavailable", text));
   }
 }
+
+/** The code of what `toChunk` throws, and no transport of ours. */
+const BAD_CHUNK = "invalid_argument";
 
 /** Anything but a ConnectionError would be a mistake of this library's own. */
 function toFault(error: unknown): ConnectionError {

@@ -182,6 +182,21 @@ export class ReconnectingClient<
     return this.#reconnector.calls();
   }
 
+  /** Keeps the process alive, as it does from the start; undoes `unref`. */
+  ref(): void {
+    this.#reconnector.hold(true);
+  }
+
+  /**
+   * Lets the process end although this client is open: its connections, the
+   * waits between dials, and calls that wait for a connection. (A dial that is
+   * under way is the business of whoever makes it.) See
+   * {@linkcode Connection.unref}.
+   */
+  unref(): void {
+    this.#reconnector.hold(false);
+  }
+
   /**
    * Takes no new call, lets those accepted finish within `timeout` (default
    * 5,000 ms), those that wait for a connection included; closes. What is not

@@ -20,8 +20,8 @@ import { Deadlines, Timer } from "./deadlines.ts";
 import { Dialer, type DialerSetup } from "./dialer.ts";
 import { checkTimeout } from "./ending.ts";
 import { DRAIN_TIME } from "./ending_states.ts";
-import { ConnectionError, type RpcError } from "./errors.ts";
-import { Link } from "./link.ts";
+import { ConnectionError, printMs, type RpcError } from "./errors.ts";
+import { hold, Link } from "./link.ts";
 import type { LiveCall } from "./live_calls.ts";
 import type { CallOptions } from "./options.ts";
 import { ReadyGate } from "./ready.ts";
@@ -228,6 +228,13 @@ export class Reconnector implements Caller, Route {
     this.state.set(state, this.#dialer.failures, cause, delay);
   }
 
+  /** Says whether what there is and will be keeps the process alive. */
+  hold(on: boolean): void {
+    this.#deadlines.hold(on);
+    this.#dialer.hold(on);
+    for (const { connection } of this.#links) hold(connection, on);
+  }
+
   // Ending.
 
   close({ timeout, streams }: CloseOptions): Promise<void> {
@@ -255,7 +262,7 @@ export class Reconnector implements Caller, Route {
     // Its connections end, each within its own time.
     if (this.#over) return this.#closeLinks(timeout);
     this.#drainTimer.set(timeout, () => {
-      const text = `the drain did not finish within ${timeout} ms`;
+      const text = `the drain did not finish within ${printMs(timeout)}`;
       this.#end(new ConnectionError("deadline_exceeded", text));
       this.#closeLinks(0);
     });

@@ -13,7 +13,7 @@
 import { Call } from "./call.ts";
 import { type Outcome, RpcError } from "./errors.ts";
 import type { Link } from "./link.ts";
-import type { CallOptions } from "./options.ts";
+import type { SentOptions } from "./options.ts";
 import type { Position } from "./sequences.ts";
 import { isA } from "./user_code.ts";
 
@@ -44,7 +44,7 @@ export function worse(a: Outcome, b: Outcome): Outcome {
 export class RetriedCall extends Call {
   /** What it was sent with: fixed when it was made. */
   params: unknown = undefined;
-  options: CallOptions | undefined = undefined;
+  options: SentOptions | undefined = undefined;
   /** When it is due, by the clock's `now`. */
   due = Infinity;
   /** Its number among all calls of its client. */

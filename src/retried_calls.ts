@@ -19,7 +19,12 @@ import { ConnectionError, type Outcome, RpcError } from "./errors.ts";
 import type { Link, LinkSetup } from "./link.ts";
 import { type LiveCall, madeCall } from "./live_calls.ts";
 import type { CallEvents } from "./observe.ts";
-import { type CallOptions, dueTime, toMetadata } from "./options.ts";
+import {
+  type CallOptions,
+  dueTime,
+  type SentOptions,
+  toMetadata,
+} from "./options.ts";
 import { snapshot } from "./payload.ts";
 import { unavailable } from "./refusals.ts";
 import { type CallKeeper, RetriedCall } from "./retried_call.ts";
@@ -196,8 +201,8 @@ export class RetriedCalls implements CallOwner, CallKeeper {
   }
 
   /** Reads the options: what is sent later is what they are now. */
-  #apply(call: RetriedCall, options: CallOptions): void {
-    const { signal, ctx, metadata, idempotent } = options;
+  #apply(call: RetriedCall, options: SentOptions): void {
+    const { signal, ctx, metadata, idempotent, oneWay } = options;
     if (signal?.aborted) throw signal.reason;
     if (ctx?.signal.aborted) throw ctx.signal.reason;
     call.due = dueTime(options, this.#setup.clock);
@@ -206,6 +211,7 @@ export class RetriedCalls implements CallOwner, CallKeeper {
       // What is left of its time is in `due`.
       ctx: ctx && { signal: ctx.signal, remaining: Infinity },
       idempotent,
+      oneWay,
       metadata: metadata && { ...metadata },
     };
   }

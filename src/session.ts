@@ -26,7 +26,7 @@ import type { Connection } from "./connection.ts";
 import type { ConnectionSetup } from "./connection_options.ts";
 import { Deadlines, Timer } from "./deadlines.ts";
 import { Dispatch } from "./dispatch.ts";
-import type { Duplex } from "./duplex.ts";
+import type { Duplex, DuplexInfo } from "./duplex.ts";
 import { Ending, type EndingContext } from "./ending.ts";
 import { ConnectionError } from "./errors.ts";
 import { Farewell } from "./farewell.ts";
@@ -84,11 +84,21 @@ export class Session
   #streams: Streams | undefined;
 
   /** Takes a duplex over; see {@linkcode Connection}. */
-  constructor(duplex: Duplex, setup: ConnectionSetup, connection: Connection) {
+  constructor(
+    duplex: Duplex & DuplexInfo,
+    setup: ConnectionSetup,
+    connection: Connection,
+  ) {
     const { services, shared } = setup;
     const registry = registryOf(services);
     const limits = toLimits(setup);
-    const settings = codecSettings(setup, limits, registry);
+    const stray = (error: unknown) => services?.onError(error, { connection });
+    const settings = codecSettings(
+      setup,
+      limits,
+      registry,
+      duplex.childOutput ? stray : undefined,
+    );
     limits.windowCalls = settings.hello.windowCalls;
     const clock = setup.clock ?? systemClock;
     this.connection = connection;

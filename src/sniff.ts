@@ -13,7 +13,7 @@ export function looksLike(first: Uint8Array): string {
   if (first[0] === 0x15 && first[1] === 0x03) return "a TLS alert";
   if (text.startsWith("PRI * HTTP/2")) return "an HTTP/2 preface";
   if (text.startsWith("HTTP/")) return "an HTTP response";
-  if (/^(GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|CONNECT|TRACE) /.test(text)) {
+  if (/^(GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|CONNECT|TRACE) /i.test(text)) {
     return "an HTTP request";
   }
   if (text.startsWith("SSH-")) return "an SSH banner";

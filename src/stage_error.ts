@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { Outcome } from "./errors.ts";
+import { causeOf, type Outcome } from "./errors.ts";
 import { messageOf } from "./user_code.ts";
 
 /** An input whose result was not delivered. */
@@ -49,7 +49,7 @@ export class StageError<I = unknown> extends Error {
     unacknowledged: readonly Unacknowledged<I>[],
   ) {
     const why = messageOf(cause, `a ${typeof cause}`);
-    super(`The stage failed at input ${index}: ${why}`, { cause });
+    super(`The stage failed at input ${index}: ${why}`, causeOf({ cause }));
     this.index = index;
     this.unacknowledged = unacknowledged;
   }

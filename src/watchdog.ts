@@ -17,6 +17,7 @@
  * @module
  */
 
+import { printMs } from "./errors.ts";
 import type { Clock } from "./clock.ts";
 import type { Limits } from "./limits.ts";
 
@@ -201,19 +202,21 @@ export class Watchdog {
       case "dead":
         this.#watched.expired(
           "unavailable",
-          `the peer did not answer a PING within ${keepaliveTimeout} ms`,
+          `the peer did not answer a PING within ${printMs(keepaliveTimeout)}`,
         );
         return;
       case "stalled":
         this.#watched.expired(
           "deadline_exceeded",
-          `the peer took nothing of what was written for ${writeTimeout} ms`,
+          `the peer took nothing of what was written for ${
+            printMs(writeTimeout)
+          }`,
         );
         return;
       case "trickling":
         this.#watched.expired(
           "deadline_exceeded",
-          `a message did not arrive whole within ${messageTimeout} ms`,
+          `a message did not arrive whole within ${printMs(messageTimeout)}`,
         );
         return;
     }

@@ -299,6 +299,55 @@ for (
   });
 }
 
+for (
+  const [dialect, method, params] of [
+    ["lsp", "$/progress", (token: unknown) => ({ token, value: "half" })],
+    [
+      "mcp",
+      "notifications/progress",
+      (progressToken: unknown) => ({ progressToken, progress: 1 }),
+    ],
+  ] as const
+) {
+  test(`X30: progress of tokens that the other side has made is delivered (${dialect})`, async () => {
+    const others: unknown[] = [];
+    const progress = new Progress(
+      dialect,
+      (value, token) => others.push([token, value]),
+    );
+    const { peer, close } = faceJsonServer(progress.services, { dialect });
+    const ours: unknown[] = [];
+    const theirs: unknown[] = [];
+    const token = progress.open((value) => ours.push(value));
+    assertEquals(
+      progress.open((value) => theirs.push(value), "opened"),
+      "opened",
+    );
+    assertThrows(() => progress.open(() => {}, "opened"), RangeError);
+    if (dialect === "lsp") {
+      await peer.send({
+        jsonrpc: "2.0",
+        id: 1,
+        method: "window/workDoneProgress/create",
+        params: { token: 1 },
+      });
+      assertEquals((await peer.next()).result, null);
+    }
+    for (const each of [1, "uuid", token, "opened", null, {}, undefined]) {
+      await peer.send({ jsonrpc: "2.0", method, params: params(each) });
+    }
+    progress.close("opened");
+    await settle();
+    await peer.send({ jsonrpc: "2.0", method, params: params("opened") });
+    await settle();
+    const told = (each: unknown) => dialect === "lsp" ? "half" : params(each);
+    assertEquals([ours, theirs], [[told(token)], [told("opened")]]);
+    const expected = [1, "uuid", "opened"].map((each) => [each, told(each)]);
+    assertEquals(others, expected);
+    assertEquals(await close(), []);
+  });
+}
+
 test("wrong options are refused before a stream is touched", () => {
   const wrong: [JsonRpcOptions, new () => Error][] = [
     [{ dialect: "dap" as "lsp" }, TypeError],

@@ -2,7 +2,8 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
-import { RpcError } from "../mod.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type CallContext, RpcError } from "../mod.ts";
 import { settle } from "./support/clock.ts";
 import { faceJsonClient, faceJsonServer } from "./support/json_peer.ts";
 import { Held } from "./support/services.ts";
@@ -177,6 +178,74 @@ test("notifications/cancelled fires the signal, and no answer follows, in a batc
   assertEquals(connection.stats().held, 0);
   assertEquals(await close(), []);
 });
+
+/** What a handler fails with when what it waits for is given its signal. */
+const ABORTS: readonly [string, (signal: AbortSignal) => Promise<unknown>][] = [
+  [
+    "a timer of node:timers/promises",
+    (signal) => sleep(1 << 30, undefined, { signal }),
+  ],
+  [
+    "an AbortError of its own",
+    (signal) =>
+      aborted(signal).then(() => {
+        throw new DOMException("stopped", "AbortError");
+      }),
+  ],
+  [
+    "the signal's reason",
+    (signal) =>
+      aborted(signal).then(() => {
+        throw signal.reason;
+      }),
+  ],
+];
+
+for (const [what, wait] of ABORTS) {
+  for (const dialect of ["lsp", "mcp"] as const) {
+    test(`X25: a cancelled handler that fails with ${what} is cancelled, and onError silent (${dialect})`, async () => {
+      const services = {
+        wait: (_: unknown, ctx: CallContext) => wait(ctx.signal),
+        echo: () => "x",
+      };
+      const { peer, errors, close } = faceJsonServer(services, { dialect });
+      await peer.send(call(1, "wait"));
+      await settle();
+      await peer.send(
+        dialect === "lsp" ? cancelLsp(1) : cancelMcp(1),
+        call(2, "echo"),
+      );
+      const codes: unknown[] = [];
+      for (let id; id !== 2;) {
+        const message = await peer.next();
+        id = message.id;
+        if (id === 1) codes.push(message.error.code);
+      }
+      codes.push(
+        ...(await close() as { error: { code: number } }[]).map((m) =>
+          m.error.code
+        ),
+      );
+      assertEquals(codes, dialect === "lsp" ? [-32800] : []);
+      assertEquals(errors, []);
+    });
+  }
+}
+
+test("X25: an AbortError is internal, and told, where nobody had cancelled", async () => {
+  const services = {
+    wait: () => Promise.reject(new DOMException("stopped", "AbortError")),
+  };
+  const { peer, errors, close } = faceJsonServer(services, { dialect: "lsp" });
+  await peer.send(call(1, "wait"));
+  assertEquals((await peer.next()).error.code, -32603);
+  assertEquals(errors.length, 1);
+  assertEquals(await close(), []);
+});
+
+function aborted(signal: AbortSignal): Promise<unknown> {
+  return new Promise((resolve) => signal.addEventListener("abort", resolve));
+}
 
 test("a peer's cancel of initialize is ignored", async () => {
   const held = new Held();

@@ -109,12 +109,12 @@ test("an HTTP request is named in the error", async () => {
   );
 });
 
-test("header names come in any case, other headers are passed over, utf8 is utf-8", async () => {
+test("header names come in any case, utf8 is utf-8", async () => {
   const { peer, close } = faceJsonServer(services, { dialect: "lsp" });
   const text = JSON.stringify(call(1, [1]));
   for (const charset of ["utf-8", "utf8", '"UTF-8"']) {
     await peer.raw(
-      `X-Other: 1\r\ncontent-LENGTH:${text.length}\r\n` +
+      `content-LENGTH:${text.length}\r\n` +
         `Content-Type: application/vscode-jsonrpc; charset=${charset}\r\n\r\n${text}`,
     );
     assertEquals(await peer.next(), reply(1, [1]));

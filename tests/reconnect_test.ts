@@ -9,6 +9,8 @@ import {
   assertStrictEquals,
   assertThrows,
 } from "@std/assert";
+import { jsonRpc } from "../jsonrpc.ts";
+import { netrpc } from "../netrpc.ts";
 import {
   ConnectionError,
   type Duplex,
@@ -17,6 +19,7 @@ import {
   ReconnectingClient,
   RpcError,
   Server,
+  type ServerOptions,
 } from "../mod.ts";
 import { settle, TestClock } from "./support/clock.ts";
 import {
@@ -432,3 +435,28 @@ test("desiredSize is the window's room, nothing while away, and negative by what
   await t.over();
   assertEquals(t.client.desiredSize, 0);
 });
+
+for (
+  const [name, wire] of [
+    ["JSON-RPC", jsonRpc()],
+    ["Go's", netrpc()],
+    ["Go's JSON", netrpc({ encoding: "json" })],
+  ] as const
+) {
+  test(`a wire without a HELLO is ready once it is dialled, and again after a loss (${name})`, async () => {
+    const services = { A: { one: () => 1 } };
+    const server = new Server(services, { wire } as ServerOptions);
+    const client = new ReconnectingClient<typeof services>(() => {
+      const [near, far] = memoryPair();
+      server.accept(far);
+      return Promise.resolve(near);
+    }, { wire, retry: { base: 1, cap: 1 } });
+    assertEquals(await client.call("A.one"), 1);
+    const first = client.connection;
+    await first?.abort();
+    assertEquals(await client.call("A.one"), 1);
+    assert(client.connection !== first);
+    await client.close();
+    await server.close();
+  });
+}

@@ -5,21 +5,11 @@
  */
 
 import { type Callable, type ErrorInfo, toCallable } from "../callable.ts";
-import { type Caller, toCaller } from "../calls.ts";
 import { Client, type ClientOptions } from "../client.ts";
 import type { Duplex } from "../duplex.ts";
 import type { ServerMiddleware } from "../incoming.ts";
-import type { CallOptions } from "../options.ts";
-import type {
-  CallArguments,
-  Checked,
-  MethodAt,
-  MethodName,
-  ParamsOf,
-  UntypedServices,
-} from "../types.ts";
+import type { Checked, UntypedServices } from "../types.ts";
 import type { JsonRpcCodec } from "./codec.ts";
-import { handedOver, oneWay } from "./one_way.ts";
 import { type JsonRpcOptions, toShape } from "./options.ts";
 import { toWire } from "./wire.ts";
 
@@ -39,7 +29,7 @@ export interface JsonRpcClientOptions<L extends object = object> extends
   incoming?: readonly ServerMiddleware[];
   /** As of a server, for those services. */
   exposeErrors?: boolean;
-  /** As of a server, for those services. */
+  /** As of a server, for those services; told as well of the lines that a child process prints and that are no messages. */
   onError?: (error: unknown, info: ErrorInfo) => void;
 }
 
@@ -79,8 +69,6 @@ export class JsonRpcClient<
   L extends object = object,
 > extends Client<S> {
   readonly #codec: JsonRpcCodec;
-  /** By way of the middleware, as any call. */
-  readonly #notifier: Caller;
 
   /**
    * Takes the duplex over.
@@ -97,25 +85,11 @@ export class JsonRpcClient<
       maxOutbox: options.maxOutbox ??
         Math.max(MAX_UNSENT, 2 * (options.maxMessage ?? 0)),
       wire: toWire(toShape(options), (codec) => made.push(codec)),
-      services: services === undefined || isCallable(services)
+      services: services !== undefined && isCallable(services)
         ? services
-        : toCallable(services, { use: incoming, exposeErrors, onError }),
+        : toCallable(services ?? {}, { use: incoming, exposeErrors, onError }),
     });
     this.#codec = made[0];
-    this.#notifier = toCaller(oneWay(this.connection), options);
-  }
-
-  /**
-   * Sends a notification, behind the calls made before it. Resolves once it
-   * was handed to the transport: what becomes of it there, nobody tells.
-   * Rejects as a call does that could not be sent; ignoring that is safe.
-   */
-  override notify<N extends { [K in MethodName<S>]: K }[MethodName<S>]>(
-    method: N,
-    ...args: CallArguments<ParamsOf<MethodAt<S, N>>>
-  ): Promise<void> {
-    const [params, options] = args as [unknown, CallOptions?];
-    return handedOver(this.#notifier.go(method, params, options));
   }
 
   /**

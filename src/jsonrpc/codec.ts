@@ -23,7 +23,7 @@ import { utf8 } from "../text.ts";
 import type { PayloadRole } from "../to_json.ts";
 import { INVALID_REQUEST } from "./codes.ts";
 import { type Framing, toFraming } from "./framing.ts";
-import { Incoming, openKept } from "./incoming.ts";
+import { Incoming, NotJson, openKept } from "./incoming.ts";
 import type { Shape } from "./options.ts";
 import { failureHead, joined, Outgoing } from "./outgoing.ts";
 import { type Served, ServedCalls } from "./served.ts";
@@ -71,9 +71,12 @@ export class JsonRpcCodec implements Codec {
     this.#shape = shape;
     this.features = shape.dialect.features;
     const { maxMessage, windowCalls, windowBytes } = settings.hello;
+    const lines = shape.framing === "lines";
+    const stray = lines ? settings.stray : undefined;
     this.#framing = toFraming(
       shape.framing,
       maxMessage,
+      stray !== undefined,
       (bytes, start, end, charset) => {
         this.#told++;
         return incoming.text(bytes, start, end, charset);
@@ -90,6 +93,8 @@ export class JsonRpcCodec implements Codec {
       outgoing: this.#outgoing,
       asked: (id) =>
         this.#lastId !== undefined && ((this.#lastId - id) | 0) >= 0,
+      lines,
+      stray,
     });
   }
 
@@ -98,7 +103,7 @@ export class JsonRpcCodec implements Codec {
       return this.#framing.push(chunk, at, budget);
     } catch (error) {
       // Nobody knows any more where the next message begins.
-      if (error instanceof ConnectionError) {
+      if (error instanceof ConnectionError && !(error instanceof NotJson)) {
         this.#incoming.complain(INVALID_REQUEST, error.message);
       }
       throw error;
@@ -158,6 +163,10 @@ export class JsonRpcCodec implements Codec {
     role?: PayloadRole,
   ): void {
     this.#payload.prepare(value, role);
+  }
+
+  oneWay(): void {
+    this.#payload.oneWay = true;
   }
 
   save(): Opaque {

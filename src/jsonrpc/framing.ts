@@ -11,7 +11,7 @@
 import { ConnectionError } from "../errors.ts";
 import { LARGE } from "../large.ts";
 import { Gather } from "./gather.ts";
-import { type Header, parseHeader } from "./header.ts";
+import { type Header, HeaderBlock } from "./header.ts";
 
 /** The two ways that are in use: the header of language servers, or one message a line. */
 export type FramingName = "contentLength" | "lines";
@@ -57,15 +57,21 @@ export function checkFraming(name: FramingName): FramingName {
   );
 }
 
-/** Makes a framing that hands its messages, of at most `maxMessage` bytes, to `sink`, large ones when they may be read. */
+/**
+ * Makes a framing that hands its messages, of at most `maxMessage` bytes, to
+ * `sink`, large ones when they may be read. Where lines may be `stray`, one that
+ * cannot become JSON is waited for like any other; else the sink gets what has
+ * come of it, to refuse it at once.
+ */
 export function toFraming(
   name: FramingName,
   maxMessage: number,
+  stray: boolean,
   sink: MessageSink,
   mayRead: MayRead = () => true,
 ): Framing {
   return name === "lines"
-    ? new Lines(maxMessage, sink, mayRead)
+    ? new Lines(maxMessage, stray, sink, mayRead)
     : new ContentLength(maxMessage, sink, mayRead);
 }
 
@@ -78,15 +84,17 @@ const CR = 13;
 class ContentLength implements Framing {
   stopped = false;
   readonly behind = "";
-  readonly #maxMessage: number;
   readonly #sink: MessageSink;
   readonly #mayRead: MayRead;
-  /** What has come of the header or, once that is known, of the body. */
+  readonly #block: HeaderBlock;
+  /** Bytes of the header that have come in whole lines. */
+  #headerSize = 0;
+  /** What has come of a line of the header or, once that is known, of the body. */
   readonly #gather = new Gather();
   #header: Header | undefined;
 
   constructor(maxMessage: number, sink: MessageSink, mayRead: MayRead) {
-    this.#maxMessage = maxMessage;
+    this.#block = new HeaderBlock(maxMessage);
     this.#sink = sink;
     this.#mayRead = mayRead;
   }
@@ -121,7 +129,8 @@ class ContentLength implements Framing {
   }
 
   get inside(): boolean {
-    return this.#header !== undefined || this.#gather.size > 0;
+    return this.#header !== undefined || this.#headerSize > 0 ||
+      this.#gather.size > 0;
   }
 
   get held(): number {
@@ -139,29 +148,46 @@ class ContentLength implements Framing {
         } of ${length} bytes missing`,
       );
     }
-    if (size === 0) return;
+    if (!this.inside) return;
     throw new ConnectionError("truncated", "the stream ended inside a header");
   }
 
   /** Takes header bytes, up to and with the empty line. */
   #readHeader(chunk: Uint8Array, at: number): number {
-    const gather = this.#gather;
-    for (;;) {
+    while (at < chunk.length && this.#header === undefined) {
       const lf = chunk.indexOf(LF, at);
       const end = lf < 0 ? chunk.length : lf + 1;
-      if (gather.size + end - at > MAX_HEADER) {
+      const line = this.#line(chunk, at, end, lf >= 0);
+      at = end;
+      if (lf < 0 || this.#headerSize + line.length > MAX_HEADER) {
+        this.#block.begin(line);
+      }
+      if (this.#headerSize + line.length > MAX_HEADER) {
         throw new ConnectionError(
           "protocol_error",
           `a header of more than ${MAX_HEADER} bytes`,
         );
       }
-      gather.add(chunk, at, end);
-      at = end;
       if (lf < 0) return at;
-      if (!endsBlock(gather.bytes)) continue;
-      this.#header = parseHeader(gather.take(), this.#maxMessage);
-      return at;
+      this.#headerSize += line.length;
+      this.#header = this.#block.line(line);
     }
+    if (this.#header !== undefined) this.#headerSize = 0;
+    return at;
+  }
+
+  /** What has come of the header line that ends at `end`, or goes on there. */
+  #line(
+    chunk: Uint8Array,
+    at: number,
+    end: number,
+    whole: boolean,
+  ): Uint8Array {
+    const gather = this.#gather;
+    if (whole && gather.size === 0) return chunk.subarray(at, end);
+    // What is too long to be a header is not copied first.
+    gather.add(chunk, at, Math.min(end, at + MAX_HEADER + 1));
+    return whole ? gather.take() : gather.bytes;
   }
 
   #tell(bytes: Uint8Array, start: number, end: number): number {
@@ -171,25 +197,25 @@ class ContentLength implements Framing {
   }
 }
 
-/** Whether a header's last line is empty. */
-function endsBlock(bytes: Uint8Array): boolean {
-  const end = bytes.length;
-  if (end === 2) return bytes[0] === CR;
-  return bytes[end - 2] === CR && bytes[end - 3] === LF;
-}
-
-/** One message a line; empty lines are skipped. */
+/** One message a line; white space between them is skipped. */
 class Lines implements Framing {
   stopped = false;
   readonly behind = "\n";
   readonly #maxMessage: number;
+  readonly #stray: boolean;
   readonly #sink: MessageSink;
   readonly #mayRead: MayRead;
   /** A line that has not ended. */
   readonly #gather = new Gather();
 
-  constructor(maxMessage: number, sink: MessageSink, mayRead: MayRead) {
+  constructor(
+    maxMessage: number,
+    stray: boolean,
+    sink: MessageSink,
+    mayRead: MayRead,
+  ) {
     this.#maxMessage = maxMessage;
+    this.#stray = stray;
     this.#sink = sink;
     this.#mayRead = mayRead;
   }
@@ -200,6 +226,14 @@ class Lines implements Framing {
 
   push(chunk: Uint8Array, at: number, budget: number): number {
     while (at < chunk.length && !this.stopped && budget > 0) {
+      if (this.#gather.size === 0) {
+        at = skipSpace(chunk, at);
+        if (at === chunk.length) return at;
+        // Not when the line has ended, which that of a TLS hello never does.
+        if (!this.#stray && !beginsJson(chunk[at])) {
+          this.#tell(chunk, at, chunk.length);
+        }
+      }
       const lf = chunk.indexOf(LF, at);
       const end = lf < 0 ? chunk.length : lf;
       this.#checkSize(this.#gather.size + end - at);
@@ -240,13 +274,29 @@ class Lines implements Framing {
     if (size <= this.#maxMessage + 1) return;
     throw new ConnectionError(
       "frame_too_large",
-      `a line of more than ${this.#maxMessage} bytes`,
+      `a line of more than ${this.#maxMessage} bytes, which is this end's maxMessage`,
     );
   }
 
   #tell(bytes: Uint8Array, start: number, end: number): number {
     if (end > start && bytes[end - 1] === CR) end--;
-    // Counts, too: a flood of empty lines must not hold the loop up.
-    return end === start ? 1 : this.#sink(bytes, start, end, undefined);
+    return this.#sink(bytes, start, end, undefined);
   }
 }
+
+function skipSpace(chunk: Uint8Array, at: number): number {
+  while (at < chunk.length && isSpace(chunk[at])) at++;
+  return at;
+}
+
+function isSpace(byte: number): boolean {
+  return byte === 0x20 || byte === LF || byte === CR || byte === 0x09;
+}
+
+/** Messages alone are `{` and `[`; any other value is answered, as the specification has it. */
+function beginsJson(byte: number): boolean {
+  return byte === 0x7b || byte === 0x5b || FIRST_OF_OTHERS.includes(byte);
+}
+
+/** The first bytes of `"`, a number, `true`, `false` and `null`. */
+const FIRST_OF_OTHERS = Array.from('"-0123456789tfn', (c) => c.charCodeAt(0));

@@ -1,9 +1,12 @@
 /**
  * The header block of the `Content-Length` framing.
  *
- * Invariant owned here: a header says one length, in digits, within the limit;
- * anything else ends the connection, as nobody could tell where the next
- * message begins.
+ * Invariants owned here:
+ * - A header says one length, in digits, within the limit; anything else ends
+ *   the connection, as nobody could tell where the next message begins.
+ * - A line that is none of the two headers which the framing has ends the
+ *   connection as soon as its bytes show that. To pass other headers over would
+ *   make a message of the body of an HTTP request, which any web page can send.
  *
  * @module
  */
@@ -19,56 +22,91 @@ export interface Header {
   readonly charset: string | undefined;
 }
 
+/** The headers there are; names come in any case. */
+const LENGTH = "content-length:";
+const TYPE = "content-type:";
+
 /** How much of what is no header is looked at, to name it. */
 const SNIFFED = 24;
+const CR = 13;
+const LF = 10;
 
-/**
- * Reads a block that ends with an empty line.
- *
- * @throws {ConnectionError} `protocol_error` if it is none, `frame_too_large`
- * if the message would be above `maxMessage`.
- */
-export function parseHeader(block: Uint8Array, maxMessage: number): Header {
-  let length: number | undefined;
-  let charset: string | undefined;
-  for (const line of toLines(block)) {
-    const colon = line.indexOf(":");
-    if (colon <= 0) {
-      throw fault(`not a header but ${looksLike(block.subarray(0, SNIFFED))}`);
-    }
-    const name = line.slice(0, colon).trim().toLowerCase();
-    const value = line.slice(colon + 1).trim();
-    if (name === "content-length") {
-      if (length !== undefined) throw fault("a second Content-Length");
-      length = toLength(value, maxMessage);
-    } else if (name === "content-type") {
-      charset = toCharset(value);
-    }
+/** A header block, line by line. */
+export class HeaderBlock {
+  readonly #maxMessage: number;
+  #length: number | undefined;
+  #charset: string | undefined;
+
+  constructor(maxMessage: number) {
+    this.#maxMessage = maxMessage;
   }
-  if (length === undefined) throw fault("a header without Content-Length");
-  return { length, charset };
-}
 
-/** The lines, without the empty one at the end. Latin-1: every byte is a character, and none is lost. */
-function toLines(block: Uint8Array): string[] {
-  let text = "";
-  for (const byte of block) text += String.fromCharCode(byte);
-  return text.split("\r\n").slice(0, -2);
-}
-
-function toLength(value: string, maxMessage: number): number {
-  if (!/^[0-9]+$/.test(value)) {
-    throw fault(`the Content-Length ${quote(value)}, which is not a number`);
+  /**
+   * Looks at the beginning of a line whose end has not come yet.
+   *
+   * @throws {ConnectionError} `protocol_error` if it cannot become a header line.
+   */
+  begin(line: Uint8Array): void {
+    const text = latin1(line, 0, Math.min(line.length, LENGTH.length))
+      .toLowerCase();
+    for (const name of [LENGTH, TYPE, "\r\n"]) {
+      if (name.startsWith(text) || text.startsWith(name)) return;
+    }
+    throw fault(`not a header but ${looksLike(line.subarray(0, SNIFFED))}`);
   }
-  // However many digits: a number past the exact ones is past the limit too.
-  const length = Number(value);
-  if (length > maxMessage) {
+
+  /**
+   * Reads a line that has come whole; returns the header if it was the empty one.
+   *
+   * @throws {ConnectionError} `protocol_error` if it is no header line,
+   * `frame_too_large` if the message would be above `maxMessage`.
+   */
+  line(line: Uint8Array): Header | undefined {
+    const end = line.length - 2;
+    if (line[end] !== CR || line[end + 1] !== LF) {
+      this.begin(line.subarray(0, end + 1));
+      throw fault("a header line that ends without a carriage return");
+    }
+    if (end === 0) return this.#take();
+    this.begin(line);
+    const text = latin1(line, 0, end);
+    const colon = text.indexOf(":") + 1;
+    const value = text.slice(colon).trim();
+    if (colon === TYPE.length) this.#charset = toCharset(value);
+    else if (this.#length === undefined) this.#length = this.#toLength(value);
+    else throw fault("a second Content-Length");
+    return undefined;
+  }
+
+  #take(): Header {
+    const length = this.#length;
+    if (length === undefined) throw fault("a header without Content-Length");
+    const charset = this.#charset;
+    this.#length = this.#charset = undefined;
+    return { length, charset };
+  }
+
+  #toLength(value: string): number {
+    if (!/^[0-9]+$/.test(value)) {
+      throw fault(`the Content-Length ${quote(value)}, which is not a number`);
+    }
+    // However many digits: a number past the exact ones is past the limit too.
+    const length = Number(value);
+    if (length <= this.#maxMessage) return length;
     throw new ConnectionError(
       "frame_too_large",
-      `a message of ${quote(value)} bytes; at most ${maxMessage} are accepted`,
+      `a message of ${
+        quote(value)
+      } bytes; this end's maxMessage is ${this.#maxMessage}`,
     );
   }
-  return length;
+}
+
+/** Every byte is a character, and none is lost. */
+function latin1(bytes: Uint8Array, start: number, end: number): string {
+  let text = "";
+  for (let at = start; at < end; at++) text += String.fromCharCode(bytes[at]);
+  return text;
 }
 
 function toCharset(value: string): string | undefined {

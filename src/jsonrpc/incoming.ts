@@ -2,8 +2,11 @@
  * What the peer says: JSON texts to calls, notifications, answers, cancels.
  *
  * Invariants owned here:
- * - What is not JSON, no request and no response is answered as the
- *   specification says, and the connection goes on.
+ * - What is no request and no response is answered as the specification says,
+ *   and the connection goes on. So it does where a message of a known length is
+ *   not JSON; a line that is none is a stranger's, and ends the connection.
+ * - Over a child's output, into which anything may print, what is no message is
+ *   dropped and told.
  * - A call or notification past the room we have is never told, and never lost
  *   without a word.
  * - Params that must wait are kept as bytes.
@@ -12,7 +15,8 @@
  */
 
 import type { Receiver } from "../codec.ts";
-import { ConnectionError } from "../errors.ts";
+import { ConnectionError, quote } from "../errors.ts";
+import { looksLike } from "../sniff.ts";
 import { copyBytes } from "../bytes.ts";
 import { decodedJsonSize } from "../json_size.ts";
 import { readText, utf8 } from "../text.ts";
@@ -44,7 +48,14 @@ export interface IncomingContext {
   readonly outgoing: Outgoing;
   /** Whether a call of ours may have had this id. */
   readonly asked: (id: number) => boolean;
+  /** Whether messages are lines. */
+  readonly lines: boolean;
+  /** Told of each line that is no message, where these are dropped. */
+  readonly stray: ((error: ConnectionError) => void) | undefined;
 }
+
+/** A line was not JSON; the peer has been told. */
+export class NotJson extends ConnectionError {}
 
 /** Reads one connection's messages. */
 export class Incoming {
@@ -86,12 +97,41 @@ export class Incoming {
       if (!isUtf8(charset)) throw new TypeError("not UTF-8");
       value = JSON.parse(readText(bytes, start, end));
     } catch {
-      this.complain(PARSE_ERROR, "the message is not JSON in UTF-8");
+      this.#unreadable(bytes, start, end);
       return 1;
     }
     if (Array.isArray(value)) return this.#array(value, bytes, start, end);
     this.#tell(value, bytes, start, end, undefined);
     return 1;
+  }
+
+  /** What is not JSON in UTF-8. */
+  #unreadable(bytes: Uint8Array, start: number, end: number): void {
+    const { lines, stray } = this.#context;
+    if (stray !== undefined) return this.#drop(bytes, start, end);
+    this.complain(PARSE_ERROR, "the message is not JSON in UTF-8");
+    if (!lines) return;
+    const first = bytes.subarray(start, Math.min(end, start + SNIFFED));
+    throw new NotJson(
+      "protocol_error",
+      `the peer sent a line that is not JSON: ${looksLike(first)}`,
+    );
+  }
+
+  /** Drops what a child has printed between its messages. */
+  #drop(bytes: Uint8Array, start: number, end: number): void {
+    let text = "";
+    for (const byte of bytes.subarray(start, Math.min(end, start + SHOWN))) {
+      text += String.fromCharCode(byte);
+    }
+    this.#context.stray?.(
+      new ConnectionError(
+        "protocol_error",
+        `a line of a child's output is no message, and was dropped: ${
+          quote(text, SHOWN)
+        }`,
+      ),
+    );
   }
 
   /** Answers what is no call that could be served. */
@@ -113,6 +153,10 @@ export class Incoming {
     start: number,
     end: number,
   ): number {
+    if (values.length === 0 && this.#context.stray !== undefined) {
+      this.#drop(bytes, start, end);
+      return 1;
+    }
     if (values.length === 0 || values.length > MAX_BATCH) {
       const text = values.length === 0
         ? "a batch must not be empty"
@@ -150,7 +194,7 @@ export class Incoming {
         this.#response(message);
         break;
       case "invalid":
-        this.#invalid(message, batch);
+        this.#invalid(message, bytes, start, end, batch);
         break;
     }
     this.value = undefined;
@@ -159,11 +203,16 @@ export class Incoming {
   /** What has neither method nor result, but the id of a call of ours, is that call's answer all the same: nobody would send another. */
   #invalid(
     { id, why, answers }: InvalidMessage,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
     batch: AnswerBatch | undefined,
   ): void {
-    const { asked, receiver } = this.#context;
+    const { asked, receiver, stray } = this.#context;
     if (answers && isOurs(id) && asked(id)) {
       receiver.failure(id, undefined, "invalid_reply", `the answer: ${why}`);
+    } else if (stray !== undefined && id === null) {
+      this.#drop(bytes, start, end);
     } else this.complain(INVALID_REQUEST, why, id, batch);
   }
 
@@ -253,3 +302,7 @@ function isUtf8(charset: string | undefined): boolean {
 }
 
 const EMPTY = new Uint8Array(0);
+/** How much of a line is looked at, to name what it is. */
+const SNIFFED = 24;
+/** How much of a dropped line is told. */
+const SHOWN = 200;

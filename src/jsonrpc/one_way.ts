@@ -3,28 +3,18 @@
  *
  * On its way out, a notification is a call like any other: it waits for the
  * window, keeps its place among the calls, can be aborted while it waits. Only
- * the codec, which sees it by its params, writes no id.
+ * the codec, which is told so when its params are prepared, writes no id.
  *
  * @module
  */
 
-import type { CallHandle } from "../call.ts";
-import type { Caller } from "../calls.ts";
+import { sendOneWay } from "../calls.ts";
 import type { Connection } from "../connection.ts";
 import type { CallOptions } from "../options.ts";
 
-/** The params of a notification, which tell the codec that it is one. */
-export class OneWay {
-  readonly params: unknown;
-
-  constructor(params: unknown) {
-    this.params = params;
-  }
-}
-
 /**
  * Sends a notification by a connection of a JSON-RPC wire, such as a handler's
- * `ctx.connection`; {@linkcode JsonRpcClient.notify} is the typed form.
+ * `ctx.connection`; `notify` of a client, or of `callsOf(connection)`, is the typed form.
  *
  * Resolves once it was handed to the transport: what becomes of it there,
  * nobody tells. Rejects as a call does that could not be sent; ignoring that
@@ -62,22 +52,5 @@ export function notify(
   params?: unknown,
   options?: CallOptions,
 ): Promise<void> {
-  return handedOver(oneWay(connection).go(method, params, options));
-}
-
-/** What makes notifications of calls. */
-export function oneWay(caller: Caller): Caller {
-  return {
-    call: (method, params, options) =>
-      caller.call(method, new OneWay(params), options),
-    go: (method, params, options) =>
-      caller.go(method, new OneWay(params), options),
-  };
-}
-
-/** Resolves when a notification was handed over; ignoring that it was not is safe. */
-export function handedOver(notification: CallHandle): Promise<void> {
-  const sent = notification.reply.then(() => {});
-  sent.catch(() => {});
-  return sent;
+  return sendOneWay(connection, method, params, options);
 }

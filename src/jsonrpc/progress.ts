@@ -1,8 +1,11 @@
 /**
- * Progress of calls: notifications that name a token of the caller's.
+ * Progress: notifications that name a token, made by this end or by the other.
  *
- * Invariant owned here: a token is told apart from all others of its listener
- * table while it is open; progress for any other is dropped.
+ * Invariants owned here:
+ * - A token has one listener while it is open; the progress of all others goes
+ *   to one listener for them, or nowhere.
+ * - Tokens of ours are counted from a number that nobody else begins at, so
+ *   that those of the other side are not taken for them.
  *
  * @module
  */
@@ -17,14 +20,28 @@ interface Form {
   readonly member: string;
   /** What of the params is told. */
   readonly value: (params: Record<string, unknown>) => unknown;
+  /** The request by which the other side announces a token of its own. */
+  readonly create: string | undefined;
 }
 
+/** Within the integers of language servers, which have 32 bits. */
+const FIRST = 1_000_000_000;
+
+/** Takes the progress of tokens that nobody has opened here: those that the other side made. */
+export type OtherProgress = (value: unknown, token: ProgressToken) => void;
+
 const FORMS = {
-  lsp: { method: "$/progress", member: "token", value: (p) => p.value },
+  lsp: {
+    method: "$/progress",
+    member: "token",
+    value: (p) => p.value,
+    create: "window/workDoneProgress/create",
+  },
   mcp: {
     method: "notifications/progress",
     member: "progressToken",
     value: (p) => p,
+    create: undefined,
   },
 } satisfies Record<string, Form>;
 
@@ -62,35 +79,67 @@ const FORMS = {
  * ```
  */
 export class Progress {
-  /** The handler of the dialect's progress notification, by its name; spread it into the services that the peer may call. */
+  /** The handlers of the dialect's progress notification and, of language servers, of the request that announces a token; spread them into the services that the peer may call. */
   readonly services: Readonly<Record<string, (params: unknown) => void>>;
 
   readonly #listeners = new Map<unknown, (value: unknown) => void>();
-  #last = 0;
+  #last = FIRST;
 
-  /** Makes an empty table. */
-  constructor(dialect: "lsp" | "mcp") {
-    const { method, member, value } = FORMS[dialect] as Form;
-    this.services = {
+  /**
+   * Makes an empty table.
+   *
+   * @param other Told the progress of every token that is not open here, such
+   *   as one that a language server has made with
+   *   `window/workDoneProgress/create`, which is then answered. Without it such
+   *   progress is dropped, and that request is not served.
+   */
+  constructor(dialect: "lsp" | "mcp", other?: OtherProgress) {
+    const { method, member, value, create } = FORMS[dialect] as Form;
+    const services: Record<string, (params: unknown) => void> = {
       [method]: (params) => {
         if (typeof params !== "object" || params === null) return;
         const said = params as Record<string, unknown>;
-        this.#listeners.get(said[member])?.(value(said));
+        const token = said[member];
+        const listener = this.#listeners.get(token);
+        if (listener !== undefined) listener(value(said));
+        else if (isToken(token)) other?.(value(said), token);
       },
     };
+    if (create !== undefined && other !== undefined) {
+      services[create] = () => {};
+    }
+    this.services = services;
   }
 
   /**
    * Calls `listener` with each progress of the token that is returned, until
    * that is closed: of language servers the `value`, of MCP the whole params.
+   *
+   * @param token One that the other side has made; a new one unless given.
+   * @throws {RangeError} If the token is open already.
    */
-  open(listener: (value: unknown) => void): number {
-    this.#listeners.set(++this.#last, listener);
-    return this.#last;
+  open<T extends ProgressToken = number>(
+    listener: (value: unknown) => void,
+    token: T = this.#unused() as T,
+  ): T {
+    if (this.#listeners.has(token)) {
+      throw new RangeError(`Cannot open progress: ${token} is open already`);
+    }
+    this.#listeners.set(token, listener);
+    return token;
+  }
+
+  #unused(): number {
+    while (this.#listeners.has(this.#last)) this.#last++;
+    return this.#last++;
   }
 
   /** Listens no more. */
   close(token: ProgressToken): void {
     this.#listeners.delete(token);
   }
+}
+
+function isToken(token: unknown): token is ProgressToken {
+  return typeof token === "string" || typeof token === "number";
 }

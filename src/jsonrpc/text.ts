@@ -10,8 +10,6 @@
 import { RpcError } from "../errors.ts";
 import { utf8 } from "../text.ts";
 import { type PayloadRole, toJson } from "../to_json.ts";
-import { isA } from "../user_code.ts";
-import { OneWay } from "./one_way.ts";
 
 /** A text that waits. */
 export interface TextDraft {
@@ -37,9 +35,9 @@ export class Text {
    * @throws {RpcError} `invalid_argument` if JSON cannot carry it.
    */
   prepare(value: unknown, role?: PayloadRole): void {
-    this.oneWay = isA(value, OneWay);
-    const said = isA(value, OneWay) ? value.params : value;
-    this.#bytes = said === undefined ? EMPTY : utf8(toJson(said, role));
+    this.#bytes = value === undefined ? EMPTY : utf8(toJson(value, role));
+    // After the value's own code has run, which may have prepared another.
+    this.oneWay = false;
   }
 
   /**

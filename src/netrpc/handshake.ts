@@ -14,6 +14,7 @@ import { type BytePath, takePath } from "../byte_path.ts";
 import type { Clock } from "../clock.ts";
 import { type Duplex, type DuplexInfo, toDuplex } from "../duplex.ts";
 import { ConnectionError } from "../errors.ts";
+import { toChunk } from "../transport/chunk.ts";
 import { BUFFER, Intake, type IntakeEvents } from "../transport/intake.ts";
 import { Outlet } from "../transport/outlet.ts";
 import { ownDuplex } from "../transport/own_duplex.ts";
@@ -55,7 +56,7 @@ export class Handshake implements IntakeEvents {
     this.#path = path;
     this.#options = options;
     this.#intake = new ShakenIntake(this);
-    this.#outlet = new ShakenOutlet(path, this, options.refusal);
+    this.#outlet = new ShakenOutlet(path, this, duplex, options.refusal);
     this.duplex = ownDuplex(this.#intake, this.#outlet, {
       remote,
       local,
@@ -111,7 +112,7 @@ export class Handshake implements IntakeEvents {
       for (;;) {
         const { done, value } = await this.#path.read();
         if (done) return intake.end();
-        intake.push(value);
+        intake.push(toChunk(value));
         if (!intake.room) {
           await new Promise<void>((resolve) => this.#resume = resolve);
         }
@@ -144,12 +145,19 @@ class ShakenOutlet extends Outlet {
   closed = false;
   readonly #path: BytePath;
   readonly #handshake: Handshake;
+  readonly #transport: DuplexInfo;
   readonly #refusal: Uint8Array;
 
-  constructor(path: BytePath, handshake: Handshake, refusal: Uint8Array) {
+  constructor(
+    path: BytePath,
+    handshake: Handshake,
+    transport: DuplexInfo,
+    refusal: Uint8Array,
+  ) {
     super();
     this.#path = path;
     this.#handshake = handshake;
+    this.#transport = transport;
     this.#refusal = refusal;
   }
 
@@ -173,6 +181,11 @@ class ShakenOutlet extends Outlet {
       await this.#path.write([this.#refusal]).catch(ignore);
     }
     await this.#path.close();
+  }
+
+  override hold(on: boolean): void {
+    if (on) this.#transport.ref?.();
+    else this.#transport.unref?.();
   }
 
   abort(reason: unknown): void {

@@ -15,6 +15,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import type { Duplex, DuplexInfo } from "../duplex.ts";
 import { ConnectionError, quote } from "../errors.ts";
 import { utf8 } from "../text.ts";
+import { toChunk } from "../transport/chunk.ts";
 import { bye } from "../turn_away.ts";
 import { Handshake } from "./handshake.ts";
 
@@ -207,10 +208,11 @@ async function readHead(path: BytePath): Promise<Head> {
       throw lost("it broke", error);
     });
     if (done) throw lost("it ended");
-    for (let i = 0; i < value.length; i++) {
-      const byte = value[i];
+    const chunk = toChunk(value);
+    for (let i = 0; i < chunk.length; i++) {
+      const byte = chunk[i];
       if (byte === LF && blank) {
-        return { head: text(), rest: value.subarray(i + 1), whole: true };
+        return { head: text(), rest: chunk.subarray(i + 1), whole: true };
       }
       if (byte === LF) blank = true;
       else if (byte !== CR) blank = false;

@@ -19,7 +19,9 @@
  */
 
 import type { Duplex, DuplexInfo } from "../duplex.ts";
-import { lost } from "./address.ts";
+import { ConnectionError, quote } from "../errors.ts";
+import { describeFault, lost } from "./address.ts";
+import { toChunk } from "./chunk.ts";
 import { BUFFER, Intake, type IntakeEvents } from "./intake.ts";
 import type { NodeReadable, NodeWritable } from "./node.ts";
 import { Outlet } from "./outlet.ts";
@@ -66,12 +68,15 @@ class Adapter extends Outlet implements IntakeEvents {
     this.#keepOutput = keepOutput;
     this.#shared = (input as unknown) === output;
     this.#listen();
+    // One that was destroyed in between has told of it, and tells no more.
+    if (input.destroyed) this.#failReading(lost(input.errored ?? undefined));
+    if (output.destroyed) this.fail(lost(output.errored ?? undefined));
   }
 
   #listen(): void {
     const input = this.#input;
     const output = this.#output;
-    input.on("data", (chunk) => this.#arrived(chunk as Uint8Array));
+    input.on("data", (chunk) => this.#arrived(chunk));
     input.on("end", () => this.#ended());
     // The listeners for `error` stay for good: one that comes late is nobody's.
     input.on("error", (error) => this.#failReading(lost(error)));
@@ -81,12 +86,15 @@ class Adapter extends Outlet implements IntakeEvents {
     output.on("close", () => this.fail(lost()));
   }
 
-  #arrived(chunk: Uint8Array): void {
+  #arrived(chunk: unknown): void {
     if (this.#cancelled || this.#readingDone) return;
-    // A Buffer's `slice` shares memory where a Uint8Array's copies.
-    this.intake.push(
-      new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength),
-    );
+    try {
+      // Not as it is: a Buffer's `slice` shares memory where a Uint8Array's copies.
+      this.intake.push(toChunk(chunk));
+    } catch (error) {
+      this.#failReading(error);
+      return;
+    }
     if (!this.intake.room && !this.#paused) {
       this.#paused = true;
       this.#input.pause();
@@ -148,6 +156,13 @@ class Adapter extends Outlet implements IntakeEvents {
     this.#destroy();
   }
 
+  override hold(on: boolean): void {
+    for (const stream of new Set([this.#input, this.#output])) {
+      if (on) stream.ref?.();
+      else stream.unref?.();
+    }
+  }
+
   #failReading(reason: unknown): void {
     if (this.#readingDone) return;
     this.#readingDone = true;
@@ -188,6 +203,41 @@ class Adapter extends Outlet implements IntakeEvents {
     this.#input.destroy();
     if (!this.#shared && !this.#keepOutput) this.#output.destroy();
   }
+}
+
+/**
+ * Looks at streams of a user's: one that is over would never tell of it again.
+ *
+ * @throws {ConnectionError} `unavailable` if one has ended, failed or was
+ * destroyed; `invalid_argument` if the readable yields text.
+ */
+export function checkStreams(input: NodeReadable, output: NodeWritable): void {
+  checkState("readable", input, input.readableEnded);
+  checkState("writable", output, output.writableEnded);
+  const { readableEncoding } = input;
+  if (readableEncoding === undefined || readableEncoding === null) return;
+  throw new ConnectionError(
+    "invalid_argument",
+    `Cannot adapt: readable has setEncoding(${
+      quote(readableEncoding)
+    }) and yields text; hand over a stream of bytes`,
+  );
+}
+
+function checkState(
+  side: string,
+  { destroyed, errored }: NodeReadable | NodeWritable,
+  ended: boolean | undefined,
+): void {
+  const cause = errored ?? undefined;
+  const state = cause !== undefined
+    ? `has failed: ${describeFault(cause)}`
+    : ended
+    ? "has ended"
+    : "was destroyed";
+  if (cause === undefined && !destroyed && !ended) return;
+  const text = `Cannot adapt: ${side} ${state}`;
+  throw new ConnectionError("unavailable", text, { cause });
 }
 
 /** So that the peer reads an error, not an end. TCP alone knows a reset; the others just close. */

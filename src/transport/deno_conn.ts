@@ -31,6 +31,10 @@ export interface DenoConnLike {
   closeWrite(): Promise<void>;
   /** Lets the connection go. */
   close(): void;
+  /** Keeps the process alive while it is open. */
+  ref?(): void;
+  /** Lets the process end although it is open. */
+  unref?(): void;
   /** The peer's address. */
   readonly remoteAddr?: unknown;
   /** Our own address. */
@@ -148,6 +152,12 @@ class Link extends Outlet implements IntakeEvents {
     this.intake.drop(reason);
     super.fail(reason);
     this.#settleEnds();
+  }
+
+  override hold(on: boolean): void {
+    if (this.#closed) return;
+    if (on) this.#conn.ref?.();
+    else this.#conn.unref?.();
   }
 
   /** Writing alone: what the peer sent before it went is still read. */

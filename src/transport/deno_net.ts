@@ -27,6 +27,8 @@ export interface DenoNetConn extends DenoConnLike {
 export interface DenoListener {
   readonly addr: { readonly port?: number };
   accept(): Promise<DenoNetConn>;
+  ref?(): void;
+  unref?(): void;
   close(): void;
 }
 

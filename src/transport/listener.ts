@@ -59,6 +59,10 @@ export interface Listener
   extends AsyncIterable<Duplex & DuplexInfo>, AsyncDisposal {
   /** Where it listens; the real port, if 0 was asked for. */
   readonly address: ListenAddress;
+  /** Keeps the process alive while it listens, as it does from the start; undoes `unref`. */
+  ref(): void;
+  /** Lets the process end although it listens. Connections it has accepted are not concerned. */
+  unref(): void;
   /**
    * Stops listening, frees the address, ends every loop over it, and destroys
    * what was not yet accepted; connections that were live on. Never rejects;
@@ -76,8 +80,11 @@ export interface Listener
  * not; it is removed by `close`.
  *
  * At most 1,024 connections wait to be accepted; more are closed and told to
- * `onError`, as are TLS handshakes that fail or take over 10 seconds. An open
- * listener keeps the process alive.
+ * `onError`, as are TLS handshakes that fail or take over 10 seconds. (Deno
+ * 2.9.5 cannot close a TLS connection before its handshake: such a socket stays
+ * open until the client closes it. At most 256 can be in this state; then no
+ * client is accepted until one of them goes.) An open listener keeps the process
+ * alive, unless it was `unref`ed.
  *
  * @param options `{ port }` or `{ host, port }` or `{ path }`, and how.
  * @returns The listener, listening.
@@ -172,6 +179,14 @@ class SocketListener implements Listener, Sink {
     if (duplex) return Promise.resolve({ done: false, value: duplex });
     if (this.#closed) return Promise.resolve({ done: true, value: undefined });
     return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  ref(): void {
+    if (!this.#closed) this.#source.hold(true);
+  }
+
+  unref(): void {
+    if (!this.#closed) this.#source.hold(false);
   }
 
   close(): Promise<void> {

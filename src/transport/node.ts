@@ -22,6 +22,18 @@ export interface NodeReadable {
   read(): unknown;
   /** Lets the stream go at once. */
   destroy(): unknown;
+  /** Whether it was let go. */
+  readonly destroyed?: boolean;
+  /** What it failed with. */
+  readonly errored?: unknown;
+  /** Whether its end was read. */
+  readonly readableEnded?: boolean;
+  /** What `setEncoding` has set: then it yields text. */
+  readonly readableEncoding?: string | null;
+  /** Lets the process end although this is open, where it can. */
+  unref?(): unknown;
+  /** Keeps the process alive again. */
+  ref?(): unknown;
 }
 
 /** What is used of a `stream.Writable` of Node, such as `child.stdin`. */
@@ -40,6 +52,16 @@ export interface NodeWritable {
   destroy(): unknown;
   /** Lets a TCP socket go at once, and tells the peer. */
   resetAndDestroy?(): unknown;
+  /** Whether it was let go. */
+  readonly destroyed?: boolean;
+  /** What it failed with. */
+  readonly errored?: unknown;
+  /** Whether its `end` was called. */
+  readonly writableEnded?: boolean;
+  /** Lets the process end although this is open, where it can. */
+  unref?(): unknown;
+  /** Keeps the process alive again. */
+  ref?(): unknown;
 }
 
 /** What is used of a `net.Socket` or `tls.TLSSocket`. */
@@ -65,6 +87,8 @@ export interface NodeServer {
   listen(options: Record<string, unknown>, done: () => void): unknown;
   address(): { address: string; port: number } | string | null;
   close(): unknown;
+  ref?(): unknown;
+  unref?(): unknown;
 }
 
 /** The built-in modules, as far as they are used. */

@@ -58,6 +58,11 @@ export class NodeSource implements Source {
       : address;
   }
 
+  hold(on: boolean): void {
+    if (on) this.#server.ref?.();
+    else this.#server.unref?.();
+  }
+
   async close(): Promise<void> {
     if (this.#listening) this.#server.close();
     for (const raw of this.#shaking.values()) raw.destroy();

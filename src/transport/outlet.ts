@@ -34,6 +34,9 @@ export abstract class Outlet {
   /** Ends both directions at once, also one that lingers after its close. */
   abstract abort(reason: unknown): void;
 
+  /** Says whether the transport keeps the process alive; nothing to do where it never does. */
+  hold(_on: boolean): void {}
+
   /** Tells of the failure of writing, also while nobody writes. */
   watch(watcher: (reason: unknown) => void): void {
     if (this.failure) watcher(this.failure.reason);

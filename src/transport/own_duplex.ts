@@ -34,6 +34,8 @@ export function ownDuplex<Info extends object>(
 ): Info & {
   readonly readable: ReadableStream<Uint8Array>;
   readonly writable: WritableStream<Uint8Array>;
+  readonly ref: () => void;
+  readonly unref: () => void;
 } {
   const halves = new Halves(intake, outlet);
   const duplex = {
@@ -43,6 +45,8 @@ export function ownDuplex<Info extends object>(
     get writable() {
       return halves.writable;
     },
+    ref: () => outlet.hold(true),
+    unref: () => outlet.hold(false),
     ...info,
   };
   OWN.set(duplex, halves);

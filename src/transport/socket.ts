@@ -6,7 +6,7 @@
  */
 
 import type { Duplex, DuplexInfo } from "../duplex.ts";
-import { adapt } from "./adapter.ts";
+import { adapt, checkStreams } from "./adapter.ts";
 import { type Address, printAddress } from "./address.ts";
 import { certificateOf } from "./certificate.ts";
 import type { NodeReadable, NodeSocket, NodeWritable } from "./node.ts";
@@ -52,10 +52,15 @@ function print(
  * say is read to its end. `writable.close()` ends `writable`;
  * `writable.abort()` destroys both streams.
  *
+ * Two streams that are no sockets are taken for a child's: then a JSON-RPC wire
+ * of lines drops what the child prints between its messages (`childOutput`).
+ *
  * @param readable What is read from; a `stream.Readable` that nobody else reads.
  * @param writable What is written to; a `stream.Writable` that nobody else writes.
  * @returns The duplex.
  * @throws {TypeError} If either is not a Node stream.
+ * @throws {ConnectionError} `unavailable` if either has ended, failed or was
+ *   destroyed; `invalid_argument` if `readable` yields text, by `setEncoding`.
  *
  * @example
  * ```ts
@@ -75,7 +80,7 @@ function print(
 export function nodeDuplex(
   readable: NodeReadable,
   writable: NodeWritable,
-): Duplex {
+): Duplex & DuplexInfo {
   if (
     typeof readable?.on !== "function" || typeof readable.pause !== "function"
   ) {
@@ -86,5 +91,22 @@ export function nodeDuplex(
   ) {
     throw new TypeError("Cannot adapt: writable is not a Node stream");
   }
-  return adapt(readable, writable);
+  checkStreams(readable, writable);
+  return adapt(readable, writable, {
+    childOutput: !sameStream(readable, writable) && isPipe(readable),
+  });
+}
+
+function sameStream(readable: NodeReadable, writable: NodeWritable): boolean {
+  return (readable as unknown) === writable;
+}
+
+/** Whether a stream is neither a network connection, nor the body of an HTTP message, nor this process's own input. */
+function isPipe(readable: NodeReadable): boolean {
+  const { remoteAddress, socket, fd } = readable as {
+    remoteAddress?: unknown;
+    socket?: unknown;
+    fd?: unknown;
+  };
+  return remoteAddress === undefined && socket === undefined && fd !== 0;
 }

@@ -20,6 +20,8 @@ export interface Sink {
 export interface Source {
   /** Listens; resolves to the real address. */
   open(): Promise<Address>;
+  /** Says whether listening keeps the process alive. */
+  hold(on: boolean): void;
   /** Stops, and destroys what has not been handed over. Called once, also when `open` has failed. */
   close(): Promise<void>;
 }

@@ -6,7 +6,7 @@
  */
 
 import type { Duplex, DuplexInfo } from "../duplex.ts";
-import { adapt } from "./adapter.ts";
+import { adapt, checkStreams } from "./adapter.ts";
 import { type DenoConnLike, fromDenoConn } from "./deno_conn.ts";
 import { nodeProcess } from "./node.ts";
 
@@ -23,6 +23,9 @@ import { nodeProcess } from "./node.ts";
  *
  * @returns The duplex.
  * @throws {TypeError} If the runtime is neither Deno, Bun nor Node.
+ * @throws {ConnectionError} `unavailable` if one of them has ended or was
+ *   destroyed; `invalid_argument` if standard input yields text, by
+ *   `setEncoding`. (On Deno the first read tells of the former.)
  *
  * @example
  * ```ts ignore
@@ -38,6 +41,7 @@ export function stdio(): Duplex & DuplexInfo {
     return fromDenoConn(stdioConn(Deno), info, true);
   }
   const { stdin, stdout } = nodeProcess("stdio");
+  checkStreams(stdin, stdout);
   return adapt(stdin, stdout, info, true);
 }
 
