@@ -216,10 +216,9 @@ for (const [what, wait] of ABORTS) {
         call(2, "echo"),
       );
       const codes: unknown[] = [];
-      for (let id; id !== 2;) {
-        const message = await peer.next();
-        id = message.id;
-        if (id === 1) codes.push(message.error.code);
+      let message = await peer.next();
+      for (; message.id !== 2; message = await peer.next()) {
+        codes.push(message.error.code);
       }
       codes.push(
         ...(await close() as { error: { code: number } }[]).map((m) =>

@@ -31,27 +31,40 @@ export function ownDuplex<Info extends object>(
   intake: Intake,
   outlet: Outlet,
   info: Info,
-): Info & {
-  readonly readable: ReadableStream<Uint8Array>;
-  readonly writable: WritableStream<Uint8Array>;
-  readonly ref: () => void;
-  readonly unref: () => void;
-} {
+): Info & Owned {
   const halves = new Halves(intake, outlet);
   const duplex = {
+    __proto__: HOLDS,
     get readable() {
       return halves.readable;
     },
     get writable() {
       return halves.writable;
     },
-    ref: () => outlet.hold(true),
-    unref: () => outlet.hold(false),
     ...info,
   };
   OWN.set(duplex, halves);
-  return duplex;
+  // The compiler does not know of `__proto__`.
+  return duplex as unknown as Info & Owned;
 }
+
+/** What a duplex of ours has, but for what its transport says of itself. */
+interface Owned {
+  readonly readable: ReadableStream<Uint8Array>;
+  readonly writable: WritableStream<Uint8Array>;
+  readonly ref: () => void;
+  readonly unref: () => void;
+}
+
+/** What all of them can do. */
+const HOLDS = {
+  ref(this: object): void {
+    halvesOf(this)?.hold(true);
+  },
+  unref(this: object): void {
+    halvesOf(this)?.hold(false);
+  },
+};
 
 /** What lies under a duplex, if it is one of ours. A copy of it is not: its streams may have been exchanged. */
 export function halvesOf(duplex: object): Halves | undefined {
@@ -106,6 +119,10 @@ export class Halves {
 
   close(): Promise<void> {
     return this.#outlet.close().catch(() => {});
+  }
+
+  hold(on: boolean): void {
+    this.#outlet.hold(on);
   }
 
   destroy(reason: unknown): void {

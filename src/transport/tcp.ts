@@ -47,7 +47,7 @@ export type ConnectOptions = (TcpAddress | UnixAddress) & {
  * Connects over TCP (without delay), a Unix socket, or TLS over either.
  *
  * There is no time limit of its own: pass `AbortSignal.timeout(ms)`. An open
- * connection keeps the process alive.
+ * connection keeps the process alive, unless it was `unref`ed.
  *
  * @param options `{ port }` or `{ host, port }` or `{ path }`, and how.
  * @returns The connection.
