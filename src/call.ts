@@ -120,6 +120,8 @@ export class Call implements Numbered {
   /** The stream that its caller has been given is over, by a failure if there is one. */
   streamed(failure: { readonly error: unknown } | undefined): void {
     this.state = "done";
+    // One that was aborted meanwhile may have been asked only then.
+    this.extra?.settled?.resolve(this.outcome);
     this.#tellEnd("executed", failure !== undefined, failure?.error);
   }
 

@@ -130,6 +130,8 @@ class IteratorSource implements Source {
   readonly #iterable: AsyncIterable<unknown>;
   readonly #iterator: AsyncIterator<unknown>;
   #next: Promise<unknown> | undefined;
+  /** It was asked, and has not answered. */
+  #pending = false;
 
   constructor(iterable: AsyncIterable<unknown>) {
     const iterator: unknown = iterable[Symbol.asyncIterator]();
@@ -149,33 +151,48 @@ class IteratorSource implements Source {
   }
 
   async #ask(): Promise<IteratorResult<unknown>> {
-    return await this.#iterator.next();
+    this.#pending = true;
+    try {
+      return await this.#iterator.next();
+    } finally {
+      this.#pending = false;
+    }
   }
 
   async cancel(reason: unknown): Promise<Thrown | undefined> {
     try {
       // To return an iterator that was never asked runs no code: a generator
-      // has not begun, and Node's streams stay open.
+      // has not begun, and Node's streams stay open. To return one that has not
+      // answered waits for its answer, which may never come.
       const unasked = this.#next === undefined;
+      const stuck = unasked || this.#pending;
+      if (stuck && await this.#destroy()) return;
       if (unasked && await this.#dispose()) return;
       // A generator would wait for what it is told to return.
       const why = this.#iterable instanceof Readers ? reason : undefined;
       // One that cannot be told is over when it has given what it was asked for.
       if (this.#iterator.return !== undefined) await this.#iterator.return(why);
-      else if (unasked || !await this.#dispose()) await this.#next;
+      else if (!await this.#destroy() && !await this.#dispose()) {
+        await this.#next;
+      }
     } catch (error) {
       return { error };
     }
   }
 
-  /** Gives up the stream itself; false if it has no way to. */
-  async #dispose(): Promise<boolean> {
-    const iterable = this.#iterable as Disposable;
-    const { destroy, [Symbol.asyncDispose]: dispose } = iterable;
+  /** Ends the stream itself, as Node's can be; false if it has no way to. */
+  async #destroy(): Promise<boolean> {
+    const { destroy } = this.#iterable as Disposable;
+    if (typeof destroy !== "function") return false;
     // Without a reason: as an error of the stream nobody would listen to it.
-    if (typeof destroy === "function") await destroy.call(iterable);
-    else if (typeof dispose === "function") await dispose.call(iterable);
-    else return false;
+    await destroy.call(this.#iterable);
+    return true;
+  }
+
+  async #dispose(): Promise<boolean> {
+    const { [Symbol.asyncDispose]: dispose } = this.#iterable as Disposable;
+    if (typeof dispose !== "function") return false;
+    await dispose.call(this.#iterable);
     return true;
   }
 }
