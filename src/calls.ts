@@ -41,6 +41,8 @@ export interface Caller {
   ): Promise<unknown>;
   /** Calls a method and returns a handle at once. */
   go(method: string, params?: unknown, options?: CallOptions): CallHandle;
+  /** Why calls wait for a connection, where they do and that is known. */
+  readonly away?: unknown;
 }
 
 /** What stands between a client and its connection; made by {@linkcode outgoing}. */

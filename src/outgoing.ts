@@ -251,7 +251,7 @@ class Onion implements Caller, CallOwner {
     extra.due = call.due;
     extra.signal = signal;
     extra.inherited = ctx?.signal;
-    extra.expire = () => this.abort(call, late(call.whole));
+    extra.expire = () => this.abort(call, late(call.whole, this.#caller.away));
     this.#ledger.watch(call, extra);
     return new View(call, params, sent, { ...metadata }, this.#clock);
   }

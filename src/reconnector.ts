@@ -5,7 +5,7 @@
  * - New calls go to one connection at most. One that takes no more calls lives
  *   on until it has finished those it has.
  * - A dial follows another at once only if the connection between them has
- *   answered a call and its peer said goodbye.
+ *   lived for a while and answered a call, and its peer said goodbye.
  * - One teardown; the first reason wins. Nothing is dialled once it is over.
  *
  * @module
@@ -141,6 +141,10 @@ export class Reconnector implements Caller, Route {
     return this.#link;
   }
 
+  get away(): unknown {
+    return this.#dialer.cause;
+  }
+
   get over(): boolean {
     return this.#over;
   }
@@ -199,7 +203,7 @@ export class Reconnector implements Caller, Route {
     this.#finish();
   }
 
-  /** Goes on after a connection: at once, if it was of use and its peer said goodbye. */
+  /** Goes on after a connection: at once, if it lived for a while, was of use and its peer said goodbye. */
   #next(
     link: Link,
     goodbye: boolean,
@@ -207,10 +211,10 @@ export class Reconnector implements Caller, Route {
   ): void {
     this.#link = undefined;
     link.left = true;
-    const useful = this.#dialer.note(link, cause);
+    const { useful, stable } = this.#dialer.note(link, cause);
     const drained = this.#closing !== undefined && this.#calls.size === 0;
     if (this.#over || drained) return;
-    if (goodbye && link.served) this.#dialer.dial();
+    if (goodbye && link.served && stable) this.#dialer.dial();
     else this.#dialer.backOff(cause, !useful);
   }
 
@@ -233,7 +237,8 @@ export class Reconnector implements Caller, Route {
     this.#drainEnd = this.#setup.clock.now() + timeout;
     this.#drainTimer.set(timeout, () => {
       const text = `the drain did not finish within ${timeout} ms`;
-      const reason = new ConnectionError("deadline_exceeded", text);
+      const cause = this.away;
+      const reason = new ConnectionError("deadline_exceeded", text, { cause });
       this.#end(reason);
       // The last one has this limit of its own, and may say goodbye.
       for (const { left, connection } of this.#links) {
@@ -252,7 +257,8 @@ export class Reconnector implements Caller, Route {
   /** Ends everything at once. */
   stop(reason: unknown): Promise<void> {
     const text = "the client was aborted";
-    this.#end(new ConnectionError("cancelled", text, { cause: reason }));
+    const cause = reason ?? this.away;
+    this.#end(new ConnectionError("cancelled", text, { cause }));
     const ends = [...this.#links].map((link) => link.connection.abort(reason));
     return Promise.all(ends).then(ignore);
   }
@@ -289,8 +295,9 @@ export class Reconnector implements Caller, Route {
 
   #refuse(): RpcError {
     const text = "this client has been closed";
+    const cause = this.away;
     return unavailable(
-      this.#reason ?? new ConnectionError("unavailable", text),
+      this.#reason ?? new ConnectionError("unavailable", text, { cause }),
     );
   }
 

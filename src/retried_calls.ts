@@ -45,6 +45,8 @@ export interface RetriedCallsSetup {
 export interface Route {
   /** The connection that takes calls; undefined while away. */
   readonly link: Link | undefined;
+  /** Why there is none: what the latest dial or connection failed with; undefined while there is one, or nothing has failed yet. */
+  readonly away: unknown;
   /** Whether all is over: nothing is sent again. */
   readonly over: boolean;
   /** Why no new call is taken; undefined while they are. */
@@ -80,7 +82,12 @@ export class RetriedCalls implements CallOwner, CallKeeper {
   constructor(setup: RetriedCallsSetup, deadlines: Deadlines, route: Route) {
     this.#setup = setup;
     this.#route = route;
-    const room = new WaitingRoom(deadlines, setup, () => route.settled());
+    const room = new WaitingRoom(
+      deadlines,
+      setup,
+      () => route.away,
+      () => route.settled(),
+    );
     this.#room = room;
     const { ordered, continueAfterUnknown } = setup;
     this.#sequences = ordered && new Sequences(ordered, {
@@ -213,7 +220,8 @@ export class RetriedCalls implements CallOwner, CallKeeper {
     const { link } = this.#route;
     if (this.#setup.rejectAway && link === undefined) {
       const text = "the client has no connection";
-      throw unavailable(new ConnectionError("unavailable", text));
+      const cause = this.#route.away;
+      throw unavailable(new ConnectionError("unavailable", text, { cause }));
     }
     // What the connection would find wrong with it is told now, not then.
     const metadata = call.options?.metadata;

@@ -37,12 +37,17 @@ export class WaitingRoom {
   #sorted = true;
   #last = -1;
 
+  /** Why they wait: what the latest dial or connection failed with, if anything. */
+  readonly #why: () => unknown;
+
   /** @param settled Called when a call has been settled here. */
   constructor(
     deadlines: Deadlines,
     limits: { maxQueuedCalls: number; maxQueuedBytes: number },
+    why: () => unknown,
     settled: () => void,
   ) {
+    this.#why = why;
     this.#maxCalls = limits.maxQueuedCalls;
     this.#maxBytes = limits.maxQueuedBytes;
     this.ledger = new Ledger(deadlines, {
@@ -83,6 +88,7 @@ export class WaitingRoom {
     if (this.size >= this.#maxCalls || bytes > this.#maxBytes) {
       throw exhausted(
         `${this.size} calls of ${this.#bytes} bytes are waiting for a connection already`,
+        this.#why(),
       );
     }
     this.enter(call);
@@ -100,7 +106,7 @@ export class WaitingRoom {
     extra.due = call.due;
     extra.signal = options.signal;
     extra.inherited = options.ctx?.signal;
-    extra.expire = () => this.#settle(call, late("not_sent"));
+    extra.expire = () => this.#settle(call, late("not_sent", this.#why()));
     this.ledger.watch(call, extra);
   }
 
