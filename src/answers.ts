@@ -94,7 +94,7 @@ export class Answers {
 
   /** What the caller is told of what a handler threw; the operator is told the rest. */
   describe(serving: Serving, error: unknown): RpcError {
-    const own = ownWords(error);
+    const own = ownWords(error) ?? shared(error, serving);
     if (own !== undefined) return own;
     this.#context.onError(error, serving);
     const text = this.#context.exposeErrors ? describe(error) : HIDDEN;
@@ -180,6 +180,23 @@ export class Answers {
     this.#context.observe?.lost(serving, why());
   }
 }
+
+/** A call that the handler made for this one shares its deadline, and may notice first that it has passed: no failure of either. */
+function shared(error: unknown, serving: Serving): RpcError | undefined {
+  if (serving.remaining > 0 || codeOf(error) !== LATE) return undefined;
+  return new RpcError(LATE, "the call's deadline has passed");
+}
+
+/** The code of an error of a call; what was thrown may throw again on being looked at. */
+function codeOf(error: unknown): string | undefined {
+  try {
+    return error instanceof RpcError ? error.code : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const LATE = "deadline_exceeded";
 
 function refusal(code: string, message: string): RpcError {
   return new RpcError(code, message, { outcome: "refused" });

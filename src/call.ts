@@ -12,7 +12,7 @@
 
 import type { Metadata } from "./codec.ts";
 import type { Timed } from "./deadlines.ts";
-import type { Outcome } from "./errors.ts";
+import { attribute, type Outcome, RpcError } from "./errors.ts";
 import type { CallEnd } from "./observe.ts";
 import type { Waiting } from "./queue.ts";
 import type { Numbered } from "./ring.ts";
@@ -56,6 +56,8 @@ export interface Extra extends Timed {
   sent: Resolvers<boolean> | undefined;
   /** Is told the call's end, where somebody observes. */
   observed: CallEnd | undefined;
+  /** Has the stack of the code that made the call, where its client captures them. */
+  calledAt: Error | undefined;
 }
 
 /** A failure that nobody has asked for yet: a class of ours, so that no result is taken for one. */
@@ -104,6 +106,14 @@ export class Call implements Numbered {
     this.extra?.observed?.ended(outcome, failed, result);
   }
 
+  /** Names this call in an error that the library has made for it. Never in what aborted it, which is its user's. */
+  blame<T>(error: T): T {
+    if (error instanceof RpcError && error.method === undefined) {
+      attribute(error, this.method, this.extra?.calledAt);
+    }
+    return error;
+  }
+
   /** Tells the caller of a stream, which is as good as an answer; the call lives on until that has ended. */
   stream(result: unknown): void {
     this.settle("executed", false, result);
@@ -133,6 +143,7 @@ export class Call implements Numbered {
       settled: undefined,
       sent: undefined,
       observed: undefined,
+      calledAt: undefined,
     };
   }
 }

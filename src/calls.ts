@@ -9,7 +9,7 @@
 
 import type { CallHandle } from "./call.ts";
 import type { Clock } from "./clock.ts";
-import type { CallOptions } from "./options.ts";
+import type { CallOptions, PlacedOptions } from "./options.ts";
 import type { Serializer } from "./payload.ts";
 import { CallStage, type MakeCall } from "./stage.ts";
 import { MappedCalls } from "./stage_map.ts";
@@ -67,6 +67,11 @@ export interface CallerOptions {
   metadata?: Readonly<Record<string, string>>;
   /** What every call passes through on its way out: see {@linkcode outgoing}. */
   use?: Outgoing;
+  /**
+   * Whether the `stack` of a call's error also shows the code that made the
+   * call. That costs a stack trace for every call, failed or not. Default false.
+   */
+  captureStacks?: boolean;
 }
 
 /** `caller` with what the options add to it: itself, if they add nothing, so that who sets nothing pays nothing. */
@@ -74,8 +79,9 @@ export function toCaller(
   caller: Caller,
   options: CallerOptions & OutgoingSettings,
 ): Caller {
-  const { timeout, metadata, use } = options;
-  const inner = use === undefined ? caller : use.wrap(caller, options);
+  const { timeout, metadata, use, captureStacks } = options;
+  const whole = use === undefined ? caller : use.wrap(caller, options);
+  const inner = captureStacks === true ? placed(whole) : whole;
   if (timeout === undefined && metadata === undefined) return inner;
   const complete = (options: CallOptions = {}): CallOptions => ({
     ...options,
@@ -91,6 +97,19 @@ export function toCaller(
       inner.call(method, params, complete(options)),
     go: (method, params, options) =>
       inner.go(method, params, complete(options)),
+  };
+}
+
+/** `caller`, whose calls know where they were made. */
+function placed(caller: Caller): Caller {
+  const place = (options?: CallOptions): PlacedOptions => ({
+    ...options,
+    calledAt: new Error(),
+  });
+  return {
+    call: (method, params, options) =>
+      caller.call(method, params, place(options)),
+    go: (method, params, options) => caller.go(method, params, place(options)),
   };
 }
 

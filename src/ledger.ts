@@ -74,6 +74,11 @@ export class Ledger {
     call.extra?.streams?.release(failed ? result : callOver());
   }
 
+  /** Fails a call with an error of the library's, which names it from now on. */
+  fail(call: Call, outcome: Outcome, error: unknown): void {
+    this.settle(call, outcome, true, call.blame(error));
+  }
+
   /** Tells the caller of a stream; what ends the call goes on being listened to. */
   stream(call: Call, result: unknown): void {
     this.counts.executed++;
@@ -94,9 +99,9 @@ export class Ledger {
     const streams = call.extra?.streams;
     if (streams?.answered) {
       this.streamed(call);
-      streams.release(unavailable(reason, "executed"));
+      streams.release(call.blame(unavailable(reason, "executed")));
     } else if (call.state === "abandoned") this.finish(call, outcome);
-    else this.settle(call, outcome, true, unavailable(reason, outcome));
+    else this.fail(call, outcome, unavailable(reason, outcome));
   }
 
   /** Ends a call whose caller has been told. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Call } from "./call.ts";
 import type { Clock } from "./clock.ts";
 import type { Metadata } from "./codec.ts";
 import { MAX_METADATA, metadataSize } from "./layout.ts";
@@ -84,4 +85,25 @@ export function toMetadata(record: Readonly<Record<string, string>>): Metadata {
     );
   }
   return metadata;
+}
+
+/** Options of a call whose client captures stacks. */
+export interface PlacedOptions extends CallOptions {
+  /** Has the stack of the code that made the call. */
+  readonly calledAt?: Error;
+}
+
+/** Has a call's errors say where it was made, if that was captured. */
+export function notePlace(call: Call, { calledAt }: PlacedOptions): void {
+  if (calledAt !== undefined) call.extras().calledAt = calledAt;
+}
+
+/** Whether an error is what a call was aborted with: that is its user's, and stays as it is. */
+export function isAbort(
+  options: CallOptions | undefined,
+  error: unknown,
+): boolean {
+  const { signal, ctx } = options ?? {};
+  return signal?.aborted === true && signal.reason === error ||
+    ctx?.signal.aborted === true && ctx.signal.reason === error;
 }

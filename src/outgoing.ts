@@ -26,7 +26,14 @@ import {
   type Middleware,
   type MiddlewareCall,
 } from "./middleware.ts";
-import { type CallOptions, dueTime, type Inherited } from "./options.ts";
+import {
+  type CallOptions,
+  dueTime,
+  type Inherited,
+  isAbort,
+  notePlace,
+  type PlacedOptions,
+} from "./options.ts";
 import { type Serializer, snapshot, snapshotSize } from "./payload.ts";
 import { late } from "./refusals.ts";
 import { worse } from "./retried_call.ts";
@@ -86,7 +93,7 @@ export function outgoing(...list: ClientMiddleware[]): Outgoing {
 
 /** One call of the caller's, however often its middleware sends it. */
 class WholeCall extends Call {
-  options: CallOptions = {};
+  options: PlacedOptions = {};
   due = Infinity;
   /** Fires when the call is given up; made when a middleware asks. */
   controller: AbortController | undefined = undefined;
@@ -224,6 +231,7 @@ class Onion implements Caller, CallOwner {
   go(method: string, params?: unknown, options: CallOptions = {}): CallHandle {
     const call = new WholeCall(method);
     call.params = params;
+    notePlace(call, options);
     try {
       const view = this.#begin(call, params, options);
       this.#way(view).then(
@@ -231,6 +239,7 @@ class Onion implements Caller, CallOwner {
         (error) => this.#settle(call, true, error),
       );
     } catch (error) {
+      if (!isAbort(options, error)) call.blame(error);
       call.settle("not_sent", true, error);
       call.finish("not_sent");
       discard(params, error);
@@ -251,7 +260,8 @@ class Onion implements Caller, CallOwner {
     extra.due = call.due;
     extra.signal = signal;
     extra.inherited = ctx?.signal;
-    extra.expire = () => this.abort(call, late(call.whole, this.#caller.away));
+    extra.expire = () =>
+      this.abort(call, call.blame(late(call.whole, this.#caller.away)));
     this.#ledger.watch(call, extra);
     return new View(call, params, sent, { ...metadata }, this.#clock);
   }
@@ -261,11 +271,12 @@ class Onion implements Caller, CallOwner {
     if (call.end !== undefined) throw call.end.reason;
     if (call.told) {
       const text = "the call has ended: its middleware may not go on";
-      throw new RpcError("cancelled", text, { outcome: "not_sent" });
+      const error = new RpcError("cancelled", text, { outcome: "not_sent" });
+      throw call.blame(error);
     }
-    const { idempotent, transfer } = call.options;
+    const { idempotent, transfer, calledAt } = call.options;
     const timeout = remaining === Infinity ? undefined : remaining;
-    const options: CallOptions = { idempotent, transfer, timeout };
+    const options: PlacedOptions = { idempotent, transfer, timeout, calledAt };
     if (Object.keys(metadata).length > 0) options.metadata = metadata;
     const handle = this.#caller.go(call.method, sent, options);
     call.sendings.push(handle);

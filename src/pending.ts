@@ -19,7 +19,13 @@ import type { Deadlines } from "./deadlines.ts";
 import { type ConnectionError, type Outcome, RpcError } from "./errors.ts";
 import { Ledger } from "./ledger.ts";
 import type { CallEvents } from "./observe.ts";
-import { type CallOptions, dueTime, toMetadata } from "./options.ts";
+import {
+  type CallOptions,
+  dueTime,
+  isAbort,
+  notePlace,
+  toMetadata,
+} from "./options.ts";
 import { late } from "./refusals.ts";
 import { Replies, type RepliesContext } from "./replies.ts";
 import { SendGate, type SendGateContext, throwIfAborted } from "./send_gate.ts";
@@ -169,6 +175,7 @@ export class Pending implements CallOwner {
     // One that was sent before, by another connection, is as old as it is.
     if (call.began === 0) call.began = tick.now();
     try {
+      if (options !== undefined) notePlace(call, options);
       const streamed = isStream(params);
       if (streamed) this.#offer(call, params);
       if (options !== undefined) this.#apply(call, options);
@@ -181,6 +188,7 @@ export class Pending implements CallOwner {
       call.size = codec.requestSize(call.method, timed, extra?.metadata);
       this.#gate.enter(call);
     } catch (error) {
+      if (!isAbort(options, error)) call.blame(error);
       this.#ledger.settle(call, "not_sent", true, error);
       return;
     }
@@ -212,7 +220,8 @@ export class Pending implements CallOwner {
     extra.due = dueTime(options, this.#context.clock);
     extra.signal = signal;
     extra.inherited = ctx?.signal;
-    extra.expire = () => this.#abandon(call, late);
+    extra.expire = () =>
+      this.#abandon(call, (outcome) => call.blame(late(outcome)));
     extra.metadata = metadata && toMetadata(metadata);
     // Aborted already: nothing is even encoded.
     throwIfAborted(extra);

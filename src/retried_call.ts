@@ -13,7 +13,7 @@
 import { Call } from "./call.ts";
 import { type Outcome, RpcError } from "./errors.ts";
 import type { Link } from "./link.ts";
-import type { CallOptions } from "./options.ts";
+import type { PlacedOptions } from "./options.ts";
 import type { Position } from "./sequences.ts";
 
 /** Who has a call between two connections. */
@@ -43,7 +43,7 @@ export function worse(a: Outcome, b: Outcome): Outcome {
 export class RetriedCall extends Call {
   /** What it was sent with: fixed when it was made. */
   params: unknown = undefined;
-  options: CallOptions | undefined = undefined;
+  options: PlacedOptions | undefined = undefined;
   /** When it is due, by the clock's `now`. */
   due = Infinity;
   /** Its number among all calls of its client. */
@@ -81,7 +81,11 @@ export class RetriedCall extends Call {
     if (told) this.position?.tells();
     if (this.past === "not_sent") super.settle(outcome, failed, result);
     else {
-      super.settle(whole, failed, failed ? restate(result, whole) : result);
+      super.settle(
+        whole,
+        failed,
+        failed ? this.#restate(result, whole) : result,
+      );
     }
   }
 
@@ -101,11 +105,14 @@ export class RetriedCall extends Call {
     this.seq = -1;
     this.#keeper.takeBack(this);
   }
-}
 
-/** An error of the library's with the outcome of all ways of sending; what aborted a call is handed through as it is. */
-function restate(error: unknown, outcome: Outcome): unknown {
-  if (!(error instanceof RpcError) || error.outcome === outcome) return error;
-  const { code, message, data, cause } = error;
-  return new RpcError(code, message, { outcome, data, cause });
+  /** An error of the library's with the outcome of all ways of sending; what aborted the call is handed through as it is. */
+  #restate(error: unknown, outcome: Outcome): unknown {
+    const own = error instanceof RpcError && error.method === this.method;
+    if (!own || error.outcome === outcome) return error;
+    const { code, message, data, remote } = error;
+    const cause = "cause" in error ? { cause: error.cause } : undefined;
+    const options = { outcome, data, remote, ...cause };
+    return this.blame(new RpcError(code, message, options));
+  }
 }

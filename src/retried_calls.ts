@@ -19,7 +19,14 @@ import { ConnectionError, type Outcome, RpcError } from "./errors.ts";
 import type { Link, LinkSetup } from "./link.ts";
 import { type LiveCall, madeCall } from "./live_calls.ts";
 import type { CallEvents } from "./observe.ts";
-import { type CallOptions, dueTime, toMetadata } from "./options.ts";
+import {
+  type CallOptions,
+  dueTime,
+  isAbort,
+  notePlace,
+  type PlacedOptions,
+  toMetadata,
+} from "./options.ts";
 import { snapshot } from "./payload.ts";
 import { unavailable } from "./refusals.ts";
 import { type CallKeeper, RetriedCall } from "./retried_call.ts";
@@ -172,7 +179,10 @@ export class RetriedCalls implements CallOwner, CallKeeper {
     options: CallOptions | undefined,
   ): void {
     try {
-      if (options !== undefined) this.#apply(call, options);
+      if (options !== undefined) {
+        notePlace(call, options);
+        this.#apply(call, options);
+      }
       this.#sequences?.enter(call, params);
       // Runs user code (toJSON, a serializer), which may close the client.
       call.params = snapshot(
@@ -188,6 +198,7 @@ export class RetriedCalls implements CallOwner, CallKeeper {
         return;
       }
     } catch (error) {
+      if (!isAbort(options, error)) call.blame(error);
       this.#room.ledger.settle(call, "not_sent", true, error);
       discard(params, error);
       return;
@@ -202,8 +213,8 @@ export class RetriedCalls implements CallOwner, CallKeeper {
   }
 
   /** Reads the options: what is sent later is what they are now. */
-  #apply(call: RetriedCall, options: CallOptions): void {
-    const { signal, ctx, metadata, idempotent } = options;
+  #apply(call: RetriedCall, options: PlacedOptions): void {
+    const { signal, ctx, metadata, idempotent, calledAt } = options;
     if (signal?.aborted) throw signal.reason;
     if (ctx?.signal.aborted) throw ctx.signal.reason;
     call.due = dueTime(options, this.#setup.clock);
@@ -211,6 +222,7 @@ export class RetriedCalls implements CallOwner, CallKeeper {
       signal,
       ctx,
       idempotent,
+      calledAt,
       metadata: metadata && { ...metadata },
     };
   }
@@ -302,7 +314,7 @@ export class RetriedCalls implements CallOwner, CallKeeper {
     const { link, position } = call;
     position?.back();
     if (position?.broken) {
-      this.#room.ledger.settle(call, "not_sent", true, broken(call));
+      this.#room.ledger.fail(call, "not_sent", broken(call));
       return;
     }
     this.resent++;

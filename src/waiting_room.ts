@@ -106,7 +106,7 @@ export class WaitingRoom {
     extra.due = call.due;
     extra.signal = options.signal;
     extra.inherited = options.ctx?.signal;
-    extra.expire = () => this.#settle(call, late("not_sent", this.#why()));
+    extra.expire = () => this.fail(call, late("not_sent", this.#why()));
     this.ledger.watch(call, extra);
   }
 
@@ -135,14 +135,14 @@ export class WaitingRoom {
 
   /** Rejects a call that waits, for a reason that is not its user's. */
   fail(call: RetriedCall, error: unknown): void {
-    this.#settle(call, error);
+    this.#settle(call, call.blame(error));
   }
 
   /** Rejects all of them, each with an error of its own. */
   end(error: () => unknown): void {
     let waiting: Waiting | undefined;
     while ((waiting = this.#calls.first ?? this.#held.first) !== undefined) {
-      this.#settle(waiting.call as RetriedCall, error());
+      this.fail(waiting.call as RetriedCall, error());
     }
   }
 

@@ -106,6 +106,7 @@ export abstract class CallStreams implements InletOwner, OutletOwner {
   }
 
   abstract unreadable(cause: unknown): RpcError;
+  abstract blame(error: RpcError): RpcError;
 
   // What the outlet asks.
 
@@ -199,6 +200,10 @@ export class CallerStreams extends CallStreams {
     return new RpcError("invalid_reply", text, { cause });
   }
 
+  blame(error: RpcError): RpcError {
+    return this.#call.blame(error);
+  }
+
   prepare(item: unknown): void {
     this.hub.prepare(item);
   }
@@ -218,7 +223,7 @@ export class CallerStreams extends CallStreams {
   }
 
   failure(code: string, message: string, data: unknown): RpcError {
-    return new RpcError(code, message, { data });
+    return this.blame(new RpcError(code, message, { data, remote: true }));
   }
 }
 
@@ -287,6 +292,11 @@ export class CalleeStreams extends CallStreams {
     return new RpcError("invalid_argument", text, { cause });
   }
 
+  /** What comes in is its caller's: no call of this end's has failed. */
+  blame(error: RpcError): RpcError {
+    return error;
+  }
+
   prepare(item: unknown): void {
     try {
       this.hub.prepare(item);
@@ -312,7 +322,8 @@ export class CalleeStreams extends CallStreams {
   }
 
   failure(code: string, message: string, data: unknown): RpcError {
-    return new RpcError(code, message, { outcome: "unknown", data });
+    const options = { outcome: "unknown", data, remote: true } as const;
+    return new RpcError(code, message, options);
   }
 }
 

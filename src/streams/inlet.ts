@@ -28,6 +28,8 @@ export interface InletOwner {
   open(view: PayloadView, owned: boolean): unknown;
   /** What a reader is told whose item does not parse. */
   unreadable(cause: unknown): RpcError;
+  /** Names the call in what its reader is told. */
+  blame(error: RpcError): RpcError;
 }
 
 /**
@@ -303,7 +305,7 @@ export class Inlet {
       case "over":
         return;
     }
-    this.#output.error(error);
+    this.#output.error(this.#owner.blame(error));
   }
 
   #discard(): void {

@@ -228,7 +228,8 @@ export class Streams implements StreamReceiver {
   }
 
   stop(id: number, caller: boolean, code: string, text: string): void {
-    const reason = new RpcError(code, text, { outcome: "unknown" });
+    const options = { outcome: "unknown", remote: true } as const;
+    const reason = new RpcError(code, text, options);
     this.#outlet(id, caller, "STOP")?.stopped(reason);
   }
 
