@@ -10,6 +10,7 @@
  * @module
  */
 
+import type { Scope } from "./async_context.ts";
 import type { Metadata } from "./codec.ts";
 import type { Timed } from "./deadlines.ts";
 import { attribute, type Outcome, RpcError } from "./errors.ts";
@@ -56,6 +57,8 @@ export interface Extra extends Timed {
   sent: Resolvers<boolean> | undefined;
   /** Is told the call's end, where somebody observes. */
   observed: CallEnd | undefined;
+  /** The async context in which its params are read, if they are a stream and that is not the one in which it is sent. */
+  scope: Scope | undefined;
   /** Has the stack of the code that made the call, where its client captures them. */
   calledAt: Error | undefined;
 }
@@ -143,6 +146,7 @@ export class Call implements Numbered {
       settled: undefined,
       sent: undefined,
       observed: undefined,
+      scope: undefined,
       calledAt: undefined,
     };
   }

@@ -12,6 +12,7 @@
  * @module
  */
 
+import { scopeOfNow } from "./async_context.ts";
 import { backoff, type Retry } from "./backoff.ts";
 import type { Clock } from "./clock.ts";
 import type { Connection } from "./connection.ts";
@@ -48,6 +49,8 @@ export class Dialer {
   dials = 0;
   readonly #setup: DialerSetup;
   readonly #events: DialerEvents;
+  /** The async context of whoever made the client; not that of the call which finds no connection. */
+  readonly #scope = scopeOfNow();
   /** Of the dial, or of the wait for the next one. */
   readonly #timer: Timer;
   #attempt: Attempt | undefined;
@@ -84,18 +87,21 @@ export class Dialer {
     this.#waits = false;
     this.dials++;
     events.dialling();
-    this.#attempt = new Attempt(
-      { dial, timeout, connection, timer: this.#timer },
-      {
-        opened: (connection) => {
-          this.#attempt = undefined;
-          this.#cause = undefined;
-          events.opened(connection);
+    const begin = () =>
+      new Attempt(
+        { dial, timeout, connection, timer: this.#timer },
+        {
+          opened: (connection) => {
+            this.#attempt = undefined;
+            this.#cause = undefined;
+            events.opened(connection);
+          },
+          failed: (error) => this.#failed(error),
+          left: (connection, reason) => events.left(connection, reason),
         },
-        failed: (error) => this.#failed(error),
-        left: (connection, reason) => events.left(connection, reason),
-      },
-    );
+      );
+    const scope = this.#scope;
+    this.#attempt = scope === undefined ? begin() : scope(begin);
   }
 
   /** Somebody needs a connection: dials after a wait, unless that is under way. */

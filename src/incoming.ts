@@ -7,13 +7,16 @@
  * - Middleware is outside of validation, and a handler never sees params that
  *   its schema did not return.
  * - Once a call has been given up, its handler is not started any more.
+ * - A result that is a stream is read in the async context in which it was
+ *   asked for: what a middleware holds around `next` holds around its items.
  *
  * @module
  */
 
 import { invalid, NotStarted } from "./answers.ts";
+import { outside, type Scope, scopeOfNow } from "./async_context.ts";
 import type { Metadata } from "./codec.ts";
-import type { CallContext } from "./context.ts";
+import type { CallContext, Serving } from "./context.ts";
 import {
   type CallChange,
   checkList,
@@ -22,6 +25,7 @@ import {
   type MiddlewareCall,
 } from "./middleware.ts";
 import type { Method, Registry } from "./registry.ts";
+import { isStream } from "./streams/source.ts";
 
 /** What a server's middleware knows of a call. */
 export interface IncomingCall extends MiddlewareCall {
@@ -34,18 +38,31 @@ export interface IncomingCall extends MiddlewareCall {
 /** Middleware of a server. */
 export type ServerMiddleware = Middleware<IncomingCall, CallChange>;
 
-/** Whether the handler has been called; shared by all that stand for one call. */
+/** How far a call has come; shared by all that stand for it. */
 interface Progress {
+  /** Whether the handler has been called. */
   started: boolean;
+  /** The stream that was returned last, and its context. */
+  stream: unknown;
+  scope: Scope | undefined;
+}
+
+/** Keeps the context of a result that is a stream; what passes it on changes nothing. */
+function keep({ progress }: Incoming, result: unknown): unknown {
+  if (result !== progress.stream && isStream(result)) {
+    progress.stream = result;
+    progress.scope = scopeOfNow();
+  }
+  return result;
 }
 
 /** A call on its way to its handler. */
 class Incoming implements IncomingCall {
   readonly params: unknown;
-  readonly ctx: CallContext;
+  readonly ctx: Serving;
   readonly progress: Progress;
 
-  constructor(params: unknown, ctx: CallContext, progress: Progress) {
+  constructor(params: unknown, ctx: Serving, progress: Progress) {
     this.params = params;
     this.ctx = ctx;
     this.progress = progress;
@@ -104,16 +121,26 @@ function wrap(
       progress.started = true;
       return run(value, ctx);
     },
+    keep,
   );
+  const whole = async (call: Incoming): Promise<unknown> => {
+    const { ctx, progress } = call;
+    try {
+      const result = await way(call);
+      if (result === progress.stream) ctx.scope = progress.scope;
+      return result;
+    } catch (error) {
+      throw progress.started ? error : new NotStarted(error);
+    }
+  };
   return {
     name,
     schema: undefined,
     order,
     run: (params, ctx) => {
-      const progress: Progress = { started: false };
-      return way(new Incoming(params, ctx, progress)).catch((error) => {
-        throw progress.started ? error : new NotStarted(error);
-      });
+      const progress = { started: false, stream: undefined, scope: undefined };
+      // What a middleware enters for good is not for the calls behind this one.
+      return outside(whole, new Incoming(params, ctx as Serving, progress));
     },
   };
 }

@@ -14,6 +14,7 @@
  * @module
  */
 
+import { outside } from "./async_context.ts";
 import type { BytePath } from "./byte_path.ts";
 import type { Share } from "./buffers.ts";
 import type { Clock } from "./clock.ts";
@@ -61,7 +62,8 @@ export class Reading implements ChunkSink {
   constructor(context: ReadingContext) {
     this.#context = context;
     const { path, clock, ending } = context;
-    this.done = readLoop(path, clock, this).catch((cause) => {
+    // Whoever opens the connection does so for all calls that come by it.
+    this.done = outside(readLoop, path, clock, this).catch((cause) => {
       ending.lose("reading failed", cause);
     });
   }

@@ -12,6 +12,7 @@
  * @module
  */
 
+import { scopeOfNow } from "./async_context.ts";
 import { type Call, CallHandle, type CallOwner, promiseOf } from "./call.ts";
 import type { Clock } from "./clock.ts";
 import type { Deadlines } from "./deadlines.ts";
@@ -183,6 +184,7 @@ export class RetriedCalls implements CallOwner, CallKeeper {
         notePlace(call, options);
         this.#apply(call, options);
       }
+      if (isStream(params)) call.extras().scope = scopeOfNow();
       this.#sequences?.enter(call, params);
       // Runs user code (toJSON, a serializer), which may close the client.
       call.params = snapshot(

@@ -13,6 +13,7 @@
  * @module
  */
 
+import { outside } from "./async_context.ts";
 import type { Serving } from "./context.ts";
 import type { Limits } from "./limits.ts";
 import type { Order, OrderKey } from "./order.ts";
@@ -95,8 +96,13 @@ export class StartGate {
       (serving = this.#waiting.first) !== undefined && this.#mayStart()
     ) {
       this.#waiting.remove(serving);
-      this.#start(serving);
+      this.#resume(serving);
     }
+  }
+
+  /** Starts a call that has waited: who makes room for it has a context of its own. */
+  #resume(serving: Serving): void {
+    outside(this.#start, serving);
   }
 
   // What runs.
@@ -156,7 +162,7 @@ export class StartGate {
     const serving = this.#waiting.first;
     if (serving === undefined || !this.#room) return false;
     this.#waiting.remove(serving);
-    this.#start(serving);
+    this.#resume(serving);
     return this.#waiting.length > 0 && this.#room;
   }
 }

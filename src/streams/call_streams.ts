@@ -10,13 +10,15 @@
  * @module
  */
 
+import { scopeOfNow } from "../async_context.ts";
 import type { Call } from "../call.ts";
 import type { Serving } from "../context.ts";
 import { RpcError } from "../errors.ts";
 import type { Outbox } from "../outbox.ts";
 import type { Inlet, InletOwner } from "./inlet.ts";
 import { Outlet, type OutletOwner } from "./outlet.ts";
-import { type Source, type StreamValue, toSource } from "./source.ts";
+import { toScopedSource } from "./scoped_source.ts";
+import type { Source, StreamValue } from "./source.ts";
 import type { Streams } from "./streams.ts";
 import type { PayloadView, StreamFailure, StreamWriter } from "./terms.ts";
 import type { Turns } from "./turns.ts";
@@ -148,7 +150,9 @@ export class CallerStreams extends CallStreams {
    * @throws {TypeError} If they are locked.
    */
   offer(params: StreamValue): void {
-    this.outlet = new Outlet(this, toSource(params));
+    // One that waited for a connection was made in another context than this.
+    const scope = this.#call.extra?.scope ?? scopeOfNow();
+    this.outlet = new Outlet(this, toScopedSource(params, scope));
   }
 
   /** Whether the call may be sent now. */
