@@ -11,6 +11,7 @@
  * @module
  */
 
+import { brand } from "./brand.ts";
 import type { Clock } from "./clock.ts";
 import type { Codec } from "./codec.ts";
 import type { Connection } from "./connection.ts";
@@ -24,16 +25,23 @@ import { ownWords } from "./streams/words.ts";
 
 /** What was thrown before the handler was called, where only who threw it can tell. */
 export class NotStarted {
-  readonly #error: unknown;
+  readonly error: unknown;
 
-  constructor(error: unknown) {
-    this.#error = error;
+  static {
+    brand(this, "NotStarted");
   }
 
-  /** What was thrown, if `value` is one of these. (Not by `instanceof`: what a handler throws may throw on being looked at.) */
+  constructor(error: unknown) {
+    this.error = error;
+  }
+
+  /** What was thrown, if `value` is one of these. What a handler throws may throw again on being looked at. */
   static open(value: unknown): { readonly error: unknown } | undefined {
-    const is = typeof value === "object" && value !== null && #error in value;
-    return is ? { error: value.#error } : undefined;
+    try {
+      return value instanceof NotStarted ? { error: value.error } : undefined;
+    } catch {
+      return undefined;
+    }
   }
 }
 

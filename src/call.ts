@@ -10,6 +10,7 @@
  * @module
  */
 
+import { shared } from "./brand.ts";
 import type { Scope } from "./async_context.ts";
 import type { Metadata } from "./codec.ts";
 import type { Timed } from "./deadlines.ts";
@@ -206,7 +207,14 @@ export let callOf: (handle: CallHandle) => Call;
  */
 export class CallHandle<T = unknown> {
   static {
-    callOf = (handle) => handle.#call;
+    // By a symbol: a handle that another copy of the library made is one, too.
+    const key = shared("call");
+    Object.defineProperty(this.prototype, key, {
+      get(this: CallHandle): Call {
+        return this.#call;
+      },
+    });
+    callOf = (handle) => (handle as unknown as { [key]: Call })[key];
   }
 
   readonly #call: Call;

@@ -10,6 +10,8 @@
  * @module
  */
 
+import { brand } from "./brand.ts";
+
 /**
  * Whether a failed call may have run.
  *
@@ -99,6 +101,10 @@ export class RpcError extends Error {
   /** Where it was made: true if the peer sent it, false if this end found out by itself (a deadline, a lost connection, params without a form on the wire). */
   readonly remote: boolean;
 
+  static {
+    brand(this, "RpcError");
+  }
+
   /** Makes one; at most 64 bytes of the code and 4 KiB of the message travel. */
   constructor(
     code: ErrorCode | (string & Record<never, never>),
@@ -148,6 +154,10 @@ export class ConnectionError extends Error {
   override readonly name = "ConnectionError";
   /** What went wrong. */
   readonly code: ErrorCode;
+
+  static {
+    brand(this, "ConnectionError");
+  }
 
   /** Makes one; the underlying error, where there is one, is the `cause`. */
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {

@@ -11,6 +11,7 @@
  * @module
  */
 
+import { brand } from "./brand.ts";
 import type { Outbox } from "./outbox.ts";
 import { RpcError } from "./errors.ts";
 import { isStream } from "./streams/source.ts";
@@ -207,6 +208,10 @@ export class PayloadEncoder {
  * it was when this was made.
  */
 export class Snapshot {
+  static {
+    brand(this, "Snapshot");
+  }
+
   readonly kind: number;
   readonly text: string | undefined;
   readonly bytes: Uint8Array | undefined;

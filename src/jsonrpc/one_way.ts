@@ -8,6 +8,7 @@
  * @module
  */
 
+import { brand } from "../brand.ts";
 import type { CallHandle } from "../call.ts";
 import type { Caller } from "../calls.ts";
 import type { Connection } from "../connection.ts";
@@ -15,6 +16,10 @@ import type { CallOptions } from "../options.ts";
 
 /** The params of a notification, which tell the codec that it is one. */
 export class OneWay {
+  static {
+    brand(this, "OneWay");
+  }
+
   readonly params: unknown;
 
   constructor(params: unknown) {
