@@ -11,6 +11,7 @@
  * @module
  */
 
+import { brand } from "./brand.ts";
 import type { Clock } from "./clock.ts";
 import type { Codec } from "./codec.ts";
 import type { Connection } from "./connection.ts";
@@ -28,16 +29,23 @@ import { messageOf } from "./user_code.ts";
 
 /** What was thrown before the handler was called, where only who threw it can tell. */
 export class NotStarted {
-  readonly #error: unknown;
+  readonly error: unknown;
 
-  constructor(error: unknown) {
-    this.#error = error;
+  static {
+    brand(this, "NotStarted");
   }
 
-  /** What was thrown, if `value` is one of these. (Not by `instanceof`: what a handler throws may throw on being looked at.) */
+  constructor(error: unknown) {
+    this.error = error;
+  }
+
+  /** What was thrown, if `value` is one of these. What a handler throws may throw again on being looked at. */
   static open(value: unknown): { readonly error: unknown } | undefined {
-    const is = typeof value === "object" && value !== null && #error in value;
-    return is ? { error: value.#error } : undefined;
+    try {
+      return value instanceof NotStarted ? { error: value.error } : undefined;
+    } catch {
+      return undefined;
+    }
   }
 }
 
@@ -104,7 +112,8 @@ export class Answers {
 
   /** What the caller is told of what a handler threw; the operator is told the rest. */
   describe(serving: Serving, error: unknown): RpcError {
-    const own = ownWords(error) ?? givenUp(serving, error);
+    const own = ownWords(error) ?? shared(error, serving) ??
+      givenUp(serving, error);
     if (own !== undefined) return this.#sayable(serving, own);
     this.#context.onError(error, serving);
     const text = this.#context.exposeErrors ? messageOf(error, HIDDEN) : HIDDEN;
@@ -262,6 +271,23 @@ export class Answers {
     this.#context.observe?.lost(serving, why());
   }
 }
+
+/** A call that the handler made for this one shares its deadline, and may notice first that it has passed: no failure of either. */
+function shared(error: unknown, serving: Serving): RpcError | undefined {
+  if (serving.remaining > 0 || codeOf(error) !== LATE) return undefined;
+  return new RpcError(LATE, "the call's deadline has passed");
+}
+
+/** The code of an error of a call; what was thrown may throw again on being looked at. */
+function codeOf(error: unknown): string | undefined {
+  try {
+    return error instanceof RpcError ? error.code : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const LATE = "deadline_exceeded";
 
 function refusal(code: string, message: string): RpcError {
   return new RpcError(code, message, { outcome: "refused" });

@@ -17,8 +17,18 @@ export interface RetryOptions {
   factor?: number;
   /** The bound's largest value, in ms. Default 10,000. */
   cap?: number;
+  /** Milliseconds that a connection has to live before the waits begin anew at `base`. A shorter one, whatever it answered, is followed by a longer wait than the one before it. Default 5,000. */
+  stableAfter?: number;
   /** Dials in a row that may fail; the client ends with the last of them. Default `Infinity`. */
   attempts?: number;
+  /**
+   * Dials in a row that may fail for a reason that another dial does not
+   * remove: the peer has another serializer or version, or is no Sluice peer;
+   * or `dial` or `credentials` threw a `TypeError`, `RangeError`,
+   * `ReferenceError` or `SyntaxError`. The client ends with the last of them,
+   * and with its error. Default 10.
+   */
+  fatalAttempts?: number;
   /** Numbers from 0 to 1, for tests. Default `Math.random`. */
   random?: () => number;
 }
@@ -31,7 +41,9 @@ const RANGES = {
   base: [1, 0x7fffffff],
   factor: [1, Infinity],
   cap: [1, 0x7fffffff],
+  stableAfter: [1, 0x7fffffff],
   attempts: [1, Infinity],
+  fatalAttempts: [1, Infinity],
 } as const;
 
 /**
@@ -44,7 +56,9 @@ export function toRetry(given: RetryOptions = {}): Retry {
     base: given.base ?? 100,
     factor: given.factor ?? 2,
     cap: given.cap ?? 10_000,
+    stableAfter: given.stableAfter ?? 5000,
     attempts: given.attempts ?? Infinity,
+    fatalAttempts: given.fatalAttempts ?? 10,
     random: given.random ?? Math.random,
   };
   for (const name of Object.keys(RANGES) as (keyof typeof RANGES)[]) {

@@ -10,9 +10,11 @@
  * @module
  */
 
+import { shared } from "./brand.ts";
+import type { Scope } from "./async_context.ts";
 import type { Metadata } from "./codec.ts";
 import type { Timed } from "./deadlines.ts";
-import type { Outcome } from "./errors.ts";
+import { attribute, type Outcome, RpcError } from "./errors.ts";
 import type { MetadataBlock } from "./metadata.ts";
 import type { CallEnd } from "./observe.ts";
 import type { Waiting } from "./queue.ts";
@@ -58,6 +60,10 @@ export interface Extra extends Timed {
   sent: Resolvers<boolean> | undefined;
   /** Is told the call's end, where somebody observes. */
   observed: CallEnd | undefined;
+  /** The async context in which its params are read, if they are a stream and that is not the one in which it is sent. */
+  scope: Scope | undefined;
+  /** Has the stack of the code that made the call, where its client captures them. */
+  calledAt: Error | undefined;
 }
 
 /** A failure that nobody has asked for yet: a class of ours, so that no result is taken for one. */
@@ -125,6 +131,14 @@ export class Call implements Numbered {
     this.#tellEnd("executed", failure !== undefined, failure?.error);
   }
 
+  /** Names this call in an error that the library has made for it. Never in what aborted it, which is its user's. */
+  blame<T>(error: T): T {
+    if (error instanceof RpcError && error.method === undefined) {
+      attribute(error, this.method, this.extra?.calledAt);
+    }
+    return error;
+  }
+
   /** Tells the caller of a stream, which is as good as an answer; the call lives on until that has ended. */
   stream(result: unknown): void {
     this.settle("executed", false, result);
@@ -154,6 +168,8 @@ export class Call implements Numbered {
       settled: undefined,
       sent: undefined,
       observed: undefined,
+      scope: undefined,
+      calledAt: undefined,
     };
   }
 }
@@ -212,7 +228,14 @@ export let callOf: (handle: CallHandle) => Call;
  */
 export class CallHandle<T = unknown> {
   static {
-    callOf = (handle) => handle.#call;
+    // By a symbol: a handle that another copy of the library made is one, too.
+    const key = shared("call");
+    Object.defineProperty(this.prototype, key, {
+      get(this: CallHandle): Call {
+        return this.#call;
+      },
+    });
+    callOf = (handle) => (handle as unknown as { [key]: Call })[key];
   }
 
   readonly #call: Call;

@@ -43,6 +43,8 @@ export interface Caller {
   ): Promise<unknown>;
   /** Calls a method and returns a handle at once. */
   go(method: string, params?: unknown, options?: CallOptions): CallHandle;
+  /** Why calls wait for a connection, where they do and that is known. */
+  readonly away?: unknown;
 }
 
 /** What stands between a client and its connection; made by {@linkcode outgoing}. */
@@ -69,6 +71,11 @@ export interface CallerOptions {
   metadata?: Readonly<Record<string, string>>;
   /** What every call passes through on its way out: see {@linkcode outgoing}. */
   use?: Outgoing;
+  /**
+   * Whether the `stack` of a call's error also shows the code that made the
+   * call. That costs a stack trace for every call, failed or not. Default false.
+   */
+  captureStacks?: boolean;
 }
 
 /** `caller` with what the options add to it: itself, if they add nothing, so that who sets nothing pays nothing. */
@@ -76,8 +83,9 @@ export function toCaller(
   caller: Caller,
   options: CallerOptions & OutgoingSettings,
 ): Caller {
-  const { timeout, metadata, use } = options;
-  const inner = use === undefined ? caller : use.wrap(caller, options);
+  const { timeout, metadata, use, captureStacks } = options;
+  const whole = use === undefined ? caller : use.wrap(caller, options);
+  const inner = captureStacks === true ? placed(whole) : whole;
   if (timeout === undefined && metadata === undefined) return inner;
   const complete = (options: CallOptions = {}): CallOptions => {
     try {
@@ -108,6 +116,19 @@ function unreadable(error: unknown): CallOptions {
     get signal(): never {
       throw error;
     },
+  };
+}
+
+/** `caller`, whose calls know where they were made. */
+function placed(caller: Caller): Caller {
+  const place = (options?: CallOptions): SentOptions => ({
+    ...options,
+    calledAt: new Error(),
+  });
+  return {
+    call: (method, params, options) =>
+      caller.call(method, params, place(options)),
+    go: (method, params, options) => caller.go(method, params, place(options)),
   };
 }
 

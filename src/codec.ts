@@ -17,6 +17,7 @@
  * @module
  */
 
+import type { Credentials } from "./credentials.ts";
 import type { ConnectionError } from "./errors.ts";
 import type { MetadataBlock } from "./metadata.ts";
 import type { Outbox } from "./outbox.ts";
@@ -63,8 +64,8 @@ export interface Hello {
   readonly windowCalls: number;
   /** Bytes of calls accepted at once, headers included. */
   readonly windowBytes: number;
-  /** Who it says it is, if it does and the wire can. */
-  readonly credentials?: Uint8Array;
+  /** Who it says it is, if it does and the wire can: a string if it gave text, else bytes. */
+  readonly credentials?: Credentials;
   /** What it grants for streams; undefined if it takes none. */
   readonly streams?: StreamGrant;
 }

@@ -8,6 +8,7 @@
  * @module
  */
 
+import type { Scope } from "./async_context.ts";
 import type { Clock } from "./clock.ts";
 import type { Metadata, Opaque } from "./codec.ts";
 import type { Connection, Peer } from "./connection.ts";
@@ -162,6 +163,8 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
   decoded = -1;
   /** Its streams, if it has any. */
   streams: CalleeStreams | undefined = undefined;
+  /** The async context in which its result is read, if that is a stream. */
+  scope: Scope | undefined = undefined;
   /** The line it is in, by the order of its method: it has its turn, or waits for it. */
   line: OrderLine | undefined = undefined;
   readonly #owner: ServingOwner;

@@ -10,9 +10,9 @@
 
 import { copyBytes, isBytes, lengthOf, plainView } from "./bytes.ts";
 import { MAX_CREDENTIALS } from "./hello.ts";
-import { utf8 } from "./text.ts";
+import { readText, utf8 } from "./text.ts";
 
-/** What a client shows: a text, sent as UTF-8, or any bytes; at most 15,360 bytes. */
+/** What a client shows: a text, or any bytes; at most 15,360 bytes, of text as UTF-8. The server gets what was given: a string or a `Uint8Array`. */
 export type Credentials = string | Uint8Array;
 
 /** Gives credentials anew for each dial. Its signal fires when they are not wanted any more; what it throws fails the dial. */
@@ -21,13 +21,22 @@ export type CredentialsSource = (
 ) => Credentials | Promise<Credentials>;
 
 /**
- * Credentials as they travel.
+ * Checks that credentials can be sent.
  *
- * @throws {TypeError} If they are neither text nor bytes.
+ * @throws {TypeError} If they are neither text nor bytes, or a text with half of
+ *   a surrogate pair, which has no form as UTF-8.
  * @throws {RangeError} If they are too long.
  */
-export function toCredentials(given: Credentials): Uint8Array {
+export function toCredentials(given: Credentials): Credentials {
   const bytes = typeof given === "string" ? utf8(given) : given;
+  if (
+    typeof given === "string" &&
+    readText(bytes as Uint8Array, 0, bytes.length) !== given
+  ) {
+    throw new TypeError(
+      "Cannot use credentials: the text has half of a surrogate pair",
+    );
+  }
   if (!isBytes(bytes)) {
     throw new TypeError(
       `Cannot use credentials: text or bytes, received ${typeof given}`,
@@ -39,7 +48,7 @@ export function toCredentials(given: Credentials): Uint8Array {
       `Cannot use credentials: ${length} bytes, at most ${MAX_CREDENTIALS} fit`,
     );
   }
-  return copyBytes(plainView(bytes));
+  return typeof given === "string" ? given : copyBytes(plainView(bytes));
 }
 
 /**

@@ -3,12 +3,16 @@
  *
  * Invariants owned here:
  * - At most one dial or wait is under way.
- * - There is no loop without delay: what led nowhere is followed by a wait, and
- *   after so many in a row, or two denials, by nothing.
+ * - There is no loop without delay: a dial follows another at once only if the
+ *   connection between them lived for `stableAfter`. All others are preceded by
+ *   waits that grow, whatever the connections between them have answered.
+ * - It gives up after so many dials in a row that led nowhere, so many of them
+ *   for a reason that lasts, or two denials.
  *
  * @module
  */
 
+import { scopeOfNow } from "./async_context.ts";
 import { backoff, type Retry } from "./backoff.ts";
 import type { Clock } from "./clock.ts";
 import type { Connection } from "./connection.ts";
@@ -46,15 +50,22 @@ export class Dialer {
   dials = 0;
   readonly #setup: DialerSetup;
   readonly #events: DialerEvents;
+  /** The async context of whoever made the client; not that of the call which finds no connection. */
+  readonly #scope = scopeOfNow();
   /** Of the dial, or of the wait for the next one. */
   readonly #timer: Timer;
   #attempt: Attempt | undefined;
   /** Whether connections keep the process alive. */
   #held = true;
   #waits = false;
-  /** Dials in a row that led nowhere; those of them that were told `unauthenticated`, last. */
+  /** Waits since a connection has lived for `stableAfter`: how long the next one may be. */
+  #steps = 0;
+  /** Dials in a row that led nowhere; of the latest of them, those that failed for a reason that lasts, and those that were told `unauthenticated`. */
   #failures = 0;
+  #fatal = 0;
   #denials = 0;
+  /** Why there is no connection: what the latest dial or connection failed with. */
+  #cause: unknown;
 
   constructor(setup: DialerSetup, timer: Timer, events: DialerEvents) {
     this.#setup = setup;
@@ -73,6 +84,11 @@ export class Dialer {
     this.#attempt?.hold(on);
   }
 
+  /** Why there is no connection; undefined while there is one, and before the first dial has failed. */
+  get cause(): unknown {
+    return this.#cause;
+  }
+
   /** Dials now. */
   dial(): void {
     const { dial, dialTimeout: timeout, connection } = this.#setup;
@@ -80,17 +96,21 @@ export class Dialer {
     this.#waits = false;
     this.dials++;
     events.dialling();
-    this.#attempt = new Attempt(
-      { dial, timeout, connection, timer: this.#timer, held: this.#held },
-      {
-        opened: (connection) => {
-          this.#attempt = undefined;
-          events.opened(connection);
+    const begin = () =>
+      new Attempt(
+        { dial, timeout, connection, timer: this.#timer, held: this.#held },
+        {
+          opened: (connection) => {
+            this.#attempt = undefined;
+            this.#cause = undefined;
+            events.opened(connection);
+          },
+          failed: (error) => this.#failed(error),
+          left: (connection, reason) => events.left(connection, reason),
         },
-        failed: (error) => this.#failed(error),
-        left: (connection, reason) => events.left(connection, reason),
-      },
-    );
+      );
+    const scope = this.#scope;
+    this.#attempt = scope === undefined ? begin() : scope(begin);
   }
 
   /** Somebody needs a connection: dials after a wait, unless that is under way. */
@@ -102,26 +122,38 @@ export class Dialer {
 
   #failed(error: unknown): void {
     this.#attempt = undefined;
-    this.#denials = codeOf(error) === "unauthenticated" ? this.#denials + 1 : 0;
+    this.#note(error);
     this.backOff(error, true);
   }
 
-  /** Takes note of a connection that takes no calls any more; returns whether it was of use. */
-  note(link: Link, cause: ConnectionError | undefined): boolean {
+  /** Takes note of a connection that takes no calls any more; `useful` says that it did not lead nowhere, `stable` that it lived for a while. */
+  note(
+    link: Link,
+    cause: ConnectionError | undefined,
+  ): { readonly useful: boolean; readonly stable: boolean } {
     const { retry, clock } = this.#setup;
-    const lasted = clock.now() - link.since >= retry.cap;
-    const useful = link.served || lasted;
-    if (useful) this.#failures = this.#denials = 0;
-    if (cause?.code === "unauthenticated") this.#denials++;
-    return useful;
+    const stable = clock.now() - link.since >= retry.stableAfter;
+    const useful = link.served || stable;
+    if (stable) this.#steps = 0;
+    if (useful) this.#failures = this.#fatal = this.#denials = 0;
+    if (cause !== undefined) this.#note(cause);
+    return { useful, stable };
+  }
+
+  #note(cause: unknown): void {
+    this.#cause = cause;
+    const code = cause instanceof ConnectionError ? cause.code : undefined;
+    const denied = code === "unauthenticated";
+    this.#denials = denied ? this.#denials + 1 : 0;
+    this.#fatal = isFatal(code, cause) ? this.#fatal + 1 : 0;
   }
 
   /** Waits for the next dial; or gives up, if what there was counts as a dial that led nowhere, and was the last. */
   backOff(cause: unknown, counts: boolean): void {
     const { retry } = this.#setup;
     if (counts) this.#failures++;
-    if (this.#denials >= 2) {
-      this.#events.gaveUp(cause as ConnectionError);
+    if (this.#denials >= 2 || this.#fatal >= retry.fatalAttempts) {
+      this.#events.gaveUp(toReason(cause ?? this.#cause));
       return;
     }
     if (this.#failures >= retry.attempts) {
@@ -130,7 +162,7 @@ export class Dialer {
       this.#events.gaveUp(reason);
       return;
     }
-    const delay = backoff(Math.max(0, this.#failures - 1), retry);
+    const delay = backoff(this.#steps++, retry);
     this.#waits = true;
     this.#timer.set(delay, () => this.dial());
     this.#events.waiting(cause, delay);
@@ -147,4 +179,26 @@ export class Dialer {
 
 function codeOf(error: unknown): string | undefined {
   return isA(error, ConnectionError) ? error.code : undefined;
+}
+
+/** Codes that the next dial of the same peer is told as well, as long as nobody changes one of the two programs. */
+const LASTING: ReadonlySet<string | undefined> = new Set([
+  "not_sluice",
+  "serializer_mismatch",
+  "version_mismatch",
+]);
+
+/** What a program throws by mistake. */
+const MISTAKES = [TypeError, RangeError, ReferenceError, SyntaxError];
+
+/** Whether another dial would most likely fail in the same way. */
+function isFatal(code: string | undefined, error: unknown): boolean {
+  return LASTING.has(code) || MISTAKES.some((mistake) => isA(error, mistake));
+}
+
+/** Why the client ends. */
+function toReason(cause: unknown): ConnectionError {
+  if (isA(cause, ConnectionError)) return cause;
+  const text = "dial or credentials threw the same mistake again and again";
+  return new ConnectionError("internal", text, { cause });
 }

@@ -10,6 +10,8 @@
  * @module
  */
 
+import { brand } from "./brand.ts";
+
 /**
  * Whether a failed call may have run.
  *
@@ -61,6 +63,8 @@ export interface RpcErrorOptions {
   data?: unknown;
   /** What brought the error about; stays on this side of the wire. */
   cause?: unknown;
+  /** Whether the peer made the error. Default false; the library sets it, and tests may. */
+  remote?: boolean;
 }
 
 /**
@@ -68,7 +72,10 @@ export interface RpcErrorOptions {
  * their own, which is then the `cause`).
  *
  * A handler throws one to choose the code, message and data that its caller
- * sees; everything else a handler throws reaches the caller as `internal`.
+ * sees; everything else a handler throws reaches the caller as `internal`. So
+ * does an error of a call that the handler itself has made (one with a
+ * `method`): what another service says to this one is not for its callers. To
+ * forward it, throw a new `RpcError` with what the caller may see.
  *
  * @example A handler that says what is wrong
  * ```ts
@@ -89,6 +96,14 @@ export class RpcError extends Error {
   readonly outcome: Outcome;
   /** What the handler attached, or `undefined`. */
   readonly data: unknown;
+  /** The method of the call that failed with it, at the end that made the call; `undefined` of an error that a handler or middleware has made. */
+  readonly method: string | undefined = undefined;
+  /** Where it was made: true if the peer sent it, false if this end found out by itself (a deadline, a lost connection, params without a form on the wire). */
+  readonly remote: boolean;
+
+  static {
+    brand(this, "RpcError");
+  }
 
   /** Makes one; at most 64 bytes of the code and 4 KiB of the message travel. */
   constructor(
@@ -100,6 +115,23 @@ export class RpcError extends Error {
     this.code = code;
     this.outcome = options.outcome ?? "executed";
     this.data = options.data;
+    this.remote = options.remote === true;
+  }
+}
+
+/** Names the call that failed with an error, and says where that was called if it is known. What cannot be changed stays as it is. */
+export function attribute(
+  error: RpcError,
+  method: string,
+  calledAt: Error | undefined,
+): void {
+  try {
+    Object.assign(error, { method });
+    if (calledAt === undefined) return;
+    const frames = `${calledAt.stack}`.replace(/^(?!\s*at\s|.*@).*\n/gm, "");
+    error.stack = `${error.stack}\nCalled at:\n${frames}`;
+  } catch {
+    // It is frozen, which only its user can have done.
   }
 }
 
@@ -129,6 +161,10 @@ export class ConnectionError extends Error {
   override readonly name = "ConnectionError";
   /** What went wrong. */
   readonly code: ErrorCode;
+
+  static {
+    brand(this, "ConnectionError");
+  }
 
   /** Makes one; the underlying error, where there is one, is the `cause`. */
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {

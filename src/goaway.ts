@@ -16,15 +16,22 @@ import { ConnectionError, isErrorCode, quote } from "./errors.ts";
 /** How many GOAWAYs of one peer are taken. An end of this library sends at most two: that it drains, and that it ends by an error. */
 export const MAX_GOAWAYS = 16;
 
+/** What both ends say of a client that is not let in. */
+export const DENIED = "the server did not accept the credentials";
+
 /** Why the peer goes; a plain drain has no code. */
 export function departure(code: string, text: string): ConnectionError {
-  const message = code === ""
-    ? "the peer is closing the connection"
-    : `the peer closed the connection: ${quote(code)} ${quote(text, 256)}`;
-  return new ConnectionError(
-    isErrorCode(code) ? code : "unavailable",
-    message,
-  );
+  const known = isErrorCode(code) ? code : "unavailable";
+  return new ConnectionError(known, describe(code, text));
+}
+
+function describe(code: string, text: string): string {
+  if (code === "") return "the peer is closing the connection";
+  const words = quote(text, 256);
+  if (code !== "unauthenticated") {
+    return `the peer closed the connection: ${quote(code)} ${words}`;
+  }
+  return text === "" || text === DENIED ? DENIED : `${DENIED}: ${words}`;
 }
 
 /** What the peer's GOAWAYs have said so far. */

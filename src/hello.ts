@@ -43,6 +43,7 @@ const DEFAULT_GRANT: StreamGrant = { credit: 64 * 1024, max: 1024 };
 /** Longest serializer name, in bytes of UTF-8. */
 const MAX_SERIALIZER_NAME = 255;
 
+const NOTHING = new Uint8Array();
 const MAGIC = utf8("SLUICE");
 const FIXED = MAGIC.length + 2;
 
@@ -56,6 +57,8 @@ const FIELD_WINDOW_BYTES = 3;
 const FIELD_SERIALIZER = 4;
 /** Field: who the sender is, any bytes; absent for nobody in particular. */
 const FIELD_CREDENTIALS = 5;
+/** Field: the credentials are text, not bytes; empty. */
+const FIELD_CREDENTIALS_TEXT = 8;
 /** Field: what the sender can take besides, a u32 of bits. */
 const FIELD_CAPABILITIES = 6;
 /** Field: credit of a new stream and most streams at once, two u32. */
@@ -72,9 +75,13 @@ export function encodeHello(hello: Hello, serializer?: string): Uint8Array {
       `Cannot use the serializer: its name has ${name.length} bytes, at most ${MAX_SERIALIZER_NAME} fit`,
     );
   }
-  const { credentials, streams } = hello;
+  const { credentials: given, streams } = hello;
+  const text = typeof given === "string";
+  const credentials = text ? utf8(given) : given;
+  const isText = text ? NOTHING : undefined;
   const more = streams === undefined ? 0 : 7 + 11;
-  const size = FIXED + 3 * 7 + fieldSize(name) + fieldSize(credentials) + more;
+  const size = FIXED + 3 * 7 + fieldSize(name) + fieldSize(credentials) +
+    fieldSize(isText) + more;
   const body = new Uint8Array(size);
   body.set(MAGIC);
   let at = writeU16(body, MAGIC.length, VERSION);
@@ -83,6 +90,7 @@ export function encodeHello(hello: Hello, serializer?: string): Uint8Array {
   at = writeField(body, at, FIELD_WINDOW_BYTES, hello.windowBytes);
   at = writeBytes(body, at, FIELD_SERIALIZER, name);
   at = writeBytes(body, at, FIELD_CREDENTIALS, credentials);
+  at = writeBytes(body, at, FIELD_CREDENTIALS_TEXT, isText);
   if (streams !== undefined) writeStreams(body, at, streams);
   return body;
 }
@@ -137,6 +145,7 @@ export function parseHello(body: Uint8Array, serializer?: string): Hello {
   let windowBytes = EARLY_BYTES;
   let theirs: string | undefined;
   let credentials: Uint8Array | undefined;
+  let isText = false;
   let canStream = false;
   let grant = DEFAULT_GRANT;
   let at = FIXED;
@@ -147,10 +156,13 @@ export function parseHello(body: Uint8Array, serializer?: string): Hello {
     if (start + length > body.length) fault("a HELLO field is cut short");
     at = start + length;
     if (type === FIELD_SERIALIZER) {
-      theirs = readName(body, start, at);
+      theirs = toText(body, start, at, "serializer name is");
     } else if (type === FIELD_CREDENTIALS) {
       // The memory is the transport's.
       credentials = new Uint8Array(body.subarray(start, at));
+    } else if (type === FIELD_CREDENTIALS_TEXT) {
+      checkLength(type, length, 0);
+      isText = true;
     } else if (type === FIELD_CAPABILITIES) {
       checkLength(type, length, 4);
       canStream = (readU32(body, start) & CAN_STREAM) !== 0;
@@ -181,8 +193,13 @@ export function parseHello(body: Uint8Array, serializer?: string): Hello {
     );
   }
   checkSerializer(serializer, theirs);
-  const streams = canStream ? grant : undefined;
-  return { maxMessage, windowCalls, windowBytes, credentials, streams };
+  return {
+    ...{ maxMessage, windowCalls, windowBytes },
+    credentials: credentials !== undefined && isText
+      ? toText(credentials, 0, credentials.length, "credentials are")
+      : credentials,
+    streams: canStream ? grant : undefined,
+  };
 }
 
 function checkLength(type: number, length: number, legal: number): void {
@@ -190,11 +207,16 @@ function checkLength(type: number, length: number, legal: number): void {
   fault(`HELLO field ${type} has ${length} bytes, not ${legal}`);
 }
 
-function readName(body: Uint8Array, start: number, end: number): string {
+function toText(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  what: string,
+): string {
   try {
-    return readText(body, start, end);
+    return readText(bytes, start, end);
   } catch {
-    return fault("a HELLO's serializer name is not UTF-8");
+    return fault(`a HELLO's ${what} not UTF-8`);
   }
 }
 

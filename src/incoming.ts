@@ -7,11 +7,14 @@
  * - Middleware is outside of validation, and a handler never sees params that
  *   its schema did not return.
  * - Once a call has been given up, its handler is not started any more.
+ * - A result that is a stream is read in the async context in which it was
+ *   asked for: what a middleware holds around `next` holds around its items.
  *
  * @module
  */
 
 import { invalid, NotStarted } from "./answers.ts";
+import { outside, type Scope, scopeOfNow } from "./async_context.ts";
 import type { Metadata } from "./codec.ts";
 import type { CallContext, Serving } from "./context.ts";
 import { RpcError } from "./errors.ts";
@@ -45,6 +48,9 @@ type Ended = Serving & { ending: EndingCell };
 class Progress {
   /** Whether the handler has been called. */
   started = false;
+  /** The stream that was returned last, and its context. */
+  stream: unknown = undefined;
+  scope: Scope | undefined = undefined;
   /** Streams that the handler returned. */
   #streams: StreamValue[] | undefined;
   #over = false;
@@ -73,13 +79,22 @@ function unused(): RpcError {
   return new RpcError("cancelled", "the call's middleware dropped the stream");
 }
 
+/** Keeps the context of a result that is a stream; what passes it on changes nothing. */
+function keep({ progress }: Incoming, result: unknown): unknown {
+  if (result !== progress.stream && isStream(result)) {
+    progress.stream = result;
+    progress.scope = scopeOfNow();
+  }
+  return result;
+}
+
 /** A call on its way to its handler. */
 class Incoming implements IncomingCall {
   readonly params: unknown;
-  readonly ctx: CallContext;
+  readonly ctx: Serving;
   readonly progress: Progress;
 
-  constructor(params: unknown, ctx: CallContext, progress: Progress) {
+  constructor(params: unknown, ctx: Serving, progress: Progress) {
     this.params = params;
     this.ctx = ctx;
     this.progress = progress;
@@ -142,7 +157,20 @@ function wrap(
       progress.started = true;
       return progress.returned(await run(value, ctx));
     },
+    keep,
   );
+  const whole = async (call: Incoming): Promise<unknown> => {
+    const { ctx, progress } = call;
+    try {
+      const result = await way(call);
+      if (result === progress.stream) ctx.scope = progress.scope;
+      progress.end(result);
+      return result;
+    } catch (error) {
+      progress.end(undefined);
+      throw progress.started ? error : new NotStarted(error);
+    }
+  };
   return {
     name,
     schema: undefined,
@@ -150,13 +178,8 @@ function wrap(
     run: (params, ctx) => {
       const progress = new Progress();
       (ctx as Ended).ending = new EndingCell();
-      return way(new Incoming(params, ctx, progress)).then((result) => {
-        progress.end(result);
-        return result;
-      }, (error) => {
-        progress.end(undefined);
-        throw progress.started ? error : new NotStarted(error);
-      });
+      // What a middleware enters for good is not for the calls behind this one.
+      return outside(whole, new Incoming(params, ctx as Serving, progress));
     },
   };
 }

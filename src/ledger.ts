@@ -74,6 +74,11 @@ export class Ledger {
     call.extra?.streams?.release(failed ? result : callOver());
   }
 
+  /** Fails a call with an error of the library's, which names it from now on. */
+  fail(call: Call, outcome: Outcome, error: unknown): void {
+    this.settle(call, outcome, true, call.blame(error));
+  }
+
   /** Tells the caller of a stream; what ends the call goes on being listened to. */
   stream(call: Call, result: unknown): void {
     this.counts.executed++;
@@ -95,11 +100,11 @@ export class Ledger {
   lose(call: Call, outcome: Outcome, reason: ConnectionError): void {
     const streams = call.extra?.streams;
     if (streams?.answered) {
-      const lost = unavailable(reason, "executed");
+      const lost = call.blame(unavailable(reason, "executed"));
       this.streamed(call, lost);
       streams.release(lost);
     } else if (call.state === "abandoned") this.finish(call, outcome);
-    else this.settle(call, outcome, true, unavailable(reason, outcome));
+    else this.fail(call, outcome, unavailable(reason, outcome));
   }
 
   /** Ends a call whose caller has been told. */

@@ -19,7 +19,16 @@ import { type Duplex, toDuplex } from "./duplex.ts";
 import { ConnectionError, printMs } from "./errors.ts";
 import type { Pending } from "./pending.ts";
 
-/** Makes a duplex. It is given a signal that fires when the duplex is not wanted any more: a dial that ignores it is only slower to be forgotten. */
+/**
+ * Makes a duplex. It is given a signal that fires when the duplex is not wanted
+ * any more: a dial that ignores it is only slower to be forgotten.
+ *
+ * What it throws fails the dial, and another one follows. A `TypeError`,
+ * `RangeError`, `ReferenceError` or `SyntaxError` counts as a mistake in the
+ * program, and ends the client after `retry.fatalAttempts` in a row. `fetch`
+ * throws a `TypeError` when the network is down: a dial that uses it should
+ * throw a {@linkcode ConnectionError} `unavailable` in its place.
+ */
 export type Dial = (signal: AbortSignal) => Duplex | Promise<Duplex>;
 
 /** A connection whose peer has said HELLO. */

@@ -10,6 +10,7 @@
  * @module
  */
 
+import { brand } from "./brand.ts";
 import type { CallContext } from "./context.ts";
 
 /** The part of Standard Schema v1 that is used here; the specification's own names. */
@@ -52,6 +53,10 @@ export class ValidatedMethod<Input, Output, Result> {
   readonly schema: StandardSchema<Input, Output>;
   /** Runs with what the schema returned. */
   readonly handler: (params: Output, ctx: CallContext) => Result;
+
+  static {
+    brand(this, "ValidatedMethod");
+  }
 
   /** Use {@linkcode method}. */
   constructor(

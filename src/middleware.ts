@@ -91,25 +91,32 @@ export type Middleware<
   Change extends CallChange = CallChange,
 > = (call: C, next: Next<Change>) => unknown;
 
-/** One function of several; `last` is where they lead. */
+/**
+ * One function of several; `last` is where they lead. What each of them returns
+ * goes through `keep`, in the async context in which it was called.
+ */
 export function compose<C extends MiddlewareCall, Change extends CallChange>(
   list: readonly Middleware<C, Change>[],
   change: (call: C, change: Change) => C,
   last: (call: C) => unknown,
+  keep: (call: C, result: unknown) => unknown = (_call, result) => result,
 ): (call: C) => Promise<unknown> {
   // From the inside outwards, once: a call makes no more than its own way.
   return list.reduceRight<(call: C) => Promise<unknown>>(
     (inner, middleware) => async (call) =>
-      await middleware(
+      keep(
         call,
-        (given) =>
-          inner(
-            given === undefined || given === call as unknown
-              ? call
-              : change(call, given),
-          ),
+        await middleware(
+          call,
+          (given) =>
+            inner(
+              given === undefined || given === call as unknown
+                ? call
+                : change(call, given),
+            ),
+        ),
       ),
-    async (call) => await last(call),
+    async (call) => keep(call, await last(call)),
   );
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Call } from "./call.ts";
 import type { Clock } from "./clock.ts";
 import { MAX_METADATA } from "./layout.ts";
 import { MetadataBlock } from "./metadata.ts";
@@ -39,6 +40,8 @@ export interface CallOptions {
 export interface SentOptions extends CallOptions {
   /** Nobody waits for the answer: a wire that has notifications sends one. */
   oneWay?: boolean;
+  /** Has the stack of the code that made the call, if its client captures stacks. */
+  calledAt?: Error;
 }
 
 /**
@@ -95,4 +98,24 @@ export function toMetadata(
     );
   }
   return block;
+}
+
+/** Has a call's errors say where it was made, if that was captured. */
+export function notePlace(call: Call, { calledAt }: SentOptions): void {
+  if (calledAt !== undefined) call.extras().calledAt = calledAt;
+}
+
+/** Whether an error is what a call was aborted with: that is its user's, and stays as it is. */
+export function isAbort(
+  options: CallOptions | undefined,
+  error: unknown,
+): boolean {
+  try {
+    const { signal, ctx } = options ?? {};
+    return signal?.aborted === true && signal.reason === error ||
+      ctx?.signal.aborted === true && ctx.signal.reason === error;
+  } catch {
+    // Options that cannot be read are why it failed.
+    return false;
+  }
 }

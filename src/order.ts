@@ -7,6 +7,7 @@
  * @module
  */
 
+import { shared } from "./brand.ts";
 import { OrderLines } from "./order_lines.ts";
 
 /** What tells calls of one order apart: those of different keys do not wait for each other. */
@@ -62,7 +63,7 @@ export function checkKey(key: OrderKey): OrderKey {
   );
 }
 
-const MARK = Symbol("ordered");
+const MARK = shared("ordered");
 
 /** Marks what `ordered` returns. */
 export function mark<T extends object>(target: T, order: Order): T {

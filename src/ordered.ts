@@ -1,15 +1,23 @@
 /**
  * Methods whose calls run one at a time, in the order they came.
  *
- * Invariant owned here: `ordered` changes nothing of what it is given; it
- * returns a copy that bears the mark.
+ * Invariants owned here:
+ * - `ordered` changes nothing of what it is given; it returns a copy.
+ * - The mark is on each method, not on the service around it: it goes along
+ *   where a service is spread, merged or taken apart.
  *
  * @module
  */
 
 import type { CallContext } from "./context.ts";
 import { ValidatedMethod } from "./method.ts";
-import { mark, Order, type OrderedOptions, type OrderKey } from "./order.ts";
+import {
+  mark,
+  Order,
+  type OrderedOptions,
+  type OrderKey,
+  orderOf,
+} from "./order.ts";
 import { isClass, isPlain, typeName } from "./registry.ts";
 import type { MethodAt, MethodName, ParamsOf } from "./types.ts";
 
@@ -22,6 +30,10 @@ export type ParamsIn<S> = ParamsOf<MethodAt<S, MethodName<S>>>;
  * marked as one share one order; with a `key`, only calls of the same key do.
  * Calls of everything else run beside them.
  *
+ * The result is a copy whose methods are marked, each for itself: they stay in
+ * their order where the copy is spread into another service or taken apart. A
+ * function that you put around an ordered one is not ordered.
+ *
  * A call that is cancelled or late before its turn is skipped: `refused`. The
  * turn ends when the handler has settled, not when its caller has given up: a
  * handler that ignores its signal holds up what is behind it, which `stats()`
@@ -31,7 +43,8 @@ export type ParamsIn<S> = ParamsOf<MethodAt<S, MethodName<S>>>;
  * does by `ctx.connection` may not be answered by way of the same order: it
  * would wait for itself.
  *
- * @throws {TypeError} If it is no function, method or plain object of these.
+ * @throws {TypeError} If it is no function, method or plain object of these, or
+ *   has a getter.
  *
  * @example
  * ```ts
@@ -97,28 +110,55 @@ export function ordered(
       `Cannot order by key: not a function, received ${typeName(key)}`,
     );
   }
-  return mark(copy(target), new Order(key));
+  const order = new Order(key);
+  const copy = copyMethod(target, order) ?? copyService(target, order, []);
+  if (copy !== undefined) return copy;
+  throw new TypeError(
+    `Cannot order: neither a function nor a plain object of functions, received ${
+      typeName(target)
+    }`,
+  );
 }
 
-function copy(target: unknown): object {
-  if (typeof target === "function" && !isClass(target)) {
-    return function (this: unknown, params: unknown, ctx: CallContext) {
-      return Reflect.apply(target, this, [params, ctx]);
-    };
-  }
+/** A marked copy of a method; undefined if it is none. */
+function copyMethod(target: unknown, order: Order): object | undefined {
   if (target instanceof ValidatedMethod) {
-    return new ValidatedMethod(target.schema, target.handler);
+    return mark(new ValidatedMethod(target.schema, target.handler), order);
   }
-  if (typeof target !== "object" || target === null || !isPlain(target)) {
-    throw new TypeError(
-      `Cannot order: neither a function nor a plain object of functions, received ${
-        typeName(target)
-      }`,
-    );
-  }
-  // Descriptors: a getter stays one, for the server to find.
-  return Object.create(
-    Object.getPrototypeOf(target),
-    Object.getOwnPropertyDescriptors(target),
+  if (typeof target !== "function" || isClass(target)) return undefined;
+  return mark(
+    function (this: unknown, params: unknown, ctx: CallContext): unknown {
+      return Reflect.apply(target, this, [params, ctx]);
+    },
+    order,
   );
+}
+
+/** A copy of a service whose methods are marked; undefined if it is none. What no server takes stays as it is, for the server to say so. */
+function copyService(
+  target: unknown,
+  order: Order,
+  above: readonly object[],
+): object | undefined {
+  if (typeof target !== "object" || target === null) return undefined;
+  if (!isPlain(target) || above.includes(target)) return undefined;
+  const path = [...above, target];
+  const properties = Object.getOwnPropertyDescriptors(target);
+  for (const [name, property] of Object.entries(properties)) {
+    const { value, get, set } = property;
+    // No server takes one either; but a copy of its value could not be marked.
+    if (get !== undefined || set !== undefined) {
+      throw new TypeError(`Cannot order ${name}: it is a getter`);
+    }
+    // The innermost mark is the one that counts.
+    if (isObject(value) && orderOf(value) !== undefined) continue;
+    property.value &&= copyMethod(value, order) ??
+      copyService(value, order, path) ?? value;
+  }
+  return Object.create(Object.getPrototypeOf(target), properties);
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "function" ||
+    (typeof value === "object" && value !== null);
 }

@@ -32,6 +32,8 @@ import {
   type CallOptions,
   dueTime,
   type Inherited,
+  isAbort,
+  notePlace,
   type SentOptions,
 } from "./options.ts";
 import { snapshot, snapshotSize } from "./payload.ts";
@@ -259,6 +261,7 @@ class Onion implements Caller, CallOwner {
   go(method: string, params?: unknown, options: CallOptions = {}): CallHandle {
     const call = new WholeCall(method);
     call.params = params;
+    notePlace(call, options);
     try {
       const view = this.#begin(call, params, options);
       this.#way(view).then(
@@ -267,6 +270,7 @@ class Onion implements Caller, CallOwner {
       );
     } catch (error) {
       if (call.extra !== undefined) this.#ledger.unwatch(call, call.extra);
+      if (!isAbort(options, error)) call.blame(error);
       call.settle("not_sent", true, error);
       call.finish("not_sent");
       discard(params, error);
@@ -287,7 +291,8 @@ class Onion implements Caller, CallOwner {
     extra.due = call.due;
     extra.signal = signal;
     extra.inherited = ctx?.signal;
-    extra.expire = () => this.abort(call, late(call.whole));
+    extra.expire = () =>
+      this.abort(call, call.blame(late(call.whole, this.#caller.away)));
     this.#ledger.watch(call, extra);
     return new View(call, params, sent, { ...metadata }, this.#clock);
   }
@@ -297,13 +302,21 @@ class Onion implements Caller, CallOwner {
     if (call.told) {
       const text = "the call has ended: its middleware may not go on";
       const ended = new RpcError("cancelled", text, { outcome: "not_sent" });
-      const reason = call.end === undefined ? ended : call.end.reason;
+      const reason = call.end === undefined
+        ? call.blame(ended)
+        : call.end.reason;
       discard(sent, reason);
       throw reason;
     }
-    const { idempotent, transfer, oneWay } = call.options;
+    const { idempotent, transfer, oneWay, calledAt } = call.options;
     const timeout = remaining === Infinity ? undefined : remaining;
-    const options: SentOptions = { idempotent, transfer, timeout, oneWay };
+    const options: SentOptions = {
+      idempotent,
+      transfer,
+      timeout,
+      oneWay,
+      calledAt,
+    };
     if (Object.keys(metadata).length > 0) options.metadata = metadata;
     const handle = this.#caller.go(call.method, sent, options);
     call.sendings.push(handle);

@@ -23,6 +23,8 @@ import type { CallEvents } from "./observe.ts";
 import {
   type CallOptions,
   dueTime,
+  isAbort,
+  notePlace,
   type SentOptions,
   toMetadata,
 } from "./options.ts";
@@ -181,6 +183,7 @@ export class Pending implements CallOwner {
     if (call.began === 0) call.began = tick.now();
     try {
       if (typeof call.method !== "string") throw noMethod(call.method);
+      if (options !== undefined) notePlace(call, options);
       const streamed = isStream(params);
       if (streamed) this.#offer(call, params);
       if (options !== undefined) this.#apply(call, options);
@@ -204,6 +207,7 @@ export class Pending implements CallOwner {
     } catch (error) {
       // Lets go of what is prepared and will not be written.
       codec.prepare(undefined, false);
+      if (!isAbort(options, error)) call.blame(error);
       this.#ledger.settle(call, "not_sent", true, error);
     }
   }
@@ -233,7 +237,8 @@ export class Pending implements CallOwner {
     extra.due = dueTime(options, this.#context.clock);
     extra.signal = signal;
     extra.inherited = ctx?.signal;
-    extra.expire = () => this.#abandon(call, late);
+    extra.expire = () =>
+      this.#abandon(call, (outcome) => call.blame(late(outcome)));
     extra.metadata = metadata && toMetadata(metadata);
     // Aborted already: nothing is even encoded.
     throwIfAborted(extra);

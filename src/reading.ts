@@ -16,6 +16,7 @@
  * @module
  */
 
+import { outside } from "./async_context.ts";
 import type { BytePath } from "./byte_path.ts";
 import type { Share } from "./buffers.ts";
 import type { Clock } from "./clock.ts";
@@ -65,7 +66,8 @@ export class Reading implements ChunkSink {
     this.#context = context;
     const { path, clock, ending, largeReads } = context;
     this.#large = largeReads?.reader(() => this.#resume?.());
-    this.done = readLoop(path, clock, this).catch((cause) => {
+    // Whoever opens the connection does so for all calls that come by it.
+    this.done = outside(readLoop, path, clock, this).catch((cause) => {
       // A transport that yields no bytes is a mistake of its user's.
       if (cause instanceof ConnectionError && cause.code === BAD_CHUNK) {
         ending.end(cause, "destroy");

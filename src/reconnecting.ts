@@ -69,8 +69,16 @@ export interface ReconnectingClientOptions
  * the call's own and rejects it. Deadlines and signals hold all the time, also
  * while there is no connection.
  *
+ * The delays begin anew after a connection that has lived for
+ * `retry.stableAfter`. A server that answers a call and closes, again and again,
+ * is dialled ever more slowly.
+ *
  * It ends by `close` or `abort`, after `retry.attempts` dials in a row that
- * failed, or when two in a row are told `unauthenticated`.
+ * failed, when two in a row are told `unauthenticated`, or after
+ * `retry.fatalAttempts` in a row that failed for a reason that lasts: a peer
+ * with another serializer or version, one that is no Sluice peer, a `dial` that
+ * throws a `TypeError`. A call that is rejected while there is no connection
+ * has what the latest dial failed with as its `cause`.
  *
  * @example
  * ```ts

@@ -5,7 +5,7 @@
  * - New calls go to one connection at most. One that takes no more calls lives
  *   on until it has finished those it has.
  * - A dial follows another at once only if the connection between them has
- *   answered a call and its peer said goodbye.
+ *   lived for a while and answered a call, and its peer said goodbye.
  * - One teardown; the first reason wins. Nothing is dialled once it is over.
  *
  * @module
@@ -145,6 +145,10 @@ export class Reconnector implements Caller, Route {
     return this.#link;
   }
 
+  get away(): unknown {
+    return this.#dialer.cause;
+  }
+
   get over(): boolean {
     return this.#over;
   }
@@ -203,7 +207,7 @@ export class Reconnector implements Caller, Route {
     this.#finish();
   }
 
-  /** Goes on after a connection: at once, if it was of use and its peer said goodbye. */
+  /** Goes on after a connection: at once, if it lived for a while, was of use and its peer said goodbye. */
   #next(
     link: Link,
     goodbye: boolean,
@@ -211,10 +215,10 @@ export class Reconnector implements Caller, Route {
   ): void {
     this.#link = undefined;
     link.left = true;
-    const useful = this.#dialer.note(link, cause);
+    const { useful, stable } = this.#dialer.note(link, cause);
     const drained = this.#closing !== undefined && this.#calls.size === 0;
     if (this.#over || drained) return;
-    if (goodbye && link.served) this.#dialer.dial();
+    if (goodbye && link.served && stable) this.#dialer.dial();
     else this.#dialer.backOff(cause, !useful);
   }
 
@@ -263,7 +267,8 @@ export class Reconnector implements Caller, Route {
     if (this.#over) return this.#closeLinks(timeout);
     this.#drainTimer.set(timeout, () => {
       const text = `the drain did not finish within ${printMs(timeout)}`;
-      this.#end(new ConnectionError("deadline_exceeded", text));
+      const cause = this.away;
+      this.#end(new ConnectionError("deadline_exceeded", text, { cause }));
       this.#closeLinks(0);
     });
   }
@@ -276,7 +281,8 @@ export class Reconnector implements Caller, Route {
   /** Ends everything at once. */
   stop(reason: unknown): Promise<void> {
     const text = "the client was aborted";
-    this.#end(new ConnectionError("cancelled", text, { cause: reason }));
+    const cause = reason ?? this.away;
+    this.#end(new ConnectionError("cancelled", text, { cause }));
     const ends = [...this.#links].map((link) => link.connection.abort(reason));
     return Promise.all(ends).then(ignore);
   }
@@ -312,8 +318,9 @@ export class Reconnector implements Caller, Route {
 
   #refuse(): RpcError {
     const text = "this client has been closed";
+    const cause = this.away;
     return unavailable(
-      this.#reason ?? new ConnectionError("unavailable", text),
+      this.#reason ?? new ConnectionError("unavailable", text, { cause }),
     );
   }
 

@@ -7,13 +7,17 @@
  * @module
  */
 
-import { type ConnectionError, type Outcome, RpcError } from "./errors.ts";
+import {
+  type ConnectionError,
+  type Outcome,
+  RpcError,
+  type RpcErrorOptions,
+} from "./errors.ts";
 
-/** The call's time is up. */
-export function late(outcome: Outcome): RpcError {
-  return new RpcError("deadline_exceeded", "the call's deadline has passed", {
-    outcome,
-  });
+/** The call's time is up; `cause` is what it waited for in vain, if that is known. */
+export function late(outcome: Outcome, cause?: unknown): RpcError {
+  const text = "the call's deadline has passed";
+  return new RpcError("deadline_exceeded", text, because(outcome, cause));
 }
 
 /** The peer granted a window of no calls. */
@@ -23,8 +27,14 @@ export function servesNothing(): RpcError {
 }
 
 /** More than the queue or the peer takes. */
-export function exhausted(message: string): RpcError {
-  return new RpcError("resource_exhausted", message, { outcome: "not_sent" });
+export function exhausted(message: string, cause?: unknown): RpcError {
+  const options = because("not_sent", cause);
+  return new RpcError("resource_exhausted", message, options);
+}
+
+/** An error without a known cause has no `cause` at all. */
+function because(outcome: Outcome, cause: unknown): RpcErrorOptions {
+  return cause === undefined ? { outcome } : { outcome, cause };
 }
 
 /** The call's connection takes it along, or takes no calls any more. */

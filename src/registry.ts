@@ -13,7 +13,7 @@ import type { Callable } from "./callable.ts";
 import type { CallContext } from "./context.ts";
 import { ValidatedMethod } from "./method.ts";
 import type { StandardSchema } from "./method.ts";
-import { type Order, orderOf } from "./order.ts";
+import { mark, type Order, orderOf } from "./order.ts";
 
 /** One method, ready to be called. */
 export interface Method {
@@ -58,7 +58,7 @@ export function registryOf(services: Callable | undefined): Registry {
  */
 export function toRegistry(services: object): Registry {
   const registry = new Map<string, Method>();
-  addAll(registry, services, "", [], orderOf(services));
+  addAll(registry, services, "", []);
   return registry;
 }
 
@@ -67,7 +67,6 @@ function addAll(
   node: object,
   path: string,
   above: object[],
-  order: Order | undefined,
 ): void {
   if (above.includes(node)) {
     throw new TypeError(`Cannot serve ${path}: it contains itself`);
@@ -90,15 +89,11 @@ function addAll(
     }
     const value: unknown = property.value;
     if (typeof value !== "object" || value === null) {
-      addMethod(registry, name, value, node, undefined, order);
-      continue;
-    }
-    // The innermost mark is the one that counts.
-    const own = orderOf(value) ?? order;
-    if (value instanceof ValidatedMethod) {
+      addMethod(registry, name, value, node, undefined, undefined);
+    } else if (value instanceof ValidatedMethod) {
       const { handler, schema } = value;
-      addMethod(registry, name, handler, node, schema, own);
-    } else addAll(registry, value, name, [...above, node], own);
+      addMethod(registry, name, handler, node, schema, orderOf(value));
+    } else addAll(registry, value, name, [...above, node]);
   }
 }
 
@@ -197,8 +192,10 @@ export function expose<T extends object, K extends keyof T & string>(
         }`,
       );
     }
-    service[name] = (params: unknown, ctx: CallContext) =>
+    const bound = (params: unknown, ctx: CallContext) =>
       method.call(instance, params, ctx);
+    const order = orderOf(method);
+    service[name] = order === undefined ? bound : mark(bound, order);
   }
   return service as Pick<T, K>;
 }

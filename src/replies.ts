@@ -58,7 +58,7 @@ export class Replies implements CallerTable {
     } catch (cause) {
       const text = "the reply's payload does not parse";
       const error = new RpcError("invalid_reply", text, { cause });
-      this.#ledger.settle(call, "executed", true, error);
+      this.#ledger.fail(call, "executed", error);
       return;
     }
     this.#ledger.settle(call, "executed", false, value);
@@ -89,9 +89,9 @@ export class Replies implements CallerTable {
     } catch {
       // The failure is what counts; data that does not parse is no data.
     }
-    const options = { outcome, data, ...call.extra?.streams?.cause };
-    const error = new RpcError(code, message, options);
-    this.#ledger.settle(call, outcome, true, error);
+    const { cause } = call.extra?.streams ?? {};
+    const options = { outcome, data, remote: true, ...cause };
+    this.#ledger.fail(call, outcome, new RpcError(code, message, options));
   }
 
   /** The result of call `id` is a stream: its caller is told, and the call lives on. */

@@ -82,7 +82,11 @@ export class RetriedCall extends Call {
     if (told) this.position?.tells();
     if (this.past === "not_sent") super.settle(outcome, failed, result);
     else {
-      super.settle(whole, failed, failed ? restate(result, whole) : result);
+      super.settle(
+        whole,
+        failed,
+        failed ? this.#restate(result, whole) : result,
+      );
     }
   }
 
@@ -102,11 +106,14 @@ export class RetriedCall extends Call {
     this.seq = -1;
     this.#keeper.takeBack(this);
   }
-}
 
-/** An error of the library's with the outcome of all ways of sending; what aborted a call is handed through as it is. */
-function restate(error: unknown, outcome: Outcome): unknown {
-  if (!isA(error, RpcError) || error.outcome === outcome) return error;
-  const { code, message, data, cause } = error;
-  return new RpcError(code, message, { outcome, data, cause });
+  /** An error of the library's with the outcome of all ways of sending; what aborted the call is handed through as it is. */
+  #restate(error: unknown, outcome: Outcome): unknown {
+    const own = isA(error, RpcError) && error.method === this.method;
+    if (!own || error.outcome === outcome) return error;
+    const { code, message, data, remote } = error;
+    const cause = "cause" in error ? { cause: error.cause } : undefined;
+    const options = { outcome, data, remote, ...cause };
+    return this.blame(new RpcError(code, message, options));
+  }
 }

@@ -12,6 +12,7 @@
  * @module
  */
 
+import { scopeOfNow } from "./async_context.ts";
 import { type Call, CallHandle, type CallOwner, promiseOf } from "./call.ts";
 import type { Clock } from "./clock.ts";
 import type { Deadlines } from "./deadlines.ts";
@@ -22,6 +23,8 @@ import type { CallEvents } from "./observe.ts";
 import {
   type CallOptions,
   dueTime,
+  isAbort,
+  notePlace,
   type SentOptions,
   toMetadata,
 } from "./options.ts";
@@ -51,6 +54,8 @@ export interface RetriedCallsSetup {
 export interface Route {
   /** The connection that takes calls; undefined while away. */
   readonly link: Link | undefined;
+  /** Why there is none: what the latest dial or connection failed with; undefined while there is one, or nothing has failed yet. */
+  readonly away: unknown;
   /** Whether all is over: nothing is sent again. */
   readonly over: boolean;
   /** Why no new call is taken; undefined while they are. */
@@ -86,7 +91,12 @@ export class RetriedCalls implements CallOwner, CallKeeper {
   constructor(setup: RetriedCallsSetup, deadlines: Deadlines, route: Route) {
     this.#setup = setup;
     this.#route = route;
-    const room = new WaitingRoom(deadlines, setup, () => route.settled());
+    const room = new WaitingRoom(
+      deadlines,
+      setup,
+      () => route.away,
+      () => route.settled(),
+    );
     this.#room = room;
     const { ordered, continueAfterUnknown } = setup;
     this.#sequences = ordered && new Sequences(ordered, {
@@ -171,7 +181,11 @@ export class RetriedCalls implements CallOwner, CallKeeper {
     options: CallOptions | undefined,
   ): void {
     try {
-      if (options !== undefined) this.#apply(call, options);
+      if (options !== undefined) {
+        notePlace(call, options);
+        this.#apply(call, options);
+      }
+      if (isStream(params)) call.extras().scope = scopeOfNow();
       this.#sequences?.enter(call, params);
       // Runs user code (toJSON, a serializer), which may close the client.
       call.params = snapshot(
@@ -187,6 +201,7 @@ export class RetriedCalls implements CallOwner, CallKeeper {
         return;
       }
     } catch (error) {
+      if (!isAbort(options, error)) call.blame(error);
       this.#room.ledger.settle(call, "not_sent", true, error);
       discard(params, error);
       return;
@@ -202,7 +217,7 @@ export class RetriedCalls implements CallOwner, CallKeeper {
 
   /** Reads the options: what is sent later is what they are now. */
   #apply(call: RetriedCall, options: SentOptions): void {
-    const { signal, ctx, metadata, idempotent, oneWay } = options;
+    const { signal, ctx, metadata, idempotent, oneWay, calledAt } = options;
     if (signal?.aborted) throw signal.reason;
     if (ctx?.signal.aborted) throw ctx.signal.reason;
     call.due = dueTime(options, this.#setup.clock);
@@ -212,6 +227,7 @@ export class RetriedCalls implements CallOwner, CallKeeper {
       ctx: ctx && { signal: ctx.signal, remaining: Infinity },
       idempotent,
       oneWay,
+      calledAt,
       metadata: metadata && { ...metadata },
     };
   }
@@ -221,7 +237,8 @@ export class RetriedCalls implements CallOwner, CallKeeper {
     const { link } = this.#route;
     if (this.#setup.rejectAway && link === undefined) {
       const text = "the client has no connection";
-      throw unavailable(new ConnectionError("unavailable", text));
+      const cause = this.#route.away;
+      throw unavailable(new ConnectionError("unavailable", text, { cause }));
     }
     // What the connection would find wrong with it is told now, not then.
     const metadata = call.options?.metadata;
@@ -302,7 +319,7 @@ export class RetriedCalls implements CallOwner, CallKeeper {
     const { link, position } = call;
     position?.back();
     if (position?.broken) {
-      this.#room.ledger.settle(call, "not_sent", true, broken(call));
+      this.#room.ledger.fail(call, "not_sent", broken(call));
       return;
     }
     this.resent++;

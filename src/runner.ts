@@ -24,12 +24,12 @@ import type { Method } from "./registry.ts";
 import type { ServedCalls } from "./served_calls.ts";
 import type { StartGate } from "./start_gate.ts";
 import { CalleeStreams, type CalleeTable } from "./streams/call_streams.ts";
+import { toScopedSource } from "./streams/scoped_source.ts";
 import {
   isStream,
   type Source,
   type StreamValue,
   type Thrown,
-  toSource,
 } from "./streams/source.ts";
 import type { Streams } from "./streams/streams.ts";
 import { isThenable, whenSettled } from "./thenable.ts";
@@ -239,7 +239,7 @@ export class Runner implements CalleeTable {
   #stream(serving: Serving, value: StreamValue): void {
     let source: Source;
     try {
-      source = toSource(value);
+      source = toScopedSource(value, serving.scope);
     } catch (error) {
       this.#calls.report(serving, true, error);
       this.#gate.passTurn(serving);

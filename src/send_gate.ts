@@ -183,7 +183,7 @@ export class SendGate {
       const draft = this.#queue.remove(call);
       const { extra } = call;
       if (extra !== undefined && extra.due <= clock.now()) {
-        this.#ledger.settle(call, "not_sent", true, late("not_sent"));
+        this.#ledger.fail(call, "not_sent", late("not_sent"));
       } else {
         this.#sendDraft(call, draft);
       }
@@ -213,7 +213,7 @@ export class SendGate {
         call.extra?.streams?.checkFit();
       } catch (error) {
         this.#queue.remove(call);
-        this.#ledger.settle(call, "not_sent", true, error);
+        this.#ledger.fail(call, "not_sent", error);
       }
     }
     if (hello.windowCalls === 0) this.#ready.close(servesNothing);

@@ -4,11 +4,17 @@
  * @module
  */
 
+import { brand } from "./brand.ts";
+
 /**
  * A value in its wire form: what is sent of it, however late or often, is what
  * it was when this was made.
  */
 export class Snapshot {
+  static {
+    brand(this, "Snapshot");
+  }
+
   readonly kind: number;
   readonly text: string | undefined;
   readonly bytes: Uint8Array | undefined;

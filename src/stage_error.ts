@@ -7,6 +7,7 @@
  * @module
  */
 
+import { brand } from "./brand.ts";
 import { causeOf, type Outcome } from "./errors.ts";
 import { messageOf } from "./user_code.ts";
 
@@ -41,6 +42,10 @@ export class StageError<I = unknown> extends Error {
   readonly index: number;
   /** Every input that was taken and not delivered, in order; the failed one is among them. */
   readonly unacknowledged: readonly Unacknowledged<I>[];
+
+  static {
+    brand(this, "StageError");
+  }
 
   /** Made by stages; `cause` is what the call, the source, the reader or the signal gave as its reason. */
   constructor(

@@ -13,6 +13,7 @@
  * @module
  */
 
+import { outside } from "./async_context.ts";
 import type { Serving } from "./context.ts";
 import { LARGE, type LargeRead, type LargeReads } from "./large.ts";
 import type { Limits } from "./limits.ts";
@@ -96,8 +97,13 @@ export class StartGate {
       this.#mayRead(serving)
     ) {
       this.#waiting.remove(serving);
-      this.#start(serving);
+      this.#resume(serving);
     }
+  }
+
+  /** Starts a call that has waited: who makes room for it has a context of its own. */
+  #resume(serving: Serving): void {
+    outside(this.#start, serving);
   }
 
   // What runs.
@@ -164,7 +170,7 @@ export class StartGate {
     if (serving === undefined || !this.#room) return false;
     if (!this.#mayRead(serving)) return false;
     this.#waiting.remove(serving);
-    this.#start(serving);
+    this.#resume(serving);
     return this.#waiting.length > 0 && this.#room;
   }
 }

@@ -15,6 +15,7 @@ import type { BytePath } from "./byte_path.ts";
 import type { Hello } from "./codec.ts";
 import type { Connection } from "./connection.ts";
 import { ConnectionError } from "./errors.ts";
+import { DENIED } from "./goaway.ts";
 
 /**
  * Decides whether a peer may come in. What it returns, or its promise resolves
@@ -93,8 +94,7 @@ export class Verdict implements Pick<BytePath, "write" | "borrows"> {
     }
     if (!this.#pending) return;
     if (auth === undefined || auth === null || auth === false) {
-      const text = "the peer's credentials were not accepted";
-      events.denied(new ConnectionError("unauthenticated", text, { cause }));
+      events.denied(new ConnectionError("unauthenticated", DENIED, { cause }));
       return;
     }
     this.auth = auth;

@@ -37,12 +37,17 @@ export class WaitingRoom {
   #sorted = true;
   #last = -1;
 
+  /** Why they wait: what the latest dial or connection failed with, if anything. */
+  readonly #why: () => unknown;
+
   /** @param settled Called when a call has been settled here. */
   constructor(
     deadlines: Deadlines,
     limits: { maxQueuedCalls: number; maxQueuedBytes: number },
+    why: () => unknown,
     settled: () => void,
   ) {
+    this.#why = why;
     this.#maxCalls = limits.maxQueuedCalls;
     this.#maxBytes = limits.maxQueuedBytes;
     this.ledger = new Ledger(deadlines, {
@@ -83,6 +88,7 @@ export class WaitingRoom {
     if (this.size >= this.#maxCalls || bytes > this.#maxBytes) {
       throw exhausted(
         `${this.size} calls of ${this.#bytes} bytes are waiting for a connection already`,
+        this.#why(),
       );
     }
     this.enter(call);
@@ -100,7 +106,7 @@ export class WaitingRoom {
     extra.due = call.due;
     extra.signal = options.signal;
     extra.inherited = options.ctx?.signal;
-    extra.expire = () => this.#settle(call, late("not_sent"));
+    extra.expire = () => this.fail(call, late("not_sent", this.#why()));
     try {
       this.ledger.watch(call, extra);
     } catch (error) {
@@ -134,14 +140,14 @@ export class WaitingRoom {
 
   /** Rejects a call that waits, for a reason that is not its user's. */
   fail(call: RetriedCall, error: unknown): void {
-    this.#settle(call, error);
+    this.#settle(call, call.blame(error));
   }
 
   /** Rejects all of them, each with an error of its own. */
   end(error: () => unknown): void {
     let waiting: Waiting | undefined;
     while ((waiting = this.#calls.first ?? this.#held.first) !== undefined) {
-      this.#settle(waiting.call as RetriedCall, error());
+      this.fail(waiting.call as RetriedCall, error());
     }
   }
 

@@ -264,7 +264,7 @@ test("what authorize returns is ctx.auth, and it is asked once with the peer's H
   await gate.send(call(1));
   const [{ hello, connection }, ...more] = gate.asked;
   assertEquals(more, []);
-  assertEquals(new TextDecoder().decode(hello.credentials), SECRET);
+  assertEquals(hello.credentials, new TextEncoder().encode(SECRET));
   assertEquals(hello.maxMessage, 4 << 20);
   assert(connection === gate.facing.connection);
   assert(connection.auth === user);

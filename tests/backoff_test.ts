@@ -36,9 +36,16 @@ test("[L12] the jitter is full: delays are drawn evenly from nothing to the boun
   }
 });
 
-test("the defaults are 100 ms, twofold, up to 10 s, for ever", () => {
-  const { base, factor, cap, attempts } = toRetry();
-  assertEquals([base, factor, cap, attempts], [100, 2, 10_000, Infinity]);
+test("the defaults are 100 ms, twofold, up to 10 s, for ever; anew after 5 s; 10 of what lasts", () => {
+  const { random: _random, ...rest } = toRetry();
+  assertEquals(rest, {
+    base: 100,
+    factor: 2,
+    cap: 10_000,
+    stableAfter: 5000,
+    attempts: Infinity,
+    fatalAttempts: 10,
+  });
 });
 
 test("times and counts that cannot hold are refused", () => {
@@ -49,6 +56,9 @@ test("times and counts that cannot hold are refused", () => {
     { cap: -1 },
     { cap: Infinity },
     { attempts: 0 },
+    { stableAfter: 0 },
+    { stableAfter: Infinity },
+    { fatalAttempts: 0 },
   ];
   for (const retry of wrong) assertThrows(() => toRetry(retry), RangeError);
 });

@@ -1,6 +1,11 @@
 // Credentials: what a client shows, anew for each dial, and how they are compared.
 
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertThrows,
+} from "@std/assert";
 import { test } from "node:test";
 import {
   type CallContext,
@@ -24,6 +29,7 @@ import {
 } from "./support/dials.ts";
 import { settle } from "./support/clock.ts";
 import { assertNothingLeft, pair } from "./support/pair.ts";
+import { goaway, hello, RawPeer } from "./support/raw_peer.ts";
 
 /** A server that lets in whoever shows the token of now, and what it was shown. */
 class Gatekeeper {
@@ -35,18 +41,22 @@ class Gatekeeper {
     },
   }, {
     authorize: ({ credentials }) => {
-      const text = new TextDecoder().decode(credentials);
+      const text = `${credentials}`;
       this.shown.push(text);
       return timingSafeEqual(credentials, this.token) && { token: text };
     },
   });
 }
 
-test("text travels as UTF-8, bytes as they are, up to 15,360 of them", async () => {
-  const sent = ["", "žlutý kůň", new Uint8Array([0, 255, 128])];
+test("X41: text arrives as text and bytes as bytes, up to 15,360 of them", async () => {
+  const sent = [
+    ...["", "žlutý kůň", "\0", "\ufeffmark", "😀", "7"],
+    ...[new Uint8Array(), new Uint8Array([0, 255, 128])],
+    new TextEncoder().encode("bytes that could be text"),
+  ];
   const long = new Uint8Array(15_360).map((_, i) => i);
   for (const credentials of [...sent, long, "x".repeat(15_360)]) {
-    const got = Promise.withResolvers<Uint8Array | undefined>();
+    const got = Promise.withResolvers<unknown>();
     const t = pair({ Test: { call: () => 1 } }, {
       client: { credentials },
       server: {
@@ -56,12 +66,92 @@ test("text travels as UTF-8, bytes as they are, up to 15,360 of them", async () 
         },
       },
     });
-    const wanted = typeof credentials === "string"
-      ? new TextEncoder().encode(credentials)
-      : credentials;
-    assertEquals(await got.promise, wanted);
+    const shown = await got.promise;
+    assertEquals(shown, credentials);
+    assertEquals(typeof shown, typeof credentials);
     assertEquals(await t.client.call("Test.call"), 1);
     await t.close();
+  }
+});
+
+test("X41: a reconnecting client's credentials arrive as its source gives them, dial after dial", async () => {
+  const given = ["text", new Uint8Array([1, 2]), ""];
+  const seen: unknown[] = [];
+  const server = new Server<object>({ Test: { call: () => 1 } }, {
+    authorize: ({ credentials }) => (seen.push(credentials), true),
+  });
+  const client = new ReconnectingClient<Any>(serving(server), {
+    credentials: () => given[seen.length],
+    retry: { base: 1 },
+  });
+  for (const _ of given) {
+    await client.call("Test.call");
+    await client.connection?.abort();
+  }
+  assertEquals(seen, given);
+  await client.abort();
+  await server.close();
+});
+
+test("X41: bytes of a peer that says nothing of text stay bytes, and text must be UTF-8", async () => {
+  const open = [...new TextEncoder().encode("open")];
+  const shows: [readonly number[], unknown][] = [
+    [[5, 0, 4, ...open], new Uint8Array(open)],
+    [[5, 0, 4, ...open, 8, 0, 0], "open"],
+    [[8, 0, 0, 5, 0, 4, ...open], "open"],
+    [[8, 0, 0], undefined],
+    [[5, 0, 1, 0xff, 8, 0, 0], "protocol_error"],
+    [[5, 0, 1, 0x61, 8, 0, 1, 0], "protocol_error"],
+  ];
+  for (const [extra, shown] of shows) {
+    const seen: unknown[] = [];
+    const errors: unknown[] = [];
+    const server = new Server<object>({ Test: { call: () => 1 } }, {
+      authorize: ({ credentials }) => (seen.push(credentials), true),
+      onError: (error) => errors.push(error),
+    });
+    const peer = new RawPeer();
+    server.accept(peer.duplex);
+    await peer.send(hello({ extra }));
+    await settle();
+    const fault = shown === "protocol_error";
+    assertEquals(seen, fault ? [] : [shown]);
+    await peer.end();
+    await server.close();
+    const codes = errors.map((error) => (error as ConnectionError).code);
+    assertEquals(codes, [fault ? shown : "unavailable"]);
+  }
+});
+
+test("X42: a client that is denied is told whose credentials, and by whom", async () => {
+  const server = new Server<object>({ Test: { call: () => 1 } }, {
+    authorize: () => false,
+  });
+  const [near, far] = memoryPair();
+  server.accept(far);
+  const client = new Client<Any>(near);
+  const error = await client.call("Test.call").then(() => {}, (e) => e);
+  assertInstanceOf(error, RpcError);
+  const text = "the server did not accept the credentials";
+  assertEquals([error.code, error.message], ["unauthenticated", text]);
+  assertEquals((await client.closed)?.message, text);
+  const again = new ReconnectingClient<Any>(serving(server), {
+    retry: { base: 1 },
+  });
+  const waited = await again.call("Test.call").then(() => {}, (e) => e);
+  assertInstanceOf(waited, RpcError);
+  assertEquals([waited.code, waited.message], ["unauthenticated", text]);
+  await server.close();
+});
+
+test("X42: what another server says of a denial is told as well", async () => {
+  for (const [said, told] of [["", ""], ["no token", ': "no token"']]) {
+    const peer = new RawPeer();
+    const client = new Client<Any>(peer.duplex);
+    await peer.send(goaway(undefined, "unauthenticated", said));
+    await peer.end();
+    const text = `the server did not accept the credentials${told}`;
+    assertEquals((await client.closed)?.message, text);
   }
 });
 
@@ -72,6 +162,7 @@ test("what cannot be credentials is refused before anything is sent", () => {
   assertThrows(() => make(7), TypeError, "Cannot use credentials");
   assertThrows(() => make(["x"]), TypeError, "Cannot use credentials");
   assertThrows(() => make("é".repeat(7681)), RangeError, "15362 bytes");
+  assertThrows(() => make("x\ud800"), TypeError, "half of a surrogate pair");
   assertThrows(() => make(new Uint8Array(15_361)), RangeError, "15361 bytes");
   // Not even the streams were taken.
   assert(!near.readable.locked);

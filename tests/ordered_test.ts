@@ -137,12 +137,12 @@ test("ordered takes functions, methods and plain services, and nothing else", as
     () => ordered(() => {}, { key: "id" as unknown as () => string }),
     TypeError,
   );
-  const getter = ordered({
+  const getter = {
     get secret() {
       return () => 1;
     },
-  });
-  assertThrows(() => new Server<object>({ getter }), TypeError, "getter");
+  };
+  assertThrows(() => ordered(getter), TypeError, "secret: it is a getter");
   const counter = ordered(expose(new Counter(), ["add"]));
   const { client, close } = pair({ Counter: counter });
   assertEquals(await client.call("Counter.add", 2), 2);
@@ -558,4 +558,126 @@ test("other wires keep the order, too", async () => {
   await Promise.all(calls);
   await client.close();
   await server.close();
+});
+
+/** A service whose calls note when they start and end; `n` of a call is for how many turns it runs. */
+class Noting {
+  readonly log: string[] = [];
+
+  note = async (n: number): Promise<void> => {
+    this.log.push(`start ${n}`);
+    await settle(n);
+    this.log.push(`end ${n}`);
+  };
+
+  /** Asserts that calls of these methods, in this order, ran one at a time. */
+  async inOrder(services: object, methods: readonly string[]): Promise<void> {
+    const t = pair(services as Record<string, never>);
+    const client = t.client as unknown as Client<
+      Record<string, (n: number) => void>
+    >;
+    const wait = [3, 2, 1].map((n, i) =>
+      client.call(methods[i % methods.length], n)
+    );
+    await Promise.all(wait);
+    const runs = [3, 2, 1].flatMap((n) => [`start ${n}`, `end ${n}`]);
+    assertEquals(this.log.splice(0), runs, `${methods}`);
+    await t.close();
+  }
+}
+
+test("X33: an ordered service that is spread, merged, nested or taken apart keeps its order", async () => {
+  const t = new Noting();
+  const { note } = t;
+  const any: StandardSchema<number> = {
+    "~standard": {
+      version: 1,
+      vendor: "test",
+      validate: (value) => ({ value: value as number }),
+    },
+  };
+  const service = { a: note, b: method(any, note), deep: { c: note } };
+  const marked = ordered(service);
+  const { a, b, deep } = marked;
+  const all = ["L.a", "L.b", "L.deep.c"];
+  await t.inOrder({ L: marked }, all);
+  await t.inOrder({ L: { ...marked } }, all);
+  await t.inOrder({ L: { ...marked, other: note } }, all);
+  await t.inOrder({ L: Object.assign({}, marked) }, all);
+  await t.inOrder({ L: { a, b, deep: { ...deep } } }, all);
+  await t.inOrder({ ...ordered({ L: service }) }, all);
+  await t.inOrder(ordered({ L: service }), all);
+  await t.inOrder({ L: { a }, M: { b }, N: { ...deep } }, [
+    "L.a",
+    "M.b",
+    "N.c",
+  ]);
+  await t.inOrder({ L: { ...ordered({ ...service, deep: note }) } }, [
+    "L.deep",
+  ]);
+  await t.inOrder({ L: Object.fromEntries(Object.entries(marked)) }, all);
+});
+
+test("X33: two ordered services that are merged keep an order and a key each", async () => {
+  const keys: string[] = [];
+  const by = (name: string) => (params: number) => {
+    keys.push(`${name}${params}`);
+    return params;
+  };
+  const t = new Noting();
+  const one = ordered({ a: t.note }, { key: by("one") });
+  const two = ordered({ b: t.note }, { key: by("two") });
+  const { client, close } = pair({ L: { ...one, ...two, free: t.note } });
+  await Promise.all([
+    client.call("L.a", 1),
+    client.call("L.b", 2),
+    client.call("L.free", 0),
+  ]);
+  assertEquals(keys, ["one1", "two2"]);
+  await close();
+});
+
+test("X33: a method that is marked by itself keeps its own order within a marked service, and where an instance is exposed", async () => {
+  const t = new Noting();
+  class Log {
+    append = ordered(t.note);
+    other = t.note;
+  }
+  await t.inOrder({ L: expose(new Log(), ["append"]) }, ["L.append"]);
+  await t.inOrder({ L: { ...expose(new Log(), ["append"]) } }, ["L.append"]);
+  const held = new Held();
+  const own = ordered(held.services.Held.work);
+  const { client, close } = pair({ L: { ...ordered({ own, free: t.note }) } });
+  const waits = client.call("L.own");
+  await client.call("L.free", 1);
+  held.release();
+  await waits;
+  await close();
+});
+
+test("X33: what is ordered may be ordered anew, and what no server takes is still refused", () => {
+  const note = () => {};
+  class Made {
+    note = note;
+  }
+  const circle: Record<string, unknown> = { note };
+  circle.itself = circle;
+  const wrong: Record<string, object> = {
+    "a getter": Object.defineProperty({}, "note", {
+      get: () => note,
+      enumerable: true,
+    }),
+    "a class instance": { made: new Made() },
+    "a class": { Made },
+    "not a function": { n: 7 },
+    "contains itself": circle,
+  };
+  for (const [text, service] of Object.entries(wrong)) {
+    assertThrows(
+      () => new Server({ L: { ...ordered(service) } } as never),
+      TypeError,
+      text,
+    );
+  }
+  new Server({ L: ordered({ ...ordered({ note: ordered(note) }) }) });
 });

@@ -12,10 +12,13 @@ import {
 import { jsonRpc } from "../jsonrpc.ts";
 import { netrpc } from "../netrpc.ts";
 import {
+  type CallHandle,
   ConnectionError,
+  type Dial,
   type Duplex,
   echoServices,
   memoryPair,
+  outgoing,
   ReconnectingClient,
   RpcError,
   Server,
@@ -31,7 +34,13 @@ import {
   Reconnecting,
   serving,
 } from "./support/dials.ts";
-import { goaway, KIND, reply } from "./support/raw_peer.ts";
+import {
+  goaway,
+  hello,
+  KIND,
+  type RawPeer,
+  reply,
+} from "./support/raw_peer.ts";
 
 test("[L12] a dial that fails is made again after delays that grow up to the cap", async () => {
   const t = new Reconnecting([failing()]);
@@ -98,7 +107,7 @@ test("[L12] a connection whose first call is answered by GOAWAY is not followed 
   await t.over();
 });
 
-test("[L12] after a connection that was of use, goodbye is followed at once, a loss after a delay; both begin anew", async () => {
+test("[L12] after a connection that lived for a while and was of use, goodbye is followed at once, a loss after a delay; both begin anew", async () => {
   const t = new Reconnecting([failing(), failing(), "peer"]);
   await t.advance(50);
   await t.advance(100);
@@ -106,6 +115,7 @@ test("[L12] after a connection that was of use, goodbye is followed at once, a l
   const first = t.go();
   await peer.send(reply(1, "one"));
   await first.reply;
+  await t.advance(5000);
   await leave(peer, 1);
   await peer.end();
   await settle();
@@ -114,21 +124,96 @@ test("[L12] after a connection that was of use, goodbye is followed at once, a l
   const second = t.go();
   await peer.send(reply(1, "two"));
   await second.reply;
+  await t.advance(5000);
   await peer.reset();
   await settle();
   assertEquals(t.states.at(-1), ["waiting", 50]);
   await t.over();
 });
 
-test("[L12] a connection that lasted as long as the cap begins anew, too", async () => {
-  const t = new Reconnecting([failing(), failing(), "peer"]);
-  await t.advance(50);
-  await t.advance(100);
+test("X20: delays begin anew after a connection that lived for stableAfter, to the millisecond, and not before", async () => {
+  for (const [lived, delay] of [[299, 200], [300, 50]]) {
+    const t = new Reconnecting([failing(), failing(), "peer"], {
+      retry: { stableAfter: 300 },
+    });
+    await t.advance(50);
+    await t.advance(100);
+    const peer = await t.ready();
+    await t.advance(lived);
+    await peer.reset();
+    await settle();
+    assertEquals(t.states.at(-1), ["waiting", delay]);
+    await t.over();
+  }
+});
+
+/** Answers the call that waits. */
+async function answer(t: Reconnecting): Promise<RawPeer> {
   const peer = await t.ready();
-  await t.advance(1000);
-  await peer.reset();
-  await settle();
-  assertEquals(t.states.at(-1), ["waiting", 50]);
+  const handle = t.go();
+  await peer.send(reply(1));
+  await handle.reply;
+  return peer;
+}
+
+/** Servers whose connections do not last, whatever they do before that. */
+const SHORT: Record<string, (t: Reconnecting) => Promise<void>> = {
+  "answers one call and says goodbye": async (t) => {
+    const peer = await answer(t);
+    await leave(peer, 1);
+    await peer.end();
+  },
+  "answers one call, says goodbye and never ends": async (t) =>
+    leave(await answer(t), 1),
+  "answers one call and resets": async (t) => (await answer(t)).reset(),
+  "answers one call and ends without a goodbye": async (t) =>
+    (await answer(t)).end(),
+  "says HELLO and goodbye at once": async (t) => {
+    await settle();
+    const peer = t.peers.at(-1)!;
+    await peer.send(hello(), goaway(undefined));
+    await peer.end();
+  },
+  "says HELLO and resets": async (t) => (await t.ready()).reset(),
+  "says goodbye without a HELLO": async (t) => {
+    await settle();
+    const peer = t.peers.at(-1)!;
+    await peer.send(goaway(undefined));
+    await peer.end().catch(() => {});
+  },
+  "accepts and resets": async (t) => {
+    await settle();
+    await t.peers.at(-1)!.reset();
+  },
+};
+
+for (const [what, life] of Object.entries(SHORT)) {
+  test(`X20: a server that ${what}, again and again, is dialled after delays that grow up to the cap`, async () => {
+    const t = new Reconnecting(["peer"]);
+    for (const delay of [50, 100, 200, 400, 500, 500, 500]) {
+      await settle();
+      const { count } = t.dials;
+      await life(t);
+      await settle();
+      assertEquals(t.states.at(-1), ["waiting", delay]);
+      await t.advance(delay - 1);
+      assertEquals(t.dials.count, count);
+      await t.advance(1);
+      assertEquals(t.dials.count, count + 1);
+    }
+    await t.over();
+  });
+}
+
+test("X20: retry.attempts counts dials that led nowhere, not short connections that answered", async () => {
+  const t = new Reconnecting(["peer"], { retry: { attempts: 2 } });
+  for (const delay of [50, 100, 200, 400]) {
+    const peer = await answer(t);
+    await peer.reset();
+    await settle();
+    assertEquals(t.states.at(-1), ["waiting", delay]);
+    await t.advance(delay);
+  }
   await t.over();
 });
 
@@ -208,6 +293,193 @@ test("[L12] a peer that denies by GOAWAY before its HELLO counts as a denied dia
   assertEquals((await t.client.closed)?.code, "unauthenticated");
   assertLeft(t);
 });
+
+/** Ways to have no connection that last: what the client ends with, and how it comes about. */
+const LASTING: Record<string, [code: string, dial: Dial | "peer"]> = {
+  "a peer with another serializer": ["serializer_mismatch", "peer"],
+  "a peer of another version": ["version_mismatch", "peer"],
+  "a peer that is no Sluice peer": ["not_sluice", "peer"],
+  "a dial that fails with such a code": [
+    "not_sluice",
+    failing("not_sluice"),
+  ],
+  "a dial that throws a TypeError": ["internal", () => {
+    throw new TypeError("the test's mistake");
+  }],
+  "a dial that rejects with a RangeError": [
+    "internal",
+    () => Promise.reject(new RangeError("the test's mistake")),
+  ],
+  "a dial that returns no duplex": ["internal", () => ({}) as Duplex],
+};
+
+const FIRST_BYTES: Record<string, Uint8Array> = {
+  serializer_mismatch: hello({ extra: [4, 0, 1, 0x78] }),
+  version_mismatch: hello({ version: 2 }),
+  not_sluice: new TextEncoder().encode("HTTP/1.1 400 Bad Request\r\n\r\n"),
+};
+
+for (const [what, [code, dial]] of Object.entries(LASTING)) {
+  test(`X38: ${what} ends the client after retry.fatalAttempts dials in a row, and with its error`, async () => {
+    const t = new Reconnecting([dial], { retry: { fatalAttempts: 3 } });
+    const handle = t.go();
+    for (let dials = 1; dials <= 3; dials++) {
+      await settle();
+      assertEquals(t.dials.count, dials);
+      if (dials < 3) assert(!t.states.includes("closed"));
+      if (dial === "peer") {
+        const peer = t.peers.at(-1)!;
+        await peer.send(FIRST_BYTES[code]).catch(() => {});
+        await peer.end().catch(() => {});
+        await settle();
+      }
+      await t.advance([50, 100, 1000][dials - 1]);
+    }
+    const reason = await t.client.closed;
+    assertEquals(reason?.code, code);
+    if (code === "internal") assertInstanceOf(reason?.cause, Error);
+    const error = await assertRejects(() => handle.reply, RpcError);
+    assertEquals([error.code, error.outcome], ["unavailable", "not_sent"]);
+    assertStrictEquals(error.cause, reason);
+    assertEquals(t.dials.count, 3);
+    assertLeft(t);
+  });
+}
+
+test("X38: credentials that throw a programming error end the client as a dial does", async () => {
+  const mistake = new TypeError("the test's mistake");
+  const t = new Reconnecting(["peer"], {
+    retry: { fatalAttempts: 2 },
+    credentials: () => {
+      throw mistake;
+    },
+  });
+  await t.advance(50);
+  const reason = await t.client.closed;
+  assertStrictEquals(reason?.cause, mistake);
+  assertLeft(t);
+});
+
+test("X38: what passes is dialled for ever, and a failure that passes begins the count of those that last anew", async () => {
+  const lasting = failing("version_mismatch");
+  const t = new Reconnecting([
+    lasting,
+    lasting,
+    failing(),
+    lasting,
+    lasting,
+    "peer",
+    lasting,
+    lasting,
+    failing(),
+  ], { retry: { fatalAttempts: 3 } });
+  for (let i = 0; i < 5; i++) await t.advance(1000);
+  await answer(t);
+  t.lose();
+  for (let i = 0; i < 50; i++) await t.advance(1000);
+  assertEquals(t.client.state, "waiting");
+  assert(t.dials.count > 50);
+  await t.over();
+});
+
+/** What has gone wrong while a client is away, and how. */
+const AWAY: Record<string, (t: Reconnecting) => Promise<string>> = {
+  "the dials fail": async (t) => {
+    t.dials.then(failing("resource_exhausted"));
+    await t.advance(10);
+    return "resource_exhausted";
+  },
+  "the connection was lost": async (t) => {
+    await t.ready();
+    t.dials.then(hanging());
+    await t.peers[0].reset();
+    await settle();
+    return "unavailable";
+  },
+  "the server has said goodbye": async (t) => {
+    await t.ready();
+    t.dials.then(hanging());
+    await t.peers[0].send(goaway(undefined, "resource_exhausted", "full"));
+    await settle();
+    return "resource_exhausted";
+  },
+};
+
+/** The error that came about last: the end of a chain of causes. */
+function root(error: unknown): unknown {
+  while (error instanceof Error && error.cause !== undefined) {
+    const { cause } = error;
+    if (!(cause instanceof ConnectionError)) break;
+    error = cause;
+  }
+  return error;
+}
+
+const REJECTIONS: Record<
+  string,
+  (t: Reconnecting, handle: CallHandle) => Promise<unknown>
+> = {
+  "a deadline": (t) => t.advance(30),
+  "a close whose time runs out": (t) => {
+    t.client.close({ timeout: 10 });
+    return t.advance(10);
+  },
+  "an abort of the client": (t) => {
+    t.client.abort();
+    return settle();
+  },
+  "a call after close": async (t) => {
+    const closing = t.client.close({ timeout: 10 });
+    await settle();
+    const late = t.go();
+    await t.advance(10);
+    // The goodbye of a connection that is left has its own time.
+    await t.advance(1000);
+    await closing;
+    assertInstanceOf(root(await thrown(late)), ConnectionError);
+  },
+};
+
+function thrown(handle: CallHandle): Promise<unknown> {
+  return handle.reply.then(() => undefined, (error) => error);
+}
+
+for (const [where, arrive] of Object.entries(AWAY)) {
+  for (const [how, end] of Object.entries(REJECTIONS)) {
+    for (const use of [undefined, outgoing((_call, next) => next())]) {
+      const by = use === undefined ? "" : ", by way of middleware";
+      test(`X38: a call that waits as ${where} and is rejected by ${how} has the last failure as its cause${by}`, async () => {
+        const t = new Reconnecting(["peer"], {
+          use,
+          retry: { base: 60_000, cap: 60_000 },
+        });
+        const code = await arrive(t);
+        const handle = t.go("x", { timeout: 30 });
+        await end(t, handle);
+        const error = await thrown(handle);
+        assertInstanceOf(error, RpcError);
+        const last = root(error);
+        assertInstanceOf(last, ConnectionError);
+        assertEquals(last.code, code);
+        t.dials.then(hanging());
+        await t.over();
+      });
+    }
+  }
+  test(`X38: a call told to reject as ${where} has the last failure as its cause`, async () => {
+    const t = new Reconnecting(["peer"], {
+      whileAway: "reject",
+      retry: { base: 60_000, cap: 60_000 },
+    });
+    const code = await arrive(t);
+    const error = await thrown(t.go());
+    assertInstanceOf(error, RpcError);
+    assertEquals([error.code, error.outcome], ["unavailable", "not_sent"]);
+    assertEquals((root(error) as ConnectionError).code, code);
+    t.dials.then(hanging());
+    await t.over();
+  });
+}
 
 test("[L12] a wait and a dial are given up at once by abort and by close", async () => {
   for (const end of ["abort", "close"] as const) {

@@ -703,7 +703,7 @@ const SOURCES: Record<string, () => { stream: unknown; ends: () => unknown }> =
             disposed++;
           }
         },
-        [Symbol.asyncDispose]: async () => void disposed++,
+        [Symbol.asyncDispose]: () => Promise.resolve(void disposed++),
       };
       return { stream, ends: () => disposed };
     },
@@ -712,9 +712,9 @@ const SOURCES: Record<string, () => { stream: unknown; ends: () => unknown }> =
       const stream = {
         [Symbol.asyncIterator]: () => ({
           next: () => new Promise<never>(() => {}),
-          return: async () => {
+          return: () => {
             returned++;
-            return { done: true, value: undefined };
+            return Promise.resolve({ done: true, value: undefined });
           },
         }),
       };

@@ -55,6 +55,7 @@ for (const { name, about, message, bytes } of sent(ofType("hello"))) {
   test(`vector ${name} is sent: ${about}`, async () => {
     const { maxMessage, windowCalls, windowBytes } = message;
     const { serializer, credentials, streamCredit, maxStreams } = message;
+    const shown = credentials === undefined ? undefined : fromHex(credentials);
     const streams = { streamCredit, maxStreams };
     const limits = { maxMessage, windowCalls, windowBytes, ...streams };
     const options = {
@@ -64,9 +65,9 @@ for (const { name, about, message, bytes } of sent(ofType("hello"))) {
     const facing = windowCalls === 0
       ? faceClient({
         ...options,
-        credentials: credentials === undefined
-          ? undefined
-          : fromHex(credentials),
+        credentials: message.credentialsText
+          ? new TextDecoder().decode(shown)
+          : shown,
       })
       : faceServer({ Test: { call: () => {} } }, options);
     assertEquals(bytesOf(await facing.peer.next()), bytes);

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { brand } from "../brand.ts";
 import type { GobType } from "./gob/schema.ts";
 
 /** A method's types; made by {@linkcode goMethod}. */
@@ -12,6 +13,10 @@ export class GoMethod<P, R> {
   readonly params: GobType<P>;
   /** Its reply. */
   readonly result: GobType<R>;
+
+  static {
+    brand(this, "GoMethod");
+  }
 
   /** Use {@linkcode goMethod}. */
   constructor(params: GobType<P>, result: GobType<R>) {

@@ -10,6 +10,7 @@
  * @module
  */
 
+import { scopeOfNow } from "../async_context.ts";
 import type { Call } from "../call.ts";
 import type { Serving } from "../context.ts";
 import { RpcError } from "../errors.ts";
@@ -17,12 +18,8 @@ import type { LargeRead } from "../large.ts";
 import type { Outbox } from "../outbox.ts";
 import type { Inlet, InletOwner } from "./inlet.ts";
 import { Outlet, type OutletOwner } from "./outlet.ts";
-import {
-  type Source,
-  type StreamValue,
-  type Thrown,
-  toSource,
-} from "./source.ts";
+import { toScopedSource } from "./scoped_source.ts";
+import type { Source, StreamValue, Thrown } from "./source.ts";
 import type { Streams } from "./streams.ts";
 import type { PayloadView, StreamFailure, StreamWriter } from "./terms.ts";
 import type { Turns } from "./turns.ts";
@@ -119,6 +116,7 @@ export abstract class CallStreams implements InletOwner, OutletOwner {
   }
 
   abstract unreadable(cause: unknown): RpcError;
+  abstract blame(error: RpcError): RpcError;
 
   // What the outlet asks.
 
@@ -164,7 +162,9 @@ export class CallerStreams extends CallStreams {
    * @throws {TypeError} If they are locked, or no stream after all.
    */
   offer(params: StreamValue): void {
-    this.outlet = new Outlet(this, toSource(params));
+    // One that waited for a connection was made in another context than this.
+    const scope = this.#call.extra?.scope ?? scopeOfNow();
+    this.outlet = new Outlet(this, toScopedSource(params, scope));
   }
 
   /** Whether the call may be sent now. */
@@ -222,6 +222,10 @@ export class CallerStreams extends CallStreams {
     return new RpcError("invalid_reply", text, { cause });
   }
 
+  blame(error: RpcError): RpcError {
+    return this.#call.blame(error);
+  }
+
   prepare(item: unknown): void {
     this.hub.prepare(item);
   }
@@ -241,7 +245,7 @@ export class CallerStreams extends CallStreams {
   }
 
   failure(code: string, message: string, data: unknown): RpcError {
-    return new RpcError(code, message, { data });
+    return this.blame(new RpcError(code, message, { data, remote: true }));
   }
 }
 
@@ -315,6 +319,11 @@ export class CalleeStreams extends CallStreams {
     return new RpcError("invalid_argument", text, { cause });
   }
 
+  /** What comes in is its caller's: no call of this end's has failed. */
+  blame(error: RpcError): RpcError {
+    return error;
+  }
+
   prepare(item: unknown): void {
     try {
       this.hub.prepare(item);
@@ -340,7 +349,8 @@ export class CalleeStreams extends CallStreams {
   }
 
   failure(code: string, message: string, data: unknown): RpcError {
-    return new RpcError(code, message, { outcome: "unknown", data });
+    const options = { outcome: "unknown", data, remote: true } as const;
+    return new RpcError(code, message, options);
   }
 }
 

@@ -37,6 +37,8 @@ export interface InletOwner {
   open(view: PayloadView, owned: boolean): unknown;
   /** What a reader is told whose item does not parse. */
   unreadable(cause: unknown): RpcError;
+  /** Names the call in what its reader is told. */
+  blame(error: RpcError): RpcError;
 }
 
 /**
@@ -351,7 +353,7 @@ export class Inlet {
       case "over":
         return;
     }
-    this.#error(error);
+    this.#error(this.#owner.blame(error));
   }
 
   /** Fails its reader. */

@@ -296,7 +296,8 @@ export class Streams implements StreamReceiver {
     const streams = this.#outlet(id, caller, "STOP");
     const live = streams?.outlet?.live === true;
     if (!this.#counts("STOP", live)) return;
-    streams?.stopped(new RpcError(code, text, { outcome: "unknown" }));
+    const options = { outcome: "unknown", remote: true } as const;
+    streams?.stopped(new RpcError(code, text, options));
   }
 
   credit(id: number, caller: boolean, bytes: number): void {

@@ -17,10 +17,11 @@
  * @module
  */
 
+import { shared } from "../brand.ts";
 import type { Failure, Intake } from "./intake.ts";
 import type { Outlet } from "./outlet.ts";
 
-const OWN = new WeakMap<object, Halves>();
+const OWN = shared("halves");
 
 /**
  * A duplex over two halves.
@@ -43,7 +44,8 @@ export function ownDuplex<Info extends object>(
     },
     ...info,
   };
-  OWN.set(duplex, halves);
+  halves.duplex = duplex;
+  Object.defineProperty(duplex, OWN, { value: halves });
   // The compiler does not know of `__proto__`.
   return duplex as unknown as Info & Owned;
 }
@@ -66,15 +68,19 @@ const HOLDS = {
   },
 };
 
-/** What lies under a duplex, if it is one of ours. A copy of it is not: its streams may have been exchanged. */
+/** What lies under a duplex, if it is one of ours. A copy of it is not, nor a proxy, nor what inherits from it: its streams may have been exchanged. */
 export function halvesOf(duplex: object): Halves | undefined {
-  return OWN.get(duplex);
+  const own = Object.getOwnPropertyDescriptor(duplex, OWN);
+  const halves = own?.value as Halves | undefined;
+  return halves?.duplex === duplex ? halves : undefined;
 }
 
 /** Both halves of a duplex of ours; who has taken them uses them instead of the streams. */
 export class Halves {
   /** Every transport of ours has taken the bytes, or a copy, when a write succeeds. */
   readonly borrows = true;
+  /** What they are the halves of. */
+  duplex: object | undefined = undefined;
   readonly #intake: Intake;
   readonly #outlet: Outlet;
   #readable: ReadableStream<Uint8Array> | undefined;

@@ -22,6 +22,8 @@ export interface HelloMessage {
   serializer?: string;
   /** In hex. */
   credentials?: string;
+  /** Whether those are text. */
+  credentialsText?: boolean;
   /** Bits. */
   capabilities?: number;
   streamCredit?: number;

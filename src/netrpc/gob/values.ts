@@ -4,12 +4,18 @@
  * @module
  */
 
+import { brand } from "../../brand.ts";
+
 /** A complex number. */
 export class Complex {
   /** The real part. */
   readonly re: number;
   /** The imaginary part. */
   readonly im: number;
+
+  static {
+    brand(this, "Complex");
+  }
 
   /** Makes one. */
   constructor(re: number, im: number) {
@@ -29,6 +35,10 @@ export class Registered<T = unknown> {
   readonly name: string;
   /** The value. */
   readonly value: T;
+
+  static {
+    brand(this, "Registered");
+  }
 
   /** Makes one. */
   constructor(name: string, value: T) {

@@ -73,6 +73,12 @@ const LEGAL: [string, string, Uint8Array][] = [
   ["HE14.1", "credentials nobody asked for", helloOf([[5, [1, 2]]])],
   ["HE14.2", "empty credentials", helloOf([[5, []]])],
   ["HE14.3", "long credentials", helloOf([[5, zeros(16_000)]])],
+  [
+    "HE18.1",
+    "credentials that are text",
+    helloOf([[5, [...utf8("é")]], [8, []]]),
+  ],
+  ["HE18.2", "text of no credentials", helloOf([[8, []]])],
 ];
 
 function zeros(n: number): number[] {
@@ -148,6 +154,18 @@ const ILLEGAL: [string, string, Uint8Array, string | string[]][] = [
     "HE7.52",
     "2^32 - 1 calls",
     helloOf([[2, u32(2 ** 32 - 1)]]),
+    "protocol_error",
+  ],
+  [
+    "HE18.11",
+    "a field 8 that is not empty",
+    helloOf([[5, []], [8, [1]]]),
+    "protocol_error",
+  ],
+  [
+    "HE18.12",
+    "credentials as text that are not UTF-8",
+    helloOf([[8, []], [5, [0xff]]]),
     "protocol_error",
   ],
   [

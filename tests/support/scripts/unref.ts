@@ -54,7 +54,7 @@ const CASES: Record<string, () => Promise<void>> = {
   },
   "reconnecting-that-waits": () =>
     new Promise((resolve) => {
-      const _client = new ReconnectingClient<{ a(): void }>(
+      const client = new ReconnectingClient<{ a(): void }>(
         () => Promise.reject(new Error("nobody there")),
         {
           retry: { base: 60_000, cap: 60_000, random: () => 1 },

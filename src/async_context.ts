@@ -1,0 +1,42 @@
+/**
+ * Async context: what an `AsyncLocalStorage` of the user's holds while code
+ * runs, on the runtimes that have it.
+ *
+ * Invariants owned here:
+ * - No handler runs in the context in which its connection was opened, nor in
+ *   that of another call. Reading, and the start of calls that have waited,
+ *   begin {@linkcode outside} of all.
+ * - A context is kept only for what is called later: a source of items, a dial.
+ *   Where none of these is used, nothing is done.
+ *
+ * The context outside is the one in which this module was loaded; there is none
+ * unless it was imported within the `run` of a storage.
+ *
+ * @module
+ */
+
+/** Runs a function in a context that was kept. */
+export type Scope = <A extends unknown[], R>(
+  fn: (...args: A) => R,
+  ...args: A
+) => R;
+
+/** The part of `node:async_hooks` that is used here. */
+interface AsyncHooks {
+  readonly AsyncLocalStorage: { snapshot?(): Scope };
+}
+
+const { process } = globalThis as {
+  process?: { getBuiltinModule?: (name: string) => unknown };
+};
+const hooks = process?.getBuiltinModule?.("node:async_hooks") as
+  | AsyncHooks
+  | undefined;
+
+/** The context of now; undefined on a runtime that has none. */
+export function scopeOfNow(): Scope | undefined {
+  return hooks?.AsyncLocalStorage.snapshot?.();
+}
+
+/** Runs a function outside of all contexts. */
+export const outside: Scope = scopeOfNow() ?? ((fn, ...args) => fn(...args));
