@@ -703,7 +703,10 @@ const SOURCES: Record<string, () => { stream: unknown; ends: () => unknown }> =
             disposed++;
           }
         },
-        [Symbol.asyncDispose]: async () => void disposed++,
+        [Symbol.asyncDispose]: () => {
+          disposed++;
+          return Promise.resolve();
+        },
       };
       return { stream, ends: () => disposed };
     },
@@ -712,9 +715,9 @@ const SOURCES: Record<string, () => { stream: unknown; ends: () => unknown }> =
       const stream = {
         [Symbol.asyncIterator]: () => ({
           next: () => new Promise<never>(() => {}),
-          return: async () => {
+          return: () => {
             returned++;
-            return { done: true, value: undefined };
+            return Promise.resolve({ done: true, value: undefined });
           },
         }),
       };

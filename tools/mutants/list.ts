@@ -212,7 +212,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/streams/inlet.ts",
     find: `      case "open":
         this.#close();
-        this.#output.error(reason);`,
+        this.#error(reason);`,
     replace: `      case "open":
         this.#close();`,
   },
