@@ -2,7 +2,13 @@
 
 import { assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
-import { Client, type EchoServices, RpcError, Server } from "../mod.ts";
+import {
+  Client,
+  type EchoServices,
+  memoryPair,
+  RpcError,
+  Server,
+} from "../mod.ts";
 import { netrpc } from "../netrpc.ts";
 import { ascii, Raw } from "./support/go_wire.ts";
 
@@ -146,3 +152,30 @@ for (
     assertEquals((await client.closed)?.code, "protocol_error");
   });
 }
+
+test("X34: a value nested deeper than Go's JSON wire takes fails its call at the sender, and no brackets in text do", async () => {
+  const wire = netrpc({ encoding: "json" });
+  const nested = (levels: number) => {
+    let value: unknown = "[".repeat(5000);
+    for (let i = 0; i < levels; i++) value = [value];
+    return value;
+  };
+  const S = { echo: (value: unknown) => value, deep: () => nested(1000) };
+  const server = new Server<object>({ S }, { wire });
+  const [near, far] = memoryPair();
+  server.accept(far);
+  const client = new Client<{ S: Record<string, (p?: unknown) => unknown> }>(
+    near,
+    { wire },
+  );
+  assertEquals(await client.call("S.echo", nested(998)), nested(998) as never);
+  const error = await assertRejects(
+    () => client.call("S.echo", nested(999)),
+    RpcError,
+  );
+  assertEquals([error.code, error.outcome], ["invalid_argument", "not_sent"]);
+  await assertRejects(() => client.call("S.deep"), RpcError);
+  assertEquals(await client.call("S.echo", "on"), "on" as never);
+  await client.close();
+  await server.close();
+});

@@ -13,7 +13,7 @@ import type { CodecSettings, Opaque, Receiver } from "../codec.ts";
 import type { Outbox } from "../outbox.ts";
 import { copyBytes } from "../bytes.ts";
 import { readText, utf8 } from "../text.ts";
-import { toJson } from "../to_json.ts";
+import { toJson, unserializable } from "../to_json.ts";
 import { GoCodec, type GoSettings } from "./go_codec.ts";
 import { idText } from "./json_id.ts";
 import { JsonSplitter } from "./json_splitter.ts";
@@ -29,10 +29,13 @@ interface Message {
 
 /** What an envelope takes beside method and payload, at most. */
 const ENVELOPE = 64;
+/** Levels of the envelope: its object, and the array of params. */
+const ENVELOPE_DEPTH = 2;
 
 /** The codec of one connection. The peer's id is kept as text. */
 export class JsonCodec extends GoCodec<string> {
   readonly #splitter: JsonSplitter;
+  readonly #maxDepth: number;
   #budget = 0;
   /** The message being told, and its bytes. */
   #message: Message = {};
@@ -52,6 +55,7 @@ export class JsonCodec extends GoCodec<string> {
   ) {
     super(receiver, settings, window);
     const { maxMessage } = settings.own;
+    this.#maxDepth = limits.maxDepth;
     this.#splitter = new JsonSplitter(this, maxMessage, limits.maxDepth);
   }
 
@@ -153,7 +157,14 @@ export class JsonCodec extends GoCodec<string> {
 
   prepare(value: unknown, _transfer: boolean, method?: string): void {
     if (method === undefined) return;
-    this.#take(jsonOf(value, this.serves));
+    const json = jsonOf(value, this.serves);
+    // As gob's encoder does: the peer would end the connection for it.
+    const shallow = json.length <= 2 * this.#maxDepth;
+    if (!shallow && depthOf(json) + ENVELOPE_DEPTH > this.#maxDepth) {
+      const what = `a value nested deeper than ${this.#maxDepth} levels`;
+      throw unserializable(what);
+    }
+    this.#take(json);
   }
 
   #take(json: string): void {
@@ -210,6 +221,17 @@ export class JsonCodec extends GoCodec<string> {
 /** What Go calls a JSON value that is neither `null` nor an array. */
 function goKind(value: unknown): string {
   return typeof value === "boolean" ? "bool" : typeof value;
+}
+
+/** How many levels deep a JSON text is nested. */
+function depthOf(json: string): number {
+  let [depth, most] = [0, 0];
+  // Strings are matched to be left out.
+  for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"|[[{]|[\]}]/g)) {
+    if (token === "[" || token === "{") most = Math.max(most, ++depth);
+    else if (token === "]" || token === "}") depth--;
+  }
+  return most;
 }
 
 function jsonOf(value: unknown, result: boolean): string {
