@@ -106,7 +106,12 @@ export class RetriedCall extends Call {
 
 /** An error of the library's with the outcome of all ways of sending; what aborted a call is handed through as it is. */
 function restate(error: unknown, outcome: Outcome): unknown {
-  if (!isA(error, RpcError) || error.outcome === outcome) return error;
-  const { code, message, data, cause } = error;
-  return new RpcError(code, message, { outcome, data, cause });
+  try {
+    if (!isA(error, RpcError) || error.outcome === outcome) return error;
+    const { code, message, data, cause } = error;
+    return new RpcError(code, message, { outcome, data, cause });
+  } catch {
+    // Its user's own.
+    return error;
+  }
 }
