@@ -13,6 +13,8 @@
  * @module
  */
 
+import { isA } from "./user_code.ts";
+
 /** No bytes at all; shared, as an empty typed array takes 200 bytes too. */
 export const NO_BYTES: Uint8Array = new Uint8Array(0);
 /** The same, to read and write several bytes at once. */
@@ -37,7 +39,9 @@ const bufferGetter = getter<ArrayBuffer>("buffer");
 
 /** Whether it is a `Uint8Array`, a subclass of it such as Node's `Buffer`, or one of another realm. Never throws. */
 export function isBytes(value: unknown): value is Uint8Array {
-  return ArrayBuffer.isView(value) && tagOf.call(value) === "Uint8Array";
+  // Whether it is an instance costs less to ask, on Bun above all.
+  return ArrayBuffer.isView(value) &&
+    (isA(value, Uint8Array) || tagOf.call(value) === "Uint8Array");
 }
 
 /**

@@ -338,10 +338,8 @@ export function sendOneWay(
   return sent;
 }
 
-/** What must not look like a method: what asks for these wants text, or to know whether it is a promise. */
+/** What must not look like a method: who asks for these wants text. */
 const RESERVED: ReadonlySet<PropertyKey> = new Set([
-  "then",
-  "toJSON",
   "toString",
   "toLocaleString",
   "valueOf",
@@ -354,7 +352,8 @@ function proxy(caller: Caller, path: string): object {
   const text = () => `[service ${path}]`;
   return new Proxy(call, {
     get: (_target, key) => {
-      if (RESERVED.has(key)) return key === "then" ? undefined : text;
+      if (key === "then" || key === "toJSON") return undefined;
+      if (RESERVED.has(key)) return text;
       return typeof key === "symbol"
         ? undefined
         : proxy(caller, `${path}.${key}`);

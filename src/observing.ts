@@ -95,7 +95,12 @@ abstract class Seen {
     const { outcome, error } = this;
     if (outcome === undefined) return undefined;
     if (error === undefined) return "ok";
-    if (isA(error, RpcError)) return error.code;
+    try {
+      if (error instanceof RpcError) return error.code;
+    } catch {
+      // What a call was aborted with may be anything.
+      return "cancelled";
+    }
     // Options that do not make sense are the caller's mistake; all else is an abort's reason.
     const mistake = isA(error, TypeError) || isA(error, RangeError);
     return mistake ? "invalid_argument" : "cancelled";

@@ -109,11 +109,16 @@ export class RetriedCall extends Call {
 
   /** An error of the library's with the outcome of all ways of sending; what aborted the call is handed through as it is. */
   #restate(error: unknown, outcome: Outcome): unknown {
-    const own = isA(error, RpcError) && error.method === this.method;
-    if (!own || error.outcome === outcome) return error;
-    const { code, message, data, remote } = error;
-    const cause = "cause" in error ? { cause: error.cause } : undefined;
-    const options = { outcome, data, remote, ...cause };
-    return this.blame(new RpcError(code, message, options));
+    try {
+      const own = isA(error, RpcError) && error.method === this.method;
+      if (!own || error.outcome === outcome) return error;
+      const { code, message, data, remote } = error;
+      const cause = "cause" in error ? { cause: error.cause } : undefined;
+      const options = { outcome, data, remote, ...cause };
+      return this.blame(new RpcError(code, message, options));
+    } catch {
+      // Its user's own.
+      return error;
+    }
   }
 }

@@ -295,8 +295,10 @@ export class RetriedCalls implements CallOwner, CallKeeper {
 
   wants(call: RetriedCall, outcome: Outcome, error: unknown): boolean {
     const link = call.link as Link;
-    const cause = isA(error, RpcError) ? error.cause : undefined;
-    if (!isA(cause, ConnectionError) || isAborted(call)) {
+    // What it was aborted with is its user's, and not to be looked at.
+    const own = !isAborted(call) && isA(error, RpcError);
+    const cause = own ? error.cause : undefined;
+    if (!isA(cause, ConnectionError)) {
       // Whatever is not the connection's end, nor its user's wish, is its peer's answer.
       if (outcome === "refused") link.served = true;
       return false;

@@ -6,6 +6,7 @@ import {
   Client,
   type ClientOptions,
   type EchoServices,
+  memoryPair,
   RpcError,
   Server,
 } from "../mod.ts";
@@ -306,4 +307,31 @@ test("X27: a JSON message that is too large and says not of what ends the connec
   await raw.end();
   await server.close();
   assertEquals((errors[0] as { code: string }).code, "frame_too_large");
+});
+
+test("X34: a value nested deeper than Go's JSON wire takes fails its call at the sender, and no brackets in text do", async () => {
+  const wire = netrpc({ encoding: "json" });
+  const nested = (levels: number) => {
+    let value: unknown = "[".repeat(5000);
+    for (let i = 0; i < levels; i++) value = [value];
+    return value;
+  };
+  const S = { echo: (value: unknown) => value, deep: () => nested(1000) };
+  const server = new Server<object>({ S }, { wire });
+  const [near, far] = memoryPair();
+  server.accept(far);
+  const client = new Client<{ S: Record<string, (p?: unknown) => unknown> }>(
+    near,
+    { wire },
+  );
+  assertEquals(await client.call("S.echo", nested(998)), nested(998) as never);
+  const error = await assertRejects(
+    () => client.call("S.echo", nested(999)),
+    RpcError,
+  );
+  assertEquals([error.code, error.outcome], ["invalid_argument", "not_sent"]);
+  await assertRejects(() => client.call("S.deep"), RpcError);
+  assertEquals(await client.call("S.echo", "on"), "on" as never);
+  await client.close();
+  await server.close();
 });

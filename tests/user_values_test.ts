@@ -703,7 +703,10 @@ const SOURCES: Record<string, () => { stream: unknown; ends: () => unknown }> =
             disposed++;
           }
         },
-        [Symbol.asyncDispose]: () => Promise.resolve(void disposed++),
+        [Symbol.asyncDispose]: () => {
+          disposed++;
+          return Promise.resolve();
+        },
       };
       return { stream, ends: () => disposed };
     },

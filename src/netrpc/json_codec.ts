@@ -33,10 +33,13 @@ interface Message {
 
 /** What an envelope takes beside method and payload, at most. */
 const ENVELOPE = 64;
+/** Levels of the envelope: its object, and the array of params. */
+const ENVELOPE_DEPTH = 2;
 
 /** The codec of one connection. The peer's id is kept as text. */
 export class JsonCodec extends GoCodec<string> {
   readonly #splitter: JsonSplitter;
+  readonly #maxDepth: number;
   #budget = 0;
   /** The message being told, its text, and its bytes. */
   #message: Message = {};
@@ -57,6 +60,7 @@ export class JsonCodec extends GoCodec<string> {
   ) {
     super(receiver, settings, window);
     const { maxMessage } = settings.own;
+    this.#maxDepth = limits.maxDepth;
     this.#splitter = new JsonSplitter(this, maxMessage, limits.maxDepth);
   }
 
@@ -207,8 +211,15 @@ export class JsonCodec extends GoCodec<string> {
   // Messages out.
 
   prepare(value: unknown, _transfer: boolean, method?: string): void {
-    if (method === undefined) this.#json = "";
-    else this.#take(jsonOf(value, this.serves));
+    if (method === undefined) return this.#take("");
+    const json = jsonOf(value, this.serves);
+    // As gob's encoder does: the peer would end the connection for it.
+    const shallow = json.length <= 2 * this.#maxDepth;
+    if (!shallow && depthOf(json) + ENVELOPE_DEPTH > this.#maxDepth) {
+      const what = `a value nested deeper than ${this.#maxDepth} levels`;
+      throw unserializable(what);
+    }
+    this.#take(json);
   }
 
   #take(json: string): void {
@@ -284,6 +295,17 @@ function pastNumbers(integer: string): string {
 /** What Go calls a JSON value that is neither `null` nor an array. */
 function goKind(value: unknown): string {
   return typeof value === "boolean" ? "bool" : typeof value;
+}
+
+/** How many levels deep a JSON text is nested. */
+function depthOf(json: string): number {
+  let [depth, most] = [0, 0];
+  // Strings are matched to be left out.
+  for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"|[[{]|[\]}]/g)) {
+    if (token === "[" || token === "{") most = Math.max(most, ++depth);
+    else if (token === "]" || token === "}") depth--;
+  }
+  return most;
 }
 
 function jsonOf(value: unknown, result: boolean): string {

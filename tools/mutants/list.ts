@@ -212,7 +212,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/streams/inlet.ts",
     find: `      case "open":
         this.#close();
-        this.#output.error(reason);`,
+        this.#error(reason);`,
     replace: `      case "open":
         this.#close();`,
   },
@@ -245,7 +245,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/streams/inlet.ts",
     find: `        this.#discard();
         this.#state = "stopped";
-        this.#output.error(reason);`,
+        this.#error(reason);`,
     replace: `        this.#failure = { error: reason };
         this.#state = "ended";
         if (this.#wanted) this.#deliver();`,
