@@ -96,7 +96,7 @@ export class Inlet {
     const length = view.end - view.at;
     if (length > MAX_DATA) fault(`a DATA payload of ${length} bytes`);
     this.#window.take(length + CHARGE_BESIDE);
-    this.#follow(view.kind, more);
+    this.#follow(view.kind, more, length);
     if (this.#state === "stopped") return;
     this.#store.push(view, more, owned);
     if (more) {
@@ -188,13 +188,14 @@ export class Inlet {
   }
 
   /** Frames of an item are of one kind; only a kind that has to arrive whole is cut. */
-  #follow(kind: number, more: boolean): void {
+  #follow(kind: number, more: boolean, length: number): void {
     if (this.#unfinished >= 0 && kind !== this.#unfinished) {
       fault("an item of two payload kinds");
     }
     if (more && (kind === BYTES || kind === UNDEFINED)) {
       fault(`MORE on payload kind ${kind}`);
     }
+    if (more && length === 0) fault("an empty part that is not the last");
     this.#unfinished = more ? kind : -1;
   }
 
