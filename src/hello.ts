@@ -2,7 +2,7 @@
  * HELLO: the first frame of each direction, and the protocol's constants.
  *
  * Body: magic "SLUICE", major version u16, then fields of type u8, length u16,
- * value. Unknown types are skipped. `docs/protocol.md` section 3 is normative.
+ * value. Unknown types are skipped. `docs/protocol.md` section 4 is normative.
  *
  * Invariant owned here: limits that no honest peer would state are refused
  * when they are read, so nothing later has to guard against them.

@@ -52,6 +52,9 @@ export const WITHOUT_CASE: Readonly<Record<string, string>> = {
   ST7: "binds a producer; see tests/streams_credit_test.ts",
   ST13:
     "nothing of it can be seen of a server that echoes; see tests/streams_test.ts",
+  PL5:
+    "takes a script in JSON that every language reads the same; see tests/payload_test.ts",
+  ST16: "allows a receiver something; see tests/hostile_idle_test.ts",
   PP3: "binds an end that judges by silence; nothing of it can be seen",
 };
 
