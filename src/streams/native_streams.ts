@@ -173,10 +173,6 @@ export function readStreamFrame(
     case CREDIT: {
       const bytes = body.u32();
       body.done();
-      // A grant of nothing would be a frame that costs its sender nothing.
-      if (bytes === 0) {
-        throw new ConnectionError("protocol_error", "a CREDIT of 0 bytes");
-      }
       receiver.credit(id, caller, bytes);
       return true;
     }

@@ -58,11 +58,20 @@ export interface MemoryTarget extends Target {
 /** Handlers that the server runs at once on a connection: few, so that calls come to wait. */
 const RUNNING = 8;
 
+/** What stands between the suite and an end: it may change what passes. */
+export type Between = (far: Duplex) => Duplex;
+
+const direct: Between = (far) => far;
+
 /** A server of this library. */
-export function memoryServer(options: ServerOptions = {}): MemoryTarget {
+export function memoryServer(
+  options: ServerOptions = {},
+  between = direct,
+  services: object = conformanceServices(RUNNING),
+): MemoryTarget {
   const pace = new MemoryPace();
   const { clock } = pace;
-  const server = new Server(conformanceServices(RUNNING), {
+  const server = new Server(services, {
     clock,
     maxRunning: RUNNING,
     ...options,
@@ -71,7 +80,7 @@ export function memoryServer(options: ServerOptions = {}): MemoryTarget {
   const dial = () => {
     const [near, far] = memoryPair();
     connections.push(server.accept(far));
-    return Promise.resolve(near);
+    return Promise.resolve(between(near));
   };
   const end = async () => {
     await over(pace, connections.map(({ closed }) => closed));
@@ -82,7 +91,10 @@ export function memoryServer(options: ServerOptions = {}): MemoryTarget {
 }
 
 /** A client of this library. */
-export function memoryClient(options: ClientOptions = {}): MemoryTarget {
+export function memoryClient(
+  options: ClientOptions = {},
+  between = direct,
+): MemoryTarget {
   const pace = new MemoryPace();
   const { clock } = pace;
   const dialed: Duplex[] = [];
@@ -98,7 +110,7 @@ export function memoryClient(options: ClientOptions = {}): MemoryTarget {
       wake = Promise.withResolvers();
       await wake.promise;
     }
-    return dialed.shift()!;
+    return between(dialed.shift()!);
   };
   const target: MemoryTarget = {
     role: "client",
