@@ -8,6 +8,7 @@
 import { assert } from "@std/assert";
 import {
   type ClientOptions,
+  type Clock,
   type Connection,
   type Duplex,
   memoryPair,
@@ -90,16 +91,23 @@ export function memoryServer(
   return { role: "server", pace, dial, end };
 }
 
-/** A client of this library. */
+/** Does what the suite says, over connections that it dials. */
+export type Driver = (
+  dial: () => Promise<Duplex>,
+  options: ClientOptions & { readonly clock: Clock },
+) => Promise<void>;
+
+/** A client: of this library, unless it is said how else it runs. */
 export function memoryClient(
   options: ClientOptions = {},
   between = direct,
+  run: Driver = drive,
 ): MemoryTarget {
   const pace = new MemoryPace();
   const { clock } = pace;
   const dialed: Duplex[] = [];
   let wake = Promise.withResolvers<void>();
-  const driver = drive(() => {
+  const driver = run(() => {
     const [near, far] = memoryPair();
     dialed.push(far);
     wake.resolve();

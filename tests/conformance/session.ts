@@ -44,6 +44,9 @@ export interface Target {
 /** A case that cannot be decided here. */
 export class Skipped extends Error {}
 
+/** Why a case about a REQUEST that is taken back is skipped. */
+export const WRITTEN = "the client had written the REQUEST by then";
+
 /** The end's own word that a connection is over. */
 export interface Closing extends Goaway {
   /** What came before the GOAWAY. */
