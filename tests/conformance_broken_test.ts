@@ -156,7 +156,7 @@ const BROKEN: readonly Broken[] = [
   {
     fault: "grants nothing for what is read, and does not say STOP",
     seenBy: {
-      server: ["ST7.1", "ST9.1", "ST6.1"],
+      server: ["ST7.1", "ST7.2", "ST7.3", "ST9.1", "ST6.1"],
       client: ["ST9.21", "ST6.11", "ST14.12"],
     },
     make: mute(KIND.CREDIT, KIND.STOP),
@@ -189,7 +189,7 @@ const BROKEN: readonly Broken[] = [
   },
   {
     fault: "drops large items",
-    seenBy: { server: ["ST7.1"], client: ["ST7.12"] },
+    seenBy: { server: ["ST7.1", "ST7.2"], client: ["ST7.12"] },
     make: () => ({
       fromEnd: ({ kind, body }) =>
         kind === KIND.DATA && body.length > 20_000 ? [] : undefined,

@@ -283,6 +283,21 @@ export const streams: Section = [
     1_000_000,
     32_768,
   ),
+  ...largeItem(
+    "ST7.2",
+    "an item of 990,000 bytes in parts of 300 bytes, too",
+    990_000,
+    300,
+  ),
+  ...server(
+    "ST7.3",
+    "a larger item is taken or stopped, and does not stall",
+    async (s) => {
+      await open(s, { credit: 1_048_576 });
+      await sendItem(s, 1_300_000, 32_768);
+      await s.alive();
+    },
+  ),
   ...faulty(
     "ST8.1",
     "more than the credit at once",
