@@ -142,7 +142,7 @@ export class Dialer {
 
   #note(cause: unknown): void {
     this.#cause = cause;
-    const code = cause instanceof ConnectionError ? cause.code : undefined;
+    const code = codeOf(cause);
     const denied = code === "unauthenticated";
     this.#denials = denied ? this.#denials + 1 : 0;
     this.#fatal = isFatal(code, cause) ? this.#fatal + 1 : 0;

@@ -43,7 +43,6 @@ import {
 
 /** Flag bits each kind knows; PAD and the skippable kinds ignore theirs. */
 const KNOWN_FLAGS = new Map<number, number>([
-  [HELLO, 0],
   [REQUEST, FLAG_DEADLINE | FLAG_METADATA],
   [REPLY, FLAG_METADATA],
   [ERROR, FLAG_STARTED | FLAG_METADATA],
@@ -57,10 +56,15 @@ const KNOWN_FLAGS = new Map<number, number>([
   [CREDIT, FLAG_CALLER],
 ]);
 
+/** A HELLO's reserved bits, where they are set, as its sink is told of them: as a flag bit that no header has. */
+const FLAG_RESERVED = 0x100;
+
 /** The same by index, with -1 for a kind that closes and -2 for one that is skipped whatever its flags. */
 const FLAG_TABLE = new Int16Array(256).fill(-1);
 for (const [kind, flags] of KNOWN_FLAGS) FLAG_TABLE[kind] = flags;
 FLAG_TABLE[PAD] = -2;
+// Whoever reads it judges them, once its version is known.
+FLAG_TABLE[HELLO] = 0xff;
 FLAG_TABLE.fill(-2, FIRST_SKIPPABLE);
 
 /** Smallest buffer the decoder sets up for a frame that spans chunks, in bytes. */
@@ -70,7 +74,11 @@ const OWN_PART = 4096;
 export interface FrameSink {
   /** Whether a frame with a body of so many bytes may be delivered now; asked of those of {@linkcode LARGE} and more. If not, `push` comes no further. */
   mayRead?(bytes: number): boolean;
-  /** One whole frame; its body is `bytes[start..end)`. Skippable frames do not come here. */
+  /**
+   * One whole frame; its body is `bytes[start..end)`. Skippable frames do not
+   * come here. A HELLO's flags and reserved bits are not checked yet: what its
+   * version says of itself goes first. {@linkcode checkHelloBits} does it.
+   */
   frame(
     kind: number,
     flags: number,
@@ -219,7 +227,7 @@ export class FrameDecoder {
     const length = view.getUint32(at);
     const word = view.getInt32(at + 4);
     const kind = word >>> 24;
-    const flags = word >>> 16 & 0xff;
+    let flags = word >>> 16 & 0xff;
     this.counters.headers++;
     if (length > this.maxBody) {
       throw new ConnectionError(
@@ -239,10 +247,11 @@ export class FrameDecoder {
       );
     }
     if ((word & 0xffff) !== 0) {
-      throw new ConnectionError(
-        "protocol_error",
-        "reserved header bits are set",
-      );
+      if (kind === HELLO) flags |= FLAG_RESERVED;
+      else {throw new ConnectionError(
+          "protocol_error",
+          "reserved header bits are set",
+        );}
     }
     this.#length = length;
     this.#kind = kind;
@@ -321,6 +330,21 @@ export class FrameDecoder {
     this.#deliver(body, 0, body.length);
     this.owned = false;
   }
+}
+
+/**
+ * Says whether a HELLO's header has bits that this version does not know.
+ *
+ * @throws {ConnectionError} `protocol_error`, if it has.
+ */
+export function checkHelloBits(flags: number): void {
+  if (flags === 0) return;
+  throw new ConnectionError(
+    "protocol_error",
+    (flags & FLAG_RESERVED) !== 0
+      ? "reserved header bits are set"
+      : `unknown flag bits ${hex(flags)} on frame kind ${hex(HELLO)}`,
+  );
 }
 
 function hex(byte: number): string {

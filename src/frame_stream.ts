@@ -8,8 +8,8 @@
  */
 
 import { type Duplex, toDuplex } from "./duplex.ts";
-import { HEADER_SIZE, writeHeader } from "./frame.ts";
-import { FrameDecoder } from "./frame_decoder.ts";
+import { HEADER_SIZE, HELLO, writeHeader } from "./frame.ts";
+import { checkHelloBits, FrameDecoder } from "./frame_decoder.ts";
 import { copyBytes } from "./bytes.ts";
 import { toChunk } from "./transport/chunk.ts";
 
@@ -98,6 +98,7 @@ export class FrameDecoderStream
       start(controller) {
         decoder = new FrameDecoder({
           frame(kind, flags, id, bytes, start, end) {
+            if (kind === HELLO) checkHelloBits(flags);
             const body = copyBytes(bytes, start, end);
             controller.enqueue({ kind, flags, id, body });
           },

@@ -2,7 +2,7 @@
  * HELLO: the first frame of each direction, and the protocol's constants.
  *
  * Body: magic "SLUICE", major version u16, then fields of type u8, length u16,
- * value. Unknown types are skipped. `docs/protocol.md` section 3 is normative.
+ * value. Unknown types are skipped. `docs/protocol.md` section 4 is normative.
  *
  * Invariant owned here: limits that no honest peer would state are refused
  * when they are read, so nothing later has to guard against them.
@@ -132,14 +132,12 @@ function writeField(
 }
 
 /**
- * Reads a HELLO's body; a limit that is not told is the protocol's constant.
+ * Reads the fields of a HELLO's body whose version was checked; a limit that is not told is the protocol's constant.
  *
- * @throws {ConnectionError} `not_sluice`, `version_mismatch`,
- * `serializer_mismatch`, or `protocol_error` for fields that are cut short or
+ * @throws {ConnectionError} `serializer_mismatch`, or `protocol_error` for fields that are cut short or
  * limits that cannot be.
  */
 export function parseHello(body: Uint8Array, serializer?: string): Hello {
-  checkVersion(body);
   let maxMessage = EARLY_MESSAGE;
   let windowCalls = EARLY_CALLS;
   let windowBytes = EARLY_BYTES;
@@ -220,7 +218,13 @@ function toText(
   }
 }
 
-function checkVersion(body: Uint8Array): void {
+/**
+ * Looks at what a HELLO of any version has: it is read first of all, so that a
+ * peer of another version learns that, whatever else this one does not know.
+ *
+ * @throws {ConnectionError} `not_sluice` or `version_mismatch`.
+ */
+export function checkVersion(body: Uint8Array): void {
   const magic = body.length >= FIXED && MAGIC.every((b, i) => body[i] === b);
   if (!magic) {
     throw new ConnectionError("not_sluice", "the first frame is not a HELLO");

@@ -215,8 +215,10 @@ export class NativeCodec implements Codec {
     const { hello, serializer } = this.#settings;
     const body = encodeHello(hello, serializer?.name);
     const size = HEADER_SIZE + body.length;
-    const at = this.#frames.bare(outbox, size, HELLO, 0, 0);
-    outbox.bytes.set(body, at);
+    // In the lane that leaves first: a PONG of the same batch must not overtake it.
+    const at = outbox.reserveUrgent(size);
+    writeHeader(outbox.urgentBytes, at, body.length, HELLO, 0, 0);
+    outbox.urgentBytes.set(body, at + HEADER_SIZE);
   }
 
   request(

@@ -30,8 +30,12 @@ import {
   REPLY,
   REQUEST,
 } from "./frame.ts";
-import { FrameDecoder, type FrameSink } from "./frame_decoder.ts";
-import { EARLY_MESSAGE, MAX_HELLO, parseHello } from "./hello.ts";
+import {
+  checkHelloBits,
+  FrameDecoder,
+  type FrameSink,
+} from "./frame_decoder.ts";
+import { checkVersion, EARLY_MESSAGE, MAX_HELLO, parseHello } from "./hello.ts";
 import { BodyReader } from "./layout.ts";
 import { CUSTOM, STREAM } from "./payload.ts";
 import { notAgreed, readStreamFrame } from "./streams/native_streams.ts";
@@ -162,7 +166,7 @@ export class NativeReader implements FrameSink {
         return;
       }
       case HELLO:
-        this.#greet(bytes, start, end);
+        this.#greet(flags, bytes, start, end);
         return;
       default:
         if (this.#lastKind !== STREAM) throw notAgreed(`frame kind ${kind}`);
@@ -176,12 +180,15 @@ export class NativeReader implements FrameSink {
     readStreamFrame(streams, kind, flags, id, this.body, owned);
   }
 
-  #greet(bytes: Uint8Array, start: number, end: number): void {
+  #greet(flags: number, bytes: Uint8Array, start: number, end: number): void {
     if (this.#greeted) {
       throw new ConnectionError("protocol_error", "a second HELLO");
     }
+    const body = bytes.subarray(start, end);
+    checkVersion(body);
+    checkHelloBits(flags);
     const hello = parseHello(
-      bytes.subarray(start, end),
+      body,
       this.#settings.serializer?.name,
     );
     this.#greeted = true;

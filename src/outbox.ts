@@ -196,6 +196,7 @@ export class Outbox {
 
   /** The same of bytes that are a user's: they may be gone when the batch is handed over. */
   lend(chunk: Uint8Array): void {
+    if (this.#full) return;
     this.#users.push({ chunk, size: chunk.length, place: this.place });
     this.attach(chunk);
   }

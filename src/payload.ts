@@ -7,6 +7,8 @@
  * - Nothing runs user code between `prepare` and `write`, so the one shared
  *   scratch buffer can hold the text in between.
  * - Decoded bytes are the receiver's own.
+ * - A string arrives as it was sent, also one with a lone surrogate: that one
+ *   travels as JSON.
  *
  * @module
  */
@@ -203,6 +205,9 @@ export class PayloadEncoder {
     const { length } = text;
     if (length <= SHORT_ENCODE && writeIfAscii(text, scratch)) {
       this.#take(kind, text, undefined, length);
+    } else if (kind === STRING && !text.isWellFormed()) {
+      // A lone surrogate has no UTF-8; in JSON it has an escape, in ASCII.
+      this.#prepareText(JSON_TEXT, JSON.stringify(text));
     } else if (length * 3 <= scratch.length) {
       this.#take(kind, text, undefined, writeUtf8(text, scratch));
     } else {

@@ -173,7 +173,8 @@ test("[B5] an end between frames is no fault", () => {
 
 /** Flag bits each kind knows, as docs/protocol.md section 3 has them. */
 const FLAGS: Record<number, number> = {
-  0x01: 0,
+  // Judged by its reader, once the version is known.
+  0x01: 0xff,
   0x02: 0x03,
   0x03: 0x02,
   0x04: 0x03,

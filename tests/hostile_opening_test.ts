@@ -3,7 +3,7 @@
 
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { test } from "node:test";
-import { RpcError } from "../mod.ts";
+import { Client, RpcError } from "../mod.ts";
 import { settle } from "./support/clock.ts";
 import {
   assertCloses,
@@ -18,6 +18,7 @@ import {
   hello,
   join,
   KIND,
+  RawPeer,
   reply,
   request,
 } from "./support/raw_peer.ts";
@@ -258,3 +259,18 @@ test("[B2] a HELLO in single bytes, with nothing else, is read", async () => {
     await assertOver(facing, "unavailable");
   }
 });
+
+for (const calls of [0, 1, 50]) {
+  test(`HELLO is the first frame, though a PING was here before it and ${calls} calls are made at once`, async () => {
+    const peer = new RawPeer();
+    await peer.send(hello(), frame(KIND.PING, 7));
+    const client = new Client<object>(peer.duplex);
+    for (let i = 0; i < calls; i++) {
+      client.connection.go("No.such").reply.catch(() => {});
+    }
+    assertEquals((await peer.next())?.kind, KIND.HELLO);
+    assertEquals((await peer.nextOf(KIND.PONG)).id, 7);
+    client.abort();
+    await client.closed;
+  });
+}

@@ -36,18 +36,21 @@ interface Options {
 
 let failed = false;
 
-/** Runs all cases of a target, and prints what failed, what was skipped, and a line of counts. */
+/** Runs all cases of a target, and prints what failed, what was skipped, why and how often, and a line of counts. */
 async function judge(
   name: string,
   target: Target,
   { only, verbose }: Options,
 ): Promise<void> {
   const began = performance.now();
+  const reasons = new Map<string, number>();
   const tell = ({ id, about }: Case, { verdict, why }: Verdict) => {
+    if (verdict === "skipped") reasons.set(why, (reasons.get(why) ?? 0) + 1);
     if (verdict === "passed" && !verbose) return;
     console.log(`${verdict} ${id} ${about}${why && `\n  ${why}`}`);
   };
   const { passed, failed: faults, skipped } = await runAll(target, only, tell);
+  for (const [why, count] of reasons) console.log(`${count} skipped: ${why}`);
   const seconds = ((performance.now() - began) / 1000).toFixed(1);
   console.log(
     `${name}: ${passed} passed, ${faults} failed, ${skipped} skipped (${seconds} s)`,

@@ -124,7 +124,7 @@ export class Inlet {
     // The parts of an item are joined as they come: only the first takes more than its bytes.
     const beside = this.#unfinished < 0 ? CHARGE_BESIDE : 0;
     this.#window.take(length + CHARGE_BESIDE, stopped ? 0 : length + beside);
-    this.#follow(view.kind, more);
+    this.#follow(view.kind, more, length);
     if (stopped) return;
     this.#store.push(view, more, owned);
     if (more) {
@@ -229,13 +229,14 @@ export class Inlet {
   }
 
   /** Frames of an item are of one kind; only a kind that has to arrive whole is cut. */
-  #follow(kind: number, more: boolean): void {
+  #follow(kind: number, more: boolean, length: number): void {
     if (this.#unfinished >= 0 && kind !== this.#unfinished) {
       fault("an item of two payload kinds");
     }
     if (more && (kind === BYTES || kind === UNDEFINED)) {
       fault(`MORE on payload kind ${kind}`);
     }
+    if (more && length === 0) fault("an empty part that is not the last");
     this.#unfinished = more ? kind : -1;
   }
 

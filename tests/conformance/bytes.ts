@@ -19,7 +19,14 @@ export {
 } from "../support/raw_peer.ts";
 
 /** Payload kinds. */
-export const PAYLOAD = { NONE: 0, JSON: 1, BYTES: 2, TEXT: 3, CUSTOM: 4 };
+export const PAYLOAD = {
+  NONE: 0,
+  JSON: 1,
+  BYTES: 2,
+  TEXT: 3,
+  CUSTOM: 4,
+  STREAM: 5,
+};
 
 export function utf8(text: string): Uint8Array {
   return new TextEncoder().encode(text);
@@ -181,21 +188,6 @@ export interface Payload {
   readonly value: unknown;
 }
 
-function valueOf(kind: number, bytes: Uint8Array): unknown {
-  switch (kind) {
-    case PAYLOAD.NONE:
-      if (bytes.length === 0) return undefined;
-      break;
-    case PAYLOAD.JSON:
-      return JSON.parse(strict.decode(bytes));
-    case PAYLOAD.BYTES:
-      return bytes;
-    case PAYLOAD.TEXT:
-      return strict.decode(bytes);
-  }
-  throw new Error(`a payload of kind ${kind} and ${bytes.length} bytes came`);
-}
-
 /** What an answer says. */
 export interface Answer extends Payload {
   readonly id: number;
@@ -206,7 +198,9 @@ export interface Answer extends Payload {
   readonly message: string;
 }
 
-export function readAnswer({ kind, flags, id, body }: RawFrame): Answer {
+export function readAnswer(
+  { kind, flags, id, body }: Omit<RawFrame, "reserved">,
+): Answer {
   const fields = new Fields(body);
   fields.metadata(flags);
   const ok = kind === KIND.REPLY;
@@ -226,13 +220,40 @@ export interface Request extends Payload {
   readonly size: number;
 }
 
-export function readRequest({ flags, id, body }: RawFrame): Request {
+export function readRequest(
+  { flags, id, body }: Omit<RawFrame, "reserved">,
+): Request {
   const fields = new Fields(body);
   const remaining = (flags & 1) === 0 ? undefined : fields.uint(4);
   const metadata = fields.metadata(flags);
   const method = fields.text(fields.uint(2));
   const size = 12 + body.length;
   return { ...fields.payload(), id, method, remaining, metadata, size };
+}
+
+/** What a DATA says; its value only makes sense of a whole item. */
+export function readData(
+  { body }: RawFrame,
+): { readonly kind: number; readonly bytes: Uint8Array } {
+  const fields = new Fields(body);
+  return { kind: fields.uint(1), bytes: fields.take(body.length - 1) };
+}
+
+/** The value of a payload; throws if it does not parse. */
+export function valueOf(kind: number, bytes: Uint8Array): unknown {
+  switch (kind) {
+    case PAYLOAD.NONE:
+    case PAYLOAD.STREAM:
+      if (bytes.length === 0) return undefined;
+      break;
+    case PAYLOAD.JSON:
+      return JSON.parse(strict.decode(bytes));
+    case PAYLOAD.BYTES:
+      return bytes;
+    case PAYLOAD.TEXT:
+      return strict.decode(bytes);
+  }
+  throw new Error(`a payload of kind ${kind} and ${bytes.length} bytes came`);
 }
 
 /** What a GOAWAY says. */
@@ -242,7 +263,9 @@ export interface Goaway {
   readonly text: string;
 }
 
-export function readGoaway({ flags, id, body }: RawFrame): Goaway {
+export function readGoaway(
+  { flags, id, body }: Omit<RawFrame, "reserved">,
+): Goaway {
   const fields = new Fields(body);
   const code = fields.text(fields.uint(1));
   const text = fields.text(fields.uint(2));
@@ -260,14 +283,24 @@ export interface Hello {
   readonly maxMessage: number;
   readonly calls: number;
   readonly bytes: number;
+  /** What it grants for streams; undefined without the capability. */
+  readonly streams: StreamGrant | undefined;
 }
 
-export function readHello({ body }: RawFrame): Hello {
+/** What an end grants for the streams that come to it. */
+export interface StreamGrant {
+  readonly credit: number;
+  readonly max: number;
+}
+
+export function readHello({ body }: Omit<RawFrame, "reserved">): Hello {
   const fields = new Fields(body);
   const magic = fields.text(6);
   const version = fields.uint(2);
   const types: number[] = [];
   const limits = [0, 65_536, 64, 65_536];
+  let able = false;
+  let grant: StreamGrant = { credit: 65_536, max: 1024 };
   while (fields.at < body.length) {
     const type = fields.uint(1);
     const value = fields.take(fields.uint(2));
@@ -275,6 +308,11 @@ export function readHello({ body }: RawFrame): Hello {
     if (type >= 1 && type <= 3) {
       if (value.length !== 4) throw new Error(`HELLO field ${type} is no u32`);
       limits[type] = new Fields(value).uint(4);
+    }
+    if (type === 6) able = (new Fields(value).uint(4) & 1) === 1;
+    if (type === 7) {
+      const numbers = new Fields(value);
+      grant = { credit: numbers.uint(4), max: numbers.uint(4) };
     }
   }
   const [, maxMessage, calls, bytes] = limits;
@@ -286,5 +324,6 @@ export function readHello({ body }: RawFrame): Hello {
     maxMessage,
     calls,
     bytes,
+    streams: able ? grant : undefined,
   };
 }

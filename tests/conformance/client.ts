@@ -7,4 +7,4 @@ import { drive } from "./driver.ts";
 
 const [host, port] = process.argv[2].split(":");
 const dial = () => connect({ host, port: Number(port) });
-await drive(dial, { handshakeTimeout: 1500 });
+await drive(dial, { handshakeTimeout: 1500, maxStreams: 16 });

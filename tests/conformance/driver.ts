@@ -25,7 +25,15 @@ export type Step =
     readonly bytes?: number;
     readonly timeout?: number;
     readonly metadata?: Record<string, string>;
+    /** In place of `params`: they are a stream of these. */
+    readonly items?: readonly Item[];
+    /** How that stream ends behind its items; in order unless it is said. */
+    readonly then?: "fail" | "wait";
+    /** Items of a result that are read before the reader pauses; all unless it is said. */
+    readonly read?: number;
   }
+  /** Wants no more of the stream that call `call` was answered with. */
+  | { readonly do: "stop"; readonly call: number }
   /** Gives the call with this index up; 0 is the call that asked what to do. */
   | { readonly do: "abort"; readonly call: number }
   /** Waits until the call with this index has come to its end. */
@@ -37,6 +45,12 @@ export type Step =
   /** Drops the connection, makes a new one, and goes on there at once. */
   | { readonly do: "reconnect" };
 
+/** An item of a stream: that many zero bytes, or a string of that many `x`, or the value itself. */
+export type Item =
+  | { readonly bytes: number }
+  | { readonly text: number }
+  | { readonly value: unknown };
+
 /** What became of one call. */
 export interface CallReport {
   readonly outcome: Outcome;
@@ -46,6 +60,8 @@ export interface CallReport {
   readonly data?: unknown;
   /** Of a call that succeeded: its result; of bytes, how many as `{ bytes }`. */
   readonly value?: unknown;
+  /** Of a result that is a stream: what was read of it, bytes that follow each other as one `{ bytes }`. */
+  readonly items?: unknown[];
 }
 
 /** What became of a script. */
@@ -72,24 +88,25 @@ async function once(
   last: Report | null,
 ): Promise<Report | null> {
   let client = new Client<object>(await dial(), options);
-  const next = client.connection.go("Conformance.next");
+  const next = new Made(client.connection.go("Conformance.next"));
   const calls = [next];
   // A connection that breaks before it is told what to do is a case, too.
-  const steps = await next.reply.catch(() => []) as Step[] | null;
+  const steps = await next.handle.reply.catch(() => []) as Step[] | null;
   for (const step of steps ?? [{ do: "close" }] satisfies Step[]) {
     if (step.do === "reconnect") {
       client.abort();
       client = new Client<object>(await dial(), options);
     } else if (step.do === "await") {
-      await calls[step.call].reply.catch(() => {});
+      await calls[step.call].handle.reply.catch(() => {});
     } else if (step.do === "report") {
-      calls.push(client.connection.go("Conformance.report", last));
+      const handle = client.connection.go("Conformance.report", last);
+      calls.push(new Made(handle));
     } else perform(client, calls, step);
   }
   const reason = await client.closed;
   if (steps === null) return null;
   return {
-    calls: await Promise.all(calls.map(describe)),
+    calls: await Promise.all(calls.map((call) => call.describe())),
     closed: reason?.code ?? null,
   };
 }
@@ -97,18 +114,26 @@ async function once(
 /** At once: what is given up in the turn of its call need not be sent. */
 function perform(
   client: Client<object>,
-  calls: CallHandle<unknown>[],
-  step: Extract<Step, { do: "call" | "abort" | "close" }>,
+  calls: Made[],
+  step: Extract<Step, { do: "call" | "abort" | "stop" | "close" }>,
 ): void {
   switch (step.do) {
     case "call": {
-      const { method, bytes, timeout, metadata } = step;
-      const params = bytes === undefined ? step.params : new Uint8Array(bytes);
-      calls.push(client.connection.go(method, params, { timeout, metadata }));
+      const { method, bytes, items, timeout, metadata, read } = step;
+      const params = items !== undefined
+        ? producer(items, step.then)
+        : bytes !== undefined
+        ? new Uint8Array(bytes)
+        : step.params;
+      const options = { timeout, metadata };
+      calls.push(new Made(client.connection.go(method, params, options), read));
       return;
     }
     case "abort":
-      calls[step.call].abort(ABORTED);
+      calls[step.call].handle.abort(ABORTED);
+      return;
+    case "stop":
+      calls[step.call].stop();
       return;
     case "close":
       client.close().catch(() => {});
@@ -117,14 +142,101 @@ function perform(
 
 const ABORTED = new Error("aborted");
 
-async function describe(call: CallHandle<unknown>): Promise<CallReport> {
-  const outcome = await call.settled;
-  try {
-    const value = await call.reply;
-    const bytes = value instanceof Uint8Array;
-    return { outcome, value: bytes ? { bytes: value.length } : value };
-  } catch (error) {
-    if (!(error instanceof RpcError)) return { outcome, code: "aborted" };
-    return { outcome, code: error.code, data: error.data };
+/** A stream of items, which are made as they are asked for. */
+function producer(
+  items: readonly Item[],
+  then: "fail" | "wait" | undefined,
+): ReadableStream<unknown> {
+  let made = 0;
+  return new ReadableStream({
+    pull(controller) {
+      if (made < items.length) controller.enqueue(valueOf(items[made++]));
+      else if (then === "fail") {
+        controller.error(new Error("the source failed"));
+      } else if (then === undefined) controller.close();
+    },
+  }, { highWaterMark: 0 });
+}
+
+function valueOf(item: Item): unknown {
+  if ("bytes" in item) return new Uint8Array(item.bytes);
+  return "text" in item ? "x".repeat(item.text) : item.value;
+}
+
+/** One call that was made, and what is read of its result. */
+class Made {
+  readonly handle: CallHandle<unknown>;
+  readonly #most: number;
+  #reader: ReadableStreamDefaultReader<unknown> | undefined;
+  readonly #items: unknown[] = [];
+  /** Resolves when the result has been read, as far as it is to be. */
+  readonly #read: Promise<void>;
+  /** Why no more could be read. */
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(handle: CallHandle<unknown>, most = Infinity) {
+    this.handle = handle;
+    this.#most = most;
+    this.#read = handle.reply.then((result) => this.#begin(result), () => {});
   }
+
+  stop(): void {
+    this.#reader?.cancel().catch(() => {});
+  }
+
+  async #begin(result: unknown): Promise<void> {
+    if (!(result instanceof ReadableStream)) return;
+    const reader = this.#reader = result.getReader();
+    try {
+      while (this.#items.length < this.#most) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        this.#note(value);
+      }
+    } catch (error) {
+      this.#failure = { error };
+    }
+  }
+
+  #note(value: unknown): void {
+    if (!(value instanceof Uint8Array)) {
+      this.#items.push(value);
+      return;
+    }
+    const last = this.#items.at(-1);
+    if (last instanceof Bytes) last.bytes += value.length;
+    else this.#items.push(new Bytes(value.length));
+  }
+
+  async describe(): Promise<CallReport> {
+    const outcome = await this.handle.settled;
+    try {
+      const value = await this.handle.reply;
+      if (value instanceof ReadableStream) return await this.#describeStream();
+      const bytes = value instanceof Uint8Array;
+      return { outcome, value: bytes ? { bytes: value.length } : value };
+    } catch (error) {
+      return { outcome, ...wordsOf(error) };
+    }
+  }
+
+  async #describeStream(): Promise<CallReport> {
+    await this.#read;
+    const failure = this.#failure && wordsOf(this.#failure.error);
+    return { outcome: "executed", items: this.#items, ...failure };
+  }
+}
+
+/** Bytes of a stream that were read. */
+class Bytes {
+  bytes: number;
+
+  constructor(bytes: number) {
+    this.bytes = bytes;
+  }
+}
+
+function wordsOf(error: unknown): Pick<CallReport, "code" | "data"> {
+  if (!(error instanceof RpcError)) return { code: "aborted" };
+  return { code: error.code, data: error.data };
 }

@@ -8,6 +8,7 @@
 import { assert } from "@std/assert";
 import {
   type ClientOptions,
+  type Clock,
   type Connection,
   type Duplex,
   memoryPair,
@@ -58,11 +59,20 @@ export interface MemoryTarget extends Target {
 /** Handlers that the server runs at once on a connection: few, so that calls come to wait. */
 const RUNNING = 8;
 
+/** What stands between the suite and an end: it may change what passes. */
+export type Between = (far: Duplex) => Duplex;
+
+const direct: Between = (far) => far;
+
 /** A server of this library. */
-export function memoryServer(options: ServerOptions = {}): MemoryTarget {
+export function memoryServer(
+  options: ServerOptions = {},
+  between = direct,
+  services: object = conformanceServices(RUNNING),
+): MemoryTarget {
   const pace = new MemoryPace();
   const { clock } = pace;
-  const server = new Server(conformanceServices(RUNNING), {
+  const server = new Server(services, {
     clock,
     maxRunning: RUNNING,
     ...options,
@@ -71,7 +81,7 @@ export function memoryServer(options: ServerOptions = {}): MemoryTarget {
   const dial = () => {
     const [near, far] = memoryPair();
     connections.push(server.accept(far));
-    return Promise.resolve(near);
+    return Promise.resolve(between(near));
   };
   const end = async () => {
     await over(pace, connections.map(({ closed }) => closed));
@@ -81,13 +91,23 @@ export function memoryServer(options: ServerOptions = {}): MemoryTarget {
   return { role: "server", pace, dial, end };
 }
 
-/** A client of this library. */
-export function memoryClient(options: ClientOptions = {}): MemoryTarget {
+/** Does what the suite says, over connections that it dials. */
+export type Driver = (
+  dial: () => Promise<Duplex>,
+  options: ClientOptions & { readonly clock: Clock },
+) => Promise<void>;
+
+/** A client: of this library, unless it is said how else it runs. */
+export function memoryClient(
+  options: ClientOptions = {},
+  between = direct,
+  run: Driver = drive,
+): MemoryTarget {
   const pace = new MemoryPace();
   const { clock } = pace;
   const dialed: Duplex[] = [];
   let wake = Promise.withResolvers<void>();
-  const driver = drive(() => {
+  const driver = run(() => {
     const [near, far] = memoryPair();
     dialed.push(far);
     wake.resolve();
@@ -98,7 +118,7 @@ export function memoryClient(options: ClientOptions = {}): MemoryTarget {
       wake = Promise.withResolvers();
       await wake.promise;
     }
-    return dialed.shift()!;
+    return between(dialed.shift()!);
   };
   const target: MemoryTarget = {
     role: "client",

@@ -10,6 +10,7 @@ const server = new Server(conformanceServices(RUNNING), {
   windowCalls: 200,
   windowBytes: 150_000,
   maxMessage: 131_072,
+  maxStreams: 16,
   handshakeTimeout: 1500,
 });
 const listener = await listen({ port: 0 });

@@ -98,7 +98,8 @@ export function conformanceServices(running: number) {
   };
 }
 
-/** Large params are not worth keeping. */
+/** Large params are not worth keeping, and streams are not to be read. */
 function brief(params: unknown): unknown {
+  if (params instanceof ReadableStream) return null;
   return params instanceof Uint8Array ? params.length : params ?? null;
 }

@@ -24,6 +24,7 @@ import {
   type Request,
   request,
   type RequestParts,
+  type StreamGrant,
   utf8,
 } from "./bytes.ts";
 import type { Report, Step } from "./driver.ts";
@@ -42,6 +43,9 @@ export interface Target {
 
 /** A case that cannot be decided here. */
 export class Skipped extends Error {}
+
+/** Why a case about a REQUEST that is taken back is skipped. */
+export const WRITTEN = "the client had written the REQUEST by then";
 
 /** The end's own word that a connection is over. */
 export interface Closing extends Goaway {
@@ -94,6 +98,22 @@ export class Session {
     const got = await this.wire.next();
     assertEquals(got?.kind, KIND.HELLO, "the first frame is a HELLO");
     this.hello = readHello(got!);
+  }
+
+  /** As `greet`, with a HELLO that accepts streams; a case is skipped where the end's does not. */
+  async greetAble(
+    grant: Partial<StreamGrant> = {},
+    ours: HelloFields = {},
+  ): Promise<void> {
+    const { credit = 65_536, max = 16 } = grant;
+    await this.greet({ ...ours, streams: { credit, max } });
+    this.needStreams();
+  }
+
+  /** Skips a case about streams where the end's HELLO has none. */
+  needStreams(): void {
+    if (this.hello.streams !== undefined) return;
+    throw new Skipped(`the ${this.role}'s HELLO has no capability for streams`);
   }
 
   /** The next frame, which must be of `kind`. */
@@ -197,6 +217,49 @@ export class ServerSession extends Session {
     return await this.answer(await this.go(method, value, parts));
   }
 
+  /** Answers to these calls, in the order of `ids`, in whatever order they come. */
+  async answers(...ids: readonly number[]): Promise<Answer[]> {
+    const byId = new Map<number, Answer>();
+    for (const _ of ids) {
+      const answer = await this.answer();
+      assert(ids.includes(answer.id), `an answer to call ${answer.id} came`);
+      assert(!byId.has(answer.id), `call ${answer.id} was answered twice`);
+      byId.set(answer.id, answer);
+    }
+    return ids.map((id) => byId.get(id)!);
+  }
+
+  /** Sends a REQUEST whose handler goes on running, and waits until it has started; returns its id. */
+  async begin(
+    method: "Conformance.hold" | "Conformance.wait",
+    parts?: RequestParts,
+  ): Promise<number> {
+    const before = (await this.started()).length;
+    const id = await this.go(method, `call ${before}`, parts);
+    for (let asked = 0; asked < 50; asked++) {
+      if ((await this.started()).length > before) return id;
+      await this.pace.quiet();
+    }
+    throw new Error(`the handler of ${method} was not started`);
+  }
+
+  /** Asserts what a fault leaves of the calls before it in the same bytes: each is answered or dropped, and the GOAWAY covers what was answered. */
+  checkAnswered(
+    { frames, lastId }: Closing,
+    before: readonly number[],
+  ): void {
+    const ids = frames.map((f) => f.id);
+    for (const id of ids) {
+      assert(before.includes(id), `an answer to ${id} came`);
+    }
+    assertEquals(new Set(ids).size, ids.length, "answers, none twice");
+    const last = lastId === undefined ? -1 : before.indexOf(lastId);
+    assert(lastId === undefined || last >= 0, `GOAWAY names ${lastId}`);
+    for (const id of ids) {
+      assert(before.indexOf(id) <= last, `GOAWAY excludes ${id}, answered`);
+    }
+  }
+
   /** Asserts that calls are served: nothing but this one's answer is pending. */
   async serves(): Promise<void> {
     const { ok, value } = await this.call("Echo.echo", "still there");
@@ -227,8 +290,8 @@ export class ServerSession extends Session {
   }
 
   /** The params of the calls of `Conformance` that were started, in order. */
-  async started(): Promise<unknown> {
-    return (await this.call("Conformance.started")).value;
+  async started(): Promise<unknown[]> {
+    return (await this.call("Conformance.started")).value as unknown[];
   }
 }
 

@@ -14,6 +14,7 @@ import { hellos } from "./sections/hello.ts";
 import { ids } from "./sections/ids.ts";
 import { contents } from "./sections/payloads.ts";
 import { streams } from "./sections/streams.ts";
+import { clientStreams } from "./sections/streams_client.ts";
 import { deadlines, pings } from "./sections/time.ts";
 import { windows } from "./sections/window.ts";
 import { Skipped, type Target } from "./session.ts";
@@ -31,6 +32,7 @@ export const CASES: readonly Case[] = [
   ...pings,
   ...goaways,
   ...streams,
+  ...clientStreams,
   ...endings,
   ...faults,
 ];
@@ -44,12 +46,8 @@ export const WITHOUT_CASE: Readonly<Record<string, string>> = {
   HE16: `${ADMISSION}; see tests/authorize_test.ts`,
   HE17: `${ADMISSION}; see tests/authorize_test.ts`,
   GA6: "takes a client whose ids can be made to jump; see tests/ring_test.ts",
-  ST2:
-    "takes as many calls as streams are granted; see tests/streams_hostile_test.ts",
-  ST3: "binds a caller of streams; see tests/streams_test.ts",
-  ST7: "binds a producer; see tests/streams_credit_test.ts",
-  ST13:
-    "nothing of it can be seen of a server that echoes; see tests/streams_test.ts",
+  PL5:
+    "takes a script in JSON that every language reads the same; see tests/payload_test.ts",
   ST16: "allows a receiver something; see tests/hostile_idle_test.ts",
   PP3: "binds an end that judges by silence; nothing of it can be seen",
 };

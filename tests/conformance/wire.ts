@@ -10,11 +10,13 @@
 
 import type { Duplex } from "../../mod.ts";
 import { KIND } from "../support/raw_peer.ts";
+import { StreamCheck } from "./stream_check.ts";
 
 /** One frame as it came. */
 export interface RawFrame {
   readonly kind: number;
   readonly flags: number;
+  readonly reserved: number;
   readonly id: number;
   readonly body: Uint8Array;
 }
@@ -56,10 +58,14 @@ export class Wire {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #pace: Pace;
   readonly #frames: RawFrame[] = [];
-  #bytes = new Uint8Array(0);
-  /** Whether our HELLO has said that we take streams. */
-  streams = false;
+  readonly #came = new Cutter();
+  readonly #sent = new Cutter();
+  readonly #streams = new StreamCheck((rule, what) => {
+    throw new Breach(rule, what);
+  });
   #any = false;
+  /** Whether the transport has refused bytes of ours. */
+  #refused = false;
   /** How it ended, once it has. */
   #end: "FIN" | "reset" | undefined;
   #fault: Error | undefined;
@@ -81,8 +87,11 @@ export class Wire {
       bytes.set(part, at);
       at += part.length;
     }
+    for (const frame of this.#sent.push(bytes)) this.#streams.sent(frame);
     // The end may have closed meanwhile; what it said is still to be read.
-    const written = this.#writer.write(bytes).catch(ignore);
+    const written = this.#writer.write(bytes).catch(() => {
+      this.#refused = true;
+    });
     await this.#pace.within("no reading of what is sent", written);
   }
 
@@ -115,6 +124,11 @@ export class Wire {
     return this.#frames.splice(0);
   }
 
+  /** Whether the end still reads, or lets the transport take, what is sent to it. */
+  get reads(): boolean {
+    return !this.#refused && this.#end !== "reset";
+  }
+
   /** Whether nothing more can come. */
   get ended(): boolean {
     return this.#end !== undefined;
@@ -141,7 +155,7 @@ export class Wire {
         this.#take(value);
       }
       this.#end = "FIN";
-      if (this.#bytes.length > 0) {
+      if (this.#came.unfinished) {
         this.#fault ??= new Error("it ended inside a frame");
       }
     } catch (error) {
@@ -152,36 +166,31 @@ export class Wire {
   }
 
   #take(chunk: Uint8Array): void {
-    const bytes = new Uint8Array(this.#bytes.length + chunk.length);
-    bytes.set(this.#bytes);
-    bytes.set(chunk, this.#bytes.length);
-    const view = new DataView(bytes.buffer);
-    let at = 0;
-    while (at + HEADER <= bytes.length) {
-      const end = at + HEADER + view.getUint32(at);
-      if (end > bytes.length) break;
-      const frame = {
-        kind: bytes[at + 4],
-        flags: bytes[at + 5],
-        id: view.getUint32(at + 8),
-        body: bytes.slice(at + HEADER, end),
-      };
-      this.#check(frame, view.getUint16(at + 6));
+    for (const frame of this.#came.push(chunk)) {
+      this.#check(frame);
+      this.#follow(frame);
       this.#frames.push(frame);
-      at = end;
     }
-    this.#bytes = bytes.slice(at);
     this.#wake.resolve();
     this.#wake = Promise.withResolvers();
   }
 
+  #follow(frame: RawFrame): void {
+    try {
+      this.#streams.came(frame);
+    } catch (error) {
+      if (error instanceof Breach) throw error;
+      throw new Breach("FR3", (error as Error).message);
+    }
+  }
+
   /** What holds for every frame of every sender. */
-  #check({ kind, flags, id }: RawFrame, reserved: number): void {
+  #check({ kind, flags, reserved, id }: RawFrame): void {
     const name = `kind 0x${kind.toString(16)}`;
     if (reserved !== 0) throw new Breach("FR1", `${name} with reserved bits`);
     if (kind === KIND.PAD || kind >= 0x80) return;
     const known = SENDER_FLAGS[kind] ??
-      (this.streams ? STREAM_FLAGS[kind] : undefined);
+      (this.#streams.able ? STREAM_FLAGS[kind] : undefined);
     if (known === undefined) throw new Breach("FR10", `${name} was sent`);
     if ((flags & ~known) !== 0) throw new Breach("FR9", `${name}, ${flags}`);
     if (kind === KIND.HELLO) {
@@ -191,6 +200,46 @@ export class Wire {
       throw new Breach("HE1", `the first frame is of ${name}`);
     }
     this.#any = true;
+  }
+}
+
+/** Cuts bytes into frames, whatever they say. */
+export class Cutter {
+  #bytes = new Uint8Array(0);
+
+  /** Whether bytes of a frame are left over. */
+  get unfinished(): boolean {
+    return this.#bytes.length > 0;
+  }
+
+  /** Gives up the bytes that make no whole frame yet. */
+  rest(): Uint8Array {
+    const rest = this.#bytes;
+    this.#bytes = new Uint8Array(0);
+    return rest;
+  }
+
+  push(chunk: Uint8Array): RawFrame[] {
+    const bytes = new Uint8Array(this.#bytes.length + chunk.length);
+    bytes.set(this.#bytes);
+    bytes.set(chunk, this.#bytes.length);
+    const view = new DataView(bytes.buffer);
+    const frames: RawFrame[] = [];
+    let at = 0;
+    while (at + HEADER <= bytes.length) {
+      const end = at + HEADER + view.getUint32(at);
+      if (end > bytes.length) break;
+      frames.push({
+        kind: bytes[at + 4],
+        flags: bytes[at + 5],
+        reserved: view.getUint16(at + 6),
+        id: view.getUint32(at + 8),
+        body: bytes.slice(at + HEADER, end),
+      });
+      at = end;
+    }
+    this.#bytes = bytes.slice(at);
+    return frames;
   }
 }
 

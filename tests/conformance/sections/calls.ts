@@ -92,8 +92,8 @@ const answered = [
     async (s) => {
       await s.send(hello(), s.make("Echo.echo", 1), s.make("Echo.echo", 2));
       await s.readHello();
-      assertEquals((await s.answer(1)).value, 1);
-      assertEquals((await s.answer(2)).value, 2);
+      const answers = await s.answers(1, 2);
+      assertEquals(answers.map(({ value }) => value), [1, 2]);
     },
   ),
   ...server("CA1.24", "a failed call leaves the others alone", async (s) => {

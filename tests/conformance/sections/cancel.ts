@@ -154,7 +154,7 @@ export const cancels: Section = [
     "a running call is answered only when its handler has ended",
     async (s) => {
       await s.greet();
-      const held = await s.go("Conformance.hold");
+      const held = await s.begin("Conformance.hold");
       await s.send(cancel(held));
       await s.silence();
       await s.go("Conformance.release");
@@ -168,8 +168,7 @@ export const cancels: Section = [
     "the handler is told, and its own answer counts",
     async (s) => {
       await s.greet();
-      const id = await s.go("Conformance.wait");
-      await s.silence();
+      const id = await s.begin("Conformance.wait");
       await s.send(cancel(id));
       const { code, started } = await s.answer(id);
       assertEquals([code, started], ["told", true]);
@@ -177,7 +176,7 @@ export const cancels: Section = [
   ),
   ...server("CN3.3", "a second CANCEL changes nothing", async (s) => {
     await s.greet();
-    const held = await s.go("Conformance.hold");
+    const held = await s.begin("Conformance.hold");
     await s.send(cancel(held), cancel(held), cancel(held));
     await s.silence();
     await s.go("Conformance.release");

@@ -13,6 +13,7 @@ import {
   reply,
 } from "../bytes.ts";
 import { client, either, rows, type Section, server } from "../case.ts";
+import type { Session } from "../session.ts";
 import { inFlight, outcomes } from "./flight.ts";
 
 export const endings: Section = [
@@ -209,6 +210,15 @@ export const endings: Section = [
   }),
 ];
 
+/** Asserts that an end that has sent its FIN still takes what was on its way: a socket closed at once resets, and the reset may overtake the GOAWAY. */
+async function readsOn(end: Session): Promise<void> {
+  for (let i = 0; i < 4; i++) {
+    await end.send(frame(KIND.PAD, 0, new Uint8Array(1000)));
+    await end.pace.quiet();
+    assert(end.wire.reads, "it closed the connection without lingering");
+  }
+}
+
 export const faults: Section = [
   ...either(
     "EN6.1",
@@ -221,6 +231,28 @@ export const faults: Section = [
       await end.closes("protocol_error");
     },
   ),
+  ...either(
+    "EN6.2",
+    "behind a fault, its GOAWAY and its FIN an end reads on for a while",
+    async (end) => {
+      await end.greet();
+      await end.send(frame(0x7f));
+      await end.closes("protocol_error");
+      await readsOn(end);
+    },
+  ),
+  ...client("EN6.3", "and so behind an end in order", async (c) => {
+    await c.greet();
+    await c.script({ do: "close" });
+    await c.wire.rest();
+    await readsOn(c);
+  }),
+  ...server("EN6.4", "of a server as well", async (s) => {
+    await s.greet();
+    await s.drains();
+    await s.wire.rest();
+    await readsOn(s);
+  }),
   ...either(
     "ER1.1",
     "a fault is told by a GOAWAY with a text, then FIN",
@@ -242,17 +274,21 @@ export const faults: Section = [
     s.wire = first;
     await s.serves();
   }),
-  ...server("ER2.1", "answers made before a fault arrive", async (s) => {
-    await s.greet();
-    const calls = Array.from({ length: 50 }, (_, i) => s.make("Echo.echo", i));
-    await s.send(...calls, frame(KIND.PING, 0, [1]));
-    const { frames, lastId } = await s.closes("protocol_error");
-    assertEquals(
-      frames.map((f) => readAnswer(f).value),
-      calls.map((_, i) => i),
-    );
-    assertEquals(lastId, 50);
-  }),
+  ...server(
+    "ER2.1",
+    "calls before a fault are answered or dropped, and GOAWAY says which",
+    async (s) => {
+      await s.greet();
+      const ids = Array.from({ length: 50 }, (_, i) => i + 1);
+      const calls = ids.map((id) => s.make("Echo.echo", id));
+      await s.send(...calls, frame(KIND.PING, 0, [1]));
+      const closing = await s.closes("protocol_error");
+      s.checkAnswered(closing, ids);
+      for (const answer of closing.frames.map(readAnswer)) {
+        assertEquals(answer.value, answer.id);
+      }
+    },
+  ),
   ...server(
     "ER2.2",
     "calls that run when a fault is found get no answer",

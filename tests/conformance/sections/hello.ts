@@ -5,6 +5,7 @@ import {
   frame,
   goaway,
   hello,
+  helloBody,
   helloOf,
   join,
   KIND,
@@ -21,6 +22,7 @@ import {
   type Section,
   server,
 } from "../case.ts";
+import type { ClientSession } from "../session.ts";
 
 const EARLY: [string, Uint8Array][] = [
   ["a REQUEST", request(1, "Echo.echo")],
@@ -96,6 +98,24 @@ const ILLEGAL: [string, string, Uint8Array, string | string[]][] = [
     "another version, fields that make no sense",
     helloWith([1, 0xff, 0xff], 2),
     "version_mismatch",
+  ],
+  [
+    "HE5.31",
+    "version 2, with flags that only it knows",
+    frame(KIND.HELLO, 0, helloBody([], 2), 0x81),
+    "version_mismatch",
+  ],
+  [
+    "HE5.32",
+    "version 2, with a reserved bit",
+    reserved(helloOf([], 2)),
+    "version_mismatch",
+  ],
+  [
+    "HE5.33",
+    "another magic and a flag",
+    frame(KIND.HELLO, 0, helloBody([], 1, "SLUICF"), 1),
+    "not_sluice",
   ],
   ["HE5.6", "another magic", helloOf([], 1, "SLUICF"), "not_sluice"],
   ["HE5.7", "the magic in lower case", helloOf([], 1, "sluice"), "not_sluice"],
@@ -187,6 +207,12 @@ const ILLEGAL: [string, string, Uint8Array, string | string[]][] = [
     ["serializer_mismatch", "protocol_error"],
   ],
 ];
+
+/** A frame with the lowest of its reserved bits set. */
+function reserved(bytes: Uint8Array): Uint8Array {
+  bytes[7] = 1;
+  return bytes;
+}
 
 /** A HELLO whose fields are these bytes, whatever they are. */
 function helloWith(fields: readonly number[], version = 1): Uint8Array {
@@ -354,8 +380,66 @@ const early = [
       const calls = [s.make("Echo.echo", large), s.make("Echo.echo", none)];
       await s.send(hello(), ...calls);
       await s.readHello();
-      assert((await s.answer(1)).ok);
-      assert((await s.answer(2)).ok);
+      const answers = await s.answers(1, 2);
+      assertEquals(answers.map(({ ok }) => ok), [true, true]);
+    },
+  ),
+];
+
+/** Calls that a client gets along with HELLO, and its answers to all of them. */
+async function answersEarly(
+  c: ClientSession,
+  calls: readonly Uint8Array[],
+): Promise<void> {
+  await c.send(hello(), ...calls);
+  await c.readHello();
+  for (let left = calls.length; left > 0;) {
+    const got = await c.wire.next();
+    assert(got !== undefined, "it ended instead of answering");
+    assert(got.kind !== KIND.GOAWAY, "it closed instead of answering");
+    if (got.kind === KIND.REPLY || got.kind === KIND.ERROR) left--;
+  }
+  await c.alive();
+}
+
+const earlyToClients = [
+  ...client(
+    "HE13.3",
+    "a client takes 64 calls along with HELLO, whatever window it grants",
+    async (c) => {
+      const calls = Array.from(
+        { length: 64 },
+        (_, i) => request(i + 1, "No.such"),
+      );
+      await answersEarly(c, calls);
+    },
+  ),
+  ...client(
+    "HE13.4",
+    "and 65,536 bytes of them",
+    async (c) => {
+      const none = new Uint8Array(0);
+      const empty = request(1, "No.such", none).length;
+      const large = new Uint8Array(65_536 - 2 * empty);
+      await answersEarly(c, [
+        request(1, "No.such", large),
+        request(2, "No.such", none),
+      ]);
+    },
+  ),
+  ...client(
+    "HE13.5",
+    "and 64 calls at any later time, as our HELLO may have crossed them",
+    async (c) => {
+      await c.greet();
+      for (let first = 1; first < 200; first += 64) {
+        const ids = Array.from({ length: 64 }, (_, i) => first + i);
+        await c.send(...ids.map((id) => request(id, "No.such")));
+        for (const _ of ids) {
+          const got = await c.wire.next();
+          assert(got?.kind === KIND.ERROR, "each is answered");
+        }
+      }
     },
   ),
 ];
@@ -426,4 +510,5 @@ export const hellos: Section = [
     },
   ),
   ...early,
+  ...earlyToClients,
 ];

@@ -3,16 +3,18 @@
 import { assert, assertEquals } from "@std/assert";
 import {
   frame,
-  helloOf,
   KIND,
   payload,
+  readAnswer,
   request,
+  type StreamGrant,
   u16,
   u32,
   utf8,
 } from "../bytes.ts";
 import { either, rows, type Section, server } from "../case.ts";
-import type { ServerSession, Session } from "../session.ts";
+import { type ServerSession, type Session, Skipped } from "../session.ts";
+import { items } from "./items.ts";
 import type { RawFrame } from "../wire.ts";
 
 const CALLER = 1;
@@ -21,18 +23,22 @@ const MORE = 2;
 /** The payload kind that says a stream follows. */
 const STREAM = 5;
 
-/** A HELLO that takes streams, of which each may have 64 KiB. */
-const ABLE = helloOf([[6, u32(1)], [7, [...u32(65_536), ...u32(16)]]]);
-
 function data(value: unknown, flags = CALLER, id = 1): Uint8Array {
   return frame(KIND.DATA, id, payload(value), flags);
 }
 
+/** A call whose params are a stream. */
+function opening(id: number, method: string): Uint8Array {
+  return request(id, method, undefined, { raw: [STREAM] });
+}
+
 /** Calls the method that gives back its params, with a stream. */
-async function open(s: ServerSession): Promise<void> {
-  s.wire.streams = true;
-  await s.greet(ABLE);
-  await s.send(request(1, "Echo.echo", undefined, { raw: [STREAM] }));
+async function open(
+  s: ServerSession,
+  grant?: Partial<StreamGrant>,
+): Promise<void> {
+  await s.greetAble(grant);
+  await s.send(opening(1, "Echo.echo"));
 }
 
 /** What comes until the result has ended, credits left out. */
@@ -44,6 +50,77 @@ async function echoed(s: Session): Promise<RawFrame[]> {
     if (got.kind !== KIND.CREDIT) frames.push(got);
     if (got.kind === KIND.END) return frames;
   }
+}
+
+/** Skips the case where a stream begins with less credit. */
+function needs({ hello }: Session, bytes: number): void {
+  const { credit } = hello.streams!;
+  if (credit >= bytes) return;
+  throw new Skipped(`a stream begins with ${credit} bytes of credit`);
+}
+
+/** Sends an item in parts of `size` bytes, as credit comes for them; false if its reader says STOP. */
+async function sendItem(
+  s: Session,
+  length: number,
+  size: number,
+): Promise<boolean> {
+  let { credit } = s.hello.streams!;
+  for (let left = length; left > 0;) {
+    const part = Math.min(left, size);
+    const charge = part + 17;
+    if (charge <= credit) {
+      left -= part;
+      credit -= charge;
+      const flags = CALLER | (left > 0 ? MORE : 0);
+      const body = new Uint8Array(1 + part).fill(0x78);
+      body[0] = 3;
+      await s.send(frame(KIND.DATA, 1, body, flags));
+      continue;
+    }
+    const got = await s.wire.next();
+    assert(got !== undefined, "it ended");
+    assert(got.kind !== KIND.GOAWAY, "it closed");
+    if (got.kind === KIND.STOP) return false;
+    if (got.kind === KIND.CREDIT) {
+      credit += new DataView(got.body.buffer).getUint32(0);
+    }
+  }
+  return true;
+}
+
+/** An item that comes back whole. */
+function largeItem(id: string, about: string, length: number, size: number) {
+  return server(id, about, async (s) => {
+    await open(s, { credit: 1_048_576 });
+    assert(await sendItem(s, length, size), "STOP came");
+    await s.send(frame(KIND.END, 1, [], CALLER));
+    const [item] = items(await echoed(s));
+    assert(typeof item === "string", "the item does not come back");
+    assertEquals(item.length, length);
+  });
+}
+
+/** The next frame that is of none of these kinds. */
+async function nextBut(
+  s: Session,
+  passed: readonly number[],
+): Promise<RawFrame> {
+  for (;;) {
+    const got = await s.wire.next();
+    assert(got !== undefined, "it ended");
+    if (!passed.includes(got.kind)) return got;
+  }
+}
+
+/** Bytes of payload that came, and whether END did, once nothing more comes. */
+async function sized(s: Session): Promise<{ bytes: number; ended: boolean }> {
+  const frames = await s.wire.leftovers();
+  let bytes = 0;
+  for (const { kind, body } of frames) {
+    if (kind === KIND.DATA) bytes += body.length - 1;
+  }
+  return { bytes, ended: frames.some(({ kind }) => kind === KIND.END) };
 }
 
 function kinds(frames: readonly RawFrame[]): number[] {
@@ -79,12 +156,58 @@ export const streams: Section = [
     "a stream of params from an end that has not stated the capability: closes",
     async (s) => {
       await s.greet();
-      await s.send(request(1, "Echo.echo", undefined, { raw: [STREAM] }));
+      await s.send(opening(1, "Echo.echo"));
       await s.closes("protocol_error");
+    },
+  ),
+  ...server(
+    "ST2.1",
+    "one stream of params more than was granted: closes, resource_exhausted",
+    async (s) => {
+      await s.greetAble();
+      const { max } = s.hello.streams!;
+      const ids = Array.from({ length: max + 1 }, (_, i) => i + 1);
+      const calls = ids.map((id) => opening(id, "Conformance.hold"));
+      const window = Math.max(64, s.hello.calls);
+      const bytes = Math.max(65_536, s.hello.bytes);
+      if (calls.length > window || calls[0].length * calls.length > bytes) {
+        throw new Skipped("more streams are granted than calls fit the window");
+      }
+      await s.send(...calls.slice(0, -1));
+      await s.alive();
+      await s.send(calls[max]);
+      await s.closes("resource_exhausted");
+    },
+  ),
+  ...server(
+    "ST2.2",
+    "a result for which we granted no stream: resource_exhausted, started",
+    async (s) => {
+      await open(s, { max: 1 });
+      await s.expect(KIND.REPLY);
+      await s.send(opening(2, "Echo.echo"));
+      const got = await nextBut(s, [KIND.CREDIT, KIND.STOP]);
+      const { id, code, started } = readAnswer(got);
+      assertEquals([id, code, started], [2, "resource_exhausted", true]);
+      await s.send(frame(KIND.END, 1, [], CALLER));
+      await echoed(s);
+    },
+  ),
+  ...server(
+    "ST2.3",
+    "the end of a stream makes room for another",
+    async (s) => {
+      await open(s, { max: 1 });
+      for (let id = 1; id < 20; id++) {
+        if (id > 1) await s.send(opening(id, "Echo.echo"));
+        await s.send(frame(KIND.END, id, [], CALLER));
+        assertEquals(kinds(await echoed(s)), [KIND.REPLY, KIND.END]);
+      }
     },
   ),
   ...server("ST4.1", "the longest DATA is taken", async (s) => {
     await open(s);
+    needs(s, 32_785);
     await s.send(data(BIG), frame(KIND.END, 1, [], CALLER));
     const got = (await echoed(s)).filter(({ kind }) => kind === KIND.DATA);
     const length = got.reduce((n, { body }) => n + body.length - 1, 0);
@@ -104,8 +227,7 @@ export const streams: Section = [
       frame(KIND.DATA, 1, [3, ...utf8("gether")], CALLER),
       frame(KIND.END, 1, [], CALLER),
     );
-    const [, item] = await echoed(s);
-    assertEquals(item.body, payload("together"));
+    assertEquals(items(await echoed(s)), ["together"]);
   }),
   ...faulty(
     "ST5.3",
@@ -115,6 +237,30 @@ export const streams: Section = [
       ...frame(KIND.DATA, 1, [1, 49], CALLER),
     ]),
   ),
+  ...faulty(
+    "ST5.7",
+    "a part of no bytes that is not the last",
+    frame(KIND.DATA, 1, [3], CALLER | MORE),
+  ),
+  ...server("ST5.8", "a last part of no bytes", async (s) => {
+    await open(s);
+    await s.send(
+      frame(KIND.DATA, 1, [3, ...utf8("all")], CALLER | MORE),
+      frame(KIND.DATA, 1, [3], CALLER),
+      frame(KIND.END, 1, [], CALLER),
+    );
+    assertEquals(items(await echoed(s)), ["all"]);
+  }),
+  ...server("ST5.9", "parts cut inside a character", async (s) => {
+    await open(s);
+    const [first, ...rest] = utf8("é→");
+    await s.send(
+      frame(KIND.DATA, 1, [3, first], CALLER | MORE),
+      frame(KIND.DATA, 1, [3, ...rest], CALLER),
+      frame(KIND.END, 1, [], CALLER),
+    );
+    assertEquals(items(await echoed(s)), ["é→"]);
+  }),
   ...faulty("ST5.4", "a stream as an item", frame(KIND.DATA, 1, [5], CALLER)),
   ...faulty("ST5.5", "a part of bytes", data(BIG.subarray(9), CALLER | MORE)),
   ...faulty(
@@ -132,14 +278,58 @@ export const streams: Section = [
     }
     await s.alive();
   }),
+  ...largeItem(
+    "ST7.1",
+    "an item of 1,000,000 bytes in full parts is taken whole",
+    1_000_000,
+    32_768,
+  ),
+  ...largeItem(
+    "ST7.2",
+    "an item of 990,000 bytes in parts of 300 bytes, too",
+    990_000,
+    300,
+  ),
+  ...server(
+    "ST7.3",
+    "a larger item is taken or stopped, and does not stall",
+    async (s) => {
+      await open(s, { credit: 1_048_576 });
+      await sendItem(s, 1_300_000, 32_768);
+      await s.alive();
+    },
+  ),
   ...faulty(
     "ST8.1",
     "more than the credit at once",
     new Uint8Array(Array.from({ length: 40 }, () => [...data(BIG)]).flat()),
     "resource_exhausted",
   ),
+  ...server(
+    "ST8.2",
+    "a result that needs more credit than it has waits for it",
+    async (s) => {
+      await open(s, { credit: 16_384 });
+      needs(s, 3 * 16_017);
+      const chunk = new Uint8Array(16_000);
+      await s.send(data(chunk), data(chunk), data(chunk));
+      await s.send(frame(KIND.END, 1, [], CALLER));
+      await nextBut(s, [KIND.CREDIT]);
+      let got = await sized(s);
+      // What it sends past its credit fails any case: it must stop here.
+      assert(got.bytes > 0 && got.bytes <= 16_384, `${got.bytes} bytes came`);
+      for (let grants = 0; !got.ended; grants++) {
+        assert(grants < 20, "it does not go on with the credit it was given");
+        await s.send(frame(KIND.CREDIT, 1, u32(8192), CALLER));
+        const more = await sized(s);
+        got = { bytes: got.bytes + more.bytes, ended: more.ended };
+      }
+      assertEquals(got.bytes, 48_000);
+    },
+  ),
   ...server("ST9.1", "what is read is granted again", async (s) => {
     await open(s);
+    needs(s, 50_000);
     // More than half of the credit, and less than all of it.
     await s.send(data(BIG), data(BIG.subarray(0, 16_000)));
     for (;;) {
@@ -153,6 +343,12 @@ export const streams: Section = [
     "credit above 2^31 - 1",
     frame(KIND.CREDIT, 1, u32(0xffffffff), CALLER),
   ),
+  ...server("ST9.3", "a CREDIT of 0 changes nothing", async (s) => {
+    await open(s);
+    const none = frame(KIND.CREDIT, 1, u32(0), CALLER);
+    await s.send(none, none, data("a"), none, frame(KIND.END, 1, [], CALLER));
+    assertEquals(items(await echoed(s)), ["a"]);
+  }),
   ...server("ST10.1", "items and one END come back", async (s) => {
     await open(s);
     await s.send(data("a"), data("b"), frame(KIND.END, 1, [], CALLER));
@@ -212,6 +408,19 @@ export const streams: Section = [
       new Uint8Array([9, ...utf8("cancelled")]),
     );
   }),
+  ...server(
+    "ST13.1",
+    "an answer that is no stream ends params that nobody read",
+    async (s) => {
+      await s.greetAble();
+      const parts = { raw: [STREAM] };
+      await s.answer(await s.go("Conformance.note", undefined, parts));
+      // They crossed the answer.
+      await s.send(data("a"), frame(KIND.END, 1, [], CALLER));
+      await s.alive();
+      await s.serves();
+    },
+  ),
   ...server("ST14.1", "a reader that wants no more gets END", async (s) => {
     await open(s);
     await s.send(data("a"));
@@ -230,7 +439,7 @@ export const streams: Section = [
         id,
         `${name} for a call that was never made: closes`,
         async (s) => {
-          await s.greet(ABLE);
+          await s.greetAble();
           await s.send(frame(kind, 9, body, s.role === "server" ? CALLER : 0));
           await s.closes("protocol_error");
         },

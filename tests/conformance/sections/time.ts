@@ -3,6 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { frame, KIND, reply } from "../bytes.ts";
 import { client, either, rows, type Section, server } from "../case.ts";
+import { Skipped } from "../session.ts";
 import { empty, fillRunning } from "./busy.ts";
 
 export const deadlines: Section = [
@@ -66,8 +67,9 @@ export const deadlines: Section = [
     "one that passes while it runs is told to the handler",
     async (s) => {
       await s.greet();
-      const id = await s.go("Conformance.wait", undefined, { deadline: 50 });
-      await s.pace.lapse(60);
+      const id = await s.go("Conformance.wait", undefined, { deadline: 300 });
+      await s.silence();
+      await s.pace.lapse(310);
       const got = await s.answer(id);
       assertEquals([got.code, got.started], ["told", true]);
     },
@@ -77,8 +79,9 @@ export const deadlines: Section = [
     "the answer waits for the handler's end all the same",
     async (s) => {
       await s.greet();
-      const held = await s.go("Conformance.hold", undefined, { deadline: 30 });
-      await s.pace.lapse(40);
+      const held = await s.go("Conformance.hold", undefined, { deadline: 300 });
+      await s.silence();
+      await s.pace.lapse(310);
       await s.silence();
       await s.go("Conformance.release");
       const answers = [await s.answer(), await s.answer()];
@@ -104,7 +107,8 @@ export const deadlines: Section = [
     async (c) => {
       await c.greet();
       await c.script({ do: "call", method: "m", timeout: 30_000 });
-      const left = (await c.request()).remaining ?? Infinity;
+      const left = (await c.request()).remaining;
+      if (left === undefined) throw new Skipped("the client sends no deadline");
       assert(left > 0 && left <= 30_000, `${left} ms`);
     },
   ),

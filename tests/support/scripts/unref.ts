@@ -60,12 +60,12 @@ const CASES: Record<string, () => Promise<void>> = {
           retry: { base: 60_000, cap: 60_000, random: () => 1 },
           onState: (state) => {
             if (state !== "waiting") return;
-            client.call("a", undefined, { timeout: 60_000 }).catch(() => {});
             client.unref();
             resolve();
           },
         },
       );
+      client.call("a", undefined, { timeout: 60_000 }).catch(() => {});
     }),
   listener: async () => {
     const listener = await listen({ port: 0 });
