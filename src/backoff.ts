@@ -12,15 +12,15 @@
 /** How a {@linkcode ReconnectingClient} waits between dials. */
 export interface RetryOptions {
   /** Bound of the first wait, in ms. Default 100. */
-  base?: number;
+  base?: number | undefined;
   /** What the bound grows by with each dial that fails. Default 2. */
-  factor?: number;
+  factor?: number | undefined;
   /** The bound's largest value, in ms. Default 10,000. */
-  cap?: number;
+  cap?: number | undefined;
   /** Milliseconds that a connection has to live before the waits begin anew at `base`. A shorter one, whatever it answered, is followed by a longer wait than the one before it. Default 5,000. */
-  stableAfter?: number;
+  stableAfter?: number | undefined;
   /** Dials in a row that may fail; the client ends with the last of them. Default `Infinity`. */
-  attempts?: number;
+  attempts?: number | undefined;
   /**
    * Dials in a row that may fail for a reason that another dial does not
    * remove: the peer has another serializer or version, or is no Sluice peer;
@@ -28,9 +28,9 @@ export interface RetryOptions {
    * `ReferenceError` or `SyntaxError`. The client ends with the last of them,
    * and with its error. Default 10.
    */
-  fatalAttempts?: number;
+  fatalAttempts?: number | undefined;
   /** Numbers from 0 to 1, for tests. Default `Math.random`. */
-  random?: () => number;
+  random?: (() => number) | undefined;
 }
 
 /** The defaults with what is given in their place. */

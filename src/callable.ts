@@ -20,19 +20,19 @@ import { tellHook } from "./user_code.ts";
 /** Where an error that `onError` is told came from; all undefined for one of accepting. */
 export interface ErrorInfo extends Partial<CallInfo> {
   /** The connection it came by. */
-  readonly connection?: Connection;
+  readonly connection?: Connection | undefined;
 }
 
 /** How services are served. */
 export interface CallableOptions<M extends WireMap = "json"> {
   /** What stands around every handler, the first one outermost. */
-  use?: readonly ServerMiddleware[];
+  use?: readonly ServerMiddleware[] | undefined;
   /** Whether callers see the message of what a handler throws that is no `RpcError`. Default false. */
-  exposeErrors?: boolean;
+  exposeErrors?: boolean | undefined;
   /** Told what `internal` hides from callers. What it throws is lost. */
-  onError?: (error: unknown, info: ErrorInfo) => void;
+  onError?: ((error: unknown, info: ErrorInfo) => void) | undefined;
   /** The connection's, if it is not JSON: one that says `wire: "exact"` turns off the check of what JSON can carry. */
-  serializer?: Serializer & { readonly wire?: M };
+  serializer?: Serializer & { readonly wire?: M } | undefined;
 }
 
 /** Services that the other end of a client's connection may call; made by {@linkcode callable}. */

@@ -56,26 +56,26 @@ export interface Outgoing {
 /** What of its settings a client tells its middleware. */
 export interface OutgoingSettings {
   /** Replaces JSON. */
-  readonly serializer?: Serializer;
+  readonly serializer?: Serializer | undefined;
   /** Another wire than the native one. */
-  readonly wire?: WireProtocol<WireMap>;
+  readonly wire?: WireProtocol<WireMap> | undefined;
   /** Time, for tests. */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
 
 /** What a client can set of every call it makes. */
 export interface CallerOptions {
   /** The `timeout` of every call that names neither `timeout` nor `deadline`, in ms. */
-  timeout?: number;
+  timeout?: number | undefined;
   /** Metadata of every call; a call's own is added to it, name by name. */
-  metadata?: Readonly<Record<string, string>>;
+  metadata?: Readonly<Record<string, string>> | undefined;
   /** What every call passes through on its way out: see {@linkcode outgoing}. */
-  use?: Outgoing;
+  use?: Outgoing | undefined;
   /**
    * Whether the `stack` of a call's error also shows the code that made the
    * call. That costs a stack trace for every call, failed or not. Default false.
    */
-  captureStacks?: boolean;
+  captureStacks?: boolean | undefined;
 }
 
 /** `caller` with what the options add to it: itself, if they add nothing, so that who sets nothing pays nothing. */

@@ -24,9 +24,9 @@ import type { UntypedServices, WireMap } from "./types.ts";
 /** Options of a {@linkcode Client}. */
 export interface ClientOptions extends ConnectionOptions, CallerOptions {
   /** Who this is, for a server with `authorize`: text or bytes, at most 15,360 bytes of them. */
-  credentials?: Credentials;
+  credentials?: Credentials | undefined;
   /** What the server may call here: see {@linkcode callable}. Without it nothing. */
-  services?: Callable;
+  services?: Callable | undefined;
 }
 
 /**

@@ -17,6 +17,7 @@ import type { OutcomeCounts, ServedCounts } from "./stats.ts";
 import type { StreamNumbers } from "./streams/streams.ts";
 import type { Shared } from "./server_limits.ts";
 import type { Verdict } from "./verdict.ts";
+import type { Optional } from "./types.ts";
 
 /** What a call that failed on our side was, for `onError`. */
 export interface CallInfo {
@@ -27,33 +28,33 @@ export interface CallInfo {
 }
 
 /** What both ends of a connection can set. */
-export interface ConnectionOptions extends Partial<Limits> {
+export interface ConnectionOptions extends Optional<Limits> {
   /** Replaces JSON; both ends must have one of the same name. */
-  serializer?: Serializer;
+  serializer?: Serializer | undefined;
   /** Another wire than the native one; both ends must speak the same. */
-  wire?: WireProtocol;
+  wire?: WireProtocol | undefined;
   /** Time, for tests. */
-  clock?: Clock;
+  clock?: Clock | undefined;
   /** Who is told of each call that begins and ends, either way; see {@linkcode observing}. */
-  observe?: Observing;
+  observe?: Observing | undefined;
   /** The first call's id, for tests. Default 1. */
-  firstId?: number;
+  firstId?: number | undefined;
 }
 
 /** What only the library sets. */
 export interface ConnectionSetup extends ConnectionOptions {
   /** What the peer may call. */
-  services?: Callable;
+  services?: Callable | undefined;
   /** What our HELLO shows of us. */
-  credentials?: Credentials;
+  credentials?: Credentials | undefined;
   /** Makes what decides on the peer; a factory, so that only servers load it. */
-  verdict?: (path: BytePath) => Verdict;
+  verdict?: ((path: BytePath) => Verdict) | undefined;
   /** What the connections of a server have in common. */
-  shared?: Shared;
+  shared?: Shared | undefined;
   /** The peer's HELLO has been read: it serves this connection. */
-  onHello?: () => void;
+  onHello?: (() => void) | undefined;
   /** The peer has said goodbye: it takes no calls any more, those it refuses have been settled. */
-  onGoaway?: (reason: ConnectionError) => void;
+  onGoaway?: ((reason: ConnectionError) => void) | undefined;
 }
 
 /**
@@ -94,16 +95,16 @@ export interface CloseOptions {
    * 5,000. It holds whatever the connection's state is, and the shortest that
    * was asked for holds; 1,000 ms later the connection is over in any case.
    */
-  timeout?: number;
+  timeout?: number | undefined;
   /**
    * What becomes of results that are streams: a drain lets them `finish` (the
    * default), or `end`s them in order. Then each source is asked for no more
    * (an iterator's `return` is called, a `ReadableStream` cancelled), and its
    * reader finds the end behind what had come; `ctx.draining` has fired before.
    */
-  streams?: "finish" | "end";
+  streams?: "finish" | "end" | undefined;
   /** The `ctx` of the handler that closes its own connection: it is not waited for. */
-  ctx?: object;
+  ctx?: object | undefined;
 }
 
 /** A connection in numbers, as of now. */

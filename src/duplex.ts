@@ -48,22 +48,22 @@ export type AsyncDisposal = {
 /** Where a connection comes from; all of it optional. */
 export interface DuplexInfo {
   /** The peer's address, printable. */
-  readonly remote?: string;
+  readonly remote?: string | undefined;
   /** Our own address, printable. */
-  readonly local?: string;
+  readonly local?: string | undefined;
   /** What the peer showed in the TLS handshake, on runtimes that tell it: Node and Bun, not Deno. */
-  readonly certificate?: PeerCertificate;
+  readonly certificate?: PeerCertificate | undefined;
   /**
    * Whether `readable` is the standard output of a child process, into which
    * more may print than the peer: a wire of lines then drops what is no message
    * and tells `onError`, where it would close any other connection.
    * {@linkcode nodeDuplex} sets it.
    */
-  readonly childOutput?: boolean;
+  readonly childOutput?: boolean | undefined;
   /** Keeps the process alive while the transport is open, as it does from the start; undoes `unref`. */
-  readonly ref?: () => void;
+  readonly ref?: (() => void) | undefined;
   /** Lets the process end although the transport is open. Without it, it is the transport's own business. */
-  readonly unref?: () => void;
+  readonly unref?: (() => void) | undefined;
 }
 
 /**

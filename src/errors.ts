@@ -58,13 +58,13 @@ export function isErrorCode(code: string): code is ErrorCode {
 /** What an {@linkcode RpcError} is made from. */
 export interface RpcErrorOptions {
   /** Whether the call may have run; `executed` unless given, which is what a handler that throws one means. */
-  outcome?: Outcome;
+  outcome?: Outcome | undefined;
   /** Anything the serializer can carry; travels with the error. */
   data?: unknown;
   /** What brought the error about; stays on this side of the wire. */
   cause?: unknown;
   /** Whether the peer made the error. Default false; the library sets it, and tests may. */
-  remote?: boolean;
+  remote?: boolean | undefined;
 }
 
 /**

@@ -18,17 +18,17 @@ export interface Frame {
   /** What it is; see `docs/protocol.md`. */
   kind: number;
   /** Bits whose meaning depends on the kind; 0 unless given. */
-  flags?: number;
+  flags?: number | undefined;
   /** The call it belongs to; 0 unless given. */
-  id?: number;
+  id?: number | undefined;
   /** Its content; empty unless given. */
-  body?: Uint8Array;
+  body?: Uint8Array | undefined;
 }
 
 /** Options of {@linkcode FrameDecoderStream} and {@linkcode framed}. */
 export interface FrameDecoderOptions {
   /** The largest body accepted, in bytes; 4 MiB unless given. */
-  maxBody?: number;
+  maxBody?: number | undefined;
 }
 
 /** The default of {@linkcode FrameDecoderOptions.maxBody}: 4 MiB. */

@@ -9,6 +9,7 @@
 import { HEADER_SIZE } from "./frame.ts";
 import { MAX_MESSAGE, MAX_WINDOW_CALLS, MIN_MESSAGE } from "./hello.ts";
 import { MAX_WINDOW, MIN_CREDIT } from "./streams/terms.ts";
+import type { Optional } from "./types.ts";
 
 /** The limits of one connection; each end has its own. */
 export interface Limits {
@@ -103,7 +104,7 @@ const RANGES: Record<keyof Limits, readonly [number, number]> = {
  * @throws {RangeError} If a limit is not a whole number in its range.
  */
 export function toLimits(
-  given: Partial<Limits>,
+  given: Optional<Limits>,
 ): Record<keyof Limits, number> {
   const limits: Record<keyof Limits, number> = { ...DEFAULT_LIMITS };
   for (const name of Object.keys(RANGES) as (keyof Limits)[]) {

@@ -21,27 +21,27 @@ export interface Inherited {
 /** Options of one call. */
 export interface CallOptions {
   /** Aborts the call: it rejects at once with `signal.reason`, and the handler's own signal fires. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Milliseconds until the call rejects with `deadline_exceeded`; 0 and below at once, `Infinity` never. */
-  timeout?: number;
+  timeout?: number | undefined;
   /** The same as a moment: a `Date` or milliseconds since the epoch. The earlier of the two counts. */
-  deadline?: Date | number;
+  deadline?: Date | number | undefined;
   /** The `ctx` of the handler that makes this call: its signal and what is left of its deadline hold here too. */
-  ctx?: Inherited;
+  ctx?: Inherited | undefined;
   /** Short texts that travel with the call, at most 65,535 bytes in all; names at most 255 bytes. */
-  metadata?: Readonly<Record<string, string>>;
+  metadata?: Readonly<Record<string, string>> | undefined;
   /** Hands `Uint8Array` params over instead of copying them: they must not be changed afterwards. */
-  transfer?: boolean;
+  transfer?: boolean | undefined;
   /** Whether running twice is as good as once: then a {@linkcode ReconnectingClient} re-sends it even if it may have run. A plain client ignores it. */
-  idempotent?: boolean;
+  idempotent?: boolean | undefined;
 }
 
 /** The same with what the library says of a call to itself; it goes along with them wherever they are handed on. */
 export interface SentOptions extends CallOptions {
   /** Nobody waits for the answer: a wire that has notifications sends one. */
-  oneWay?: boolean;
+  oneWay?: boolean | undefined;
   /** Has the stack of the code that made the call, if its client captures stacks. */
-  calledAt?: Error;
+  calledAt?: Error | undefined;
 }
 
 /**

@@ -20,7 +20,7 @@ export interface OrderedOptions<P> {
    * the params as they came, before any schema has seen them. What it throws
    * fails that call, which is not started.
    */
-  key?: (params: P) => OrderKey;
+  key?: ((params: P) => OrderKey) | undefined;
 }
 
 /** An order that calls are started and finished in; one for each time `ordered` is called. */

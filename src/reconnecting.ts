@@ -34,17 +34,17 @@ import type { UntypedServices, WireMap } from "./types.ts";
 export interface ReconnectingClientOptions
   extends ConnectionOptions, CallerOptions {
   /** Who this is, for a server with `authorize`; a function is asked before each dial, so that what it gives is fresh. */
-  credentials?: Credentials | CredentialsSource;
+  credentials?: Credentials | CredentialsSource | undefined;
   /** What the server may call here, on each connection: see {@linkcode callable}. */
-  services?: Callable;
+  services?: Callable | undefined;
   /** How long it waits between dials, and how often it tries. */
-  retry?: RetryOptions;
+  retry?: RetryOptions | undefined;
   /** Milliseconds for one dial and the credentials for it; the handshake then has its own `handshakeTimeout`. Default 10,000. */
-  dialTimeout?: number;
+  dialTimeout?: number | undefined;
   /** What a call made without a connection does: `wait` for one (the default), or `reject` at once, `unavailable`, `not_sent`. */
-  whileAway?: "wait" | "reject";
+  whileAway?: "wait" | "reject" | undefined;
   /** Methods whose calls may be sent again though they may have run; a call's own `idempotent` goes before. */
-  idempotent?: Iterable<string>;
+  idempotent?: Iterable<string> | undefined;
   /**
    * What its server has as {@linkcode ordered}, by the name of a method, or of
    * a service that is ordered as a whole: `true`, or the key of a call's params.
@@ -52,11 +52,11 @@ export interface ReconnectingClientOptions
    * connection after the other; and once one of them is `unknown`, those made
    * by then that have not been sent reject, `aborted`, `not_sent`.
    */
-  ordered?: Readonly<Record<string, CallOrder>>;
+  ordered?: Readonly<Record<string, CallOrder>> | undefined;
   /** Whether those are sent all the same. Default false. */
-  continueAfterUnknown?: boolean;
+  continueAfterUnknown?: boolean | undefined;
   /** Told of every change of state; what it throws is lost. */
-  onState?: StateListener;
+  onState?: StateListener | undefined;
 }
 
 /**

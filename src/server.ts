@@ -24,25 +24,25 @@ import type { Serializer } from "./payload.ts";
 import { type ServerLimits, Shared } from "./server_limits.ts";
 import { TurnedAway } from "./turn_away.ts";
 import { type SummedStats, Totals } from "./stats.ts";
-import type { Checked, WireMap } from "./types.ts";
+import type { Checked, Optional, WireMap } from "./types.ts";
 import { tellHook } from "./user_code.ts";
 import { type Authorize, Verdict } from "./verdict.ts";
 
 /** Options of a {@linkcode Server}; limits hold for each of its connections, but for {@linkcode ServerLimits}. */
 export interface ServerOptions<M extends WireMap = "json">
-  extends ConnectionOptions, Partial<ServerLimits> {
+  extends ConnectionOptions, Optional<ServerLimits> {
   /** Replaces JSON; one that says `wire: "exact"` also turns off the check of what JSON can carry. */
-  serializer?: Serializer & { readonly wire?: M };
+  serializer?: Serializer & { readonly wire?: M } | undefined;
   /** What stands around every handler, the first one outermost. */
-  use?: readonly ServerMiddleware[];
+  use?: readonly ServerMiddleware[] | undefined;
   /** Another wire than the native one; every caller must speak it. */
-  wire?: WireProtocol<M>;
+  wire?: WireProtocol<M> | undefined;
   /** Decides on each peer before anything of it is served; see {@linkcode Authorize}. Without it everybody may come in. */
-  authorize?: Authorize;
+  authorize?: Authorize | undefined;
   /** Whether callers see the message of what a handler throws that is no `RpcError`. Default false. */
-  exposeErrors?: boolean;
+  exposeErrors?: boolean | undefined;
   /** Told what `internal` hides from callers, how connections ended that nobody closed, and what failed in accepting. What it throws is lost. */
-  onError?: (error: unknown, info: ErrorInfo) => void;
+  onError?: ((error: unknown, info: ErrorInfo) => void) | undefined;
 }
 
 /** A server in numbers, as of now. */
@@ -55,7 +55,7 @@ export interface ServerStats extends SummedStats {
 
 /** What `serve` takes: a listener, or anything that yields duplexes. A `close` that is there is called when the server closes. */
 export type DuplexSource = AsyncIterable<Duplex> & {
-  close?: () => unknown;
+  close?: (() => unknown) | undefined;
 };
 
 /**

@@ -9,6 +9,7 @@ import { type Clock, systemClock } from "./clock.ts";
 import { LargeReads } from "./large.ts";
 import { checkLimit, type Limits, toLimits } from "./limits.ts";
 import { Turns } from "./turns.ts";
+import type { Optional } from "./types.ts";
 
 /** The limits that all connections of a server share. */
 export interface ServerLimits {
@@ -40,7 +41,7 @@ export class Shared {
    * @throws {RangeError} If one is not a whole number from 1.
    */
   constructor(
-    given: Partial<ServerLimits & Limits>,
+    given: Optional<ServerLimits & Limits>,
     clock: Clock = systemClock,
   ) {
     // What one connection may have by its own limits fits into those of all.

@@ -16,15 +16,15 @@ export interface StageOptions<
   OnError extends OnStageError = OnStageError,
 > extends CallOptions {
   /** Ends the whole stage: what is in flight is cancelled, and the stage fails with the signal's reason as its cause. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Inputs taken and not yet delivered, at most. Default 1,024. */
-  window?: number;
+  window?: number | undefined;
   /** Bytes of their requests from which on no further input is taken. Default 16 MiB. */
-  windowBytes?: number;
+  windowBytes?: number | undefined;
   /** Whether results come in the order of the inputs (the default), or as they are answered, each with its input's index. */
-  ordered?: Ordered;
+  ordered?: Ordered | undefined;
   /** Whether a failed call fails the stage (`fail`, the default), or is an item in its place (`yield`). */
-  onError?: OnError;
+  onError?: OnError | undefined;
 }
 
 /** A result with the number of its input, from 0. */

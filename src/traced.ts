@@ -24,7 +24,7 @@ export interface TraceOptions {
   /** Where a tracer says what is going on: its active span's place, if there is one. Sent as it is. */
   current?: () => TraceContext | undefined;
   /** Whether a trace that begins here says that it was recorded. Default false. */
-  sampled?: boolean;
+  sampled?: boolean | undefined;
 }
 
 /**

@@ -30,6 +30,9 @@ export interface NotServable<Why extends string> {
   readonly "~notServable": Why;
 }
 
+/** Options: any member may be left out, or be `undefined`. (`Partial` allows the second only without `exactOptionalPropertyTypes`.) */
+export type Optional<T> = { [K in keyof T]?: T[K] | undefined };
+
 // What arrives.
 
 /**

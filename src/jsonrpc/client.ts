@@ -24,13 +24,13 @@ export interface JsonRpcClientOptions<L extends object = object> extends
   >,
   JsonRpcOptions {
   /** What the other end may call and notify; or what `callable` made of it, which then has the three options below. */
-  services?: (L & Checked<L>) | Callable;
+  services?: (L & Checked<L>) | Callable | undefined;
   /** What stands around their handlers, as `use` of a server. */
-  incoming?: readonly ServerMiddleware[];
+  incoming?: readonly ServerMiddleware[] | undefined;
   /** As of a server, for those services. */
-  exposeErrors?: boolean;
+  exposeErrors?: boolean | undefined;
   /** As of a server, for those services; told as well of the lines that a child process prints and that are no messages. */
-  onError?: (error: unknown, info: ErrorInfo) => void;
+  onError?: ((error: unknown, info: ErrorInfo) => void) | undefined;
 }
 
 /**

@@ -15,13 +15,13 @@ import { checkFraming, type FramingName } from "./framing.ts";
 /** Options of a JSON-RPC wire; both ends must agree on the first two. */
 export interface JsonRpcOptions {
   /** How calls are cancelled. Default `none`: they are not. */
-  dialect?: DialectName;
+  dialect?: DialectName | undefined;
   /** How messages are told apart. Default `contentLength` for `lsp`, else `lines`. */
-  framing?: FramingName;
+  framing?: FramingName | undefined;
   /** Calls of ours in flight at once, as the peer grants no window. Default: `windowCalls`, 4,096. */
-  window?: number;
+  window?: number | undefined;
   /** Numbers of error codes beyond those of the specification, by their words: `{ out_of_stock: 1001 }`. */
-  codes?: Readonly<Record<string, number>>;
+  codes?: Readonly<Record<string, number>> | undefined;
 }
 
 /** The options, looked at. */

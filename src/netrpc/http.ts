@@ -34,11 +34,11 @@ const UNAVAILABLE = utf8("HTTP/1.0 503 Service Unavailable\r\n\r\n");
 /** Options of both ends' handshakes. */
 export interface HttpOptions {
   /** The path; Go's own, `/_goRPC_`, unless given. */
-  readonly path?: string;
+  readonly path?: string | undefined;
   /** Gives a handshake up that is not over. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Time, for tests. */
-  readonly clock?: Clock;
+  readonly clock?: Clock | undefined;
 }
 
 /**

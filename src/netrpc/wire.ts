@@ -11,17 +11,18 @@ import { GOB_LIMITS, type GobLimits } from "./gob/input.ts";
 import { GobCodec } from "./gob_codec.ts";
 import { JsonCodec } from "./json_codec.ts";
 import { type GoMethods, toMethodTypes } from "./methods.ts";
+import type { Optional } from "../types.ts";
 
 /** Options of {@linkcode netrpc}. */
-export interface NetrpcOptions extends Partial<GobLimits> {
+export interface NetrpcOptions extends Optional<GobLimits> {
   /** Calls of ours in flight at once, as Go grants no window. Default: 1,024, or `windowCalls` if that is less. */
-  readonly window?: number;
+  readonly window?: number | undefined;
   /** How values are written: as `net/rpc` does it, or as `net/rpc/jsonrpc`. Default `gob`. */
-  readonly encoding?: "gob" | "json";
+  readonly encoding?: "gob" | "json" | undefined;
   /** The types of methods whose plain values do not say them; gob only. */
-  readonly methods?: GoMethods;
+  readonly methods?: GoMethods | undefined;
   /** The types behind names that Go has registered (`gob.Register`), for values in interfaces; gob only. */
-  readonly registered?: RegisteredTypes;
+  readonly registered?: RegisteredTypes | undefined;
 }
 
 /**

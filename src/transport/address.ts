@@ -14,7 +14,7 @@ import { ConnectionError, type ErrorCode, quote } from "../errors.ts";
 /** A TCP port, on loopback unless a host is given. */
 export interface TcpAddress {
   /** Name, IPv4 or IPv6 address; `127.0.0.1` unless given. */
-  host?: string;
+  host?: string | undefined;
   /** 0 to 65535; 0 lets the system choose (listen only). */
   port: number;
   /** Not together with a port. */

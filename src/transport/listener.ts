@@ -34,15 +34,15 @@ const UNACCEPTED = 1024;
 /** Options of {@linkcode listen}. */
 export type ListenOptions = (TcpAddress | UnixAddress) & {
   /** Gives up listening before it has begun; of no effect afterwards. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Speak TLS 1.2 or later. */
-  tls?: ListenTls;
+  tls?: ListenTls | undefined;
   /**
    * Told of what went wrong with a connection before it was accepted, and with
    * accepting itself (too many open files, for one); the listener goes on.
    * Exceptions it throws are ignored.
    */
-  onError?: (error: ConnectionError) => void;
+  onError?: ((error: ConnectionError) => void) | undefined;
 };
 
 /** Where a {@linkcode Listener} can be reached; fit for `connect`. */

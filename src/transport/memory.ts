@@ -23,7 +23,7 @@ export interface MemoryPairOptions {
    * Bytes that each direction holds before its writer has to wait; 64 KiB
    * unless given. With 0 every write waits until it has been read.
    */
-  highWaterMark?: number;
+  highWaterMark?: number | undefined;
 }
 
 /** One direction: what one end writes and the other reads. */

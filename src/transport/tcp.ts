@@ -38,9 +38,9 @@ export type { TcpAddress, UnixAddress };
 /** Options of {@linkcode connect}. */
 export type ConnectOptions = (TcpAddress | UnixAddress) & {
   /** Gives the dial up; of no effect once connected. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Speak TLS 1.2 or later; `{}` for the defaults. */
-  tls?: ConnectTls;
+  tls?: ConnectTls | undefined;
 };
 
 /**

@@ -141,7 +141,7 @@ class HostileWorld implements HostileHost {
       maxStreams: random.pick([0, 2, 8]),
       streamBudget: random.pick([0, 100_000]),
       handshakeTimeout: 3000,
-      keepaliveTime: 4000,
+      keepaliveTime: random.pick([4000, 4000, 60_000]),
       keepaliveTimeout: 2000,
       writeTimeout: 3000,
       messageTimeout: 5000,

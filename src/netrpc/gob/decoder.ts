@@ -16,6 +16,7 @@ import { type GobType, typeName } from "./schema.ts";
 import { MessageSplitter } from "./splitter.ts";
 import type { Wanted } from "./wanted.ts";
 import { WireTypes } from "./wire_types.ts";
+import type { Optional } from "../../types.ts";
 
 /** The types of one stream, and its values one after the other. */
 export class GobDecoder {
@@ -34,7 +35,7 @@ export class GobDecoder {
   #rest: GobOutput | undefined;
 
   constructor(
-    limits: Partial<GobLimits> = {},
+    limits: Optional<GobLimits> = {},
     maxMessage = Infinity,
     registered: RegisteredTypes = {},
   ) {
@@ -164,7 +165,7 @@ export class GobDecoder {
 export function decodeAll(
   bytes: Uint8Array,
   type?: GobType<unknown>,
-  limits?: Partial<GobLimits>,
+  limits?: Optional<GobLimits>,
   registered?: RegisteredTypes,
 ): unknown[] {
   const decoder = new GobDecoder(limits, Infinity, registered);
@@ -199,7 +200,7 @@ export function decodeAll(
 export function decodeGob<T = unknown>(
   bytes: Uint8Array,
   type?: GobType<T>,
-  limits?: Partial<GobLimits>,
+  limits?: Optional<GobLimits>,
   registered?: RegisteredTypes,
 ): T {
   const values = decodeAll(bytes, type, limits, registered);
