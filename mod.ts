@@ -75,7 +75,7 @@ export type {
   StageOptions,
   StageOutput,
 } from "./src/stage_options.ts";
-export type { CallOptions, Inherited } from "./src/options.ts";
+export type { CallOptions, Inherited, MetadataInit } from "./src/options.ts";
 
 // Serving.
 export {

@@ -10,7 +10,12 @@
 import type { CallHandle } from "./call.ts";
 import type { Clock } from "./clock.ts";
 import type { WireProtocol } from "./codec.ts";
-import type { CallOptions, SentOptions } from "./options.ts";
+import {
+  type CallOptions,
+  type MetadataInit,
+  type SentOptions,
+  toRecord,
+} from "./options.ts";
 import type { Serializer } from "./payload.ts";
 import { CallStage, type MakeCall } from "./stage.ts";
 import { MappedCalls } from "./stage_map.ts";
@@ -68,7 +73,7 @@ export interface CallerOptions {
   /** The `timeout` of every call that names neither `timeout` nor `deadline`, in ms. */
   timeout?: number | undefined;
   /** Metadata of every call; a call's own is added to it, name by name. */
-  metadata?: Readonly<Record<string, string>> | undefined;
+  metadata?: MetadataInit | undefined;
   /** What every call passes through on its way out: see {@linkcode outgoing}. */
   use?: Outgoing | undefined;
   /**
@@ -96,7 +101,7 @@ export function toCaller(
           : timeout,
         metadata: metadata === undefined
           ? options.metadata
-          : { ...metadata, ...options.metadata },
+          : { ...toRecord(metadata), ...toRecord(options.metadata ?? {}) },
       };
     } catch (error) {
       return unreadable(error);

@@ -17,7 +17,12 @@ import type { Linked } from "./list.ts";
 import type { EndingCell } from "./middleware.ts";
 import type { MetadataBlock } from "./metadata.ts";
 import type { Method } from "./registry.ts";
-import { type Inherited, toMetadata } from "./options.ts";
+import {
+  type Inherited,
+  type MetadataInit,
+  toMetadata,
+  toRecord,
+} from "./options.ts";
 import type { OrderLine } from "./order_lines.ts";
 import type { CalleeStreams } from "./streams/call_streams.ts";
 
@@ -80,7 +85,7 @@ export interface CallContext extends Inherited {
    * @throws {TypeError} If a value is not a string.
    * @throws {RangeError} If it is too large; see `metadata` of a call's options.
    */
-  answerWith(metadata: Readonly<Record<string, string>>): void;
+  answerWith(metadata: MetadataInit): void;
   /**
    * Gives bytes away: as the handler's result they are sent uncopied, as a
    * call's params are with its `transfer` option, and are not to be touched any
@@ -239,10 +244,10 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
     return this.#owner.clock.date() + remaining;
   }
 
-  answerWith(metadata: Readonly<Record<string, string>>): void {
+  answerWith(metadata: MetadataInit): void {
     const all = {
       ...Object.fromEntries(this.answered?.entries ?? []),
-      ...metadata,
+      ...toRecord(metadata),
     };
     this.answered = toMetadata(all);
   }

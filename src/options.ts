@@ -9,6 +9,7 @@ import type { Clock } from "./clock.ts";
 import { MAX_METADATA } from "./layout.ts";
 import { MetadataBlock } from "./metadata.ts";
 import { utf8 } from "./text.ts";
+import { isA } from "./user_code.ts";
 
 /** What a nested call inherits from the handler that makes it; every handler's `ctx` is one. */
 export interface Inherited {
@@ -17,6 +18,11 @@ export interface Inherited {
   /** What is left of the outer call's deadline, in ms; `Infinity` without one. */
   readonly remaining: number;
 }
+
+/** Short texts by name: a plain object, or a `Map` such as a handler's `ctx.metadata`. */
+export type MetadataInit =
+  | Readonly<Record<string, string>>
+  | ReadonlyMap<string, string>;
 
 /** Options of one call. */
 export interface CallOptions {
@@ -29,7 +35,7 @@ export interface CallOptions {
   /** The `ctx` of the handler that makes this call: its signal and what is left of its deadline hold here too. */
   ctx?: Inherited | undefined;
   /** Short texts that travel with the call, at most 65,535 bytes in all; names at most 255 bytes. */
-  metadata?: Readonly<Record<string, string>> | undefined;
+  metadata?: MetadataInit | undefined;
   /** Hands `Uint8Array` params over instead of copying them: they must not be changed afterwards. */
   transfer?: boolean | undefined;
   /** Whether running twice is as good as once: then a {@linkcode ReconnectingClient} re-sends it even if it may have run. A plain client ignores it. */
@@ -70,16 +76,33 @@ function checkTime(name: string, value: number): number {
 }
 
 /**
+ * Metadata as an object.
+ *
+ * @throws {TypeError} If it is neither a plain object nor a `Map`.
+ */
+export function toRecord(given: MetadataInit): Record<string, string> {
+  if (isA(given, Map)) return Object.fromEntries(given);
+  // By its prototype's prototype: an object of another realm is plain, too.
+  const prototype: unknown = Object.getPrototypeOf(given);
+  if (prototype === null || Object.getPrototypeOf(prototype) === null) {
+    return { ...given as Readonly<Record<string, string>> };
+  }
+  throw new TypeError(
+    `Cannot send metadata: give a plain object or a Map, received ${
+      typeName(given)
+    }`,
+  );
+}
+
+/**
  * Metadata as it travels.
  *
- * @throws {TypeError} If a name or value is not a string.
+ * @throws {TypeError} If it is no metadata, or a name or value is not a string.
  * @throws {RangeError} If it is too large.
  */
-export function toMetadata(
-  record: Readonly<Record<string, string>>,
-): MetadataBlock {
+export function toMetadata(given: MetadataInit): MetadataBlock {
   const metadata = new Map<string, string>();
-  for (const [name, value] of Object.entries(record)) {
+  for (const [name, value] of Object.entries(toRecord(given))) {
     if (typeof value !== "string") {
       throw new TypeError(
         `Cannot send metadata: "${name}" is not a string, received ${typeof value}`,
@@ -98,6 +121,11 @@ export function toMetadata(
     );
   }
   return block;
+}
+
+/** What an object is, for messages: its class, if it tells. */
+function typeName(value: object): string {
+  return Object.prototype.toString.call(value).slice(8, -1);
 }
 
 /** Has a call's errors say where it was made, if that was captured. */

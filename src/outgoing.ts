@@ -33,8 +33,10 @@ import {
   dueTime,
   type Inherited,
   isAbort,
+  type MetadataInit,
   notePlace,
   type SentOptions,
+  toRecord,
 } from "./options.ts";
 import { snapshot, snapshotSize } from "./payload.ts";
 import { late } from "./refusals.ts";
@@ -57,7 +59,7 @@ export interface OutgoingCall extends MiddlewareCall {
 /** What a client's middleware can change on the way on. */
 export interface OutgoingChange extends CallChange {
   /** What is sent along in place of what was. */
-  readonly metadata?: Readonly<Record<string, string>>;
+  readonly metadata?: MetadataInit | undefined;
 }
 
 /** Middleware of a client. */
@@ -188,7 +190,7 @@ class View implements OutgoingCall {
       this.call,
       other ? change.params : this.params,
       other ? change.params : this.sent,
-      change.metadata ?? this.metadata,
+      change.metadata === undefined ? this.metadata : toRecord(change.metadata),
       this.#clock,
     );
   }
@@ -294,7 +296,8 @@ class Onion implements Caller, CallOwner {
     extra.expire = () =>
       this.abort(call, call.blame(late(call.whole, this.#caller.away)));
     this.#ledger.watch(call, extra);
-    return new View(call, params, sent, { ...metadata }, this.#clock);
+    const record = metadata === undefined ? {} : toRecord(metadata);
+    return new View(call, params, sent, record, this.#clock);
   }
 
   /** The innermost: what the call is without middleware. */

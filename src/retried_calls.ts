@@ -27,6 +27,7 @@ import {
   notePlace,
   type SentOptions,
   toMetadata,
+  toRecord,
 } from "./options.ts";
 import { snapshot } from "./payload.ts";
 import { unavailable } from "./refusals.ts";
@@ -228,7 +229,7 @@ export class RetriedCalls implements CallOwner, CallKeeper {
       idempotent,
       oneWay,
       calledAt,
-      metadata: metadata && { ...metadata },
+      metadata: metadata && toRecord(metadata),
     };
   }
 

@@ -38,7 +38,7 @@ before(async () => {
   twoGo = await load("netrpc.ts");
 });
 
-after(() => rm(folder, { recursive: true }));
+after(() => folder && rm(folder, { recursive: true }));
 
 /** Both ways round: what is made by the first, and used by the second. */
 function* ways(): Generator<[made: typeof one, used: typeof one]> {

@@ -58,6 +58,8 @@ export class Inlet {
   #output!: ReadableStreamDefaultController<unknown>;
   /** Items that have come. */
   items = 0;
+  /** Whether its producer has not said its END: also of one that its reader, or its own end, has given up. */
+  live = true;
   /** Those of them that wait to be read. */
   #items = 0;
   /** The kind of the item whose frames are coming; -1 between items. */
@@ -90,11 +92,6 @@ export class Inlet {
   /** What its producer may still send, while it is open. */
   get granted(): number {
     return this.#state === "open" ? this.#window.credit : 0;
-  }
-
-  /** Whether its producer has not ended it, as far as this end knows. */
-  get live(): boolean {
-    return this.#state === "open" || this.#state === "stopped";
   }
 
   /** What its reader fails with; undefined if it ended in order, or its reader wanted no more. */
@@ -138,6 +135,7 @@ export class Inlet {
 
   /** The producer has ended it, in order or by a failure. */
   end(failure?: { readonly error: unknown }): void {
+    this.live = false;
     switch (this.#state) {
       case "open":
         if (this.#unfinished >= 0 && failure === undefined) {

@@ -177,18 +177,6 @@ const ILLEGAL: [string, string, Uint8Array, string | string[]][] = [
     "protocol_error",
   ],
   [
-    "HE18.11",
-    "a field 8 that is not empty",
-    helloOf([[5, []], [8, [1]]]),
-    "protocol_error",
-  ],
-  [
-    "HE18.12",
-    "credentials as text that are not UTF-8",
-    helloOf([[8, []], [5, [0xff]]]),
-    "protocol_error",
-  ],
-  [
     "HE9.1",
     "the name of a serializer that this end does not have",
     helloOf([[4, [...utf8("conformance-of-nobody")]]]),
