@@ -73,11 +73,8 @@ export class Runner implements CalleeTable {
     // Serializer, key, schema and handler are the user's, and may end the
     // connection: then this call has to be found, entered or not.
     calls.current = serving;
-    try {
-      this.#start(serving);
-    } finally {
-      calls.current = outer;
-    }
+    this.#start(serving);
+    calls.current = outer;
   }
 
   #start(serving: Serving): void {

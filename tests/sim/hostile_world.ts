@@ -219,6 +219,10 @@ class HostileWorld implements HostileHost {
       const late = this.clock.now() - link.closeBy;
       if (late > 0) this.problems.push(`${name}: closed ${late} ms too late`);
       count(ends, `${role}: ${reason?.code ?? "in order"}`);
+      // The peer may say `internal`, too; but then nothing was thrown here.
+      if (reason?.code === "internal" && reason.cause !== undefined) {
+        this.problems.push(`${name}: a mistake of our own: ${reason.cause}`);
+      }
       this.#judgeHandlers(link);
     });
     return link;
