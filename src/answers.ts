@@ -65,7 +65,7 @@ export class Answers {
 
   /** Answers with a handler's result. */
   reply(serving: Serving, value: unknown): boolean {
-    const { codec, outbox, peerMaxMessage, observe } = this.#context;
+    const { codec, outbox, observe } = this.#context;
     try {
       const given = value !== undefined && value === serving.given;
       codec.prepare(value, given, serving.method);
@@ -73,7 +73,7 @@ export class Answers {
       return this.fail(serving, true, this.unsayable(serving, error));
     }
     if (serving.done) return false;
-    const error = tooLarge(codec.replySize(serving.answered), peerMaxMessage());
+    const error = this.#tooLarge(serving);
     if (error !== undefined) return this.fail(serving, true, error);
     const before = outbox.size;
     codec.reply(outbox, serving.id, serving.answered);
@@ -112,9 +112,9 @@ export class Answers {
 
   /** Answers that the result is a stream; returns what the call fails with if that cannot be said. */
   stream(serving: Serving): RpcError | undefined {
-    const { codec, outbox, peerMaxMessage } = this.#context;
+    const { codec, outbox } = this.#context;
     codec.streams?.prepare();
-    const error = tooLarge(codec.replySize(serving.answered), peerMaxMessage());
+    const error = this.#tooLarge(serving);
     if (error === undefined) {
       codec.reply(outbox, serving.id, serving.answered);
     }
@@ -174,6 +174,20 @@ export class Answers {
     return outbox.size - before;
   }
 
+  /** What a call fails with whose prepared reply is larger than it may be. */
+  #tooLarge(serving: Serving): RpcError | undefined {
+    const { codec, peerMaxMessage } = this.#context;
+    const size = codec.replySize(serving.answered);
+    const most = peerMaxMessage();
+    if (size <= most) return undefined;
+    // Where no caller says what it accepts, the limit is our own.
+    const limit = codec.features.window
+      ? "the caller accepts"
+      : "the server's maxMessage is";
+    const text = `a reply of ${size} bytes; ${limit} ${most}`;
+    return new RpcError("resource_exhausted", text);
+  }
+
   /** A call will never be answered: its connection is over. */
   lost(serving: Serving, why: () => RpcError): void {
     this.counts.lost++;
@@ -183,12 +197,6 @@ export class Answers {
 
 function refusal(code: string, message: string): RpcError {
   return new RpcError(code, message, { outcome: "refused" });
-}
-
-function tooLarge(size: number, most: number): RpcError | undefined {
-  if (size <= most) return undefined;
-  const text = `a reply of ${size} bytes; the caller accepts ${most}`;
-  return new RpcError("resource_exhausted", text);
 }
 
 const HIDDEN = "the handler failed";

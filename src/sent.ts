@@ -37,7 +37,7 @@ export class Sent {
     this.#outbox = outbox;
     this.#ring = new Ring(firstId);
     this.#firstId = this.#batchStart = firstId;
-    this.window = new Window(codec.overhead);
+    this.window = new Window(codec.overhead, codec.features.window);
   }
 
   /** How many calls are in. */

@@ -25,10 +25,15 @@ export class Window {
   };
   #greeted = false;
   readonly #overhead: number;
+  readonly #tells: boolean;
 
-  /** @param overhead What a call's size counts beyond the body that `maxMessage` bounds, in bytes. */
-  constructor(overhead: number) {
+  /**
+   * @param overhead What a call's size counts beyond the body that `maxMessage` bounds, in bytes.
+   * @param tells Whether the peer says what it grants; else it is our own limits.
+   */
+  constructor(overhead: number, tells: boolean) {
     this.#overhead = overhead;
+    this.#tells = tells;
   }
 
   /** The peer has said what it grants; what is in flight already stays counted. */
@@ -80,9 +85,11 @@ export class Window {
     if (windowCalls === 0) throw servesNothing();
     const most = Math.min(maxMessage + this.#overhead, windowBytes);
     if (size <= most) return;
-    throw exhausted(
-      `a call of ${size} bytes; the peer accepts at most ${most}`,
-    );
+    // Where no peer says what it accepts, the limits are our own.
+    const limit = !this.#tells
+      ? `this end's ${size > maxMessage ? "maxMessage" : "windowBytes"} is`
+      : "the peer accepts at most";
+    throw exhausted(`a call of ${size} bytes; ${limit} ${most}`);
   }
 
   take(size: number): void {

@@ -80,6 +80,7 @@ export class JsonRpcCodec implements Codec {
         this.#told++;
         return incoming.text(bytes, start, end, charset);
       },
+      (head, what, whole) => incoming.oversized(head, what, whole),
     );
     this.#outgoing = new Outgoing(this.#framing, maxMessage);
     this.#served = new ServedCalls(windowCalls, windowBytes);
@@ -92,6 +93,7 @@ export class JsonRpcCodec implements Codec {
       asked: (id) =>
         this.#lastId !== undefined && ((this.#lastId - id) | 0) >= 0,
       lines,
+      maxMessage,
       stray,
     });
   }

@@ -2,7 +2,8 @@
  * How a byte stream is cut into JSON texts, and how one is wrapped.
  *
  * Invariants owned here:
- * - A message above the limit ends the connection before memory is spent on it.
+ * - No more than its head is held of a message above the limit. It fails the
+ *   call that it answers, if its head tells; else it ends the connection.
  * - Work and copies are linear in the bytes, however they are cut into chunks.
  *
  * @module
@@ -22,6 +23,18 @@ export type MessageSink = (
   end: number,
   charset: string | undefined,
 ) => number;
+
+/**
+ * Takes the head of a message above the limit, which is `what`; `whole` says
+ * that no more of it comes. Returns whether it is told, false if more is needed.
+ *
+ * @throws {ConnectionError} `frame_too_large` if nobody could be told.
+ */
+export type OversizedSink = (
+  head: Uint8Array,
+  what: string,
+  whole: boolean,
+) => boolean;
 
 /** Cuts one connection's bytes. After it has thrown it must not be used again. */
 export interface Framing {
@@ -63,14 +76,17 @@ export function toFraming(
   maxMessage: number,
   stray: boolean,
   sink: MessageSink,
+  oversized: OversizedSink,
 ): Framing {
   return name === "lines"
-    ? new Lines(maxMessage, stray, sink)
-    : new ContentLength(maxMessage, sink);
+    ? new Lines(maxMessage, stray, sink, oversized)
+    : new ContentLength(maxMessage, sink, oversized);
 }
 
 /** Longest header block, in bytes. */
 const MAX_HEADER = 4096;
+/** As much as is looked at of a message above the limit. */
+const HEAD = 128;
 const LF = 10;
 const CR = 13;
 
@@ -78,17 +94,27 @@ const CR = 13;
 class ContentLength implements Framing {
   stopped = false;
   readonly behind = "";
+  readonly #maxMessage: number;
   readonly #sink: MessageSink;
+  readonly #oversized: OversizedSink;
   readonly #block: HeaderBlock;
+  /** What is still to come of a message above the limit, once it is told; 0 before. */
+  #skip = 0;
   /** Bytes of the header that have come in whole lines. */
   #headerSize = 0;
   /** What has come of a line of the header or, once that is known, of the body. */
   readonly #gather = new Gather();
   #header: Header | undefined;
 
-  constructor(maxMessage: number, sink: MessageSink) {
+  constructor(
+    maxMessage: number,
+    sink: MessageSink,
+    oversized: OversizedSink,
+  ) {
+    this.#maxMessage = maxMessage;
     this.#block = new HeaderBlock(maxMessage);
     this.#sink = sink;
+    this.#oversized = oversized;
   }
 
   before(length: number): string {
@@ -100,6 +126,10 @@ class ContentLength implements Framing {
       if (this.#header === undefined) at = this.#readHeader(chunk, at);
       // A body may be empty, and then no further byte comes for it.
       if (this.#header === undefined) continue;
+      if (this.#header.length > this.#maxMessage) {
+        at = this.#pass(chunk, at, this.#header.length);
+        continue;
+      }
       const missing = this.#header.length - this.#gather.size;
       const end = Math.min(chunk.length, at + missing);
       const whole = end - at === missing;
@@ -139,6 +169,26 @@ class ContentLength implements Framing {
     }
     if (!this.inside) return;
     throw new ConnectionError("truncated", "the stream ended inside a header");
+  }
+
+  /** Passes over a message above the limit, but for its head. */
+  #pass(chunk: Uint8Array, at: number, length: number): number {
+    const gather = this.#gather;
+    if (this.#skip === 0) {
+      const want = Math.min(HEAD, length);
+      const end = Math.min(chunk.length, at + want - gather.size);
+      gather.add(chunk, at, end);
+      at = end;
+      const { size } = gather;
+      const what = `a message of ${length} bytes`;
+      if (!this.#oversized(gather.bytes, what, size === want)) return at;
+      gather.take();
+      this.#skip = length - size;
+    }
+    const end = Math.min(chunk.length, at + this.#skip);
+    this.#skip -= end - at;
+    if (this.#skip === 0) this.#header = undefined;
+    return end;
   }
 
   /** Takes header bytes, up to and with the empty line. */
@@ -193,13 +243,22 @@ class Lines implements Framing {
   readonly #maxMessage: number;
   readonly #stray: boolean;
   readonly #sink: MessageSink;
+  readonly #oversized: OversizedSink;
+  /** Whether the rest of the line is passed over. */
+  #skips = false;
   /** A line that has not ended. */
   readonly #gather = new Gather();
 
-  constructor(maxMessage: number, stray: boolean, sink: MessageSink) {
+  constructor(
+    maxMessage: number,
+    stray: boolean,
+    sink: MessageSink,
+    oversized: OversizedSink,
+  ) {
     this.#maxMessage = maxMessage;
     this.#stray = stray;
     this.#sink = sink;
+    this.#oversized = oversized;
   }
 
   before(): string {
@@ -208,6 +267,12 @@ class Lines implements Framing {
 
   push(chunk: Uint8Array, at: number, budget: number): number {
     while (at < chunk.length && !this.stopped && budget > 0) {
+      if (this.#skips) {
+        const end = chunk.indexOf(LF, at);
+        if (end < 0) return chunk.length;
+        this.#skips = false;
+        at = end + 1;
+      }
       if (this.#gather.size === 0) {
         at = skipSpace(chunk, at);
         if (at === chunk.length) return at;
@@ -218,7 +283,15 @@ class Lines implements Framing {
       }
       const lf = chunk.indexOf(LF, at);
       const end = lf < 0 ? chunk.length : lf;
-      this.#checkSize(this.#gather.size + end - at);
+      // A carriage return before the line feed is not the message's.
+      if (this.#gather.size + end - at > this.#maxMessage + 1) {
+        this.#gather.add(chunk, at, Math.min(end, at + HEAD));
+        const head = this.#gather.take().subarray(0, HEAD);
+        const what = `a line of more than ${this.#maxMessage} bytes`;
+        this.#skips = this.#oversized(head, what, true);
+        at = end;
+        continue;
+      }
       if (lf < 0) {
         this.#gather.add(chunk, at, end);
         return end;
@@ -235,7 +308,7 @@ class Lines implements Framing {
   }
 
   get inside(): boolean {
-    return this.#gather.size > 0;
+    return this.#gather.size > 0 || this.#skips;
   }
 
   get held(): number {
@@ -247,15 +320,6 @@ class Lines implements Framing {
     if (this.#gather.size === 0) return;
     const line = this.#gather.take();
     this.#tell(line, 0, line.length);
-  }
-
-  #checkSize(size: number): void {
-    // A carriage return before the line feed is not the message's.
-    if (size <= this.#maxMessage + 1) return;
-    throw new ConnectionError(
-      "frame_too_large",
-      `a line of more than ${this.#maxMessage} bytes, which is this end's maxMessage`,
-    );
   }
 
   #tell(bytes: Uint8Array, start: number, end: number): number {
