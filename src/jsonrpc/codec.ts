@@ -75,12 +75,18 @@ export class JsonRpcCodec implements Codec {
     this.#framing = toFraming(
       shape.framing,
       maxMessage,
-      stray !== undefined,
       (bytes, start, end, charset) => {
         this.#told++;
         return incoming.text(bytes, start, end, charset);
       },
-      (head, what, whole) => incoming.oversized(head, what, whole),
+      {
+        eager: stray === undefined,
+        oversized: (head, what, whole) => {
+          const told = incoming.oversized(head, what, whole);
+          if (told) this.#told++;
+          return told;
+        },
+      },
     );
     this.#outgoing = new Outgoing(this.#framing, maxMessage);
     this.#served = new ServedCalls(windowCalls, windowBytes);

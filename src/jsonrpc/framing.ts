@@ -11,7 +11,7 @@
 
 import { ConnectionError } from "../errors.ts";
 import { Gather } from "./gather.ts";
-import { type Header, HeaderBlock } from "./header.ts";
+import { type Header, HeaderBlock, tooLarge } from "./header.ts";
 
 /** The two ways that are in use: the header of language servers, or one message a line. */
 export type FramingName = "contentLength" | "lines";
@@ -66,21 +66,32 @@ export function checkFraming(name: FramingName): FramingName {
   );
 }
 
-/**
- * Makes a framing that hands its messages, of at most `maxMessage` bytes, to
- * `sink`. Where lines may be `stray`, one that cannot become JSON is waited for
- * like any other; else the sink gets what has come of it, to refuse it at once.
- */
+/** What a framing does besides. */
+export interface FramingOptions {
+  /**
+   * Whether a line that can be none is refused before its end has come: a
+   * header line by an error, one of JSON by the sink, which gets what has come
+   * of it. Else the errors are the same however the bytes are cut.
+   */
+  readonly eager?: boolean;
+  /** Takes the heads of messages above the limit; unless given, these end the connection. */
+  readonly oversized?: OversizedSink;
+}
+
+/** Makes a framing that hands its messages, of at most `maxMessage` bytes, to `sink`. */
 export function toFraming(
   name: FramingName,
   maxMessage: number,
-  stray: boolean,
   sink: MessageSink,
-  oversized: OversizedSink,
+  options: FramingOptions = {},
 ): Framing {
+  const { eager = false } = options;
+  const oversized: OversizedSink = options.oversized ?? ((_head, what) => {
+    throw tooLarge(what, maxMessage);
+  });
   return name === "lines"
-    ? new Lines(maxMessage, stray, sink, oversized)
-    : new ContentLength(maxMessage, sink, oversized);
+    ? new Lines(maxMessage, eager, sink, oversized)
+    : new ContentLength(maxMessage, eager, sink, oversized);
 }
 
 /** Longest header block, in bytes. */
@@ -95,6 +106,7 @@ class ContentLength implements Framing {
   stopped = false;
   readonly behind = "";
   readonly #maxMessage: number;
+  readonly #eager: boolean;
   readonly #sink: MessageSink;
   readonly #oversized: OversizedSink;
   readonly #block: HeaderBlock;
@@ -108,10 +120,12 @@ class ContentLength implements Framing {
 
   constructor(
     maxMessage: number,
+    eager: boolean,
     sink: MessageSink,
     oversized: OversizedSink,
   ) {
     this.#maxMessage = maxMessage;
+    this.#eager = eager;
     this.#block = new HeaderBlock(maxMessage);
     this.#sink = sink;
     this.#oversized = oversized;
@@ -198,10 +212,9 @@ class ContentLength implements Framing {
       const end = lf < 0 ? chunk.length : lf + 1;
       const line = this.#line(chunk, at, end, lf >= 0);
       at = end;
-      if (lf < 0 || this.#headerSize + line.length > MAX_HEADER) {
-        this.#block.begin(line);
-      }
-      if (this.#headerSize + line.length > MAX_HEADER) {
+      const over = this.#headerSize + line.length > MAX_HEADER;
+      if (over || (lf < 0 && this.#eager)) this.#block.begin(line);
+      if (over) {
         throw new ConnectionError(
           "protocol_error",
           `a header of more than ${MAX_HEADER} bytes`,
@@ -241,7 +254,7 @@ class Lines implements Framing {
   stopped = false;
   readonly behind = "\n";
   readonly #maxMessage: number;
-  readonly #stray: boolean;
+  readonly #eager: boolean;
   readonly #sink: MessageSink;
   readonly #oversized: OversizedSink;
   /** Whether the rest of the line is passed over. */
@@ -251,12 +264,12 @@ class Lines implements Framing {
 
   constructor(
     maxMessage: number,
-    stray: boolean,
+    eager: boolean,
     sink: MessageSink,
     oversized: OversizedSink,
   ) {
     this.#maxMessage = maxMessage;
-    this.#stray = stray;
+    this.#eager = eager;
     this.#sink = sink;
     this.#oversized = oversized;
   }
@@ -277,7 +290,7 @@ class Lines implements Framing {
         at = skipSpace(chunk, at);
         if (at === chunk.length) return at;
         // Not when the line has ended, which that of a TLS hello never does.
-        if (!this.#stray && !beginsJson(chunk[at])) {
+        if (this.#eager && !beginsJson(chunk[at])) {
           this.#tell(chunk, at, chunk.length);
         }
       }
