@@ -1,6 +1,11 @@
 // Batches, bounds and endings over JSON-RPC.
 
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { test } from "node:test";
 import { JsonRpcClient, JsonRpcServer } from "../jsonrpc.ts";
 import { memoryPair, RpcError } from "../mod.ts";
@@ -326,4 +331,139 @@ test("[L1] a peer that goes away settles every call: sent ones unknown, waiting 
   await peer.rest();
   await client.connection.closed;
   assertNothingLeft(client.connection);
+});
+
+// A message above our own limit: nobody has told the peer of that.
+
+const SMALL = 16_384;
+const large = "x".repeat(5 * SMALL);
+
+/** Answers above the limit to the call of id 1, and what the caller learns. */
+const LARGE_ANSWERS: readonly [string, string, string][] = [
+  ["a result", `{"jsonrpc":"2.0","id":1,"result":"${large}"}`, "executed"],
+  [
+    "a result whose id is first",
+    `{ "id" : 1, "jsonrpc" : "2.0", "result" : ["${large}"] }`,
+    "executed",
+  ],
+  [
+    "an error",
+    `{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"","data":"${large}"}}`,
+    "unknown",
+  ],
+  [
+    "a result as JSON-RPC 1.0 has it",
+    `{"id":1,"result":"${large}"}`,
+    "executed",
+  ],
+];
+
+for (const framing of ["lines", "contentLength"] as const) {
+  for (const [what, text, outcome] of LARGE_ANSWERS) {
+    for (const step of [7, Infinity]) {
+      test(`X27: ${what} above maxMessage fails its call alone (${framing}, step ${step})`, async () => {
+        const options = { framing, maxMessage: SMALL };
+        const { peer, client, connection, close } = faceJsonClient<
+          { a(): string; b(): string }
+        >(options);
+        const failed = client.go("a");
+        const other = client.call("b");
+        assertEquals([(await peer.next()).id, (await peer.next()).id], [1, 2]);
+        const framed = framing === "lines"
+          ? `${text}\n`
+          : `Content-Length: ${text.length}\r\n\r\n${text}`;
+        const all = framed +
+          peer.frame({ jsonrpc: "2.0", id: 2, result: "small" });
+        let held = 0;
+        for (let at = 0; at < all.length; at += step) {
+          await peer.raw(all.slice(at, at + step));
+          held = Math.max(held, connection.stats().bufferedBytes);
+        }
+        const error = await assertRejects(() => failed.reply, RpcError);
+        assertEquals([error.code, error.outcome], ["frame_too_large", outcome]);
+        assertStringIncludes(
+          error.message,
+          `this end's maxMessage is ${SMALL}`,
+        );
+        assertEquals(await other, "small");
+        assert(held <= 2 * SMALL, `${held} bytes held`);
+        assertEquals(await close(), []);
+      });
+    }
+  }
+
+  for (
+    const [what, text] of [
+      ["a call", `{"jsonrpc":"2.0","id":9,"method":"a","params":["${large}"]}`],
+      [
+        "a notification",
+        `{"jsonrpc":"2.0","method":"a","params":["${large}"]}`,
+      ],
+      [
+        "an answer that nobody waits for",
+        `{"jsonrpc":"2.0","id":9,"result":"${large}"}`,
+      ],
+      [
+        "an answer whose id is behind its result",
+        `{"jsonrpc":"2.0","result":"${large}","id":1}`,
+      ],
+      ["a batch", `[{"jsonrpc":"2.0","id":1,"result":"${large}"}]`],
+    ]
+  ) {
+    test(`X27: ${what} above maxMessage closes, and names the limit as ours (${framing})`, async () => {
+      const options = { framing, maxMessage: SMALL };
+      const { peer, client, connection } = faceJsonClient<
+        { a(): string }
+      >(options);
+      const failed = assertRejects(() => client.call("a"), RpcError);
+      await peer.next();
+      await peer.raw(
+        framing === "lines"
+          ? `${text}\n`
+          : `Content-Length: ${text.length}\r\n\r\n${text}`,
+      );
+      await peer.end();
+      await peer.rest();
+      const reason = await connection.closed;
+      assertEquals(reason?.code, "frame_too_large");
+      assertStringIncludes(
+        reason?.message ?? "",
+        `this end's maxMessage is ${SMALL}`,
+      );
+      await failed;
+      assertNothingLeft(connection);
+    });
+  }
+}
+
+test("X27: a call above our own limit is named so, by maxMessage or windowBytes", async () => {
+  for (
+    const [limits, text] of [
+      [{ maxMessage: SMALL }, `this end's maxMessage is ${SMALL}`],
+      [{ windowBytes: 4 * SMALL }, `this end's windowBytes is ${4 * SMALL}`],
+    ] as const
+  ) {
+    const { client, close } = faceJsonClient<{ a(p: unknown[]): void }>(limits);
+    const error = await assertRejects(
+      () => client.call("a", [large]),
+      RpcError,
+      text,
+    );
+    assertEquals([error.code, error.outcome], [
+      "resource_exhausted",
+      "not_sent",
+    ]);
+    assert(!error.message.includes("peer"));
+    assertEquals(await close(), []);
+  }
+});
+
+test("X27: a result above our own limit fails its call, named so", async () => {
+  const { peer, close } = faceJsonServer({ a: () => large }, {
+    maxMessage: SMALL,
+  });
+  await peer.send({ jsonrpc: "2.0", id: 1, method: "a" });
+  const { error } = await peer.next();
+  assertStringIncludes(error.message, `the server's maxMessage is ${SMALL}`);
+  assertEquals(await close(), []);
 });

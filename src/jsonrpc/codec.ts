@@ -76,12 +76,19 @@ export class JsonRpcCodec implements Codec {
     this.#framing = toFraming(
       shape.framing,
       maxMessage,
-      stray !== undefined,
       (bytes, start, end, charset) => {
         this.#told++;
         return incoming.text(bytes, start, end, charset);
       },
-      (bytes) => receiver.mayRead(bytes),
+      {
+        eager: stray === undefined,
+        mayRead: (bytes) => receiver.mayRead(bytes),
+        oversized: (head, what, whole) => {
+          const told = incoming.oversized(head, what, whole);
+          if (told) this.#told++;
+          return told;
+        },
+      },
     );
     this.#outgoing = new Outgoing(this.#framing, maxMessage);
     this.#served = new ServedCalls(windowCalls, windowBytes);
@@ -94,6 +101,7 @@ export class JsonRpcCodec implements Codec {
       asked: (id) =>
         this.#lastId !== undefined && ((this.#lastId - id) | 0) >= 0,
       lines,
+      maxMessage,
       stray,
     });
   }

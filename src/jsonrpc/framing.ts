@@ -2,7 +2,8 @@
  * How a byte stream is cut into JSON texts, and how one is wrapped.
  *
  * Invariants owned here:
- * - A message above the limit ends the connection before memory is spent on it.
+ * - No more than its head is held of a message above the limit. It fails the
+ *   call that it answers, if its head tells; else it ends the connection.
  * - Work and copies are linear in the bytes, however they are cut into chunks.
  *
  * @module
@@ -11,7 +12,7 @@
 import { ConnectionError } from "../errors.ts";
 import { LARGE } from "../large.ts";
 import { Gather } from "./gather.ts";
-import { type Header, HeaderBlock } from "./header.ts";
+import { type Header, HeaderBlock, tooLarge } from "./header.ts";
 
 /** The two ways that are in use: the header of language servers, or one message a line. */
 export type FramingName = "contentLength" | "lines";
@@ -26,6 +27,17 @@ export type MessageSink = (
 
 /** Whether a message of so many bytes may be told now; asked of large ones. */
 export type MayRead = (bytes: number) => boolean;
+/**
+ * Takes the head of a message above the limit, which is `what`; `whole` says
+ * that no more of it comes. Returns whether it is told, false if more is needed.
+ *
+ * @throws {ConnectionError} `frame_too_large` if nobody could be told.
+ */
+export type OversizedSink = (
+  head: Uint8Array,
+  what: string,
+  whole: boolean,
+) => boolean;
 
 /** Cuts one connection's bytes. After it has thrown it must not be used again. */
 export interface Framing {
@@ -57,26 +69,41 @@ export function checkFraming(name: FramingName): FramingName {
   );
 }
 
-/**
- * Makes a framing that hands its messages, of at most `maxMessage` bytes, to
- * `sink`, large ones when they may be read. Where lines may be `stray`, one that
- * cannot become JSON is waited for like any other; else the sink gets what has
- * come of it, to refuse it at once.
- */
+/** What a framing does besides. */
+export interface FramingOptions {
+  /**
+   * Whether a line that can be none is refused before its end has come: a
+   * header line by an error, one of JSON by the sink, which gets what has come
+   * of it. Else the errors are the same however the bytes are cut.
+   */
+  readonly eager?: boolean;
+  /** Says when large messages may be read; unless given, at once. */
+  readonly mayRead?: MayRead;
+  /** Takes the heads of messages above the limit; unless given, these end the connection. */
+  readonly oversized?: OversizedSink;
+}
+
+/** Makes a framing that hands its messages, of at most `maxMessage` bytes, to `sink`. */
 export function toFraming(
   name: FramingName,
   maxMessage: number,
-  stray: boolean,
   sink: MessageSink,
-  mayRead: MayRead = () => true,
+  options: FramingOptions = {},
 ): Framing {
+  const oversized: OversizedSink = options.oversized ?? ((_head, what) => {
+    throw tooLarge(what, maxMessage);
+  });
   return name === "lines"
-    ? new Lines(maxMessage, stray, sink, mayRead)
-    : new ContentLength(maxMessage, sink, mayRead);
+    ? new Lines(maxMessage, sink, oversized, options)
+    : new ContentLength(maxMessage, sink, oversized, options);
 }
+
+const always: MayRead = () => true;
 
 /** Longest header block, in bytes. */
 const MAX_HEADER = 4096;
+/** As much as is looked at of a message above the limit. */
+const HEAD = 128;
 const LF = 10;
 const CR = 13;
 
@@ -84,18 +111,31 @@ const CR = 13;
 class ContentLength implements Framing {
   stopped = false;
   readonly behind = "";
+  readonly #maxMessage: number;
+  readonly #eager: boolean;
   readonly #sink: MessageSink;
   readonly #mayRead: MayRead;
+  readonly #oversized: OversizedSink;
   readonly #block: HeaderBlock;
+  /** What is still to come of a message above the limit, once it is told; 0 before. */
+  #skip = 0;
   /** Bytes of the header that have come in whole lines. */
   #headerSize = 0;
   /** What has come of a line of the header or, once that is known, of the body. */
   readonly #gather = new Gather();
   #header: Header | undefined;
 
-  constructor(maxMessage: number, sink: MessageSink, mayRead: MayRead) {
+  constructor(
+    maxMessage: number,
+    sink: MessageSink,
+    oversized: OversizedSink,
+    { eager = false, mayRead = always }: FramingOptions,
+  ) {
+    this.#maxMessage = maxMessage;
+    this.#eager = eager;
     this.#block = new HeaderBlock(maxMessage);
     this.#sink = sink;
+    this.#oversized = oversized;
     this.#mayRead = mayRead;
   }
 
@@ -108,6 +148,10 @@ class ContentLength implements Framing {
       if (this.#header === undefined) at = this.#readHeader(chunk, at);
       // A body may be empty, and then no further byte comes for it.
       if (this.#header === undefined) continue;
+      if (this.#header.length > this.#maxMessage) {
+        at = this.#pass(chunk, at, this.#header.length);
+        continue;
+      }
       const missing = this.#header.length - this.#gather.size;
       const end = Math.min(chunk.length, at + missing);
       const whole = end - at === missing;
@@ -152,6 +196,26 @@ class ContentLength implements Framing {
     throw new ConnectionError("truncated", "the stream ended inside a header");
   }
 
+  /** Passes over a message above the limit, but for its head. */
+  #pass(chunk: Uint8Array, at: number, length: number): number {
+    const gather = this.#gather;
+    if (this.#skip === 0) {
+      const want = Math.min(HEAD, length);
+      const end = Math.min(chunk.length, at + want - gather.size);
+      gather.add(chunk, at, end);
+      at = end;
+      const { size } = gather;
+      const what = `a message of ${length} bytes`;
+      if (!this.#oversized(gather.bytes, what, size === want)) return at;
+      gather.take();
+      this.#skip = length - size;
+    }
+    const end = Math.min(chunk.length, at + this.#skip);
+    this.#skip -= end - at;
+    if (this.#skip === 0) this.#header = undefined;
+    return end;
+  }
+
   /** Takes header bytes, up to and with the empty line. */
   #readHeader(chunk: Uint8Array, at: number): number {
     while (at < chunk.length && this.#header === undefined) {
@@ -159,10 +223,9 @@ class ContentLength implements Framing {
       const end = lf < 0 ? chunk.length : lf + 1;
       const line = this.#line(chunk, at, end, lf >= 0);
       at = end;
-      if (lf < 0 || this.#headerSize + line.length > MAX_HEADER) {
-        this.#block.begin(line);
-      }
-      if (this.#headerSize + line.length > MAX_HEADER) {
+      const over = this.#headerSize + line.length > MAX_HEADER;
+      if (over || (lf < 0 && this.#eager)) this.#block.begin(line);
+      if (over) {
         throw new ConnectionError(
           "protocol_error",
           `a header of more than ${MAX_HEADER} bytes`,
@@ -202,22 +265,26 @@ class Lines implements Framing {
   stopped = false;
   readonly behind = "\n";
   readonly #maxMessage: number;
-  readonly #stray: boolean;
+  readonly #eager: boolean;
   readonly #sink: MessageSink;
   readonly #mayRead: MayRead;
+  readonly #oversized: OversizedSink;
+  /** Whether the rest of the line is passed over. */
+  #skips = false;
   /** A line that has not ended. */
   readonly #gather = new Gather();
 
   constructor(
     maxMessage: number,
-    stray: boolean,
     sink: MessageSink,
-    mayRead: MayRead,
+    oversized: OversizedSink,
+    { eager = false, mayRead = always }: FramingOptions,
   ) {
     this.#maxMessage = maxMessage;
-    this.#stray = stray;
+    this.#eager = eager;
     this.#sink = sink;
     this.#mayRead = mayRead;
+    this.#oversized = oversized;
   }
 
   before(): string {
@@ -226,17 +293,31 @@ class Lines implements Framing {
 
   push(chunk: Uint8Array, at: number, budget: number): number {
     while (at < chunk.length && !this.stopped && budget > 0) {
+      if (this.#skips) {
+        const end = chunk.indexOf(LF, at);
+        if (end < 0) return chunk.length;
+        this.#skips = false;
+        at = end + 1;
+      }
       if (this.#gather.size === 0) {
         at = skipSpace(chunk, at);
         if (at === chunk.length) return at;
         // Not when the line has ended, which that of a TLS hello never does.
-        if (!this.#stray && !beginsJson(chunk[at])) {
+        if (this.#eager && !beginsJson(chunk[at])) {
           this.#tell(chunk, at, chunk.length);
         }
       }
       const lf = chunk.indexOf(LF, at);
       const end = lf < 0 ? chunk.length : lf;
-      this.#checkSize(this.#gather.size + end - at);
+      // A carriage return before the line feed is not the message's.
+      if (this.#gather.size + end - at > this.#maxMessage + 1) {
+        this.#gather.add(chunk, at, Math.min(end, at + HEAD));
+        const head = this.#gather.take().subarray(0, HEAD);
+        const what = `a line of more than ${this.#maxMessage} bytes`;
+        this.#skips = this.#oversized(head, what, true);
+        at = end;
+        continue;
+      }
       if (lf < 0) {
         this.#gather.add(chunk, at, end);
         return end;
@@ -255,7 +336,7 @@ class Lines implements Framing {
   }
 
   get inside(): boolean {
-    return this.#gather.size > 0;
+    return this.#gather.size > 0 || this.#skips;
   }
 
   get held(): number {
@@ -267,15 +348,6 @@ class Lines implements Framing {
     if (this.#gather.size === 0) return;
     const line = this.#gather.take();
     this.#tell(line, 0, line.length);
-  }
-
-  #checkSize(size: number): void {
-    // A carriage return before the line feed is not the message's.
-    if (size <= this.#maxMessage + 1) return;
-    throw new ConnectionError(
-      "frame_too_large",
-      `a line of more than ${this.#maxMessage} bytes, which is this end's maxMessage`,
-    );
   }
 
   #tell(bytes: Uint8Array, start: number, end: number): number {

@@ -2,8 +2,9 @@
  * The header block of the `Content-Length` framing.
  *
  * Invariants owned here:
- * - A header says one length, in digits, within the limit; anything else ends
- *   the connection, as nobody could tell where the next message begins.
+ * - A header says one length, in digits, that a number can hold exactly;
+ *   anything else ends the connection, as nobody could tell where the next
+ *   message begins.
  * - A line that is none of the two headers which the framing has ends the
  *   connection as soon as its bytes show that. To pass other headers over would
  *   make a message of the body of an HTTP request, which any web page can send.
@@ -59,7 +60,7 @@ export class HeaderBlock {
    * Reads a line that has come whole; returns the header if it was the empty one.
    *
    * @throws {ConnectionError} `protocol_error` if it is no header line,
-   * `frame_too_large` if the message would be above `maxMessage`.
+   * `frame_too_large` if its length is no exact number.
    */
   line(line: Uint8Array): Header | undefined {
     const end = line.length - 2;
@@ -90,20 +91,14 @@ export class HeaderBlock {
     if (!/^[0-9]+$/.test(value)) {
       throw fault(`the Content-Length ${quote(value)}, which is not a number`);
     }
-    // However many digits: a number past the exact ones is past the limit too.
     const length = Number(value);
-    if (length <= this.#maxMessage) return length;
-    throw new ConnectionError(
-      "frame_too_large",
-      `a message of ${
-        quote(value)
-      } bytes; this end's maxMessage is ${this.#maxMessage}`,
-    );
+    if (Number.isSafeInteger(length)) return length;
+    throw tooLarge(`a message of ${quote(value)} bytes`, this.#maxMessage);
   }
 }
 
 /** Every byte is a character, and none is lost. */
-function latin1(bytes: Uint8Array, start: number, end: number): string {
+export function latin1(bytes: Uint8Array, start: number, end: number): string {
   let text = "";
   for (let at = start; at < end; at++) text += String.fromCharCode(bytes[at]);
   return text;
@@ -112,6 +107,14 @@ function latin1(bytes: Uint8Array, start: number, end: number): string {
 function toCharset(value: string): string | undefined {
   const found = /;\s*charset\s*=\s*"?([^";\s]+)/i.exec(value);
   return found?.[1].toLowerCase();
+}
+
+/** The error for a message above our own limit. */
+export function tooLarge(what: string, maxMessage: number): ConnectionError {
+  return new ConnectionError(
+    "frame_too_large",
+    `${what}; this end's maxMessage is ${maxMessage}`,
+  );
 }
 
 function fault(what: string): ConnectionError {

@@ -37,6 +37,7 @@ import {
   type ResponseMessage,
   type WireId,
 } from "./message.ts";
+import { latin1, tooLarge } from "./header.ts";
 import type { ServedCalls } from "./served.ts";
 
 /** What it reads with. */
@@ -50,6 +51,8 @@ export interface IncomingContext {
   readonly asked: (id: number) => boolean;
   /** Whether messages are lines. */
   readonly lines: boolean;
+  /** The largest message that is read, in bytes. */
+  readonly maxMessage: number;
   /** Told of each line that is no message, where these are dropped. */
   readonly stray: ((error: ConnectionError) => void) | undefined;
 }
@@ -118,12 +121,27 @@ export class Incoming {
     );
   }
 
+  /** A message above our own limit: see {@linkcode OversizedSink}. An answer fails its call; a child's output may hold anything. */
+  oversized(head: Uint8Array, what: string, whole: boolean): boolean {
+    const { asked, maxMessage, receiver, stray } = this.#context;
+    const text = latin1(head, 0, head.length);
+    const [, digits, member] = ANSWER_HEAD.exec(text) ?? [];
+    const id = Number(digits);
+    const error = tooLarge(what, maxMessage);
+    if (isOurs(id) && asked(id)) {
+      const started = member === "result" ? true : undefined;
+      receiver.failure(id, started, error.code, `the answer: ${error.message}`);
+      return true;
+    }
+    if (!whole && MAY_BE_HEAD.test(text)) return false;
+    if (stray === undefined) throw error;
+    this.#drop(head, 0, head.length);
+    return true;
+  }
+
   /** Drops what a child has printed between its messages. */
   #drop(bytes: Uint8Array, start: number, end: number): void {
-    let text = "";
-    for (const byte of bytes.subarray(start, Math.min(end, start + SHOWN))) {
-      text += String.fromCharCode(byte);
-    }
+    const text = latin1(bytes, start, Math.min(end, start + SHOWN));
     this.#context.stray?.(
       new ConnectionError(
         "protocol_error",
@@ -302,6 +320,10 @@ function isUtf8(charset: string | undefined): boolean {
 }
 
 const EMPTY = new Uint8Array(0);
+/** How an answer begins as most peers write it, with its id before its result; and what may become that. */
+const ANSWER_HEAD =
+  /^\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d{1,10})\s*,\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"(result|error)"\s*:/;
+const MAY_BE_HEAD = /^[\s{}"a-z:,.0-9]*$/;
 /** How much of a line is looked at, to name what it is. */
 const SNIFFED = 24;
 /** How much of a dropped line is told. */

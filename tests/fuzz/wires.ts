@@ -88,7 +88,6 @@ function open(parser: WireParser, told: string[]): Open {
       const framing = toFraming(
         name,
         MAX_MESSAGE,
-        false,
         (bytes, start, end, charset) => {
           told.push(`${charset}`);
           tell(bytes, start, end);
@@ -215,7 +214,7 @@ const HEAR: Record<WireName, () => Hear> = {
 };
 
 function hearJsonRpc(name: "contentLength" | "lines"): Hear {
-  const framing = toFraming(name, 2 ** 30, false, (bytes, start, end) => {
+  const framing = toFraming(name, 2 ** 30, (bytes, start, end) => {
     [parse(bytes, start, end)].flat().forEach(checkJsonRpc);
     return 1;
   });
