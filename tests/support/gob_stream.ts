@@ -19,7 +19,12 @@ export const INTERFACE = 8;
 /** Writes one. */
 export class GobStream {
   readonly #out = new GobOutput();
-  #lastId = 64;
+  #lastId: number;
+
+  /** @param lastId The last id that is taken; 65, behind the type of a header. */
+  constructor(lastId = 64) {
+    this.#lastId = lastId;
+  }
 
   /** Everything so far. */
   get bytes(): Uint8Array<ArrayBuffer> {
