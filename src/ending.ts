@@ -269,7 +269,6 @@ export class Ending {
     const { codec, outbox, farewell, pongs, verdict, clock } = this.#context;
     this.#finishes = false;
     codec.stop();
-    outbox.conclude();
     const why = reason ??
       new ConnectionError("unavailable", "the connection was closed");
     const denied = verdict?.drop() === true;
@@ -277,7 +276,9 @@ export class Ending {
     // What a GOAWAY with a code says to the peer's handlers, CANCEL does where there is none.
     const told = how === "giveUp" ||
       (how === "goaway" && !codec.features.goaway);
+    // Within `maxOutbox`, as all that the peer makes this end say; the GOAWAY always fits.
     this.#settleAll(why, told && !denied);
+    outbox.conclude();
     const reading = this.#context.reading.finish();
     if (denied || how === "shed") {
       outbox.discard();

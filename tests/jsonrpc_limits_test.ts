@@ -439,8 +439,14 @@ for (const framing of ["lines", "contentLength"] as const) {
 test("X27: a call above our own limit is named so, by maxMessage or windowBytes", async () => {
   for (
     const [limits, text] of [
-      [{ maxMessage: SMALL }, `this end's maxMessage is ${SMALL}`],
-      [{ windowBytes: 4 * SMALL }, `this end's windowBytes is ${4 * SMALL}`],
+      [
+        { maxMessage: SMALL },
+        `this end's maxMessage, ${SMALL} bytes, has no room`,
+      ],
+      [
+        { windowBytes: 4 * SMALL },
+        `this end's windowBytes, ${4 * SMALL} bytes, has no room`,
+      ],
     ] as const
   ) {
     const { client, close } = faceJsonClient<{ a(p: unknown[]): void }>(limits);

@@ -546,7 +546,7 @@ test("X27: what we do not send for our own limit is told so", async () => {
     const error = await assertRejects(
       () => client.call("HelloService.Hello", "x".repeat(20_000)),
       RpcError,
-      "this end's own limits allow at most 16384",
+      "this end's maxMessage, 16384 bytes, has no room",
     );
     assertEquals(error.outcome, "not_sent");
     await client.abort();

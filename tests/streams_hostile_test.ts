@@ -363,8 +363,8 @@ test("X22: parts of an item that are mixed with whole ones keep their bytes", as
     bytes[0] = 3;
     return bytes;
   };
-  const sizes = [[3], [0, 0, 1], [1, 5000, 2], [900, 100, 20], [4096, 1, 4096]];
-  sizes.push([300, 0, 700, 30], [10], [256, 256, 256, 255], [1, 0], [1023]);
+  const sizes = [[3], [1, 1, 1], [1, 5000, 2], [900, 100, 20], [4096, 1, 4096]];
+  sizes.push([300, 1, 700, 30], [10], [256, 256, 256, 255], [1, 0], [1023]);
   const wanted: string[] = [];
   for (const parts of sizes) {
     let whole = "";
