@@ -101,7 +101,7 @@ async function source(tls: boolean) {
   return { source, listener, clock, accepted, faults };
 }
 
-test("X7: a client that is gone before it is accepted is told, and holds nobody up", async () => {
+test("[X7] a client that is gone before it is accepted is told, and holds nobody up", async () => {
   const { source: s, listener, clock, accepted, faults } = await source(false);
   for (let i = 0; i < 50; i++) {
     for (const code of ["ENOTCONN", "ECONNABORTED", "ECONNRESET", "EINVAL"]) {
@@ -116,7 +116,7 @@ test("X7: a client that is gone before it is accepted is told, and holds nobody 
 });
 
 for (const code of ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"]) {
-  test(`X7: for lack of what a connection needs (${code}) the next attempt waits`, async () => {
+  test(`[X7] for lack of what a connection needs (${code}) the next attempt waits`, async () => {
     const { source: s, listener, clock, accepted, faults } = await source(
       false,
     );
@@ -130,7 +130,7 @@ for (const code of ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"]) {
   });
 }
 
-test("X7: a client that cannot be set up any more is closed and told", async () => {
+test("[X7] a client that cannot be set up any more is closed and told", async () => {
   const { source: s, listener, clock, accepted, faults } = await source(false);
   const conn = new StillConn();
   const broken = Object.assign(conn, {
@@ -144,7 +144,7 @@ test("X7: a client that cannot be set up any more is closed and told", async () 
   await s.close();
 });
 
-test("X7: a silent TLS client is told of once, and closed if it speaks too late", async () => {
+test("[X7] a silent TLS client is told of once, and closed if it speaks too late", async () => {
   const { source: s, listener, clock, accepted, faults } = await source(true);
   const conn = new StillConn();
   await listener.give(conn);
@@ -156,7 +156,7 @@ test("X7: a silent TLS client is told of once, and closed if it speaks too late"
   await s.close();
 });
 
-test("X7: silent TLS clients are at most 256; then no client is accepted until one has gone", async () => {
+test("[X7] silent TLS clients are at most 256; then no client is accepted until one has gone", async () => {
   const { source: s, listener, clock, accepted } = await source(true);
   const silent = Array.from({ length: 256 }, () => new StillConn());
   for (const conn of silent) await listener.give(conn);
@@ -176,7 +176,7 @@ test("X7: silent TLS clients are at most 256; then no client is accepted until o
   assertEquals(silent.filter(({ closed }) => !closed).length, 0);
 });
 
-test("X7: after hundreds of clients that connect and reset, the next is served", async () => {
+test("[X7] after hundreds of clients that connect and reset, the next is served", async () => {
   const listener = await listen({ port: 0, onError: () => {} });
   const { port } = listener.address as { port: number };
   const gone = async () => {

@@ -60,7 +60,7 @@ async function close(...ends: { close(): Promise<void> }[]): Promise<void> {
 
 const NONE = ["undefined", "undefined"];
 
-test("X40: handlers do not run in the context in which their connection was accepted, opened or served", async () => {
+test("[X40] handlers do not run in the context in which their connection was accepted, opened or served", async () => {
   const { client, server } = connect();
   assertEquals(await stores(client), NONE);
   assertEquals(await als.run("caller", () => stores(client)), NONE);
@@ -77,7 +77,7 @@ test("X40: handlers do not run in the context in which their connection was acce
   als.run("closed", () => server.close());
 });
 
-test("X40: nor do those of a client that serves, plain or reconnecting, nor those of JSON-RPC", async () => {
+test("[X40] nor do those of a client that serves, plain or reconnecting, nor those of JSON-RPC", async () => {
   const server = new Server<object>({
     Ask: {
       back: (_: undefined, ctx: CallContext) =>
@@ -109,7 +109,7 @@ test("X40: nor do those of a client that serves, plain or reconnecting, nor thos
   await close(client, json);
 });
 
-test("X40: a call that has waited does not run in the context of the one that made room for it", async () => {
+test("[X40] a call that has waited does not run in the context of the one that made room for it", async () => {
   const held = new Held();
   const seen: unknown[] = [];
   const { client, server } = connect({ maxRunning: 1 }, {
@@ -125,7 +125,7 @@ test("X40: a call that has waited does not run in the context of the one that ma
   await close(client, server);
 });
 
-test("X40: a call that waits for the outbox does not run in the context of a call back", async () => {
+test("[X40] a call that waits for the outbox does not run in the context of a call back", async () => {
   const seen: unknown[] = [];
   const server = new Server<object>({
     Big: {
@@ -162,7 +162,7 @@ const byEntering: ServerMiddleware = (call, next) => {
   return next();
 };
 
-test("X40: each handler runs in the context of its own middleware, however many run at once", async () => {
+test("[X40] each handler runs in the context of its own middleware, however many run at once", async () => {
   for (const first of [byRun, byEntering]) {
     const { client, server } = connect({
       use: [
@@ -185,7 +185,7 @@ test("X40: each handler runs in the context of its own middleware, however many 
   }
 });
 
-test("X40: a store that a middleware enters for good does not show in the calls behind", async () => {
+test("[X40] a store that a middleware enters for good does not show in the calls behind", async () => {
   const { client, server } = connect({ use: [byEntering] });
   const options = { metadata: { id: "mine" } };
   const together = Promise.all([
@@ -271,7 +271,7 @@ const AROUND: Record<string, readonly ServerMiddleware[]> = {
 };
 
 for (const [what, use] of Object.entries(AROUND)) {
-  test(`X40: a result that is a stream is made, item by item, and cleaned up in the context of ${what}`, async () => {
+  test(`[X40] a result that is a stream is made, item by item, and cleaned up in the context of ${what}`, async () => {
     const sources = new Sources();
     const { client, server } = connect({ use }, sources.services);
     for (const name of Object.keys(sources.services.Gen)) {
@@ -291,7 +291,7 @@ for (const [what, use] of Object.entries(AROUND)) {
   });
 }
 
-test("X40: one iterable that serves many calls is read in the context of each", async () => {
+test("[X40] one iterable that serves many calls is read in the context of each", async () => {
   const shared = new Sources();
   const iterable = {
     async *[Symbol.asyncIterator]() {
@@ -313,7 +313,7 @@ test("X40: one iterable that serves many calls is read in the context of each", 
   await close(client, server);
 });
 
-test("X40: a stream of params is read in the context of its caller, not of the connection's or another call's", async () => {
+test("[X40] a stream of params is read in the context of its caller, not of the connection's or another call's", async () => {
   const taken: Any = {
     take: async (items: AsyncIterable<unknown>) => await four(items),
   };
@@ -353,7 +353,7 @@ test("X40: a stream of params is read in the context of its caller, not of the c
   await close(...clients, server);
 });
 
-test("X40: dials run in the context in which the client was made, not in that of the call which needs one", async () => {
+test("[X40] dials run in the context in which the client was made, not in that of the call which needs one", async () => {
   const server = new Server<object>(services);
   const seen: unknown[] = [];
   const dial = () => {

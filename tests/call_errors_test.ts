@@ -242,7 +242,7 @@ const CLIENTS: Record<string, ClientOptions> = {
 
 for (const [what, { code, remote = false, fail }] of Object.entries(WAYS)) {
   for (const [who, options] of Object.entries(CLIENTS)) {
-    test(`X43 X48: ${who} whose call fails as ${what} is told its method and where the error was made`, async () => {
+    test(`[X43] [X48] ${who} whose call fails as ${what} is told its method and where the error was made`, async () => {
       const t = new Facing({ maxQueuedCalls: 2, ...options });
       const error = await fail(t);
       assertInstanceOf(error, RpcError);
@@ -255,7 +255,7 @@ for (const [what, { code, remote = false, fail }] of Object.entries(WAYS)) {
       await t.over();
     });
 
-    test(`X43: ${who} that captures stacks, whose call fails as ${what}, is told where the call was made`, async () => {
+    test(`[X43] ${who} that captures stacks, whose call fails as ${what}, is told where the call was made`, async () => {
       const t = new Facing({
         maxQueuedCalls: 2,
         captureStacks: true,
@@ -272,7 +272,7 @@ for (const [what, { code, remote = false, fail }] of Object.entries(WAYS)) {
   }
 }
 
-test("X43: a reconnecting client's calls name their method, however they fail", async () => {
+test("[X43] a reconnecting client's calls name their method, however they fail", async () => {
   for (const captureStacks of [false, true]) {
     for (const use of [undefined, outgoing((_call, next) => next())]) {
       const check = async (handle: CallHandle, code: string) => {
@@ -313,7 +313,7 @@ test("X43: a reconnecting client's calls name their method, however they fail", 
   }
 });
 
-test("X43: an error with the outcome of all sendings names its method, too", async () => {
+test("[X43] an error with the outcome of all sendings names its method, too", async () => {
   for (const captureStacks of [false, true]) {
     const t = new Reconnecting(["peer"], { captureStacks });
     const first = await t.ready();
@@ -338,7 +338,7 @@ test("X43: an error with the outcome of all sendings names its method, too", asy
   }
 });
 
-test("X43: what aborts a call is handed through untouched, an RpcError as well", async () => {
+test("[X43] what aborts a call is handed through untouched, an RpcError as well", async () => {
   for (const options of Object.values(CLIENTS)) {
     for (const before of [true, false]) {
       for (const by of ["signal", "ctx", "handle"] as const) {
@@ -365,7 +365,7 @@ test("X43: what aborts a call is handed through untouched, an RpcError as well",
   }
 });
 
-test("X43: an error that a middleware makes is its own, and stays as it is", async () => {
+test("[X43] an error that a middleware makes is its own, and stays as it is", async () => {
   const own = Object.freeze(new RpcError("rate_limited", "later"));
   const t = new Facing({
     use: outgoing(() => {
@@ -429,7 +429,7 @@ async function refuses(
 
 for (const [what, make] of Object.entries(FAILURES)) {
   for (const [name, wire] of Object.entries(OUTER_WIRES)) {
-    test(`X48: an inner call's error, ${what}, that a handler rethrows is for the operator, not for its caller (${name})`, async () => {
+    test(`[X48] an inner call's error, ${what}, that a handler rethrows is for the operator, not for its caller (${name})`, async () => {
       const clock = new TestClock();
       const under = pair(inner, { client: { clock } });
       const client = under.client as unknown as Client<Any>;
@@ -446,7 +446,7 @@ for (const [what, make] of Object.entries(FAILURES)) {
   }
 }
 
-test("X48: so is one that a result which is a stream fails with, passed on or rethrown", async () => {
+test("[X48] so is one that a result which is a stream fails with, passed on or rethrown", async () => {
   const under = pair(inner);
   const client = under.client as unknown as Client<Any>;
   const t = pair({
@@ -471,7 +471,7 @@ test("X48: so is one that a result which is a stream fails with, passed on or re
   await under.close();
 });
 
-test("X48: so is one that a stream of params fails with, or is cancelled with", async () => {
+test("[X48] so is one that a stream of params fails with, or is cancelled with", async () => {
   const under = pair(inner);
   const client = under.client as unknown as Client<Any>;
   const seen: unknown[] = [];
@@ -513,7 +513,7 @@ test("X48: so is one that a stream of params fails with, or is cancelled with", 
   await under.close();
 });
 
-test("X48: an error of a call back to the caller does not return to it as the handler's", async () => {
+test("[X48] an error of a call back to the caller does not return to it as the handler's", async () => {
   const [near, far] = memoryPair();
   const errors: unknown[] = [];
   const server = new Server({
@@ -533,7 +533,7 @@ test("X48: an error of a call back to the caller does not return to it as the ha
   await server.close();
 });
 
-test("X48: what a handler makes of an inner error, and throws, is its own words", async () => {
+test("[X48] what a handler makes of an inner error, and throws, is its own words", async () => {
   const under = pair(inner);
   const client = under.client as unknown as Client<Any>;
   const t = pair({
@@ -557,7 +557,7 @@ test("X48: what a handler makes of an inner error, and throws, is its own words"
   await under.close();
 });
 
-test("X48: a server's middleware may turn it into words of its own", async () => {
+test("[X48] a server's middleware may turn it into words of its own", async () => {
   const under = pair(inner);
   const client = under.client as unknown as Client<Any>;
   const t = pair({ Outer: { calls: () => client.call("Inner.fails") } }, {
@@ -579,7 +579,7 @@ test("X48: a server's middleware may turn it into words of its own", async () =>
   await under.close();
 });
 
-test("X48: the deadline that an inner call shares with the outer one is the outer one's, and no failure", async () => {
+test("[X48] the deadline that an inner call shares with the outer one is the outer one's, and no failure", async () => {
   const clock = new TestClock();
   const under = pair(inner, { client: { clock }, server: { clock } });
   const client = under.client as unknown as Client<Any>;

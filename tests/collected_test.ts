@@ -163,7 +163,7 @@ for (
     ["was too large to carry", 2 * LARGE],
   ] as const
 ) {
-  test(`X15: an idle connection of any wire lets go of a message that it ${what}`, async () => {
+  test(`[X15] an idle connection of any wire lets go of a message that it ${what}`, async () => {
     const open = async (name: string, address: ListenAddress) => {
       const caller = WIRES[name].call(await connect(address));
       const Text = name.slice(-1).repeat(large);

@@ -48,7 +48,7 @@ class Gatekeeper {
   });
 }
 
-test("X41: text arrives as text and bytes as bytes, up to 15,360 of them", async () => {
+test("[X41] text arrives as text and bytes as bytes, up to 15,360 of them", async () => {
   const sent = [
     ...["", "žlutý kůň", "\0", "\ufeffmark", "😀", "7"],
     ...[new Uint8Array(), new Uint8Array([0, 255, 128])],
@@ -74,7 +74,7 @@ test("X41: text arrives as text and bytes as bytes, up to 15,360 of them", async
   }
 });
 
-test("X41: a reconnecting client's credentials arrive as its source gives them, dial after dial", async () => {
+test("[X41] a reconnecting client's credentials arrive as its source gives them, dial after dial", async () => {
   const given = ["text", new Uint8Array([1, 2]), ""];
   const seen: unknown[] = [];
   const server = new Server<object>({ Test: { call: () => 1 } }, {
@@ -93,7 +93,7 @@ test("X41: a reconnecting client's credentials arrive as its source gives them, 
   await server.close();
 });
 
-test("X41: bytes of a peer that says nothing of text stay bytes, and text must be UTF-8", async () => {
+test("[X41] bytes of a peer that says nothing of text stay bytes, and text must be UTF-8", async () => {
   const open = [...new TextEncoder().encode("open")];
   const shows: [readonly number[], unknown][] = [
     [[5, 0, 4, ...open], new Uint8Array(open)],
@@ -123,7 +123,7 @@ test("X41: bytes of a peer that says nothing of text stay bytes, and text must b
   }
 });
 
-test("X42: a client that is denied is told whose credentials, and by whom", async () => {
+test("[X42] a client that is denied is told whose credentials, and by whom", async () => {
   const server = new Server<object>({ Test: { call: () => 1 } }, {
     authorize: () => false,
   });
@@ -144,7 +144,7 @@ test("X42: a client that is denied is told whose credentials, and by whom", asyn
   await server.close();
 });
 
-test("X42: what another server says of a denial is told as well", async () => {
+test("[X42] what another server says of a denial is told as well", async () => {
   for (const [said, told] of [["", ""], ["no token", ': "no token"']]) {
     const peer = new RawPeer();
     const client = new Client<Any>(peer.duplex);

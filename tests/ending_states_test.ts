@@ -345,7 +345,7 @@ for (const [state, enter] of Object.entries(STATES)) {
     // A peer that has sent its FIN says nothing.
     if (state.endsWith("half-closed") && SAID.has(event)) continue;
     const expected = TABLE[state]?.[event];
-    test(`X8: ${state}, then ${event}`, async () => {
+    test(`[X8] ${state}, then ${event}`, async () => {
       const cell = new Cell();
       await enter(cell);
       cell.heard.length = 0;

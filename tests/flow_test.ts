@@ -178,7 +178,7 @@ const LARGE: Record<string, (size: number, ctx: CallContext) => unknown> = {
 };
 
 for (const [kind, make] of Object.entries(LARGE)) {
-  test(`X16: answers made in one turn never take more than maxOutbox: ${kind}`, async () => {
+  test(`[X16] answers made in one turn never take more than maxOutbox: ${kind}`, async () => {
     const maxOutbox = 1_000_000;
     const held = new Held();
     let most = 0;
@@ -213,7 +213,7 @@ for (const [kind, make] of Object.entries(LARGE)) {
   });
 }
 
-test("X16: answers past maxOutbox are not even encoded", async () => {
+test("[X16] answers past maxOutbox are not even encoded", async () => {
   const held = new Held();
   const server = new Server(held.services, { maxOutbox: 1_000_000 });
   const peer = new RawPeer({ highWaterMark: 0 });
@@ -236,7 +236,7 @@ test("X16: answers past maxOutbox are not even encoded", async () => {
   await server.close();
 });
 
-test("X16: an answer that maxOutbox can never hold fails alone", async () => {
+test("[X16] an answer that maxOutbox can never hold fails alone", async () => {
   const { client, close } = pair({
     Big: { get: (size: number) => new Uint8Array(size) },
   }, { server: { maxOutbox: 100_000 } });
@@ -250,7 +250,7 @@ test("X16: an answer that maxOutbox can never hold fails alone", async () => {
   await close();
 });
 
-test("X16: calls wait until the outbox has room for all of each", async () => {
+test("[X16] calls wait until the outbox has room for all of each", async () => {
   const peer = new RawPeer({ highWaterMark: 0 });
   const client = new Client<Any>(peer.duplex, { maxOutbox: 1_000_000 });
   await peer.send(hello());

@@ -7,7 +7,7 @@ import { reportOf, ValueCase } from "./fuzz/value_case.ts";
 import { turn } from "./support/clock.ts";
 import { newSeed } from "./support/random.ts";
 
-test("X2 X3 X4 X10 X31 X34: hostile values in every place where users hand values over fail their call alone", async () => {
+test("[X2] [X3] [X4] [X10] [X31] [X34] hostile values in every place where users hand values over fail their call alone", async () => {
   const first = newSeed();
   for (let seed = first; seed < first + 300; seed++) {
     const each = new ValueCase(seed);

@@ -602,7 +602,7 @@ for (
     ],
   ] as [string, unknown][]
 ) {
-  test(`X23: structs beside each other are one Go type: ${name}`, async () => {
+  test(`[X23] structs beside each other are one Go type: ${name}`, async () => {
     const stream = encodeGob(value);
     assertEquals(withoutZeros(decodeGob(stream)), withoutZeros(value));
     assertEquals(
@@ -612,7 +612,7 @@ for (
   });
 }
 
-test("X23: structs that contradict each other are types of their own, and no other is read wrongly by theirs", () => {
+test("[X23] structs that contradict each other are types of their own, and no other is read wrongly by theirs", () => {
   const value = {
     User: { Id: 1, Name: "n" },
     Document: { Id: "d", Pages: [1] },
@@ -632,7 +632,7 @@ test("X23: structs that contradict each other are types of their own, and no oth
   );
 });
 
-test("X23: the order of an object's keys makes no other type", async () => {
+test("[X23] the order of an object's keys makes no other type", async () => {
   const { GobEncoder } = await import("../src/netrpc/gob/encoder.ts");
   const encoder = new GobEncoder();
   const types = (value: unknown) => {
@@ -646,14 +646,14 @@ test("X23: the order of an object's keys makes no other type", async () => {
   assertEquals(types({ B: { D: "y", C: 2, E: null }, A: 3 }), false);
 });
 
-test("X23: a member's name is one that a Go field can have", () => {
+test("[X23] a member's name is one that a Go field can have", () => {
   for (const name of ["A int;B", "A B", "A-B", "A.B", ""]) {
     assertThrows(() => encodeGob({ [name]: 1 }), GobError, "not exported");
     assertThrows(() => struct({ [name]: int }), TypeError, "not exported");
   }
 });
 
-test("X23: two types of one name that are laid out differently are refused", () => {
+test("[X23] two types of one name that are laid out differently are refused", () => {
   const one = () => struct({ X: int, Y: int }, "Point");
   const Line = struct({ From: one(), To: slice(optional(one())) });
   const line = { From: { X: 1, Y: 2 }, To: [{ X: 3, Y: 4 }] };
@@ -692,7 +692,7 @@ function memoryOf(value: unknown): number {
 }
 
 for (const [name, make] of Object.entries(EXPANSIONS)) {
-  test(`X13: what a message makes is bounded by its bytes: ${name}`, () => {
+  test(`[X13] what a message makes is bounded by its bytes: ${name}`, () => {
     for (
       const [n, maxExpansion] of [[1, 64], [300, 8], [300, 1000], [1000, 64]]
     ) {
@@ -709,7 +709,7 @@ for (const [name, make] of Object.entries(EXPANSIONS)) {
   });
 }
 
-test("X13: so is what a type asked for makes of it", () => {
+test("[X13] so is what a type asked for makes of it", () => {
   for (
     const elem of [
       array(bytes, 1000),
@@ -731,7 +731,7 @@ test("X13: so is what a type asked for makes of it", () => {
   }
 });
 
-test("X13: honest zeros are no expansion, and others can be allowed", () => {
+test("[X13] honest zeros are no expansion, and others can be allowed", () => {
   const Row = struct(
     Object.fromEntries(
       Array.from({ length: 30 }, (_, i) => [`F${i}`, i % 2 ? string : int]),
@@ -752,7 +752,7 @@ test("X13: honest zeros are no expansion, and others can be allowed", () => {
   assertEquals(read.length, 20_000);
 });
 
-test("X13: zeros of one message do not share what can be changed", () => {
+test("[X13] zeros of one message do not share what can be changed", () => {
   const Inner = struct({ L: slice(int), M: map(int, int), T: time, B: bytes });
   const S = struct({
     V: int,
@@ -784,7 +784,7 @@ test("X13: zeros of one message do not share what can be changed", () => {
   }
 });
 
-test("X13: a field takes bytes of its description", () => {
+test("[X13] a field takes bytes of its description", () => {
   const nameless = new GobStream();
   nameless.message((out) => {
     out.raw(hex("ff81 03 01 02 ff82 00 01"));
@@ -796,7 +796,7 @@ test("X13: a field takes bytes of its description", () => {
 
 // Types that embed one with bytes of its own, and values in interfaces.
 
-test("X30: a struct that embeds a time.Time, or another that makes its bytes, is read as that", () => {
+test("[X30] a struct that embeds a time.Time, or another that makes its bytes, is read as that", () => {
   const date = new Date("2024-02-29T12:30:15.250Z");
   const bytesOf = (name: string, variant: number) => {
     const stream = new GobStream();
@@ -825,7 +825,7 @@ test("X30: a struct that embeds a time.Time, or another that makes its bytes, is
   assertEquals(plain.At.length, 15);
 });
 
-test("X30: a value in an interface is read as the type that its name is registered with", () => {
+test("[X30] a value in an interface is read as the type that its name is registered with", () => {
   const Inner = struct({ N: optional(int), L: int64, At: time });
   const names = { "main.Inner": Inner, "main.List": slice(any) };
   const inner = { N: null, L: 5n, At: new Date(0) };

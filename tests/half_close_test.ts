@@ -33,7 +33,7 @@ import { fixture, withDirectory } from "./support/transports.ts";
 
 const TIMES = { keepaliveTime: 500, keepaliveTimeout: 200 };
 
-test("X9: a peer that half-closed in order is sent PINGs, and gets its answer whenever that comes", async () => {
+test("[X9] a peer that half-closed in order is sent PINGs, and gets its answer whenever that comes", async () => {
   const held = new Held();
   const facing = faceServer(held.services, TIMES);
   const { peer, connection, clock } = facing;
@@ -52,7 +52,7 @@ test("X9: a peer that half-closed in order is sent PINGs, and gets its answer wh
   assertNothingLeft(connection);
 });
 
-test("X9: what was asked before the FIN is no silence after it", async () => {
+test("[X9] what was asked before the FIN is no silence after it", async () => {
   const held = new Held();
   const facing = faceServer(held.services, TIMES);
   const { peer, connection, clock } = facing;
@@ -70,7 +70,7 @@ test("X9: what was asked before the FIN is no silence after it", async () => {
   assertEquals(await connection.closed, undefined);
 });
 
-test("X9: a half-closed peer that takes nothing of what is written is let go", async () => {
+test("[X9] a half-closed peer that takes nothing of what is written is let go", async () => {
   const facing = faceServer({
     Test: {
       big: () => "x".repeat(400_000),
@@ -93,7 +93,7 @@ test("X9: a half-closed peer that takes nothing of what is written is let go", a
   assertNothingLeft(connection);
 });
 
-test("X9: a peer that said nothing of an end is judged by silence as ever", async () => {
+test("[X9] a peer that said nothing of an end is judged by silence as ever", async () => {
   const held = new Held();
   const facing = faceServer(held.services, TIMES);
   await greet(facing);
@@ -102,7 +102,7 @@ test("X9: a peer that said nothing of an end is judged by silence as ever", asyn
   assertEquals((await facing.connection.closed)?.code, "unavailable");
 });
 
-test("X8: a half-close in order lasts halfCloseTimeout, and then the handler is told", async () => {
+test("[X8] a half-close in order lasts halfCloseTimeout, and then the handler is told", async () => {
   const held = new Held();
   const facing = faceServer(held.services, { halfCloseTimeout: 3000 });
   const { peer, connection, clock } = facing;
@@ -118,7 +118,7 @@ test("X8: a half-close in order lasts halfCloseTimeout, and then the handler is 
   assertNothingLeft(connection);
 });
 
-test("X8: a half-close before the verdict lasts no longer than the handshake may", async () => {
+test("[X8] a half-close before the verdict lasts no longer than the handshake may", async () => {
   const facing = faceServer({ Test: { call: () => 1 } }, {
     authorize: () => new Promise(() => {}),
   });
@@ -143,7 +143,7 @@ function failing(): { duplex: Duplex; fail: () => void; far: Duplex } {
   return { duplex, far: near, fail: () => controller.error(new Error("gone")) };
 }
 
-test("X8: a transport that tells of its end after the FIN was read ends what runs at once", async () => {
+test("[X8] a transport that tells of its end after the FIN was read ends what runs at once", async () => {
   const held = new Held();
   const { duplex, far, fail } = failing();
   const server = new Server(held.services, { clock: new TestClock() });
@@ -165,7 +165,7 @@ test("X8: a transport that tells of its end after the FIN was read ends what run
 
 // Wires on which a bare FIN is a half-close.
 
-test("X8: JSON-RPC: a bare FIN is a half-close of halfCloseTimeout at most", async () => {
+test("[X8] JSON-RPC: a bare FIN is a half-close of halfCloseTimeout at most", async () => {
   const held = new Held();
   const { peer, connection, clock } = faceJsonServer(held.services, {
     halfCloseTimeout: 3000,
@@ -182,7 +182,7 @@ test("X8: JSON-RPC: a bare FIN is a half-close of halfCloseTimeout at most", asy
   assertNothingLeft(connection);
 });
 
-test("X8: Go's wire: a bare FIN is a half-close of halfCloseTimeout at most", async () => {
+test("[X8] Go's wire: a bare FIN is a half-close of halfCloseTimeout at most", async () => {
   const clock = new TestClock();
   const raw = new Raw();
   const signals: AbortSignal[] = [];
@@ -243,7 +243,7 @@ const PLACES: Place[] = [
 ];
 
 for (const { name, at, dial } of PLACES) {
-  test(`X8: ${name}: a peer that half-closed and is gone is noticed, and its descriptor closed`, async () => {
+  test(`[X8] ${name}: a peer that half-closed and is gone is noticed, and its descriptor closed`, async () => {
     await withDirectory(async (directory) => {
       const aborted = Promise.withResolvers<void>();
       let told: Error | undefined;

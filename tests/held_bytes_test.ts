@@ -66,7 +66,7 @@ function requestWith(id: number, block: Uint8Array): Uint8Array {
 for (
   const where of ["calls that wait", "calls before authorize", "calls that run"]
 ) {
-  test(`X14: metadata of ${where} takes the memory of its bytes until it is looked at`, async () => {
+  test(`[X14] metadata of ${where} takes the memory of its bytes until it is looked at`, async () => {
     const options = where === "calls that wait"
       ? { maxRunning: 1 }
       : where === "calls that run"
@@ -117,7 +117,7 @@ for (
   });
 }
 
-test("X14: metadata that is not UTF-8 is a fault, though nobody looks at it", async () => {
+test("[X14] metadata that is not UTF-8 is a fault, though nobody looks at it", async () => {
   const { peer, connection, close } = await host();
   await peer.send(
     requestWith(1, Uint8Array.of(0, 5, 1, 0xff, 0, 1, 0x61)),
@@ -127,7 +127,7 @@ test("X14: metadata that is not UTF-8 is a fault, though nobody looks at it", as
   await close();
 });
 
-test("X18: a waiting call of a few bytes counts what it takes, and nothing once it is answered", async () => {
+test("[X18] a waiting call of a few bytes counts what it takes, and nothing once it is answered", async () => {
   const { held, peer, connection, counted, close } = await host({
     maxRunning: 1,
   });
@@ -146,7 +146,7 @@ test("X18: a waiting call of a few bytes counts what it takes, and nothing once 
   await close();
 });
 
-test("X18: params of running handlers count until they are answered, decoded JSON by what it takes", async () => {
+test("[X18] params of running handlers count until they are answered, decoded JSON by what it takes", async () => {
   const { held, peer, counted, close } = await host();
   const objects = JSON.stringify(Array(10_000).fill({}));
   const payload = join([1], new TextEncoder().encode(objects));
@@ -170,7 +170,7 @@ test("X18: params of running handlers count until they are answered, decoded JSO
   await close();
 });
 
-test("X18: params that waited count as decoded once their handler runs", async () => {
+test("[X18] params that waited count as decoded once their handler runs", async () => {
   const { held, peer, counted, close } = await host({ maxRunning: 1 });
   const objects = JSON.stringify(Array(10_000).fill({}));
   const payload = join([1], new TextEncoder().encode(objects));
@@ -190,7 +190,7 @@ test("X18: params that waited count as decoded once their handler runs", async (
   await close();
 });
 
-test("X18: calls on the other wires count in the same way", async () => {
+test("[X18] calls on the other wires count in the same way", async () => {
   const held = new Held();
   const objects = JSON.stringify(Array(10_000).fill({}));
   const services = held.services as unknown as Any;
@@ -221,7 +221,7 @@ test("X18: calls on the other wires count in the same way", async () => {
   held.release();
 });
 
-test("X18: items of params that nobody reads count until they are read", async () => {
+test("[X18] items of params that nobody reads count until they are read", async () => {
   let stream: ReadableStream<string> | undefined;
   const { peer, counted, close } = await host({}, {
     Sink: {
@@ -246,7 +246,7 @@ test("X18: items of params that nobody reads count until they are read", async (
   await close();
 });
 
-test("X18: the parts of an item that is not whole count, and an END frees them", async () => {
+test("[X18] the parts of an item that is not whole count, and an END frees them", async () => {
   const { peer, counted, close } = await host({}, {
     Sink: { take: () => new Promise(() => {}) },
   });
@@ -263,7 +263,7 @@ test("X18: the parts of an item that is not whole count, and an END frees them",
   await close();
 });
 
-test("X18: results that came count until they are read, also when their call is over", async () => {
+test("[X18] results that came count until they are read, also when their call is over", async () => {
   const peer = new RawPeer();
   const client = new Client<Any>(peer.duplex, { clock: new TestClock() });
   await peer.send(hello({ streams: true }));
@@ -286,7 +286,7 @@ test("X18: results that came count until they are read, also when their call is 
   await client.connection.abort();
 });
 
-test("X18: items that wait for credit count, whatever makes them", async () => {
+test("[X18] items that wait for credit count, whatever makes them", async () => {
   for (
     const make of [() => "x".repeat(500_000), () => new Uint8Array(500_000)]
   ) {
@@ -308,7 +308,7 @@ test("X18: items that wait for credit count, whatever makes them", async () => {
   }
 });
 
-test("X18: calls of ours count while they wait and while the peer has them", async () => {
+test("[X18] calls of ours count while they wait and while the peer has them", async () => {
   const { peer, connection, counted, close } = await host();
   const handles = Array.from(
     { length: 10 },
@@ -323,7 +323,7 @@ test("X18: calls of ours count while they wait and while the peer has them", asy
   await close();
 });
 
-test("X18: streams that nobody reads on many connections are within maxTotalBuffered", async () => {
+test("[X18] streams that nobody reads on many connections are within maxTotalBuffered", async () => {
   const maxTotalBuffered = 4_000_000;
   const server = new Server<Any>({
     Sink: { take: () => new Promise(() => {}) },
@@ -353,7 +353,7 @@ test("X18: streams that nobody reads on many connections are within maxTotalBuff
   await server.close();
 });
 
-test("X18: nothing is counted any more when all is over, whichever way it ended", async () => {
+test("[X18] nothing is counted any more when all is over, whichever way it ended", async () => {
   const { client, connection, close } = pair({
     S: {
       both: (params: ReadableStream<string>) => params,

@@ -83,7 +83,7 @@ const PLACES: [string, Uint8Array[], number][] = [
 ];
 
 for (const [where, frames, handlers] of PLACES) {
-  test(`X1: the id of a call that is ${where} is in use, and closes when it comes again`, async () => {
+  test(`[X1] the id of a call that is ${where} is in use, and closes when it comes again`, async () => {
     const { services, signals, release } = holding();
     const facing = faceServer(services);
     await greet(facing, { streams: true });
@@ -102,7 +102,7 @@ for (const [where, frames, handlers] of PLACES) {
   });
 }
 
-test("X1: the id of a call that waits to be started, for whatever reason, is in use", async () => {
+test("[X1] the id of a call that waits to be started, for whatever reason, is in use", async () => {
   const places: [string, Parameters<typeof faceServer>[1], string[]][] = [
     ["for room", { maxRunning: 1 }, ["Test.hold", "Test.call"]],
     ["for its order", {}, ["Line.hold", "Line.hold"]],
@@ -133,7 +133,7 @@ test("X1: the id of a call that waits to be started, for whatever reason, is in 
   }
 });
 
-test("X1: an id is free again once its call has been answered, with others still running", async () => {
+test("[X1] an id is free again once its call has been answered, with others still running", async () => {
   const { services, release } = holding();
   const facing = faceServer(services);
   await greet(facing);
@@ -156,7 +156,7 @@ test("X1: an id is free again once its call has been answered, with others still
   await assertLost(facing);
 });
 
-test("X1: behind our GOAWAY an id in use closes, too", async () => {
+test("[X1] behind our GOAWAY an id in use closes, too", async () => {
   const { services, signals, release } = holding();
   const facing = faceServer(services);
   await greet(facing);
@@ -171,7 +171,7 @@ test("X1: behind our GOAWAY an id in use closes, too", async () => {
   release();
 });
 
-test("X1: handlers of connections that reused ids leave no place of the server's taken", async () => {
+test("[X1] handlers of connections that reused ids leave no place of the server's taken", async () => {
   const { services, signals, release } = holding();
   const server = new Server(services, {
     clock: new TestClock(),
@@ -199,7 +199,7 @@ test("X1: handlers of connections that reused ids leave no place of the server's
   await server.close();
 });
 
-test("X1: on the other wires two calls under one id are two calls, and both know of the end", async () => {
+test("[X1] on the other wires two calls under one id are two calls, and both know of the end", async () => {
   const { services, signals, release } = holding();
   const { Test: { hold } } = services;
   const json = faceJsonServer({ Test: { hold } });
@@ -232,7 +232,7 @@ function schemaThat(act: () => void, later: boolean) {
   return { "~standard": { version: 1 as const, vendor: "test", validate } };
 }
 
-test("X1: nothing is started, kept or timed once the user's code has ended the connection on the way to the handler", async () => {
+test("[X1] nothing is started, kept or timed once the user's code has ended the connection on the way to the handler", async () => {
   let connection: Connection | undefined;
   let started = 0;
   const end = () => void connection?.abort("in the middle of a start");

@@ -309,7 +309,7 @@ for (
     ],
   ] as const
 ) {
-  test(`X30: progress of tokens that the other side has made is delivered (${dialect})`, async () => {
+  test(`[X30] progress of tokens that the other side has made is delivered (${dialect})`, async () => {
     const others: unknown[] = [];
     const progress = new Progress(
       dialect,

@@ -203,7 +203,7 @@ const ABORTS: readonly [string, (signal: AbortSignal) => Promise<unknown>][] = [
 
 for (const [what, wait] of ABORTS) {
   for (const dialect of ["lsp", "mcp"] as const) {
-    test(`X25: a cancelled handler that fails with ${what} is cancelled, and onError silent (${dialect})`, async () => {
+    test(`[X25] a cancelled handler that fails with ${what} is cancelled, and onError silent (${dialect})`, async () => {
       const services = {
         wait: (_: unknown, ctx: CallContext) => wait(ctx.signal),
         echo: () => "x",
@@ -231,7 +231,7 @@ for (const [what, wait] of ABORTS) {
   }
 }
 
-test("X25: an AbortError is internal, and told, where nobody had cancelled", async () => {
+test("[X25] an AbortError is internal, and told, where nobody had cancelled", async () => {
   const services = {
     wait: () => Promise.reject(new DOMException("stopped", "AbortError")),
   };

@@ -207,7 +207,7 @@ test("notifications past the window end the connection rather than get lost", as
   assertNothingLeft(connection);
 });
 
-test("X16 [F4]: a peer that never reads its answers is closed past maxOutbox, 16 MiB unless set", async () => {
+test("[X16] [F4] a peer that never reads its answers is closed past maxOutbox, 16 MiB unless set", async () => {
   for (const maxOutbox of [100_000, undefined]) {
     const { peer, connection } = faceJsonServer(
       { big: () => "x".repeat(1 << 20) },
@@ -361,7 +361,7 @@ const LARGE_ANSWERS: readonly [string, string, string][] = [
 for (const framing of ["lines", "contentLength"] as const) {
   for (const [what, text, outcome] of LARGE_ANSWERS) {
     for (const step of [7, Infinity]) {
-      test(`X27: ${what} above maxMessage fails its call alone (${framing}, step ${step})`, async () => {
+      test(`[X27] ${what} above maxMessage fails its call alone (${framing}, step ${step})`, async () => {
         const options = { framing, maxMessage: SMALL };
         const { peer, client, connection, close } = faceJsonClient<
           { a(): string; b(): string }
@@ -410,7 +410,7 @@ for (const framing of ["lines", "contentLength"] as const) {
       ["a batch", `[{"jsonrpc":"2.0","id":1,"result":"${large}"}]`],
     ]
   ) {
-    test(`X27: ${what} above maxMessage closes, and names the limit as ours (${framing})`, async () => {
+    test(`[X27] ${what} above maxMessage closes, and names the limit as ours (${framing})`, async () => {
       const options = { framing, maxMessage: SMALL };
       const { peer, client, connection } = faceJsonClient<
         { a(): string }
@@ -436,7 +436,7 @@ for (const framing of ["lines", "contentLength"] as const) {
   }
 }
 
-test("X27: a call above our own limit is named so, by maxMessage or windowBytes", async () => {
+test("[X27] a call above our own limit is named so, by maxMessage or windowBytes", async () => {
   for (
     const [limits, text] of [
       [
@@ -464,7 +464,7 @@ test("X27: a call above our own limit is named so, by maxMessage or windowBytes"
   }
 });
 
-test("X27: a result above our own limit fails its call, named so", async () => {
+test("[X27] a result above our own limit fails its call, named so", async () => {
   const { peer, close } = faceJsonServer({ a: () => large }, {
     maxMessage: SMALL,
   });

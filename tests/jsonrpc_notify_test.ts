@@ -110,7 +110,7 @@ function connectionSender(
 
 for (const [what, make] of Object.entries(SENDERS)) {
   for (const dialect of ["lsp", "mcp", "none"] as const) {
-    test(`X24: notify of ${what} is a message without an id (${dialect})`, async () => {
+    test(`[X24] notify of ${what} is a message without an id (${dialect})`, async () => {
       const { peer, notify, inFlight, close } = make(dialect);
       const sent = notify();
       assertEquals(await peer.next(), {
@@ -126,7 +126,7 @@ for (const [what, make] of Object.entries(SENDERS)) {
   }
 }
 
-test("X24: a notification that waits for a connection, or for the window, is still one", async () => {
+test("[X24] a notification that waits for a connection, or for the window, is still one", async () => {
   const peer = new JsonPeer();
   const dialled = Promise.withResolvers<typeof peer.duplex>();
   const client = new ReconnectingClient<Remote>(() => dialled.promise, {
@@ -152,7 +152,7 @@ test("X24: a notification that waits for a connection, or for the window, is sti
   await client.close();
 });
 
-test("X24: params whose toJSON calls somebody do not make a call of their notification", async () => {
+test("[X24] params whose toJSON calls somebody do not make a call of their notification", async () => {
   const { peer, duplex } = newPeer("none");
   const client = new JsonRpcClient<Record<string, (params?: unknown) => void>>(
     duplex,

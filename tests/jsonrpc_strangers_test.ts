@@ -72,7 +72,7 @@ for (const framing of ["lines", "contentLength"] as const) {
   for (const [what, opening, name] of OPENINGS) {
     for (const step of [1, Infinity]) {
       const cut = step === 1 ? "byte by byte" : "in one piece";
-      test(`X5: ${what} closes before a method runs (${framing}, ${cut})`, async () => {
+      test(`[X5] ${what} closes before a method runs (${framing}, ${cut})`, async () => {
         let runs = 0;
         const { peer, connection } = faceJsonServer(
           { run: () => void runs++ },
@@ -93,7 +93,7 @@ for (const framing of ["lines", "contentLength"] as const) {
 
 for (const [what, header] of HEADERS) {
   for (const step of [1, Infinity]) {
-    test(`X5: ${what} in a header block closes at its line (step ${step})`, async () => {
+    test(`[X5] ${what} in a header block closes at its line (step ${step})`, async () => {
       let runs = 0;
       const { peer, connection } = faceJsonServer(
         { run: () => void runs++ },
@@ -111,7 +111,7 @@ for (const [what, header] of HEADERS) {
 }
 
 for (const end of ["\n\n", "\n", "\r\n\n"]) {
-  test(`X30: a header that ends in ${JSON.stringify(end)} is refused at once`, async () => {
+  test(`[X30] a header that ends in ${JSON.stringify(end)} is refused at once`, async () => {
     const { peer, connection } = faceJsonServer({}, { dialect: "lsp" });
     await peer.raw(`Content-Length: ${CALL.length}${end}`);
     await peer.rest();
@@ -126,7 +126,7 @@ for (const end of ["\n\n", "\n", "\r\n\n"]) {
 for (
   const line of ['{"jsonrpc":"2.0",', "{]", "[1", '"', "nul", "1x", "\xff"]
 ) {
-  test(`X5: a line that is not JSON is answered -32700 and closes: ${JSON.stringify(line)}`, async () => {
+  test(`[X5] a line that is not JSON is answered -32700 and closes: ${JSON.stringify(line)}`, async () => {
     let runs = 0;
     const { peer, connection } = faceJsonServer({ run: () => void runs++ });
     await peer.raw(`${line}\n${CALL}\n`);
@@ -146,7 +146,7 @@ for (
 }
 
 for (const framing of ["lines", "contentLength"] as const) {
-  test(`X5: a POST by fetch to a server on TCP runs nothing (${framing})`, async () => {
+  test(`[X5] a POST by fetch to a server on TCP runs nothing (${framing})`, async () => {
     let runs = 0;
     const server = new JsonRpcServer({ run: () => void runs++ }, { framing });
     const listener = await listen({ port: 0 });
@@ -172,7 +172,7 @@ for (const framing of ["lines", "contentLength"] as const) {
   });
 }
 
-test("X5: an HTTP request to a server of Go's JSON wire runs nothing", async () => {
+test("[X5] an HTTP request to a server of Go's JSON wire runs nothing", async () => {
   const body = '{"method":"A.run","params":[1],"id":0}\n';
   for (
     const opening of [
@@ -225,7 +225,7 @@ function childPeer(): { peer: JsonPeer; duplex: Duplex & DuplexInfo } {
 }
 
 for (const step of [1, Infinity]) {
-  test(`X29: what a child prints between messages is dropped and told (step ${step})`, async () => {
+  test(`[X29] what a child prints between messages is dropped and told (step ${step})`, async () => {
     const { peer, duplex } = childPeer();
     const errors: unknown[] = [];
     const client = new JsonRpcClient<{ run: () => number }>(duplex, {
@@ -253,7 +253,7 @@ for (const step of [1, Infinity]) {
   });
 }
 
-test("X29: the same for a plain client with that wire, and an onError that throws ends nothing", async () => {
+test("[X29] the same for a plain client with that wire, and an onError that throws ends nothing", async () => {
   const { peer, duplex } = childPeer();
   let told = 0;
   const client = new Client<{ run: () => number }>(duplex, {
@@ -274,7 +274,7 @@ test("X29: the same for a plain client with that wire, and an onError that throw
   await client.close();
 });
 
-test("X29: what is no answer but names a call of ours still fails it, and a request without a method is answered", async () => {
+test("[X29] what is no answer but names a call of ours still fails it, and a request without a method is answered", async () => {
   const { peer, duplex } = childPeer();
   const client = new JsonRpcClient<{ run: () => number }>(duplex);
   const failed = client.call("run").catch((error) => error.code);
@@ -289,7 +289,7 @@ test("X29: what is no answer but names a call of ours still fails it, and a requ
   await client.close();
 });
 
-test("X29: nodeDuplex over a child's streams says so, over a socket it does not", async () => {
+test("[X29] nodeDuplex over a child's streams says so, over a socket it does not", async () => {
   const script =
     'console.log("hello"); process.stdin.once("data", () => { console.log(JSON.stringify({ jsonrpc: "2.0", id: 1, result: 7 })); process.exit(); });';
   const child = spawn(process.execPath, [

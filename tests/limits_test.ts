@@ -86,11 +86,14 @@ test("the comments on limits tell the defaults they have", () => {
 test("README's table of a reconnecting client has its defaults", () => {
   const rows = table("option", "default", "what it says");
   const told = new Map(rows.map(([name, cell]) => [name, cell]));
-  const { base, factor, cap, attempts } = toRetry();
+  const { base, factor, cap, attempts, ...lasting } = toRetry();
   const [wait, growth] = told.get("`retry.base`, `factor`")?.split(", ") ?? [];
   assertEquals([quantity(wait), quantity(growth)], [base, factor]);
   assertEquals(quantity(told.get("`retry.cap`") ?? ""), cap);
   assertEquals(quantity(told.get("`retry.attempts`") ?? ""), attempts);
+  for (const name of ["stableAfter", "fatalAttempts"] as const) {
+    assertEquals(quantity(told.get(`\`retry.${name}\``) ?? ""), lasting[name]);
+  }
   assertEquals(
     quantity(told.get("`dialTimeout`") ?? ""),
     constant("src/reconnecting.ts", "dialTimeout"),
@@ -122,12 +125,34 @@ const PLACES: Record<string, [string, string][]> = {
     ["src/farewell.ts", "LINGER_TIME"],
   ],
   "bytes that come meanwhile": [["src/farewell.ts", "LINGER_BYTES"]],
+  "after the time that `close` gives, flushing and lingering in all": [
+    ["src/ending_states.ts", "GOODBYE_TIME"],
+  ],
+  "the FIN of a peer whose GOAWAY has a code": [
+    ["src/ending_states.ts", "FAILED_TIME"],
+  ],
+  "a peer that said GOAWAY and has no call either way": [
+    ["src/ending_states.ts", "LEAVING_IDLE"],
+  ],
+  "GOAWAYs of one peer": [["src/goaway.ts", "MAX_GOAWAYS"]],
+  "END, STOP and CREDIT in a row that change nothing, 8 more for each stream so far":
+    [["src/streams/streams.ts", "MAX_IDLE"]],
+  "bytes from which a message is parsed by turns": [["src/large.ts", "LARGE"]],
+  "bytes of such in one turn of the event loop, or a single one": [
+    ["src/large.ts", "PER_TURN"],
+  ],
+  "levels of a value that are searched for what JSON would lose": [
+    ["src/to_json.ts", "MAX_DEPTH"],
+  ],
   "bytes a transport buffers each way": [["src/transport/intake.ts", "BUFFER"]],
   "accepted connections that wait for a listener's iterator": [
     ["src/transport/listener.ts", "UNACCEPTED"],
   ],
   "a TLS handshake with a listener": [
     ["src/transport/address.ts", "HANDSHAKE"],
+  ],
+  "Deno: TLS connections that have not finished their handshake": [
+    ["src/transport/deno_server.ts", "MAX_SHAKING"],
   ],
   "a stage's `window`": [["src/stage_options.ts", "window"]],
   "a stage's `windowBytes`": [["src/stage_options.ts", "windowBytes"]],
@@ -143,6 +168,8 @@ const PLACES: Record<string, [string, string][]> = {
     "src/netrpc/handshake.ts",
     "HANDSHAKE_TIME",
   ]],
+  "gob: bytes that a message's values take, beyond 1 MiB, for each byte of it (`maxExpansion`)":
+    [["src/netrpc/gob/input.ts", "MAX_EXPANSION"]],
 };
 
 test("README's table of fixed limits has what the sources have", () => {

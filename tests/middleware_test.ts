@@ -502,7 +502,7 @@ test("a reconnecting client's middleware stands around all ways a call is sent",
   await server.close();
 });
 
-test("X46: middleware of both sides can ask how a call ended, its stream included, and with how many items", async () => {
+test("[X46] middleware of both sides can ask how a call ended, its stream included, and with how many items", async () => {
   const services = {
     count: async function* (to: number) {
       for (let n = 0; n < Math.min(to, 2); n++) yield n;
@@ -553,7 +553,7 @@ test("X46: middleware of both sides can ask how a call ended, its stream include
   await client.closed;
 });
 
-test("X46: a client's middleware is told of a call that was aborted", async () => {
+test("[X46] a client's middleware is told of a call that was aborted", async () => {
   const held = new Held();
   const endings: unknown[] = [];
   const { client, close } = pair(held.services, {

@@ -70,7 +70,7 @@ for (const [name, request, answer] of REFUSED) {
     await failed;
   });
 
-  test(`X6: what is refused lingers for a second, and is destroyed: ${name}`, async () => {
+  test(`[X6] what is refused lingers for a second, and is destroyed: ${name}`, async () => {
     const clock = new TestClock();
     const { source, give } = handListener();
     const errors: unknown[] = [];
@@ -98,7 +98,7 @@ for (const [name, request, answer] of REFUSED) {
 }
 
 for (const sent of ["", "CONNECT /_go", `GET / ${"x".repeat(16_000)}`]) {
-  test(`X6: a handshake that does not end is destroyed, after ${sent.length} bytes`, async () => {
+  test(`[X6] a handshake that does not end is destroyed, after ${sent.length} bytes`, async () => {
     const clock = new TestClock();
     const { source, give } = handListener();
     const server = new Server(hello, { wire: netrpc(), clock });
@@ -116,7 +116,7 @@ for (const sent of ["", "CONNECT /_go", `GET / ${"x".repeat(16_000)}`]) {
   });
 }
 
-test("X6: handshakes count as connections, and those past maxConnections are told", async () => {
+test("[X6] handshakes count as connections, and those past maxConnections are told", async () => {
   const clock = new TestClock();
   const { source, give } = handListener();
   const server = new Server(hello, {
@@ -144,7 +144,7 @@ test("X6: handshakes count as connections, and those past maxConnections are tol
   assertEquals(clock.timers, 0);
 });
 
-test("X6: over TCP, refused and silent callers that stay half open are destroyed", async () => {
+test("[X6] over TCP, refused and silent callers that stay half open are destroyed", async () => {
   const clock = new TestClock();
   const server = new Server(hello, { wire: netrpc(), clock });
   const listener = await listen({ port: 0 });
@@ -176,7 +176,7 @@ function systemTurn(): Promise<void> {
 }
 
 for (const end of ["\n\n", "\r\n\r\n", "\nHost: x\n\n", "\nA: b\r\n\n"]) {
-  test(`X30: a CONNECT is answered at once that ends in ${JSON.stringify(end)}`, async () => {
+  test(`[X30] a CONNECT is answered at once that ends in ${JSON.stringify(end)}`, async () => {
     const raw = new Raw();
     const accepting = httpAccept(raw.duplex);
     await raw.send(ascii(`CONNECT /_goRPC_ HTTP/1.0${end}`));

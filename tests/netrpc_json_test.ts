@@ -73,7 +73,7 @@ test("JSON values may come back to back, in any chunks, with any id", async () =
   }
 });
 
-test("X26: JSON errors are strings, and a result is never null without one", async () => {
+test("[X26] JSON errors are strings, and a result is never null without one", async () => {
   const services = {
     Odd: {
       fail: () => {
@@ -180,7 +180,7 @@ async function replies(
   return { client, replies };
 }
 
-test("X26: an answer of null without an error is null, and the connection lives on", async () => {
+test("[X26] an answer of null without an error is null, and the connection lives on", async () => {
   for (const answer of ['{"id":0,"result":null,"error":null}', '{"id":0}']) {
     const { client, replies: [first, second] } = await replies(
       2,
@@ -210,7 +210,7 @@ for (const [number, exact] of INTEGERS) {
   const name = number.length > 30 ? "10^400" : number;
   for (const place of [number, `{"A":[0,{"id":${number}}],"B\\"":"\\\\"}`]) {
     const where = place === number ? "" : ", deep inside";
-    test(`X30: ${name} is ${exact ? "taken" : "refused, not rounded"}${where}`, async () => {
+    test(`[X30] ${name} is ${exact ? "taken" : "refused, not rounded"}${where}`, async () => {
       const answer = `{"id":0,"result":${place},"error":null}`;
       const made = await replies(2, answer + ANSWER.replace("0", "1"));
       const [first, second] = made.replies;
@@ -241,7 +241,7 @@ const BIG = `"${"x".repeat(50_000)}"`;
 const SMALL = { maxMessage: 16_384 };
 
 for (const size of [7, 1000, 16_383, 16_384, Infinity]) {
-  test(`X27: a JSON answer over our own maxMessage fails its call alone, in chunks of ${size}`, async () => {
+  test(`[X27] a JSON answer over our own maxMessage fails its call alone, in chunks of ${size}`, async () => {
     const raw = new Raw();
     const wire = netrpc({ encoding: "json" });
     const client = new Client<EchoServices>(raw.duplex, { wire, ...SMALL });
@@ -267,7 +267,7 @@ for (const size of [7, 1000, 16_383, 16_384, Infinity]) {
     await client.abort();
   });
 
-  test(`X27: a JSON call over our own maxMessage is answered, in chunks of ${size}`, async () => {
+  test(`[X27] a JSON call over our own maxMessage is answered, in chunks of ${size}`, async () => {
     let ran = 0;
     const counting = {
       HelloService: { Hello: (_: string) => (ran++, "hello:hi") },
@@ -292,7 +292,7 @@ for (const size of [7, 1000, 16_383, 16_384, Infinity]) {
   });
 }
 
-test("X27: a JSON message that is too large and says not of what ends the connection, as frame_too_large", async () => {
+test("[X27] a JSON message that is too large and says not of what ends the connection, as frame_too_large", async () => {
   const raw = new Raw();
   const wire = netrpc({ encoding: "json" });
   const errors: unknown[] = [];
@@ -309,7 +309,7 @@ test("X27: a JSON message that is too large and says not of what ends the connec
   assertEquals((errors[0] as { code: string }).code, "frame_too_large");
 });
 
-test("X34: a value nested deeper than Go's JSON wire takes fails its call at the sender, and no brackets in text do", async () => {
+test("[X34] a value nested deeper than Go's JSON wire takes fails its call at the sender, and no brackets in text do", async () => {
   const wire = netrpc({ encoding: "json" });
   const nested = (levels: number) => {
     let value: unknown = "[".repeat(5000);

@@ -459,7 +459,7 @@ test("a getter that makes a call of its own does not mix the two up", async () =
 // Messages over this end's own limit.
 
 for (const size of [7, 1000, Infinity]) {
-  test(`X27: an argument over our own maxMessage is answered, in chunks of ${size}`, async () => {
+  test(`[X27] an argument over our own maxMessage is answered, in chunks of ${size}`, async () => {
     let ran = 0;
     const { raw, server } = serve(
       { HelloService: { Hello: (name: string) => (ran++, `hello:${name}`) } },
@@ -484,7 +484,7 @@ for (const size of [7, 1000, Infinity]) {
     await server.close();
   });
 
-  test(`X27: a reply over our own maxMessage fails its call alone, in chunks of ${size}`, async () => {
+  test(`[X27] a reply over our own maxMessage fails its call alone, in chunks of ${size}`, async () => {
     const { raw, client } = dial({ maxMessage: 16_384 });
     const calls = [1, 2].map(() => client.call("HelloService.Hello", "hi"));
     calls[0].catch(() => {});
@@ -509,7 +509,7 @@ for (const size of [7, 1000, Infinity]) {
   });
 }
 
-test("X27: a call that must wait is answered all the same if it is too large", async () => {
+test("[X27] a call that must wait is answered all the same if it is too large", async () => {
   const gate = Promise.withResolvers<string>();
   const { raw, server } = serve(
     { HelloService: { Hello: () => gate.promise } },
@@ -528,7 +528,7 @@ test("X27: a call that must wait is answered all the same if it is too large", a
   await server.close();
 });
 
-test("X27: a header over our own maxMessage ends the connection, as frame_too_large", async () => {
+test("[X27] a header over our own maxMessage ends the connection, as frame_too_large", async () => {
   const { raw, server, errors } = serve(hello, { maxMessage: 16_384 });
   await raw.send(FIRST, bytes("fe c355"));
   await raw.rest();
@@ -539,7 +539,7 @@ test("X27: a header over our own maxMessage ends the connection, as frame_too_la
   assert(error.message.includes("maxMessage is 16384"), error.message);
 });
 
-test("X27: what we do not send for our own limit is told so", async () => {
+test("[X27] what we do not send for our own limit is told so", async () => {
   for (const encoding of ["gob", "json"] as const) {
     const wire = encoding === "json" ? netrpc({ encoding }) : netrpc();
     const { client } = dial({ wire, maxMessage: 16_384 });
@@ -562,7 +562,7 @@ test("X27: what we do not send for our own limit is told so", async () => {
   await close();
 });
 
-test("X26: a result of null says nothing of its type over gob, and fails its call alone", async () => {
+test("[X26] a result of null says nothing of its type over gob, and fails its call alone", async () => {
   const { client, errors, close } = gobPair({
     Odd: { none: () => null, nothing: () => undefined },
   });
@@ -596,7 +596,7 @@ for (
     ["user service: gone", "executed"],
   ] as const
 ) {
-  test(`X28: the outcome of "${words}" is ${outcome}`, async () => {
+  test(`[X28] the outcome of "${words}" is ${outcome}`, async () => {
     const { client, close } = gobPair({
       Odd: {
         own: () => {

@@ -298,7 +298,7 @@ test("an observer that is not active is told nothing, not even the end of a call
   await close();
 });
 
-test("X46: observers of both ends are told of a result that is a stream when it has ended, how, and with how many items", async () => {
+test("[X46] observers of both ends are told of a result that is a stream when it has ended, how, and with how many items", async () => {
   const services = {
     count: async function* (to: number) {
       for (let n = 0; n < to; n++) yield n;

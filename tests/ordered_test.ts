@@ -586,7 +586,7 @@ class Noting {
   }
 }
 
-test("X33: an ordered service that is spread, merged, nested or taken apart keeps its order", async () => {
+test("[X33] an ordered service that is spread, merged, nested or taken apart keeps its order", async () => {
   const t = new Noting();
   const { note } = t;
   const any: StandardSchema<number> = {
@@ -618,7 +618,7 @@ test("X33: an ordered service that is spread, merged, nested or taken apart keep
   await t.inOrder({ L: Object.fromEntries(Object.entries(marked)) }, all);
 });
 
-test("X33: two ordered services that are merged keep an order and a key each", async () => {
+test("[X33] two ordered services that are merged keep an order and a key each", async () => {
   const keys: string[] = [];
   const by = (name: string) => (params: number) => {
     keys.push(`${name}${params}`);
@@ -637,7 +637,7 @@ test("X33: two ordered services that are merged keep an order and a key each", a
   await close();
 });
 
-test("X33: a method that is marked by itself keeps its own order within a marked service, and where an instance is exposed", async () => {
+test("[X33] a method that is marked by itself keeps its own order within a marked service, and where an instance is exposed", async () => {
   const t = new Noting();
   class Log {
     append = ordered(t.note);
@@ -655,7 +655,7 @@ test("X33: a method that is marked by itself keeps its own order within a marked
   await close();
 });
 
-test("X33: what is ordered may be ordered anew, and what no server takes is still refused", () => {
+test("[X33] what is ordered may be ordered anew, and what no server takes is still refused", () => {
   const note = () => {};
   class Made {
     note = note;

@@ -131,7 +131,7 @@ test("[L12] after a connection that lived for a while and was of use, goodbye is
   await t.over();
 });
 
-test("X20: delays begin anew after a connection that lived for stableAfter, to the millisecond, and not before", async () => {
+test("[X20] delays begin anew after a connection that lived for stableAfter, to the millisecond, and not before", async () => {
   for (const [lived, delay] of [[299, 200], [300, 50]]) {
     const t = new Reconnecting([failing(), failing(), "peer"], {
       retry: { stableAfter: 300 },
@@ -188,7 +188,7 @@ const SHORT: Record<string, (t: Reconnecting) => Promise<void>> = {
 };
 
 for (const [what, life] of Object.entries(SHORT)) {
-  test(`X20: a server that ${what}, again and again, is dialled after delays that grow up to the cap`, async () => {
+  test(`[X20] a server that ${what}, again and again, is dialled after delays that grow up to the cap`, async () => {
     const t = new Reconnecting(["peer"]);
     for (const delay of [50, 100, 200, 400, 500, 500, 500]) {
       await settle();
@@ -205,7 +205,7 @@ for (const [what, life] of Object.entries(SHORT)) {
   });
 }
 
-test("X20: retry.attempts counts dials that led nowhere, not short connections that answered", async () => {
+test("[X20] retry.attempts counts dials that led nowhere, not short connections that answered", async () => {
   const t = new Reconnecting(["peer"], { retry: { attempts: 2 } });
   for (const delay of [50, 100, 200, 400]) {
     const peer = await answer(t);
@@ -320,7 +320,7 @@ const FIRST_BYTES: Record<string, Uint8Array> = {
 };
 
 for (const [what, [code, dial]] of Object.entries(LASTING)) {
-  test(`X38: ${what} ends the client after retry.fatalAttempts dials in a row, and with its error`, async () => {
+  test(`[X38] ${what} ends the client after retry.fatalAttempts dials in a row, and with its error`, async () => {
     const t = new Reconnecting([dial], { retry: { fatalAttempts: 3 } });
     const handle = t.go();
     for (let dials = 1; dials <= 3; dials++) {
@@ -346,7 +346,7 @@ for (const [what, [code, dial]] of Object.entries(LASTING)) {
   });
 }
 
-test("X38: credentials that throw a programming error end the client as a dial does", async () => {
+test("[X38] credentials that throw a programming error end the client as a dial does", async () => {
   const mistake = new TypeError("the test's mistake");
   const t = new Reconnecting(["peer"], {
     retry: { fatalAttempts: 2 },
@@ -360,7 +360,7 @@ test("X38: credentials that throw a programming error end the client as a dial d
   assertLeft(t);
 });
 
-test("X38: what passes is dialled for ever, and a failure that passes begins the count of those that last anew", async () => {
+test("[X38] what passes is dialled for ever, and a failure that passes begins the count of those that last anew", async () => {
   const lasting = failing("version_mismatch");
   const t = new Reconnecting([
     lasting,
@@ -448,7 +448,7 @@ for (const [where, arrive] of Object.entries(AWAY)) {
   for (const [how, end] of Object.entries(REJECTIONS)) {
     for (const use of [undefined, outgoing((_call, next) => next())]) {
       const by = use === undefined ? "" : ", by way of middleware";
-      test(`X38: a call that waits as ${where} and is rejected by ${how} has the last failure as its cause${by}`, async () => {
+      test(`[X38] a call that waits as ${where} and is rejected by ${how} has the last failure as its cause${by}`, async () => {
         const t = new Reconnecting(["peer"], {
           use,
           retry: { base: 60_000, cap: 60_000 },
@@ -466,7 +466,7 @@ for (const [where, arrive] of Object.entries(AWAY)) {
       });
     }
   }
-  test(`X38: a call told to reject as ${where} has the last failure as its cause`, async () => {
+  test(`[X38] a call told to reject as ${where} has the last failure as its cause`, async () => {
     const t = new Reconnecting(["peer"], {
       whileAway: "reject",
       retry: { base: 60_000, cap: 60_000 },

@@ -364,7 +364,7 @@ function begun(n: number): Uint8Array {
   return bytes;
 }
 
-test("X19: an honest call beside 400 messages that never end is answered, and one of those is closed", async () => {
+test("[X19] an honest call beside 400 messages that never end is answered, and one of those is closed", async () => {
   const { server, join, buffered, close } = hosts({
     maxTotalBuffered: 4_000_000,
   });
@@ -390,7 +390,7 @@ test("X19: an honest call beside 400 messages that never end is answered, and on
   await close();
 });
 
-test("X19: an honest call beside answers that nobody reads is answered", async () => {
+test("[X19] an honest call beside answers that nobody reads is answered", async () => {
   const { join, close } = hosts({
     maxTotalBuffered: 4_000_000,
     highWaterMark: 10_000_000,
@@ -412,7 +412,7 @@ test("X19: an honest call beside answers that nobody reads is answered", async (
   await close();
 });
 
-test("X19: small calls that are answered do not make a connection look alive that holds much more", async () => {
+test("[X19] small calls that are answered do not make a connection look alive that holds much more", async () => {
   const { held, join, close } = hosts({ maxTotalBuffered: 4_000_000 });
   const [busy, its] = await join();
   await busy.send(request(1, "Held.work", "x".repeat(900_000)));

@@ -84,7 +84,7 @@ test("the simulation has streams of every ending", async () => {
 /** Seeds of eight hostile peers each. */
 const HOSTILE = 40;
 
-test("X1: nothing is left of connections whose peers break the rules at random", async () => {
+test("[X1] nothing is left of connections whose peers break the rules at random", async () => {
   const first = newSeed();
   for (let i = 0; i < HOSTILE; i++) {
     const { seed, problems } = await simulateHostile(first + i);
@@ -93,7 +93,7 @@ test("X1: nothing is left of connections whose peers break the rules at random",
   }
 });
 
-test("X1: hostile peers say frames of every kind, and break every rule of their list", async () => {
+test("[X1] hostile peers say frames of every kind, and break every rule of their list", async () => {
   const tried: Tallies = {};
   for (let seed = 0; seed < HOSTILE; seed++) {
     addTallies(tried, (await simulateHostile(seed)).tallies);

@@ -318,7 +318,7 @@ async function deliver(
   return ended ?? "it is never delivered";
 }
 
-test("X22: an item up to the limit is delivered, in whatever parts it comes", async () => {
+test("[X22] an item up to the limit is delivered, in whatever parts it comes", async () => {
   for (const size of [999_999, 1_000_000]) {
     for (const part of [32_768, 32_767, 20_000, 4096, 4095, 1024, 300]) {
       assertEquals(await deliver(size, part), size, `parts of ${part}`);
@@ -329,13 +329,13 @@ test("X22: an item up to the limit is delivered, in whatever parts it comes", as
   }
 });
 
-test("X22: an item above the limit is stopped, in whatever parts it comes", async () => {
+test("[X22] an item above the limit is stopped, in whatever parts it comes", async () => {
   for (const part of [32_768, 20_000, 4096, 300]) {
     assertEquals(await deliver(1_100_000, part), "resource_exhausted");
   }
 });
 
-test("X22: the same holds for other credits than the default", async () => {
+test("[X22] the same holds for other credits than the default", async () => {
   for (
     const streamCredit of [32_785, 40_000, 65_569, 65_570, 98_000, 1_048_576]
   ) {
@@ -352,7 +352,7 @@ test("X22: the same holds for other credits than the default", async () => {
   assertEquals(await deliver(20_000, 300, options), "resource_exhausted");
 });
 
-test("X22: parts of an item that are mixed with whole ones keep their bytes", async () => {
+test("[X22] parts of an item that are mixed with whole ones keep their bytes", async () => {
   const { facing, streams, release } = faceHolding();
   await greet(facing, { streams: true });
   const { peer } = facing;

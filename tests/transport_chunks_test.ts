@@ -96,7 +96,7 @@ function dressed(
 }
 
 for (const [what, dress] of Object.entries(CLOTHES)) {
-  test(`X12: ${what} is taken for the bytes it is, by every wire`, async () => {
+  test(`[X12] ${what} is taken for the bytes it is, by every wire`, async () => {
     for (const wire of [undefined, netrpc(), netrpc({ encoding: "json" })]) {
       const [near, far] = memoryPair();
       const server = new Server(echoServices(), { wire } as never);
@@ -121,7 +121,7 @@ for (const [what, dress] of Object.entries(CLOTHES)) {
   });
 }
 
-test("X12: a decoder of frames takes them, too", async () => {
+test("[X12] a decoder of frames takes them, too", async () => {
   const frame = Uint8Array.of(0, 0, 0, 1, 6, 0, 0, 0, 0, 0, 0, 7, 42);
   const decoder = new FrameDecoderStream();
   const frames = ReadableStream.from([frame.buffer as unknown as Uint8Array])
@@ -146,7 +146,7 @@ const NOT_BYTES: readonly [string, unknown, string][] = [
 ];
 
 for (const [what, chunk, name] of NOT_BYTES) {
-  test(`X12: ${what} ends the connection with an error that names it`, async () => {
+  test(`[X12] ${what} ends the connection with an error that names it`, async () => {
     const clock = new TestClock();
     const { writable } = memoryPair()[0];
     const readable = ReadableStream.from([chunk]) as ReadableStream<Uint8Array>;
@@ -205,7 +205,7 @@ const OVER: readonly [string, string, string, (streams: Streams) => unknown][] =
   ];
 
 for (const [what, code, text, spoil] of OVER) {
-  test(`X11: nodeDuplex refuses ${what} at once`, async () => {
+  test(`[X11] nodeDuplex refuses ${what} at once`, async () => {
     const streams: Streams = [new PassThrough(), new PassThrough()];
     await spoil(streams);
     const error = assertThrows(
@@ -218,7 +218,7 @@ for (const [what, code, text, spoil] of OVER) {
   });
 }
 
-test("X11: nodeDuplex refuses a socket that was destroyed, or that its peer has reset", async () => {
+test("[X11] nodeDuplex refuses a socket that was destroyed, or that its peer has reset", async () => {
   const server = createServer((socket) => {
     socket.on("error", () => {});
     socket.resetAndDestroy();
@@ -234,7 +234,7 @@ test("X11: nodeDuplex refuses a socket that was destroyed, or that its peer has 
   await once(server, "close");
 });
 
-test("X11: nodeDuplex refuses the streams of a child that has gone", async () => {
+test("[X11] nodeDuplex refuses the streams of a child that has gone", async () => {
   const child = spawn(process.execPath, ["--version"], {
     stdio: ["pipe", "pipe", "inherit"],
   });
@@ -248,7 +248,7 @@ test("X11: nodeDuplex refuses the streams of a child that has gone", async () =>
   );
 });
 
-test("X11: setEncoding behind nodeDuplex's back ends the connection, and names it", async () => {
+test("[X11] setEncoding behind nodeDuplex's back ends the connection, and names it", async () => {
   const input = new PassThrough();
   const output = new PassThrough();
   output.resume();
@@ -277,7 +277,7 @@ const WEB_OVER: readonly [string, () => Duplex][] = [
 ];
 
 for (const [what, make] of WEB_OVER) {
-  test(`X11: a Web stream, ${what}, ends the connection at once, typed`, async () => {
+  test(`[X11] a Web stream, ${what}, ends the connection at once, typed`, async () => {
     const client = new Client(make(), { clock: new TestClock() });
     const failed = assertRejects(() => client.connection.call("a"), RpcError);
     const reason = await client.closed;
@@ -287,7 +287,7 @@ for (const [what, make] of WEB_OVER) {
   });
 }
 
-test("X11: a Web stream whose writable has closed ends the connection at once, typed", async () => {
+test("[X11] a Web stream whose writable has closed ends the connection at once, typed", async () => {
   const { readable, writable } = memoryPair()[0];
   const plain = new WritableStream<Uint8Array>();
   await plain.close();
@@ -299,7 +299,7 @@ test("X11: a Web stream whose writable has closed ends the connection at once, t
   await writable.abort();
 });
 
-test("X11: a Deno.Conn that is closed ends the connection at once, typed", async () => {
+test("[X11] a Deno.Conn that is closed ends the connection at once, typed", async () => {
   const bad = () => Promise.reject(new Error("BadResource"));
   const conn = { read: bad, write: bad, closeWrite: bad, close: () => {} };
   const client = new Client(conn as unknown as Duplex, {
@@ -311,7 +311,7 @@ test("X11: a Deno.Conn that is closed ends the connection at once, typed", async
 
 // How errors print.
 
-test("X49: no error prints a cause that it has not", async () => {
+test("[X49] no error prints a cause that it has not", async () => {
   const { client, close } = await abortedClient();
   const errors: unknown[] = [
     new RpcError("x", "y", { cause: undefined }),
@@ -336,7 +336,7 @@ async function abortedClient() {
   return { client, close: () => far.writable.abort().catch(() => {}) };
 }
 
-test("X49: times in messages are whole milliseconds", async () => {
+test("[X49] times in messages are whole milliseconds", async () => {
   const clock = new TestClock();
   for (const timeout of [4999.832000999999, 1000 / 3, 0.1 + 0.2]) {
     const [near, far] = memoryPair();

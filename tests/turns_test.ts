@@ -445,7 +445,7 @@ const WIRES: Record<
 
 for (const [name, [wire, message]] of Object.entries(WIRES)) {
   for (const size of ["whole", "in pieces"]) {
-    test(`X21: large messages, ${size}, are parsed one in a turn, and small calls go on beside them: ${name}`, async () => {
+    test(`[X21] large messages, ${size}, are parsed one in a turn, and small calls go on beside them: ${name}`, async () => {
       const begun = new Begun();
       const server = new Server<Any>({
         T: { take: (value: unknown) => begun.note(value) },
@@ -471,7 +471,7 @@ for (const [name, [wire, message]] of Object.entries(WIRES)) {
   }
 }
 
-test("X21: large params that have waited are parsed one in a turn, too", async () => {
+test("[X21] large params that have waited are parsed one in a turn, too", async () => {
   const begun = new Begun();
   const { held, server } = crowd({ maxTotalRunning: 1 }, {
     T: { take: (value: unknown) => begun.note(value) },
@@ -490,7 +490,7 @@ test("X21: large params that have waited are parsed one in a turn, too", async (
   await server.close();
 });
 
-test("X21: large answers of clients are parsed one in a turn, too", async () => {
+test("[X21] large answers of clients are parsed one in a turn, too", async () => {
   const begun = new Begun();
   const { server } = crowd({});
   const peers = Array.from({ length: 12 }, () => new RawPeer());
@@ -508,7 +508,7 @@ test("X21: large answers of clients are parsed one in a turn, too", async () => 
   await server.close();
 });
 
-test("X21: large items of streams are parsed one in a turn, too", async () => {
+test("[X21] large items of streams are parsed one in a turn, too", async () => {
   const begun = new Begun();
   const { server } = crowd({}, {
     T: {

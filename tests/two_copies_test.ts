@@ -72,12 +72,12 @@ async function close(...ends: { close(): Promise<void> }[]): Promise<void> {
   await Promise.all(ends.map((end) => end.close()));
 }
 
-test("X32: the copies are two", () => {
+test("[X32] the copies are two", () => {
   assert(one.RpcError !== two.RpcError);
   assert(one.Server !== two.Server);
 });
 
-test("X32: an error of either copy is an instance of the other's class, and of no subclass", () => {
+test("[X32] an error of either copy is an instance of the other's class, and of no subclass", () => {
   for (const [made, used] of ways()) {
     const errors: [object, new (...args: never[]) => object][] = [
       [new made.RpcError("a", "b"), used.RpcError],
@@ -106,7 +106,7 @@ test("X32: an error of either copy is an instance of the other's class, and of n
   }
 });
 
-test("X32: a handler's RpcError of the other copy reaches its caller whole", async () => {
+test("[X32] a handler's RpcError of the other copy reaches its caller whole", async () => {
   for (const [made, used] of ways()) {
     const fails = () => {
       throw new made.RpcError("mine", "my words", { data: [1] });
@@ -138,7 +138,7 @@ test("X32: a handler's RpcError of the other copy reaches its caller whole", asy
   }
 });
 
-test("X32: an error of an inner call by the other copy stays with the operator", async () => {
+test("[X32] an error of an inner call by the other copy stays with the operator", async () => {
   for (const [made, used] of ways()) {
     const inner = connect(made, {
       In: {
@@ -157,7 +157,7 @@ test("X32: an error of an inner call by the other copy stays with the operator",
   }
 });
 
-test("X32: methods with a schema, ordered ones and exposed ones of the other copy keep what they are", async () => {
+test("[X32] methods with a schema, ordered ones and exposed ones of the other copy keep what they are", async () => {
   const positive: one.StandardSchema<number> = {
     "~standard": {
       version: 1,
@@ -212,7 +212,7 @@ test("X32: methods with a schema, ordered ones and exposed ones of the other cop
   }
 });
 
-test("X32: callable services, observers and middleware of the other copy work", async () => {
+test("[X32] callable services, observers and middleware of the other copy work", async () => {
   for (const [made, used] of ways()) {
     const seen: unknown[] = [];
     const services = made.callable({ Mine: { half: (n: number) => n / 2 } }, {
@@ -301,7 +301,7 @@ test("X32: callable services, observers and middleware of the other copy work", 
   }
 });
 
-test("X32: duplexes of the other copy are taken as they are of one's own", async () => {
+test("[X32] duplexes of the other copy are taken as they are of one's own", async () => {
   for (const [made, used] of ways()) {
     const [near, far] = made.memoryPair();
     const server = new used.Server<object>({ E: { echo: (x: unknown) => x } });
@@ -320,7 +320,7 @@ test("X32: duplexes of the other copy are taken as they are of one's own", async
   }
 });
 
-test("X32: a duplex whose streams were exchanged, by a copy or a proxy, is read by those", async () => {
+test("[X32] a duplex whose streams were exchanged, by a copy or a proxy, is read by those", async () => {
   for (const exchange of ["copy", "proxy", "heir"]) {
     const [near, far] = one.memoryPair();
     let chunks = 0;
@@ -349,7 +349,7 @@ test("X32: a duplex whose streams were exchanged, by a copy or a proxy, is read 
   }
 });
 
-test("X32: a reconnecting client knows a ConnectionError of the other copy by its code", async () => {
+test("[X32] a reconnecting client knows a ConnectionError of the other copy by its code", async () => {
   for (const [made, used] of ways()) {
     const client = new used.ReconnectingClient<Any>(() => {
       throw new made.ConnectionError("unauthenticated", "denied");
@@ -360,7 +360,7 @@ test("X32: a reconnecting client knows a ConnectionError of the other copy by it
   }
 });
 
-test("X32: other wires of the other copy work, notifications and Go's values included", async () => {
+test("[X32] other wires of the other copy work, notifications and Go's values included", async () => {
   const jsons = [[oneJson, twoJson], [twoJson, oneJson]] as const;
   for (const [made, used] of jsons) {
     const seen: unknown[] = [];
@@ -394,7 +394,7 @@ test("X32: other wires of the other copy work, notifications and Go's values inc
   }
 });
 
-test("X32: what is thrown again by the other copy's client is the same error", async () => {
+test("[X32] what is thrown again by the other copy's client is the same error", async () => {
   for (const [made, used] of ways()) {
     const reason = new made.RpcError("mine", "my reason");
     const { client, server } = connect(used, {

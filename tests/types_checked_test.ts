@@ -303,7 +303,7 @@ type JsonNode =
   | readonly JsonNode[];
 type Sparse = null | Sparse[] | { [key: string]: Sparse | undefined };
 
-test("X35: recursive types of JSON compile as params, results, items and members", async () => {
+test("[X35] recursive types of JSON compile as params, results, items and members", async () => {
   const json = z.json();
   const services = {
     S: {
@@ -344,7 +344,7 @@ test("X35: recursive types of JSON compile as params, results, items and members
   await close();
 });
 
-test("X35: an Error within a value does not compile; data with its members does", () => {
+test("[X35] an Error within a value does not compile; data with its members does", () => {
   // @ts-expect-error: JSON makes {} of an Error
   new Server({ S: { f: () => new RangeError("x") } });
   // @ts-expect-error: nor is one carried deeper down
@@ -356,7 +356,7 @@ test("X35: an Error within a value does not compile; data with its members does"
   new Server({ S: { f: () => ({ name: "x", message: "y" }) } });
 });
 
-test("X35: options may be undefined, as may what a schema says of its types", async () => {
+test("[X35] options may be undefined, as may what a schema says of its types", async () => {
   const { client, close } = pair(services);
   const none: CallOptions = {
     signal: undefined,
@@ -371,7 +371,7 @@ test("X35: options may be undefined, as may what a schema says of its types", as
   await close();
 });
 
-test("X44: a class instance with private members does not compile as a service", () => {
+test("[X44] a class instance with private members does not compile as a service", () => {
   class Secret {
     #n = 1;
     add(by: number): number {
@@ -390,7 +390,7 @@ test("X44: a class instance with private members does not compile as a service",
   assertThrows(() => new Server({ S: new Open() }), TypeError, "expose(");
 });
 
-test("X44: a method of two parameters does not compile", () => {
+test("[X44] a method of two parameters does not compile", () => {
   // @ts-expect-error: a method takes one parameter
   new Server({ S: { add: (a: number, b: number) => a + b } });
   // @ts-expect-error: and the context alone behind it
@@ -399,7 +399,7 @@ test("X44: a method of two parameters does not compile", () => {
   new Server({ S: { f: (_a: number, { id }: { id: number }) => id } });
 });
 
-test("X44: expose() without names says what to write", () => {
+test("[X44] expose() without names says what to write", () => {
   class Counter {
     add(by: number): number {
       return by;
@@ -419,7 +419,7 @@ test("X44: expose() without names says what to write", () => {
   );
 });
 
-test("X44: a client without a type calls anything, as unknown", async () => {
+test("[X44] a client without a type calls anything, as unknown", async () => {
   const [near, far] = memoryPair();
   const server = new Server(services);
   server.accept(far);
@@ -440,7 +440,7 @@ test("X44: a client without a type calls anything, as unknown", async () => {
   await server.close();
 });
 
-test("X36: what closes has what `await using` needs, by its type too", () => {
+test("[X36] what closes has what `await using` needs, by its type too", () => {
   const disposable = (_: AsyncDisposable | undefined) => {};
   disposable(undefined as Client | undefined);
   disposable(undefined as ReconnectingClient | undefined);

@@ -32,7 +32,7 @@ const CASES = [
 ];
 
 for (const what of CASES) {
-  test(`X50: a process ends though it has an idle ${what.replaceAll("-", " ")} that is unref'ed`, async () => {
+  test(`[X50] a process ends though it has an idle ${what.replaceAll("-", " ")} that is unref'ed`, async () => {
     const tls = what.endsWith("tls")
       ? { cert: fixture("server.pem"), key: fixture("server-key.pem") }
       : undefined;
@@ -73,7 +73,7 @@ class HoldingClock extends TestClock {
   }
 }
 
-test("X50: a client passes unref and ref on to its transport and its timers", async () => {
+test("[X50] a client passes unref and ref on to its transport and its timers", async () => {
   const clock = new HoldingClock();
   const { duplex, notes } = noting();
   const client = new Client<{ a(): void }>(duplex, { clock });
@@ -89,7 +89,7 @@ test("X50: a client passes unref and ref on to its transport and its timers", as
   assertEquals(clock.held.size, 0);
 });
 
-test("X50: a reconnecting client passes them on to every connection, those to come included", async () => {
+test("[X50] a reconnecting client passes them on to every connection, those to come included", async () => {
   const clock = new HoldingClock();
   const ends: ReturnType<typeof noting>[] = [];
   const dial = () => {

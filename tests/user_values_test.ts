@@ -91,7 +91,7 @@ const HOSTILE: Record<string, () => unknown> = {
 };
 
 for (const [name, make] of Object.entries(HOSTILE)) {
-  test(`X2: ${name} as result, item, or in either fails that call, typed`, async () => {
+  test(`[X2] ${name} as result, item, or in either fails that call, typed`, async () => {
     const gives: (() => unknown)[] = [
       make,
       () => [make()],
@@ -118,7 +118,7 @@ for (const [name, make] of Object.entries(HOSTILE)) {
     }
   });
 
-  test(`X2: ${name} as a thrown value reaches the caller as internal, and onError as it is`, async () => {
+  test(`[X2] ${name} as a thrown value reaches the caller as internal, and onError as it is`, async () => {
     const value = make();
     const throws = [
       () => {
@@ -144,7 +144,7 @@ for (const [name, make] of Object.entries(HOSTILE)) {
     }
   });
 
-  test(`X2: ${name} as params is told to its caller as invalid_argument, not sent`, async () => {
+  test(`[X2] ${name} as params is told to its caller as invalid_argument, not sent`, async () => {
     const options: [ClientOptions, object | undefined][] = [
       [{}, undefined],
       [{}, { timeout: 1000 }],
@@ -191,7 +191,7 @@ const STREAMS: Record<string, () => unknown> = {
 };
 
 for (const [name, make] of Object.entries(STREAMS)) {
-  test(`X2: a stream ${name} ends its call, as result and as params`, async () => {
+  test(`[X2] a stream ${name} ends its call, as result and as params`, async () => {
     const { client, ending, close } = giving(async (params) => {
       if (!(params instanceof ReadableStream)) return make();
       return await Array.fromAsync(params);
@@ -205,7 +205,7 @@ for (const [name, make] of Object.entries(STREAMS)) {
   });
 }
 
-test("X2: a thenable that calls back twice, at once, or throws afterwards settles its call once", async () => {
+test("[X2] a thenable that calls back twice, at once, or throws afterwards settles its call once", async () => {
   type Settle = (value: unknown) => void;
   const gives: [() => unknown, unknown][] = [
     [() => ({
@@ -236,7 +236,7 @@ test("X2: a thenable that calls back twice, at once, or throws afterwards settle
   }
 });
 
-test("X2: options that throw on being read, or a signal that is none, reject their call and leave nothing", async () => {
+test("[X2] options that throw on being read, or a signal that is none, reject their call and leave nothing", async () => {
   const bad: (() => object)[] = [
     () => ({
       get signal() {
@@ -274,7 +274,7 @@ function detached(size = 8): Uint8Array {
   return bytes;
 }
 
-test("X3: detached bytes as result, item, or data fail that call alone", async () => {
+test("[X3] detached bytes as result, item, or data fail that call alone", async () => {
   const gives: (() => unknown)[] = [
     () => detached(),
     () => Promise.resolve(detached()),
@@ -298,7 +298,7 @@ test("X3: detached bytes as result, item, or data fail that call alone", async (
   await close();
 });
 
-test("X3: detached bytes as params are invalid_argument, and as credentials a TypeError", async () => {
+test("[X3] detached bytes as params are invalid_argument, and as credentials a TypeError", async () => {
   const clients: ClientOptions[] = [{}, {
     use: outgoing((_call, next) => next()),
   }];
@@ -322,7 +322,7 @@ test("X3: detached bytes as params are invalid_argument, and as credentials a Ty
   assertInstanceOf(error, TypeError);
 });
 
-test("X3: bytes that are detached after they were handed over with transfer fail that call alone, written or waiting", async () => {
+test("[X3] bytes that are detached after they were handed over with transfer fail that call alone, written or waiting", async () => {
   const { client, errors, close } = giving((size, ctx) => {
     const bytes = ctx.transfer(new Uint8Array(size as number));
     queueMicrotask(() => bytes.buffer.transfer());
@@ -347,7 +347,7 @@ test("X3: bytes that are detached after they were handed over with transfer fail
   await close();
 });
 
-test("X3: bytes of an item that are detached while they wait for credit end that stream alone", async () => {
+test("[X3] bytes of an item that are detached while they wait for credit end that stream alone", async () => {
   const chunk = new Uint8Array(400_000);
   const { client, ending, close } = giving(async function* () {
     yield chunk;
@@ -362,7 +362,7 @@ test("X3: bytes of an item that are detached while they wait for credit end that
   await close();
 });
 
-test("X31: bytes of another realm, Buffers, subclasses, shared and resizable ones arrive as bytes", async () => {
+test("[X31] bytes of another realm, Buffers, subclasses, shared and resizable ones arrive as bytes", async () => {
   class Mine extends Uint8Array {
     override get length(): number {
       return 2 ** 40;
@@ -398,7 +398,7 @@ test("X31: bytes of another realm, Buffers, subclasses, shared and resizable one
   }
 });
 
-test("X31: other views and buffers, and bytes inside of JSON, are a typed error that says what to send", async () => {
+test("[X31] other views and buffers, and bytes inside of JSON, are a typed error that says what to send", async () => {
   const { ending, close } = giving(() => 1);
   const bytes = new Uint8Array(3);
   const refused: [unknown, RegExp][] = [
@@ -455,7 +455,7 @@ const LOST: [string, () => unknown, RegExp][] = [
 ];
 
 for (const [name, make, what] of LOST) {
-  test(`X34: ${name} inside of a value is refused at the sender, with its place`, async () => {
+  test(`[X34] ${name} inside of a value is refused at the sender, with its place`, async () => {
     const wires = [{}, { wire: jsonRpc() }];
     for (const wire of wires) {
       const give = () => ({ found: { list: [1, make()] } });
@@ -486,7 +486,7 @@ function pairOf(options: object) {
   return giving(() => 1, { client: options, server: options });
 }
 
-test("X34: what says by itself how it travels, and a user's own class, are carried", async () => {
+test("[X34] what says by itself how it travels, and a user's own class, are carried", async () => {
   class Point {
     x = 1;
     #secret = 2;
@@ -518,7 +518,7 @@ test("X34: what says by itself how it travels, and a user's own class, are carri
   await close();
 });
 
-test("X34: an error's data that cannot be sent is told to onError, and the error arrives without", async () => {
+test("[X34] an error's data that cannot be sent is told to onError, and the error arrives without", async () => {
   for (const data of [new Map(), { a: [() => {}] }, 1n, revoked()]) {
     for (const streamed of [false, true]) {
       const throws = () => {
@@ -543,7 +543,7 @@ test("X34: an error's data that cannot be sent is told to onError, and the error
 
 // Hooks.
 
-test("X4: what any hook throws, or rejects with, ends nothing", async () => {
+test("[X4] what any hook throws, or rejects with, ends nothing", async () => {
   const foreign = () =>
     vm.runInNewContext("Promise.reject(new Error('foreign'))");
   const thenable = () => ({
@@ -578,7 +578,7 @@ test("X4: what any hook throws, or rejects with, ends nothing", async () => {
   await settle();
 });
 
-test("X4: a listener whose onError throws or rejects goes on", async () => {
+test("[X4] a listener whose onError throws or rejects goes on", async () => {
   for (const hook of [fail, () => Promise.reject(new Error("rejected"))]) {
     const { promise: told, resolve } = Promise.withResolvers<void>();
     const identity = {
@@ -612,7 +612,7 @@ test("X4: a listener whose onError throws or rejects goes on", async () => {
 
 // Cancelled handlers.
 
-test("X25: a handler that fails with an AbortError once its signal has fired is answered with why, and onError hears nothing", async () => {
+test("[X25] a handler that fails with an AbortError once its signal has fired is answered with why, and onError hears nothing", async () => {
   const clock = new TestClock();
   const handlers: Record<string, (ctx: CallContext) => unknown> = {
     timers: (ctx) => sleep(1_000_000, undefined, { signal: ctx.signal }),
@@ -654,7 +654,7 @@ test("X25: a handler that fails with an AbortError once its signal has fired is 
   }
 });
 
-test("X25: an AbortError of a handler whose signal has not fired is its own failure", async () => {
+test("[X25] an AbortError of a handler whose signal has not fired is its own failure", async () => {
   const { ending, close } = giving(() => {
     throw new DOMException("somebody else's", "AbortError");
   });
@@ -726,7 +726,7 @@ const SOURCES: Record<string, () => { stream: unknown; ends: () => unknown }> =
   };
 
 for (const [name, make] of Object.entries(SOURCES)) {
-  test(`X10: ${name} as result that is dropped before its first item is given up, once`, async () => {
+  test(`[X10] ${name} as result that is dropped before its first item is given up, once`, async () => {
     const wire = jsonRpc();
     const drops: Record<string, () => Promise<unknown>> = {
       "the caller aborted in the turn": async () => {
@@ -812,7 +812,7 @@ for (const [name, make] of Object.entries(SOURCES)) {
     }
   });
 
-  test(`X10: ${name} as params that are dropped before their first item is given up, once`, async () => {
+  test(`[X10] ${name} as params that are dropped before their first item is given up, once`, async () => {
     const wire = jsonRpc();
     const clock = new TestClock();
     type Drop = (client: Any, stream: unknown) => unknown;
@@ -889,7 +889,7 @@ for (const [name, make] of Object.entries(SOURCES)) {
   });
 }
 
-test("X10: a Readable whose reader waits for an item is destroyed when its call is given up", async () => {
+test("[X10] a Readable whose reader waits for an item is destroyed when its call is given up", async () => {
   let destroyed = 0;
   const give = () =>
     new Readable({
@@ -915,7 +915,7 @@ test("X10: a Readable whose reader waits for an item is destroyed when its call 
   assertEquals(destroyed, 3);
 });
 
-test("X10: a client's middleware that drops the stream of a result cancels it", async () => {
+test("[X10] a client's middleware that drops the stream of a result cancels it", async () => {
   let cancelled = 0;
   const give = () => new ReadableStream({ cancel: () => void cancelled++ });
   const drops = [fail, () => "instead"];
@@ -936,7 +936,7 @@ test("X10: a client's middleware that drops the stream of a result cancels it", 
 
 // Proxies of services.
 
-test("X47: to print, await, inspect or make text of a service's proxy calls nothing", async () => {
+test("[X47] to print, await, inspect or make text of a service's proxy calls nothing", async () => {
   const [near, far] = memoryPair();
   const seen: string[] = [];
   const server = new Server<Any>({ S: { m: () => 1 } });

@@ -205,7 +205,7 @@ test("a call larger than the peer's limits rejects at once, not sent", async () 
   await close();
 });
 
-test("X39: a call that can never be sent names the limit in its way", async () => {
+test("[X39] a call that can never be sent names the limit in its way", async () => {
   const refused = async (
     server: ServerOptions,
     client: ClientOptions,
@@ -240,7 +240,7 @@ test("X39: a call that can never be sent names the limit in its way", async () =
   assert(maxOutbox.includes(`maxOutbox, ${MiB} bytes`), maxOutbox);
 });
 
-test("X39: who accepts a large message has room for it in all that follows from it", async () => {
+test("[X39] who accepts a large message has room for it in all that follows from it", async () => {
   const size = 40 * 1024 * 1024;
   const { client, close } = pair(echoServices(), {
     server: { maxMessage: size + 1024 },

@@ -182,7 +182,7 @@ for (const encoding of ["gob", "json", "http"]) {
   );
 
   goTest(
-    `X23: a Go client hears the same from our server as from Go's, over ${encoding}`,
+    `[X23] a Go client hears the same from our server as from Go's, over ${encoding}`,
     async () => {
       let fromGo = "";
       await withGoServer("zoo_server", [encoding], async (port) => {
@@ -234,7 +234,7 @@ goTest(
 );
 
 goTest(
-  "X23: Go reads structs of plain values as they were, whatever members they leave out",
+  "[X23] Go reads structs of plain values as they were, whatever members they leave out",
   () =>
     withGoServer("zoo_server", ["gob"], async (port) => {
       type Shapes = {
@@ -336,7 +336,7 @@ for (
   ] as const
 ) {
   goTest(
-    `X28: Go's words for an argument that it cannot read leave the outcome unknown, over ${encoding}: ${words}`,
+    `[X28] Go's words for an argument that it cannot read leave the outcome unknown, over ${encoding}: ${words}`,
     () =>
       withOdd(encoding, async (client) => {
         const error = await assertRejects(
@@ -351,7 +351,7 @@ for (
 
 for (const encoding of ["gob", "json"]) {
   goTest(
-    `X26 X27 X30: Go's nil, long and wide results over ${encoding}`,
+    `[X26] [X27] [X30] Go's nil, long and wide results over ${encoding}`,
     () =>
       withOdd(encoding, async (client) => {
         const json = encoding === "json";
@@ -368,7 +368,7 @@ for (const encoding of ["gob", "json"]) {
   );
 
   goTest(
-    `X26 X27: Go's client lives on after a null of ours and a call too large for us, over ${encoding}`,
+    `[X26] [X27] Go's client lives on after a null of ours and a call too large for us, over ${encoding}`,
     async () => {
       let taken = 0;
       const services = {

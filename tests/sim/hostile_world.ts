@@ -94,7 +94,7 @@ interface HostileLink {
 const MAX_TOTAL_RUNNING = 48;
 /** What one connection may run of that: the last quarter is for those that run nothing. */
 const ONE_RUNS = 36;
-const MAX_TOTAL_BUFFERED = 150_000;
+const MAX_TOTAL_BUFFERED = 145_000;
 
 class HostileWorld implements HostileHost {
   readonly random: Random;

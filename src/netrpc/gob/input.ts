@@ -24,11 +24,14 @@ export interface GobLimits {
   readonly maxExpansion: number;
 }
 
+/** Bytes that a message's values may take for each byte of it. */
+const MAX_EXPANSION = 64;
+
 /** The defaults. */
 export const GOB_LIMITS: GobLimits = {
   maxDepth: 1000,
   maxElements: 4 * 1024 * 1024,
-  maxExpansion: 64,
+  maxExpansion: MAX_EXPANSION,
 };
 
 /** What the values of any message may take, in bytes. */
