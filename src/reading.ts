@@ -31,6 +31,7 @@ import type { Pending } from "./pending.ts";
 import { type ChunkSink, MESSAGES_PER_TURN, readLoop } from "./read_loop.ts";
 import type { Tick } from "./tick.ts";
 import type { Watchdog } from "./watchdog.ts";
+import { isA } from "./user_code.ts";
 
 /** What reading needs of its connection. */
 export interface ReadingContext {
@@ -69,7 +70,7 @@ export class Reading implements ChunkSink {
     // Whoever opens the connection does so for all calls that come by it.
     this.done = outside(readLoop, path, clock, this).catch((cause) => {
       // A transport that yields no bytes is a mistake of its user's.
-      if (cause instanceof ConnectionError && cause.code === BAD_CHUNK) {
+      if (isA(cause, ConnectionError) && cause.code === BAD_CHUNK) {
         ending.end(cause, "destroy");
       } else ending.lose("reading failed", cause);
     });
@@ -150,6 +151,6 @@ const BAD_CHUNK = "invalid_argument";
 
 /** Anything but a ConnectionError would be a mistake of this library's own. */
 function toFault(error: unknown): ConnectionError {
-  if (error instanceof ConnectionError) return error;
+  if (isA(error, ConnectionError)) return error;
   return new ConnectionError("internal", "decoding failed", { cause: error });
 }

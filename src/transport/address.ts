@@ -10,6 +10,7 @@
  */
 
 import { ConnectionError, type ErrorCode, quote } from "../errors.ts";
+import { messageOf } from "../user_code.ts";
 
 /** A TCP port, on loopback unless a host is given. */
 export interface TcpAddress {
@@ -123,11 +124,15 @@ const FAULTS: Record<string, readonly [ErrorCode, string]> = {
 function known(
   error: unknown,
 ): readonly [ErrorCode, string] | undefined {
-  const { code, name } = (error ?? {}) as { code?: unknown; name?: unknown };
-  for (const key of [code, name]) {
-    if (typeof key === "string" && Object.hasOwn(FAULTS, key)) {
-      return FAULTS[key];
+  try {
+    const { code, name } = (error ?? {}) as { code?: unknown; name?: unknown };
+    for (const key of [code, name]) {
+      if (typeof key === "string" && Object.hasOwn(FAULTS, key)) {
+        return FAULTS[key];
+      }
     }
+  } catch {
+    // A stream of the user's may have failed with anything.
   }
 }
 
@@ -135,7 +140,7 @@ function known(
 export function describeFault(error: unknown): string {
   const fault = known(error);
   if (fault) return fault[1];
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error, "it failed");
   return /^[\x20-\x7e]{1,200}$/.test(message) ? message : quote(message, 200);
 }
 
