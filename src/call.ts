@@ -133,7 +133,7 @@ export class Call implements Numbered {
 
   /** Names this call in an error that the library has made for it. Never in what aborted it, which is its user's. */
   blame<T>(error: T): T {
-    if (isA(error, RpcError) && error.method === undefined) {
+    if (isA(error, RpcError)) {
       attribute(error, this.method, this.extra?.calledAt);
     }
     return error;

@@ -119,19 +119,20 @@ export class RpcError extends Error {
   }
 }
 
-/** Names the call that failed with an error, and says where that was called if it is known. What cannot be changed stays as it is. */
+/** Names the call that failed with an error, unless that names one, and says where it was called if that is known. What cannot be changed stays as it is. */
 export function attribute(
   error: RpcError,
   method: string,
   calledAt: Error | undefined,
 ): void {
   try {
+    if (error.method !== undefined) return;
     Object.assign(error, { method });
     if (calledAt === undefined) return;
     const frames = `${calledAt.stack}`.replace(/^(?!\s*at\s|.*@).*\n/gm, "");
     error.stack = `${error.stack}\nCalled at:\n${frames}`;
   } catch {
-    // It is frozen, which only its user can have done.
+    // It is a user's own, frozen or worse.
   }
 }
 

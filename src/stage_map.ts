@@ -10,6 +10,7 @@
  */
 
 import type { Stage } from "./stage_options.ts";
+import { tame } from "./user_code.ts";
 
 /** The results of a stage whose inputs are an iterable's. */
 export class MappedCalls implements AsyncIterableIterator<unknown> {
@@ -72,10 +73,20 @@ function toStream(
     : (inputs as Iterable<unknown>)[Symbol.iterator]();
   return new ReadableStream({
     pull: async (controller) => {
-      const { done, value } = await iterator.next();
-      if (done) controller.close();
-      else controller.enqueue(await value);
+      try {
+        const { done, value } = await iterator.next();
+        if (done) controller.close();
+        else controller.enqueue(await value);
+      } catch (error) {
+        throw tame(error);
+      }
     },
-    cancel: async () => void await iterator.return?.(),
+    cancel: async () => {
+      try {
+        await iterator.return?.();
+      } catch (error) {
+        throw tame(error);
+      }
+    },
   }, { highWaterMark: 0 });
 }

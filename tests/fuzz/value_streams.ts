@@ -87,6 +87,11 @@ function generator(
   return source;
 }
 
+/** What a user's own `ReadableStream` fails with. Deno's throw where nobody can catch it if that is a revoked Proxy, whoever reads them. */
+function failing(value: unknown): unknown {
+  return "Deno" in globalThis ? new Error("made by the fuzzer") : value;
+}
+
 /** Streams by kind. */
 export const STREAMS: Record<string, Make> = {
   iterable: (r, made) => {
@@ -147,12 +152,12 @@ export const STREAMS: Record<string, Make> = {
         if (ends === "never") return;
         ended = true;
         if (ends === "throws") fail();
-        if (ends === "error") controller.error(value);
+        if (ends === "error") controller.error(failing(value));
         else controller.close();
       },
       cancel() {
         cancels++;
-        if (ends === "never" && cancels === 1) throw value;
+        if (ends === "never" && cancels === 1) throw failing(value);
       },
     }, { highWaterMark: 0 });
     made.streams.push(() => {
@@ -171,9 +176,7 @@ export const STREAMS: Record<string, Make> = {
     return stream;
   },
   errored: (r, made) => {
-    const any = hostile(r, made, 2);
-    // Deno's own streams throw where nobody can catch it if they are failed with a revoked Proxy, whoever reads them.
-    const reason = "Deno" in globalThis ? new Error("made by the fuzzer") : any;
+    const reason = failing(hostile(r, made, 2));
     return new ReadableStream({
       start: (controller) => controller.error(reason),
     });
