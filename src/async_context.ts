@@ -24,6 +24,13 @@ export type Scope = <A extends unknown[], R>(
 /** The part of `node:async_hooks` that is used here. */
 interface AsyncHooks {
   readonly AsyncLocalStorage: { snapshot?(): Scope };
+  readonly AsyncResource: new (type: string) => {
+    runInAsyncScope<A extends unknown[], R>(
+      fn: (...args: A) => R,
+      thisArg: undefined,
+      ...args: A
+    ): R;
+  };
 }
 
 const { process } = globalThis as {
@@ -40,3 +47,24 @@ export function scopeOfNow(): Scope | undefined {
 
 /** Runs a function outside of all contexts. */
 export const outside: Scope = scopeOfNow() ?? ((fn, ...args) => fn(...args));
+
+/**
+ * The same, with a context of its own: a store that the function enters for
+ * good (`enterWith`) does not show in what is run outside later. (On Node 22
+ * it would: there `enterWith` changes the very context that was kept.)
+ */
+export const isolated: Scope = hooks === undefined
+  ? outside
+  : (fn, ...args) => outside(inResource, hooks, fn, args);
+
+function inResource<A extends unknown[], R>(
+  { AsyncResource }: AsyncHooks,
+  fn: (...args: A) => R,
+  args: A,
+): R {
+  return new AsyncResource("SluiceCall").runInAsyncScope(
+    fn,
+    undefined,
+    ...args,
+  );
+}

@@ -14,7 +14,7 @@
  */
 
 import { invalid, NotStarted } from "./answers.ts";
-import { outside, type Scope, scopeOfNow } from "./async_context.ts";
+import { isolated, type Scope, scopeOfNow } from "./async_context.ts";
 import type { Metadata } from "./codec.ts";
 import type { CallContext, Serving } from "./context.ts";
 import { RpcError } from "./errors.ts";
@@ -179,7 +179,7 @@ function wrap(
       const progress = new Progress();
       (ctx as Ended).ending = new EndingCell();
       // What a middleware enters for good is not for the calls behind this one.
-      return outside(whole, new Incoming(params, ctx as Serving, progress));
+      return isolated(whole, new Incoming(params, ctx as Serving, progress));
     },
   };
 }

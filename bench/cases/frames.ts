@@ -74,6 +74,7 @@ function native(replied: (value: unknown) => void) {
     failure: ignore,
     cancel: ignore,
     full: () => false,
+    mayRead: () => true,
     ping: ignore,
     pong: ignore,
     goaway: ignore,
