@@ -296,6 +296,8 @@ export class Dispatch implements ServingOwner {
    * the wire has no GOAWAY.
    */
   refuseUnstarted(lastId: number | undefined): number | undefined {
+    // What ends from here on must not start what the peer is told was not.
+    this.#gate.shut();
     let last = lastId;
     let excluded = this.#context.codec.features.goaway;
     for (const serving of this.#calls.all().reverse()) {
@@ -320,6 +322,7 @@ export class Dispatch implements ServingOwner {
 
   /** It is over: signals fire, and nobody is answered any more. */
   end(reason: ConnectionError): void {
+    this.#gate.shut();
     this.#draining = true;
     this.tellDraining(reason.message);
     let lost: RpcError | undefined;

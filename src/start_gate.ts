@@ -71,6 +71,11 @@ export class StartGate {
     this.pump();
   }
 
+  /** The connection ends: nothing starts any more, whatever makes room. */
+  shut(): void {
+    this.#maxRunning = 0;
+  }
+
   /** Whether a call that has just come may start at once; if not, it has to wait. */
   ask(): boolean {
     return this.#waiting.length === 0 && this.#mayStart();

@@ -707,3 +707,33 @@ test("[X8] a result whose deadline passed ends with deadline_exceeded, one that 
     await facing.connection.abort();
   }
 });
+
+test("[X37] a result that is let go as its connection ends gives its place to no call behind", async () => {
+  let ran = 0;
+  const services = {
+    Feed: {
+      // More than a reader grants that does not read: its source has ended, and it has not.
+      items: () =>
+        new ReadableStream<Uint8Array>({
+          start: (controller) => {
+            controller.enqueue(new Uint8Array(65_000));
+            controller.enqueue(new Uint8Array(1000));
+            controller.close();
+          },
+        }),
+      next: () => void ran++,
+    },
+  };
+  for (const end of ["close", "abort"] as const) {
+    const t = pair(services, { server: { maxRunning: 1 } });
+    const result = await t.client.call("Feed.items");
+    const behind = t.client.go("Feed.next");
+    await settle();
+    if (end === "close") t.server.close({ timeout: 0 });
+    else t.connection.abort();
+    const outcome = await behind.settled;
+    assertEquals([ran, outcome], [0, end === "close" ? "refused" : "unknown"]);
+    await result.cancel().catch(() => {});
+    await t.close();
+  }
+});
