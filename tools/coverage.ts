@@ -44,6 +44,7 @@ async function main(): Promise<void> {
   const result = await run(currentBin("node"), [
     "--test",
     "--test-reporter=spec",
+    "--test-concurrency=2",
     "--test-timeout=60000",
     "--experimental-test-coverage",
     "--test-coverage-include=src/**",

@@ -55,6 +55,8 @@ const HARNESS: Record<Runtime | "doc", Harness> = {
     args: (files, limit) => [
       "--test",
       "--test-reporter=spec",
+      // Two files at a time: Node's own default is one less than there are cores.
+      "--test-concurrency=2",
       `--test-timeout=${limit}`,
       ...files,
     ],
