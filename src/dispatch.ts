@@ -312,10 +312,7 @@ export class Dispatch implements ServingOwner {
 
   #turnDown(serving: Serving): void {
     const { state } = serving;
-    // The one on the stack waits in no line: its key is being asked for.
-    if (state === "waiting" && serving !== this.#calls.current) {
-      this.#gate.remove(serving);
-    }
+    if (state === "waiting") this.#gate.remove(serving);
     this.#calls.turnDown(serving, "unavailable", GOING);
     if (state === "validating") serving.abort(() => gone("unavailable", GOING));
   }
@@ -328,9 +325,7 @@ export class Dispatch implements ServingOwner {
     let lost: RpcError | undefined;
     const why = () => lost ??= gone("unavailable", reason.message, reason);
     for (const serving of this.#calls.all()) {
-      // The one on the stack waits in no line: its key is being asked for.
-      const queued = serving !== this.#calls.current;
-      if (queued && serving.state === "waiting") this.#gate.remove(serving);
+      if (serving.state === "waiting") this.#gate.remove(serving);
       this.#calls.lose(serving, why);
       serving.abort(why);
       serving.streams?.lose(serving.aborted?.reason);

@@ -41,6 +41,11 @@ export class List<T extends Linked<T>> {
     return all;
   }
 
+  /** Whether an entry that is in no other list is in this one. */
+  has(entry: T): boolean {
+    return entry.before !== undefined || this.first === entry;
+  }
+
   /** Takes out an entry that is in. */
   remove(entry: T): void {
     const { before, after } = entry;

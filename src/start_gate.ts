@@ -86,11 +86,11 @@ export class StartGate {
     this.#waiting.push(serving);
   }
 
-  /** Takes out a call that waits, wherever that is. */
+  /** Takes out a call that waits, wherever that is. One that is just being started waits nowhere, though it is not started yet: users' code that decodes it, or asks for its key, is on the stack. */
   remove(serving: Serving): void {
     const { line } = serving;
     if (line === undefined || line.holder === serving) {
-      this.#waiting.remove(serving);
+      if (this.#waiting.has(serving)) this.#waiting.remove(serving);
     } else this.#lines?.remove(serving);
   }
 
