@@ -32,54 +32,21 @@
 
 // Calling.
 export { Client, type ClientOptions } from "./src/client/client.ts";
-export {
-  type Caller,
-  type CallerOptions,
-  Calls,
-  type Outgoing,
-  type OutgoingSettings,
-} from "./src/client/service_client.ts";
-export { callsOf } from "./src/client/calls_of.ts";
+export { type CallerOptions, Calls, callsOf, type Outgoing, type OutgoingSettings } from "./src/client/service_client.ts";
+export type { Caller, CallOptions, Inherited, Metadata, MetadataInit } from "./src/types/call.ts";
 export {
   ReconnectingClient,
   type ReconnectingClientOptions,
 } from "./src/client/reconnect/reconnecting_client.ts";
 export type { Dial } from "./src/client/reconnect/dial.ts";
 export type { CallOrder } from "./src/client/reconnect/call_order.ts";
-export type { ReconnectingStats } from "./src/connection/totals.ts";
-export type { RetryOptions } from "./src/client/reconnect/backoff.ts";
-export type {
-  ClientState,
-  StateDetail,
-  StateListener,
-} from "./src/client/reconnect/client_state.ts";
-export {
-  type ClientMiddleware,
-  outgoing,
-  type OutgoingCall,
-  type OutgoingChange,
-} from "./src/client/middleware.ts";
-export type {
-  CallChange,
-  CallEnding,
-  Middleware,
-  MiddlewareCall,
-  Next,
-} from "./src/types/middleware.ts";
-export { CallHandle } from "./src/call/call.ts";
-export { StageError, type Unacknowledged } from "./src/client/stage_error.ts";
-export type {
-  OnStageError,
-  Stage,
-  StageItem,
-  StageOptions,
-  StageOutput,
-} from "./src/client/stage_options.ts";
-export type {
-  CallOptions,
-  Inherited,
-  MetadataInit,
-} from "./src/call/options.ts";
+export type { ClientState, ReconnectingStats, StateDetail, StateListener } from "./src/client/reconnect/client_state.ts";
+export type { ConnectionStats, LiveCall, LiveState, OutcomeCounts, ServedCounts, StreamNumbers, SummedStats } from "./src/types/stats.ts";
+export type { RetryOptions } from "./src/client/reconnect/dialer.ts";
+export { outgoing } from "./src/client/middleware.ts";
+export type { CallChange, CallEnding, ClientMiddleware, IncomingCall, Middleware, MiddlewareCall, Next, OutgoingCall, OutgoingChange, ServerMiddleware } from "./src/types/middleware.ts";
+export { CallHandle } from "./src/call/handle.ts";
+export { type OnStageError, type Stage, StageError, type StageItem, type StageOptions, type StageOutput, type Unacknowledged } from "./src/client/stage_options.ts";
 
 // Serving.
 export {
@@ -95,45 +62,18 @@ export {
   type ErrorInfo,
 } from "./src/serve/services.ts";
 export type { ServerLimits } from "./src/serve/server_limits.ts";
-export type { CallContext } from "./src/serve/incoming_call.ts";
-export type { Authorize } from "./src/serve/authorize.ts";
-export {
-  type Credentials,
-  type CredentialsSource,
-  timingSafeEqual,
-} from "./src/serve/credentials.ts";
-export type { IncomingCall, ServerMiddleware } from "./src/serve/incoming.ts";
+export type { CallContext } from "./src/types/handler.ts";
+export { type Authorize, timingSafeEqual } from "./src/serve/authorize.ts";
+export type { CallInfo, CertificateNames, CloseOptions, ConnectionOptions, Credentials, CredentialsSource, Hello, Limits, Observing, Peer, PeerCertificate, Serializer, StreamGrant, WireProtocol } from "./src/types/connection.ts";
 export { expose } from "./src/serve/method_table.ts";
-export {
-  method,
-  type SchemaIssue,
-  type SchemaResult,
-  type StandardSchema,
-  type ValidatedMethod,
-} from "./src/serve/method.ts";
-export { ordered, type ParamsIn } from "./src/serve/ordered.ts";
-export type { OrderedOptions, OrderKey } from "./src/serve/order.ts";
+export { method, type ValidatedMethod } from "./src/serve/method.ts";
+export type { SchemaIssue, SchemaResult, StandardSchema } from "./src/types/schema.ts";
+export { ordered, type OrderedOptions, type ParamsIn } from "./src/serve/ordered.ts";
+export type { OrderKey } from "./src/base/inspect.ts";
 export { type EchoServices, echoServices } from "./src/serve/echo.ts";
 
 // The connection underneath.
-export type { Connection, Peer } from "./src/connection/connection.ts";
-export type {
-  CallInfo,
-  CloseOptions,
-  ConnectionOptions,
-  ConnectionStats,
-} from "./src/connection/contract.ts";
-export type { LiveCall, LiveState } from "./src/call/live_calls.ts";
-export type {
-  OutcomeCounts,
-  ServedCounts,
-  SummedStats,
-} from "./src/connection/totals.ts";
-export type { Limits } from "./src/wire/limits.ts";
-export type { StreamGrant } from "./src/wire/terms.ts";
-export type { StreamNumbers } from "./src/streams/stream_table.ts";
-export type { Hello, Metadata, WireProtocol } from "./src/wire/codec.ts";
-export type { Serializer } from "./src/wire/payload.ts";
+export type { Connection } from "./src/connection/connection.ts";
 export type { Clock } from "./src/base/clock.ts";
 
 // Observing.
@@ -149,11 +89,7 @@ export {
   traceMetadata,
   traceOf,
 } from "./src/observe/trace_context.ts";
-export type {
-  CallObserver,
-  ObservedCall,
-  Observing,
-} from "./src/types/observe.ts";
+export type { CallObserver, ObservedCall } from "./src/types/observe.ts";
 
 // Errors.
 export {
@@ -173,15 +109,11 @@ export {
   type DuplexInfo,
   toDuplex,
 } from "./src/transport/duplex.ts";
-export type {
-  CertificateNames,
-  PeerCertificate,
-} from "./src/transport/certificate.ts";
 export type { DenoConnLike } from "./src/transport/deno_conn.ts";
 export { memoryPair, type MemoryPairOptions } from "./src/transport/memory.ts";
 export * from "./src/transport/connect.ts";
 export { stdio } from "./src/transport/stdio.ts";
-export { nodeDuplex } from "./src/transport/socket.ts";
+export { nodeDuplex } from "./src/transport/node_stream.ts";
 export type {
   NodeReadable,
   NodeWritable,

@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { toRetry } from "../src/client/reconnect/backoff.ts";
+import { toRetry } from "../src/client/reconnect/dialer.ts";
 import { DEFAULT_LIMITS } from "../src/wire/limits.ts";
 
 function read(path: string): string {
@@ -74,7 +74,7 @@ test("README's table has every limit of a connection once, with its default", ()
 });
 
 test("the comments on limits tell the defaults they have", () => {
-  const source = read("src/wire/limits.ts");
+  const source = read("src/types/connection.ts");
   const form = /Default (`Infinity`|[\d,]+(?: [KM]iB)?)[^]*?readonly (\w+)/g;
   const told = Array.from(source.matchAll(form), ([, text, name]) => [
     name,
@@ -119,7 +119,7 @@ const PLACES: Record<string, [string, string][]> = {
   "an error's code": [["src/wire/frame_writer.ts", "MAX_CODE"]],
   "an error's message": [["src/wire/frame_writer.ts", "MAX_TEXT"]],
   "messages handled in one turn of the event loop": [
-    ["src/connection/read_loop.ts", "MESSAGES_PER_TURN"],
+    ["src/connection/reader.ts", "MESSAGES_PER_TURN"],
   ],
   "writing what is left when a connection ends": [
     ["src/connection/linger.ts", "FLUSH_TIME"],
@@ -137,7 +137,7 @@ const PLACES: Record<string, [string, string][]> = {
   "a peer that said GOAWAY and has no call either way": [
     ["src/connection/ending_states.ts", "LEAVING_IDLE"],
   ],
-  "GOAWAYs of one peer": [["src/connection/goaway.ts", "MAX_GOAWAYS"]],
+  "GOAWAYs of one peer": [["src/connection/shutdown.ts", "MAX_GOAWAYS"]],
   "END, STOP and CREDIT in a row that change nothing, 8 more for each stream so far":
     [["src/streams/stream_table.ts", "MAX_IDLE"]],
   "bytes from which a message is parsed by turns": [[

@@ -11,11 +11,12 @@
  * @module
  */
 
-import { CALL_CHARGE } from "../serve/buffers.ts";
-import { Call, CallHandle, type CallOwner, promiseOf } from "./call.ts";
-import type { Hello } from "../wire/codec.ts";
+import { CALL_CHARGE } from "../serve/server_limits.ts";
+import { Call } from "./call.ts";
+import { CallHandle, type CallOwner, promiseOf } from "./handle.ts";
+import type { Hello } from "../types/connection.ts";
 import type { Connection } from "../connection/connection.ts";
-import type { MadeNumbers } from "../connection/contract.ts";
+import type { MadeNumbers } from "../types/stats.ts";
 import type { Deadlines } from "../base/timers.ts";
 import {
   type ConnectionError,
@@ -25,13 +26,13 @@ import {
 import { Ledger } from "./settle.ts";
 import type { CallEvents } from "../types/observe.ts";
 import {
-  type CallOptions,
   dueTime,
   isAbort,
   notePlace,
   type SentOptions,
   toMetadata,
 } from "./options.ts";
+import type { CallOptions } from "../types/call.ts";
 import { late } from "./errors.ts";
 import { Replies, type RepliesContext } from "./replies.ts";
 import {
@@ -42,7 +43,7 @@ import {
 import { Sent } from "./in_flight.ts";
 import { CallerStreams } from "../streams/call_streams.ts";
 import { isStream, type StreamValue } from "../base/pull_source.ts";
-import type { Tick } from "../base/tick.ts";
+import type { Tick } from "../base/clock.ts";
 import { GONE } from "../wire/payload.ts";
 import { unserializable } from "../wire/to_json.ts";
 

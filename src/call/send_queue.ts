@@ -14,16 +14,17 @@
 
 import type { Call, Extra } from "./call.ts";
 import type { Clock } from "../base/clock.ts";
-import type { Codec, Hello, Opaque } from "../wire/codec.ts";
+import type { Codec, Opaque } from "../wire/codec.ts";
+import type { Hello, Limits } from "../types/connection.ts";
 import type { ConnectionError } from "../base/errors.ts";
 import type { Ledger } from "./settle.ts";
-import type { Limits } from "../wire/limits.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import type { Outbox } from "../connection/send_buffer.ts";
-import { Queue } from "./queue.ts";
-import { ReadyGate } from "../base/ready.ts";
+
+import { ReadyGate } from "../base/promises.ts";
 import { exhausted, late, servesNothing, unavailable } from "./errors.ts";
 import type { Sent } from "./in_flight.ts";
+import { type Linked, List } from "../base/linked_list.ts";
 
 /** What the gate needs of its connection. */
 export interface SendGateContext {
@@ -240,4 +241,72 @@ export class SendGate {
 export function throwIfAborted(extra: Extra): void {
   if (extra.signal?.aborted) throw extra.signal.reason;
   if (extra.inherited?.aborted) throw extra.inherited.reason;
+}
+
+/** A call that waits, with its payload. */
+export interface Waiting extends Linked<Waiting> {
+  readonly call: Call;
+  readonly draft: Opaque;
+}
+
+/** A bounded queue of calls. */
+export class Queue {
+  readonly #calls = new List<Waiting>();
+  #bytes = 0;
+  readonly #maxCalls: number;
+  readonly #maxBytes: number;
+
+  constructor(maxCalls: number, maxBytes: number) {
+    this.#maxCalls = maxCalls;
+    this.#maxBytes = maxBytes;
+  }
+
+  get length(): number {
+    return this.#calls.length;
+  }
+
+  /** Bytes of those that wait. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** The call that has waited longest. */
+  get first(): Call | undefined {
+    return this.#calls.first?.call;
+  }
+
+  /**
+   * Looks whether a call of this size may wait.
+   *
+   * @throws {RpcError} `resource_exhausted`, if the queue is full.
+   */
+  checkRoom(size: number): void {
+    const bytes = this.#bytes + size;
+    if (this.#calls.length >= this.#maxCalls || bytes > this.#maxBytes) {
+      throw exhausted(
+        `${this.#calls.length} calls of ${this.#bytes} bytes are waiting already`,
+      );
+    }
+  }
+
+  /** Enters a call, with its payload. */
+  push(call: Call, draft: Opaque): void {
+    call.waiting = { call, draft, before: undefined, after: undefined };
+    this.#calls.push(call.waiting);
+    this.#bytes += call.size;
+  }
+
+  /** Takes out a call that is in; returns its payload. */
+  remove(call: Call): Opaque {
+    const waiting = call.waiting as Waiting;
+    call.waiting = undefined;
+    this.#calls.remove(waiting);
+    this.#bytes -= call.size;
+    return waiting.draft;
+  }
+
+  /** All of them, in order; safe against changes meanwhile. */
+  all(): Call[] {
+    return this.#calls.all().map(({ call }) => call);
+  }
 }

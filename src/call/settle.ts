@@ -12,7 +12,7 @@
 import type { Call, Extra } from "./call.ts";
 import type { Deadlines } from "../base/timers.ts";
 import type { ConnectionError, Outcome } from "../base/errors.ts";
-import { noOutcomes, type OutcomeCounts } from "../connection/totals.ts";
+import { noOutcomes, type OutcomeCounts } from "../types/stats.ts";
 import { unavailable } from "./errors.ts";
 import { Signals } from "../base/abort_listeners.ts";
 import { callOver } from "../streams/call_streams.ts";

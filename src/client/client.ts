@@ -10,16 +10,16 @@
 import type { Callable } from "../serve/services.ts";
 import { type CallerOptions, Calls, toCaller } from "./service_client.ts";
 import { Connection, pendingOf } from "../connection/connection.ts";
+import type { ConnectionStats, LiveCall } from "../types/stats.ts";
 import type {
   CloseOptions,
   ConnectionOptions,
-  ConnectionStats,
-} from "../connection/contract.ts";
-import type { Credentials } from "../serve/credentials.ts";
+  Credentials,
+  WireMap,
+} from "../types/connection.ts";
 import type { AsyncDisposal, Duplex } from "../transport/duplex.ts";
 import type { ConnectionError } from "../base/errors.ts";
-import type { LiveCall } from "../call/live_calls.ts";
-import type { UntypedServices, WireMap } from "../types/services.ts";
+import type { UntypedServices } from "../types/services.ts";
 
 /** Options of a {@linkcode Client}. */
 export interface ClientOptions extends ConnectionOptions, CallerOptions {

@@ -12,58 +12,39 @@
  * @module
  */
 
-import { Call, CallHandle, callOf, type CallOwner } from "../call/call.ts";
-import type { Caller, Outgoing, OutgoingSettings } from "./service_client.ts";
+import { Call } from "../call/call.ts";
+import { CallHandle, callOf, type CallOwner } from "../call/handle.ts";
+import type { Outgoing, OutgoingSettings } from "./service_client.ts";
+import type {
+  Caller,
+  CallOptions,
+  Inherited,
+  Metadata,
+} from "../types/call.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
-import type { Metadata } from "../wire/codec.ts";
 import { Deadlines } from "../base/timers.ts";
-import { type Outcome, RpcError } from "../base/errors.ts";
+import { type Outcome, RpcError, worse } from "../base/errors.ts";
 import { Ledger } from "../call/settle.ts";
 import {
-  type CallChange,
   type CallEnding,
-  checkList,
-  compose,
+  type ClientMiddleware,
   EndingCell,
   type Middleware,
-  type MiddlewareCall,
+  type OutgoingCall,
+  type OutgoingChange,
 } from "../types/middleware.ts";
+import { checkList, compose } from "../base/compose.ts";
 import {
-  type CallOptions,
   dueTime,
-  type Inherited,
   isAbort,
-  type MetadataInit,
   notePlace,
   type SentOptions,
   toRecord,
 } from "../call/options.ts";
 import { snapshot, snapshotSize } from "../wire/payload.ts";
 import { late } from "../call/errors.ts";
-import { worse } from "./reconnect/resendable_call.ts";
 import type { CallerStreams } from "../streams/call_streams.ts";
 import { discard, isStream } from "../base/pull_source.ts";
-
-/** What a client's middleware knows of a call. */
-export interface OutgoingCall extends MiddlewareCall {
-  /** What is sent along. */
-  readonly metadata: Readonly<Record<string, string>>;
-  /** What came along with the latest answer. */
-  readonly answered: Metadata | undefined;
-  /** Whether its caller says that running twice is as good as once. */
-  readonly idempotent: boolean;
-  /** The `ctx` of the handler that makes it, if its caller said so. */
-  readonly ctx: Inherited | undefined;
-}
-
-/** What a client's middleware can change on the way on. */
-export interface OutgoingChange extends CallChange {
-  /** What is sent along in place of what was. */
-  readonly metadata?: MetadataInit | undefined;
-}
-
-/** Middleware of a client. */
-export type ClientMiddleware = Middleware<OutgoingCall, OutgoingChange>;
 
 /**
  * Middleware for a client's `use`, the first one outermost. (A function, so

@@ -7,18 +7,12 @@
  * @module
  */
 
-import type { CallHandle } from "../call/call.ts";
+import type { CallHandle } from "../call/handle.ts";
 import type { Clock } from "../base/clock.ts";
-import type { WireProtocol } from "../wire/codec.ts";
-import {
-  type CallOptions,
-  type MetadataInit,
-  type SentOptions,
-  toRecord,
-} from "../call/options.ts";
-import type { Serializer } from "../wire/payload.ts";
-import { CallStage, type MakeCall } from "./stage.ts";
-import { MappedCalls } from "./stage_map.ts";
+import type { Serializer, WireMap, WireProtocol } from "../types/connection.ts";
+import { type SentOptions, toRecord } from "../call/options.ts";
+import type { Caller, CallOptions, MetadataInit } from "../types/call.ts";
+import { CallStage, type MakeCall, MappedCalls } from "./stage.ts";
 import {
   type OnStageError,
   type Stage,
@@ -35,22 +29,7 @@ import type {
   ResultOf,
   ServiceProxy,
   UntypedServices,
-  WireMap,
 } from "../types/services.ts";
-
-/** What makes untyped calls: a {@linkcode Connection}, or what stands before one. */
-export interface Caller {
-  /** Calls a method and promises its result. */
-  call(
-    method: string,
-    params?: unknown,
-    options?: CallOptions,
-  ): Promise<unknown>;
-  /** Calls a method and returns a handle at once. */
-  go(method: string, params?: unknown, options?: CallOptions): CallHandle;
-  /** Why calls wait for a connection, where they do and that is known. */
-  readonly away?: unknown;
-}
 
 /** What stands between a client and its connection; made by {@linkcode outgoing}. */
 export interface Outgoing {
@@ -364,4 +343,42 @@ function proxy(caller: Caller, path: string): object {
         : proxy(caller, `${path}.${key}`);
     },
   });
+}
+
+class BorrowedCalls<S extends object, M extends WireMap> extends Calls<S, M> {}
+
+/**
+ * Typed calls to the other end of a connection: for a handler that calls its
+ * caller back by `ctx.connection`, or a server that calls one of its
+ * `connections`. It holds nothing, and costs an object.
+ *
+ * A call made for another passes `{ ctx }`, and so ends with it. The other end
+ * must serve what is called: see a client's `services`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { callable, callsOf, Client, memoryPair, Server } from "@sluice/rpc";
+ *
+ * const screen = { Screen: { show: (text: string) => text.length } };
+ * const [near, far] = memoryPair();
+ * const server = new Server({});
+ * const connection = server.accept(far);
+ * const client = new Client<object>(near, { services: callable(screen) });
+ *
+ * const caller = callsOf<typeof screen>(connection, { timeout: 1000 });
+ * assertEquals(await caller.call("Screen.show", "hello"), 5);
+ * assertEquals(await caller.service("Screen").show("you"), 3);
+ * await client.close();
+ * await server.close();
+ * ```
+ */
+export function callsOf<
+  S extends object = UntypedServices,
+  M extends WireMap = "json",
+>(
+  caller: Caller,
+  options: CallerOptions & OutgoingSettings = {},
+): Calls<S, M> {
+  return new BorrowedCalls<S, M>(toCaller(caller, options));
 }

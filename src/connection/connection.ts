@@ -7,12 +7,14 @@
  * @module
  */
 
-import type { CallHandle } from "../call/call.ts";
-import type {
-  CloseOptions,
-  ConnectionSetup,
-  ConnectionStats,
-} from "./contract.ts";
+import type { CallHandle } from "../call/handle.ts";
+import type { ConnectionSetup } from "./contract.ts";
+import {
+  type ConnectionStats,
+  type LiveCall,
+  NO_STREAMS,
+} from "../types/stats.ts";
+import type { CloseOptions, Peer } from "../types/connection.ts";
 import {
   type AsyncDisposal,
   type Duplex,
@@ -20,23 +22,14 @@ import {
   toDuplex,
 } from "../transport/duplex.ts";
 import type { ConnectionError } from "../base/errors.ts";
-import { type LiveCall, madeCall, servedCall } from "../call/live_calls.ts";
-import type { CallOptions } from "../call/options.ts";
+import { madeCall } from "../call/call.ts";
+import { servedCall } from "../serve/incoming_call.ts";
+import type { CallOptions } from "../types/call.ts";
 import type { Pending } from "../call/pending_calls.ts";
 import { Session } from "./connection_session.ts";
-import { NO_STREAMS } from "../streams/stream_table.ts";
-import type { PeerCertificate } from "../transport/certificate.ts";
 
 /** The calls of a connection, for who submits calls of its own making; no matter of users'. */
 export let pendingOf: (connection: Connection) => Pending;
-
-/** What the transport tells of a peer. */
-export interface Peer {
-  /** Its address, where the transport knows it. */
-  readonly remote: string | undefined;
-  /** What it showed in the TLS handshake, and was verified; `undefined` if nothing, or on Deno, which does not tell. */
-  readonly certificate: PeerCertificate | undefined;
-}
 
 /** A live connection. A {@linkcode Client} holds one; a server has one per caller, and a handler sees it as `ctx.connection`. */
 export class Connection {

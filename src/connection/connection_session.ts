@@ -11,40 +11,40 @@
  * @module
  */
 
-import type { Holder, Share } from "../serve/buffers.ts";
-import { type BytePath, takePath } from "../transport/byte_path.ts";
-import { type Clock, systemClock } from "../base/clock.ts";
+import type { Holder, Share } from "../serve/server_limits.ts";
+import {
+  type BytePath,
+  type Duplex,
+  type DuplexInfo,
+  takePath,
+} from "../transport/duplex.ts";
+import { type Clock, systemClock, Tick } from "../base/clock.ts";
 import type {
   Codec,
   CodecFactory,
   CodecSettings,
-  Hello,
   Receiver,
 } from "../wire/codec.ts";
-import { codecSettings } from "./codec_settings.ts";
+import type { Hello, Limits } from "../types/connection.ts";
+import { codecSettings, Opening, type OpeningContext } from "./handshake.ts";
 import type { Connection } from "./connection.ts";
 import type { ConnectionSetup } from "./contract.ts";
 import { Deadlines, Timer } from "../base/timers.ts";
 import { Dispatch } from "../serve/dispatcher.ts";
-import type { Duplex, DuplexInfo } from "../transport/duplex.ts";
-import { Ending, type EndingContext } from "./shutdown.ts";
+import { Ending, type EndingContext, PeerGoaway } from "./shutdown.ts";
 import { ConnectionError } from "../base/errors.ts";
 import { Farewell } from "./linger.ts";
-import { PeerGoaway } from "./goaway.ts";
 import type { LargeReads } from "./large_reads.ts";
-import { type Limits, toLimits } from "../wire/limits.ts";
+import { toLimits } from "../wire/limits.ts";
 import { nativeCodec } from "../wire/native_codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import type { CallEvents } from "../types/observe.ts";
-import { Opening, type OpeningContext } from "./handshake.ts";
 import { Outbox, type OutboxEvents } from "./send_buffer.ts";
 import { Pending } from "../call/pending_calls.ts";
-import { Pings } from "./ping.ts";
-import { Pongs } from "./pongs.ts";
+import { Pings, Pongs } from "./ping.ts";
 import { Reading, type ReadingContext } from "./reader.ts";
 import { registryOf } from "../serve/method_table.ts";
 import { Streams } from "../streams/stream_table.ts";
-import { Tick } from "../base/tick.ts";
 import type { Verdict } from "../serve/authorize.ts";
 import { Watchdog, type Watched } from "./watchdog.ts";
 

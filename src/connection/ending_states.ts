@@ -13,7 +13,7 @@
  * @module
  */
 
-import type { Limits } from "../wire/limits.ts";
+import type { Limits } from "../types/connection.ts";
 
 /**
  * What this end has done: nothing yet; said GOAWAY (`draining`); settled every

@@ -11,17 +11,19 @@
  */
 
 import type { Clock } from "../base/clock.ts";
-import type { Codec, Hello } from "../wire/codec.ts";
+import type { Codec, CodecSettings } from "../wire/codec.ts";
+import type { Hello, Limits } from "../types/connection.ts";
 import type { Connection } from "./connection.ts";
 import type { ConnectionSetup } from "./contract.ts";
 import type { Timer } from "../base/timers.ts";
 import type { Dispatch } from "../serve/dispatcher.ts";
 import type { Ending } from "./shutdown.ts";
 import { ConnectionError } from "../base/errors.ts";
-import type { Limits } from "../wire/limits.ts";
 import type { Outbox } from "./send_buffer.ts";
 import type { Verdict } from "../serve/authorize.ts";
 import { readFirst, type Watchdog } from "./watchdog.ts";
+import { toCredentials } from "../wire/hello.ts";
+import type { Registry } from "../serve/method.ts";
 
 /** What the opening needs of its connection. */
 export interface OpeningContext {
@@ -99,4 +101,36 @@ export class Opening {
       : "the peer's HELLO did not come in time";
     ending.end(new ConnectionError("deadline_exceeded", text), "goaway");
   }
+}
+
+/**
+ * Reads them off what a connection is made with.
+ *
+ * @throws {RangeError} If the credentials are too long.
+ */
+export function codecSettings(
+  setup: ConnectionSetup,
+  limits: Limits,
+  registry: Registry,
+  stray: CodecSettings["stray"],
+): CodecSettings {
+  const { services, serializer, verdict } = setup;
+  const { maxMessage, windowCalls, windowBytes } = limits;
+  const own = { maxMessage, windowCalls, windowBytes };
+  const credentials = setup.credentials === undefined
+    ? undefined
+    : toCredentials(setup.credentials);
+  return {
+    hello: {
+      ...own,
+      windowCalls: registry.size === 0 ? 0 : windowCalls,
+      credentials,
+      streams: { credit: limits.streamCredit, max: limits.maxStreams },
+    },
+    own,
+    guarded: verdict !== undefined,
+    registry: services && registry,
+    serializer,
+    stray,
+  };
 }

@@ -11,7 +11,7 @@
  * @module
  */
 
-import type { BytePath } from "../transport/byte_path.ts";
+import type { BytePath } from "../transport/duplex.ts";
 import type { Clock } from "../base/clock.ts";
 import { type Deadlines, Timer } from "../base/timers.ts";
 import { ConnectionError } from "../base/errors.ts";

@@ -17,19 +17,17 @@
  */
 
 import { outside } from "../base/async_context.ts";
-import type { BytePath } from "../transport/byte_path.ts";
-import type { Share } from "../serve/buffers.ts";
-import type { Clock } from "../base/clock.ts";
+import { type BytePath, toChunk } from "../transport/duplex.ts";
+import type { Share } from "../serve/server_limits.ts";
+import type { Clock, Tick } from "../base/clock.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { Dispatch } from "../serve/dispatcher.ts";
-import type { Ending } from "./shutdown.ts";
+import type { Ending, PeerGoaway } from "./shutdown.ts";
 import { ConnectionError } from "../base/errors.ts";
 import type { Farewell } from "./linger.ts";
-import type { PeerGoaway } from "./goaway.ts";
 import type { LargeRead, LargeReads } from "./large_reads.ts";
 import type { Pending } from "../call/pending_calls.ts";
-import { type ChunkSink, MESSAGES_PER_TURN, readLoop } from "./read_loop.ts";
-import type { Tick } from "../base/tick.ts";
+
 import type { Watchdog } from "./watchdog.ts";
 import { isA } from "../base/user_code.ts";
 
@@ -153,4 +151,40 @@ const BAD_CHUNK = "invalid_argument";
 function toFault(error: unknown): ConnectionError {
   if (isA(error, ConnectionError)) return error;
   return new ConnectionError("internal", "decoding failed", { cause: error });
+}
+
+/** Messages decoded before the event loop gets a turn. */
+export const MESSAGES_PER_TURN = 4096;
+
+/** Chunks read before it gets one: a transport without a socket may never turn it by itself. */
+const CHUNKS_PER_TURN = 8;
+
+/** Takes what is read. */
+export interface ChunkSink {
+  /** Takes `chunk` from `at`; returns how far it came, less than its length to be called again after a turn. */
+  chunk(chunk: Uint8Array, at: number): number;
+  /** The stream has ended. */
+  end(): void;
+  /** What to wait for before the rest of a chunk is taken; undefined for a turn of the event loop. */
+  room(): Promise<void> | undefined;
+}
+
+/** Reads until the end. What the stream or the sink throws rejects. */
+export async function readLoop(
+  path: Pick<BytePath, "read">,
+  clock: Clock,
+  sink: ChunkSink,
+): Promise<void> {
+  for (let chunks = 1;; chunks++) {
+    const { done, value } = await path.read();
+    if (done) return sink.end();
+    // Whatever the transport is: here all of them pass.
+    const chunk = toChunk(value);
+    let at = sink.chunk(chunk, 0);
+    while (at < chunk.length) {
+      await (sink.room() ?? clock.turn());
+      at = sink.chunk(chunk, at);
+    }
+    if (chunks % CHUNKS_PER_TURN === 0) await clock.turn();
+  }
 }

@@ -20,10 +20,17 @@
  * @module
  */
 
-import type { BytePath } from "../transport/byte_path.ts";
+import type { BytePath } from "../transport/duplex.ts";
 import type { Clock } from "../base/clock.ts";
-import { NO_BYTES, NO_VIEW, SPILL, viewOf } from "../base/bytes.ts";
-import { keepSegments, MAX_SEGMENT, takeSegment } from "../base/segments.ts";
+import {
+  keepSegments,
+  MAX_SEGMENT,
+  NO_BYTES,
+  NO_VIEW,
+  SPILL,
+  takeSegment,
+  viewOf,
+} from "../base/bytes.ts";
 
 /** What the outbox tells its connection. */
 export interface OutboxEvents {

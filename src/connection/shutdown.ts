@@ -14,11 +14,12 @@
  * @module
  */
 
-import type { Share } from "../serve/buffers.ts";
-import type { BytePath } from "../transport/byte_path.ts";
+import type { Share } from "../serve/server_limits.ts";
+import type { BytePath } from "../transport/duplex.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Codec } from "../wire/codec.ts";
-import type { CloseOptions, ConnectionStats } from "./contract.ts";
+import type { ConnectionStats } from "../types/stats.ts";
+import type { CloseOptions, Limits } from "../types/connection.ts";
 import { type Deadlines, Timer } from "../base/timers.ts";
 import type { Dispatch } from "../serve/dispatcher.ts";
 import {
@@ -27,14 +28,17 @@ import {
   GOODBYE_TIME,
   LEAVING_IDLE,
 } from "./ending_states.ts";
-import { ConnectionError, printMs } from "../base/errors.ts";
+import {
+  ConnectionError,
+  isErrorCode,
+  printMs,
+  quote,
+} from "../base/errors.ts";
 import type { Farewell } from "./linger.ts";
-import type { PeerGoaway } from "./goaway.ts";
-import type { Limits } from "../wire/limits.ts";
+
 import type { Outbox } from "./send_buffer.ts";
 import type { Pending } from "../call/pending_calls.ts";
-import type { Pings } from "./ping.ts";
-import type { Pongs } from "./pongs.ts";
+import type { Pings, Pongs } from "./ping.ts";
 import type { Streams } from "../streams/stream_table.ts";
 import type { Verdict } from "../serve/authorize.ts";
 import type { Watchdog } from "./watchdog.ts";
@@ -333,4 +337,64 @@ export class Ending {
 export function checkTimeout(timeout: number | undefined): void {
   if (timeout === undefined || timeout === timeout) return;
   throw new TypeError("Cannot close: timeout is not a number");
+}
+
+/** How many GOAWAYs of one peer are taken. An end of this library sends at most two: that it drains, and that it ends by an error. */
+export const MAX_GOAWAYS = 16;
+
+/** What both ends say of a client that is not let in. */
+export const DENIED = "the server did not accept the credentials";
+
+/** Why the peer goes; a plain drain has no code. */
+export function departure(code: string, text: string): ConnectionError {
+  const known = isErrorCode(code) ? code : "unavailable";
+  return new ConnectionError(known, describe(code, text));
+}
+
+function describe(code: string, text: string): string {
+  if (code === "") return "the peer is closing the connection";
+  const words = quote(text, 256);
+  if (code !== "unauthenticated") {
+    return `the peer closed the connection: ${quote(code)} ${words}`;
+  }
+  return text === "" || text === DENIED ? DENIED : `${DENIED}: ${words}`;
+}
+
+/** What the peer's GOAWAYs have said so far. */
+export class PeerGoaway {
+  /** Why calls above its id are refused; undefined until it has come. */
+  reason: ConnectionError | undefined;
+  /** What went wrong, if it was no plain drain. */
+  fault: ConnectionError | undefined;
+  #last = Infinity;
+  #count = 0;
+
+  /**
+   * Takes note of one that serves ids up to `last`, a 53-bit count. Returns why
+   * the peer goes; undefined if this one says nothing new.
+   *
+   * @throws {ConnectionError} `protocol_error`, if an earlier one said less;
+   *   `resource_exhausted`, if it is one too many.
+   */
+  note(last: number, code: string, text: string): ConnectionError | undefined {
+    if (last > this.#last) {
+      throw new ConnectionError(
+        "protocol_error",
+        "a second GOAWAY with a higher id than the first",
+      );
+    }
+    if (++this.#count > MAX_GOAWAYS) {
+      throw new ConnectionError(
+        "resource_exhausted",
+        `the peer sent more than ${MAX_GOAWAYS} GOAWAYs`,
+      );
+    }
+    const failed = code !== "" && this.fault === undefined;
+    if (last === this.#last && !failed) return undefined;
+    this.#last = last;
+    const reason = departure(code, text);
+    this.reason ??= reason;
+    if (failed) this.fault = reason;
+    return reason;
+  }
 }

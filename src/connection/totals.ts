@@ -7,61 +7,7 @@
  * @module
  */
 
-import type { ClientState } from "../client/reconnect/client_state.ts";
-import type { ConnectionStats } from "./contract.ts";
-import type { Outcome } from "../base/errors.ts";
-
-/** Calls by outcome; an aborted one counts once its final outcome is known. */
-export type OutcomeCounts = Record<Outcome, number>;
-
-/** Served calls by how they ended. */
-export interface ServedCounts {
-  /** Answered with a result. */
-  ok: number;
-  /** Answered with an error, after the handler was started. */
-  failed: number;
-  /** Answered with an error, and never started. */
-  refused: number;
-  /** Under way when their connection ended: nobody was left to answer. */
-  lost: number;
-}
-
-/** No calls. */
-export function noOutcomes(): OutcomeCounts {
-  return { not_sent: 0, refused: 0, executed: 0, unknown: 0 };
-}
-
-/** No calls. */
-export function noneServed(): ServedCounts {
-  return { ok: 0, failed: 0, refused: 0, lost: 0 };
-}
-
-/** The numbers of many connections, added up. */
-export type SummedStats = Omit<ConnectionStats, "state" | "rtt">;
-
-/** A reconnecting client in numbers, as of now: those of its connections added up; what only grows, over those that are gone as well. */
-export interface ReconnectingStats
-  extends
-    Omit<SummedStats, "held" | "heldBytes" | "running" | "waiting" | "served"> {
-  /** Where it is. */
-  readonly state: ClientState;
-  /** Dials so far. */
-  readonly dials: number;
-  /** Dials in a row that have led nowhere. */
-  readonly failures: number;
-  /** Connections that live: the one that takes calls, and older ones that finish theirs. */
-  readonly connections: number;
-  /** Connections made so far. */
-  readonly connected: number;
-  /** Calls that wait for a connection. */
-  readonly waiting: number;
-  /** Bytes of those, about. */
-  readonly waitingBytes: number;
-  /** Calls that a connection handed back to be sent again, so far. */
-  readonly resent: number;
-  /** The latest round-trip time of the connection that takes calls, in ms; undefined until a PING was answered. */
-  readonly rtt: number | undefined;
-}
+import type { ConnectionStats, SummedStats } from "../types/stats.ts";
 
 type Key = keyof SummedStats;
 

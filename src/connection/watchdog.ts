@@ -19,7 +19,7 @@
 
 import { printMs } from "../base/errors.ts";
 import type { Clock } from "../base/clock.ts";
-import type { Limits } from "../wire/limits.ts";
+import type { Limits } from "../types/connection.ts";
 
 /** What is watched, as the watchdog sees it. */
 export interface Watched {

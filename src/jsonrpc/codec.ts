@@ -25,9 +25,15 @@ import { INVALID_REQUEST } from "./codes.ts";
 import { type Framing, toFraming } from "./framing.ts";
 import { Incoming, NotJson, openKept } from "./incoming.ts";
 import type { Shape } from "./options.ts";
-import { failureHead, joined, Outgoing } from "./outgoing.ts";
+import {
+  failureHead,
+  joined,
+  Outgoing,
+  Text,
+  type TextDraft,
+  unsayable,
+} from "./outgoing.ts";
 import { type Served, ServedCalls } from "./served.ts";
-import { Text, type TextDraft, unsayable } from "./text.ts";
 
 /** Longest error message written, in characters. */
 const MAX_TEXT = 4096;

@@ -10,7 +10,7 @@
 
 import { sendOneWay } from "../client/service_client.ts";
 import type { Connection } from "../connection/connection.ts";
-import type { CallOptions } from "../call/options.ts";
+import type { CallOptions } from "../types/call.ts";
 
 /**
  * Sends a notification by a connection of a JSON-RPC wire, such as a handler's

@@ -10,11 +10,16 @@
  * @module
  */
 
-import { type BytePath, takePath } from "../transport/byte_path.ts";
+import {
+  type BytePath,
+  type Duplex,
+  type DuplexInfo,
+  takePath,
+  toChunk,
+  toDuplex,
+} from "../transport/duplex.ts";
 import type { Clock } from "../base/clock.ts";
-import { type Duplex, type DuplexInfo, toDuplex } from "../transport/duplex.ts";
 import { ConnectionError } from "../base/errors.ts";
-import { toChunk } from "../transport/chunk.ts";
 import { BUFFER, Intake, type IntakeEvents } from "../transport/read_half.ts";
 import { Outlet } from "../transport/write_half.ts";
 import { ownDuplex } from "../transport/native_duplex.ts";

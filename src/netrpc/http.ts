@@ -9,13 +9,16 @@
  * @module
  */
 
-import type { BytePath } from "../transport/byte_path.ts";
+import {
+  type BytePath,
+  type Duplex,
+  type DuplexInfo,
+  toChunk,
+} from "../transport/duplex.ts";
 import { NO_BYTES } from "../base/bytes.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
-import type { Duplex, DuplexInfo } from "../transport/duplex.ts";
 import { ConnectionError, quote } from "../base/errors.ts";
 import { utf8 } from "../base/utf8.ts";
-import { toChunk } from "../transport/chunk.ts";
 import { bye } from "../serve/reject.ts";
 import { Handshake } from "./handshake.ts";
 

@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { CodecFactory, WireProtocol } from "../wire/codec.ts";
+import type { CodecFactory } from "../wire/codec.ts";
+import type { WireProtocol } from "../types/connection.ts";
 import { checkWindow } from "../wire/limits.ts";
 import type { RegisteredTypes } from "./gob/encoder.ts";
 import { GOB_LIMITS, type GobLimits } from "./gob/input.ts";

@@ -11,7 +11,7 @@
 
 import type { Call } from "../call/call.ts";
 import type { Clock } from "../base/clock.ts";
-import type { Metadata } from "../wire/codec.ts";
+import type { Metadata } from "../types/call.ts";
 import type { Connection } from "../connection/connection.ts";
 import type { Serving } from "../serve/incoming_call.ts";
 import { type Outcome, RpcError } from "../base/errors.ts";
@@ -22,8 +22,8 @@ import type {
   CallObserver,
   CameRequest,
   ObservedCall,
-  Observing,
 } from "../types/observe.ts";
+import type { Observing } from "../types/connection.ts";
 import { isA, tellHook } from "../base/user_code.ts";
 
 /**

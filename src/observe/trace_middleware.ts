@@ -7,9 +7,8 @@
  * @module
  */
 
-import type { Metadata } from "../wire/codec.ts";
-import type { Inherited } from "../call/options.ts";
-import type { ClientMiddleware } from "../client/middleware.ts";
+import type { Inherited, Metadata } from "../types/call.ts";
+import type { ClientMiddleware } from "../types/middleware.ts";
 import {
   nextSpan,
   parseTraceparent,

@@ -11,11 +11,11 @@
  * @module
  */
 
-import type { Clock } from "../base/clock.ts";
+import type { Clock, Tick } from "../base/clock.ts";
 import { Admission } from "./receive_window.ts";
 import { Answers, type AnswersContext } from "./responder.ts";
 import type { Connection } from "../connection/connection.ts";
-import type { ServedNumbers } from "../connection/contract.ts";
+import type { ServedNumbers } from "../types/stats.ts";
 import { Serving, type ServingOwner } from "./incoming_call.ts";
 import type { Deadlines } from "../base/timers.ts";
 import {
@@ -26,12 +26,11 @@ import {
 } from "../base/errors.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import type { CameRequest } from "../types/observe.ts";
-import type { Registry } from "./method_table.ts";
+import type { Registry } from "./method.ts";
 import { Runner, type RunnerContext } from "./runner.ts";
 import { ServedCalls } from "./open_calls.ts";
 import { StartGate, type StartGateContext } from "./scheduler.ts";
 import { CalleeStreams } from "../streams/call_streams.ts";
-import type { Tick } from "../base/tick.ts";
 
 /** What the dispatch needs of its connection. */
 export interface DispatchContext

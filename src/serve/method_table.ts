@@ -10,25 +10,11 @@
  */
 
 import type { Callable } from "./services.ts";
-import type { CallContext } from "./incoming_call.ts";
-import { ValidatedMethod } from "./method.ts";
-import type { StandardSchema } from "./method.ts";
-import { mark, type Order, orderOf } from "./order.ts";
-
-/** One method, ready to be called. */
-export interface Method {
-  /** Its dotted name. */
-  readonly name: string;
-  /** What checks its params, if anything. */
-  readonly schema: StandardSchema | undefined;
-  /** What its calls wait for each other in, if anything. */
-  readonly order: Order | undefined;
-  /** Calls it, on the object it was written in. */
-  readonly run: (params: unknown, ctx: CallContext) => unknown;
-}
-
-/** Methods by dotted name. */
-export type Registry = ReadonlyMap<string, Method>;
+import type { CallContext } from "../types/handler.ts";
+import { type Method, type Registry, ValidatedMethod } from "./method.ts";
+import type { StandardSchema } from "../types/schema.ts";
+import { mark, type Order, orderOf } from "./ordered.ts";
+import { isClass, isPlain, typeName } from "../base/inspect.ts";
 
 /** A handler as the registry sees it: its types were checked where it was written. */
 type AnyHandler = (params: unknown, ctx: CallContext) => unknown;
@@ -121,23 +107,6 @@ function addMethod(
   const fn = handler as AnyHandler;
   const run: AnyHandler = (params, ctx) => fn.call(owner, params, ctx);
   registry.set(name, { name, schema, order: orderOf(handler) ?? order, run });
-}
-
-/** By its source: only that tells a class from a function. A method may be called "class". */
-export function isClass(fn: unknown): boolean {
-  return typeof fn === "function" &&
-    /^class(?!\s*\()\b/.test(Function.prototype.toString.call(fn));
-}
-
-/** What a value is, for messages. */
-export function typeName(value: unknown): string {
-  return value === null ? "null" : typeof value;
-}
-
-/** Whether it is an object that no class made. */
-export function isPlain(node: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(node);
-  return prototype === Object.prototype || prototype === null;
 }
 
 /**

@@ -9,17 +9,21 @@
  * @module
  */
 
-import type { CallContext } from "./incoming_call.ts";
+import type { CallContext } from "../types/handler.ts";
 import { ValidatedMethod } from "./method.ts";
+
 import {
-  mark,
-  Order,
-  type OrderedOptions,
+  checkKey,
+  isClass,
+  isPlain,
   type OrderKey,
-  orderOf,
-} from "./order.ts";
-import { isClass, isPlain, typeName } from "./method_table.ts";
+  typeName,
+} from "../base/inspect.ts";
 import type { MethodAt, MethodName, ParamsOf } from "../types/services.ts";
+import { shared } from "../base/brand.ts";
+
+import type { Serving } from "./incoming_call.ts";
+import { List } from "../base/linked_list.ts";
 
 /** What the methods of a service are called with. */
 export type ParamsIn<S> = ParamsOf<MethodAt<S, MethodName<S>>>;
@@ -161,4 +165,106 @@ function copyService(
 function isObject(value: unknown): value is object {
   return typeof value === "function" ||
     (typeof value === "object" && value !== null);
+}
+
+/** What `ordered` can be told. */
+export interface OrderedOptions<P> {
+  /**
+   * The key of a call: only calls of the same one wait for each other. It gets
+   * the params as they came, before any schema has seen them. What it throws
+   * fails that call, which is not started.
+   */
+  key?: ((params: P) => OrderKey) | undefined;
+}
+
+/** An order that calls are started and finished in; one for each time `ordered` is called. */
+export class Order {
+  /** Whether it takes a look at the params to tell whose turn it is. */
+  readonly keyed: boolean;
+  readonly #key: ((params: never) => OrderKey) | undefined;
+
+  constructor(key: ((params: never) => OrderKey) | undefined) {
+    this.keyed = key !== undefined;
+    this.#key = key;
+  }
+
+  /**
+   * A call's key; undefined in an order without one.
+   *
+   * @throws {TypeError} If it is none; else what the user's function throws.
+   */
+  keyOf(params: unknown): OrderKey | undefined {
+    return this.#key && checkKey(this.#key(params as never));
+  }
+
+  /** What a connection keeps of all its orders: made by the first that it needs, so that who has none does not carry the code. */
+  lines(): OrderLines {
+    return new OrderLines();
+  }
+}
+
+const MARK = shared("ordered");
+
+/** Marks what `ordered` returns. */
+export function mark<T extends object>(target: T, order: Order): T {
+  return Object.defineProperty(target, MARK, { value: order });
+}
+
+/** The order that something was marked with. */
+export function orderOf(target: object): Order | undefined {
+  return Object.getOwnPropertyDescriptor(target, MARK)?.value;
+}
+
+/** The line of one order and key. */
+export class OrderLine {
+  /** The call that has its turn. */
+  holder: Serving;
+  /** Those that wait for theirs. */
+  readonly behind: List<Serving> = new List();
+  readonly order: Order;
+  readonly key: OrderKey | undefined;
+
+  constructor(holder: Serving, order: Order, key: OrderKey | undefined) {
+    this.holder = holder;
+    this.order = order;
+    this.key = key;
+  }
+}
+
+/** All lines of one connection. */
+export class OrderLines {
+  /** Calls that wait for their turn. */
+  waiting = 0;
+  readonly #orders = new Map<Order, Map<OrderKey | undefined, OrderLine>>();
+
+  /** Gives a call its turn; or has it wait for that, and returns false. */
+  take(serving: Serving, order: Order, key: OrderKey | undefined): boolean {
+    let lines = this.#orders.get(order);
+    if (lines === undefined) this.#orders.set(order, lines = new Map());
+    const line = serving.line = lines.get(key);
+    if (line === undefined) {
+      lines.set(key, serving.line = new OrderLine(serving, order, key));
+      return true;
+    }
+    line.behind.push(serving);
+    this.waiting++;
+    return false;
+  }
+
+  /** Takes out a call that waits. */
+  remove(serving: Serving): void {
+    serving.line?.behind.remove(serving);
+    this.waiting--;
+  }
+
+  /** Takes the turn from the call that has it; returns the one that has it now. */
+  pass(line: OrderLine): Serving | undefined {
+    const next = line.behind.first;
+    if (next === undefined) this.#orders.get(line.order)?.delete(line.key);
+    else {
+      this.remove(next);
+      line.holder = next;
+    }
+    return next;
+  }
 }

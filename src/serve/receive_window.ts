@@ -13,11 +13,11 @@
  * @module
  */
 
-import { CALL_CHARGE } from "./buffers.ts";
+import { CALL_CHARGE } from "./server_limits.ts";
 import type { Features } from "../wire/codec.ts";
 import { ConnectionError } from "../base/errors.ts";
 import { EARLY_BYTES, EARLY_CALLS } from "../wire/hello.ts";
-import type { Limits } from "../wire/limits.ts";
+import type { Limits } from "../types/connection.ts";
 
 /** The ids of calls that have no answer yet. */
 export interface IdsInUse {

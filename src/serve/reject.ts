@@ -10,18 +10,22 @@
  * @module
  */
 
-import { type BytePath, takePath } from "../transport/byte_path.ts";
+import {
+  type BytePath,
+  type Duplex,
+  takePath,
+  toDuplex,
+} from "../transport/duplex.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import type { CodecFactory, Receiver } from "../wire/codec.ts";
-import type { ConnectionOptions } from "../connection/contract.ts";
+import type { ConnectionOptions } from "../types/connection.ts";
 import { Deadlines } from "../base/timers.ts";
-import { type Duplex, toDuplex } from "../transport/duplex.ts";
 import type { ConnectionError } from "../base/errors.ts";
 import { Farewell } from "../connection/linger.ts";
 import { toLimits } from "../wire/limits.ts";
 import { nativeCodec } from "../wire/native_codec.ts";
 import { Outbox } from "../connection/send_buffer.ts";
-import { readLoop } from "../connection/read_loop.ts";
+import { readLoop } from "../connection/reader.ts";
 
 /** Farewells under way at once. */
 const AT_ONCE = 1024;

@@ -18,18 +18,19 @@ import { type Answers, invalid } from "./responder.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { Serving } from "./incoming_call.ts";
 import { RpcError } from "../base/errors.ts";
-import type { SchemaResult } from "./method.ts";
-import type { Order, OrderKey } from "./order.ts";
-import type { Method } from "./method_table.ts";
+import type { SchemaResult } from "../types/schema.ts";
+import type { Order } from "./ordered.ts";
+import type { OrderKey } from "../base/inspect.ts";
+import type { Method } from "./method.ts";
 import type { ServedCalls } from "./open_calls.ts";
 import type { StartGate } from "./scheduler.ts";
 import { CalleeStreams, type CalleeTable } from "../streams/call_streams.ts";
-import { toScopedSource } from "../base/scoped_source.ts";
 import {
   isStream,
   type Source,
   type StreamValue,
   type Thrown,
+  toScopedSource,
 } from "../base/pull_source.ts";
 import type { Streams } from "../streams/stream_table.ts";
 import { isThenable, whenSettled } from "../base/promises.ts";

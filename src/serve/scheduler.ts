@@ -20,10 +20,10 @@ import {
   type LargeRead,
   type LargeReads,
 } from "../connection/large_reads.ts";
-import type { Limits } from "../wire/limits.ts";
+import type { Limits } from "../types/connection.ts";
 import { List } from "../base/linked_list.ts";
-import type { Order, OrderKey } from "./order.ts";
-import type { OrderLines } from "./order_lines.ts";
+import type { Order, OrderLines } from "./ordered.ts";
+import type { OrderKey } from "../base/inspect.ts";
 import type { Outbox } from "../connection/send_buffer.ts";
 import type { Turn, Turns } from "./fair_share.ts";
 

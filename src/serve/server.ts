@@ -11,12 +11,14 @@
  */
 
 import { type Callable, type ErrorInfo, toCallable } from "./services.ts";
-import type { WireProtocol } from "../wire/codec.ts";
-import { Connection } from "../connection/connection.ts";
 import type {
   CloseOptions,
   ConnectionOptions,
-} from "../connection/contract.ts";
+  Serializer,
+  WireMap,
+  WireProtocol,
+} from "../types/connection.ts";
+import { Connection } from "../connection/connection.ts";
 import {
   type AsyncDisposal,
   type Duplex,
@@ -25,13 +27,12 @@ import {
 import { checkTimeout } from "../connection/shutdown.ts";
 import { DRAIN_TIME, GOODBYE_TIME } from "../connection/ending_states.ts";
 import { ConnectionError } from "../base/errors.ts";
-import type { ServerMiddleware } from "./incoming.ts";
-import type { LiveCall } from "../call/live_calls.ts";
-import type { Serializer } from "../wire/payload.ts";
+import type { ServerMiddleware } from "../types/middleware.ts";
+import type { LiveCall, SummedStats } from "../types/stats.ts";
 import { type ServerLimits, Shared } from "./server_limits.ts";
 import { TurnedAway } from "./reject.ts";
-import { type SummedStats, Totals } from "../connection/totals.ts";
-import type { Checked, Optional, WireMap } from "../types/services.ts";
+import { Totals } from "../connection/totals.ts";
+import type { Checked, Optional } from "../types/services.ts";
 import { tellHook } from "../base/user_code.ts";
 import { type Authorize, Verdict } from "./authorize.ts";
 

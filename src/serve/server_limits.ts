@@ -4,12 +4,13 @@
  * @module
  */
 
-import { Buffers } from "./buffers.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { LargeReads } from "../connection/large_reads.ts";
-import { checkLimit, type Limits, toLimits } from "../wire/limits.ts";
+import { checkLimit, toLimits } from "../wire/limits.ts";
+import type { Limits } from "../types/connection.ts";
 import { Turns } from "./fair_share.ts";
 import type { Optional } from "../types/services.ts";
+import { ConnectionError } from "../base/errors.ts";
 
 /** The limits that all connections of a server share. */
 export interface ServerLimits {
@@ -55,5 +56,131 @@ export class Shared {
     this.largeReads = new LargeReads(clock);
     const { maxOutbox } = toLimits(given);
     this.buffers = new Buffers(of("maxTotalBuffered", maxOutbox));
+  }
+}
+
+/** A connection says again what it holds when its outgoing bytes have grown by this many. */
+const STEP = 16 * 1024;
+
+/** What a call counts beside its bytes, from its arrival to its answer, in bytes. */
+export const CALL_CHARGE = 512;
+
+/** What an open stream counts beside its items, in bytes. */
+export const STREAM_CHARGE = 4096;
+
+/** A connection, as one that holds bytes. */
+export interface Holder {
+  /** How many, now. */
+  bytes(): number;
+  /** Closes it, without what can still be taken back; at once, if it is closing already. Returns whether it ended at once. */
+  shed(reason: ConnectionError): boolean;
+}
+
+/** The bytes of one server. */
+export class Buffers {
+  readonly step = STEP;
+  /** Counts progress, over all connections. */
+  moment = 0;
+  #total = 0;
+  #scheduled = false;
+  readonly #shares = new Set<Share>();
+  readonly #max: number;
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  /** Enters a connection. */
+  share(holder: Holder): Share {
+    const share = new Share(this, holder);
+    this.#shares.add(share);
+    return share;
+  }
+
+  /** A connection holds `delta` bytes more than it last said. */
+  grew(delta: number): void {
+    this.#total += delta;
+    if (this.#total <= this.#max || this.#scheduled) return;
+    this.#scheduled = true;
+    // Not now: whoever says so may be in the middle of a frame.
+    queueMicrotask(() => this.#relieve());
+  }
+
+  /** A connection is over. */
+  remove(share: Share): void {
+    this.#shares.delete(share);
+  }
+
+  #relieve(): void {
+    // Some may have let go of much since they last said what they hold.
+    for (const share of this.#shares) share.note();
+    while (this.#total > this.#max && this.#shares.size > 0) {
+      const text = `the server's connections hold more than ${this.#max} ` +
+        "bytes, and this one has gone longest without progress";
+      this.#stalest().shed(new ConnectionError("resource_exhausted", text));
+    }
+    this.#scheduled = false;
+  }
+
+  #stalest(): Share {
+    let holders = 0;
+    for (const { bytes } of this.#shares) if (bytes > 0) holders++;
+    const least = this.#total / holders * 3 / 4;
+    let stalest: Share | undefined;
+    for (const share of this.#shares) {
+      if (share.bytes < least) continue;
+      if (stalest === undefined || share.since < stalest.since) stalest = share;
+    }
+    // Not all can be below the average.
+    return stalest as Share;
+  }
+}
+
+/** What one connection holds. */
+export class Share {
+  /** As it last said. */
+  bytes = 0;
+  /** The moment of its last progress. */
+  since = 0;
+  /** What it has to let go of for the next. */
+  #left = 0;
+  readonly #buffers: Buffers;
+  readonly #holder: Holder;
+  #over = false;
+
+  constructor(buffers: Buffers, holder: Holder) {
+    this.#buffers = buffers;
+    this.#holder = holder;
+  }
+
+  /** Takes note of what it holds now. */
+  note(): void {
+    if (!this.#over) this.#set(this.#holder.bytes());
+  }
+
+  /** Makes it let go. */
+  shed(reason: ConnectionError): void {
+    if (this.#holder.shed(reason)) this.end();
+    else this.note();
+  }
+
+  /** It is over. Idempotent. */
+  end(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#set(0);
+    this.#buffers.remove(this);
+  }
+
+  #set(bytes: number): void {
+    const delta = bytes - this.bytes;
+    if (delta === 0) return;
+    this.bytes = bytes;
+    if (delta < 0) this.#left += delta;
+    if (this.#left <= 0) {
+      this.#left = bytes;
+      this.since = ++this.#buffers.moment;
+    }
+    this.#buffers.grew(delta);
   }
 }

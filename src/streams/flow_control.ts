@@ -14,7 +14,7 @@
  */
 
 import { ConnectionError } from "../base/errors.ts";
-import { CHARGE_BESIDE, MAX_DATA, MAX_WINDOW, QUANTUM } from "../wire/terms.ts";
+import { CHARGE_BESIDE, MAX_DATA, MAX_WINDOW, QUANTUM } from "../wire/codec.ts";
 
 /** What the largest DATA frame uses up. */
 const FULL = MAX_DATA + CHARGE_BESIDE;

@@ -12,7 +12,7 @@
 
 import { copyBytes, NO_BYTES } from "../base/bytes.ts";
 import { BYTES } from "../wire/payload.ts";
-import type { PayloadView } from "../wire/terms.ts";
+import type { PayloadView } from "../wire/codec.ts";
 
 /** Payloads of at least this many bytes are kept by themselves. */
 const OWN_BLOCK = 1024;

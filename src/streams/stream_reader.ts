@@ -23,7 +23,7 @@ import {
   MAX_DATA,
   MAX_ITEM,
   type PayloadView,
-} from "../wire/terms.ts";
+} from "../wire/codec.ts";
 
 /** What an inlet asks of its connection. */
 export interface InletOwner {

@@ -12,8 +12,13 @@
  * @module
  */
 
-import { STREAM_CHARGE } from "../serve/buffers.ts";
-import type { Codec } from "../wire/codec.ts";
+import { STREAM_CHARGE } from "../serve/server_limits.ts";
+import type {
+  Codec,
+  PayloadView,
+  StreamReceiver,
+  StreamWriter,
+} from "../wire/codec.ts";
 import {
   ConnectionError,
   type ErrorCode,
@@ -21,18 +26,13 @@ import {
   RpcError,
 } from "../base/errors.ts";
 import type { LargeRead, LargeReads } from "../connection/large_reads.ts";
-import type { Limits } from "../wire/limits.ts";
+import type { Limits, StreamGrant } from "../types/connection.ts";
 import type { Outbox } from "../connection/send_buffer.ts";
 import type { CallStreams } from "./call_streams.ts";
 import { Budget } from "./flow_control.ts";
 import { Inlet, type InletOwner } from "./stream_reader.ts";
-import type {
-  PayloadView,
-  StreamGrant,
-  StreamReceiver,
-  StreamWriter,
-} from "../wire/terms.ts";
 import { Turns } from "./write_scheduler.ts";
+import type { StreamNumbers } from "../types/stats.ts";
 
 /** By how many bytes what waits to be sent grows until somebody is told. */
 const STEP = 16 * 1024;
@@ -58,26 +58,6 @@ export interface StreamsContext {
    */
   find(id: number, ours: boolean): CallStreams | null | undefined;
 }
-
-/** Streams in numbers, for the connection's `stats`. */
-export interface StreamNumbers {
-  /** Open ones, both ways. */
-  readonly streams: number;
-  /** Bytes that came and wait to be read. */
-  readonly streamHeld: number;
-  /** Bytes that the peer may still send. */
-  readonly streamGranted: number;
-  /** Bytes that may still be sent. */
-  readonly streamCredit: number;
-}
-
-/** Where there never was one. */
-export const NO_STREAMS: StreamNumbers = {
-  streams: 0,
-  streamHeld: 0,
-  streamGranted: 0,
-  streamCredit: 0,
-};
 
 /** How many control frames that change nothing are taken in a row. */
 export const MAX_IDLE = 10_000;

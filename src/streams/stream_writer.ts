@@ -28,7 +28,7 @@ import {
   QUANTUM,
   type StreamFailure,
   type StreamWriter,
-} from "../wire/terms.ts";
+} from "../wire/codec.ts";
 import type { Turns, Writer } from "./write_scheduler.ts";
 
 /** What an outlet asks of its connection. */

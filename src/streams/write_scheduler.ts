@@ -12,7 +12,7 @@
  * @module
  */
 
-import type { Limits } from "../wire/limits.ts";
+import type { Limits } from "../types/connection.ts";
 import { type Linked, List } from "../base/linked_list.ts";
 import type { Outbox } from "../connection/send_buffer.ts";
 

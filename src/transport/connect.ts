@@ -14,7 +14,9 @@
 import type { Duplex, DuplexInfo } from "./duplex.ts";
 import {
   type Address,
+  type ConnectTls,
   faultOf,
+  type ListenTls,
   parseAddress,
   printAddress,
   type TcpAddress,
@@ -22,8 +24,7 @@ import {
 } from "./address.ts";
 import { denoNet, dialDeno } from "./deno_dial.ts";
 import { builtin, type NodeSocket } from "./node_builtins.ts";
-import { socketDuplex } from "./socket.ts";
-import type { ConnectTls, ListenTls } from "./tls.ts";
+import { socketDuplex } from "./node_stream.ts";
 
 export type { ConnectTls, ListenTls };
 

@@ -13,9 +13,8 @@
  */
 
 import type { Duplex, DuplexInfo } from "./duplex.ts";
-import { type Address, faultOf } from "./address.ts";
+import { type Address, type ConnectTls, faultOf } from "./address.ts";
 import { type DenoConnLike, fromDenoConn } from "./deno_conn.ts";
-import type { ConnectTls } from "./tls.ts";
 
 /** A `Deno.TcpConn`, `Deno.UnixConn` or `Deno.TlsConn`. */
 export interface DenoNetConn extends DenoConnLike {

@@ -16,7 +16,7 @@
  */
 
 import { type Clock, systemClock } from "../base/clock.ts";
-import { type Address, faultOf, HANDSHAKE } from "./address.ts";
+import { type Address, faultOf, HANDSHAKE, type ListenTls } from "./address.ts";
 import {
   closeConn,
   denoAddress,
@@ -26,8 +26,7 @@ import {
   duplexOf,
   tcpOnly,
 } from "./deno_dial.ts";
-import type { Sink, Source } from "./source.ts";
-import type { ListenTls } from "./tls.ts";
+import type { Sink, Source } from "./duplex.ts";
 import { bindUnix } from "./unix_socket_file.ts";
 
 /** Milliseconds between two attempts to accept, when there were no descriptors for the first. */

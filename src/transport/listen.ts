@@ -11,12 +11,19 @@
  * @module
  */
 
-import type { AsyncDisposal, Duplex, DuplexInfo } from "./duplex.ts";
+import type {
+  AsyncDisposal,
+  Duplex,
+  DuplexInfo,
+  Sink,
+  Source,
+} from "./duplex.ts";
 import { ConnectionError } from "../base/errors.ts";
 import { tellHook } from "../base/user_code.ts";
 import {
   type Address,
   faultOf,
+  type ListenTls,
   parseAddress,
   printAddress,
   type TcpAddress,
@@ -25,8 +32,6 @@ import {
 import { denoNet } from "./deno_dial.ts";
 import { DenoSource } from "./deno_listener.ts";
 import { NodeSource } from "./node_listener.ts";
-import type { Sink, Source } from "./source.ts";
-import type { ListenTls } from "./tls.ts";
 
 /** Connections that may wait for the listener's iterator. */
 const UNACCEPTED = 1024;

@@ -7,16 +7,15 @@
  * @module
  */
 
-import { type Address, faultOf, HANDSHAKE } from "./address.ts";
+import { type Address, faultOf, HANDSHAKE, type ListenTls } from "./address.ts";
 import {
   builtin,
   nodeProcess,
   type NodeServer,
   type NodeSocket,
 } from "./node_builtins.ts";
-import { socketDuplex } from "./socket.ts";
-import type { Sink, Source } from "./source.ts";
-import type { ListenTls } from "./tls.ts";
+import { socketDuplex } from "./node_stream.ts";
+import type { Sink, Source } from "./duplex.ts";
 import { bindUnix } from "./unix_socket_file.ts";
 
 /** A `net.Server` or `tls.Server`. */

@@ -10,11 +10,12 @@
 
 import type { Call } from "../call/call.ts";
 import type { Clock } from "../base/clock.ts";
-import type { Metadata } from "../wire/codec.ts";
+import type { Metadata } from "./call.ts";
 import type { Connection } from "../connection/connection.ts";
 import type { Serving } from "../serve/incoming_call.ts";
 import type { Outcome, RpcError } from "../base/errors.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
+import type { Observing } from "./connection.ts";
 
 /** A call as an observer sees it: one object from its start to its end. */
 export interface ObservedCall {
@@ -66,12 +67,6 @@ export interface CameRequest {
   readonly streams?: {
     readonly outlet: { readonly items: number } | undefined;
   };
-}
-
-/** Observers of calls, for the option `observe`; made by {@linkcode observing}, and by nothing else. */
-export interface Observing {
-  /** Whether anybody wants to know of a call that begins now. */
-  readonly active: boolean;
 }
 
 /** What connections tell: what every {@linkcode Observing} is. */

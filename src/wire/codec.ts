@@ -17,15 +17,13 @@
  * @module
  */
 
-import type { Credentials } from "../serve/credentials.ts";
+import type { Hello, Serializer } from "../types/connection.ts";
 import type { ConnectionError } from "../base/errors.ts";
 import type { MetadataBlock } from "./metadata.ts";
 import type { Outbox } from "../connection/send_buffer.ts";
-import type { Serializer } from "./payload.ts";
-import type { Registry } from "../serve/method_table.ts";
-import type { StreamGrant, StreamReceiver, StreamWriter } from "./terms.ts";
+import type { Registry } from "../serve/method.ts";
+
 import type { PayloadRole } from "./to_json.ts";
-import type { WireMap } from "../types/services.ts";
 
 /** What a wire can say. */
 export interface Features {
@@ -51,23 +49,6 @@ export interface Features {
   /** An answer to a call nobody knows ends the connection, or is dropped. */
   readonly unknownReply: "close" | "drop";
 }
-
-/** What an end tells the other in its first message. */
-export interface Hello {
-  /** Largest message body accepted, in bytes. */
-  readonly maxMessage: number;
-  /** Calls accepted at once. */
-  readonly windowCalls: number;
-  /** Bytes of calls accepted at once, headers included. */
-  readonly windowBytes: number;
-  /** Who it says it is, if it does and the wire can: a string if it gave text, else bytes. */
-  readonly credentials?: Credentials;
-  /** What it grants for streams; undefined if it takes none. */
-  readonly streams?: StreamGrant;
-}
-
-/** Metadata of a call: short texts by name. */
-export type Metadata = ReadonlyMap<string, string>;
 
 /** What a codec tells; the connection implements it. All throw a ConnectionError on a breach of the rules. */
 export interface Receiver {
@@ -258,17 +239,104 @@ export type CodecFactory = (
   settings: CodecSettings,
 ) => Codec;
 
-/**
- * Another wire than the native one, for the `wire` option of a client or a
- * server; made by an entry point such as `@sluice/rpc/netrpc`.
- */
-export interface WireProtocol<M extends WireMap = WireMap> {
-  /** For messages. */
-  readonly name: string;
-  /** How values change on the way. */
-  readonly values?: M;
-  /** Whether values travel as JSON text, so that they can be fixed as such before they are sent. */
-  readonly json?: boolean;
-  /** Makes the codec of one connection; the library's own business. */
-  readonly codec: (receiver: never, settings: never) => object;
+/** The largest payload of a DATA frame, in bytes: chunks of a power of two need no frame for a byte or two. */
+export const MAX_DATA = 32 * 1024;
+/** What a DATA frame counts against the credit besides its body: so that tiny ones are not free. */
+const FRAME_CHARGE = 16;
+/** What a DATA frame of `n` payload bytes counts. */
+export const CHARGE_BESIDE = FRAME_CHARGE + 1;
+/** A producer that waits for more credit than this never gets on: half of the least window is given back at the latest. */
+export const QUANTUM = 4096;
+/** The least credit a stream begins with, in bytes. */
+export const MIN_CREDIT = 16 * 1024;
+/** The largest window of one stream, in bytes. */
+export const MAX_WINDOW = 1024 * 1024;
+/** The largest item that is not bytes; it has to fit in the largest window, however it is cut. */
+export const MAX_ITEM = 1_000_000;
+/** Credit beyond this is a fault. */
+export const MAX_CREDIT = 0x7fffffff;
+
+/** A payload as it lies in a frame; lent for the time of the call. */
+export interface PayloadView {
+  readonly kind: number;
+  readonly bytes: Uint8Array;
+  readonly at: number;
+  readonly end: number;
+}
+
+/** Bytes of one payload kind, to be sent in pieces. */
+export interface Cut {
+  readonly kind: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Writes the frames of streams. `caller` says whether this end made the call. */
+export interface StreamWriter {
+  /** Prepares the payload of a request or reply whose value is a stream. */
+  prepare(): void;
+  /** The size of the prepared item's payload. */
+  readonly size: number;
+  /** The prepared item as bytes. */
+  cut(): Cut;
+  /** Writes the prepared item, which is at most MAX_DATA bytes. */
+  data(outbox: Outbox, id: number, caller: boolean): void;
+  /** Writes a part of an item; there is `more` of it to come. */
+  part(
+    outbox: Outbox,
+    id: number,
+    caller: boolean,
+    cut: Cut,
+    start: number,
+    end: number,
+    more: boolean,
+  ): void;
+  /** The item in a frame. Throws if it does not parse. */
+  open(view: PayloadView, owned: boolean): unknown;
+  /** Writes the end of a stream. */
+  end(outbox: Outbox, id: number, caller: boolean): void;
+  /** Writes the failure of a stream; `data` is left out if it has no form on the wire, or is larger than `most`. */
+  fail(
+    outbox: Outbox,
+    id: number,
+    caller: boolean,
+    error: StreamFailure,
+    most: number,
+  ): void;
+  /** Says that the reader wants no more, ahead of all that is not urgent. */
+  stop(
+    outbox: Outbox,
+    id: number,
+    caller: boolean,
+    code: string,
+    text: string,
+  ): void;
+  /** Grants `bytes` more, ahead of all that is not urgent. */
+  credit(outbox: Outbox, id: number, caller: boolean, bytes: number): void;
+}
+
+/** Why a stream failed, in words that can be sent. */
+export interface StreamFailure {
+  readonly code: string;
+  readonly message: string;
+  readonly data?: unknown;
+}
+
+/** What a codec tells of streams. `caller` says whether the peer made the call. All throw a ConnectionError on a breach of the rules. */
+export interface StreamReceiver {
+  /** A frame of items; `owned` says that nobody else uses its bytes. */
+  data(
+    id: number,
+    caller: boolean,
+    view: PayloadView,
+    more: boolean,
+    owned: boolean,
+  ): void;
+  /** The stream has ended. */
+  end(id: number, caller: boolean): void;
+  /** The stream has failed; the data of its error is the codec's current payload. */
+  fail(id: number, caller: boolean, code: string, message: string): void;
+  /** The reader of a stream of ours wants no more. */
+  stop(id: number, caller: boolean, code: string, text: string): void;
+  /** The reader of a stream of ours grants more. */
+  credit(id: number, caller: boolean, bytes: number): void;
 }

@@ -13,8 +13,8 @@
  */
 
 import type { CodecSettings, Receiver } from "./codec.ts";
-import { ConnectionError } from "../base/errors.ts";
-import { FirstBytes } from "./first_bytes.ts";
+import { ConnectionError, quote } from "../base/errors.ts";
+
 import {
   CANCEL,
   ERROR,
@@ -27,6 +27,7 @@ import {
   HELLO,
   PING,
   PONG,
+  readU32,
   REPLY,
   REQUEST,
 } from "./frame.ts";
@@ -39,6 +40,7 @@ import { checkVersion, EARLY_MESSAGE, MAX_HELLO, parseHello } from "./hello.ts";
 import { BodyReader } from "./fields.ts";
 import { CUSTOM, STREAM } from "./payload.ts";
 import { notAgreed, readStreamFrame } from "./stream_frames.ts";
+import { NO_BYTES } from "../base/bytes.ts";
 
 /** Reads what comes by one connection. */
 export class NativeReader implements FrameSink {
@@ -205,4 +207,53 @@ export class NativeReader implements FrameSink {
     this.decoder.maxBody = Math.max(maxMessage, EARLY_MESSAGE);
     if (this.#peerStreams) this.#lastKind = STREAM;
   }
+}
+
+/** What came first, as many bytes as a frame header has. */
+export class FirstBytes {
+  #bytes: Uint8Array = new Uint8Array(HEADER_SIZE);
+  #fill = 0;
+
+  /** Takes note of a chunk, from `at`. */
+  note(chunk: Uint8Array, at: number): void {
+    const room = HEADER_SIZE - this.#fill;
+    const part = chunk.subarray(at, at + room);
+    this.#bytes.set(part, this.#fill);
+    this.#fill += part.length;
+  }
+
+  /** Lets go of them. */
+  forget(): void {
+    this.#bytes = NO_BYTES;
+  }
+
+  /** The error for a stream that broke the rules before its HELLO: if its first bytes cannot be a HELLO's, says what they look like. */
+  explain(error: unknown): unknown {
+    const first = this.#bytes.subarray(0, this.#fill);
+    const short = first.length >= 4 && readU32(first, 0) <= 0xffff;
+    if (short || first.length < 4) return error;
+    return new ConnectionError(
+      "not_sluice",
+      `the peer does not speak Sluice; it sent ${looksLike(first)}`,
+      { cause: error },
+    );
+  }
+}
+
+/** What the first bytes of a stream look like. */
+export function looksLike(first: Uint8Array): string {
+  const text = String.fromCharCode(...first);
+  if (first[0] === 0x16 && first[1] === 0x03) return "a TLS ClientHello";
+  if (first[0] === 0x15 && first[1] === 0x03) return "a TLS alert";
+  if (text.startsWith("PRI * HTTP/2")) return "an HTTP/2 preface";
+  if (text.startsWith("HTTP/")) return "an HTTP response";
+  if (/^(GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|CONNECT|TRACE) /i.test(text)) {
+    return "an HTTP request";
+  }
+  if (text.startsWith("SSH-")) return "an SSH banner";
+  if (text.startsWith("Content-Leng")) {
+    return "a Content-Length header (JSON-RPC)";
+  }
+  if (/^\s*[{[]/.test(text)) return "JSON text";
+  return `unknown bytes ${quote(text)}`;
 }

@@ -15,6 +15,7 @@ import type {
   Features,
   Opaque,
   Receiver,
+  StreamWriter,
 } from "./codec.ts";
 import { copyWords, NO_BYTES, NO_VIEW, SPILL, viewOf } from "../base/bytes.ts";
 import { RpcError } from "../base/errors.ts";
@@ -59,7 +60,6 @@ import {
   STREAM,
 } from "./payload.ts";
 import { NativeStreams } from "./stream_frames.ts";
-import type { StreamWriter } from "./terms.ts";
 import { utf8 } from "../base/utf8.ts";
 import type { PayloadRole } from "./to_json.ts";
 

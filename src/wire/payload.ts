@@ -25,7 +25,7 @@ import {
   SHORT_COPY,
   viewOf,
 } from "../base/bytes.ts";
-import { Snapshot } from "./snapshot.ts";
+
 import {
   readText,
   SHORT_ENCODE,
@@ -35,6 +35,8 @@ import {
 } from "../base/utf8.ts";
 import { type PayloadRole, toJson, unserializable } from "./to_json.ts";
 import { isA } from "../base/user_code.ts";
+import type { Serializer } from "../types/connection.ts";
+import { brand } from "../base/brand.ts";
 
 /** Payload kind: no value. */
 export const UNDEFINED = 0;
@@ -48,31 +50,6 @@ export const STRING = 3;
 export const CUSTOM = 4;
 /** Payload kind of params and results alone: a stream, whose items travel in frames of their own. */
 export const STREAM = 5;
-
-/**
- * Replaces JSON for values that are neither `undefined`, a string nor a
- * `Uint8Array`. Both ends must use one of the same name: it is told in HELLO,
- * and a connection between two that differ closes with `serializer_mismatch`.
- *
- * @example
- * ```ts
- * import type { Serializer } from "@sluice/rpc";
- *
- * const dates: Serializer = {
- *   name: "epoch-millis",
- *   encode: (value) => new TextEncoder().encode(String((value as Date).getTime())),
- *   decode: (bytes) => new Date(Number(new TextDecoder().decode(bytes))),
- * };
- * ```
- */
-export interface Serializer {
-  /** Told to the peer; at most 255 bytes of UTF-8. */
-  readonly name: string;
-  /** A value's bytes; they are the library's from then on. What it throws fails that call alone. */
-  encode(value: unknown): Uint8Array;
-  /** The value again; `bytes` is its own to keep. What it throws fails that call alone. */
-  decode(bytes: Uint8Array): unknown;
-}
 
 /** A payload on its way out, apart from the encoder that prepared it. */
 export interface Draft {
@@ -344,4 +321,32 @@ function serialize(
   } catch (cause) {
     throw unserializable(`the ${role}`, cause);
   }
+}
+
+/**
+ * A value in its wire form: what is sent of it, however late or often, is what
+ * it was when this was made.
+ */
+export class Snapshot {
+  static {
+    brand(this, "Snapshot");
+  }
+
+  readonly kind: number;
+  readonly text: string | undefined;
+  readonly bytes: Uint8Array | undefined;
+
+  constructor(
+    kind: number,
+    text: string | undefined,
+    bytes: Uint8Array | undefined,
+  ) {
+    this.kind = kind;
+    this.text = text;
+    this.bytes = bytes;
+    this.size = bytes?.length ?? 2 * (text as string).length;
+  }
+
+  /** The most that it holds, in bytes: exact for bytes, for text what a string takes. */
+  readonly size: number;
 }

@@ -23,14 +23,15 @@ import {
 import { type FrameWriter, Words } from "./frame_writer.ts";
 import { type BodyReader, writeU32 } from "./fields.ts";
 import type { Outbox } from "../connection/send_buffer.ts";
-import { decodePayload, type Serializer } from "./payload.ts";
+import { decodePayload } from "./payload.ts";
+import type { Serializer } from "../types/connection.ts";
 import type {
   Cut,
   PayloadView,
   StreamFailure,
   StreamReceiver,
   StreamWriter,
-} from "./terms.ts";
+} from "./codec.ts";
 
 /** Writes them. */
 export class NativeStreams implements StreamWriter {

@@ -115,19 +115,19 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a GOAWAY refuses one call too many",
-    file: "src/call/ring.ts",
+    file: "src/call/in_flight.ts",
     find: "entry !== undefined && entry.seq > seq",
     replace: "entry !== undefined && entry.seq >= seq",
   },
   {
     name: "the bytes of the window are not given back",
-    file: "src/call/window.ts",
+    file: "src/call/in_flight.ts",
     find: "    this.bytes -= bytes;\n",
     replace: "    void bytes;\n",
   },
   {
     name: "the window admits one call more than was granted",
-    file: "src/call/window.ts",
+    file: "src/call/in_flight.ts",
     find: "return this.calls < windowCalls && this.bytes + size",
     replace: "return this.calls <= windowCalls && this.bytes + size",
   },
@@ -151,7 +151,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "an id whose call still runs is used again",
-    file: "src/call/ring.ts",
+    file: "src/call/in_flight.ts",
     find: "while (this.#slots[seq & this.#mask] !== undefined) seq++;",
     replace: "",
   },

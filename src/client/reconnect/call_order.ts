@@ -14,7 +14,7 @@
 import { RpcError } from "../../base/errors.ts";
 import type { Link } from "./dial.ts";
 import { type Linked, List } from "../../base/linked_list.ts";
-import { checkKey, type OrderKey } from "../../serve/order.ts";
+import { checkKey, type OrderKey } from "../../base/inspect.ts";
 import type { RetriedCall } from "./resendable_call.ts";
 
 /** The order of a method or a service: by a key of the params, or of all its calls. */

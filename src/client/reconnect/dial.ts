@@ -13,10 +13,7 @@
 
 import { Connection, pendingOf } from "../../connection/connection.ts";
 import type { ConnectionSetup } from "../../connection/contract.ts";
-import type {
-  Credentials,
-  CredentialsSource,
-} from "../../serve/credentials.ts";
+import type { Credentials, CredentialsSource } from "../../types/connection.ts";
 import type { Timer } from "../../base/timers.ts";
 import { type Duplex, toDuplex } from "../../transport/duplex.ts";
 import { ConnectionError, printMs } from "../../base/errors.ts";

@@ -17,7 +17,7 @@ import type { Deadlines } from "../../base/timers.ts";
 import { Ledger } from "../../call/settle.ts";
 import { List } from "../../base/linked_list.ts";
 import { exhausted, late } from "../../call/errors.ts";
-import type { Waiting } from "../../call/queue.ts";
+import type { Waiting } from "../../call/send_queue.ts";
 import type { RetriedCall } from "./resendable_call.ts";
 import { discard } from "../../base/pull_source.ts";
 import { snapshotSize } from "../../wire/payload.ts";

@@ -8,30 +8,32 @@
  * @module
  */
 
-import { type RetryOptions, toRetry } from "./backoff.ts";
+import { type RetryOptions, toRetry } from "./dialer.ts";
 import type { Callable } from "../../serve/services.ts";
 import { type CallerOptions, Calls, toCaller } from "../service_client.ts";
-import type { ClientState, StateListener } from "./client_state.ts";
+import type {
+  ClientState,
+  ReconnectingStats,
+  StateListener,
+} from "./client_state.ts";
 import { systemClock } from "../../base/clock.ts";
 import type { Connection } from "../../connection/connection.ts";
 import type {
   CloseOptions,
   ConnectionOptions,
-} from "../../connection/contract.ts";
-import {
-  type Credentials,
-  type CredentialsSource,
-  toCredentials,
-} from "../../serve/credentials.ts";
+  Credentials,
+  CredentialsSource,
+  WireMap,
+} from "../../types/connection.ts";
+import { toCredentials } from "../../wire/hello.ts";
 import type { AsyncDisposal } from "../../transport/duplex.ts";
 import type { ConnectionError } from "../../base/errors.ts";
 import { toLimits } from "../../wire/limits.ts";
 import type { Dial } from "./dial.ts";
-import type { LiveCall } from "../../call/live_calls.ts";
+import type { LiveCall } from "../../types/stats.ts";
 import { Reconnector } from "./reconnector.ts";
-import type { ReconnectingStats } from "../../connection/totals.ts";
 import type { CallOrder } from "./call_order.ts";
-import type { UntypedServices, WireMap } from "../../types/services.ts";
+import type { UntypedServices } from "../../types/services.ts";
 
 /** Options of a {@linkcode ReconnectingClient}; limits hold for each of its connections, and those on queued calls for the ones that wait for a connection, too. */
 export interface ReconnectingClientOptions

@@ -11,23 +11,26 @@
  * @module
  */
 
-import type { CallHandle } from "../../call/call.ts";
-import type { Caller } from "../service_client.ts";
-import { StateCell, type StateListener } from "./client_state.ts";
+import type { CallHandle } from "../../call/handle.ts";
+import type { Caller, CallOptions } from "../../types/call.ts";
+import {
+  type ReconnectingStats,
+  StateCell,
+  type StateListener,
+} from "./client_state.ts";
 import type { Connection } from "../../connection/connection.ts";
-import type { CloseOptions } from "../../connection/contract.ts";
+import type { CloseOptions } from "../../types/connection.ts";
 import { Deadlines, Timer } from "../../base/timers.ts";
 import { Dialer, type DialerSetup } from "./dialer.ts";
 import { checkTimeout } from "../../connection/shutdown.ts";
 import { DRAIN_TIME } from "../../connection/ending_states.ts";
 import { ConnectionError, printMs, type RpcError } from "../../base/errors.ts";
 import { hold, Link } from "./dial.ts";
-import type { LiveCall } from "../../call/live_calls.ts";
-import type { CallOptions } from "../../call/options.ts";
-import { ReadyGate } from "../../base/ready.ts";
+import type { LiveCall } from "../../types/stats.ts";
+import { ReadyGate } from "../../base/promises.ts";
 import { unavailable } from "../../call/errors.ts";
 import { RetriedCalls, type RetriedCallsSetup, type Route } from "./resend.ts";
-import { type ReconnectingStats, Totals } from "../../connection/totals.ts";
+import { Totals } from "../../connection/totals.ts";
 
 /** What a reconnector is made with; every option has its value. */
 export interface ReconnectorSetup extends DialerSetup, RetriedCallsSetup {

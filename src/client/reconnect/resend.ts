@@ -13,20 +13,19 @@
  */
 
 import { scopeOfNow } from "../../base/async_context.ts";
-import {
-  type Call,
-  CallHandle,
-  type CallOwner,
-  promiseOf,
-} from "../../call/call.ts";
-import type { Clock } from "../../base/clock.ts";
+import { type Call, madeCall } from "../../call/call.ts";
+import { CallHandle, type CallOwner, promiseOf } from "../../call/handle.ts";
+import { type Clock, toTick } from "../../base/clock.ts";
 import type { Deadlines } from "../../base/timers.ts";
 import { ConnectionError, type Outcome, RpcError } from "../../base/errors.ts";
 import type { Link, LinkSetup } from "./dial.ts";
-import { type LiveCall, madeCall } from "../../call/live_calls.ts";
+import {
+  type LiveCall,
+  noOutcomes,
+  type OutcomeCounts,
+} from "../../types/stats.ts";
 import type { CallEvents } from "../../types/observe.ts";
 import {
-  type CallOptions,
   dueTime,
   isAbort,
   notePlace,
@@ -34,13 +33,12 @@ import {
   toMetadata,
   toRecord,
 } from "../../call/options.ts";
+import type { CallOptions } from "../../types/call.ts";
 import { snapshot } from "../../wire/payload.ts";
 import { unavailable } from "../../call/errors.ts";
 import { type CallKeeper, RetriedCall } from "./resendable_call.ts";
 import { broken, type CallOrder, Sequences } from "./call_order.ts";
-import { noOutcomes, type OutcomeCounts } from "../../connection/totals.ts";
 import { discard, isStream } from "../../base/pull_source.ts";
-import { toTick } from "../../base/tick.ts";
 import { isA } from "../../base/user_code.ts";
 import { WaitingRoom } from "./offline_queue.ts";
 

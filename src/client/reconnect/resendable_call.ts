@@ -11,7 +11,7 @@
  */
 
 import { Call } from "../../call/call.ts";
-import { type Outcome, RpcError } from "../../base/errors.ts";
+import { type Outcome, RpcError, worse } from "../../base/errors.ts";
 import type { Link } from "./dial.ts";
 import type { SentOptions } from "../../call/options.ts";
 import type { Position } from "./call_order.ts";
@@ -25,19 +25,6 @@ export interface CallKeeper {
   takeBack(call: RetriedCall): void;
   /** A call has ended, with this outcome of all the ways it was sent. */
   finished(outcome: Outcome): void;
-}
-
-/** From what surely did not run to what did. */
-const ORDER: readonly Outcome[] = [
-  "not_sent",
-  "refused",
-  "unknown",
-  "executed",
-];
-
-/** The one that says more of what may have happened. */
-export function worse(a: Outcome, b: Outcome): Outcome {
-  return ORDER.indexOf(a) > ORDER.indexOf(b) ? a : b;
 }
 
 /** An entry that goes from one connection's table to the next one's. */
