@@ -13,8 +13,9 @@
 
 import type { ByteChannel } from "../transport/duplex.ts";
 import type { Credentials, PeerHello } from "../types/connection.ts";
-import type { Connection } from "../connection/connection.ts";
+import type { Connection } from "../types/connection.ts";
 import { ConnectionError } from "../base/errors.ts";
+import type { PeerGate, PeerGateEvents } from "../connection/contract.ts";
 import { DENIED } from "../connection/shutdown.ts";
 import { utf8 } from "../base/utf8.ts";
 
@@ -33,20 +34,13 @@ import { utf8 } from "../base/utf8.ts";
  */
 export type Authorize = (hello: PeerHello, connection: Connection) => unknown;
 
-/** Told once, in a later turn than the one that asked; never when dropped. */
-export interface AuthorizationEvents {
-  accepted(): void;
-  denied(reason: ConnectionError): void;
-}
-
 interface HeldWrite {
   readonly chunks: readonly Uint8Array[];
   readonly done: PromiseWithResolvers<void>;
 }
 
 /** The verdict on the peer of one connection, and the way of what is written to it. */
-export class AuthorizationGate
-  implements Pick<ByteChannel, "write" | "borrows"> {
+export class AuthorizationGate implements PeerGate {
   readonly borrows: boolean;
   /** What the peer was let in as. */
   auth: unknown = undefined;
@@ -80,7 +74,7 @@ export class AuthorizationGate
   async ask(
     hello: PeerHello,
     connection: Connection,
-    events: AuthorizationEvents,
+    events: PeerGateEvents,
   ): Promise<void> {
     this.asked = true;
     // Not in the middle of a chunk: what follows in it may end the connection.

@@ -267,7 +267,7 @@ for (const [what, { code, remote = false, fail }] of Object.entries(WAYS)) {
       assertInstanceOf(error, RpcError);
       assertEquals(error.code, code);
       const stack = `${error.stack}`;
-      assertMatch(stack, /Called at:\n[^]*call_errors_test/);
+      assertMatch(stack, /Called at:\n[^]*errors_test/);
       assertEquals(stack.split("Called at:").length, 2);
       await t.over();
     });

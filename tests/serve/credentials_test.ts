@@ -181,7 +181,7 @@ test("a wire that has no HELLO has no credentials", () => {
     assertThrows(
       () => new Client(near, { protocol: wire, credentials: "x" }),
       TypeError,
-      "the wire has no HELLO",
+      "the protocol has no HELLO",
     );
   }
 });

@@ -105,17 +105,17 @@ test("README's table of a reconnecting client has its defaults", () => {
 /** Where the limit of each line of the second table stands. */
 const PLACES: Record<string, [string, string][]> = {
   "calls before the peer's HELLO, or its `authorize`": [
-    ["src/wire/hello.ts", "EARLY_CALLS"],
+    ["src/wire/protocol.ts", "EARLY_CALLS"],
   ],
   "bytes of those": [
-    ["src/wire/hello.ts", "EARLY_BYTES"],
-    ["src/wire/hello.ts", "EARLY_MESSAGE"],
+    ["src/wire/protocol.ts", "EARLY_BYTES"],
+    ["src/wire/protocol.ts", "EARLY_MESSAGE"],
   ],
-  "a HELLO": [["src/wire/hello.ts", "MAX_HELLO"]],
-  "credentials": [["src/wire/hello.ts", "MAX_CREDENTIALS"]],
+  "a HELLO": [["src/wire/protocol.ts", "MAX_HELLO"]],
+  "credentials": [["src/wire/protocol.ts", "MAX_CREDENTIALS"]],
   "a method's name": [["src/wire/native_codec.ts", "MAX_METHOD"]],
   "metadata of a call, or of an answer": [[
-    "src/wire/fields.ts",
+    "src/wire/protocol.ts",
     "MAX_METADATA",
   ]],
   "an error's code": [["src/wire/frame_writer.ts", "MAX_CODE"]],
@@ -143,11 +143,11 @@ const PLACES: Record<string, [string, string][]> = {
   "END, STOP and CREDIT in a row that change nothing, 8 more for each stream so far":
     [["src/streams/stream_table.ts", "MAX_IDLE"]],
   "bytes from which a message is parsed by turns": [[
-    "src/connection/large_reads.ts",
+    "src/base/large_reads.ts",
     "LARGE",
   ]],
   "bytes of such in one turn of the event loop, or a single one": [
-    ["src/connection/large_reads.ts", "PER_TURN"],
+    ["src/base/large_reads.ts", "PER_TURN"],
   ],
   "levels of a value that are searched for what JSON would lose": [
     ["src/wire/to_json.ts", "MAX_DEPTH"],

@@ -12,12 +12,11 @@
  * @module
  */
 
-import type { Call } from "../../call/call.ts";
+import type { Call, QueuedCall } from "../../call/call.ts";
 import type { TimerHeap } from "../../base/timers.ts";
 import { CallSettler } from "../../call/settle.ts";
 import { LinkedList } from "../../base/linked_list.ts";
 import { deadlineError, queueFullError } from "../../call/errors.ts";
-import type { QueuedCall } from "../../call/send_queue.ts";
 import type { ResendableCall } from "./resendable_call.ts";
 import { discard } from "../../base/pull_source.ts";
 import { snapshotSize } from "../../wire/payload.ts";

@@ -9,7 +9,7 @@
  */
 
 import { type RetryOptions, toRetry } from "./dialer.ts";
-import type { ServiceDefinition } from "../../serve/services.ts";
+import type { ServiceDefinition } from "../../types/connection.ts";
 import {
   type CallerOptions,
   ServiceClient,
@@ -21,7 +21,7 @@ import type {
   StateListener,
 } from "./client_state.ts";
 import { systemClock } from "../../base/clock.ts";
-import type { Connection } from "../../connection/connection.ts";
+import type { Connection } from "../../types/connection.ts";
 import type {
   CloseOptions,
   ConnectionOptions,
@@ -30,7 +30,7 @@ import type {
   WireMap,
 } from "../../types/connection.ts";
 import { toCredentials } from "../../wire/hello.ts";
-import type { AsyncDisposal } from "../../transport/duplex.ts";
+import type { AsyncDisposal } from "../../types/duplex.ts";
 import type { ConnectionError } from "../../base/errors.ts";
 import { toLimits } from "../../wire/limits.ts";
 import type { Dial } from "./dial.ts";

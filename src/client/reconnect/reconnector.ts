@@ -11,14 +11,15 @@
  * @module
  */
 
-import type { CallHandle } from "../../call/handle.ts";
+import type { CallHandle } from "../../types/call.ts";
 import type { Caller, CallOptions } from "../../types/call.ts";
 import {
   type ReconnectingStats,
   StateCell,
   type StateListener,
 } from "./client_state.ts";
-import type { Connection } from "../../connection/connection.ts";
+import type { Connection } from "../../types/connection.ts";
+import type { RpcConnection } from "../../connection/connection.ts";
 import type { CloseOptions } from "../../types/connection.ts";
 import { Timeout, TimerHeap } from "../../base/timers.ts";
 import { Dialer, type DialerSetup } from "./dialer.ts";
@@ -192,7 +193,7 @@ export class Reconnector implements Caller, ResendTarget {
 
   // Connections, one after another.
 
-  #opened(connection: Connection): void {
+  #opened(connection: RpcConnection): void {
     this.#connected++;
     const link = new ActiveConnection(connection, this.#setup.clock.now());
     this.#links.add(link);

@@ -14,7 +14,8 @@
 
 import { scopeOfNow } from "../../base/async_context.ts";
 import { type Call, madeCall } from "../../call/call.ts";
-import { CallHandle, type CallOwner, promiseOf } from "../../call/handle.ts";
+import { type CallOwner, Handle, promiseOf } from "../../call/handle.ts";
+import type { CallHandle } from "../../types/call.ts";
 import { type Clock, toTick } from "../../base/clock.ts";
 import type { TimerHeap } from "../../base/timers.ts";
 import { ConnectionError, type Outcome, RpcError } from "../../base/errors.ts";
@@ -30,9 +31,8 @@ import {
   isAbort,
   notePlace,
   type SentOptions,
-  toMetadata,
-  toRecord,
 } from "../../call/options.ts";
+import { toMetadata, toRecord } from "../../wire/metadata.ts";
 import type { CallOptions } from "../../types/call.ts";
 import { snapshot } from "../../wire/payload.ts";
 import { unavailableError } from "../../call/errors.ts";
@@ -173,7 +173,7 @@ export class ResendManager implements CallOwner, ResendOwner {
     const call = new ResendableCall(method, this.#number++, this);
     this.#observe(call);
     this.#begin(call, params, options);
-    return new CallHandle(call, this);
+    return new Handle(call, this);
   }
 
   #observe(call: ResendableCall): void {
