@@ -87,7 +87,7 @@ export { GobError } from "./src/netrpc/gob/error.ts";
 export type { GobLimits } from "./src/netrpc/gob/input.ts";
 
 // What the wire's types name.
-export type { WireProtocol } from "./src/codec.ts";
-export type { WireMap } from "./src/types.ts";
-export type { Clock } from "./src/clock.ts";
-export type { Duplex, DuplexInfo } from "./src/duplex.ts";
+export type { WireProtocol } from "./src/wire/codec.ts";
+export type { WireMap } from "./src/types/services.ts";
+export type { Clock } from "./src/base/clock.ts";
+export type { Duplex, DuplexInfo } from "./src/transport/duplex.ts";

@@ -4,11 +4,15 @@
  * @module
  */
 
-import { type Callable, type ErrorInfo, toCallable } from "../callable.ts";
-import { Client, type ClientOptions } from "../client.ts";
-import type { Duplex } from "../duplex.ts";
-import type { ServerMiddleware } from "../incoming.ts";
-import type { Checked, UntypedServices } from "../types.ts";
+import {
+  type Callable,
+  type ErrorInfo,
+  toCallable,
+} from "../serve/services.ts";
+import { Client, type ClientOptions } from "../client/client.ts";
+import type { Duplex } from "../transport/duplex.ts";
+import type { ServerMiddleware } from "../serve/incoming.ts";
+import type { Checked, UntypedServices } from "../types/services.ts";
 import type { JsonRpcCodec } from "./codec.ts";
 import { type JsonRpcOptions, toShape } from "./options.ts";
 import { toWire } from "./wire.ts";

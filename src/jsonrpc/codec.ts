@@ -15,12 +15,12 @@ import type {
   Features,
   Opaque,
   Receiver,
-} from "../codec.ts";
-import { ConnectionError } from "../errors.ts";
-import type { MetadataBlock } from "../metadata.ts";
-import type { Outbox } from "../outbox.ts";
-import { utf8 } from "../text.ts";
-import type { PayloadRole } from "../to_json.ts";
+} from "../wire/codec.ts";
+import { ConnectionError } from "../base/errors.ts";
+import type { MetadataBlock } from "../wire/metadata.ts";
+import type { Outbox } from "../connection/send_buffer.ts";
+import { utf8 } from "../base/utf8.ts";
+import type { PayloadRole } from "../wire/to_json.ts";
 import { INVALID_REQUEST } from "./codes.ts";
 import { type Framing, toFraming } from "./framing.ts";
 import { Incoming, NotJson, openKept } from "./incoming.ts";

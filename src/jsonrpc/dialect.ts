@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Features } from "../codec.ts";
+import type { Features } from "../wire/codec.ts";
 import { LSP_CODES } from "./codes.ts";
 import type { FramingName } from "./framing.ts";
 import { own } from "./message.ts";

@@ -9,8 +9,8 @@
  * @module
  */
 
-import { ConnectionError } from "../errors.ts";
-import { LARGE } from "../large.ts";
+import { ConnectionError } from "../base/errors.ts";
+import { LARGE } from "../connection/large_reads.ts";
 import { Gather } from "./gather.ts";
 import { type Header, HeaderBlock, tooLarge } from "./header.ts";
 

@@ -12,8 +12,8 @@
  * @module
  */
 
-import { ConnectionError, quote } from "../errors.ts";
-import { looksLike } from "../sniff.ts";
+import { ConnectionError, quote } from "../base/errors.ts";
+import { looksLike } from "../wire/sniff.ts";
 
 /** What a header says. */
 export interface Header {

@@ -14,12 +14,12 @@
  * @module
  */
 
-import type { Receiver } from "../codec.ts";
-import { ConnectionError, quote } from "../errors.ts";
-import { looksLike } from "../sniff.ts";
-import { copyBytes } from "../bytes.ts";
-import { decodedJsonSize } from "../json_size.ts";
-import { readText, utf8 } from "../text.ts";
+import type { Receiver } from "../wire/codec.ts";
+import { ConnectionError, quote } from "../base/errors.ts";
+import { looksLike } from "../wire/sniff.ts";
+import { copyBytes } from "../base/bytes.ts";
+import { decodedJsonSize } from "../wire/json_size.ts";
+import { readText, utf8 } from "../base/utf8.ts";
 import { AnswerBatch, elementsOf, MAX_BATCH } from "./batch.ts";
 import {
   type Codes,

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { checkWindow } from "../limits.ts";
+import { checkWindow } from "../wire/limits.ts";
 import { Codes } from "./codes.ts";
 import { type Dialect, type DialectName, toDialect } from "./dialect.ts";
 import { checkFraming, type FramingName } from "./framing.ts";

@@ -11,8 +11,8 @@
  * @module
  */
 
-import type { Outbox } from "../outbox.ts";
-import { utf8 } from "../text.ts";
+import type { Outbox } from "../connection/send_buffer.ts";
+import { utf8 } from "../base/utf8.ts";
 import { type AnswerBatch, MAX_BATCH, toArray } from "./batch.ts";
 import type { Framing } from "./framing.ts";
 import type { WireId } from "./message.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { Server, type ServerOptions } from "../server.ts";
-import type { Checked } from "../types.ts";
+import { Server, type ServerOptions } from "../serve/server.ts";
+import type { Checked } from "../types/services.ts";
 import { MAX_UNSENT } from "./client.ts";
 import { type JsonRpcOptions, toShape } from "./options.ts";
 import { toWire } from "./wire.ts";

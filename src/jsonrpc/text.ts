@@ -7,9 +7,9 @@
  * @module
  */
 
-import { RpcError } from "../errors.ts";
-import { utf8 } from "../text.ts";
-import { type PayloadRole, toJson } from "../to_json.ts";
+import { RpcError } from "../base/errors.ts";
+import { utf8 } from "../base/utf8.ts";
+import { type PayloadRole, toJson } from "../wire/to_json.ts";
 
 /** A text that waits. */
 export interface TextDraft {

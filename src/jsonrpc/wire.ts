@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { CodecSettings, Receiver, WireProtocol } from "../codec.ts";
+import type { CodecSettings, Receiver, WireProtocol } from "../wire/codec.ts";
 import { JsonRpcCodec } from "./codec.ts";
 import { type JsonRpcOptions, type Shape, toShape } from "./options.ts";
 

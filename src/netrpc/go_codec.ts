@@ -17,13 +17,13 @@ import type {
   Features,
   Opaque,
   Receiver,
-} from "../codec.ts";
-import { ConnectionError, RpcError } from "../errors.ts";
-import type { MetadataBlock } from "../metadata.ts";
-import type { Outbox } from "../outbox.ts";
+} from "../wire/codec.ts";
+import { ConnectionError, RpcError } from "../base/errors.ts";
+import type { MetadataBlock } from "../wire/metadata.ts";
+import type { Outbox } from "../connection/send_buffer.ts";
 import type { GobLimits } from "./gob/input.ts";
-import { looksLike } from "../sniff.ts";
-import { NO_BYTES } from "../bytes.ts";
+import { looksLike } from "../wire/sniff.ts";
+import { NO_BYTES } from "../base/bytes.ts";
 import {
   bounded,
   errorText,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Registry } from "../registry.ts";
+import type { Registry } from "../serve/method_table.ts";
 
 /** Longest error that is sent, in characters. */
 const MAX_TEXT = 4096;

@@ -5,11 +5,11 @@
  * @module
  */
 
-import type { CodecSettings, Opaque, Receiver } from "../codec.ts";
-import { RpcError } from "../errors.ts";
-import type { Outbox } from "../outbox.ts";
-import { copyBytes } from "../bytes.ts";
-import { isA } from "../user_code.ts";
+import type { CodecSettings, Opaque, Receiver } from "../wire/codec.ts";
+import { RpcError } from "../base/errors.ts";
+import type { Outbox } from "../connection/send_buffer.ts";
+import { copyBytes } from "../base/bytes.ts";
+import { isA } from "../base/user_code.ts";
 import { GoCodec, type GoSettings } from "./go_codec.ts";
 import { GobContent } from "./gob_content.ts";
 import { HeaderReader, REQUEST, RESPONSE } from "./gob_header.ts";

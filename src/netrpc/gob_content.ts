@@ -7,8 +7,8 @@
  * @module
  */
 
-import { NO_BYTES } from "../bytes.ts";
-import { isShortAscii, writeAscii } from "../text.ts";
+import { NO_BYTES } from "../base/bytes.ts";
+import { isShortAscii, writeAscii } from "../base/utf8.ts";
 import type { GobEncoder } from "./gob/encoder.ts";
 import { GobOutput } from "./gob/output.ts";
 import type { GobType } from "./gob/schema.ts";

@@ -9,7 +9,7 @@ import type { GobInput } from "./gob/input.ts";
 import { type GobType, string, struct, uint } from "./gob/schema.ts";
 import type { WireTypes } from "./gob/wire_types.ts";
 import { STRING, UINT } from "./gob/wire_types.ts";
-import { readText } from "../text.ts";
+import { readText } from "../base/utf8.ts";
 
 /** What Go calls a request's header. */
 export const REQUEST: GobType<unknown> = struct(

@@ -9,14 +9,14 @@
  * @module
  */
 
-import type { BytePath } from "../byte_path.ts";
-import { NO_BYTES } from "../bytes.ts";
-import { type Clock, systemClock } from "../clock.ts";
-import type { Duplex, DuplexInfo } from "../duplex.ts";
-import { ConnectionError, quote } from "../errors.ts";
-import { utf8 } from "../text.ts";
+import type { BytePath } from "../transport/byte_path.ts";
+import { NO_BYTES } from "../base/bytes.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
+import type { Duplex, DuplexInfo } from "../transport/duplex.ts";
+import { ConnectionError, quote } from "../base/errors.ts";
+import { utf8 } from "../base/utf8.ts";
 import { toChunk } from "../transport/chunk.ts";
-import { bye } from "../turn_away.ts";
+import { bye } from "../serve/reject.ts";
 import { Handshake } from "./handshake.ts";
 
 /** Where Go serves `net/rpc` unless it is told otherwise. */

@@ -10,12 +10,12 @@
  * @module
  */
 
-import type { CodecSettings, Opaque, Receiver } from "../codec.ts";
-import type { Outbox } from "../outbox.ts";
-import { copyBytes, NO_BYTES } from "../bytes.ts";
-import { decodedJsonSize } from "../json_size.ts";
-import { readText, utf8 } from "../text.ts";
-import { toJson, unserializable } from "../to_json.ts";
+import type { CodecSettings, Opaque, Receiver } from "../wire/codec.ts";
+import type { Outbox } from "../connection/send_buffer.ts";
+import { copyBytes, NO_BYTES } from "../base/bytes.ts";
+import { decodedJsonSize } from "../wire/json_size.ts";
+import { readText, utf8 } from "../base/utf8.ts";
+import { toJson, unserializable } from "../wire/to_json.ts";
 import { GoCodec, type GoSettings } from "./go_codec.ts";
 import { bounded } from "./go_errors.ts";
 import { idText, roundedInteger } from "./json_scan.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ConnectionError } from "../errors.ts";
+import { ConnectionError } from "../base/errors.ts";
 
 /** The limit is this end's own: Go's wires have no word for it. */
 export function tooLargeText(

@@ -9,8 +9,8 @@
  * @module
  */
 
-import { ConnectionError, type ErrorCode, quote } from "../errors.ts";
-import { messageOf } from "../user_code.ts";
+import { ConnectionError, type ErrorCode, quote } from "../base/errors.ts";
+import { messageOf } from "../base/user_code.ts";
 
 /** A TCP port, on loopback unless a host is given. */
 export interface TcpAddress {

@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { NodeSocket } from "./node.ts";
+import type { NodeSocket } from "./node_builtins.ts";
 
 /** The names of a certificate's subject or issuer, by their short types: `CN`, `O`, `OU`, ... */
 export type CertificateNames = Readonly<Record<string, string | string[]>>;

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { ConnectionError, quote } from "../errors.ts";
+import { ConnectionError, quote } from "../base/errors.ts";
 
 const BYTES = Uint8Array.prototype;
 const bufferLength = Object.getOwnPropertyDescriptor(

@@ -15,9 +15,9 @@
  */
 
 import { lost, printAddress } from "./address.ts";
-import { BUFFER, Intake, type IntakeEvents } from "./intake.ts";
-import { Outlet } from "./outlet.ts";
-import { ownDuplex } from "./own_duplex.ts";
+import { BUFFER, Intake, type IntakeEvents } from "./read_half.ts";
+import { Outlet } from "./write_half.ts";
+import { ownDuplex } from "./native_duplex.ts";
 import { ReadBuffer } from "./read_buffer.ts";
 import { writeTogether } from "./write_together.ts";
 

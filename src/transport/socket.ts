@@ -5,11 +5,15 @@
  * @module
  */
 
-import type { Duplex, DuplexInfo } from "../duplex.ts";
-import { adapt, checkStreams } from "./adapter.ts";
+import type { Duplex, DuplexInfo } from "./duplex.ts";
+import { adapt, checkStreams } from "./node_stream.ts";
 import { type Address, printAddress } from "./address.ts";
 import { certificateOf } from "./certificate.ts";
-import type { NodeReadable, NodeSocket, NodeWritable } from "./node.ts";
+import type {
+  NodeReadable,
+  NodeSocket,
+  NodeWritable,
+} from "./node_builtins.ts";
 
 export type { NodeReadable, NodeWritable };
 

@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { Duplex, DuplexInfo } from "../duplex.ts";
-import type { ConnectionError } from "../errors.ts";
+import type { Duplex, DuplexInfo } from "./duplex.ts";
+import type { ConnectionError } from "../base/errors.ts";
 import type { Address } from "./address.ts";
 
 /** What a source of connections tells the listener. */

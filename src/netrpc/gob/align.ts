@@ -20,7 +20,7 @@
  * @module
  */
 
-import { quote } from "../../errors.ts";
+import { quote } from "../../base/errors.ts";
 import { GobError } from "./error.ts";
 import { join } from "./infer.ts";
 import {

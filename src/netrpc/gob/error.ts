@@ -4,7 +4,7 @@
  * @module
  */
 
-import { brand } from "../../brand.ts";
+import { brand } from "../../base/brand.ts";
 
 /** Bytes that are no gob, or do not fit the type asked for; or a value that has no form in gob. */
 export class GobError extends Error {

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { quote } from "../../errors.ts";
+import { quote } from "../../base/errors.ts";
 import { GobError } from "./error.ts";
 import {
   any,

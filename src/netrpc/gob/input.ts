@@ -11,7 +11,7 @@
  * @module
  */
 
-import { readText } from "../../text.ts";
+import { readText } from "../../base/utf8.ts";
 import { GobError } from "./error.ts";
 
 /** What one message may make of itself. */

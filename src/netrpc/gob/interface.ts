@@ -10,7 +10,7 @@
  */
 
 import { BASICS } from "./basics.ts";
-import { quote } from "../../errors.ts";
+import { quote } from "../../base/errors.ts";
 import { GobError, Mismatch } from "./error.ts";
 import { type GobInput, SIZES } from "./input.ts";
 import { MAX_NAME } from "./scanner.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isShortAscii, utf8, writeAscii } from "../../text.ts";
+import { isShortAscii, utf8, writeAscii } from "../../base/utf8.ts";
 import { GobError } from "./error.ts";
 
 const floatBytes = new Uint8Array(8);

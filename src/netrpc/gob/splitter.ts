@@ -10,8 +10,8 @@
  * @module
  */
 
-import { NO_BYTES } from "../../bytes.ts";
-import { LARGE } from "../../large.ts";
+import { NO_BYTES } from "../../base/bytes.ts";
+import { LARGE } from "../../connection/large_reads.ts";
 import { GobError } from "./error.ts";
 
 /** Takes messages; `bytes` is only lent for the time of the call. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { brand } from "../../brand.ts";
+import { brand } from "../../base/brand.ts";
 
 /** A complex number. */
 export class Complex {
