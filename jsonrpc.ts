@@ -5,7 +5,7 @@
  * - {@linkcode JsonRpcClient} calls, pipelined and abortable, and serves what
  *   the other end calls on the same connection.
  * - {@linkcode JsonRpcServer} serves plain functions.
- * - {@linkcode notify} sends what nobody answers; {@linkcode Progress} listens
+ * - {@linkcode notify} sends what nobody answers; {@linkcode HandlerProgress} listens
  *   to progress.
  *
  * Two framings (`Content-Length` headers, one message a line), three dialects
@@ -43,11 +43,9 @@
 export {
   JsonRpcClient,
   type JsonRpcClientOptions,
-} from "./src/jsonrpc/client.ts";
-export {
   JsonRpcServer,
   type JsonRpcServerOptions,
-} from "./src/jsonrpc/server.ts";
+} from "./src/jsonrpc/client.ts";
 export { notify } from "./src/jsonrpc/one_way.ts";
 export {
   type OtherProgress,
@@ -55,6 +53,5 @@ export {
   type ProgressToken,
 } from "./src/jsonrpc/progress.ts";
 export { jsonRpc } from "./src/jsonrpc/wire.ts";
-export type { JsonRpcOptions } from "./src/jsonrpc/options.ts";
-export type { DialectName } from "./src/jsonrpc/dialect.ts";
+export type { DialectName, JsonRpcOptions } from "./src/jsonrpc/options.ts";
 export type { FramingName } from "./src/jsonrpc/framing.ts";

@@ -33,53 +33,64 @@
 // Calling.
 export { Client, type ClientOptions } from "./src/client/client.ts";
 export {
-  type Caller,
   type CallerOptions,
-  Calls,
-  type Outgoing,
-  type OutgoingSettings,
+  clientOf,
+  type MiddlewareSettings,
+  type MiddlewareStack,
+  ServiceClient,
 } from "./src/client/service_client.ts";
-export { callsOf } from "./src/client/calls_of.ts";
+export type {
+  Caller,
+  CallOptions,
+  Metadata,
+  MetadataInit,
+  ParentCall,
+} from "./src/types/call.ts";
 export {
   ReconnectingClient,
   type ReconnectingClientOptions,
 } from "./src/client/reconnect/reconnecting_client.ts";
 export type { Dial } from "./src/client/reconnect/dial.ts";
 export type { CallOrder } from "./src/client/reconnect/call_order.ts";
-export type { ReconnectingStats } from "./src/connection/totals.ts";
-export type { RetryOptions } from "./src/client/reconnect/backoff.ts";
 export type {
   ClientState,
+  ReconnectingStats,
   StateDetail,
   StateListener,
 } from "./src/client/reconnect/client_state.ts";
-export {
-  type ClientMiddleware,
-  outgoing,
-  type OutgoingCall,
-  type OutgoingChange,
-} from "./src/client/middleware.ts";
+export type {
+  ConnectionStats,
+  LiveCall,
+  LiveState,
+  OutcomeCounts,
+  ServedCounts,
+  StreamStats,
+  TotalStats,
+} from "./src/types/stats.ts";
+export type { RetryOptions } from "./src/client/reconnect/dialer.ts";
+export { clientMiddleware } from "./src/client/middleware.ts";
 export type {
   CallChange,
   CallEnding,
+  ClientMiddleware,
+  IncomingCall,
   Middleware,
   MiddlewareCall,
   Next,
+  OutgoingCall,
+  OutgoingChange,
+  ServerMiddleware,
 } from "./src/types/middleware.ts";
-export { CallHandle } from "./src/call/call.ts";
-export { StageError, type Unacknowledged } from "./src/client/stage_error.ts";
-export type {
-  OnStageError,
-  Stage,
-  StageItem,
-  StageOptions,
-  StageOutput,
+export { CallHandle } from "./src/call/handle.ts";
+export {
+  type OnStageError,
+  type Stage,
+  StageError,
+  type StageItem,
+  type StageOptions,
+  type StageOutput,
+  type Unacknowledged,
 } from "./src/client/stage_options.ts";
-export type {
-  CallOptions,
-  Inherited,
-  MetadataInit,
-} from "./src/call/options.ts";
 
 // Serving.
 export {
@@ -89,55 +100,51 @@ export {
   type ServerStats,
 } from "./src/serve/server.ts";
 export {
-  type Callable,
   callable,
   type CallableOptions,
   type ErrorInfo,
+  type ServiceDefinition,
 } from "./src/serve/services.ts";
 export type { ServerLimits } from "./src/serve/server_limits.ts";
-export type { CallContext } from "./src/serve/incoming_call.ts";
-export type { Authorize } from "./src/serve/authorize.ts";
-export {
-  type Credentials,
-  type CredentialsSource,
-  timingSafeEqual,
-} from "./src/serve/credentials.ts";
-export type { IncomingCall, ServerMiddleware } from "./src/serve/incoming.ts";
+export type { CallContext } from "./src/types/handler.ts";
+export { type Authorize, timingSafeEqual } from "./src/serve/authorize.ts";
+export type {
+  CallInfo,
+  CertificateNames,
+  CloseOptions,
+  ConnectionOptions,
+  Credentials,
+  CredentialsSource,
+  Limits,
+  Observers,
+  Peer,
+  PeerCertificate,
+  PeerHello,
+  Protocol,
+  Serializer,
+  StreamGrant,
+} from "./src/types/connection.ts";
 export { expose } from "./src/serve/method_table.ts";
+export { method, type ValidatedMethod } from "./src/serve/method.ts";
+export type {
+  SchemaIssue,
+  SchemaResult,
+  StandardSchema,
+} from "./src/types/schema.ts";
 export {
-  method,
-  type SchemaIssue,
-  type SchemaResult,
-  type StandardSchema,
-  type ValidatedMethod,
-} from "./src/serve/method.ts";
-export { ordered, type ParamsIn } from "./src/serve/ordered.ts";
-export type { OrderedOptions, OrderKey } from "./src/serve/order.ts";
+  ordered,
+  type OrderedOptions,
+  type ParamsIn,
+} from "./src/serve/ordered.ts";
+export type { OrderKey } from "./src/base/inspect.ts";
 export { type EchoServices, echoServices } from "./src/serve/echo.ts";
 
 // The connection underneath.
-export type { Connection, Peer } from "./src/connection/connection.ts";
-export type {
-  CallInfo,
-  CloseOptions,
-  ConnectionOptions,
-  ConnectionStats,
-} from "./src/connection/contract.ts";
-export type { LiveCall, LiveState } from "./src/call/live_calls.ts";
-export type {
-  OutcomeCounts,
-  ServedCounts,
-  SummedStats,
-} from "./src/connection/totals.ts";
-export type { Limits } from "./src/wire/limits.ts";
-export type { StreamGrant } from "./src/wire/terms.ts";
-export type { StreamNumbers } from "./src/streams/stream_table.ts";
-export type { Hello, Metadata, WireProtocol } from "./src/wire/codec.ts";
-export type { Serializer } from "./src/wire/payload.ts";
+export type { Connection } from "./src/connection/connection.ts";
 export type { Clock } from "./src/base/clock.ts";
 
-// Observing.
-export { observing } from "./src/observe/observe.ts";
+// Observers.
+export { observers } from "./src/observe/observe.ts";
 export { diagnostics } from "./src/observe/diagnostics_channel.ts";
 export { traced, type TraceOptions } from "./src/observe/trace_middleware.ts";
 export {
@@ -149,11 +156,7 @@ export {
   traceMetadata,
   traceOf,
 } from "./src/observe/trace_context.ts";
-export type {
-  CallObserver,
-  ObservedCall,
-  Observing,
-} from "./src/types/observe.ts";
+export type { CallObserver, ObservedCall } from "./src/types/observe.ts";
 
 // Errors.
 export {
@@ -173,15 +176,11 @@ export {
   type DuplexInfo,
   toDuplex,
 } from "./src/transport/duplex.ts";
-export type {
-  CertificateNames,
-  PeerCertificate,
-} from "./src/transport/certificate.ts";
 export type { DenoConnLike } from "./src/transport/deno_conn.ts";
 export { memoryPair, type MemoryPairOptions } from "./src/transport/memory.ts";
 export * from "./src/transport/connect.ts";
 export { stdio } from "./src/transport/stdio.ts";
-export { nodeDuplex } from "./src/transport/socket.ts";
+export { nodeDuplex } from "./src/transport/node_stream.ts";
 export type {
   NodeReadable,
   NodeWritable,

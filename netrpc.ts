@@ -17,13 +17,13 @@
  * import { netrpc } from "@sluice/rpc/netrpc";
  *
  * const services = { HelloService: { Hello: (name: string) => `hello:${name}` } };
- * const server = new Server(services, { wire: netrpc() });
+ * const server = new Server(services, { protocol: netrpc() });
  * const listener = await listen({ port: 0 });
  * server.serve(listener);
  *
  * const client = new Client<typeof services>(
  *   await connect(listener.address),
- *   { wire: netrpc() },
+ *   { protocol: netrpc() },
  * );
  * const names = ["client 1", "client 2"];
  * const replies = names.map((name) => client.call("HelloService.Hello", name));
@@ -78,16 +78,14 @@ export {
   uint64,
   type ValueOf,
 } from "./src/netrpc/gob/schema.ts";
-export { Complex, Registered } from "./src/netrpc/gob/values.ts";
+export { Complex, GobError, Registered } from "./src/netrpc/gob/values.ts";
 
 // Gob by itself.
 export { decodeGob } from "./src/netrpc/gob/decoder.ts";
 export { encodeGob, type RegisteredTypes } from "./src/netrpc/gob/encoder.ts";
-export { GobError } from "./src/netrpc/gob/error.ts";
 export type { GobLimits } from "./src/netrpc/gob/input.ts";
 
 // What the wire's types name.
-export type { WireProtocol } from "./src/wire/codec.ts";
-export type { WireMap } from "./src/types/services.ts";
+export type { Protocol, WireMap } from "./src/types/connection.ts";
 export type { Clock } from "./src/base/clock.ts";
 export type { Duplex, DuplexInfo } from "./src/transport/duplex.ts";

@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { toRetry } from "../src/client/reconnect/backoff.ts";
+import { toRetry } from "../src/client/reconnect/dialer.ts";
 import { GOB_LIMITS } from "../src/netrpc/gob/input.ts";
 import { DEFAULT_SERVER_LIMITS } from "../src/serve/server_limits.ts";
 import { DEFAULT_LIMITS } from "../src/wire/limits.ts";
@@ -79,7 +79,7 @@ test("the page has every limit of a connection once, with its default", () => {
   assertEquals(quantities("Each connection"), {
     ...DEFAULT_LIMITS,
     "close({ timeout })": constant(
-      "src/connection/ending_states.ts",
+      "src/connection/shutdown_states.ts",
       "DRAIN_TIME",
     ),
   });
@@ -90,7 +90,9 @@ test("the page has every limit of a server once, with its default", () => {
 });
 
 test("the comments on limits name the defaults that the limits have", () => {
-  const source = read("src/wire/limits.ts");
+  const [, source] = read("src/types/connection.ts").split(
+    "export interface Limits",
+  );
   const form = /Default (`Infinity`|[\d,]+(?: [KM]iB)?)[^]*?readonly (\w+)/g;
   const named = Array.from(source.matchAll(form), ([, text, name]) => [
     name,
@@ -152,21 +154,24 @@ const PLACES: Record<string, [string, string][]> = {
   "error message": [
     ["src/wire/frame_writer.ts", "MAX_TEXT"],
     ["src/jsonrpc/codec.ts", "MAX_TEXT"],
-    ["src/netrpc/go_errors.ts", "MAX_TEXT"],
+    ["src/netrpc/go_codec.ts", "MAX_TEXT"],
   ],
   "depth to which a value is searched for what JSON would lose": [
     ["src/wire/to_json.ts", "MAX_DEPTH"],
   ],
   "window of one stream, after it has grown": [
-    ["src/wire/terms.ts", "MAX_WINDOW"],
+    ["src/wire/codec.ts", "MAX_WINDOW"],
   ],
-  "stream item that is not bytes": [["src/wire/terms.ts", "MAX_ITEM"]],
-  "payload of one stream frame": [["src/wire/terms.ts", "MAX_DATA"]],
+  "stream item that is not bytes": [["src/wire/codec.ts", "MAX_ITEM"]],
+  "payload of one stream frame": [["src/wire/codec.ts", "MAX_DATA"]],
   "END, STOP and CREDIT frames in a row that change nothing, plus 8 for each stream":
     [["src/streams/stream_table.ts", "MAX_IDLE"]],
-  "GOAWAY frames from one peer": [["src/connection/goaway.ts", "MAX_GOAWAYS"]],
+  "GOAWAY frames from one peer": [[
+    "src/connection/shutdown.ts",
+    "MAX_GOAWAYS",
+  ]],
   "messages handled in one turn of the event loop": [
-    ["src/connection/read_loop.ts", "MESSAGES_PER_TURN"],
+    ["src/connection/reader.ts", "MESSAGES_PER_TURN"],
   ],
   "size from which messages are scheduled as large": [
     ["src/connection/large_reads.ts", "LARGE"],
@@ -199,13 +204,13 @@ const PLACES: Record<string, [string, string][]> = {
     ["src/connection/linger.ts", "LINGER_BYTES"],
   ],
   "flush and linger together, once close({ timeout }) has expired": [
-    ["src/connection/ending_states.ts", "GOODBYE_TIME"],
+    ["src/connection/shutdown_states.ts", "GOODBYE_TIME"],
   ],
   "time to wait for the FIN of a peer that sent GOAWAY with an error code": [
-    ["src/connection/ending_states.ts", "FAILED_TIME"],
+    ["src/connection/shutdown_states.ts", "FAILED_TIME"],
   ],
   "time without an open call, once the peer has sent GOAWAY": [
-    ["src/connection/ending_states.ts", "LEAVING_IDLE"],
+    ["src/connection/shutdown_states.ts", "LEAVING_IDLE"],
   ],
 };
 

@@ -120,3 +120,25 @@ export function copyBytes(
   copy.set(bytes.subarray(start, end));
   return copy;
 }
+
+/** The largest size of a segment, in bytes; only these are kept. */
+export const MAX_SEGMENT: number = 64 * 1024;
+
+/** One megabyte. */
+const MOST_SPARE = 16;
+
+/** The last one given back is the first one used: the processor may have it at hand. */
+const spare: Uint8Array[] = [];
+
+/** A full segment, with whatever it has held before. */
+export function takeSegment(): Uint8Array {
+  return spare.pop() ?? new Uint8Array(MAX_SEGMENT);
+}
+
+/** Gives full segments back. */
+export function keepSegments(segments: readonly Uint8Array[]): void {
+  for (const segment of segments) {
+    if (spare.length === MOST_SPARE) return;
+    spare.push(segment);
+  }
+}

@@ -52,3 +52,43 @@ function soon(fn: () => void): void {
   if (setImmediate !== undefined) setImmediate(fn);
   else setTimeout(fn, 0);
 }
+
+/** Times asked that one look at the clock serves. */
+const USES = 64;
+
+/** A clock that is looked at seldom. */
+export class Tick {
+  readonly #clock: Clock;
+  #value = 0;
+  #left = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** About now, in ms modulo 2^32. */
+  now(): number {
+    if (this.#left-- <= 0) this.#look();
+    return this.#value;
+  }
+
+  /** Time may have passed: the next `now` looks. */
+  stale(): void {
+    this.#left = 0;
+  }
+
+  #look(): void {
+    this.#value = toTick(this.#clock.now());
+    this.#left = USES - 1;
+  }
+}
+
+/** The tick of a time by the clock's `now`. */
+export function toTick(now: number): number {
+  return now | 0;
+}
+
+/** Milliseconds from a tick to `now`, by the same clock. */
+export function ticksSince(tick: number, now: number): number {
+  return (toTick(now) - tick) >>> 0;
+}

@@ -191,3 +191,33 @@ export function quote(text: string, max = 64): string {
 export function printMs(ms: number): string {
   return `${ms < 1 ? Number(ms.toPrecision(2)) : Math.round(ms)} ms`;
 }
+
+/** From what surely did not run to what did. */
+const ORDER: readonly Outcome[] = [
+  "not_sent",
+  "refused",
+  "unknown",
+  "executed",
+];
+
+/** The one that says more of what may have happened. */
+export function worse(a: Outcome, b: Outcome): Outcome {
+  return ORDER.indexOf(a) > ORDER.indexOf(b) ? a : b;
+}
+
+/**
+ * An RpcError in words that can be sent; undefined for anything else. One that
+ * has a `method` is of a call that this end has made: what another service
+ * says to this one, or why it was not reached, is not for this one's callers.
+ * What was thrown may throw again on being looked at.
+ */
+export function toSendableError(error: unknown): RpcError | undefined {
+  try {
+    if (!(error instanceof RpcError)) return undefined;
+    const { code, message, data, method } = error;
+    if (method !== undefined) return undefined;
+    return new RpcError(`${code}`, `${message}`, { data });
+  } catch {
+    return undefined;
+  }
+}

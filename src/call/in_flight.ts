@@ -14,16 +14,18 @@
 import type { Call } from "./call.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
-import type { Outbox } from "../connection/send_buffer.ts";
-import { Ring } from "./ring.ts";
-import { Window } from "./window.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
+
+import type { PeerHello } from "../types/connection.ts";
+import { EARLY_BYTES, EARLY_CALLS, EARLY_MESSAGE } from "../wire/hello.ts";
+import { noServicesError, queueFullError } from "./errors.ts";
 
 /** The table of sent calls, with the window they fill. */
-export class Sent {
-  readonly window: Window;
+export class InFlightCalls {
+  readonly window: SendWindow;
   readonly #codec: Codec;
-  readonly #outbox: Outbox;
-  readonly #ring: Ring<Call>;
+  readonly #sendBuffer: SendBuffer;
+  readonly #ring: CallTable<Call>;
   /** The first count of the batch that is filling: ids are handed out in the order of writing. */
   #batchStart: number;
   readonly #firstId: number;
@@ -33,12 +35,12 @@ export class Sent {
   /** Calls of the batch that is filling whose hand-over somebody awaits. */
   #awaited: Call[] = [];
 
-  constructor(codec: Codec, outbox: Outbox, firstId: number) {
+  constructor(codec: Codec, sendBuffer: SendBuffer, firstId: number) {
     this.#codec = codec;
-    this.#outbox = outbox;
-    this.#ring = new Ring(firstId);
+    this.#sendBuffer = sendBuffer;
+    this.#ring = new CallTable(firstId);
     this.#firstId = this.#batchStart = firstId;
-    this.window = new Window(codec.overhead, !codec.features.window);
+    this.window = new SendWindow(codec.overhead, !codec.features.window);
   }
 
   /** How many calls are in. */
@@ -72,7 +74,7 @@ export class Sent {
     remaining: number,
     metadata: MetadataBlock | undefined,
   ): void {
-    const outbox = this.#outbox;
+    const sendBuffer = this.#sendBuffer;
     this.#ring.add(call);
     this.window.take(call.size);
     call.state = "sent";
@@ -81,8 +83,8 @@ export class Sent {
       this.#awaited.push(call);
     }
     const id = call.seq >>> 0;
-    this.#codec.request(outbox, id, call.method, remaining, metadata);
-    call.place = outbox.place;
+    this.#codec.request(sendBuffer, id, call.method, remaining, metadata);
+    call.batchOffset = sendBuffer.batchOffset;
     extra?.streams?.written(id);
   }
 
@@ -129,7 +131,7 @@ export class Sent {
   /** Takes a request back, if it is still in the batch that is filling. */
   retract(call: Call): boolean {
     if (this.handedOver(call)) return false;
-    if (!this.#codec.retract(this.#outbox, call.place)) return false;
+    if (!this.#codec.retract(this.#sendBuffer, call.batchOffset)) return false;
     this.release(call);
     return true;
   }
@@ -160,7 +162,7 @@ export class Sent {
   }
 
   /** A batch has gone. */
-  batchHandedOver(): void {
+  onFlush(): void {
     this.#batchStart = this.#ring.last + 1;
     this.freeRetracted();
     if (this.#awaited.length > 0) {
@@ -174,5 +176,170 @@ export class Sent {
         call.extra?.streams?.handedOver();
       }
     }
+  }
+}
+
+/** What a {@linkcode CallTable} holds. */
+export interface Numbered {
+  /** The count that was handed out for it. */
+  seq: number;
+}
+
+/** Entries by wire id. */
+export class CallTable<T extends Numbered> {
+  /** How many entries there are. */
+  size = 0;
+  /** The count handed out last. */
+  last: number;
+  /** Doubled as needed: an end that only serves keeps its one slot. */
+  #slots: (T | undefined)[] = [undefined];
+  #mask = 0;
+
+  /** @param firstId The first id to hand out. */
+  constructor(firstId: number) {
+    this.last = firstId - 1;
+  }
+
+  /** Gives an entry the next free id. */
+  add(entry: T): void {
+    if (this.size * 2 > this.#mask) this.#grow();
+    let seq = this.last + 1;
+    // `&` takes a count past 2^32 modulo 2^32, just as the wire id is.
+    while (this.#slots[seq & this.#mask] !== undefined) seq++;
+    this.#slots[seq & this.#mask] = entry;
+    this.last = entry.seq = seq;
+    this.size++;
+  }
+
+  /** The entry with this wire id. */
+  get(id: number): T | undefined {
+    const entry = this.#slots[id & this.#mask];
+    return entry !== undefined && entry.seq >>> 0 === id ? entry : undefined;
+  }
+
+  /** Takes an entry out. */
+  remove(entry: T): void {
+    this.#slots[entry.seq & this.#mask] = undefined;
+    this.size--;
+  }
+
+  /** The count that a wire id of the last 2^31 ids stands for. */
+  widen(id: number): number {
+    return this.last + ((id - this.last) | 0);
+  }
+
+  /** All entries, oldest id first. */
+  all(): T[] {
+    return this.after(-Infinity);
+  }
+
+  /** Those after a count, oldest id first. */
+  after(seq: number): T[] {
+    const entries = this.#slots.filter((entry) =>
+      entry !== undefined && entry.seq > seq
+    );
+    return (entries as T[]).sort((a, b) => a.seq - b.seq);
+  }
+
+  #grow(): void {
+    const old = this.#slots;
+    this.#mask = 2 * this.#mask + 1;
+    this.#slots = new Array(this.#mask + 1).fill(undefined);
+    for (const entry of old) {
+      if (entry !== undefined) this.#slots[entry.seq & this.#mask] = entry;
+    }
+  }
+}
+
+/** Calls and bytes in flight against what the peer grants. */
+export class SendWindow {
+  /** Calls that hold a place. */
+  calls = 0;
+  /** Their bytes. */
+  bytes = 0;
+  /** Before the peer's HELLO is read, the protocol's constants hold. */
+  granted: PeerHello = {
+    maxMessage: EARLY_MESSAGE,
+    windowCalls: EARLY_CALLS,
+    windowBytes: EARLY_BYTES,
+  };
+  #greeted = false;
+  readonly #overhead: number;
+  readonly #granter: string;
+
+  /**
+   * @param overhead What a call's size counts beyond the body that `maxMessage` bounds, in bytes.
+   * @param own Whether it is this end itself that grants, on a wire where no peer does.
+   */
+  constructor(overhead: number, own = false) {
+    this.#overhead = overhead;
+    this.#granter = own ? "this end's" : "the peer's";
+  }
+
+  /** The peer has said what it grants; what is in flight already stays counted. */
+  grant(hello: PeerHello): void {
+    this.#greeted = true;
+    this.granted = hello;
+  }
+
+  /** What the peer has said; undefined before its HELLO is read. */
+  get helloReceived(): PeerHello | undefined {
+    return this.#greeted ? this.granted : undefined;
+  }
+
+  /** Whether a call of this size may be sent now. */
+  canSend(size: number): boolean {
+    const { windowCalls, windowBytes, maxMessage } = this.granted;
+    return this.calls < windowCalls && this.bytes + size <= windowBytes &&
+      size <= maxMessage + this.#overhead;
+  }
+
+  /** Whether there is room for anything at all. */
+  get open(): boolean {
+    return this.calls < this.granted.windowCalls &&
+      this.bytes < this.granted.windowBytes;
+  }
+
+  /** Calls for which there is room. */
+  get free(): number {
+    return this.open ? this.granted.windowCalls - this.calls : 0;
+  }
+
+  /** Whether there is room for a good many calls: an eighth of the window, at most 512 calls and 32 KiB. */
+  get roomy(): boolean {
+    const { windowCalls, windowBytes } = this.granted;
+    return windowCalls - this.calls >= Math.min(512, windowCalls >>> 3) &&
+      windowBytes - this.bytes >= Math.min(32_768, windowBytes / 8);
+  }
+
+  /**
+   * Says whether a call of this size can ever be sent; before the peer's HELLO
+   * is read, nobody knows.
+   *
+   * @throws {RpcError} If it cannot: `unavailableError` where the peer serves
+   * nothing, else `resource_exhausted`.
+   */
+  checkFit(size: number): void {
+    if (!this.#greeted) return;
+    const { windowCalls, windowBytes, maxMessage } = this.granted;
+    if (windowCalls === 0) throw noServicesError();
+    const most = maxMessage + this.#overhead;
+    if (size <= Math.min(most, windowBytes)) return;
+    const limit = size > most
+      ? `maxMessage, ${maxMessage} bytes,`
+      : `windowBytes, ${windowBytes} bytes,`;
+    throw queueFullError(
+      `a call of ${size} bytes; ${this.#granter} ${limit} has no room`,
+    );
+  }
+
+  take(size: number): void {
+    this.calls++;
+    this.bytes += size;
+  }
+
+  release(calls: number, bytes: number): void {
+    this.calls -= calls;
+    this.bytes -= bytes;
   }
 }

@@ -10,37 +10,7 @@ import { MAX_METADATA } from "../wire/fields.ts";
 import { MetadataBlock } from "../wire/metadata.ts";
 import { utf8 } from "../base/utf8.ts";
 import { isA } from "../base/user_code.ts";
-
-/** What a nested call inherits from the handler that makes it; every handler's `ctx` is one. */
-export interface Inherited {
-  /** Fires when the outer call is cancelled, late, or has lost its caller. */
-  readonly signal: AbortSignal;
-  /** What is left of the outer call's deadline, in ms; `Infinity` without one. */
-  readonly remaining: number;
-}
-
-/** Short texts by name: a plain object, or a `Map` such as a handler's `ctx.metadata`. */
-export type MetadataInit =
-  | Readonly<Record<string, string>>
-  | ReadonlyMap<string, string>;
-
-/** Options of one call. */
-export interface CallOptions {
-  /** Aborts the call: it rejects at once with `signal.reason`, and the handler's own signal fires. */
-  signal?: AbortSignal | undefined;
-  /** Milliseconds until the call rejects with `deadline_exceeded`; 0 and below at once, `Infinity` never. */
-  timeout?: number | undefined;
-  /** The same as a moment: a `Date` or milliseconds since the epoch. The earlier of the two counts. */
-  deadline?: Date | number | undefined;
-  /** The `ctx` of the handler that makes this call: its signal and what is left of its deadline hold here too. */
-  ctx?: Inherited | undefined;
-  /** Short texts that travel with the call, at most 65,535 bytes in all; names at most 255 bytes. */
-  metadata?: MetadataInit | undefined;
-  /** Hands `Uint8Array` params over instead of copying them: they must not be changed afterwards. */
-  transfer?: boolean | undefined;
-  /** Whether running twice is as good as once: then a {@linkcode ReconnectingClient} re-sends it even if it may have run. A plain client ignores it. */
-  idempotent?: boolean | undefined;
-}
+import type { CallOptions, MetadataInit } from "../types/call.ts";
 
 /** The same with what the library says of a call to itself; it goes along with them wherever they are handed on. */
 export interface SentOptions extends CallOptions {

@@ -7,18 +7,12 @@
  * @module
  */
 
-import type { CallHandle } from "../call/call.ts";
+import type { CallHandle } from "../call/handle.ts";
 import type { Clock } from "../base/clock.ts";
-import type { WireProtocol } from "../wire/codec.ts";
-import {
-  type CallOptions,
-  type MetadataInit,
-  type SentOptions,
-  toRecord,
-} from "../call/options.ts";
-import type { Serializer } from "../wire/payload.ts";
-import { CallStage, type MakeCall } from "./stage.ts";
-import { MappedCalls } from "./stage_map.ts";
+import type { Protocol, Serializer, WireMap } from "../types/connection.ts";
+import { type SentOptions, toRecord } from "../call/options.ts";
+import type { Caller, CallOptions, MetadataInit } from "../types/call.ts";
+import { type MakeCall, MapIterator, StageTransform } from "./stage.ts";
 import {
   type OnStageError,
   type Stage,
@@ -35,35 +29,20 @@ import type {
   ResultOf,
   ServiceProxy,
   UntypedServices,
-  WireMap,
 } from "../types/services.ts";
 
-/** What makes untyped calls: a {@linkcode Connection}, or what stands before one. */
-export interface Caller {
-  /** Calls a method and promises its result. */
-  call(
-    method: string,
-    params?: unknown,
-    options?: CallOptions,
-  ): Promise<unknown>;
-  /** Calls a method and returns a handle at once. */
-  go(method: string, params?: unknown, options?: CallOptions): CallHandle;
-  /** Why calls wait for a connection, where they do and that is known. */
-  readonly away?: unknown;
-}
-
-/** What stands between a client and its connection; made by {@linkcode outgoing}. */
-export interface Outgoing {
+/** What stands between a client and its connection; made by {@linkcode clientMiddleware}. */
+export interface MiddlewareStack {
   /** What makes calls by way of the middleware; the client calls it once, when it is made. */
-  wrap(caller: Caller, settings: OutgoingSettings): Caller;
+  wrap(caller: Caller, settings: MiddlewareSettings): Caller;
 }
 
 /** What of its settings a client tells its middleware. */
-export interface OutgoingSettings {
+export interface MiddlewareSettings {
   /** Replaces JSON. */
   readonly serializer?: Serializer | undefined;
   /** Another wire than the native one. */
-  readonly wire?: WireProtocol<WireMap> | undefined;
+  readonly protocol?: Protocol<WireMap> | undefined;
   /** Time, for tests. */
   readonly clock?: Clock | undefined;
 }
@@ -74,8 +53,8 @@ export interface CallerOptions {
   timeout?: number | undefined;
   /** Metadata of every call; a call's own is added to it, name by name. */
   metadata?: MetadataInit | undefined;
-  /** What every call passes through on its way out: see {@linkcode outgoing}. */
-  use?: Outgoing | undefined;
+  /** What every call passes through on its way out: see {@linkcode clientMiddleware}. */
+  use?: MiddlewareStack | undefined;
   /**
    * Whether the `stack` of a call's error also shows the code that made the
    * call. That costs a stack trace for every call, failed or not. Default false.
@@ -86,7 +65,7 @@ export interface CallerOptions {
 /** `caller` with what the options add to it: itself, if they add nothing, so that who sets nothing pays nothing. */
 export function toCaller(
   caller: Caller,
-  options: CallerOptions & OutgoingSettings,
+  options: CallerOptions & MiddlewareSettings,
 ): Caller {
   const { timeout, metadata, use, captureStacks } = options;
   const whole = use === undefined ? caller : use.wrap(caller, options);
@@ -138,7 +117,7 @@ function placed(caller: Caller): Caller {
 }
 
 /** What {@linkcode Client} and {@linkcode ReconnectingClient} have in common: calls with the types of the services at the other end. */
-export abstract class Calls<
+export abstract class ServiceClient<
   S extends object = UntypedServices,
   M extends WireMap = "json",
 > {
@@ -253,7 +232,7 @@ export abstract class Calls<
     >
   > {
     const settings = toStageSettings(options);
-    const stage: Stage<unknown, unknown> = new CallStage(
+    const stage: Stage<unknown, unknown> = new StageTransform(
       this.#each(method, settings),
       settings,
     );
@@ -262,7 +241,7 @@ export abstract class Calls<
 
   /**
    * The results of a method called with each of `inputs`, as a
-   * {@linkcode Calls.stage} gives them. The first `next` starts it; to return
+   * {@linkcode ServiceClient.stage} gives them. The first `next` starts it; to return
    * early cancels what is in flight.
    *
    * @throws {RangeError} If a bound is out of its range.
@@ -304,9 +283,9 @@ export abstract class Calls<
   > {
     const settings = toStageSettings(options);
     const call = this.#each(method, settings);
-    const results: AsyncIterableIterator<unknown> = new MappedCalls(
+    const results: AsyncIterableIterator<unknown> = new MapIterator(
       inputs,
-      () => new CallStage(call, settings),
+      () => new StageTransform(call, settings),
     );
     return results as ReturnType<typeof this.map<N, Ordered, OnError>>;
   }
@@ -364,4 +343,43 @@ function proxy(caller: Caller, path: string): object {
         : proxy(caller, `${path}.${key}`);
     },
   });
+}
+
+class HandlerClient<S extends object, M extends WireMap>
+  extends ServiceClient<S, M> {}
+
+/**
+ * Typed calls to the other end of a connection: for a handler that calls its
+ * caller back by `ctx.connection`, or a server that calls one of its
+ * `connections`. It holds nothing, and costs an object.
+ *
+ * A call made for another passes `{ ctx }`, and so ends with it. The other end
+ * must serve what is called: see a client's `services`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { callable, clientOf, Client, memoryPair, Server } from "@sluice/rpc";
+ *
+ * const screen = { Screen: { show: (text: string) => text.length } };
+ * const [near, far] = memoryPair();
+ * const server = new Server({});
+ * const connection = server.accept(far);
+ * const client = new Client<object>(near, { services: callable(screen) });
+ *
+ * const caller = clientOf<typeof screen>(connection, { timeout: 1000 });
+ * assertEquals(await caller.call("Screen.show", "hello"), 5);
+ * assertEquals(await caller.service("Screen").show("you"), 3);
+ * await client.close();
+ * await server.close();
+ * ```
+ */
+export function clientOf<
+  S extends object = UntypedServices,
+  M extends WireMap = "json",
+>(
+  caller: Caller,
+  options: CallerOptions & MiddlewareSettings = {},
+): ServiceClient<S, M> {
+  return new HandlerClient<S, M>(toCaller(caller, options));
 }

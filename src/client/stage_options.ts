@@ -4,8 +4,11 @@
  * @module
  */
 
-import type { CallOptions } from "../call/options.ts";
-import type { StageError } from "./stage_error.ts";
+import type { CallOptions } from "../types/call.ts";
+
+import { brand } from "../base/brand.ts";
+import { causeOf, type Outcome } from "../base/errors.ts";
+import { messageOf } from "../base/user_code.ts";
 
 /** What a call that fails does to its stage. */
 export type OnStageError = "fail" | "yield";
@@ -96,4 +99,53 @@ function checkBound(name: string, value: number): void {
   throw new RangeError(
     `Cannot use ${name}: a number from 1, received ${value}`,
   );
+}
+
+/** An input whose result was not delivered. */
+export interface Unacknowledged<I = unknown> {
+  /** Its number among the stage's inputs, from 0. */
+  readonly index: number;
+  /** The input itself, as it was written. */
+  readonly input: I;
+  /** Whether its call may have run, as known when the stage ended: of one that was cancelled in flight `unknown`. */
+  readonly outcome: Outcome;
+}
+
+/**
+ * A stage has failed, or was given up; or, with `onError: "yield"`, one of its
+ * calls has failed.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { StageError } from "@sluice/rpc";
+ *
+ * const left = [{ index: 7, input: "x", outcome: "unknown" }] as const;
+ * const error = new StageError(7, new Error("lost"), left);
+ * assertEquals(error.message, "The stage failed at input 7: lost");
+ * ```
+ */
+export class StageError<I = unknown> extends Error {
+  /** The class name, fixed so that minifying does not change it. */
+  override readonly name = "StageError";
+  /** The input whose call failed; where none did (abort, cancel, the source's own error), the first that was not delivered. */
+  readonly index: number;
+  /** Every input that was taken and not delivered, in order; the failed one is among them. */
+  readonly unacknowledged: readonly Unacknowledged<I>[];
+
+  static {
+    brand(this, "StageError");
+  }
+
+  /** Made by stages; `cause` is what the call, the source, the reader or the signal gave as its reason. */
+  constructor(
+    index: number,
+    cause: unknown,
+    unacknowledged: readonly Unacknowledged<I>[],
+  ) {
+    const why = messageOf(cause, `a ${typeof cause}`);
+    super(`The stage failed at input ${index}: ${why}`, causeOf({ cause }));
+    this.index = index;
+    this.unacknowledged = unacknowledged;
+  }
 }

@@ -17,53 +17,51 @@
  */
 
 import { outside } from "../base/async_context.ts";
-import type { BytePath } from "../transport/byte_path.ts";
-import type { Share } from "../serve/buffers.ts";
-import type { Clock } from "../base/clock.ts";
+import { type ByteChannel, toChunk } from "../transport/duplex.ts";
+import type { MemoryShare } from "../serve/server_limits.ts";
+import type { Clock, Tick } from "../base/clock.ts";
 import type { Codec } from "../wire/codec.ts";
-import type { Dispatch } from "../serve/dispatcher.ts";
-import type { Ending } from "./shutdown.ts";
+import type { Dispatcher } from "../serve/dispatcher.ts";
+import type { PeerGoaway, Shutdown } from "./shutdown.ts";
 import { ConnectionError } from "../base/errors.ts";
-import type { Farewell } from "./linger.ts";
-import type { PeerGoaway } from "./goaway.ts";
+import type { Linger } from "./linger.ts";
 import type { LargeRead, LargeReads } from "./large_reads.ts";
-import type { Pending } from "../call/pending_calls.ts";
-import { type ChunkSink, MESSAGES_PER_TURN, readLoop } from "./read_loop.ts";
-import type { Tick } from "../base/tick.ts";
+import type { PendingCalls } from "../call/pending_calls.ts";
+
 import type { Watchdog } from "./watchdog.ts";
 import { isA } from "../base/user_code.ts";
 
 /** What reading needs of its connection. */
-export interface ReadingContext {
-  readonly path: BytePath;
+export interface ReaderContext {
+  readonly path: ByteChannel;
   readonly clock: Clock;
   readonly codec: Codec;
-  readonly pending: Pending;
-  readonly dispatch: Dispatch;
-  readonly ending: Ending;
-  readonly farewell: Farewell;
+  readonly pending: PendingCalls;
+  readonly dispatcher: Dispatcher;
+  readonly ending: Shutdown;
+  readonly linger: Linger;
   readonly peerGoaway: PeerGoaway;
   readonly tick: Tick;
   readonly watchdog: Watchdog;
   /** What the connection holds, as its server counts it. */
-  readonly share: Share | undefined;
+  readonly share: MemoryShare | undefined;
   /** The large messages of all connections, at a server. */
   readonly largeReads: LargeReads | undefined;
 }
 
 /** Reads one connection. */
-export class Reading implements ChunkSink {
+export class Reader implements ChunkHandler {
   /** Bytes decoded so far. */
   bytes = 0;
   /** Resolves when reading has ended, for whatever reason. */
   readonly done: Promise<void>;
-  readonly #context: ReadingContext;
+  readonly #context: ReaderContext;
   readonly #large: LargeRead | undefined;
   /** Goes on, where it waits. */
   #resume: (() => void) | undefined;
 
   /** Starts. */
-  constructor(context: ReadingContext) {
+  constructor(context: ReaderContext) {
     this.#context = context;
     const { path, clock, ending, largeReads } = context;
     this.#large = largeReads?.reader(() => this.#resume?.());
@@ -72,7 +70,7 @@ export class Reading implements ChunkSink {
       // A transport that yields no bytes is a mistake of its user's.
       if (isA(cause, ConnectionError) && cause.code === BAD_CHUNK) {
         ending.end(cause, "destroy");
-      } else ending.lose("reading failed", cause);
+      } else ending.onConnectionLost("reading failed", cause);
     });
   }
 
@@ -80,7 +78,7 @@ export class Reading implements ChunkSink {
   chunk(chunk: Uint8Array, at: number): number {
     const { codec, pending, ending, tick, watchdog, share } = this.#context;
     if (ending.over) {
-      this.#context.farewell.discard(chunk.length);
+      this.#context.linger.discard(chunk.length);
       return chunk.length;
     }
     try {
@@ -89,8 +87,8 @@ export class Reading implements ChunkSink {
       at = to;
       tick.stale();
       watchdog.heard();
-      pending.pump();
-      share?.note();
+      pending.flushQueue();
+      share?.recordProgress();
     } catch (error) {
       // The one place where a breach of the rules becomes teardown. Reading
       // goes on, to discard.
@@ -106,8 +104,8 @@ export class Reading implements ChunkSink {
 
   /** What reading waits for: its turn to read a large message, or on a wire without windows for room, if the peer's calls are more than we hold. */
   room(): Promise<void> | undefined {
-    const { dispatch, ending } = this.#context;
-    const waits = this.#large?.waiting || dispatch.full;
+    const { dispatcher, ending } = this.#context;
+    const waits = this.#large?.waiting || dispatcher.full;
     if (ending.over || !waits) return undefined;
     return new Promise((resolve) => this.#resume = resolve);
   }
@@ -120,8 +118,8 @@ export class Reading implements ChunkSink {
   }
 
   /** A batch has gone: there may be room. */
-  batchHandedOver(): void {
-    if (!this.#context.dispatch.full) this.#resume?.();
+  onFlush(): void {
+    if (!this.#context.dispatcher.full) this.#resume?.();
   }
 
   /** The peer has sent its FIN. */
@@ -153,4 +151,40 @@ const BAD_CHUNK = "invalid_argument";
 function toFault(error: unknown): ConnectionError {
   if (isA(error, ConnectionError)) return error;
   return new ConnectionError("internal", "decoding failed", { cause: error });
+}
+
+/** Messages decoded before the event loop gets a turn. */
+export const MESSAGES_PER_TURN = 4096;
+
+/** Chunks read before it gets one: a transport without a socket may never turn it by itself. */
+const CHUNKS_PER_TURN = 8;
+
+/** Takes what is read. */
+export interface ChunkHandler {
+  /** Takes `chunk` from `at`; returns how far it came, less than its length to be called again after a turn. */
+  chunk(chunk: Uint8Array, at: number): number;
+  /** The stream has ended. */
+  end(): void;
+  /** What to wait for before the rest of a chunk is taken; undefined for a turn of the event loop. */
+  room(): Promise<void> | undefined;
+}
+
+/** Reads until the end. What the stream or the sink throws rejects. */
+export async function readLoop(
+  path: Pick<ByteChannel, "read">,
+  clock: Clock,
+  sink: ChunkHandler,
+): Promise<void> {
+  for (let chunks = 1;; chunks++) {
+    const { done, value } = await path.read();
+    if (done) return sink.end();
+    // Whatever the transport is: here all of them pass.
+    const chunk = toChunk(value);
+    let at = sink.chunk(chunk, 0);
+    while (at < chunk.length) {
+      await (sink.room() ?? clock.turn());
+      at = sink.chunk(chunk, at);
+    }
+    if (chunks % CHUNKS_PER_TURN === 0) await clock.turn();
+  }
 }

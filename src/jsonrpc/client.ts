@@ -5,19 +5,20 @@
  */
 
 import {
-  type Callable,
   type ErrorInfo,
+  type ServiceDefinition,
   toCallable,
 } from "../serve/services.ts";
 import { Client, type ClientOptions } from "../client/client.ts";
 import type { Duplex } from "../transport/duplex.ts";
-import type { ServerMiddleware } from "../serve/incoming.ts";
+import type { ServerMiddleware } from "../types/middleware.ts";
 import type { Checked, UntypedServices } from "../types/services.ts";
 import type { JsonRpcCodec } from "./codec.ts";
 import { type JsonRpcOptions, toShape } from "./options.ts";
 import { toWire } from "./wire.ts";
+import { Server, type ServerOptions } from "../serve/server.ts";
 
-/** Past this many bytes of unsent answers a connection ends, unless `maxOutbox` is set: 16 MiB. */
+/** Past this many bytes of unsent answers a connection ends, unless `maxSendBuffer` is set: 16 MiB. */
 export const MAX_UNSENT = 16 * 1024 * 1024;
 
 /** Options of a {@linkcode JsonRpcClient}. */
@@ -28,7 +29,7 @@ export interface JsonRpcClientOptions<L extends object = object> extends
   >,
   JsonRpcOptions {
   /** What the other end may call and notify; or what `callable` made of it, which then has the three options below. */
-  services?: (L & Checked<L>) | Callable | undefined;
+  services?: (L & Checked<L>) | ServiceDefinition | undefined;
   /** What stands around their handlers, as `use` of a server. */
   incoming?: readonly ServerMiddleware[] | undefined;
   /** As of a server, for those services. */
@@ -86,9 +87,9 @@ export class JsonRpcClient<
     const { services, incoming, exposeErrors, onError } = options;
     super(duplex, {
       ...options,
-      maxOutbox: options.maxOutbox ??
+      maxSendBuffer: options.maxSendBuffer ??
         Math.max(MAX_UNSENT, 2 * (options.maxMessage ?? 0)),
-      wire: toWire(toShape(options), (codec) => made.push(codec)),
+      protocol: toWire(toShape(options), (codec) => made.push(codec)),
       services: services !== undefined && isCallable(services)
         ? services
         : toCallable(services ?? {}, { use: incoming, exposeErrors, onError }),
@@ -123,6 +124,45 @@ export class JsonRpcClient<
   }
 }
 
-function isCallable(services: object): services is Callable {
-  return (services as Partial<Callable>).methods instanceof Map;
+function isCallable(services: object): services is ServiceDefinition {
+  return (services as Partial<ServiceDefinition>).methods instanceof Map;
+}
+
+/** Options of a {@linkcode JsonRpcServer}; limits hold for each of its connections. */
+export interface JsonRpcServerOptions
+  extends
+    Omit<ServerOptions, "wire" | "serializer" | "handshakeTimeout">,
+    JsonRpcOptions {}
+
+/**
+ * Serves plain functions to callers that speak JSON-RPC 2.0. A handler may
+ * call back by its `ctx.connection`, and {@linkcode notify} by it.
+ *
+ * @example A server for a client that starts it as a child process
+ * ```ts ignore
+ * import { stdio } from "@sluice/rpc";
+ * import { JsonRpcServer } from "@sluice/rpc/jsonrpc";
+ *
+ * const services = { ping: () => ({}) };
+ * new JsonRpcServer(services, { dialect: "mcp" }).accept(stdio());
+ * ```
+ */
+export class JsonRpcServer<S extends object> extends Server<S> {
+  /**
+   * Reads the services.
+   *
+   * @throws {TypeError} If something in them is no plain object of functions,
+   * or an option is none of its values.
+   */
+  constructor(services: S & Checked<S>, options: JsonRpcServerOptions = {}) {
+    const wire = toWire(toShape(options), () => {});
+    const { maxMessage = 0 } = options;
+    const maxSendBuffer = options.maxSendBuffer ??
+      Math.max(MAX_UNSENT, 2 * maxMessage);
+    super(services, {
+      ...options,
+      maxSendBuffer: maxSendBuffer,
+      protocol: wire,
+    });
+  }
 }

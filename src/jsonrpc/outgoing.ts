@@ -11,11 +11,13 @@
  * @module
  */
 
-import type { Outbox } from "../connection/send_buffer.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
 import { utf8 } from "../base/utf8.ts";
 import { type AnswerBatch, MAX_BATCH, toArray } from "./batch.ts";
 import type { Framing } from "./framing.ts";
 import type { WireId } from "./message.ts";
+import { RpcError } from "../base/errors.ts";
+import { type PayloadRole, toJson } from "../wire/to_json.ts";
 
 /** Parts of at least this many bytes are handed to the transport as they are instead of copied. */
 const ATTACH_SIZE = 16 * 1024;
@@ -24,7 +26,7 @@ const ATTACH_SIZE = 16 * 1024;
 const MAX_GATHERED = 4 * 1024 * 1024;
 
 /** Writes one connection's messages. */
-export class Outgoing {
+export class OutgoingMessages {
   readonly #framing: Framing;
   readonly #maxMessage: number;
   readonly #behind: Uint8Array;
@@ -33,7 +35,7 @@ export class Outgoing {
   #collectedSize = 0;
   /** Bytes of answers that wait for their batches. */
   #gathered = 0;
-  #outbox: Outbox | undefined;
+  #sendBuffer: SendBuffer | undefined;
 
   constructor(framing: Framing, maxMessage: number) {
     this.#framing = framing;
@@ -47,8 +49,8 @@ export class Outgoing {
   }
 
   /** Says where to write; before that, nothing is. */
-  open(outbox: Outbox): void {
-    this.#outbox = outbox;
+  open(sendBuffer: SendBuffer): void {
+    this.#sendBuffer = sendBuffer;
   }
 
   /** Writes a message now; its parts are the outbox's from then on. */
@@ -56,7 +58,7 @@ export class Outgoing {
     const size = sizeOf(parts);
     const before = this.#framing.before(size);
     const around = before.length + this.#behind.length;
-    if (!this.#outbox?.admits(size + around)) return;
+    if (!this.#sendBuffer?.canSend(size + around)) return;
     if (before !== "") this.#part(utf8(before));
     for (const part of parts) this.#part(part);
     this.#part(this.#behind);
@@ -119,13 +121,13 @@ export class Outgoing {
   }
 
   #part(part: Uint8Array): void {
-    const outbox = this.#outbox as Outbox;
+    const sendBuffer = this.#sendBuffer as SendBuffer;
     if (part.length >= ATTACH_SIZE) {
-      outbox.attach(part);
+      sendBuffer.attach(part);
       return;
     }
-    const at = outbox.reserve(part.length);
-    outbox.bytes.set(part, at);
+    const at = sendBuffer.reserve(part.length);
+    sendBuffer.bytes.set(part, at);
   }
 }
 
@@ -153,4 +155,72 @@ export function failureHead(id: WireId, code: number, text: string): string {
   return `{"jsonrpc":"2.0","id":${
     JSON.stringify(id)
   },"error":{"code":${code},"message":${JSON.stringify(text)}`;
+}
+
+/** A text that waits. */
+export interface PreparedText {
+  readonly bytes: Uint8Array;
+  readonly oneWay: boolean;
+}
+
+/** Prepares one payload at a time. */
+export class JsonText {
+  /** Whether it is a notification's params. */
+  oneWay = false;
+  /** Its text; empty for no value. */
+  #bytes: Uint8Array = EMPTY;
+
+  /** Its size in bytes; 0 for no value. */
+  get size(): number {
+    return this.#bytes.length;
+  }
+
+  /**
+   * Takes a value in.
+   *
+   * @throws {RpcError} `invalid_argument` if JSON cannot carry it.
+   */
+  prepare(value: unknown, role?: PayloadRole): void {
+    this.#bytes = value === undefined ? EMPTY : utf8(toJson(value, role));
+    // After the value's own code has run, which may have prepared another.
+    this.oneWay = false;
+  }
+
+  /**
+   * Looks at it as params.
+   *
+   * @throws {RpcError} `invalid_argument` if they are neither array nor object.
+   */
+  checkParams(): void {
+    const first = this.#bytes[0];
+    if (first === undefined || first === 0x5b || first === 0x7b) return;
+    throw unserializableResult("JSON-RPC's params are an array or an object");
+  }
+
+  /** What is prepared, to be written in a later turn. */
+  save(): PreparedText {
+    const { oneWay } = this;
+    return { bytes: this.take(), oneWay };
+  }
+
+  /** Takes in again what `save` returned. */
+  load(draft: PreparedText): void {
+    this.#bytes = draft.bytes;
+    this.oneWay = draft.oneWay;
+  }
+
+  /** The text, and lets go of it. */
+  take(): Uint8Array {
+    const bytes = this.#bytes;
+    this.#bytes = EMPTY;
+    return bytes;
+  }
+}
+
+const EMPTY = new Uint8Array(0);
+
+/** The error for what JSON-RPC has no form for. */
+export function unserializableResult(why: string, cause?: unknown): RpcError {
+  const outcome = "not_sent";
+  return new RpcError("invalid_argument", why, { outcome, cause });
 }

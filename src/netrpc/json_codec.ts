@@ -10,17 +10,21 @@
  * @module
  */
 
-import type { CodecSettings, Opaque, Receiver } from "../wire/codec.ts";
-import type { Outbox } from "../connection/send_buffer.ts";
+import type { CodecSettings, MessageHandler, Opaque } from "../wire/codec.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
 import { copyBytes, NO_BYTES } from "../base/bytes.ts";
 import { decodedJsonSize } from "../wire/json_size.ts";
 import { readText, utf8 } from "../base/utf8.ts";
 import { toJson, unserializable } from "../wire/to_json.ts";
-import { GoCodec, type GoSettings } from "./go_codec.ts";
-import { bounded } from "./go_errors.ts";
-import { idText, roundedInteger } from "./json_scan.ts";
+import {
+  bounded,
+  GoCodec,
+  type GoSettings,
+  tooLarge,
+  tooLargeText,
+} from "./go_codec.ts";
+
 import { JsonSplitter } from "./json_splitter.ts";
-import { tooLarge, tooLargeText } from "./too_large.ts";
 
 /** What a message may have; all of it may be anything. */
 interface Message {
@@ -54,7 +58,7 @@ export class JsonCodec extends GoCodec<string> {
   readonly #methods = new Map<number, string>();
 
   constructor(
-    receiver: Receiver,
+    receiver: MessageHandler,
     settings: CodecSettings,
     { limits, window }: GoSettings,
   ) {
@@ -173,12 +177,12 @@ export class JsonCodec extends GoCodec<string> {
     return result ?? null;
   }
 
-  keep(): Opaque {
+  retain(): Opaque {
     if (this.oversized !== "") return this.oversized;
     return copyBytes(this.#bytes, this.#start, this.#end);
   }
 
-  open(kept: Opaque): unknown {
+  decodeRetained(kept: Opaque): unknown {
     if (typeof kept === "string") this.refuse(kept);
     const bytes = kept as Uint8Array;
     const text = readText(bytes, 0, bytes.length);
@@ -229,13 +233,13 @@ export class JsonCodec extends GoCodec<string> {
     this.#size = near ? utf8(json).length : json.length;
   }
 
-  save(): Opaque {
+  savePrepared(): Opaque {
     const json = this.#json;
     this.#json = "";
     return json;
   }
 
-  load(draft: Opaque): void {
+  restorePrepared(draft: Opaque): void {
     this.#take(draft as string);
   }
 
@@ -248,10 +252,10 @@ export class JsonCodec extends GoCodec<string> {
   }
 
   /** The first call has the id 1, and Go's first id is 0. */
-  request(outbox: Outbox, id: number, method: string): void {
+  request(sendBuffer: SendBuffer, id: number, method: string): void {
     this.#methods.set(id, method);
     write(
-      outbox,
+      sendBuffer,
       `{"method":${JSON.stringify(method)},"params":[${this.#json}],"id":${
         id - 1
       }}\n`,
@@ -259,19 +263,23 @@ export class JsonCodec extends GoCodec<string> {
     this.#json = "";
   }
 
-  protected writeResult(outbox: Outbox, _method: string, id: string): void {
-    write(outbox, `{"id":${id},"result":${this.#json},"error":null}\n`);
+  protected writeResult(
+    sendBuffer: SendBuffer,
+    _method: string,
+    id: string,
+  ): void {
+    write(sendBuffer, `{"id":${id},"result":${this.#json},"error":null}\n`);
     this.#json = "";
   }
 
   protected writeError(
-    outbox: Outbox,
+    sendBuffer: SendBuffer,
     _method: string,
     id: string,
     text: string,
   ): void {
     const error = JSON.stringify(text);
-    write(outbox, `{"id":${id},"result":null,"error":${error}}\n`);
+    write(sendBuffer, `{"id":${id},"result":null,"error":${error}}\n`);
   }
 }
 
@@ -318,8 +326,98 @@ function jsonOf(value: unknown, result: boolean): string {
   return json;
 }
 
-function write(outbox: Outbox, text: string): void {
+function write(sendBuffer: SendBuffer, text: string): void {
   const bytes = utf8(text);
-  const at = outbox.reserve(bytes.length);
-  outbox.bytes.set(bytes, at);
+  const at = sendBuffer.reserve(bytes.length);
+  sendBuffer.bytes.set(bytes, at);
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COLON = 0x3a;
+
+/**
+ * Calls `tell` with each number of an object's text: the member of the object
+ * that it stands in, how deep (1 where it is the member's value), and its own
+ * text. The text must be JSON.
+ */
+function scanNumbers(
+  object: string,
+  tell: (member: string, depth: number, number: string) => void,
+): void {
+  let depth = 0;
+  let member = "";
+  for (let at = 0; at < object.length;) {
+    const char = object[at];
+    if (char === '"') {
+      const end = endOfString(object, at);
+      if (depth === 1 && isName(object, end)) {
+        member = JSON.parse(object.slice(at, end)) as string;
+      }
+      at = end;
+    } else if (char === "-" || isDigit(char)) {
+      const start = at++;
+      while (isNumeric(object[at])) at++;
+      tell(member, depth, object.slice(start, at));
+    } else {
+      if (char === "{" || char === "[") depth++;
+      else if (char === "}" || char === "]") depth--;
+      at++;
+    }
+  }
+}
+
+function isDigit(char: string): boolean {
+  return char >= "0" && char <= "9";
+}
+
+function isNumeric(char: string | undefined): boolean {
+  return char !== undefined && (isDigit(char) || "+-.eE".includes(char));
+}
+
+function endOfString(text: string, at: number): number {
+  for (let i = at + 1; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === BACKSLASH) i++;
+    else if (code === QUOTE) return i + 1;
+  }
+  return text.length;
+}
+
+/** Whether a colon comes next. */
+function isName(text: string, at: number): boolean {
+  while (text.charCodeAt(at) <= 0x20) at++;
+  return text.charCodeAt(at) === COLON;
+}
+
+/** The text of an object's member `id`, for one whose parsed value is `id`: numbers past 2^53 would not survive being parsed. */
+export function idText(id: unknown, object: string): string {
+  if (id === undefined) return "null";
+  if (typeof id !== "number" || Number.isSafeInteger(id)) {
+    return JSON.stringify(id);
+  }
+  let found: string | undefined;
+  scanNumbers(object, (member, depth, number) => {
+    if (depth === 1 && member === "id") found = number;
+  });
+  return found ?? String(id);
+}
+
+/**
+ * A whole number in an object's text, its `id` aside, that JavaScript's numbers
+ * would round; undefined if there is none.
+ */
+export function roundedInteger(object: string): string | undefined {
+  if (!/\d{16}/.test(object)) return undefined;
+  let found: string | undefined;
+  scanNumbers(object, (member, depth, number) => {
+    if (depth === 1 && member === "id") return;
+    if (/^-?\d{16,}$/.test(number) && !isExact(number)) found ??= number;
+  });
+  return found;
+}
+
+function isExact(integer: string): boolean {
+  const number = Number(integer);
+  return Number.isFinite(number) && BigInt(integer) === BigInt(number);
 }

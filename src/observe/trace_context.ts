@@ -11,7 +11,7 @@
  * @module
  */
 
-import type { Metadata } from "../wire/codec.ts";
+import type { Metadata } from "../types/call.ts";
 
 /** A place in a trace. */
 export interface TraceContext {

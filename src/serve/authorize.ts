@@ -11,11 +11,12 @@
  * @module
  */
 
-import type { BytePath } from "../transport/byte_path.ts";
-import type { Hello } from "../wire/codec.ts";
+import type { ByteChannel } from "../transport/duplex.ts";
+import type { Credentials, PeerHello } from "../types/connection.ts";
 import type { Connection } from "../connection/connection.ts";
 import { ConnectionError } from "../base/errors.ts";
-import { DENIED } from "../connection/goaway.ts";
+import { DENIED } from "../connection/shutdown.ts";
+import { utf8 } from "../base/utf8.ts";
 
 /**
  * Decides whether a peer may come in. What it returns, or its promise resolves
@@ -30,32 +31,33 @@ import { DENIED } from "../connection/goaway.ts";
  * @param connection Whose `peer` tells address and TLS certificate. Its `closed`
  *   resolves if the peer is gone before the verdict, which is then dropped.
  */
-export type Authorize = (hello: Hello, connection: Connection) => unknown;
+export type Authorize = (hello: PeerHello, connection: Connection) => unknown;
 
 /** Told once, in a later turn than the one that asked; never when dropped. */
-export interface VerdictEvents {
-  admitted(): void;
+export interface AuthorizationEvents {
+  accepted(): void;
   denied(reason: ConnectionError): void;
 }
 
-interface Held {
+interface HeldWrite {
   readonly chunks: readonly Uint8Array[];
   readonly done: PromiseWithResolvers<void>;
 }
 
 /** The verdict on the peer of one connection, and the way of what is written to it. */
-export class Verdict implements Pick<BytePath, "write" | "borrows"> {
+export class AuthorizationGate
+  implements Pick<ByteChannel, "write" | "borrows"> {
   readonly borrows: boolean;
   /** What the peer was let in as. */
   auth: unknown = undefined;
   /** Whether the question has been put. */
   asked = false;
-  readonly #path: BytePath;
+  readonly #path: ByteChannel;
   readonly #authorize: Authorize;
   #pending = true;
-  #held: Held | undefined;
+  #held: HeldWrite | undefined;
 
-  constructor(path: BytePath, authorize: Authorize) {
+  constructor(path: ByteChannel, authorize: Authorize) {
     this.#path = path;
     this.borrows = path.borrows;
     this.#authorize = authorize;
@@ -76,9 +78,9 @@ export class Verdict implements Pick<BytePath, "write" | "borrows"> {
 
   /** Puts the question. */
   async ask(
-    hello: Hello,
+    hello: PeerHello,
     connection: Connection,
-    events: VerdictEvents,
+    events: AuthorizationEvents,
   ): Promise<void> {
     this.asked = true;
     // Not in the middle of a chunk: what follows in it may end the connection.
@@ -100,7 +102,7 @@ export class Verdict implements Pick<BytePath, "write" | "borrows"> {
     this.auth = auth;
     this.#pending = false;
     this.#release();
-    events.admitted();
+    events.accepted();
   }
 
   /** There will be none: what is held is thrown away. False if there was one. */
@@ -119,4 +121,40 @@ export class Verdict implements Pick<BytePath, "write" | "borrows"> {
     const { chunks, done } = held;
     this.#path.write(chunks).then(done.resolve, done.reject);
   }
+}
+
+/**
+ * Whether a secret that was received is the one that is wanted; text is compared
+ * as UTF-8. The time it takes depends on the length of what was received alone.
+ *
+ * @param received From the peer. `undefined`, for none, equals nothing.
+ * @param wanted The secret. One without a byte equals nothing: it is a mistake.
+ *
+ * @example
+ * ```ts
+ * import { assert } from "@std/assert";
+ * import { timingSafeEqual } from "@sluice/rpc";
+ *
+ * const received = new TextEncoder().encode("open sesame");
+ * assert(timingSafeEqual(received, "open sesame"));
+ * assert(!timingSafeEqual(received, "open barley"));
+ * assert(!timingSafeEqual(undefined, "open sesame"));
+ * ```
+ */
+export function timingSafeEqual(
+  received: Credentials | undefined,
+  wanted: Credentials,
+): boolean {
+  if (received === undefined || wanted.length === 0) return false;
+  const a = toBytes(received);
+  const b = toBytes(wanted);
+  // Every byte is looked at, whatever the ones before it were, and against a
+  // wanted one even where there are no more: a shortcut would tell a prefix.
+  let different = a.length ^ b.length;
+  for (let i = 0; i < a.length; i++) different |= a[i] ^ b[i % b.length];
+  return different === 0;
+}
+
+function toBytes(secret: Credentials): Uint8Array {
+  return typeof secret === "string" ? utf8(secret) : secret;
 }

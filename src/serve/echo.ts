@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { CallContext } from "./incoming_call.ts";
+import type { CallContext } from "../types/handler.ts";
 import { RpcError } from "../base/errors.ts";
 
 /** The services that {@linkcode echoServices} makes. */

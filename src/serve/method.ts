@@ -11,41 +11,9 @@
  */
 
 import { brand } from "../base/brand.ts";
-import type { CallContext } from "./incoming_call.ts";
-
-/** The part of Standard Schema v1 that is used here; the specification's own names. */
-export interface StandardSchema<Input = unknown, Output = Input> {
-  /** The specification's one property. */
-  readonly "~standard": {
-    /** Version of the specification. */
-    readonly version: 1;
-    /** Who made the schema library. */
-    readonly vendor: string;
-    /** Checks a value; a result without `issues` carries the `value` to use. */
-    readonly validate: (
-      value: unknown,
-    ) => SchemaResult<Output> | Promise<SchemaResult<Output>>;
-    /** Types only; nothing at run time. */
-    readonly types?:
-      | { readonly input: Input; readonly output: Output }
-      | undefined;
-  };
-}
-
-/** What a schema says of a value. */
-export type SchemaResult<Output> =
-  | { readonly value: Output; readonly issues?: undefined }
-  | { readonly issues: readonly SchemaIssue[] };
-
-/** What is wrong with a value, and where. */
-export interface SchemaIssue {
-  /** For people. */
-  readonly message: string;
-  /** Keys on the way to the place, or objects that hold one. */
-  readonly path?:
-    | ReadonlyArray<PropertyKey | { readonly key: PropertyKey }>
-    | undefined;
-}
+import type { CallContext } from "../types/handler.ts";
+import type { StandardSchema } from "../types/schema.ts";
+import type { Order } from "./ordered.ts";
 
 /** A handler with a schema; made by {@linkcode method}. */
 export class ValidatedMethod<Input, Output, Result> {
@@ -103,3 +71,18 @@ export function method<Input, Output, Result>(
   }
   return new ValidatedMethod(schema, handler);
 }
+
+/** One method, ready to be called. */
+export interface MethodEntry {
+  /** Its dotted name. */
+  readonly name: string;
+  /** What checks its params, if anything. */
+  readonly schema: StandardSchema | undefined;
+  /** What its calls wait for each other in, if anything. */
+  readonly order: Order | undefined;
+  /** Calls it, on the object it was written in. */
+  readonly run: (params: unknown, ctx: CallContext) => unknown;
+}
+
+/** Methods by dotted name. */
+export type MethodTable = ReadonlyMap<string, MethodEntry>;

@@ -9,39 +9,31 @@
  * @module
  */
 
-import type { Callable } from "./services.ts";
-import type { CallContext } from "./incoming_call.ts";
-import { ValidatedMethod } from "./method.ts";
-import type { StandardSchema } from "./method.ts";
-import { mark, type Order, orderOf } from "./order.ts";
-
-/** One method, ready to be called. */
-export interface Method {
-  /** Its dotted name. */
-  readonly name: string;
-  /** What checks its params, if anything. */
-  readonly schema: StandardSchema | undefined;
-  /** What its calls wait for each other in, if anything. */
-  readonly order: Order | undefined;
-  /** Calls it, on the object it was written in. */
-  readonly run: (params: unknown, ctx: CallContext) => unknown;
-}
-
-/** Methods by dotted name. */
-export type Registry = ReadonlyMap<string, Method>;
+import type { ServiceDefinition } from "./services.ts";
+import type { CallContext } from "../types/handler.ts";
+import {
+  type MethodEntry,
+  type MethodTable,
+  ValidatedMethod,
+} from "./method.ts";
+import type { StandardSchema } from "../types/schema.ts";
+import { mark, type Order, orderOf } from "./ordered.ts";
+import { isClass, isPlain, typeName } from "../base/inspect.ts";
 
 /** A handler as the registry sees it: its types were checked where it was written. */
 type AnyHandler = (params: unknown, ctx: CallContext) => unknown;
 
 /** The registry of an end that serves nothing. */
-const NO_SERVICES: Registry = new Map();
+const NO_SERVICES: MethodTable = new Map();
 
 /**
  * What an end serves, by the setting that says so.
  *
  * @throws {TypeError} If that was not made by `callable`.
  */
-export function registryOf(services: Callable | undefined): Registry {
+export function registryOf(
+  services: ServiceDefinition | undefined,
+): MethodTable {
   if (services === undefined) return NO_SERVICES;
   const { methods } = services;
   if (methods instanceof Map) return methods;
@@ -56,14 +48,14 @@ export function registryOf(services: Callable | undefined): Registry {
  * @throws {TypeError} If something in it is no plain object of functions; the
  * message says what to write instead.
  */
-export function toRegistry(services: object): Registry {
-  const registry = new Map<string, Method>();
-  addAll(registry, services, "", []);
-  return registry;
+export function toRegistry(services: object): MethodTable {
+  const methodTable = new Map<string, MethodEntry>();
+  addAll(methodTable, services, "", []);
+  return methodTable;
 }
 
 function addAll(
-  registry: Map<string, Method>,
+  methodTable: Map<string, MethodEntry>,
   node: object,
   path: string,
   above: object[],
@@ -89,16 +81,16 @@ function addAll(
     }
     const value: unknown = property.value;
     if (typeof value !== "object" || value === null) {
-      addMethod(registry, name, value, node, undefined, undefined);
+      addMethod(methodTable, name, value, node, undefined, undefined);
     } else if (value instanceof ValidatedMethod) {
       const { handler, schema } = value;
-      addMethod(registry, name, handler, node, schema, orderOf(value));
-    } else addAll(registry, value, name, [...above, node]);
+      addMethod(methodTable, name, handler, node, schema, orderOf(value));
+    } else addAll(methodTable, value, name, [...above, node]);
   }
 }
 
 function addMethod(
-  registry: Map<string, Method>,
+  methodTable: Map<string, MethodEntry>,
   name: string,
   handler: unknown,
   owner: object,
@@ -115,29 +107,17 @@ function addMethod(
       `Cannot serve ${name}: it is a class; make an instance and name its methods with expose(instance, ["Hello"])`,
     );
   }
-  if (registry.has(name)) {
+  if (methodTable.has(name)) {
     throw new TypeError(`Cannot serve ${name}: the name is there twice`);
   }
   const fn = handler as AnyHandler;
   const run: AnyHandler = (params, ctx) => fn.call(owner, params, ctx);
-  registry.set(name, { name, schema, order: orderOf(handler) ?? order, run });
-}
-
-/** By its source: only that tells a class from a function. A method may be called "class". */
-export function isClass(fn: unknown): boolean {
-  return typeof fn === "function" &&
-    /^class(?!\s*\()\b/.test(Function.prototype.toString.call(fn));
-}
-
-/** What a value is, for messages. */
-export function typeName(value: unknown): string {
-  return value === null ? "null" : typeof value;
-}
-
-/** Whether it is an object that no class made. */
-export function isPlain(node: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(node);
-  return prototype === Object.prototype || prototype === null;
+  methodTable.set(name, {
+    name,
+    schema,
+    order: orderOf(handler) ?? order,
+    run,
+  });
 }
 
 /**

@@ -9,17 +9,21 @@
  * @module
  */
 
-import type { CallContext } from "./incoming_call.ts";
+import type { CallContext } from "../types/handler.ts";
 import { ValidatedMethod } from "./method.ts";
+
 import {
-  mark,
-  Order,
-  type OrderedOptions,
+  checkKey,
+  isClass,
+  isPlain,
   type OrderKey,
-  orderOf,
-} from "./order.ts";
-import { isClass, isPlain, typeName } from "./method_table.ts";
+  typeName,
+} from "../base/inspect.ts";
 import type { MethodAt, MethodName, ParamsOf } from "../types/services.ts";
+import { shared } from "../base/brand.ts";
+
+import type { ServerCall } from "./server_call.ts";
+import { LinkedList } from "../base/linked_list.ts";
 
 /** What the methods of a service are called with. */
 export type ParamsIn<S> = ParamsOf<MethodAt<S, MethodName<S>>>;
@@ -161,4 +165,106 @@ function copyService(
 function isObject(value: unknown): value is object {
   return typeof value === "function" ||
     (typeof value === "object" && value !== null);
+}
+
+/** What `ordered` can be told. */
+export interface OrderedOptions<P> {
+  /**
+   * The key of a call: only calls of the same one wait for each other. It gets
+   * the params as they came, before any schema has seen them. What it throws
+   * fails that call, which is not started.
+   */
+  key?: ((params: P) => OrderKey) | undefined;
+}
+
+/** An order that calls are started and finished in; one for each time `ordered` is called. */
+export class Order {
+  /** Whether it takes a look at the params to tell whose turn it is. */
+  readonly keyed: boolean;
+  readonly #key: ((params: never) => OrderKey) | undefined;
+
+  constructor(key: ((params: never) => OrderKey) | undefined) {
+    this.keyed = key !== undefined;
+    this.#key = key;
+  }
+
+  /**
+   * A call's key; undefined in an order without one.
+   *
+   * @throws {TypeError} If it is none; else what the user's function throws.
+   */
+  keyOf(params: unknown): OrderKey | undefined {
+    return this.#key && checkKey(this.#key(params as never));
+  }
+
+  /** What a connection keeps of all its orders: made by the first that it needs, so that who has none does not carry the code. */
+  lines(): SerialQueues {
+    return new SerialQueues();
+  }
+}
+
+const MARK = shared("ordered");
+
+/** Marks what `ordered` returns. */
+export function mark<T extends object>(target: T, order: Order): T {
+  return Object.defineProperty(target, MARK, { value: order });
+}
+
+/** The order that something was marked with. */
+export function orderOf(target: object): Order | undefined {
+  return Object.getOwnPropertyDescriptor(target, MARK)?.value;
+}
+
+/** The line of one order and key. */
+export class SerialQueue {
+  /** The call that has its turn. */
+  holder: ServerCall;
+  /** Those that wait for theirs. */
+  readonly behind: LinkedList<ServerCall> = new LinkedList();
+  readonly order: Order;
+  readonly key: OrderKey | undefined;
+
+  constructor(holder: ServerCall, order: Order, key: OrderKey | undefined) {
+    this.holder = holder;
+    this.order = order;
+    this.key = key;
+  }
+}
+
+/** All lines of one connection. */
+export class SerialQueues {
+  /** Calls that wait for their turn. */
+  waiting = 0;
+  readonly #orders = new Map<Order, Map<OrderKey | undefined, SerialQueue>>();
+
+  /** Gives a call its turn; or has it wait for that, and returns false. */
+  take(call: ServerCall, order: Order, key: OrderKey | undefined): boolean {
+    let lines = this.#orders.get(order);
+    if (lines === undefined) this.#orders.set(order, lines = new Map());
+    const line = call.line = lines.get(key);
+    if (line === undefined) {
+      lines.set(key, call.line = new SerialQueue(call, order, key));
+      return true;
+    }
+    line.behind.push(call);
+    this.waiting++;
+    return false;
+  }
+
+  /** Takes out a call that waits. */
+  remove(call: ServerCall): void {
+    call.line?.behind.remove(call);
+    this.waiting--;
+  }
+
+  /** Takes the turn from the call that has it; returns the one that has it now. */
+  startNext(line: SerialQueue): ServerCall | undefined {
+    const next = line.behind.first;
+    if (next === undefined) this.#orders.get(line.order)?.delete(line.key);
+    else {
+      this.remove(next);
+      line.holder = next;
+    }
+    return next;
+  }
 }

@@ -10,12 +10,27 @@
  */
 
 import type { Connection } from "../connection/connection.ts";
-import type { CallInfo } from "../connection/contract.ts";
-import { type ServerMiddleware, wrapAll } from "./incoming.ts";
-import type { Serializer } from "../wire/payload.ts";
+import type { CallInfo, Serializer, WireMap } from "../types/connection.ts";
+
+import {
+  type CallChange,
+  type CallEnding,
+  CallEndingCell,
+  type IncomingCall,
+  type Middleware,
+  type ServerMiddleware,
+} from "../types/middleware.ts";
 import { toRegistry } from "./method_table.ts";
-import type { Checked, WireMap } from "../types/services.ts";
+import type { Checked } from "../types/services.ts";
 import { tellHook } from "../base/user_code.ts";
+import { invalid, PreHandlerError } from "./responder.ts";
+import { isolated, type Scope, scopeOfNow } from "../base/async_context.ts";
+import type { Metadata } from "../types/call.ts";
+import type { ServerCall } from "./server_call.ts";
+import { RpcError } from "../base/errors.ts";
+import { checkList, compose } from "../base/compose.ts";
+import type { MethodEntry, MethodTable } from "./method.ts";
+import { discard, isStream, type StreamValue } from "../base/pull_source.ts";
 
 /** Where an error that `onError` is told came from; all undefined for one of accepting. */
 export interface ErrorInfo extends Partial<CallInfo> {
@@ -36,7 +51,7 @@ export interface CallableOptions<M extends WireMap = "json"> {
 }
 
 /** Services that the other end of a client's connection may call; made by {@linkcode callable}. */
-export interface Callable {
+export interface ServiceDefinition {
   /** By dotted name; what a method is, is the library's own business. */
   readonly methods: ReadonlyMap<string, object>;
   /** Whether callers see the message of what a handler throws. */
@@ -59,14 +74,14 @@ export interface Callable {
  * @example
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { callable, type CallContext, callsOf, Client, memoryPair, Server } from "@sluice/rpc";
+ * import { callable, type CallContext, clientOf, Client, memoryPair, Server } from "@sluice/rpc";
  *
  * const mine = { Progress: { percent: (n: number) => void seen.push(n) } };
  * const seen: number[] = [];
  * const theirs = {
  *   Work: {
  *     run: async (_: undefined, ctx: CallContext) => {
- *       const caller = callsOf<typeof mine>(ctx.connection);
+ *       const caller = clientOf<typeof mine>(ctx.connection);
  *       await caller.call("Progress.percent", 50, { ctx });
  *       return "done";
  *     },
@@ -85,7 +100,7 @@ export interface Callable {
 export function callable<L extends object, M extends WireMap = "json">(
   services: L & Checked<L, M>,
   options: CallableOptions<M> = {},
-): Callable {
+): ServiceDefinition {
   return toCallable(services, options);
 }
 
@@ -93,10 +108,156 @@ export function callable<L extends object, M extends WireMap = "json">(
 export function toCallable(
   services: object,
   { use = [], exposeErrors = false, onError }: CallableOptions<WireMap>,
-): Callable {
+): ServiceDefinition {
   return {
     methods: wrapAll(toRegistry(services), use),
     exposeErrors,
     onError: (error, info) => tellHook({ onError }, "onError", error, info),
+  };
+}
+
+/** A call that its middleware can ask how it ended. */
+type Ended = ServerCall & { ending: CallEndingCell };
+
+/** How far a call has come; shared by all that stand for it. */
+class HandlerProgress {
+  /** Whether the handler has been called. */
+  started = false;
+  /** The stream that was returned last, and its context. */
+  stream: unknown = undefined;
+  scope: Scope | undefined = undefined;
+  /** Streams that the handler returned. */
+  #streams: StreamValue[] | undefined;
+  #over = false;
+
+  /** What the handler returned; too late, nobody takes it. */
+  returned(result: unknown): unknown {
+    if (!isStream(result)) return result;
+    if (this.#over) discard(result, unused());
+    else (this.#streams ??= []).push(result);
+    return result;
+  }
+
+  /** What becomes of it is known: streams that nobody takes are cancelled. Another stream in their place may be made of them. */
+  end(result: unknown): void {
+    this.#over = true;
+    const streams = this.#streams;
+    if (streams === undefined) return;
+    if (isStream(result) && !streams.includes(result)) return;
+    for (const stream of streams) {
+      if (stream !== result) discard(stream, unused());
+    }
+  }
+}
+
+function unused(): RpcError {
+  return new RpcError("cancelled", "the call's middleware dropped the stream");
+}
+
+/** Keeps the context of a result that is a stream; what passes it on changes nothing. */
+function keep({ progress }: ServerMiddlewareStack, result: unknown): unknown {
+  if (result !== progress.stream && isStream(result)) {
+    progress.stream = result;
+    progress.scope = scopeOfNow();
+  }
+  return result;
+}
+
+/** A call on its way to its handler. */
+class ServerMiddlewareStack implements IncomingCall {
+  readonly params: unknown;
+  readonly ctx: ServerCall;
+  readonly progress: HandlerProgress;
+
+  constructor(params: unknown, ctx: ServerCall, progress: HandlerProgress) {
+    this.params = params;
+    this.ctx = ctx;
+    this.progress = progress;
+  }
+
+  get method(): string {
+    return this.ctx.method;
+  }
+
+  get signal(): AbortSignal {
+    return this.ctx.signal;
+  }
+
+  get remaining(): number {
+    return this.ctx.remaining;
+  }
+
+  get metadata(): Metadata {
+    return this.ctx.metadata;
+  }
+
+  get ended(): Promise<CallEnding> {
+    return (this.ctx as Ended).ending.promise;
+  }
+}
+
+/**
+ * `registry` with middleware around each handler.
+ *
+ * @throws {TypeError} If one of the list is no function.
+ */
+export function wrapAll(
+  methodTable: MethodTable,
+  list: readonly ServerMiddleware[],
+): MethodTable {
+  checkList(list);
+  if (list.length === 0) return methodTable;
+  const wrapped = [...methodTable.values()].map((method) => wrap(method, list));
+  return new Map(wrapped.map((method) => [method.name, method]));
+}
+
+function wrap(
+  { name, schema, order, run }: MethodEntry,
+  list: readonly ServerMiddleware[],
+): MethodEntry {
+  const way = compose<ServerMiddlewareStack, CallChange>(
+    list as readonly Middleware<ServerMiddlewareStack, CallChange>[],
+    (call, change) =>
+      "params" in change
+        ? new ServerMiddlewareStack(change.params, call.ctx, call.progress)
+        : call,
+    async ({ params, ctx, progress }) => {
+      let value = params;
+      if (schema !== undefined) {
+        const result = await schema["~standard"].validate(params);
+        if (result.issues !== undefined) throw invalid(result.issues);
+        value = result.value;
+      }
+      ctx.signal.throwIfAborted();
+      progress.started = true;
+      return progress.returned(await run(value, ctx));
+    },
+    keep,
+  );
+  const whole = async (call: ServerMiddlewareStack): Promise<unknown> => {
+    const { ctx, progress } = call;
+    try {
+      const result = await way(call);
+      if (result === progress.stream) ctx.scope = progress.scope;
+      progress.end(result);
+      return result;
+    } catch (error) {
+      progress.end(undefined);
+      throw progress.started ? error : new PreHandlerError(error);
+    }
+  };
+  return {
+    name,
+    schema: undefined,
+    order,
+    run: (params, ctx) => {
+      const progress = new HandlerProgress();
+      (ctx as Ended).ending = new CallEndingCell();
+      // What a middleware enters for good is not for the calls behind this one.
+      return isolated(
+        whole,
+        new ServerMiddlewareStack(params, ctx as ServerCall, progress),
+      );
+    },
   };
 }

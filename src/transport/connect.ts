@@ -14,7 +14,9 @@
 import type { Duplex, DuplexInfo } from "./duplex.ts";
 import {
   type Address,
+  type ConnectTls,
   faultOf,
+  type ListenTls,
   parseAddress,
   printAddress,
   type TcpAddress,
@@ -22,8 +24,7 @@ import {
 } from "./address.ts";
 import { denoNet, dialDeno } from "./deno_dial.ts";
 import { builtin, type NodeSocket } from "./node_builtins.ts";
-import { socketDuplex } from "./socket.ts";
-import type { ConnectTls, ListenTls } from "./tls.ts";
+import { socketDuplex } from "./node_stream.ts";
 
 export type { ConnectTls, ListenTls };
 
@@ -53,7 +54,7 @@ export type ConnectOptions = (TcpAddress | UnixAddress) & {
  * @returns The connection.
  * @throws {TypeError} If the options are no address, or the runtime has no sockets.
  * @throws {RangeError} If the port is not 1 to 65535.
- * @throws {ConnectionError} If it cannot be made: `unavailable` (refused, not
+ * @throws {ConnectionError} If it cannot be made: `unavailableError` (refused, not
  *   found, reset), `permission_denied`, `resource_exhausted` (too many open
  *   files), or `unauthenticated` (the TLS handshake failed, or the server is not
  *   who it should be); the runtime's error is the `cause`.

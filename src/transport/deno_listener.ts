@@ -16,7 +16,7 @@
  */
 
 import { type Clock, systemClock } from "../base/clock.ts";
-import { type Address, faultOf, HANDSHAKE } from "./address.ts";
+import { type Address, faultOf, HANDSHAKE, type ListenTls } from "./address.ts";
 import {
   closeConn,
   denoAddress,
@@ -26,8 +26,7 @@ import {
   duplexOf,
   tcpOnly,
 } from "./deno_dial.ts";
-import type { Sink, Source } from "./source.ts";
-import type { ListenTls } from "./tls.ts";
+import type { ListenerBackend, ListenerEvents } from "./duplex.ts";
 import { bindUnix } from "./unix_socket_file.ts";
 
 /** Milliseconds between two attempts to accept, when there were no descriptors for the first. */
@@ -37,11 +36,11 @@ const ACCEPT_PAUSE = 50;
 const MAX_SHAKING = 256;
 
 /** A `Deno.Listener` or `Deno.TlsListener`. */
-export class DenoSource implements Source {
+export class DenoListenerBackend implements ListenerBackend {
   readonly #net: DenoNet;
   readonly #address: Address;
   readonly #tls: ListenTls | undefined;
-  readonly #sink: Sink;
+  readonly #sink: ListenerEvents;
   readonly #clock: Clock;
   /** In their TLS handshake. */
   readonly #shaking = new Set<DenoNetConn>();
@@ -56,7 +55,7 @@ export class DenoSource implements Source {
     net: DenoNet,
     address: Address,
     tls: ListenTls | undefined,
-    sink: Sink,
+    sink: ListenerEvents,
     clock: Clock = systemClock,
   ) {
     if (tls) tcpOnly(address);

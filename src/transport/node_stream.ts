@@ -18,14 +18,18 @@
  * @module
  */
 
-import type { Duplex, DuplexInfo } from "./duplex.ts";
+import { type Duplex, type DuplexInfo, toChunk } from "./duplex.ts";
 import { ConnectionError, quote } from "../base/errors.ts";
-import { describeFault, lost } from "./address.ts";
-import { toChunk } from "./chunk.ts";
-import { BUFFER, Intake, type IntakeEvents } from "./read_half.ts";
-import type { NodeReadable, NodeWritable } from "./node_builtins.ts";
-import { Outlet } from "./write_half.ts";
+import { type Address, describeFault, lost, printAddress } from "./address.ts";
+import { BUFFER, ReadHalf, type ReadHalfEvents } from "./read_half.ts";
+import type {
+  NodeReadable,
+  NodeSocket,
+  NodeWritable,
+} from "./node_builtins.ts";
+import { WriteHalf } from "./write_half.ts";
 import { ownDuplex } from "./native_duplex.ts";
+import type { CertificateNames, PeerCertificate } from "../types/connection.ts";
 
 /**
  * A duplex over a pair of Node streams, which may be one socket; see the module.
@@ -39,14 +43,14 @@ export function adapt(
   info: DuplexInfo = {},
   keepOutput = false,
 ): Duplex & DuplexInfo {
-  const adapter = new Adapter(input, output, keepOutput);
-  return ownDuplex(adapter.intake, adapter, info);
+  const adapter = new NodeStreamAdapter(input, output, keepOutput);
+  return ownDuplex(adapter.readHalf, adapter, info);
 }
 
 const CORKS = !("Bun" in globalThis);
 
-class Adapter extends Outlet implements IntakeEvents {
-  readonly intake: Intake = new Intake(BUFFER, this);
+class NodeStreamAdapter extends WriteHalf implements ReadHalfEvents {
+  readonly readHalf: ReadHalf = new ReadHalf(BUFFER, this);
   readonly #input: NodeReadable;
   readonly #output: NodeWritable;
   readonly #keepOutput: boolean;
@@ -90,12 +94,12 @@ class Adapter extends Outlet implements IntakeEvents {
     if (this.#cancelled || this.#readingDone) return;
     try {
       // Not as it is: a Buffer's `slice` shares memory where a Uint8Array's copies.
-      this.intake.push(toChunk(chunk));
+      this.readHalf.push(toChunk(chunk));
     } catch (error) {
       this.#failReading(error);
       return;
     }
-    if (!this.intake.room && !this.#paused) {
+    if (!this.readHalf.room && !this.#paused) {
       this.#paused = true;
       this.#input.pause();
     }
@@ -109,7 +113,7 @@ class Adapter extends Outlet implements IntakeEvents {
 
   /** After a cancel the rest is read and dropped: unread input would turn our FIN into a reset. */
   taken(): void {
-    if (this.#paused && (this.#cancelled || this.intake.room)) {
+    if (this.#paused && (this.#cancelled || this.readHalf.room)) {
       this.#paused = false;
       this.#input.resume();
     }
@@ -117,7 +121,7 @@ class Adapter extends Outlet implements IntakeEvents {
 
   #ended(): void {
     this.#readingDone = true;
-    this.intake.end();
+    this.readHalf.end();
     this.#settleEnds();
   }
 
@@ -149,7 +153,7 @@ class Adapter extends Outlet implements IntakeEvents {
     const closed = this.#writingDone;
     this.#readingDone = true;
     this.#writingDone = true;
-    this.intake.drop(reason);
+    this.readHalf.drop(reason);
     super.fail(reason);
     // Not after our FIN: it would take back what the peer has yet to read.
     if (this.#shared && !closed) reset(this.#output);
@@ -167,7 +171,7 @@ class Adapter extends Outlet implements IntakeEvents {
     if (this.#readingDone) return;
     this.#readingDone = true;
     this.#salvage();
-    this.intake.fail(reason);
+    this.readHalf.fail(reason);
     this.#input.destroy();
     if (this.#shared) this.fail(reason);
     else this.#settleEnds();
@@ -186,7 +190,7 @@ class Adapter extends Outlet implements IntakeEvents {
     if (!this.#paused || this.#cancelled) return;
     let chunk: unknown;
     while ((chunk = this.#input.read()) instanceof Uint8Array) {
-      this.intake.push(new Uint8Array(chunk));
+      this.readHalf.push(new Uint8Array(chunk));
     }
   }
 
@@ -208,7 +212,7 @@ class Adapter extends Outlet implements IntakeEvents {
 /**
  * Looks at streams of a user's: one that is over would never tell of it again.
  *
- * @throws {ConnectionError} `unavailable` if one has ended, failed or was
+ * @throws {ConnectionError} `unavailableError` if one has ended, failed or was
  * destroyed; `invalid_argument` if the readable yields text.
  */
 export function checkStreams(input: NodeReadable, output: NodeWritable): void {
@@ -247,4 +251,133 @@ function reset(socket: NodeWritable): void {
   } catch {
     // No TCP socket: destroyed by the caller.
   }
+}
+
+/** What is used of what `getPeerCertificate` returns; nothing is in it if the peer has shown none. */
+interface NodeCertificate {
+  readonly subject?: CertificateNames;
+  readonly issuer?: CertificateNames;
+  readonly subjectaltname?: string;
+  readonly serialNumber?: string;
+  readonly fingerprint256?: string;
+  readonly valid_from?: string;
+  readonly valid_to?: string;
+  readonly raw?: Uint8Array;
+}
+
+/** What the peer of a socket has shown, if anything. */
+export function certificateOf(socket: NodeSocket): PeerCertificate | undefined {
+  const shown = socket.getPeerCertificate?.() as NodeCertificate | undefined;
+  if (!shown?.raw || !shown.subject || !shown.issuer) return undefined;
+  return {
+    // The runtime's objects have no prototype on some runtimes, and one on others.
+    subject: { ...shown.subject },
+    issuer: { ...shown.issuer },
+    altNames: shown.subjectaltname,
+    serialNumber: shown.serialNumber ?? "",
+    fingerprint256: shown.fingerprint256 ?? "",
+    validFrom: shown.valid_from ?? "",
+    validTo: shown.valid_to ?? "",
+    raw: new Uint8Array(shown.raw),
+  };
+}
+
+export type { NodeReadable, NodeWritable };
+
+/**
+ * A duplex over a socket that is connected, with its addresses as they are now:
+ * a socket that has been reset knows them no more.
+ *
+ * @param socket A `net.Socket` or `tls.TLSSocket` made with `allowHalfOpen`;
+ *   no one else's from then on.
+ * @param address What was dialled or listened at.
+ * @param side Whose address that is.
+ */
+export function socketDuplex(
+  socket: NodeSocket,
+  address: Address,
+  side: "remote" | "local",
+): Duplex & DuplexInfo {
+  const certificate = certificateOf(socket);
+  const info = "path" in address ? { certificate, [side]: address.path } : {
+    certificate,
+    remote: print(socket.remoteAddress, socket.remotePort),
+    local: print(socket.localAddress, socket.localPort),
+  };
+  return adapt(socket, socket, info);
+}
+
+function print(
+  host: string | undefined,
+  port: number | undefined,
+): string | undefined {
+  if (host === undefined || port === undefined) return undefined;
+  return printAddress({ host, port });
+}
+
+/**
+ * A duplex over a pair of Node streams, such as the `stdout` and `stdin` of a
+ * child process.
+ *
+ * The two fail apart: when the child closes its input, what it still has to
+ * say is read to its end. `writable.close()` ends `writable`;
+ * `writable.abort()` destroys both streams.
+ *
+ * Two streams that are no sockets are taken for a child's: then a JSON-RPC wire
+ * of lines drops what the child prints between its messages (`childOutput`).
+ *
+ * @param readable What is read from; a `stream.Readable` that nobody else reads.
+ * @param writable What is written to; a `stream.Writable` that nobody else writes.
+ * @returns The duplex.
+ * @throws {TypeError} If either is not a Node stream.
+ * @throws {ConnectionError} `unavailableError` if either has ended, failed or was
+ *   destroyed; `invalid_argument` if `readable` yields text, by `setEncoding`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { spawn } from "node:child_process";
+ * import { nodeDuplex } from "@sluice/rpc";
+ *
+ * const child = spawn("cat", { stdio: ["pipe", "pipe", "inherit"] });
+ * const duplex = nodeDuplex(child.stdout, child.stdin);
+ * const writer = duplex.writable.getWriter();
+ * await writer.write(new TextEncoder().encode("hello"));
+ * await writer.close();
+ *
+ * assertEquals(await new Response(duplex.readable).text(), "hello");
+ * ```
+ */
+export function nodeDuplex(
+  readable: NodeReadable,
+  writable: NodeWritable,
+): Duplex & DuplexInfo {
+  if (
+    typeof readable?.on !== "function" || typeof readable.pause !== "function"
+  ) {
+    throw new TypeError("Cannot adapt: readable is not a Node stream");
+  }
+  if (
+    typeof writable?.on !== "function" || typeof writable.write !== "function"
+  ) {
+    throw new TypeError("Cannot adapt: writable is not a Node stream");
+  }
+  checkStreams(readable, writable);
+  return adapt(readable, writable, {
+    childOutput: !sameStream(readable, writable) && isPipe(readable),
+  });
+}
+
+function sameStream(readable: NodeReadable, writable: NodeWritable): boolean {
+  return (readable as unknown) === writable;
+}
+
+/** Whether a stream is neither a network connection, nor the body of an HTTP message, nor this process's own input. */
+function isPipe(readable: NodeReadable): boolean {
+  const { remoteAddress, socket, fd } = readable as {
+    remoteAddress?: unknown;
+    socket?: unknown;
+    fd?: unknown;
+  };
+  return remoteAddress === undefined && socket === undefined && fd !== 0;
 }

@@ -10,6 +10,9 @@
  * @module
  */
 
+import type { Metadata, MetadataInit, ParentCall } from "./call.ts";
+import type { CallContext } from "./handler.ts";
+
 /** What a middleware knows of a call, on either side. */
 export interface MiddlewareCall {
   /** The method called. */
@@ -38,7 +41,7 @@ export interface CallEnding {
 }
 
 /** A promise of a call's ending, made if somebody asks for it. */
-export class EndingCell {
+export class CallEndingCell {
   #ending: CallEnding | undefined;
   #asked: PromiseWithResolvers<CallEnding> | undefined;
 
@@ -91,45 +94,34 @@ export type Middleware<
   Change extends CallChange = CallChange,
 > = (call: C, next: Next<Change>) => unknown;
 
-/**
- * One function of several; `last` is where they lead. What each of them returns
- * goes through `keep`, in the async context in which it was called.
- */
-export function compose<C extends MiddlewareCall, Change extends CallChange>(
-  list: readonly Middleware<C, Change>[],
-  change: (call: C, change: Change) => C,
-  last: (call: C) => unknown,
-  keep: (call: C, result: unknown) => unknown = (_call, result) => result,
-): (call: C) => Promise<unknown> {
-  // From the inside outwards, once: a call makes no more than its own way.
-  return list.reduceRight<(call: C) => Promise<unknown>>(
-    (inner, middleware) => async (call) =>
-      keep(
-        call,
-        await middleware(
-          call,
-          (given) =>
-            inner(
-              given === undefined || given === call as unknown
-                ? call
-                : change(call, given),
-            ),
-        ),
-      ),
-    async (call) => keep(call, await last(call)),
-  );
+/** What a client's middleware knows of a call. */
+export interface OutgoingCall extends MiddlewareCall {
+  /** What is sent along. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** What came along with the latest answer. */
+  readonly replyMetadata: Metadata | undefined;
+  /** Whether its caller says that running twice is as good as once. */
+  readonly idempotent: boolean;
+  /** The `ctx` of the handler that makes it, if its caller said so. */
+  readonly ctx: ParentCall | undefined;
 }
 
-/**
- * Checks a list of middleware.
- *
- * @throws {TypeError} If one of them is no function.
- */
-export function checkList(list: readonly unknown[]): void {
-  for (const each of list) {
-    if (typeof each === "function") continue;
-    throw new TypeError(
-      `Cannot use middleware: not a function, received ${typeof each}`,
-    );
-  }
+/** What a client's middleware can change on the way on. */
+export interface OutgoingChange extends CallChange {
+  /** What is sent along in place of what was. */
+  readonly metadata?: MetadataInit | undefined;
 }
+
+/** Middleware of a client. */
+export type ClientMiddleware = Middleware<OutgoingCall, OutgoingChange>;
+
+/** What a server's middleware knows of a call. */
+export interface IncomingCall extends MiddlewareCall {
+  /** What its caller sent along. */
+  readonly metadata: Metadata;
+  /** What its handler gets: this very object, so a `WeakMap` can carry things from here to there. */
+  readonly ctx: CallContext;
+}
+
+/** Middleware of a server. */
+export type ServerMiddleware = Middleware<IncomingCall, CallChange>;

@@ -11,12 +11,10 @@
  * @module
  */
 
-import type { CallContext } from "../serve/incoming_call.ts";
+import type { CallContext } from "./handler.ts";
 import type { ValidatedMethod } from "../serve/method.ts";
-import type { CallOptions } from "../call/options.ts";
-
-/** How values change on the way: as JSON does it, or not at all, with a serializer that says so. */
-export type WireMap = "json" | "exact";
+import type { CallOptions } from "./call.ts";
+import type { WireMap } from "./connection.ts";
 
 /** What the compiler shows where a value does not survive the wire; nothing has this type. */
 export interface NotSerializable<Why extends string> {

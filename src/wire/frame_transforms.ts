@@ -7,11 +7,10 @@
  * @module
  */
 
-import { type Duplex, toDuplex } from "../transport/duplex.ts";
+import { type Duplex, toChunk, toDuplex } from "../transport/duplex.ts";
 import { HEADER_SIZE, HELLO, writeHeader } from "./frame.ts";
 import { checkHelloBits, FrameDecoder } from "./frame_decoder.ts";
 import { copyBytes } from "../base/bytes.ts";
-import { toChunk } from "../transport/chunk.ts";
 
 /** One frame: what its header says, and its body. */
 export interface Frame {

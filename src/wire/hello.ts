@@ -10,12 +10,17 @@
  * @module
  */
 
-import type { Hello } from "./codec.ts";
+import type {
+  Credentials,
+  PeerHello,
+  StreamGrant,
+} from "../types/connection.ts";
 import { ConnectionError, quote } from "../base/errors.ts";
 import { readU16, readU32 } from "./frame.ts";
 import { writeU16, writeU32 } from "./fields.ts";
-import { MAX_WINDOW, MIN_CREDIT, type StreamGrant } from "./terms.ts";
+import { MAX_WINDOW, MIN_CREDIT } from "./codec.ts";
 import { readText, utf8 } from "../base/utf8.ts";
+import { copyBytes, isBytes, lengthOf, plainView } from "../base/bytes.ts";
 
 /** The protocol's major version. */
 export const VERSION = 1;
@@ -68,7 +73,7 @@ const FIELD_STREAMS = 7;
 const CAN_STREAM = 1;
 
 /** The body of a HELLO. */
-export function encodeHello(hello: Hello, serializer?: string): Uint8Array {
+export function encodeHello(hello: PeerHello, serializer?: string): Uint8Array {
   const name = serializer === undefined ? undefined : utf8(serializer);
   if (name !== undefined && name.length > MAX_SERIALIZER_NAME) {
     throw new RangeError(
@@ -137,7 +142,7 @@ function writeField(
  * @throws {ConnectionError} `serializer_mismatch`, or `protocol_error` for fields that are cut short or
  * limits that cannot be.
  */
-export function parseHello(body: Uint8Array, serializer?: string): Hello {
+export function parseHello(body: Uint8Array, serializer?: string): PeerHello {
   let maxMessage = EARLY_MESSAGE;
   let windowCalls = EARLY_CALLS;
   let windowBytes = EARLY_BYTES;
@@ -249,4 +254,35 @@ function checkSerializer(ours?: string, theirs?: string): void {
 
 function fault(message: string): never {
   throw new ConnectionError("protocol_error", message);
+}
+
+/**
+ * Checks that credentials can be sent.
+ *
+ * @throws {TypeError} If they are neither text nor bytes, or a text with half of
+ *   a surrogate pair, which has no form as UTF-8.
+ * @throws {RangeError} If they are too long.
+ */
+export function toCredentials(given: Credentials): Credentials {
+  const bytes = typeof given === "string" ? utf8(given) : given;
+  if (
+    typeof given === "string" &&
+    readText(bytes as Uint8Array, 0, bytes.length) !== given
+  ) {
+    throw new TypeError(
+      "Cannot use credentials: the text has half of a surrogate pair",
+    );
+  }
+  if (!isBytes(bytes)) {
+    throw new TypeError(
+      `Cannot use credentials: text or bytes, received ${typeof given}`,
+    );
+  }
+  const length = lengthOf(bytes);
+  if (length > MAX_CREDENTIALS) {
+    throw new RangeError(
+      `Cannot use credentials: ${length} bytes, at most ${MAX_CREDENTIALS} fit`,
+    );
+  }
+  return typeof given === "string" ? given : copyBytes(plainView(bytes));
 }

@@ -9,7 +9,7 @@
  */
 
 import { copyBytes } from "../base/bytes.ts";
-import type { Metadata } from "./codec.ts";
+import type { Metadata } from "../types/call.ts";
 import { readU16 } from "./frame.ts";
 import { readText, utf8 } from "../base/utf8.ts";
 

@@ -13,7 +13,7 @@
  * @module
  */
 
-import type { Outbox } from "../connection/send_buffer.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
 import { isStream } from "../base/pull_source.ts";
 import {
   copyBytes,
@@ -25,7 +25,7 @@ import {
   SHORT_COPY,
   viewOf,
 } from "../base/bytes.ts";
-import { Snapshot } from "./snapshot.ts";
+
 import {
   readText,
   SHORT_ENCODE,
@@ -35,6 +35,8 @@ import {
 } from "../base/utf8.ts";
 import { type PayloadRole, toJson, unserializable } from "./to_json.ts";
 import { isA } from "../base/user_code.ts";
+import type { Serializer } from "../types/connection.ts";
+import { brand } from "../base/brand.ts";
 
 /** Payload kind: no value. */
 export const UNDEFINED = 0;
@@ -49,33 +51,8 @@ export const CUSTOM = 4;
 /** Payload kind of params and results alone: a stream, whose items travel in frames of their own. */
 export const STREAM = 5;
 
-/**
- * Replaces JSON for values that are neither `undefined`, a string nor a
- * `Uint8Array`. Both ends must use one of the same name: it is told in HELLO,
- * and a connection between two that differ closes with `serializer_mismatch`.
- *
- * @example
- * ```ts
- * import type { Serializer } from "@sluice/rpc";
- *
- * const dates: Serializer = {
- *   name: "epoch-millis",
- *   encode: (value) => new TextEncoder().encode(String((value as Date).getTime())),
- *   decode: (bytes) => new Date(Number(new TextDecoder().decode(bytes))),
- * };
- * ```
- */
-export interface Serializer {
-  /** Told to the peer; at most 255 bytes of UTF-8. */
-  readonly name: string;
-  /** A value's bytes; they are the library's from then on. What it throws fails that call alone. */
-  encode(value: unknown): Uint8Array;
-  /** The value again; `bytes` is its own to keep. What it throws fails that call alone. */
-  decode(bytes: Uint8Array): unknown;
-}
-
 /** A payload on its way out, apart from the encoder that prepared it. */
-export interface Draft {
+export interface PreparedPayload {
   kind: number;
   text: string | undefined;
   bytes: Uint8Array | undefined;
@@ -83,7 +60,7 @@ export interface Draft {
 }
 
 /** A payload that came in, kept beyond the chunk it came in. */
-export interface KeptPayload {
+export interface RetainedPayload {
   kind: number;
   bytes: Uint8Array;
 }
@@ -147,7 +124,7 @@ export class PayloadEncoder {
   }
 
   /** What is prepared, to be written in a later turn; a borrowed byte array is copied. */
-  save(): Draft {
+  save(): PreparedPayload {
     let bytes = this.#bytes;
     if (bytes !== undefined) {
       bytes = this.#owned ? plainView(bytes) : copyBytes(plainView(bytes));
@@ -163,7 +140,7 @@ export class PayloadEncoder {
    * @throws {RpcError} `invalid_argument` if it has lost its bytes since: they
    *   were handed over with `transfer`, and then given to somebody else.
    */
-  load(draft: Draft): void {
+  load(draft: PreparedPayload): void {
     const { bytes } = draft;
     if (bytes !== undefined && bytes.length !== draft.size) {
       throw unserializable(`params: ${GONE}`);
@@ -183,7 +160,7 @@ export class PayloadEncoder {
   }
 
   /** Writes an inline payload at `at` of what the outbox is filling. */
-  write({ bytes, view }: Pick<Outbox, "bytes" | "view">, at: number): void {
+  write({ bytes, view }: Pick<SendBuffer, "bytes" | "view">, at: number): void {
     const { size } = this;
     if (this.#bytes !== undefined) bytes.set(this.#bytes, at);
     else if (size <= SHORT_COPY) copyWords(scratchView, size, view, at);
@@ -191,8 +168,8 @@ export class PayloadEncoder {
   }
 
   /** Adds a payload that is not inline to the batch, uncopied. */
-  attach(outbox: Outbox): void {
-    outbox.lend(plainView(this.#bytes as Uint8Array));
+  attach(sendBuffer: SendBuffer): void {
+    sendBuffer.lend(plainView(this.#bytes as Uint8Array));
   }
 
   /** Lets go of the value, so that an idle connection holds none. */
@@ -235,7 +212,7 @@ export class PayloadEncoder {
 export interface SnapshotSettings {
   readonly serializer?: Serializer;
   /** Another wire than the native one. */
-  readonly wire?: { readonly json?: boolean };
+  readonly protocol?: { readonly json?: boolean };
 }
 
 /**
@@ -248,7 +225,7 @@ export interface SnapshotSettings {
 export function snapshot(
   value: unknown,
   transfer: boolean,
-  { serializer, wire }: SnapshotSettings,
+  { serializer, protocol: wire }: SnapshotSettings,
 ): unknown {
   // Only a wire of its own kind can say what a value is on it.
   if (wire !== undefined && wire.json !== true) return value;
@@ -344,4 +321,32 @@ function serialize(
   } catch (cause) {
     throw unserializable(`the ${role}`, cause);
   }
+}
+
+/**
+ * A value in its wire form: what is sent of it, however late or often, is what
+ * it was when this was made.
+ */
+export class Snapshot {
+  static {
+    brand(this, "Snapshot");
+  }
+
+  readonly kind: number;
+  readonly text: string | undefined;
+  readonly bytes: Uint8Array | undefined;
+
+  constructor(
+    kind: number,
+    text: string | undefined,
+    bytes: Uint8Array | undefined,
+  ) {
+    this.kind = kind;
+    this.text = text;
+    this.bytes = bytes;
+    this.size = bytes?.length ?? 2 * (text as string).length;
+  }
+
+  /** The most that it holds, in bytes: exact for bytes, for text what a string takes. */
+  readonly size: number;
 }

@@ -2,7 +2,7 @@
  * Where a reconnecting client is, for whoever wants to know.
  *
  * Invariants owned here:
- * - `onState` is told every change, in order, once.
+ * - `onStateChange` is told every change, in order, once.
  * - An iterator holds one state, not a history: whoever reads slowly sees the
  *   latest, and one that is never read costs nothing.
  *
@@ -10,6 +10,7 @@
  */
 
 import { tellHook } from "../../base/user_code.ts";
+import type { TotalStats } from "../../types/stats.ts";
 
 /**
  * Where a {@linkcode ReconnectingClient} is: `connecting` (a dial, or the wait
@@ -81,4 +82,30 @@ export class StateCell {
       await (this.#change ??= Promise.withResolvers()).promise;
     }
   }
+}
+
+/** A reconnecting client in numbers, as of now: those of its connections added up; what only grows, over those that are gone as well. */
+export interface ReconnectingStats extends
+  Omit<
+    TotalStats,
+    "receiving" | "receivingBytes" | "running" | "waiting" | "served"
+  > {
+  /** Where it is. */
+  readonly state: ClientState;
+  /** Dials so far. */
+  readonly dials: number;
+  /** Dials in a row that have led nowhere. */
+  readonly failures: number;
+  /** Connections that live: the one that takes calls, and older ones that finish theirs. */
+  readonly connections: number;
+  /** Connections made so far. */
+  readonly connected: number;
+  /** Calls that wait for a connection. */
+  readonly waiting: number;
+  /** Bytes of those, about. */
+  readonly waitingBytes: number;
+  /** Calls that a connection handed back to be sent again, so far. */
+  readonly resent: number;
+  /** The latest round-trip time of the connection that takes calls, in ms; undefined until a PING was answered. */
+  readonly rtt: number | undefined;
 }

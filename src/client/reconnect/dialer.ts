@@ -13,13 +13,18 @@
  */
 
 import { scopeOfNow } from "../../base/async_context.ts";
-import { backoff, type Retry } from "./backoff.ts";
+
 import type { Clock } from "../../base/clock.ts";
 import type { Connection } from "../../connection/connection.ts";
-import type { Timer } from "../../base/timers.ts";
+import type { Timeout } from "../../base/timers.ts";
 import { ConnectionError } from "../../base/errors.ts";
 import { isA } from "../../base/user_code.ts";
-import { Attempt, type Dial, type Link, type LinkSetup } from "./dial.ts";
+import {
+  type ActiveConnection,
+  type ActiveConnectionSetup,
+  type Dial,
+  DialAttempt,
+} from "./dial.ts";
 
 /** How it dials. */
 export interface DialerSetup {
@@ -27,7 +32,7 @@ export interface DialerSetup {
   readonly dialTimeout: number;
   readonly retry: Retry;
   readonly clock: Clock;
-  readonly connection: LinkSetup;
+  readonly connection: ActiveConnectionSetup;
 }
 
 /** What it tells. */
@@ -53,8 +58,8 @@ export class Dialer {
   /** The async context of whoever made the client; not that of the call which finds no connection. */
   readonly #scope = scopeOfNow();
   /** Of the dial, or of the wait for the next one. */
-  readonly #timer: Timer;
-  #attempt: Attempt | undefined;
+  readonly #timer: Timeout;
+  #attempt: DialAttempt | undefined;
   /** Whether connections keep the process alive. */
   #held = true;
   #waits = false;
@@ -67,7 +72,7 @@ export class Dialer {
   /** Why there is no connection: what the latest dial or connection failed with. */
   #cause: unknown;
 
-  constructor(setup: DialerSetup, timer: Timer, events: DialerEvents) {
+  constructor(setup: DialerSetup, timer: Timeout, events: DialerEvents) {
     this.#setup = setup;
     this.#timer = timer;
     this.#events = events;
@@ -97,7 +102,7 @@ export class Dialer {
     this.dials++;
     events.dialling();
     const begin = () =>
-      new Attempt(
+      new DialAttempt(
         { dial, timeout, connection, timer: this.#timer, held: this.#held },
         {
           opened: (connection) => {
@@ -128,12 +133,12 @@ export class Dialer {
 
   /** Takes note of a connection that takes no calls any more; `useful` says that it did not lead nowhere, `stable` that it lived for a while. */
   note(
-    link: Link,
+    link: ActiveConnection,
     cause: ConnectionError | undefined,
   ): { readonly useful: boolean; readonly stable: boolean } {
     const { retry, clock } = this.#setup;
-    const stable = clock.now() - link.since >= retry.stableAfter;
-    const useful = link.served || stable;
+    const stable = clock.now() - link.connectedAt >= retry.stableAfter;
+    const useful = link.hasReplied || stable;
     if (stable) this.#steps = 0;
     if (useful) this.#failures = this.#fatal = this.#denials = 0;
     if (cause !== undefined) this.#note(cause);
@@ -201,4 +206,75 @@ function toReason(cause: unknown): ConnectionError {
   if (isA(cause, ConnectionError)) return cause;
   const text = "dial or credentials threw the same mistake again and again";
   return new ConnectionError("internal", text, { cause });
+}
+
+/** How a {@linkcode ReconnectingClient} waits between dials. */
+export interface RetryOptions {
+  /** Bound of the first wait, in ms. Default 100. */
+  base?: number | undefined;
+  /** What the bound grows by with each dial that fails. Default 2. */
+  factor?: number | undefined;
+  /** The bound's largest value, in ms. Default 10,000. */
+  cap?: number | undefined;
+  /** Milliseconds that a connection has to live before the waits begin anew at `base`. A shorter one, whatever it answered, is followed by a longer wait than the one before it. Default 5,000. */
+  stableAfter?: number | undefined;
+  /** Dials in a row that may fail; the client ends with the last of them. Default `Infinity`. */
+  attempts?: number | undefined;
+  /**
+   * Dials in a row that may fail for a reason that another dial does not
+   * remove: the peer has another serializer or version, or is no Sluice peer;
+   * or `dial` or `credentials` threw a `TypeError`, `RangeError`,
+   * `ReferenceError` or `SyntaxError`. The client ends with the last of them,
+   * and with its error. Default 10.
+   */
+  fatalAttempts?: number | undefined;
+  /** Numbers from 0 to 1, for tests. Default `Math.random`. */
+  random?: (() => number) | undefined;
+}
+
+/** The defaults with what is given in their place. */
+export type Retry = Required<RetryOptions>;
+
+/** Every least and most. */
+const RANGES = {
+  base: [1, 0x7fffffff],
+  factor: [1, Infinity],
+  cap: [1, 0x7fffffff],
+  stableAfter: [1, 0x7fffffff],
+  attempts: [1, Infinity],
+  fatalAttempts: [1, Infinity],
+} as const;
+
+/**
+ * The defaults with what is given in their place.
+ *
+ * @throws {RangeError} If one of them is not a number in its range.
+ */
+export function toRetry(given: RetryOptions = {}): Retry {
+  const retry: Retry = {
+    base: given.base ?? 100,
+    factor: given.factor ?? 2,
+    cap: given.cap ?? 10_000,
+    stableAfter: given.stableAfter ?? 5000,
+    attempts: given.attempts ?? Infinity,
+    fatalAttempts: given.fatalAttempts ?? 10,
+    random: given.random ?? Math.random,
+  };
+  for (const name of Object.keys(RANGES) as (keyof typeof RANGES)[]) {
+    const [least, most] = RANGES[name];
+    if (retry[name] >= least && retry[name] <= most) continue;
+    throw new RangeError(
+      `Cannot use retry.${name}: a number from ${least} to ${most}, received ${
+        retry[name]
+      }`,
+    );
+  }
+  return retry;
+}
+
+/** Milliseconds to wait after `failures` dials in a row have failed; from 1 to the cap. */
+export function backoff(failures: number, retry: Retry): number {
+  const { base, factor, cap, random } = retry;
+  const bound = Math.min(cap, base * factor ** failures);
+  return Math.max(1, random() * bound);
 }

@@ -8,30 +8,36 @@
  * @module
  */
 
-import { type RetryOptions, toRetry } from "./backoff.ts";
-import type { Callable } from "../../serve/services.ts";
-import { type CallerOptions, Calls, toCaller } from "../service_client.ts";
-import type { ClientState, StateListener } from "./client_state.ts";
+import { type RetryOptions, toRetry } from "./dialer.ts";
+import type { ServiceDefinition } from "../../serve/services.ts";
+import {
+  type CallerOptions,
+  ServiceClient,
+  toCaller,
+} from "../service_client.ts";
+import type {
+  ClientState,
+  ReconnectingStats,
+  StateListener,
+} from "./client_state.ts";
 import { systemClock } from "../../base/clock.ts";
 import type { Connection } from "../../connection/connection.ts";
 import type {
   CloseOptions,
   ConnectionOptions,
-} from "../../connection/contract.ts";
-import {
-  type Credentials,
-  type CredentialsSource,
-  toCredentials,
-} from "../../serve/credentials.ts";
+  Credentials,
+  CredentialsSource,
+  WireMap,
+} from "../../types/connection.ts";
+import { toCredentials } from "../../wire/hello.ts";
 import type { AsyncDisposal } from "../../transport/duplex.ts";
 import type { ConnectionError } from "../../base/errors.ts";
 import { toLimits } from "../../wire/limits.ts";
 import type { Dial } from "./dial.ts";
-import type { LiveCall } from "../../call/live_calls.ts";
+import type { LiveCall } from "../../types/stats.ts";
 import { Reconnector } from "./reconnector.ts";
-import type { ReconnectingStats } from "../../connection/totals.ts";
 import type { CallOrder } from "./call_order.ts";
-import type { UntypedServices, WireMap } from "../../types/services.ts";
+import type { UntypedServices } from "../../types/services.ts";
 
 /** Options of a {@linkcode ReconnectingClient}; limits hold for each of its connections, and those on queued calls for the ones that wait for a connection, too. */
 export interface ReconnectingClientOptions
@@ -39,13 +45,13 @@ export interface ReconnectingClientOptions
   /** Who this is, for a server with `authorize`; a function is asked before each dial, so that what it gives is fresh. */
   credentials?: Credentials | CredentialsSource | undefined;
   /** What the server may call here, on each connection: see {@linkcode callable}. */
-  services?: Callable | undefined;
+  services?: ServiceDefinition | undefined;
   /** How long it waits between dials, and how often it tries. */
   retry?: RetryOptions | undefined;
   /** Milliseconds for one dial and the credentials for it; the handshake then has its own `handshakeTimeout`. Default 10,000. */
   dialTimeout?: number | undefined;
-  /** What a call made without a connection does: `wait` for one (the default), or `reject` at once, `unavailable`, `not_sent`. */
-  whileAway?: "wait" | "reject" | undefined;
+  /** What a call made without a connection does: `wait` for one (the default), or `reject` at once, `unavailableError`, `not_sent`. */
+  whenOffline?: "wait" | "reject" | undefined;
   /** Methods whose calls may be sent again though they may have run; a call's own `idempotent` goes before. */
   idempotent?: Iterable<string> | undefined;
   /**
@@ -59,7 +65,7 @@ export interface ReconnectingClientOptions
   /** Whether those are sent all the same. Default false. */
   continueAfterUnknown?: boolean | undefined;
   /** Told of every change of state; what it throws is lost. */
-  onState?: StateListener | undefined;
+  onStateChange?: StateListener | undefined;
 }
 
 /**
@@ -109,7 +115,7 @@ export interface ReconnectingClientOptions
 export class ReconnectingClient<
   S extends object = UntypedServices,
   M extends WireMap = "json",
-> extends Calls<S, M> {
+> extends ServiceClient<S, M> {
   readonly #reconnector: Reconnector;
 
   /**
@@ -122,7 +128,11 @@ export class ReconnectingClient<
    * @throws {TypeError} If an order is neither `true` nor a function.
    */
   constructor(dial: Dial, options: ReconnectingClientOptions = {}) {
-    const { dialTimeout = 10_000, whileAway = "wait", credentials } = options;
+    const {
+      dialTimeout = 10_000,
+      whenOffline = "wait",
+      credentials,
+    } = options;
     if (typeof credentials !== "function" && credentials !== undefined) {
       toCredentials(credentials);
     }
@@ -137,13 +147,13 @@ export class ReconnectingClient<
       dialTimeout,
       retry: toRetry(options.retry),
       clock: options.clock ?? systemClock,
-      rejectAway: whileAway === "reject",
+      rejectAway: whenOffline === "reject",
       idempotent: new Set(options.idempotent),
       ordered: options.ordered,
       continueAfterUnknown: options.continueAfterUnknown === true,
       maxQueuedCalls,
       maxQueuedBytes,
-      onState: options.onState,
+      onStateChange: options.onStateChange,
       connection: options,
     });
     super(toCaller(reconnector, options));
@@ -172,7 +182,7 @@ export class ReconnectingClient<
 
   /**
    * The state now, then the latest after each change; ends after `closed`. One
-   * that reads slowly may miss a state that did not last: `onState` is told all.
+   * that reads slowly may miss a state that did not last: `onStateChange` is told all.
    */
   states(): AsyncIterableIterator<ClientState> {
     return this.#reconnector.state.watch();

@@ -21,7 +21,7 @@
  */
 
 import { quote } from "../../base/errors.ts";
-import { GobError } from "./error.ts";
+import { GobError } from "./values.ts";
 import { join } from "./infer.ts";
 import {
   type GobType,

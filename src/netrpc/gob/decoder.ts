@@ -5,9 +5,9 @@
  */
 
 import { NO_BYTES } from "../../base/bytes.ts";
-import { tooLarge } from "../too_large.ts";
+import { tooLarge } from "../go_codec.ts";
 import type { RegisteredTypes } from "./encoder.ts";
-import { GobError, Mismatch } from "./error.ts";
+import { GobError, Mismatch } from "./values.ts";
 import { GOB_LIMITS, GobInput, type GobLimits } from "./input.ts";
 import { GobOutput } from "./output.ts";
 import { Readers } from "./reader.ts";

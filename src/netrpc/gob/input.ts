@@ -12,7 +12,7 @@
  */
 
 import { readText } from "../../base/utf8.ts";
-import { GobError } from "./error.ts";
+import { GobError } from "./values.ts";
 
 /** What one message may make of itself. */
 export interface GobLimits {

@@ -5,7 +5,7 @@
  */
 
 import { isShortAscii, utf8, writeAscii } from "../../base/utf8.ts";
-import { GobError } from "./error.ts";
+import { GobError } from "./values.ts";
 
 const floatBytes = new Uint8Array(8);
 const floatView = new DataView(floatBytes.buffer);

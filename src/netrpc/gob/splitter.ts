@@ -12,7 +12,7 @@
 
 import { NO_BYTES } from "../../base/bytes.ts";
 import { LARGE } from "../../connection/large_reads.ts";
-import { GobError } from "./error.ts";
+import { GobError } from "./values.ts";
 
 /** Takes messages; `bytes` is only lent for the time of the call. */
 export interface MessageSink {
