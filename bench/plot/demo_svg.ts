@@ -165,13 +165,14 @@ function heading(
     `text-anchor="start" class="${className}">${escaped}</text>`;
 }
 
-/** This machine, and the version of the runtime that was measured. */
+/** This machine, the version of the runtime that was measured, and how often. */
 async function thisMachine(rows: readonly Row[]): Promise<string> {
   const runtime = rows[0].runtime as Runtime;
   const version = await versionOf(runtime, currentBin(runtime));
+  const runs = rows.filter((row) => row.style === rows[0].style).length;
   return `Client and server are two ${capital(version)} processes, ` +
     `on ${capital(platform())} ${process.arch} with ${cpus().length} cores, ` +
-    "over loopback. Every reply is checked.";
+    `over loopback.${runs > 1 ? ` Median of ${runs} runs.` : ""}`;
 }
 
 function capital(text: string): string {
