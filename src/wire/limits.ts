@@ -17,7 +17,7 @@ import {
 import type { Optional } from "../types/optional.ts";
 import type { Limits } from "../types/connection.ts";
 
-/** The defaults, as README's table has them. */
+/** The defaults; docs/limits.md has the same numbers. */
 export const DEFAULT_LIMITS: Limits = {
   maxMessage: 4 * 1024 * 1024,
   windowCalls: 4096,
