@@ -51,7 +51,6 @@ export {
   type ReconnectingClientOptions,
 } from "./src/client/reconnect/reconnecting_client.ts";
 export type { Dial } from "./src/client/reconnect/dial.ts";
-export type { CallOrder } from "./src/client/reconnect/call_order.ts";
 export type {
   ClientState,
   ReconnectingStats,
