@@ -145,16 +145,6 @@ export type { Clock } from "./src/base/clock.ts";
 // Observers.
 export { observers } from "./src/observe/observe.ts";
 export { diagnostics } from "./src/observe/diagnostics_channel.ts";
-export { traced, type TraceOptions } from "./src/observe/trace_middleware.ts";
-export {
-  formatTraceparent,
-  nextSpan,
-  parseTraceparent,
-  startTrace,
-  type TraceContext,
-  traceMetadata,
-  traceOf,
-} from "./src/observe/trace_context.ts";
 export type { CallObserver, ObservedCall } from "./src/types/observe.ts";
 
 // Errors.
