@@ -106,7 +106,7 @@ export {
 } from "./src/serve/services.ts";
 export type { ServerLimits } from "./src/serve/server_limits.ts";
 export type { CallContext } from "./src/types/handler.ts";
-export { type Authorize, timingSafeEqual } from "./src/serve/authorize.ts";
+export type { Authorize } from "./src/serve/authorize.ts";
 export type {
   CallInfo,
   CertificateNames,
