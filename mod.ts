@@ -52,7 +52,6 @@ export {
   type ReconnectingClientOptions,
 } from "./src/client/reconnect/reconnecting_client.ts";
 export type { Dial } from "./src/client/reconnect/dial.ts";
-export type { CallOrder } from "./src/client/reconnect/call_order.ts";
 export type {
   ClientState,
   ReconnectingStats,
@@ -102,7 +101,7 @@ export {
 export { callable, type CallableOptions } from "./src/serve/services.ts";
 export type { ServerLimits } from "./src/serve/server_limits.ts";
 export type { CallContext } from "./src/types/handler.ts";
-export { type Authorize, timingSafeEqual } from "./src/serve/authorize.ts";
+export type { Authorize } from "./src/serve/authorize.ts";
 export type {
   CallInfo,
   CloseOptions,
@@ -150,16 +149,6 @@ export type { Clock } from "./src/base/clock.ts";
 // Observers.
 export { observers } from "./src/observe/observe.ts";
 export { diagnostics } from "./src/observe/diagnostics_channel.ts";
-export { traced, type TraceOptions } from "./src/observe/trace_middleware.ts";
-export {
-  formatTraceparent,
-  nextSpan,
-  parseTraceparent,
-  startTrace,
-  type TraceContext,
-  traceMetadata,
-  traceOf,
-} from "./src/observe/trace_context.ts";
 export type { CallObserver, ObservedCall } from "./src/types/observe.ts";
 
 // Errors.

@@ -12,12 +12,10 @@
  */
 
 import type { ByteChannel } from "../transport/duplex.ts";
-import type { Credentials, PeerHello } from "../types/connection.ts";
-import type { Connection } from "../types/connection.ts";
+import type { Connection, PeerHello } from "../types/connection.ts";
 import { ConnectionError } from "../base/errors.ts";
 import type { PeerGate, PeerGateEvents } from "../connection/contract.ts";
 import { DENIED } from "../connection/shutdown.ts";
-import { utf8 } from "../base/utf8.ts";
 
 /**
  * Decides whether a peer may come in. What it returns, or its promise resolves
@@ -115,40 +113,4 @@ export class AuthorizationGate implements PeerGate {
     const { chunks, done } = held;
     this.#path.write(chunks).then(done.resolve, done.reject);
   }
-}
-
-/**
- * Whether a secret that was received is the one that is wanted; text is compared
- * as UTF-8. The time it takes depends on the length of what was received alone.
- *
- * @param received From the peer. `undefined`, for none, equals nothing.
- * @param wanted The secret. One without a byte equals nothing: it is a mistake.
- *
- * @example
- * ```ts
- * import { assert } from "@std/assert";
- * import { timingSafeEqual } from "@sluice/rpc";
- *
- * const received = new TextEncoder().encode("open sesame");
- * assert(timingSafeEqual(received, "open sesame"));
- * assert(!timingSafeEqual(received, "open barley"));
- * assert(!timingSafeEqual(undefined, "open sesame"));
- * ```
- */
-export function timingSafeEqual(
-  received: Credentials | undefined,
-  wanted: Credentials,
-): boolean {
-  if (received === undefined || wanted.length === 0) return false;
-  const a = toBytes(received);
-  const b = toBytes(wanted);
-  // Every byte is looked at, whatever the ones before it were, and against a
-  // wanted one even where there are no more: a shortcut would tell a prefix.
-  let different = a.length ^ b.length;
-  for (let i = 0; i < a.length; i++) different |= a[i] ^ b[i % b.length];
-  return different === 0;
-}
-
-function toBytes(secret: Credentials): Uint8Array {
-  return typeof secret === "string" ? utf8(secret) : secret;
 }

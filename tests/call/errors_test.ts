@@ -287,7 +287,6 @@ test("[X43] a reconnecting client's calls name their method, however they fail",
       const t = new Reconnecting(["peer", failing()], {
         use,
         captureStacks,
-        ordered: { m: true },
         retry: { attempts: 3 },
         maxQueuedCalls: 3,
       });
