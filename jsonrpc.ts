@@ -40,14 +40,7 @@
  * @module
  */
 
-export {
-  JsonRpcClient,
-  type JsonRpcClientOptions,
-} from "./src/jsonrpc/client.ts";
-export {
-  JsonRpcServer,
-  type JsonRpcServerOptions,
-} from "./src/jsonrpc/server.ts";
+export { JsonRpcClient, type JsonRpcClientOptions, JsonRpcServer, type JsonRpcServerOptions } from "./src/jsonrpc/client.ts";
 export { notify } from "./src/jsonrpc/one_way.ts";
 export {
   type OtherProgress,
@@ -55,6 +48,5 @@ export {
   type ProgressToken,
 } from "./src/jsonrpc/progress.ts";
 export { jsonRpc } from "./src/jsonrpc/wire.ts";
-export type { JsonRpcOptions } from "./src/jsonrpc/options.ts";
-export type { DialectName } from "./src/jsonrpc/dialect.ts";
+export type { DialectName, JsonRpcOptions } from "./src/jsonrpc/options.ts";
 export type { FramingName } from "./src/jsonrpc/framing.ts";

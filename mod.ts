@@ -31,51 +31,22 @@
  */
 
 // Calling.
-export { Client, type ClientOptions } from "./src/client.ts";
-export {
-  type Caller,
-  type CallerOptions,
-  Calls,
-  type Outgoing,
-  type OutgoingSettings,
-} from "./src/calls.ts";
-export { callsOf } from "./src/calls_of.ts";
+export { Client, type ClientOptions } from "./src/client/client.ts";
+export { type CallerOptions, Calls, callsOf, type Outgoing, type OutgoingSettings } from "./src/client/service_client.ts";
+export type { Caller, CallOptions, Inherited, Metadata, MetadataInit } from "./src/types/call.ts";
 export {
   ReconnectingClient,
   type ReconnectingClientOptions,
-} from "./src/reconnecting.ts";
-export type { Dial } from "./src/link.ts";
-export type { CallOrder } from "./src/sequences.ts";
-export type { ReconnectingStats } from "./src/stats.ts";
-export type { RetryOptions } from "./src/backoff.ts";
-export type {
-  ClientState,
-  StateDetail,
-  StateListener,
-} from "./src/client_state.ts";
-export {
-  type ClientMiddleware,
-  outgoing,
-  type OutgoingCall,
-  type OutgoingChange,
-} from "./src/outgoing.ts";
-export type {
-  CallChange,
-  CallEnding,
-  Middleware,
-  MiddlewareCall,
-  Next,
-} from "./src/middleware.ts";
-export { CallHandle } from "./src/call.ts";
-export { StageError, type Unacknowledged } from "./src/stage_error.ts";
-export type {
-  OnStageError,
-  Stage,
-  StageItem,
-  StageOptions,
-  StageOutput,
-} from "./src/stage_options.ts";
-export type { CallOptions, Inherited, MetadataInit } from "./src/options.ts";
+} from "./src/client/reconnect/reconnecting_client.ts";
+export type { Dial } from "./src/client/reconnect/dial.ts";
+export type { CallOrder } from "./src/client/reconnect/call_order.ts";
+export type { ClientState, ReconnectingStats, StateDetail, StateListener } from "./src/client/reconnect/client_state.ts";
+export type { ConnectionStats, LiveCall, LiveState, OutcomeCounts, ServedCounts, StreamNumbers, SummedStats } from "./src/types/stats.ts";
+export type { RetryOptions } from "./src/client/reconnect/dialer.ts";
+export { outgoing } from "./src/client/middleware.ts";
+export type { CallChange, CallEnding, ClientMiddleware, IncomingCall, Middleware, MiddlewareCall, Next, OutgoingCall, OutgoingChange, ServerMiddleware } from "./src/types/middleware.ts";
+export { CallHandle } from "./src/call/handle.ts";
+export { type OnStageError, type Stage, StageError, type StageItem, type StageOptions, type StageOutput, type Unacknowledged } from "./src/client/stage_options.ts";
 
 // Serving.
 export {
@@ -83,55 +54,32 @@ export {
   Server,
   type ServerOptions,
   type ServerStats,
-} from "./src/server.ts";
+} from "./src/serve/server.ts";
 export {
   type Callable,
   callable,
   type CallableOptions,
   type ErrorInfo,
-} from "./src/callable.ts";
-export type { ServerLimits } from "./src/server_limits.ts";
-export type { CallContext } from "./src/context.ts";
-export type { Authorize } from "./src/verdict.ts";
-export {
-  type Credentials,
-  type CredentialsSource,
-  timingSafeEqual,
-} from "./src/credentials.ts";
-export type { IncomingCall, ServerMiddleware } from "./src/incoming.ts";
-export { expose } from "./src/registry.ts";
-export {
-  method,
-  type SchemaIssue,
-  type SchemaResult,
-  type StandardSchema,
-  type ValidatedMethod,
-} from "./src/method.ts";
-export { ordered, type ParamsIn } from "./src/ordered.ts";
-export type { OrderedOptions, OrderKey } from "./src/order.ts";
-export { type EchoServices, echoServices } from "./src/echo.ts";
+} from "./src/serve/services.ts";
+export type { ServerLimits } from "./src/serve/server_limits.ts";
+export type { CallContext } from "./src/types/handler.ts";
+export { type Authorize, timingSafeEqual } from "./src/serve/authorize.ts";
+export type { CallInfo, CertificateNames, CloseOptions, ConnectionOptions, Credentials, CredentialsSource, Hello, Limits, Observing, Peer, PeerCertificate, Serializer, StreamGrant, WireProtocol } from "./src/types/connection.ts";
+export { expose } from "./src/serve/method_table.ts";
+export { method, type ValidatedMethod } from "./src/serve/method.ts";
+export type { SchemaIssue, SchemaResult, StandardSchema } from "./src/types/schema.ts";
+export { ordered, type OrderedOptions, type ParamsIn } from "./src/serve/ordered.ts";
+export type { OrderKey } from "./src/base/inspect.ts";
+export { type EchoServices, echoServices } from "./src/serve/echo.ts";
 
 // The connection underneath.
-export type { Connection, Peer } from "./src/connection.ts";
-export type {
-  CallInfo,
-  CloseOptions,
-  ConnectionOptions,
-  ConnectionStats,
-} from "./src/connection_options.ts";
-export type { LiveCall, LiveState } from "./src/live_calls.ts";
-export type { OutcomeCounts, ServedCounts, SummedStats } from "./src/stats.ts";
-export type { Limits } from "./src/limits.ts";
-export type { StreamGrant } from "./src/streams/terms.ts";
-export type { StreamNumbers } from "./src/streams/streams.ts";
-export type { Hello, Metadata, WireProtocol } from "./src/codec.ts";
-export type { Serializer } from "./src/payload.ts";
-export type { Clock } from "./src/clock.ts";
+export type { Connection } from "./src/connection/connection.ts";
+export type { Clock } from "./src/base/clock.ts";
 
 // Observing.
-export { observing } from "./src/observing.ts";
-export { diagnostics } from "./src/diagnostics.ts";
-export { traced, type TraceOptions } from "./src/traced.ts";
+export { observing } from "./src/observe/observe.ts";
+export { diagnostics } from "./src/observe/diagnostics_channel.ts";
+export { traced, type TraceOptions } from "./src/observe/trace_middleware.ts";
 export {
   formatTraceparent,
   nextSpan,
@@ -140,8 +88,8 @@ export {
   type TraceContext,
   traceMetadata,
   traceOf,
-} from "./src/trace_context.ts";
-export type { CallObserver, ObservedCall, Observing } from "./src/observe.ts";
+} from "./src/observe/trace_context.ts";
+export type { CallObserver, ObservedCall } from "./src/types/observe.ts";
 
 // Errors.
 export {
@@ -151,7 +99,7 @@ export {
   type Outcome,
   RpcError,
   type RpcErrorOptions,
-} from "./src/errors.ts";
+} from "./src/base/errors.ts";
 
 // Transports.
 export {
@@ -160,17 +108,16 @@ export {
   type Duplex,
   type DuplexInfo,
   toDuplex,
-} from "./src/duplex.ts";
-export type {
-  CertificateNames,
-  PeerCertificate,
-} from "./src/transport/certificate.ts";
+} from "./src/transport/duplex.ts";
 export type { DenoConnLike } from "./src/transport/deno_conn.ts";
 export { memoryPair, type MemoryPairOptions } from "./src/transport/memory.ts";
-export * from "./src/transport/tcp.ts";
+export * from "./src/transport/connect.ts";
 export { stdio } from "./src/transport/stdio.ts";
-export { nodeDuplex } from "./src/transport/socket.ts";
-export type { NodeReadable, NodeWritable } from "./src/transport/node.ts";
+export { nodeDuplex } from "./src/transport/node_stream.ts";
+export type {
+  NodeReadable,
+  NodeWritable,
+} from "./src/transport/node_builtins.ts";
 
 // Frames, for tools that speak the wire themselves.
 export {
@@ -180,7 +127,7 @@ export {
   type FrameDecoderOptions,
   FrameDecoderStream,
   FrameEncoderStream,
-} from "./src/frame_stream.ts";
+} from "./src/wire/frame_transforms.ts";
 
 // Types.
-export type * from "./src/types.ts";
+export type * from "./src/types/services.ts";

@@ -78,16 +78,14 @@ export {
   uint64,
   type ValueOf,
 } from "./src/netrpc/gob/schema.ts";
-export { Complex, Registered } from "./src/netrpc/gob/values.ts";
+export { Complex, GobError, Registered } from "./src/netrpc/gob/values.ts";
 
 // Gob by itself.
 export { decodeGob } from "./src/netrpc/gob/decoder.ts";
 export { encodeGob, type RegisteredTypes } from "./src/netrpc/gob/encoder.ts";
-export { GobError } from "./src/netrpc/gob/error.ts";
 export type { GobLimits } from "./src/netrpc/gob/input.ts";
 
 // What the wire's types name.
-export type { WireProtocol } from "./src/codec.ts";
-export type { WireMap } from "./src/types.ts";
-export type { Clock } from "./src/clock.ts";
-export type { Duplex, DuplexInfo } from "./src/duplex.ts";
+export type { WireMap, WireProtocol } from "./src/types/connection.ts";
+export type { Clock } from "./src/base/clock.ts";
+export type { Duplex, DuplexInfo } from "./src/transport/duplex.ts";

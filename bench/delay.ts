@@ -11,7 +11,7 @@
  */
 
 import type { Duplex } from "../mod.ts";
-import { type Clock, systemClock } from "../src/clock.ts";
+import { type Clock, systemClock } from "../src/base/clock.ts";
 
 /**
  * Bytes under way in one direction before its writer has to wait: what a line

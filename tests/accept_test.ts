@@ -5,11 +5,11 @@
 import { assert, assertEquals } from "@std/assert";
 import { connect as netConnect } from "node:net";
 import { test } from "node:test";
-import type { Duplex, DuplexInfo } from "../src/duplex.ts";
-import type { ConnectionError } from "../src/errors.ts";
-import type { DenoListener, DenoNetConn } from "../src/transport/deno_net.ts";
-import { DenoSource } from "../src/transport/deno_server.ts";
-import { connect, listen } from "../src/transport/tcp.ts";
+import type { Duplex, DuplexInfo } from "../src/transport/duplex.ts";
+import type { ConnectionError } from "../src/base/errors.ts";
+import type { DenoListener, DenoNetConn } from "../src/transport/deno_dial.ts";
+import { DenoSource } from "../src/transport/deno_listener.ts";
+import { connect, listen } from "../src/transport/connect.ts";
 import { settle, TestClock } from "./support/clock.ts";
 
 /** A connection that reads nothing, and whose handshake the test ends. */

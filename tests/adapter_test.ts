@@ -10,10 +10,10 @@ import {
 } from "@std/assert";
 import { EventEmitter } from "node:events";
 import { test } from "node:test";
-import { type Duplex, toDuplex } from "../src/duplex.ts";
-import { ConnectionError } from "../src/errors.ts";
+import { type Duplex, toDuplex } from "../src/transport/duplex.ts";
+import { ConnectionError } from "../src/base/errors.ts";
 import { memoryPair } from "../src/transport/memory.ts";
-import { nodeDuplex } from "../src/transport/socket.ts";
+import { nodeDuplex } from "../src/transport/node_stream.ts";
 import { pattern, receive, send } from "./support/transports.ts";
 
 /** A socket that does nothing by itself: the test says what happens. */

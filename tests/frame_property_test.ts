@@ -5,7 +5,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { test } from "node:test";
 import { type Frame, FrameEncoderStream } from "../mod.ts";
-import { FrameDecoder } from "../src/frame_decoder.ts";
+import { FrameDecoder } from "../src/wire/frame_decoder.ts";
 import { allocations, chunked, decodeAll } from "./support/frames.ts";
 import { frame, join, KIND } from "./support/raw_peer.ts";
 

@@ -9,7 +9,7 @@ import {
 } from "@std/assert";
 import { test } from "node:test";
 import { ConnectionError } from "../mod.ts";
-import { FrameDecoder } from "../src/frame_decoder.ts";
+import { FrameDecoder } from "../src/wire/frame_decoder.ts";
 import {
   allocations,
   chunked,

@@ -4,8 +4,8 @@
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
 import type { CallContext } from "../mod.ts";
-import { MAX_GOAWAYS, PeerGoaway } from "../src/goaway.ts";
-import { IDLE_PER_STREAM, MAX_IDLE } from "../src/streams/streams.ts";
+import { MAX_GOAWAYS, PeerGoaway } from "../src/connection/shutdown.ts";
+import { IDLE_PER_STREAM, MAX_IDLE } from "../src/streams/stream_table.ts";
 import { settle } from "./support/clock.ts";
 import {
   assertCloses,

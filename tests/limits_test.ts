@@ -3,8 +3,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { toRetry } from "../src/backoff.ts";
-import { DEFAULT_LIMITS } from "../src/limits.ts";
+import { toRetry } from "../src/client/reconnect/dialer.ts";
+import { DEFAULT_LIMITS } from "../src/wire/limits.ts";
 
 function read(path: string): string {
   return readFileSync(new URL(`../${path}`, import.meta.url), "utf8");
@@ -74,7 +74,7 @@ test("README's table has every limit of a connection once, with its default", ()
 });
 
 test("the comments on limits tell the defaults they have", () => {
-  const source = read("src/limits.ts");
+  const source = read("src/types/connection.ts");
   const form = /Default (`Infinity`|[\d,]+(?: [KM]iB)?)[^]*?readonly (\w+)/g;
   const told = Array.from(source.matchAll(form), ([, text, name]) => [
     name,
@@ -96,66 +96,75 @@ test("README's table of a reconnecting client has its defaults", () => {
   }
   assertEquals(
     quantity(told.get("`dialTimeout`") ?? ""),
-    constant("src/reconnecting.ts", "dialTimeout"),
+    constant("src/client/reconnect/reconnecting_client.ts", "dialTimeout"),
   );
 });
 
 /** Where the limit of each line of the second table stands. */
 const PLACES: Record<string, [string, string][]> = {
   "calls before the peer's HELLO, or its `authorize`": [
-    ["src/hello.ts", "EARLY_CALLS"],
+    ["src/wire/hello.ts", "EARLY_CALLS"],
   ],
   "bytes of those": [
-    ["src/hello.ts", "EARLY_BYTES"],
-    ["src/hello.ts", "EARLY_MESSAGE"],
+    ["src/wire/hello.ts", "EARLY_BYTES"],
+    ["src/wire/hello.ts", "EARLY_MESSAGE"],
   ],
-  "a HELLO": [["src/hello.ts", "MAX_HELLO"]],
-  "credentials": [["src/hello.ts", "MAX_CREDENTIALS"]],
-  "a method's name": [["src/native.ts", "MAX_METHOD"]],
-  "metadata of a call, or of an answer": [["src/layout.ts", "MAX_METADATA"]],
-  "an error's code": [["src/frame_writer.ts", "MAX_CODE"]],
-  "an error's message": [["src/frame_writer.ts", "MAX_TEXT"]],
+  "a HELLO": [["src/wire/hello.ts", "MAX_HELLO"]],
+  "credentials": [["src/wire/hello.ts", "MAX_CREDENTIALS"]],
+  "a method's name": [["src/wire/native_codec.ts", "MAX_METHOD"]],
+  "metadata of a call, or of an answer": [[
+    "src/wire/fields.ts",
+    "MAX_METADATA",
+  ]],
+  "an error's code": [["src/wire/frame_writer.ts", "MAX_CODE"]],
+  "an error's message": [["src/wire/frame_writer.ts", "MAX_TEXT"]],
   "messages handled in one turn of the event loop": [
-    ["src/read_loop.ts", "MESSAGES_PER_TURN"],
+    ["src/connection/reader.ts", "MESSAGES_PER_TURN"],
   ],
   "writing what is left when a connection ends": [
-    ["src/farewell.ts", "FLUSH_TIME"],
+    ["src/connection/linger.ts", "FLUSH_TIME"],
   ],
   "waiting for the peer's FIN after our own": [
-    ["src/farewell.ts", "LINGER_TIME"],
+    ["src/connection/linger.ts", "LINGER_TIME"],
   ],
-  "bytes that come meanwhile": [["src/farewell.ts", "LINGER_BYTES"]],
+  "bytes that come meanwhile": [["src/connection/linger.ts", "LINGER_BYTES"]],
   "after the time that `close` gives, flushing and lingering in all": [
-    ["src/ending_states.ts", "GOODBYE_TIME"],
+    ["src/connection/ending_states.ts", "GOODBYE_TIME"],
   ],
   "the FIN of a peer whose GOAWAY has a code": [
-    ["src/ending_states.ts", "FAILED_TIME"],
+    ["src/connection/ending_states.ts", "FAILED_TIME"],
   ],
   "a peer that said GOAWAY and has no call either way": [
-    ["src/ending_states.ts", "LEAVING_IDLE"],
+    ["src/connection/ending_states.ts", "LEAVING_IDLE"],
   ],
-  "GOAWAYs of one peer": [["src/goaway.ts", "MAX_GOAWAYS"]],
+  "GOAWAYs of one peer": [["src/connection/shutdown.ts", "MAX_GOAWAYS"]],
   "END, STOP and CREDIT in a row that change nothing, 8 more for each stream so far":
-    [["src/streams/streams.ts", "MAX_IDLE"]],
-  "bytes from which a message is parsed by turns": [["src/large.ts", "LARGE"]],
+    [["src/streams/stream_table.ts", "MAX_IDLE"]],
+  "bytes from which a message is parsed by turns": [[
+    "src/connection/large_reads.ts",
+    "LARGE",
+  ]],
   "bytes of such in one turn of the event loop, or a single one": [
-    ["src/large.ts", "PER_TURN"],
+    ["src/connection/large_reads.ts", "PER_TURN"],
   ],
   "levels of a value that are searched for what JSON would lose": [
-    ["src/to_json.ts", "MAX_DEPTH"],
+    ["src/wire/to_json.ts", "MAX_DEPTH"],
   ],
-  "bytes a transport buffers each way": [["src/transport/intake.ts", "BUFFER"]],
+  "bytes a transport buffers each way": [[
+    "src/transport/read_half.ts",
+    "BUFFER",
+  ]],
   "accepted connections that wait for a listener's iterator": [
-    ["src/transport/listener.ts", "UNACCEPTED"],
+    ["src/transport/listen.ts", "UNACCEPTED"],
   ],
   "a TLS handshake with a listener": [
     ["src/transport/address.ts", "HANDSHAKE"],
   ],
   "Deno: TLS connections that have not finished their handshake": [
-    ["src/transport/deno_server.ts", "MAX_SHAKING"],
+    ["src/transport/deno_listener.ts", "MAX_SHAKING"],
   ],
-  "a stage's `window`": [["src/stage_options.ts", "window"]],
-  "a stage's `windowBytes`": [["src/stage_options.ts", "windowBytes"]],
+  "a stage's `window`": [["src/client/stage_options.ts", "window"]],
+  "a stage's `windowBytes`": [["src/client/stage_options.ts", "windowBytes"]],
   "JSON-RPC: `maxOutbox`": [
     ["src/jsonrpc/client.ts", "MAX_UNSENT"],
   ],

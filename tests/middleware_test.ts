@@ -28,7 +28,7 @@ import {
 } from "../mod.ts";
 import { jsonRpc } from "../jsonrpc.ts";
 import { netrpc } from "../netrpc.ts";
-import { pendingOf } from "../src/connection.ts";
+import { pendingOf } from "../src/connection/connection.ts";
 import { settle, TestClock } from "./support/clock.ts";
 import { type Any, serving } from "./support/dials.ts";
 import { pair } from "./support/pair.ts";

@@ -4,8 +4,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import { RpcError } from "../mod.ts";
-import { quote } from "../src/errors.ts";
-import { boundedUtf8 } from "../src/text.ts";
+import { quote } from "../src/base/errors.ts";
+import { boundedUtf8 } from "../src/base/utf8.ts";
 import { settle } from "./support/clock.ts";
 import {
   assertCloses,

@@ -2,7 +2,7 @@
 
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { Ring } from "../src/ring.ts";
+import { Ring } from "../src/call/in_flight.ts";
 
 /** An entry of the table. */
 function entry(): { seq: number } {

@@ -7,8 +7,8 @@ import {
   assertStrictEquals,
 } from "@std/assert";
 import { test } from "node:test";
-import { ConnectionError } from "../src/errors.ts";
-import { connect, listen } from "../src/transport/tcp.ts";
+import { ConnectionError } from "../src/base/errors.ts";
+import { connect, listen } from "../src/transport/connect.ts";
 import { runScript } from "./support/script.ts";
 import { pattern, receive, send, socketPair } from "./support/transports.ts";
 

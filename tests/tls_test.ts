@@ -2,14 +2,14 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
-import { ConnectionError } from "../src/errors.ts";
+import { ConnectionError } from "../src/base/errors.ts";
 import {
   connect,
   type ConnectTls,
   listen,
   type Listener,
   type ListenTls,
-} from "../src/transport/tcp.ts";
+} from "../src/transport/connect.ts";
 import {
   fixture,
   pattern,

@@ -1,7 +1,7 @@
 // Every scenario over every transport, in both directions.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { ConnectionError } from "../src/errors.ts";
+import { ConnectionError } from "../src/base/errors.ts";
 import {
   flood,
   matrix,

@@ -5,8 +5,8 @@ import { lstat, readdir, symlink, writeFile } from "node:fs/promises";
 import { once } from "node:events";
 import { join } from "node:path";
 import { test } from "node:test";
-import { ConnectionError } from "../src/errors.ts";
-import { connect, listen } from "../src/transport/tcp.ts";
+import { ConnectionError } from "../src/base/errors.ts";
+import { connect, listen } from "../src/transport/connect.ts";
 import { startScript } from "./support/script.ts";
 import {
   pattern,

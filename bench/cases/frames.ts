@@ -5,12 +5,12 @@
  * @module
  */
 
-import type { Receiver } from "../../src/codec.ts";
-import { DEFAULT_LIMITS } from "../../src/limits.ts";
-import { FrameDecoder } from "../../src/frame_decoder.ts";
-import { NativeCodec } from "../../src/native.ts";
-import { systemClock } from "../../src/clock.ts";
-import { Outbox } from "../../src/outbox.ts";
+import type { Receiver } from "../../src/wire/codec.ts";
+import { DEFAULT_LIMITS } from "../../src/wire/limits.ts";
+import { FrameDecoder } from "../../src/wire/frame_decoder.ts";
+import { NativeCodec } from "../../src/wire/native_codec.ts";
+import { systemClock } from "../../src/base/clock.ts";
+import { Outbox } from "../../src/connection/send_buffer.ts";
 import { frame, hello, join, KIND } from "../../tests/support/raw_peer.ts";
 import type { Case } from "../cases.ts";
 

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { decodePayload, PayloadEncoder } from "../../src/payload.ts";
-import { viewOf } from "../../src/bytes.ts";
+import { decodePayload, PayloadEncoder } from "../../src/wire/payload.ts";
+import { viewOf } from "../../src/base/bytes.ts";
 import type { Case } from "../cases.ts";
 
 const VALUES: Record<string, unknown> = {

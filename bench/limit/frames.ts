@@ -6,7 +6,12 @@
  * @module
  */
 
-import { HEADER_SIZE, REPLY, REQUEST, writeHeader } from "../../src/frame.ts";
+import {
+  HEADER_SIZE,
+  REPLY,
+  REQUEST,
+  writeHeader,
+} from "../../src/wire/frame.ts";
 import { CHUNK } from "../rows.ts";
 
 /** Payload kind: text. */

@@ -10,7 +10,7 @@
  * @module
  */
 
-import { copyBytes } from "../../src/bytes.ts";
+import { copyBytes } from "../../src/base/bytes.ts";
 import { OWN } from "../demo/runtimes.ts";
 import { CHUNK } from "../rows.ts";
 import {

@@ -7,7 +7,7 @@
  */
 
 import type { Duplex } from "../../mod.ts";
-import { FrameDecoder } from "../../src/frame_decoder.ts";
+import { FrameDecoder } from "../../src/wire/frame_decoder.ts";
 import { hello, KIND, reply } from "../../tests/support/raw_peer.ts";
 
 /** What every call is answered with. */

@@ -4,14 +4,19 @@
  * @module
  */
 
-import { type Callable, type ErrorInfo, toCallable } from "../callable.ts";
-import { Client, type ClientOptions } from "../client.ts";
-import type { Duplex } from "../duplex.ts";
-import type { ServerMiddleware } from "../incoming.ts";
-import type { Checked, UntypedServices } from "../types.ts";
+import {
+  type Callable,
+  type ErrorInfo,
+  toCallable,
+} from "../serve/services.ts";
+import { Client, type ClientOptions } from "../client/client.ts";
+import type { Duplex } from "../transport/duplex.ts";
+import type { ServerMiddleware } from "../types/middleware.ts";
+import type { Checked, UntypedServices } from "../types/services.ts";
 import type { JsonRpcCodec } from "./codec.ts";
 import { type JsonRpcOptions, toShape } from "./options.ts";
 import { toWire } from "./wire.ts";
+import { Server, type ServerOptions } from "../serve/server.ts";
 
 /** Past this many bytes of unsent answers a connection ends, unless `maxOutbox` is set: 16 MiB. */
 export const MAX_UNSENT = 16 * 1024 * 1024;
@@ -121,4 +126,39 @@ export class JsonRpcClient<
 
 function isCallable(services: object): services is Callable {
   return (services as Partial<Callable>).methods instanceof Map;
+}
+
+/** Options of a {@linkcode JsonRpcServer}; limits hold for each of its connections. */
+export interface JsonRpcServerOptions
+  extends
+    Omit<ServerOptions, "wire" | "serializer" | "handshakeTimeout">,
+    JsonRpcOptions {}
+
+/**
+ * Serves plain functions to callers that speak JSON-RPC 2.0. A handler may
+ * call back by its `ctx.connection`, and {@linkcode notify} by it.
+ *
+ * @example A server for a client that starts it as a child process
+ * ```ts ignore
+ * import { stdio } from "@sluice/rpc";
+ * import { JsonRpcServer } from "@sluice/rpc/jsonrpc";
+ *
+ * const services = { ping: () => ({}) };
+ * new JsonRpcServer(services, { dialect: "mcp" }).accept(stdio());
+ * ```
+ */
+export class JsonRpcServer<S extends object> extends Server<S> {
+  /**
+   * Reads the services.
+   *
+   * @throws {TypeError} If something in them is no plain object of functions,
+   * or an option is none of its values.
+   */
+  constructor(services: S & Checked<S>, options: JsonRpcServerOptions = {}) {
+    const wire = toWire(toShape(options), () => {});
+    const { maxMessage = 0 } = options;
+    const maxOutbox = options.maxOutbox ??
+      Math.max(MAX_UNSENT, 2 * maxMessage);
+    super(services, { ...options, maxOutbox, wire });
+  }
 }

@@ -15,19 +15,25 @@ import type {
   Features,
   Opaque,
   Receiver,
-} from "../codec.ts";
-import { ConnectionError } from "../errors.ts";
-import type { MetadataBlock } from "../metadata.ts";
-import type { Outbox } from "../outbox.ts";
-import { utf8 } from "../text.ts";
-import type { PayloadRole } from "../to_json.ts";
+} from "../wire/codec.ts";
+import { ConnectionError } from "../base/errors.ts";
+import type { MetadataBlock } from "../wire/metadata.ts";
+import type { Outbox } from "../connection/send_buffer.ts";
+import { utf8 } from "../base/utf8.ts";
+import type { PayloadRole } from "../wire/to_json.ts";
 import { INVALID_REQUEST } from "./codes.ts";
 import { type Framing, toFraming } from "./framing.ts";
 import { Incoming, NotJson, openKept } from "./incoming.ts";
 import type { Shape } from "./options.ts";
-import { failureHead, joined, Outgoing } from "./outgoing.ts";
+import {
+  failureHead,
+  joined,
+  Outgoing,
+  Text,
+  type TextDraft,
+  unsayable,
+} from "./outgoing.ts";
 import { type Served, ServedCalls } from "./served.ts";
-import { Text, type TextDraft, unsayable } from "./text.ts";
 
 /** Longest error message written, in characters. */
 const MAX_TEXT = 4096;

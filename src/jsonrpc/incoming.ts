@@ -14,12 +14,12 @@
  * @module
  */
 
-import type { Receiver } from "../codec.ts";
-import { ConnectionError, quote } from "../errors.ts";
-import { looksLike } from "../sniff.ts";
-import { copyBytes } from "../bytes.ts";
-import { decodedJsonSize } from "../json_size.ts";
-import { readText, utf8 } from "../text.ts";
+import type { Receiver } from "../wire/codec.ts";
+import { ConnectionError, quote } from "../base/errors.ts";
+import { looksLike } from "../wire/message_reader.ts";
+import { copyBytes } from "../base/bytes.ts";
+import { decodedJsonSize } from "../wire/json_size.ts";
+import { readText, utf8 } from "../base/utf8.ts";
 import { AnswerBatch, elementsOf, MAX_BATCH } from "./batch.ts";
 import {
   type Codes,
@@ -27,7 +27,7 @@ import {
   OVERLOADED,
   PARSE_ERROR,
 } from "./codes.ts";
-import type { Dialect } from "./dialect.ts";
+import type { Dialect } from "./options.ts";
 import { failureHead, type Outgoing } from "./outgoing.ts";
 import {
   type InvalidMessage,
@@ -37,7 +37,7 @@ import {
   type ResponseMessage,
   type WireId,
 } from "./message.ts";
-import { latin1, tooLarge } from "./header.ts";
+import { latin1, tooLarge } from "./framing.ts";
 import type { ServedCalls } from "./served.ts";
 
 /** What it reads with. */

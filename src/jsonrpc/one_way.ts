@@ -8,9 +8,9 @@
  * @module
  */
 
-import { sendOneWay } from "../calls.ts";
-import type { Connection } from "../connection.ts";
-import type { CallOptions } from "../options.ts";
+import { sendOneWay } from "../client/service_client.ts";
+import type { Connection } from "../connection/connection.ts";
+import type { CallOptions } from "../types/call.ts";
 
 /**
  * Sends a notification by a connection of a JSON-RPC wire, such as a handler's

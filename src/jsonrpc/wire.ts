@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { CodecSettings, Receiver, WireProtocol } from "../codec.ts";
+import type { CodecSettings, Receiver } from "../wire/codec.ts";
+import type { WireProtocol } from "../types/connection.ts";
 import { JsonRpcCodec } from "./codec.ts";
 import { type JsonRpcOptions, type Shape, toShape } from "./options.ts";
 

@@ -17,21 +17,15 @@ import type {
   Features,
   Opaque,
   Receiver,
-} from "../codec.ts";
-import { ConnectionError, RpcError } from "../errors.ts";
-import type { MetadataBlock } from "../metadata.ts";
-import type { Outbox } from "../outbox.ts";
+} from "../wire/codec.ts";
+import { ConnectionError, RpcError } from "../base/errors.ts";
+import type { MetadataBlock } from "../wire/metadata.ts";
+import type { Outbox } from "../connection/send_buffer.ts";
 import type { GobLimits } from "./gob/input.ts";
-import { looksLike } from "../sniff.ts";
-import { NO_BYTES } from "../bytes.ts";
-import {
-  bounded,
-  errorText,
-  GO_ERROR,
-  isMethodsOwn,
-  isNotFound,
-  notFoundText,
-} from "./go_errors.ts";
+import { looksLike } from "../wire/message_reader.ts";
+import { NO_BYTES } from "../base/bytes.ts";
+
+import type { Registry } from "../serve/method.ts";
 
 const FEATURES: Features = {
   window: false,
@@ -330,4 +324,100 @@ export abstract class GoCodec<K> implements Codec {
     this.#asked.delete(id);
     return asked;
   }
+}
+
+/** Longest error that is sent, in characters. */
+const MAX_TEXT = 4096;
+
+const ILL_FORMED = "rpc: service/method request ill-formed: ";
+const NO_SERVICE = "rpc: can't find service ";
+const NO_METHOD = "rpc: can't find method ";
+
+/** What Go's server says of a method that is not there. The service is what stands before the last dot. */
+export function notFoundText(
+  method: string,
+  registry: Registry | undefined,
+): string {
+  const dot = method.lastIndexOf(".");
+  if (dot < 0) return bounded(ILL_FORMED + method);
+  const service = method.slice(0, dot + 1);
+  for (const name of registry?.keys() ?? []) {
+    if (name.startsWith(service) && name.indexOf(".", dot + 1) < 0) {
+      return bounded(NO_METHOD + method);
+    }
+  }
+  return bounded(NO_SERVICE + method);
+}
+
+/** A failure in words, which may not be empty: that would mean success. What kept a handler from being started is told as Go's own packages would. */
+export function errorText(
+  started: boolean,
+  code: string,
+  message: string,
+): string {
+  const words = message || code || "error";
+  const text = started ? words : `rpc: ${words}`;
+  return bounded(text);
+}
+
+/** Of what may be as long as a peer likes, no more than is sent. */
+export function bounded(text: string): string {
+  return text.length > MAX_TEXT ? text.slice(0, MAX_TEXT) : text;
+}
+
+/** Whether an error is what Go's server says of a method that is not there. */
+export function isNotFound(text: string, method: string): boolean {
+  return [ILL_FORMED, NO_SERVICE, NO_METHOD].some((p) =>
+    text === p + method || text === bounded(p + method)
+  );
+}
+
+/**
+ * What Go's own packages say of an argument that cannot be read: those of the
+ * wire, and those whose types read themselves. Go's server sends it as it is,
+ * and the method has not been started then; but a method may as well have had
+ * it from a call, a file or a text of its own.
+ */
+const OF_READING = [
+  /^(rpc|gob|json|jsonrpc|(encoding|math|crypto|hash)\/\w+): /,
+  /^value for ".*" out of range$/s,
+  /^(unexpected )?EOF$/,
+  /^unexpected end of JSON input$/,
+  /^invalid character /,
+  /^illegal base64 data /,
+  /^(parsing time|time: |Time\.)/,
+  /^strconv\.\w+: /,
+  /^[\w./*()]+\.(GobDecode|Unmarshal\w+): /,
+  /^(ParseAddr|ParsePrefix|ParseAddrPort|netip\.\w+)\(/,
+  /^(invalid IP address: |parse ")/,
+  /^unexpected slice size$/,
+];
+
+/** Whether an error's words can only be a method's own; others may stand for an argument that could not be read, or for whatever a method has read itself. */
+export function isMethodsOwn(text: string): boolean {
+  return !OF_READING.some((words) => words.test(text));
+}
+
+/** The code of an error of Go's, where the words say no more. */
+export const GO_ERROR = "go_error";
+
+/** The limit is this end's own: Go's wires have no word for it. */
+export function tooLargeText(
+  what: string,
+  size: number,
+  maxMessage: number,
+): string {
+  return `${what} of ${size} bytes; this end's maxMessage is ${maxMessage}`;
+}
+
+/** The error for one that cannot be told from those behind it, or that nobody can be told of. */
+export function tooLarge(
+  what: string,
+  size: number,
+  maxMessage: number,
+): ConnectionError {
+  return new ConnectionError(
+    "frame_too_large",
+    tooLargeText(what, size, maxMessage),
+  );
 }

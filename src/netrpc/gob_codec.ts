@@ -5,22 +5,28 @@
  * @module
  */
 
-import type { CodecSettings, Opaque, Receiver } from "../codec.ts";
-import { RpcError } from "../errors.ts";
-import type { Outbox } from "../outbox.ts";
-import { copyBytes } from "../bytes.ts";
-import { isA } from "../user_code.ts";
-import { GoCodec, type GoSettings } from "./go_codec.ts";
-import { GobContent } from "./gob_content.ts";
-import { HeaderReader, REQUEST, RESPONSE } from "./gob_header.ts";
+import type { CodecSettings, Opaque, Receiver } from "../wire/codec.ts";
+import { RpcError } from "../base/errors.ts";
+import type { Outbox } from "../connection/send_buffer.ts";
+import { copyBytes, NO_BYTES } from "../base/bytes.ts";
+import { isA } from "../base/user_code.ts";
+import {
+  GoCodec,
+  type GoSettings,
+  tooLarge,
+  tooLargeText,
+} from "./go_codec.ts";
+
 import { GobDecoder } from "./gob/decoder.ts";
 import { GobEncoder, type RegisteredTypes } from "./gob/encoder.ts";
-import { GobError } from "./gob/error.ts";
+import { GobError } from "./gob/values.ts";
 import { GobOutput, uintSize, writeUint } from "./gob/output.ts";
-import type { GobType } from "./gob/schema.ts";
+import { type GobType, string, struct, uint } from "./gob/schema.ts";
 import { MessageSplitter } from "./gob/splitter.ts";
 import type { MethodTypes } from "./methods.ts";
-import { tooLarge, tooLargeText } from "./too_large.ts";
+import type { GobInput } from "./gob/input.ts";
+import { STRING, UINT, type WireTypes } from "./gob/wire_types.ts";
+import { isShortAscii, readText, writeAscii } from "../base/utf8.ts";
 
 /** What a gob wire is made with. */
 export interface GobSettings extends GoSettings {
@@ -316,5 +322,218 @@ export class GobCodec extends GoCodec<number> {
     if (this.#heads.size >= MAX_HEADS) this.#heads.clear();
     this.#heads.set(method, head);
     return head;
+  }
+}
+
+/** What Go calls a request's header. */
+export const REQUEST: GobType<unknown> = struct(
+  { ServiceMethod: string, Seq: uint },
+  "Request",
+);
+/** What Go calls a response's header. */
+export const RESPONSE: GobType<unknown> = struct(
+  { ServiceMethod: string, Seq: uint, Error: string },
+  "Response",
+);
+
+/** The type of each field that counts. */
+const FIELDS: Readonly<Record<string, number>> = {
+  ServiceMethod: STRING,
+  Seq: UINT,
+  Error: STRING,
+};
+
+/** Longest method name that is kept for the next header, in bytes. */
+const MAX_KEPT = 256;
+
+/** Reads headers; the latest one's fields are its own. */
+export class HeaderReader {
+  method = "";
+  seq = 0;
+  error = "";
+
+  readonly #types: WireTypes;
+  /** The fields' names by number, for the type that was read last. */
+  #id = -1;
+  #names: readonly string[] = [];
+  /** The method read last, with its bytes: calls in a row mostly share one. */
+  #last = "";
+  #lastBytes = new Uint8Array(0);
+
+  constructor(types: WireTypes) {
+    this.#types = types;
+  }
+
+  /**
+   * Reads a header of type `id`.
+   *
+   * @throws {GobError} If it is none.
+   */
+  read(id: number, input: GobInput): void {
+    if (id !== this.#id) this.#learn(id);
+    this.method = "";
+    this.seq = 0;
+    this.error = "";
+    let field = -1;
+    for (;;) {
+      const delta = input.small();
+      if (delta === 0) break;
+      field += delta;
+      switch (this.#names[field]) {
+        case "ServiceMethod":
+          this.method = this.#readMethod(input);
+          break;
+        case "Seq":
+          this.seq = input.small();
+          break;
+        case "Error":
+          this.error = input.text();
+          break;
+        default:
+          throw new GobError(`a header with a field ${field}`);
+      }
+    }
+    input.done();
+  }
+
+  /** Looks at a type that headers are said to have. */
+  #learn(id: number): void {
+    const type = this.#types.get(id);
+    const fields = type.kind === "struct" ? type.fields : [];
+    const fits = fields.length > 0 &&
+      fields.every(({ name, id }) =>
+        Object.hasOwn(FIELDS, name) && FIELDS[name] === id
+      );
+    if (!fits) throw new GobError("a header that is none of net/rpc's");
+    this.#names = fields.map(({ name }) => name);
+    this.#id = id;
+  }
+
+  #readMethod(input: GobInput): string {
+    const n = input.length();
+    const { bytes, at } = input;
+    input.at = at + n;
+    const last = this.#lastBytes;
+    if (n === last.length && isSame(bytes, at, last)) return this.#last;
+    let name: string;
+    try {
+      name = readText(bytes, at, at + n);
+    } catch (cause) {
+      throw new GobError("a method's name is not UTF-8", { cause });
+    }
+    if (n > MAX_KEPT) return name;
+    this.#last = name;
+    this.#lastBytes = new Uint8Array(bytes.subarray(at, at + n));
+    return name;
+  }
+}
+
+function isSame(bytes: Uint8Array, at: number, other: Uint8Array): boolean {
+  for (let i = 0; i < other.length; i++) {
+    if (bytes[at + i] !== other[i]) return false;
+  }
+  return true;
+}
+
+/** A string's type, as it is written. */
+const STRING_ID = STRING * 2;
+
+/** Prepares one body at a time. */
+export class GobContent {
+  /** Its size in bytes. */
+  size = 0;
+  readonly #encoder: GobEncoder;
+  /** A short string; or else the bytes of all other values. */
+  #text: string | undefined;
+  #output: GobOutput | undefined;
+  #saved: Uint8Array | undefined;
+  #spare: GobOutput | undefined;
+
+  constructor(encoder: GobEncoder) {
+    this.#encoder = encoder;
+  }
+
+  /**
+   * Takes a value in.
+   *
+   * @throws {GobError} If it has no form in gob, or not the type's.
+   */
+  prepare(value: unknown, type: GobType<unknown> | undefined): void {
+    const plain = typeof value === "string" &&
+      (type === undefined || type.kind === "string");
+    if (plain && isShortAscii(value)) {
+      this.clear();
+      this.#text = value;
+      this.size = 3 + value.length;
+      return;
+    }
+    const output = this.#spare ?? new GobOutput();
+    this.#spare = undefined;
+    this.#encoder.content(output, value, type);
+    this.clear();
+    this.#output = output;
+    this.size = output.size;
+  }
+
+  /** What is prepared, to be written in a later turn. */
+  save(): string | Uint8Array {
+    const saved = this.#text ?? this.#saved ?? this.#output!.copy();
+    this.clear();
+    return saved;
+  }
+
+  /** Takes in again what `save` returned. */
+  load(draft: unknown): void {
+    this.clear();
+    if (typeof draft === "string") {
+      this.#text = draft;
+      this.size = 3 + draft.length;
+    } else {
+      this.#saved = draft as Uint8Array;
+      this.size = this.#saved.length;
+    }
+  }
+
+  /** Writes the body at `at`, and lets go of it. */
+  write(target: Uint8Array, at: number): void {
+    const text = this.#text;
+    if (text === undefined) target.set(this.#bytes(), at);
+    else {
+      target[at] = STRING_ID;
+      target[at + 1] = 0;
+      target[at + 2] = text.length;
+      writeAscii(text, target, at + 3);
+    }
+    this.clear();
+  }
+
+  /** The body as bytes that are the receiver's own. */
+  give(): Uint8Array {
+    const bytes = this.#bytes();
+    // Not to be filled again: it is given away.
+    this.#output = undefined;
+    this.clear();
+    return bytes;
+  }
+
+  /** Lets go of what is prepared. */
+  clear(): void {
+    const output = this.#output;
+    if (output !== undefined) {
+      output.clear();
+      this.#spare = output;
+    }
+    this.#text = undefined;
+    this.#output = undefined;
+    this.#saved = undefined;
+    this.size = 0;
+  }
+
+  #bytes(): Uint8Array {
+    if (this.#saved !== undefined) return this.#saved;
+    const output = this.#output;
+    return output === undefined
+      ? NO_BYTES
+      : output.bytes.subarray(0, output.size);
   }
 }

@@ -10,14 +10,19 @@
  * @module
  */
 
-import { type BytePath, takePath } from "../byte_path.ts";
-import type { Clock } from "../clock.ts";
-import { type Duplex, type DuplexInfo, toDuplex } from "../duplex.ts";
-import { ConnectionError } from "../errors.ts";
-import { toChunk } from "../transport/chunk.ts";
-import { BUFFER, Intake, type IntakeEvents } from "../transport/intake.ts";
-import { Outlet } from "../transport/outlet.ts";
-import { ownDuplex } from "../transport/own_duplex.ts";
+import {
+  type BytePath,
+  type Duplex,
+  type DuplexInfo,
+  takePath,
+  toChunk,
+  toDuplex,
+} from "../transport/duplex.ts";
+import type { Clock } from "../base/clock.ts";
+import { ConnectionError } from "../base/errors.ts";
+import { BUFFER, Intake, type IntakeEvents } from "../transport/read_half.ts";
+import { Outlet } from "../transport/write_half.ts";
+import { ownDuplex } from "../transport/native_duplex.ts";
 
 /** The time that a handshake may take, in ms. */
 const HANDSHAKE_TIME = 10_000;

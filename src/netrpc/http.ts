@@ -9,14 +9,17 @@
  * @module
  */
 
-import type { BytePath } from "../byte_path.ts";
-import { NO_BYTES } from "../bytes.ts";
-import { type Clock, systemClock } from "../clock.ts";
-import type { Duplex, DuplexInfo } from "../duplex.ts";
-import { ConnectionError, quote } from "../errors.ts";
-import { utf8 } from "../text.ts";
-import { toChunk } from "../transport/chunk.ts";
-import { bye } from "../turn_away.ts";
+import {
+  type BytePath,
+  type Duplex,
+  type DuplexInfo,
+  toChunk,
+} from "../transport/duplex.ts";
+import { NO_BYTES } from "../base/bytes.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
+import { ConnectionError, quote } from "../base/errors.ts";
+import { utf8 } from "../base/utf8.ts";
+import { bye } from "../serve/reject.ts";
 import { Handshake } from "./handshake.ts";
 
 /** Where Go serves `net/rpc` unless it is told otherwise. */

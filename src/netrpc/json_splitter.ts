@@ -10,8 +10,8 @@
  * @module
  */
 
-import { NO_BYTES } from "../bytes.ts";
-import { LARGE } from "../large.ts";
+import { NO_BYTES } from "../base/bytes.ts";
+import { LARGE } from "../connection/large_reads.ts";
 
 /** Takes objects' bytes, which are only lent for the time of the call. */
 export interface ObjectSink {

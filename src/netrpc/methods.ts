@@ -4,7 +4,7 @@
  * @module
  */
 
-import { brand } from "../brand.ts";
+import { brand } from "../base/brand.ts";
 import type { GobType } from "./gob/schema.ts";
 
 /** A method's types; made by {@linkcode goMethod}. */

@@ -4,14 +4,15 @@
  * @module
  */
 
-import type { CodecFactory, WireProtocol } from "../codec.ts";
-import { checkWindow } from "../limits.ts";
+import type { CodecFactory } from "../wire/codec.ts";
+import type { WireProtocol } from "../types/connection.ts";
+import { checkWindow } from "../wire/limits.ts";
 import type { RegisteredTypes } from "./gob/encoder.ts";
 import { GOB_LIMITS, type GobLimits } from "./gob/input.ts";
 import { GobCodec } from "./gob_codec.ts";
 import { JsonCodec } from "./json_codec.ts";
 import { type GoMethods, toMethodTypes } from "./methods.ts";
-import type { Optional } from "../types.ts";
+import type { Optional } from "../types/services.ts";
 
 /** Options of {@linkcode netrpc}. */
 export interface NetrpcOptions extends Optional<GobLimits> {

@@ -10,20 +10,27 @@
  * @module
  */
 
-import { scopeOfNow } from "../async_context.ts";
-import type { Call } from "../call.ts";
-import type { Serving } from "../context.ts";
-import { RpcError } from "../errors.ts";
-import type { LargeRead } from "../large.ts";
-import type { Outbox } from "../outbox.ts";
-import type { Inlet, InletOwner } from "./inlet.ts";
-import { Outlet, type OutletOwner } from "./outlet.ts";
-import { toScopedSource } from "./scoped_source.ts";
-import type { Source, StreamValue, Thrown } from "./source.ts";
-import type { Streams } from "./streams.ts";
-import type { PayloadView, StreamFailure, StreamWriter } from "./terms.ts";
-import type { Turns } from "./turns.ts";
-import { ownWords } from "./words.ts";
+import { scopeOfNow } from "../base/async_context.ts";
+import type { Call } from "../call/call.ts";
+import type { Serving } from "../serve/incoming_call.ts";
+import { ownWords, RpcError } from "../base/errors.ts";
+import type { LargeRead } from "../connection/large_reads.ts";
+import type { Outbox } from "../connection/send_buffer.ts";
+import type { Inlet, InletOwner } from "./stream_reader.ts";
+import { Outlet, type OutletOwner } from "./stream_writer.ts";
+import {
+  type Source,
+  type StreamValue,
+  type Thrown,
+  toScopedSource,
+} from "../base/pull_source.ts";
+import type { Streams } from "./stream_table.ts";
+import type {
+  PayloadView,
+  StreamFailure,
+  StreamWriter,
+} from "../wire/codec.ts";
+import type { Turns } from "./write_scheduler.ts";
 
 /** What both ends of a call have in common. */
 export abstract class CallStreams implements InletOwner, OutletOwner {

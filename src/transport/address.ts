@@ -9,8 +9,8 @@
  * @module
  */
 
-import { ConnectionError, type ErrorCode, quote } from "../errors.ts";
-import { messageOf } from "../user_code.ts";
+import { ConnectionError, type ErrorCode, quote } from "../base/errors.ts";
+import { messageOf } from "../base/user_code.ts";
 
 /** A TCP port, on loopback unless a host is given. */
 export interface TcpAddress {
@@ -171,4 +171,32 @@ export function lost(cause?: unknown): ConnectionError {
   return new ConnectionError("unavailable", `Connection lost: ${why}`, {
     cause,
   });
+}
+
+/** How `connect` verifies a server, and shows who it is itself. */
+export interface ConnectTls {
+  /** PEM certificates to trust instead of the system's. */
+  ca?: string | string[] | undefined;
+  /** This end's own certificate chain as PEM, if the server asks for one. */
+  cert?: string | undefined;
+  /** The private key of `cert` as PEM. */
+  key?: string | undefined;
+  /** The name the server's certificate must bear; the host unless given. */
+  servername?: string | undefined;
+  /** Application protocols offered, in order of preference. */
+  alpn?: string[] | undefined;
+}
+
+/** How `listen` shows who it is, and whom it lets in. */
+export interface ListenTls {
+  /** The certificate chain as PEM. */
+  cert: string;
+  /** The private key of `cert` as PEM. */
+  key: string;
+  /** PEM certificates that clients' certificates must be signed by. */
+  ca?: string | string[] | undefined;
+  /** Ask clients for a certificate, and turn away those without a valid one. */
+  requestCert?: boolean | undefined;
+  /** Application protocols accepted, in order of preference. */
+  alpn?: string[] | undefined;
 }

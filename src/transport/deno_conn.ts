@@ -15,11 +15,9 @@
  */
 
 import { lost, printAddress } from "./address.ts";
-import { BUFFER, Intake, type IntakeEvents } from "./intake.ts";
-import { Outlet } from "./outlet.ts";
-import { ownDuplex } from "./own_duplex.ts";
-import { ReadBuffer } from "./read_buffer.ts";
-import { writeTogether } from "./write_together.ts";
+import { BUFFER, Intake, type IntakeEvents } from "./read_half.ts";
+import { Outlet } from "./write_half.ts";
+import { ownDuplex } from "./native_duplex.ts";
 
 /** What is used of a `Deno.Conn`: a `Deno.TcpConn`, `Deno.TlsConn` or `Deno.UnixConn`. */
 export interface DenoConnLike {
@@ -198,4 +196,78 @@ function print(address: unknown): string | undefined {
     return printAddress({ host: hostname, port });
   }
   return typeof path === "string" && path !== "" ? path : undefined;
+}
+
+/** Bytes to start with, and how much larger or smaller the next size is. */
+const SMALLEST = 1024;
+const STEP = 4;
+
+/** Reads in a row that use less than the next smaller size, before it is taken. */
+const PATIENCE = 8;
+
+/** What to read into. */
+export class ReadBuffer {
+  /** Valid until `take`. */
+  bytes: Uint8Array<ArrayBuffer> = new Uint8Array(SMALLEST);
+  readonly #largest: number;
+  #sparse = 0;
+
+  constructor(largest: number) {
+    this.#largest = largest;
+  }
+
+  /** The first `length` bytes, which have been read, as the reader's own. */
+  take(length: number): Uint8Array {
+    const { bytes } = this;
+    const size = bytes.length;
+    if (length < size / STEP) {
+      // A view of it would keep all of the buffer.
+      const chunk = bytes.slice(0, length);
+      if (size > SMALLEST && ++this.#sparse === PATIENCE) {
+        this.#resize(size / STEP);
+      }
+      return chunk;
+    }
+    this.#resize(
+      length < size ? size : Math.min(size * STEP, this.#largest),
+    );
+    return bytes.subarray(0, length);
+  }
+
+  #resize(size: number): void {
+    this.bytes = new Uint8Array(size);
+    this.#sparse = 0;
+  }
+}
+
+/** Bytes that are written at once. */
+const TOGETHER = 256 * 1024;
+
+let spare: Uint8Array | undefined;
+
+/** Writes `chunks` in order by `write`, whose argument is only lent until it resolves. */
+export async function writeTogether(
+  chunks: readonly Uint8Array[],
+  write: (chunk: Uint8Array) => Promise<void>,
+): Promise<void> {
+  const buffer = spare ?? new Uint8Array(TOGETHER);
+  spare = undefined;
+  let fill = 0;
+  for (let chunk of chunks) {
+    while (fill + chunk.length > TOGETHER) {
+      const part = chunk.subarray(0, TOGETHER - fill);
+      chunk = chunk.subarray(part.length);
+      if (fill === 0) await write(part);
+      else {
+        buffer.set(part, fill);
+        fill = 0;
+        await write(buffer);
+      }
+    }
+    buffer.set(chunk, fill);
+    fill += chunk.length;
+  }
+  if (fill > 0) await write(buffer.subarray(0, fill));
+  // Not after a failure: the system may have it still.
+  spare = buffer;
 }

@@ -11,11 +11,11 @@
  * @module
  */
 
-import type { Duplex, DuplexInfo } from "../duplex.ts";
-import { ConnectionError } from "../errors.ts";
-import { BUFFER, Intake, type IntakeEvents } from "./intake.ts";
-import { Outlet } from "./outlet.ts";
-import { ownDuplex } from "./own_duplex.ts";
+import type { Duplex, DuplexInfo } from "./duplex.ts";
+import { ConnectionError } from "../base/errors.ts";
+import { BUFFER, Intake, type IntakeEvents } from "./read_half.ts";
+import { Outlet } from "./write_half.ts";
+import { ownDuplex } from "./native_duplex.ts";
 
 /** Options of {@linkcode memoryPair}. */
 export interface MemoryPairOptions {

@@ -5,10 +5,10 @@
  * @module
  */
 
-import type { Duplex, DuplexInfo } from "../duplex.ts";
-import { adapt, checkStreams } from "./adapter.ts";
+import type { Duplex, DuplexInfo } from "./duplex.ts";
+import { adapt, checkStreams } from "./node_stream.ts";
 import { type DenoConnLike, fromDenoConn } from "./deno_conn.ts";
-import { nodeProcess } from "./node.ts";
+import { nodeProcess } from "./node_builtins.ts";
 
 /**
  * Standard input and output as a duplex. Take it once, and print nothing else

@@ -6,7 +6,7 @@
  */
 
 import { Client, ConnectionError, Server } from "../../mod.ts";
-import { FrameDecoder } from "../../src/frame_decoder.ts";
+import { FrameDecoder } from "../../src/wire/frame_decoder.ts";
 import { KIND } from "../support/raw_peer.ts";
 import { type FuzzCase, join } from "./fuzz_case.ts";
 import { ClientUnderTest, type Hear, ServerUnderTest } from "./under_test.ts";

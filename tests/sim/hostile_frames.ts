@@ -8,8 +8,8 @@
  * @module
  */
 
-import { MAX_GOAWAYS } from "../../src/goaway.ts";
-import { MAX_IDLE } from "../../src/streams/streams.ts";
+import { MAX_GOAWAYS } from "../../src/connection/shutdown.ts";
+import { MAX_IDLE } from "../../src/streams/stream_table.ts";
 import type { Random } from "../support/random.ts";
 import {
   CALLER,

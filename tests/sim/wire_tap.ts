@@ -5,7 +5,7 @@
  * @module
  */
 
-import { HEADER_SIZE, readU32 } from "../../src/frame.ts";
+import { HEADER_SIZE, readU32 } from "../../src/wire/frame.ts";
 import { KIND } from "../support/raw_peer.ts";
 
 /** A frame that went by; the same object each time. */

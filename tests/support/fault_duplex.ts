@@ -10,7 +10,7 @@
  */
 
 import { ConnectionError, type Duplex } from "../../mod.ts";
-import { ownDuplex } from "../../src/transport/own_duplex.ts";
+import { ownDuplex } from "../../src/transport/native_duplex.ts";
 import { FaultLine, type LineOptions } from "./fault_line.ts";
 
 /** How the two directions behave; `out` is what the near end writes. */

@@ -11,8 +11,8 @@
  */
 
 import type { Clock } from "../../mod.ts";
-import { Intake } from "../../src/transport/intake.ts";
-import { Outlet } from "../../src/transport/outlet.ts";
+import { Intake } from "../../src/transport/read_half.ts";
+import { Outlet } from "../../src/transport/write_half.ts";
 import type { Random } from "./random.ts";
 
 /** What goes wrong once `at` bytes were delivered. */

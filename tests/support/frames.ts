@@ -6,7 +6,7 @@
 
 import { assertInstanceOf } from "@std/assert";
 import { ConnectionError, type Frame } from "../../mod.ts";
-import { FrameDecoder } from "../../src/frame_decoder.ts";
+import { FrameDecoder } from "../../src/wire/frame_decoder.ts";
 import { frame, join, KIND } from "./raw_peer.ts";
 import { pattern } from "./transports.ts";
 

@@ -9,14 +9,14 @@ import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { Duplex, DuplexInfo } from "../../src/duplex.ts";
+import type { Duplex, DuplexInfo } from "../../src/transport/duplex.ts";
 import { memoryPair } from "../../src/transport/memory.ts";
 import {
   connect,
   type ConnectOptions,
   listen,
   type ListenOptions,
-} from "../../src/transport/tcp.ts";
+} from "../../src/transport/connect.ts";
 
 export type End = Duplex & DuplexInfo;
 

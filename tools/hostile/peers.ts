@@ -7,7 +7,7 @@
 
 import { connect, type Socket } from "node:net";
 import { program } from "../../bench/support/program.ts";
-import { FrameDecoder } from "../../src/frame_decoder.ts";
+import { FrameDecoder } from "../../src/wire/frame_decoder.ts";
 import { KIND, readCode } from "../../tests/support/raw_peer.ts";
 import { HELLO, type Kind, KINDS } from "./kinds.ts";
 

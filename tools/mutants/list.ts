@@ -19,26 +19,26 @@ export interface Mutant {
 export const MUTANTS: readonly Mutant[] = [
   {
     name: "a request that was taken back is sent all the same",
-    file: "src/native.ts",
+    file: "src/wire/native_codec.ts",
     find: "outbox.overwrite(place, 4, PAD);",
     replace: "void place;",
   },
   {
     name: "a call cancelled before its start is started",
-    file: "src/dispatch.ts",
+    file: "src/serve/dispatcher.ts",
     find: `        this.#gate.remove(serving);
         this.#calls.turnDown(serving, code, text);`,
     replace: `        this.#calls.turnDown(serving, code, text);`,
   },
   {
     name: "a handler's own error is answered as not started",
-    file: "src/runner.ts",
+    file: "src/serve/runner.ts",
     find: "else this.#calls.report(serving, true, result);",
     replace: "else this.#calls.report(serving, false, result);",
   },
   {
     name: "a running call is answered when it is cancelled",
-    file: "src/dispatch.ts",
+    file: "src/serve/dispatcher.ts",
     find: `        this.#context.deadlines.remove(serving);
         serving.abort(reason);`,
     replace: `        serving.abort(reason);
@@ -46,161 +46,161 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a CANCEL does not fire the handler's signal",
-    file: "src/dispatch.ts",
+    file: "src/serve/dispatcher.ts",
     find: `        this.#context.deadlines.remove(serving);
         serving.abort(reason);`,
     replace: `        this.#context.deadlines.remove(serving);`,
   },
   {
     name: "the limit of running handlers does not hold",
-    file: "src/start_gate.ts",
+    file: "src/serve/scheduler.ts",
     find: "this.running < this.#maxRunning &&",
     replace: "this.running <= this.#maxRunning &&",
   },
   {
     name: "calls past our GOAWAY are served",
-    file: "src/dispatch.ts",
+    file: "src/serve/dispatcher.ts",
     find: "if (this.#draining) {\n      // Past",
     replace:
       "if (this.#draining) admission.hold(size);\n    if (!codec) {\n      // Past",
   },
   {
     name: "handlers are not told that their connection is lost",
-    file: "src/dispatch.ts",
+    file: "src/serve/dispatcher.ts",
     find: "      serving.abort(why);\n",
     replace: "",
   },
   {
     name: "nobody starts what waits once the writer has room",
-    file: "src/session.ts",
+    file: "src/connection/connection_session.ts",
     find: "      this.dispatch.pump();\n",
     replace: "",
   },
   {
     name: "an answered call keeps its place at the callee",
-    file: "src/served_calls.ts",
+    file: "src/serve/open_calls.ts",
     find: `  #answered(serving: Serving): void {
     this.#admission.answered(serving.size);`,
     replace: "  #answered(serving: Serving): void {",
   },
   {
     name: "the callee frees a place before the answer has left",
-    file: "src/admission.ts",
+    file: "src/serve/receive_window.ts",
     find: "    this.#answeredCalls++;\n    this.#answeredBytes += size;",
     replace: "    this.calls--;\n    this.bytes -= size;",
   },
   {
     name: "a call given up frees its place before its answer",
-    file: "src/pending.ts",
+    file: "src/call/pending_calls.ts",
     find: `if (cancel === "silent") {`,
     replace: `if (cancel !== "none") {`,
   },
   {
     name: "a call given up in flight is not cancelled",
-    file: "src/pending.ts",
+    file: "src/call/pending_calls.ts",
     find: `if (cancel !== "none") codec.cancel(outbox, call.seq >>> 0);`,
     replace: "",
   },
   {
     name: "a call in flight when the connection is lost counts as not sent",
-    file: "src/pending.ts",
+    file: "src/call/pending_calls.ts",
     find: `this.#loseAbove(-Infinity, "unknown", reason);`,
     replace: `this.#loseAbove(-Infinity, "not_sent", reason);`,
   },
   {
     name: "calls that wait are forgotten when the connection ends",
-    file: "src/send_gate.ts",
+    file: "src/call/send_queue.ts",
     find: `      this.#ledger.lose(call, "not_sent", reason);\n`,
     replace: "",
   },
   {
     name: "a GOAWAY refuses one call too many",
-    file: "src/ring.ts",
+    file: "src/call/in_flight.ts",
     find: "entry !== undefined && entry.seq > seq",
     replace: "entry !== undefined && entry.seq >= seq",
   },
   {
     name: "the bytes of the window are not given back",
-    file: "src/window.ts",
+    file: "src/call/in_flight.ts",
     find: "    this.bytes -= bytes;\n",
     replace: "    void bytes;\n",
   },
   {
     name: "the window admits one call more than was granted",
-    file: "src/window.ts",
+    file: "src/call/in_flight.ts",
     find: "return this.calls < windowCalls && this.bytes + size",
     replace: "return this.calls <= windowCalls && this.bytes + size",
   },
   {
     name: "a settled call keeps listening to its signal",
-    file: "src/ledger.ts",
+    file: "src/call/settle.ts",
     find: `    if (signal !== undefined) this.#signals.remove(signal, call);`,
     replace: "    void signal;",
   },
   {
     name: "a settled call keeps its deadline",
-    file: "src/ledger.ts",
+    file: "src/call/settle.ts",
     find: "    this.#deadlines.remove(extra);",
     replace: "",
   },
   {
     name: "a deadline fires late",
-    file: "src/deadlines.ts",
+    file: "src/base/timers.ts",
     find: "const delay = Math.ceil(at - this.#clock.now());",
     replace: "const delay = 3 + Math.ceil(at - this.#clock.now());",
   },
   {
     name: "an id whose call still runs is used again",
-    file: "src/ring.ts",
+    file: "src/call/in_flight.ts",
     find: "while (this.#slots[seq & this.#mask] !== undefined) seq++;",
     replace: "",
   },
   {
     name: "a CANCEL takes the id beside the call's",
-    file: "src/pending.ts",
+    file: "src/call/pending_calls.ts",
     find: "codec.cancel(outbox, call.seq >>> 0);",
     replace: "codec.cancel(outbox, (call.seq - 1) >>> 0);",
   },
   {
     name: "what gathers while a write is under way waits for ever",
-    file: "src/outbox.ts",
+    file: "src/connection/send_buffer.ts",
     find: 'if (this.size === 0) this.#enter("idle");',
     replace: 'if (this.size >= 0) this.#enter("idle");',
   },
   {
     name: "a FIN without GOAWAY counts as an orderly half-close",
-    file: "src/reading.ts",
+    file: "src/connection/reader.ts",
     find: "codec.features.goaway && peerGoaway.reason === undefined",
     replace: "!codec.features.goaway",
   },
   {
     name: "a peer that never closes is waited for without end",
-    file: "src/farewell.ts",
+    file: "src/connection/linger.ts",
     find: "this.#begin(LINGER_TIME);",
     replace: "this.#timer.clear();",
   },
   {
     name: "ready does not wake when room is made",
-    file: "src/send_gate.ts",
+    file: "src/call/send_queue.ts",
     find: "if (this.#ready.waited && this.#hasRoom()) this.#ready.wake();",
     replace: "",
   },
   {
     name: "a frame that spans three chunks loses bytes",
-    file: "src/frame_decoder.ts",
+    file: "src/wire/frame_decoder.ts",
     find: "        this.#tailFill += take;\n",
     replace: "",
   },
   {
     name: "the end of a stream is not told",
-    file: "src/streams/outlet.ts",
+    file: "src/streams/stream_writer.ts",
     find:
       "if (failure === undefined) writer.end(outbox, id, caller);\n    else ",
     replace: "if (failure !== undefined) ",
   },
   {
     name: "a lost connection leaves the source of a stream running",
-    file: "src/streams/outlet.ts",
+    file: "src/streams/stream_writer.ts",
     find: `        this.#state = "over";
         this.#drop();
         this.#clean(reason, CANCELLED);`,
@@ -209,7 +209,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a lost connection leaves the reader of a stream waiting",
-    file: "src/streams/inlet.ts",
+    file: "src/streams/stream_reader.ts",
     find: `      case "open":
         this.#close();
         this.#error(reason);`,
@@ -218,7 +218,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a reader's cancel is not told to the producer",
-    file: "src/streams/inlet.ts",
+    file: "src/streams/stream_reader.ts",
     find: "        this.#owner.stop(reason);\n",
     replace: "",
   },
@@ -230,19 +230,19 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a stream's place is not given back",
-    file: "src/streams/streams.ts",
+    file: "src/streams/stream_table.ts",
     find: "    this.#out -= outs;\n",
     replace: "",
   },
   {
     name: "credit is granted twice",
-    file: "src/streams/inlet.ts",
+    file: "src/streams/stream_reader.ts",
     find: "    this.#owner.credit(bytes);\n",
     replace: "    this.#owner.credit(bytes);\n    this.#owner.credit(bytes);\n",
   },
   {
     name: "what had come is still read after an abort",
-    file: "src/streams/inlet.ts",
+    file: "src/streams/stream_reader.ts",
     find: `        this.#discard();
         this.#state = "stopped";
         this.#error(reason);`,
@@ -252,7 +252,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "the source of a cancelled stream is not told",
-    file: "src/streams/outlet.ts",
+    file: "src/streams/stream_writer.ts",
     find: `        this.#state = "stopping";
         this.#drop();
         this.#clean(reason, failure);`,
@@ -263,13 +263,13 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "what is lent for a large item is never given back",
-    file: "src/streams/credit.ts",
+    file: "src/streams/flow_control.ts",
     find: "    this.#budget.release(0, paid);\n",
     replace: "",
   },
   {
     name: "END overtakes what waits for credit",
-    file: "src/streams/outlet.ts",
+    file: "src/streams/stream_writer.ts",
     find:
       "if (rest === undefined) return this.#dry ? this.#finish() : this.#ask();",
     replace:
@@ -277,19 +277,19 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a request may have the id of a call without an answer",
-    file: "src/admission.ts",
+    file: "src/serve/receive_window.ts",
     find: "else if (inUse.has(id)) {",
     replace: "else if (inUse.size < 0) {",
   },
   {
     name: "a call whose schema ends the connection is started all the same",
-    file: "src/runner.ts",
+    file: "src/serve/runner.ts",
     find: "    calls.current = serving;\n    this.#start(serving);",
     replace: "    this.#start(serving);",
   },
   {
     name: "a handler that fails after the end keeps its place of the server's",
-    file: "src/runner.ts",
+    file: "src/serve/runner.ts",
     find: `    }, (error) => {
       this.#gate.gave();
       this.#ran(serving, false, error);`,

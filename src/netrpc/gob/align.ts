@@ -20,8 +20,8 @@
  * @module
  */
 
-import { quote } from "../../errors.ts";
-import { GobError } from "./error.ts";
+import { quote } from "../../base/errors.ts";
+import { GobError } from "./values.ts";
 import { join } from "./infer.ts";
 import {
   type GobType,

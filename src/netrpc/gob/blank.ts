@@ -11,8 +11,7 @@
 
 import { type GobInput, listBytes, SIZES, structBytes } from "./input.ts";
 import { type GobType, isOptional, resolve } from "./schema.ts";
-import { ZERO_TIME } from "./time.ts";
-import { Complex } from "./values.ts";
+import { Complex, ZERO_TIME } from "./values.ts";
 
 /** A struct as it is read. */
 export type Struct = Record<string, unknown>;

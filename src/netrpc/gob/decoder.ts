@@ -4,10 +4,10 @@
  * @module
  */
 
-import { NO_BYTES } from "../../bytes.ts";
-import { tooLarge } from "../too_large.ts";
+import { NO_BYTES } from "../../base/bytes.ts";
+import { tooLarge } from "../go_codec.ts";
 import type { RegisteredTypes } from "./encoder.ts";
-import { GobError, Mismatch } from "./error.ts";
+import { GobError, Mismatch } from "./values.ts";
 import { GOB_LIMITS, GobInput, type GobLimits } from "./input.ts";
 import { GobOutput } from "./output.ts";
 import { Readers } from "./reader.ts";
@@ -16,7 +16,7 @@ import { type GobType, typeName } from "./schema.ts";
 import { MessageSplitter } from "./splitter.ts";
 import type { Wanted } from "./wanted.ts";
 import { WireTypes } from "./wire_types.ts";
-import type { Optional } from "../../types.ts";
+import type { Optional } from "../../types/services.ts";
 
 /** The types of one stream, and its values one after the other. */
 export class GobDecoder {

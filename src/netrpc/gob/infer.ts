@@ -9,8 +9,8 @@
  * @module
  */
 
-import { quote } from "../../errors.ts";
-import { GobError } from "./error.ts";
+import { quote } from "../../base/errors.ts";
+import { Complex, GobError, Registered } from "./values.ts";
 import {
   any,
   bool,
@@ -28,7 +28,6 @@ import {
   time,
   uint,
 } from "./schema.ts";
-import { Complex, Registered } from "./values.ts";
 
 type AnyType = GobType<unknown>;
 
@@ -183,4 +182,27 @@ export function basicName(type: AnyType): string | undefined {
     default:
       return undefined;
   }
+}
+
+const SINGLE: readonly (readonly [GobType<unknown>, string])[] = [
+  [int, "int int8 int16 int32 int64"],
+  [uint, "uint uint8 uint16 uint32 uint64 uintptr"],
+  [float, "float32 float64"],
+  [complex, "complex64 complex128"],
+  [bool, "bool"],
+  [string, "string"],
+];
+
+/** Go's basic types and slices of them, by those names. */
+export const BASICS: ReadonlyMap<string, GobType<unknown>> = allBasics();
+
+function allBasics(): Map<string, GobType<unknown>> {
+  const basics = new Map<string, GobType<unknown>>();
+  for (const [type, names] of SINGLE) {
+    const list = slice(type);
+    for (const name of names.split(" ")) {
+      basics.set(name, type).set(`[]${name}`, list);
+    }
+  }
+  return basics.set("[]uint8", bytes);
 }

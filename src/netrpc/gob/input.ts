@@ -11,8 +11,8 @@
  * @module
  */
 
-import { readText } from "../../text.ts";
-import { GobError } from "./error.ts";
+import { readText } from "../../base/utf8.ts";
+import { GobError } from "./values.ts";
 
 /** What one message may make of itself. */
 export interface GobLimits {

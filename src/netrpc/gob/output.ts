@@ -4,8 +4,8 @@
  * @module
  */
 
-import { isShortAscii, utf8, writeAscii } from "../../text.ts";
-import { GobError } from "./error.ts";
+import { isShortAscii, utf8, writeAscii } from "../../base/utf8.ts";
+import { GobError } from "./values.ts";
 
 const floatBytes = new Uint8Array(8);
 const floatView = new DataView(floatBytes.buffer);

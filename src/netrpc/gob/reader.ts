@@ -10,14 +10,27 @@
  * @module
  */
 
-import { GobError } from "./error.ts";
-import { noBytes, noMap, zeroComplex, zeroList, zeroTime } from "./blank.ts";
+import {
+  Complex,
+  decodeTime,
+  GobError,
+  Mismatch,
+  Registered,
+} from "./values.ts";
+import {
+  Blank,
+  blankStruct,
+  noBytes,
+  noMap,
+  type Struct,
+  zeroComplex,
+  zeroList,
+  zeroTime,
+} from "./blank.ts";
 import { type GobInput, listBytes, SIZES } from "./input.ts";
-import { readInterface } from "./interface.ts";
-import { type GobType, resolve } from "./schema.ts";
-import { structReader } from "./struct_reader.ts";
-import { decodeTime } from "./time.ts";
-import { Complex } from "./values.ts";
+
+import { type GobType, NO_FIELD, resolve, typeName } from "./schema.ts";
+
 import {
   fit,
   lazyReader,
@@ -33,11 +46,15 @@ import {
   FLOAT,
   INT,
   INTERFACE,
+  passDescription,
   STRING,
   UINT,
   type WireType,
   type WireTypes,
 } from "./wire_types.ts";
+import { BASICS } from "./infer.ts";
+import { quote } from "../../base/errors.ts";
+import { MAX_NAME } from "./scanner.ts";
 
 /** Most readers that are kept for later values. */
 const MAX_READERS = 4096;
@@ -220,4 +237,160 @@ function opaqueReader(
     return date ?? bytes;
   };
   return { read, zero: zeroTime };
+}
+
+/** An interface's value; `null` for `nil`. */
+export function readInterface(readers: ReaderTable, input: GobInput): unknown {
+  const start = input.at;
+  const name = input.text();
+  if (name === "") return null;
+  if (input.at - start > MAX_NAME + 3) {
+    throw new GobError(`a registered name of over ${MAX_NAME} bytes`);
+  }
+  let id = input.typeId();
+  while (id < 0) {
+    passDescription(input);
+    // The byte count of what follows.
+    input.small();
+    id = input.typeId();
+  }
+  input.length();
+  input.enter();
+  input.spend(1, SIZES.registered);
+  const value = readConcrete(readers, input, name, id);
+  input.leave();
+  return BASICS.has(name) ? value : new Registered(name, value);
+}
+
+/** The value itself, as the type that its name is registered with, if it is. */
+function readConcrete(
+  readers: ReaderTable,
+  input: GobInput,
+  name: string,
+  id: number,
+): unknown {
+  const type = readers.registered.get(name);
+  try {
+    return readers.value(input, id, type);
+  } catch (error) {
+    if (type === undefined || !(error instanceof Mismatch)) throw error;
+    const remote = readers.types.name(id);
+    throw new GobError(
+      `wrong type (${typeName(type)}) for ${
+        quote(name)
+      } in an interface; received ${remote}`,
+    );
+  }
+}
+
+type WireStruct = WireType & { kind: "struct" };
+
+/** A reader of structs; with a type asked for, of its fields and no other. */
+export function structReader(
+  readers: ReaderTable,
+  wire: WireStruct,
+  type: Wanted,
+): Reader {
+  fit(type, "struct");
+  return type === undefined
+    ? plainReader(readers, wire)
+    : typedReader(readers, wire, type);
+}
+
+function plainReader(readers: ReaderTable, wire: WireStruct): Reader {
+  const fields = wire.fields.filter(({ name }) => name !== NO_FIELD);
+  const blank = new Blank(
+    fields.length,
+    () =>
+      fields.map(({ name, id }) => {
+        // Go sends every struct; what it leaves out is a nil pointer to one.
+        const isStruct = readers.types.get(id).kind === "struct";
+        const zero = (input: GobInput) =>
+          isStruct ? null : readers.get(id, undefined).zero(input);
+        return [name, zero] as const;
+      }),
+  );
+  const reader = new FieldsReader(readers, wire, undefined);
+  return {
+    read: (input) => reader.read(input, (input) => blank.make(input)),
+    zero: () => null,
+  };
+}
+
+function typedReader(
+  readers: ReaderTable,
+  wire: WireStruct,
+  type: GobType<unknown>,
+): Reader {
+  const { fields } = wire;
+  const wanted = new Map(type.fields);
+  const known = fields.some(({ name }) => wanted.has(name));
+  if (fields.length > 0 && wanted.size > 0 && !known) {
+    throw new GobError(
+      `type mismatch: no fields matched compiling decoder for ${
+        typeName(type)
+      }`,
+    );
+  }
+  const reader = new FieldsReader(readers, wire, wanted);
+  const blank = (input: GobInput) => blankStruct(type, input);
+  return { read: (input) => reader.read(input, blank), zero: blank };
+}
+
+/** Reads the fields that come over those of a blank struct; of those asked for, if that is said. */
+class FieldsReader {
+  readonly #table: ReaderTable;
+  readonly #wire: WireStruct;
+  /** The types asked for, by name. */
+  readonly #wanted: ReadonlyMap<string, GobType<unknown>> | undefined;
+  /** By the fields' numbers, as far as they have come. */
+  readonly #readers: Reader[] = [];
+
+  constructor(
+    table: ReaderTable,
+    wire: WireStruct,
+    wanted: ReadonlyMap<string, GobType<unknown>> | undefined,
+  ) {
+    this.#table = table;
+    this.#wire = wire;
+    this.#wanted = wanted;
+  }
+
+  read(input: GobInput, blank: (input: GobInput) => Struct): Struct {
+    input.enter();
+    const struct = blank(input);
+    const { fields } = this.#wire;
+    let field = -1;
+    for (;;) {
+      const delta = input.small();
+      if (delta === 0) break;
+      field += delta;
+      if (field >= fields.length) {
+        throw new GobError(`field ${field} of a struct of ${fields.length}`);
+      }
+      const { name } = fields[field];
+      const value = this.#field(field, input);
+      const known = this.#wanted?.has(name) ?? name !== NO_FIELD;
+      if (known) struct[name] = value;
+    }
+    input.leave();
+    return struct;
+  }
+
+  /** Reads a field; if it is of another type, says so in Go's words. */
+  #field(field: number, input: GobInput): unknown {
+    const { name, id } = this.#wire.fields[field];
+    const type = this.#wanted?.get(name);
+    try {
+      const reader = this.#readers[field] ??= this.#table.get(id, type);
+      return reader.read(input);
+    } catch (error) {
+      if (type === undefined || !(error instanceof Mismatch)) throw error;
+      throw new GobError(
+        `wrong type (${
+          typeName(type)
+        }) for received field ${this.#wire.name}.${name}`,
+      );
+    }
+  }
 }

@@ -10,7 +10,7 @@
  * @module
  */
 
-import { GobError } from "./error.ts";
+import { GobError } from "./values.ts";
 import { GobInput, type GobLimits } from "./input.ts";
 import {
   BYTES,

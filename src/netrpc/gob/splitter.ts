@@ -10,9 +10,9 @@
  * @module
  */
 
-import { NO_BYTES } from "../../bytes.ts";
-import { LARGE } from "../../large.ts";
-import { GobError } from "./error.ts";
+import { NO_BYTES } from "../../base/bytes.ts";
+import { LARGE } from "../../connection/large_reads.ts";
+import { GobError } from "./values.ts";
 
 /** Takes messages; `bytes` is only lent for the time of the call. */
 export interface MessageSink {

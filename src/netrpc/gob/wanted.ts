@@ -5,7 +5,7 @@
  * @module
  */
 
-import { GobError, Mismatch } from "./error.ts";
+import { GobError, Mismatch } from "./values.ts";
 import type { GobInput } from "./input.ts";
 import { type GobKind, type GobType, typeName } from "./schema.ts";
 import type { WireTypes } from "./wire_types.ts";

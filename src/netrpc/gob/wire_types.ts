@@ -8,7 +8,7 @@
  * @module
  */
 
-import { GobError } from "./error.ts";
+import { GobError } from "./values.ts";
 import type { GobInput } from "./input.ts";
 import { type Marshal, NAMED_LEVELS } from "./schema.ts";
 

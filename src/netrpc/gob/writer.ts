@@ -4,11 +4,9 @@
  * @module
  */
 
-import { GobError } from "./error.ts";
+import { Complex, encodeTime, GobError, ZERO_TIME } from "./values.ts";
 import type { GobOutput } from "./output.ts";
 import type { GobType } from "./schema.ts";
-import { encodeTime, ZERO_TIME } from "./time.ts";
-import { Complex } from "./values.ts";
 import {
   BOOL,
   BYTES,

@@ -1,6 +1,6 @@
 // Opens and closes one of everything; must then exit by itself.
 
-import { connect, listen } from "../../../src/transport/tcp.ts";
+import { connect, listen } from "../../../src/transport/connect.ts";
 
 const listener = await listen({ port: 0 });
 const [a, { value: b }] = await Promise.all([

@@ -1,0 +1,94 @@
+/**
+ * Time as the library sees it: monotonic milliseconds, one timer at a time.
+ *
+ * Invariant owned here: nothing else in `src/` reads a clock or sets a timer,
+ * so a test that injects a {@linkcode Clock} controls all of time.
+ *
+ * @module
+ */
+
+/** A source of time; inject one in tests. */
+export interface Clock {
+  /** Monotonic milliseconds from any origin. Durations are measured with this alone. */
+  now(): number;
+  /** Milliseconds since the epoch; only to turn an absolute `deadline` into a duration. */
+  date(): number;
+  /** Calls `fn` once after `ms` (at most 2^31 - 1) milliseconds. */
+  setTimeout(fn: () => void, ms: number): unknown;
+  /** Forgets what `setTimeout` returned. */
+  clearTimeout(timer: unknown): void;
+  /** Lets the process end although this timer is set, where the runtime can. */
+  unref?(timer: unknown): void;
+  /** Resolves after the event loop has turned once, so that other work gets its share. */
+  turn(): Promise<void>;
+}
+
+/** The platform's clock: `performance.now()` and its timers. */
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  date: () => Date.now(),
+  setTimeout: (fn, ms) => setTimeout(fn, ms),
+  clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
+  unref,
+  turn: () => new Promise((resolve) => soon(resolve)),
+};
+
+/** Node's and Bun's timers are objects that can; Deno's are numbers. */
+function unref(timer: unknown): void {
+  if (typeof timer === "object") (timer as { unref?(): void }).unref?.();
+  else {
+    const { Deno } = globalThis as {
+      Deno?: { unrefTimer?(timer: unknown): void };
+    };
+    Deno?.unrefTimer?.(timer);
+  }
+}
+
+/** `setImmediate` where there is one: nested timeouts of 0 wait up to 4 ms. */
+function soon(fn: () => void): void {
+  const { setImmediate } = globalThis as {
+    setImmediate?: (fn: () => void) => unknown;
+  };
+  if (setImmediate !== undefined) setImmediate(fn);
+  else setTimeout(fn, 0);
+}
+
+/** Times asked that one look at the clock serves. */
+const USES = 64;
+
+/** A clock that is looked at seldom. */
+export class Tick {
+  readonly #clock: Clock;
+  #value = 0;
+  #left = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** About now, in ms modulo 2^32. */
+  now(): number {
+    if (this.#left-- <= 0) this.#look();
+    return this.#value;
+  }
+
+  /** Time may have passed: the next `now` looks. */
+  stale(): void {
+    this.#left = 0;
+  }
+
+  #look(): void {
+    this.#value = toTick(this.#clock.now());
+    this.#left = USES - 1;
+  }
+}
+
+/** The tick of a time by the clock's `now`. */
+export function toTick(now: number): number {
+  return now | 0;
+}
+
+/** Milliseconds from a tick to `now`, by the same clock. */
+export function ticksSince(tick: number, now: number): number {
+  return (toTick(now) - tick) >>> 0;
+}

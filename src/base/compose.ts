@@ -1,0 +1,54 @@
+/**
+ * Composes middleware, of either side, into one function.
+ *
+ * @module
+ */
+
+import type {
+  CallChange,
+  Middleware,
+  MiddlewareCall,
+} from "../types/middleware.ts";
+
+/**
+ * One function of several; `last` is where they lead. What each of them returns
+ * goes through `keep`, in the async context in which it was called.
+ */
+export function compose<C extends MiddlewareCall, Change extends CallChange>(
+  list: readonly Middleware<C, Change>[],
+  change: (call: C, change: Change) => C,
+  last: (call: C) => unknown,
+  keep: (call: C, result: unknown) => unknown = (_call, result) => result,
+): (call: C) => Promise<unknown> {
+  // From the inside outwards, once: a call makes no more than its own way.
+  return list.reduceRight<(call: C) => Promise<unknown>>(
+    (inner, middleware) => async (call) =>
+      keep(
+        call,
+        await middleware(
+          call,
+          (given) =>
+            inner(
+              given === undefined || given === call as unknown
+                ? call
+                : change(call, given),
+            ),
+        ),
+      ),
+    async (call) => keep(call, await last(call)),
+  );
+}
+
+/**
+ * Checks a list of middleware.
+ *
+ * @throws {TypeError} If one of them is no function.
+ */
+export function checkList(list: readonly unknown[]): void {
+  for (const each of list) {
+    if (typeof each === "function") continue;
+    throw new TypeError(
+      `Cannot use middleware: not a function, received ${typeof each}`,
+    );
+  }
+}

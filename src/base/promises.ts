@@ -1,0 +1,87 @@
+/**
+ * Promises that are not ours: what a handler or a schema returns.
+ *
+ * Invariant owned here: what is waited for calls back once, and never in the
+ * turn it is asked.
+ *
+ * @module
+ */
+
+/** Whether to wait for it. Throws what it throws on being looked at, which is the handler's failure. */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  if (value instanceof Promise) return true;
+  return typeof value === "object" && value !== null &&
+    typeof (value as { then?: unknown }).then === "function";
+}
+
+const { then } = Promise.prototype;
+
+/**
+ * Calls `kept` or `broken` back, once and later, whatever the thenable does: a
+ * user's may call back twice or at once, and so may a promise that was tampered
+ * with; a Proxy of a promise is none, and cannot be waited for at all.
+ */
+export function whenSettled(
+  thenable: PromiseLike<unknown>,
+  kept: (value: unknown) => void,
+  broken: (error: unknown) => void,
+): void {
+  try {
+    if (
+      thenable.then === then && (thenable as object).constructor === Promise
+    ) {
+      // What throws here has not begun to wait.
+      then.call(thenable as Promise<unknown>, kept, broken);
+      return;
+    }
+  } catch {
+    // Waited for below, which rejects with what it throws.
+  }
+  new Promise((resolve) => resolve(thenable)).then(kept, broken);
+}
+
+const OPEN = Promise.resolve();
+
+/** Opens and shuts as the window does. */
+export class ReadyGate {
+  /** Shared by all who ask while there is room. */
+  readonly #open: Promise<void> = OPEN;
+  #round: PromiseWithResolvers<void> | undefined;
+  #reason: (() => unknown) | undefined;
+  #closed: Promise<void> | undefined;
+
+  /** Whether somebody waits for `wake`. */
+  get waited(): boolean {
+    return this.#round !== undefined;
+  }
+
+  /** The promise for somebody who asks now. */
+  wait(open: boolean): Promise<void> {
+    if (this.#reason !== undefined) {
+      return this.#closed ??= this.#reject(this.#reason());
+    }
+    if (open && this.#round === undefined) return this.#open;
+    return (this.#round ??= Promise.withResolvers()).promise;
+  }
+
+  /** There is room: all who wait are told. */
+  wake(): void {
+    this.#round?.resolve();
+    this.#round = undefined;
+  }
+
+  /** There will be no room any more. The first reason stays. */
+  close(reason: () => unknown): void {
+    if (this.#reason !== undefined) return;
+    this.#reason = reason;
+    if (this.#round !== undefined) this.#closed = this.#reject(reason());
+  }
+
+  #reject(reason: unknown): Promise<void> {
+    const round = this.#round ?? Promise.withResolvers<void>();
+    this.#round = undefined;
+    round.promise.catch(() => {});
+    round.reject(reason);
+    return round.promise;
+  }
+}

@@ -1,0 +1,255 @@
+/**
+ * Where the items of an outgoing stream come from: a `ReadableStream` or an
+ * async iterable of the user's.
+ *
+ * Invariants owned here:
+ * - Nothing is asked of a source that nobody asked for an item.
+ * - A source is cancelled once, and what its cleanup throws is nobody's
+ *   failure but its own: `cancel` resolves when the cleanup is over.
+ * - Whatever a user's iterator or reader does (throw, return no promise, call
+ *   back twice), `next` settles as a promise does and nothing is thrown.
+ *
+ * @module
+ */
+
+import type { Scope } from "./async_context.ts";
+
+/** What travels as a stream. */
+export type StreamValue = ReadableStream<unknown> | AsyncIterable<unknown>;
+
+/** Whether a value travels as a stream: it has `getReader` or an async iterator. Whatever throws on being looked at is none. */
+export function isStream(value: unknown): value is StreamValue {
+  if (typeof value !== "object" || value === null) return false;
+  try {
+    const { getReader, [Symbol.asyncIterator]: iterator } = value as Shape;
+    return typeof getReader === "function" || typeof iterator === "function";
+  } catch {
+    return false;
+  }
+}
+
+interface Shape {
+  readonly getReader?: unknown;
+  readonly [Symbol.asyncIterator]?: unknown;
+}
+
+/** Items of a user's, one at a time. */
+export interface Source {
+  /** The next item; called again only when the last one has come. */
+  next(): Promise<IteratorResult<unknown>>;
+  /** Wants no more. Resolves when the user's cleanup is over, with what it threw, if it did. */
+  cancel(reason: unknown): Promise<Thrown | undefined>;
+}
+
+/** What was thrown: in an object, as a promise that resolved with a thenable would wait for it. */
+export interface Thrown {
+  readonly error: unknown;
+}
+
+/**
+ * Takes a stream over: a `ReadableStream` is locked from now on.
+ *
+ * @throws {TypeError} If it is locked already, or its iterator cannot be had.
+ */
+export function toSource(value: StreamValue): Source {
+  taken.add(value);
+  if (!("getReader" in value) || typeof value.getReader !== "function") {
+    return new IteratorSource(value as AsyncIterable<unknown>);
+  }
+  const own = readerOf(value);
+  return own === undefined
+    ? new IteratorSource(new Readers(value.getReader()))
+    : new ReadableSource(own);
+}
+
+/** Streams that were taken over: they are not to be discarded as well. */
+const taken = new WeakSet<object>();
+
+/** Cancels what was to be sent and never was, if it is a stream, once. Nobody waits for it. */
+export function discard(value: unknown, reason: unknown): void {
+  if (!isStream(value) || taken.has(value)) return;
+  try {
+    toSource(value).cancel(reason);
+  } catch {
+    // Locked: it is somebody else's to cancel.
+  }
+}
+
+/** The reader of a stream of the platform's, which does what the standard says; undefined for any other. */
+function readerOf(
+  value: ReadableStream<unknown>,
+): ReadableStreamDefaultReader<unknown> | undefined {
+  try {
+    return new ReadableStreamDefaultReader(value);
+  } catch {
+    return undefined;
+  }
+}
+
+class ReadableSource implements Source {
+  readonly #reader: ReadableStreamDefaultReader<unknown>;
+
+  constructor(reader: ReadableStreamDefaultReader<unknown>) {
+    this.#reader = reader;
+  }
+
+  next(): Promise<IteratorResult<unknown>> {
+    return this.#reader.read() as Promise<IteratorResult<unknown>>;
+  }
+
+  cancel(reason: unknown): Promise<Thrown | undefined> {
+    return this.#reader.cancel(reason).then(nothing, thrown);
+  }
+}
+
+/** What reads a stream that is not the platform's, as an iterator: it is trusted no more than one. */
+class Readers implements AsyncIterable<unknown> {
+  readonly #reader: ReadableStreamDefaultReader<unknown>;
+
+  constructor(reader: ReadableStreamDefaultReader<unknown>) {
+    this.#reader = reader;
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<unknown> {
+    const reader = this.#reader;
+    return {
+      next: () => reader.read() as Promise<IteratorResult<unknown>>,
+      return: async (reason) => {
+        await reader.cancel(reason);
+        return { done: true, value: undefined };
+      },
+    };
+  }
+}
+
+/** What else a stream can be given up by, if nobody has begun to read it. */
+interface Disposable {
+  readonly destroy?: unknown;
+  readonly [Symbol.asyncDispose]?: unknown;
+}
+
+class IteratorSource implements Source {
+  readonly #iterable: AsyncIterable<unknown>;
+  readonly #iterator: AsyncIterator<unknown>;
+  #next: Promise<unknown> | undefined;
+  /** It was asked, and has not answered. */
+  #pending = false;
+
+  constructor(iterable: AsyncIterable<unknown>) {
+    const iterator: unknown = iterable[Symbol.asyncIterator]();
+    if (typeof iterator !== "object" || iterator === null) {
+      throw new TypeError(
+        `Cannot read the stream: its async iterator is no object, received ${typeof iterator}`,
+      );
+    }
+    this.#iterable = iterable;
+    this.#iterator = iterator as AsyncIterator<unknown>;
+  }
+
+  next(): Promise<IteratorResult<unknown>> {
+    const next = this.#ask();
+    this.#next = next;
+    return next;
+  }
+
+  async #ask(): Promise<IteratorResult<unknown>> {
+    this.#pending = true;
+    try {
+      return await this.#iterator.next();
+    } finally {
+      this.#pending = false;
+    }
+  }
+
+  async cancel(reason: unknown): Promise<Thrown | undefined> {
+    try {
+      // To return an iterator that was never asked runs no code: a generator
+      // has not begun, and Node's streams stay open. To return one that has not
+      // answered waits for its answer, which may never come.
+      const unasked = this.#next === undefined;
+      const stuck = unasked || this.#pending;
+      if (stuck && await this.#destroy()) return;
+      if (unasked && await this.#dispose()) return;
+      // A generator would wait for what it is told to return.
+      const why = this.#iterable instanceof Readers ? reason : undefined;
+      // One that cannot be told is over when it has given what it was asked for.
+      if (this.#iterator.return !== undefined) await this.#iterator.return(why);
+      else if (!await this.#destroy() && !await this.#dispose()) {
+        await this.#next;
+      }
+    } catch (error) {
+      return { error };
+    }
+  }
+
+  /** Ends the stream itself, as Node's can be; false if it has no way to. */
+  async #destroy(): Promise<boolean> {
+    const { destroy } = this.#iterable as Disposable;
+    if (typeof destroy !== "function") return false;
+    // Without a reason: as an error of the stream nobody would listen to it.
+    await destroy.call(this.#iterable);
+    return true;
+  }
+
+  async #dispose(): Promise<boolean> {
+    const { [Symbol.asyncDispose]: dispose } = this.#iterable as Disposable;
+    if (typeof dispose !== "function") return false;
+    await dispose.call(this.#iterable);
+    return true;
+  }
+}
+
+function nothing(): undefined {}
+
+function thrown(error: unknown): Thrown {
+  return { error };
+}
+
+/**
+ * As {@linkcode toSource}, within `scope` if there is one.
+ *
+ * @throws {TypeError} If the stream is locked already, or its iterator cannot be had.
+ */
+export function toScopedSource(
+  value: StreamValue,
+  scope: Scope | undefined,
+): Source {
+  if (scope === undefined) return toSource(value);
+  const source = scope(toSource, value);
+  const queues = isGenerator(value);
+  let asked: Promise<unknown> | undefined;
+  return {
+    next: () => {
+      const result = scope(next, source);
+      if (queues) asked = result.catch(ignore);
+      return result;
+    },
+    cancel: async (reason) => {
+      // A generator would queue it behind the item that it is making, and V8
+      // from 14 on then forgets the context (seen on Deno 2.9, not on Node 24).
+      await asked;
+      return await scope(cancel, source, reason);
+    },
+  };
+}
+
+/** Whether its iterator is a generator of the language's: what that is asked waits for what it was asked before. */
+function isGenerator(value: StreamValue): boolean {
+  const tag = Object.prototype.toString;
+  const { [Symbol.asyncIterator]: iterator } = value as AsyncIterable<unknown>;
+  return tag.call(value) === "[object AsyncGenerator]" ||
+    tag.call(iterator) === "[object AsyncGeneratorFunction]";
+}
+
+function next(source: Source): Promise<IteratorResult<unknown>> {
+  return source.next();
+}
+
+function cancel(
+  source: Source,
+  reason: unknown,
+): Promise<Thrown | undefined> {
+  return source.cancel(reason);
+}
+
+function ignore(): void {}

@@ -1,0 +1,397 @@
+/**
+ * The calls this end made, from `call` to settled.
+ *
+ * Invariants owned here:
+ * - A call is in exactly one place: waiting at the gate, sent in the table,
+ *   or done. Taking it out of its place is the only way to settle it, and
+ *   the ledger the only place where a caller is told.
+ * - What a call's user changes once it is made, params or options, does not
+ *   show.
+ *
+ * @module
+ */
+
+import { CALL_CHARGE } from "../serve/server_limits.ts";
+import { Call } from "./call.ts";
+import { CallHandle, type CallOwner, promiseOf } from "./handle.ts";
+import type { Hello } from "../types/connection.ts";
+import type { Connection } from "../connection/connection.ts";
+import type { MadeNumbers } from "../types/stats.ts";
+import type { Deadlines } from "../base/timers.ts";
+import {
+  type ConnectionError,
+  type Outcome,
+  RpcError,
+} from "../base/errors.ts";
+import { Ledger } from "./settle.ts";
+import type { CallEvents } from "../types/observe.ts";
+import {
+  dueTime,
+  isAbort,
+  notePlace,
+  type SentOptions,
+  toMetadata,
+} from "./options.ts";
+import type { CallOptions } from "../types/call.ts";
+import { late } from "./errors.ts";
+import { Replies, type RepliesContext } from "./replies.ts";
+import {
+  SendGate,
+  type SendGateContext,
+  throwIfAborted,
+} from "./send_queue.ts";
+import { Sent } from "./in_flight.ts";
+import { CallerStreams } from "../streams/call_streams.ts";
+import { isStream, type StreamValue } from "../base/pull_source.ts";
+import type { Tick } from "../base/clock.ts";
+import { GONE } from "../wire/payload.ts";
+import { unserializable } from "../wire/to_json.ts";
+
+/** What the table needs of its connection. */
+export interface PendingContext extends SendGateContext, RepliesContext {
+  readonly deadlines: Deadlines;
+  readonly tick: Tick;
+  /** Tells somebody of calls, if anybody wants to know. */
+  readonly observe: CallEvents | undefined;
+  readonly connection: Connection;
+  /** Called when nothing is waiting or sent any more. */
+  emptied(): void;
+}
+
+/** The pending table of one connection. */
+export class Pending implements CallOwner {
+  /** Takes what the peer answers. */
+  readonly replies: Replies;
+  readonly #context: PendingContext;
+  readonly #gate: SendGate;
+  readonly #sent: Sent;
+  readonly #ledger: Ledger;
+  /** It is over, and the peer is told of each call that it has: an abandoned one it has been told of. */
+  #cancels = false;
+
+  constructor(context: PendingContext, firstId: number) {
+    this.#context = context;
+    this.#sent = new Sent(context.codec, context.outbox, firstId);
+    this.#ledger = new Ledger(context.deadlines, {
+      abort: (call, reason) => this.abort(call, reason),
+      settled: () => {
+        if (this.empty) context.emptied();
+      },
+    });
+    this.#gate = new SendGate(context, this.#sent, this.#ledger);
+    this.replies = new Replies(context, this.#sent, this.#ledger);
+  }
+
+  /** What was called, in numbers. */
+  get numbers(): MadeNumbers {
+    const { calls: inFlight, bytes: inFlightBytes } = this.#sent.window;
+    const { length: queued, bytes: queuedBytes } = this.#gate;
+    const settled = { ...this.#ledger.counts };
+    const { late: lateReplies } = this.replies;
+    const counts = { inFlight, inFlightBytes, queued, queuedBytes };
+    return { ...counts, settled, lateReplies };
+  }
+
+  /** Calls in the window, taken-back ones in the batch included. */
+  get inFlight(): number {
+    return this.#sent.window.calls;
+  }
+
+  /** The count of the latest call sent. */
+  get lastSent(): number {
+    return this.#sent.last;
+  }
+
+  /** What the calls that are not answered take: the bytes of those that wait, and a charge each. */
+  get heldBytes(): number {
+    const { length, bytes } = this.#gate;
+    return bytes + CALL_CHARGE * (length + this.#sent.size);
+  }
+
+  /** Listeners on abort signals. */
+  get listeners(): number {
+    return this.#ledger.listeners;
+  }
+
+  /** Every call that has not ended: those sent in that order, then those that wait. */
+  all(): Call[] {
+    return [...this.#sent.all(), ...this.#gate.all()];
+  }
+
+  /** Whether nothing is waiting, sent or abandoned. */
+  get empty(): boolean {
+    return this.#gate.length === 0 && this.#sent.size === 0;
+  }
+
+  /** What the peer's HELLO says; undefined before it is read. */
+  get peer(): Hello | undefined {
+    return this.#sent.window.told;
+  }
+
+  /** What the peer accepts as a message body, in bytes. */
+  get maxMessage(): number {
+    return this.#sent.window.granted.maxMessage;
+  }
+
+  /** How many calls the window has room for; negative by those that wait for it already. */
+  get desiredSize(): number {
+    return this.#gate.desiredSize;
+  }
+
+  /** Resolves when the window has room; rejects once no call is taken any more. */
+  get ready(): Promise<void> {
+    return this.#gate.ready;
+  }
+
+  call(
+    method: string,
+    params: unknown,
+    options: CallOptions | undefined,
+  ): Promise<unknown> {
+    const call = new Call(method);
+    const promise = promiseOf(call);
+    this.#observe(call);
+    this.#begin(call, params, options);
+    return promise;
+  }
+
+  go(
+    method: string,
+    params: unknown,
+    options: CallOptions | undefined,
+  ): CallHandle {
+    const call = new Call(method);
+    this.#observe(call);
+    this.#begin(call, params, options);
+    return new CallHandle(call, this);
+  }
+
+  /** As `call`, for a call that was made elsewhere, by somebody who hears of its end from the call itself. */
+  submit(
+    call: Call,
+    params: unknown,
+    options: CallOptions | undefined,
+  ): void {
+    this.#begin(call, params, options);
+  }
+
+  #observe(call: Call): void {
+    const { observe } = this.#context;
+    if (observe === undefined || !observe.active) return;
+    const { clock, connection } = this.#context;
+    observe.made(call, clock, () => connection);
+  }
+
+  #begin(
+    call: Call,
+    params: unknown,
+    options: SentOptions | undefined,
+  ): void {
+    const { codec, tick } = this.#context;
+    // One that was sent before, by another connection, is as old as it is.
+    if (call.began === 0) call.began = tick.now();
+    try {
+      if (typeof call.method !== "string") throw noMethod(call.method);
+      if (options !== undefined) notePlace(call, options);
+      const streamed = isStream(params);
+      if (streamed) this.#offer(call, params);
+      if (options !== undefined) this.#apply(call, options);
+      // Runs user code (toJSON, a serializer), which may abort the call or
+      // close the connection: so the gate looks at what they decide afterwards.
+      if (streamed) codec.streams?.prepare();
+      else {
+        const transfer = options?.transfer === true;
+        codec.prepare(params, transfer, call.method, "params");
+      }
+      if (options?.oneWay) codec.oneWay?.();
+      const { extra } = call;
+      const timed = extra !== undefined && extra.due !== Infinity;
+      call.size = codec.requestSize(call.method, timed, extra?.metadata);
+      if (extra !== undefined) {
+        // First: a signal that is none throws, and then nothing is sent.
+        throwIfAborted(extra);
+        this.#ledger.watch(call, extra);
+      }
+      this.#gate.enter(call);
+    } catch (error) {
+      // Lets go of what is prepared and will not be written.
+      codec.prepare(undefined, false);
+      if (!isAbort(options, error)) call.blame(error);
+      this.#ledger.settle(call, "not_sent", true, error);
+    }
+  }
+
+  /** The params are a stream: it is this call's from now on. */
+  #offer(call: Call, params: StreamValue): void {
+    const streams = new CallerStreams(
+      this.#context.streams(),
+      call,
+      this.replies,
+    );
+    try {
+      streams.offer(params);
+    } catch (cause) {
+      const text = "the params are a stream that is in use already";
+      const outcome = "not_sent";
+      throw new RpcError("invalid_argument", text, { outcome, cause });
+    }
+    call.extras().streams = streams;
+    streams.checkFit();
+  }
+
+  /** Reads the options that are there. */
+  #apply(call: Call, options: CallOptions): void {
+    const { signal, ctx, metadata } = options;
+    const extra = call.extras();
+    extra.due = dueTime(options, this.#context.clock);
+    extra.signal = signal;
+    extra.inherited = ctx?.signal;
+    extra.expire = () =>
+      this.#abandon(call, (outcome) => call.blame(late(outcome)));
+    extra.metadata = metadata && toMetadata(metadata);
+    // Aborted already: nothing is even encoded.
+    throwIfAborted(extra);
+  }
+
+  /** Sends what waits and now fits. */
+  pump(): void {
+    this.#gate.pump();
+  }
+
+  /** A batch has gone. */
+  batchHandedOver(): void {
+    this.#sent.batchHandedOver();
+  }
+
+  /** No batch will go any more. */
+  batchLost(): void {
+    this.#sent.freeRetracted();
+  }
+
+  /** Request `id` is handed over without the bytes that were its params: it has not been sent. */
+  spoiled(id: number): void {
+    const call = this.#sent.spoil(id);
+    if (call === undefined) return;
+    // From here on nothing else ends it.
+    const { state } = call;
+    call.state = "abandoned";
+    queueMicrotask(() => {
+      const error = unserializable(`params: ${GONE}`);
+      if (state === "sent") this.#ledger.settle(call, "not_sent", true, error);
+      else this.#ledger.finish(call, "not_sent");
+    });
+  }
+
+  // Abort and deadline.
+
+  abort(call: Call, reason: unknown): void {
+    this.#abandon(call, () => reason);
+  }
+
+  handedOver(call: Call): boolean {
+    return this.#sent.handedOver(call);
+  }
+
+  awaitHandOver(call: Call): void {
+    const waits = call.state === "sent" || call.state === "abandoned";
+    if (waits) this.#sent.awaitHandOver(call);
+  }
+
+  /** Tells the caller now, and the peer where it may know of the call. */
+  #abandon(call: Call, reason: (outcome: Outcome) => unknown): void {
+    switch (call.state) {
+      case "waiting":
+        this.#gate.remove(call);
+        this.#ledger.settle(call, "not_sent", true, reason("not_sent"));
+        return;
+      case "sent":
+        if (this.#sent.retract(call)) {
+          this.#ledger.settle(call, "not_sent", true, reason("not_sent"));
+        } else this.#cancel(call, reason("unknown"));
+        return;
+      case "streaming":
+        this.#abandonStream(call, reason("executed"));
+        return;
+      case "abandoned":
+      case "done":
+        return;
+    }
+  }
+
+  #cancel(call: Call, reason: unknown): void {
+    const { codec, outbox } = this.#context;
+    const { cancel } = codec.features;
+    call.state = "abandoned";
+    if (call.extra !== undefined) this.#ledger.unwatch(call, call.extra);
+    if (cancel !== "none") codec.cancel(outbox, call.seq >>> 0);
+    call.settle("unknown", true, reason);
+    if (cancel === "silent") {
+      this.#sent.release(call);
+      this.#ledger.finish(call, "unknown");
+    }
+    call.extra?.streams?.release(reason);
+  }
+
+  /** Fails the stream that the caller has. The call keeps its place until the peer has ended it. */
+  #abandonStream(call: Call, reason: unknown): void {
+    const { codec, outbox } = this.#context;
+    const { extra, seq } = call;
+    call.state = "abandoned";
+    codec.cancel(outbox, seq >>> 0);
+    if (extra === undefined) return;
+    this.#ledger.unwatch(call, extra);
+    extra.streams?.release(reason);
+  }
+
+  // Openings and endings.
+
+  /** The peer has said what it grants. Calls that can never fit are settled. */
+  greet(hello: Hello): void {
+    this.#gate.greet(hello);
+  }
+
+  /** Takes no new call from now on, and says why. The first reason stays. */
+  refuseNew(reason: ConnectionError): void {
+    this.#gate.refuseNew(reason);
+  }
+
+  /** The 53-bit count that an id of a GOAWAY stands for; before all others if it serves none. */
+  widen(lastId: number | undefined): number {
+    return lastId === undefined ? -Infinity : this.#sent.widen(lastId);
+  }
+
+  /** The peer serves nothing after the call with the count `last`: those calls are settled, the others go on. */
+  goaway(last: number, reason: ConnectionError): void {
+    this.#loseAbove(last, "refused", reason);
+  }
+
+  /**
+   * It is over: whatever is left is settled with its true outcome. With
+   * `cancel` the peer is told, so that it does not work for nobody.
+   */
+  end(reason: ConnectionError, cancel = false): void {
+    this.#cancels = cancel && this.#context.codec.features.cancel !== "none";
+    this.#loseAbove(-Infinity, "unknown", reason);
+  }
+
+  /** Settles what waits, and what was sent after `last`: `not_sent` where its frame could be taken back, else `outcome`. */
+  #loseAbove(last: number, outcome: Outcome, reason: ConnectionError): void {
+    this.#gate.lose(reason);
+    for (const call of this.#sent.after(last)) {
+      if (this.#sent.retract(call)) this.#ledger.lose(call, "not_sent", reason);
+      else {
+        if (this.#cancels && call.state !== "abandoned") {
+          this.#context.codec.cancel(this.#context.outbox, call.seq >>> 0);
+        }
+        this.#sent.drop(call);
+        this.#ledger.lose(call, outcome, reason);
+      }
+    }
+  }
+}
+
+function noMethod(method: unknown): TypeError {
+  return new TypeError(
+    `Cannot call: a method's name is a string, received ${typeof method}`,
+  );
+}

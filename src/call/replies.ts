@@ -1,0 +1,170 @@
+/**
+ * What the peer answers to the calls that this end made.
+ *
+ * Invariants owned here:
+ * - An answer settles the call of its id, if that is in flight, and no other.
+ *   Where the caller was told long ago it refines the outcome, and that is all.
+ * - A payload that does not parse fails its own call alone.
+ *
+ * @module
+ */
+
+import type { Call } from "./call.ts";
+import type { Codec } from "../wire/codec.ts";
+import { ConnectionError, type Outcome, RpcError } from "../base/errors.ts";
+import type { Ledger } from "./settle.ts";
+import type { MetadataBlock } from "../wire/metadata.ts";
+import type { Sent } from "./in_flight.ts";
+import {
+  CallerStreams,
+  type CallerTable,
+  callOver,
+} from "../streams/call_streams.ts";
+import type { Streams } from "../streams/stream_table.ts";
+
+/** What the replies need of their connection. */
+export interface RepliesContext {
+  readonly codec: Codec;
+  /** The connection's streams, made when they are asked for. */
+  streams(): Streams;
+}
+
+/** Hands answers to the calls they are for. */
+export class Replies implements CallerTable {
+  /** Answers that came for calls whose callers had been told otherwise. */
+  late = 0;
+  readonly #context: RepliesContext;
+  readonly #sent: Sent;
+  readonly #ledger: Ledger;
+
+  constructor(context: RepliesContext, sent: Sent, ledger: Ledger) {
+    this.#context = context;
+    this.#sent = sent;
+    this.#ledger = ledger;
+  }
+
+  /** The result of call `id` is the codec's current payload. */
+  reply(id: number, metadata: MetadataBlock | undefined): void {
+    if (this.#context.codec.streamed) return this.#stream(id, metadata);
+    const call = this.#take(id, metadata);
+    if (call === undefined) return;
+    if (call.state === "abandoned") {
+      this.#refine(call, "executed");
+      return;
+    }
+    let value: unknown;
+    try {
+      value = this.#context.codec.value();
+    } catch (cause) {
+      const text = "the reply's payload does not parse";
+      const error = new RpcError("invalid_reply", text, { cause });
+      this.#ledger.fail(call, "executed", error);
+      return;
+    }
+    this.#ledger.settle(call, "executed", false, value);
+  }
+
+  /** Call `id` failed; the error's data is the codec's current payload. */
+  failure(
+    id: number,
+    started: boolean | undefined,
+    code: string,
+    message: string,
+    metadata: MetadataBlock | undefined,
+  ): void {
+    const call = this.#take(id, metadata);
+    if (call === undefined) return;
+    const outcome: Outcome = started === undefined
+      ? "unknown"
+      : started
+      ? "executed"
+      : "refused";
+    if (call.state === "abandoned") {
+      this.#refine(call, outcome);
+      return;
+    }
+    let data: unknown;
+    try {
+      data = this.#context.codec.value();
+    } catch {
+      // The failure is what counts; data that does not parse is no data.
+    }
+    const { cause } = call.extra?.streams ?? {};
+    const options = { outcome, data, remote: true, ...cause };
+    this.#ledger.fail(call, outcome, new RpcError(code, message, options));
+  }
+
+  /** The result of call `id` is a stream: its caller is told, and the call lives on. */
+  #stream(id: number, metadata: MetadataBlock | undefined): void {
+    const call = this.#sent.find(id);
+    if (call === undefined) return this.#stray(id);
+    const extra = call.extras();
+    this.#answered(call, metadata);
+    const hub = this.#context.streams();
+    hub.checkRoom();
+    const streams = extra.streams ??= new CallerStreams(hub, call, this);
+    const result = streams.answer(id);
+    if (call.state !== "abandoned") {
+      this.#ledger.stream(call, result);
+      return;
+    }
+    // Given up: its CANCEL is under way, and the stream's end will come.
+    this.#refine(call, "executed");
+    call.state = "abandoned";
+    streams.release(callOver());
+  }
+
+  streamEnded(call: Call): void {
+    this.#sent.drop(call);
+    this.#ledger.streamed(call);
+    call.extra?.streams?.outlet?.release(callOver());
+  }
+
+  /**
+   * The streams of call `id`: `null` if it has none, undefined if it is over.
+   *
+   * @throws {ConnectionError} `protocol_error`, if there never was one.
+   */
+  streamsOf(id: number): CallerStreams | null | undefined {
+    const call = this.#sent.live(id);
+    if (call !== undefined) return call.extra?.streams ?? null;
+    if (this.#sent.used(id)) return undefined;
+    throw new ConnectionError(
+      "protocol_error",
+      `a frame of a stream for call ${id}, which was never made`,
+    );
+  }
+
+  /**
+   * Takes an answered call out. There is none if the id was never used, is not
+   * handed over yet, or was answered before: the peer breaks the rules, unless
+   * its wire knows of silent cancels.
+   */
+  #take(id: number, metadata: MetadataBlock | undefined): Call | undefined {
+    const call = this.#sent.take(id);
+    if (call === undefined) this.#stray(id);
+    else this.#answered(call, metadata);
+    return call;
+  }
+
+  /** An answer has come. */
+  #answered(call: Call, metadata: MetadataBlock | undefined): void {
+    if (metadata !== undefined) call.extras().answered = metadata;
+    call.extra?.observed?.answered(this.#context.codec.answerSize);
+  }
+
+  #stray(id: number): void {
+    this.late++;
+    if (this.#context.codec.features.unknownReply === "drop") return;
+    throw new ConnectionError(
+      "protocol_error",
+      `an answer to call ${id}, which is not in flight`,
+    );
+  }
+
+  /** The peer has answered for a call whose caller was told long ago. */
+  #refine(call: Call, outcome: Outcome): void {
+    this.late++;
+    this.#ledger.finish(call, outcome);
+  }
+}

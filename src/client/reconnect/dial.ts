@@ -1,0 +1,190 @@
+/**
+ * One of a reconnecting client's connections, and one try to get one.
+ *
+ * Invariants owned here:
+ * - A try ends once: with a connection whose peer has said HELLO, or with why
+ *   there is none. Waiting for HELLO costs a round trip per connection, and is
+ *   what makes calls safe: what was sent to a listener's backlog, or before a
+ *   denial, would be `unknown` for ever.
+ * - A duplex that comes too late is destroyed, never used and never leaked.
+ *
+ * @module
+ */
+
+import { Connection, pendingOf } from "../../connection/connection.ts";
+import type { ConnectionSetup } from "../../connection/contract.ts";
+import type { Credentials, CredentialsSource } from "../../types/connection.ts";
+import type { Timer } from "../../base/timers.ts";
+import { type Duplex, toDuplex } from "../../transport/duplex.ts";
+import { ConnectionError, printMs } from "../../base/errors.ts";
+import type { Pending } from "../../call/pending_calls.ts";
+
+/**
+ * Makes a duplex. It is given a signal that fires when the duplex is not wanted
+ * any more: a dial that ignores it is only slower to be forgotten.
+ *
+ * What it throws fails the dial, and another one follows. A `TypeError`,
+ * `RangeError`, `ReferenceError` or `SyntaxError` counts as a mistake in the
+ * program, and ends the client after `retry.fatalAttempts` in a row. `fetch`
+ * throws a `TypeError` when the network is down: a dial that uses it should
+ * throw a {@linkcode ConnectionError} `unavailable` in its place.
+ */
+export type Dial = (signal: AbortSignal) => Duplex | Promise<Duplex>;
+
+/** A connection whose peer has said HELLO. */
+export class Link {
+  readonly connection: Connection;
+  readonly pending: Pending;
+  /** When it was made, by the clock's `now`. */
+  readonly since: number;
+  /** Whether it has answered a call. */
+  served = false;
+  /** Whether it takes no calls any more, and only finishes what it has. */
+  left = false;
+  /** What took its calls along, if anything has. */
+  reason: ConnectionError | undefined;
+
+  constructor(connection: Connection, since: number) {
+    this.connection = connection;
+    this.pending = pendingOf(connection);
+    this.since = since;
+  }
+}
+
+/** What a try tells: one of the first two, once. */
+export interface AttemptEvents {
+  opened(connection: Connection): void;
+  failed(error: unknown): void;
+  /** Later, of a connection that was opened: its peer says goodbye. */
+  left(connection: Connection, reason: ConnectionError): void;
+}
+
+/** What its connection is made with; credentials may be a function, which is asked for each try. */
+export interface LinkSetup extends Omit<ConnectionSetup, "credentials"> {
+  readonly credentials?: Credentials | CredentialsSource;
+}
+
+/** How a try is made. */
+export interface AttemptSetup {
+  readonly dial: Dial;
+  /** Milliseconds for the dial. */
+  readonly timeout: number;
+  readonly connection: LinkSetup;
+  /** Nobody else's while the try lasts. */
+  readonly timer: Timer;
+  /** Whether its connection keeps the process alive. */
+  readonly held: boolean;
+}
+
+/** One dial, and the wait for the peer's HELLO. */
+export class Attempt {
+  readonly #setup: AttemptSetup;
+  readonly #events: AttemptEvents;
+  readonly #controller = new AbortController();
+  #connection: Connection | undefined;
+  #over = false;
+  #held: boolean;
+
+  /** Begins it; nothing is told in this turn. */
+  constructor(setup: AttemptSetup, events: AttemptEvents) {
+    this.#setup = setup;
+    this.#events = events;
+    this.#held = setup.held;
+    const { timeout, timer } = setup;
+    timer.set(timeout, () => {
+      const text = `the dial did not finish within ${printMs(timeout)}`;
+      this.#fail(new ConnectionError("deadline_exceeded", text));
+    });
+    this.#run();
+  }
+
+  /** Says whether its connection keeps the process alive. */
+  hold(on: boolean): void {
+    this.#held = on;
+    if (this.#connection !== undefined) hold(this.#connection, on);
+  }
+
+  /** Gives up, and tells nothing. */
+  cancel(reason: unknown): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#setup.timer.clear();
+    this.#controller.abort(reason);
+    this.#connection?.abort(reason);
+  }
+
+  async #run(): Promise<void> {
+    try {
+      // A turn later: a dial may call back into the client that is being made.
+      await undefined;
+      if (this.#over) return;
+      const { signal } = this.#controller;
+      const { dial, connection: { credentials: given } } = this.#setup;
+      // First: a server that is dialled already would wait for them.
+      const credentials = typeof given === "function"
+        ? await given(signal)
+        : given;
+      if (this.#over) return;
+      const duplex = await dial(signal);
+      if (this.#over) discard(duplex);
+      else this.#open(duplex, credentials);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #open(duplex: Duplex, credentials: Credentials | undefined): void {
+    const { connection: setup, timer } = this.#setup;
+    // From here on the connection's own handshake timeout counts.
+    timer.clear();
+    // On a wire without a HELLO it has come before there is a connection.
+    let greeted = false;
+    const connection = new Connection(duplex, {
+      ...setup,
+      credentials,
+      onHello: () => {
+        greeted = true;
+        if (this.#connection !== undefined) this.#opened(this.#connection);
+      },
+      onGoaway: (reason) => {
+        this.#fail(reason);
+        this.#events.left(connection, reason);
+      },
+    });
+    this.#connection = connection;
+    if (!this.#held) connection.unref();
+    connection.closed.then((reason) => {
+      const text = "the peer closed the connection before its HELLO";
+      this.#fail(reason ?? new ConnectionError("unavailable", text));
+    });
+    if (greeted) this.#opened(connection);
+  }
+
+  #opened(connection: Connection): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#events.opened(connection);
+  }
+
+  #fail(error: unknown): void {
+    if (this.#over) return;
+    this.cancel(error);
+    this.#events.failed(error);
+  }
+}
+
+/** Says whether a connection keeps the process alive. */
+export function hold(connection: Connection, on: boolean): void {
+  if (on) connection.ref();
+  else connection.unref();
+}
+
+/** What is no duplex needs no end; what cannot be ended is no fault of ours. */
+function discard(late: Duplex): void {
+  const reason = new ConnectionError("cancelled", "the dial came too late");
+  try {
+    toDuplex(late).writable.abort(reason).catch(() => {});
+  } catch {
+    return;
+  }
+}

@@ -1,0 +1,240 @@
+/**
+ * The client that stays: a new connection whenever the old one has gone.
+ *
+ * Invariant owned here: none of its own; it reads options and adds types.
+ * Everything that can happen to a call between two connections happens in
+ * `reconnector.ts`.
+ *
+ * @module
+ */
+
+import { type RetryOptions, toRetry } from "./dialer.ts";
+import type { Callable } from "../../serve/services.ts";
+import { type CallerOptions, Calls, toCaller } from "../service_client.ts";
+import type {
+  ClientState,
+  ReconnectingStats,
+  StateListener,
+} from "./client_state.ts";
+import { systemClock } from "../../base/clock.ts";
+import type { Connection } from "../../connection/connection.ts";
+import type {
+  CloseOptions,
+  ConnectionOptions,
+  Credentials,
+  CredentialsSource,
+  WireMap,
+} from "../../types/connection.ts";
+import { toCredentials } from "../../wire/hello.ts";
+import type { AsyncDisposal } from "../../transport/duplex.ts";
+import type { ConnectionError } from "../../base/errors.ts";
+import { toLimits } from "../../wire/limits.ts";
+import type { Dial } from "./dial.ts";
+import type { LiveCall } from "../../types/stats.ts";
+import { Reconnector } from "./reconnector.ts";
+import type { CallOrder } from "./call_order.ts";
+import type { UntypedServices } from "../../types/services.ts";
+
+/** Options of a {@linkcode ReconnectingClient}; limits hold for each of its connections, and those on queued calls for the ones that wait for a connection, too. */
+export interface ReconnectingClientOptions
+  extends ConnectionOptions, CallerOptions {
+  /** Who this is, for a server with `authorize`; a function is asked before each dial, so that what it gives is fresh. */
+  credentials?: Credentials | CredentialsSource | undefined;
+  /** What the server may call here, on each connection: see {@linkcode callable}. */
+  services?: Callable | undefined;
+  /** How long it waits between dials, and how often it tries. */
+  retry?: RetryOptions | undefined;
+  /** Milliseconds for one dial and the credentials for it; the handshake then has its own `handshakeTimeout`. Default 10,000. */
+  dialTimeout?: number | undefined;
+  /** What a call made without a connection does: `wait` for one (the default), or `reject` at once, `unavailable`, `not_sent`. */
+  whileAway?: "wait" | "reject" | undefined;
+  /** Methods whose calls may be sent again though they may have run; a call's own `idempotent` goes before. */
+  idempotent?: Iterable<string> | undefined;
+  /**
+   * What its server has as {@linkcode ordered}, by the name of a method, or of
+   * a service that is ordered as a whole: `true`, or the key of a call's params.
+   * Calls of one order then reach servers in the order they were made, one
+   * connection after the other; and once one of them is `unknown`, those made
+   * by then that have not been sent reject, `aborted`, `not_sent`.
+   */
+  ordered?: Readonly<Record<string, CallOrder>> | undefined;
+  /** Whether those are sent all the same. Default false. */
+  continueAfterUnknown?: boolean | undefined;
+  /** Told of every change of state; what it throws is lost. */
+  onState?: StateListener | undefined;
+}
+
+/**
+ * A {@linkcode Client} over one connection after another: when one is lost, or
+ * its peer says goodbye, the next is dialled, with growing, random delays.
+ *
+ * A call that surely did not run (`not_sent`, `refused`) because its connection
+ * went is sent again by itself, in the order the calls were made. One that may
+ * have run (`unknown`) rejects, unless it is `idempotent`. Any other failure is
+ * the call's own and rejects it. Deadlines and signals hold all the time, also
+ * while there is no connection.
+ *
+ * The delays begin anew after a connection that has lived for
+ * `retry.stableAfter`. A server that answers a call and closes, again and again,
+ * is dialled ever more slowly.
+ *
+ * It ends by `close` or `abort`, after `retry.attempts` dials in a row that
+ * failed, when two in a row are told `unauthenticated`, or after
+ * `retry.fatalAttempts` in a row that failed for a reason that lasts: a peer
+ * with another serializer or version, one that is no Sluice peer, a `dial` that
+ * throws a `TypeError`. A call that is rejected while there is no connection
+ * has what the latest dial failed with as its `cause`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { connect, echoServices, listen, ReconnectingClient, Server } from "@sluice/rpc";
+ *
+ * type Services = ReturnType<typeof echoServices>;
+ * const listener = await listen({ port: 0 });
+ * const first = new Server(echoServices());
+ * first.serve(listener);
+ * const client = new ReconnectingClient<Services>((signal) =>
+ *   connect({ ...listener.address, signal })
+ * );
+ * assertEquals(await client.call("HelloService.Hello", "x"), "hello:x");
+ *
+ * // The server is restarted; the client's calls wait for it.
+ * await first.close();
+ * const second = new Server(echoServices());
+ * second.serve(await listen(listener.address));
+ * assertEquals(await client.call("HelloService.Hello", "y"), "hello:y");
+ * await client.close();
+ * await second.close();
+ * ```
+ */
+export class ReconnectingClient<
+  S extends object = UntypedServices,
+  M extends WireMap = "json",
+> extends Calls<S, M> {
+  readonly #reconnector: Reconnector;
+
+  /**
+   * Dials at once. Calls can be made at once, too.
+   *
+   * @param dial Makes a duplex, whenever one is needed. Its signal fires when
+   *   the duplex is not wanted any more; what it still returns is destroyed.
+   * @throws {RangeError} If a limit or a time is out of its range, or the
+   *   credentials are too long.
+   * @throws {TypeError} If an order is neither `true` nor a function.
+   */
+  constructor(dial: Dial, options: ReconnectingClientOptions = {}) {
+    const { dialTimeout = 10_000, whileAway = "wait", credentials } = options;
+    if (typeof credentials !== "function" && credentials !== undefined) {
+      toCredentials(credentials);
+    }
+    if (!(dialTimeout > 0)) {
+      throw new RangeError(
+        `Cannot use dialTimeout: a number above 0, received ${dialTimeout}`,
+      );
+    }
+    const { maxQueuedCalls, maxQueuedBytes } = toLimits(options);
+    const reconnector = new Reconnector({
+      dial,
+      dialTimeout,
+      retry: toRetry(options.retry),
+      clock: options.clock ?? systemClock,
+      rejectAway: whileAway === "reject",
+      idempotent: new Set(options.idempotent),
+      ordered: options.ordered,
+      continueAfterUnknown: options.continueAfterUnknown === true,
+      maxQueuedCalls,
+      maxQueuedBytes,
+      onState: options.onState,
+      connection: options,
+    });
+    super(toCaller(reconnector, options));
+    this.#reconnector = reconnector;
+  }
+
+  /** The connection that takes calls; `undefined` while there is none. */
+  get connection(): Connection | undefined {
+    return this.#reconnector.connection;
+  }
+
+  /** Resolves when there is a connection with room in its window; rejects once no call is taken any more. Ignoring it is safe. */
+  get ready(): Promise<void> {
+    return this.#reconnector.ready;
+  }
+
+  /** How many calls can be made now without waiting, as {@linkcode Client.desiredSize}; 0 or less while there is no connection. */
+  get desiredSize(): number {
+    return this.#reconnector.desiredSize;
+  }
+
+  /** Where it is. */
+  get state(): ClientState {
+    return this.#reconnector.state.current;
+  }
+
+  /**
+   * The state now, then the latest after each change; ends after `closed`. One
+   * that reads slowly may miss a state that did not last: `onState` is told all.
+   */
+  states(): AsyncIterableIterator<ClientState> {
+    return this.#reconnector.state.watch();
+  }
+
+  /** Resolves when it is over: with what ended it, or with `undefined` after `close`. Never rejects. */
+  get closed(): Promise<ConnectionError | undefined> {
+    return this.#reconnector.closed;
+  }
+
+  /** The client in numbers. */
+  stats(): ReconnectingStats {
+    return this.#reconnector.stats();
+  }
+
+  /** What hangs? Every call that has not ended, those that wait for a connection last; see {@linkcode Connection.calls}. */
+  calls(): LiveCall[] {
+    return this.#reconnector.calls();
+  }
+
+  /** Keeps the process alive, as it does from the start; undoes `unref`. */
+  ref(): void {
+    this.#reconnector.hold(true);
+  }
+
+  /**
+   * Lets the process end although this client is open: its connections, the
+   * waits between dials, and calls that wait for a connection. (A dial that is
+   * under way is the business of whoever makes it.) See
+   * {@linkcode Connection.unref}.
+   */
+  unref(): void {
+    this.#reconnector.hold(false);
+  }
+
+  /**
+   * Takes no new call, lets those accepted finish within `timeout` (default
+   * 5,000 ms), those that wait for a connection included; closes. What is not
+   * finished by then is settled with its true outcome. Idempotent, and never
+   * rejects; see {@linkcode Connection.close}.
+   *
+   * @throws {TypeError} If `timeout` is not a number.
+   */
+  close(options: CloseOptions = {}): Promise<void> {
+    return this.#reconnector.close(options);
+  }
+
+  /** Ends it at once: gives up the dial, and rejects calls, those in flight with outcome `unknown`. Resolves when it is over. */
+  abort(reason?: unknown): Promise<void> {
+    return this.#reconnector.stop(reason);
+  }
+
+  /** The same as `close()`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** Can be used with `await using`, which closes it. */
+export interface ReconnectingClient<
+  S extends object = UntypedServices,
+  M extends WireMap = "json",
+> extends AsyncDisposal {}

@@ -1,0 +1,367 @@
+/**
+ * The calls of a reconnecting client: those that wait for a connection, and
+ * what becomes of those that one hands back.
+ *
+ * Invariants owned here:
+ * - A call is in exactly one place: waiting in the room, or with one link.
+ * - Only what surely did not run is sent again, unless its user says that
+ *   running twice is as good as once; and only when its connection is why it
+ *   failed. Every other failure is the call's.
+ * - What is sent later is what params and options were when it was made.
+ *
+ * @module
+ */
+
+import { scopeOfNow } from "../../base/async_context.ts";
+import { type Call, madeCall } from "../../call/call.ts";
+import { CallHandle, type CallOwner, promiseOf } from "../../call/handle.ts";
+import { type Clock, toTick } from "../../base/clock.ts";
+import type { Deadlines } from "../../base/timers.ts";
+import { ConnectionError, type Outcome, RpcError } from "../../base/errors.ts";
+import type { Link, LinkSetup } from "./dial.ts";
+import {
+  type LiveCall,
+  noOutcomes,
+  type OutcomeCounts,
+} from "../../types/stats.ts";
+import type { CallEvents } from "../../types/observe.ts";
+import {
+  dueTime,
+  isAbort,
+  notePlace,
+  type SentOptions,
+  toMetadata,
+  toRecord,
+} from "../../call/options.ts";
+import type { CallOptions } from "../../types/call.ts";
+import { snapshot } from "../../wire/payload.ts";
+import { unavailable } from "../../call/errors.ts";
+import { type CallKeeper, RetriedCall } from "./resendable_call.ts";
+import { broken, type CallOrder, Sequences } from "./call_order.ts";
+import { discard, isStream } from "../../base/pull_source.ts";
+import { isA } from "../../base/user_code.ts";
+import { WaitingRoom } from "./offline_queue.ts";
+
+/** What bounds and orders the calls of a client. */
+export interface RetriedCallsSetup {
+  readonly clock: Clock;
+  readonly rejectAway: boolean;
+  readonly idempotent: ReadonlySet<string>;
+  readonly ordered: Readonly<Record<string, CallOrder>> | undefined;
+  readonly continueAfterUnknown: boolean;
+  readonly maxQueuedCalls: number;
+  readonly maxQueuedBytes: number;
+  readonly connection: LinkSetup;
+}
+
+/** Where the calls go. */
+export interface Route {
+  /** The connection that takes calls; undefined while away. */
+  readonly link: Link | undefined;
+  /** Why there is none: what the latest dial or connection failed with; undefined while there is one, or nothing has failed yet. */
+  readonly away: unknown;
+  /** Whether all is over: nothing is sent again. */
+  readonly over: boolean;
+  /** Why no new call is taken; undefined while they are. */
+  readonly refusal: RpcError | undefined;
+  /** A call is back from a connection, and waits. */
+  cameBack(link: Link): void;
+  /** A connection takes no calls any more. */
+  leave(link: Link): void;
+  /** All that waited is on its way, and there is room for more. */
+  flushed(): void;
+  /** A call that waited has been settled. */
+  settled(): void;
+}
+
+/** Calls handed to a new connection before its window is looked at again. */
+const BURST = 256;
+
+/** The calls of one client. */
+export class RetriedCalls implements CallOwner, CallKeeper {
+  /** Calls that have ended, by the worst outcome of all the ways they were sent. */
+  readonly counts: OutcomeCounts = noOutcomes();
+  /** Calls that a connection handed back to be sent again. */
+  resent = 0;
+  readonly #setup: RetriedCallsSetup;
+  readonly #route: Route;
+  readonly #room: WaitingRoom;
+  /** The calls whose servers keep an order; undefined if none do. */
+  readonly #sequences: Sequences | undefined;
+  /** A flush is to come in this turn. */
+  #flushes = false;
+  #number = 0;
+
+  constructor(setup: RetriedCallsSetup, deadlines: Deadlines, route: Route) {
+    this.#setup = setup;
+    this.#route = route;
+    const room = new WaitingRoom(
+      deadlines,
+      setup,
+      () => route.away,
+      () => route.settled(),
+    );
+    this.#room = room;
+    const { ordered, continueAfterUnknown } = setup;
+    this.#sequences = ordered && new Sequences(ordered, {
+      continueAfterUnknown,
+      fail: (call, error) => room.fail(call, error),
+      release: (call) => {
+        room.release(call);
+        this.flushSoon();
+      },
+    });
+  }
+
+  /** How many wait, those that are held for an earlier one of their order included. */
+  get size(): number {
+    return this.#room.size;
+  }
+
+  /** Their bytes, about. */
+  get bytes(): number {
+    return this.#room.bytes;
+  }
+
+  /** How many wait for a connection alone. */
+  get length(): number {
+    return this.#room.length;
+  }
+
+  /** Listeners on abort signals of calls that wait. */
+  get listeners(): number {
+    return this.#room.ledger.listeners;
+  }
+
+  /** Those that wait, as they stand. */
+  all(): LiveCall[] {
+    const away = { now: this.#setup.clock.now(), remote: undefined };
+    return this.#room.all().map((call): LiveCall => ({
+      ...madeCall(call, false, away),
+      state: "away",
+    }));
+  }
+
+  /** Rejects all that wait, each with an error of its own. */
+  end(error: () => unknown): void {
+    this.#room.end(error);
+  }
+
+  // A call, in the order it travels.
+
+  call(
+    method: string,
+    params: unknown,
+    options: CallOptions | undefined,
+  ): Promise<unknown> {
+    const call = new RetriedCall(method, this.#number++, this);
+    const promise = promiseOf(call);
+    this.#observe(call);
+    this.#begin(call, params, options);
+    return promise;
+  }
+
+  go(
+    method: string,
+    params: unknown,
+    options: CallOptions | undefined,
+  ): CallHandle {
+    const call = new RetriedCall(method, this.#number++, this);
+    this.#observe(call);
+    this.#begin(call, params, options);
+    return new CallHandle(call, this);
+  }
+
+  #observe(call: RetriedCall): void {
+    const { clock, connection } = this.#setup;
+    const observe = connection.observe as CallEvents | undefined;
+    if (observe === undefined || !observe.active) return;
+    observe.made(call, clock, () => call.link?.connection);
+  }
+
+  #begin(
+    call: RetriedCall,
+    params: unknown,
+    options: CallOptions | undefined,
+  ): void {
+    try {
+      if (options !== undefined) {
+        notePlace(call, options);
+        this.#apply(call, options);
+      }
+      if (isStream(params)) call.extras().scope = scopeOfNow();
+      this.#sequences?.enter(call, params);
+      // Runs user code (toJSON, a serializer), which may close the client.
+      call.params = snapshot(
+        params,
+        options?.transfer === true,
+        this.#setup.connection,
+      );
+      const { refusal } = this.#route;
+      if (refusal !== undefined) throw refusal;
+      if (call.position?.broken) throw broken(call);
+      if (this.#mustWait(call)) {
+        this.#await(call);
+        return;
+      }
+    } catch (error) {
+      if (!isAbort(options, error)) call.blame(error);
+      this.#room.ledger.settle(call, "not_sent", true, error);
+      discard(params, error);
+      return;
+    }
+    this.#submit(call, this.#route.link as Link);
+  }
+
+  #mustWait({ position }: RetriedCall): boolean {
+    const { link } = this.#route;
+    if (link === undefined || this.#room.length > 0) return true;
+    return position !== undefined && position.blocks(link);
+  }
+
+  /** Reads the options: what is sent later is what they are now. */
+  #apply(call: RetriedCall, options: SentOptions): void {
+    const { signal, ctx, metadata, idempotent, oneWay, calledAt } = options;
+    if (signal?.aborted) throw signal.reason;
+    if (ctx?.signal.aborted) throw ctx.signal.reason;
+    call.due = dueTime(options, this.#setup.clock);
+    call.options = {
+      signal,
+      // What is left of its time is in `due`.
+      ctx: ctx && { signal: ctx.signal, remaining: Infinity },
+      idempotent,
+      oneWay,
+      calledAt,
+      metadata: metadata && toRecord(metadata),
+    };
+  }
+
+  /** A new call that finds no connection, or must not use it yet. */
+  #await(call: RetriedCall): void {
+    const { link } = this.#route;
+    if (this.#setup.rejectAway && link === undefined) {
+      const text = "the client has no connection";
+      const cause = this.#route.away;
+      throw unavailable(new ConnectionError("unavailable", text, { cause }));
+    }
+    // What the connection would find wrong with it is told now, not then.
+    const metadata = call.options?.metadata;
+    if (metadata !== undefined) toMetadata(metadata);
+    call.began = toTick(this.#setup.clock.now());
+    const away = link === undefined || this.#room.length > 0;
+    if (!away) call.position?.hold();
+    this.#room.admit(call);
+  }
+
+  #submit(call: RetriedCall, link: Link): void {
+    let { options } = call;
+    if (call.due !== Infinity) {
+      const timeout = call.due - this.#setup.clock.now();
+      options = { ...options, timeout };
+    }
+    call.link = link;
+    call.position?.sent(link);
+    link.pending.submit(call, call.params, options);
+  }
+
+  /** Not now: a connection may be in the middle of handing its calls back. */
+  flushSoon(): void {
+    if (this.#flushes) return;
+    this.#flushes = true;
+    queueMicrotask(() => {
+      this.#flushes = false;
+      this.flush();
+    });
+  }
+
+  /** Hands over what waits, as the connection's window has room. */
+  async flush(): Promise<void> {
+    const route = this.#route;
+    const { link } = route;
+    if (link === undefined) return;
+    while (route.link === link) {
+      for (let i = 0; i < BURST && route.link === link; i++) {
+        const call = this.#room.take();
+        if (call === undefined) {
+          route.flushed();
+          return;
+        }
+        if (call.position?.blocks(link)) {
+          call.position.hold();
+          this.#room.enter(call);
+        } else this.#submit(call, link);
+      }
+      await link.connection.ready.catch(() => route.leave(link));
+    }
+  }
+
+  // What comes back.
+
+  wants(call: RetriedCall, outcome: Outcome, error: unknown): boolean {
+    const link = call.link as Link;
+    // What it was aborted with is its user's, and not to be looked at.
+    const own = !isAborted(call) && isA(error, RpcError);
+    const cause = own ? error.cause : undefined;
+    if (!isA(cause, ConnectionError)) {
+      // Whatever is not the connection's end, nor its user's wish, is its peer's answer.
+      if (outcome === "refused") link.served = true;
+      return false;
+    }
+    link.reason ??= cause;
+    // A stream can be read once.
+    if (this.#route.over || isStream(call.params)) return false;
+    return outcome !== "unknown" || this.#isIdempotent(call);
+  }
+
+  #isIdempotent({ method, options }: RetriedCall): boolean {
+    return options?.idempotent ?? this.#setup.idempotent.has(method);
+  }
+
+  finished(outcome: Outcome): void {
+    this.counts[outcome]++;
+  }
+
+  takeBack(call: RetriedCall): void {
+    const { link, position } = call;
+    position?.back();
+    if (position?.broken) {
+      this.#room.ledger.fail(call, "not_sent", broken(call));
+      return;
+    }
+    this.resent++;
+    this.#room.enter(call);
+    this.#route.cameBack(link as Link);
+  }
+
+  // What a handle asks.
+
+  abort(call: Call, reason: unknown): void {
+    const { link } = call as RetriedCall;
+    (call as RetriedCall).aborted = true;
+    if (link !== undefined) link.pending.abort(call, reason);
+    else if (call.state === "waiting") {
+      this.#room.abort(call as RetriedCall, reason);
+    }
+  }
+
+  handedOver(call: Call): boolean {
+    const { link, past } = call as RetriedCall;
+    return past !== "not_sent" || (link?.pending.handedOver(call) ?? false);
+  }
+
+  awaitHandOver(call: Call): void {
+    // While it waits here, nobody needs to remember: the connection that gets it looks.
+    (call as RetriedCall).link?.pending.awaitHandOver(call);
+  }
+}
+
+/** Whether its user has ended it, in whatever way. */
+function isAborted({ aborted, options }: RetriedCall): boolean {
+  try {
+    return aborted || options?.signal?.aborted === true ||
+      options?.ctx?.signal.aborted === true;
+  } catch {
+    // A signal of the user's own making: its call is not sent again.
+    return true;
+  }
+}

@@ -1,0 +1,336 @@
+/**
+ * A method as a transform of streams.
+ *
+ * Invariants owned here:
+ * - An input taken is in one of two lists until its result is delivered, and
+ *   delivered means handed to a read that was waiting: the readable queues
+ *   nothing. So a failure can name every input that was not acknowledged.
+ * - At most `window` inputs are in the lists, and no further one is taken while
+ *   their requests have `windowBytes`; both hold for results that wait for a
+ *   slow reader, too.
+ * - It ends once, whatever comes first: then no call of its own is in flight,
+ *   and it listens to no signal.
+ * - After a call has failed, what is still in flight is cancelled; results
+ *   that had come before it are delivered before the failure.
+ *
+ * @module
+ */
+
+import type { CallHandle } from "../call/handle.ts";
+import { type Linked, List } from "../base/linked_list.ts";
+import { type Stage, StageError, type StageSettings } from "./stage_options.ts";
+import { tame } from "../base/user_code.ts";
+
+/** One input on its way. */
+class Step implements Linked<Step> {
+  before: Step | undefined = undefined;
+  after: Step | undefined = undefined;
+  readonly index: number;
+  readonly input: unknown;
+  /** Its call; undefined if the stage had failed before it was made. */
+  handle: CallHandle | undefined = undefined;
+  /** Bytes of its request. */
+  size = 0;
+  /** Whether `item` is there to be delivered. */
+  done = false;
+  item: unknown = undefined;
+
+  constructor(index: number, input: unknown) {
+    this.index = index;
+    this.input = input;
+  }
+}
+
+/** Makes the calls of a stage, each from its input. */
+export type MakeCall = (input: unknown) => CallHandle;
+
+/** The stage behind {@linkcode Client.stage}. */
+export class CallStage implements Stage<unknown, unknown> {
+  readonly readable: ReadableStream<unknown>;
+  readonly writable: WritableStream<unknown>;
+
+  readonly #go: MakeCall;
+  readonly #settings: StageSettings;
+  #output!: ReadableStreamDefaultController<unknown>;
+  #input!: WritableStreamDefaultController;
+
+  /** Inputs in order; where that is not the order of results, only those without one. */
+  readonly #steps = new List<Step>();
+  /** Where order is of no account: those with a result, in the order of results. */
+  readonly #done = new List<Step>();
+  #taken = 0;
+  #bytes = 0;
+  /** A read waits for a result. */
+  #wanted = false;
+  /** A write waits for room. */
+  #room: PromiseWithResolvers<void> | undefined;
+  /** The writer has closed, and waits for the last result to be delivered. */
+  #closing: PromiseWithResolvers<void> | undefined;
+  /** A call has failed; what came before it may still be delivered. */
+  #failure: { readonly index: number; readonly cause: unknown } | undefined;
+  /** It has ended in order, or with this error. */
+  #end: { readonly error: StageError | undefined } | undefined;
+
+  constructor(go: MakeCall, settings: StageSettings) {
+    this.#go = go;
+    this.#settings = settings;
+    this.readable = new ReadableStream({
+      start: (controller) => void (this.#output = controller),
+      pull: () => this.#deliver(),
+      cancel: (reason) => this.#stop(reason, BOTH),
+    }, { highWaterMark: 0 });
+    this.writable = new WritableStream({
+      start: (controller) => {
+        this.#input = controller;
+        // `abort` below comes only when the write that waits for room is over.
+        const { signal } = controller;
+        signal?.addEventListener("abort", () => this.#stop(signal.reason));
+      },
+      write: (input) => this.#take(input),
+      close: () => this.#close(),
+      abort: (reason) => this.#stop(reason),
+    }, { highWaterMark: 1 });
+    for (const signal of settings.signals) {
+      signal.addEventListener("abort", this);
+      if (signal.aborted) this.#stop(signal.reason, BOTH);
+    }
+  }
+
+  /** One of the signals has fired. */
+  handleEvent({ target }: Event): void {
+    this.#stop((target as AbortSignal).reason, BOTH);
+  }
+
+  /** The first input whose result can be delivered. */
+  get #next(): Step | undefined {
+    const { first } = this.#settings.ordered ? this.#steps : this.#done;
+    return first?.done ? first : undefined;
+  }
+
+  get #hasRoom(): boolean {
+    const { window, windowBytes } = this.#settings;
+    return this.#steps.length + this.#done.length < window &&
+      this.#bytes < windowBytes;
+  }
+
+  // An input's way.
+
+  /** Makes a call; resolves when there is room for the next. */
+  #take(input: unknown): Promise<void> | undefined {
+    const step = new Step(this.#taken++, input);
+    this.#steps.push(step);
+    if (this.#failure === undefined) this.#start(step);
+    if (this.#failure === undefined && this.#hasRoom) return undefined;
+    this.#room = Promise.withResolvers();
+    return this.#room.promise;
+  }
+
+  #start(step: Step): void {
+    // This runs user code (toJSON, middleware), which may end the stage.
+    const handle = this.#go(step.input);
+    step.handle = handle;
+    const end = this.#end;
+    if (end !== undefined) {
+      handle.abort(end.error?.cause);
+      throw end.error;
+    }
+    step.size = handle.size;
+    this.#bytes += step.size;
+    handle.reply.then(
+      (value) => this.#settle(step, value, false),
+      (error) => this.#settle(step, error, true),
+    );
+  }
+
+  #settle(step: Step, result: unknown, failed: boolean): void {
+    if (this.#end !== undefined || this.#failure !== undefined) return;
+    const { ordered, yields } = this.#settings;
+    const { index } = step;
+    if (failed && !yields) {
+      this.#fail(index, result);
+      return;
+    }
+    step.item = failed
+      ? new StageError(index, result, [toLeft(step)])
+      : ordered
+      ? result
+      : { index, value: result };
+    step.done = true;
+    if (!ordered) {
+      this.#steps.remove(step);
+      this.#done.push(step);
+    }
+    if (this.#wanted) this.#deliver();
+  }
+
+  /** Hands the reader a result, now or when there is one. */
+  #deliver(): void {
+    const step = this.#next;
+    this.#wanted = step === undefined;
+    if (step === undefined) return;
+    (this.#settings.ordered ? this.#steps : this.#done).remove(step);
+    this.#bytes -= step.size;
+    this.#output.enqueue(step.item);
+    this.#advance();
+  }
+
+  /** Goes on with what waited for a delivery. */
+  #advance(): void {
+    if (this.#failure !== undefined) {
+      const { index, cause } = this.#failure;
+      if (this.#next === undefined) this.#stop(cause, BOTH, index);
+    } else if (this.#closing !== undefined) this.#finish();
+    else if (this.#hasRoom) {
+      this.#room?.resolve();
+      this.#room = undefined;
+    }
+  }
+
+  // Endings.
+
+  #close(): Promise<void> {
+    this.#closing = Promise.withResolvers();
+    const { promise } = this.#closing;
+    this.#advance();
+    return promise;
+  }
+
+  /** Ends in order, if everything is delivered. */
+  #finish(): void {
+    if (this.#end !== undefined) return;
+    if (this.#steps.length + this.#done.length > 0) return;
+    this.#end = { error: undefined };
+    this.#unlisten();
+    this.#output.close();
+    this.#closing?.resolve();
+  }
+
+  /** A call has failed. */
+  #fail(index: number, cause: unknown): void {
+    this.#failure = { index, cause };
+    for (let s = this.#steps.first; s !== undefined; s = s.after) {
+      if (!s.done) s.handle?.abort(cause);
+    }
+    this.#advance();
+  }
+
+  /**
+   * Ends at once, and both sides fail with one error. (A writable whose own
+   * abort is the reason fails by itself: failing it here would make that abort
+   * reject.)
+   */
+  #stop(cause: unknown, sides?: typeof BOTH, index?: number): void {
+    if (this.#end !== undefined) return;
+    const steps = [...all(this.#steps), ...all(this.#done)];
+    steps.sort((a, b) => a.index - b.index);
+    // Set first: what is cancelled here must not come back as a failure.
+    const end: { error: StageError | undefined } = { error: undefined };
+    this.#end = end;
+    this.#unlisten();
+    for (const step of steps) if (!step.done) step.handle?.abort(cause);
+    const at = index ?? steps[0]?.index ?? this.#taken;
+    const error = new StageError(at, cause, steps.map(toLeft));
+    end.error = error;
+    this.#output.error(error);
+    if (sides === BOTH) this.#input.error(error);
+    this.#room?.reject(error);
+    this.#closing?.reject(error);
+  }
+
+  #unlisten(): void {
+    for (const signal of this.#settings.signals) {
+      signal.removeEventListener("abort", this);
+    }
+  }
+}
+
+const BOTH = "both";
+
+function all(list: List<Step>): Step[] {
+  const steps: Step[] = [];
+  for (let s = list.first; s !== undefined; s = s.after) steps.push(s);
+  return steps;
+}
+
+function toLeft({ index, input, handle }: Step) {
+  return { index, input, outcome: handle?.outcome ?? "not_sent" };
+}
+
+/** The results of a stage whose inputs are an iterable's. */
+export class MappedCalls implements AsyncIterableIterator<unknown> {
+  readonly #inputs: Iterable<unknown> | AsyncIterable<unknown>;
+  readonly #makeStage: () => Stage<unknown, unknown>;
+  #reader: ReadableStreamDefaultReader<unknown> | undefined;
+  #over = false;
+
+  constructor(
+    inputs: Iterable<unknown> | AsyncIterable<unknown>,
+    makeStage: () => Stage<unknown, unknown>,
+  ) {
+    this.#inputs = inputs;
+    this.#makeStage = makeStage;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async next(): Promise<IteratorResult<unknown>> {
+    if (this.#over) return { done: true, value: undefined };
+    this.#reader ??= this.#begin();
+    try {
+      const { done, value } = await this.#reader.read();
+      return done ? { done, value: undefined } : { done, value };
+    } catch (error) {
+      // Of several that wait, the first is told.
+      if (this.#over) return { done: true, value: undefined };
+      this.#over = true;
+      throw error;
+    }
+  }
+
+  /** Cancels what is in flight; does not wait for the inputs' own `return`. */
+  async return(value?: unknown): Promise<IteratorResult<unknown>> {
+    if (!this.#over) {
+      this.#over = true;
+      const reason = new DOMException("The iteration was ended", "AbortError");
+      // A failure that nobody has read is of no interest any more.
+      await this.#reader?.cancel(reason).catch(() => {});
+    }
+    return { done: true, value };
+  }
+
+  #begin(): ReadableStreamDefaultReader<unknown> {
+    const { readable, writable } = this.#makeStage();
+    // Its failure is the reader's, too.
+    toStream(this.#inputs).pipeTo(writable).catch(() => {});
+    return readable.getReader();
+  }
+}
+
+/** As `ReadableStream.from`, which not every browser has. */
+function toStream(
+  inputs: Iterable<unknown> | AsyncIterable<unknown>,
+): ReadableStream<unknown> {
+  const iterator = Symbol.asyncIterator in Object(inputs)
+    ? (inputs as AsyncIterable<unknown>)[Symbol.asyncIterator]()
+    : (inputs as Iterable<unknown>)[Symbol.iterator]();
+  return new ReadableStream({
+    pull: async (controller) => {
+      try {
+        const { done, value } = await iterator.next();
+        if (done) controller.close();
+        else controller.enqueue(await value);
+      } catch (error) {
+        throw tame(error);
+      }
+    },
+    cancel: async () => {
+      try {
+        await iterator.return?.();
+      } catch (error) {
+        throw tame(error);
+      }
+    },
+  }, { highWaterMark: 0 });
+}

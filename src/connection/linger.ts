@@ -1,0 +1,104 @@
+/**
+ * The last part of a connection's life: flush, FIN, linger, destroy.
+ *
+ * Invariants owned here:
+ * - After our FIN we read and discard until the peer's, within bounds: a socket
+ *   closed with unread input resets, and the reset destroys what the peer has
+ *   not read yet (measured on loopback: of 200,000 bytes none arrived).
+ * - Every step is bounded in time, so a peer that neither reads nor closes
+ *   holds nothing for long.
+ *
+ * @module
+ */
+
+import type { BytePath } from "../transport/duplex.ts";
+import type { Clock } from "../base/clock.ts";
+import { type Deadlines, Timer } from "../base/timers.ts";
+import { ConnectionError } from "../base/errors.ts";
+import type { Outbox } from "./send_buffer.ts";
+
+/** How long what was said last may take to be written, in ms. */
+const FLUSH_TIME = 5000;
+/** After our FIN: how long the peer's is waited for, in ms. */
+const LINGER_TIME = 1000;
+/** And how much is read and discarded meanwhile, in bytes. */
+const LINGER_BYTES = 16 * 1024 * 1024;
+
+/** Ends one duplex. */
+export class Farewell {
+  readonly #path: BytePath;
+  readonly #outbox: Outbox;
+  readonly #clock: Clock;
+  readonly #timer: Timer;
+  /** By when the step under way has to be over, and all of it. */
+  #stepBy = Infinity;
+  #allBy = Infinity;
+  #over = false;
+  #flushed: (() => void) | undefined;
+  #discarded = 0;
+
+  constructor(
+    path: BytePath,
+    outbox: Outbox,
+    clock: Clock,
+    deadlines: Deadlines,
+  ) {
+    this.#path = path;
+    this.#outbox = outbox;
+    this.#clock = clock;
+    this.#timer = new Timer(clock, deadlines);
+  }
+
+  /**
+   * Runs its course; `reading` resolves when the peer's stream has ended. Calls
+   * `lingers` when the FIN has been sent. Never rejects.
+   */
+  async run(reading: Promise<void>, lingers: () => void): Promise<void> {
+    this.#begin(FLUSH_TIME);
+    if (!this.#outbox.idle) {
+      await new Promise<void>((resolve) => this.#flushed = resolve);
+    }
+    await this.#path.close();
+    lingers();
+    this.#begin(LINGER_TIME);
+    await reading;
+    this.#over = true;
+    this.#timer.clear();
+    this.destroy();
+  }
+
+  /** Has it end within `ms`, wherever it is by then; it keeps the limits of its steps. */
+  within(ms: number): void {
+    this.#allBy = Math.min(this.#allBy, this.#clock.now() + ms);
+    this.#arm();
+  }
+
+  /** A step begins, which may take `ms`. */
+  #begin(ms: number): void {
+    this.#stepBy = this.#clock.now() + ms;
+    this.#arm();
+  }
+
+  #arm(): void {
+    if (this.#over) return;
+    const by = Math.min(this.#stepBy, this.#allBy);
+    this.#timer.set(by - this.#clock.now(), () => this.destroy());
+  }
+
+  /** The outbox has been written, or has failed. */
+  written(): void {
+    if (this.#outbox.idle) this.#flushed?.();
+  }
+
+  /** The peer has sent bytes that nobody handles any more. */
+  discard(bytes: number): void {
+    this.#discarded += bytes;
+    if (this.#discarded > LINGER_BYTES) this.destroy();
+  }
+
+  /** Ends both directions at once. */
+  destroy(): void {
+    const reason = new ConnectionError("cancelled", "the connection is over");
+    this.#path.destroy(reason);
+  }
+}

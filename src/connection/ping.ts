@@ -1,0 +1,115 @@
+/**
+ * Are you there? PINGs, and the round-trip time their PONGs tell.
+ *
+ * Invariants owned here:
+ * - A PONG answers the PING it names and all before it: a peer sends at most
+ *   one a batch, for the latest.
+ * - A `ping` nobody waits for is never reported as unhandled.
+ *
+ * @module
+ */
+
+import type { Clock } from "../base/clock.ts";
+import type { Codec } from "../wire/codec.ts";
+import type { ConnectionError } from "../base/errors.ts";
+import type { Outbox } from "./send_buffer.ts";
+import { unavailable } from "../call/errors.ts";
+
+interface Sent {
+  readonly id: number;
+  readonly at: number;
+  readonly answer: PromiseWithResolvers<number>;
+}
+
+/** The PINGs of one connection. */
+export class Pings {
+  /** Milliseconds from the latest answered PING to its PONG. */
+  rtt: number | undefined;
+  readonly #codec: Codec;
+  readonly #outbox: Outbox;
+  readonly #clock: Clock;
+  #sent: Sent[] = [];
+  #lastId = 0;
+  #over: ConnectionError | undefined;
+
+  constructor(codec: Codec, outbox: Outbox, clock: Clock) {
+    this.#codec = codec;
+    this.#outbox = outbox;
+    this.#clock = clock;
+  }
+
+  /** Sends one; resolves with the round-trip time in ms, rejects if the connection ends first. */
+  send(): Promise<number> {
+    const answer = Promise.withResolvers<number>();
+    answer.promise.catch(() => {});
+    if (this.#over !== undefined) answer.reject(unavailable(this.#over));
+    else {
+      const id = this.#lastId = (this.#lastId + 1) >>> 0;
+      this.#sent.push({ id, at: this.#clock.now(), answer });
+      this.#codec.ping(this.#outbox, id);
+    }
+    return answer.promise;
+  }
+
+  /** Sends one that nobody waits for: to a peer that only reads, where all that counts is whether it can be written. */
+  probe(): void {
+    const id = this.#lastId = (this.#lastId + 1) >>> 0;
+    this.#codec.ping(this.#outbox, id);
+  }
+
+  /** The peer has answered. A PONG for no PING of ours is nobody's. */
+  pong(id: number): void {
+    if (this.#sent.length === 0) return;
+    // Ids count up, so that one nobody sent needs no search.
+    const last = (id - this.#sent[0].id) >>> 0;
+    if (last >= this.#sent.length) return;
+    const now = this.#clock.now();
+    this.rtt = now - this.#sent[last].at;
+    for (const { at, answer } of this.#sent.splice(0, last + 1)) {
+      answer.resolve(now - at);
+    }
+  }
+
+  /** No PONG comes any more. */
+  end(reason: ConnectionError): void {
+    this.#over = reason;
+    for (const { answer } of this.#sent) answer.reject(unavailable(reason));
+    this.#sent = [];
+  }
+}
+
+/** The PONGs of one connection. */
+export class Pongs {
+  readonly #codec: Codec;
+  readonly #outbox: Outbox;
+  /** The batch that has a PONG already, and the id a further one is due for. */
+  #batch = -1;
+  #due: number | undefined;
+
+  constructor(codec: Codec, outbox: Outbox) {
+    this.#codec = codec;
+    this.#outbox = outbox;
+  }
+
+  /** Answers a PING: now, or with the next batch. */
+  answer(id: number): void {
+    if (this.#batch === this.#outbox.batch) this.#due = id;
+    else {
+      this.#codec.pong(this.#outbox, id);
+      this.#batch = this.#outbox.batch;
+    }
+  }
+
+  /** A batch has gone: what is due goes with the next. */
+  batchHandedOver(): void {
+    if (this.#due === undefined) return;
+    const id = this.#due;
+    this.#due = undefined;
+    this.answer(id);
+  }
+
+  /** What is due is not sent any more. */
+  discard(): void {
+    this.#due = undefined;
+  }
+}

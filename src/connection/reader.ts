@@ -1,0 +1,190 @@
+/**
+ * What a connection makes of the bytes that come.
+ *
+ * Invariants owned here:
+ * - Reading never stops while the connection lives, however stalled our own
+ *   writes are: replies, cancels and pings always get through. (It may wait for
+ *   its turn to read a large message, which comes whatever this connection
+ *   does; and on a wire where one end alone calls, while that end's calls are
+ *   as many as we hold.)
+ * - A protocol fault is told to the peer by GOAWAY, and every answer made
+ *   before it still arrives.
+ * - The end of the stream means two things: after a GOAWAY without a code the
+ *   peer still reads our answers; without a GOAWAY, or after one with a code,
+ *   nobody does.
+ *
+ * @module
+ */
+
+import { outside } from "../base/async_context.ts";
+import { type BytePath, toChunk } from "../transport/duplex.ts";
+import type { Share } from "../serve/server_limits.ts";
+import type { Clock, Tick } from "../base/clock.ts";
+import type { Codec } from "../wire/codec.ts";
+import type { Dispatch } from "../serve/dispatcher.ts";
+import type { Ending, PeerGoaway } from "./shutdown.ts";
+import { ConnectionError } from "../base/errors.ts";
+import type { Farewell } from "./linger.ts";
+import type { LargeRead, LargeReads } from "./large_reads.ts";
+import type { Pending } from "../call/pending_calls.ts";
+
+import type { Watchdog } from "./watchdog.ts";
+import { isA } from "../base/user_code.ts";
+
+/** What reading needs of its connection. */
+export interface ReadingContext {
+  readonly path: BytePath;
+  readonly clock: Clock;
+  readonly codec: Codec;
+  readonly pending: Pending;
+  readonly dispatch: Dispatch;
+  readonly ending: Ending;
+  readonly farewell: Farewell;
+  readonly peerGoaway: PeerGoaway;
+  readonly tick: Tick;
+  readonly watchdog: Watchdog;
+  /** What the connection holds, as its server counts it. */
+  readonly share: Share | undefined;
+  /** The large messages of all connections, at a server. */
+  readonly largeReads: LargeReads | undefined;
+}
+
+/** Reads one connection. */
+export class Reading implements ChunkSink {
+  /** Bytes decoded so far. */
+  bytes = 0;
+  /** Resolves when reading has ended, for whatever reason. */
+  readonly done: Promise<void>;
+  readonly #context: ReadingContext;
+  readonly #large: LargeRead | undefined;
+  /** Goes on, where it waits. */
+  #resume: (() => void) | undefined;
+
+  /** Starts. */
+  constructor(context: ReadingContext) {
+    this.#context = context;
+    const { path, clock, ending, largeReads } = context;
+    this.#large = largeReads?.reader(() => this.#resume?.());
+    // Whoever opens the connection does so for all calls that come by it.
+    this.done = outside(readLoop, path, clock, this).catch((cause) => {
+      // A transport that yields no bytes is a mistake of its user's.
+      if (isA(cause, ConnectionError) && cause.code === BAD_CHUNK) {
+        ending.end(cause, "destroy");
+      } else ending.lose("reading failed", cause);
+    });
+  }
+
+  /** A chunk has come, of which `at` bytes are decoded; returns how far it came. */
+  chunk(chunk: Uint8Array, at: number): number {
+    const { codec, pending, ending, tick, watchdog, share } = this.#context;
+    if (ending.over) {
+      this.#context.farewell.discard(chunk.length);
+      return chunk.length;
+    }
+    try {
+      const to = codec.decode(chunk, at, MESSAGES_PER_TURN);
+      this.bytes += to - at;
+      at = to;
+      tick.stale();
+      watchdog.heard();
+      pending.pump();
+      share?.note();
+    } catch (error) {
+      // The one place where a breach of the rules becomes teardown. Reading
+      // goes on, to discard.
+      ending.end(toFault(error), "goaway");
+    }
+    return ending.over ? chunk.length : at;
+  }
+
+  /** Whether a large message may be read now. */
+  mayRead(bytes: number): boolean {
+    return this.#large === undefined || this.#large.ask(bytes);
+  }
+
+  /** What reading waits for: its turn to read a large message, or on a wire without windows for room, if the peer's calls are more than we hold. */
+  room(): Promise<void> | undefined {
+    const { dispatch, ending } = this.#context;
+    const waits = this.#large?.waiting || dispatch.full;
+    if (ending.over || !waits) return undefined;
+    return new Promise((resolve) => this.#resume = resolve);
+  }
+
+  /** What comes is only discarded from now on. Returns `done`. */
+  finish(): Promise<void> {
+    this.#large?.end();
+    this.#resume?.();
+    return this.done;
+  }
+
+  /** A batch has gone: there may be room. */
+  batchHandedOver(): void {
+    if (!this.#context.dispatch.full) this.#resume?.();
+  }
+
+  /** The peer has sent its FIN. */
+  end(): void {
+    const { codec, ending, peerGoaway } = this.#context;
+    if (ending.over) return;
+    try {
+      codec.end();
+    } catch (error) {
+      ending.end(toFault(error), "goaway");
+      return;
+    }
+    if (codec.features.goaway && peerGoaway.reason === undefined) {
+      const text = "the peer ended the connection without a GOAWAY";
+      ending.end(new ConnectionError("unavailable", text), "flush");
+      return;
+    }
+    const { fault, reason } = peerGoaway;
+    if (fault !== undefined) return ending.end(fault, "flush");
+    const text = "the peer closed the connection";
+    ending.halfClose(reason ?? new ConnectionError("unavailable", text));
+  }
+}
+
+/** The code of what `toChunk` throws, and no transport of ours. */
+const BAD_CHUNK = "invalid_argument";
+
+/** Anything but a ConnectionError would be a mistake of this library's own. */
+function toFault(error: unknown): ConnectionError {
+  if (isA(error, ConnectionError)) return error;
+  return new ConnectionError("internal", "decoding failed", { cause: error });
+}
+
+/** Messages decoded before the event loop gets a turn. */
+export const MESSAGES_PER_TURN = 4096;
+
+/** Chunks read before it gets one: a transport without a socket may never turn it by itself. */
+const CHUNKS_PER_TURN = 8;
+
+/** Takes what is read. */
+export interface ChunkSink {
+  /** Takes `chunk` from `at`; returns how far it came, less than its length to be called again after a turn. */
+  chunk(chunk: Uint8Array, at: number): number;
+  /** The stream has ended. */
+  end(): void;
+  /** What to wait for before the rest of a chunk is taken; undefined for a turn of the event loop. */
+  room(): Promise<void> | undefined;
+}
+
+/** Reads until the end. What the stream or the sink throws rejects. */
+export async function readLoop(
+  path: Pick<BytePath, "read">,
+  clock: Clock,
+  sink: ChunkSink,
+): Promise<void> {
+  for (let chunks = 1;; chunks++) {
+    const { done, value } = await path.read();
+    if (done) return sink.end();
+    // Whatever the transport is: here all of them pass.
+    const chunk = toChunk(value);
+    let at = sink.chunk(chunk, 0);
+    while (at < chunk.length) {
+      await (sink.room() ?? clock.turn());
+      at = sink.chunk(chunk, at);
+    }
+    if (chunks % CHUNKS_PER_TURN === 0) await clock.turn();
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * What is counted, and the sum of it over many connections.
+ *
+ * Invariant owned here: a number that only grows goes on counting when its
+ * connection is over; one that tells of now does not.
+ *
+ * @module
+ */
+
+import type { ConnectionStats, SummedStats } from "../types/stats.ts";
+
+type Key = keyof SummedStats;
+
+/** Those that only grow. */
+const LASTING: readonly Key[] = [
+  "settled",
+  "served",
+  "lateReplies",
+  "chunksWritten",
+  "bytesWritten",
+  "bytesRead",
+];
+
+type Sum = Partial<Record<Key, number | Record<string, number>>>;
+
+/** Adds up connections that live, and remembers of others what lasts. */
+export class Totals {
+  readonly #past: Sum = {};
+
+  /** A connection is over. */
+  end(stats: ConnectionStats): void {
+    add(this.#past, stats, LASTING);
+  }
+
+  /** The sum of all that were, and of those that live. */
+  sum(live: readonly ConnectionStats[]): SummedStats {
+    const sum: Sum = structuredClone(this.#past);
+    for (const stats of [ZERO, ...live]) {
+      add(sum, stats, Object.keys(ZERO) as Key[]);
+    }
+    return sum as unknown as SummedStats;
+  }
+}
+
+function add(sum: Sum, stats: SummedStats, keys: readonly Key[]): void {
+  for (const key of keys) {
+    const value = stats[key];
+    if (typeof value === "number") {
+      sum[key] = (sum[key] as number ?? 0) + value;
+    } else {
+      const counts = (sum[key] ??= {}) as Record<string, number>;
+      for (const [name, count] of Object.entries(value)) {
+        counts[name] = (counts[name] ?? 0) + count;
+      }
+    }
+  }
+}
+
+const ZERO: SummedStats = {
+  inFlight: 0,
+  inFlightBytes: 0,
+  queued: 0,
+  queuedBytes: 0,
+  settled: { not_sent: 0, refused: 0, executed: 0, unknown: 0 },
+  lateReplies: 0,
+  held: 0,
+  heldBytes: 0,
+  running: 0,
+  waiting: 0,
+  ordered: 0,
+  served: { ok: 0, failed: 0, refused: 0, lost: 0 },
+  outgoingBytes: 0,
+  bufferedBytes: 0,
+  chunksWritten: 0,
+  bytesWritten: 0,
+  bytesRead: 0,
+  listeners: 0,
+  timers: 0,
+  streams: 0,
+  streamHeld: 0,
+  streamGranted: 0,
+  streamCredit: 0,
+};

@@ -1,0 +1,77 @@
+/**
+ * Calls as `node:diagnostics_channel` tells of them, where the runtime has it.
+ *
+ * Invariant owned here: the module is looked up, never imported; where it is
+ * not there, or nobody has subscribed, calls are not even looked at.
+ *
+ * @module
+ */
+
+import type { CallObserver, ObservedCall } from "../types/observe.ts";
+
+/** What is used of a channel. */
+interface Channel {
+  readonly hasSubscribers: boolean;
+  publish(message: unknown): void;
+}
+
+interface DiagnosticsModule {
+  channel(name: string): Channel;
+}
+
+/**
+ * An observer that publishes to four channels: `sluice:client:start`,
+ * `sluice:client:end`, `sluice:server:start` and `sluice:server:end`. The
+ * message is the {@linkcode ObservedCall}.
+ *
+ * Who subscribes later is told of the calls that begin from then on. A page,
+ * which has no such channels, is told nothing.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { subscribe } from "node:diagnostics_channel";
+ * import { Client, diagnostics, memoryPair, type ObservedCall, observing, Server } from "@sluice/rpc";
+ *
+ * const codes: unknown[] = [];
+ * subscribe("sluice:server:end", (call) => void codes.push((call as ObservedCall).code));
+ *
+ * const services = { Math: { square: (n: number) => n * n } };
+ * const [near, far] = memoryPair();
+ * const server = new Server(services, { observe: observing(diagnostics()) });
+ * server.accept(far);
+ * const client = new Client<typeof services>(near);
+ * await client.call("Math.square", 3);
+ * await client.close();
+ * await server.close();
+ * assertEquals(codes, ["ok"]);
+ * ```
+ */
+export function diagnostics(): CallObserver {
+  const module = diagnosticsModule();
+  if (module === undefined) return { active: false };
+  const channelsOf = (side: string) => ({
+    start: module.channel(`sluice:${side}:start`),
+    end: module.channel(`sluice:${side}:end`),
+  });
+  const client = channelsOf("client");
+  const server = channelsOf("server");
+  const sides = { client, server };
+  return {
+    get active(): boolean {
+      return client.start.hasSubscribers || client.end.hasSubscribers ||
+        server.start.hasSubscribers || server.end.hasSubscribers;
+    },
+    start: (call: ObservedCall) => sides[call.side].start.publish(call),
+    end: (call: ObservedCall) => sides[call.side].end.publish(call),
+  };
+}
+
+function diagnosticsModule(): DiagnosticsModule | undefined {
+  const { process } = globalThis as {
+    process?: { getBuiltinModule?: (name: string) => unknown };
+  };
+  return process?.getBuiltinModule?.("node:diagnostics_channel") as
+    | DiagnosticsModule
+    | undefined;
+}

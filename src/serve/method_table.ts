@@ -1,0 +1,170 @@
+/**
+ * Services: from a tree of functions to a table of methods.
+ *
+ * Invariant owned here: what can be called is exactly what was written down as
+ * an own data property of a plain object. Nothing inherited, no getter, no
+ * class instance gets in by accident; the table is a `Map`, so no name reaches
+ * a prototype.
+ *
+ * @module
+ */
+
+import type { Callable } from "./services.ts";
+import type { CallContext } from "../types/handler.ts";
+import { type Method, type Registry, ValidatedMethod } from "./method.ts";
+import type { StandardSchema } from "../types/schema.ts";
+import { mark, type Order, orderOf } from "./ordered.ts";
+import { isClass, isPlain, typeName } from "../base/inspect.ts";
+
+/** A handler as the registry sees it: its types were checked where it was written. */
+type AnyHandler = (params: unknown, ctx: CallContext) => unknown;
+
+/** The registry of an end that serves nothing. */
+const NO_SERVICES: Registry = new Map();
+
+/**
+ * What an end serves, by the setting that says so.
+ *
+ * @throws {TypeError} If that was not made by `callable`.
+ */
+export function registryOf(services: Callable | undefined): Registry {
+  if (services === undefined) return NO_SERVICES;
+  const { methods } = services;
+  if (methods instanceof Map) return methods;
+  throw new TypeError(
+    `Cannot serve: not made by callable(), received ${typeName(services)}`,
+  );
+}
+
+/**
+ * Reads a tree of services.
+ *
+ * @throws {TypeError} If something in it is no plain object of functions; the
+ * message says what to write instead.
+ */
+export function toRegistry(services: object): Registry {
+  const registry = new Map<string, Method>();
+  addAll(registry, services, "", []);
+  return registry;
+}
+
+function addAll(
+  registry: Map<string, Method>,
+  node: object,
+  path: string,
+  above: object[],
+): void {
+  if (above.includes(node)) {
+    throw new TypeError(`Cannot serve ${path}: it contains itself`);
+  }
+  if (!isPlain(node)) {
+    throw new TypeError(
+      `Cannot serve ${
+        path || "this"
+      }: it is a class instance; name its methods with expose(instance, ["Hello"])`,
+    );
+  }
+  const properties = Object.getOwnPropertyDescriptors(node);
+  for (const [key, property] of Object.entries(properties)) {
+    if (!property.enumerable) continue;
+    const name = above.length === 0 ? key : `${path}.${key}`;
+    if (property.get !== undefined || property.set !== undefined) {
+      throw new TypeError(
+        `Cannot serve ${name}: it is a getter; name its methods with expose(instance, ["Hello"])`,
+      );
+    }
+    const value: unknown = property.value;
+    if (typeof value !== "object" || value === null) {
+      addMethod(registry, name, value, node, undefined, undefined);
+    } else if (value instanceof ValidatedMethod) {
+      const { handler, schema } = value;
+      addMethod(registry, name, handler, node, schema, orderOf(value));
+    } else addAll(registry, value, name, [...above, node]);
+  }
+}
+
+function addMethod(
+  registry: Map<string, Method>,
+  name: string,
+  handler: unknown,
+  owner: object,
+  schema: StandardSchema | undefined,
+  order: Order | undefined,
+): void {
+  if (typeof handler !== "function") {
+    throw new TypeError(
+      `Cannot serve ${name}: not a function, received ${typeName(handler)}`,
+    );
+  }
+  if (isClass(handler)) {
+    throw new TypeError(
+      `Cannot serve ${name}: it is a class; make an instance and name its methods with expose(instance, ["Hello"])`,
+    );
+  }
+  if (registry.has(name)) {
+    throw new TypeError(`Cannot serve ${name}: the name is there twice`);
+  }
+  const fn = handler as AnyHandler;
+  const run: AnyHandler = (params, ctx) => fn.call(owner, params, ctx);
+  registry.set(name, { name, schema, order: orderOf(handler) ?? order, run });
+}
+
+/**
+ * Makes a service of a class instance: of the named methods, and of no other.
+ *
+ * @throws {TypeError} If there is no list of names, or one of them is not a
+ *   method of the instance.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { Client, expose, memoryPair, Server } from "@sluice/rpc";
+ *
+ * class Counter {
+ *   #n = 0;
+ *   add(by: number): number {
+ *     return this.#n += by;
+ *   }
+ * }
+ * const services = { Counter: expose(new Counter(), ["add"]) };
+ * const [near, far] = memoryPair();
+ * const server = new Server(services);
+ * server.accept(far);
+ * const client = new Client<typeof services>(near);
+ * assertEquals(await client.call("Counter.add", 2), 2);
+ * await client.close();
+ * await server.close();
+ * ```
+ */
+export function expose<T extends object, K extends keyof T & string>(
+  instance: T,
+  names: readonly K[],
+): Pick<T, K> {
+  const list: unknown = names;
+  if (!Array.isArray(list)) {
+    throw new TypeError(
+      `Cannot expose: no list of names, received ${
+        typeName(list)
+      }; write expose(instance, ["Hello"])`,
+    );
+  }
+  const service: Record<string, unknown> = {};
+  for (const name of names) {
+    const method: unknown = instance[name];
+    const inherited = (Object.prototype as Record<string, unknown>)[name];
+    if (
+      typeof method !== "function" || method === inherited || isClass(method)
+    ) {
+      throw new TypeError(
+        `Cannot expose ${name}: not a method of its own, received ${
+          typeName(method)
+        }`,
+      );
+    }
+    const bound = (params: unknown, ctx: CallContext) =>
+      method.call(instance, params, ctx);
+    const order = orderOf(method);
+    service[name] = order === undefined ? bound : mark(bound, order);
+  }
+  return service as Pick<T, K>;
+}

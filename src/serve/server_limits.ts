@@ -1,0 +1,186 @@
+/**
+ * What bounds a server as a whole, beside the limits of each connection.
+ *
+ * @module
+ */
+
+import { type Clock, systemClock } from "../base/clock.ts";
+import { LargeReads } from "../connection/large_reads.ts";
+import { checkLimit, toLimits } from "../wire/limits.ts";
+import type { Limits } from "../types/connection.ts";
+import { Turns } from "./fair_share.ts";
+import type { Optional } from "../types/services.ts";
+import { ConnectionError } from "../base/errors.ts";
+
+/** The limits that all connections of a server share. */
+export interface ServerLimits {
+  /** Connections at once; the next is told `resource_exhausted` and closed. Default 16,384. */
+  readonly maxConnections: number;
+  /** Handlers that run at once, over all connections, the last quarter of them of connections that run no other; past it calls wait, and connections take turns. A handler that never settles keeps its place, also when its caller is gone. Default 16,384, or twice `maxRunning` if that is more. */
+  readonly maxTotalRunning: number;
+  /** Bytes that all connections hold for their peers: calls that are not answered, unfinished messages, unsent answers, items of streams that wait, and a charge for each call and stream (see docs/semantics.md). When it is exceeded, the connection that has gone longest without progress is closed, `resource_exhausted`. Default 256 MiB, or `maxOutbox` if that is more. */
+  readonly maxTotalBuffered: number;
+}
+
+/** The defaults, as README's table has them. */
+export const DEFAULT_SERVER_LIMITS: ServerLimits = {
+  maxConnections: 16_384,
+  maxTotalRunning: 16_384,
+  maxTotalBuffered: 256 * 1024 * 1024,
+};
+
+/** What the connections of a server have in common. */
+export class Shared {
+  readonly maxConnections: number;
+  readonly turns: Turns;
+  readonly buffers: Buffers;
+  readonly largeReads: LargeReads;
+
+  /**
+   * Reads the limits.
+   *
+   * @throws {RangeError} If one is not a whole number from 1.
+   */
+  constructor(
+    given: Optional<ServerLimits & Limits>,
+    clock: Clock = systemClock,
+  ) {
+    // What one connection may have by its own limits fits into those of all.
+    const of = (name: keyof ServerLimits, one = 0) => {
+      const value = given[name] ?? Math.max(DEFAULT_SERVER_LIMITS[name], one);
+      return checkLimit(name, value, 1, Infinity);
+    };
+    this.maxConnections = of("maxConnections");
+    const running = 2 * (given.maxRunning ?? 0);
+    this.turns = new Turns(of("maxTotalRunning", running), clock);
+    this.largeReads = new LargeReads(clock);
+    const { maxOutbox } = toLimits(given);
+    this.buffers = new Buffers(of("maxTotalBuffered", maxOutbox));
+  }
+}
+
+/** A connection says again what it holds when its outgoing bytes have grown by this many. */
+const STEP = 16 * 1024;
+
+/** What a call counts beside its bytes, from its arrival to its answer, in bytes. */
+export const CALL_CHARGE = 512;
+
+/** What an open stream counts beside its items, in bytes. */
+export const STREAM_CHARGE = 4096;
+
+/** A connection, as one that holds bytes. */
+export interface Holder {
+  /** How many, now. */
+  bytes(): number;
+  /** Closes it, without what can still be taken back; at once, if it is closing already. Returns whether it ended at once. */
+  shed(reason: ConnectionError): boolean;
+}
+
+/** The bytes of one server. */
+export class Buffers {
+  readonly step = STEP;
+  /** Counts progress, over all connections. */
+  moment = 0;
+  #total = 0;
+  #scheduled = false;
+  readonly #shares = new Set<Share>();
+  readonly #max: number;
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  /** Enters a connection. */
+  share(holder: Holder): Share {
+    const share = new Share(this, holder);
+    this.#shares.add(share);
+    return share;
+  }
+
+  /** A connection holds `delta` bytes more than it last said. */
+  grew(delta: number): void {
+    this.#total += delta;
+    if (this.#total <= this.#max || this.#scheduled) return;
+    this.#scheduled = true;
+    // Not now: whoever says so may be in the middle of a frame.
+    queueMicrotask(() => this.#relieve());
+  }
+
+  /** A connection is over. */
+  remove(share: Share): void {
+    this.#shares.delete(share);
+  }
+
+  #relieve(): void {
+    // Some may have let go of much since they last said what they hold.
+    for (const share of this.#shares) share.note();
+    while (this.#total > this.#max && this.#shares.size > 0) {
+      const text = `the server's connections hold more than ${this.#max} ` +
+        "bytes, and this one has gone longest without progress";
+      this.#stalest().shed(new ConnectionError("resource_exhausted", text));
+    }
+    this.#scheduled = false;
+  }
+
+  #stalest(): Share {
+    let holders = 0;
+    for (const { bytes } of this.#shares) if (bytes > 0) holders++;
+    const least = this.#total / holders * 3 / 4;
+    let stalest: Share | undefined;
+    for (const share of this.#shares) {
+      if (share.bytes < least) continue;
+      if (stalest === undefined || share.since < stalest.since) stalest = share;
+    }
+    // Not all can be below the average.
+    return stalest as Share;
+  }
+}
+
+/** What one connection holds. */
+export class Share {
+  /** As it last said. */
+  bytes = 0;
+  /** The moment of its last progress. */
+  since = 0;
+  /** What it has to let go of for the next. */
+  #left = 0;
+  readonly #buffers: Buffers;
+  readonly #holder: Holder;
+  #over = false;
+
+  constructor(buffers: Buffers, holder: Holder) {
+    this.#buffers = buffers;
+    this.#holder = holder;
+  }
+
+  /** Takes note of what it holds now. */
+  note(): void {
+    if (!this.#over) this.#set(this.#holder.bytes());
+  }
+
+  /** Makes it let go. */
+  shed(reason: ConnectionError): void {
+    if (this.#holder.shed(reason)) this.end();
+    else this.note();
+  }
+
+  /** It is over. Idempotent. */
+  end(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#set(0);
+    this.#buffers.remove(this);
+  }
+
+  #set(bytes: number): void {
+    const delta = bytes - this.bytes;
+    if (delta === 0) return;
+    this.bytes = bytes;
+    if (delta < 0) this.#left += delta;
+    if (this.#left <= 0) {
+      this.#left = bytes;
+      this.since = ++this.#buffers.moment;
+    }
+    this.#buffers.grew(delta);
+  }
+}

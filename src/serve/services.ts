@@ -1,0 +1,260 @@
+/**
+ * What an end of a connection lets the other call.
+ *
+ * Invariants owned here:
+ * - Services are read once, when they are made callable: what the other end can
+ *   reach does not change under it, however many connections there are.
+ * - What `onError` itself throws, or rejects with, ends nothing.
+ *
+ * @module
+ */
+
+import type { Connection } from "../connection/connection.ts";
+import type { CallInfo, Serializer, WireMap } from "../types/connection.ts";
+
+import {
+  type CallChange,
+  type CallEnding,
+  EndingCell,
+  type IncomingCall,
+  type Middleware,
+  type ServerMiddleware,
+} from "../types/middleware.ts";
+import { toRegistry } from "./method_table.ts";
+import type { Checked } from "../types/services.ts";
+import { tellHook } from "../base/user_code.ts";
+import { invalid, NotStarted } from "./responder.ts";
+import { isolated, type Scope, scopeOfNow } from "../base/async_context.ts";
+import type { Metadata } from "../types/call.ts";
+import type { Serving } from "./incoming_call.ts";
+import { RpcError } from "../base/errors.ts";
+import { checkList, compose } from "../base/compose.ts";
+import type { Method, Registry } from "./method.ts";
+import { discard, isStream, type StreamValue } from "../base/pull_source.ts";
+
+/** Where an error that `onError` is told came from; all undefined for one of accepting. */
+export interface ErrorInfo extends Partial<CallInfo> {
+  /** The connection it came by. */
+  readonly connection?: Connection | undefined;
+}
+
+/** How services are served. */
+export interface CallableOptions<M extends WireMap = "json"> {
+  /** What stands around every handler, the first one outermost. */
+  use?: readonly ServerMiddleware[] | undefined;
+  /** Whether callers see the message of what a handler throws that is no `RpcError`. Default false. */
+  exposeErrors?: boolean | undefined;
+  /** Told what `internal` hides from callers. What it throws is lost. */
+  onError?: ((error: unknown, info: ErrorInfo) => void) | undefined;
+  /** The connection's, if it is not JSON: one that says `wire: "exact"` turns off the check of what JSON can carry. */
+  serializer?: Serializer & { readonly wire?: M } | undefined;
+}
+
+/** Services that the other end of a client's connection may call; made by {@linkcode callable}. */
+export interface Callable {
+  /** By dotted name; what a method is, is the library's own business. */
+  readonly methods: ReadonlyMap<string, object>;
+  /** Whether callers see the message of what a handler throws. */
+  readonly exposeErrors: boolean;
+  /** Told what callers are not; never throws. */
+  readonly onError: (error: unknown, info: ErrorInfo) => void;
+}
+
+/**
+ * Services for the other end to call: a client's `services`, for its server to
+ * call it back by `ctx.connection`. All that holds of a {@linkcode Server}'s
+ * services holds of these; the client's limits are theirs.
+ *
+ * (A function, so that their types are checked, and that a program whose
+ * clients serve nothing does not carry the code for it.)
+ *
+ * @throws {TypeError} If something in them is no plain object of functions, or
+ *   a middleware is no function.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { callable, type CallContext, callsOf, Client, memoryPair, Server } from "@sluice/rpc";
+ *
+ * const mine = { Progress: { percent: (n: number) => void seen.push(n) } };
+ * const seen: number[] = [];
+ * const theirs = {
+ *   Work: {
+ *     run: async (_: undefined, ctx: CallContext) => {
+ *       const caller = callsOf<typeof mine>(ctx.connection);
+ *       await caller.call("Progress.percent", 50, { ctx });
+ *       return "done";
+ *     },
+ *   },
+ * };
+ * const [near, far] = memoryPair();
+ * const server = new Server(theirs);
+ * server.accept(far);
+ * const client = new Client<typeof theirs>(near, { services: callable(mine) });
+ * assertEquals(await client.call("Work.run"), "done");
+ * assertEquals(seen, [50]);
+ * await client.close();
+ * await server.close();
+ * ```
+ */
+export function callable<L extends object, M extends WireMap = "json">(
+  services: L & Checked<L, M>,
+  options: CallableOptions<M> = {},
+): Callable {
+  return toCallable(services, options);
+}
+
+/** The same without types. */
+export function toCallable(
+  services: object,
+  { use = [], exposeErrors = false, onError }: CallableOptions<WireMap>,
+): Callable {
+  return {
+    methods: wrapAll(toRegistry(services), use),
+    exposeErrors,
+    onError: (error, info) => tellHook({ onError }, "onError", error, info),
+  };
+}
+
+/** A call that its middleware can ask how it ended. */
+type Ended = Serving & { ending: EndingCell };
+
+/** How far a call has come; shared by all that stand for it. */
+class Progress {
+  /** Whether the handler has been called. */
+  started = false;
+  /** The stream that was returned last, and its context. */
+  stream: unknown = undefined;
+  scope: Scope | undefined = undefined;
+  /** Streams that the handler returned. */
+  #streams: StreamValue[] | undefined;
+  #over = false;
+
+  /** What the handler returned; too late, nobody takes it. */
+  returned(result: unknown): unknown {
+    if (!isStream(result)) return result;
+    if (this.#over) discard(result, unused());
+    else (this.#streams ??= []).push(result);
+    return result;
+  }
+
+  /** What becomes of it is known: streams that nobody takes are cancelled. Another stream in their place may be made of them. */
+  end(result: unknown): void {
+    this.#over = true;
+    const streams = this.#streams;
+    if (streams === undefined) return;
+    if (isStream(result) && !streams.includes(result)) return;
+    for (const stream of streams) {
+      if (stream !== result) discard(stream, unused());
+    }
+  }
+}
+
+function unused(): RpcError {
+  return new RpcError("cancelled", "the call's middleware dropped the stream");
+}
+
+/** Keeps the context of a result that is a stream; what passes it on changes nothing. */
+function keep({ progress }: Incoming, result: unknown): unknown {
+  if (result !== progress.stream && isStream(result)) {
+    progress.stream = result;
+    progress.scope = scopeOfNow();
+  }
+  return result;
+}
+
+/** A call on its way to its handler. */
+class Incoming implements IncomingCall {
+  readonly params: unknown;
+  readonly ctx: Serving;
+  readonly progress: Progress;
+
+  constructor(params: unknown, ctx: Serving, progress: Progress) {
+    this.params = params;
+    this.ctx = ctx;
+    this.progress = progress;
+  }
+
+  get method(): string {
+    return this.ctx.method;
+  }
+
+  get signal(): AbortSignal {
+    return this.ctx.signal;
+  }
+
+  get remaining(): number {
+    return this.ctx.remaining;
+  }
+
+  get metadata(): Metadata {
+    return this.ctx.metadata;
+  }
+
+  get ended(): Promise<CallEnding> {
+    return (this.ctx as Ended).ending.promise;
+  }
+}
+
+/**
+ * `registry` with middleware around each handler.
+ *
+ * @throws {TypeError} If one of the list is no function.
+ */
+export function wrapAll(
+  registry: Registry,
+  list: readonly ServerMiddleware[],
+): Registry {
+  checkList(list);
+  if (list.length === 0) return registry;
+  const wrapped = [...registry.values()].map((method) => wrap(method, list));
+  return new Map(wrapped.map((method) => [method.name, method]));
+}
+
+function wrap(
+  { name, schema, order, run }: Method,
+  list: readonly ServerMiddleware[],
+): Method {
+  const way = compose<Incoming, CallChange>(
+    list as readonly Middleware<Incoming, CallChange>[],
+    (call, change) =>
+      "params" in change
+        ? new Incoming(change.params, call.ctx, call.progress)
+        : call,
+    async ({ params, ctx, progress }) => {
+      let value = params;
+      if (schema !== undefined) {
+        const result = await schema["~standard"].validate(params);
+        if (result.issues !== undefined) throw invalid(result.issues);
+        value = result.value;
+      }
+      ctx.signal.throwIfAborted();
+      progress.started = true;
+      return progress.returned(await run(value, ctx));
+    },
+    keep,
+  );
+  const whole = async (call: Incoming): Promise<unknown> => {
+    const { ctx, progress } = call;
+    try {
+      const result = await way(call);
+      if (result === progress.stream) ctx.scope = progress.scope;
+      progress.end(result);
+      return result;
+    } catch (error) {
+      progress.end(undefined);
+      throw progress.started ? error : new NotStarted(error);
+    }
+  };
+  return {
+    name,
+    schema: undefined,
+    order,
+    run: (params, ctx) => {
+      const progress = new Progress();
+      (ctx as Ended).ending = new EndingCell();
+      // What a middleware enters for good is not for the calls behind this one.
+      return isolated(whole, new Incoming(params, ctx as Serving, progress));
+    },
+  };
+}

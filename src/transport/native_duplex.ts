@@ -1,0 +1,205 @@
+/**
+ * The duplexes that our own transports hand out: two halves that know nothing
+ * of streams, and public streams over them.
+ *
+ * A chunk through a pair of Web Streams costs several promises and queues a
+ * direction, and the pair itself some 8 KiB; so the streams are made when
+ * somebody asks for them, and a connection takes the halves instead.
+ *
+ * Invariants owned here:
+ * - The halves are taken once, and only if nobody has asked for a stream: else
+ *   chunks might be in it. From then on the streams are locked.
+ * - An end or a failure shows on the streams at once, whether or not somebody
+ *   reads or writes; what arrived before it is read first.
+ *
+ * This file is below `duplex.ts`; it imports none of its types.
+ *
+ * @module
+ */
+
+import { shared } from "../base/brand.ts";
+import type { Failure, Intake } from "./read_half.ts";
+import type { Outlet } from "./write_half.ts";
+
+const OWN = shared("halves");
+
+/**
+ * A duplex over two halves.
+ *
+ * @param info What else it says of itself.
+ */
+export function ownDuplex<Info extends object>(
+  intake: Intake,
+  outlet: Outlet,
+  info: Info,
+): Info & Owned {
+  const halves = new Halves(intake, outlet);
+  const duplex = {
+    __proto__: HOLDS,
+    get readable() {
+      return halves.readable;
+    },
+    get writable() {
+      return halves.writable;
+    },
+    ...info,
+  };
+  halves.duplex = duplex;
+  Object.defineProperty(duplex, OWN, { value: halves });
+  // The compiler does not know of `__proto__`.
+  return duplex as unknown as Info & Owned;
+}
+
+/** What a duplex of ours has, but for what its transport says of itself. */
+interface Owned {
+  readonly readable: ReadableStream<Uint8Array>;
+  readonly writable: WritableStream<Uint8Array>;
+  readonly ref: () => void;
+  readonly unref: () => void;
+}
+
+/** What all of them can do. */
+const HOLDS = {
+  ref(this: object): void {
+    halvesOf(this)?.hold(true);
+  },
+  unref(this: object): void {
+    halvesOf(this)?.hold(false);
+  },
+};
+
+/** What lies under a duplex, if it is one of ours. A copy of it is not, nor a proxy, nor what inherits from it: its streams may have been exchanged. */
+export function halvesOf(duplex: object): Halves | undefined {
+  const own = Object.getOwnPropertyDescriptor(duplex, OWN);
+  const halves = own?.value as Halves | undefined;
+  return halves?.duplex === duplex ? halves : undefined;
+}
+
+/** Both halves of a duplex of ours; who has taken them uses them instead of the streams. */
+export class Halves {
+  /** Every transport of ours has taken the bytes, or a copy, when a write succeeds. */
+  readonly borrows = true;
+  /** What they are the halves of. */
+  duplex: object | undefined = undefined;
+  readonly #intake: Intake;
+  readonly #outlet: Outlet;
+  #readable: ReadableStream<Uint8Array> | undefined;
+  #writable: WritableStream<Uint8Array> | undefined;
+  #taken = false;
+
+  constructor(intake: Intake, outlet: Outlet) {
+    this.#intake = intake;
+    this.#outlet = outlet;
+  }
+
+  get readable(): ReadableStream<Uint8Array> {
+    const stream = this.#readable ??= readableOver(this.#intake);
+    if (this.#taken && !stream.locked) stream.getReader();
+    return stream;
+  }
+
+  get writable(): WritableStream<Uint8Array> {
+    const stream = this.#writable ??= writableOver(this.#outlet);
+    if (this.#taken && !stream.locked) stream.getWriter();
+    return stream;
+  }
+
+  /** Whether the halves can be taken: nobody has, nobody has asked for a stream, and writing has not failed. */
+  get free(): boolean {
+    return !this.#taken && !this.#readable && !this.#writable &&
+      !this.#outlet.failure;
+  }
+
+  /** Takes the halves, if they are free. */
+  take(): boolean {
+    return this.free && (this.#taken = true);
+  }
+
+  read(): Promise<ReadableStreamReadResult<Uint8Array>> {
+    return this.#intake.read();
+  }
+
+  write(chunks: readonly Uint8Array[]): Promise<void> {
+    return this.#outlet.write(chunks);
+  }
+
+  close(): Promise<void> {
+    return this.#outlet.close().catch(() => {});
+  }
+
+  hold(on: boolean): void {
+    this.#outlet.hold(on);
+  }
+
+  destroy(reason: unknown): void {
+    this.#outlet.abort(reason);
+    this.#intake.cancel();
+  }
+
+  watch(failed: (reason: unknown) => void): void {
+    this.#outlet.watch(failed);
+  }
+}
+
+function readableOver(intake: Intake): ReadableStream<Uint8Array> {
+  let pulling = false;
+  let over: { failure: Failure | undefined } | undefined;
+  // Not while a pull waits, which may have been given a chunk just now. Nor,
+  // with a failure, while a chunk that nobody waited for is in the stream's own
+  // queue, which the stream would throw away: the next pull will tell of it.
+  const settle = (controller: ReadableStreamDefaultController) => {
+    if (over === undefined || pulling) return;
+    if (over.failure === undefined) controller.close();
+    else if (controller.desiredSize === 0) {
+      controller.error(over.failure.reason);
+    }
+  };
+  return new ReadableStream<Uint8Array>({
+    start: (controller) =>
+      intake.watch((failure) => {
+        over = { failure };
+        settle(controller);
+      }),
+    pull: async (controller) => {
+      pulling = true;
+      const { done, value } = await intake.read();
+      pulling = false;
+      // After a cancel in between this throws, which nobody hears of.
+      if (!done) controller.enqueue(value);
+      settle(controller);
+    },
+    cancel: () => intake.cancel(),
+  }, { highWaterMark: 0 });
+}
+
+function writableOver(outlet: Outlet): WritableStream<Uint8Array> {
+  return new WritableStream<Uint8Array>({
+    start: (controller) => {
+      const { signal } = controller;
+      // The sink's own `abort` would be called when the write under way has
+      // settled, which one towards a stalled peer never does by itself.
+      signal.addEventListener("abort", () => outlet.abort(signal.reason));
+      outlet.watch((reason) => {
+        // An aborted stream fails by itself. To fail it from here, before it
+        // has noted the abort, would make the promise of `abort` reject.
+        if (!signal.aborted) controller.error(reason);
+      });
+    },
+    write: (chunk: unknown) => {
+      if (chunk instanceof Uint8Array) {
+        return chunk.byteLength > 0 ? outlet.write([chunk]) : undefined;
+      }
+      const type = chunk === null ? "null" : typeof chunk;
+      const reason = new TypeError(
+        `Cannot write: expected a Uint8Array, received ${type}`,
+      );
+      outlet.abort(reason);
+      throw reason;
+    },
+    close: () => outlet.close(),
+  }, {
+    highWaterMark: Math.max(1, outlet.highWaterMark),
+    // What is no chunk of bytes is refused when its turn comes.
+    size: (chunk) => chunk instanceof Uint8Array ? chunk.byteLength : 0,
+  });
+}

@@ -1,0 +1,342 @@
+/**
+ * The seam between a connection and its wire.
+ *
+ * A {@linkcode Codec} turns bytes into messages and back; one instance serves
+ * one connection. What a wire can and cannot say stands in its
+ * {@linkcode Features}: the connection, its pending table and its dispatch read
+ * those and never ask which wire it is.
+ *
+ * Invariants owned here:
+ * - Messages are told by calling a {@linkcode Receiver}, in the order of the
+ *   bytes. A message's payload can be read (`value`) or kept (`keep`) during
+ *   that call only: so a message costs no object, and a payload that does not
+ *   parse fails its own call and no other.
+ * - A payload is prepared, then written by exactly one `request`, `reply` or
+ *   `failure`, with no user code between.
+ *
+ * @module
+ */
+
+import type { Hello, Serializer } from "../types/connection.ts";
+import type { ConnectionError } from "../base/errors.ts";
+import type { MetadataBlock } from "./metadata.ts";
+import type { Outbox } from "../connection/send_buffer.ts";
+import type { Registry } from "../serve/method.ts";
+
+import type { PayloadRole } from "./to_json.ts";
+
+/** What a wire can say. */
+export interface Features {
+  /** The peer grants a window in its first message. Without, the caller's own setting is the window. */
+  readonly window: boolean;
+  /** GOAWAY exists. */
+  readonly goaway: boolean;
+  /** A request carries what is left of its deadline. */
+  readonly deadline: boolean;
+  /** PING exists, and is answered. */
+  readonly ping: boolean;
+  /** Streams exist; then the codec has {@linkcode Codec.streams}. */
+  readonly streams: boolean;
+  /** A cancelled call is answered all the same, never answered, or cannot be cancelled. */
+  readonly cancel: "answered" | "silent" | "none";
+  /**
+   * What becomes of a call past the window we hold ourselves to: its caller
+   * broke the rules (`close`; where it was granted one), the codec answers it
+   * (`refuse`), or we read no further (`wait`; where one end alone calls, as
+   * no answer to us can be held up by that).
+   */
+  readonly excess: "close" | "refuse" | "wait";
+  /** An answer to a call nobody knows ends the connection, or is dropped. */
+  readonly unknownReply: "close" | "drop";
+}
+
+/** What a codec tells; the connection implements it. All throw a ConnectionError on a breach of the rules. */
+export interface Receiver {
+  /** The peer's first message. */
+  hello(hello: Hello): void;
+  /**
+   * A call of the peer's. `size` is what it counts in the window; `remaining`
+   * is what is left of its deadline in ms, or -1.
+   */
+  request(
+    id: number,
+    method: string,
+    size: number,
+    remaining: number,
+    metadata: MetadataBlock | undefined,
+  ): void;
+  /** The result of a call of ours. */
+  reply(id: number, metadata?: MetadataBlock): void;
+  /** The failure of a call of ours; its data is the payload. `started` is undefined where the wire does not tell. */
+  failure(
+    id: number,
+    started: boolean | undefined,
+    code: string,
+    message: string,
+    metadata?: MetadataBlock,
+  ): void;
+  /** The peer cancels a call of its own. */
+  cancel(id: number): void;
+  /** The peer asks for a `pong` with this id. */
+  ping(id: number): void;
+  /** An answer to our `ping`. */
+  pong(id: number): void;
+  /** The peer serves none of our calls above `lastId`; none at all if undefined. `code` is empty for a plain drain. */
+  goaway(lastId: number | undefined, code: string, text: string): void;
+  /** Takes what is told of streams. */
+  streams(): StreamReceiver;
+  /**
+   * Whether a message of so many bytes may be told now. Asked before each one
+   * of {@linkcode LARGE} bytes and more by the codec, which else decodes no
+   * further: it is called again, with the same bytes, when it may be.
+   */
+  mayRead(bytes: number): boolean;
+  /** Whether the peer's calls fill what we hold. Asked between messages by the codec of a wire without windows, which then decodes no further. */
+  full(): boolean;
+}
+
+/** A payload that waits: opaque to all but the codec that made it. */
+export type Opaque = unknown;
+
+/** Bytes to messages and back, for one connection. */
+export interface Codec {
+  /** What this wire can say. */
+  readonly features: Features;
+  /** What a message's size counts beyond the body that `maxMessage` bounds, in bytes. */
+  readonly overhead: number;
+
+  /**
+   * Reads messages from `chunk`, beginning at `at`, at most `budget` of them;
+   * returns how far it came.
+   *
+   * @throws {ConnectionError} If the bytes break the wire's rules.
+   */
+  decode(chunk: Uint8Array, at: number, budget: number): number;
+  /**
+   * The byte stream has ended.
+   *
+   * @throws {ConnectionError} `truncated`, if that is inside a message.
+   */
+  end(): void;
+  /** Which message has begun and not ended, counted from the first; undefined between messages. */
+  readonly unfinished: number | undefined;
+  /** Bytes held of it. */
+  readonly unfinishedBytes: number;
+  /** Reads no message more, not even from the chunk it is in. */
+  stop(): void;
+  /** What was written before is the transport's now: for a wire with messages that nobody answers. */
+  handedOver?(): void;
+
+  /** Whether the value of the request or reply being told is a stream: then it has no payload. */
+  readonly streamed?: boolean;
+  /** Writes the frames of streams, on a wire that has them. */
+  readonly streams?: StreamWriter;
+
+  /** Bytes of the answer being told, as its size counts; undefined where the wire does not tell. */
+  readonly answerSize?: number;
+  /** The payload of the message being told. Throws if it does not parse. */
+  value(): unknown;
+  /** The payload of the message being told, undecoded, to `open` later. */
+  keep(): Opaque;
+  /** The value of a kept payload. Throws if it does not parse. */
+  open(kept: Opaque): unknown;
+  /** About how many bytes of memory the value takes beyond its own bytes: of a kept payload, or of the one being told. */
+  decodedSize(kept: Opaque): number;
+
+  /**
+   * Prepares a payload: `method`'s params or result, or an error's data, which
+   * has no method. Bytes are copied unless `transfer`. `role` is for messages.
+   *
+   * @throws {RpcError} `invalid_argument` if the value has no form on this wire.
+   */
+  prepare(
+    value: unknown,
+    transfer: boolean,
+    method?: string,
+    role?: PayloadRole,
+  ): void;
+  /** What is prepared is for a call whose answer nobody waits for: on a wire that has notifications. */
+  oneWay?(): void;
+  /** Sets what is prepared aside, for a call that must wait. */
+  save(): Opaque;
+  /**
+   * Prepares again what `save` returned.
+   *
+   * @throws {RpcError} `invalid_argument` if its bytes are gone since.
+   */
+  load(draft: Opaque): void;
+
+  /** The size a request with the prepared payload counts in the window. */
+  requestSize(method: string, timed: boolean, metadata?: MetadataBlock): number;
+  /** The size of a reply's body with the prepared payload, as `maxMessage` bounds it. */
+  replySize(metadata?: MetadataBlock): number;
+
+  /** Writes the first message. */
+  hello(outbox: Outbox): void;
+  /** The peer has been let in, where that was `guarded`: for a wire that takes less until then. */
+  admit?(): void;
+  /** Writes a request with the prepared payload; `remaining` is -1 without a deadline. */
+  request(
+    outbox: Outbox,
+    id: number,
+    method: string,
+    remaining: number,
+    metadata: MetadataBlock | undefined,
+  ): void;
+  /** Writes a reply with the prepared payload. */
+  reply(outbox: Outbox, id: number, metadata?: MetadataBlock): void;
+  /** Writes a failure with the prepared payload as its data; that, and the metadata, is left out where it would pass `maxMessage`. */
+  failure(
+    outbox: Outbox,
+    id: number,
+    started: boolean,
+    code: string,
+    message: string,
+    maxMessage: number,
+    metadata?: MetadataBlock,
+  ): void;
+  /** Writes a cancel, ahead of all else if this wire can `retract` (so that its request has always gone before). */
+  cancel(outbox: Outbox, id: number): void;
+  /** Writes a ping. */
+  ping(outbox: Outbox, id: number): void;
+  /** Writes a pong, ahead of all that is not. */
+  pong(outbox: Outbox, id: number): void;
+  /** Writes a GOAWAY. */
+  goaway(
+    outbox: Outbox,
+    lastId: number | undefined,
+    code: string,
+    text: string,
+  ): void;
+  /**
+   * Takes back a request that is not handed over yet; `place` is what
+   * `outbox.place` said when it was written. False if this wire cannot.
+   */
+  retract(outbox: Outbox, place: number): boolean;
+  /** The id of the request (`ours`) or reply at `place` of what is not handed over yet; for a wire that lends users' bytes. */
+  idAt?(outbox: Outbox, place: number): { id: number; ours: boolean };
+}
+
+/** What a codec is made with. */
+export interface CodecSettings {
+  /** What we tell the peer. */
+  readonly hello: Hello;
+  /** What we hold ourselves to, where no peer grants anything: on a wire without windows, the codec says this `hello` in the peer's place. */
+  readonly own: Hello;
+  /** Whether what we tell the peer leaves only once it has been let in. */
+  readonly guarded?: boolean;
+  /** What we serve; undefined at an end that only calls. */
+  readonly registry: Registry | undefined;
+  /** Replaces JSON. */
+  readonly serializer: Serializer | undefined;
+  /** Told of what a child printed between its messages; undefined where the bytes come from anything else, which must keep to the wire. */
+  readonly stray?: (error: ConnectionError) => void;
+}
+
+/** Makes the codec of one connection. */
+export type CodecFactory = (
+  receiver: Receiver,
+  settings: CodecSettings,
+) => Codec;
+
+/** The largest payload of a DATA frame, in bytes: chunks of a power of two need no frame for a byte or two. */
+export const MAX_DATA = 32 * 1024;
+/** What a DATA frame counts against the credit besides its body: so that tiny ones are not free. */
+const FRAME_CHARGE = 16;
+/** What a DATA frame of `n` payload bytes counts. */
+export const CHARGE_BESIDE = FRAME_CHARGE + 1;
+/** A producer that waits for more credit than this never gets on: half of the least window is given back at the latest. */
+export const QUANTUM = 4096;
+/** The least credit a stream begins with, in bytes. */
+export const MIN_CREDIT = 16 * 1024;
+/** The largest window of one stream, in bytes. */
+export const MAX_WINDOW = 1024 * 1024;
+/** The largest item that is not bytes; it has to fit in the largest window, however it is cut. */
+export const MAX_ITEM = 1_000_000;
+/** Credit beyond this is a fault. */
+export const MAX_CREDIT = 0x7fffffff;
+
+/** A payload as it lies in a frame; lent for the time of the call. */
+export interface PayloadView {
+  readonly kind: number;
+  readonly bytes: Uint8Array;
+  readonly at: number;
+  readonly end: number;
+}
+
+/** Bytes of one payload kind, to be sent in pieces. */
+export interface Cut {
+  readonly kind: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Writes the frames of streams. `caller` says whether this end made the call. */
+export interface StreamWriter {
+  /** Prepares the payload of a request or reply whose value is a stream. */
+  prepare(): void;
+  /** The size of the prepared item's payload. */
+  readonly size: number;
+  /** The prepared item as bytes. */
+  cut(): Cut;
+  /** Writes the prepared item, which is at most MAX_DATA bytes. */
+  data(outbox: Outbox, id: number, caller: boolean): void;
+  /** Writes a part of an item; there is `more` of it to come. */
+  part(
+    outbox: Outbox,
+    id: number,
+    caller: boolean,
+    cut: Cut,
+    start: number,
+    end: number,
+    more: boolean,
+  ): void;
+  /** The item in a frame. Throws if it does not parse. */
+  open(view: PayloadView, owned: boolean): unknown;
+  /** Writes the end of a stream. */
+  end(outbox: Outbox, id: number, caller: boolean): void;
+  /** Writes the failure of a stream; `data` is left out if it has no form on the wire, or is larger than `most`. */
+  fail(
+    outbox: Outbox,
+    id: number,
+    caller: boolean,
+    error: StreamFailure,
+    most: number,
+  ): void;
+  /** Says that the reader wants no more, ahead of all that is not urgent. */
+  stop(
+    outbox: Outbox,
+    id: number,
+    caller: boolean,
+    code: string,
+    text: string,
+  ): void;
+  /** Grants `bytes` more, ahead of all that is not urgent. */
+  credit(outbox: Outbox, id: number, caller: boolean, bytes: number): void;
+}
+
+/** Why a stream failed, in words that can be sent. */
+export interface StreamFailure {
+  readonly code: string;
+  readonly message: string;
+  readonly data?: unknown;
+}
+
+/** What a codec tells of streams. `caller` says whether the peer made the call. All throw a ConnectionError on a breach of the rules. */
+export interface StreamReceiver {
+  /** A frame of items; `owned` says that nobody else uses its bytes. */
+  data(
+    id: number,
+    caller: boolean,
+    view: PayloadView,
+    more: boolean,
+    owned: boolean,
+  ): void;
+  /** The stream has ended. */
+  end(id: number, caller: boolean): void;
+  /** The stream has failed; the data of its error is the codec's current payload. */
+  fail(id: number, caller: boolean, code: string, message: string): void;
+  /** The reader of a stream of ours wants no more. */
+  stop(id: number, caller: boolean, code: string, text: string): void;
+  /** The reader of a stream of ours grants more. */
+  credit(id: number, caller: boolean, bytes: number): void;
+}

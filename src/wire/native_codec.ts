@@ -1,0 +1,336 @@
+/**
+ * The native wire: messages to frames, and by way of its reader back.
+ * `docs/protocol.md` is normative for every layout here.
+ *
+ * Invariant owned here: a frame is written whole, with the payload that was
+ * prepared for it, and its size is what was said before it was written.
+ *
+ * @module
+ */
+
+import type {
+  Codec,
+  CodecFactory,
+  CodecSettings,
+  Features,
+  Opaque,
+  Receiver,
+  StreamWriter,
+} from "./codec.ts";
+import { copyWords, NO_BYTES, NO_VIEW, SPILL, viewOf } from "../base/bytes.ts";
+import { RpcError } from "../base/errors.ts";
+import {
+  CANCEL,
+  ERROR,
+  FLAG_DEADLINE,
+  FLAG_METADATA,
+  FLAG_NONE,
+  FLAG_STARTED,
+  GOAWAY,
+  HEADER_SIZE,
+  HELLO,
+  PAD,
+  PING,
+  PONG,
+  readU32,
+  REPLY,
+  REQUEST,
+  writeHeader,
+} from "./frame.ts";
+import type { FrameDecoder } from "./frame_decoder.ts";
+import { FrameWriter, Words } from "./frame_writer.ts";
+import { encodeHello } from "./hello.ts";
+import {
+  type BodyReader,
+  writeMetadata,
+  writeU16,
+  writeU32,
+} from "./fields.ts";
+import { decodedJsonSize } from "./json_size.ts";
+import type { MetadataBlock } from "./metadata.ts";
+import { NativeReader } from "./message_reader.ts";
+import type { Outbox } from "../connection/send_buffer.ts";
+import {
+  decodePayload,
+  type Draft,
+  JSON_TEXT,
+  type KeptPayload,
+  ownBytes,
+  PayloadEncoder,
+  STREAM,
+} from "./payload.ts";
+import { NativeStreams } from "./stream_frames.ts";
+import { utf8 } from "../base/utf8.ts";
+import type { PayloadRole } from "./to_json.ts";
+
+/** Longest method name, in bytes of UTF-8. */
+export const MAX_METHOD = 0xffff;
+
+const FEATURES: Features = {
+  window: true,
+  goaway: true,
+  deadline: true,
+  ping: true,
+  streams: true,
+  cancel: "answered",
+  excess: "close",
+  unknownReply: "close",
+};
+
+/** Makes the codec of the native wire. */
+export const nativeCodec: CodecFactory = (receiver, settings) =>
+  new NativeCodec(receiver, settings);
+
+/** The codec of the native wire. */
+export class NativeCodec implements Codec {
+  readonly features: Features = FEATURES;
+  readonly overhead = HEADER_SIZE;
+  readonly #settings: CodecSettings;
+  readonly #reader: NativeReader;
+  /** The reader's own, at hand for the payload of each message. */
+  readonly #body: BodyReader;
+  readonly #decoder: FrameDecoder;
+  readonly #payload: PayloadEncoder;
+  readonly #frames: FrameWriter;
+  #streams: StreamWriter | undefined;
+  /** The latest method written, with its length field and name as they are written: calls in a row mostly share one. */
+  #method: string | undefined;
+  #methodView = NO_VIEW;
+  #methodSize = 0;
+
+  constructor(receiver: Receiver, settings: CodecSettings) {
+    this.#settings = settings;
+    const reader = this.#reader = new NativeReader(receiver, settings);
+    this.#body = reader.body;
+    this.#decoder = reader.decoder;
+    this.#payload = new PayloadEncoder(settings.serializer);
+    this.#frames = new FrameWriter(this.#payload);
+  }
+
+  /** Made when it is needed: most connections have no streams. */
+  get streams(): StreamWriter {
+    const { serializer } = this.#settings;
+    return this.#streams ??= new NativeStreams(this.#frames, serializer);
+  }
+
+  // Messages in.
+
+  decode(chunk: Uint8Array, at: number, budget: number): number {
+    return this.#reader.decode(chunk, at, budget);
+  }
+
+  end(): void {
+    this.#reader.end();
+  }
+
+  get unfinished(): number | undefined {
+    return this.#reader.unfinished;
+  }
+
+  get unfinishedBytes(): number {
+    return this.#reader.unfinishedBytes;
+  }
+
+  stop(): void {
+    this.#reader.stop();
+  }
+
+  admit(): void {
+    this.#reader.admit();
+  }
+
+  get answerSize(): number {
+    return this.#reader.answerSize;
+  }
+
+  get streamed(): boolean {
+    return this.#body.kind === STREAM;
+  }
+
+  value(): unknown {
+    const { kind, bytes, at, end } = this.#body;
+    const { serializer } = this.#settings;
+    return decodePayload(kind, bytes, at, end, serializer, this.#decoder.owned);
+  }
+
+  keep(): Opaque {
+    const { kind, bytes, at, end } = this.#body;
+    const own = at === end
+      ? NO_BYTES
+      : ownBytes(bytes, at, end, this.#decoder.owned);
+    const kept: KeptPayload = { kind, bytes: own };
+    return kept;
+  }
+
+  open(kept: Opaque): unknown {
+    const { kind, bytes } = kept as KeptPayload;
+    const { serializer } = this.#settings;
+    return decodePayload(kind, bytes, 0, bytes.length, serializer, true);
+  }
+
+  decodedSize(kept: Opaque): number {
+    const { kind, bytes, at, end } = kept === undefined
+      ? this.#body
+      : viewOfKept(kept as KeptPayload);
+    return kind === JSON_TEXT ? decodedJsonSize(bytes, at, end) : 0;
+  }
+
+  // Messages out.
+
+  prepare(
+    value: unknown,
+    transfer: boolean,
+    _method?: string,
+    role?: PayloadRole,
+  ): void {
+    this.#payload.prepare(value, transfer, role);
+  }
+
+  save(): Opaque {
+    return this.#payload.save();
+  }
+
+  load(draft: Opaque): void {
+    this.#payload.load(draft as Draft);
+  }
+
+  requestSize(
+    method: string,
+    timed: boolean,
+    metadata?: MetadataBlock,
+  ): number {
+    if (method !== this.#method) this.#encodeMethod(method);
+    let size = HEADER_SIZE + this.#methodSize + 1 + this.#payload.size;
+    if (timed) size += 4;
+    if (metadata !== undefined) size += 2 + metadata.size;
+    return size;
+  }
+
+  replySize(metadata?: MetadataBlock): number {
+    const size = 1 + this.#payload.size;
+    return metadata === undefined ? size : size + 2 + metadata.size;
+  }
+
+  hello(outbox: Outbox): void {
+    const { hello, serializer } = this.#settings;
+    const body = encodeHello(hello, serializer?.name);
+    const size = HEADER_SIZE + body.length;
+    // In the lane that leaves first: a PONG of the same batch must not overtake it.
+    const at = outbox.reserveUrgent(size);
+    writeHeader(outbox.urgentBytes, at, body.length, HELLO, 0, 0);
+    outbox.urgentBytes.set(body, at + HEADER_SIZE);
+  }
+
+  request(
+    outbox: Outbox,
+    id: number,
+    method: string,
+    remaining: number,
+    metadata: MetadataBlock | undefined,
+  ): void {
+    const timed = remaining >= 0;
+    const size = this.requestSize(method, timed, metadata);
+    const flags = (timed ? FLAG_DEADLINE : 0) |
+      (metadata !== undefined ? FLAG_METADATA : 0);
+    let at = this.#frames.loaded(outbox, size, REQUEST, flags, id);
+    const { bytes } = outbox;
+    if (timed) at = writeU32(bytes, at, remaining);
+    if (metadata !== undefined) at = writeMetadata(bytes, at, metadata);
+    copyWords(this.#methodView, this.#methodSize, outbox.view, at);
+    this.#frames.finish(outbox, at + this.#methodSize);
+  }
+
+  reply(outbox: Outbox, id: number, metadata?: MetadataBlock): void {
+    const size = HEADER_SIZE + this.replySize(metadata);
+    const flags = metadata === undefined ? 0 : FLAG_METADATA;
+    let at = this.#frames.loaded(outbox, size, REPLY, flags, id);
+    if (metadata !== undefined) at = writeMetadata(outbox.bytes, at, metadata);
+    this.#frames.finish(outbox, at);
+  }
+
+  failure(
+    outbox: Outbox,
+    id: number,
+    started: boolean,
+    code: string,
+    message: string,
+    maxMessage: number,
+    metadata?: MetadataBlock,
+  ): void {
+    const words = new Words(code, message);
+    let fixed = words.size + 1;
+    if (metadata !== undefined) {
+      const more = 2 + metadata.size;
+      if (fixed + more > maxMessage) metadata = undefined;
+      else fixed += more;
+    }
+    if (fixed + this.#payload.size > maxMessage) {
+      this.#payload.prepare(undefined, false);
+    }
+    const size = HEADER_SIZE + fixed + this.#payload.size;
+    const flags = (started ? FLAG_STARTED : 0) |
+      (metadata !== undefined ? FLAG_METADATA : 0);
+    let at = this.#frames.loaded(outbox, size, ERROR, flags, id);
+    if (metadata !== undefined) at = writeMetadata(outbox.bytes, at, metadata);
+    this.#frames.finish(outbox, words.write(outbox.bytes, at));
+  }
+
+  cancel(outbox: Outbox, id: number): void {
+    const at = outbox.reserveUrgent(HEADER_SIZE);
+    writeHeader(outbox.urgentBytes, at, 0, CANCEL, 0, id);
+  }
+
+  ping(outbox: Outbox, id: number): void {
+    this.#frames.bare(outbox, HEADER_SIZE, PING, 0, id);
+  }
+
+  pong(outbox: Outbox, id: number): void {
+    const at = outbox.reserveUrgent(HEADER_SIZE);
+    writeHeader(outbox.urgentBytes, at, 0, PONG, 0, id);
+  }
+
+  goaway(
+    outbox: Outbox,
+    lastId: number | undefined,
+    code: string,
+    text: string,
+  ): void {
+    const words = new Words(code, text);
+    const size = HEADER_SIZE + words.size;
+    const flags = lastId === undefined ? FLAG_NONE : 0;
+    const at = this.#frames.bare(outbox, size, GOAWAY, flags, lastId ?? 0);
+    words.write(outbox.bytes, at);
+  }
+
+  retract(outbox: Outbox, place: number): boolean {
+    // The kind alone: a PAD's flags and id are ignored, so the rest may stay.
+    outbox.overwrite(place, 4, PAD);
+    return true;
+  }
+
+  idAt(outbox: Outbox, place: number): { id: number; ours: boolean } {
+    const header = outbox.at(place);
+    return { id: readU32(header, 8), ours: header[4] === REQUEST };
+  }
+
+  #encodeMethod(method: string): void {
+    const name = utf8(method);
+    if (name.length > MAX_METHOD) {
+      throw new RpcError(
+        "invalid_argument",
+        `a method name of ${name.length} bytes; at most ${MAX_METHOD} fit`,
+        { outcome: "not_sent" },
+      );
+    }
+    this.#methodSize = 2 + name.length;
+    const bytes = new Uint8Array(this.#methodSize + SPILL);
+    writeU16(bytes, 0, name.length);
+    bytes.set(name, 2);
+    this.#methodView = viewOf(bytes);
+    this.#method = method;
+  }
+}
+
+function viewOfKept({ kind, bytes }: KeptPayload) {
+  return { kind, bytes, at: 0, end: bytes.length };
+}

@@ -1,0 +1,191 @@
+/**
+ * The frames of streams on the native wire. `docs/protocol.md` section 14 is
+ * normative for every layout here.
+ *
+ * Invariant owned here: a body is exactly as long as its layout says, before
+ * its message is told.
+ *
+ * @module
+ */
+
+import { ConnectionError } from "../base/errors.ts";
+import {
+  CREDIT,
+  DATA,
+  END,
+  FLAG_CALLER,
+  FLAG_ERROR,
+  FLAG_MORE,
+  HEADER_SIZE,
+  STOP,
+  writeHeader,
+} from "./frame.ts";
+import { type FrameWriter, Words } from "./frame_writer.ts";
+import { type BodyReader, writeU32 } from "./fields.ts";
+import type { Outbox } from "../connection/send_buffer.ts";
+import { decodePayload } from "./payload.ts";
+import type { Serializer } from "../types/connection.ts";
+import type {
+  Cut,
+  PayloadView,
+  StreamFailure,
+  StreamReceiver,
+  StreamWriter,
+} from "./codec.ts";
+
+/** Writes them. */
+export class NativeStreams implements StreamWriter {
+  readonly #frames: FrameWriter;
+  readonly #serializer: Serializer | undefined;
+
+  constructor(frames: FrameWriter, serializer: Serializer | undefined) {
+    this.#frames = frames;
+    this.#serializer = serializer;
+  }
+
+  prepare(): void {
+    this.#frames.payload.prepareStream();
+  }
+
+  get size(): number {
+    return this.#frames.payload.size;
+  }
+
+  cut(): Cut {
+    const { payload } = this.#frames;
+    const cut = { kind: payload.kind, bytes: payload.toBytes() };
+    payload.clear();
+    return cut;
+  }
+
+  open({ kind, bytes, at, end }: PayloadView, owned: boolean): unknown {
+    return decodePayload(kind, bytes, at, end, this.#serializer, owned);
+  }
+
+  data(outbox: Outbox, id: number, caller: boolean): void {
+    const frames = this.#frames;
+    const size = HEADER_SIZE + 1 + frames.payload.size;
+    const at = frames.loaded(outbox, size, DATA, flag(caller), id);
+    frames.finish(outbox, at);
+  }
+
+  part(
+    outbox: Outbox,
+    id: number,
+    caller: boolean,
+    { kind, bytes }: Cut,
+    start: number,
+    end: number,
+    more: boolean,
+  ): void {
+    const flags = flag(caller) | (more ? FLAG_MORE : 0);
+    const size = HEADER_SIZE + 1 + end - start;
+    const at = this.#frames.bare(outbox, size, DATA, flags, id);
+    outbox.bytes[at] = kind;
+    outbox.bytes.set(bytes.subarray(start, end), at + 1);
+  }
+
+  end(outbox: Outbox, id: number, caller: boolean): void {
+    this.#frames.bare(outbox, HEADER_SIZE, END, flag(caller), id);
+  }
+
+  fail(
+    outbox: Outbox,
+    id: number,
+    caller: boolean,
+    { code, message, data }: StreamFailure,
+    most: number,
+  ): void {
+    const { payload } = this.#frames;
+    const words = new Words(code, message);
+    try {
+      payload.prepare(data, false);
+    } catch {
+      // Data that has no form on the wire does not hold the failure up.
+      payload.prepare(undefined, false);
+    }
+    if (words.size + 1 + payload.size > most) payload.prepare(undefined, false);
+    const size = HEADER_SIZE + words.size + 1 + payload.size;
+    const flags = flag(caller) | FLAG_ERROR;
+    const at = this.#frames.loaded(outbox, size, END, flags, id);
+    this.#frames.finish(outbox, words.write(outbox.bytes, at));
+  }
+
+  stop(
+    outbox: Outbox,
+    id: number,
+    caller: boolean,
+    code: string,
+    text: string,
+  ): void {
+    const words = new Words(code, text);
+    const at = outbox.reserveUrgent(HEADER_SIZE + words.size);
+    const { urgentBytes } = outbox;
+    writeHeader(urgentBytes, at, words.size, STOP, flag(caller), id);
+    words.write(urgentBytes, at + HEADER_SIZE);
+  }
+
+  credit(outbox: Outbox, id: number, caller: boolean, bytes: number): void {
+    const at = outbox.reserveUrgent(HEADER_SIZE + 4);
+    const { urgentBytes } = outbox;
+    writeHeader(urgentBytes, at, 4, CREDIT, flag(caller), id);
+    writeU32(urgentBytes, at + HEADER_SIZE, bytes);
+  }
+}
+
+function flag(caller: boolean): number {
+  return caller ? FLAG_CALLER : 0;
+}
+
+/** Tells what one of their frames says; false if `kind` is no kind of theirs. */
+export function readStreamFrame(
+  receiver: StreamReceiver,
+  kind: number,
+  flags: number,
+  id: number,
+  body: BodyReader,
+  owned: boolean,
+): boolean {
+  const caller = (flags & FLAG_CALLER) !== 0;
+  switch (kind) {
+    case DATA:
+      body.payload();
+      receiver.data(id, caller, body, (flags & FLAG_MORE) !== 0, owned);
+      return true;
+    case END: {
+      if ((flags & FLAG_ERROR) === 0) {
+        body.done();
+        receiver.end(id, caller);
+        return true;
+      }
+      const code = body.text(body.u8(), "error code");
+      const message = body.text(body.u16(), "error message");
+      body.payload();
+      receiver.fail(id, caller, code, message);
+      return true;
+    }
+    case STOP: {
+      const code = body.text(body.u8(), "STOP code");
+      const text = body.text(body.u16(), "STOP text");
+      body.done();
+      receiver.stop(id, caller, code, text);
+      return true;
+    }
+    case CREDIT: {
+      const bytes = body.u32();
+      body.done();
+      receiver.credit(id, caller, bytes);
+      return true;
+    }
+    default:
+      return false;
+  }
+}
+
+/** The fault of an end that uses streams and was not told of any. */
+export function notAgreed(what: string): ConnectionError {
+  return new ConnectionError(
+    "protocol_error",
+    `${what} needs a capability that was not agreed on`,
+  );
+}
