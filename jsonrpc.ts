@@ -5,7 +5,7 @@
  * - {@linkcode JsonRpcClient} calls, pipelined and abortable, and serves what
  *   the other end calls on the same connection.
  * - {@linkcode JsonRpcServer} serves plain functions.
- * - {@linkcode notify} sends what nobody answers; {@linkcode Progress} listens
+ * - {@linkcode notify} sends what nobody answers; {@linkcode HandlerProgress} listens
  *   to progress.
  *
  * Two framings (`Content-Length` headers, one message a line), three dialects
@@ -41,7 +41,12 @@
  * @module
  */
 
-export { JsonRpcClient, type JsonRpcClientOptions, JsonRpcServer, type JsonRpcServerOptions } from "./src/jsonrpc/client.ts";
+export {
+  JsonRpcClient,
+  type JsonRpcClientOptions,
+  JsonRpcServer,
+  type JsonRpcServerOptions,
+} from "./src/jsonrpc/client.ts";
 export { notify } from "./src/jsonrpc/one_way.ts";
 export {
   type OtherProgress,

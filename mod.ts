@@ -32,21 +32,65 @@
 
 // Calling.
 export { Client, type ClientOptions } from "./src/client/client.ts";
-export { type CallerOptions, Calls, callsOf, type Outgoing, type OutgoingSettings } from "./src/client/service_client.ts";
-export type { Caller, CallOptions, Inherited, Metadata, MetadataInit } from "./src/types/call.ts";
+export {
+  type CallerOptions,
+  clientOf,
+  type MiddlewareSettings,
+  type MiddlewareStack,
+  ServiceClient,
+} from "./src/client/service_client.ts";
+export type {
+  Caller,
+  CallOptions,
+  Metadata,
+  MetadataInit,
+  ParentCall,
+} from "./src/types/call.ts";
 export {
   ReconnectingClient,
   type ReconnectingClientOptions,
 } from "./src/client/reconnect/reconnecting_client.ts";
 export type { Dial } from "./src/client/reconnect/dial.ts";
 export type { CallOrder } from "./src/client/reconnect/call_order.ts";
-export type { ClientState, ReconnectingStats, StateDetail, StateListener } from "./src/client/reconnect/client_state.ts";
-export type { ConnectionStats, LiveCall, LiveState, OutcomeCounts, ServedCounts, StreamNumbers, SummedStats } from "./src/types/stats.ts";
+export type {
+  ClientState,
+  ReconnectingStats,
+  StateDetail,
+  StateListener,
+} from "./src/client/reconnect/client_state.ts";
+export type {
+  ConnectionStats,
+  LiveCall,
+  LiveState,
+  OutcomeCounts,
+  ServedCounts,
+  StreamStats,
+  TotalStats,
+} from "./src/types/stats.ts";
 export type { RetryOptions } from "./src/client/reconnect/dialer.ts";
-export { outgoing } from "./src/client/middleware.ts";
-export type { CallChange, CallEnding, ClientMiddleware, IncomingCall, Middleware, MiddlewareCall, Next, OutgoingCall, OutgoingChange, ServerMiddleware } from "./src/types/middleware.ts";
+export { clientMiddleware } from "./src/client/middleware.ts";
+export type {
+  CallChange,
+  CallEnding,
+  ClientMiddleware,
+  IncomingCall,
+  Middleware,
+  MiddlewareCall,
+  Next,
+  OutgoingCall,
+  OutgoingChange,
+  ServerMiddleware,
+} from "./src/types/middleware.ts";
 export { CallHandle } from "./src/call/handle.ts";
-export { type OnStageError, type Stage, StageError, type StageItem, type StageOptions, type StageOutput, type Unacknowledged } from "./src/client/stage_options.ts";
+export {
+  type OnStageError,
+  type Stage,
+  StageError,
+  type StageItem,
+  type StageOptions,
+  type StageOutput,
+  type Unacknowledged,
+} from "./src/client/stage_options.ts";
 
 // Serving.
 export {
@@ -56,19 +100,42 @@ export {
   type ServerStats,
 } from "./src/serve/server.ts";
 export {
-  type Callable,
   callable,
   type CallableOptions,
   type ErrorInfo,
+  type ServiceDefinition,
 } from "./src/serve/services.ts";
 export type { ServerLimits } from "./src/serve/server_limits.ts";
 export type { CallContext } from "./src/types/handler.ts";
 export { type Authorize, timingSafeEqual } from "./src/serve/authorize.ts";
-export type { CallInfo, CertificateNames, CloseOptions, ConnectionOptions, Credentials, CredentialsSource, Hello, Limits, Observing, Peer, PeerCertificate, Serializer, StreamGrant, WireProtocol } from "./src/types/connection.ts";
+export type {
+  CallInfo,
+  CertificateNames,
+  CloseOptions,
+  ConnectionOptions,
+  Credentials,
+  CredentialsSource,
+  Limits,
+  Observers,
+  Peer,
+  PeerCertificate,
+  PeerHello,
+  Protocol,
+  Serializer,
+  StreamGrant,
+} from "./src/types/connection.ts";
 export { expose } from "./src/serve/method_table.ts";
 export { method, type ValidatedMethod } from "./src/serve/method.ts";
-export type { SchemaIssue, SchemaResult, StandardSchema } from "./src/types/schema.ts";
-export { ordered, type OrderedOptions, type ParamsIn } from "./src/serve/ordered.ts";
+export type {
+  SchemaIssue,
+  SchemaResult,
+  StandardSchema,
+} from "./src/types/schema.ts";
+export {
+  ordered,
+  type OrderedOptions,
+  type ParamsIn,
+} from "./src/serve/ordered.ts";
 export type { OrderKey } from "./src/base/inspect.ts";
 export { type EchoServices, echoServices } from "./src/serve/echo.ts";
 
@@ -76,8 +143,8 @@ export { type EchoServices, echoServices } from "./src/serve/echo.ts";
 export type { Connection } from "./src/connection/connection.ts";
 export type { Clock } from "./src/base/clock.ts";
 
-// Observing.
-export { observing } from "./src/observe/observe.ts";
+// Observers.
+export { observers } from "./src/observe/observe.ts";
 export { diagnostics } from "./src/observe/diagnostics_channel.ts";
 export { traced, type TraceOptions } from "./src/observe/trace_middleware.ts";
 export {

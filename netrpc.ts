@@ -17,13 +17,13 @@
  * import { netrpc } from "@sluice/rpc/netrpc";
  *
  * const services = { HelloService: { Hello: (name: string) => `hello:${name}` } };
- * const server = new Server(services, { wire: netrpc() });
+ * const server = new Server(services, { protocol: netrpc() });
  * const listener = await listen({ port: 0 });
  * server.serve(listener);
  *
  * const client = new Client<typeof services>(
  *   await connect(listener.address),
- *   { wire: netrpc() },
+ *   { protocol: netrpc() },
  * );
  * const names = ["client 1", "client 2"];
  * const replies = names.map((name) => client.call("HelloService.Hello", name));
@@ -86,6 +86,6 @@ export { encodeGob, type RegisteredTypes } from "./src/netrpc/gob/encoder.ts";
 export type { GobLimits } from "./src/netrpc/gob/input.ts";
 
 // What the wire's types name.
-export type { WireMap, WireProtocol } from "./src/types/connection.ts";
+export type { Protocol, WireMap } from "./src/types/connection.ts";
 export type { Clock } from "./src/base/clock.ts";
 export type { Duplex, DuplexInfo } from "./src/transport/duplex.ts";

@@ -4,8 +4,8 @@ import { deepStrictEqual } from "node:assert";
 import {
   callable,
   type CallContext,
-  callsOf,
   Client,
+  clientOf,
   connect,
   type Connection,
   listen,
@@ -33,7 +33,7 @@ const services = {
 /** Calls all of them at once; one that is gone holds up nobody. */
 async function tell(line: string): Promise<void> {
   const calls = [...members.values()].map((connection) =>
-    callsOf<Member>(connection).call("Screen.show", line, { timeout: 1000 })
+    clientOf<Member>(connection).call("Screen.show", line, { timeout: 1000 })
   );
   await Promise.allSettled(calls);
 }

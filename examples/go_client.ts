@@ -57,7 +57,7 @@ const { host, port, calls } = options();
 for (const style of [sync, pipelined, concurrent]) {
   const client: Hello = new Client(
     await connect({ host, port }),
-    { wire: netrpc() },
+    { protocol: netrpc() },
   );
   try {
     const began = performance.now();

@@ -16,7 +16,7 @@ if (port === undefined || Number(port) > 65_535 || rest.length > 0) {
 }
 
 const server = new Server(echoServices(), {
-  wire: netrpc(),
+  protocol: netrpc(),
   onError: (error, { connection }) => console.error(connection?.remote, error),
 });
 const listener = await listen({ host, port: Number(port) });

@@ -6,9 +6,9 @@ import {
   type CallContext,
   Client,
   type ClientMiddleware,
+  clientMiddleware,
   memoryPair,
   type Middleware,
-  outgoing,
   RpcError,
   Server,
   type ServerMiddleware,
@@ -96,7 +96,7 @@ const server = new Server(services, {
 server.accept(far);
 let token = "t1";
 const client = new Client<typeof services>(near, {
-  use: outgoing(
+  use: clientMiddleware(
     log,
     validate({ "Shop.order": v.number() }),
     retry(3),

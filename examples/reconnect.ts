@@ -19,7 +19,7 @@ const client = new ReconnectingClient<EchoServices>(
   (signal) => connect({ ...listener.address, signal }),
   {
     retry: { base: 20, cap: 1000 },
-    onState: (state, { delay }) =>
+    onStateChange: (state, { delay }) =>
       console.log(state, delay === undefined ? "" : `${Math.ceil(delay)} ms`),
   },
 );

@@ -253,7 +253,7 @@ test("[A12] a handler that ignores its signal holds its place, not its caller", 
   assertEquals(await reasonOf(handle.reply), "gone");
   await settle();
   assertEquals(connection.stats().running, 1);
-  assertEquals(connection.stats().held, 1);
+  assertEquals(connection.stats().receiving, 1);
   held.release();
   await handle.settled;
   await close();

@@ -8,7 +8,7 @@ import { test } from "node:test";
 import type { Duplex, DuplexInfo } from "../src/transport/duplex.ts";
 import type { ConnectionError } from "../src/base/errors.ts";
 import type { DenoListener, DenoNetConn } from "../src/transport/deno_dial.ts";
-import { DenoSource } from "../src/transport/deno_listener.ts";
+import { DenoListenerBackend } from "../src/transport/deno_listener.ts";
 import { connect, listen } from "../src/transport/connect.ts";
 import { settle, TestClock } from "./support/clock.ts";
 
@@ -87,7 +87,7 @@ async function source(tls: boolean) {
     listen: open,
     listenTls: open,
   };
-  const source = new DenoSource(
+  const source = new DenoListenerBackend(
     net,
     { host: "127.0.0.1", port: 0 },
     tls ? { cert: "", key: "" } : undefined,

@@ -2,7 +2,7 @@
 
 import { test } from "node:test";
 import { assertEquals, assertRejects } from "@std/assert";
-import { type CallContext, outgoing, RpcError } from "../mod.ts";
+import { type CallContext, clientMiddleware, RpcError } from "../mod.ts";
 import { faceClient, faceServer, greet } from "./support/facing.ts";
 import { pair } from "./support/pair.ts";
 import { frame, hello, KIND, request } from "./support/raw_peer.ts";
@@ -10,21 +10,21 @@ import { frame, hello, KIND, request } from "./support/raw_peer.ts";
 const services = {
   S: {
     with: (params: Record<string, string>, ctx: CallContext) => {
-      ctx.answerWith({ first: "1", cost: "0" });
-      ctx.answerWith(params);
+      ctx.setReplyMetadata({ first: "1", cost: "0" });
+      ctx.setReplyMetadata(params);
       return "ok";
     },
     without: (_: null) => "ok",
     failing: (_: null, ctx: CallContext) => {
-      ctx.answerWith({ cost: "3" });
+      ctx.setReplyMetadata({ cost: "3" });
       throw new RpcError("out_of_luck", "as asked");
     },
     large: (_: null, ctx: CallContext) => {
-      ctx.answerWith({ name: "x".repeat(60_000) });
+      ctx.setReplyMetadata({ name: "x".repeat(60_000) });
       return "ok";
     },
     wrong: (_: null, ctx: CallContext) =>
-      ctx.answerWith({ name: 1 as unknown as string }),
+      ctx.setReplyMetadata({ name: 1 as unknown as string }),
   },
 };
 
@@ -71,9 +71,9 @@ test("a client's middleware sees what came with the answer, and so does the hand
   const costs: unknown[] = [];
   const { client, close } = pair(services, {
     client: {
-      use: outgoing(async (call, next) => {
+      use: clientMiddleware(async (call, next) => {
         const result = await next();
-        costs.push(call.answered?.get("cost"));
+        costs.push(call.replyMetadata?.get("cost"));
         return result;
       }),
     },

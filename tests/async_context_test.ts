@@ -9,11 +9,11 @@ import { assertEquals } from "@std/assert";
 import {
   callable,
   type CallContext,
-  callsOf,
   Client,
+  clientMiddleware,
+  clientOf,
   type Duplex,
   memoryPair,
-  outgoing,
   ReconnectingClient,
   Server,
   type ServerMiddleware,
@@ -81,7 +81,7 @@ test("[X40] nor do those of a client that serves, plain or reconnecting, nor tho
   const server = new Server<object>({
     Ask: {
       back: (_: undefined, ctx: CallContext) =>
-        stores(callsOf<Any>(ctx.connection) as unknown as Client<Any>),
+        stores(clientOf<Any>(ctx.connection) as unknown as Client<Any>),
     },
   });
   const options = { services: callable(services) };
@@ -132,7 +132,10 @@ test("[X40] a call that waits for the outbox does not run in the context of a ca
       // Fills what is to be written, so that the calls behind it wait.
       fill: (_: undefined, ctx: CallContext) =>
         als.run("of the first", () => {
-          callsOf<Any>(ctx.connection).go("Mine.take", new Uint8Array(300_000));
+          clientOf<Any>(ctx.connection).go(
+            "Mine.take",
+            new Uint8Array(300_000),
+          );
           return new Uint8Array(300_000);
         }),
     },
@@ -323,7 +326,7 @@ test("[X40] a stream of params is read in the context of its caller, not of the 
     server.accept(far);
     return near;
   };
-  const use = outgoing((_call, next) => next());
+  const use = clientMiddleware((_call, next) => next());
   const clients = als.run("opened", () => [
     new Client<Any>(dial()),
     new Client<Any>(dial(), { use }),

@@ -9,11 +9,11 @@ import {
   connect,
   type Connection,
   type ConnectOptions,
-  type Hello,
   listen,
   memoryPair,
   type Outcome,
   type Peer,
+  type PeerHello,
   RpcError,
   Server,
   type ServerOptions,
@@ -48,7 +48,7 @@ const bySecret: Authorize = ({ credentials }) =>
 class Gate {
   readonly facing: FacingServer;
   /** What `authorize` was asked, in order. */
-  readonly asked: { hello: Hello; connection: Connection }[] = [];
+  readonly asked: { hello: PeerHello; connection: Connection }[] = [];
   readonly verdict = Promise.withResolvers<unknown>();
   /** Params of the calls that were started. */
   readonly started: unknown[] = [];
@@ -535,12 +535,12 @@ test("on a wire without HELLO authorize decides by the connection alone", async 
   for (const admit of [true, false]) {
     const [near, far] = memoryPair();
     const server = new Server({ Test: { call: (n: number) => n } }, {
-      wire: netrpc({ encoding: "json" }),
+      protocol: netrpc({ encoding: "json" }),
       authorize: ({ credentials }) => credentials === undefined && admit,
     });
     const connection = server.accept(far);
     const client = new Client<Any>(near, {
-      wire: netrpc({ encoding: "json" }),
+      protocol: netrpc({ encoding: "json" }),
     });
     const handle = client.go("Test.call", 7);
     if (admit) assertEquals(await handle.reply, 7);

@@ -5,14 +5,14 @@ import { test } from "node:test";
 import {
   callable,
   type CallContext,
-  callsOf,
   Client,
+  clientMiddleware,
+  clientOf,
   type ClientOptions,
   type Connection,
   type ErrorInfo,
   memoryPair,
   method,
-  outgoing,
   ReconnectingClient,
   RpcError,
   Server,
@@ -46,7 +46,7 @@ type Mine = ReturnType<typeof mine>;
 const theirs = {
   Theirs: {
     quadruple: async (n: number, ctx: CallContext) => {
-      const caller = callsOf<Mine>(ctx.connection);
+      const caller = clientOf<Mine>(ctx.connection);
       return await caller.call(
         "Mine.double",
         await caller.service("Mine").double(n, { ctx }),
@@ -89,7 +89,7 @@ test("a handler calls its caller back during the call, with types from end to en
 test("a server calls its client whenever it wants, and notifies it", async () => {
   const seen: unknown[] = [];
   const { connection, close } = ends({ services: callable(mine(seen)) });
-  const caller = callsOf<Mine>(connection);
+  const caller = clientOf<Mine>(connection);
   assertEquals(await caller.call("Mine.double", 4), 8);
   await caller.notify("Mine.note", "hello");
   assertEquals(
@@ -107,10 +107,10 @@ test("calls of a connection take a client's options: timeout, metadata, middlewa
     { services: callable(held.services) },
     { clock },
   );
-  const caller = callsOf<typeof held.services>(connection, {
+  const caller = clientOf<typeof held.services>(connection, {
     timeout: 100,
     metadata: { from: "server" },
-    use: outgoing((call, next) => next({ params: [call.params] })),
+    use: clientMiddleware((call, next) => next({ params: [call.params] })),
     clock,
   });
   const late = caller.go("Held.work", "x");
@@ -130,7 +130,7 @@ test("what a call is called back for ends with it: the client's handler hears of
   const server = new Server({
     Theirs: {
       ask: (_: undefined, ctx: CallContext) =>
-        callsOf<typeof held.services>(ctx.connection)
+        clientOf<typeof held.services>(ctx.connection)
           .call("Held.work", "x", { ctx }),
     },
   });
@@ -162,7 +162,7 @@ test("a client that serves grants its window in its HELLO; one that does not gra
   assertEquals(await granted({ services: callable({}) }), 0);
   const { connection, close } = ends({});
   const error = await assertRejects(
-    () => callsOf<Mine>(connection).call("Mine.double", 1),
+    () => clientOf<Mine>(connection).call("Mine.double", 1),
     RpcError,
   );
   assert(["not_sent", "refused"].includes(error.outcome));
@@ -231,7 +231,7 @@ test("a client's services have validation, middleware, exposed errors and onErro
       },
     }),
   });
-  const caller = callsOf<typeof services>(connection);
+  const caller = clientOf<typeof services>(connection);
   assertEquals(await caller.call("Checked.half", 4), 2);
   const refused = await assertRejects(
     () => caller.call("Checked.half", "4" as unknown as number),
@@ -257,7 +257,7 @@ test("a client's services have validation, middleware, exposed errors and onErro
 test("[W5] a server is not told what its client's handlers throw", async () => {
   const { connection, close } = ends({ services: callable(mine()) });
   const error = await assertRejects(
-    () => callsOf<Mine>(connection).call("Mine.fail"),
+    () => clientOf<Mine>(connection).call("Mine.fail"),
     RpcError,
   );
   assertEquals([error.code, error.message], ["internal", "the handler failed"]);
@@ -368,7 +368,7 @@ test("[F7] both ends saturate each other with calls and large replies: all are a
   const replies = connections.flatMap((connection) =>
     Array.from(
       { length: CALLS },
-      (_, n) => callsOf<typeof services>(connection).call("Mine.large", n),
+      (_, n) => clientOf<typeof services>(connection).call("Mine.large", n),
     )
   );
   for (const [i, bytes] of (await Promise.all(replies)).entries()) {
@@ -390,7 +390,7 @@ test("[F7] both ends saturate each other with calls that call back: as long as o
     Deep: {
       ask: async (n: number, ctx: CallContext) => {
         const bytes = new Uint8Array(20_000).fill(n);
-        const caller = callsOf<typeof leaf>(ctx.connection);
+        const caller = clientOf<typeof leaf>(ctx.connection);
         return (await caller.call("Leaf.echo", bytes, { ctx })).length;
       },
     },

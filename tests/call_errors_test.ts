@@ -15,14 +15,14 @@ import {
   type CallContext,
   type CallHandle,
   type CallOptions,
-  callsOf,
   Client,
+  clientMiddleware,
+  clientOf,
   type ClientOptions,
   memoryPair,
-  outgoing,
+  type Protocol,
   RpcError,
   Server,
-  type WireProtocol,
 } from "../mod.ts";
 import { jsonRpc } from "../jsonrpc.ts";
 import { netrpc } from "../netrpc.ts";
@@ -237,7 +237,9 @@ const WAYS: Record<string, Way> = {
 
 const CLIENTS: Record<string, ClientOptions> = {
   "a client": {},
-  "a client with middleware": { use: outgoing((_call, next) => next()) },
+  "a client with middleware": {
+    use: clientMiddleware((_call, next) => next()),
+  },
 };
 
 for (const [what, { code, remote = false, fail }] of Object.entries(WAYS)) {
@@ -274,7 +276,7 @@ for (const [what, { code, remote = false, fail }] of Object.entries(WAYS)) {
 
 test("[X43] a reconnecting client's calls name their method, however they fail", async () => {
   for (const captureStacks of [false, true]) {
-    for (const use of [undefined, outgoing((_call, next) => next())]) {
+    for (const use of [undefined, clientMiddleware((_call, next) => next())]) {
       const check = async (handle: CallHandle, code: string) => {
         const error = await thrown(handle.reply);
         assertInstanceOf(error, RpcError);
@@ -368,7 +370,7 @@ test("[X43] what aborts a call is handed through untouched, an RpcError as well"
 test("[X43] an error that a middleware makes is its own, and stays as it is", async () => {
   const own = Object.freeze(new RpcError("rate_limited", "later"));
   const t = new Facing({
-    use: outgoing(() => {
+    use: clientMiddleware(() => {
       throw own;
     }),
   });
@@ -407,10 +409,10 @@ const FAILURES: Record<string, (inner: Client<Any>) => Promise<unknown>> = {
   "of params without a form": (client) => client.call("Inner.fails", 1n),
 };
 
-const OUTER_WIRES: Record<string, { wire?: WireProtocol<"json"> }> = {
+const OUTER_WIRES: Record<string, { protocol?: Protocol<"json"> }> = {
   native: {},
-  "JSON-RPC": { wire: jsonRpc() },
-  "Go's": { wire: netrpc({ encoding: "json" }) },
+  "JSON-RPC": { protocol: jsonRpc() },
+  "Go's": { protocol: netrpc({ encoding: "json" }) },
 };
 
 async function refuses(
@@ -428,13 +430,13 @@ async function refuses(
 }
 
 for (const [what, make] of Object.entries(FAILURES)) {
-  for (const [name, wire] of Object.entries(OUTER_WIRES)) {
+  for (const [name, options] of Object.entries(OUTER_WIRES)) {
     test(`[X48] an inner call's error, ${what}, that a handler rethrows is for the operator, not for its caller (${name})`, async () => {
       const clock = new TestClock();
       const under = pair(inner, { client: { clock } });
       const client = under.client as unknown as Client<Any>;
       const services = { Outer: { rethrows: (_: unknown) => make(client) } };
-      const t = pair(services, { client: wire, server: wire });
+      const t = pair(services, { client: options, server: options });
       const reply = t.client.call("Outer.rethrows", [1]);
       reply.catch(() => {});
       await settle();
@@ -519,7 +521,7 @@ test("[X48] an error of a call back to the caller does not return to it as the h
   const server = new Server({
     Outer: {
       asks: async (_: undefined, ctx: CallContext) => {
-        await callsOf<Any>(ctx.connection).call("Nothing.here");
+        await clientOf<Any>(ctx.connection).call("Nothing.here");
       },
     },
   }, { onError: (error) => errors.push(error) });

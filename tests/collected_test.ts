@@ -138,7 +138,7 @@ for (
     ["net/rpc over JSON", netrpc({ encoding: "json" })],
   ] as const
 ) {
-  const options = { wire, ...limits } as object;
+  const options = { protocol: wire, ...limits } as object;
   WIRES[name] = {
     serve: () => new Server<object>(echo, options),
     call: (duplex) => new Client(duplex, options) as unknown as Caller,

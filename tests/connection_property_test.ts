@@ -198,7 +198,7 @@ function checkWindows(
   handlers: number,
 ): void {
   const { inFlight, inFlightBytes } = caller.stats();
-  const { held, running, waiting } = callee.stats();
+  const { receiving: held, running, waiting } = callee.stats();
   assert(handlers <= running, `${handlers} handlers go on, ${running} counted`);
   const calls = Math.max(limits.windowCalls, EARLY.calls);
   assert(inFlight <= calls, `${inFlight} calls in flight of ${calls}`);
@@ -257,7 +257,7 @@ class Play {
       this.#check();
     }
     await settle();
-    const { held, state } = connection.stats();
+    const { receiving: held, state } = connection.stats();
     assertEquals([held, state], [0, "open"]);
     await close();
   }

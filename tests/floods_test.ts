@@ -82,7 +82,7 @@ test("[F11] calls that are late at our own end hold their places while their han
     }
     await settle(2);
     await clock.advance(2);
-    const { held: places } = connection.stats();
+    const { receiving: places } = connection.stats();
     const running = held.calls.length - released;
     assert(running <= 8, `${running} handlers run`);
     assert(places <= 64, `${places} calls are held`);
@@ -114,7 +114,7 @@ test("[F11] replies too large for their callers free their places when they are 
       () => client.call("Test.large").then(() => "", (error) => error.code),
     );
     await settle(1);
-    most = Math.max(most, connection.stats().held);
+    most = Math.max(most, connection.stats().receiving);
     for (const code of await Promise.all(failing)) codes.add(code);
   }
   assertEquals(codes, new Set(["resource_exhausted"]));
@@ -182,7 +182,7 @@ for (const [name, make] of UNREAD) {
     for (let id = 1; connection.stats().state === "open"; id++) {
       assert(id < 100_000, "it is never closed");
       await peer.send(...make(id));
-      const { state, held } = connection.stats();
+      const { state, receiving: held } = connection.stats();
       if (state === "open") most = Math.max(most, held);
       if (id % 100 === 0) await settle(1);
     }

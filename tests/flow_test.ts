@@ -77,7 +77,7 @@ test("[F4] while replies pile up no new handler is started", async () => {
 
 test("[F4] an outbox past its limit ends the connection", async () => {
   const held = new Held();
-  const server = new Server(held.services, { maxOutbox: 100_000 });
+  const server = new Server(held.services, { maxSendBuffer: 100_000 });
   const peer = new RawPeer({ highWaterMark: 0 });
   const connection = server.accept(peer.duplex);
   const requests = [1, 2, 3].map((id) => request(id, "Held.work"));
@@ -178,8 +178,8 @@ const LARGE: Record<string, (size: number, ctx: CallContext) => unknown> = {
 };
 
 for (const [kind, make] of Object.entries(LARGE)) {
-  test(`[X16] answers made in one turn never take more than maxOutbox: ${kind}`, async () => {
-    const maxOutbox = 1_000_000;
+  test(`[X16] answers made in one turn never take more than maxSendBuffer: ${kind}`, async () => {
+    const maxSendBuffer = 1_000_000;
     const held = new Held();
     let most = 0;
     const work = async (params: unknown, ctx: CallContext) => {
@@ -187,7 +187,9 @@ for (const [kind, make] of Object.entries(LARGE)) {
       most = Math.max(most, connection.stats().outgoingBytes);
       return make(100_000, ctx);
     };
-    const server = new Server({ Big: { work } }, { maxOutbox });
+    const server = new Server({ Big: { work } }, {
+      maxSendBuffer: maxSendBuffer,
+    });
     const peer = new RawPeer({ highWaterMark: 0 });
     const connection = server.accept(peer.duplex);
     const requests = Array.from(
@@ -200,7 +202,7 @@ for (const [kind, make] of Object.entries(LARGE)) {
     held.release();
     await settle();
     most = Math.max(most, connection.stats().outgoingBytes);
-    assert(most <= maxOutbox + 8192, `${most} bytes`);
+    assert(most <= maxSendBuffer + 8192, `${most} bytes`);
     // What was written before arrives, and arrives whole.
     const frames = await peer.rest();
     await peer.end();
@@ -213,9 +215,9 @@ for (const [kind, make] of Object.entries(LARGE)) {
   });
 }
 
-test("[X16] answers past maxOutbox are not even encoded", async () => {
+test("[X16] answers past maxSendBuffer are not even encoded", async () => {
   const held = new Held();
-  const server = new Server(held.services, { maxOutbox: 1_000_000 });
+  const server = new Server(held.services, { maxSendBuffer: 1_000_000 });
   const peer = new RawPeer({ highWaterMark: 0 });
   const connection = server.accept(peer.duplex);
   const ids = Array.from({ length: 300 }, (_, i) => i + 1);
@@ -236,23 +238,23 @@ test("[X16] answers past maxOutbox are not even encoded", async () => {
   await server.close();
 });
 
-test("[X16] an answer that maxOutbox can never hold fails alone", async () => {
+test("[X16] an answer that maxSendBuffer can never hold fails alone", async () => {
   const { client, close } = pair({
     Big: { get: (size: number) => new Uint8Array(size) },
-  }, { server: { maxOutbox: 100_000 } });
+  }, { server: { maxSendBuffer: 100_000 } });
   const error = await assertRejects(
     () => client.call("Big.get", 100_000),
     RpcError,
   );
   assertEquals(error.code, "resource_exhausted");
-  assert(error.message.includes("maxOutbox"), error.message);
+  assert(error.message.includes("maxSendBuffer"), error.message);
   assertEquals((await client.call("Big.get", 90_000)).length, 90_000);
   await close();
 });
 
 test("[X16] calls wait until the outbox has room for all of each", async () => {
   const peer = new RawPeer({ highWaterMark: 0 });
-  const client = new Client<Any>(peer.duplex, { maxOutbox: 1_000_000 });
+  const client = new Client<Any>(peer.duplex, { maxSendBuffer: 1_000_000 });
   await peer.send(hello());
   await settle();
   const handles = Array.from(

@@ -193,7 +193,7 @@ test("[X8] Go's wire: a bare FIN is a half-close of halfCloseTimeout at most", a
         return new Promise<never>(() => {});
       },
     },
-  }, { wire: netrpc(), clock, halfCloseTimeout: 3000 });
+  }, { protocol: netrpc(), clock, halfCloseTimeout: 3000 });
   const connection = server.accept(raw.duplex);
   await raw.send(FIRST);
   await raw.end();

@@ -201,7 +201,7 @@ test("[X18] calls on the other wires count in the same way", async () => {
     ],
     [
       new Server<Any>(services, {
-        wire: netrpc({ encoding: "json" }) as never,
+        protocol: netrpc({ encoding: "json" }) as never,
       }),
       `{"method":"Held.work","params":[${objects}],"id":1}\n`,
     ],

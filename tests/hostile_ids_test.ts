@@ -117,7 +117,7 @@ test("[X1] the id of a call that waits to be started, for whatever reason, is in
     await facing.peer.send(hello());
     await facing.peer.send(request(0, first), request(1, second));
     await settle();
-    assertEquals(facing.connection.stats().held, 2, why);
+    assertEquals(facing.connection.stats().receiving, 2, why);
     const ids = round(1);
     await facing.peer.send(...ids.map((id) => request(id, "No.such")));
     const frames = await facing.peer.rest();
@@ -207,7 +207,7 @@ test("[X1] on the other wires two calls under one id are two calls, and both kno
   await json.peer.send(call, call, [call, call]);
   const go = new Raw();
   const server = new Server<object>({ Test: { hold } }, {
-    wire: netrpc({ encoding: "json" }),
+    protocol: netrpc({ encoding: "json" }),
   });
   const connection = server.accept(go.duplex);
   await go.send(ascii(GO_CALL + GO_CALL));

@@ -195,7 +195,7 @@ test("[F3] more calls than the window closes, before the next is held", async ()
     Array.from({ length: count }, (_, i) => request(from + i, "Test.hold"));
   await facing.peer.send(...calls(1, 100));
   await settle();
-  assertEquals(facing.connection.stats().held, 100);
+  assertEquals(facing.connection.stats().receiving, 100);
   await facing.peer.send(...calls(101, 1), ...calls(102, 50));
   const { text } = await assertCloses(facing, "resource_exhausted");
   assert(text.includes("100 calls"), text);
@@ -209,7 +209,7 @@ test("[F3] more bytes than the window closes", async () => {
   const large = [2, ...pattern(40_000)];
   await facing.peer.send(request(1, "Test.hold", large));
   await settle();
-  assertEquals(facing.connection.stats().held, 1);
+  assertEquals(facing.connection.stats().receiving, 1);
   await facing.peer.send(request(2, "Test.hold", large));
   const { text } = await assertCloses(facing, "resource_exhausted");
   assert(text.includes("70000 bytes"), text);
@@ -225,7 +225,7 @@ test("[I5] a window smaller than the constants is held to the constants", async 
   );
   await facing.peer.send(...calls.slice(0, 64));
   await settle();
-  assertEquals(facing.connection.stats().held, 64);
+  assertEquals(facing.connection.stats().receiving, 64);
   release.resolve("done");
   for (let id = 1; id <= 64; id++) {
     assertEquals((await facing.peer.nextOf(KIND.REPLY)).id, id);

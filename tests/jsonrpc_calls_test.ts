@@ -11,9 +11,9 @@ import {
 } from "../jsonrpc.ts";
 import {
   type CallContext,
+  clientMiddleware,
   memoryPair,
   type Middleware,
-  outgoing,
   RpcError,
 } from "../mod.ts";
 import { settle } from "./support/clock.ts";
@@ -380,7 +380,7 @@ test("middleware stands around notifications, and around the handlers of what th
   const server = new JsonRpcServer(services, { use: [note("server")] });
   const theirs = server.accept(far);
   const client = new JsonRpcClient<typeof services>(near, {
-    use: outgoing(
+    use: clientMiddleware(
       note("client"),
       (_call, next) => next({ params: { text: "changed" } }),
     ),

@@ -175,7 +175,7 @@ test("notifications/cancelled fires the signal, and no answer follows, in a batc
   held.release("too late");
   assertEquals(await peer.next(), [{ jsonrpc: "2.0", id: 3, result: null }]);
   await settle();
-  assertEquals(connection.stats().held, 0);
+  assertEquals(connection.stats().receiving, 0);
   assertEquals(await close(), []);
 });
 

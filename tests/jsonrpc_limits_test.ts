@@ -207,11 +207,11 @@ test("notifications past the window end the connection rather than get lost", as
   assertNothingLeft(connection);
 });
 
-test("[X16] [F4] a peer that never reads its answers is closed past maxOutbox, 16 MiB unless set", async () => {
-  for (const maxOutbox of [100_000, undefined]) {
+test("[X16] [F4] a peer that never reads its answers is closed past maxSendBuffer, 16 MiB unless set", async () => {
+  for (const maxSendBuffer of [100_000, undefined]) {
     const { peer, connection } = faceJsonServer(
       { big: () => "x".repeat(1 << 20) },
-      { maxOutbox },
+      { maxSendBuffer: maxSendBuffer },
       0,
     );
     let most = 0;
@@ -221,8 +221,8 @@ test("[X16] [F4] a peer that never reads its answers is closed past maxOutbox, 1
       await peer.send(call(++made, "big"), ...calls).catch(() => {});
       most = Math.max(most, connection.stats().outgoingBytes);
     }
-    assert(most <= (maxOutbox ?? 16 << 20) + 8192, `${most}`);
-    assert(most > (maxOutbox ?? 16 << 20) / 2, `${most}`);
+    assert(most <= (maxSendBuffer ?? 16 << 20) + 8192, `${most}`);
+    assert(most > (maxSendBuffer ?? 16 << 20) / 2, `${most}`);
     await connection.abort();
     assertEquals((await connection.closed)?.code, "resource_exhausted");
     assertNothingLeft(connection);

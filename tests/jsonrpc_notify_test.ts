@@ -5,12 +5,12 @@ import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import { jsonRpc, JsonRpcClient, notify } from "../jsonrpc.ts";
 import {
-  type Calls,
-  callsOf,
   Client,
+  clientMiddleware,
+  clientOf,
   type Connection,
-  outgoing,
   ReconnectingClient,
+  type ServiceClient,
 } from "../mod.ts";
 import { settle } from "./support/clock.ts";
 import { faceJsonServer, JsonPeer } from "./support/json_peer.ts";
@@ -27,14 +27,16 @@ interface Sender {
   readonly close: () => Promise<unknown>;
 }
 
-const by = (calls: Calls<Remote>): Notify => () => calls.notify("log");
+const by = (calls: ServiceClient<Remote>): Notify => () => calls.notify("log");
 
-const middleware = outgoing((_call, next) => next());
+const middleware = clientMiddleware((_call, next) => next());
 
 const SENDERS: Record<string, (dialect: "lsp" | "mcp" | "none") => Sender> = {
   "a Client with that wire": (dialect) => {
     const { peer, duplex } = newPeer(dialect);
-    const client = new Client<Remote>(duplex, { wire: jsonRpc({ dialect }) });
+    const client = new Client<Remote>(duplex, {
+      protocol: jsonRpc({ dialect }),
+    });
     return clientSender(peer, client);
   },
   "a JsonRpcClient": (dialect) => {
@@ -46,15 +48,15 @@ const SENDERS: Record<string, (dialect: "lsp" | "mcp" | "none") => Sender> = {
     const options = { dialect, use: middleware, timeout: 1000 } as const;
     return clientSender(peer, new JsonRpcClient<Remote>(duplex, options));
   },
-  "callsOf a JsonRpcClient's connection": (dialect) => {
+  "clientOf a JsonRpcClient's connection": (dialect) => {
     const { peer, duplex } = newPeer(dialect);
     const client = new JsonRpcClient<Remote>(duplex, { dialect });
     const { connection } = client;
-    return connectionSender(peer, connection, by(callsOf<Remote>(connection)));
+    return connectionSender(peer, connection, by(clientOf<Remote>(connection)));
   },
-  "callsOf a server's connection, behind middleware": (dialect) => {
+  "clientOf a server's connection, behind middleware": (dialect) => {
     const { peer, connection } = faceJsonServer({}, { dialect });
-    const calls = callsOf<Remote>(connection, { use: middleware });
+    const calls = clientOf<Remote>(connection, { use: middleware });
     return connectionSender(peer, connection, by(calls));
   },
   "notify of a server's connection": (dialect) => {
@@ -69,7 +71,7 @@ const SENDERS: Record<string, (dialect: "lsp" | "mcp" | "none") => Sender> = {
     const { peer, duplex } = newPeer(dialect);
     const client = new ReconnectingClient<Remote>(
       () => Promise.resolve(duplex),
-      { wire: jsonRpc({ dialect }), idempotent: ["log"] },
+      { protocol: jsonRpc({ dialect }), idempotent: ["log"] },
     );
     return {
       peer,
@@ -130,7 +132,7 @@ test("[X24] a notification that waits for a connection, or for the window, is st
   const peer = new JsonPeer();
   const dialled = Promise.withResolvers<typeof peer.duplex>();
   const client = new ReconnectingClient<Remote>(() => dialled.promise, {
-    wire: jsonRpc({ window: 1 }),
+    protocol: jsonRpc({ window: 1 }),
   });
   const sent = [client.notify("log")];
   const work = client.call("work");

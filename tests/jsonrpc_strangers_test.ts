@@ -185,7 +185,7 @@ test("[X5] an HTTP request to a server of Go's JSON wire runs nothing", async ()
     let runs = 0;
     const server = new Server(
       { A: { run: () => void runs++ } },
-      { wire: netrpc({ encoding: "json" }) },
+      { protocol: netrpc({ encoding: "json" }) },
     );
     const peer = new JsonPeer();
     const connection = server.accept(peer.duplex);
@@ -257,7 +257,7 @@ test("[X29] the same for a plain client with that wire, and an onError that thro
   const { peer, duplex } = childPeer();
   let told = 0;
   const client = new Client<{ run: () => number }>(duplex, {
-    wire: jsonRpc({ dialect: "mcp" }),
+    protocol: jsonRpc({ dialect: "mcp" }),
     services: callable({}, {
       onError: () => {
         told++;

@@ -74,7 +74,9 @@ test("README's table has every limit of a connection once, with its default", ()
 });
 
 test("the comments on limits tell the defaults they have", () => {
-  const source = read("src/types/connection.ts");
+  const [, source] = read("src/types/connection.ts").split(
+    "export interface Limits",
+  );
   const form = /Default (`Infinity`|[\d,]+(?: [KM]iB)?)[^]*?readonly (\w+)/g;
   const told = Array.from(source.matchAll(form), ([, text, name]) => [
     name,
@@ -129,13 +131,13 @@ const PLACES: Record<string, [string, string][]> = {
   ],
   "bytes that come meanwhile": [["src/connection/linger.ts", "LINGER_BYTES"]],
   "after the time that `close` gives, flushing and lingering in all": [
-    ["src/connection/ending_states.ts", "GOODBYE_TIME"],
+    ["src/connection/shutdown_states.ts", "GOODBYE_TIME"],
   ],
   "the FIN of a peer whose GOAWAY has a code": [
-    ["src/connection/ending_states.ts", "FAILED_TIME"],
+    ["src/connection/shutdown_states.ts", "FAILED_TIME"],
   ],
   "a peer that said GOAWAY and has no call either way": [
-    ["src/connection/ending_states.ts", "LEAVING_IDLE"],
+    ["src/connection/shutdown_states.ts", "LEAVING_IDLE"],
   ],
   "GOAWAYs of one peer": [["src/connection/shutdown.ts", "MAX_GOAWAYS"]],
   "END, STOP and CREDIT in a row that change nothing, 8 more for each stream so far":
@@ -165,7 +167,7 @@ const PLACES: Record<string, [string, string][]> = {
   ],
   "a stage's `window`": [["src/client/stage_options.ts", "window"]],
   "a stage's `windowBytes`": [["src/client/stage_options.ts", "windowBytes"]],
-  "JSON-RPC: `maxOutbox`": [
+  "JSON-RPC: `maxSendBuffer`": [
     ["src/jsonrpc/client.ts", "MAX_UNSENT"],
   ],
   "JSON-RPC: messages in a batch": [["src/jsonrpc/batch.ts", "MAX_BATCH"]],

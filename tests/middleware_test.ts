@@ -13,18 +13,18 @@ import {
   type CallContext,
   Client,
   type ClientMiddleware,
+  clientMiddleware,
   ConnectionError,
   type IncomingCall,
   method,
   type Middleware,
-  outgoing,
   type OutgoingCall,
+  type Protocol,
   ReconnectingClient,
   RpcError,
   Server,
   type ServerMiddleware,
   StageError,
-  type WireProtocol,
 } from "../mod.ts";
 import { jsonRpc } from "../jsonrpc.ts";
 import { netrpc } from "../netrpc.ts";
@@ -49,7 +49,7 @@ const services = {
 /** A client with middleware and a server with some. */
 function onions(client: ClientMiddleware[], server: ServerMiddleware[] = []) {
   return pair(services, {
-    client: { use: outgoing(...client) },
+    client: { use: clientMiddleware(...client) },
     server: { use: server },
   });
 }
@@ -171,7 +171,7 @@ test("auth, retry, logging and validation hold for calls of every kind", async (
 
 test("a connection's own calls, such as a server's back to its caller, pass middleware that is put before it", async () => {
   const seen: string[] = [];
-  const use = outgoing((call, next) => {
+  const use = clientMiddleware((call, next) => {
     seen.push(call.method);
     return next();
   });
@@ -203,7 +203,7 @@ test("what a client sets of every call is there for its middleware", async () =>
     client: {
       timeout: 5000,
       metadata: { token: "default" },
-      use: outgoing((call, next) => {
+      use: clientMiddleware((call, next) => {
         seen.push(call.metadata.token, call.remaining > 4000);
         return next();
       }),
@@ -220,7 +220,7 @@ test("a client's middleware may answer by itself, and nothing is sent", async ()
   assertEquals(await handle.reply, "cached");
   assertEquals(await handle.settled, "not_sent");
   assertEquals(await handle.sent, false);
-  assertEquals(connection.stats().held, 0);
+  assertEquals(connection.stats().receiving, 0);
   await close();
 });
 
@@ -318,7 +318,7 @@ test("[A3] an abort ends a call at once, whatever its middleware waits for, and 
   const signals: AbortSignal[] = [];
   const { client, close } = pair(held.services, {
     client: {
-      use: outgoing(async (call, next) => {
+      use: clientMiddleware(async (call, next) => {
         signals.push(call.signal);
         if (call.params === "before") await gate.promise;
         try {
@@ -359,7 +359,7 @@ test("[A8] a deadline holds over all of a call's sendings", async () => {
   const peer = new RawPeer();
   const client = new Client<Any>(peer.duplex, {
     clock,
-    use: outgoing(async (_call, next) => {
+    use: clientMiddleware(async (_call, next) => {
       await next();
       return await next();
     }),
@@ -392,7 +392,7 @@ test("[A8] a deadline and an outer call's signal hold while a middleware waits, 
   const { client, connection, close } = pair(services, {
     client: {
       clock,
-      use: outgoing(async (_call, next) => {
+      use: clientMiddleware(async (_call, next) => {
         await gate.promise;
         return await next().catch((error) => late.push(error));
       }),
@@ -414,7 +414,7 @@ test("[A8] a deadline and an outer call's signal hold while a middleware waits, 
   gate.resolve();
   await settle();
   assertEquals(late, [reason, error]);
-  assertEquals(connection.stats().held, 0);
+  assertEquals(connection.stats().receiving, 0);
   await close();
 });
 
@@ -442,7 +442,7 @@ test("middleware that goes on after its call has ended gets nowhere", async () =
   const late = Promise.withResolvers<RpcError>();
   assertEquals(await client.call("S.echo", 1), "done");
   assertEquals((await late.promise).code, "cancelled");
-  assertEquals(connection.stats().held, 0);
+  assertEquals(connection.stats().receiving, 0);
   await close();
 });
 
@@ -461,13 +461,13 @@ test("what a middleware throws in the same turn rejects the call", async () => {
 
 test("middleware that is no function is refused when it is named", () => {
   const wrong = 5 as unknown as ClientMiddleware;
-  assertThrows(() => outgoing(wrong), TypeError, "not a function");
+  assertThrows(() => clientMiddleware(wrong), TypeError, "not a function");
   assertThrows(() => new Server({}, { use: [wrong as never] }), TypeError);
 });
 
 test("[10] without middleware, a client calls its connection itself and a server its handlers", async () => {
   const { client, close } = pair(services, {
-    client: { use: outgoing() },
+    client: { use: clientMiddleware() },
     server: { use: [] },
   });
   let calls = 0;
@@ -491,7 +491,7 @@ test("a reconnecting client's middleware stands around all ways a call is sent",
     return serving(server)(signal);
   }, {
     retry: { base: 1, cap: 1 },
-    use: outgoing((call, next) => {
+    use: clientMiddleware((call, next) => {
       seen.push(call.method);
       return next();
     }),
@@ -523,7 +523,7 @@ test("[X46] middleware of both sides can ask how a call ended, its stream includ
     return next();
   };
   const { client, connection } = pair(services, {
-    client: { use: outgoing(noting("client")) },
+    client: { use: clientMiddleware(noting("client")) },
     server: { use: [noting("server")] },
   });
   const told = async (entry: unknown[]) => {
@@ -558,7 +558,7 @@ test("[X46] a client's middleware is told of a call that was aborted", async () 
   const endings: unknown[] = [];
   const { client, close } = pair(held.services, {
     client: {
-      use: outgoing((call, next) => {
+      use: clientMiddleware((call, next) => {
         call.ended.then((ending) => endings.push(ending));
         return next();
       }),
@@ -577,17 +577,20 @@ test("[X46] a client's middleware is told of a call that was aborted", async () 
 test("params arrive on every wire as they are, though a middleware or a reconnecting client holds them", async () => {
   const passing: ClientMiddleware = (_call, next) => next();
   const wires = [jsonRpc(), netrpc(), netrpc({ encoding: "json" })];
-  for (const wire of wires as WireProtocol<"json">[]) {
+  for (const wire of wires as Protocol<"json">[]) {
     const server = new Server(
       { S: { echo: (value: unknown) => value } } as object,
-      { wire },
+      { protocol: wire },
     );
     const dial = serving(server);
-    const use = outgoing(passing);
+    const use = clientMiddleware(passing);
     const clients = [
-      new Client<Any>(await dial(new AbortController().signal), { wire, use }),
-      new ReconnectingClient<Any>(dial, { wire }),
-      new ReconnectingClient<Any>(dial, { wire, use }),
+      new Client<Any>(await dial(new AbortController().signal), {
+        protocol: wire,
+        use,
+      }),
+      new ReconnectingClient<Any>(dial, { protocol: wire }),
+      new ReconnectingClient<Any>(dial, { protocol: wire, use }),
     ];
     for (const client of clients) {
       assertEquals(await client.call("S.echo", { A: 1 }), { A: 1 });

@@ -26,7 +26,9 @@ test("the HTTP handshake is Go's, and what comes behind it is not lost", async (
   assertEquals(await raw.take(request.length), ascii(request));
   const answer = ascii("HTTP/1.0 200 Connected to Go RPC\n\n");
   await raw.send(join(answer, FIRST_REPLY.subarray(0, 10)));
-  const client = new Client<EchoServices>(await dialling, { wire: netrpc() });
+  const client = new Client<EchoServices>(await dialling, {
+    protocol: netrpc(),
+  });
   const call = client.call("HelloService.Hello", "hi");
   await raw.take(78);
   await raw.send(FIRST_REPLY.subarray(10));
@@ -75,7 +77,7 @@ for (const [name, request, answer] of REFUSED) {
     const { source, give } = handListener();
     const errors: unknown[] = [];
     const server = new Server(hello, {
-      wire: netrpc(),
+      protocol: netrpc(),
       clock,
       onError: (error) => errors.push(error),
     });
@@ -101,7 +103,7 @@ for (const sent of ["", "CONNECT /_go", `GET / ${"x".repeat(16_000)}`]) {
   test(`[X6] a handshake that does not end is destroyed, after ${sent.length} bytes`, async () => {
     const clock = new TestClock();
     const { source, give } = handListener();
-    const server = new Server(hello, { wire: netrpc(), clock });
+    const server = new Server(hello, { protocol: netrpc(), clock });
     server.serve(httpListener(source, { clock }));
     const raw = new Raw();
     await give(raw.duplex);
@@ -120,7 +122,7 @@ test("[X6] handshakes count as connections, and those past maxConnections are to
   const clock = new TestClock();
   const { source, give } = handListener();
   const server = new Server(hello, {
-    wire: netrpc(),
+    protocol: netrpc(),
     clock,
     maxConnections: 2,
   });
@@ -146,7 +148,7 @@ test("[X6] handshakes count as connections, and those past maxConnections are to
 
 test("[X6] over TCP, refused and silent callers that stay half open are destroyed", async () => {
   const clock = new TestClock();
-  const server = new Server(hello, { wire: netrpc(), clock });
+  const server = new Server(hello, { protocol: netrpc(), clock });
   const listener = await listen({ port: 0 });
   server.serve(httpListener(listener, { clock }));
   const writers: WritableStreamDefaultWriter<Uint8Array>[] = [];
@@ -191,7 +193,7 @@ test("an HTTP handshake may come in single bytes, with headers", async () => {
   const request = `CONNECT /_goRPC_ HTTP/1.0\r\nX: ${"y".repeat(5000)}\r\n\r\n`;
   const stream = join(ascii(request), FIRST);
   await raw.send(...[...stream].map((byte) => Uint8Array.of(byte)));
-  const server = new Server(hello, { wire: netrpc() });
+  const server = new Server(hello, { protocol: netrpc() });
   server.accept(await accepting);
   const answer = ascii("HTTP/1.0 200 Connected to Go RPC\n\n");
   assertEquals(await raw.take(answer.length), answer);
@@ -249,7 +251,7 @@ function handListener() {
 test("closing a server of an HTTP listener says no to the handshakes under way, and no other is kept waiting by them", async () => {
   const clock = new TestClock();
   const { source, give, closed } = handListener();
-  const server = new Server(hello, { wire: netrpc() });
+  const server = new Server(hello, { protocol: netrpc() });
   server.serve(httpListener(source, { clock }));
   const [silent, quick] = [new Raw(), new Raw()];
   await give(silent.duplex);
@@ -270,7 +272,7 @@ test("the handshakes of an HTTP listener can be given up by its signal", async (
   const clock = new TestClock();
   const { source, give, closed } = handListener();
   const aborter = new AbortController();
-  const server = new Server(hello, { wire: netrpc() });
+  const server = new Server(hello, { protocol: netrpc() });
   server.serve(httpListener(source, { clock, signal: aborter.signal }));
   const raw = new Raw();
   await give(raw.duplex);

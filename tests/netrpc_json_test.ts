@@ -18,7 +18,7 @@ const hello = { HelloService: { Hello: (name: string) => `hello:${name}` } };
 function serveJson(services: object): { raw: Raw; server: Server<object> } {
   const raw = new Raw();
   const wire = netrpc({ encoding: "json" });
-  const server = new Server<object>(services, { wire });
+  const server = new Server<object>(services, { protocol: wire });
   server.accept(raw.duplex);
   return { raw, server };
 }
@@ -46,7 +46,7 @@ async function answers(
 test("JSON calls and answers are as Go writes them", async () => {
   const raw = new Raw();
   const wire = netrpc({ encoding: "json" });
-  const client = new Client<EchoServices>(raw.duplex, { wire });
+  const client = new Client<EchoServices>(raw.duplex, { protocol: wire });
   const call = client.call("HelloService.Hello", "hi");
   assertEquals(await raw.take(CALL.length), ascii(CALL));
   await raw.send(ascii(ANSWER));
@@ -149,7 +149,7 @@ for (
   test(`a JSON answer that closes the connection: ${name}`, async () => {
     const raw = new Raw();
     const wire = netrpc({ encoding: "json" });
-    const client = new Client<EchoServices>(raw.duplex, { wire });
+    const client = new Client<EchoServices>(raw.duplex, { protocol: wire });
     const call = client.call("HelloService.Hello", "hi");
     await raw.take(CALL.length);
     await raw.send(ascii(text));
@@ -169,7 +169,10 @@ async function replies(
 ): Promise<{ client: Client<EchoServices>; replies: Promise<unknown>[] }> {
   const raw = new Raw();
   const wire = netrpc({ encoding: "json" });
-  const client = new Client<EchoServices>(raw.duplex, { wire, ...options });
+  const client = new Client<EchoServices>(raw.duplex, {
+    protocol: wire,
+    ...options,
+  });
   const replies = Array.from(
     { length: n },
     () => client.call("HelloService.Hello", "hi"),
@@ -244,7 +247,10 @@ for (const size of [7, 1000, 16_383, 16_384, Infinity]) {
   test(`[X27] a JSON answer over our own maxMessage fails its call alone, in chunks of ${size}`, async () => {
     const raw = new Raw();
     const wire = netrpc({ encoding: "json" });
-    const client = new Client<EchoServices>(raw.duplex, { wire, ...SMALL });
+    const client = new Client<EchoServices>(raw.duplex, {
+      protocol: wire,
+      ...SMALL,
+    });
     const calls = [1, 2, 3].map(() => client.call("HelloService.Hello", "hi"));
     for (const call of calls) call.catch(() => {});
     await raw.take(3 * CALL.length);
@@ -274,7 +280,7 @@ for (const size of [7, 1000, 16_383, 16_384, Infinity]) {
     };
     const raw = new Raw();
     const wire = netrpc({ encoding: "json" });
-    const server = new Server<object>(counting, { wire, ...SMALL });
+    const server = new Server<object>(counting, { protocol: wire, ...SMALL });
     server.accept(raw.duplex);
     const all = ascii(CALL.replace('"hi"', BIG).replace(":0}", ':"a"}') + CALL);
     for (let at = 0; at < all.length; at += size) {
@@ -297,7 +303,7 @@ test("[X27] a JSON message that is too large and says not of what ends the conne
   const wire = netrpc({ encoding: "json" });
   const errors: unknown[] = [];
   const server = new Server<object>(hello, {
-    wire,
+    protocol: wire,
     ...SMALL,
     onError: (error) => errors.push(error),
   });
@@ -317,12 +323,12 @@ test("[X34] a value nested deeper than Go's JSON wire takes fails its call at th
     return value;
   };
   const S = { echo: (value: unknown) => value, deep: () => nested(1000) };
-  const server = new Server<object>({ S }, { wire });
+  const server = new Server<object>({ S }, { protocol: wire });
   const [near, far] = memoryPair();
   server.accept(far);
   const client = new Client<{ S: Record<string, (p?: unknown) => unknown> }>(
     near,
-    { wire },
+    { protocol: wire },
   );
   assertEquals(await client.call("S.echo", nested(998)), nested(998) as never);
   const error = await assertRejects(

@@ -40,7 +40,7 @@ function serve(
   const raw = new Raw();
   const errors: unknown[] = [];
   const server = new Server<object, "exact">(services, {
-    wire: netrpc(),
+    protocol: netrpc(),
     onError: (error) => errors.push(error),
     ...options,
   });
@@ -52,7 +52,10 @@ function dial(
   options: ClientOptions = {},
 ): { raw: Raw; client: Client<Hello> } {
   const raw = new Raw();
-  const client = new Client<Hello>(raw.duplex, { wire: netrpc(), ...options });
+  const client = new Client<Hello>(raw.duplex, {
+    protocol: netrpc(),
+    ...options,
+  });
   return { raw, client };
 }
 
@@ -63,9 +66,9 @@ function gobPair<S extends object>(
 ): Pair<S> {
   const wire = netrpc();
   return pair(services, {
-    client: { wire, ...options.client },
+    client: { protocol: wire, ...options.client },
     // The helper's types are JSON's; its tests look at the values themselves.
-    server: { wire, ...options.server } as object,
+    server: { protocol: wire, ...options.server } as object,
   });
 }
 
@@ -256,7 +259,10 @@ test("a server reads no further than it may hold, and goes on when it can", asyn
   let answered = 0;
   while (answered < 1000) {
     await settle();
-    assert(connection.stats().held <= 100, `${connection.stats().held} held`);
+    assert(
+      connection.stats().receiving <= 100,
+      `${connection.stats().receiving} held`,
+    );
     for (; answered < gates.length; answered++) {
       gates[answered].resolve(String(answered));
     }
@@ -276,7 +282,7 @@ test("a server that reads no further can be closed", async () => {
     () => client.call("HelloService.Hello").catch((error) => error.code),
   );
   await settle();
-  assertEquals(connection.stats().held, 64);
+  assertEquals(connection.stats().receiving, 64);
   await server.close({ timeout: 0 });
   assertEquals(new Set(await Promise.all(calls)), new Set(["unavailable"]));
   await client.close();
@@ -294,7 +300,7 @@ test("the client's own window is what is in flight", async () => {
 
 test("the client's own window is 1,024 calls, if it is not set", async () => {
   for (const [window, wanted] of [[undefined, 1024], [2000, 2000]] as const) {
-    const { raw, client } = dial({ wire: netrpc({ window }) });
+    const { raw, client } = dial({ protocol: netrpc({ window }) });
     for (let i = 0; i < 3000; i++) client.go("HelloService.Hello", "x");
     assertEquals(client.stats().inFlight, wanted);
     await raw.take(78);
@@ -371,7 +377,7 @@ test("a serializer beside a wire of its own is a mistake", () => {
     decode: () => 0,
   };
   assertThrows(
-    () => new Client(near, { wire: netrpc(), serializer }),
+    () => new Client(near, { protocol: netrpc(), serializer }),
     TypeError,
     "serializer",
   );
@@ -428,7 +434,7 @@ test("an argument of another type is refused in words, and the connection lives 
   const Name = goMethod(string, string);
   const methods = { HelloService: { Hello: Name } };
   const { client, close } = gobPair(hello, {
-    server: { wire: netrpc({ methods }) },
+    server: { protocol: netrpc({ methods }) },
   });
   const error = await assertRejects(
     () => client.call("HelloService.Hello", 5 as unknown as string),
@@ -542,7 +548,7 @@ test("[X27] a header over our own maxMessage ends the connection, as frame_too_l
 test("[X27] what we do not send for our own limit is told so", async () => {
   for (const encoding of ["gob", "json"] as const) {
     const wire = encoding === "json" ? netrpc({ encoding }) : netrpc();
-    const { client } = dial({ wire, maxMessage: 16_384 });
+    const { client } = dial({ protocol: wire, maxMessage: 16_384 });
     const error = await assertRejects(
       () => client.call("HelloService.Hello", "x".repeat(20_000)),
       RpcError,

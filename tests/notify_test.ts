@@ -2,7 +2,7 @@
 
 import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { test } from "node:test";
-import { Client, outgoing, RpcError } from "../mod.ts";
+import { Client, clientMiddleware, RpcError } from "../mod.ts";
 import { settle } from "./support/clock.ts";
 import { leave, Reconnecting } from "./support/dials.ts";
 import { pair } from "./support/pair.ts";
@@ -69,7 +69,7 @@ test("notify rejects as a call that could not be sent does, and ignoring that is
 });
 
 test("notify goes through middleware", async () => {
-  const use = outgoing((_, next) => next({ params: "changed" }));
+  const use = clientMiddleware((_, next) => next({ params: "changed" }));
   const held = new Held();
   const { client, close } = pair(held.services, { client: { use } });
   await client.notify("Held.work", "x");

@@ -6,11 +6,11 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
   type CallObserver,
   Client,
+  clientMiddleware,
   diagnostics,
   memoryPair,
   type ObservedCall,
-  observing,
-  outgoing,
+  observers,
   RpcError,
   Server,
 } from "../mod.ts";
@@ -61,8 +61,8 @@ function observed() {
   const near = new Notes();
   const far = new Notes();
   const made = pair(services, {
-    client: { observe: observing(near) },
-    server: { observe: observing(far) },
+    client: { observe: observers(near) },
+    server: { observe: observers(far) },
   });
   return { ...made, near, far };
 }
@@ -133,8 +133,8 @@ test("a call's duration is that of its caller's wait, or from arrival to answer;
   const held = new Held();
   const notes = new Notes();
   const { client, close } = pair(held.services, {
-    client: { clock, observe: observing(notes) },
-    server: { clock, observe: observing(notes), maxRunning: 1 },
+    client: { clock, observe: observers(notes) },
+    server: { clock, observe: observers(notes), maxRunning: 1 },
   });
   const calls = [1, 2].map((n) => client.call("Held.work", n));
   await settle();
@@ -155,8 +155,8 @@ test("a call aborted in flight ends for its caller at once, and for its server w
   const near = new Notes();
   const far = new Notes();
   const { client, close } = pair(held.services, {
-    client: { observe: observing(near) },
-    server: { observe: observing(far) },
+    client: { observe: observers(near) },
+    server: { observe: observers(far) },
   });
   const handle = client.go("Held.work", 1);
   await settle();
@@ -178,8 +178,8 @@ test("calls that their connection takes along end on both sides", async () => {
   const near = new Notes();
   const far = new Notes();
   const { client, connection, server } = pair(held.services, {
-    client: { observe: observing(near) },
-    server: { observe: observing(far) },
+    client: { observe: observers(near) },
+    server: { observe: observers(far) },
   });
   client.go("Held.work", 1);
   await settle();
@@ -196,7 +196,7 @@ test("calls that never get as far as their handler are told to a server's observ
   const notes = new Notes();
   const peer = new RawPeer();
   const server = new Server(new Held().services, {
-    observe: observing(notes),
+    observe: observers(notes),
   });
   server.accept(peer.duplex);
   await peer.send(
@@ -214,7 +214,7 @@ test("calls that never get as far as their handler are told to a server's observ
 
 test("a reconnecting client's observer is told of a call once, however often it is sent", async () => {
   const notes = new Notes();
-  const t = new Reconnecting(["peer", "peer"], { observe: observing(notes) });
+  const t = new Reconnecting(["peer", "peer"], { observe: observers(notes) });
   const first = await t.ready();
   const handle = t.go("x");
   await settle();
@@ -236,8 +236,8 @@ test("observers stand inside of middleware: they see each sending, and its metad
   const notes = new Notes();
   const { client, close } = pair(services, {
     client: {
-      observe: observing(notes),
-      use: outgoing(async (_call, next) => {
+      observe: observers(notes),
+      use: clientMiddleware(async (_call, next) => {
         await next({ metadata: { try: "1" } });
         return await next({ metadata: { try: "2" } });
       }),
@@ -254,7 +254,7 @@ test("an observer may call, abort and close; what it throws or rejects with is l
   const held = new Held();
   const { client, server } = pair(held.services, {
     client: {
-      observe: observing({
+      observe: observers({
         start: () => Promise.reject(new Error("lost")),
         end: () => {
           if (outcomes.length > 0) return;
@@ -284,7 +284,7 @@ test("an observer that is not active is told nothing, not even the end of a call
   const notes = new Notes();
   const switched = { ...notes, active: false };
   const { client, close } = pair(services, {
-    client: { observe: observing(switched) },
+    client: { observe: observers(switched) },
   });
   await client.call("S.echo", 1);
   const handle = client.go("S.echo", 2);
@@ -308,8 +308,8 @@ test("[X46] observers of both ends are told of a result that is a stream when it
   };
   const [near, far] = [new Notes(), new Notes()];
   const { client, connection } = pair(services, {
-    client: { observe: observing(near) },
-    server: { observe: observing(far) },
+    client: { observe: observers(near) },
+    server: { observe: observers(far) },
   });
   await Array.fromAsync(await client.call("count", 1));
   const two = await client.call("count", 2);
@@ -341,7 +341,7 @@ test("[X46] observers of both ends are told of a result that is a stream when it
 
 test("an observer is asked whether it is active for itself alone", async () => {
   const [off, on] = [new Notes(), new Notes()];
-  const observe = observing({ ...off, active: false }, on);
+  const observe = observers({ ...off, active: false }, on);
   const { client, close } = pair(services, { client: { observe } });
   await client.call("S.echo", 1);
   await settle();
@@ -351,14 +351,14 @@ test("an observer is asked whether it is active for itself alone", async () => {
 
 test("a hook that is no function is refused when it is named", () => {
   const wrong = { end: 5 } as unknown as CallObserver;
-  assertThrows(() => observing(wrong), TypeError, "end is not a function");
+  assertThrows(() => observers(wrong), TypeError, "end is not a function");
 });
 
 test("channels are told of calls while somebody subscribes, each side on its own", async () => {
   const messages: [string, ObservedCall][] = [];
   const listen = (message: unknown, name: string | symbol) =>
     void messages.push([String(name), message as ObservedCall]);
-  const observe = observing(diagnostics());
+  const observe = observers(diagnostics());
   const [near, far] = memoryPair();
   const server = new Server(services, { observe });
   server.accept(far);

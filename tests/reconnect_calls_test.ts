@@ -271,8 +271,8 @@ test("[F8] the queue is bounded while away, in calls and in bytes", async () => 
   assertEquals(await freed.settled, "not_sent");
 });
 
-test("whileAway reject: a new call rejects at once, one that comes back is sent again", async () => {
-  const t = new Reconnecting(["peer"], { whileAway: "reject" });
+test("whenOffline reject: a new call rejects at once, one that comes back is sent again", async () => {
+  const t = new Reconnecting(["peer"], { whenOffline: "reject" });
   const early = await errorOf(t.go("early"));
   assertEquals([early.code, early.outcome], ["unavailable", "not_sent"]);
   let peer = await t.ready();

@@ -13,12 +13,12 @@ import { jsonRpc } from "../jsonrpc.ts";
 import { netrpc } from "../netrpc.ts";
 import {
   type CallHandle,
+  clientMiddleware,
   ConnectionError,
   type Dial,
   type Duplex,
   echoServices,
   memoryPair,
-  outgoing,
   ReconnectingClient,
   RpcError,
   Server,
@@ -231,7 +231,7 @@ test("[L12] a thousand clients that lose one server come back over the whole of 
     return new ReconnectingClient<object>(dial, {
       clock,
       retry: { base: 1000, cap: 1000 },
-      onState: (_state, { delay }) => {
+      onStateChange: (_state, { delay }) => {
         if (delay !== undefined) waits.push(delay);
       },
     });
@@ -446,7 +446,7 @@ function thrown(handle: CallHandle): Promise<unknown> {
 
 for (const [where, arrive] of Object.entries(AWAY)) {
   for (const [how, end] of Object.entries(REJECTIONS)) {
-    for (const use of [undefined, outgoing((_call, next) => next())]) {
+    for (const use of [undefined, clientMiddleware((_call, next) => next())]) {
       const by = use === undefined ? "" : ", by way of middleware";
       test(`[X38] a call that waits as ${where} and is rejected by ${how} has the last failure as its cause${by}`, async () => {
         const t = new Reconnecting(["peer"], {
@@ -468,7 +468,7 @@ for (const [where, arrive] of Object.entries(AWAY)) {
   }
   test(`[X38] a call told to reject as ${where} has the last failure as its cause`, async () => {
     const t = new Reconnecting(["peer"], {
-      whileAway: "reject",
+      whenOffline: "reject",
       retry: { base: 60_000, cap: 60_000 },
     });
     const code = await arrive(t);
@@ -639,9 +639,9 @@ test("an iterator that reads slowly gets the latest state; one that is left cost
   assertEquals(await Array.fromAsync(t.client.states()), ["closed"]);
 });
 
-test("what onState throws is lost", async () => {
+test("what onStateChange throws is lost", async () => {
   const t = new Reconnecting(["peer"], {
-    onState: () => {
+    onStateChange: () => {
       throw new Error("from the listener");
     },
   });
@@ -717,12 +717,12 @@ for (
 ) {
   test(`a wire without a HELLO is ready once it is dialled, and again after a loss (${name})`, async () => {
     const services = { A: { one: () => 1 } };
-    const server = new Server(services, { wire } as ServerOptions);
+    const server = new Server(services, { protocol: wire } as ServerOptions);
     const client = new ReconnectingClient<typeof services>(() => {
       const [near, far] = memoryPair();
       server.accept(far);
       return Promise.resolve(near);
-    }, { wire, retry: { base: 1, cap: 1 } });
+    }, { protocol: wire, retry: { base: 1, cap: 1 } });
     assertEquals(await client.call("A.one"), 1);
     const first = client.connection;
     await first?.abort();

@@ -2,7 +2,7 @@
 
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { Ring } from "../src/call/in_flight.ts";
+import { CallTable } from "../src/call/in_flight.ts";
 
 /** An entry of the table. */
 function entry(): { seq: number } {
@@ -10,7 +10,7 @@ function entry(): { seq: number } {
 }
 
 test("[I6] an id of 2^32 calls ago is not given again while its call runs", () => {
-  const ring = new Ring<{ seq: number }>(5);
+  const ring = new CallTable<{ seq: number }>(5);
   const old = entry();
   ring.add(old);
   ring.last = 2 ** 32 + 4;
@@ -22,7 +22,7 @@ test("[I6] an id of 2^32 calls ago is not given again while its call runs", () =
 });
 
 test("[I6] a call outlives many turns of the ids, and keeps its own", () => {
-  const ring = new Ring<{ seq: number }>(0);
+  const ring = new CallTable<{ seq: number }>(0);
   const old = entry();
   ring.add(old);
   for (let turn = 1; turn < 10; turn++) {
@@ -37,7 +37,7 @@ test("[I6] a call outlives many turns of the ids, and keeps its own", () => {
 });
 
 test("[L4] an id from the peer is one of the last 2^31, so a call older than that is not after it", () => {
-  const ring = new Ring<{ seq: number }>(7);
+  const ring = new CallTable<{ seq: number }>(7);
   const old = entry();
   ring.add(old);
   for (const last of [7 + 2 ** 31, 7 + 2 ** 31 + 5, 7 + 3 * 2 ** 31]) {

@@ -10,8 +10,8 @@ import {
 } from "@std/assert";
 import { test } from "node:test";
 import {
+  clientMiddleware,
   type Outcome,
-  outgoing,
   RpcError,
   type Stage,
   StageError,
@@ -174,7 +174,7 @@ test("results that nobody reads take places of the window, too", async () => {
   await close();
 });
 
-for (const use of [undefined, outgoing((_, next) => next())]) {
+for (const use of [undefined, clientMiddleware((_, next) => next())]) {
   const way = use === undefined ? "" : ", through middleware too";
   test(`past windowBytes no further input is taken${way}`, async () => {
     const held = new Held();

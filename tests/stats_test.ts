@@ -131,7 +131,7 @@ test("a server adds up its connections, and what it counted of those that are go
   assertEquals([stats.connections, stats.accepted], [1, 2]);
   assertEquals(stats.served, { ok: 2, failed: 0, refused: 0, lost: 0 });
   assertGreater(stats.bytesRead, second.connection.stats().bytesWritten);
-  assertEquals(stats.held, 0);
+  assertEquals(stats.receiving, 0);
   await second.close();
   await server.close();
   assertEquals(server.stats().connections, 0);

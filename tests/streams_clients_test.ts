@@ -6,9 +6,9 @@ import { test } from "node:test";
 import {
   type CallContext,
   Client,
+  clientMiddleware,
   memoryPair,
   method,
-  outgoing,
   ReconnectingClient,
   RpcError,
   Server,
@@ -130,7 +130,7 @@ test("middleware passes streams through, on both sides, and may change them", as
     );
   const { client, close } = pair(services, {
     client: {
-      use: outgoing(async (call, next) => {
+      use: clientMiddleware(async (call, next) => {
         const { params } = call;
         if (!(params instanceof ReadableStream)) return await next();
         return await next({ params: double(params) });
@@ -152,7 +152,7 @@ test("middleware passes streams through, on both sides, and may change them", as
 test("an abort behind middleware ends the stream, and leaves no listener", async () => {
   const controller = new AbortController();
   const { client, connection, close } = pair(services, {
-    client: { use: outgoing((_, next) => next()) },
+    client: { use: clientMiddleware((_, next) => next()) },
   });
   const { signal } = controller;
   const reader = (await client.call("S.count", 1e9, { signal })).getReader();
@@ -169,7 +169,7 @@ test("an abort behind middleware ends the stream, and leaves no listener", async
 
 test("a stream that middleware never sends is cancelled", async () => {
   const { client, close } = pair(services, {
-    client: { use: outgoing(() => 42) },
+    client: { use: clientMiddleware(() => 42) },
   });
   const { stream, told } = source([]);
   assertEquals(await client.call("S.sum", stream), 42);
@@ -225,11 +225,11 @@ test("a wire without streams: params are invalid, a result is the handler's fail
     list: () =>
       new ReadableStream({ cancel: (reason) => void told.push(reason) }),
     sum: (n: unknown) => n,
-  }, { wire, onError: (error) => errors.push(error) });
+  }, { protocol: wire, onError: (error) => errors.push(error) });
   server.accept(far);
   const client = new Client<{ list(): unknown; sum(n: unknown): unknown }>(
     near,
-    { wire },
+    { protocol: wire },
   );
   const up = source([]);
   const sum = await errorOf(client.call("sum", up.stream));

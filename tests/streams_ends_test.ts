@@ -123,7 +123,14 @@ class Scene {
     await this.clock.advance(20);
     const say = (what: string) => `${what}: ${about}`;
     for (const end of this.#ends) {
-      const { streams, streamHeld, inFlight, held, running, listeners } = end
+      const {
+        streams,
+        streamHeld,
+        inFlight,
+        receiving: held,
+        running,
+        listeners,
+      } = end
         .stats();
       const left = { streams, streamHeld, inFlight, held, running, listeners };
       assertEquals(Object.values(left), [0, 0, 0, 0, 0, 0], say("left"));

@@ -205,12 +205,15 @@ test("a call with a stream result is executed when it has the stream, and keeps 
     "executed",
   ]);
   const { inFlight, streams } = client.stats();
-  const { running, held } = connection.stats();
+  const { running, receiving: held } = connection.stats();
   assertEquals([inFlight, streams, running, held], [1, 1, 1, 1]);
   await Array.fromAsync(stream);
   await settle();
   assertEquals([client.stats().inFlight, client.stats().streams], [0, 0]);
-  assertEquals([connection.stats().running, connection.stats().held], [0, 0]);
+  assertEquals([connection.stats().running, connection.stats().receiving], [
+    0,
+    0,
+  ]);
   await close();
 });
 
@@ -489,11 +492,17 @@ test("a place is not free before the cleanup of a cancelled source is over", asy
   handle.abort();
   await settle(10);
   assertEquals(client.stats().inFlight, 1);
-  assertEquals([connection.stats().running, connection.stats().held], [1, 1]);
+  assertEquals([connection.stats().running, connection.stats().receiving], [
+    1,
+    1,
+  ]);
   cleanup.resolve();
   await settle();
   assertEquals(client.stats().inFlight, 0);
-  assertEquals([connection.stats().running, connection.stats().held], [0, 0]);
+  assertEquals([connection.stats().running, connection.stats().receiving], [
+    0,
+    0,
+  ]);
   await close();
 });
 

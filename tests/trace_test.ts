@@ -5,11 +5,11 @@ import { assertEquals, assertMatch, assertNotEquals } from "@std/assert";
 import {
   type CallContext,
   Client,
+  clientMiddleware,
   type ClientOptions,
   formatTraceparent,
   memoryPair,
   nextSpan,
-  outgoing,
   parseTraceparent,
   Server,
   startTrace,
@@ -32,7 +32,7 @@ const services = {
 
 function tracing(options?: TraceOptions, more: ClientOptions = {}) {
   return pair(services, {
-    client: { use: outgoing(traced(options)), ...more },
+    client: { use: clientMiddleware(traced(options)), ...more },
   });
 }
 
@@ -187,7 +187,7 @@ test("traces go along with calls of every kind", async () => {
   const [near, far] = memoryPair();
   server.accept(far);
   const client = new Client<{ note(n: number): number }>(near, {
-    use: outgoing(traced({ current: () => parseTraceparent(VALID) })),
+    use: clientMiddleware(traced({ current: () => parseTraceparent(VALID) })),
   });
   await client.call("note", 1);
   await client.go("note", 2).reply;

@@ -99,11 +99,11 @@ for (const [what, dress] of Object.entries(CLOTHES)) {
   test(`[X12] ${what} is taken for the bytes it is, by every wire`, async () => {
     for (const wire of [undefined, netrpc(), netrpc({ encoding: "json" })]) {
       const [near, far] = memoryPair();
-      const server = new Server(echoServices(), { wire } as never);
+      const server = new Server(echoServices(), { protocol: wire } as never);
       server.accept(dressed(far, dress));
       const client = new Client<ReturnType<typeof echoServices>>(
         dressed(near, dress),
-        { wire } as never,
+        { protocol: wire } as never,
       );
       assertEquals(await client.call("HelloService.Hello", "ä"), "hello:ä");
       await client.close();

@@ -409,7 +409,7 @@ function writers(server: Server<Any>, n: number) {
 
 const WIRES: Record<
   string,
-  [ServerOptions["wire"], (id: number, text: string) => Uint8Array]
+  [ServerOptions["protocol"], (id: number, text: string) => Uint8Array]
 > = {
   native: [undefined, (id, text) =>
     join(
@@ -449,7 +449,7 @@ for (const [name, [wire, message]] of Object.entries(WIRES)) {
       const begun = new Begun();
       const server = new Server<Any>({
         T: { take: (value: unknown) => begun.note(value) },
-      } as unknown as Any, { clock: new TestClock(), wire });
+      } as unknown as Any, { clock: new TestClock(), protocol: wire });
       const greedy = writers(server, 12);
       const [honest] = writers(server, 1);
       for (let id = 1; id <= 2; id++) {

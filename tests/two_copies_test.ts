@@ -224,7 +224,7 @@ test("[X32] callable services, observers and middleware of the other copy work",
     const { client, server } = connect(used, {
       Yours: {
         half: (n: number, ctx: one.CallContext) =>
-          made.callsOf<Any>(ctx.connection).call("Mine.half", n),
+          made.clientOf<Any>(ctx.connection).call("Mine.half", n),
         echo: (value: unknown) => value,
         nope: () => {
           throw new used.RpcError("nope", "no");
@@ -242,11 +242,11 @@ test("[X32] callable services, observers and middleware of the other copy work",
     }, {
       client: {
         services,
-        observe: made.observing({
+        observe: made.observers({
           end: ({ side, method, code, outcome }) =>
             void seen.push([side, method, code, outcome]),
         }),
-        use: made.outgoing(
+        use: made.clientMiddleware(
           (call, next) => next({ metadata: { ...call.metadata, a: "b" } }),
         ),
       },
@@ -369,8 +369,8 @@ test("[X32] other wires of the other copy work, notifications and Go's values in
       log: ({ text }: { text: string }) => void seen.push(text),
       echo: (x: unknown) => x,
     }, {
-      server: { wire: made.jsonRpc() },
-      client: { wire: made.jsonRpc() },
+      server: { protocol: made.jsonRpc() },
+      client: { protocol: made.jsonRpc() },
     });
     await used.notify(client.connection, "log", { text: "x" });
     assertEquals(await client.call("echo", [1]), [1]);
@@ -386,7 +386,10 @@ test("[X32] other wires of the other copy work, notifications and Go's values in
     const wire = used.netrpc({ methods });
     const { client, server } = connect(lib, {
       C: { turn: ({ re, im }: oneGo.Complex) => new made.Complex(-im, re) },
-    }, { server: { wire } as never, client: { wire } as never });
+    }, {
+      server: { protocol: wire } as never,
+      client: { protocol: wire } as never,
+    });
     const turned = await client.call("C.turn", new made.Complex(1, 2));
     assertInstanceOf(turned, made.Complex);
     assertEquals([turned.re, turned.im], [-2, 1]);

@@ -10,9 +10,9 @@ import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
   type CallContext,
   type CallOptions,
-  callsOf,
   type Checked,
   Client,
+  clientOf,
   type Connection,
   expose,
   type Listener,
@@ -434,7 +434,7 @@ test("[X44] a client without a type calls anything, as unknown", async () => {
   holds<Equal<typeof reply, Promise<unknown>>>();
   assertEquals(await reply, 1);
   await assertRejects(() => client.call("No.such", { any: "thing" }), RpcError);
-  const peer = callsOf(client.connection);
+  const peer = clientOf(client.connection);
   assertEquals(await peer.call("Math.half", 2), 1);
   await client.close();
   await server.close();

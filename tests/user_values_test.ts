@@ -18,14 +18,14 @@ import vm from "node:vm";
 import {
   type CallContext,
   Client,
+  clientMiddleware,
   type ClientOptions,
   connect,
   type Connection,
   type Duplex,
   listen,
   memoryPair,
-  observing,
-  outgoing,
+  observers,
   ReconnectingClient,
   RpcError,
   Server,
@@ -148,7 +148,7 @@ for (const [name, make] of Object.entries(HOSTILE)) {
     const options: [ClientOptions, object | undefined][] = [
       [{}, undefined],
       [{}, { timeout: 1000 }],
-      [{ use: outgoing((_call, next) => next()) }, undefined],
+      [{ use: clientMiddleware((_call, next) => next()) }, undefined],
     ];
     for (const [client, of] of options) {
       const { ending, close } = giving(() => 1, { client });
@@ -251,7 +251,7 @@ test("[X2] options that throw on being read, or a signal that is none, reject th
     () => ({ timeout: "soon" }),
   ];
   const clients: ClientOptions[] = [{}, { timeout: 1000 }, {
-    use: outgoing((_call, next) => next()),
+    use: clientMiddleware((_call, next) => next()),
   }];
   for (const client of clients) {
     const { client: made, ending, close } = giving(() => 1, { client });
@@ -300,7 +300,7 @@ test("[X3] detached bytes as result, item, or data fail that call alone", async 
 
 test("[X3] detached bytes as params are invalid_argument, and as credentials a TypeError", async () => {
   const clients: ClientOptions[] = [{}, {
-    use: outgoing((_call, next) => next()),
+    use: clientMiddleware((_call, next) => next()),
   }];
   for (const options of clients) {
     const { ending, close } = giving(() => 1, { client: options });
@@ -456,7 +456,7 @@ const LOST: [string, () => unknown, RegExp][] = [
 
 for (const [name, make, what] of LOST) {
   test(`[X34] ${name} inside of a value is refused at the sender, with its place`, async () => {
-    const wires = [{}, { wire: jsonRpc() }];
+    const wires = [{}, { protocol: jsonRpc() }];
     for (const wire of wires) {
       const give = () => ({ found: { list: [1, make()] } });
       const { ending, close } = giving(give, { client: wire, server: wire });
@@ -471,7 +471,7 @@ for (const [name, make, what] of LOST) {
       assertEquals([code, outcome], ["invalid_argument", "not_sent"]);
       assertMatch(message, /^params\.user\.tags: /);
       assertMatch(message, what);
-      if (!("wire" in wire)) {
+      if (!("protocol" in wire)) {
         const answered = await ending("S.give");
         assertEquals(answered.code, "internal");
         assertMatch(answered.told[0].message, /^result\.found\.list\[1\]: /);
@@ -557,7 +557,7 @@ test("[X4] what any hook throws, or rejects with, ends nothing", async () => {
     revoked,
   ];
   for (const hook of hooks) {
-    const observe = observing({ start: hook, end: hook });
+    const observe = observers({ start: hook, end: hook });
     const { client, server, connection } = pair<Any>({ S: { fail } }, {
       client: { observe },
       server: { observe, onError: hook },
@@ -567,7 +567,7 @@ test("[X4] what any hook throws, or rejects with, ends nothing", async () => {
     await Promise.all([client.closed, server.close()]);
     const states: string[] = [];
     const reconnecting = new ReconnectingClient<Any>(hanging(), {
-      onState: (state) => {
+      onStateChange: (state) => {
         states.push(state);
         return hook();
       },
@@ -633,7 +633,7 @@ test("[X25] a handler that fails with an AbortError once its signal has fired is
   };
   for (const [name, run] of Object.entries(handlers)) {
     const ended: (string | undefined)[] = [];
-    const observe = observing({
+    const observe = observers({
       end: ({ code, method }) => method === "S.give" && ended.push(code),
     });
     const { client, errors, close } = giving((_, ctx) => run(ctx), {
@@ -759,7 +759,7 @@ for (const [name, make] of Object.entries(SOURCES)) {
       },
       "a wire without streams": async () => {
         const { stream, ends } = make();
-        const options = { wire };
+        const options = { protocol: wire };
         const { client, close } = giving(() => stream, {
           client: options,
           server: options,
@@ -835,11 +835,11 @@ for (const [name, make] of Object.entries(SOURCES)) {
       "no such method": [(client, stream) => client.call("S.none", stream)],
       "a wire without streams": [
         (client, stream) => client.call("S.give", stream),
-        { wire },
+        { protocol: wire },
       ],
       "middleware that does not go on": [
         (client, stream) => client.call("S.give", stream),
-        { use: outgoing(() => fail()) },
+        { use: clientMiddleware(() => fail()) },
       ],
       "metadata that is too large": [
         (client, stream) =>
@@ -852,7 +852,7 @@ for (const [name, make] of Object.entries(SOURCES)) {
       const { stream, ends } = make();
       const { client, close } = giving(() => 1, {
         client: options,
-        server: { wire: options.wire as Any },
+        server: { protocol: options.protocol as Any },
       });
       await Promise.resolve(drop(client, stream)).then(() => {}, () => {});
       await settle();
@@ -921,7 +921,7 @@ test("[X10] a client's middleware that drops the stream of a result cancels it",
   const drops = [fail, () => "instead"];
   for (const drop of drops) {
     cancelled = 0;
-    const use = outgoing(async (_call, next) => {
+    const use = clientMiddleware(async (_call, next) => {
       await next();
       return drop();
     });
@@ -942,7 +942,7 @@ test("[X47] to print, await, inspect or make text of a service's proxy calls not
   const server = new Server<Any>({ S: { m: () => 1 } });
   const connection: Connection = server.accept(far);
   const client = new Client<Any>(near, {
-    observe: observing({ start: ({ method }) => void seen.push(method) }),
+    observe: observers({ start: ({ method }) => void seen.push(method) }),
   });
   const service: Any = client.service("S");
   for (const proxy of [service, service.m]) {

@@ -236,8 +236,8 @@ test("[X39] a call that can never be sent names the limit in its way", async () 
     maxMessage.includes(`peer's maxMessage, ${2 * MiB} bytes`),
     maxMessage,
   );
-  const maxOutbox = await refused({}, { maxOutbox: MiB }, MiB);
-  assert(maxOutbox.includes(`maxOutbox, ${MiB} bytes`), maxOutbox);
+  const maxSendBuffer = await refused({}, { maxSendBuffer: MiB }, MiB);
+  assert(maxSendBuffer.includes(`maxSendBuffer, ${MiB} bytes`), maxSendBuffer);
 });
 
 test("[X39] who accepts a large message has room for it in all that follows from it", async () => {
@@ -374,7 +374,7 @@ test("[L1] a lost connection holds no place for calls that were taken back, nor 
   // The batch before was not taken: these cannot leave.
   client.go("Held.work", 2).abort();
   assertEquals(client.stats().inFlight, 2);
-  assertEquals([connection.stats().held, held.calls.length], [1, 1]);
+  assertEquals([connection.stats().receiving, held.calls.length], [1, 1]);
   reset();
   await client.closed;
   held.release();

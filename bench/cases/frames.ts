@@ -5,12 +5,12 @@
  * @module
  */
 
-import type { Receiver } from "../../src/wire/codec.ts";
+import type { MessageHandler } from "../../src/wire/codec.ts";
 import { DEFAULT_LIMITS } from "../../src/wire/limits.ts";
 import { FrameDecoder } from "../../src/wire/frame_decoder.ts";
 import { NativeCodec } from "../../src/wire/native_codec.ts";
 import { systemClock } from "../../src/base/clock.ts";
-import { Outbox } from "../../src/connection/send_buffer.ts";
+import { SendBuffer } from "../../src/connection/send_buffer.ts";
 import { frame, hello, join, KIND } from "../../tests/support/raw_peer.ts";
 import type { Case } from "../cases.ts";
 
@@ -67,7 +67,7 @@ function decoding(sizeName: string, size: number, splitName: string): Case {
 
 /** A codec whose receiver reads replies, and an outbox that goes nowhere. */
 function native(replied: (value: unknown) => void) {
-  const receiver: Receiver = {
+  const receiver: MessageHandler = {
     hello: ignore,
     request: ignore,
     reply: () => replied(codec.value()),
@@ -83,14 +83,14 @@ function native(replied: (value: unknown) => void) {
   const codec = new NativeCodec(receiver, {
     hello: DEFAULT_LIMITS,
     own: DEFAULT_LIMITS,
-    registry: undefined,
+    methodTable: undefined,
     serializer: undefined,
   });
   return codec;
 }
 
 /** An outbox that counts what leaves it. */
-function counted(): { outbox: Outbox; left: () => number } {
+function counted(): { outbox: SendBuffer; left: () => number } {
   let bytes = 0;
   const path = {
     borrows: true,
@@ -99,9 +99,9 @@ function counted(): { outbox: Outbox; left: () => number } {
       return Promise.resolve();
     },
   };
-  const outbox = new Outbox(path, systemClock, 64 << 20, {
+  const outbox = new SendBuffer(path, systemClock, 64 << 20, {
     busy: () => false,
-    handedOver: ignore,
+    onFlush: ignore,
     written: ignore,
     writeFailed: ignore,
     grown: ignore,
@@ -112,7 +112,7 @@ function counted(): { outbox: Outbox; left: () => number } {
 }
 
 /** Resolves when an outbox has written all. */
-async function flushed(outbox: Outbox): Promise<void> {
+async function flushed(outbox: SendBuffer): Promise<void> {
   while (!outbox.idle) await undefined;
 }
 

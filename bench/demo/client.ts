@@ -49,7 +49,7 @@ async function run(
   const tcp = await connect(order.server);
   const duplex = order.rtt > 0 ? delayed(tcp, order.rtt / 2) : tcp;
   const wire = order.gob ? netrpc() : undefined;
-  const client = new Client<EchoServices>(duplex, { wire });
+  const client = new Client<EchoServices>(duplex, { protocol: wire });
   const cpu = cpuSeconds();
   const began = performance.now();
   await STYLES[order.style](client, order, tally);

@@ -18,7 +18,7 @@ export interface ServerMessage {
 
 if (import.meta.main) {
   const server = new Server(echoServices(), {
-    wire: process.argv[2] === "gob" ? netrpc() : undefined,
+    protocol: process.argv[2] === "gob" ? netrpc() : undefined,
     onError: (error) => console.error(error),
   });
   const listener = await listen({ port: 0 });

@@ -34,24 +34,24 @@ export const KINDS = {
   /** As they are; also in another checkout, which may not know the others. */
   plain: () => ({}),
   /** Channels to which nobody has subscribed. */
-  channels: ({ diagnostics, observing }: Library) => {
-    const observe = observing(diagnostics());
+  channels: ({ diagnostics, observers }: Library) => {
+    const observe = observers(diagnostics());
     return { client: { observe }, server: { observe } };
   },
   /** Both hooks, on both sides. */
-  hooks: ({ observing }: Library) => {
+  hooks: ({ observers }: Library) => {
     let told = 0;
     const count = () => void told++;
-    const observe = observing({ start: count, end: count });
+    const observe = observers({ start: count, end: count });
     return { client: { observe }, server: { observe } };
   },
   /** A middleware that only goes on. */
-  middleware: ({ outgoing }: Library) => ({
-    client: { use: outgoing((_call, next) => next()) },
+  middleware: ({ clientMiddleware }: Library) => ({
+    client: { use: clientMiddleware((_call, next) => next()) },
   }),
   /** A trace with each call. */
-  traced: ({ outgoing, traced }: Library) => ({
-    client: { use: outgoing(traced()) },
+  traced: ({ clientMiddleware, traced }: Library) => ({
+    client: { use: clientMiddleware(traced()) },
   }),
 } satisfies Record<string, (library: Library) => Settings>;
 

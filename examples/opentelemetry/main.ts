@@ -25,10 +25,10 @@ import {
   type CallContext,
   Client,
   type ClientMiddleware,
+  clientMiddleware,
   memoryPair,
   type MiddlewareCall,
   type Next,
-  outgoing,
   RpcError,
   Server,
   type ServerMiddleware,
@@ -97,7 +97,7 @@ function current(): TraceContext | undefined {
 }
 
 // `traced` is innermost: it sends the place of the client's span.
-const use = outgoing(clientSpans, traced({ current }));
+const use = clientMiddleware(clientSpans, traced({ current }));
 
 const stock = {
   Stock: {

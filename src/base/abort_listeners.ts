@@ -76,7 +76,7 @@ class Group {
 const ONCE = { once: true };
 
 /** Calls by the signal that aborts them. */
-export class Signals {
+export class AbortListeners {
   readonly #groups = new Map<AbortSignal, Group>();
   readonly #abort: Abort;
 

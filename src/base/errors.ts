@@ -211,7 +211,7 @@ export function worse(a: Outcome, b: Outcome): Outcome {
  * says to this one, or why it was not reached, is not for this one's callers.
  * What was thrown may throw again on being looked at.
  */
-export function ownWords(error: unknown): RpcError | undefined {
+export function toSendableError(error: unknown): RpcError | undefined {
   try {
     if (!(error instanceof RpcError)) return undefined;
     const { code, message, data, method } = error;

@@ -8,8 +8,8 @@
  * @module
  */
 
-/** An entry of a {@linkcode List}; in at most one list at a time. */
-export interface Linked<T> {
+/** An entry of a {@linkcode LinkedList}; in at most one list at a time. */
+export interface ListNode<T> {
   /** The neighbour that entered before. */
   before: T | undefined;
   /** The neighbour that entered after. */
@@ -17,7 +17,7 @@ export interface Linked<T> {
 }
 
 /** A doubly linked list threaded through its entries. */
-export class List<T extends Linked<T>> {
+export class LinkedList<T extends ListNode<T>> {
   /** The entry that waits longest. */
   first: T | undefined;
   /** The entry that entered last. */

@@ -43,7 +43,7 @@ export function whenSettled(
 const OPEN = Promise.resolve();
 
 /** Opens and shuts as the window does. */
-export class ReadyGate {
+export class ReadySignal {
   /** Shared by all who ask while there is room. */
   readonly #open: Promise<void> = OPEN;
   #round: PromiseWithResolvers<void> | undefined;

@@ -21,20 +21,21 @@ export type StreamValue = ReadableStream<unknown> | AsyncIterable<unknown>;
 export function isStream(value: unknown): value is StreamValue {
   if (typeof value !== "object" || value === null) return false;
   try {
-    const { getReader, [Symbol.asyncIterator]: iterator } = value as Shape;
+    const { getReader, [Symbol.asyncIterator]: iterator } =
+      value as IteratorShape;
     return typeof getReader === "function" || typeof iterator === "function";
   } catch {
     return false;
   }
 }
 
-interface Shape {
+interface IteratorShape {
   readonly getReader?: unknown;
   readonly [Symbol.asyncIterator]?: unknown;
 }
 
 /** Items of a user's, one at a time. */
-export interface Source {
+export interface PullSource {
   /** The next item; called again only when the last one has come. */
   next(): Promise<IteratorResult<unknown>>;
   /** Wants no more. Resolves when the user's cleanup is over, with what it threw, if it did. */
@@ -51,7 +52,7 @@ export interface Thrown {
  *
  * @throws {TypeError} If it is locked already, or its iterator cannot be had.
  */
-export function toSource(value: StreamValue): Source {
+export function toSource(value: StreamValue): PullSource {
   taken.add(value);
   if (!("getReader" in value) || typeof value.getReader !== "function") {
     return new IteratorSource(value as AsyncIterable<unknown>);
@@ -86,7 +87,7 @@ function readerOf(
   }
 }
 
-class ReadableSource implements Source {
+class ReadableSource implements PullSource {
   readonly #reader: ReadableStreamDefaultReader<unknown>;
 
   constructor(reader: ReadableStreamDefaultReader<unknown>) {
@@ -128,7 +129,7 @@ interface Disposable {
   readonly [Symbol.asyncDispose]?: unknown;
 }
 
-class IteratorSource implements Source {
+class IteratorSource implements PullSource {
   readonly #iterable: AsyncIterable<unknown>;
   readonly #iterator: AsyncIterator<unknown>;
   #next: Promise<unknown> | undefined;
@@ -213,7 +214,7 @@ function thrown(error: unknown): Thrown {
 export function toScopedSource(
   value: StreamValue,
   scope: Scope | undefined,
-): Source {
+): PullSource {
   if (scope === undefined) return toSource(value);
   const source = scope(toSource, value);
   const queues = isGenerator(value);
@@ -241,12 +242,12 @@ function isGenerator(value: StreamValue): boolean {
     tag.call(iterator) === "[object AsyncGeneratorFunction]";
 }
 
-function next(source: Source): Promise<IteratorResult<unknown>> {
+function next(source: PullSource): Promise<IteratorResult<unknown>> {
   return source.next();
 }
 
 function cancel(
-  source: Source,
+  source: PullSource,
   reason: unknown,
 ): Promise<Thrown | undefined> {
   return source.cancel(reason);

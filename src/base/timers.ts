@@ -15,22 +15,22 @@
 import type { Clock } from "./clock.ts";
 
 /** Something that has a time. */
-export interface Timed {
+export interface TimerEntry {
   /** When it expires, by the clock's `now`. */
-  due: number;
+  expiresAt: number;
   /** Its place in the heap; -1 while it is in none. */
-  slot: number;
+  heapIndex: number;
   /** Called when its time has come; it is out of the heap by then. */
-  expire(): void;
+  onTimeout(): void;
 }
 
 /** Longest delay a platform timer takes, in ms; longer ones are set again. */
 const MAX_DELAY = 0x7fffffff;
 
-/** A heap of {@linkcode Timed} entries with one timer for the first. */
-export class Deadlines {
+/** A heap of {@linkcode TimerEntry} entries with one timer for the first. */
+export class TimerHeap {
   readonly #clock: Clock;
-  readonly #heap: Timed[] = [];
+  readonly #heap: TimerEntry[] = [];
   #timer: unknown;
   /** When the timer fires; Infinity while none is set. */
   #timerAt = Infinity;
@@ -47,22 +47,22 @@ export class Deadlines {
   }
 
   /** Enters an entry that is in no heap; one without a finite deadline never expires and is not kept. */
-  add(entry: Timed): void {
-    if (entry.due === Infinity) return;
+  add(entry: TimerEntry): void {
+    if (entry.expiresAt === Infinity) return;
     this.#heap.push(entry);
     this.#up(this.#heap.length - 1, entry);
     if (this.#heap[0] === entry) this.#arm();
   }
 
   /** Takes an entry out, if it is in. */
-  remove(entry: Timed): void {
-    const { slot } = entry;
+  remove(entry: TimerEntry): void {
+    const { heapIndex: slot } = entry;
     if (slot < 0) return;
-    entry.slot = -1;
-    const last = this.#heap.pop() as Timed;
+    entry.heapIndex = -1;
+    const last = this.#heap.pop() as TimerEntry;
     if (last !== entry) {
       this.#up(slot, last);
-      this.#down(last.slot, last);
+      this.#down(last.heapIndex, last);
     }
     // An earlier timer than needed is left to fire and set anew: cheaper than
     // a timer per call. Only the last entry takes it along.
@@ -78,13 +78,13 @@ export class Deadlines {
 
   /** Forgets all entries, without expiring them. */
   clear(): void {
-    for (const entry of this.#heap) entry.slot = -1;
+    for (const entry of this.#heap) entry.heapIndex = -1;
     this.#heap.length = 0;
     this.#disarm();
   }
 
   #arm(): void {
-    const at = this.#heap[0].due;
+    const at = this.#heap[0].expiresAt;
     if (at >= this.#timerAt) return;
     this.#disarm();
     this.#timerAt = at;
@@ -107,56 +107,56 @@ export class Deadlines {
     this.#timerAt = Infinity;
     this.#timer = undefined;
     const now = this.#clock.now();
-    while (this.#heap.length > 0 && this.#heap[0].due <= now) {
+    while (this.#heap.length > 0 && this.#heap[0].expiresAt <= now) {
       const entry = this.#heap[0];
       this.remove(entry);
-      entry.expire();
+      entry.onTimeout();
     }
     if (this.#heap.length > 0) this.#arm();
   };
 
-  #up(slot: number, entry: Timed): void {
+  #up(slot: number, entry: TimerEntry): void {
     const heap = this.#heap;
     while (slot > 0) {
       const parent = (slot - 1) >> 1;
-      if (heap[parent].due <= entry.due) break;
+      if (heap[parent].expiresAt <= entry.expiresAt) break;
       this.#put(slot, heap[parent]);
       slot = parent;
     }
     this.#put(slot, entry);
   }
 
-  #down(slot: number, entry: Timed): void {
+  #down(slot: number, entry: TimerEntry): void {
     const heap = this.#heap;
     for (;;) {
       let child = 2 * slot + 1;
       if (child >= heap.length) break;
       const right = child + 1;
       if (
-        right < heap.length && heap[right].due < heap[child].due
+        right < heap.length && heap[right].expiresAt < heap[child].expiresAt
       ) child = right;
-      if (heap[child].due >= entry.due) break;
+      if (heap[child].expiresAt >= entry.expiresAt) break;
       this.#put(slot, heap[child]);
       slot = child;
     }
     this.#put(slot, entry);
   }
 
-  #put(slot: number, entry: Timed): void {
+  #put(slot: number, entry: TimerEntry): void {
     this.#heap[slot] = entry;
-    entry.slot = slot;
+    entry.heapIndex = slot;
   }
 }
 
-/** One thing waited for at a time, on a connection's {@linkcode Deadlines}. */
-export class Timer implements Timed {
-  due = Infinity;
-  slot = -1;
+/** One thing waited for at a time, on a connection's {@linkcode TimerHeap}. */
+export class Timeout implements TimerEntry {
+  expiresAt = Infinity;
+  heapIndex = -1;
   readonly #clock: Clock;
-  readonly #deadlines: Deadlines;
+  readonly #deadlines: TimerHeap;
   #then: () => void = () => {};
 
-  constructor(clock: Clock, deadlines: Deadlines) {
+  constructor(clock: Clock, deadlines: TimerHeap) {
     this.#clock = clock;
     this.#deadlines = deadlines;
   }
@@ -164,7 +164,7 @@ export class Timer implements Timed {
   /** Calls `then` after `ms`, and forgets what it was set to before. */
   set(ms: number, then: () => void): void {
     this.clear();
-    this.due = this.#clock.now() + ms;
+    this.expiresAt = this.#clock.now() + ms;
     this.#then = then;
     this.#deadlines.add(this);
   }
@@ -174,7 +174,7 @@ export class Timer implements Timed {
     this.#deadlines.remove(this);
   }
 
-  expire(): void {
+  onTimeout(): void {
     this.#then();
   }
 }

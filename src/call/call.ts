@@ -11,16 +11,16 @@
  */
 
 import type { Scope } from "../base/async_context.ts";
-import type { Timed } from "../base/timers.ts";
+import type { TimerEntry } from "../base/timers.ts";
 import { attribute, type Outcome, RpcError } from "../base/errors.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import type { CallEnd } from "../types/observe.ts";
-import type { Waiting } from "./send_queue.ts";
+import type { QueuedCall } from "./send_queue.ts";
 import type { Numbered } from "./in_flight.ts";
 import type { CallerStreams } from "../streams/call_streams.ts";
 import { isA } from "../base/user_code.ts";
 import { ticksSince } from "../base/clock.ts";
-import type { LiveCall, LiveState, Viewpoint } from "../types/stats.ts";
+import type { LiveCall, LiveCallContext, LiveState } from "../types/stats.ts";
 
 /**
  * Where a call is. It moves to the right only:
@@ -37,13 +37,13 @@ export type CallState =
   | "done";
 
 /** What a promise is settled with. */
-export interface Resolvers<T> {
+export interface PromiseResolvers<T> {
   resolve: (value: T) => void;
   reject: (reason: unknown) => void;
 }
 
 /** What only some calls have; the others do not pay for it. */
-export interface Extra extends Timed {
+export interface CallExtras extends TimerEntry {
   /** Aborts the call; listened to while it is waiting or sent. */
   signal: AbortSignal | undefined;
   /** The signal of the handler that makes this call, likewise. */
@@ -51,13 +51,13 @@ export interface Extra extends Timed {
   /** Travels with the request. */
   metadata: MetadataBlock | undefined;
   /** Came with the answer. */
-  answered: MetadataBlock | undefined;
+  replyMetadata: MetadataBlock | undefined;
   /** Its streams, if it has any. */
   streams: CallerStreams | undefined;
   /** Waits for the final outcome. */
-  settled: Resolvers<Outcome> | undefined;
+  settled: PromiseResolvers<Outcome> | undefined;
   /** Waits for the hand-over. */
-  sent: Resolvers<boolean> | undefined;
+  sent: PromiseResolvers<boolean> | undefined;
   /** Is told the call's end, where somebody observes. */
   observed: CallEnd | undefined;
   /** The async context in which its params are read, if they are a stream and that is not the one in which it is sent. */
@@ -67,7 +67,7 @@ export interface Extra extends Timed {
 }
 
 /** A failure that nobody has asked for yet: a class of ours, so that no result is taken for one. */
-export class Failure {
+export class Rejection {
   readonly reason: unknown;
 
   constructor(reason: unknown) {
@@ -87,16 +87,16 @@ export class Call implements Numbered {
   /** What it counts in the window. */
   size = 0;
   /** Where it stands in the batch it was written into. */
-  place = 0;
+  batchOffset = 0;
   /** Its place in the queue, while it waits. */
-  waiting: Waiting | undefined = undefined;
-  extra: Extra | undefined = undefined;
-  /** The caller's promise; without one, the result or {@linkcode Failure} is kept for the handle. */
+  waiting: QueuedCall | undefined = undefined;
+  extra: CallExtras | undefined = undefined;
+  /** The caller's promise; without one, the result or {@linkcode Rejection} is kept for the handle. */
   resolve: ((value: unknown) => void) | undefined = undefined;
   reject: ((reason: unknown) => void) | undefined = undefined;
   result: unknown = undefined;
   /** When it was made, by the `Tick` of who made it; 0 before. */
-  began = 0;
+  startedAt = 0;
 
   constructor(method: string) {
     this.method = method;
@@ -106,7 +106,7 @@ export class Call implements Numbered {
   settle(outcome: Outcome, failed: boolean, result: unknown): void {
     this.outcome = outcome;
     if (this.resolve === undefined) {
-      this.result = failed ? new Failure(result) : result;
+      this.result = failed ? new Rejection(result) : result;
     } else if (failed) this.reject?.(result);
     else this.resolve(result);
     // A stream has only begun.
@@ -155,15 +155,15 @@ export class Call implements Numbered {
   }
 
   /** Its extras, made when first needed. */
-  extras(): Extra {
+  extras(): CallExtras {
     return this.extra ??= {
-      due: Infinity,
-      slot: -1,
-      expire: never,
+      expiresAt: Infinity,
+      heapIndex: -1,
+      onTimeout: never,
       signal: undefined,
       inherited: undefined,
       metadata: undefined,
-      answered: undefined,
+      replyMetadata: undefined,
       streams: undefined,
       settled: undefined,
       sent: undefined,
@@ -180,16 +180,16 @@ function never(): void {}
 export function madeCall(
   call: Call,
   handedOver: boolean,
-  { now, remote }: Viewpoint,
+  { now, remote }: LiveCallContext,
 ): LiveCall {
-  const { method, seq, began, size, extra } = call;
+  const { method, seq, startedAt: began, size, extra } = call;
   return {
     side: "client",
     method,
     id: seq < 0 ? undefined : seq >>> 0,
     state: madeState(call.state, handedOver),
     age: ticksSince(began, now),
-    remaining: Math.max(0, (extra?.due ?? Infinity) - now),
+    remaining: Math.max(0, (extra?.expiresAt ?? Infinity) - now),
     bytes: size,
     remote,
   };

@@ -15,19 +15,19 @@ import {
 } from "../base/errors.ts";
 
 /** The call's time is up; `cause` is what it waited for in vain, if that is known. */
-export function late(outcome: Outcome, cause?: unknown): RpcError {
+export function deadlineError(outcome: Outcome, cause?: unknown): RpcError {
   const text = "the call's deadline has passed";
   return new RpcError("deadline_exceeded", text, because(outcome, cause));
 }
 
 /** The peer granted a window of no calls. */
-export function servesNothing(): RpcError {
+export function noServicesError(): RpcError {
   const outcome = "not_sent";
   return new RpcError("unavailable", "the peer serves no calls", { outcome });
 }
 
 /** More than the queue or the peer takes. */
-export function exhausted(message: string, cause?: unknown): RpcError {
+export function queueFullError(message: string, cause?: unknown): RpcError {
   const options = because("not_sent", cause);
   return new RpcError("resource_exhausted", message, options);
 }
@@ -38,7 +38,7 @@ function because(outcome: Outcome, cause: unknown): RpcErrorOptions {
 }
 
 /** The call's connection takes it along, or takes no calls any more. */
-export function unavailable(
+export function unavailableError(
   cause: ConnectionError,
   outcome: Outcome = "not_sent",
 ): RpcError {

@@ -8,7 +8,7 @@ import { shared } from "../base/brand.ts";
 import type { Metadata } from "../types/call.ts";
 import type { Outcome } from "../base/errors.ts";
 import { isA } from "../base/user_code.ts";
-import { type Call, Failure } from "./call.ts";
+import { type Call, Rejection } from "./call.ts";
 
 /** Hands its two functions out, so that a call's promise costs no closure of ours. */
 let resolveNext: (value: unknown) => void;
@@ -36,9 +36,9 @@ export interface CallOwner {
   /** Rejects the call with `reason` and cancels it at the peer. */
   abort(call: Call, reason: unknown): void;
   /** Whether the call's frame was handed to the transport. */
-  handedOver(call: Call): boolean;
+  flushed(call: Call): boolean;
   /** Makes `call.extra.sent` resolve at the hand-over. */
-  awaitHandOver(call: Call): void;
+  resolveOnFlush(call: Call): void;
 }
 
 /** The call of a handle, for who watches over calls of its own making. */
@@ -112,7 +112,7 @@ export class CallHandle<T = unknown> {
       if (open) {
         call.resolve = resolve;
         call.reject = reject;
-      } else if (isA(call.result, Failure)) reject(call.result.reason);
+      } else if (isA(call.result, Rejection)) reject(call.result.reason);
       else resolve(call.result);
     }) as Promise<T>;
   }
@@ -121,25 +121,25 @@ export class CallHandle<T = unknown> {
   get sent(): Promise<boolean> {
     return this.#sent ??= new Promise((resolve, reject) => {
       const call = this.#call;
-      if (this.#owner.handedOver(call)) resolve(true);
+      if (this.#owner.flushed(call)) resolve(true);
       else if (call.state === "done") resolve(call.outcome !== "not_sent");
       else {
         call.extras().sent = { resolve, reject };
-        this.#owner.awaitHandOver(call);
+        this.#owner.resolveOnFlush(call);
       }
     });
   }
 
   /** What the handler sent along with its answer; `undefined` before that, and if it sent nothing along. */
   get metadata(): Metadata | undefined {
-    return this.#call.extra?.answered?.entries;
+    return this.#call.extra?.replyMetadata?.entries;
   }
 
   /** Whether the call may have run, as far as is known now: a reply makes `unknown` into `executed`. */
   get outcome(): Outcome {
     const call = this.#call;
     if (call.state !== "sent") return call.outcome;
-    return this.#owner.handedOver(call) ? "unknown" : "not_sent";
+    return this.#owner.flushed(call) ? "unknown" : "not_sent";
   }
 
   /**

@@ -14,18 +14,18 @@
 import type { Call } from "./call.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
-import type { Outbox } from "../connection/send_buffer.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
 
-import type { Hello } from "../types/connection.ts";
+import type { PeerHello } from "../types/connection.ts";
 import { EARLY_BYTES, EARLY_CALLS, EARLY_MESSAGE } from "../wire/hello.ts";
-import { exhausted, servesNothing } from "./errors.ts";
+import { noServicesError, queueFullError } from "./errors.ts";
 
 /** The table of sent calls, with the window they fill. */
-export class Sent {
-  readonly window: Window;
+export class InFlightCalls {
+  readonly window: SendWindow;
   readonly #codec: Codec;
-  readonly #outbox: Outbox;
-  readonly #ring: Ring<Call>;
+  readonly #sendBuffer: SendBuffer;
+  readonly #ring: CallTable<Call>;
   /** The first count of the batch that is filling: ids are handed out in the order of writing. */
   #batchStart: number;
   readonly #firstId: number;
@@ -35,12 +35,12 @@ export class Sent {
   /** Calls of the batch that is filling whose hand-over somebody awaits. */
   #awaited: Call[] = [];
 
-  constructor(codec: Codec, outbox: Outbox, firstId: number) {
+  constructor(codec: Codec, sendBuffer: SendBuffer, firstId: number) {
     this.#codec = codec;
-    this.#outbox = outbox;
-    this.#ring = new Ring(firstId);
+    this.#sendBuffer = sendBuffer;
+    this.#ring = new CallTable(firstId);
     this.#firstId = this.#batchStart = firstId;
-    this.window = new Window(codec.overhead, !codec.features.window);
+    this.window = new SendWindow(codec.overhead, !codec.features.window);
   }
 
   /** How many calls are in. */
@@ -74,7 +74,7 @@ export class Sent {
     remaining: number,
     metadata: MetadataBlock | undefined,
   ): void {
-    const outbox = this.#outbox;
+    const sendBuffer = this.#sendBuffer;
     this.#ring.add(call);
     this.window.take(call.size);
     call.state = "sent";
@@ -83,8 +83,8 @@ export class Sent {
       this.#awaited.push(call);
     }
     const id = call.seq >>> 0;
-    this.#codec.request(outbox, id, call.method, remaining, metadata);
-    call.place = outbox.place;
+    this.#codec.request(sendBuffer, id, call.method, remaining, metadata);
+    call.batchOffset = sendBuffer.batchOffset;
     extra?.streams?.written(id);
   }
 
@@ -131,7 +131,7 @@ export class Sent {
   /** Takes a request back, if it is still in the batch that is filling. */
   retract(call: Call): boolean {
     if (this.handedOver(call)) return false;
-    if (!this.#codec.retract(this.#outbox, call.place)) return false;
+    if (!this.#codec.retract(this.#sendBuffer, call.batchOffset)) return false;
     this.release(call);
     return true;
   }
@@ -162,7 +162,7 @@ export class Sent {
   }
 
   /** A batch has gone. */
-  batchHandedOver(): void {
+  onFlush(): void {
     this.#batchStart = this.#ring.last + 1;
     this.freeRetracted();
     if (this.#awaited.length > 0) {
@@ -179,14 +179,14 @@ export class Sent {
   }
 }
 
-/** What a {@linkcode Ring} holds. */
+/** What a {@linkcode CallTable} holds. */
 export interface Numbered {
   /** The count that was handed out for it. */
   seq: number;
 }
 
 /** Entries by wire id. */
-export class Ring<T extends Numbered> {
+export class CallTable<T extends Numbered> {
   /** How many entries there are. */
   size = 0;
   /** The count handed out last. */
@@ -252,13 +252,13 @@ export class Ring<T extends Numbered> {
 }
 
 /** Calls and bytes in flight against what the peer grants. */
-export class Window {
+export class SendWindow {
   /** Calls that hold a place. */
   calls = 0;
   /** Their bytes. */
   bytes = 0;
   /** Before the peer's HELLO is read, the protocol's constants hold. */
-  granted: Hello = {
+  granted: PeerHello = {
     maxMessage: EARLY_MESSAGE,
     windowCalls: EARLY_CALLS,
     windowBytes: EARLY_BYTES,
@@ -277,18 +277,18 @@ export class Window {
   }
 
   /** The peer has said what it grants; what is in flight already stays counted. */
-  grant(hello: Hello): void {
+  grant(hello: PeerHello): void {
     this.#greeted = true;
     this.granted = hello;
   }
 
   /** What the peer has said; undefined before its HELLO is read. */
-  get told(): Hello | undefined {
+  get helloReceived(): PeerHello | undefined {
     return this.#greeted ? this.granted : undefined;
   }
 
   /** Whether a call of this size may be sent now. */
-  admits(size: number): boolean {
+  canSend(size: number): boolean {
     const { windowCalls, windowBytes, maxMessage } = this.granted;
     return this.calls < windowCalls && this.bytes + size <= windowBytes &&
       size <= maxMessage + this.#overhead;
@@ -316,19 +316,19 @@ export class Window {
    * Says whether a call of this size can ever be sent; before the peer's HELLO
    * is read, nobody knows.
    *
-   * @throws {RpcError} If it cannot: `unavailable` where the peer serves
+   * @throws {RpcError} If it cannot: `unavailableError` where the peer serves
    * nothing, else `resource_exhausted`.
    */
   checkFit(size: number): void {
     if (!this.#greeted) return;
     const { windowCalls, windowBytes, maxMessage } = this.granted;
-    if (windowCalls === 0) throw servesNothing();
+    if (windowCalls === 0) throw noServicesError();
     const most = maxMessage + this.#overhead;
     if (size <= Math.min(most, windowBytes)) return;
     const limit = size > most
       ? `maxMessage, ${maxMessage} bytes,`
       : `windowBytes, ${windowBytes} bytes,`;
-    throw exhausted(
+    throw queueFullError(
       `a call of ${size} bytes; ${this.#granter} ${limit} has no room`,
     );
   }

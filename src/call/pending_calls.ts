@@ -14,17 +14,17 @@
 import { CALL_CHARGE } from "../serve/server_limits.ts";
 import { Call } from "./call.ts";
 import { CallHandle, type CallOwner, promiseOf } from "./handle.ts";
-import type { Hello } from "../types/connection.ts";
+import type { PeerHello } from "../types/connection.ts";
 import type { Connection } from "../connection/connection.ts";
-import type { MadeNumbers } from "../types/stats.ts";
-import type { Deadlines } from "../base/timers.ts";
+import type { OutgoingCallStats } from "../types/stats.ts";
+import type { TimerHeap } from "../base/timers.ts";
 import {
   type ConnectionError,
   type Outcome,
   RpcError,
 } from "../base/errors.ts";
-import { Ledger } from "./settle.ts";
-import type { CallEvents } from "../types/observe.ts";
+import { CallSettler } from "./settle.ts";
+import type { CallObserverHub } from "../types/observe.ts";
 import {
   dueTime,
   isAbort,
@@ -33,14 +33,14 @@ import {
   toMetadata,
 } from "./options.ts";
 import type { CallOptions } from "../types/call.ts";
-import { late } from "./errors.ts";
-import { Replies, type RepliesContext } from "./replies.ts";
+import { deadlineError } from "./errors.ts";
+import { ReplyHandler, type ReplyHandlerContext } from "./replies.ts";
 import {
-  SendGate,
-  type SendGateContext,
+  SendQueue,
+  type SendQueueContext,
   throwIfAborted,
 } from "./send_queue.ts";
-import { Sent } from "./in_flight.ts";
+import { InFlightCalls } from "./in_flight.ts";
 import { CallerStreams } from "../streams/call_streams.ts";
 import { isStream, type StreamValue } from "../base/pull_source.ts";
 import type { Tick } from "../base/clock.ts";
@@ -48,45 +48,46 @@ import { GONE } from "../wire/payload.ts";
 import { unserializable } from "../wire/to_json.ts";
 
 /** What the table needs of its connection. */
-export interface PendingContext extends SendGateContext, RepliesContext {
-  readonly deadlines: Deadlines;
+export interface PendingCallsContext
+  extends SendQueueContext, ReplyHandlerContext {
+  readonly deadlines: TimerHeap;
   readonly tick: Tick;
   /** Tells somebody of calls, if anybody wants to know. */
-  readonly observe: CallEvents | undefined;
+  readonly observe: CallObserverHub | undefined;
   readonly connection: Connection;
   /** Called when nothing is waiting or sent any more. */
   emptied(): void;
 }
 
 /** The pending table of one connection. */
-export class Pending implements CallOwner {
+export class PendingCalls implements CallOwner {
   /** Takes what the peer answers. */
-  readonly replies: Replies;
-  readonly #context: PendingContext;
-  readonly #gate: SendGate;
-  readonly #sent: Sent;
-  readonly #ledger: Ledger;
+  readonly replies: ReplyHandler;
+  readonly #context: PendingCallsContext;
+  readonly #gate: SendQueue;
+  readonly #sent: InFlightCalls;
+  readonly #settler: CallSettler;
   /** It is over, and the peer is told of each call that it has: an abandoned one it has been told of. */
   #cancels = false;
 
-  constructor(context: PendingContext, firstId: number) {
+  constructor(context: PendingCallsContext, firstId: number) {
     this.#context = context;
-    this.#sent = new Sent(context.codec, context.outbox, firstId);
-    this.#ledger = new Ledger(context.deadlines, {
+    this.#sent = new InFlightCalls(context.codec, context.sendBuffer, firstId);
+    this.#settler = new CallSettler(context.deadlines, {
       abort: (call, reason) => this.abort(call, reason),
       settled: () => {
         if (this.empty) context.emptied();
       },
     });
-    this.#gate = new SendGate(context, this.#sent, this.#ledger);
-    this.replies = new Replies(context, this.#sent, this.#ledger);
+    this.#gate = new SendQueue(context, this.#sent, this.#settler);
+    this.replies = new ReplyHandler(context, this.#sent, this.#settler);
   }
 
   /** What was called, in numbers. */
-  get numbers(): MadeNumbers {
+  get numbers(): OutgoingCallStats {
     const { calls: inFlight, bytes: inFlightBytes } = this.#sent.window;
     const { length: queued, bytes: queuedBytes } = this.#gate;
-    const settled = { ...this.#ledger.counts };
+    const settled = { ...this.#settler.counts };
     const { late: lateReplies } = this.replies;
     const counts = { inFlight, inFlightBytes, queued, queuedBytes };
     return { ...counts, settled, lateReplies };
@@ -110,7 +111,7 @@ export class Pending implements CallOwner {
 
   /** Listeners on abort signals. */
   get listeners(): number {
-    return this.#ledger.listeners;
+    return this.#settler.listeners;
   }
 
   /** Every call that has not ended: those sent in that order, then those that wait. */
@@ -124,8 +125,8 @@ export class Pending implements CallOwner {
   }
 
   /** What the peer's HELLO says; undefined before it is read. */
-  get peer(): Hello | undefined {
-    return this.#sent.window.told;
+  get peer(): PeerHello | undefined {
+    return this.#sent.window.helloReceived;
   }
 
   /** What the peer accepts as a message body, in bytes. */
@@ -179,7 +180,7 @@ export class Pending implements CallOwner {
     const { observe } = this.#context;
     if (observe === undefined || !observe.active) return;
     const { clock, connection } = this.#context;
-    observe.made(call, clock, () => connection);
+    observe.onOutgoing(call, clock, () => connection);
   }
 
   #begin(
@@ -189,7 +190,7 @@ export class Pending implements CallOwner {
   ): void {
     const { codec, tick } = this.#context;
     // One that was sent before, by another connection, is as old as it is.
-    if (call.began === 0) call.began = tick.now();
+    if (call.startedAt === 0) call.startedAt = tick.now();
     try {
       if (typeof call.method !== "string") throw noMethod(call.method);
       if (options !== undefined) notePlace(call, options);
@@ -205,19 +206,19 @@ export class Pending implements CallOwner {
       }
       if (options?.oneWay) codec.oneWay?.();
       const { extra } = call;
-      const timed = extra !== undefined && extra.due !== Infinity;
+      const timed = extra !== undefined && extra.expiresAt !== Infinity;
       call.size = codec.requestSize(call.method, timed, extra?.metadata);
       if (extra !== undefined) {
         // First: a signal that is none throws, and then nothing is sent.
         throwIfAborted(extra);
-        this.#ledger.watch(call, extra);
+        this.#settler.watch(call, extra);
       }
       this.#gate.enter(call);
     } catch (error) {
       // Lets go of what is prepared and will not be written.
       codec.prepare(undefined, false);
       if (!isAbort(options, error)) call.blame(error);
-      this.#ledger.settle(call, "not_sent", true, error);
+      this.#settler.settle(call, "not_sent", true, error);
     }
   }
 
@@ -243,24 +244,24 @@ export class Pending implements CallOwner {
   #apply(call: Call, options: CallOptions): void {
     const { signal, ctx, metadata } = options;
     const extra = call.extras();
-    extra.due = dueTime(options, this.#context.clock);
+    extra.expiresAt = dueTime(options, this.#context.clock);
     extra.signal = signal;
     extra.inherited = ctx?.signal;
-    extra.expire = () =>
-      this.#abandon(call, (outcome) => call.blame(late(outcome)));
+    extra.onTimeout = () =>
+      this.#abandon(call, (outcome) => call.blame(deadlineError(outcome)));
     extra.metadata = metadata && toMetadata(metadata);
     // Aborted already: nothing is even encoded.
     throwIfAborted(extra);
   }
 
   /** Sends what waits and now fits. */
-  pump(): void {
-    this.#gate.pump();
+  flushQueue(): void {
+    this.#gate.flushQueue();
   }
 
   /** A batch has gone. */
-  batchHandedOver(): void {
-    this.#sent.batchHandedOver();
+  onFlush(): void {
+    this.#sent.onFlush();
   }
 
   /** No batch will go any more. */
@@ -277,8 +278,8 @@ export class Pending implements CallOwner {
     call.state = "abandoned";
     queueMicrotask(() => {
       const error = unserializable(`params: ${GONE}`);
-      if (state === "sent") this.#ledger.settle(call, "not_sent", true, error);
-      else this.#ledger.finish(call, "not_sent");
+      if (state === "sent") this.#settler.settle(call, "not_sent", true, error);
+      else this.#settler.finish(call, "not_sent");
     });
   }
 
@@ -288,11 +289,11 @@ export class Pending implements CallOwner {
     this.#abandon(call, () => reason);
   }
 
-  handedOver(call: Call): boolean {
+  flushed(call: Call): boolean {
     return this.#sent.handedOver(call);
   }
 
-  awaitHandOver(call: Call): void {
+  resolveOnFlush(call: Call): void {
     const waits = call.state === "sent" || call.state === "abandoned";
     if (waits) this.#sent.awaitHandOver(call);
   }
@@ -302,11 +303,11 @@ export class Pending implements CallOwner {
     switch (call.state) {
       case "waiting":
         this.#gate.remove(call);
-        this.#ledger.settle(call, "not_sent", true, reason("not_sent"));
+        this.#settler.settle(call, "not_sent", true, reason("not_sent"));
         return;
       case "sent":
         if (this.#sent.retract(call)) {
-          this.#ledger.settle(call, "not_sent", true, reason("not_sent"));
+          this.#settler.settle(call, "not_sent", true, reason("not_sent"));
         } else this.#cancel(call, reason("unknown"));
         return;
       case "streaming":
@@ -319,35 +320,35 @@ export class Pending implements CallOwner {
   }
 
   #cancel(call: Call, reason: unknown): void {
-    const { codec, outbox } = this.#context;
+    const { codec, sendBuffer } = this.#context;
     const { cancel } = codec.features;
     call.state = "abandoned";
-    if (call.extra !== undefined) this.#ledger.unwatch(call, call.extra);
-    if (cancel !== "none") codec.cancel(outbox, call.seq >>> 0);
+    if (call.extra !== undefined) this.#settler.unwatch(call, call.extra);
+    if (cancel !== "none") codec.cancel(sendBuffer, call.seq >>> 0);
     call.settle("unknown", true, reason);
     if (cancel === "silent") {
       this.#sent.release(call);
-      this.#ledger.finish(call, "unknown");
+      this.#settler.finish(call, "unknown");
     }
     call.extra?.streams?.release(reason);
   }
 
   /** Fails the stream that the caller has. The call keeps its place until the peer has ended it. */
   #abandonStream(call: Call, reason: unknown): void {
-    const { codec, outbox } = this.#context;
+    const { codec, sendBuffer } = this.#context;
     const { extra, seq } = call;
     call.state = "abandoned";
-    codec.cancel(outbox, seq >>> 0);
+    codec.cancel(sendBuffer, seq >>> 0);
     if (extra === undefined) return;
-    this.#ledger.unwatch(call, extra);
+    this.#settler.unwatch(call, extra);
     extra.streams?.release(reason);
   }
 
   // Openings and endings.
 
   /** The peer has said what it grants. Calls that can never fit are settled. */
-  greet(hello: Hello): void {
-    this.#gate.greet(hello);
+  onHello(hello: PeerHello): void {
+    this.#gate.onHello(hello);
   }
 
   /** Takes no new call from now on, and says why. The first reason stays. */
@@ -376,15 +377,16 @@ export class Pending implements CallOwner {
 
   /** Settles what waits, and what was sent after `last`: `not_sent` where its frame could be taken back, else `outcome`. */
   #loseAbove(last: number, outcome: Outcome, reason: ConnectionError): void {
-    this.#gate.lose(reason);
+    this.#gate.failOnConnectionLoss(reason);
     for (const call of this.#sent.after(last)) {
-      if (this.#sent.retract(call)) this.#ledger.lose(call, "not_sent", reason);
-      else {
+      if (this.#sent.retract(call)) {
+        this.#settler.failOnConnectionLoss(call, "not_sent", reason);
+      } else {
         if (this.#cancels && call.state !== "abandoned") {
-          this.#context.codec.cancel(this.#context.outbox, call.seq >>> 0);
+          this.#context.codec.cancel(this.#context.sendBuffer, call.seq >>> 0);
         }
         this.#sent.drop(call);
-        this.#ledger.lose(call, outcome, reason);
+        this.#settler.failOnConnectionLoss(call, outcome, reason);
       }
     }
   }

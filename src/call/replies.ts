@@ -12,35 +12,39 @@
 import type { Call } from "./call.ts";
 import type { Codec } from "../wire/codec.ts";
 import { ConnectionError, type Outcome, RpcError } from "../base/errors.ts";
-import type { Ledger } from "./settle.ts";
+import type { CallSettler } from "./settle.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
-import type { Sent } from "./in_flight.ts";
+import type { InFlightCalls } from "./in_flight.ts";
 import {
+  callEndedError,
   CallerStreams,
   type CallerTable,
-  callOver,
 } from "../streams/call_streams.ts";
-import type { Streams } from "../streams/stream_table.ts";
+import type { StreamTable } from "../streams/stream_table.ts";
 
 /** What the replies need of their connection. */
-export interface RepliesContext {
+export interface ReplyHandlerContext {
   readonly codec: Codec;
   /** The connection's streams, made when they are asked for. */
-  streams(): Streams;
+  streams(): StreamTable;
 }
 
 /** Hands answers to the calls they are for. */
-export class Replies implements CallerTable {
+export class ReplyHandler implements CallerTable {
   /** Answers that came for calls whose callers had been told otherwise. */
   late = 0;
-  readonly #context: RepliesContext;
-  readonly #sent: Sent;
-  readonly #ledger: Ledger;
+  readonly #context: ReplyHandlerContext;
+  readonly #sent: InFlightCalls;
+  readonly #settler: CallSettler;
 
-  constructor(context: RepliesContext, sent: Sent, ledger: Ledger) {
+  constructor(
+    context: ReplyHandlerContext,
+    sent: InFlightCalls,
+    settler: CallSettler,
+  ) {
     this.#context = context;
     this.#sent = sent;
-    this.#ledger = ledger;
+    this.#settler = settler;
   }
 
   /** The result of call `id` is the codec's current payload. */
@@ -49,7 +53,7 @@ export class Replies implements CallerTable {
     const call = this.#take(id, metadata);
     if (call === undefined) return;
     if (call.state === "abandoned") {
-      this.#refine(call, "executed");
+      this.#updateOutcome(call, "executed");
       return;
     }
     let value: unknown;
@@ -58,10 +62,10 @@ export class Replies implements CallerTable {
     } catch (cause) {
       const text = "the reply's payload does not parse";
       const error = new RpcError("invalid_reply", text, { cause });
-      this.#ledger.fail(call, "executed", error);
+      this.#settler.fail(call, "executed", error);
       return;
     }
-    this.#ledger.settle(call, "executed", false, value);
+    this.#settler.settle(call, "executed", false, value);
   }
 
   /** Call `id` failed; the error's data is the codec's current payload. */
@@ -80,7 +84,7 @@ export class Replies implements CallerTable {
       ? "executed"
       : "refused";
     if (call.state === "abandoned") {
-      this.#refine(call, outcome);
+      this.#updateOutcome(call, outcome);
       return;
     }
     let data: unknown;
@@ -91,7 +95,7 @@ export class Replies implements CallerTable {
     }
     const { cause } = call.extra?.streams ?? {};
     const options = { outcome, data, remote: true, ...cause };
-    this.#ledger.fail(call, outcome, new RpcError(code, message, options));
+    this.#settler.fail(call, outcome, new RpcError(code, message, options));
   }
 
   /** The result of call `id` is a stream: its caller is told, and the call lives on. */
@@ -105,19 +109,19 @@ export class Replies implements CallerTable {
     const streams = extra.streams ??= new CallerStreams(hub, call, this);
     const result = streams.answer(id);
     if (call.state !== "abandoned") {
-      this.#ledger.stream(call, result);
+      this.#settler.stream(call, result);
       return;
     }
     // Given up: its CANCEL is under way, and the stream's end will come.
-    this.#refine(call, "executed");
+    this.#updateOutcome(call, "executed");
     call.state = "abandoned";
-    streams.release(callOver());
+    streams.release(callEndedError());
   }
 
   streamEnded(call: Call): void {
     this.#sent.drop(call);
-    this.#ledger.streamed(call);
-    call.extra?.streams?.outlet?.release(callOver());
+    this.#settler.finishStream(call);
+    call.extra?.streams?.writer?.release(callEndedError());
   }
 
   /**
@@ -149,7 +153,7 @@ export class Replies implements CallerTable {
 
   /** An answer has come. */
   #answered(call: Call, metadata: MetadataBlock | undefined): void {
-    if (metadata !== undefined) call.extras().answered = metadata;
+    if (metadata !== undefined) call.extras().replyMetadata = metadata;
     call.extra?.observed?.answered(this.#context.codec.answerSize);
   }
 
@@ -163,8 +167,8 @@ export class Replies implements CallerTable {
   }
 
   /** The peer has answered for a call whose caller was told long ago. */
-  #refine(call: Call, outcome: Outcome): void {
+  #updateOutcome(call: Call, outcome: Outcome): void {
     this.late++;
-    this.#ledger.finish(call, outcome);
+    this.#settler.finish(call, outcome);
   }
 }

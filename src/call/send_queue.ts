@@ -12,24 +12,29 @@
  * @module
  */
 
-import type { Call, Extra } from "./call.ts";
+import type { Call, CallExtras } from "./call.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Codec, Opaque } from "../wire/codec.ts";
-import type { Hello, Limits } from "../types/connection.ts";
+import type { Limits, PeerHello } from "../types/connection.ts";
 import type { ConnectionError } from "../base/errors.ts";
-import type { Ledger } from "./settle.ts";
+import type { CallSettler } from "./settle.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
-import type { Outbox } from "../connection/send_buffer.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
 
-import { ReadyGate } from "../base/promises.ts";
-import { exhausted, late, servesNothing, unavailable } from "./errors.ts";
-import type { Sent } from "./in_flight.ts";
-import { type Linked, List } from "../base/linked_list.ts";
+import { ReadySignal } from "../base/promises.ts";
+import {
+  deadlineError,
+  noServicesError,
+  queueFullError,
+  unavailableError,
+} from "./errors.ts";
+import type { InFlightCalls } from "./in_flight.ts";
+import { LinkedList, type ListNode } from "../base/linked_list.ts";
 
 /** What the gate needs of its connection. */
-export interface SendGateContext {
+export interface SendQueueContext {
   readonly codec: Codec;
-  readonly outbox: Outbox;
+  readonly sendBuffer: SendBuffer;
   readonly clock: Clock;
   readonly limits: Limits;
 }
@@ -38,23 +43,27 @@ export interface SendGateContext {
 const MAX_PATIENCE = 16;
 
 /** What stands between the calls of one connection and the table of sent ones. */
-export class SendGate {
-  readonly #context: SendGateContext;
-  readonly #queue: Queue;
-  readonly #sent: Sent;
-  readonly #ledger: Ledger;
-  readonly #ready = new ReadyGate();
+export class SendQueue {
+  readonly #context: SendQueueContext;
+  readonly #queue: QueuedCalls;
+  readonly #sent: InFlightCalls;
+  readonly #settler: CallSettler;
+  readonly #ready = new ReadySignal();
   /** Why no new call is taken: we are closing, the peer went away, or it is over. */
   #refusal: ConnectionError | undefined;
   /** What waits is given a turn's time for more room to come. */
   #patient = false;
 
-  constructor(context: SendGateContext, sent: Sent, ledger: Ledger) {
+  constructor(
+    context: SendQueueContext,
+    sent: InFlightCalls,
+    settler: CallSettler,
+  ) {
     const { maxQueuedCalls, maxQueuedBytes } = context.limits;
     this.#context = context;
-    this.#queue = new Queue(maxQueuedCalls, maxQueuedBytes);
+    this.#queue = new QueuedCalls(maxQueuedCalls, maxQueuedBytes);
     this.#sent = sent;
-    this.#ledger = ledger;
+    this.#settler = settler;
   }
 
   /** Calls that wait. */
@@ -91,24 +100,26 @@ export class SendGate {
    * @throws {RpcError} Why it is not taken at all; or what it was aborted with.
    */
   enter(call: Call): void {
-    if (this.#refusal !== undefined) throw unavailable(this.#refusal);
+    if (this.#refusal !== undefined) throw unavailableError(this.#refusal);
     const { extra } = call;
     if (extra !== undefined) {
       throwIfAborted(extra);
-      if (extra.due <= this.#context.clock.now()) throw late("not_sent");
+      if (extra.expiresAt <= this.#context.clock.now()) {
+        throw deadlineError("not_sent");
+      }
       extra.streams?.checkFit();
     }
     this.#sent.window.checkFit(call.size);
-    const { outbox, limits } = this.#context;
-    if (call.size > outbox.most) {
-      throw exhausted(
-        `a call of ${call.size} bytes; maxOutbox, ${limits.maxOutbox} bytes, has no room for it`,
+    const { sendBuffer, limits } = this.#context;
+    if (call.size > sendBuffer.most) {
+      throw queueFullError(
+        `a call of ${call.size} bytes; maxSendBuffer, ${limits.maxSendBuffer} bytes, has no room for it`,
       );
     }
-    if (this.#queue.length === 0 && this.#admits(call)) this.#send(call);
+    if (this.#queue.length === 0 && this.#canSend(call)) this.#send(call);
     else {
       this.#queue.checkRoom(call.size);
-      this.#queue.push(call, this.#context.codec.save());
+      this.#queue.push(call, this.#context.codec.savePrepared());
     }
   }
 
@@ -117,11 +128,11 @@ export class SendGate {
     this.#queue.remove(call);
   }
 
-  #admits(call: Call): boolean {
+  #canSend(call: Call): boolean {
     const streams = call.extra?.streams;
-    const { outbox } = this.#context;
-    return this.#sent.window.admits(call.size) && this.#outboxHasRoom() &&
-      outbox.size + call.size <= outbox.most &&
+    const { sendBuffer } = this.#context;
+    return this.#sent.window.canSend(call.size) && this.#outboxHasRoom() &&
+      sendBuffer.size + call.size <= sendBuffer.most &&
       (streams === undefined || streams.admitted);
   }
 
@@ -132,8 +143,8 @@ export class SendGate {
 
   /** However large a window the peer grants, our own calls never overflow the outbox. */
   #outboxHasRoom(): boolean {
-    const { outbox, limits } = this.#context;
-    return outbox.size < limits.maxOutbox / 2;
+    const { sendBuffer, limits } = this.#context;
+    return sendBuffer.size < limits.maxSendBuffer / 2;
   }
 
   /** Writes what is prepared. */
@@ -143,8 +154,8 @@ export class SendGate {
     let metadata: MetadataBlock | undefined;
     if (extra !== undefined) {
       metadata = extra.metadata;
-      if (extra.due !== Infinity) {
-        const left = Math.ceil(extra.due - this.#context.clock.now());
+      if (extra.expiresAt !== Infinity) {
+        const left = Math.ceil(extra.expiresAt - this.#context.clock.now());
         remaining = Math.min(0xffffffff, Math.max(1, left));
       }
     }
@@ -159,7 +170,7 @@ export class SendGate {
    * event loop. Else two busy ends settle into passing each other a few calls
    * at a time (measured over TCP on Deno: 18 calls a chunk).
    */
-  pump(): void {
+  flushQueue(): void {
     if (this.#queue.length === 0 && !this.#ready.waited) return;
     if (this.#sent.window.roomy) this.#release();
     else if (!this.#patient) this.#waitForMore();
@@ -180,11 +191,11 @@ export class SendGate {
   #release(): void {
     const { clock } = this.#context;
     let call: Call | undefined;
-    while ((call = this.#queue.first) !== undefined && this.#admits(call)) {
+    while ((call = this.#queue.first) !== undefined && this.#canSend(call)) {
       const draft = this.#queue.remove(call);
       const { extra } = call;
-      if (extra !== undefined && extra.due <= clock.now()) {
-        this.#ledger.fail(call, "not_sent", late("not_sent"));
+      if (extra !== undefined && extra.expiresAt <= clock.now()) {
+        this.#settler.fail(call, "not_sent", deadlineError("not_sent"));
       } else {
         this.#sendDraft(call, draft);
       }
@@ -194,9 +205,9 @@ export class SendGate {
 
   #sendDraft(call: Call, draft: Opaque): void {
     try {
-      this.#context.codec.load(draft);
+      this.#context.codec.restorePrepared(draft);
     } catch (error) {
-      this.#ledger.settle(call, "not_sent", true, error);
+      this.#settler.settle(call, "not_sent", true, error);
       return;
     }
     this.#send(call);
@@ -205,7 +216,7 @@ export class SendGate {
   // Openings and endings.
 
   /** The peer has said what it grants. Calls that can never fit are settled. */
-  greet(hello: Hello): void {
+  onHello(hello: PeerHello): void {
     const { window } = this.#sent;
     window.grant(hello);
     for (const call of this.#queue.all()) {
@@ -214,44 +225,44 @@ export class SendGate {
         call.extra?.streams?.checkFit();
       } catch (error) {
         this.#queue.remove(call);
-        this.#ledger.fail(call, "not_sent", error);
+        this.#settler.fail(call, "not_sent", error);
       }
     }
-    if (hello.windowCalls === 0) this.#ready.close(servesNothing);
-    this.pump();
+    if (hello.windowCalls === 0) this.#ready.close(noServicesError);
+    this.flushQueue();
   }
 
   /** Takes no new call from now on, and says why. The first reason stays. */
   refuseNew(reason: ConnectionError): void {
     const refusal = this.#refusal ??= reason;
-    this.#ready.close(() => unavailable(refusal));
+    this.#ready.close(() => unavailableError(refusal));
   }
 
   /** No call will be sent any more: what waits is settled. */
-  lose(reason: ConnectionError): void {
+  failOnConnectionLoss(reason: ConnectionError): void {
     this.refuseNew(reason);
     for (const call of this.#queue.all()) {
       this.#queue.remove(call);
-      this.#ledger.lose(call, "not_sent", reason);
+      this.#settler.failOnConnectionLoss(call, "not_sent", reason);
     }
   }
 }
 
 /** Throws what a call was aborted with, if it was. */
-export function throwIfAborted(extra: Extra): void {
+export function throwIfAborted(extra: CallExtras): void {
   if (extra.signal?.aborted) throw extra.signal.reason;
   if (extra.inherited?.aborted) throw extra.inherited.reason;
 }
 
 /** A call that waits, with its payload. */
-export interface Waiting extends Linked<Waiting> {
+export interface QueuedCall extends ListNode<QueuedCall> {
   readonly call: Call;
   readonly draft: Opaque;
 }
 
 /** A bounded queue of calls. */
-export class Queue {
-  readonly #calls = new List<Waiting>();
+export class QueuedCalls {
+  readonly #calls = new LinkedList<QueuedCall>();
   #bytes = 0;
   readonly #maxCalls: number;
   readonly #maxBytes: number;
@@ -283,7 +294,7 @@ export class Queue {
   checkRoom(size: number): void {
     const bytes = this.#bytes + size;
     if (this.#calls.length >= this.#maxCalls || bytes > this.#maxBytes) {
-      throw exhausted(
+      throw queueFullError(
         `${this.#calls.length} calls of ${this.#bytes} bytes are waiting already`,
       );
     }
@@ -298,7 +309,7 @@ export class Queue {
 
   /** Takes out a call that is in; returns its payload. */
   remove(call: Call): Opaque {
-    const waiting = call.waiting as Waiting;
+    const waiting = call.waiting as QueuedCall;
     call.waiting = undefined;
     this.#calls.remove(waiting);
     this.#bytes -= call.size;

@@ -9,16 +9,16 @@
  * @module
  */
 
-import type { Call, Extra } from "./call.ts";
-import type { Deadlines } from "../base/timers.ts";
+import type { Call, CallExtras } from "./call.ts";
+import type { TimerHeap } from "../base/timers.ts";
 import type { ConnectionError, Outcome } from "../base/errors.ts";
 import { noOutcomes, type OutcomeCounts } from "../types/stats.ts";
-import { unavailable } from "./errors.ts";
-import { Signals } from "../base/abort_listeners.ts";
-import { callOver } from "../streams/call_streams.ts";
+import { unavailableError } from "./errors.ts";
+import { AbortListeners } from "../base/abort_listeners.ts";
+import { callEndedError } from "../streams/call_streams.ts";
 
 /** What the ledger tells its table. */
-export interface LedgerEvents {
+export interface CallSettlerEvents {
   /** A signal that `call` listens to has fired. */
   abort(call: Call, reason: unknown): void;
   /** A call has been finished. */
@@ -26,17 +26,19 @@ export interface LedgerEvents {
 }
 
 /** Settles calls. */
-export class Ledger {
+export class CallSettler {
   /** Calls finished so far. */
   readonly counts: OutcomeCounts = noOutcomes();
-  readonly #signals: Signals;
-  readonly #deadlines: Deadlines;
-  readonly #events: LedgerEvents;
+  readonly #signals: AbortListeners;
+  readonly #deadlines: TimerHeap;
+  readonly #events: CallSettlerEvents;
 
-  constructor(deadlines: Deadlines, events: LedgerEvents) {
+  constructor(deadlines: TimerHeap, events: CallSettlerEvents) {
     this.#deadlines = deadlines;
     this.#events = events;
-    this.#signals = new Signals((call, reason) => events.abort(call, reason));
+    this.#signals = new AbortListeners((call, reason) =>
+      events.abort(call, reason)
+    );
   }
 
   /** Listeners on abort signals. */
@@ -45,7 +47,7 @@ export class Ledger {
   }
 
   /** From now on the call's signals and its deadline end it. */
-  watch(call: Call, extra: Extra): void {
+  watch(call: Call, extra: CallExtras): void {
     const { signal, inherited } = extra;
     if (signal !== undefined) this.#signals.add(signal, call);
     if (inherited !== undefined) this.#signals.add(inherited, call);
@@ -53,7 +55,7 @@ export class Ledger {
   }
 
   /** From now on they do not. */
-  unwatch(call: Call, extra: Extra): void {
+  unwatch(call: Call, extra: CallExtras): void {
     const { signal, inherited } = extra;
     if (signal !== undefined) this.#signals.remove(signal, call);
     if (inherited !== undefined) this.#signals.remove(inherited, call);
@@ -71,7 +73,7 @@ export class Ledger {
     call.settle(outcome, failed, result);
     this.finish(call, outcome);
     // Last: to cancel a source runs its user's code.
-    call.extra?.streams?.release(failed ? result : callOver());
+    call.extra?.streams?.release(failed ? result : callEndedError());
   }
 
   /** Fails a call with an error of the library's, which names it from now on. */
@@ -86,25 +88,29 @@ export class Ledger {
   }
 
   /** Ends a call whose stream has ended, or is lost for the reason given: only who observes it is told any more. */
-  streamed(call: Call, lost?: unknown): void {
+  finishStream(call: Call, lost?: unknown): void {
     const { extra } = call;
     if (call.state === "streaming" && extra !== undefined) {
       this.unwatch(call, extra);
     }
-    const failure = extra?.streams?.inlet?.failure;
+    const failure = extra?.streams?.reader?.failure;
     call.streamed(failure ?? (lost === undefined ? lost : { error: lost }));
     this.#events.settled();
   }
 
   /** Settles a call that its connection takes along; an abandoned one only learns its outcome. */
-  lose(call: Call, outcome: Outcome, reason: ConnectionError): void {
+  failOnConnectionLoss(
+    call: Call,
+    outcome: Outcome,
+    reason: ConnectionError,
+  ): void {
     const streams = call.extra?.streams;
     if (streams?.answered) {
-      const lost = call.blame(unavailable(reason, "executed"));
-      this.streamed(call, lost);
+      const lost = call.blame(unavailableError(reason, "executed"));
+      this.finishStream(call, lost);
       streams.release(lost);
     } else if (call.state === "abandoned") this.finish(call, outcome);
-    else this.fail(call, outcome, unavailable(reason, outcome));
+    else this.fail(call, outcome, unavailableError(reason, outcome));
   }
 
   /** Ends a call whose caller has been told. */

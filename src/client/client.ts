@@ -7,8 +7,12 @@
  * @module
  */
 
-import type { Callable } from "../serve/services.ts";
-import { type CallerOptions, Calls, toCaller } from "./service_client.ts";
+import type { ServiceDefinition } from "../serve/services.ts";
+import {
+  type CallerOptions,
+  ServiceClient,
+  toCaller,
+} from "./service_client.ts";
 import { Connection, pendingOf } from "../connection/connection.ts";
 import type { ConnectionStats, LiveCall } from "../types/stats.ts";
 import type {
@@ -26,7 +30,7 @@ export interface ClientOptions extends ConnectionOptions, CallerOptions {
   /** Who this is, for a server with `authorize`: text or bytes, at most 15,360 bytes of them. */
   credentials?: Credentials | undefined;
   /** What the server may call here: see {@linkcode callable}. Without it nothing. */
-  services?: Callable | undefined;
+  services?: ServiceDefinition | undefined;
 }
 
 /**
@@ -56,7 +60,7 @@ export interface ClientOptions extends ConnectionOptions, CallerOptions {
 export class Client<
   S extends object = UntypedServices,
   M extends WireMap = "json",
-> extends Calls<S, M> {
+> extends ServiceClient<S, M> {
   /** The connection underneath. */
   readonly connection: Connection;
 

@@ -14,21 +14,21 @@
 
 import { Call } from "../call/call.ts";
 import { CallHandle, callOf, type CallOwner } from "../call/handle.ts";
-import type { Outgoing, OutgoingSettings } from "./service_client.ts";
+import type { MiddlewareSettings, MiddlewareStack } from "./service_client.ts";
 import type {
   Caller,
   CallOptions,
-  Inherited,
   Metadata,
+  ParentCall,
 } from "../types/call.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
-import { Deadlines } from "../base/timers.ts";
+import { TimerHeap } from "../base/timers.ts";
 import { type Outcome, RpcError, worse } from "../base/errors.ts";
-import { Ledger } from "../call/settle.ts";
+import { CallSettler } from "../call/settle.ts";
 import {
   type CallEnding,
+  CallEndingCell,
   type ClientMiddleware,
-  EndingCell,
   type Middleware,
   type OutgoingCall,
   type OutgoingChange,
@@ -42,7 +42,7 @@ import {
   toRecord,
 } from "../call/options.ts";
 import { snapshot, snapshotSize } from "../wire/payload.ts";
-import { late } from "../call/errors.ts";
+import { deadlineError } from "../call/errors.ts";
 import type { CallerStreams } from "../streams/call_streams.ts";
 import { discard, isStream } from "../base/pull_source.ts";
 
@@ -55,44 +55,44 @@ import { discard, isStream } from "../base/pull_source.ts";
  * @example A token with every call
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { type CallContext, Client, memoryPair, outgoing, Server } from "@sluice/rpc";
+ * import { type CallContext, Client, memoryPair, clientMiddleware, Server } from "@sluice/rpc";
  *
  * const services = { Who: { am: (_: null, ctx: CallContext) => ctx.metadata.get("token") ?? "" } };
  * const [near, far] = memoryPair();
  * const server = new Server(services);
  * server.accept(far);
  * const client = new Client<typeof services>(near, {
- *   use: outgoing((call, next) => next({ metadata: { ...call.metadata, token: "t1" } })),
+ *   use: clientMiddleware((call, next) => next({ metadata: { ...call.metadata, token: "t1" } })),
  * });
  * assertEquals(await client.call("Who.am", null), "t1");
  * await client.close();
  * await server.close();
  * ```
  */
-export function outgoing(...list: ClientMiddleware[]): Outgoing {
+export function clientMiddleware(...list: ClientMiddleware[]): MiddlewareStack {
   checkList(list);
   return {
     wrap: (caller, settings) =>
-      list.length === 0 ? caller : new Onion(caller, list, settings),
+      list.length === 0 ? caller : new MiddlewareCaller(caller, list, settings),
   };
 }
 
 /** One call of the caller's, however often its middleware sends it. */
-class WholeCall extends Call {
+class MiddlewareRun extends Call {
   options: SentOptions = {};
-  due = Infinity;
+  deadline = Infinity;
   /** Fires when the call is given up; made when a middleware asks. */
   controller: AbortController | undefined = undefined;
   /** Why it was given up. */
   end: { readonly reason: unknown } | undefined = undefined;
   /** Every sending of it. */
   readonly sendings: CallHandle[] = [];
-  readonly ending = new EndingCell();
+  readonly ending = new CallEndingCell();
   /** What its caller gave; its own to cancel if it is a stream and never sent. */
   params: unknown = undefined;
 
   /** Whether its caller has been told. */
-  get told(): boolean {
+  get settled(): boolean {
     return this.state === "abandoned" || this.state === "done";
   }
 
@@ -114,16 +114,16 @@ class WholeCall extends Call {
 }
 
 /** A call as one middleware sees it. */
-class View implements OutgoingCall {
+class CallView implements OutgoingCall {
   readonly params: unknown;
   readonly metadata: Readonly<Record<string, string>>;
   /** What is sent for the params. */
   readonly sent: unknown;
-  readonly call: WholeCall;
+  readonly call: MiddlewareRun;
   readonly #clock: Clock;
 
   constructor(
-    call: WholeCall,
+    call: MiddlewareRun,
     params: unknown,
     sent: unknown,
     metadata: Readonly<Record<string, string>>,
@@ -145,11 +145,11 @@ class View implements OutgoingCall {
   }
 
   get remaining(): number {
-    const { due } = this.call;
+    const { deadline: due } = this.call;
     return due === Infinity ? due : Math.max(0, due - this.#clock.now());
   }
 
-  get answered(): Metadata | undefined {
+  get replyMetadata(): Metadata | undefined {
     return this.call.sendings.at(-1)?.metadata;
   }
 
@@ -161,13 +161,13 @@ class View implements OutgoingCall {
     return this.call.options.idempotent === true;
   }
 
-  get ctx(): Inherited | undefined {
+  get ctx(): ParentCall | undefined {
     return this.call.options.ctx;
   }
 
-  with(change: OutgoingChange): View {
+  with(change: OutgoingChange): CallView {
     const other = "params" in change;
-    return new View(
+    return new CallView(
       this.call,
       other ? change.params : this.params,
       other ? change.params : this.sent,
@@ -178,19 +178,19 @@ class View implements OutgoingCall {
 }
 
 /** Its latest sending, if its result is a stream that has not ended. */
-function streamOf({ sendings }: WholeCall): Call | undefined {
+function streamOf({ sendings }: MiddlewareRun): Call | undefined {
   const last = sendings.at(-1);
   const call = last && callOf(last);
   return call?.state === "streaming" ? call : undefined;
 }
 
 /** How the stream of a result ended; asked when what ended it has told its reader. */
-function endingOf({ inlet }: CallerStreams): CallEnding {
-  return { items: inlet?.items, error: inlet?.failure?.error };
+function endingOf({ reader: streamReader }: CallerStreams): CallEnding {
+  return { items: streamReader?.items, error: streamReader?.failure?.error };
 }
 
 /** Ends the streams of results that the caller does not get; a stream of another making may be made of one of them. */
-function dropStreams({ sendings }: WholeCall, kept: unknown): void {
+function dropStreams({ sendings }: MiddlewareRun, kept: unknown): void {
   const streams = sendings.map((sending) => resultOf(sending));
   if (isStream(kept) && !streams.includes(kept)) return;
   for (const [i, stream] of streams.entries()) {
@@ -202,32 +202,32 @@ function dropStreams({ sendings }: WholeCall, kept: unknown): void {
 function resultOf(sending: CallHandle): unknown {
   const call = callOf(sending);
   return call.state === "streaming"
-    ? call.extra?.streams?.inlet?.readable
+    ? call.extra?.streams?.reader?.readable
     : undefined;
 }
 
 /** Makes calls by way of middleware. */
-class Onion implements Caller, CallOwner {
+class MiddlewareCaller implements Caller, CallOwner {
   readonly #caller: Caller;
   readonly #clock: Clock;
-  readonly #settings: OutgoingSettings;
-  readonly #ledger: Ledger;
-  readonly #way: (view: View) => Promise<unknown>;
+  readonly #settings: MiddlewareSettings;
+  readonly #settler: CallSettler;
+  readonly #way: (view: CallView) => Promise<unknown>;
 
   constructor(
     caller: Caller,
     list: readonly ClientMiddleware[],
-    settings: OutgoingSettings,
+    settings: MiddlewareSettings,
   ) {
     this.#caller = caller;
     this.#clock = settings.clock ?? systemClock;
     this.#settings = settings;
-    this.#ledger = new Ledger(new Deadlines(this.#clock), {
+    this.#settler = new CallSettler(new TimerHeap(this.#clock), {
       abort: (call, reason) => this.abort(call, reason),
       settled: () => {},
     });
-    this.#way = compose<View, OutgoingChange>(
-      list as readonly Middleware<View, OutgoingChange>[],
+    this.#way = compose<CallView, OutgoingChange>(
+      list as readonly Middleware<CallView, OutgoingChange>[],
       (view, change) => view.with(change),
       (view) => this.#send(view),
     );
@@ -242,7 +242,7 @@ class Onion implements Caller, CallOwner {
   }
 
   go(method: string, params?: unknown, options: CallOptions = {}): CallHandle {
-    const call = new WholeCall(method);
+    const call = new MiddlewareRun(method);
     call.params = params;
     notePlace(call, options);
     try {
@@ -252,7 +252,7 @@ class Onion implements Caller, CallOwner {
         (error) => this.#settle(call, true, error),
       );
     } catch (error) {
-      if (call.extra !== undefined) this.#ledger.unwatch(call, call.extra);
+      if (call.extra !== undefined) this.#settler.unwatch(call, call.extra);
       if (!isAbort(options, error)) call.blame(error);
       call.settle("not_sent", true, error);
       call.finish("not_sent");
@@ -261,29 +261,32 @@ class Onion implements Caller, CallOwner {
     return new CallHandle(call, this);
   }
 
-  #begin(call: WholeCall, params: unknown, options: CallOptions): View {
+  #begin(call: MiddlewareRun, params: unknown, options: CallOptions): CallView {
     const { signal, ctx, metadata } = options;
     if (signal?.aborted) throw signal.reason;
     if (ctx?.signal.aborted) throw ctx.signal.reason;
     call.options = { ...options };
-    call.due = dueTime(options, this.#clock);
+    call.deadline = dueTime(options, this.#clock);
     const transfer = options.transfer === true;
     const sent = snapshot(params, transfer, this.#settings);
     call.size = snapshotSize(sent);
     const extra = call.extras();
-    extra.due = call.due;
+    extra.expiresAt = call.deadline;
     extra.signal = signal;
     extra.inherited = ctx?.signal;
-    extra.expire = () =>
-      this.abort(call, call.blame(late(call.whole, this.#caller.away)));
-    this.#ledger.watch(call, extra);
+    extra.onTimeout = () =>
+      this.abort(
+        call,
+        call.blame(deadlineError(call.whole, this.#caller.away)),
+      );
+    this.#settler.watch(call, extra);
     const record = metadata === undefined ? {} : toRecord(metadata);
-    return new View(call, params, sent, record, this.#clock);
+    return new CallView(call, params, sent, record, this.#clock);
   }
 
   /** The innermost: what the call is without middleware. */
-  #send({ call, sent, metadata, remaining }: View): Promise<unknown> {
-    if (call.told) {
+  #send({ call, sent, metadata, remaining }: CallView): Promise<unknown> {
+    if (call.settled) {
       const text = "the call has ended: its middleware may not go on";
       const ended = new RpcError("cancelled", text, { outcome: "not_sent" });
       const reason = call.end === undefined
@@ -311,13 +314,13 @@ class Onion implements Caller, CallOwner {
   }
 
   /** Its middleware is done. */
-  #settle(call: WholeCall, failed: boolean, result: unknown): void {
-    if (!call.told) this.#tell(call, failed, result);
+  #settle(call: MiddlewareRun, failed: boolean, result: unknown): void {
+    if (!call.settled) this.#tell(call, failed, result);
   }
 
-  #tell(call: WholeCall, failed: boolean, result: unknown): void {
+  #tell(call: MiddlewareRun, failed: boolean, result: unknown): void {
     const extra = call.extras();
-    const unwatch = () => this.#ledger.unwatch(call, extra);
+    const unwatch = () => this.#settler.unwatch(call, extra);
     const streams = streamOf(call)?.extra?.streams;
     // What ends the call ends its stream, too.
     if (streams === undefined || call.end !== undefined) unwatch();
@@ -333,7 +336,7 @@ class Onion implements Caller, CallOwner {
     if (call.sendings.length === 0) discard(call.params, result);
     call.params = undefined;
     const last = call.sendings.at(-1);
-    extra.answered = last && callOf(last).extra?.answered;
+    extra.replyMetadata = last && callOf(last).extra?.replyMetadata;
     call.settle(call.whole, failed, result);
     call.state = "abandoned";
     const kept = failed ? undefined : result;
@@ -349,8 +352,8 @@ class Onion implements Caller, CallOwner {
   // What a handle asks.
 
   abort(given: Call, reason: unknown): void {
-    const call = given as WholeCall;
-    if (call.told) {
+    const call = given as MiddlewareRun;
+    if (call.settled) {
       // Its stream may still be under way.
       if (streamOf(call) !== undefined) call.sendings.at(-1)?.abort(reason);
       return;
@@ -362,16 +365,16 @@ class Onion implements Caller, CallOwner {
     call.controller?.abort(reason);
   }
 
-  handedOver(call: Call): boolean {
-    return (call as WholeCall).whole !== "not_sent";
+  flushed(call: Call): boolean {
+    return (call as MiddlewareRun).whole !== "not_sent";
   }
 
-  awaitHandOver(given: Call): void {
-    const call = given as WholeCall;
+  resolveOnFlush(given: Call): void {
+    const call = given as MiddlewareRun;
     for (const handle of call.sendings) this.#watchSent(call, handle);
   }
 
-  #watchSent(call: WholeCall, handle: CallHandle): void {
+  #watchSent(call: MiddlewareRun, handle: CallHandle): void {
     handle.sent.then((sent) => {
       if (sent) call.extra?.sent?.resolve(true);
     });

@@ -9,10 +9,10 @@
 
 import type { CallHandle } from "../call/handle.ts";
 import type { Clock } from "../base/clock.ts";
-import type { Serializer, WireMap, WireProtocol } from "../types/connection.ts";
+import type { Protocol, Serializer, WireMap } from "../types/connection.ts";
 import { type SentOptions, toRecord } from "../call/options.ts";
 import type { Caller, CallOptions, MetadataInit } from "../types/call.ts";
-import { CallStage, type MakeCall, MappedCalls } from "./stage.ts";
+import { type MakeCall, MapIterator, StageTransform } from "./stage.ts";
 import {
   type OnStageError,
   type Stage,
@@ -31,18 +31,18 @@ import type {
   UntypedServices,
 } from "../types/services.ts";
 
-/** What stands between a client and its connection; made by {@linkcode outgoing}. */
-export interface Outgoing {
+/** What stands between a client and its connection; made by {@linkcode clientMiddleware}. */
+export interface MiddlewareStack {
   /** What makes calls by way of the middleware; the client calls it once, when it is made. */
-  wrap(caller: Caller, settings: OutgoingSettings): Caller;
+  wrap(caller: Caller, settings: MiddlewareSettings): Caller;
 }
 
 /** What of its settings a client tells its middleware. */
-export interface OutgoingSettings {
+export interface MiddlewareSettings {
   /** Replaces JSON. */
   readonly serializer?: Serializer | undefined;
   /** Another wire than the native one. */
-  readonly wire?: WireProtocol<WireMap> | undefined;
+  readonly protocol?: Protocol<WireMap> | undefined;
   /** Time, for tests. */
   readonly clock?: Clock | undefined;
 }
@@ -53,8 +53,8 @@ export interface CallerOptions {
   timeout?: number | undefined;
   /** Metadata of every call; a call's own is added to it, name by name. */
   metadata?: MetadataInit | undefined;
-  /** What every call passes through on its way out: see {@linkcode outgoing}. */
-  use?: Outgoing | undefined;
+  /** What every call passes through on its way out: see {@linkcode clientMiddleware}. */
+  use?: MiddlewareStack | undefined;
   /**
    * Whether the `stack` of a call's error also shows the code that made the
    * call. That costs a stack trace for every call, failed or not. Default false.
@@ -65,7 +65,7 @@ export interface CallerOptions {
 /** `caller` with what the options add to it: itself, if they add nothing, so that who sets nothing pays nothing. */
 export function toCaller(
   caller: Caller,
-  options: CallerOptions & OutgoingSettings,
+  options: CallerOptions & MiddlewareSettings,
 ): Caller {
   const { timeout, metadata, use, captureStacks } = options;
   const whole = use === undefined ? caller : use.wrap(caller, options);
@@ -117,7 +117,7 @@ function placed(caller: Caller): Caller {
 }
 
 /** What {@linkcode Client} and {@linkcode ReconnectingClient} have in common: calls with the types of the services at the other end. */
-export abstract class Calls<
+export abstract class ServiceClient<
   S extends object = UntypedServices,
   M extends WireMap = "json",
 > {
@@ -232,7 +232,7 @@ export abstract class Calls<
     >
   > {
     const settings = toStageSettings(options);
-    const stage: Stage<unknown, unknown> = new CallStage(
+    const stage: Stage<unknown, unknown> = new StageTransform(
       this.#each(method, settings),
       settings,
     );
@@ -241,7 +241,7 @@ export abstract class Calls<
 
   /**
    * The results of a method called with each of `inputs`, as a
-   * {@linkcode Calls.stage} gives them. The first `next` starts it; to return
+   * {@linkcode ServiceClient.stage} gives them. The first `next` starts it; to return
    * early cancels what is in flight.
    *
    * @throws {RangeError} If a bound is out of its range.
@@ -283,9 +283,9 @@ export abstract class Calls<
   > {
     const settings = toStageSettings(options);
     const call = this.#each(method, settings);
-    const results: AsyncIterableIterator<unknown> = new MappedCalls(
+    const results: AsyncIterableIterator<unknown> = new MapIterator(
       inputs,
-      () => new CallStage(call, settings),
+      () => new StageTransform(call, settings),
     );
     return results as ReturnType<typeof this.map<N, Ordered, OnError>>;
   }
@@ -345,7 +345,8 @@ function proxy(caller: Caller, path: string): object {
   });
 }
 
-class BorrowedCalls<S extends object, M extends WireMap> extends Calls<S, M> {}
+class HandlerClient<S extends object, M extends WireMap>
+  extends ServiceClient<S, M> {}
 
 /**
  * Typed calls to the other end of a connection: for a handler that calls its
@@ -358,7 +359,7 @@ class BorrowedCalls<S extends object, M extends WireMap> extends Calls<S, M> {}
  * @example
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { callable, callsOf, Client, memoryPair, Server } from "@sluice/rpc";
+ * import { callable, clientOf, Client, memoryPair, Server } from "@sluice/rpc";
  *
  * const screen = { Screen: { show: (text: string) => text.length } };
  * const [near, far] = memoryPair();
@@ -366,19 +367,19 @@ class BorrowedCalls<S extends object, M extends WireMap> extends Calls<S, M> {}
  * const connection = server.accept(far);
  * const client = new Client<object>(near, { services: callable(screen) });
  *
- * const caller = callsOf<typeof screen>(connection, { timeout: 1000 });
+ * const caller = clientOf<typeof screen>(connection, { timeout: 1000 });
  * assertEquals(await caller.call("Screen.show", "hello"), 5);
  * assertEquals(await caller.service("Screen").show("you"), 3);
  * await client.close();
  * await server.close();
  * ```
  */
-export function callsOf<
+export function clientOf<
   S extends object = UntypedServices,
   M extends WireMap = "json",
 >(
   caller: Caller,
-  options: CallerOptions & OutgoingSettings = {},
-): Calls<S, M> {
-  return new BorrowedCalls<S, M>(toCaller(caller, options));
+  options: CallerOptions & MiddlewareSettings = {},
+): ServiceClient<S, M> {
+  return new HandlerClient<S, M>(toCaller(caller, options));
 }

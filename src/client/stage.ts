@@ -17,14 +17,14 @@
  */
 
 import type { CallHandle } from "../call/handle.ts";
-import { type Linked, List } from "../base/linked_list.ts";
+import { LinkedList, type ListNode } from "../base/linked_list.ts";
 import { type Stage, StageError, type StageSettings } from "./stage_options.ts";
 import { tame } from "../base/user_code.ts";
 
 /** One input on its way. */
-class Step implements Linked<Step> {
-  before: Step | undefined = undefined;
-  after: Step | undefined = undefined;
+class StageItemState implements ListNode<StageItemState> {
+  before: StageItemState | undefined = undefined;
+  after: StageItemState | undefined = undefined;
   readonly index: number;
   readonly input: unknown;
   /** Its call; undefined if the stage had failed before it was made. */
@@ -45,7 +45,7 @@ class Step implements Linked<Step> {
 export type MakeCall = (input: unknown) => CallHandle;
 
 /** The stage behind {@linkcode Client.stage}. */
-export class CallStage implements Stage<unknown, unknown> {
+export class StageTransform implements Stage<unknown, unknown> {
   readonly readable: ReadableStream<unknown>;
   readonly writable: WritableStream<unknown>;
 
@@ -55,9 +55,9 @@ export class CallStage implements Stage<unknown, unknown> {
   #input!: WritableStreamDefaultController;
 
   /** Inputs in order; where that is not the order of results, only those without one. */
-  readonly #steps = new List<Step>();
+  readonly #steps = new LinkedList<StageItemState>();
   /** Where order is of no account: those with a result, in the order of results. */
-  readonly #done = new List<Step>();
+  readonly #done = new LinkedList<StageItemState>();
   #taken = 0;
   #bytes = 0;
   /** A read waits for a result. */
@@ -102,7 +102,7 @@ export class CallStage implements Stage<unknown, unknown> {
   }
 
   /** The first input whose result can be delivered. */
-  get #next(): Step | undefined {
+  get #next(): StageItemState | undefined {
     const { first } = this.#settings.ordered ? this.#steps : this.#done;
     return first?.done ? first : undefined;
   }
@@ -117,7 +117,7 @@ export class CallStage implements Stage<unknown, unknown> {
 
   /** Makes a call; resolves when there is room for the next. */
   #take(input: unknown): Promise<void> | undefined {
-    const step = new Step(this.#taken++, input);
+    const step = new StageItemState(this.#taken++, input);
     this.#steps.push(step);
     if (this.#failure === undefined) this.#start(step);
     if (this.#failure === undefined && this.#hasRoom) return undefined;
@@ -125,7 +125,7 @@ export class CallStage implements Stage<unknown, unknown> {
     return this.#room.promise;
   }
 
-  #start(step: Step): void {
+  #start(step: StageItemState): void {
     // This runs user code (toJSON, middleware), which may end the stage.
     const handle = this.#go(step.input);
     step.handle = handle;
@@ -142,7 +142,7 @@ export class CallStage implements Stage<unknown, unknown> {
     );
   }
 
-  #settle(step: Step, result: unknown, failed: boolean): void {
+  #settle(step: StageItemState, result: unknown, failed: boolean): void {
     if (this.#end !== undefined || this.#failure !== undefined) return;
     const { ordered, yields } = this.#settings;
     const { index } = step;
@@ -246,18 +246,18 @@ export class CallStage implements Stage<unknown, unknown> {
 
 const BOTH = "both";
 
-function all(list: List<Step>): Step[] {
-  const steps: Step[] = [];
+function all(list: LinkedList<StageItemState>): StageItemState[] {
+  const steps: StageItemState[] = [];
   for (let s = list.first; s !== undefined; s = s.after) steps.push(s);
   return steps;
 }
 
-function toLeft({ index, input, handle }: Step) {
+function toLeft({ index, input, handle }: StageItemState) {
   return { index, input, outcome: handle?.outcome ?? "not_sent" };
 }
 
 /** The results of a stage whose inputs are an iterable's. */
-export class MappedCalls implements AsyncIterableIterator<unknown> {
+export class MapIterator implements AsyncIterableIterator<unknown> {
   readonly #inputs: Iterable<unknown> | AsyncIterable<unknown>;
   readonly #makeStage: () => Stage<unknown, unknown>;
   #reader: ReadableStreamDefaultReader<unknown> | undefined;

@@ -23,13 +23,13 @@ import {
 } from "../transport/duplex.ts";
 import type { ConnectionError } from "../base/errors.ts";
 import { madeCall } from "../call/call.ts";
-import { servedCall } from "../serve/incoming_call.ts";
+import { servedCall } from "../serve/server_call.ts";
 import type { CallOptions } from "../types/call.ts";
-import type { Pending } from "../call/pending_calls.ts";
+import type { PendingCalls } from "../call/pending_calls.ts";
 import { Session } from "./connection_session.ts";
 
 /** The calls of a connection, for who submits calls of its own making; no matter of users'. */
-export let pendingOf: (connection: Connection) => Pending;
+export let pendingOf: (connection: Connection) => PendingCalls;
 
 /** A live connection. A {@linkcode Client} holds one; a server has one per caller, and a handler sees it as `ctx.connection`. */
 export class Connection {
@@ -44,7 +44,7 @@ export class Connection {
 
   readonly #transport: DuplexInfo;
   readonly #session: Session;
-  readonly #pending: Pending;
+  readonly #pending: PendingCalls;
 
   /**
    * Takes the duplex over and says HELLO.
@@ -70,7 +70,7 @@ export class Connection {
 
   /** What the server's `authorize` returned for this peer; `undefined` before that, and without one. */
   get auth(): unknown {
-    return this.#session.verdict?.auth;
+    return this.#session.authorization?.auth;
   }
 
   /** Resolves when the window has room for a call, as a stream writer's `ready`; rejects once no call is taken any more. Ignoring it is safe. */
@@ -109,15 +109,15 @@ export class Connection {
 
   /** The connection in numbers. */
   stats(): ConnectionStats {
-    const { pending, dispatch, outbox, pings } = this.#session;
+    const { pending, dispatcher, sendBuffer, pings } = this.#session;
     return {
       state: this.#session.ending.state,
       ...pending.numbers,
-      ...dispatch.numbers,
-      outgoingBytes: outbox.size,
+      ...dispatcher.numbers,
+      outgoingBytes: sendBuffer.size,
       bufferedBytes: this.#session.bytes(),
-      chunksWritten: outbox.chunks,
-      bytesWritten: outbox.written,
+      chunksWritten: sendBuffer.chunks,
+      bytesWritten: sendBuffer.written,
       bytesRead: this.#session.reading.bytes,
       listeners: pending.listeners,
       timers: this.#session.deadlines.size,
@@ -128,11 +128,11 @@ export class Connection {
 
   /** What hangs? Every call that has not ended, those made by this end first; made when it is asked for. */
   calls(): LiveCall[] {
-    const { clock, pending, dispatch } = this.#session;
+    const { clock, pending, dispatcher } = this.#session;
     const view = { now: clock.now(), remote: this.remote };
     return [
-      ...pending.all().map((c) => madeCall(c, pending.handedOver(c), view)),
-      ...dispatch.all().map((serving) => servedCall(serving, view)),
+      ...pending.all().map((c) => madeCall(c, pending.flushed(c), view)),
+      ...dispatcher.all().map((serverCall) => servedCall(serverCall, view)),
     ];
   }
 

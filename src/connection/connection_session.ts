@@ -11,9 +11,9 @@
  * @module
  */
 
-import type { Holder, Share } from "../serve/server_limits.ts";
+import type { MemoryHolder, MemoryShare } from "../serve/server_limits.ts";
 import {
-  type BytePath,
+  type ByteChannel,
   type Duplex,
   type DuplexInfo,
   takePath,
@@ -23,65 +23,69 @@ import type {
   Codec,
   CodecFactory,
   CodecSettings,
-  Receiver,
+  MessageHandler,
 } from "../wire/codec.ts";
-import type { Hello, Limits } from "../types/connection.ts";
-import { codecSettings, Opening, type OpeningContext } from "./handshake.ts";
+import type { Limits, PeerHello } from "../types/connection.ts";
+import {
+  codecSettings,
+  Handshake,
+  type HandshakeContext,
+} from "./handshake.ts";
 import type { Connection } from "./connection.ts";
 import type { ConnectionSetup } from "./contract.ts";
-import { Deadlines, Timer } from "../base/timers.ts";
-import { Dispatch } from "../serve/dispatcher.ts";
-import { Ending, type EndingContext, PeerGoaway } from "./shutdown.ts";
+import { Timeout, TimerHeap } from "../base/timers.ts";
+import { Dispatcher } from "../serve/dispatcher.ts";
+import { PeerGoaway, Shutdown, type ShutdownContext } from "./shutdown.ts";
 import { ConnectionError } from "../base/errors.ts";
-import { Farewell } from "./linger.ts";
+import { Linger } from "./linger.ts";
 import type { LargeReads } from "./large_reads.ts";
 import { toLimits } from "../wire/limits.ts";
 import { nativeCodec } from "../wire/native_codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
-import type { CallEvents } from "../types/observe.ts";
-import { Outbox, type OutboxEvents } from "./send_buffer.ts";
-import { Pending } from "../call/pending_calls.ts";
+import type { CallObserverHub } from "../types/observe.ts";
+import { SendBuffer, type SendBufferEvents } from "./send_buffer.ts";
+import { PendingCalls } from "../call/pending_calls.ts";
 import { Pings, Pongs } from "./ping.ts";
-import { Reading, type ReadingContext } from "./reader.ts";
+import { Reader, type ReaderContext } from "./reader.ts";
 import { registryOf } from "../serve/method_table.ts";
-import { Streams } from "../streams/stream_table.ts";
-import type { Verdict } from "../serve/authorize.ts";
-import { Watchdog, type Watched } from "./watchdog.ts";
+import { StreamTable } from "../streams/stream_table.ts";
+import type { AuthorizationGate } from "../serve/authorize.ts";
+import { Watchdog, type WatchdogEvents } from "./watchdog.ts";
 
 /** The parts of one connection; each knows those of its own context, and the rest is none of its business. */
 export class Session
   implements
-    EndingContext,
-    OpeningContext,
-    ReadingContext,
-    Receiver,
-    OutboxEvents,
-    Watched,
-    Holder {
+    ShutdownContext,
+    HandshakeContext,
+    ReaderContext,
+    MessageHandler,
+    SendBufferEvents,
+    WatchdogEvents,
+    MemoryHolder {
   readonly connection: Connection;
   readonly setup: ConnectionSetup;
   readonly limits: Limits;
   readonly clock: Clock;
   readonly tick: Tick;
-  readonly path: BytePath;
-  readonly verdict: Verdict | undefined;
+  readonly path: ByteChannel;
+  readonly authorization: AuthorizationGate | undefined;
   readonly codec: Codec;
-  readonly outbox: Outbox;
-  readonly deadlines: Deadlines;
-  readonly timer: Timer;
-  readonly pending: Pending;
-  readonly dispatch: Dispatch;
+  readonly sendBuffer: SendBuffer;
+  readonly deadlines: TimerHeap;
+  readonly timer: Timeout;
+  readonly pending: PendingCalls;
+  readonly dispatcher: Dispatcher;
   readonly pings: Pings;
   readonly pongs: Pongs;
   readonly watchdog: Watchdog;
   readonly peerGoaway = new PeerGoaway();
-  readonly share: Share | undefined;
+  readonly share: MemoryShare | undefined;
   readonly largeReads: LargeReads | undefined;
-  readonly farewell: Farewell;
-  readonly ending: Ending;
-  readonly opening: Opening;
-  readonly reading: Reading;
-  #streams: Streams | undefined;
+  readonly linger: Linger;
+  readonly ending: Shutdown;
+  readonly opening: Handshake;
+  readonly reading: Reader;
+  #streams: StreamTable | undefined;
 
   /** Takes a duplex over; see {@linkcode Connection}. */
   constructor(
@@ -90,13 +94,13 @@ export class Session
     connection: Connection,
   ) {
     const { services, shared } = setup;
-    const registry = registryOf(services);
+    const methodTable = registryOf(services);
     const limits = toLimits(setup);
     const stray = (error: unknown) => services?.onError(error, { connection });
     const settings = codecSettings(
       setup,
       limits,
-      registry,
+      methodTable,
       duplex.childOutput ? stray : undefined,
     );
     limits.windowCalls = settings.hello.windowCalls;
@@ -107,22 +111,22 @@ export class Session
     this.clock = clock;
     this.tick = new Tick(clock);
     const path = this.path = takePath(duplex);
-    const way = this.verdict = setup.verdict?.(path);
+    const way = this.authorization = setup.authorization?.(path);
     const codec = this.codec = this.#makeCodec(settings);
-    const outbox = this.outbox = new Outbox(
+    const sendBuffer = this.sendBuffer = new SendBuffer(
       way ?? path,
       clock,
-      limits.maxOutbox,
+      limits.maxSendBuffer,
       this,
       shared?.buffers.step,
     );
-    const deadlines = this.deadlines = new Deadlines(clock);
-    this.timer = new Timer(clock, deadlines);
+    const deadlines = this.deadlines = new TimerHeap(clock);
+    this.timer = new Timeout(clock, deadlines);
     const calls = this.#callsContext();
-    this.pending = new Pending(calls, setup.firstId ?? 1);
-    this.dispatch = new Dispatch({
+    this.pending = new PendingCalls(calls, setup.firstId ?? 1);
+    this.dispatcher = new Dispatcher({
       ...calls,
-      registry,
+      methodTable,
       turns: shared?.turns,
       largeReads: shared?.largeReads,
       exposeErrors: services?.exposeErrors === true,
@@ -130,30 +134,31 @@ export class Session
       onError: (error, { method, id, connection }) =>
         services?.onError(error, { method, id, connection }),
     });
-    this.pings = new Pings(codec, outbox, clock);
-    this.pongs = new Pongs(codec, outbox);
+    this.pings = new Pings(codec, sendBuffer, clock);
+    this.pongs = new Pongs(codec, sendBuffer);
     this.watchdog = new Watchdog(
       clock,
       // Silence says nothing on a wire without a question.
       codec.features.ping ? limits : { ...limits, keepaliveTime: Infinity },
       this,
     );
-    this.farewell = new Farewell(path, outbox, clock, deadlines);
-    this.ending = new Ending(this);
+    this.linger = new Linger(path, sendBuffer, clock, deadlines);
+    this.ending = new Shutdown(this);
     this.share = shared?.buffers.share(this);
     this.largeReads = shared?.largeReads;
-    this.reading = new Reading(this);
-    this.opening = new Opening(this);
+    this.reading = new Reader(this);
+    this.opening = new Handshake(this);
     // Last: what this says may be all, where the outbox has no room for it.
     this.opening.begin();
   }
 
   #callsContext() {
-    const { codec, outbox, deadlines, clock, limits, tick, connection } = this;
+    const { codec, sendBuffer, deadlines, clock, limits, tick, connection } =
+      this;
     const advance = () => this.ending.advance();
     return {
-      ...{ codec, outbox, deadlines, clock, limits, tick, connection },
-      observe: this.setup.observe as CallEvents | undefined,
+      ...{ codec, sendBuffer, deadlines, clock, limits, tick, connection },
+      observe: this.setup.observe as CallObserverHub | undefined,
       streams: () => this.streams(),
       emptied: advance,
       settled: advance,
@@ -161,7 +166,7 @@ export class Session
   }
 
   #makeCodec(settings: CodecSettings): Codec {
-    const { wire } = this.setup;
+    const { protocol: wire } = this.setup;
     const make = wire?.codec as CodecFactory | undefined ?? nativeCodec;
     const codec = make(this, settings);
     if (settings.hello.credentials !== undefined && !codec.features.window) {
@@ -171,32 +176,32 @@ export class Session
   }
 
   /** Whether the peer's first message has been read, where the wire has one. */
-  get greeted(): boolean {
+  get helloReceived(): boolean {
     return this.pending.peer !== undefined;
   }
 
   /** The streams, if there have been any. */
-  get anyStreams(): Streams | undefined {
+  get anyStreams(): StreamTable | undefined {
     return this.#streams;
   }
 
   // What comes: see Receiver.
 
-  hello(hello: Hello): void {
+  hello(hello: PeerHello): void {
     // The credentials are for the verdict alone, and not kept.
-    this.pending.greet({ ...hello, credentials: undefined });
+    this.pending.onHello({ ...hello, credentials: undefined });
     this.opening.hello(hello);
   }
 
-  streams(): Streams {
-    const { codec, outbox, limits, pending, dispatch, largeReads } = this;
-    return this.#streams ??= new Streams({
-      ...{ codec, outbox, limits, largeReads },
+  streams(): StreamTable {
+    const { codec, sendBuffer, limits, pending, dispatcher, largeReads } = this;
+    return this.#streams ??= new StreamTable({
+      ...{ codec, sendBuffer, limits, largeReads },
       granted: () => pending.peer,
       peerMaxMessage: () => pending.maxMessage,
       grown: () => this.grown(),
       find: (id, ours) =>
-        ours ? pending.replies.streamsOf(id) : dispatch.streamsOf(id),
+        ours ? pending.replies.streamsOf(id) : dispatcher.streamsOf(id),
     });
   }
 
@@ -207,7 +212,7 @@ export class Session
     remaining: number,
     metadata: MetadataBlock | undefined,
   ): void {
-    this.dispatch.request(id, method, size, remaining, metadata);
+    this.dispatcher.request(id, method, size, remaining, metadata);
   }
 
   reply(id: number, metadata?: MetadataBlock): void {
@@ -225,7 +230,7 @@ export class Session
   }
 
   cancel(id: number): void {
-    this.dispatch.cancel(id);
+    this.dispatcher.cancel(id);
   }
 
   ping(id: number): void {
@@ -242,66 +247,66 @@ export class Session
     if (reason === undefined) return;
     this.pending.goaway(last, reason);
     this.setup.onGoaway?.(reason);
-    this.ending.goaway(this.greeted);
+    this.ending.goaway(this.helloReceived);
   }
 
   full(): boolean {
-    return this.dispatch.full;
+    return this.dispatcher.full;
   }
 
   mayRead(bytes: number): boolean {
     return this.reading.mayRead(bytes);
   }
 
-  // What goes: see OutboxEvents.
+  // What goes: see SendBufferEvents.
 
-  handedOver(): void {
+  onFlush(): void {
     this.tick.stale();
     this.watchdog.writing();
-    this.pending.batchHandedOver();
-    this.dispatch.batchHandedOver();
-    this.codec.handedOver?.();
-    this.reading.batchHandedOver();
-    this.pongs.batchHandedOver();
+    this.pending.onFlush();
+    this.dispatcher.onFlush();
+    this.codec.flushed?.();
+    this.reading.onFlush();
+    this.pongs.onFlush();
   }
 
   spoiled(place: number): void {
-    const frame = this.codec.idAt?.(this.outbox, place);
+    const frame = this.codec.idAt?.(this.sendBuffer, place);
     if (frame === undefined) return;
-    this.codec.retract(this.outbox, place);
-    (frame.ours ? this.pending : this.dispatch).spoiled(frame.id);
+    this.codec.retract(this.sendBuffer, place);
+    (frame.ours ? this.pending : this.dispatcher).spoiled(frame.id);
   }
 
   written(): void {
-    if (!this.outbox.writing) this.watchdog.written();
+    if (!this.sendBuffer.writing) this.watchdog.written();
     if (!this.ending.over) {
-      this.pending.pump();
-      this.dispatch.pump();
-      this.#streams?.pump();
+      this.pending.flushQueue();
+      this.dispatcher.startWaiting();
+      this.#streams?.writeReady();
       this.ending.advance();
     }
-    this.share?.note();
-    this.farewell.written();
+    this.share?.recordProgress();
+    this.linger.written();
   }
 
   writeFailed(cause: unknown): void {
-    this.ending.lose("writing failed", cause);
+    this.ending.onConnectionLost("writing failed", cause);
     this.pending.batchLost();
-    this.farewell.written();
+    this.linger.written();
   }
 
   busy(): boolean {
-    return this.pending.inFlight + this.dispatch.held > MANY_CALLS;
+    return this.pending.inFlight + this.dispatcher.held > MANY_CALLS;
   }
 
   grown(): void {
-    this.share?.note();
+    this.share?.recordProgress();
   }
 
   overflowed(): void {
-    const { maxOutbox } = this.limits;
+    const { maxSendBuffer: maxSendBuffer } = this.limits;
     const text =
-      `more than ${maxOutbox} bytes wait for a peer that does not read`;
+      `more than ${maxSendBuffer} bytes wait for a peer that does not read`;
     const error = new ConnectionError("resource_exhausted", text);
     this.ending.end(error, "giveUp");
   }
@@ -311,7 +316,7 @@ export class Session
   ask(): void {
     if (!this.ending.halfClosed) this.pings.send();
     // Otherwise what is being written asks the same.
-    else if (this.outbox.idle) this.pings.probe();
+    else if (this.sendBuffer.idle) this.pings.probe();
   }
 
   unfinished(): number | undefined {
@@ -320,8 +325,8 @@ export class Session
 
   activity(): number | undefined {
     const { empty, lastSent } = this.pending;
-    if (!empty || this.dispatch.busy() > 0) return undefined;
-    return lastSent + (this.dispatch.lastId ?? 0);
+    if (!empty || this.dispatcher.busy() > 0) return undefined;
+    return lastSent + (this.dispatcher.lastId ?? 0);
   }
 
   idle(): void {
@@ -336,7 +341,7 @@ export class Session
   // What is held: see Holder.
 
   bytes(): number {
-    return this.outbox.size + this.dispatch.heldBytes +
+    return this.sendBuffer.size + this.dispatcher.heldBytes +
       this.pending.heldBytes + this.codec.unfinishedBytes +
       (this.#streams?.heldBytes ?? 0);
   }

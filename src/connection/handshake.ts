@@ -12,80 +12,80 @@
 
 import type { Clock } from "../base/clock.ts";
 import type { Codec, CodecSettings } from "../wire/codec.ts";
-import type { Hello, Limits } from "../types/connection.ts";
+import type { Limits, PeerHello } from "../types/connection.ts";
 import type { Connection } from "./connection.ts";
 import type { ConnectionSetup } from "./contract.ts";
-import type { Timer } from "../base/timers.ts";
-import type { Dispatch } from "../serve/dispatcher.ts";
-import type { Ending } from "./shutdown.ts";
+import type { Timeout } from "../base/timers.ts";
+import type { Dispatcher } from "../serve/dispatcher.ts";
+import type { Shutdown } from "./shutdown.ts";
 import { ConnectionError } from "../base/errors.ts";
-import type { Outbox } from "./send_buffer.ts";
-import type { Verdict } from "../serve/authorize.ts";
+import type { SendBuffer } from "./send_buffer.ts";
+import type { AuthorizationGate } from "../serve/authorize.ts";
 import { readFirst, type Watchdog } from "./watchdog.ts";
 import { toCredentials } from "../wire/hello.ts";
-import type { Registry } from "../serve/method.ts";
+import type { MethodTable } from "../serve/method.ts";
 
 /** What the opening needs of its connection. */
-export interface OpeningContext {
+export interface HandshakeContext {
   readonly codec: Codec;
-  readonly outbox: Outbox;
+  readonly sendBuffer: SendBuffer;
   readonly clock: Clock;
   readonly limits: Limits;
   readonly connection: Connection;
-  readonly dispatch: Dispatch;
-  readonly ending: Ending;
-  readonly timer: Timer;
+  readonly dispatcher: Dispatcher;
+  readonly ending: Shutdown;
+  readonly timer: Timeout;
   readonly watchdog: Watchdog;
   /** Whether the peer may come in; undefined where everybody may. */
-  readonly verdict: Verdict | undefined;
+  readonly authorization: AuthorizationGate | undefined;
   /** Its `onHello` is told of the peer's, once the peer may come in. */
   readonly setup: Pick<ConnectionSetup, "onHello">;
 }
 
 /** Opens one connection. */
-export class Opening {
-  readonly #context: OpeningContext;
+export class Handshake {
+  readonly #context: HandshakeContext;
 
-  constructor(context: OpeningContext) {
+  constructor(context: HandshakeContext) {
     this.#context = context;
   }
 
   /** Says HELLO. On a wire without one, the peer's has come when this returns. */
   begin(): void {
-    const { codec, outbox, dispatch } = this.#context;
-    const { timer, limits, verdict } = this.#context;
+    const { codec, sendBuffer, dispatcher } = this.#context;
+    const { timer, limits, authorization } = this.#context;
     timer.set(limits.handshakeTimeout, () => void this.#late());
-    codec.hello(outbox);
+    codec.hello(sendBuffer);
     // Alone: what is said behind it can still be taken back until the verdict.
-    if (verdict !== undefined) outbox.flush();
-    else dispatch.open();
+    if (authorization !== undefined) sendBuffer.flush();
+    else dispatcher.open();
   }
 
   /** The peer's HELLO has come. */
-  hello(hello: Hello): void {
-    const { connection, ending, timer, verdict } = this.#context;
-    if (verdict === undefined) {
+  hello(hello: PeerHello): void {
+    const { connection, ending, timer, authorization } = this.#context;
+    if (authorization === undefined) {
       timer.clear();
-      this.#greeted();
+      this.#onHello();
       return;
     }
-    verdict.ask(hello, connection, {
-      admitted: () => this.#admitted(),
+    authorization.ask(hello, connection, {
+      accepted: () => this.#admitted(),
       denied: (reason) => ending.end(reason, "goaway"),
     });
   }
 
   #admitted(): void {
-    const { codec, dispatch, ending, timer } = this.#context;
+    const { codec, dispatcher, ending, timer } = this.#context;
     timer.clear();
-    codec.admit?.();
-    this.#greeted();
-    dispatch.open();
+    codec.onPeerAuthorized?.();
+    this.#onHello();
+    dispatcher.open();
     ending.advance();
   }
 
   /** The peer's HELLO is here, and it may come in. */
-  #greeted(): void {
+  #onHello(): void {
     // What it refuses may have been all that a drain waited for.
     if (this.#context.ending.over) return;
     this.#context.watchdog.start();
@@ -93,10 +93,10 @@ export class Opening {
   }
 
   async #late(): Promise<void> {
-    const { clock, ending, verdict, watchdog } = this.#context;
+    const { clock, ending, authorization, watchdog } = this.#context;
     await readFirst(clock);
     if (ending.over || watchdog.running) return;
-    const text = verdict?.asked
+    const text = authorization?.asked
       ? "whether the peer may come in was not decided in time"
       : "the peer's HELLO did not come in time";
     ending.end(new ConnectionError("deadline_exceeded", text), "goaway");
@@ -111,10 +111,10 @@ export class Opening {
 export function codecSettings(
   setup: ConnectionSetup,
   limits: Limits,
-  registry: Registry,
+  methodTable: MethodTable,
   stray: CodecSettings["stray"],
 ): CodecSettings {
-  const { services, serializer, verdict } = setup;
+  const { services, serializer, authorization } = setup;
   const { maxMessage, windowCalls, windowBytes } = limits;
   const own = { maxMessage, windowCalls, windowBytes };
   const credentials = setup.credentials === undefined
@@ -123,13 +123,13 @@ export function codecSettings(
   return {
     hello: {
       ...own,
-      windowCalls: registry.size === 0 ? 0 : windowCalls,
+      windowCalls: methodTable.size === 0 ? 0 : windowCalls,
       credentials,
       streams: { credit: limits.streamCredit, max: limits.maxStreams },
     },
     own,
-    guarded: verdict !== undefined,
-    registry: services && registry,
+    guarded: authorization !== undefined,
+    methodTable: services && methodTable,
     serializer,
     stray,
   };

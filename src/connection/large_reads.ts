@@ -14,7 +14,7 @@
  */
 
 import type { Clock } from "../base/clock.ts";
-import { type Linked, List } from "../base/linked_list.ts";
+import { LinkedList, type ListNode } from "../base/linked_list.ts";
 
 /** The least size of a large message, in bytes: JSON of this size takes about 0.1 ms. */
 export const LARGE: number = 8 * 1024;
@@ -25,7 +25,7 @@ const PER_TURN = 256 * 1024;
 /** The large messages of one server. */
 export class LargeReads {
   readonly #clock: Clock;
-  readonly #line = new List<LargeRead>();
+  readonly #line = new LinkedList<LargeRead>();
   #left = PER_TURN;
   #resting = false;
 
@@ -76,7 +76,7 @@ export class LargeReads {
 }
 
 /** One who reads large messages: one at a time. */
-export class LargeRead implements Linked<LargeRead> {
+export class LargeRead implements ListNode<LargeRead> {
   before: LargeRead | undefined = undefined;
   after: LargeRead | undefined = undefined;
   /** Of the message that waits, in bytes. */

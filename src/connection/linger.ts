@@ -11,11 +11,11 @@
  * @module
  */
 
-import type { BytePath } from "../transport/duplex.ts";
+import type { ByteChannel } from "../transport/duplex.ts";
 import type { Clock } from "../base/clock.ts";
-import { type Deadlines, Timer } from "../base/timers.ts";
+import { Timeout, type TimerHeap } from "../base/timers.ts";
 import { ConnectionError } from "../base/errors.ts";
-import type { Outbox } from "./send_buffer.ts";
+import type { SendBuffer } from "./send_buffer.ts";
 
 /** How long what was said last may take to be written, in ms. */
 const FLUSH_TIME = 5000;
@@ -25,11 +25,11 @@ const LINGER_TIME = 1000;
 const LINGER_BYTES = 16 * 1024 * 1024;
 
 /** Ends one duplex. */
-export class Farewell {
-  readonly #path: BytePath;
-  readonly #outbox: Outbox;
+export class Linger {
+  readonly #path: ByteChannel;
+  readonly #sendBuffer: SendBuffer;
   readonly #clock: Clock;
-  readonly #timer: Timer;
+  readonly #timer: Timeout;
   /** By when the step under way has to be over, and all of it. */
   #stepBy = Infinity;
   #allBy = Infinity;
@@ -38,15 +38,15 @@ export class Farewell {
   #discarded = 0;
 
   constructor(
-    path: BytePath,
-    outbox: Outbox,
+    path: ByteChannel,
+    sendBuffer: SendBuffer,
     clock: Clock,
-    deadlines: Deadlines,
+    deadlines: TimerHeap,
   ) {
     this.#path = path;
-    this.#outbox = outbox;
+    this.#sendBuffer = sendBuffer;
     this.#clock = clock;
-    this.#timer = new Timer(clock, deadlines);
+    this.#timer = new Timeout(clock, deadlines);
   }
 
   /**
@@ -55,7 +55,7 @@ export class Farewell {
    */
   async run(reading: Promise<void>, lingers: () => void): Promise<void> {
     this.#begin(FLUSH_TIME);
-    if (!this.#outbox.idle) {
+    if (!this.#sendBuffer.idle) {
       await new Promise<void>((resolve) => this.#flushed = resolve);
     }
     await this.#path.close();
@@ -87,7 +87,7 @@ export class Farewell {
 
   /** The outbox has been written, or has failed. */
   written(): void {
-    if (this.#outbox.idle) this.#flushed?.();
+    if (this.#sendBuffer.idle) this.#flushed?.();
   }
 
   /** The peer has sent bytes that nobody handles any more. */

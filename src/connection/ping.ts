@@ -12,8 +12,8 @@
 import type { Clock } from "../base/clock.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { ConnectionError } from "../base/errors.ts";
-import type { Outbox } from "./send_buffer.ts";
-import { unavailable } from "../call/errors.ts";
+import type { SendBuffer } from "./send_buffer.ts";
+import { unavailableError } from "../call/errors.ts";
 
 interface Sent {
   readonly id: number;
@@ -26,15 +26,15 @@ export class Pings {
   /** Milliseconds from the latest answered PING to its PONG. */
   rtt: number | undefined;
   readonly #codec: Codec;
-  readonly #outbox: Outbox;
+  readonly #sendBuffer: SendBuffer;
   readonly #clock: Clock;
   #sent: Sent[] = [];
   #lastId = 0;
   #over: ConnectionError | undefined;
 
-  constructor(codec: Codec, outbox: Outbox, clock: Clock) {
+  constructor(codec: Codec, sendBuffer: SendBuffer, clock: Clock) {
     this.#codec = codec;
-    this.#outbox = outbox;
+    this.#sendBuffer = sendBuffer;
     this.#clock = clock;
   }
 
@@ -42,11 +42,11 @@ export class Pings {
   send(): Promise<number> {
     const answer = Promise.withResolvers<number>();
     answer.promise.catch(() => {});
-    if (this.#over !== undefined) answer.reject(unavailable(this.#over));
+    if (this.#over !== undefined) answer.reject(unavailableError(this.#over));
     else {
       const id = this.#lastId = (this.#lastId + 1) >>> 0;
       this.#sent.push({ id, at: this.#clock.now(), answer });
-      this.#codec.ping(this.#outbox, id);
+      this.#codec.ping(this.#sendBuffer, id);
     }
     return answer.promise;
   }
@@ -54,7 +54,7 @@ export class Pings {
   /** Sends one that nobody waits for: to a peer that only reads, where all that counts is whether it can be written. */
   probe(): void {
     const id = this.#lastId = (this.#lastId + 1) >>> 0;
-    this.#codec.ping(this.#outbox, id);
+    this.#codec.ping(this.#sendBuffer, id);
   }
 
   /** The peer has answered. A PONG for no PING of ours is nobody's. */
@@ -73,7 +73,9 @@ export class Pings {
   /** No PONG comes any more. */
   end(reason: ConnectionError): void {
     this.#over = reason;
-    for (const { answer } of this.#sent) answer.reject(unavailable(reason));
+    for (const { answer } of this.#sent) {
+      answer.reject(unavailableError(reason));
+    }
     this.#sent = [];
   }
 }
@@ -81,27 +83,27 @@ export class Pings {
 /** The PONGs of one connection. */
 export class Pongs {
   readonly #codec: Codec;
-  readonly #outbox: Outbox;
+  readonly #sendBuffer: SendBuffer;
   /** The batch that has a PONG already, and the id a further one is due for. */
   #batch = -1;
   #due: number | undefined;
 
-  constructor(codec: Codec, outbox: Outbox) {
+  constructor(codec: Codec, sendBuffer: SendBuffer) {
     this.#codec = codec;
-    this.#outbox = outbox;
+    this.#sendBuffer = sendBuffer;
   }
 
   /** Answers a PING: now, or with the next batch. */
   answer(id: number): void {
-    if (this.#batch === this.#outbox.batch) this.#due = id;
+    if (this.#batch === this.#sendBuffer.batch) this.#due = id;
     else {
-      this.#codec.pong(this.#outbox, id);
-      this.#batch = this.#outbox.batch;
+      this.#codec.pong(this.#sendBuffer, id);
+      this.#batch = this.#sendBuffer.batch;
     }
   }
 
   /** A batch has gone: what is due goes with the next. */
-  batchHandedOver(): void {
+  onFlush(): void {
     if (this.#due === undefined) return;
     const id = this.#due;
     this.#due = undefined;

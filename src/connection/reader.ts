@@ -17,51 +17,51 @@
  */
 
 import { outside } from "../base/async_context.ts";
-import { type BytePath, toChunk } from "../transport/duplex.ts";
-import type { Share } from "../serve/server_limits.ts";
+import { type ByteChannel, toChunk } from "../transport/duplex.ts";
+import type { MemoryShare } from "../serve/server_limits.ts";
 import type { Clock, Tick } from "../base/clock.ts";
 import type { Codec } from "../wire/codec.ts";
-import type { Dispatch } from "../serve/dispatcher.ts";
-import type { Ending, PeerGoaway } from "./shutdown.ts";
+import type { Dispatcher } from "../serve/dispatcher.ts";
+import type { PeerGoaway, Shutdown } from "./shutdown.ts";
 import { ConnectionError } from "../base/errors.ts";
-import type { Farewell } from "./linger.ts";
+import type { Linger } from "./linger.ts";
 import type { LargeRead, LargeReads } from "./large_reads.ts";
-import type { Pending } from "../call/pending_calls.ts";
+import type { PendingCalls } from "../call/pending_calls.ts";
 
 import type { Watchdog } from "./watchdog.ts";
 import { isA } from "../base/user_code.ts";
 
 /** What reading needs of its connection. */
-export interface ReadingContext {
-  readonly path: BytePath;
+export interface ReaderContext {
+  readonly path: ByteChannel;
   readonly clock: Clock;
   readonly codec: Codec;
-  readonly pending: Pending;
-  readonly dispatch: Dispatch;
-  readonly ending: Ending;
-  readonly farewell: Farewell;
+  readonly pending: PendingCalls;
+  readonly dispatcher: Dispatcher;
+  readonly ending: Shutdown;
+  readonly linger: Linger;
   readonly peerGoaway: PeerGoaway;
   readonly tick: Tick;
   readonly watchdog: Watchdog;
   /** What the connection holds, as its server counts it. */
-  readonly share: Share | undefined;
+  readonly share: MemoryShare | undefined;
   /** The large messages of all connections, at a server. */
   readonly largeReads: LargeReads | undefined;
 }
 
 /** Reads one connection. */
-export class Reading implements ChunkSink {
+export class Reader implements ChunkHandler {
   /** Bytes decoded so far. */
   bytes = 0;
   /** Resolves when reading has ended, for whatever reason. */
   readonly done: Promise<void>;
-  readonly #context: ReadingContext;
+  readonly #context: ReaderContext;
   readonly #large: LargeRead | undefined;
   /** Goes on, where it waits. */
   #resume: (() => void) | undefined;
 
   /** Starts. */
-  constructor(context: ReadingContext) {
+  constructor(context: ReaderContext) {
     this.#context = context;
     const { path, clock, ending, largeReads } = context;
     this.#large = largeReads?.reader(() => this.#resume?.());
@@ -70,7 +70,7 @@ export class Reading implements ChunkSink {
       // A transport that yields no bytes is a mistake of its user's.
       if (isA(cause, ConnectionError) && cause.code === BAD_CHUNK) {
         ending.end(cause, "destroy");
-      } else ending.lose("reading failed", cause);
+      } else ending.onConnectionLost("reading failed", cause);
     });
   }
 
@@ -78,7 +78,7 @@ export class Reading implements ChunkSink {
   chunk(chunk: Uint8Array, at: number): number {
     const { codec, pending, ending, tick, watchdog, share } = this.#context;
     if (ending.over) {
-      this.#context.farewell.discard(chunk.length);
+      this.#context.linger.discard(chunk.length);
       return chunk.length;
     }
     try {
@@ -87,8 +87,8 @@ export class Reading implements ChunkSink {
       at = to;
       tick.stale();
       watchdog.heard();
-      pending.pump();
-      share?.note();
+      pending.flushQueue();
+      share?.recordProgress();
     } catch (error) {
       // The one place where a breach of the rules becomes teardown. Reading
       // goes on, to discard.
@@ -104,8 +104,8 @@ export class Reading implements ChunkSink {
 
   /** What reading waits for: its turn to read a large message, or on a wire without windows for room, if the peer's calls are more than we hold. */
   room(): Promise<void> | undefined {
-    const { dispatch, ending } = this.#context;
-    const waits = this.#large?.waiting || dispatch.full;
+    const { dispatcher, ending } = this.#context;
+    const waits = this.#large?.waiting || dispatcher.full;
     if (ending.over || !waits) return undefined;
     return new Promise((resolve) => this.#resume = resolve);
   }
@@ -118,8 +118,8 @@ export class Reading implements ChunkSink {
   }
 
   /** A batch has gone: there may be room. */
-  batchHandedOver(): void {
-    if (!this.#context.dispatch.full) this.#resume?.();
+  onFlush(): void {
+    if (!this.#context.dispatcher.full) this.#resume?.();
   }
 
   /** The peer has sent its FIN. */
@@ -160,7 +160,7 @@ export const MESSAGES_PER_TURN = 4096;
 const CHUNKS_PER_TURN = 8;
 
 /** Takes what is read. */
-export interface ChunkSink {
+export interface ChunkHandler {
   /** Takes `chunk` from `at`; returns how far it came, less than its length to be called again after a turn. */
   chunk(chunk: Uint8Array, at: number): number;
   /** The stream has ended. */
@@ -171,9 +171,9 @@ export interface ChunkSink {
 
 /** Reads until the end. What the stream or the sink throws rejects. */
 export async function readLoop(
-  path: Pick<BytePath, "read">,
+  path: Pick<ByteChannel, "read">,
   clock: Clock,
-  sink: ChunkSink,
+  sink: ChunkHandler,
 ): Promise<void> {
   for (let chunks = 1;; chunks++) {
     const { done, value } = await path.read();

@@ -20,7 +20,7 @@
  * @module
  */
 
-import type { BytePath } from "../transport/duplex.ts";
+import type { ByteChannel } from "../transport/duplex.ts";
 import type { Clock } from "../base/clock.ts";
 import {
   keepSegments,
@@ -33,9 +33,9 @@ import {
 } from "../base/bytes.ts";
 
 /** What the outbox tells its connection. */
-export interface OutboxEvents {
+export interface SendBufferEvents {
   /** The batch numbered `outbox.batch - 1` is the writer's now; its first bytes go with this turn. */
-  handedOver(): void;
+  onFlush(): void;
   /** The writer has taken everything it was given; more may have gathered meanwhile. */
   written(): void;
   /** The writer failed: nothing more can be sent. */
@@ -51,7 +51,7 @@ export interface OutboxEvents {
 }
 
 /** Bytes of a user's in the batch. */
-interface Lent {
+interface LentSegments {
   readonly chunk: Uint8Array;
   readonly size: number;
   /** Where their frame begins. */
@@ -70,12 +70,12 @@ const PLACE_STRIDE = 0x100000;
 const NONE: readonly Uint8Array[] = [];
 
 /** What it needs of the way of its bytes. */
-type OutboxPath = Pick<BytePath, "write" | "borrows">;
+type SendBufferChannel = Pick<ByteChannel, "write" | "borrows">;
 
 type State = "idle" | "scheduled" | "writing" | "failed";
 
 /** Where frames gather between writes. */
-export class Outbox {
+export class SendBuffer {
   /** The segment being filled; `reserve` says where. */
   bytes: Uint8Array = NO_BYTES;
   /** The same, to write several bytes at once. */
@@ -87,15 +87,15 @@ export class Outbox {
   /** Bytes the writer has not taken yet. */
   size = 0;
   /** Where the latest reservation stands in its batch. */
-  place = 0;
+  batchOffset = 0;
   /** Chunks written so far. */
   chunks = 0;
   /** Their bytes. */
   written = 0;
 
-  readonly #path: OutboxPath;
+  readonly #path: SendBufferChannel;
   readonly #clock: Clock;
-  readonly #events: OutboxEvents;
+  readonly #events: SendBufferEvents;
   /** The largest message that can be written, in bytes, frame included: there is room for last words behind it. */
   readonly most: number;
   readonly #limit: number;
@@ -108,7 +108,7 @@ export class Outbox {
   #segments: Uint8Array[] = [];
   #lent: readonly Uint8Array[] = NONE;
   /** Users' bytes in the batch that is filling: no more than its attached chunks. */
-  #users: Lent[] = [];
+  #users: LentSegments[] = [];
   /** The largest rest of a segment of this batch that nothing was found for. */
   #rest: Uint8Array = NO_BYTES;
   /** How far `bytes` and `urgentBytes` are filled. */
@@ -131,10 +131,10 @@ export class Outbox {
   readonly #overflowed = () => this.#events.overflowed();
 
   constructor(
-    path: OutboxPath,
+    path: SendBufferChannel,
     clock: Clock,
     limit: number,
-    events: OutboxEvents,
+    events: SendBufferEvents,
     step = Infinity,
   ) {
     this.#path = path;
@@ -174,7 +174,7 @@ export class Outbox {
    * frame is kept whole or not at all.
    */
   reserve(n: number, attached = 0): number {
-    if (this.size + n + attached >= this.#mark && !this.admits(n + attached)) {
+    if (this.size + n + attached >= this.#mark && !this.canSend(n + attached)) {
       return this.#drop(n);
     }
     let at = this.#fill;
@@ -183,7 +183,7 @@ export class Outbox {
       at = 0;
     }
     this.#fill = at + n;
-    this.place = this.#sealed.length * PLACE_STRIDE + at;
+    this.batchOffset = this.#sealed.length * PLACE_STRIDE + at;
     this.#grew(n);
     return at;
   }
@@ -204,7 +204,7 @@ export class Outbox {
   /** The same of bytes that are a user's: they may be gone when the batch is handed over. */
   lend(chunk: Uint8Array): void {
     if (this.#full) return;
-    this.#users.push({ chunk, size: chunk.length, place: this.place });
+    this.#users.push({ chunk, size: chunk.length, place: this.batchOffset });
     this.attach(chunk);
   }
 
@@ -219,7 +219,7 @@ export class Outbox {
 
   /** As `reserve`, in the lane that goes ahead of the next batch: into `this.urgentBytes`. */
   reserveUrgent(n: number): number {
-    if (this.size + n >= this.#mark && !this.admits(n)) {
+    if (this.size + n >= this.#mark && !this.canSend(n)) {
       this.urgentBytes = new Uint8Array(n);
       return 0;
     }
@@ -235,7 +235,7 @@ export class Outbox {
   }
 
   /** Whether a frame of `n` bytes, which may be written in parts, fits below the limit. If not, it must not be written, and the connection ends. */
-  admits(n: number): boolean {
+  canSend(n: number): boolean {
     if (this.#full) return false;
     if (this.size + n <= this.#limit || this.#concluding) return true;
     // What goes ahead of the next batch is of no use to a connection that ends.
@@ -265,7 +265,7 @@ export class Outbox {
 
   /** Room for a frame that is not kept. */
   #drop(n: number): number {
-    this.place = -1;
+    this.batchOffset = -1;
     this.#fillNext(new Uint8Array(n + SPILL));
     return 0;
   }
@@ -404,7 +404,7 @@ export class Outbox {
     this.#clearBatch();
     this.#enter("writing");
     this.batch++;
-    this.#events.handedOver();
+    this.#events.onFlush();
     this.#write(chunks);
   }
 

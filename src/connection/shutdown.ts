@@ -14,76 +14,76 @@
  * @module
  */
 
-import type { Share } from "../serve/server_limits.ts";
-import type { BytePath } from "../transport/duplex.ts";
+import type { MemoryShare } from "../serve/server_limits.ts";
+import type { ByteChannel } from "../transport/duplex.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { ConnectionStats } from "../types/stats.ts";
 import type { CloseOptions, Limits } from "../types/connection.ts";
-import { type Deadlines, Timer } from "../base/timers.ts";
-import type { Dispatch } from "../serve/dispatcher.ts";
+import { Timeout, type TimerHeap } from "../base/timers.ts";
+import type { Dispatcher } from "../serve/dispatcher.ts";
 import {
   DRAIN_TIME,
-  EndingStates,
   GOODBYE_TIME,
   LEAVING_IDLE,
-} from "./ending_states.ts";
+  ShutdownStates,
+} from "./shutdown_states.ts";
 import {
   ConnectionError,
   isErrorCode,
   printMs,
   quote,
 } from "../base/errors.ts";
-import type { Farewell } from "./linger.ts";
+import type { Linger } from "./linger.ts";
 
-import type { Outbox } from "./send_buffer.ts";
-import type { Pending } from "../call/pending_calls.ts";
+import type { SendBuffer } from "./send_buffer.ts";
+import type { PendingCalls } from "../call/pending_calls.ts";
 import type { Pings, Pongs } from "./ping.ts";
-import type { Streams } from "../streams/stream_table.ts";
-import type { Verdict } from "../serve/authorize.ts";
+import type { StreamTable } from "../streams/stream_table.ts";
+import type { AuthorizationGate } from "../serve/authorize.ts";
 import type { Watchdog } from "./watchdog.ts";
 
 /** What the ending needs of its connection. */
-export interface EndingContext {
-  readonly path: BytePath;
+export interface ShutdownContext {
+  readonly path: ByteChannel;
   readonly clock: Clock;
   readonly limits: Limits;
   readonly codec: Codec;
-  readonly outbox: Outbox;
-  readonly deadlines: Deadlines;
-  readonly pending: Pending;
-  readonly dispatch: Dispatch;
+  readonly sendBuffer: SendBuffer;
+  readonly deadlines: TimerHeap;
+  readonly pending: PendingCalls;
+  readonly dispatcher: Dispatcher;
   readonly pings: Pings;
   readonly pongs: Pongs;
   readonly peerGoaway: PeerGoaway;
-  readonly farewell: Farewell;
-  readonly verdict: Verdict | undefined;
+  readonly linger: Linger;
+  readonly authorization: AuthorizationGate | undefined;
   readonly watchdog: Watchdog;
   readonly reading: {
     /** What comes is only discarded from now on. Resolves when reading has ended, for whatever reason. */
     finish(): Promise<void>;
   };
   /** What the connection holds, as its server counts it. */
-  readonly share: Share | undefined;
+  readonly share: MemoryShare | undefined;
   /** The connection's streams, made when they are asked for. */
-  streams(): Streams;
+  streams(): StreamTable;
 }
 
 /** What is said last: what there is; a GOAWAY behind that; what became of the calls that are given up, and a GOAWAY; only a GOAWAY; or nothing. */
-export type LastWords = "flush" | "goaway" | "giveUp" | "shed" | "destroy";
+export type CloseMode = "flush" | "goaway" | "giveUp" | "shed" | "destroy";
 
 /** Ends one connection. */
-export class Ending {
-  readonly #context: EndingContext;
-  readonly #states = new EndingStates();
+export class Shutdown {
+  readonly #context: ShutdownContext;
+  readonly #states = new ShutdownStates();
   readonly #closed = Promise.withResolvers<ConnectionError | undefined>();
   /** Made by the first `close`; the same for all. */
   #closing: PromiseWithResolvers<void> | undefined;
   /** By when the calls of a drain must have ended: the earliest that a `close` has asked for. */
   #closeBy = Infinity;
-  readonly #closeTimer: Timer;
+  readonly #closeTimer: Timeout;
   /** For the state that the peer is in. */
-  readonly #peerTimer: Timer;
+  readonly #peerTimer: Timeout;
   /** Handlers that closed their own connection; not waited for. */
   readonly #excused = new Set<object>();
   /** Whether it ends once nothing is left to be done: this end drains, or the peer only reads. */
@@ -91,11 +91,11 @@ export class Ending {
   /** What our GOAWAY said; a later one may not say more. */
   #goaway: { readonly lastId: number | undefined } | undefined;
 
-  constructor(context: EndingContext) {
+  constructor(context: ShutdownContext) {
     const { clock, deadlines } = context;
     this.#context = context;
-    this.#closeTimer = new Timer(clock, deadlines);
-    this.#peerTimer = new Timer(clock, deadlines);
+    this.#closeTimer = new Timeout(clock, deadlines);
+    this.#peerTimer = new Timeout(clock, deadlines);
   }
 
   /** The state as `stats` tells it. */
@@ -125,10 +125,10 @@ export class Ending {
 
   /** See {@linkcode Connection.close}. */
   close(options: CloseOptions): Promise<void> {
-    const { dispatch, verdict } = this.#context;
+    const { dispatcher, authorization } = this.#context;
     const { timeout, streams } = options;
     checkTimeout(timeout);
-    const excused = options.ctx ?? dispatch.current;
+    const excused = options.ctx ?? dispatcher.current;
     if (excused !== undefined) this.#excused.add(excused);
     const first = this.#closing === undefined;
     const closing = this.#closing ??= Promise.withResolvers();
@@ -137,7 +137,7 @@ export class Ending {
       this.#closeWithin(timeout ?? DRAIN_TIME);
     }
     // Nothing has been accepted that could be finished.
-    if (verdict?.pending) this.end(undefined, "goaway");
+    if (authorization?.pending) this.end(undefined, "goaway");
     else if (this.#states.enter("draining")) this.#drain();
     if (streams === "end" && !this.over) this.#endResults();
     // Not in this turn: a drain begun by a handler must not outrun its answer.
@@ -146,20 +146,20 @@ export class Ending {
   }
 
   #drain(): void {
-    const { pending, dispatch } = this.#context;
+    const { pending, dispatcher } = this.#context;
     const text = "this end has closed the connection";
     this.#finishes = true;
     pending.refuseNew(new ConnectionError("unavailable", text));
-    dispatch.drain(text);
+    dispatcher.drain(text);
     // A peer that has sent its FIN makes no calls any more.
     if (!this.halfClosed) this.#sayGoaway("", "");
   }
 
   #endResults(): void {
-    const { codec, dispatch } = this.#context;
+    const { codec, dispatcher } = this.#context;
     // Their handlers have been told already: an item made in farewell is still sent.
-    if (codec.features.streams && dispatch.leaving !== undefined) {
-      this.#context.streams().endResults(dispatch.leaving);
+    if (codec.features.streams && dispatcher.leaving !== undefined) {
+      this.#context.streams().endResults(dispatcher.leaving);
     }
   }
 
@@ -168,7 +168,7 @@ export class Ending {
     const by = this.#context.clock.now() + timeout;
     if (by >= this.#closeBy) return;
     this.#closeBy = by;
-    if (this.over) this.#context.farewell.within(timeout + GOODBYE_TIME);
+    if (this.over) this.#context.linger.within(timeout + GOODBYE_TIME);
     else this.#closeTimer.set(timeout, () => this.#late(timeout));
   }
 
@@ -181,7 +181,7 @@ export class Ending {
 
   /** The peer has said GOAWAY, before its HELLO (then nothing but its FIN follows) or behind it. */
   goaway(greeted: boolean): void {
-    const { peerGoaway, dispatch, limits, watchdog } = this.#context;
+    const { peerGoaway, dispatcher, limits, watchdog } = this.#context;
     const { reason, fault } = peerGoaway;
     if (this.over || reason === undefined) return;
     if (!greeted) return this.#leave(fault);
@@ -190,7 +190,7 @@ export class Ending {
       limits,
     );
     if (limit === undefined) return;
-    dispatch.tellDraining(reason.message);
+    dispatcher.tellDraining(reason.message);
     watchdog.leave(LEAVING_IDLE);
     this.#peerTimer.set(limit, () => this.#leave(fault));
   }
@@ -203,7 +203,8 @@ export class Ending {
 
   /** The peer's FIN has come, in order: nothing can be answered any more; what is served still is, within the state's limit. */
   halfClose(reason: ConnectionError): void {
-    const { limits, path, pending, pings, dispatch, watchdog } = this.#context;
+    const { limits, path, pending, pings, dispatcher, watchdog } =
+      this.#context;
     const limit = this.#states.peerEnters("halfClosed", limits);
     if (limit === undefined) return;
     this.#peerTimer.set(limit, () => {
@@ -213,26 +214,26 @@ export class Ending {
         }`;
       this.end(new ConnectionError("deadline_exceeded", text), "giveUp");
     });
-    path.watch((cause) => this.lose("writing failed", cause));
-    watchdog.deafen();
+    path.watch((cause) => this.onConnectionLost("writing failed", cause));
+    watchdog.onPeerHalfClose();
     // Each of these may end a drain, or be told to users, who may end it all.
     pending.end(reason);
     pings.end(reason);
-    dispatch.halfClosed(reason);
+    dispatcher.halfClosed(reason);
     // Made if there are none yet: a handler that runs may still answer with one.
-    this.#context.streams().deafen();
+    this.#context.streams().onPeerHalfClose();
     this.#finishes = !this.over;
     this.advance();
   }
 
   /** Goes on with a drain if what it waits for has come about. */
   advance(): void {
-    const { pending, dispatch, outbox, peerGoaway } = this.#context;
+    const { pending, dispatcher, sendBuffer, peerGoaway } = this.#context;
     if (!this.#finishes || !pending.empty) return;
-    if (this.#excused.size > 0 && dispatch.busy(this.#excused) === 0) {
+    if (this.#excused.size > 0 && dispatcher.busy(this.#excused) === 0) {
       this.#closing?.resolve();
     }
-    if (dispatch.busy() > 0 || !outbox.idle) return;
+    if (dispatcher.busy() > 0 || !sendBuffer.idle) return;
     this.end(peerGoaway.fault, "flush");
   }
 
@@ -243,12 +244,12 @@ export class Ending {
     const text = "the connection was aborted";
     this.end(new ConnectionError("cancelled", text, { cause }), "destroy");
     // One that was lingering already stops at once too.
-    this.#context.farewell.destroy();
+    this.#context.linger.destroy();
     await this.closed;
   }
 
   /** The transport failed. */
-  lose(what: string, cause: unknown): void {
+  onConnectionLost(what: string, cause: unknown): void {
     const text = `the connection was lost: ${what}`;
     this.end(new ConnectionError("unavailable", text, { cause }), "destroy");
   }
@@ -256,7 +257,7 @@ export class Ending {
   /** The server's memory is spent, and most of it here. Returns whether it ended at once. */
   shed(reason: ConnectionError): boolean {
     const { over } = this;
-    if (over) this.#context.farewell.destroy();
+    if (over) this.#context.linger.destroy();
     else this.end(reason, "shed");
     return over;
   }
@@ -268,64 +269,65 @@ export class Ending {
    * back all that has not been handed over), or nothing is ("destroy").
    * A peer that was not let in yet hears nothing but the GOAWAY.
    */
-  end(reason: ConnectionError | undefined, how: LastWords): void {
+  end(reason: ConnectionError | undefined, how: CloseMode): void {
     if (!this.#states.enter("flushing")) return;
-    const { codec, outbox, farewell, pongs, verdict, clock } = this.#context;
+    const { codec, sendBuffer, linger, pongs, authorization, clock } =
+      this.#context;
     this.#finishes = false;
     codec.stop();
     const why = reason ??
       new ConnectionError("unavailable", "the connection was closed");
-    const denied = verdict?.drop() === true;
+    const denied = authorization?.drop() === true;
     if (denied) this.#goaway = { lastId: undefined };
     // What a GOAWAY with a code says to the peer's handlers, CANCEL does where there is none.
     const told = how === "giveUp" ||
       (how === "goaway" && !codec.features.goaway);
-    // Within `maxOutbox`, as all that the peer makes this end say; the GOAWAY always fits.
+    // Within `maxSendBuffer`, as all that the peer makes this end say; the GOAWAY always fits.
     this.#settleAll(why, told && !denied);
-    outbox.conclude();
+    sendBuffer.conclude();
     const reading = this.#context.reading.finish();
     if (denied || how === "shed") {
-      outbox.discard();
+      sendBuffer.discard();
       pongs.discard();
       this.#context.pending.batchLost();
     }
-    if (how === "destroy") farewell.destroy();
+    if (how === "destroy") linger.destroy();
     else if (how !== "flush") {
       this.#sayGoaway(reason?.code ?? "", reason?.message ?? "");
     }
-    farewell.run(reading, () => this.#states.enter("lingering")).then(() => {
+    linger.run(reading, () => this.#states.enter("lingering")).then(() => {
       this.#states.enter("closed");
       this.#context.share?.end();
       this.#closed.resolve(reason);
     });
     // Behind what clears all timers.
     const rest = Math.max(0, this.#closeBy - clock.now()) + GOODBYE_TIME;
-    farewell.within(rest);
+    linger.within(rest);
   }
 
   /** `tell` says whether the peer hears of the calls that end so: by CANCEL of ours, by a refusal of those it made that were not started. */
   #settleAll(why: ConnectionError, tell: boolean): void {
-    const { pending, dispatch, pings, watchdog, deadlines } = this.#context;
+    const { pending, dispatcher, pings, watchdog, deadlines } = this.#context;
     pending.end(why, tell);
     if (tell) this.#refuseUnstarted();
-    dispatch.end(why);
+    dispatcher.end(why);
     pings.end(why);
     watchdog.stop();
     deadlines.clear();
   }
 
   #refuseUnstarted(): void {
-    const { codec, dispatch } = this.#context;
-    const { lastId } = this.#goaway ?? dispatch;
-    const last = dispatch.refuseUnstarted(lastId);
+    const { codec, dispatcher } = this.#context;
+    const { lastId } = this.#goaway ?? dispatcher;
+    const last = dispatcher.refuseUnstarted(lastId);
     if (codec.features.goaway) this.#goaway = { lastId: last };
   }
 
   #sayGoaway(code: string, text: string): void {
-    const { codec, outbox, dispatch } = this.#context;
+    const { codec, sendBuffer, dispatcher } = this.#context;
     if (!codec.features.goaway) return;
-    this.#goaway ??= { lastId: dispatch.lastId };
-    codec.goaway(outbox, this.#goaway.lastId, code, text);
+    this.#goaway ??= { lastId: dispatcher.lastId };
+    codec.goaway(sendBuffer, this.#goaway.lastId, code, text);
   }
 }
 
@@ -346,7 +348,7 @@ export const MAX_GOAWAYS = 16;
 export const DENIED = "the server did not accept the credentials";
 
 /** Why the peer goes; a plain drain has no code. */
-export function departure(code: string, text: string): ConnectionError {
+export function goawayError(code: string, text: string): ConnectionError {
   const known = isErrorCode(code) ? code : "unavailable";
   return new ConnectionError(known, describe(code, text));
 }
@@ -392,7 +394,7 @@ export class PeerGoaway {
     const failed = code !== "" && this.fault === undefined;
     if (last === this.#last && !failed) return undefined;
     this.#last = last;
-    const reason = departure(code, text);
+    const reason = goawayError(code, text);
     this.reason ??= reason;
     if (failed) this.fault = reason;
     return reason;

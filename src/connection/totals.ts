@@ -7,9 +7,9 @@
  * @module
  */
 
-import type { ConnectionStats, SummedStats } from "../types/stats.ts";
+import type { ConnectionStats, TotalStats } from "../types/stats.ts";
 
-type Key = keyof SummedStats;
+type Key = keyof TotalStats;
 
 /** Those that only grow. */
 const LASTING: readonly Key[] = [
@@ -25,24 +25,24 @@ type Sum = Partial<Record<Key, number | Record<string, number>>>;
 
 /** Adds up connections that live, and remembers of others what lasts. */
 export class Totals {
-  readonly #past: Sum = {};
+  readonly #ended: Sum = {};
 
   /** A connection is over. */
   end(stats: ConnectionStats): void {
-    add(this.#past, stats, LASTING);
+    add(this.#ended, stats, LASTING);
   }
 
   /** The sum of all that were, and of those that live. */
-  sum(live: readonly ConnectionStats[]): SummedStats {
-    const sum: Sum = structuredClone(this.#past);
+  sum(live: readonly ConnectionStats[]): TotalStats {
+    const sum: Sum = structuredClone(this.#ended);
     for (const stats of [ZERO, ...live]) {
       add(sum, stats, Object.keys(ZERO) as Key[]);
     }
-    return sum as unknown as SummedStats;
+    return sum as unknown as TotalStats;
   }
 }
 
-function add(sum: Sum, stats: SummedStats, keys: readonly Key[]): void {
+function add(sum: Sum, stats: TotalStats, keys: readonly Key[]): void {
   for (const key of keys) {
     const value = stats[key];
     if (typeof value === "number") {
@@ -56,15 +56,15 @@ function add(sum: Sum, stats: SummedStats, keys: readonly Key[]): void {
   }
 }
 
-const ZERO: SummedStats = {
+const ZERO: TotalStats = {
   inFlight: 0,
   inFlightBytes: 0,
   queued: 0,
   queuedBytes: 0,
   settled: { not_sent: 0, refused: 0, executed: 0, unknown: 0 },
   lateReplies: 0,
-  held: 0,
-  heldBytes: 0,
+  receiving: 0,
+  receivingBytes: 0,
   running: 0,
   waiting: 0,
   ordered: 0,

@@ -22,7 +22,7 @@ import type { Clock } from "../base/clock.ts";
 import type { Limits } from "../types/connection.ts";
 
 /** What is watched, as the watchdog sees it. */
-export interface Watched {
+export interface WatchdogEvents {
   /** Asks the peer whether it is there. */
   ask(): void;
   /** Which message has begun and not ended, if one has. */
@@ -57,7 +57,7 @@ export async function readFirst(clock: Clock): Promise<void> {
 export class Watchdog {
   readonly #clock: Clock;
   readonly #limits: Limits;
-  readonly #watched: Watched;
+  readonly #watched: WatchdogEvents;
   #timer: unknown;
   #running = false;
   readonly #tick = () => void this.#look();
@@ -73,9 +73,9 @@ export class Watchdog {
   #calls: number | undefined;
   #idleTimeout: number;
   /** The peer's FIN has come. */
-  #deaf = false;
+  #peerHalfClosed = false;
 
-  constructor(clock: Clock, limits: Limits, watched: Watched) {
+  constructor(clock: Clock, limits: Limits, watched: WatchdogEvents) {
     this.#clock = clock;
     this.#limits = limits;
     this.#watched = watched;
@@ -109,8 +109,8 @@ export class Watchdog {
   }
 
   /** The peer's FIN has come. */
-  deafen(): void {
-    this.#deaf = true;
+  onPeerHalfClose(): void {
+    this.#peerHalfClosed = true;
     this.#asked();
     if (this.#running) this.#arm();
   }
@@ -161,7 +161,7 @@ export class Watchdog {
     return [
       asked === undefined
         ? { what: "silent", at: this.#heardAt + keepaliveTime, judged: false }
-        : this.#deaf
+        : this.#peerHalfClosed
         ? { what: "unsure", at: asked + keepaliveTimeout, judged: false }
         : { what: "dead", at: asked + keepaliveTimeout, judged: true },
       { what: "stalled", at: writing + writeTimeout, judged: true },

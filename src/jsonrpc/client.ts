@@ -5,8 +5,8 @@
  */
 
 import {
-  type Callable,
   type ErrorInfo,
+  type ServiceDefinition,
   toCallable,
 } from "../serve/services.ts";
 import { Client, type ClientOptions } from "../client/client.ts";
@@ -18,7 +18,7 @@ import { type JsonRpcOptions, toShape } from "./options.ts";
 import { toWire } from "./wire.ts";
 import { Server, type ServerOptions } from "../serve/server.ts";
 
-/** Past this many bytes of unsent answers a connection ends, unless `maxOutbox` is set: 16 MiB. */
+/** Past this many bytes of unsent answers a connection ends, unless `maxSendBuffer` is set: 16 MiB. */
 export const MAX_UNSENT = 16 * 1024 * 1024;
 
 /** Options of a {@linkcode JsonRpcClient}. */
@@ -29,7 +29,7 @@ export interface JsonRpcClientOptions<L extends object = object> extends
   >,
   JsonRpcOptions {
   /** What the other end may call and notify; or what `callable` made of it, which then has the three options below. */
-  services?: (L & Checked<L>) | Callable | undefined;
+  services?: (L & Checked<L>) | ServiceDefinition | undefined;
   /** What stands around their handlers, as `use` of a server. */
   incoming?: readonly ServerMiddleware[] | undefined;
   /** As of a server, for those services. */
@@ -87,9 +87,9 @@ export class JsonRpcClient<
     const { services, incoming, exposeErrors, onError } = options;
     super(duplex, {
       ...options,
-      maxOutbox: options.maxOutbox ??
+      maxSendBuffer: options.maxSendBuffer ??
         Math.max(MAX_UNSENT, 2 * (options.maxMessage ?? 0)),
-      wire: toWire(toShape(options), (codec) => made.push(codec)),
+      protocol: toWire(toShape(options), (codec) => made.push(codec)),
       services: services !== undefined && isCallable(services)
         ? services
         : toCallable(services ?? {}, { use: incoming, exposeErrors, onError }),
@@ -124,8 +124,8 @@ export class JsonRpcClient<
   }
 }
 
-function isCallable(services: object): services is Callable {
-  return (services as Partial<Callable>).methods instanceof Map;
+function isCallable(services: object): services is ServiceDefinition {
+  return (services as Partial<ServiceDefinition>).methods instanceof Map;
 }
 
 /** Options of a {@linkcode JsonRpcServer}; limits hold for each of its connections. */
@@ -157,8 +157,12 @@ export class JsonRpcServer<S extends object> extends Server<S> {
   constructor(services: S & Checked<S>, options: JsonRpcServerOptions = {}) {
     const wire = toWire(toShape(options), () => {});
     const { maxMessage = 0 } = options;
-    const maxOutbox = options.maxOutbox ??
+    const maxSendBuffer = options.maxSendBuffer ??
       Math.max(MAX_UNSENT, 2 * maxMessage);
-    super(services, { ...options, maxOutbox, wire });
+    super(services, {
+      ...options,
+      maxSendBuffer: maxSendBuffer,
+      protocol: wire,
+    });
   }
 }

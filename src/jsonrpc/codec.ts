@@ -12,47 +12,47 @@
 import type {
   Codec,
   CodecSettings,
-  Features,
+  MessageHandler,
   Opaque,
-  Receiver,
+  WireFeatures,
 } from "../wire/codec.ts";
 import { ConnectionError } from "../base/errors.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
-import type { Outbox } from "../connection/send_buffer.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
 import { utf8 } from "../base/utf8.ts";
 import type { PayloadRole } from "../wire/to_json.ts";
 import { INVALID_REQUEST } from "./codes.ts";
 import { type Framing, toFraming } from "./framing.ts";
-import { Incoming, NotJson, openKept } from "./incoming.ts";
-import type { Shape } from "./options.ts";
+import { IncomingMessages, NotJson, openKept } from "./incoming.ts";
+import type { JsonRpcSettings } from "./options.ts";
 import {
   failureHead,
   joined,
-  Outgoing,
-  Text,
-  type TextDraft,
-  unsayable,
+  JsonText,
+  OutgoingMessages,
+  type PreparedText,
+  unserializableResult,
 } from "./outgoing.ts";
-import { type Served, ServedCalls } from "./served.ts";
+import { CallIds, type IncomingId } from "./served.ts";
 
 /** Longest error message written, in characters. */
 const MAX_TEXT = 4096;
 
 /** The codec of one JSON-RPC connection. */
 export class JsonRpcCodec implements Codec {
-  readonly features: Features;
+  readonly features: WireFeatures;
   readonly overhead = 0;
 
-  readonly #receiver: Receiver;
+  readonly #receiver: MessageHandler;
   readonly #settings: CodecSettings;
-  readonly #shape: Shape;
+  readonly #shape: JsonRpcSettings;
   readonly #framing: Framing;
-  readonly #incoming: Incoming;
-  readonly #outgoing: Outgoing;
+  readonly #incoming: IncomingMessages;
+  readonly #outgoing: OutgoingMessages;
   /** Messages read so far. */
   #told = 0;
-  readonly #served: ServedCalls;
-  readonly #payload = new Text();
+  readonly #served: CallIds;
+  readonly #payload = new JsonText();
   /** Our notifications in the batch that is filling. */
   #notified = new Set<number>();
   /** The latest method written, as JSON, and its length in bytes: calls in a row mostly share one. */
@@ -65,9 +65,9 @@ export class JsonRpcCodec implements Codec {
   #sacred: number | undefined;
 
   constructor(
-    receiver: Receiver,
+    receiver: MessageHandler,
     settings: CodecSettings,
-    shape: Shape,
+    shape: JsonRpcSettings,
   ) {
     if (settings.serializer !== undefined) {
       throw new TypeError("Cannot use a serializer: JSON-RPC is JSON");
@@ -96,9 +96,9 @@ export class JsonRpcCodec implements Codec {
         },
       },
     );
-    this.#outgoing = new Outgoing(this.#framing, maxMessage);
-    this.#served = new ServedCalls(windowCalls, windowBytes);
-    const incoming = this.#incoming = new Incoming({
+    this.#outgoing = new OutgoingMessages(this.#framing, maxMessage);
+    this.#served = new CallIds(windowCalls, windowBytes);
+    const incoming = this.#incoming = new IncomingMessages({
       receiver,
       dialect: shape.dialect,
       codes: shape.codes,
@@ -140,7 +140,7 @@ export class JsonRpcCodec implements Codec {
     this.#framing.stopped = this.#incoming.stopped = true;
   }
 
-  handedOver(): void {
+  flushed(): void {
     if (this.#notified.size === 0) return;
     const notified = this.#notified;
     this.#notified = new Set();
@@ -156,11 +156,11 @@ export class JsonRpcCodec implements Codec {
     return this.#incoming.value;
   }
 
-  keep(): Opaque {
+  retain(): Opaque {
     return this.#incoming.keep();
   }
 
-  open(kept: Opaque): unknown {
+  decodeRetained(kept: Opaque): unknown {
     return openKept(kept as Uint8Array);
   }
 
@@ -183,12 +183,12 @@ export class JsonRpcCodec implements Codec {
     this.#payload.oneWay = true;
   }
 
-  save(): Opaque {
+  savePrepared(): Opaque {
     return this.#payload.save();
   }
 
-  load(draft: Opaque): void {
-    this.#payload.load(draft as TextDraft);
+  restorePrepared(draft: Opaque): void {
+    this.#payload.load(draft as PreparedText);
   }
 
   requestSize(
@@ -197,7 +197,7 @@ export class JsonRpcCodec implements Codec {
     metadata?: MetadataBlock,
   ): number {
     if (metadata !== undefined && metadata.size > 0) {
-      throw unsayable("JSON-RPC carries no metadata");
+      throw unserializableResult("JSON-RPC carries no metadata");
     }
     this.#payload.checkParams();
     this.#encodeMethod(method);
@@ -208,14 +208,14 @@ export class JsonRpcCodec implements Codec {
     return this.#payload.size;
   }
 
-  hello(outbox: Outbox): void {
-    this.#outgoing.open(outbox);
+  hello(sendBuffer: SendBuffer): void {
+    this.#outgoing.open(sendBuffer);
     const { own } = this.#settings;
     const windowCalls = this.#shape.window ?? own.windowCalls;
     this.#receiver.hello({ ...own, windowCalls });
   }
 
-  request(_outbox: Outbox, id: number, method: string): void {
+  request(_outbox: SendBuffer, id: number, method: string): void {
     const payload = this.#payload;
     if (!payload.oneWay) this.#lastId = id;
     if (payload.oneWay) this.#notified.add(id);
@@ -228,7 +228,7 @@ export class JsonRpcCodec implements Codec {
     this.#outgoing.send([utf8(head), payload.take(), CLOSE]);
   }
 
-  reply(_outbox: Outbox, id: number): void {
+  reply(_outbox: SendBuffer, id: number): void {
     const served = this.#served.take(id);
     const result = this.#payload.take();
     if (served?.wireId === undefined) return;
@@ -239,7 +239,7 @@ export class JsonRpcCodec implements Codec {
   }
 
   failure(
-    _outbox: Outbox,
+    _outbox: SendBuffer,
     id: number,
     started: boolean,
     code: string,
@@ -259,7 +259,7 @@ export class JsonRpcCodec implements Codec {
   }
 
   /** Writes a call's answer, or puts it to those of its batch. */
-  #answer({ batch, silenced }: Served, parts: Uint8Array[]): void {
+  #answer({ batch, silenced }: IncomingId, parts: Uint8Array[]): void {
     if (batch === undefined) {
       if (!silenced) this.#outgoing.write(parts);
       return;
@@ -268,7 +268,7 @@ export class JsonRpcCodec implements Codec {
     this.#outgoing.close(batch);
   }
 
-  cancel(_outbox: Outbox, id: number): void {
+  cancel(_outbox: SendBuffer, id: number): void {
     if (id === this.#sacred || this.#notified.has(id)) return;
     const { cancel } = this.#shape.dialect;
     if (cancel === undefined) return;

@@ -22,9 +22,9 @@ export const OVERLOADED = -32080;
 const SERVER_ERROR = -32000;
 
 /** A word, its number, and whether that says that the call was started; undefined if it may or may not. */
-type Row = readonly [code: string, number: number, started?: boolean];
+type CodeRow = readonly [code: string, number: number, started?: boolean];
 
-const COMMON: readonly Row[] = [
+const COMMON: readonly CodeRow[] = [
   ["protocol_error", INVALID_REQUEST, false],
   ["protocol_error", PARSE_ERROR, false],
   ["not_found", -32601, false],
@@ -43,7 +43,7 @@ const COMMON: readonly Row[] = [
 ];
 
 /** Language servers' own. */
-export const LSP_CODES: readonly Row[] = [
+export const LSP_CODES: readonly CodeRow[] = [
   ["server_not_initialized", -32002, false],
   ["content_modified", -32801, true],
   ["server_cancelled", -32802],
@@ -51,7 +51,7 @@ export const LSP_CODES: readonly Row[] = [
 ];
 
 /** What a failure says. */
-export interface Failure {
+export interface CodedFailure {
   readonly code: string;
   readonly started: boolean | undefined;
   readonly message: string;
@@ -60,14 +60,14 @@ export interface Failure {
 
 /** Both directions of one connection's table. */
 export class Codes {
-  readonly #rows: readonly Row[];
+  readonly #rows: readonly CodeRow[];
 
   /** @param custom A user's own: numbers by word. They go before all others. */
   constructor(
     custom: Readonly<Record<string, number>>,
-    dialect: readonly Row[],
+    dialect: readonly CodeRow[],
   ) {
-    const rows: Row[] = Object.entries(custom).map(([code, number]) => {
+    const rows: CodeRow[] = Object.entries(custom).map(([code, number]) => {
       if (Number.isSafeInteger(number)) return [code, number, true];
       throw new TypeError(
         `Cannot use codes: ${code} is not a whole number, received ${number}`,
@@ -79,14 +79,14 @@ export class Codes {
   /** The number of a failure. */
   toNumber(code: string, started: boolean): number {
     const rows = this.#rows.filter((row) => row[0] === code);
-    const fit = ([, , says]: Row) => says === undefined || says === started;
+    const fit = ([, , says]: CodeRow) => says === undefined || says === started;
     const row = rows.find(fit) ?? rows[0];
     if (row !== undefined) return row[1];
     return isNumeric(code) ? Number(code) : SERVER_ERROR;
   }
 
   /** What an `error` member says, of whatever form it is. */
-  read(error: unknown): Failure {
+  read(error: unknown): CodedFailure {
     if (typeof error !== "object" || error === null) {
       // As JSON-RPC 1.0 has it: any value.
       const message = typeof error === "string" ? error : "the call failed";
@@ -101,7 +101,7 @@ export class Codes {
     };
   }
 
-  #fromNumber(number: unknown): Pick<Failure, "code" | "started"> {
+  #fromNumber(number: unknown): Pick<CodedFailure, "code" | "started"> {
     if (!Number.isSafeInteger(number)) {
       return { code: "internal", started: undefined };
     }

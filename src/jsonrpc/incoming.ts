@@ -14,7 +14,7 @@
  * @module
  */
 
-import type { Receiver } from "../wire/codec.ts";
+import type { MessageHandler } from "../wire/codec.ts";
 import { ConnectionError, quote } from "../base/errors.ts";
 import { looksLike } from "../wire/message_reader.ts";
 import { copyBytes } from "../base/bytes.ts";
@@ -28,7 +28,7 @@ import {
   PARSE_ERROR,
 } from "./codes.ts";
 import type { Dialect } from "./options.ts";
-import { failureHead, type Outgoing } from "./outgoing.ts";
+import { failureHead, type OutgoingMessages } from "./outgoing.ts";
 import {
   type InvalidMessage,
   own,
@@ -38,15 +38,15 @@ import {
   type WireId,
 } from "./message.ts";
 import { latin1, tooLarge } from "./framing.ts";
-import type { ServedCalls } from "./served.ts";
+import type { CallIds } from "./served.ts";
 
 /** What it reads with. */
 export interface IncomingContext {
-  readonly receiver: Receiver;
+  readonly receiver: MessageHandler;
   readonly dialect: Dialect;
   readonly codes: Codes;
-  readonly served: ServedCalls;
-  readonly outgoing: Outgoing;
+  readonly served: CallIds;
+  readonly outgoing: OutgoingMessages;
   /** Whether a call of ours may have had this id. */
   readonly asked: (id: number) => boolean;
   /** Whether messages are lines. */
@@ -61,7 +61,7 @@ export interface IncomingContext {
 export class NotJson extends ConnectionError {}
 
 /** Reads one connection's messages. */
-export class Incoming {
+export class IncomingMessages {
   /** Set to stop before the next message of a batch. */
   stopped = false;
   /** What the message being told carries. */

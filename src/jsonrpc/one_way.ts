@@ -14,7 +14,7 @@ import type { CallOptions } from "../types/call.ts";
 
 /**
  * Sends a notification by a connection of a JSON-RPC wire, such as a handler's
- * `ctx.connection`; `notify` of a client, or of `callsOf(connection)`, is the typed form.
+ * `ctx.connection`; `notify` of a client, or of `clientOf(connection)`, is the typed form.
  *
  * Resolves once it was handed to the transport: what becomes of it there,
  * nobody tells. Rejects as a call does that could not be sent; ignoring that

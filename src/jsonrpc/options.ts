@@ -11,7 +11,7 @@ import { checkWindow } from "../wire/limits.ts";
 import { Codes, LSP_CODES } from "./codes.ts";
 
 import { checkFraming, type FramingName } from "./framing.ts";
-import type { Features } from "../wire/codec.ts";
+import type { WireFeatures } from "../wire/codec.ts";
 import { own } from "./message.ts";
 
 /** Options of a JSON-RPC wire; both ends must agree on the first two. */
@@ -27,7 +27,7 @@ export interface JsonRpcOptions {
 }
 
 /** The options, looked at. */
-export interface Shape {
+export interface JsonRpcSettings {
   readonly dialect: Dialect;
   readonly framing: FramingName;
   readonly window: number | undefined;
@@ -40,7 +40,7 @@ export interface Shape {
  * @throws {TypeError} If one is none of its values.
  * @throws {RangeError} If `window` is no whole number from 1.
  */
-export function toShape(options: JsonRpcOptions): Shape {
+export function toShape(options: JsonRpcOptions): JsonRpcSettings {
   const { window } = options;
   const dialect = toDialect(options.dialect ?? "none");
   checkWindow(window);
@@ -63,7 +63,7 @@ export type DialectName = "lsp" | "mcp" | "none";
 
 /** A dialect. */
 export interface Dialect {
-  readonly features: Features;
+  readonly features: WireFeatures;
   /** What it is framed with unless said otherwise. */
   readonly framing: FramingName;
   /** The notification that cancels, and its member that names the call. */
@@ -75,7 +75,7 @@ export interface Dialect {
   readonly codes: typeof LSP_CODES;
 }
 
-const features = (cancel: Features["cancel"]): Features => ({
+const features = (cancel: WireFeatures["cancel"]): WireFeatures => ({
   window: false,
   goaway: false,
   deadline: false,

@@ -11,7 +11,7 @@
  * @module
  */
 
-import type { Outbox } from "../connection/send_buffer.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
 import { utf8 } from "../base/utf8.ts";
 import { type AnswerBatch, MAX_BATCH, toArray } from "./batch.ts";
 import type { Framing } from "./framing.ts";
@@ -26,7 +26,7 @@ const ATTACH_SIZE = 16 * 1024;
 const MAX_GATHERED = 4 * 1024 * 1024;
 
 /** Writes one connection's messages. */
-export class Outgoing {
+export class OutgoingMessages {
   readonly #framing: Framing;
   readonly #maxMessage: number;
   readonly #behind: Uint8Array;
@@ -35,7 +35,7 @@ export class Outgoing {
   #collectedSize = 0;
   /** Bytes of answers that wait for their batches. */
   #gathered = 0;
-  #outbox: Outbox | undefined;
+  #sendBuffer: SendBuffer | undefined;
 
   constructor(framing: Framing, maxMessage: number) {
     this.#framing = framing;
@@ -49,8 +49,8 @@ export class Outgoing {
   }
 
   /** Says where to write; before that, nothing is. */
-  open(outbox: Outbox): void {
-    this.#outbox = outbox;
+  open(sendBuffer: SendBuffer): void {
+    this.#sendBuffer = sendBuffer;
   }
 
   /** Writes a message now; its parts are the outbox's from then on. */
@@ -58,7 +58,7 @@ export class Outgoing {
     const size = sizeOf(parts);
     const before = this.#framing.before(size);
     const around = before.length + this.#behind.length;
-    if (!this.#outbox?.admits(size + around)) return;
+    if (!this.#sendBuffer?.canSend(size + around)) return;
     if (before !== "") this.#part(utf8(before));
     for (const part of parts) this.#part(part);
     this.#part(this.#behind);
@@ -121,13 +121,13 @@ export class Outgoing {
   }
 
   #part(part: Uint8Array): void {
-    const outbox = this.#outbox as Outbox;
+    const sendBuffer = this.#sendBuffer as SendBuffer;
     if (part.length >= ATTACH_SIZE) {
-      outbox.attach(part);
+      sendBuffer.attach(part);
       return;
     }
-    const at = outbox.reserve(part.length);
-    outbox.bytes.set(part, at);
+    const at = sendBuffer.reserve(part.length);
+    sendBuffer.bytes.set(part, at);
   }
 }
 
@@ -158,13 +158,13 @@ export function failureHead(id: WireId, code: number, text: string): string {
 }
 
 /** A text that waits. */
-export interface TextDraft {
+export interface PreparedText {
   readonly bytes: Uint8Array;
   readonly oneWay: boolean;
 }
 
 /** Prepares one payload at a time. */
-export class Text {
+export class JsonText {
   /** Whether it is a notification's params. */
   oneWay = false;
   /** Its text; empty for no value. */
@@ -194,17 +194,17 @@ export class Text {
   checkParams(): void {
     const first = this.#bytes[0];
     if (first === undefined || first === 0x5b || first === 0x7b) return;
-    throw unsayable("JSON-RPC's params are an array or an object");
+    throw unserializableResult("JSON-RPC's params are an array or an object");
   }
 
   /** What is prepared, to be written in a later turn. */
-  save(): TextDraft {
+  save(): PreparedText {
     const { oneWay } = this;
     return { bytes: this.take(), oneWay };
   }
 
   /** Takes in again what `save` returned. */
-  load(draft: TextDraft): void {
+  load(draft: PreparedText): void {
     this.#bytes = draft.bytes;
     this.oneWay = draft.oneWay;
   }
@@ -220,7 +220,7 @@ export class Text {
 const EMPTY = new Uint8Array(0);
 
 /** The error for what JSON-RPC has no form for. */
-export function unsayable(why: string, cause?: unknown): RpcError {
+export function unserializableResult(why: string, cause?: unknown): RpcError {
   const outcome = "not_sent";
   return new RpcError("invalid_argument", why, { outcome, cause });
 }

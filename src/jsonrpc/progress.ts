@@ -14,7 +14,7 @@
 export type ProgressToken = string | number;
 
 /** What a dialect's progress notifications look like. */
-interface Form {
+interface ProgressForm {
   readonly method: string;
   /** The member of its params that is the token. */
   readonly member: string;
@@ -43,7 +43,7 @@ const FORMS = {
     value: (p) => p,
     create: undefined,
   },
-} satisfies Record<string, Form>;
+} satisfies Record<string, ProgressForm>;
 
 /**
  * Listeners to progress, by token. Its `services` belong into the client's.
@@ -94,7 +94,7 @@ export class Progress {
    *   progress is dropped, and that request is not served.
    */
   constructor(dialect: "lsp" | "mcp", other?: OtherProgress) {
-    const { method, member, value, create } = FORMS[dialect] as Form;
+    const { method, member, value, create } = FORMS[dialect] as ProgressForm;
     const services: Record<string, (params: unknown) => void> = {
       [method]: (params) => {
         if (typeof params !== "object" || params === null) return;

@@ -15,7 +15,7 @@ import type { AnswerBatch } from "./batch.ts";
 import type { WireId } from "./message.ts";
 
 /** A call of the peer's. */
-export interface Served {
+export interface IncomingId {
   /** Its id at the peer; undefined for a notification. */
   readonly wireId: WireId | undefined;
   readonly method: string;
@@ -28,8 +28,8 @@ export interface Served {
 }
 
 /** The table of them. */
-export class ServedCalls {
-  readonly #calls = new Map<number, Served>();
+export class CallIds {
+  readonly #calls = new Map<number, IncomingId>();
   /** Our id by the peer's; of two calls with one id, the later. */
   readonly #ids = new Map<WireId, number>();
   #bytes = 0;
@@ -51,7 +51,7 @@ export class ServedCalls {
   }
 
   /** Enters a call; returns our id for it. */
-  add(served: Served): number {
+  add(served: IncomingId): number {
     const id = this.#nextId();
     this.#calls.set(id, served);
     if (served.wireId !== undefined) this.#ids.set(served.wireId, id);
@@ -65,12 +65,12 @@ export class ServedCalls {
   }
 
   /** A call that is in, by our id. */
-  get(id: number): Served | undefined {
+  get(id: number): IncomingId | undefined {
     return this.#calls.get(id);
   }
 
   /** Takes an answered call out. */
-  take(id: number): Served | undefined {
+  take(id: number): IncomingId | undefined {
     const served = this.#calls.get(id);
     if (served === undefined) return undefined;
     this.#calls.delete(id);

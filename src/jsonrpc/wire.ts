@@ -4,10 +4,14 @@
  * @module
  */
 
-import type { CodecSettings, Receiver } from "../wire/codec.ts";
-import type { WireProtocol } from "../types/connection.ts";
+import type { CodecSettings, MessageHandler } from "../wire/codec.ts";
+import type { Protocol } from "../types/connection.ts";
 import { JsonRpcCodec } from "./codec.ts";
-import { type JsonRpcOptions, type Shape, toShape } from "./options.ts";
+import {
+  type JsonRpcOptions,
+  type JsonRpcSettings,
+  toShape,
+} from "./options.ts";
 
 /**
  * The JSON-RPC 2.0 wire, for the `wire` option of a `Client` or a `Server`;
@@ -25,27 +29,27 @@ import { type JsonRpcOptions, type Shape, toShape } from "./options.ts";
  * const services = { add: ([a, b]: [number, number]) => a + b };
  * const wire = jsonRpc({ framing: "contentLength" });
  * const [near, far] = memoryPair();
- * const server = new Server(services, { wire });
+ * const server = new Server(services, { protocol: wire });
  * server.accept(far);
- * const client = new Client<typeof services>(near, { wire });
+ * const client = new Client<typeof services>(near, { protocol: wire });
  * assertEquals(await client.call("add", [1, 2]), 3);
  * await client.close();
  * await server.close();
  * ```
  */
-export function jsonRpc(options: JsonRpcOptions = {}): WireProtocol<"json"> {
+export function jsonRpc(options: JsonRpcOptions = {}): Protocol<"json"> {
   return toWire(toShape(options), () => {});
 }
 
 /** A wire whose codecs are shown to `made`. */
 export function toWire(
-  shape: Shape,
+  shape: JsonRpcSettings,
   made: (codec: JsonRpcCodec) => void,
-): WireProtocol<"json"> {
+): Protocol<"json"> {
   return {
     name: "jsonrpc",
     json: true,
-    codec: (receiver: Receiver, settings: CodecSettings) => {
+    codec: (receiver: MessageHandler, settings: CodecSettings) => {
       const codec = new JsonRpcCodec(receiver, settings, shape);
       made(codec);
       return codec;

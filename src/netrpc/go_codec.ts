@@ -14,20 +14,20 @@
 import type {
   Codec,
   CodecSettings,
-  Features,
+  MessageHandler,
   Opaque,
-  Receiver,
+  WireFeatures,
 } from "../wire/codec.ts";
 import { ConnectionError, RpcError } from "../base/errors.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
-import type { Outbox } from "../connection/send_buffer.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
 import type { GobLimits } from "./gob/input.ts";
 import { looksLike } from "../wire/message_reader.ts";
 import { NO_BYTES } from "../base/bytes.ts";
 
-import type { Registry } from "../serve/method.ts";
+import type { MethodTable } from "../serve/method.ts";
 
-const FEATURES: Features = {
+const FEATURES: WireFeatures = {
   window: false,
   goaway: false,
   deadline: false,
@@ -67,9 +67,9 @@ interface Asked<K> {
 
 /** A codec of Go's, for either end. `K` is the peer's own id. */
 export abstract class GoCodec<K> implements Codec {
-  readonly features: Features = FEATURES;
+  readonly features: WireFeatures = FEATURES;
   readonly overhead = 0;
-  protected readonly receiver: Receiver;
+  protected readonly receiver: MessageHandler;
   protected readonly settings: CodecSettings;
   /** Whether this end answers; else it calls. */
   protected readonly serves: boolean;
@@ -96,7 +96,7 @@ export abstract class GoCodec<K> implements Codec {
   readonly #window: number | undefined;
 
   constructor(
-    receiver: Receiver,
+    receiver: MessageHandler,
     settings: CodecSettings,
     window: number | undefined,
   ) {
@@ -108,13 +108,13 @@ export abstract class GoCodec<K> implements Codec {
     this.receiver = receiver;
     this.settings = settings;
     this.#window = window;
-    this.serves = settings.registry !== undefined;
+    this.serves = settings.methodTable !== undefined;
   }
 
   // What the wire cannot say.
 
   /** Nobody says HELLO: we keep to our own limits, and call nobody if we serve. */
-  hello(_outbox: Outbox): void {
+  hello(_outbox: SendBuffer): void {
     const { own } = this.settings;
     const most = this.#window ?? Math.min(own.windowCalls, WINDOW);
     this.receiver.hello({ ...own, windowCalls: this.serves ? 0 : most });
@@ -146,27 +146,27 @@ export abstract class GoCodec<K> implements Codec {
   abstract get unfinishedBytes(): number;
   /** Writes an error in the place of a result. */
   protected abstract writeError(
-    outbox: Outbox,
+    sendBuffer: SendBuffer,
     method: string,
     key: K,
     text: string,
   ): void;
   /** Writes a result. */
   protected abstract writeResult(
-    outbox: Outbox,
+    sendBuffer: SendBuffer,
     method: string,
     key: K,
   ): void;
   abstract value(): unknown;
-  abstract keep(): Opaque;
-  abstract open(kept: Opaque): unknown;
+  abstract retain(): Opaque;
+  abstract decodeRetained(kept: Opaque): unknown;
   abstract decodedSize(kept: Opaque): number;
   abstract prepare(value: unknown, transfer: boolean, method?: string): void;
-  abstract save(): Opaque;
-  abstract load(draft: Opaque): void;
+  abstract savePrepared(): Opaque;
+  abstract restorePrepared(draft: Opaque): void;
   abstract replySize(): number;
   protected abstract callSize(method: string): number;
-  abstract request(outbox: Outbox, id: number, method: string): void;
+  abstract request(sendBuffer: SendBuffer, id: number, method: string): void;
 
   // Reading.
 
@@ -289,18 +289,18 @@ export abstract class GoCodec<K> implements Codec {
     );
   }
 
-  reply(outbox: Outbox, id: number): void {
+  reply(sendBuffer: SendBuffer, id: number): void {
     if (id === this.#id) {
       this.#id = -1;
-      this.writeResult(outbox, this.#method, this.#key as K);
+      this.writeResult(sendBuffer, this.#method, this.#key as K);
       return;
     }
     const { method, key } = this.#take(id);
-    this.writeResult(outbox, method, key);
+    this.writeResult(sendBuffer, method, key);
   }
 
   failure(
-    outbox: Outbox,
+    sendBuffer: SendBuffer,
     id: number,
     started: boolean,
     code: string,
@@ -310,9 +310,9 @@ export abstract class GoCodec<K> implements Codec {
     const { unreadable } = this;
     this.unreadable = "";
     const text = !started && code === "not_found"
-      ? notFoundText(method, this.settings.registry)
+      ? notFoundText(method, this.settings.methodTable)
       : bounded(unreadable) || errorText(started, code, message);
-    this.writeError(outbox, method, key, text);
+    this.writeError(sendBuffer, method, key, text);
   }
 
   #take(id: number): Asked<K> {
@@ -336,12 +336,12 @@ const NO_METHOD = "rpc: can't find method ";
 /** What Go's server says of a method that is not there. The service is what stands before the last dot. */
 export function notFoundText(
   method: string,
-  registry: Registry | undefined,
+  methodTable: MethodTable | undefined,
 ): string {
   const dot = method.lastIndexOf(".");
   if (dot < 0) return bounded(ILL_FORMED + method);
   const service = method.slice(0, dot + 1);
-  for (const name of registry?.keys() ?? []) {
+  for (const name of methodTable?.keys() ?? []) {
     if (name.startsWith(service) && name.indexOf(".", dot + 1) < 0) {
       return bounded(NO_METHOD + method);
     }
@@ -374,7 +374,7 @@ export function isNotFound(text: string, method: string): boolean {
 
 /**
  * What Go's own packages say of an argument that cannot be read: those of the
- * wire, and those whose types read themselves. Go's server sends it as it is,
+ * wire, and those whose types read themselves. Go's server sends it is,
  * and the method has not been started then; but a method may as well have had
  * it from a call, a file or a text of its own.
  */

@@ -5,9 +5,9 @@
  * @module
  */
 
-import type { CodecSettings, Opaque, Receiver } from "../wire/codec.ts";
+import type { CodecSettings, MessageHandler, Opaque } from "../wire/codec.ts";
 import { RpcError } from "../base/errors.ts";
-import type { Outbox } from "../connection/send_buffer.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
 import { copyBytes, NO_BYTES } from "../base/bytes.ts";
 import { isA } from "../base/user_code.ts";
 import {
@@ -64,7 +64,7 @@ export class GobCodec extends GoCodec<number> {
   readonly #headType: GobType<unknown>;
 
   constructor(
-    receiver: Receiver,
+    receiver: MessageHandler,
     settings: CodecSettings,
     { methods, registered, limits, window }: GobSettings,
   ) {
@@ -170,7 +170,7 @@ export class GobCodec extends GoCodec<number> {
     return this.#read(id, bytes, start, end, this.#wanted());
   }
 
-  keep(): Opaque {
+  retain(): Opaque {
     if (this.oversized !== "") return this.oversized;
     const { id, bytes, start, end } = this.#decoder;
     const kept: Kept = {
@@ -181,7 +181,7 @@ export class GobCodec extends GoCodec<number> {
     return kept;
   }
 
-  open(kept: Opaque): unknown {
+  decodeRetained(kept: Opaque): unknown {
     if (typeof kept === "string") this.refuse(kept);
     const { type, bytes, wanted } = kept as Kept;
     return this.#read(type, bytes, 0, bytes.length, wanted);
@@ -233,11 +233,11 @@ export class GobCodec extends GoCodec<number> {
     }
   }
 
-  save(): Opaque {
+  savePrepared(): Opaque {
     return this.#content.save();
   }
 
-  load(draft: Opaque): void {
+  restorePrepared(draft: Opaque): void {
     this.#content.load(draft);
   }
 
@@ -250,13 +250,17 @@ export class GobCodec extends GoCodec<number> {
   }
 
   /** The first call has the id 1, and Go's first Seq is 0. */
-  request(outbox: Outbox, id: number, method: string): void {
-    this.writeResult(outbox, method, (id - 1) >>> 0);
+  request(sendBuffer: SendBuffer, id: number, method: string): void {
+    this.writeResult(sendBuffer, method, (id - 1) >>> 0);
   }
 
   /** Writes a header without an error, and the prepared body: a request and a reply differ in the header's type alone. */
-  protected writeResult(outbox: Outbox, method: string, seq: number): void {
-    this.#describe(outbox);
+  protected writeResult(
+    sendBuffer: SendBuffer,
+    method: string,
+    seq: number,
+  ): void {
+    this.#describe(sendBuffer);
     const head = this.#head(method);
     const tail = seq === 0 ? 1 : 2 + uintSize(seq);
     const length = head.length + tail;
@@ -264,9 +268,9 @@ export class GobCodec extends GoCodec<number> {
     const attached = size >= ATTACH_SIZE;
     const room = uintSize(length) + length + uintSize(size);
     let at = attached
-      ? outbox.reserve(room, size)
-      : outbox.reserve(room + size);
-    const { bytes } = outbox;
+      ? sendBuffer.reserve(room, size)
+      : sendBuffer.reserve(room + size);
+    const { bytes } = sendBuffer;
     at = writeUint(bytes, at, length);
     for (let i = 0; i < head.length; i++) bytes[at++] = head[i];
     if (seq !== 0) {
@@ -276,12 +280,12 @@ export class GobCodec extends GoCodec<number> {
     }
     bytes[at++] = 0;
     at = writeUint(bytes, at, size);
-    if (attached) outbox.attach(this.#content.give());
+    if (attached) sendBuffer.attach(this.#content.give());
     else this.#content.write(bytes, at);
   }
 
   protected writeError(
-    outbox: Outbox,
+    sendBuffer: SendBuffer,
     method: string,
     seq: number,
     text: string,
@@ -293,17 +297,17 @@ export class GobCodec extends GoCodec<number> {
     const body = out.size;
     this.#encoder.content(out, undefined);
     out.prefix(body);
-    this.#describe(outbox);
-    const at = outbox.reserve(out.size);
-    outbox.bytes.set(out.bytes.subarray(0, out.size), at);
+    this.#describe(sendBuffer);
+    const at = sendBuffer.reserve(out.size);
+    sendBuffer.bytes.set(out.bytes.subarray(0, out.size), at);
   }
 
   /** Describes the types that are new. */
-  #describe(outbox: Outbox): void {
+  #describe(sendBuffer: SendBuffer): void {
     const { due } = this.#encoder;
     if (due === undefined) return;
-    const at = outbox.reserve(due.length);
-    outbox.bytes.set(due, at);
+    const at = sendBuffer.reserve(due.length);
+    sendBuffer.bytes.set(due, at);
     this.#encoder.described();
   }
 

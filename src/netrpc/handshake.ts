@@ -11,7 +11,7 @@
  */
 
 import {
-  type BytePath,
+  type ByteChannel,
   type Duplex,
   type DuplexInfo,
   takePath,
@@ -20,15 +20,19 @@ import {
 } from "../transport/duplex.ts";
 import type { Clock } from "../base/clock.ts";
 import { ConnectionError } from "../base/errors.ts";
-import { BUFFER, Intake, type IntakeEvents } from "../transport/read_half.ts";
-import { Outlet } from "../transport/write_half.ts";
+import {
+  BUFFER,
+  ReadHalf,
+  type ReadHalfEvents,
+} from "../transport/read_half.ts";
+import { WriteHalf } from "../transport/write_half.ts";
 import { ownDuplex } from "../transport/native_duplex.ts";
 
 /** The time that a handshake may take, in ms. */
 const HANDSHAKE_TIME = 10_000;
 
 /** Speaks one end's part; returns the bytes that came behind it. */
-export type Shake = (path: BytePath, closed: () => boolean) => Promise<
+export type Shake = (path: ByteChannel, closed: () => boolean) => Promise<
   Uint8Array
 >;
 
@@ -42,12 +46,12 @@ export interface HandshakeOptions {
 }
 
 /** The handshake at the beginning of one duplex. */
-export class Handshake implements IntakeEvents {
+export class Handshake implements ReadHalfEvents {
   /** The duplex behind it. */
   readonly duplex: Duplex & DuplexInfo;
-  readonly #path: BytePath;
+  readonly #path: ByteChannel;
   readonly #options: HandshakeOptions;
-  readonly #intake: Intake;
+  readonly #intake: ReadHalf;
   readonly #outlet: ShakenOutlet;
   #done: Promise<void> | undefined;
   /** Goes on reading, when there is room. */
@@ -129,7 +133,7 @@ export class Handshake implements IntakeEvents {
 }
 
 /** Begins with the handshake. */
-class ShakenIntake extends Intake {
+class ShakenIntake extends ReadHalf {
   readonly #handshake: Handshake;
 
   constructor(handshake: Handshake) {
@@ -145,16 +149,16 @@ class ShakenIntake extends Intake {
 }
 
 /** Writes behind the handshake. */
-class ShakenOutlet extends Outlet {
+class ShakenOutlet extends WriteHalf {
   shaken = false;
   closed = false;
-  readonly #path: BytePath;
+  readonly #path: ByteChannel;
   readonly #handshake: Handshake;
   readonly #transport: DuplexInfo;
   readonly #refusal: Uint8Array;
 
   constructor(
-    path: BytePath,
+    path: ByteChannel,
     handshake: Handshake,
     transport: DuplexInfo,
     refusal: Uint8Array,

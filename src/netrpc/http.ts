@@ -10,7 +10,7 @@
  */
 
 import {
-  type BytePath,
+  type ByteChannel,
   type Duplex,
   type DuplexInfo,
   toChunk,
@@ -19,7 +19,7 @@ import { NO_BYTES } from "../base/bytes.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { ConnectionError, quote } from "../base/errors.ts";
 import { utf8 } from "../base/utf8.ts";
-import { bye } from "../serve/reject.ts";
+import { goawayBytes } from "../serve/reject.ts";
 import { Handshake } from "./handshake.ts";
 
 /** Where Go serves `net/rpc` unless it is told otherwise. */
@@ -49,7 +49,7 @@ export interface HttpOptions {
  * `duplex` to switch, and returns the duplex to give to a client.
  *
  * @throws {TypeError} If it is no duplex.
- * @throws {ConnectionError} `unavailable`, if the server does not switch;
+ * @throws {ConnectionError} `unavailableError`, if the server does not switch;
  * `deadline_exceeded`, if it says nothing for 10 seconds. The duplex is closed
  * then; so it is if the signal's reason is thrown.
  *
@@ -60,12 +60,12 @@ export interface HttpOptions {
  * import { httpConnect, httpListener, netrpc } from "@sluice/rpc/netrpc";
  *
  * const services = { HelloService: { Hello: (name: string) => `hello:${name}` } };
- * const server = new Server(services, { wire: netrpc() });
+ * const server = new Server(services, { protocol: netrpc() });
  * const listener = await listen({ port: 0 });
  * server.serve(httpListener(listener));
  *
  * const duplex = await httpConnect(await connect(listener.address));
- * const client = new Client<typeof services>(duplex, { wire: netrpc() });
+ * const client = new Client<typeof services>(duplex, { protocol: netrpc() });
  * assertEquals(await client.call("HelloService.Hello", "x"), "hello:x");
  * await client.close();
  * await server.close();
@@ -152,9 +152,9 @@ function accepting(
     shake: async (bytes, closed) => {
       const refuse = async (answer: string, reason: ConnectionError) => {
         const text = utf8(answer);
-        const { over } = bye(bytes, clock, (outbox) => {
-          const at = outbox.reserve(text.length);
-          outbox.bytes.set(text, at);
+        const { over } = goawayBytes(bytes, clock, (sendBuffer) => {
+          const at = sendBuffer.reserve(text.length);
+          sendBuffer.bytes.set(text, at);
         });
         await over;
         return reason;
@@ -185,7 +185,7 @@ const MUST_CONNECT =
   "HTTP/1.0 405 Method Not Allowed\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n405 must CONNECT\n";
 const TOO_LARGE = "HTTP/1.0 431 Request Header Fields Too Large\r\n\r\n";
 
-async function write(path: BytePath, text: string): Promise<void> {
+async function write(path: ByteChannel, text: string): Promise<void> {
   try {
     await path.write([utf8(text)]);
   } catch (cause) {
@@ -201,7 +201,7 @@ interface Head {
 }
 
 /** Reads until an empty line. Every byte is looked at once. */
-async function readHead(path: BytePath): Promise<Head> {
+async function readHead(path: ByteChannel): Promise<Head> {
   let bytes = new Uint8Array(256);
   let size = 0;
   let blank = false;

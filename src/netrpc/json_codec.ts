@@ -10,8 +10,8 @@
  * @module
  */
 
-import type { CodecSettings, Opaque, Receiver } from "../wire/codec.ts";
-import type { Outbox } from "../connection/send_buffer.ts";
+import type { CodecSettings, MessageHandler, Opaque } from "../wire/codec.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
 import { copyBytes, NO_BYTES } from "../base/bytes.ts";
 import { decodedJsonSize } from "../wire/json_size.ts";
 import { readText, utf8 } from "../base/utf8.ts";
@@ -58,7 +58,7 @@ export class JsonCodec extends GoCodec<string> {
   readonly #methods = new Map<number, string>();
 
   constructor(
-    receiver: Receiver,
+    receiver: MessageHandler,
     settings: CodecSettings,
     { limits, window }: GoSettings,
   ) {
@@ -177,12 +177,12 @@ export class JsonCodec extends GoCodec<string> {
     return result ?? null;
   }
 
-  keep(): Opaque {
+  retain(): Opaque {
     if (this.oversized !== "") return this.oversized;
     return copyBytes(this.#bytes, this.#start, this.#end);
   }
 
-  open(kept: Opaque): unknown {
+  decodeRetained(kept: Opaque): unknown {
     if (typeof kept === "string") this.refuse(kept);
     const bytes = kept as Uint8Array;
     const text = readText(bytes, 0, bytes.length);
@@ -233,13 +233,13 @@ export class JsonCodec extends GoCodec<string> {
     this.#size = near ? utf8(json).length : json.length;
   }
 
-  save(): Opaque {
+  savePrepared(): Opaque {
     const json = this.#json;
     this.#json = "";
     return json;
   }
 
-  load(draft: Opaque): void {
+  restorePrepared(draft: Opaque): void {
     this.#take(draft as string);
   }
 
@@ -252,10 +252,10 @@ export class JsonCodec extends GoCodec<string> {
   }
 
   /** The first call has the id 1, and Go's first id is 0. */
-  request(outbox: Outbox, id: number, method: string): void {
+  request(sendBuffer: SendBuffer, id: number, method: string): void {
     this.#methods.set(id, method);
     write(
-      outbox,
+      sendBuffer,
       `{"method":${JSON.stringify(method)},"params":[${this.#json}],"id":${
         id - 1
       }}\n`,
@@ -263,19 +263,23 @@ export class JsonCodec extends GoCodec<string> {
     this.#json = "";
   }
 
-  protected writeResult(outbox: Outbox, _method: string, id: string): void {
-    write(outbox, `{"id":${id},"result":${this.#json},"error":null}\n`);
+  protected writeResult(
+    sendBuffer: SendBuffer,
+    _method: string,
+    id: string,
+  ): void {
+    write(sendBuffer, `{"id":${id},"result":${this.#json},"error":null}\n`);
     this.#json = "";
   }
 
   protected writeError(
-    outbox: Outbox,
+    sendBuffer: SendBuffer,
     _method: string,
     id: string,
     text: string,
   ): void {
     const error = JSON.stringify(text);
-    write(outbox, `{"id":${id},"result":null,"error":${error}}\n`);
+    write(sendBuffer, `{"id":${id},"result":null,"error":${error}}\n`);
   }
 }
 
@@ -322,10 +326,10 @@ function jsonOf(value: unknown, result: boolean): string {
   return json;
 }
 
-function write(outbox: Outbox, text: string): void {
+function write(sendBuffer: SendBuffer, text: string): void {
   const bytes = utf8(text);
-  const at = outbox.reserve(bytes.length);
-  outbox.bytes.set(bytes, at);
+  const at = sendBuffer.reserve(bytes.length);
+  sendBuffer.bytes.set(bytes, at);
 }
 
 const QUOTE = 0x22;

@@ -5,7 +5,7 @@
  */
 
 import type { CodecFactory } from "../wire/codec.ts";
-import type { WireProtocol } from "../types/connection.ts";
+import type { Protocol } from "../types/connection.ts";
 import { checkWindow } from "../wire/limits.ts";
 import type { RegisteredTypes } from "./gob/encoder.ts";
 import { GOB_LIMITS, type GobLimits } from "./gob/input.ts";
@@ -43,13 +43,13 @@ export interface NetrpcOptions extends Optional<GobLimits> {
  * import { netrpc } from "@sluice/rpc/netrpc";
  *
  * const services = { HelloService: { Hello: (name: string) => `hello:${name}` } };
- * const server = new Server(services, { wire: netrpc() });
+ * const server = new Server(services, { protocol: netrpc() });
  * const listener = await listen({ port: 0 });
  * server.serve(listener);
  *
  * const client = new Client<typeof services>(
  *   await connect(listener.address),
- *   { wire: netrpc() },
+ *   { protocol: netrpc() },
  * );
  * assertEquals(await client.call("HelloService.Hello", "client 1"), "hello:client 1");
  * await client.close();
@@ -70,10 +70,10 @@ export interface NetrpcOptions extends Optional<GobLimits> {
  *   Arith: { Multiply: ({ A, B }) => A * B },
  * };
  * const [near, far] = memoryPair();
- * const server = new Server(services, { wire });
+ * const server = new Server(services, { protocol: wire });
  * server.accept(far);
  *
- * const client = new Client<typeof services, "exact">(near, { wire });
+ * const client = new Client<typeof services, "exact">(near, { protocol: wire });
  * assertEquals(await client.call("Arith.Multiply", { A: 7, B: 8 }), 56);
  * await client.close();
  * await server.close();
@@ -81,12 +81,12 @@ export interface NetrpcOptions extends Optional<GobLimits> {
  */
 export function netrpc(
   options?: NetrpcOptions & { readonly encoding?: "gob" },
-): WireProtocol<"exact">;
+): Protocol<"exact">;
 /** The same with JSON. */
 export function netrpc(
   options: NetrpcOptions & { readonly encoding: "json" },
-): WireProtocol<"json">;
-export function netrpc(options: NetrpcOptions = {}): WireProtocol {
+): Protocol<"json">;
+export function netrpc(options: NetrpcOptions = {}): Protocol {
   const { maxDepth, maxElements, maxExpansion, window } = options;
   checkWindow(window);
   const limits: GobLimits = {

@@ -31,14 +31,14 @@ interface DiagnosticsModule {
  * ```ts
  * import { assertEquals } from "@std/assert";
  * import { subscribe } from "node:diagnostics_channel";
- * import { Client, diagnostics, memoryPair, type ObservedCall, observing, Server } from "@sluice/rpc";
+ * import { Client, diagnostics, memoryPair, type ObservedCall, observers, Server } from "@sluice/rpc";
  *
  * const codes: unknown[] = [];
  * subscribe("sluice:server:end", (call) => void codes.push((call as ObservedCall).code));
  *
  * const services = { Math: { square: (n: number) => n * n } };
  * const [near, far] = memoryPair();
- * const server = new Server(services, { observe: observing(diagnostics()) });
+ * const server = new Server(services, { observe: observers(diagnostics()) });
  * server.accept(far);
  * const client = new Client<typeof services>(near);
  * await client.call("Math.square", 3);

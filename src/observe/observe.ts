@@ -13,17 +13,17 @@ import type { Call } from "../call/call.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Metadata } from "../types/call.ts";
 import type { Connection } from "../connection/connection.ts";
-import type { Serving } from "../serve/incoming_call.ts";
+import type { ServerCall } from "../serve/server_call.ts";
 import { type Outcome, RpcError } from "../base/errors.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import type {
   CallEnd,
-  CallEvents,
   CallObserver,
-  CameRequest,
+  CallObserverHub,
   ObservedCall,
+  RequestInfo,
 } from "../types/observe.ts";
-import type { Observing } from "../types/connection.ts";
+import type { Observers } from "../types/connection.ts";
 import { isA, tellHook } from "../base/user_code.ts";
 
 /**
@@ -40,7 +40,7 @@ import { isA, tellHook } from "../base/user_code.ts";
  * @example
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { Client, memoryPair, observing, Server } from "@sluice/rpc";
+ * import { Client, memoryPair, observers, Server } from "@sluice/rpc";
  *
  * const log: string[] = [];
  * const services = { Math: { square: (n: number) => n * n } };
@@ -48,7 +48,7 @@ import { isA, tellHook } from "../base/user_code.ts";
  * const server = new Server(services);
  * server.accept(far);
  * const client = new Client<typeof services>(near, {
- *   observe: observing({ end: (call) => log.push(`${call.method} ${call.code}`) }),
+ *   observe: observers({ end: (call) => log.push(`${call.method} ${call.code}`) }),
  * });
  * await client.call("Math.square", 3);
  * await client.close();
@@ -56,12 +56,12 @@ import { isA, tellHook } from "../base/user_code.ts";
  * assertEquals(log, ["Math.square ok"]);
  * ```
  */
-export function observing(...observers: readonly CallObserver[]): Observing {
+export function observers(...observers: readonly CallObserver[]): Observers {
   for (const observer of observers) {
     checkHook("start", observer?.start);
     checkHook("end", observer?.end);
   }
-  return new Observers(observers);
+  return new ObserverList(observers);
 }
 
 function checkHook(name: string, hook: unknown): void {
@@ -74,7 +74,7 @@ function checkHook(name: string, hook: unknown): void {
 const NO_METADATA: Metadata = new Map();
 
 /** What calls of both sides have in common. */
-abstract class Seen {
+abstract class ObservedBase {
   replyBytes: number | undefined = undefined;
   outcome: Outcome | undefined = undefined;
   error: unknown = undefined;
@@ -115,17 +115,17 @@ abstract class Seen {
 }
 
 /** A call of ours. */
-class MadeCall extends Seen implements ObservedCall, CallEnd {
+class ObservedOutgoing extends ObservedBase implements ObservedCall, CallEnd {
   readonly side = "client";
   readonly #call: Call;
   readonly #by: () => Connection | undefined;
-  readonly #observers: Observers;
+  readonly #observers: ObserverList;
 
   constructor(
     call: Call,
     clock: Clock,
     by: () => Connection | undefined,
-    observers: Observers,
+    observers: ObserverList,
   ) {
     super(clock);
     this.#call = call;
@@ -155,7 +155,7 @@ class MadeCall extends Seen implements ObservedCall, CallEnd {
   }
 
   get items(): number | undefined {
-    return this.#call.extra?.streams?.inlet?.items;
+    return this.#call.extra?.streams?.reader?.items;
   }
 
   answered(bytes: number | undefined): void {
@@ -169,16 +169,16 @@ class MadeCall extends Seen implements ObservedCall, CallEnd {
 }
 
 /** A call of the peer's. */
-class CameCall extends Seen implements ObservedCall {
+class ObservedIncoming extends ObservedBase implements ObservedCall {
   readonly side = "server";
   readonly method: string;
   readonly id: number;
   readonly connection: Connection;
   readonly requestBytes: number;
-  readonly #request: CameRequest;
+  readonly #request: RequestInfo;
   readonly #block: MetadataBlock | undefined;
 
-  constructor(request: CameRequest, clock: Clock) {
+  constructor(request: RequestInfo, clock: Clock) {
     super(clock);
     this.#request = request;
     this.method = request.method;
@@ -193,14 +193,14 @@ class CameCall extends Seen implements ObservedCall {
   }
 
   get items(): number | undefined {
-    return this.#request.streams?.outlet?.items;
+    return this.#request.streams?.writer?.items;
   }
 }
 
-class Observers implements CallEvents {
+class ObserverList implements CallObserverHub {
   readonly #list: readonly CallObserver[];
   /** Those of the peer's calls that began while somebody was there. */
-  readonly #came = new WeakMap<Serving, CameCall>();
+  readonly #came = new WeakMap<ServerCall, ObservedIncoming>();
   /** Those that ended in this turn, and are not told yet. */
   #ended: ObservedCall[] = [];
 
@@ -212,45 +212,45 @@ class Observers implements CallEvents {
     return this.#list.some(isActive);
   }
 
-  made(call: Call, clock: Clock, by: () => Connection | undefined): void {
-    const seen = new MadeCall(call, clock, by, this);
+  onOutgoing(call: Call, clock: Clock, by: () => Connection | undefined): void {
+    const seen = new ObservedOutgoing(call, clock, by, this);
     call.extras().observed = seen;
     this.#start(seen);
   }
 
-  came(serving: Serving, clock: Clock): void {
-    const seen = new CameCall(serving, clock);
-    this.#came.set(serving, seen);
+  onIncoming(serverCall: ServerCall, clock: Clock): void {
+    const seen = new ObservedIncoming(serverCall, clock);
+    this.#came.set(serverCall, seen);
     this.#start(seen);
   }
 
   answered(
-    serving: Serving,
+    serverCall: ServerCall,
     outcome: Outcome,
     error: RpcError | undefined,
     bytes: number | undefined,
   ): void {
-    const seen = this.#came.get(serving);
+    const seen = this.#came.get(serverCall);
     if (seen === undefined) return;
     seen.replyBytes = bytes;
     seen.end(outcome, error);
     this.ended(seen);
   }
 
-  lost(serving: Serving, error: RpcError): void {
-    const seen = this.#came.get(serving);
+  lost(serverCall: ServerCall, error: RpcError): void {
+    const seen = this.#came.get(serverCall);
     if (seen === undefined) return;
     seen.end("unknown", error);
     this.ended(seen);
   }
 
   refused(
-    request: CameRequest,
+    request: RequestInfo,
     clock: Clock,
     error: RpcError,
     bytes: number,
   ): void {
-    const seen = new CameCall(request, clock);
+    const seen = new ObservedIncoming(request, clock);
     this.#start(seen);
     seen.replyBytes = bytes;
     seen.end("refused", error);

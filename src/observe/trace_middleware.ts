@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { Inherited, Metadata } from "../types/call.ts";
+import type { Metadata, ParentCall } from "../types/call.ts";
 import type { ClientMiddleware } from "../types/middleware.ts";
 import {
   nextSpan,
@@ -41,13 +41,13 @@ export interface TraceOptions {
  * @example
  * ```ts
  * import { assertEquals, assertNotEquals } from "@std/assert";
- * import { type CallContext, Client, memoryPair, outgoing, Server, traced, traceOf } from "@sluice/rpc";
+ * import { type CallContext, Client, memoryPair, clientMiddleware, Server, traced, traceOf } from "@sluice/rpc";
  *
  * const services = { Trace: { id: (_: null, ctx: CallContext) => traceOf(ctx)?.traceId ?? "" } };
  * const [near, far] = memoryPair();
  * const server = new Server(services);
  * server.accept(far);
- * const client = new Client<typeof services>(near, { use: outgoing(traced()) });
+ * const client = new Client<typeof services>(near, { use: clientMiddleware(traced()) });
  * const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
  * assertNotEquals(await client.call("Trace.id", null), "");
  * assertEquals(
@@ -69,7 +69,7 @@ export function traced(options: TraceOptions = {}): ClientMiddleware {
   };
 }
 
-function inherited(ctx: Inherited | undefined): TraceContext | undefined {
+function inherited(ctx: ParentCall | undefined): TraceContext | undefined {
   const { metadata } = (ctx ?? {}) as { metadata?: Metadata };
   const trace = metadata instanceof Map ? traceOf({ metadata }) : undefined;
   return trace && nextSpan(trace);

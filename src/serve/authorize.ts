@@ -11,8 +11,8 @@
  * @module
  */
 
-import type { BytePath } from "../transport/duplex.ts";
-import type { Credentials, Hello } from "../types/connection.ts";
+import type { ByteChannel } from "../transport/duplex.ts";
+import type { Credentials, PeerHello } from "../types/connection.ts";
 import type { Connection } from "../connection/connection.ts";
 import { ConnectionError } from "../base/errors.ts";
 import { DENIED } from "../connection/shutdown.ts";
@@ -31,32 +31,33 @@ import { utf8 } from "../base/utf8.ts";
  * @param connection Whose `peer` tells address and TLS certificate. Its `closed`
  *   resolves if the peer is gone before the verdict, which is then dropped.
  */
-export type Authorize = (hello: Hello, connection: Connection) => unknown;
+export type Authorize = (hello: PeerHello, connection: Connection) => unknown;
 
 /** Told once, in a later turn than the one that asked; never when dropped. */
-export interface VerdictEvents {
-  admitted(): void;
+export interface AuthorizationEvents {
+  accepted(): void;
   denied(reason: ConnectionError): void;
 }
 
-interface Held {
+interface HeldWrite {
   readonly chunks: readonly Uint8Array[];
   readonly done: PromiseWithResolvers<void>;
 }
 
 /** The verdict on the peer of one connection, and the way of what is written to it. */
-export class Verdict implements Pick<BytePath, "write" | "borrows"> {
+export class AuthorizationGate
+  implements Pick<ByteChannel, "write" | "borrows"> {
   readonly borrows: boolean;
   /** What the peer was let in as. */
   auth: unknown = undefined;
   /** Whether the question has been put. */
   asked = false;
-  readonly #path: BytePath;
+  readonly #path: ByteChannel;
   readonly #authorize: Authorize;
   #pending = true;
-  #held: Held | undefined;
+  #held: HeldWrite | undefined;
 
-  constructor(path: BytePath, authorize: Authorize) {
+  constructor(path: ByteChannel, authorize: Authorize) {
     this.#path = path;
     this.borrows = path.borrows;
     this.#authorize = authorize;
@@ -77,9 +78,9 @@ export class Verdict implements Pick<BytePath, "write" | "borrows"> {
 
   /** Puts the question. */
   async ask(
-    hello: Hello,
+    hello: PeerHello,
     connection: Connection,
-    events: VerdictEvents,
+    events: AuthorizationEvents,
   ): Promise<void> {
     this.asked = true;
     // Not in the middle of a chunk: what follows in it may end the connection.
@@ -101,7 +102,7 @@ export class Verdict implements Pick<BytePath, "write" | "borrows"> {
     this.auth = auth;
     this.#pending = false;
     this.#release();
-    events.admitted();
+    events.accepted();
   }
 
   /** There will be none: what is held is thrown away. False if there was one. */

@@ -12,12 +12,12 @@
  */
 
 import type { Clock, Tick } from "../base/clock.ts";
-import { Admission } from "./receive_window.ts";
-import { Answers, type AnswersContext } from "./responder.ts";
+import { ReceiveWindow } from "./receive_window.ts";
+import { Responder, type ResponderContext } from "./responder.ts";
 import type { Connection } from "../connection/connection.ts";
-import type { ServedNumbers } from "../types/stats.ts";
-import { Serving, type ServingOwner } from "./incoming_call.ts";
-import type { Deadlines } from "../base/timers.ts";
+import type { IncomingCallStats } from "../types/stats.ts";
+import { ServerCall, type ServerCallHost } from "./server_call.ts";
+import type { TimerHeap } from "../base/timers.ts";
 import {
   ConnectionError,
   type ErrorCode,
@@ -25,43 +25,43 @@ import {
   RpcError,
 } from "../base/errors.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
-import type { CameRequest } from "../types/observe.ts";
-import type { Registry } from "./method.ts";
-import { Runner, type RunnerContext } from "./runner.ts";
-import { ServedCalls } from "./open_calls.ts";
-import { StartGate, type StartGateContext } from "./scheduler.ts";
+import type { RequestInfo } from "../types/observe.ts";
+import type { MethodTable } from "./method.ts";
+import { HandlerRunner, type HandlerRunnerContext } from "./runner.ts";
+import { OpenCalls } from "./open_calls.ts";
+import { Scheduler, type SchedulerContext } from "./scheduler.ts";
 import { CalleeStreams } from "../streams/call_streams.ts";
 
 /** What the dispatch needs of its connection. */
-export interface DispatchContext
-  extends AnswersContext, RunnerContext, StartGateContext {
-  readonly deadlines: Deadlines;
+export interface DispatcherContext
+  extends ResponderContext, HandlerRunnerContext, SchedulerContext {
+  readonly deadlines: TimerHeap;
   readonly tick: Tick;
-  readonly registry: Registry;
+  readonly methodTable: MethodTable;
 }
 
 /** The served calls of one connection. */
-export class Dispatch implements ServingOwner {
-  readonly #context: DispatchContext;
-  readonly #admission: Admission;
-  readonly #answers: Answers;
-  readonly #calls: ServedCalls;
-  readonly #gate: StartGate;
-  readonly #runner: Runner;
+export class Dispatcher implements ServerCallHost {
+  readonly #context: DispatcherContext;
+  readonly #receiveWindow: ReceiveWindow;
+  readonly #answers: Responder;
+  readonly #calls: OpenCalls;
+  readonly #gate: Scheduler;
+  readonly #runner: HandlerRunner;
   /** No request is served any more: we said GOAWAY, or it is over. */
   #draining = false;
   /** Why the calls that run should come to their end, if an end of the connection drains, or it is over. */
   #leaving: string | undefined;
   #leavingError: RpcError | undefined;
 
-  constructor(context: DispatchContext) {
+  constructor(context: DispatcherContext) {
     this.#context = context;
-    const admission = new Admission(context.codec.features.excess);
-    const answers = new Answers(context);
-    const calls = new ServedCalls(context, admission, answers);
-    const gate = new StartGate(context, (serving) => runner.start(serving));
-    const runner = new Runner(context, calls, gate, answers);
-    this.#admission = admission;
+    const receiveWindow = new ReceiveWindow(context.codec.features.excess);
+    const answers = new Responder(context);
+    const calls = new OpenCalls(context, receiveWindow, answers);
+    const gate = new Scheduler(context, (call) => runner.start(call));
+    const runner = new HandlerRunner(context, calls, gate, answers);
+    this.#receiveWindow = receiveWindow;
     this.#answers = answers;
     this.#calls = calls;
     this.#gate = gate;
@@ -77,48 +77,55 @@ export class Dispatch implements ServingOwner {
   }
 
   /** What is served, in numbers. */
-  get numbers(): ServedNumbers {
-    const { calls: held, bytes: heldBytes } = this.#admission;
+  get numbers(): IncomingCallStats {
+    const { calls: held, bytes: heldBytes } = this.#receiveWindow;
     const { running, waiting, ordered } = this.#gate;
     const served = { ...this.#answers.counts };
-    return { held, heldBytes, running, waiting, ordered, served };
+    return {
+      receiving: held,
+      receivingBytes: heldBytes,
+      running,
+      waiting,
+      ordered,
+      served,
+    };
   }
 
   /** What the calls that are not answered take: their bytes, what was decoded from them, and a charge each. */
   get heldBytes(): number {
-    return this.#admission.heldBytes;
+    return this.#receiveWindow.heldBytes;
   }
 
   /** Every call that has not been answered, in the order they came. */
-  all(): Serving[] {
+  all(): ServerCall[] {
     return this.#calls.all();
   }
 
   /** Calls that hold a place in the window we granted. */
   get held(): number {
-    return this.#admission.calls;
+    return this.#receiveWindow.calls;
   }
 
   /** Whether the peer's calls are as many as we hold, on a wire that does not tell it how many. */
   get full(): boolean {
-    return this.#admission.full;
+    return this.#receiveWindow.full;
   }
 
   /** The latest id seen, or undefined. */
   get lastId(): number | undefined {
-    return this.#admission.lastId;
+    return this.#receiveWindow.lastId;
   }
 
   /** The call whose handler is on the stack right now. */
-  get current(): Serving | undefined {
+  get current(): ServerCall | undefined {
     return this.#calls.current;
   }
 
   /** Handlers and waiting calls, those of `except` left out. */
   busy(except: ReadonlySet<unknown> = NOBODY): number {
     let busy = this.#gate.running + this.#gate.waiting;
-    for (const serving of except) {
-      const { state } = serving as Serving;
+    for (const call of except) {
+      const { state } = call as ServerCall;
       if (state === "running" || state === "streaming") busy--;
     }
     return busy;
@@ -132,16 +139,16 @@ export class Dispatch implements ServingOwner {
     remaining: number,
     metadata: MetadataBlock | undefined,
   ): void {
-    const admission = this.#admission;
-    admission.checkId(id, this.#calls);
+    const receiveWindow = this.#receiveWindow;
+    receiveWindow.checkId(id, this.#calls);
     // A call that finds no place is not noted: our GOAWAY then refuses it.
-    const { codec, registry, clock, tick, observe } = this.#context;
+    const { codec, methodTable, clock, tick, observe } = this.#context;
     const { streamed } = codec;
     if (!this.#draining) {
-      admission.hold(size);
+      receiveWindow.reserve(size);
       if (streamed) this.#context.streams().checkRoom();
     }
-    admission.note(id);
+    receiveWindow.recordId(id);
     if (this.#draining) {
       // Past our GOAWAY's id, the caller has settled it as refused by itself.
       if (!codec.features.goaway) {
@@ -151,7 +158,7 @@ export class Dispatch implements ServingOwner {
       }
       return;
     }
-    const target = registry.get(method);
+    const target = methodTable.get(method);
     if (target === undefined || remaining === 0) {
       const { connection } = this;
       const request = { connection, method, id, size, block: metadata };
@@ -163,80 +170,90 @@ export class Dispatch implements ServingOwner {
     }
     const due = remaining < 0 ? Infinity : clock.now() + remaining;
     const began = tick.now();
-    const serving = new Serving(this, target, id, size, due, metadata, began);
-    if (streamed) this.#acceptStream(serving);
-    if (observe !== undefined && observe.active) observe.came(serving, clock);
-    if (this.#gate.ask()) this.#runner.start(serving);
+    const call = new ServerCall(
+      this,
+      target,
+      id,
+      size,
+      due,
+      metadata,
+      began,
+    );
+    if (streamed) this.#acceptStream(call);
+    if (observe !== undefined && observe.active) {
+      observe.onIncoming(call, clock);
+    }
+    if (this.#gate.tryAcquire()) this.#runner.start(call);
     else {
-      serving.kept = codec.keep();
-      this.#calls.keep(serving);
-      this.#gate.wait(serving);
+      call.retained = codec.retain();
+      this.#calls.keep(call);
+      this.#gate.wait(call);
     }
   }
 
   /** The params are a stream. */
-  #acceptStream(serving: Serving): void {
+  #acceptStream(call: ServerCall): void {
     const hub = this.#context.streams();
-    serving.streams = new CalleeStreams(hub, serving, this.#runner);
-    serving.streams.accept();
+    call.streams = new CalleeStreams(hub, call, this.#runner);
+    call.streams.accept();
   }
 
-  #refuse(request: CameRequest, code: ErrorCode, message: string): void {
+  #refuse(request: RequestInfo, code: ErrorCode, message: string): void {
     this.#answers.refuse(request, code, message);
-    this.#admission.answered(request.size);
+    this.#receiveWindow.answered(request.size);
   }
 
   /** The peer cancels call `id`. */
   cancel(id: number): void {
-    const serving = this.#calls.get(id);
+    const call = this.#calls.get(id);
     // A running call may be older than serial arithmetic reaches.
-    if (serving === undefined && !this.#admission.seen(id)) {
+    if (call === undefined && !this.#receiveWindow.seen(id)) {
       throw new ConnectionError(
         "protocol_error",
         `CANCEL for call ${id}, which was never made`,
       );
     }
     // Answered already: the CANCEL crossed the answer.
-    if (serving === undefined) return;
-    this.#withdraw(serving, "cancelled", CANCELLED);
+    if (call === undefined) return;
+    this.#withdraw(call, "cancelled", CANCELLED);
   }
 
   /** A deadline has passed before the answer. */
-  expire(serving: Serving): void {
-    this.#withdraw(serving, "deadline_exceeded", LATE);
+  expire(call: ServerCall): void {
+    this.#withdraw(call, "deadline_exceeded", LATE);
   }
 
   /** Ends a call early: one not started is answered at once, a running one when it settles. */
-  #withdraw(serving: Serving, code: ErrorCode, text: string): void {
+  #withdraw(call: ServerCall, code: ErrorCode, text: string): void {
     // An error with its stack costs more than all else here: a flood of cancels must not make one each.
     const reason = () => gone(code, text);
-    switch (serving.state) {
+    switch (call.state) {
       case "waiting":
-        this.#gate.remove(serving);
-        this.#calls.turnDown(serving, code, text);
-        this.#gate.passTurn(serving);
+        this.#gate.remove(call);
+        this.#calls.rejectUnstarted(call, code, text);
+        this.#gate.passTurn(call);
         this.#context.settled();
         return;
       case "validating":
-        this.#calls.turnDown(serving, code, text);
-        serving.abort(reason);
+        this.#calls.rejectUnstarted(call, code, text);
+        call.abort(reason);
         return;
       case "running":
       case "streaming":
-        this.#context.deadlines.remove(serving);
-        serving.abort(reason);
-        serving.streams?.cancel(serving.aborted?.reason);
+        this.#context.deadlines.remove(call);
+        call.abort(reason);
+        call.streams?.cancel(call.aborted?.reason);
         return;
       case "done":
         return;
     }
   }
 
-  /** The streams of call `id`; see {@linkcode Replies.streamsOf}. */
+  /** The streams of call `id`; see {@linkcode ReplyHandler.streamsOf}. */
   streamsOf(id: number): CalleeStreams | null | undefined {
-    const serving = this.#calls.get(id);
-    if (serving !== undefined) return serving.streams ?? null;
-    if (this.#admission.seen(id)) return undefined;
+    const call = this.#calls.get(id);
+    if (call !== undefined) return call.streams ?? null;
+    if (this.#receiveWindow.seen(id)) return undefined;
     throw new ConnectionError(
       "protocol_error",
       `a frame of a stream for call ${id}, which was never made`,
@@ -245,19 +262,19 @@ export class Dispatch implements ServingOwner {
 
   /** The peer has been let in, and is granted its window: handlers may start. */
   open(): void {
-    this.#admission.grant(this.#context.limits);
+    this.#receiveWindow.grant(this.#context.limits);
     this.#gate.open();
   }
 
   /** Starts what waits and may start. */
-  pump(): void {
-    this.#gate.pump();
+  startWaiting(): void {
+    this.#gate.startWaiting();
   }
 
   /** A batch has gone: the calls answered in it free their places. */
-  batchHandedOver(): void {
-    this.#answers.batchHandedOver();
-    this.#admission.batchHandedOver();
+  onFlush(): void {
+    this.#answers.onFlush();
+    this.#receiveWindow.onFlush();
   }
 
   /** The reply to call `id` has lost its bytes before it was handed over. */
@@ -275,7 +292,7 @@ export class Dispatch implements ServingOwner {
   tellDraining(why: string): void {
     if (this.#leaving !== undefined) return;
     this.#leaving = why;
-    for (const serving of this.#calls.all()) serving.drain();
+    for (const call of this.#calls.all()) call.drain();
   }
 
   /** Why the connection drains, if it does; made for who asks. */
@@ -288,8 +305,8 @@ export class Dispatch implements ServingOwner {
   halfClosed(reason: ConnectionError): void {
     this.drain(reason.message);
     const lost = gone("unavailable", reason.message, reason);
-    for (const serving of this.#calls.entered()) {
-      serving.streams?.inlet?.lose(lost);
+    for (const call of this.#calls.entered()) {
+      call.streams?.reader?.onConnectionLost(lost);
     }
   }
 
@@ -304,21 +321,21 @@ export class Dispatch implements ServingOwner {
     this.#gate.shut();
     let last = lastId;
     let excluded = this.#context.codec.features.goaway;
-    for (const serving of this.#calls.all().reverse()) {
-      const { state, id } = serving;
+    for (const call of this.#calls.all().reverse()) {
+      const { state, id } = call;
       const started = state !== "waiting" && state !== "validating";
       if (started) excluded = false;
       else if (excluded) last = (id - 1) >>> 0;
-      else this.#turnDown(serving);
+      else this.#rejectUnstarted(call);
     }
     return last;
   }
 
-  #turnDown(serving: Serving): void {
-    const { state } = serving;
-    if (state === "waiting") this.#gate.remove(serving);
-    this.#calls.turnDown(serving, "unavailable", GOING);
-    if (state === "validating") serving.abort(() => gone("unavailable", GOING));
+  #rejectUnstarted(call: ServerCall): void {
+    const { state } = call;
+    if (state === "waiting") this.#gate.remove(call);
+    this.#calls.rejectUnstarted(call, "unavailable", GOING);
+    if (state === "validating") call.abort(() => gone("unavailable", GOING));
   }
 
   /** It is over: signals fire, and nobody is answered any more. */
@@ -328,13 +345,13 @@ export class Dispatch implements ServingOwner {
     this.tellDraining(reason.message);
     let lost: RpcError | undefined;
     const why = () => lost ??= gone("unavailable", reason.message, reason);
-    for (const serving of this.#calls.all()) {
-      if (serving.state === "waiting") this.#gate.remove(serving);
-      this.#calls.lose(serving, why);
-      serving.abort(why);
-      serving.streams?.lose(serving.aborted?.reason);
+    for (const call of this.#calls.all()) {
+      if (call.state === "waiting") this.#gate.remove(call);
+      this.#calls.onConnectionLost(call, why);
+      call.abort(why);
+      call.streams?.onConnectionLost(call.aborted?.reason);
     }
-    this.#admission.end();
+    this.#receiveWindow.end();
     this.#gate.end();
   }
 }

@@ -16,13 +16,13 @@
  */
 
 import type { Clock } from "../base/clock.ts";
-import { type Linked, List } from "../base/linked_list.ts";
+import { LinkedList, type ListNode } from "../base/linked_list.ts";
 
 /** Starts in a row before the event loop gets a turn. */
 const STARTS_PER_TURN = 4096;
 
 /** Places with a line for them. */
-class Line extends List<Turn> {
+class WaitList extends LinkedList<ShareSlot> {
   /** Whether whoever asks may start at once. */
   open = true;
   /** It moves while fewer handlers than this run. */
@@ -35,39 +35,39 @@ class Line extends List<Turn> {
 }
 
 /** The places of one server. */
-export class Turns {
+export class FairShare {
   /** For connections that run nothing, and for the others. */
-  readonly first: Line;
-  readonly more: Line;
+  readonly first: WaitList;
+  readonly more: WaitList;
   #running = 0;
   /** The event loop has been given its turn; the lines move on after it. */
   #resting = false;
   readonly #clock: Clock;
 
   constructor(max: number, clock: Clock) {
-    this.first = new Line(max);
-    this.more = new Line(Math.ceil(max * 3 / 4));
+    this.first = new WaitList(max);
+    this.more = new WaitList(Math.ceil(max * 3 / 4));
     this.#clock = clock;
   }
 
   /** A connection's share; `next` starts its next call if it can, and says whether it could start another. */
-  turn(next: () => boolean): Turn {
-    return new Turn(this, next);
+  turn(next: () => boolean): ShareSlot {
+    return new ShareSlot(this, next);
   }
 
   /** A handler that was started goes on. */
-  took(): void {
+  acquire(): void {
     this.#running++;
     this.#shut();
   }
 
   /** It has settled; its place goes to nobody before `pass`. */
-  gave(): void {
+  release(): void {
     this.#running--;
   }
 
   /** Gives free places to those in line, in turn. */
-  pass(): void {
+  startNext(): void {
     if (this.#resting) return;
     let left = STARTS_PER_TURN;
     for (let turn; (turn = this.#head()) !== undefined;) {
@@ -75,15 +75,15 @@ export class Turns {
         this.#rest();
         return;
       }
-      turn.leave();
-      if (turn.next()) turn.join();
+      turn.dequeue();
+      if (turn.next()) turn.enqueue();
     }
     // What is left in a line found no place.
     this.first.open = this.more.open = true;
     this.#shut();
   }
 
-  #head(): Turn | undefined {
+  #head(): ShareSlot | undefined {
     const { first, more } = this;
     if (first.first !== undefined && this.#running < first.max) {
       return first.first;
@@ -101,36 +101,36 @@ export class Turns {
     this.first.open = this.more.open = false;
     await this.#clock.turn();
     this.#resting = false;
-    this.pass();
+    this.startNext();
   }
 }
 
 /** One connection's place in line. */
-export class Turn implements Linked<Turn> {
-  before: Turn | undefined = undefined;
-  after: Turn | undefined = undefined;
+export class ShareSlot implements ListNode<ShareSlot> {
+  before: ShareSlot | undefined = undefined;
+  after: ShareSlot | undefined = undefined;
   readonly next: () => boolean;
-  readonly #turns: Turns;
+  readonly #turns: FairShare;
   /** Its handlers that outlive the turn they were started in. */
   #running = 0;
   /** The line it stands in. */
-  #line: Line | undefined = undefined;
+  #line: WaitList | undefined = undefined;
 
-  constructor(turns: Turns, next: () => boolean) {
+  constructor(turns: FairShare, next: () => boolean) {
     this.#turns = turns;
     this.next = next;
   }
 
   /** Whether its connection may start a call now; if not, it stands in line from here on. */
-  ask(): boolean {
+  tryAcquire(): boolean {
     const { first, more } = this.#turns;
     if ((this.#running === 0 ? first : more).open) return true;
-    this.join();
+    this.enqueue();
     return false;
   }
 
   /** Enters its line at the end. */
-  join(): void {
+  enqueue(): void {
     if (this.#line !== undefined) return;
     const { first, more } = this.#turns;
     this.#line = this.#running === 0 ? first : more;
@@ -138,32 +138,32 @@ export class Turn implements Linked<Turn> {
   }
 
   /** Leaves it. */
-  leave(): void {
+  dequeue(): void {
     this.#line?.remove(this);
     this.#line = undefined;
   }
 
   /** A handler that was started goes on. */
-  took(): void {
+  acquire(): void {
     this.#running++;
-    this.#turns.took();
+    this.#turns.acquire();
   }
 
   /** It has settled. */
-  gave(): void {
-    this.#turns.gave();
+  release(): void {
+    this.#turns.release();
     if (--this.#running > 0 || this.#line === undefined) return;
-    this.leave();
-    this.join();
+    this.dequeue();
+    this.enqueue();
   }
 
   /** What was given can be taken. */
-  pass(): void {
-    this.#turns.pass();
+  startNext(): void {
+    this.#turns.startNext();
   }
 
   /** Its connection is over, and starts nothing any more; its handlers keep their places until they settle. */
   end(): void {
-    this.leave();
+    this.dequeue();
   }
 }

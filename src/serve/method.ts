@@ -73,7 +73,7 @@ export function method<Input, Output, Result>(
 }
 
 /** One method, ready to be called. */
-export interface Method {
+export interface MethodEntry {
   /** Its dotted name. */
   readonly name: string;
   /** What checks its params, if anything. */
@@ -85,4 +85,4 @@ export interface Method {
 }
 
 /** Methods by dotted name. */
-export type Registry = ReadonlyMap<string, Method>;
+export type MethodTable = ReadonlyMap<string, MethodEntry>;

@@ -9,9 +9,13 @@
  * @module
  */
 
-import type { Callable } from "./services.ts";
+import type { ServiceDefinition } from "./services.ts";
 import type { CallContext } from "../types/handler.ts";
-import { type Method, type Registry, ValidatedMethod } from "./method.ts";
+import {
+  type MethodEntry,
+  type MethodTable,
+  ValidatedMethod,
+} from "./method.ts";
 import type { StandardSchema } from "../types/schema.ts";
 import { mark, type Order, orderOf } from "./ordered.ts";
 import { isClass, isPlain, typeName } from "../base/inspect.ts";
@@ -20,14 +24,16 @@ import { isClass, isPlain, typeName } from "../base/inspect.ts";
 type AnyHandler = (params: unknown, ctx: CallContext) => unknown;
 
 /** The registry of an end that serves nothing. */
-const NO_SERVICES: Registry = new Map();
+const NO_SERVICES: MethodTable = new Map();
 
 /**
  * What an end serves, by the setting that says so.
  *
  * @throws {TypeError} If that was not made by `callable`.
  */
-export function registryOf(services: Callable | undefined): Registry {
+export function registryOf(
+  services: ServiceDefinition | undefined,
+): MethodTable {
   if (services === undefined) return NO_SERVICES;
   const { methods } = services;
   if (methods instanceof Map) return methods;
@@ -42,14 +48,14 @@ export function registryOf(services: Callable | undefined): Registry {
  * @throws {TypeError} If something in it is no plain object of functions; the
  * message says what to write instead.
  */
-export function toRegistry(services: object): Registry {
-  const registry = new Map<string, Method>();
-  addAll(registry, services, "", []);
-  return registry;
+export function toRegistry(services: object): MethodTable {
+  const methodTable = new Map<string, MethodEntry>();
+  addAll(methodTable, services, "", []);
+  return methodTable;
 }
 
 function addAll(
-  registry: Map<string, Method>,
+  methodTable: Map<string, MethodEntry>,
   node: object,
   path: string,
   above: object[],
@@ -75,16 +81,16 @@ function addAll(
     }
     const value: unknown = property.value;
     if (typeof value !== "object" || value === null) {
-      addMethod(registry, name, value, node, undefined, undefined);
+      addMethod(methodTable, name, value, node, undefined, undefined);
     } else if (value instanceof ValidatedMethod) {
       const { handler, schema } = value;
-      addMethod(registry, name, handler, node, schema, orderOf(value));
-    } else addAll(registry, value, name, [...above, node]);
+      addMethod(methodTable, name, handler, node, schema, orderOf(value));
+    } else addAll(methodTable, value, name, [...above, node]);
   }
 }
 
 function addMethod(
-  registry: Map<string, Method>,
+  methodTable: Map<string, MethodEntry>,
   name: string,
   handler: unknown,
   owner: object,
@@ -101,12 +107,17 @@ function addMethod(
       `Cannot serve ${name}: it is a class; make an instance and name its methods with expose(instance, ["Hello"])`,
     );
   }
-  if (registry.has(name)) {
+  if (methodTable.has(name)) {
     throw new TypeError(`Cannot serve ${name}: the name is there twice`);
   }
   const fn = handler as AnyHandler;
   const run: AnyHandler = (params, ctx) => fn.call(owner, params, ctx);
-  registry.set(name, { name, schema, order: orderOf(handler) ?? order, run });
+  methodTable.set(name, {
+    name,
+    schema,
+    order: orderOf(handler) ?? order,
+    run,
+  });
 }
 
 /**

@@ -13,49 +13,49 @@
  * @module
  */
 
-import type { Admission } from "./receive_window.ts";
-import type { Answers } from "./responder.ts";
+import type { ReceiveWindow } from "./receive_window.ts";
+import type { Responder } from "./responder.ts";
 import type { Codec } from "../wire/codec.ts";
-import type { Serving } from "./incoming_call.ts";
-import type { Deadlines } from "../base/timers.ts";
+import type { ServerCall } from "./server_call.ts";
+import type { TimerHeap } from "../base/timers.ts";
 import type { ErrorCode, RpcError } from "../base/errors.ts";
-import { callOver } from "../streams/call_streams.ts";
+import { callEndedError } from "../streams/call_streams.ts";
 
 /** What the table needs of its connection. */
-export interface ServedCallsContext {
+export interface OpenCallsContext {
   readonly codec: Codec;
-  readonly deadlines: Deadlines;
+  readonly deadlines: TimerHeap;
 }
 
 /** The calls of one connection that have no answer yet. */
-export class ServedCalls {
+export class OpenCalls {
   /** The call whose code, its handler or what finds its key, is on the stack right now; set by who calls that. */
-  current: Serving | undefined;
+  current: ServerCall | undefined;
   readonly #codec: Codec;
-  readonly #admission: Admission;
-  readonly #answers: Answers;
-  readonly #deadlines: Deadlines;
+  readonly #receiveWindow: ReceiveWindow;
+  readonly #answers: Responder;
+  readonly #deadlines: TimerHeap;
   /** Those that wait, or whose handlers have not settled, by id. */
-  readonly #active = new Map<number, Serving>();
+  readonly #active = new Map<number, ServerCall>();
 
   constructor(
-    { codec, deadlines }: ServedCallsContext,
-    admission: Admission,
-    answers: Answers,
+    { codec, deadlines }: OpenCallsContext,
+    receiveWindow: ReceiveWindow,
+    answers: Responder,
   ) {
     this.#codec = codec;
-    this.#admission = admission;
+    this.#receiveWindow = receiveWindow;
     this.#answers = answers;
     this.#deadlines = deadlines;
   }
 
   /** Those that are entered. */
-  entered(): Iterable<Serving> {
+  entered(): Iterable<ServerCall> {
     return this.#active.values();
   }
 
   /** All of them, in the order they came. */
-  all(): Serving[] {
+  all(): ServerCall[] {
     const all = [...this.#active.values()];
     const { current } = this;
     if (current !== undefined && !current.done && !all.includes(current)) {
@@ -65,7 +65,7 @@ export class ServedCalls {
   }
 
   /** The one with this id, if it is entered. */
-  get(id: number): Serving | undefined {
+  get(id: number): ServerCall | undefined {
     return this.#active.get(id);
   }
 
@@ -80,74 +80,78 @@ export class ServedCalls {
   }
 
   /** Enters a call that outlives this turn; nothing happens if it is in already, or has left. */
-  keep(serving: Serving): void {
-    if (serving.entered || serving.done) return;
-    serving.entered = true;
-    this.#active.set(serving.id, serving);
+  keep(call: ServerCall): void {
+    if (call.entered || call.done) return;
+    call.entered = true;
+    this.#active.set(call.id, call);
     // Its params were decoded in this turn, and are still the codec's.
-    if (serving.kept === undefined && serving.decoded < 0) this.weigh(serving);
-    if (serving.slot < 0) this.#deadlines.add(serving);
+    if (call.retained === undefined && call.decoded < 0) {
+      this.weigh(call);
+    }
+    if (call.heapIndex < 0) this.#deadlines.add(call);
   }
 
   /** The params, kept or just told, have been decoded: counts what that takes, until the call is over. */
-  weigh(serving: Serving): void {
-    serving.decoded = this.#codec.decodedSize(serving.kept);
-    this.#admission.decoded += serving.decoded;
+  weigh(call: ServerCall): void {
+    call.decoded = this.#codec.decodedSize(call.retained);
+    this.#receiveWindow.decoded += call.decoded;
   }
 
   // Answers. A call whose connection has ended has nobody to tell.
 
   /** Answers with a handler's result. */
-  reply(serving: Serving, value: unknown): void {
-    if (serving.done) return;
-    if (this.#answers.reply(serving, value)) this.#answered(serving);
+  reply(call: ServerCall, value: unknown): void {
+    if (call.done) return;
+    if (this.#answers.reply(call, value)) this.#answered(call);
   }
 
   /** Answers with what a handler, a schema or a key threw. */
-  report(serving: Serving, started: boolean, error: unknown): void {
-    if (serving.done) return;
-    if (this.#answers.report(serving, started, error)) this.#answered(serving);
+  replyWithError(call: ServerCall, started: boolean, error: unknown): void {
+    if (call.done) return;
+    if (this.#answers.replyWithError(call, started, error)) {
+      this.#answered(call);
+    }
   }
 
   /** Answers with an error as it is. */
-  fail(serving: Serving, started: boolean, error: RpcError): void {
-    if (serving.done) return;
-    if (this.#answers.fail(serving, started, error)) this.#answered(serving);
+  fail(call: ServerCall, started: boolean, error: RpcError): void {
+    if (call.done) return;
+    if (this.#answers.fail(call, started, error)) this.#answered(call);
   }
 
   /** Answers a call that was not started, and is not to be. */
-  turnDown(serving: Serving, code: ErrorCode, text: string): void {
-    this.#answers.turnDown(serving, code, text);
-    this.#answered(serving);
+  rejectUnstarted(call: ServerCall, code: ErrorCode, text: string): void {
+    this.#answers.rejectUnstarted(call, code, text);
+    this.#answered(call);
   }
 
   /** The stream that answers a call has ended, by an error if there is one. */
-  streamed(serving: Serving, error: RpcError | undefined): void {
-    if (serving.done) return;
-    this.#answers.streamed(serving, error);
-    this.#answered(serving);
+  finishStream(call: ServerCall, error: RpcError | undefined): void {
+    if (call.done) return;
+    this.#answers.finishStream(call, error);
+    this.#answered(call);
   }
 
   /** A call will never be answered: its connection is over. */
-  lose(serving: Serving, why: () => RpcError): void {
-    this.#leave(serving);
-    this.#answers.lost(serving, why);
+  onConnectionLost(call: ServerCall, why: () => RpcError): void {
+    this.#leave(call);
+    this.#answers.onConnectionLost(call, why);
   }
 
-  #answered(serving: Serving): void {
-    this.#admission.answered(serving.size);
-    this.#leave(serving);
-    serving.streams?.release(callOver());
+  #answered(call: ServerCall): void {
+    this.#receiveWindow.answered(call.size);
+    this.#leave(call);
+    call.streams?.release(callEndedError());
   }
 
-  #leave(serving: Serving): void {
-    serving.state = "done";
-    if (serving.decoded > 0) this.#admission.decoded -= serving.decoded;
-    if (serving.entered) {
-      serving.entered = false;
-      this.#active.delete(serving.id);
+  #leave(call: ServerCall): void {
+    call.state = "done";
+    if (call.decoded > 0) this.#receiveWindow.decoded -= call.decoded;
+    if (call.entered) {
+      call.entered = false;
+      this.#active.delete(call.id);
     }
-    this.#deadlines.remove(serving);
-    serving.streams?.close();
+    this.#deadlines.remove(call);
+    call.streams?.close();
   }
 }

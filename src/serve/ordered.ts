@@ -22,8 +22,8 @@ import {
 import type { MethodAt, MethodName, ParamsOf } from "../types/services.ts";
 import { shared } from "../base/brand.ts";
 
-import type { Serving } from "./incoming_call.ts";
-import { List } from "../base/linked_list.ts";
+import type { ServerCall } from "./server_call.ts";
+import { LinkedList } from "../base/linked_list.ts";
 
 /** What the methods of a service are called with. */
 export type ParamsIn<S> = ParamsOf<MethodAt<S, MethodName<S>>>;
@@ -198,8 +198,8 @@ export class Order {
   }
 
   /** What a connection keeps of all its orders: made by the first that it needs, so that who has none does not carry the code. */
-  lines(): OrderLines {
-    return new OrderLines();
+  lines(): SerialQueues {
+    return new SerialQueues();
   }
 }
 
@@ -216,15 +216,15 @@ export function orderOf(target: object): Order | undefined {
 }
 
 /** The line of one order and key. */
-export class OrderLine {
+export class SerialQueue {
   /** The call that has its turn. */
-  holder: Serving;
+  holder: ServerCall;
   /** Those that wait for theirs. */
-  readonly behind: List<Serving> = new List();
+  readonly behind: LinkedList<ServerCall> = new LinkedList();
   readonly order: Order;
   readonly key: OrderKey | undefined;
 
-  constructor(holder: Serving, order: Order, key: OrderKey | undefined) {
+  constructor(holder: ServerCall, order: Order, key: OrderKey | undefined) {
     this.holder = holder;
     this.order = order;
     this.key = key;
@@ -232,33 +232,33 @@ export class OrderLine {
 }
 
 /** All lines of one connection. */
-export class OrderLines {
+export class SerialQueues {
   /** Calls that wait for their turn. */
   waiting = 0;
-  readonly #orders = new Map<Order, Map<OrderKey | undefined, OrderLine>>();
+  readonly #orders = new Map<Order, Map<OrderKey | undefined, SerialQueue>>();
 
   /** Gives a call its turn; or has it wait for that, and returns false. */
-  take(serving: Serving, order: Order, key: OrderKey | undefined): boolean {
+  take(call: ServerCall, order: Order, key: OrderKey | undefined): boolean {
     let lines = this.#orders.get(order);
     if (lines === undefined) this.#orders.set(order, lines = new Map());
-    const line = serving.line = lines.get(key);
+    const line = call.line = lines.get(key);
     if (line === undefined) {
-      lines.set(key, serving.line = new OrderLine(serving, order, key));
+      lines.set(key, call.line = new SerialQueue(call, order, key));
       return true;
     }
-    line.behind.push(serving);
+    line.behind.push(call);
     this.waiting++;
     return false;
   }
 
   /** Takes out a call that waits. */
-  remove(serving: Serving): void {
-    serving.line?.behind.remove(serving);
+  remove(call: ServerCall): void {
+    call.line?.behind.remove(call);
     this.waiting--;
   }
 
   /** Takes the turn from the call that has it; returns the one that has it now. */
-  pass(line: OrderLine): Serving | undefined {
+  startNext(line: SerialQueue): ServerCall | undefined {
     const next = line.behind.first;
     if (next === undefined) this.#orders.get(line.order)?.delete(line.key);
     else {

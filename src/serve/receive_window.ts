@@ -14,7 +14,7 @@
  */
 
 import { CALL_CHARGE } from "./server_limits.ts";
-import type { Features } from "../wire/codec.ts";
+import type { WireFeatures } from "../wire/codec.ts";
 import { ConnectionError } from "../base/errors.ts";
 import { EARLY_BYTES, EARLY_CALLS } from "../wire/hello.ts";
 import type { Limits } from "../types/connection.ts";
@@ -29,7 +29,7 @@ export interface IdsInUse {
 const IDS = 2 ** 32;
 
 /** The window of one connection, as its callee counts it. */
-export class Admission {
+export class ReceiveWindow {
   /** Calls that hold a place. */
   calls = 0;
   /** Their bytes. */
@@ -46,9 +46,9 @@ export class Admission {
   #maxCalls = EARLY_CALLS;
   #maxBytes = EARLY_BYTES;
 
-  readonly #excess: Features["excess"];
+  readonly #excess: WireFeatures["excess"];
 
-  constructor(excess: Features["excess"]) {
+  constructor(excess: WireFeatures["excess"]) {
     this.#excess = excess;
   }
 
@@ -93,7 +93,7 @@ export class Admission {
   }
 
   /** Takes note of a request that is let in. */
-  note(id: number): void {
+  recordId(id: number): void {
     if (this.lastId !== undefined) this.#span += (id - this.lastId) | 0;
     this.lastId = id;
   }
@@ -114,7 +114,7 @@ export class Admission {
    *
    * @throws {ConnectionError} `resource_exhausted`, if the peer was granted none.
    */
-  hold(size: number): void {
+  reserve(size: number): void {
     this.calls++;
     this.bytes += size;
     if (this.calls <= this.#maxCalls && this.bytes <= this.#maxBytes) return;
@@ -147,7 +147,7 @@ export class Admission {
   }
 
   /** A batch has gone: the calls answered in it free their places. */
-  batchHandedOver(): void {
+  onFlush(): void {
     this.calls -= this.#answeredCalls;
     this.bytes -= this.#answeredBytes;
     this.#answeredCalls = this.#answeredBytes = 0;

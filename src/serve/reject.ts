@@ -11,20 +11,20 @@
  */
 
 import {
-  type BytePath,
+  type ByteChannel,
   type Duplex,
   takePath,
   toDuplex,
 } from "../transport/duplex.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
-import type { CodecFactory, Receiver } from "../wire/codec.ts";
+import type { CodecFactory, MessageHandler } from "../wire/codec.ts";
 import type { ConnectionOptions } from "../types/connection.ts";
-import { Deadlines } from "../base/timers.ts";
+import { TimerHeap } from "../base/timers.ts";
 import type { ConnectionError } from "../base/errors.ts";
-import { Farewell } from "../connection/linger.ts";
+import { Linger } from "../connection/linger.ts";
 import { toLimits } from "../wire/limits.ts";
 import { nativeCodec } from "../wire/native_codec.ts";
-import { Outbox } from "../connection/send_buffer.ts";
+import { SendBuffer } from "../connection/send_buffer.ts";
 import { readLoop } from "../connection/reader.ts";
 
 /** Farewells under way at once. */
@@ -33,7 +33,7 @@ const AT_ONCE = 1024;
 const ignore = () => {};
 
 /** Nothing of what it says is heard. */
-const DEAF: Receiver = {
+const DEAF: MessageHandler = {
   hello: ignore,
   request: ignore,
   reply: ignore,
@@ -54,9 +54,9 @@ const DEAF: Receiver = {
 };
 
 /** Those that a server turns away. */
-export class TurnedAway {
+export class RejectedConnections {
   readonly #options: ConnectionOptions;
-  readonly #leaving = new Map<Farewell, Promise<void>>();
+  readonly #leaving = new Map<Linger, Promise<void>>();
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -71,48 +71,48 @@ export class TurnedAway {
     const path = takePath(toDuplex(duplex));
     if (this.#leaving.size >= AT_ONCE) return path.destroy(reason);
     const { clock = systemClock } = this.#options;
-    const words = lastWords(this.#options, reason);
-    const { farewell, over } = bye(path, clock, words);
+    const words = closeMode(this.#options, reason);
+    const { linger, over } = goawayBytes(path, clock, words);
     this.#leaving.set(
-      farewell,
-      over.then(() => void this.#leaving.delete(farewell)),
+      linger,
+      over.then(() => void this.#leaving.delete(linger)),
     );
   }
 
   /** Resolves when all have gone, which they have within `ms`. */
   async gone(ms: number): Promise<void> {
-    for (const farewell of this.#leaving.keys()) farewell.within(ms);
+    for (const linger of this.#leaving.keys()) linger.within(ms);
     await Promise.all(this.#leaving.values());
   }
 }
 
 /** What a wire says to a peer that it does not take. */
-function lastWords(
-  { wire, serializer }: ConnectionOptions,
+function closeMode(
+  { protocol: wire, serializer }: ConnectionOptions,
   reason: ConnectionError,
-): (outbox: Outbox) => void {
+): (sendBuffer: SendBuffer) => void {
   const own = toLimits({ windowCalls: 0 });
   const codec = ((wire?.codec ?? nativeCodec) as CodecFactory)(DEAF, {
     hello: own,
     own,
-    registry: undefined,
+    methodTable: undefined,
     serializer,
   });
-  return (outbox) => {
+  return (sendBuffer) => {
     if (!codec.features.goaway) return;
-    codec.goaway(outbox, undefined, reason.code, reason.message);
+    codec.goaway(sendBuffer, undefined, reason.code, reason.message);
   };
 }
 
 /** Ends a connection that there never was: writes what `say` says, FIN, lingers, and destroys it. Never rejects. */
-export function bye(
-  path: BytePath,
+export function goawayBytes(
+  path: ByteChannel,
   clock: Clock,
-  say: (outbox: Outbox) => void,
-): { farewell: Farewell; over: Promise<void> } {
-  const ended = () => farewell.written();
-  const outbox = new Outbox(path, clock, Infinity, {
-    handedOver: ignore,
+  say: (sendBuffer: SendBuffer) => void,
+): { linger: Linger; over: Promise<void> } {
+  const ended = () => linger.written();
+  const sendBuffer = new SendBuffer(path, clock, Infinity, {
+    onFlush: ignore,
     written: ended,
     writeFailed: ended,
     busy: () => false,
@@ -120,15 +120,15 @@ export function bye(
     overflowed: ignore,
     spoiled: ignore,
   });
-  const farewell = new Farewell(path, outbox, clock, new Deadlines(clock));
-  say(outbox);
+  const linger = new Linger(path, sendBuffer, clock, new TimerHeap(clock));
+  say(sendBuffer);
   const reading = readLoop(path, clock, {
     chunk: (chunk) => {
-      farewell.discard(chunk.length);
+      linger.discard(chunk.length);
       return chunk.length;
     },
     end: ignore,
     room: () => undefined,
   });
-  return { farewell, over: farewell.run(reading.catch(ignore), ignore) };
+  return { linger, over: linger.run(reading.catch(ignore), ignore) };
 }

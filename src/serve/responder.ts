@@ -15,11 +15,11 @@ import { brand } from "../base/brand.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { Connection } from "../connection/connection.ts";
-import type { Serving } from "./incoming_call.ts";
-import { ownWords, RpcError } from "../base/errors.ts";
+import type { ServerCall } from "./server_call.ts";
+import { RpcError, toSendableError } from "../base/errors.ts";
 import type { SchemaIssue } from "../types/schema.ts";
-import type { CallEvents, CameRequest } from "../types/observe.ts";
-import type { Outbox } from "../connection/send_buffer.ts";
+import type { CallObserverHub, RequestInfo } from "../types/observe.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
 import { noneServed, type ServedCounts } from "../types/stats.ts";
 import type { Thrown } from "../base/pull_source.ts";
 import { GONE } from "../wire/payload.ts";
@@ -27,7 +27,7 @@ import { unserializable } from "../wire/to_json.ts";
 import { messageOf } from "../base/user_code.ts";
 
 /** What was thrown before the handler was called, where only who threw it can tell. */
-export class NotStarted {
+export class PreHandlerError {
   readonly error: unknown;
 
   static {
@@ -41,7 +41,9 @@ export class NotStarted {
   /** What was thrown, if `value` is one of these. What a handler throws may throw again on being looked at. */
   static open(value: unknown): { readonly error: unknown } | undefined {
     try {
-      return value instanceof NotStarted ? { error: value.error } : undefined;
+      return value instanceof PreHandlerError
+        ? { error: value.error }
+        : undefined;
     } catch {
       return undefined;
     }
@@ -49,101 +51,111 @@ export class NotStarted {
 }
 
 /** What the answers need of their connection. */
-export interface AnswersContext {
+export interface ResponderContext {
   readonly connection: Connection;
   readonly clock: Clock;
   /** Is told of every answer, if anybody wants to know. */
-  readonly observe: CallEvents | undefined;
+  readonly observe: CallObserverHub | undefined;
   readonly codec: Codec;
-  readonly outbox: Outbox;
+  readonly sendBuffer: SendBuffer;
   /** Whether callers see the message of what a handler throws. */
   readonly exposeErrors: boolean;
   /** What the peer accepts as a message body. */
   readonly peerMaxMessage: () => number;
   /** Tells the operator what `internal` hides from the caller. */
-  readonly onError: (error: unknown, serving: Serving) => void;
+  readonly onError: (error: unknown, call: ServerCall) => void;
 }
 
 /** Writes answers. Each of its methods returns whether it wrote one: encoding runs user code, which may end the connection. */
-export class Answers {
+export class Responder {
   /** Answers so far, and calls that got none. */
   readonly counts: ServedCounts = noneServed();
-  readonly #context: AnswersContext;
+  readonly #context: ResponderContext;
   /** Calls answered in this batch with bytes that their handlers gave away. */
-  #given: Serving[] = [];
+  #given: ServerCall[] = [];
 
-  constructor(context: AnswersContext) {
+  constructor(context: ResponderContext) {
     this.#context = context;
   }
 
   /** Answers with a handler's result. */
-  reply(serving: Serving, value: unknown): boolean {
-    const { codec, outbox, observe } = this.#context;
+  reply(call: ServerCall, value: unknown): boolean {
+    const { codec, sendBuffer, observe } = this.#context;
     // The connection ends for it: an answer is not even encoded any more.
-    if (outbox.full) return false;
+    if (sendBuffer.full) return false;
     try {
-      const given = value !== undefined && value === serving.given;
-      codec.prepare(value, given, serving.method, "result");
+      const given = value !== undefined && value === call.transferred;
+      codec.prepare(value, given, call.method, "result");
     } catch (error) {
-      return this.fail(serving, true, this.unsayable(serving, error));
+      return this.fail(
+        call,
+        true,
+        this.unserializableResult(call, error),
+      );
     }
-    if (serving.done) return false;
-    const error = this.#tooLarge(serving);
-    if (error !== undefined) return this.fail(serving, true, error);
-    const before = outbox.size;
-    codec.reply(outbox, serving.id, serving.answered);
+    if (call.done) return false;
+    const error = this.#tooLarge(call);
+    if (error !== undefined) return this.fail(call, true, error);
+    const before = sendBuffer.size;
+    codec.reply(sendBuffer, call.id, call.replyMetadata);
     this.counts.ok++;
-    if (serving.given !== undefined) this.#given.push(serving);
-    serving.ending?.end({ items: undefined, error: undefined });
+    if (call.transferred !== undefined) this.#given.push(call);
+    call.ending?.end({ items: undefined, error: undefined });
     if (observe !== undefined) {
-      const bytes = outbox.size - before;
-      observe.answered(serving, "executed", undefined, bytes);
+      const bytes = sendBuffer.size - before;
+      observe.answered(call, "executed", undefined, bytes);
     }
     return true;
   }
 
   /** Answers with what a handler or a schema threw, or with `internal` in its place. */
-  report(serving: Serving, started: boolean, error: unknown): boolean {
-    const early = NotStarted.open(error);
-    if (early !== undefined) return this.report(serving, false, early.error);
-    return this.fail(serving, started, this.describe(serving, error));
+  replyWithError(
+    call: ServerCall,
+    started: boolean,
+    error: unknown,
+  ): boolean {
+    const early = PreHandlerError.open(error);
+    if (early !== undefined) {
+      return this.replyWithError(call, false, early.error);
+    }
+    return this.fail(call, started, this.toRpcError(call, error));
   }
 
   /** What the caller is told of what a handler threw; the operator is told the rest. */
-  describe(serving: Serving, error: unknown): RpcError {
-    const own = ownWords(error) ?? shared(error, serving) ??
-      givenUp(serving, error);
-    if (own !== undefined) return this.#sayable(serving, own);
-    this.#context.onError(error, serving);
+  toRpcError(call: ServerCall, error: unknown): RpcError {
+    const own = toSendableError(error) ?? shared(error, call) ??
+      givenUp(call, error);
+    if (own !== undefined) return this.#sayable(call, own);
+    this.#context.onError(error, call);
     const text = this.#context.exposeErrors ? messageOf(error, HIDDEN) : HIDDEN;
     return new RpcError("internal", text);
   }
 
   /** An error whose data can be sent: data that has no form on the wire does not hold it up. */
-  #sayable(serving: Serving, error: RpcError): RpcError {
+  #sayable(call: ServerCall, error: RpcError): RpcError {
     const { code, message, data } = error;
     if (data === undefined) return error;
     try {
       this.#context.codec.prepare(data, false, undefined, "data");
       return error;
     } catch (cause) {
-      this.#context.onError(cause, serving);
+      this.#context.onError(cause, call);
       return new RpcError(code, message);
     }
   }
 
   /** Tells the operator what a stream's cleanup threw, if it did. */
-  cleanedUp(serving: Serving, thrown: Thrown | undefined): void {
+  cleanedUp(call: ServerCall, thrown: Thrown | undefined): void {
     if (thrown === undefined) return;
     const { error } = thrown;
-    if (givenUp(serving, error) === undefined) {
-      this.#context.onError(error, serving);
+    if (givenUp(call, error) === undefined) {
+      this.#context.onError(error, call);
     }
   }
 
   /** The same of a result that has no form on the wire, or an item of one. */
-  unsayable(serving: Serving, error: unknown): RpcError {
-    this.#context.onError(error, serving);
+  unserializableResult(call: ServerCall, error: unknown): RpcError {
+    this.#context.onError(error, call);
     return new RpcError(
       "internal",
       "the handler's result cannot be serialized",
@@ -151,69 +163,69 @@ export class Answers {
   }
 
   /** A batch has gone, and what was given away with it. */
-  batchHandedOver(): void {
+  onFlush(): void {
     if (this.#given.length > 0) this.#given = [];
   }
 
   /** The reply to call `id` is handed over without the bytes that were its result: it fails in the next batch. */
   spoiled(id: number): void {
-    const serving = this.#given.find((serving) => serving.id === id);
-    if (serving === undefined) return;
+    const call = this.#given.find((call) => call.id === id);
+    if (call === undefined) return;
     queueMicrotask(() => {
       const gone = unserializable(`result: ${GONE}`);
-      const { code, message } = this.unsayable(serving, gone);
-      const { codec, outbox, peerMaxMessage } = this.#context;
+      const { code, message } = this.unserializableResult(call, gone);
+      const { codec, sendBuffer, peerMaxMessage } = this.#context;
       codec.prepare(undefined, false);
-      codec.failure(outbox, id, true, code, message, peerMaxMessage());
+      codec.failure(sendBuffer, id, true, code, message, peerMaxMessage());
     });
   }
 
   /** Answers that the result is a stream; returns what the call fails with if that cannot be said. */
-  stream(serving: Serving): RpcError | undefined {
-    const { codec, outbox } = this.#context;
+  stream(call: ServerCall): RpcError | undefined {
+    const { codec, sendBuffer } = this.#context;
     codec.streams?.prepare();
-    const error = this.#tooLarge(serving);
+    const error = this.#tooLarge(call);
     if (error === undefined) {
-      codec.reply(outbox, serving.id, serving.answered);
+      codec.reply(sendBuffer, call.id, call.replyMetadata);
     }
     return error;
   }
 
   /** A result that is a stream has ended, and the call with it. */
-  streamed(serving: Serving, error: RpcError | undefined): void {
+  finishStream(call: ServerCall, error: RpcError | undefined): void {
     this.counts[error === undefined ? "ok" : "failed"]++;
-    serving.ending?.end({ items: serving.streams?.outlet?.items, error });
-    this.#context.observe?.answered(serving, "executed", error, undefined);
+    call.ending?.end({ items: call.streams?.writer?.items, error });
+    this.#context.observe?.answered(call, "executed", error, undefined);
   }
 
   /** Answers with an error as it is. */
-  fail(serving: Serving, started: boolean, error: RpcError): boolean {
-    const { codec, outbox, observe } = this.#context;
-    if (outbox.full) return false;
+  fail(call: ServerCall, started: boolean, error: RpcError): boolean {
+    const { codec, sendBuffer, observe } = this.#context;
+    if (sendBuffer.full) return false;
     const { code, message, data } = error;
     try {
       codec.prepare(data, false, undefined, "data");
     } catch (cause) {
       // Data that has no form on the wire does not hold the failure up.
-      this.#context.onError(cause, serving);
+      this.#context.onError(cause, call);
       codec.prepare(undefined, false);
     }
-    if (serving.done) return false;
+    if (call.done) return false;
     const most = this.#most;
-    const { id, answered } = serving;
-    const before = outbox.size;
-    codec.failure(outbox, id, started, code, message, most, answered);
+    const { id, replyMetadata: answered } = call;
+    const before = sendBuffer.size;
+    codec.failure(sendBuffer, id, started, code, message, most, answered);
     this.counts[started ? "failed" : "refused"]++;
-    serving.ending?.end({ items: undefined, error });
+    call.ending?.end({ items: undefined, error });
     if (observe !== undefined) {
       const outcome = started ? "executed" : "refused";
-      observe.answered(serving, outcome, error, outbox.size - before);
+      observe.answered(call, outcome, error, sendBuffer.size - before);
     }
     return true;
   }
 
   /** Answers a call that got no further than its header. */
-  refuse(request: CameRequest, code: string, message: string): void {
+  refuse(request: RequestInfo, code: string, message: string): void {
     const { observe, clock } = this.#context;
     const bytes = this.#refuse(request.id, code, message);
     if (!observe?.active) return;
@@ -221,35 +233,35 @@ export class Answers {
   }
 
   /** Answers a call that waited and is not to be started. An error with its stack costs more than all else here, so a flood of cancels makes none. */
-  turnDown(serving: Serving, code: string, message: string): void {
+  rejectUnstarted(call: ServerCall, code: string, message: string): void {
     const { observe } = this.#context;
-    const bytes = this.#refuse(serving.id, code, message);
-    const { ending } = serving;
+    const bytes = this.#refuse(call.id, code, message);
+    const { ending } = call;
     if (ending === undefined && observe === undefined) return;
     const error = refusal(code, message);
     ending?.end({ items: undefined, error });
-    observe?.answered(serving, "refused", error, bytes);
+    observe?.answered(call, "refused", error, bytes);
   }
 
   #refuse(id: number, code: string, message: string): number {
-    const { codec, outbox } = this.#context;
+    const { codec, sendBuffer } = this.#context;
     codec.prepare(undefined, false);
-    const before = outbox.size;
-    codec.failure(outbox, id, false, code, message, this.#most);
+    const before = sendBuffer.size;
+    codec.failure(sendBuffer, id, false, code, message, this.#most);
     this.counts.refused++;
-    return outbox.size - before;
+    return sendBuffer.size - before;
   }
 
   /** The largest body of an answer: what the peer accepts, and what there can be room for. */
   get #most(): number {
-    const { codec, outbox, peerMaxMessage } = this.#context;
-    return Math.min(peerMaxMessage(), outbox.most - codec.overhead);
+    const { codec, sendBuffer, peerMaxMessage } = this.#context;
+    return Math.min(peerMaxMessage(), sendBuffer.most - codec.overhead);
   }
 
   /** What a call fails with whose prepared reply can never be sent. */
-  #tooLarge(serving: Serving): RpcError | undefined {
+  #tooLarge(call: ServerCall): RpcError | undefined {
     const { codec, peerMaxMessage } = this.#context;
-    const size = codec.replySize(serving.answered);
+    const size = codec.replySize(call.replyMetadata);
     if (size <= this.#most) return undefined;
     const most = peerMaxMessage();
     // Without windows, this end's own limit is all there is.
@@ -258,22 +270,22 @@ export class Answers {
       : "the server's maxMessage is";
     const text = size > most
       ? `a reply of ${size} bytes; ${whose} ${most}`
-      : `a reply of ${size} bytes, for which the server's maxOutbox has no room`;
+      : `a reply of ${size} bytes, for which the server's maxSendBuffer has no room`;
     return new RpcError("resource_exhausted", text);
   }
 
   /** A call will never be answered: its connection is over. */
-  lost(serving: Serving, why: () => RpcError): void {
+  onConnectionLost(call: ServerCall, why: () => RpcError): void {
     this.counts.lost++;
-    const items = serving.streams?.outlet?.items;
-    serving.ending?.end({ items, error: why() });
-    this.#context.observe?.lost(serving, why());
+    const items = call.streams?.writer?.items;
+    call.ending?.end({ items, error: why() });
+    this.#context.observe?.lost(call, why());
   }
 }
 
 /** A call that the handler made for this one shares its deadline, and may notice first that it has passed: no failure of either. */
-function shared(error: unknown, serving: Serving): RpcError | undefined {
-  if (serving.remaining > 0 || codeOf(error) !== LATE) return undefined;
+function shared(error: unknown, call: ServerCall): RpcError | undefined {
+  if (call.remaining > 0 || codeOf(error) !== LATE) return undefined;
   return new RpcError(LATE, "the call's deadline has passed");
 }
 
@@ -308,10 +320,10 @@ export function invalid(issues: readonly SchemaIssue[]): RpcError {
 }
 
 /** Why the call was given up, if that is all that the handler failed with: what it waited for was aborted by its signal. */
-function givenUp(serving: Serving, error: unknown): RpcError | undefined {
-  const { aborted } = serving;
+function givenUp(call: ServerCall, error: unknown): RpcError | undefined {
+  const { aborted } = call;
   if (aborted === undefined || !isAbort(error)) return undefined;
-  return ownWords(aborted.reason);
+  return toSendableError(aborted.reason);
 }
 
 function isAbort(error: unknown): boolean {

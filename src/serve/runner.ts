@@ -14,50 +14,50 @@
  * @module
  */
 
-import { type Answers, invalid } from "./responder.ts";
+import { invalid, type Responder } from "./responder.ts";
 import type { Codec } from "../wire/codec.ts";
-import type { Serving } from "./incoming_call.ts";
+import type { ServerCall } from "./server_call.ts";
 import { RpcError } from "../base/errors.ts";
 import type { SchemaResult } from "../types/schema.ts";
 import type { Order } from "./ordered.ts";
 import type { OrderKey } from "../base/inspect.ts";
-import type { Method } from "./method.ts";
-import type { ServedCalls } from "./open_calls.ts";
-import type { StartGate } from "./scheduler.ts";
+import type { MethodEntry } from "./method.ts";
+import type { OpenCalls } from "./open_calls.ts";
+import type { Scheduler } from "./scheduler.ts";
 import { CalleeStreams, type CalleeTable } from "../streams/call_streams.ts";
 import {
   isStream,
-  type Source,
+  type PullSource,
   type StreamValue,
   type Thrown,
   toScopedSource,
 } from "../base/pull_source.ts";
-import type { Streams } from "../streams/stream_table.ts";
+import type { StreamTable } from "../streams/stream_table.ts";
 import { isThenable, whenSettled } from "../base/promises.ts";
 
 /** What the runner needs of its connection. */
-export interface RunnerContext {
+export interface HandlerRunnerContext {
   readonly codec: Codec;
   /** The connection's streams, made when they are asked for. */
-  streams(): Streams;
+  streams(): StreamTable;
   /** Tells the operator what the caller is not told. */
-  readonly onError: (error: unknown, serving: Serving) => void;
+  readonly onError: (error: unknown, call: ServerCall) => void;
   /** Called when a handler or a waiting call has gone, otherwise than in the turn it came. */
   settled(): void;
 }
 
 /** The handlers of one connection. */
-export class Runner implements CalleeTable {
-  readonly #context: RunnerContext;
-  readonly #calls: ServedCalls;
-  readonly #gate: StartGate;
-  readonly #answers: Answers;
+export class HandlerRunner implements CalleeTable {
+  readonly #context: HandlerRunnerContext;
+  readonly #calls: OpenCalls;
+  readonly #gate: Scheduler;
+  readonly #answers: Responder;
 
   constructor(
-    context: RunnerContext,
-    calls: ServedCalls,
-    gate: StartGate,
-    answers: Answers,
+    context: HandlerRunnerContext,
+    calls: OpenCalls,
+    gate: Scheduler,
+    answers: Responder,
   ) {
     this.#context = context;
     this.#calls = calls;
@@ -68,92 +68,92 @@ export class Runner implements CalleeTable {
   // A call, in the order it lives.
 
   /** Starts a call that the gate lets through; one that finds it is not its turn waits once more. */
-  start(serving: Serving): void {
+  start(call: ServerCall): void {
     const calls = this.#calls;
     const outer = calls.current;
     // Serializer, key, schema and handler are the user's, and may end the
     // connection: then this call has to be found, entered or not.
-    calls.current = serving;
-    this.#start(serving);
+    calls.current = call;
+    this.#start(call);
     calls.current = outer;
   }
 
-  #start(serving: Serving): void {
+  #start(call: ServerCall): void {
     const { codec } = this.#context;
-    const { order } = serving.target;
-    const asks = order !== undefined && serving.line === undefined;
+    const { order } = call.target;
+    const asks = order !== undefined && call.line === undefined;
     // Without a key nobody needs to look at the params yet.
-    if (asks && !order.keyed && !this.#takeTurn(serving, order)) return;
-    let params: unknown = serving.streams?.inlet?.readable;
+    if (asks && !order.keyed && !this.#takeTurn(call, order)) return;
+    let params: unknown = call.streams?.reader?.readable;
     try {
-      params ??= serving.kept === undefined
+      params ??= call.retained === undefined
         ? codec.value()
-        : codec.open(serving.kept);
+        : codec.decodeRetained(call.retained);
     } catch {
-      serving.kept = undefined;
+      call.retained = undefined;
       const error = new RpcError("invalid_argument", UNREADABLE);
-      this.#calls.fail(serving, false, error);
-      this.#gate.passTurn(serving);
+      this.#calls.fail(call, false, error);
+      this.#gate.passTurn(call);
       return;
     }
     // So is a serializer.
-    if (serving.done) return;
-    if (asks && order.keyed && !this.#takeTurn(serving, order, params)) return;
-    if (serving.kept !== undefined) {
-      this.#calls.weigh(serving);
-      serving.kept = undefined;
+    if (call.done) return;
+    if (asks && order.keyed && !this.#takeTurn(call, order, params)) return;
+    if (call.retained !== undefined) {
+      this.#calls.weigh(call);
+      call.retained = undefined;
     }
-    if (serving.target.schema === undefined) this.#run(serving, params);
-    else this.#validate(serving, params);
+    if (call.target.schema === undefined) this.#run(call, params);
+    else this.#validate(call, params);
   }
 
   /** Whether the call may go on: not if an earlier one of its order has the turn, or its key fails. */
-  #takeTurn(serving: Serving, order: Order, params?: unknown): boolean {
+  #takeTurn(call: ServerCall, order: Order, params?: unknown): boolean {
     let key: OrderKey | undefined;
     try {
       key = order.keyOf(params);
     } catch (error) {
-      this.#calls.report(serving, false, error);
+      this.#calls.replyWithError(call, false, error);
       return false;
     }
     // The key is the user's code, which may have ended the connection.
-    if (serving.done) return false;
-    if (this.#gate.takeTurn(serving, order, key)) return true;
-    serving.kept ??= this.#context.codec.keep();
-    this.#calls.keep(serving);
+    if (call.done) return false;
+    if (this.#gate.takeTurn(call, order, key)) return true;
+    call.retained ??= this.#context.codec.retain();
+    this.#calls.keep(call);
     return false;
   }
 
-  #validate(serving: Serving, params: unknown): void {
-    const schema = serving.target.schema as NonNullable<Method["schema"]>;
-    serving.state = "validating";
+  #validate(call: ServerCall, params: unknown): void {
+    const schema = call.target.schema as NonNullable<MethodEntry["schema"]>;
+    call.state = "validating";
     this.#gate.running++;
     let result: unknown;
     try {
       result = schema["~standard"].validate(params);
       if (isThenable(result)) {
-        this.#calls.keep(serving);
-        this.#gate.took();
+        this.#calls.keep(call);
+        this.#gate.acquire();
         whenSettled(result, (result) => {
-          this.#gate.gave();
-          this.#validated(serving, result);
+          this.#gate.release();
+          this.#validated(call, result);
           this.#settled();
         }, (error) => {
-          this.#gate.gave();
-          this.#notValidated(serving, error);
+          this.#gate.release();
+          this.#notValidated(call, error);
           this.#settled();
         });
         return;
       }
     } catch (error) {
-      this.#notValidated(serving, error);
+      this.#notValidated(call, error);
       return;
     }
-    this.#validated(serving, result);
+    this.#validated(call, result);
   }
 
   /** What a schema returned may be no result at all, or throw on being looked at. */
-  #validated(serving: Serving, result: unknown): void {
+  #validated(call: ServerCall, result: unknown): void {
     let value: unknown;
     let refusal: RpcError | undefined;
     try {
@@ -161,143 +161,143 @@ export class Runner implements CalleeTable {
       if (issues !== undefined) refusal = invalid(issues);
       else value = (result as { value: unknown }).value;
     } catch (error) {
-      this.#notValidated(serving, error);
+      this.#notValidated(call, error);
       return;
     }
     this.#gate.running--;
     // Cancelled meanwhile, it is answered already, and never to be started.
-    if (serving.state === "validating" && refusal === undefined) {
-      this.#run(serving, value);
+    if (call.state === "validating" && refusal === undefined) {
+      this.#run(call, value);
       return;
     }
-    if (refusal !== undefined) this.#calls.fail(serving, false, refusal);
-    this.#gate.passTurn(serving);
+    if (refusal !== undefined) this.#calls.fail(call, false, refusal);
+    this.#gate.passTurn(call);
   }
 
-  #notValidated(serving: Serving, error: unknown): void {
+  #notValidated(call: ServerCall, error: unknown): void {
     this.#gate.running--;
-    this.#calls.report(serving, false, error);
-    this.#gate.passTurn(serving);
+    this.#calls.replyWithError(call, false, error);
+    this.#gate.passTurn(call);
   }
 
-  #run(serving: Serving, params: unknown): void {
+  #run(call: ServerCall, params: unknown): void {
     const calls = this.#calls;
     const outer = calls.current;
-    calls.current = serving;
-    serving.state = "running";
+    calls.current = call;
+    call.state = "running";
     this.#gate.running++;
     let result: unknown;
     let thenable = false;
     try {
-      result = serving.target.run(params, serving);
+      result = call.target.run(params, call);
       thenable = isThenable(result);
     } catch (error) {
       calls.current = outer;
-      this.#ran(serving, false, error);
+      this.#ran(call, false, error);
       return;
     }
     calls.current = outer;
-    if (thenable) this.#await(serving, result as PromiseLike<unknown>);
-    else this.#ran(serving, true, result);
+    if (thenable) this.#await(call, result as PromiseLike<unknown>);
+    else this.#ran(call, true, result);
   }
 
-  #await(serving: Serving, result: PromiseLike<unknown>): void {
-    if (serving.state === "running") this.#calls.keep(serving);
-    this.#gate.took();
+  #await(call: ServerCall, result: PromiseLike<unknown>): void {
+    if (call.state === "running") this.#calls.keep(call);
+    this.#gate.acquire();
     whenSettled(result, (value) => {
-      this.#gate.gave();
-      this.#ran(serving, true, value);
+      this.#gate.release();
+      this.#ran(call, true, value);
       this.#settled();
     }, (error) => {
-      this.#gate.gave();
-      this.#ran(serving, false, error);
+      this.#gate.release();
+      this.#ran(call, false, error);
       this.#settled();
     });
   }
 
   /** A handler has ended, one way or the other; its call goes on if the result is a stream. */
-  #ran(serving: Serving, ok: boolean, result: unknown): void {
+  #ran(call: ServerCall, ok: boolean, result: unknown): void {
     this.#gate.running--;
-    if (ok && isStream(result)) this.#stream(serving, result);
+    if (ok && isStream(result)) this.#stream(call, result);
     else {
-      if (ok) this.#calls.reply(serving, result);
-      else this.#calls.report(serving, true, result);
-      this.#gate.passTurn(serving);
+      if (ok) this.#calls.reply(call, result);
+      else this.#calls.replyWithError(call, true, result);
+      this.#gate.passTurn(call);
     }
   }
 
   /** A handler has settled: a waiting one may start. */
   #settled(): void {
-    this.#gate.pass();
+    this.#gate.startNext();
     this.#context.settled();
   }
 
   // Results that are streams: the handler runs until they have ended.
 
-  #stream(serving: Serving, value: StreamValue): void {
-    let source: Source;
+  #stream(call: ServerCall, value: StreamValue): void {
+    let source: PullSource;
     try {
-      source = toScopedSource(value, serving.scope);
+      source = toScopedSource(value, call.scope);
     } catch (error) {
-      this.#calls.report(serving, true, error);
-      this.#gate.passTurn(serving);
+      this.#calls.replyWithError(call, true, error);
+      this.#gate.passTurn(call);
       return;
     }
     this.#gate.running++;
-    this.#gate.took();
-    if (serving.done) {
-      this.#cleanUp(serving, source, serving.aborted?.reason);
+    this.#gate.acquire();
+    if (call.done) {
+      this.#cleanUp(call, source, call.aborted?.reason);
       return;
     }
     const hub = this.#context.streams();
-    const streams = serving.streams ??= new CalleeStreams(hub, serving, this);
-    const refusal = streams.reply(source) ?? this.#answers.stream(serving);
+    const streams = call.streams ??= new CalleeStreams(hub, call, this);
+    const refusal = streams.reply(source) ?? this.#answers.stream(call);
     if (refusal !== undefined) {
-      this.#cleanUp(serving, source, refusal);
+      this.#cleanUp(call, source, refusal);
       return;
     }
-    serving.state = "streaming";
-    this.#calls.keep(serving);
+    call.state = "streaming";
+    this.#calls.keep(call);
     // Cancelled while it ran: its cleanup is still to be waited for.
-    const { aborted } = serving;
+    const { aborted } = call;
     if (aborted === undefined) streams.start();
     else streams.cancel(aborted.reason);
   }
 
   /** Ends a stream that goes nowhere; its call fails when the cleanup is over. */
   async #cleanUp(
-    serving: Serving,
-    source: Source,
+    call: ServerCall,
+    source: PullSource,
     reason: unknown,
   ): Promise<void> {
-    if (!serving.done) this.#calls.keep(serving);
-    this.#answers.cleanedUp(serving, await source.cancel(reason));
-    this.#calls.report(serving, true, reason);
-    this.#streamed(serving);
+    if (!call.done) this.#calls.keep(call);
+    this.#answers.cleanedUp(call, await source.cancel(reason));
+    this.#calls.replyWithError(call, true, reason);
+    this.#finishStream(call);
   }
 
-  streamDone(serving: Serving, thrown: Thrown | undefined): void {
-    this.#answers.cleanedUp(serving, thrown);
-    const { streams, aborted } = serving;
+  streamDone(call: ServerCall, thrown: Thrown | undefined): void {
+    this.#answers.cleanedUp(call, thrown);
+    const { streams, aborted } = call;
     const failure = streams?.told ?? aborted?.reason as RpcError | undefined;
-    this.#calls.streamed(serving, failure);
-    this.#streamed(serving);
+    this.#calls.finishStream(call, failure);
+    this.#finishStream(call);
   }
 
   /** A stream of results is over, and its cleanup: its call holds nothing up any more. */
-  #streamed(serving: Serving): void {
+  #finishStream(call: ServerCall): void {
     this.#gate.running--;
-    this.#gate.gave();
-    this.#gate.passTurn(serving);
+    this.#gate.release();
+    this.#gate.passTurn(call);
     this.#settled();
   }
 
-  describeStream(serving: Serving, error: unknown): RpcError {
-    return this.#answers.describe(serving, error);
+  describeStream(call: ServerCall, error: unknown): RpcError {
+    return this.#answers.toRpcError(call, error);
   }
 
-  unsayable(serving: Serving, error: unknown): RpcError {
-    return this.#answers.unsayable(serving, error);
+  unserializableResult(call: ServerCall, error: unknown): RpcError {
+    return this.#answers.unserializableResult(call, error);
   }
 }
 

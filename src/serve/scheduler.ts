@@ -14,49 +14,49 @@
  */
 
 import { outside } from "../base/async_context.ts";
-import type { Serving } from "./incoming_call.ts";
+import type { ServerCall } from "./server_call.ts";
 import {
   LARGE,
   type LargeRead,
   type LargeReads,
 } from "../connection/large_reads.ts";
 import type { Limits } from "../types/connection.ts";
-import { List } from "../base/linked_list.ts";
-import type { Order, OrderLines } from "./ordered.ts";
+import { LinkedList } from "../base/linked_list.ts";
+import type { Order, SerialQueues } from "./ordered.ts";
 import type { OrderKey } from "../base/inspect.ts";
-import type { Outbox } from "../connection/send_buffer.ts";
-import type { Turn, Turns } from "./fair_share.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
+import type { FairShare, ShareSlot } from "./fair_share.ts";
 
 /** What the gate needs of its connection. */
-export interface StartGateContext {
-  readonly outbox: Outbox;
+export interface SchedulerContext {
+  readonly sendBuffer: SendBuffer;
   readonly limits: Limits;
   /** The running handlers of all connections, at a server. */
-  readonly turns: Turns | undefined;
+  readonly turns: FairShare | undefined;
   /** The large messages of all connections, at a server. */
   readonly largeReads: LargeReads | undefined;
 }
 
 /** What stands between the calls of one connection and their handlers. */
-export class StartGate {
+export class Scheduler {
   /** Handlers and validations that have not settled; counted by who runs them. */
   running = 0;
-  readonly #context: StartGateContext;
-  readonly #start: (serving: Serving) => void;
-  readonly #waiting = new List<Serving>();
-  readonly #turn: Turn | undefined;
+  readonly #context: SchedulerContext;
+  readonly #start: (call: ServerCall) => void;
+  readonly #waiting = new LinkedList<ServerCall>();
+  readonly #turn: ShareSlot | undefined;
   readonly #large: LargeRead | undefined;
   /** Of ordered calls; made when the first one starts. */
-  #lines: OrderLines | undefined;
+  #lines: SerialQueues | undefined;
   /** Handlers that may run at once: none before the peer has been let in. */
   #maxRunning = 0;
 
   /** @param start Starts a call that has waited. */
-  constructor(context: StartGateContext, start: (serving: Serving) => void) {
+  constructor(context: SchedulerContext, start: (call: ServerCall) => void) {
     this.#context = context;
     this.#start = start;
     this.#turn = context.turns?.turn(() => this.#next());
-    this.#large = context.largeReads?.reader(() => this.pump());
+    this.#large = context.largeReads?.reader(() => this.startWaiting());
   }
 
   /** Calls that wait to be started. */
@@ -72,7 +72,7 @@ export class StartGate {
   /** The peer has been let in: handlers may start, those of the calls that wait first. */
   open(): void {
     this.#maxRunning = this.#context.limits.maxRunning;
-    this.pump();
+    this.startWaiting();
   }
 
   /** The connection ends: nothing starts any more, whatever makes room. */
@@ -81,57 +81,57 @@ export class StartGate {
   }
 
   /** Whether a call that has just come may start at once; if not, it has to wait. */
-  ask(): boolean {
+  tryAcquire(): boolean {
     return this.#waiting.length === 0 && this.#mayStart();
   }
 
   /** Has a call wait, behind all that do. */
-  wait(serving: Serving): void {
-    this.#waiting.push(serving);
+  wait(call: ServerCall): void {
+    this.#waiting.push(call);
   }
 
   /** Takes out a call that waits, wherever that is. One that is just being started waits nowhere, though it is not started yet: users' code that decodes it, or asks for its key, is on the stack. */
-  remove(serving: Serving): void {
-    const { line } = serving;
-    if (line === undefined || line.holder === serving) {
-      if (this.#waiting.has(serving)) this.#waiting.remove(serving);
-    } else this.#lines?.remove(serving);
+  remove(call: ServerCall): void {
+    const { line } = call;
+    if (line === undefined || line.holder === call) {
+      if (this.#waiting.has(call)) this.#waiting.remove(call);
+    } else this.#lines?.remove(call);
   }
 
   /** Starts what waits and may start. */
-  pump(): void {
-    let serving: Serving | undefined;
+  startWaiting(): void {
+    let call: ServerCall | undefined;
     while (
-      (serving = this.#waiting.first) !== undefined && this.#mayStart() &&
-      this.#mayRead(serving)
+      (call = this.#waiting.first) !== undefined && this.#mayStart() &&
+      this.#mayRead(call)
     ) {
-      this.#waiting.remove(serving);
-      this.#resume(serving);
+      this.#waiting.remove(call);
+      this.#resume(call);
     }
   }
 
   /** Starts a call that has waited: who makes room for it has a context of its own. */
-  #resume(serving: Serving): void {
-    outside(this.#start, serving);
+  #resume(call: ServerCall): void {
+    outside(this.#start, call);
   }
 
   // What runs.
 
   /** One outlives the turn it began in: of all connections' limits it takes a place, too. */
-  took(): void {
-    this.#turn?.took();
+  acquire(): void {
+    this.#turn?.acquire();
   }
 
   /** It has settled; who waits for its place is started by `pass`. */
-  gave(): void {
-    this.#turn?.gave();
+  release(): void {
+    this.#turn?.release();
   }
 
   /** What was given can be taken. */
-  pass(): void {
+  startNext(): void {
     // Those in line before this connection go first.
-    this.#turn?.pass();
-    this.pump();
+    this.#turn?.startNext();
+    this.startWaiting();
   }
 
   /** Starts nothing for other connections' sake any more. */
@@ -143,43 +143,47 @@ export class StartGate {
   // Ordered calls.
 
   /** Whether a call has its order's turn; if not, it waits for that. */
-  takeTurn(serving: Serving, order: Order, key: OrderKey | undefined): boolean {
+  takeTurn(
+    call: ServerCall,
+    order: Order,
+    key: OrderKey | undefined,
+  ): boolean {
     this.#lines ??= order.lines();
-    return this.#lines.take(serving, order, key);
+    return this.#lines.take(call, order, key);
   }
 
   /** If the call had its turn, the next one has it, and may be started once there is room. */
-  passTurn(serving: Serving): void {
-    const { line } = serving;
-    if (line?.holder !== serving) return;
-    serving.line = undefined;
-    const next = this.#lines?.pass(line);
+  passTurn(call: ServerCall): void {
+    const { line } = call;
+    if (line?.holder !== call) return;
+    call.line = undefined;
+    const next = this.#lines?.startNext(line);
     if (next !== undefined) this.#waiting.push(next);
   }
 
   /** Whether this connection's own limits let another handler start. */
   get #room(): boolean {
-    const { limits, outbox } = this.#context;
+    const { limits, sendBuffer } = this.#context;
     return this.running < this.#maxRunning &&
-      outbox.size < limits.highWaterMark;
+      sendBuffer.size < limits.highWaterMark;
   }
 
   #mayStart(): boolean {
-    return this.#room && (this.#turn === undefined || this.#turn.ask());
+    return this.#room && (this.#turn === undefined || this.#turn.tryAcquire());
   }
 
   /** Whether the params of a call that has waited may be parsed now; `pump` is called when they may. */
-  #mayRead({ size }: Serving): boolean {
+  #mayRead({ size }: ServerCall): boolean {
     return size < LARGE || this.#large === undefined || this.#large.ask(size);
   }
 
   /** This connection's turn has come: starts one call; returns whether there is another to start. */
   #next(): boolean {
-    const serving = this.#waiting.first;
-    if (serving === undefined || !this.#room) return false;
-    if (!this.#mayRead(serving)) return false;
-    this.#waiting.remove(serving);
-    this.#resume(serving);
+    const call = this.#waiting.first;
+    if (call === undefined || !this.#room) return false;
+    if (!this.#mayRead(call)) return false;
+    this.#waiting.remove(call);
+    this.#resume(call);
     return this.#waiting.length > 0 && this.#room;
   }
 }

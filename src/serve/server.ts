@@ -10,13 +10,17 @@
  * @module
  */
 
-import { type Callable, type ErrorInfo, toCallable } from "./services.ts";
+import {
+  type ErrorInfo,
+  type ServiceDefinition,
+  toCallable,
+} from "./services.ts";
 import type {
   CloseOptions,
   ConnectionOptions,
+  Protocol,
   Serializer,
   WireMap,
-  WireProtocol,
 } from "../types/connection.ts";
 import { Connection } from "../connection/connection.ts";
 import {
@@ -25,16 +29,16 @@ import {
   toDuplex,
 } from "../transport/duplex.ts";
 import { checkTimeout } from "../connection/shutdown.ts";
-import { DRAIN_TIME, GOODBYE_TIME } from "../connection/ending_states.ts";
+import { DRAIN_TIME, GOODBYE_TIME } from "../connection/shutdown_states.ts";
 import { ConnectionError } from "../base/errors.ts";
 import type { ServerMiddleware } from "../types/middleware.ts";
-import type { LiveCall, SummedStats } from "../types/stats.ts";
-import { type ServerLimits, Shared } from "./server_limits.ts";
-import { TurnedAway } from "./reject.ts";
+import type { LiveCall, TotalStats } from "../types/stats.ts";
+import { type ServerLimits, ServerResources } from "./server_limits.ts";
+import { RejectedConnections } from "./reject.ts";
 import { Totals } from "../connection/totals.ts";
 import type { Checked, Optional } from "../types/services.ts";
 import { tellHook } from "../base/user_code.ts";
-import { type Authorize, Verdict } from "./authorize.ts";
+import { AuthorizationGate, type Authorize } from "./authorize.ts";
 
 /** Options of a {@linkcode Server}; limits hold for each of its connections, but for {@linkcode ServerLimits}. */
 export interface ServerOptions<M extends WireMap = "json">
@@ -44,7 +48,7 @@ export interface ServerOptions<M extends WireMap = "json">
   /** What stands around every handler, the first one outermost. */
   use?: readonly ServerMiddleware[] | undefined;
   /** Another wire than the native one; every caller must speak it. */
-  wire?: WireProtocol<M> | undefined;
+  protocol?: Protocol<M> | undefined;
   /** Decides on each peer before anything of it is served; see {@linkcode Authorize}. Without it everybody may come in. */
   authorize?: Authorize | undefined;
   /** Whether callers see the message of what a handler throws that is no `RpcError`. Default false. */
@@ -54,7 +58,7 @@ export interface ServerOptions<M extends WireMap = "json">
 }
 
 /** A server in numbers, as of now. */
-export interface ServerStats extends SummedStats {
+export interface ServerStats extends TotalStats {
   /** Connections that live. */
   readonly connections: number;
   /** Connections accepted so far. */
@@ -94,10 +98,10 @@ export class Server<S extends object, M extends WireMap = "json"> {
   readonly connections: ReadonlySet<Connection>;
 
   readonly #connections = new Set<Connection>();
-  readonly #services: Callable;
+  readonly #services: ServiceDefinition;
   readonly #options: ServerOptions<M>;
-  readonly #shared: Shared;
-  readonly #turnedAway: TurnedAway;
+  readonly #shared: ServerResources;
+  readonly #rejected: RejectedConnections;
   readonly #sources = new Set<() => void>();
   #closing: Promise<void> | undefined;
   readonly #totals = new Totals();
@@ -113,8 +117,8 @@ export class Server<S extends object, M extends WireMap = "json"> {
   constructor(services: S & Checked<S, M>, options: ServerOptions<M> = {}) {
     this.#services = toCallable(services, options);
     this.#options = options;
-    this.#shared = new Shared(options, options.clock);
-    this.#turnedAway = new TurnedAway(options);
+    this.#shared = new ServerResources(options, options.clock);
+    this.#rejected = new RejectedConnections(options);
     this.connections = this.#connections;
   }
 
@@ -154,7 +158,7 @@ export class Server<S extends object, M extends WireMap = "json"> {
     }
     if (this.#connections.size >= this.#shared.maxConnections) {
       const reason = full(this.#shared.maxConnections);
-      this.#turnedAway.add(duplex, reason);
+      this.#rejected.add(duplex, reason);
       throw reason;
     }
     const { authorize } = this.#options;
@@ -162,7 +166,8 @@ export class Server<S extends object, M extends WireMap = "json"> {
       ...this.#options,
       services: this.#services,
       shared: this.#shared,
-      verdict: authorize && ((path) => new Verdict(path, authorize)),
+      authorization: authorize &&
+        ((path) => new AuthorizationGate(path, authorize)),
     });
     this.#connections.add(connection);
     this.#accepted++;
@@ -248,7 +253,7 @@ export class Server<S extends object, M extends WireMap = "json"> {
   async #closeAll(options: CloseOptions): Promise<void> {
     const { timeout = DRAIN_TIME } = options;
     const closing = [...this.#connections].map((c) => c.close(options));
-    const gone = this.#turnedAway.gone(timeout + GOODBYE_TIME);
+    const gone = this.#rejected.gone(timeout + GOODBYE_TIME);
     await Promise.all([...closing, gone]);
   }
 

@@ -8,7 +8,7 @@ import { type Clock, systemClock } from "../base/clock.ts";
 import { LargeReads } from "../connection/large_reads.ts";
 import { checkLimit, toLimits } from "../wire/limits.ts";
 import type { Limits } from "../types/connection.ts";
-import { Turns } from "./fair_share.ts";
+import { FairShare } from "./fair_share.ts";
 import type { Optional } from "../types/services.ts";
 import { ConnectionError } from "../base/errors.ts";
 
@@ -18,7 +18,7 @@ export interface ServerLimits {
   readonly maxConnections: number;
   /** Handlers that run at once, over all connections, the last quarter of them of connections that run no other; past it calls wait, and connections take turns. A handler that never settles keeps its place, also when its caller is gone. Default 16,384, or twice `maxRunning` if that is more. */
   readonly maxTotalRunning: number;
-  /** Bytes that all connections hold for their peers: calls that are not answered, unfinished messages, unsent answers, items of streams that wait, and a charge for each call and stream (see docs/semantics.md). When it is exceeded, the connection that has gone longest without progress is closed, `resource_exhausted`. Default 256 MiB, or `maxOutbox` if that is more. */
+  /** Bytes that all connections hold for their peers: calls that are not answered, unfinished messages, unsent answers, items of streams that wait, and a charge for each call and stream (see docs/semantics.md). When it is exceeded, the connection that has gone longest without progress is closed, `resource_exhausted`. Default 256 MiB, or `maxSendBuffer` if that is more. */
   readonly maxTotalBuffered: number;
 }
 
@@ -30,10 +30,10 @@ export const DEFAULT_SERVER_LIMITS: ServerLimits = {
 };
 
 /** What the connections of a server have in common. */
-export class Shared {
+export class ServerResources {
   readonly maxConnections: number;
-  readonly turns: Turns;
-  readonly buffers: Buffers;
+  readonly turns: FairShare;
+  readonly buffers: MemoryBudget;
   readonly largeReads: LargeReads;
 
   /**
@@ -52,10 +52,10 @@ export class Shared {
     };
     this.maxConnections = of("maxConnections");
     const running = 2 * (given.maxRunning ?? 0);
-    this.turns = new Turns(of("maxTotalRunning", running), clock);
+    this.turns = new FairShare(of("maxTotalRunning", running), clock);
     this.largeReads = new LargeReads(clock);
-    const { maxOutbox } = toLimits(given);
-    this.buffers = new Buffers(of("maxTotalBuffered", maxOutbox));
+    const { maxSendBuffer } = toLimits(given);
+    this.buffers = new MemoryBudget(of("maxTotalBuffered", maxSendBuffer));
   }
 }
 
@@ -69,7 +69,7 @@ export const CALL_CHARGE = 512;
 export const STREAM_CHARGE = 4096;
 
 /** A connection, as one that holds bytes. */
-export interface Holder {
+export interface MemoryHolder {
   /** How many, now. */
   bytes(): number;
   /** Closes it, without what can still be taken back; at once, if it is closing already. Returns whether it ended at once. */
@@ -77,13 +77,13 @@ export interface Holder {
 }
 
 /** The bytes of one server. */
-export class Buffers {
+export class MemoryBudget {
   readonly step = STEP;
   /** Counts progress, over all connections. */
   moment = 0;
   #total = 0;
   #scheduled = false;
-  readonly #shares = new Set<Share>();
+  readonly #shares = new Set<MemoryShare>();
   readonly #max: number;
 
   constructor(max: number) {
@@ -91,8 +91,8 @@ export class Buffers {
   }
 
   /** Enters a connection. */
-  share(holder: Holder): Share {
-    const share = new Share(this, holder);
+  share(holder: MemoryHolder): MemoryShare {
+    const share = new MemoryShare(this, holder);
     this.#shares.add(share);
     return share;
   }
@@ -107,13 +107,13 @@ export class Buffers {
   }
 
   /** A connection is over. */
-  remove(share: Share): void {
+  remove(share: MemoryShare): void {
     this.#shares.delete(share);
   }
 
   #relieve(): void {
     // Some may have let go of much since they last said what they hold.
-    for (const share of this.#shares) share.note();
+    for (const share of this.#shares) share.recordProgress();
     while (this.#total > this.#max && this.#shares.size > 0) {
       const text = `the server's connections hold more than ${this.#max} ` +
         "bytes, and this one has gone longest without progress";
@@ -122,46 +122,46 @@ export class Buffers {
     this.#scheduled = false;
   }
 
-  #stalest(): Share {
+  #stalest(): MemoryShare {
     let holders = 0;
     for (const { bytes } of this.#shares) if (bytes > 0) holders++;
     const least = this.#total / holders * 3 / 4;
-    let stalest: Share | undefined;
+    let stalest: MemoryShare | undefined;
     for (const share of this.#shares) {
       if (share.bytes < least) continue;
       if (stalest === undefined || share.since < stalest.since) stalest = share;
     }
     // Not all can be below the average.
-    return stalest as Share;
+    return stalest as MemoryShare;
   }
 }
 
 /** What one connection holds. */
-export class Share {
+export class MemoryShare {
   /** As it last said. */
   bytes = 0;
   /** The moment of its last progress. */
   since = 0;
   /** What it has to let go of for the next. */
   #left = 0;
-  readonly #buffers: Buffers;
-  readonly #holder: Holder;
+  readonly #buffers: MemoryBudget;
+  readonly #holder: MemoryHolder;
   #over = false;
 
-  constructor(buffers: Buffers, holder: Holder) {
+  constructor(buffers: MemoryBudget, holder: MemoryHolder) {
     this.#buffers = buffers;
     this.#holder = holder;
   }
 
   /** Takes note of what it holds now. */
-  note(): void {
+  recordProgress(): void {
     if (!this.#over) this.#set(this.#holder.bytes());
   }
 
   /** Makes it let go. */
   shed(reason: ConnectionError): void {
     if (this.#holder.shed(reason)) this.end();
-    else this.note();
+    else this.recordProgress();
   }
 
   /** It is over. Idempotent. */

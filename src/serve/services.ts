@@ -15,7 +15,7 @@ import type { CallInfo, Serializer, WireMap } from "../types/connection.ts";
 import {
   type CallChange,
   type CallEnding,
-  EndingCell,
+  CallEndingCell,
   type IncomingCall,
   type Middleware,
   type ServerMiddleware,
@@ -23,13 +23,13 @@ import {
 import { toRegistry } from "./method_table.ts";
 import type { Checked } from "../types/services.ts";
 import { tellHook } from "../base/user_code.ts";
-import { invalid, NotStarted } from "./responder.ts";
+import { invalid, PreHandlerError } from "./responder.ts";
 import { isolated, type Scope, scopeOfNow } from "../base/async_context.ts";
 import type { Metadata } from "../types/call.ts";
-import type { Serving } from "./incoming_call.ts";
+import type { ServerCall } from "./server_call.ts";
 import { RpcError } from "../base/errors.ts";
 import { checkList, compose } from "../base/compose.ts";
-import type { Method, Registry } from "./method.ts";
+import type { MethodEntry, MethodTable } from "./method.ts";
 import { discard, isStream, type StreamValue } from "../base/pull_source.ts";
 
 /** Where an error that `onError` is told came from; all undefined for one of accepting. */
@@ -51,7 +51,7 @@ export interface CallableOptions<M extends WireMap = "json"> {
 }
 
 /** Services that the other end of a client's connection may call; made by {@linkcode callable}. */
-export interface Callable {
+export interface ServiceDefinition {
   /** By dotted name; what a method is, is the library's own business. */
   readonly methods: ReadonlyMap<string, object>;
   /** Whether callers see the message of what a handler throws. */
@@ -74,14 +74,14 @@ export interface Callable {
  * @example
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { callable, type CallContext, callsOf, Client, memoryPair, Server } from "@sluice/rpc";
+ * import { callable, type CallContext, clientOf, Client, memoryPair, Server } from "@sluice/rpc";
  *
  * const mine = { Progress: { percent: (n: number) => void seen.push(n) } };
  * const seen: number[] = [];
  * const theirs = {
  *   Work: {
  *     run: async (_: undefined, ctx: CallContext) => {
- *       const caller = callsOf<typeof mine>(ctx.connection);
+ *       const caller = clientOf<typeof mine>(ctx.connection);
  *       await caller.call("Progress.percent", 50, { ctx });
  *       return "done";
  *     },
@@ -100,7 +100,7 @@ export interface Callable {
 export function callable<L extends object, M extends WireMap = "json">(
   services: L & Checked<L, M>,
   options: CallableOptions<M> = {},
-): Callable {
+): ServiceDefinition {
   return toCallable(services, options);
 }
 
@@ -108,7 +108,7 @@ export function callable<L extends object, M extends WireMap = "json">(
 export function toCallable(
   services: object,
   { use = [], exposeErrors = false, onError }: CallableOptions<WireMap>,
-): Callable {
+): ServiceDefinition {
   return {
     methods: wrapAll(toRegistry(services), use),
     exposeErrors,
@@ -117,10 +117,10 @@ export function toCallable(
 }
 
 /** A call that its middleware can ask how it ended. */
-type Ended = Serving & { ending: EndingCell };
+type Ended = ServerCall & { ending: CallEndingCell };
 
 /** How far a call has come; shared by all that stand for it. */
-class Progress {
+class HandlerProgress {
   /** Whether the handler has been called. */
   started = false;
   /** The stream that was returned last, and its context. */
@@ -155,7 +155,7 @@ function unused(): RpcError {
 }
 
 /** Keeps the context of a result that is a stream; what passes it on changes nothing. */
-function keep({ progress }: Incoming, result: unknown): unknown {
+function keep({ progress }: ServerMiddlewareStack, result: unknown): unknown {
   if (result !== progress.stream && isStream(result)) {
     progress.stream = result;
     progress.scope = scopeOfNow();
@@ -164,12 +164,12 @@ function keep({ progress }: Incoming, result: unknown): unknown {
 }
 
 /** A call on its way to its handler. */
-class Incoming implements IncomingCall {
+class ServerMiddlewareStack implements IncomingCall {
   readonly params: unknown;
-  readonly ctx: Serving;
-  readonly progress: Progress;
+  readonly ctx: ServerCall;
+  readonly progress: HandlerProgress;
 
-  constructor(params: unknown, ctx: Serving, progress: Progress) {
+  constructor(params: unknown, ctx: ServerCall, progress: HandlerProgress) {
     this.params = params;
     this.ctx = ctx;
     this.progress = progress;
@@ -202,24 +202,24 @@ class Incoming implements IncomingCall {
  * @throws {TypeError} If one of the list is no function.
  */
 export function wrapAll(
-  registry: Registry,
+  methodTable: MethodTable,
   list: readonly ServerMiddleware[],
-): Registry {
+): MethodTable {
   checkList(list);
-  if (list.length === 0) return registry;
-  const wrapped = [...registry.values()].map((method) => wrap(method, list));
+  if (list.length === 0) return methodTable;
+  const wrapped = [...methodTable.values()].map((method) => wrap(method, list));
   return new Map(wrapped.map((method) => [method.name, method]));
 }
 
 function wrap(
-  { name, schema, order, run }: Method,
+  { name, schema, order, run }: MethodEntry,
   list: readonly ServerMiddleware[],
-): Method {
-  const way = compose<Incoming, CallChange>(
-    list as readonly Middleware<Incoming, CallChange>[],
+): MethodEntry {
+  const way = compose<ServerMiddlewareStack, CallChange>(
+    list as readonly Middleware<ServerMiddlewareStack, CallChange>[],
     (call, change) =>
       "params" in change
-        ? new Incoming(change.params, call.ctx, call.progress)
+        ? new ServerMiddlewareStack(change.params, call.ctx, call.progress)
         : call,
     async ({ params, ctx, progress }) => {
       let value = params;
@@ -234,7 +234,7 @@ function wrap(
     },
     keep,
   );
-  const whole = async (call: Incoming): Promise<unknown> => {
+  const whole = async (call: ServerMiddlewareStack): Promise<unknown> => {
     const { ctx, progress } = call;
     try {
       const result = await way(call);
@@ -243,7 +243,7 @@ function wrap(
       return result;
     } catch (error) {
       progress.end(undefined);
-      throw progress.started ? error : new NotStarted(error);
+      throw progress.started ? error : new PreHandlerError(error);
     }
   };
   return {
@@ -251,10 +251,13 @@ function wrap(
     schema: undefined,
     order,
     run: (params, ctx) => {
-      const progress = new Progress();
-      (ctx as Ended).ending = new EndingCell();
+      const progress = new HandlerProgress();
+      (ctx as Ended).ending = new CallEndingCell();
       // What a middleware enters for good is not for the calls behind this one.
-      return isolated(whole, new Incoming(params, ctx as Serving, progress));
+      return isolated(
+        whole,
+        new ServerMiddlewareStack(params, ctx as ServerCall, progress),
+      );
     },
   };
 }

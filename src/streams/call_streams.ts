@@ -12,34 +12,35 @@
 
 import { scopeOfNow } from "../base/async_context.ts";
 import type { Call } from "../call/call.ts";
-import type { Serving } from "../serve/incoming_call.ts";
-import { ownWords, RpcError } from "../base/errors.ts";
+import type { ServerCall } from "../serve/server_call.ts";
+import { RpcError, toSendableError } from "../base/errors.ts";
 import type { LargeRead } from "../connection/large_reads.ts";
-import type { Outbox } from "../connection/send_buffer.ts";
-import type { Inlet, InletOwner } from "./stream_reader.ts";
-import { Outlet, type OutletOwner } from "./stream_writer.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
+import type { StreamReader, StreamReaderOwner } from "./stream_reader.ts";
+import { StreamWriter, type StreamWriterOwner } from "./stream_writer.ts";
 import {
-  type Source,
+  type PullSource,
   type StreamValue,
   type Thrown,
   toScopedSource,
 } from "../base/pull_source.ts";
-import type { Streams } from "./stream_table.ts";
+import type { StreamTable } from "./stream_table.ts";
 import type {
   PayloadView,
   StreamFailure,
-  StreamWriter,
+  StreamFrameWriter,
 } from "../wire/codec.ts";
-import type { Turns } from "./write_scheduler.ts";
+import type { WriteScheduler } from "./write_scheduler.ts";
 
 /** What both ends of a call have in common. */
-export abstract class CallStreams implements InletOwner, OutletOwner {
+export abstract class CallStreams
+  implements StreamReaderOwner, StreamWriterOwner {
   /** What comes in, and what goes out. */
-  inlet: Inlet | undefined;
-  outlet: Outlet | undefined;
+  reader: StreamReader | undefined;
+  writer: StreamWriter | undefined;
   /** Whether this end made the call. */
   abstract readonly caller: boolean;
-  protected readonly hub: Streams;
+  protected readonly hub: StreamTable;
   id = 0;
   /** Told when the call has given its place back. */
   closed: (() => void) | undefined;
@@ -47,24 +48,24 @@ export abstract class CallStreams implements InletOwner, OutletOwner {
   #in = 0;
   #out = 0;
 
-  constructor(hub: Streams) {
+  constructor(hub: StreamTable) {
     this.hub = hub;
   }
 
-  get outbox(): Outbox {
-    return this.hub.outbox;
+  get sendBuffer(): SendBuffer {
+    return this.hub.sendBuffer;
   }
 
-  get writer(): StreamWriter {
-    return this.hub.writer;
+  get frames(): StreamFrameWriter {
+    return this.hub.frames;
   }
 
-  get turns(): Turns {
+  get turns(): WriteScheduler {
     return this.hub.turns;
   }
 
-  get deaf(): boolean {
-    return this.hub.deaf;
+  get peerHalfClosed(): boolean {
+    return this.hub.peerHalfClosed;
   }
 
   get most(): number {
@@ -75,9 +76,9 @@ export abstract class CallStreams implements InletOwner, OutletOwner {
   protected openIn(): ReadableStream<unknown> {
     this.hub.enter(this);
     this.#in = 1;
-    const inlet = this.hub.inlet(this);
-    this.inlet = inlet;
-    return inlet.readable;
+    const streamReader = this.hub.streamReader(this);
+    this.reader = streamReader;
+    return streamReader.readable;
   }
 
   /** Takes a place for what goes out. */
@@ -90,14 +91,14 @@ export abstract class CallStreams implements InletOwner, OutletOwner {
   close(): void {
     this.hub.close(this, this.#in, this.#out);
     this.#in = this.#out = 0;
-    this.inlet?.settle();
+    this.reader?.settle();
     this.closed?.();
   }
 
   /** The call has ended, or is given up: both are ended, and nobody is told. */
   release(reason: unknown): void {
-    this.inlet?.abort(reason);
-    this.outlet?.release(reason);
+    this.reader?.abort(reason);
+    this.writer?.release(reason);
   }
 
   /** The result, if it is a stream, ends in order. */
@@ -106,12 +107,12 @@ export abstract class CallStreams implements InletOwner, OutletOwner {
   // What the inlet asks.
 
   credit(bytes: number): void {
-    this.writer.credit(this.outbox, this.id, this.caller, bytes);
+    this.frames.credit(this.sendBuffer, this.id, this.caller, bytes);
   }
 
   stop(reason: unknown): void {
-    const { code, message } = ownWords(reason) ?? UNWANTED;
-    this.writer.stop(this.outbox, this.id, this.caller, code, message);
+    const { code, message } = toSendableError(reason) ?? UNWANTED;
+    this.frames.stop(this.sendBuffer, this.id, this.caller, code, message);
   }
 
   largeRead(again: () => void): LargeRead | undefined {
@@ -119,7 +120,7 @@ export abstract class CallStreams implements InletOwner, OutletOwner {
   }
 
   open(view: PayloadView, owned: boolean): unknown {
-    return this.writer.open(view, owned);
+    return this.frames.open(view, owned);
   }
 
   abstract unreadable(cause: unknown): RpcError;
@@ -132,7 +133,7 @@ export abstract class CallStreams implements InletOwner, OutletOwner {
   }
 
   abstract prepare(item: unknown): void;
-  abstract describe(error: unknown): StreamFailure;
+  abstract toRpcError(error: unknown): StreamFailure;
   abstract done(thrown: Thrown | undefined): void;
 
   // What the peer says.
@@ -157,7 +158,7 @@ export class CallerStreams extends CallStreams {
   readonly #call: Call;
   readonly #table: CallerTable;
 
-  constructor(hub: Streams, call: Call, table: CallerTable) {
+  constructor(hub: StreamTable, call: Call, table: CallerTable) {
     super(hub);
     this.#call = call;
     this.#table = table;
@@ -171,12 +172,12 @@ export class CallerStreams extends CallStreams {
   offer(params: StreamValue): void {
     // One that waited for a connection was made in another context than this.
     const scope = this.#call.extra?.scope ?? scopeOfNow();
-    this.outlet = new Outlet(this, toScopedSource(params, scope));
+    this.writer = new StreamWriter(this, toScopedSource(params, scope));
   }
 
   /** Whether the call may be sent now. */
   get admitted(): boolean {
-    return this.outlet === undefined || this.hub.room;
+    return this.writer === undefined || this.hub.room;
   }
 
   /**
@@ -185,7 +186,7 @@ export class CallerStreams extends CallStreams {
    * @throws {RpcError} If it cannot.
    */
   checkFit(): void {
-    if (this.outlet === undefined) return;
+    if (this.writer === undefined) return;
     const error = this.hub.refusal("not_sent");
     if (error !== undefined) throw error;
   }
@@ -193,22 +194,22 @@ export class CallerStreams extends CallStreams {
   /** The request has been written. */
   written(id: number): void {
     this.id = id;
-    if (this.outlet !== undefined) this.openOut();
+    if (this.writer !== undefined) this.openOut();
   }
 
   /** It has been handed over: the peer knows of the stream when it reads what follows. */
   handedOver(): void {
-    this.outlet?.start(this.hub.grant.credit);
+    this.writer?.start(this.hub.grant.credit);
   }
 
   /** Whether the result is a stream, which has begun. */
   get answered(): boolean {
-    return this.inlet !== undefined;
+    return this.reader !== undefined;
   }
 
   /** What a failure of the call was brought about by, if by the params. */
   get cause(): { readonly cause: unknown } | undefined {
-    const failure = this.outlet?.failure;
+    const failure = this.writer?.failure;
     return failure && { cause: failure.error };
   }
 
@@ -221,7 +222,7 @@ export class CallerStreams extends CallStreams {
   }
 
   endResult(reason: RpcError): void {
-    this.inlet?.finish(reason);
+    this.reader?.finish(reason);
   }
 
   unreadable(cause: unknown): RpcError {
@@ -237,8 +238,8 @@ export class CallerStreams extends CallStreams {
     this.hub.prepare(item);
   }
 
-  describe(error: unknown): StreamFailure {
-    return ownWords(error) ?? FAILED;
+  toRpcError(error: unknown): StreamFailure {
+    return toSendableError(error) ?? FAILED;
   }
 
   done(): void {}
@@ -248,7 +249,7 @@ export class CallerStreams extends CallStreams {
   }
 
   stopped(reason: RpcError): void {
-    this.outlet?.cancel(reason);
+    this.writer?.cancel(reason);
   }
 
   failure(code: string, message: string, data: unknown): RpcError {
@@ -259,11 +260,11 @@ export class CallerStreams extends CallStreams {
 /** What the streams of a call of the peer's ask of their table. */
 export interface CalleeTable {
   /** What the caller is told of what the handler's stream threw. */
-  describeStream(serving: Serving, error: unknown): RpcError;
+  describeStream(serverCall: ServerCall, error: unknown): RpcError;
   /** The same of an item that has no form on the wire. */
-  unsayable(serving: Serving, error: unknown): RpcError;
+  unserializableResult(serverCall: ServerCall, error: unknown): RpcError;
   /** It is over, and its cleanup, which threw something if that is given. The call is over. */
-  streamDone(serving: Serving, thrown: Thrown | undefined): void;
+  streamDone(serverCall: ServerCall, thrown: Thrown | undefined): void;
 }
 
 /** Those of a call that this end serves: its params come in, its result goes out. */
@@ -271,13 +272,13 @@ export class CalleeStreams extends CallStreams {
   readonly caller = false;
   /** What the caller was told of a result that failed. */
   told: RpcError | undefined;
-  readonly #serving: Serving;
+  readonly #serverCall: ServerCall;
   readonly #table: CalleeTable;
 
-  constructor(hub: Streams, serving: Serving, table: CalleeTable) {
+  constructor(hub: StreamTable, serverCall: ServerCall, table: CalleeTable) {
     super(hub);
-    this.id = serving.id;
-    this.#serving = serving;
+    this.id = serverCall.id;
+    this.#serverCall = serverCall;
     this.#table = table;
   }
 
@@ -287,38 +288,40 @@ export class CalleeStreams extends CallStreams {
   }
 
   /** Takes the result over; returns what the call fails with if its caller cannot take it. */
-  reply(result: Source): RpcError | undefined {
+  reply(result: PullSource): RpcError | undefined {
     const error = this.hub.refusal("executed");
     if (error !== undefined) {
       // That the peer, or the wire, has no streams is for the operator.
       const own = error.code === "invalid_argument";
-      return own ? this.#table.unsayable(this.#serving, error) : error;
+      return own
+        ? this.#table.unserializableResult(this.#serverCall, error)
+        : error;
     }
-    this.outlet = new Outlet(this, result);
+    this.writer = new StreamWriter(this, result);
     this.openOut();
     return undefined;
   }
 
   /** The reply has been written. */
   start(): void {
-    this.outlet?.start(this.hub.grant.credit);
+    this.writer?.start(this.hub.grant.credit);
     if (this.hub.ending) this.endResult(this.hub.ending);
   }
 
   endResult(reason: RpcError): void {
-    this.outlet?.complete(reason);
+    this.writer?.complete(reason);
   }
 
   /** The call is cancelled, or late: the result ends when its cleanup is over. */
   cancel(reason: unknown): void {
-    this.inlet?.abort(reason);
-    this.outlet?.cancel(reason, ownWords(reason));
+    this.reader?.abort(reason);
+    this.writer?.cancel(reason, toSendableError(reason));
   }
 
   /** The peer is gone: params that have come whole can still be read. */
-  lose(reason: unknown): void {
-    this.inlet?.lose(reason);
-    this.outlet?.release(reason);
+  onConnectionLost(reason: unknown): void {
+    this.reader?.onConnectionLost(reason);
+    this.writer?.release(reason);
   }
 
   unreadable(cause: unknown): RpcError {
@@ -335,24 +338,24 @@ export class CalleeStreams extends CallStreams {
     try {
       this.hub.prepare(item);
     } catch (error) {
-      throw this.#table.unsayable(this.#serving, error);
+      throw this.#table.unserializableResult(this.#serverCall, error);
     }
   }
 
-  describe(error: unknown): StreamFailure {
-    return this.told = this.#table.describeStream(this.#serving, error);
+  toRpcError(error: unknown): StreamFailure {
+    return this.told = this.#table.describeStream(this.#serverCall, error);
   }
 
   done(thrown: Thrown | undefined): void {
-    this.#table.streamDone(this.#serving, thrown);
+    this.#table.streamDone(this.#serverCall, thrown);
   }
 
   ended(): void {}
 
   /** Nobody waits for the call any more: its handler may be in the middle of making the next item. */
   stopped(reason: RpcError): void {
-    this.#serving.abort(() => reason);
-    this.outlet?.cancel(reason);
+    this.#serverCall.abort(() => reason);
+    this.writer?.cancel(reason);
   }
 
   failure(code: string, message: string, data: unknown): RpcError {
@@ -371,7 +374,7 @@ const FAILED: StreamFailure = {
 };
 
 /** Why a stream ends whose call does. */
-export function callOver(): RpcError {
+export function callEndedError(): RpcError {
   const text = "the call is over, and its streams with it";
   return new RpcError("cancelled", text, { outcome: "unknown" });
 }

@@ -20,7 +20,7 @@ import { CHARGE_BESIDE, MAX_DATA, MAX_WINDOW, QUANTUM } from "../wire/codec.ts";
 const FULL = MAX_DATA + CHARGE_BESIDE;
 
 /** What the windows of one connection's streams may grow by, in bytes. */
-export class Budget {
+export class WindowBudget {
   /** What waits to be read, over all streams; also of those whose calls are over. */
   held = 0;
   readonly #total: number;
@@ -83,21 +83,21 @@ export class Budget {
 }
 
 /** The window of one stream. */
-export class ReceiveWindow {
+export class StreamWindow {
   /** What the peer may still send. */
   credit: number;
   /** What waits to be read. */
   held = 0;
   /** All of it. */
   size: number;
-  readonly #budget: Budget;
+  readonly #budget: WindowBudget;
   readonly #most: number;
   readonly #again: () => void;
   #grown = 0;
-  #lent = 0;
+  #borrowed = 0;
 
   /** @param again Called when a loan that was not to be had may be asked for. */
-  constructor(initial: number, budget: Budget, again: () => void) {
+  constructor(initial: number, budget: WindowBudget, again: () => void) {
     this.credit = this.size = initial;
     this.#budget = budget;
     this.#most = budget.most(initial);
@@ -124,7 +124,7 @@ export class ReceiveWindow {
   /** Frames were read; returns what is to be granted for them now, mostly 0. `drained` says that the reader has waited since the last grant. */
   read(charge: number, drained: boolean): number {
     this.drop(charge);
-    if (this.#lent > 0) this.#repay();
+    if (this.#borrowed > 0) this.#repay();
     if (2 * this.#owed < this.size) return 0;
     if (drained) {
       const wanted = Math.min(this.size, this.#most - this.size);
@@ -136,17 +136,17 @@ export class ReceiveWindow {
   }
 
   /** The reader waits for the rest of an item; returns what is to be granted for it now. */
-  stretch(): number {
-    const own = this.size - this.#lent;
+  extendForItem(): number {
+    const own = this.size - this.#borrowed;
     // A producer that sends full frames alone must be able to, if it could begin.
     const least = own < FULL ? own / 2 : Math.max(own / 2, FULL);
     if (this.credit >= least) {
-      this.rest();
+      this.stopWaiting();
       return 0;
     }
     const wanted = this.#most - this.size;
     if (wanted > 0 && this.#budget.borrow(wanted, this.#again)) {
-      this.#lent += wanted;
+      this.#borrowed += wanted;
       this.size += wanted;
     }
     // A loan is granted as the item comes, never more than the stream's own
@@ -155,7 +155,7 @@ export class ReceiveWindow {
   }
 
   /** Nobody waits for the rest of an item. */
-  rest(): void {
+  stopWaiting(): void {
     this.#budget.leave(this.#again);
   }
 
@@ -175,15 +175,15 @@ export class ReceiveWindow {
   }
 
   /** Whether all that can be granted is used up: what has not come whole by now never fits. */
-  get spent(): boolean {
+  get exhausted(): boolean {
     return this.size >= this.#most && this.credit + this.#owed < QUANTUM;
   }
 
   /** Its call is over: nothing is granted any more. What is held goes on being counted until it is read. */
   close(): void {
-    const [grown, lent] = [this.#grown, this.#lent];
+    const [grown, lent] = [this.#grown, this.#borrowed];
     this.#grown =
-      this.#lent =
+      this.#borrowed =
       this.credit =
       this.size =
         0;
@@ -203,8 +203,8 @@ export class ReceiveWindow {
 
   /** Credit cannot be taken back: a loan shrinks by what is not granted again. */
   #repay(): void {
-    const paid = Math.min(this.#lent, this.#owed);
-    this.#lent -= paid;
+    const paid = Math.min(this.#borrowed, this.#owed);
+    this.#borrowed -= paid;
     this.size -= paid;
     this.#budget.release(0, paid);
   }

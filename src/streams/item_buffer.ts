@@ -22,7 +22,7 @@ const MAX_BLOCK = 8 * 1024;
 const OWN_PART = 4096;
 const HEAD = 4;
 
-interface Block {
+interface ItemBlock {
   readonly bytes: Uint8Array;
   /** How far it is filled, and read. */
   fill: number;
@@ -34,7 +34,7 @@ interface Block {
 const MORE = 0x80;
 
 /** The payload that was taken last. */
-class View implements PayloadView {
+class ItemView implements PayloadView {
   kind = 0;
   bytes: Uint8Array = NO_BYTES;
   at = 0;
@@ -46,12 +46,12 @@ class View implements PayloadView {
 }
 
 /** A queue of payloads. */
-export class Store {
+export class ItemBuffer {
   /** The payload that `take` took. */
-  readonly view = new View();
+  readonly view = new ItemView();
   /** Bytes of the item that is not whole. */
   unfinished = 0;
-  #blocks: Block[] = [];
+  #blocks: ItemBlock[] = [];
   #head = 0;
   /** The item that is not whole: its bytes, and how far the last array is filled. */
   #parts: Uint8Array[] = [];
@@ -195,7 +195,7 @@ export class Store {
     this.view.bytes = NO_BYTES;
   }
 
-  #room(n: number): Block {
+  #room(n: number): ItemBlock {
     const last = this.#blocks.at(-1);
     const open = last !== undefined && last.mark < 0;
     if (open && last.fill + n <= last.bytes.length) return last;
@@ -207,7 +207,7 @@ export class Store {
   }
 
   /** A small block that is read up serves again: where each item is read as it comes, none is allocated. */
-  #used(block: Block): void {
+  #used(block: ItemBlock): void {
     const last = this.#head === this.#blocks.length - 1;
     if (last && block.mark < 0 && block.bytes.length <= OWN_BLOCK) {
       block.fill = block.at = 0;
@@ -231,4 +231,4 @@ export function join(parts: readonly Uint8Array[], size: number): Uint8Array {
   return bytes;
 }
 
-const EMPTY: Block = { bytes: NO_BYTES, fill: 0, at: 0, mark: -1 };
+const EMPTY: ItemBlock = { bytes: NO_BYTES, fill: 0, at: 0, mark: -1 };

@@ -16,8 +16,8 @@ import { ConnectionError, RpcError } from "../base/errors.ts";
 import { LARGE, type LargeRead } from "../connection/large_reads.ts";
 import { BYTES, UNDEFINED } from "../wire/payload.ts";
 import { tame } from "../base/user_code.ts";
-import { type Budget, ReceiveWindow } from "./flow_control.ts";
-import { join, Store } from "./item_buffer.ts";
+import { StreamWindow, type WindowBudget } from "./flow_control.ts";
+import { ItemBuffer, join } from "./item_buffer.ts";
 import {
   CHARGE_BESIDE,
   MAX_DATA,
@@ -26,7 +26,7 @@ import {
 } from "../wire/codec.ts";
 
 /** What an inlet asks of its connection. */
-export interface InletOwner {
+export interface StreamReaderOwner {
   /** Grants the producer `bytes` more. */
   credit(bytes: number): void;
   /** Tells the producer that no more is wanted. */
@@ -46,15 +46,15 @@ export interface InletOwner {
  * came before is read; `stopped` by its reader, until the producer has ended
  * it; `over`.
  */
-type InletState = "open" | "ended" | "stopped" | "over";
+type StreamReaderState = "open" | "ended" | "stopped" | "over";
 
 /** One stream that comes in. */
-export class Inlet {
+export class StreamReader {
   readonly readable: ReadableStream<unknown>;
-  readonly #owner: InletOwner;
-  readonly #window: ReceiveWindow;
-  readonly #store = new Store();
-  #state: InletState = "open";
+  readonly #owner: StreamReaderOwner;
+  readonly #window: StreamWindow;
+  readonly #store = new ItemBuffer();
+  #state: StreamReaderState = "open";
   #output!: ReadableStreamDefaultController<unknown>;
   /** Items that have come. */
   items = 0;
@@ -74,9 +74,13 @@ export class Inlet {
   /** What it failed with. */
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(owner: InletOwner, credit: number, budget: Budget) {
+  constructor(owner: StreamReaderOwner, credit: number, budget: WindowBudget) {
     this.#owner = owner;
-    this.#window = new ReceiveWindow(credit, budget, () => this.#stretch());
+    this.#window = new StreamWindow(
+      credit,
+      budget,
+      () => this.#extendForItem(),
+    );
     this.readable = new ReadableStream({
       start: (controller) => void (this.#output = controller),
       pull: () => this.#deliver(),
@@ -125,7 +129,7 @@ export class Inlet {
     if (stopped) return;
     this.#store.push(view, more, owned);
     if (more) {
-      if (this.#wanted) this.#stretch();
+      if (this.#wanted) this.#extendForItem();
       return;
     }
     this.items++;
@@ -187,7 +191,7 @@ export class Inlet {
   }
 
   /** Its call is over, or its connection: nothing comes any more. One whose producer has ended it is read to its end all the same. */
-  lose(reason: unknown): void {
+  onConnectionLost(reason: unknown): void {
     switch (this.#state) {
       case "open":
         this.#close();
@@ -249,7 +253,7 @@ export class Inlet {
     switch (this.#state) {
       case "open":
         this.#wanted = this.#drained = true;
-        if (this.#unfinished >= 0) this.#stretch();
+        if (this.#unfinished >= 0) this.#extendForItem();
         return;
       case "ended":
         this.#close();
@@ -318,12 +322,12 @@ export class Inlet {
   }
 
   /** A reader waits for the rest of an item: there must be room for all of it. */
-  #stretch(): void {
+  #extendForItem(): void {
     const waits = this.#wanted && this.#unfinished >= 0;
-    if (this.#state !== "open" || !waits) return this.#window.rest();
-    const grant = this.#window.stretch();
+    if (this.#state !== "open" || !waits) return this.#window.stopWaiting();
+    const grant = this.#window.extendForItem();
     // What little could be granted still is no use to a producer that needs more.
-    const fits = this.#store.unfinished <= MAX_ITEM && !this.#window.spent;
+    const fits = this.#store.unfinished <= MAX_ITEM && !this.#window.exhausted;
     if (fits) return this.#grant(grant);
     const text = "an item of the stream is larger than its reader can take";
     this.#refuse(new RpcError("resource_exhausted", text));

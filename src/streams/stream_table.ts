@@ -16,8 +16,8 @@ import { STREAM_CHARGE } from "../serve/server_limits.ts";
 import type {
   Codec,
   PayloadView,
-  StreamReceiver,
-  StreamWriter,
+  StreamFrameHandler,
+  StreamFrameWriter,
 } from "../wire/codec.ts";
 import {
   ConnectionError,
@@ -27,20 +27,20 @@ import {
 } from "../base/errors.ts";
 import type { LargeRead, LargeReads } from "../connection/large_reads.ts";
 import type { Limits, StreamGrant } from "../types/connection.ts";
-import type { Outbox } from "../connection/send_buffer.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
 import type { CallStreams } from "./call_streams.ts";
-import { Budget } from "./flow_control.ts";
-import { Inlet, type InletOwner } from "./stream_reader.ts";
-import { Turns } from "./write_scheduler.ts";
-import type { StreamNumbers } from "../types/stats.ts";
+import { WindowBudget } from "./flow_control.ts";
+import { StreamReader, type StreamReaderOwner } from "./stream_reader.ts";
+import { WriteScheduler } from "./write_scheduler.ts";
+import type { StreamStats } from "../types/stats.ts";
 
 /** By how many bytes what waits to be sent grows until somebody is told. */
 const STEP = 16 * 1024;
 
 /** What they need of their connection. */
-export interface StreamsContext {
+export interface StreamTableContext {
   readonly codec: Codec;
-  readonly outbox: Outbox;
+  readonly sendBuffer: SendBuffer;
   readonly limits: Limits;
   /** What the peer's HELLO grants: nothing if it takes no streams, undefined if it has not come. */
   granted(): { readonly streams?: StreamGrant } | undefined;
@@ -69,15 +69,15 @@ export const MAX_IDLE = 10_000;
 export const IDLE_PER_STREAM = 8;
 
 /** All streams of one connection. */
-export class Streams implements StreamReceiver {
-  readonly outbox: Outbox;
-  readonly turns: Turns;
+export class StreamTable implements StreamFrameHandler {
+  readonly sendBuffer: SendBuffer;
+  readonly turns: WriteScheduler;
   /** The peer has sent its FIN, and so grants nothing any more. */
-  deaf = false;
+  peerHalfClosed = false;
   /** Why results that are streams are ended in order, those that are open and those that come, if they are. */
   ending: RpcError | undefined;
-  readonly #context: StreamsContext;
-  readonly #budget: Budget;
+  readonly #context: StreamTableContext;
+  readonly #budget: WindowBudget;
   readonly #open = new Set<CallStreams>();
   /** Bytes of items that wait to be sent, and how many of them are told next. */
   #waiting = 0;
@@ -89,16 +89,16 @@ export class Streams implements StreamReceiver {
   #idle = 0;
   #maxIdle = MAX_IDLE;
 
-  constructor(context: StreamsContext) {
-    const { outbox, limits } = context;
+  constructor(context: StreamTableContext) {
+    const { sendBuffer, limits } = context;
     this.#context = context;
-    this.outbox = outbox;
-    this.turns = new Turns(outbox, limits);
-    this.#budget = new Budget(limits.streamBudget);
+    this.sendBuffer = sendBuffer;
+    this.turns = new WriteScheduler(sendBuffer, limits);
+    this.#budget = new WindowBudget(limits.streamBudget);
   }
 
-  get writer(): StreamWriter {
-    return this.#context.codec.streams as StreamWriter;
+  get frames(): StreamFrameWriter {
+    return this.#context.codec.streams as StreamFrameWriter;
   }
 
   /** The largest body the peer accepts. */
@@ -182,8 +182,12 @@ export class Streams implements StreamReceiver {
   }
 
   /** The reading end of a stream. */
-  inlet(owner: InletOwner): Inlet {
-    return new Inlet(owner, this.#context.limits.streamCredit, this.#budget);
+  streamReader(owner: StreamReaderOwner): StreamReader {
+    return new StreamReader(
+      owner,
+      this.#context.limits.streamCredit,
+      this.#budget,
+    );
   }
 
   /** Who says when a large item may be parsed. */
@@ -192,9 +196,9 @@ export class Streams implements StreamReceiver {
   }
 
   /** The peer's FIN has come: who needs credit gets none. */
-  deafen(): void {
-    this.deaf = true;
-    for (const { outlet } of this.#open) outlet?.advance();
+  onPeerHalfClose(): void {
+    this.peerHalfClosed = true;
+    for (const { writer } of this.#open) writer?.advance();
   }
 
   /** This end closes, and waits for no result to end of itself. */
@@ -205,8 +209,8 @@ export class Streams implements StreamReceiver {
   }
 
   /** Lets write who may. */
-  pump(): void {
-    this.turns.pump();
+  writeReady(): void {
+    this.turns.writeReady();
   }
 
   /** What the items take that wait, either way, with a charge for each stream. */
@@ -226,12 +230,12 @@ export class Streams implements StreamReceiver {
     this.#context.grown();
   }
 
-  get numbers(): StreamNumbers {
+  get numbers(): StreamStats {
     let [streamHeld, streamGranted, streamCredit] = [0, 0, 0];
-    for (const { inlet, outlet } of this.#open) {
-      streamHeld += inlet?.held ?? 0;
-      streamGranted += inlet?.granted ?? 0;
-      streamCredit += outlet?.granted ?? 0;
+    for (const { reader, writer } of this.#open) {
+      streamHeld += reader?.held ?? 0;
+      streamGranted += reader?.granted ?? 0;
+      streamCredit += writer?.granted ?? 0;
     }
     const streams = this.#in + this.#out;
     return { streams, streamHeld, streamGranted, streamCredit };
@@ -246,20 +250,24 @@ export class Streams implements StreamReceiver {
     more: boolean,
     owned: boolean,
   ): void {
-    this.#inlet(id, caller, "DATA")?.inlet?.data(view, more, owned);
+    this.#streamReader(id, caller, "DATA")?.reader?.data(
+      view,
+      more,
+      owned,
+    );
   }
 
   end(id: number, caller: boolean): void {
-    const streams = this.#inlet(id, caller, "END");
-    const live = streams?.inlet?.live === true;
+    const streams = this.#streamReader(id, caller, "END");
+    const live = streams?.reader?.live === true;
     if (!this.#counts("END", live)) return;
-    streams?.inlet?.end();
+    streams?.reader?.end();
     streams?.ended();
   }
 
   fail(id: number, caller: boolean, code: string, message: string): void {
-    const streams = this.#inlet(id, caller, "END");
-    const live = streams?.inlet?.live === true;
+    const streams = this.#streamReader(id, caller, "END");
+    const live = streams?.reader?.live === true;
     if (!this.#counts("END", live)) return;
     let data: unknown;
     try {
@@ -268,23 +276,23 @@ export class Streams implements StreamReceiver {
       // The failure is what counts; data that does not parse is no data.
     }
     const error = streams?.failure(code, message, data);
-    streams?.inlet?.end({ error });
+    streams?.reader?.end({ error });
     streams?.ended();
   }
 
   stop(id: number, caller: boolean, code: string, text: string): void {
-    const streams = this.#outlet(id, caller, "STOP");
-    const live = streams?.outlet?.live === true;
+    const streams = this.#streamWriter(id, caller, "STOP");
+    const live = streams?.writer?.live === true;
     if (!this.#counts("STOP", live)) return;
     const options = { outcome: "unknown", remote: true } as const;
     streams?.stopped(new RpcError(code, text, options));
   }
 
   credit(id: number, caller: boolean, bytes: number): void {
-    const streams = this.#outlet(id, caller, "CREDIT");
-    const live = streams?.outlet?.live === true;
+    const streams = this.#streamWriter(id, caller, "CREDIT");
+    const live = streams?.writer?.live === true;
     if (this.#counts("CREDIT", live && bytes > 0)) {
-      streams?.outlet?.grant(bytes);
+      streams?.writer?.grant(bytes);
     }
   }
 
@@ -302,17 +310,25 @@ export class Streams implements StreamReceiver {
     );
   }
 
-  #inlet(id: number, caller: boolean, what: string): CallStreams | undefined {
+  #streamReader(
+    id: number,
+    caller: boolean,
+    what: string,
+  ): CallStreams | undefined {
     const streams = this.#context.find(id, !caller);
     if (streams === undefined) return undefined;
-    if (streams?.inlet === undefined) none(what, id);
+    if (streams?.reader === undefined) none(what, id);
     return streams;
   }
 
-  #outlet(id: number, caller: boolean, what: string): CallStreams | undefined {
+  #streamWriter(
+    id: number,
+    caller: boolean,
+    what: string,
+  ): CallStreams | undefined {
     const streams = this.#context.find(id, !caller);
     if (streams === undefined) return undefined;
-    if (streams?.outlet === undefined) none(what, id);
+    if (streams?.writer === undefined) none(what, id);
     return streams;
   }
 }

@@ -17,9 +17,9 @@
 
 import { ConnectionError, RpcError } from "../base/errors.ts";
 import { isBytes, lengthOf, plainView } from "../base/bytes.ts";
-import type { Outbox } from "../connection/send_buffer.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
 import { BYTES } from "../wire/payload.ts";
-import type { Source, Thrown } from "../base/pull_source.ts";
+import type { PullSource, Thrown } from "../base/pull_source.ts";
 import {
   CHARGE_BESIDE,
   MAX_CREDIT,
@@ -27,17 +27,17 @@ import {
   MAX_ITEM,
   QUANTUM,
   type StreamFailure,
-  type StreamWriter,
+  type StreamFrameWriter,
 } from "../wire/codec.ts";
-import type { Turns, Writer } from "./write_scheduler.ts";
+import type { Writer, WriteScheduler } from "./write_scheduler.ts";
 
 /** What an outlet asks of its connection. */
-export interface OutletOwner {
-  readonly outbox: Outbox;
-  readonly writer: StreamWriter;
-  readonly turns: Turns;
+export interface StreamWriterOwner {
+  readonly sendBuffer: SendBuffer;
+  readonly frames: StreamFrameWriter;
+  readonly turns: WriteScheduler;
   /** Whether the peer sends no more credit. */
-  readonly deaf: boolean;
+  readonly peerHalfClosed: boolean;
   /** The call's id. */
   readonly id: number;
   /** Whether this end made the call. */
@@ -49,7 +49,7 @@ export interface OutletOwner {
   /** Prepares an item. Throws what its stream fails with if it has no form on the wire. */
   prepare(item: unknown): void;
   /** What the peer is told of what the stream fails with. */
-  describe(error: unknown): StreamFailure;
+  toRpcError(error: unknown): StreamFailure;
   /** The source is over, and END written if it was to be; its cleanup threw something, if that is given. */
   done(thrown: Thrown | undefined): void;
 }
@@ -58,10 +58,10 @@ export interface OutletOwner {
  * Where a stream is for its producer: `waiting` to be opened; `open`;
  * `stopping`, its source being cancelled; `over`.
  */
-type OutletState = "waiting" | "open" | "stopping" | "over";
+type StreamWriterState = "waiting" | "open" | "stopping" | "over";
 
 /** What waits to be written: `bytes` from `at` to `end`, cut as credit allows. */
-interface Rest {
+interface UnsentItem {
   readonly kind: number;
   bytes: Uint8Array;
   at: number;
@@ -71,7 +71,7 @@ interface Rest {
 }
 
 /** One stream that goes out. */
-export class Outlet implements Writer {
+export class StreamWriter implements Writer {
   before: Writer | undefined = undefined;
   after: Writer | undefined = undefined;
   lined = false;
@@ -79,23 +79,23 @@ export class Outlet implements Writer {
   items = 0;
   /** What the source failed with. */
   failure: { readonly error: unknown } | undefined;
-  readonly #owner: OutletOwner;
-  readonly #source: Source;
-  #state: OutletState = "waiting";
+  readonly #owner: StreamWriterOwner;
+  readonly #source: PullSource;
+  #state: StreamWriterState = "waiting";
   #credit = 0;
   /** The source was asked, and has not answered. */
   #asked = false;
   /** Nothing more is wanted of the source; whether it has to be told; whether it has ended of itself: it is not told then, as by no loop over it. */
   #dry = false;
   #broken = false;
-  #spent = false;
+  #creditExhausted = false;
   /** Under way, or over, since it was asked for no more: see `complete`. */
   #cleanup: Promise<Thrown | undefined> | undefined;
   #ended: unknown;
   #untidy: Thrown | undefined;
-  #rest: Rest | undefined;
+  #rest: UnsentItem | undefined;
   /** What came while bytes gathered in `#rest`, and does not fit there. */
-  #behind: Rest | undefined;
+  #behind: UnsentItem | undefined;
   readonly #next = (next: IteratorResult<unknown>) => this.#came(next);
   readonly #threw = (error: unknown) => {
     // It was told to end, and says that it has.
@@ -103,7 +103,7 @@ export class Outlet implements Writer {
     this.#fail(error, false);
   };
 
-  constructor(owner: OutletOwner, source: Source) {
+  constructor(owner: StreamWriterOwner, source: PullSource) {
     this.#owner = owner;
     this.#source = source;
   }
@@ -187,7 +187,7 @@ export class Outlet implements Writer {
     const thrown = await this.#cleanup;
     // What failed meanwhile has been told; so has who was cancelled.
     if (this.#state !== "open" || this.#dry) return;
-    this.#dry = this.#spent = true;
+    this.#dry = this.#creditExhausted = true;
     if (!isGivingUp(thrown?.error, reason)) this.#untidy = thrown;
     this.advance();
   }
@@ -197,11 +197,11 @@ export class Outlet implements Writer {
       if (rest !== undefined) this.#owner.waits(rest.at - rest.end);
     }
     this.#rest = this.#behind = undefined;
-    this.#owner.turns.leave(this);
+    this.#owner.turns.dequeue(this);
   }
 
   async #clean(reason: unknown, failure: StreamFailure): Promise<void> {
-    const thrown = this.#spent
+    const thrown = this.#creditExhausted
       ? undefined
       : await (this.#cleanup ?? this.#source.cancel(reason));
     // Over: there is nobody to tell, but the cleanup counts all the same.
@@ -210,10 +210,10 @@ export class Outlet implements Writer {
   }
 
   #end(failure: StreamFailure | undefined): void {
-    const { writer, outbox, id, caller, most } = this.#owner;
+    const { frames, sendBuffer, id, caller, most } = this.#owner;
     this.#state = "over";
-    if (failure === undefined) writer.end(outbox, id, caller);
-    else writer.fail(outbox, id, caller, failure, most);
+    if (failure === undefined) frames.end(sendBuffer, id, caller);
+    else frames.fail(sendBuffer, id, caller, failure, most);
   }
 
   // What the source says.
@@ -235,7 +235,7 @@ export class Outlet implements Writer {
       if (next.done) {
         // Its cleanup has to be over first.
         if (this.#cleanup !== undefined) return;
-        this.#dry = this.#spent = true;
+        this.#dry = this.#creditExhausted = true;
         return this.advance();
       }
       item = next.value;
@@ -260,7 +260,7 @@ export class Outlet implements Writer {
   }
 
   #encode(item: unknown): void {
-    const { writer, outbox, turns, id, caller } = this.#owner;
+    const { frames, sendBuffer, turns, id, caller } = this.#owner;
     try {
       // Runs user code, which may end the call or the connection.
       this.#owner.prepare(item);
@@ -268,7 +268,7 @@ export class Outlet implements Writer {
       return this.#fail(error, true);
     }
     if (this.#state !== "open") return;
-    const { size } = writer;
+    const { size } = frames;
     const charge = size + CHARGE_BESIDE;
     if (size > MAX_ITEM) {
       const text = `an item of ${size} bytes; at most ${MAX_ITEM} fit`;
@@ -280,10 +280,10 @@ export class Outlet implements Writer {
       this.items++;
       this.#credit -= charge;
       turns.note();
-      writer.data(outbox, id, caller);
+      frames.data(sendBuffer, id, caller);
       this.#ask();
     } else {
-      this.#add({ ...writer.cut(), at: 0, end: size, own: false });
+      this.#add({ ...frames.cut(), at: 0, end: size, own: false });
     }
   }
 
@@ -293,12 +293,12 @@ export class Outlet implements Writer {
     if (this.#state !== "open") return;
     this.failure = { error };
     this.#dry = true;
-    this.#spent ||= !broken;
+    this.#creditExhausted ||= !broken;
     this.#broken = broken;
     this.advance();
   }
 
-  #add(rest: Rest): void {
+  #add(rest: UnsentItem): void {
     this.items++;
     this.#owner.waits(rest.end - rest.at);
     if (this.#rest === undefined) this.#rest = rest;
@@ -311,12 +311,12 @@ export class Outlet implements Writer {
   /** Goes on as far as credit, turns and the source allow. */
   advance(): void {
     if (this.#state !== "open") return;
-    const { turns, deaf } = this.#owner;
+    const { turns, peerHalfClosed: deaf } = this.#owner;
     const rest = this.#rest;
     if (rest === undefined) return this.#dry ? this.#finish() : this.#ask();
     if (this.#sendable) {
-      turns.join(this);
-      turns.pump();
+      turns.enqueue(this);
+      turns.writeReady();
     } else if (deaf) {
       this.#drop();
       this.#fail(new RpcError("unavailable", DEAF), true);
@@ -340,7 +340,8 @@ export class Outlet implements Writer {
   write(): boolean {
     const rest = this.#rest;
     if (rest === undefined || !this.#sendable) return false;
-    const { outbox, writer, id, caller, deaf } = this.#owner;
+    const { sendBuffer, frames, id, caller, peerHalfClosed: deaf } =
+      this.#owner;
     const { at, end } = rest;
     if (rest.bytes.length < end) {
       // Its producer gave the memory away while it waited.
@@ -354,7 +355,7 @@ export class Outlet implements Writer {
     this.#credit -= until - at + CHARGE_BESIDE;
     rest.at = until;
     this.#owner.waits(at - until);
-    writer.part(outbox, id, caller, rest, at, until, more);
+    frames.part(sendBuffer, id, caller, rest, at, until, more);
     if (until === end) {
       this.#rest = this.#behind;
       this.#behind = undefined;
@@ -372,7 +373,7 @@ export class Outlet implements Writer {
       this.#owner.done(this.#untidy);
       return;
     }
-    const words = this.#owner.describe(failure.error);
+    const words = this.#owner.toRpcError(failure.error);
     // What describes it is the user's, and may have ended the call.
     if (this.#state !== "open") return;
     if (this.#broken) {
@@ -409,7 +410,7 @@ function isGivingUp(error: unknown, reason: unknown): boolean {
 }
 
 /** Adds bytes to bytes that wait, if both fit in a frame: into a buffer that grows, so that many small ones are not copied again and again. */
-function gather(rest: Rest, more: Rest): boolean {
+function gather(rest: UnsentItem, more: UnsentItem): boolean {
   const length = more.end - more.at;
   const both = rest.kind === BYTES && more.kind === BYTES;
   if (!both || rest.end - rest.at + length > MAX_DATA) return false;
@@ -420,7 +421,7 @@ function gather(rest: Rest, more: Rest): boolean {
 }
 
 /** Moves what waits into memory of our own, with room for more: the producer may use its own again. */
-function widen(rest: Rest, length: number): void {
+function widen(rest: UnsentItem, length: number): void {
   const waiting = rest.end - rest.at;
   const room = Math.min(MAX_DATA, 2 * (waiting + length));
   const bytes = new Uint8Array(room);

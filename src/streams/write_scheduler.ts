@@ -13,14 +13,14 @@
  */
 
 import type { Limits } from "../types/connection.ts";
-import { type Linked, List } from "../base/linked_list.ts";
-import type { Outbox } from "../connection/send_buffer.ts";
+import { LinkedList, type ListNode } from "../base/linked_list.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
 
 /** Outgoing bytes above which streams wait. (With half of it a stream of bytes loses a tenth of its speed on Node; a small call beside it waits as long: `bench:streams`.) */
 const STREAM_MARK = 256 * 1024;
 
 /** Something that writes frames, one at a time. */
-export interface Writer extends Linked<Writer> {
+export interface Writer extends ListNode<Writer> {
   /** Whether it stands in line. */
   lined: boolean;
   /** Writes a frame; returns whether it has another one to write now. */
@@ -28,18 +28,18 @@ export interface Writer extends Linked<Writer> {
 }
 
 /** The line of one connection's streams. */
-export class Turns {
-  readonly #line = new List<Writer>();
-  readonly #outbox: Outbox;
+export class WriteScheduler {
+  readonly #line = new LinkedList<Writer>();
+  readonly #sendBuffer: SendBuffer;
   readonly #mark: number;
   /** The batch that has had its frame. */
   #batch = -1;
 
-  constructor(outbox: Outbox, limits: Limits) {
-    this.#outbox = outbox;
-    const { highWaterMark, maxOutbox } = limits;
+  constructor(sendBuffer: SendBuffer, limits: Limits) {
+    this.#sendBuffer = sendBuffer;
+    const { highWaterMark, maxSendBuffer: maxSendBuffer } = limits;
     // Streams alone must not keep handlers from starting.
-    this.#mark = Math.min(STREAM_MARK, highWaterMark / 2, maxOutbox / 4);
+    this.#mark = Math.min(STREAM_MARK, highWaterMark / 2, maxSendBuffer / 4);
   }
 
   /** Whether a frame may be written now by one that does not stand in line. */
@@ -48,36 +48,36 @@ export class Turns {
   }
 
   get #open(): boolean {
-    const { size, batch } = this.#outbox;
+    const { size, batch } = this.#sendBuffer;
     return size < this.#mark || batch !== this.#batch;
   }
 
   /** A frame was written. */
   note(): void {
-    this.#batch = this.#outbox.batch;
+    this.#batch = this.#sendBuffer.batch;
   }
 
   /** Stands in line. */
-  join(writer: Writer): void {
+  enqueue(writer: Writer): void {
     if (writer.lined) return;
     writer.lined = true;
     this.#line.push(writer);
   }
 
   /** Leaves the line. */
-  leave(writer: Writer): void {
+  dequeue(writer: Writer): void {
     if (!writer.lined) return;
     writer.lined = false;
     this.#line.remove(writer);
   }
 
   /** Lets write who may. */
-  pump(): void {
+  writeReady(): void {
     let writer: Writer | undefined;
     while ((writer = this.#line.first) !== undefined && this.#open) {
-      this.leave(writer);
+      this.dequeue(writer);
       this.note();
-      if (writer.write()) this.join(writer);
+      if (writer.write()) this.enqueue(writer);
     }
   }
 }

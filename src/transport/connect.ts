@@ -54,7 +54,7 @@ export type ConnectOptions = (TcpAddress | UnixAddress) & {
  * @returns The connection.
  * @throws {TypeError} If the options are no address, or the runtime has no sockets.
  * @throws {RangeError} If the port is not 1 to 65535.
- * @throws {ConnectionError} If it cannot be made: `unavailable` (refused, not
+ * @throws {ConnectionError} If it cannot be made: `unavailableError` (refused, not
  *   found, reset), `permission_denied`, `resource_exhausted` (too many open
  *   files), or `unauthenticated` (the TLS handshake failed, or the server is not
  *   who it should be); the runtime's error is the `cause`.

@@ -15,8 +15,8 @@
  */
 
 import { lost, printAddress } from "./address.ts";
-import { BUFFER, Intake, type IntakeEvents } from "./read_half.ts";
-import { Outlet } from "./write_half.ts";
+import { BUFFER, ReadHalf, type ReadHalfEvents } from "./read_half.ts";
+import { WriteHalf } from "./write_half.ts";
 import { ownDuplex } from "./native_duplex.ts";
 
 /** What is used of a `Deno.Conn`: a `Deno.TcpConn`, `Deno.TlsConn` or `Deno.UnixConn`. */
@@ -62,8 +62,8 @@ export function fromDenoConn(
   readonly readable: ReadableStream<Uint8Array>;
   readonly writable: WritableStream<Uint8Array>;
 } {
-  const link = new Link(conn, apart);
-  return ownDuplex(link.intake, link, info);
+  const link = new DenoConnAdapter(conn, apart);
+  return ownDuplex(link.readHalf, link, info);
 }
 
 interface DenoConnInfo {
@@ -71,8 +71,8 @@ interface DenoConnInfo {
   readonly local?: string;
 }
 
-class Link extends Outlet implements IntakeEvents {
-  readonly intake: Intake = new Intake(BUFFER, this);
+class DenoConnAdapter extends WriteHalf implements ReadHalfEvents {
+  readonly readHalf: ReadHalf = new ReadHalf(BUFFER, this);
   readonly #conn: DenoConnLike;
   readonly #apart: boolean;
   readonly #buffer = new ReadBuffer(BUFFER);
@@ -103,16 +103,16 @@ class Link extends Outlet implements IntakeEvents {
   }
 
   async #readLoop(): Promise<void> {
-    while (this.#cancelled || this.intake.room) {
+    while (this.#cancelled || this.readHalf.room) {
       const length = await this.#conn.read(this.#buffer.bytes);
       if (this.#readingDone) return;
       if (length === null) {
         this.#readingDone = true;
-        this.intake.end();
+        this.readHalf.end();
         this.#settleEnds();
         return;
       }
-      if (!this.#cancelled) this.intake.push(this.#buffer.take(length));
+      if (!this.#cancelled) this.readHalf.push(this.#buffer.take(length));
     }
     // Here and not in a `then`: in between, room would be made in vain.
     this.#running = false;
@@ -147,7 +147,7 @@ class Link extends Outlet implements IntakeEvents {
   abort(reason: unknown): void {
     this.#readingDone = true;
     this.#writingDone = true;
-    this.intake.drop(reason);
+    this.readHalf.drop(reason);
     super.fail(reason);
     this.#settleEnds();
   }
@@ -168,7 +168,7 @@ class Link extends Outlet implements IntakeEvents {
 
   #lose(reason: unknown): void {
     this.#readingDone = true;
-    this.intake.fail(reason);
+    this.readHalf.fail(reason);
     this.fail(reason);
     this.#settleEnds();
   }

@@ -57,13 +57,13 @@ export async function dialDeno(
   signal: AbortSignal | undefined,
   what: string,
 ): Promise<Duplex & DuplexInfo> {
-  const dial = new Dial(net, what, signal);
+  const dial = new DenoDial(net, what, signal);
   const conn = await dial.run(() => dial.steps(address, tls));
   return duplexOf(conn, address, "remote");
 }
 
 /** One dial; on an abort what it holds is closed, and so is what it gets later. */
-class Dial {
+class DenoDial {
   readonly #net: DenoNet;
   readonly #what: string;
   readonly #signal: AbortSignal | undefined;

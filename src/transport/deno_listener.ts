@@ -26,7 +26,7 @@ import {
   duplexOf,
   tcpOnly,
 } from "./deno_dial.ts";
-import type { Sink, Source } from "./duplex.ts";
+import type { ListenerBackend, ListenerEvents } from "./duplex.ts";
 import { bindUnix } from "./unix_socket_file.ts";
 
 /** Milliseconds between two attempts to accept, when there were no descriptors for the first. */
@@ -36,11 +36,11 @@ const ACCEPT_PAUSE = 50;
 const MAX_SHAKING = 256;
 
 /** A `Deno.Listener` or `Deno.TlsListener`. */
-export class DenoSource implements Source {
+export class DenoListenerBackend implements ListenerBackend {
   readonly #net: DenoNet;
   readonly #address: Address;
   readonly #tls: ListenTls | undefined;
-  readonly #sink: Sink;
+  readonly #sink: ListenerEvents;
   readonly #clock: Clock;
   /** In their TLS handshake. */
   readonly #shaking = new Set<DenoNetConn>();
@@ -55,7 +55,7 @@ export class DenoSource implements Source {
     net: DenoNet,
     address: Address,
     tls: ListenTls | undefined,
-    sink: Sink,
+    sink: ListenerEvents,
     clock: Clock = systemClock,
   ) {
     if (tls) tcpOnly(address);

@@ -125,7 +125,7 @@ export type ReadResult = Awaited<
 >;
 
 /** Both directions of one duplex. */
-export interface BytePath {
+export interface ByteChannel {
   /** Whether the chunks of a write are its writer's again once it has succeeded. */
   readonly borrows: boolean;
   read(): Promise<ReadResult>;
@@ -144,12 +144,12 @@ export interface BytePath {
  *
  * @throws {TypeError} If one of the streams is locked.
  */
-export function takePath(duplex: Duplex): BytePath {
+export function takePath(duplex: Duplex): ByteChannel {
   const halves = halvesOf(duplex);
-  return halves?.take() ? halves : new StreamPath(duplex);
+  return halves?.take() ? halves : new WebStreamChannel(duplex);
 }
 
-class StreamPath implements BytePath {
+class WebStreamChannel implements ByteChannel {
   readonly borrows = false;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
@@ -192,7 +192,7 @@ class StreamPath implements BytePath {
 function ignore(): void {}
 
 /** What a source of connections tells the listener. */
-export interface Sink {
+export interface ListenerEvents {
   /** A connection, ready for use. */
   accept(duplex: Duplex & DuplexInfo): void;
   /** A fault that does not end the listener. */
@@ -200,7 +200,7 @@ export interface Sink {
 }
 
 /** What listens, whatever it is made with. */
-export interface Source {
+export interface ListenerBackend {
   /** Listens; resolves to the real address. */
   open(): Promise<Address>;
   /** Says whether listening keeps the process alive. */

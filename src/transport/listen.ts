@@ -15,8 +15,8 @@ import type {
   AsyncDisposal,
   Duplex,
   DuplexInfo,
-  Sink,
-  Source,
+  ListenerBackend,
+  ListenerEvents,
 } from "./duplex.ts";
 import { ConnectionError } from "../base/errors.ts";
 import { tellHook } from "../base/user_code.ts";
@@ -30,8 +30,8 @@ import {
   type UnixAddress,
 } from "./address.ts";
 import { denoNet } from "./deno_dial.ts";
-import { DenoSource } from "./deno_listener.ts";
-import { NodeSource } from "./node_listener.ts";
+import { DenoListenerBackend } from "./deno_listener.ts";
+import { NodeListenerBackend } from "./node_listener.ts";
 
 /** Connections that may wait for the listener's iterator. */
 const UNACCEPTED = 1024;
@@ -96,7 +96,7 @@ export interface Listener
  * @throws {TypeError} If the options are no address, or the runtime has no sockets.
  * @throws {RangeError} If the port is not 0 to 65535.
  * @throws {ConnectionError} If it cannot listen: `address_in_use`,
- *   `permission_denied`, `unavailable` or `resource_exhausted`; the runtime's
+ *   `permission_denied`, `unavailableError` or `resource_exhausted`; the runtime's
  *   error is the `cause`.
  * @throws The signal's reason itself, if it is aborted first.
  *
@@ -131,9 +131,9 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   return listener;
 }
 
-class SocketListener implements Listener, Sink {
+class SocketListener implements Listener, ListenerEvents {
   address: Address;
-  readonly #source: Source;
+  readonly #source: ListenerBackend;
   readonly #onError: ((error: ConnectionError) => void) | undefined;
   #unaccepted: (Duplex & DuplexInfo)[] = [];
   #waiting: ((result: IteratorResult<Duplex & DuplexInfo>) => void)[] = [];
@@ -144,8 +144,8 @@ class SocketListener implements Listener, Sink {
     this.#onError = options.onError;
     const deno = denoNet();
     this.#source = deno
-      ? new DenoSource(deno, address, options.tls, this)
-      : new NodeSource(address, options.tls, this);
+      ? new DenoListenerBackend(deno, address, options.tls, this)
+      : new NodeListenerBackend(address, options.tls, this);
   }
 
   async open(): Promise<void> {

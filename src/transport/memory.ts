@@ -13,8 +13,8 @@
 
 import type { Duplex, DuplexInfo } from "./duplex.ts";
 import { ConnectionError } from "../base/errors.ts";
-import { BUFFER, Intake, type IntakeEvents } from "./read_half.ts";
-import { Outlet } from "./write_half.ts";
+import { BUFFER, ReadHalf, type ReadHalfEvents } from "./read_half.ts";
+import { WriteHalf } from "./write_half.ts";
 import { ownDuplex } from "./native_duplex.ts";
 
 /** Options of {@linkcode memoryPair}. */
@@ -27,17 +27,17 @@ export interface MemoryPairOptions {
 }
 
 /** One direction: what one end writes and the other reads. */
-class Pipe extends Outlet implements IntakeEvents {
-  readonly intake: Intake;
+class MemoryPipe extends WriteHalf implements ReadHalfEvents {
+  readonly readHalf: ReadHalf;
   /** The other direction. */
-  back!: Pipe;
+  back!: MemoryPipe;
   /** Settles the write that waits for the reader. */
   #release: (() => void) | undefined;
   #discarding = false;
 
   constructor(limit: number) {
     super(limit);
-    this.intake = new Intake(limit, this);
+    this.readHalf = new ReadHalf(limit, this);
   }
 
   async write(chunks: readonly Uint8Array[]): Promise<void> {
@@ -47,14 +47,14 @@ class Pipe extends Outlet implements IntakeEvents {
   async #push(chunk: Uint8Array): Promise<void> {
     if (this.failure) throw this.failure.reason;
     if (this.#discarding || chunk.byteLength === 0) return;
-    this.intake.push(new Uint8Array(chunk));
-    if (this.intake.bytes > this.highWaterMark) {
+    this.readHalf.push(new Uint8Array(chunk));
+    if (this.readHalf.bytes > this.highWaterMark) {
       await this.wait((done) => this.#release = done);
     }
   }
 
   close(): Promise<void> {
-    this.intake.end();
+    this.readHalf.end();
     return Promise.resolve();
   }
 
@@ -65,14 +65,14 @@ class Pipe extends Outlet implements IntakeEvents {
       "Connection lost: reset by the peer",
       { cause: reason },
     );
-    this.back.intake.drop(reason);
+    this.back.readHalf.drop(reason);
     this.fail(reason);
-    this.intake.fail(reset);
+    this.readHalf.fail(reset);
     this.back.fail(reset);
   }
 
   taken(): void {
-    if (this.intake.bytes <= this.highWaterMark) this.#release?.();
+    if (this.readHalf.bytes <= this.highWaterMark) this.#release?.();
   }
 
   cancelled(): void {
@@ -88,7 +88,7 @@ class Pipe extends Outlet implements IntakeEvents {
  * within the buffer or the reader has taken enough; `writable.close()` ends the
  * peer's `readable` and leaves the other direction alone; `writable.abort()`
  * destroys both directions, and the peer, after what has arrived, reads a
- * {@linkcode ConnectionError} `unavailable`; `readable.cancel()` leaves writing
+ * {@linkcode ConnectionError} `unavailableError`; `readable.cancel()` leaves writing
  * alone, and what the peer still writes is dropped.
  *
  * @param options The size of the buffers.
@@ -117,12 +117,12 @@ export function memoryPair(
       `Cannot make a memory pair: highWaterMark must be 0 or more, received ${limit}`,
     );
   }
-  const there = new Pipe(limit);
-  const back = new Pipe(limit);
+  const there = new MemoryPipe(limit);
+  const back = new MemoryPipe(limit);
   there.back = back;
   back.back = there;
   return [
-    ownDuplex(back.intake, there, { local: "memory:a", remote: "memory:b" }),
-    ownDuplex(there.intake, back, { local: "memory:b", remote: "memory:a" }),
+    ownDuplex(back.readHalf, there, { local: "memory:a", remote: "memory:b" }),
+    ownDuplex(there.readHalf, back, { local: "memory:b", remote: "memory:a" }),
   ];
 }

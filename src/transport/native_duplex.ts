@@ -18,8 +18,8 @@
  */
 
 import { shared } from "../base/brand.ts";
-import type { Failure, Intake } from "./read_half.ts";
-import type { Outlet } from "./write_half.ts";
+import type { ReadFailure, ReadHalf } from "./read_half.ts";
+import type { WriteHalf } from "./write_half.ts";
 
 const OWN = shared("halves");
 
@@ -29,11 +29,11 @@ const OWN = shared("halves");
  * @param info What else it says of itself.
  */
 export function ownDuplex<Info extends object>(
-  intake: Intake,
-  outlet: Outlet,
+  readHalf: ReadHalf,
+  writeHalf: WriteHalf,
   info: Info,
-): Info & Owned {
-  const halves = new Halves(intake, outlet);
+): Info & NativeDuplex {
+  const halves = new NativeChannel(readHalf, writeHalf);
   const duplex = {
     __proto__: HOLDS,
     get readable() {
@@ -47,11 +47,11 @@ export function ownDuplex<Info extends object>(
   halves.duplex = duplex;
   Object.defineProperty(duplex, OWN, { value: halves });
   // The compiler does not know of `__proto__`.
-  return duplex as unknown as Info & Owned;
+  return duplex as unknown as Info & NativeDuplex;
 }
 
 /** What a duplex of ours has, but for what its transport says of itself. */
-interface Owned {
+interface NativeDuplex {
   readonly readable: ReadableStream<Uint8Array>;
   readonly writable: WritableStream<Uint8Array>;
   readonly ref: () => void;
@@ -69,37 +69,37 @@ const HOLDS = {
 };
 
 /** What lies under a duplex, if it is one of ours. A copy of it is not, nor a proxy, nor what inherits from it: its streams may have been exchanged. */
-export function halvesOf(duplex: object): Halves | undefined {
+export function halvesOf(duplex: object): NativeChannel | undefined {
   const own = Object.getOwnPropertyDescriptor(duplex, OWN);
-  const halves = own?.value as Halves | undefined;
+  const halves = own?.value as NativeChannel | undefined;
   return halves?.duplex === duplex ? halves : undefined;
 }
 
 /** Both halves of a duplex of ours; who has taken them uses them instead of the streams. */
-export class Halves {
+export class NativeChannel {
   /** Every transport of ours has taken the bytes, or a copy, when a write succeeds. */
   readonly borrows = true;
   /** What they are the halves of. */
   duplex: object | undefined = undefined;
-  readonly #intake: Intake;
-  readonly #outlet: Outlet;
+  readonly #readHalf: ReadHalf;
+  readonly #writeHalf: WriteHalf;
   #readable: ReadableStream<Uint8Array> | undefined;
   #writable: WritableStream<Uint8Array> | undefined;
   #taken = false;
 
-  constructor(intake: Intake, outlet: Outlet) {
-    this.#intake = intake;
-    this.#outlet = outlet;
+  constructor(readHalf: ReadHalf, writeHalf: WriteHalf) {
+    this.#readHalf = readHalf;
+    this.#writeHalf = writeHalf;
   }
 
   get readable(): ReadableStream<Uint8Array> {
-    const stream = this.#readable ??= readableOver(this.#intake);
+    const stream = this.#readable ??= readableOver(this.#readHalf);
     if (this.#taken && !stream.locked) stream.getReader();
     return stream;
   }
 
   get writable(): WritableStream<Uint8Array> {
-    const stream = this.#writable ??= writableOver(this.#outlet);
+    const stream = this.#writable ??= writableOver(this.#writeHalf);
     if (this.#taken && !stream.locked) stream.getWriter();
     return stream;
   }
@@ -107,7 +107,7 @@ export class Halves {
   /** Whether the halves can be taken: nobody has, nobody has asked for a stream, and writing has not failed. */
   get free(): boolean {
     return !this.#taken && !this.#readable && !this.#writable &&
-      !this.#outlet.failure;
+      !this.#writeHalf.failure;
   }
 
   /** Takes the halves, if they are free. */
@@ -116,34 +116,34 @@ export class Halves {
   }
 
   read(): Promise<ReadableStreamReadResult<Uint8Array>> {
-    return this.#intake.read();
+    return this.#readHalf.read();
   }
 
   write(chunks: readonly Uint8Array[]): Promise<void> {
-    return this.#outlet.write(chunks);
+    return this.#writeHalf.write(chunks);
   }
 
   close(): Promise<void> {
-    return this.#outlet.close().catch(() => {});
+    return this.#writeHalf.close().catch(() => {});
   }
 
   hold(on: boolean): void {
-    this.#outlet.hold(on);
+    this.#writeHalf.hold(on);
   }
 
   destroy(reason: unknown): void {
-    this.#outlet.abort(reason);
-    this.#intake.cancel();
+    this.#writeHalf.abort(reason);
+    this.#readHalf.cancel();
   }
 
   watch(failed: (reason: unknown) => void): void {
-    this.#outlet.watch(failed);
+    this.#writeHalf.watch(failed);
   }
 }
 
-function readableOver(intake: Intake): ReadableStream<Uint8Array> {
+function readableOver(readHalf: ReadHalf): ReadableStream<Uint8Array> {
   let pulling = false;
-  let over: { failure: Failure | undefined } | undefined;
+  let over: { failure: ReadFailure | undefined } | undefined;
   // Not while a pull waits, which may have been given a chunk just now. Nor,
   // with a failure, while a chunk that nobody waited for is in the stream's own
   // queue, which the stream would throw away: the next pull will tell of it.
@@ -156,30 +156,30 @@ function readableOver(intake: Intake): ReadableStream<Uint8Array> {
   };
   return new ReadableStream<Uint8Array>({
     start: (controller) =>
-      intake.watch((failure) => {
+      readHalf.watch((failure) => {
         over = { failure };
         settle(controller);
       }),
     pull: async (controller) => {
       pulling = true;
-      const { done, value } = await intake.read();
+      const { done, value } = await readHalf.read();
       pulling = false;
       // After a cancel in between this throws, which nobody hears of.
       if (!done) controller.enqueue(value);
       settle(controller);
     },
-    cancel: () => intake.cancel(),
+    cancel: () => readHalf.cancel(),
   }, { highWaterMark: 0 });
 }
 
-function writableOver(outlet: Outlet): WritableStream<Uint8Array> {
+function writableOver(writeHalf: WriteHalf): WritableStream<Uint8Array> {
   return new WritableStream<Uint8Array>({
     start: (controller) => {
       const { signal } = controller;
       // The sink's own `abort` would be called when the write under way has
       // settled, which one towards a stalled peer never does by itself.
-      signal.addEventListener("abort", () => outlet.abort(signal.reason));
-      outlet.watch((reason) => {
+      signal.addEventListener("abort", () => writeHalf.abort(signal.reason));
+      writeHalf.watch((reason) => {
         // An aborted stream fails by itself. To fail it from here, before it
         // has noted the abort, would make the promise of `abort` reject.
         if (!signal.aborted) controller.error(reason);
@@ -187,18 +187,18 @@ function writableOver(outlet: Outlet): WritableStream<Uint8Array> {
     },
     write: (chunk: unknown) => {
       if (chunk instanceof Uint8Array) {
-        return chunk.byteLength > 0 ? outlet.write([chunk]) : undefined;
+        return chunk.byteLength > 0 ? writeHalf.write([chunk]) : undefined;
       }
       const type = chunk === null ? "null" : typeof chunk;
       const reason = new TypeError(
         `Cannot write: expected a Uint8Array, received ${type}`,
       );
-      outlet.abort(reason);
+      writeHalf.abort(reason);
       throw reason;
     },
-    close: () => outlet.close(),
+    close: () => writeHalf.close(),
   }, {
-    highWaterMark: Math.max(1, outlet.highWaterMark),
+    highWaterMark: Math.max(1, writeHalf.highWaterMark),
     // What is no chunk of bytes is refused when its turn comes.
     size: (chunk) => chunk instanceof Uint8Array ? chunk.byteLength : 0,
   });

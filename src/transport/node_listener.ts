@@ -15,21 +15,25 @@ import {
   type NodeSocket,
 } from "./node_builtins.ts";
 import { socketDuplex } from "./node_stream.ts";
-import type { Sink, Source } from "./duplex.ts";
+import type { ListenerBackend, ListenerEvents } from "./duplex.ts";
 import { bindUnix } from "./unix_socket_file.ts";
 
 /** A `net.Server` or `tls.Server`. */
-export class NodeSource implements Source {
+export class NodeListenerBackend implements ListenerBackend {
   readonly #address: Address;
   readonly #tls: boolean;
-  readonly #sink: Sink;
+  readonly #sink: ListenerEvents;
   readonly #server: NodeServer;
   /** In their handshake, by the peer's address: the TLS socket that comes of it tells no other link. */
   readonly #shaking = new Map<string, NodeSocket>();
   #listening = false;
   #unbind: (() => Promise<void>) | undefined;
 
-  constructor(address: Address, tls: ListenTls | undefined, sink: Sink) {
+  constructor(
+    address: Address,
+    tls: ListenTls | undefined,
+    sink: ListenerEvents,
+  ) {
     this.#address = address;
     this.#tls = tls !== undefined;
     this.#sink = sink;

@@ -21,13 +21,13 @@
 import { type Duplex, type DuplexInfo, toChunk } from "./duplex.ts";
 import { ConnectionError, quote } from "../base/errors.ts";
 import { type Address, describeFault, lost, printAddress } from "./address.ts";
-import { BUFFER, Intake, type IntakeEvents } from "./read_half.ts";
+import { BUFFER, ReadHalf, type ReadHalfEvents } from "./read_half.ts";
 import type {
   NodeReadable,
   NodeSocket,
   NodeWritable,
 } from "./node_builtins.ts";
-import { Outlet } from "./write_half.ts";
+import { WriteHalf } from "./write_half.ts";
 import { ownDuplex } from "./native_duplex.ts";
 import type { CertificateNames, PeerCertificate } from "../types/connection.ts";
 
@@ -43,14 +43,14 @@ export function adapt(
   info: DuplexInfo = {},
   keepOutput = false,
 ): Duplex & DuplexInfo {
-  const adapter = new Adapter(input, output, keepOutput);
-  return ownDuplex(adapter.intake, adapter, info);
+  const adapter = new NodeStreamAdapter(input, output, keepOutput);
+  return ownDuplex(adapter.readHalf, adapter, info);
 }
 
 const CORKS = !("Bun" in globalThis);
 
-class Adapter extends Outlet implements IntakeEvents {
-  readonly intake: Intake = new Intake(BUFFER, this);
+class NodeStreamAdapter extends WriteHalf implements ReadHalfEvents {
+  readonly readHalf: ReadHalf = new ReadHalf(BUFFER, this);
   readonly #input: NodeReadable;
   readonly #output: NodeWritable;
   readonly #keepOutput: boolean;
@@ -94,12 +94,12 @@ class Adapter extends Outlet implements IntakeEvents {
     if (this.#cancelled || this.#readingDone) return;
     try {
       // Not as it is: a Buffer's `slice` shares memory where a Uint8Array's copies.
-      this.intake.push(toChunk(chunk));
+      this.readHalf.push(toChunk(chunk));
     } catch (error) {
       this.#failReading(error);
       return;
     }
-    if (!this.intake.room && !this.#paused) {
+    if (!this.readHalf.room && !this.#paused) {
       this.#paused = true;
       this.#input.pause();
     }
@@ -113,7 +113,7 @@ class Adapter extends Outlet implements IntakeEvents {
 
   /** After a cancel the rest is read and dropped: unread input would turn our FIN into a reset. */
   taken(): void {
-    if (this.#paused && (this.#cancelled || this.intake.room)) {
+    if (this.#paused && (this.#cancelled || this.readHalf.room)) {
       this.#paused = false;
       this.#input.resume();
     }
@@ -121,7 +121,7 @@ class Adapter extends Outlet implements IntakeEvents {
 
   #ended(): void {
     this.#readingDone = true;
-    this.intake.end();
+    this.readHalf.end();
     this.#settleEnds();
   }
 
@@ -153,7 +153,7 @@ class Adapter extends Outlet implements IntakeEvents {
     const closed = this.#writingDone;
     this.#readingDone = true;
     this.#writingDone = true;
-    this.intake.drop(reason);
+    this.readHalf.drop(reason);
     super.fail(reason);
     // Not after our FIN: it would take back what the peer has yet to read.
     if (this.#shared && !closed) reset(this.#output);
@@ -171,7 +171,7 @@ class Adapter extends Outlet implements IntakeEvents {
     if (this.#readingDone) return;
     this.#readingDone = true;
     this.#salvage();
-    this.intake.fail(reason);
+    this.readHalf.fail(reason);
     this.#input.destroy();
     if (this.#shared) this.fail(reason);
     else this.#settleEnds();
@@ -190,7 +190,7 @@ class Adapter extends Outlet implements IntakeEvents {
     if (!this.#paused || this.#cancelled) return;
     let chunk: unknown;
     while ((chunk = this.#input.read()) instanceof Uint8Array) {
-      this.intake.push(new Uint8Array(chunk));
+      this.readHalf.push(new Uint8Array(chunk));
     }
   }
 
@@ -212,7 +212,7 @@ class Adapter extends Outlet implements IntakeEvents {
 /**
  * Looks at streams of a user's: one that is over would never tell of it again.
  *
- * @throws {ConnectionError} `unavailable` if one has ended, failed or was
+ * @throws {ConnectionError} `unavailableError` if one has ended, failed or was
  * destroyed; `invalid_argument` if the readable yields text.
  */
 export function checkStreams(input: NodeReadable, output: NodeWritable): void {
@@ -330,7 +330,7 @@ function print(
  * @param writable What is written to; a `stream.Writable` that nobody else writes.
  * @returns The duplex.
  * @throws {TypeError} If either is not a Node stream.
- * @throws {ConnectionError} `unavailable` if either has ended, failed or was
+ * @throws {ConnectionError} `unavailableError` if either has ended, failed or was
  *   destroyed; `invalid_argument` if `readable` yields text, by `setEncoding`.
  *
  * @example

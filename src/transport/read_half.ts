@@ -14,7 +14,7 @@
 export const BUFFER = 65_536;
 
 /** How a transport learns what its reader does. */
-export interface IntakeEvents {
+export interface ReadHalfEvents {
   /** A chunk has left the queue: there may be room again. */
   taken(): void;
   /** Nobody will read any more; whatever is pushed from now on is dropped. */
@@ -22,31 +22,31 @@ export interface IntakeEvents {
 }
 
 /** Why something has failed; what people throw may be `undefined`. */
-export interface Failure {
+export interface ReadFailure {
   readonly reason: unknown;
 }
 
 /** A queue of bytes between a source that pushes and a reader that asks. */
-export class Intake {
+export class ReadHalf {
   readonly #limit: number;
-  readonly #events: IntakeEvents;
+  readonly #events: ReadHalfEvents;
   #chunks: Uint8Array[] = [];
   #head = 0;
   #bytes = 0;
   /** `ending`: an end or a failure comes after what is queued. */
   #state: "open" | "ending" | "done" = "open";
-  #failure: Failure | undefined;
+  #failure: ReadFailure | undefined;
   /** The `read` that waits. */
   #waiting:
     | PromiseWithResolvers<ReadableStreamReadResult<Uint8Array>>
     | undefined;
-  #watcher: ((failure: Failure | undefined) => void) | undefined;
+  #watcher: ((failure: ReadFailure | undefined) => void) | undefined;
 
   /**
    * @param limit Bytes in the queue from which on the source should pause.
    * @param events Told of what the reader does.
    */
-  constructor(limit: number, events: IntakeEvents) {
+  constructor(limit: number, events: ReadHalfEvents) {
     this.#limit = limit;
     this.#events = events;
   }
@@ -75,7 +75,7 @@ export class Intake {
   }
 
   /** Tells once everything is read that there will be no more, also while nobody reads. */
-  watch(watcher: (failure: Failure | undefined) => void): void {
+  watch(watcher: (failure: ReadFailure | undefined) => void): void {
     this.#watcher = watcher;
     if (this.#state === "done") watcher(this.#failure);
   }

@@ -23,7 +23,7 @@ import { nodeProcess } from "./node_builtins.ts";
  *
  * @returns The duplex.
  * @throws {TypeError} If the runtime is neither Deno, Bun nor Node.
- * @throws {ConnectionError} `unavailable` if one of them has ended or was
+ * @throws {ConnectionError} `unavailableError` if one of them has ended or was
  *   destroyed; `invalid_argument` if standard input yields text, by
  *   `setEncoding`. (On Deno the first read tells of the former.)
  *

@@ -10,14 +10,14 @@
  */
 
 import { lost } from "./address.ts";
-import { BUFFER, type Failure } from "./read_half.ts";
+import { BUFFER, type ReadFailure } from "./read_half.ts";
 
 /** Where bytes go; one write or close at a time. */
-export abstract class Outlet {
+export abstract class WriteHalf {
   /** Bytes that may wait before a writer should. */
   readonly highWaterMark: number;
   /** Why nothing more can be written. */
-  failure: Failure | undefined;
+  failure: ReadFailure | undefined;
   #reject: ((reason: unknown) => void) | undefined;
   #watchers: ((reason: unknown) => void)[] | undefined;
 

@@ -7,7 +7,7 @@
 import type { CallHandle } from "../call/handle.ts";
 
 /** What a nested call inherits from the handler that makes it; every handler's `ctx` is one. */
-export interface Inherited {
+export interface ParentCall {
   /** Fires when the outer call is cancelled, late, or has lost its caller. */
   readonly signal: AbortSignal;
   /** What is left of the outer call's deadline, in ms; `Infinity` without one. */
@@ -28,7 +28,7 @@ export interface CallOptions {
   /** The same as a moment: a `Date` or milliseconds since the epoch. The earlier of the two counts. */
   deadline?: Date | number | undefined;
   /** The `ctx` of the handler that makes this call: its signal and what is left of its deadline hold here too. */
-  ctx?: Inherited | undefined;
+  ctx?: ParentCall | undefined;
   /** Short texts that travel with the call, at most 65,535 bytes in all; names at most 255 bytes. */
   metadata?: MetadataInit | undefined;
   /** Hands `Uint8Array` params over instead of copying them: they must not be changed afterwards. */

@@ -29,11 +29,11 @@ export interface ConnectionOptions extends Optional<Limits> {
   /** Replaces JSON; both ends must have one of the same name. */
   serializer?: Serializer | undefined;
   /** Another wire than the native one; both ends must speak the same. */
-  wire?: WireProtocol | undefined;
+  protocol?: Protocol | undefined;
   /** Time, for tests. */
   clock?: Clock | undefined;
-  /** Who is told of each call that begins and ends, either way; see {@linkcode observing}. */
-  observe?: Observing | undefined;
+  /** Who is told of each call that begins and ends, either way; see {@linkcode observers}. */
+  observe?: Observers | undefined;
   /** The first call's id, for tests. Default 1. */
   firstId?: number | undefined;
 }
@@ -119,8 +119,8 @@ export interface PeerCertificate {
   readonly raw: Uint8Array;
 }
 
-/** Observers of calls, for the option `observe`; made by {@linkcode observing}, and by nothing else. */
-export interface Observing {
+/** Observers of calls, for the option `observe`; made by {@linkcode observers}, and by nothing else. */
+export interface Observers {
   /** Whether anybody wants to know of a call that begins now. */
   readonly active: boolean;
 }
@@ -129,7 +129,7 @@ export interface Observing {
 export type WireMap = "json" | "exact";
 
 /** What an end tells the other in its first message. */
-export interface Hello {
+export interface PeerHello {
   /** Largest message body accepted, in bytes. */
   readonly maxMessage: number;
   /** Calls accepted at once. */
@@ -146,7 +146,7 @@ export interface Hello {
  * Another wire than the native one, for the `wire` option of a client or a
  * server; made by an entry point such as `@sluice/rpc/netrpc`.
  */
-export interface WireProtocol<M extends WireMap = WireMap> {
+export interface Protocol<M extends WireMap = WireMap> {
   /** For messages. */
   readonly name: string;
   /** How values change on the way. */
@@ -182,7 +182,7 @@ export interface Limits {
   /** Outgoing bytes above which no new handler is started. Default 1 MiB. */
   readonly highWaterMark: number;
   /** Most outgoing bytes: the frame that would pass it is not kept, and the connection ends. Default 64 MiB, or twice `maxMessage` if that is more; at least 64 KiB. */
-  readonly maxOutbox: number;
+  readonly maxSendBuffer: number;
   /** Bytes of each stream that the peer may send before its reader reads. Default 64 KiB; 16 KiB to 1 MiB. */
   readonly streamCredit: number;
   /** Streams that may be open towards us at once. Default 1,024; 0 takes none; at most 2^32 - 1. */

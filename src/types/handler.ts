@@ -4,12 +4,12 @@
  * @module
  */
 
-import type { Inherited, Metadata, MetadataInit } from "./call.ts";
+import type { Metadata, MetadataInit, ParentCall } from "./call.ts";
 import type { Connection } from "../connection/connection.ts";
 import type { Peer } from "./connection.ts";
 
 /** The second argument of every handler; pass it on as a nested call's `ctx` option. */
-export interface CallContext extends Inherited {
+export interface CallContext extends ParentCall {
   /** The method called. */
   readonly method: string;
   /** The call's id on its connection. */
@@ -67,7 +67,7 @@ export interface CallContext extends Inherited {
    * @throws {TypeError} If a value is not a string.
    * @throws {RangeError} If it is too large; see `metadata` of a call's options.
    */
-  answerWith(metadata: MetadataInit): void;
+  setReplyMetadata(metadata: MetadataInit): void;
   /**
    * Gives bytes away: as the handler's result they are sent uncopied, as a
    * call's params are with its `transfer` option, and are not to be touched any

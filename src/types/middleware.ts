@@ -10,7 +10,7 @@
  * @module
  */
 
-import type { Inherited, Metadata, MetadataInit } from "./call.ts";
+import type { Metadata, MetadataInit, ParentCall } from "./call.ts";
 import type { CallContext } from "./handler.ts";
 
 /** What a middleware knows of a call, on either side. */
@@ -41,7 +41,7 @@ export interface CallEnding {
 }
 
 /** A promise of a call's ending, made if somebody asks for it. */
-export class EndingCell {
+export class CallEndingCell {
   #ending: CallEnding | undefined;
   #asked: PromiseWithResolvers<CallEnding> | undefined;
 
@@ -99,11 +99,11 @@ export interface OutgoingCall extends MiddlewareCall {
   /** What is sent along. */
   readonly metadata: Readonly<Record<string, string>>;
   /** What came along with the latest answer. */
-  readonly answered: Metadata | undefined;
+  readonly replyMetadata: Metadata | undefined;
   /** Whether its caller says that running twice is as good as once. */
   readonly idempotent: boolean;
   /** The `ctx` of the handler that makes it, if its caller said so. */
-  readonly ctx: Inherited | undefined;
+  readonly ctx: ParentCall | undefined;
 }
 
 /** What a client's middleware can change on the way on. */

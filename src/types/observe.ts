@@ -12,10 +12,10 @@ import type { Call } from "../call/call.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Metadata } from "./call.ts";
 import type { Connection } from "../connection/connection.ts";
-import type { Serving } from "../serve/incoming_call.ts";
+import type { ServerCall } from "../serve/server_call.ts";
 import type { Outcome, RpcError } from "../base/errors.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
-import type { Observing } from "./connection.ts";
+import type { Observers } from "./connection.ts";
 
 /** A call as an observer sees it: one object from its start to its end. */
 export interface ObservedCall {
@@ -56,7 +56,7 @@ export interface CallObserver {
 }
 
 /** A request that came, as far as its header tells. */
-export interface CameRequest {
+export interface RequestInfo {
   readonly connection: Connection;
   readonly method: string;
   readonly id: number;
@@ -65,28 +65,28 @@ export interface CameRequest {
   readonly block: MetadataBlock | undefined;
   /** Its streams, if it has any. */
   readonly streams?: {
-    readonly outlet: { readonly items: number } | undefined;
+    readonly writer: { readonly items: number } | undefined;
   };
 }
 
-/** What connections tell: what every {@linkcode Observing} is. */
-export interface CallEvents extends Observing {
+/** What connections tell: what every {@linkcode ObserverList} is. */
+export interface CallObserverHub extends Observers {
   /** This end makes a call. */
-  made(call: Call, clock: Clock, by: () => Connection | undefined): void;
+  onOutgoing(call: Call, clock: Clock, by: () => Connection | undefined): void;
   /** The peer has made one. */
-  came(serving: Serving, clock: Clock): void;
+  onIncoming(serverCall: ServerCall, clock: Clock): void;
   /** A call that came was answered, with `bytes` of answer; undefined of a stream, when that has ended. */
   answered(
-    serving: Serving,
+    serverCall: ServerCall,
     outcome: Outcome,
     error: RpcError | undefined,
     bytes: number | undefined,
   ): void;
   /** A call that came will never be answered. */
-  lost(serving: Serving, error: RpcError): void;
+  lost(serverCall: ServerCall, error: RpcError): void;
   /** A call that came was answered by its header alone. */
   refused(
-    request: CameRequest,
+    request: RequestInfo,
     clock: Clock,
     error: RpcError,
     bytes: number,

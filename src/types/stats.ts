@@ -48,14 +48,14 @@ export interface LiveCall {
 }
 
 /** What a list of calls is made with. */
-export interface Viewpoint {
+export interface LiveCallContext {
   /** The clock's `now`. */
   readonly now: number;
   readonly remote: string | undefined;
 }
 
 /** A connection in numbers, as of now. */
-export interface ConnectionStats extends StreamNumbers {
+export interface ConnectionStats extends StreamStats {
   /** Where it is in its life. */
   readonly state: "open" | "draining" | "finishing" | "closed";
   /** Calls of ours that hold a place in the peer's window, and their bytes. */
@@ -71,9 +71,9 @@ export interface ConnectionStats extends StreamNumbers {
   /** Answers that came after their caller had been told otherwise. */
   readonly lateReplies: number;
   /** The peer's calls that hold a place in our window. */
-  readonly held: number;
+  readonly receiving: number;
   /** Bytes of those. */
-  readonly heldBytes: number;
+  readonly receivingBytes: number;
   /** Handlers that have not settled. */
   readonly running: number;
   /** The peer's calls that wait to be started. */
@@ -101,7 +101,7 @@ export interface ConnectionStats extends StreamNumbers {
 }
 
 /** What of that tells of the calls that this end made. */
-export type MadeNumbers = Pick<
+export type OutgoingCallStats = Pick<
   ConnectionStats,
   | "inFlight"
   | "inFlightBytes"
@@ -112,9 +112,9 @@ export type MadeNumbers = Pick<
 >;
 
 /** And of those that it serves. */
-export type ServedNumbers = Pick<
+export type IncomingCallStats = Pick<
   ConnectionStats,
-  "held" | "heldBytes" | "running" | "waiting" | "ordered" | "served"
+  "receiving" | "receivingBytes" | "running" | "waiting" | "ordered" | "served"
 >;
 
 /** Calls by outcome; an aborted one counts once its final outcome is known. */
@@ -143,10 +143,10 @@ export function noneServed(): ServedCounts {
 }
 
 /** The numbers of many connections, added up. */
-export type SummedStats = Omit<ConnectionStats, "state" | "rtt">;
+export type TotalStats = Omit<ConnectionStats, "state" | "rtt">;
 
 /** Streams in numbers, for the connection's `stats`. */
-export interface StreamNumbers {
+export interface StreamStats {
   /** Open ones, both ways. */
   readonly streams: number;
   /** Bytes that came and wait to be read. */
@@ -158,7 +158,7 @@ export interface StreamNumbers {
 }
 
 /** Where there never was one. */
-export const NO_STREAMS: StreamNumbers = {
+export const NO_STREAMS: StreamStats = {
   streams: 0,
   streamHeld: 0,
   streamGranted: 0,

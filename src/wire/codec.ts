@@ -3,11 +3,11 @@
  *
  * A {@linkcode Codec} turns bytes into messages and back; one instance serves
  * one connection. What a wire can and cannot say stands in its
- * {@linkcode Features}: the connection, its pending table and its dispatch read
+ * {@linkcode WireFeatures}: the connection, its pending table and its dispatch read
  * those and never ask which wire it is.
  *
  * Invariants owned here:
- * - Messages are told by calling a {@linkcode Receiver}, in the order of the
+ * - Messages are told by calling a {@linkcode MessageHandler}, in the order of the
  *   bytes. A message's payload can be read (`value`) or kept (`keep`) during
  *   that call only: so a message costs no object, and a payload that does not
  *   parse fails its own call and no other.
@@ -17,16 +17,16 @@
  * @module
  */
 
-import type { Hello, Serializer } from "../types/connection.ts";
+import type { PeerHello, Serializer } from "../types/connection.ts";
 import type { ConnectionError } from "../base/errors.ts";
 import type { MetadataBlock } from "./metadata.ts";
-import type { Outbox } from "../connection/send_buffer.ts";
-import type { Registry } from "../serve/method.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
+import type { MethodTable } from "../serve/method.ts";
 
 import type { PayloadRole } from "./to_json.ts";
 
 /** What a wire can say. */
-export interface Features {
+export interface WireFeatures {
   /** The peer grants a window in its first message. Without, the caller's own setting is the window. */
   readonly window: boolean;
   /** GOAWAY exists. */
@@ -51,9 +51,9 @@ export interface Features {
 }
 
 /** What a codec tells; the connection implements it. All throw a ConnectionError on a breach of the rules. */
-export interface Receiver {
+export interface MessageHandler {
   /** The peer's first message. */
-  hello(hello: Hello): void;
+  hello(hello: PeerHello): void;
   /**
    * A call of the peer's. `size` is what it counts in the window; `remaining`
    * is what is left of its deadline in ms, or -1.
@@ -84,7 +84,7 @@ export interface Receiver {
   /** The peer serves none of our calls above `lastId`; none at all if undefined. `code` is empty for a plain drain. */
   goaway(lastId: number | undefined, code: string, text: string): void;
   /** Takes what is told of streams. */
-  streams(): StreamReceiver;
+  streams(): StreamFrameHandler;
   /**
    * Whether a message of so many bytes may be told now. Asked before each one
    * of {@linkcode LARGE} bytes and more by the codec, which else decodes no
@@ -101,7 +101,7 @@ export type Opaque = unknown;
 /** Bytes to messages and back, for one connection. */
 export interface Codec {
   /** What this wire can say. */
-  readonly features: Features;
+  readonly features: WireFeatures;
   /** What a message's size counts beyond the body that `maxMessage` bounds, in bytes. */
   readonly overhead: number;
 
@@ -125,21 +125,21 @@ export interface Codec {
   /** Reads no message more, not even from the chunk it is in. */
   stop(): void;
   /** What was written before is the transport's now: for a wire with messages that nobody answers. */
-  handedOver?(): void;
+  flushed?(): void;
 
   /** Whether the value of the request or reply being told is a stream: then it has no payload. */
   readonly streamed?: boolean;
   /** Writes the frames of streams, on a wire that has them. */
-  readonly streams?: StreamWriter;
+  readonly streams?: StreamFrameWriter;
 
   /** Bytes of the answer being told, as its size counts; undefined where the wire does not tell. */
   readonly answerSize?: number;
   /** The payload of the message being told. Throws if it does not parse. */
   value(): unknown;
   /** The payload of the message being told, undecoded, to `open` later. */
-  keep(): Opaque;
+  retain(): Opaque;
   /** The value of a kept payload. Throws if it does not parse. */
-  open(kept: Opaque): unknown;
+  decodeRetained(kept: Opaque): unknown;
   /** About how many bytes of memory the value takes beyond its own bytes: of a kept payload, or of the one being told. */
   decodedSize(kept: Opaque): number;
 
@@ -158,13 +158,13 @@ export interface Codec {
   /** What is prepared is for a call whose answer nobody waits for: on a wire that has notifications. */
   oneWay?(): void;
   /** Sets what is prepared aside, for a call that must wait. */
-  save(): Opaque;
+  savePrepared(): Opaque;
   /**
    * Prepares again what `save` returned.
    *
    * @throws {RpcError} `invalid_argument` if its bytes are gone since.
    */
-  load(draft: Opaque): void;
+  restorePrepared(draft: Opaque): void;
 
   /** The size a request with the prepared payload counts in the window. */
   requestSize(method: string, timed: boolean, metadata?: MetadataBlock): number;
@@ -172,22 +172,22 @@ export interface Codec {
   replySize(metadata?: MetadataBlock): number;
 
   /** Writes the first message. */
-  hello(outbox: Outbox): void;
+  hello(sendBuffer: SendBuffer): void;
   /** The peer has been let in, where that was `guarded`: for a wire that takes less until then. */
-  admit?(): void;
+  onPeerAuthorized?(): void;
   /** Writes a request with the prepared payload; `remaining` is -1 without a deadline. */
   request(
-    outbox: Outbox,
+    sendBuffer: SendBuffer,
     id: number,
     method: string,
     remaining: number,
     metadata: MetadataBlock | undefined,
   ): void;
   /** Writes a reply with the prepared payload. */
-  reply(outbox: Outbox, id: number, metadata?: MetadataBlock): void;
+  reply(sendBuffer: SendBuffer, id: number, metadata?: MetadataBlock): void;
   /** Writes a failure with the prepared payload as its data; that, and the metadata, is left out where it would pass `maxMessage`. */
   failure(
-    outbox: Outbox,
+    sendBuffer: SendBuffer,
     id: number,
     started: boolean,
     code: string,
@@ -196,14 +196,14 @@ export interface Codec {
     metadata?: MetadataBlock,
   ): void;
   /** Writes a cancel, ahead of all else if this wire can `retract` (so that its request has always gone before). */
-  cancel(outbox: Outbox, id: number): void;
+  cancel(sendBuffer: SendBuffer, id: number): void;
   /** Writes a ping. */
-  ping(outbox: Outbox, id: number): void;
+  ping(sendBuffer: SendBuffer, id: number): void;
   /** Writes a pong, ahead of all that is not. */
-  pong(outbox: Outbox, id: number): void;
+  pong(sendBuffer: SendBuffer, id: number): void;
   /** Writes a GOAWAY. */
   goaway(
-    outbox: Outbox,
+    sendBuffer: SendBuffer,
     lastId: number | undefined,
     code: string,
     text: string,
@@ -212,21 +212,21 @@ export interface Codec {
    * Takes back a request that is not handed over yet; `place` is what
    * `outbox.place` said when it was written. False if this wire cannot.
    */
-  retract(outbox: Outbox, place: number): boolean;
+  retract(sendBuffer: SendBuffer, place: number): boolean;
   /** The id of the request (`ours`) or reply at `place` of what is not handed over yet; for a wire that lends users' bytes. */
-  idAt?(outbox: Outbox, place: number): { id: number; ours: boolean };
+  idAt?(sendBuffer: SendBuffer, place: number): { id: number; ours: boolean };
 }
 
 /** What a codec is made with. */
 export interface CodecSettings {
   /** What we tell the peer. */
-  readonly hello: Hello;
+  readonly hello: PeerHello;
   /** What we hold ourselves to, where no peer grants anything: on a wire without windows, the codec says this `hello` in the peer's place. */
-  readonly own: Hello;
+  readonly own: PeerHello;
   /** Whether what we tell the peer leaves only once it has been let in. */
   readonly guarded?: boolean;
   /** What we serve; undefined at an end that only calls. */
-  readonly registry: Registry | undefined;
+  readonly methodTable: MethodTable | undefined;
   /** Replaces JSON. */
   readonly serializer: Serializer | undefined;
   /** Told of what a child printed between its messages; undefined where the bytes come from anything else, which must keep to the wire. */
@@ -235,7 +235,7 @@ export interface CodecSettings {
 
 /** Makes the codec of one connection. */
 export type CodecFactory = (
-  receiver: Receiver,
+  receiver: MessageHandler,
   settings: CodecSettings,
 ) => Codec;
 
@@ -265,27 +265,27 @@ export interface PayloadView {
 }
 
 /** Bytes of one payload kind, to be sent in pieces. */
-export interface Cut {
+export interface Fragment {
   readonly kind: number;
   readonly bytes: Uint8Array;
 }
 
 /** Writes the frames of streams. `caller` says whether this end made the call. */
-export interface StreamWriter {
+export interface StreamFrameWriter {
   /** Prepares the payload of a request or reply whose value is a stream. */
   prepare(): void;
   /** The size of the prepared item's payload. */
   readonly size: number;
   /** The prepared item as bytes. */
-  cut(): Cut;
+  cut(): Fragment;
   /** Writes the prepared item, which is at most MAX_DATA bytes. */
-  data(outbox: Outbox, id: number, caller: boolean): void;
+  data(sendBuffer: SendBuffer, id: number, caller: boolean): void;
   /** Writes a part of an item; there is `more` of it to come. */
   part(
-    outbox: Outbox,
+    sendBuffer: SendBuffer,
     id: number,
     caller: boolean,
-    cut: Cut,
+    cut: Fragment,
     start: number,
     end: number,
     more: boolean,
@@ -293,10 +293,10 @@ export interface StreamWriter {
   /** The item in a frame. Throws if it does not parse. */
   open(view: PayloadView, owned: boolean): unknown;
   /** Writes the end of a stream. */
-  end(outbox: Outbox, id: number, caller: boolean): void;
+  end(sendBuffer: SendBuffer, id: number, caller: boolean): void;
   /** Writes the failure of a stream; `data` is left out if it has no form on the wire, or is larger than `most`. */
   fail(
-    outbox: Outbox,
+    sendBuffer: SendBuffer,
     id: number,
     caller: boolean,
     error: StreamFailure,
@@ -304,14 +304,19 @@ export interface StreamWriter {
   ): void;
   /** Says that the reader wants no more, ahead of all that is not urgent. */
   stop(
-    outbox: Outbox,
+    sendBuffer: SendBuffer,
     id: number,
     caller: boolean,
     code: string,
     text: string,
   ): void;
   /** Grants `bytes` more, ahead of all that is not urgent. */
-  credit(outbox: Outbox, id: number, caller: boolean, bytes: number): void;
+  credit(
+    sendBuffer: SendBuffer,
+    id: number,
+    caller: boolean,
+    bytes: number,
+  ): void;
 }
 
 /** Why a stream failed, in words that can be sent. */
@@ -322,7 +327,7 @@ export interface StreamFailure {
 }
 
 /** What a codec tells of streams. `caller` says whether the peer made the call. All throw a ConnectionError on a breach of the rules. */
-export interface StreamReceiver {
+export interface StreamFrameHandler {
   /** A frame of items; `owned` says that nobody else uses its bytes. */
   data(
     id: number,

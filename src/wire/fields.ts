@@ -19,7 +19,7 @@ import { checkText, readText } from "../base/utf8.ts";
 export const MAX_METADATA = 0xffff;
 
 /** Walks over one body at a time; what is left when the fields are read is the payload. */
-export class BodyReader {
+export class FieldReader {
   /** The chunk the body lies in. */
   bytes: Uint8Array = NO_BYTES;
   /** Where reading goes on; after `payload()`, where the payload begins. */

@@ -71,7 +71,7 @@ FLAG_TABLE.fill(-2, FIRST_SKIPPABLE);
 const OWN_PART = 4096;
 
 /** Takes the frames of a {@linkcode FrameDecoder}; `bytes` is only lent for the time of the call. */
-export interface FrameSink {
+export interface FrameHandler {
   /** Whether a frame with a body of so many bytes may be delivered now; asked of those of {@linkcode LARGE} and more. If not, `push` comes no further. */
   mayRead?(bytes: number): boolean;
   /**
@@ -103,7 +103,7 @@ export class FrameDecoder {
   /** Headers parsed and body bytes copied so far: what the linearity tests count. */
   readonly counters = { headers: 0, copied: 0 };
 
-  readonly #sink: FrameSink;
+  readonly #sink: FrameHandler;
   /** Bytes of a header that is not complete yet. */
   readonly #header = new Uint8Array(HEADER_SIZE);
   #headerFill = 0;
@@ -122,7 +122,7 @@ export class FrameDecoder {
    * @param sink Takes the frames.
    * @param maxBody The largest body accepted, in bytes.
    */
-  constructor(sink: FrameSink, maxBody: number) {
+  constructor(sink: FrameHandler, maxBody: number) {
     this.#sink = sink;
     this.maxBody = maxBody;
   }

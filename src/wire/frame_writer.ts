@@ -9,7 +9,7 @@
 
 import { HEADER_SIZE, writeHeaderTo } from "./frame.ts";
 import { writeU16 } from "./fields.ts";
-import type { Outbox } from "../connection/send_buffer.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
 import type { PayloadEncoder } from "./payload.ts";
 import { boundedUtf8 } from "../base/utf8.ts";
 
@@ -19,7 +19,7 @@ const MAX_CODE = 64;
 const MAX_TEXT = 4096;
 
 /** A code and a text for people, as they travel. */
-export class Words {
+export class CodeAndText {
   readonly #code: Uint8Array;
   readonly #text: Uint8Array;
 
@@ -52,21 +52,21 @@ export class FrameWriter {
   }
 
   /** Begins a frame of `size` bytes without a payload; returns where its body begins. */
-  bare(
-    outbox: Outbox,
+  begin(
+    sendBuffer: SendBuffer,
     size: number,
     kind: number,
     flags: number,
     id: number,
   ): number {
-    const at = outbox.reserve(size);
-    writeHeaderTo(outbox.view, at, size - HEADER_SIZE, kind, flags, id);
+    const at = sendBuffer.reserve(size);
+    writeHeaderTo(sendBuffer.view, at, size - HEADER_SIZE, kind, flags, id);
     return at + HEADER_SIZE;
   }
 
   /** Begins one that ends with the prepared payload, whose bytes `size` counts. */
-  loaded(
-    outbox: Outbox,
+  beginWithPayload(
+    sendBuffer: SendBuffer,
     size: number,
     kind: number,
     flags: number,
@@ -74,18 +74,18 @@ export class FrameWriter {
   ): number {
     const { inline, size: attached } = this.payload;
     const at = inline
-      ? outbox.reserve(size)
-      : outbox.reserve(size - attached, attached);
-    writeHeaderTo(outbox.view, at, size - HEADER_SIZE, kind, flags, id);
+      ? sendBuffer.reserve(size)
+      : sendBuffer.reserve(size - attached, attached);
+    writeHeaderTo(sendBuffer.view, at, size - HEADER_SIZE, kind, flags, id);
     return at + HEADER_SIZE;
   }
 
   /** Ends it with the prepared payload, kind first. */
-  finish(outbox: Outbox, at: number): void {
+  endWithPayload(sendBuffer: SendBuffer, at: number): void {
     const { payload } = this;
-    outbox.bytes[at] = payload.kind;
-    if (payload.inline) payload.write(outbox, at + 1);
-    else payload.attach(outbox);
+    sendBuffer.bytes[at] = payload.kind;
+    if (payload.inline) payload.write(sendBuffer, at + 1);
+    else payload.attach(sendBuffer);
     payload.clear();
   }
 }

@@ -10,7 +10,11 @@
  * @module
  */
 
-import type { Credentials, Hello, StreamGrant } from "../types/connection.ts";
+import type {
+  Credentials,
+  PeerHello,
+  StreamGrant,
+} from "../types/connection.ts";
 import { ConnectionError, quote } from "../base/errors.ts";
 import { readU16, readU32 } from "./frame.ts";
 import { writeU16, writeU32 } from "./fields.ts";
@@ -69,7 +73,7 @@ const FIELD_STREAMS = 7;
 const CAN_STREAM = 1;
 
 /** The body of a HELLO. */
-export function encodeHello(hello: Hello, serializer?: string): Uint8Array {
+export function encodeHello(hello: PeerHello, serializer?: string): Uint8Array {
   const name = serializer === undefined ? undefined : utf8(serializer);
   if (name !== undefined && name.length > MAX_SERIALIZER_NAME) {
     throw new RangeError(
@@ -138,7 +142,7 @@ function writeField(
  * @throws {ConnectionError} `serializer_mismatch`, or `protocol_error` for fields that are cut short or
  * limits that cannot be.
  */
-export function parseHello(body: Uint8Array, serializer?: string): Hello {
+export function parseHello(body: Uint8Array, serializer?: string): PeerHello {
   let maxMessage = EARLY_MESSAGE;
   let windowCalls = EARLY_CALLS;
   let windowBytes = EARLY_BYTES;

@@ -21,7 +21,7 @@ export const DEFAULT_LIMITS: Limits = {
   maxQueuedCalls: 1024 * 1024,
   maxQueuedBytes: 256 * 1024 * 1024,
   highWaterMark: 1024 * 1024,
-  maxOutbox: 64 * 1024 * 1024,
+  maxSendBuffer: 64 * 1024 * 1024,
   streamCredit: 64 * 1024,
   maxStreams: 1024,
   streamBudget: 16 * 1024 * 1024,
@@ -46,7 +46,7 @@ const RANGES: Record<keyof Limits, readonly [number, number]> = {
   maxQueuedCalls: [0, Infinity],
   maxQueuedBytes: [0, Infinity],
   highWaterMark: [1, Infinity],
-  maxOutbox: [MIN_OUTBOX, Infinity],
+  maxSendBuffer: [MIN_OUTBOX, Infinity],
   streamCredit: [MIN_CREDIT, MAX_WINDOW],
   maxStreams: [0, 0xffffffff],
   streamBudget: [0, Infinity],
@@ -78,8 +78,8 @@ export function toLimits(
   if (given.windowBytes === undefined) {
     limits.windowBytes = Math.max(limits.windowBytes, message);
   }
-  if (given.maxOutbox === undefined) {
-    limits.maxOutbox = Math.max(limits.maxOutbox, 2 * message);
+  if (given.maxSendBuffer === undefined) {
+    limits.maxSendBuffer = Math.max(limits.maxSendBuffer, 2 * message);
   }
   return limits;
 }

@@ -12,7 +12,7 @@
  * @module
  */
 
-import type { CodecSettings, Receiver } from "./codec.ts";
+import type { CodecSettings, MessageHandler } from "./codec.ts";
 import { ConnectionError, quote } from "../base/errors.ts";
 
 import {
@@ -34,41 +34,41 @@ import {
 import {
   checkHelloBits,
   FrameDecoder,
-  type FrameSink,
+  type FrameHandler,
 } from "./frame_decoder.ts";
 import { checkVersion, EARLY_MESSAGE, MAX_HELLO, parseHello } from "./hello.ts";
-import { BodyReader } from "./fields.ts";
+import { FieldReader } from "./fields.ts";
 import { CUSTOM, STREAM } from "./payload.ts";
 import { notAgreed, readStreamFrame } from "./stream_frames.ts";
 import { NO_BYTES } from "../base/bytes.ts";
 
 /** Reads what comes by one connection. */
-export class NativeReader implements FrameSink {
+export class MessageReader implements FrameHandler {
   /** Bytes of the answer being told. */
   answerSize = 0;
   /** The body of the message being told; then it stands at the payload. */
-  readonly body = new BodyReader();
+  readonly body = new FieldReader();
   readonly decoder: FrameDecoder;
-  readonly #receiver: Receiver;
+  readonly #receiver: MessageHandler;
   readonly #settings: CodecSettings;
-  readonly #first = new FirstBytes();
-  #greeted = false;
+  readonly #first = new ProtocolSniffer();
+  #helloReceived = false;
   /** The largest payload kind of a value. */
   #lastKind = CUSTOM;
   #peerStreams = false;
 
-  constructor(receiver: Receiver, settings: CodecSettings) {
+  constructor(receiver: MessageHandler, settings: CodecSettings) {
     this.#receiver = receiver;
     this.#settings = settings;
     this.decoder = new FrameDecoder(this, MAX_HELLO);
   }
 
   decode(chunk: Uint8Array, at: number, budget: number): number {
-    if (!this.#greeted) this.#first.note(chunk, at);
+    if (!this.#helloReceived) this.#first.note(chunk, at);
     try {
       return this.decoder.push(chunk, at, budget);
     } catch (error) {
-      throw this.#greeted ? error : this.#first.explain(error);
+      throw this.#helloReceived ? error : this.#first.explain(error);
     } finally {
       this.body.release();
     }
@@ -78,7 +78,7 @@ export class NativeReader implements FrameSink {
     try {
       this.decoder.end();
     } catch (error) {
-      throw this.#greeted ? error : this.#first.explain(error);
+      throw this.#helloReceived ? error : this.#first.explain(error);
     }
   }
 
@@ -108,7 +108,7 @@ export class NativeReader implements FrameSink {
   ): void {
     const body = this.body;
     body.open(bytes, start, end);
-    if (!this.#greeted && kind !== HELLO && kind !== GOAWAY) {
+    if (!this.#helloReceived && kind !== HELLO && kind !== GOAWAY) {
       throw new ConnectionError(
         "protocol_error",
         `frame kind ${kind} came before HELLO`,
@@ -168,7 +168,7 @@ export class NativeReader implements FrameSink {
         return;
       }
       case HELLO:
-        this.#greet(flags, bytes, start, end);
+        this.#onHello(flags, bytes, start, end);
         return;
       default:
         if (this.#lastKind !== STREAM) throw notAgreed(`frame kind ${kind}`);
@@ -182,8 +182,8 @@ export class NativeReader implements FrameSink {
     readStreamFrame(streams, kind, flags, id, this.body, owned);
   }
 
-  #greet(flags: number, bytes: Uint8Array, start: number, end: number): void {
-    if (this.#greeted) {
+  #onHello(flags: number, bytes: Uint8Array, start: number, end: number): void {
+    if (this.#helloReceived) {
       throw new ConnectionError("protocol_error", "a second HELLO");
     }
     const body = bytes.subarray(start, end);
@@ -193,7 +193,7 @@ export class NativeReader implements FrameSink {
       body,
       this.#settings.serializer?.name,
     );
-    this.#greeted = true;
+    this.#helloReceived = true;
     this.#first.forget();
     this.#peerStreams = hello.streams !== undefined;
     if (this.#settings.guarded) this.decoder.maxBody = EARLY_MESSAGE;
@@ -210,7 +210,7 @@ export class NativeReader implements FrameSink {
 }
 
 /** What came first, as many bytes as a frame header has. */
-export class FirstBytes {
+export class ProtocolSniffer {
   #bytes: Uint8Array = new Uint8Array(HEADER_SIZE);
   #fill = 0;
 

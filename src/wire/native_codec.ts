@@ -12,10 +12,10 @@ import type {
   Codec,
   CodecFactory,
   CodecSettings,
-  Features,
+  MessageHandler,
   Opaque,
-  Receiver,
-  StreamWriter,
+  StreamFrameWriter,
+  WireFeatures,
 } from "./codec.ts";
 import { copyWords, NO_BYTES, NO_VIEW, SPILL, viewOf } from "../base/bytes.ts";
 import { RpcError } from "../base/errors.ts";
@@ -38,35 +38,35 @@ import {
   writeHeader,
 } from "./frame.ts";
 import type { FrameDecoder } from "./frame_decoder.ts";
-import { FrameWriter, Words } from "./frame_writer.ts";
+import { CodeAndText, FrameWriter } from "./frame_writer.ts";
 import { encodeHello } from "./hello.ts";
 import {
-  type BodyReader,
+  type FieldReader,
   writeMetadata,
   writeU16,
   writeU32,
 } from "./fields.ts";
 import { decodedJsonSize } from "./json_size.ts";
 import type { MetadataBlock } from "./metadata.ts";
-import { NativeReader } from "./message_reader.ts";
-import type { Outbox } from "../connection/send_buffer.ts";
+import { MessageReader } from "./message_reader.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
 import {
   decodePayload,
-  type Draft,
   JSON_TEXT,
-  type KeptPayload,
   ownBytes,
   PayloadEncoder,
+  type PreparedPayload,
+  type RetainedPayload,
   STREAM,
 } from "./payload.ts";
-import { NativeStreams } from "./stream_frames.ts";
+import { NativeStreamFrames } from "./stream_frames.ts";
 import { utf8 } from "../base/utf8.ts";
 import type { PayloadRole } from "./to_json.ts";
 
 /** Longest method name, in bytes of UTF-8. */
 export const MAX_METHOD = 0xffff;
 
-const FEATURES: Features = {
+const FEATURES: WireFeatures = {
   window: true,
   goaway: true,
   deadline: true,
@@ -83,24 +83,24 @@ export const nativeCodec: CodecFactory = (receiver, settings) =>
 
 /** The codec of the native wire. */
 export class NativeCodec implements Codec {
-  readonly features: Features = FEATURES;
+  readonly features: WireFeatures = FEATURES;
   readonly overhead = HEADER_SIZE;
   readonly #settings: CodecSettings;
-  readonly #reader: NativeReader;
+  readonly #reader: MessageReader;
   /** The reader's own, at hand for the payload of each message. */
-  readonly #body: BodyReader;
+  readonly #body: FieldReader;
   readonly #decoder: FrameDecoder;
   readonly #payload: PayloadEncoder;
   readonly #frames: FrameWriter;
-  #streams: StreamWriter | undefined;
+  #streams: StreamFrameWriter | undefined;
   /** The latest method written, with its length field and name as they are written: calls in a row mostly share one. */
   #method: string | undefined;
   #methodView = NO_VIEW;
   #methodSize = 0;
 
-  constructor(receiver: Receiver, settings: CodecSettings) {
+  constructor(receiver: MessageHandler, settings: CodecSettings) {
     this.#settings = settings;
-    const reader = this.#reader = new NativeReader(receiver, settings);
+    const reader = this.#reader = new MessageReader(receiver, settings);
     this.#body = reader.body;
     this.#decoder = reader.decoder;
     this.#payload = new PayloadEncoder(settings.serializer);
@@ -108,9 +108,9 @@ export class NativeCodec implements Codec {
   }
 
   /** Made when it is needed: most connections have no streams. */
-  get streams(): StreamWriter {
+  get streams(): StreamFrameWriter {
     const { serializer } = this.#settings;
-    return this.#streams ??= new NativeStreams(this.#frames, serializer);
+    return this.#streams ??= new NativeStreamFrames(this.#frames, serializer);
   }
 
   // Messages in.
@@ -135,7 +135,7 @@ export class NativeCodec implements Codec {
     this.#reader.stop();
   }
 
-  admit(): void {
+  onPeerAuthorized(): void {
     this.#reader.admit();
   }
 
@@ -153,17 +153,17 @@ export class NativeCodec implements Codec {
     return decodePayload(kind, bytes, at, end, serializer, this.#decoder.owned);
   }
 
-  keep(): Opaque {
+  retain(): Opaque {
     const { kind, bytes, at, end } = this.#body;
     const own = at === end
       ? NO_BYTES
       : ownBytes(bytes, at, end, this.#decoder.owned);
-    const kept: KeptPayload = { kind, bytes: own };
+    const kept: RetainedPayload = { kind, bytes: own };
     return kept;
   }
 
-  open(kept: Opaque): unknown {
-    const { kind, bytes } = kept as KeptPayload;
+  decodeRetained(kept: Opaque): unknown {
+    const { kind, bytes } = kept as RetainedPayload;
     const { serializer } = this.#settings;
     return decodePayload(kind, bytes, 0, bytes.length, serializer, true);
   }
@@ -171,7 +171,7 @@ export class NativeCodec implements Codec {
   decodedSize(kept: Opaque): number {
     const { kind, bytes, at, end } = kept === undefined
       ? this.#body
-      : viewOfKept(kept as KeptPayload);
+      : viewOfKept(kept as RetainedPayload);
     return kind === JSON_TEXT ? decodedJsonSize(bytes, at, end) : 0;
   }
 
@@ -186,12 +186,12 @@ export class NativeCodec implements Codec {
     this.#payload.prepare(value, transfer, role);
   }
 
-  save(): Opaque {
+  savePrepared(): Opaque {
     return this.#payload.save();
   }
 
-  load(draft: Opaque): void {
-    this.#payload.load(draft as Draft);
+  restorePrepared(draft: Opaque): void {
+    this.#payload.load(draft as PreparedPayload);
   }
 
   requestSize(
@@ -211,18 +211,18 @@ export class NativeCodec implements Codec {
     return metadata === undefined ? size : size + 2 + metadata.size;
   }
 
-  hello(outbox: Outbox): void {
+  hello(sendBuffer: SendBuffer): void {
     const { hello, serializer } = this.#settings;
     const body = encodeHello(hello, serializer?.name);
     const size = HEADER_SIZE + body.length;
     // In the lane that leaves first: a PONG of the same batch must not overtake it.
-    const at = outbox.reserveUrgent(size);
-    writeHeader(outbox.urgentBytes, at, body.length, HELLO, 0, 0);
-    outbox.urgentBytes.set(body, at + HEADER_SIZE);
+    const at = sendBuffer.reserveUrgent(size);
+    writeHeader(sendBuffer.urgentBytes, at, body.length, HELLO, 0, 0);
+    sendBuffer.urgentBytes.set(body, at + HEADER_SIZE);
   }
 
   request(
-    outbox: Outbox,
+    sendBuffer: SendBuffer,
     id: number,
     method: string,
     remaining: number,
@@ -232,24 +232,32 @@ export class NativeCodec implements Codec {
     const size = this.requestSize(method, timed, metadata);
     const flags = (timed ? FLAG_DEADLINE : 0) |
       (metadata !== undefined ? FLAG_METADATA : 0);
-    let at = this.#frames.loaded(outbox, size, REQUEST, flags, id);
-    const { bytes } = outbox;
+    let at = this.#frames.beginWithPayload(
+      sendBuffer,
+      size,
+      REQUEST,
+      flags,
+      id,
+    );
+    const { bytes } = sendBuffer;
     if (timed) at = writeU32(bytes, at, remaining);
     if (metadata !== undefined) at = writeMetadata(bytes, at, metadata);
-    copyWords(this.#methodView, this.#methodSize, outbox.view, at);
-    this.#frames.finish(outbox, at + this.#methodSize);
+    copyWords(this.#methodView, this.#methodSize, sendBuffer.view, at);
+    this.#frames.endWithPayload(sendBuffer, at + this.#methodSize);
   }
 
-  reply(outbox: Outbox, id: number, metadata?: MetadataBlock): void {
+  reply(sendBuffer: SendBuffer, id: number, metadata?: MetadataBlock): void {
     const size = HEADER_SIZE + this.replySize(metadata);
     const flags = metadata === undefined ? 0 : FLAG_METADATA;
-    let at = this.#frames.loaded(outbox, size, REPLY, flags, id);
-    if (metadata !== undefined) at = writeMetadata(outbox.bytes, at, metadata);
-    this.#frames.finish(outbox, at);
+    let at = this.#frames.beginWithPayload(sendBuffer, size, REPLY, flags, id);
+    if (metadata !== undefined) {
+      at = writeMetadata(sendBuffer.bytes, at, metadata);
+    }
+    this.#frames.endWithPayload(sendBuffer, at);
   }
 
   failure(
-    outbox: Outbox,
+    sendBuffer: SendBuffer,
     id: number,
     started: boolean,
     code: string,
@@ -257,7 +265,7 @@ export class NativeCodec implements Codec {
     maxMessage: number,
     metadata?: MetadataBlock,
   ): void {
-    const words = new Words(code, message);
+    const words = new CodeAndText(code, message);
     let fixed = words.size + 1;
     if (metadata !== undefined) {
       const more = 2 + metadata.size;
@@ -270,46 +278,48 @@ export class NativeCodec implements Codec {
     const size = HEADER_SIZE + fixed + this.#payload.size;
     const flags = (started ? FLAG_STARTED : 0) |
       (metadata !== undefined ? FLAG_METADATA : 0);
-    let at = this.#frames.loaded(outbox, size, ERROR, flags, id);
-    if (metadata !== undefined) at = writeMetadata(outbox.bytes, at, metadata);
-    this.#frames.finish(outbox, words.write(outbox.bytes, at));
+    let at = this.#frames.beginWithPayload(sendBuffer, size, ERROR, flags, id);
+    if (metadata !== undefined) {
+      at = writeMetadata(sendBuffer.bytes, at, metadata);
+    }
+    this.#frames.endWithPayload(sendBuffer, words.write(sendBuffer.bytes, at));
   }
 
-  cancel(outbox: Outbox, id: number): void {
-    const at = outbox.reserveUrgent(HEADER_SIZE);
-    writeHeader(outbox.urgentBytes, at, 0, CANCEL, 0, id);
+  cancel(sendBuffer: SendBuffer, id: number): void {
+    const at = sendBuffer.reserveUrgent(HEADER_SIZE);
+    writeHeader(sendBuffer.urgentBytes, at, 0, CANCEL, 0, id);
   }
 
-  ping(outbox: Outbox, id: number): void {
-    this.#frames.bare(outbox, HEADER_SIZE, PING, 0, id);
+  ping(sendBuffer: SendBuffer, id: number): void {
+    this.#frames.begin(sendBuffer, HEADER_SIZE, PING, 0, id);
   }
 
-  pong(outbox: Outbox, id: number): void {
-    const at = outbox.reserveUrgent(HEADER_SIZE);
-    writeHeader(outbox.urgentBytes, at, 0, PONG, 0, id);
+  pong(sendBuffer: SendBuffer, id: number): void {
+    const at = sendBuffer.reserveUrgent(HEADER_SIZE);
+    writeHeader(sendBuffer.urgentBytes, at, 0, PONG, 0, id);
   }
 
   goaway(
-    outbox: Outbox,
+    sendBuffer: SendBuffer,
     lastId: number | undefined,
     code: string,
     text: string,
   ): void {
-    const words = new Words(code, text);
+    const words = new CodeAndText(code, text);
     const size = HEADER_SIZE + words.size;
     const flags = lastId === undefined ? FLAG_NONE : 0;
-    const at = this.#frames.bare(outbox, size, GOAWAY, flags, lastId ?? 0);
-    words.write(outbox.bytes, at);
+    const at = this.#frames.begin(sendBuffer, size, GOAWAY, flags, lastId ?? 0);
+    words.write(sendBuffer.bytes, at);
   }
 
-  retract(outbox: Outbox, place: number): boolean {
+  retract(sendBuffer: SendBuffer, place: number): boolean {
     // The kind alone: a PAD's flags and id are ignored, so the rest may stay.
-    outbox.overwrite(place, 4, PAD);
+    sendBuffer.overwrite(place, 4, PAD);
     return true;
   }
 
-  idAt(outbox: Outbox, place: number): { id: number; ours: boolean } {
-    const header = outbox.at(place);
+  idAt(sendBuffer: SendBuffer, place: number): { id: number; ours: boolean } {
+    const header = sendBuffer.at(place);
     return { id: readU32(header, 8), ours: header[4] === REQUEST };
   }
 
@@ -331,6 +341,6 @@ export class NativeCodec implements Codec {
   }
 }
 
-function viewOfKept({ kind, bytes }: KeptPayload) {
+function viewOfKept({ kind, bytes }: RetainedPayload) {
   return { kind, bytes, at: 0, end: bytes.length };
 }

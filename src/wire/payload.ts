@@ -13,7 +13,7 @@
  * @module
  */
 
-import type { Outbox } from "../connection/send_buffer.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
 import { isStream } from "../base/pull_source.ts";
 import {
   copyBytes,
@@ -52,7 +52,7 @@ export const CUSTOM = 4;
 export const STREAM = 5;
 
 /** A payload on its way out, apart from the encoder that prepared it. */
-export interface Draft {
+export interface PreparedPayload {
   kind: number;
   text: string | undefined;
   bytes: Uint8Array | undefined;
@@ -60,7 +60,7 @@ export interface Draft {
 }
 
 /** A payload that came in, kept beyond the chunk it came in. */
-export interface KeptPayload {
+export interface RetainedPayload {
   kind: number;
   bytes: Uint8Array;
 }
@@ -124,7 +124,7 @@ export class PayloadEncoder {
   }
 
   /** What is prepared, to be written in a later turn; a borrowed byte array is copied. */
-  save(): Draft {
+  save(): PreparedPayload {
     let bytes = this.#bytes;
     if (bytes !== undefined) {
       bytes = this.#owned ? plainView(bytes) : copyBytes(plainView(bytes));
@@ -140,7 +140,7 @@ export class PayloadEncoder {
    * @throws {RpcError} `invalid_argument` if it has lost its bytes since: they
    *   were handed over with `transfer`, and then given to somebody else.
    */
-  load(draft: Draft): void {
+  load(draft: PreparedPayload): void {
     const { bytes } = draft;
     if (bytes !== undefined && bytes.length !== draft.size) {
       throw unserializable(`params: ${GONE}`);
@@ -160,7 +160,7 @@ export class PayloadEncoder {
   }
 
   /** Writes an inline payload at `at` of what the outbox is filling. */
-  write({ bytes, view }: Pick<Outbox, "bytes" | "view">, at: number): void {
+  write({ bytes, view }: Pick<SendBuffer, "bytes" | "view">, at: number): void {
     const { size } = this;
     if (this.#bytes !== undefined) bytes.set(this.#bytes, at);
     else if (size <= SHORT_COPY) copyWords(scratchView, size, view, at);
@@ -168,8 +168,8 @@ export class PayloadEncoder {
   }
 
   /** Adds a payload that is not inline to the batch, uncopied. */
-  attach(outbox: Outbox): void {
-    outbox.lend(plainView(this.#bytes as Uint8Array));
+  attach(sendBuffer: SendBuffer): void {
+    sendBuffer.lend(plainView(this.#bytes as Uint8Array));
   }
 
   /** Lets go of the value, so that an idle connection holds none. */
@@ -212,7 +212,7 @@ export class PayloadEncoder {
 export interface SnapshotSettings {
   readonly serializer?: Serializer;
   /** Another wire than the native one. */
-  readonly wire?: { readonly json?: boolean };
+  readonly protocol?: { readonly json?: boolean };
 }
 
 /**
@@ -225,7 +225,7 @@ export interface SnapshotSettings {
 export function snapshot(
   value: unknown,
   transfer: boolean,
-  { serializer, wire }: SnapshotSettings,
+  { serializer, protocol: wire }: SnapshotSettings,
 ): unknown {
   // Only a wire of its own kind can say what a value is on it.
   if (wire !== undefined && wire.json !== true) return value;

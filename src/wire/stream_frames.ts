@@ -20,21 +20,21 @@ import {
   STOP,
   writeHeader,
 } from "./frame.ts";
-import { type FrameWriter, Words } from "./frame_writer.ts";
-import { type BodyReader, writeU32 } from "./fields.ts";
-import type { Outbox } from "../connection/send_buffer.ts";
+import { CodeAndText, type FrameWriter } from "./frame_writer.ts";
+import { type FieldReader, writeU32 } from "./fields.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
 import { decodePayload } from "./payload.ts";
 import type { Serializer } from "../types/connection.ts";
 import type {
-  Cut,
+  Fragment,
   PayloadView,
   StreamFailure,
-  StreamReceiver,
-  StreamWriter,
+  StreamFrameHandler,
+  StreamFrameWriter,
 } from "./codec.ts";
 
 /** Writes them. */
-export class NativeStreams implements StreamWriter {
+export class NativeStreamFrames implements StreamFrameWriter {
   readonly #frames: FrameWriter;
   readonly #serializer: Serializer | undefined;
 
@@ -51,7 +51,7 @@ export class NativeStreams implements StreamWriter {
     return this.#frames.payload.size;
   }
 
-  cut(): Cut {
+  cut(): Fragment {
     const { payload } = this.#frames;
     const cut = { kind: payload.kind, bytes: payload.toBytes() };
     payload.clear();
@@ -62,42 +62,48 @@ export class NativeStreams implements StreamWriter {
     return decodePayload(kind, bytes, at, end, this.#serializer, owned);
   }
 
-  data(outbox: Outbox, id: number, caller: boolean): void {
+  data(sendBuffer: SendBuffer, id: number, caller: boolean): void {
     const frames = this.#frames;
     const size = HEADER_SIZE + 1 + frames.payload.size;
-    const at = frames.loaded(outbox, size, DATA, flag(caller), id);
-    frames.finish(outbox, at);
+    const at = frames.beginWithPayload(
+      sendBuffer,
+      size,
+      DATA,
+      flag(caller),
+      id,
+    );
+    frames.endWithPayload(sendBuffer, at);
   }
 
   part(
-    outbox: Outbox,
+    sendBuffer: SendBuffer,
     id: number,
     caller: boolean,
-    { kind, bytes }: Cut,
+    { kind, bytes }: Fragment,
     start: number,
     end: number,
     more: boolean,
   ): void {
     const flags = flag(caller) | (more ? FLAG_MORE : 0);
     const size = HEADER_SIZE + 1 + end - start;
-    const at = this.#frames.bare(outbox, size, DATA, flags, id);
-    outbox.bytes[at] = kind;
-    outbox.bytes.set(bytes.subarray(start, end), at + 1);
+    const at = this.#frames.begin(sendBuffer, size, DATA, flags, id);
+    sendBuffer.bytes[at] = kind;
+    sendBuffer.bytes.set(bytes.subarray(start, end), at + 1);
   }
 
-  end(outbox: Outbox, id: number, caller: boolean): void {
-    this.#frames.bare(outbox, HEADER_SIZE, END, flag(caller), id);
+  end(sendBuffer: SendBuffer, id: number, caller: boolean): void {
+    this.#frames.begin(sendBuffer, HEADER_SIZE, END, flag(caller), id);
   }
 
   fail(
-    outbox: Outbox,
+    sendBuffer: SendBuffer,
     id: number,
     caller: boolean,
     { code, message, data }: StreamFailure,
     most: number,
   ): void {
     const { payload } = this.#frames;
-    const words = new Words(code, message);
+    const words = new CodeAndText(code, message);
     try {
       payload.prepare(data, false);
     } catch {
@@ -107,27 +113,32 @@ export class NativeStreams implements StreamWriter {
     if (words.size + 1 + payload.size > most) payload.prepare(undefined, false);
     const size = HEADER_SIZE + words.size + 1 + payload.size;
     const flags = flag(caller) | FLAG_ERROR;
-    const at = this.#frames.loaded(outbox, size, END, flags, id);
-    this.#frames.finish(outbox, words.write(outbox.bytes, at));
+    const at = this.#frames.beginWithPayload(sendBuffer, size, END, flags, id);
+    this.#frames.endWithPayload(sendBuffer, words.write(sendBuffer.bytes, at));
   }
 
   stop(
-    outbox: Outbox,
+    sendBuffer: SendBuffer,
     id: number,
     caller: boolean,
     code: string,
     text: string,
   ): void {
-    const words = new Words(code, text);
-    const at = outbox.reserveUrgent(HEADER_SIZE + words.size);
-    const { urgentBytes } = outbox;
+    const words = new CodeAndText(code, text);
+    const at = sendBuffer.reserveUrgent(HEADER_SIZE + words.size);
+    const { urgentBytes } = sendBuffer;
     writeHeader(urgentBytes, at, words.size, STOP, flag(caller), id);
     words.write(urgentBytes, at + HEADER_SIZE);
   }
 
-  credit(outbox: Outbox, id: number, caller: boolean, bytes: number): void {
-    const at = outbox.reserveUrgent(HEADER_SIZE + 4);
-    const { urgentBytes } = outbox;
+  credit(
+    sendBuffer: SendBuffer,
+    id: number,
+    caller: boolean,
+    bytes: number,
+  ): void {
+    const at = sendBuffer.reserveUrgent(HEADER_SIZE + 4);
+    const { urgentBytes } = sendBuffer;
     writeHeader(urgentBytes, at, 4, CREDIT, flag(caller), id);
     writeU32(urgentBytes, at + HEADER_SIZE, bytes);
   }
@@ -139,11 +150,11 @@ function flag(caller: boolean): number {
 
 /** Tells what one of their frames says; false if `kind` is no kind of theirs. */
 export function readStreamFrame(
-  receiver: StreamReceiver,
+  receiver: StreamFrameHandler,
   kind: number,
   flags: number,
   id: number,
-  body: BodyReader,
+  body: FieldReader,
   owned: boolean,
 ): boolean {
   const caller = (flags & FLAG_CALLER) !== 0;

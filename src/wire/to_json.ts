@@ -43,7 +43,7 @@ export function toJson(value: unknown, role: PayloadRole = "params"): string {
     throw unserializable(`${role}: a Uint8Array`);
   }
   let text: string | undefined;
-  let lost: Lost | undefined;
+  let lost: LostValue | undefined;
   try {
     text = JSON.stringify(value);
     // Once it is known to end: what follows runs over the same value.
@@ -59,13 +59,13 @@ export function toJson(value: unknown, role: PayloadRole = "params"): string {
 }
 
 /** What would be lost, and where. */
-interface Lost {
+interface LostValue {
   readonly what: string;
   readonly advice?: string;
   path: string;
 }
 
-function lostIn(value: unknown, depth: number): Lost | undefined {
+function lostIn(value: unknown, depth: number): LostValue | undefined {
   switch (typeof value) {
     case "object":
       if (value === null || depth > MAX_DEPTH) return undefined;
@@ -83,14 +83,14 @@ function lostIn(value: unknown, depth: number): Lost | undefined {
 function lostInArray(
   list: readonly unknown[],
   depth: number,
-): Lost | undefined {
+): LostValue | undefined {
   for (let i = 0; i < list.length; i++) {
     const lost = lostIn(list[i], depth + 1);
     if (lost !== undefined) return under(list, `[${i}]`, lost);
   }
 }
 
-function lostInObject(object: object, depth: number): Lost | undefined {
+function lostInObject(object: object, depth: number): LostValue | undefined {
   const prototype: unknown = Object.getPrototypeOf(object);
   const plain = prototype === Object.prototype || prototype === null;
   if (!plain && isOpaque(object)) return opaque(object);
@@ -111,7 +111,7 @@ function lostInObject(object: object, depth: number): Lost | undefined {
   }
 }
 
-function opaque(object: object): Lost | undefined {
+function opaque(object: object): LostValue | undefined {
   let tag = tagOf(object);
   if (tag === "Object") tag = "Proxy";
   const what = /^[AEIOU](?!int)/.test(tag) ? `an ${tag}` : `a ${tag}`;
@@ -129,7 +129,11 @@ const BYTES_ADVICE =
 const ADVICE = "make a plain object or an array of it";
 
 /** Something lost in `object`, unless that says by itself what of it travels. */
-function under(object: object, step: string, lost: Lost): Lost | undefined {
+function under(
+  object: object,
+  step: string,
+  lost: LostValue,
+): LostValue | undefined {
   if (saysItself(object)) return undefined;
   lost.path = step + lost.path;
   return lost;

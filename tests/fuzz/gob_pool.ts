@@ -55,11 +55,11 @@ export async function recordGob(): Promise<{
         throw new RpcError("sorry", "no");
       },
     },
-  }, { wire });
+  }, { protocol: wire });
   server.accept(far);
   const client = new Client<Record<string, (params?: unknown) => unknown>>(
     near,
-    { wire },
+    { protocol: wire },
   );
   const calls = ["S.m", "S.e", "S.h", "S.f", "S.none"].flatMap((method) =>
     VALUES.map((value) => client.call(method, value).catch(() => {}))

@@ -11,20 +11,20 @@ import {
   type CallHandle,
   type CallOptions,
   Client,
+  clientMiddleware,
   type ClientOptions,
   type Connection,
   type Dial,
   memoryPair,
   method,
-  observing,
+  observers,
   ordered,
-  outgoing,
+  type Protocol,
   ReconnectingClient,
   type ReconnectingClientOptions,
   RpcError,
   Server,
   type ServerOptions,
-  type WireProtocol,
 } from "../../mod.ts";
 import { jsonRpc } from "../../jsonrpc.ts";
 import { netrpc } from "../../netrpc.ts";
@@ -40,7 +40,7 @@ const WIRES = {
   header: jsonRpc({ framing: "contentLength" }),
   gob: netrpc(),
   json: netrpc({ encoding: "json" }),
-} satisfies Record<string, WireProtocol | undefined>;
+} satisfies Record<string, Protocol | undefined>;
 type WireName = keyof typeof WIRES;
 
 // deno-lint-ignore no-explicit-any
@@ -201,9 +201,9 @@ const PLACES: Record<string, Place> = {
     serves(() => fail(new RpcError("own", "text", { data: value }))),
   given: ({ value }) =>
     serves((_, ctx) => ctx.transfer(value as Uint8Array), { takes: "awaited" }),
-  answerWith: ({ value, random }) =>
+  setReplyMetadata: ({ value, random }) =>
     serves((_, ctx) =>
-      ctx.answerWith((random.oneIn(2) ? value : { m: value }) as never)
+      ctx.setReplyMetadata((random.oneIn(2) ? value : { m: value }) as never)
     ),
   options: ({ value }) => calls(ARG, value, { raw: true }),
   option: ({ value, random }) => {
@@ -306,7 +306,7 @@ const PLACES: Record<string, Place> = {
   outgoing: (ground) =>
     calls(ARG, OPTIONS, {
       client: {
-        use: outgoing(async (call, next) => {
+        use: clientMiddleware(async (call, next) => {
           if (call.method === "S.ok") return next();
           if (ground.random.oneIn(2)) {
             await next({ params: ground.value }).catch(() => {});
@@ -319,14 +319,14 @@ const PLACES: Record<string, Place> = {
   outgoingChange: ({ value }) =>
     calls(ARG, OPTIONS, {
       client: {
-        use: outgoing((call, next) =>
+        use: clientMiddleware((call, next) =>
           next(call.method === "S.ok" ? undefined : value as never)
         ),
       },
       raw: true,
     }),
   hooks: (ground) => {
-    const observe = () => observing({ start: hook(ground), end: hook(ground) });
+    const observe = () => observers({ start: hook(ground), end: hook(ground) });
     return serves(() => fail(new Error("for onError")), {
       client: { observe: observe() },
       server: { observe: observe(), onError: hook(ground) },
@@ -442,9 +442,9 @@ const RECONNECTING: Record<string, Place> = {
     },
     wrecks: true,
   }),
-  onState: (ground) => ({
+  onStateChange: (ground) => ({
     ...calls(ARG, OPTIONS),
-    reconnecting: { onState: hook(ground) },
+    reconnecting: { onStateChange: hook(ground) },
   }),
   orderKey: ({ value, random }) => ({
     ...calls(ARG, OPTIONS),
@@ -591,11 +591,11 @@ export class ValueCase {
     const { wire, clock } = this.#ground;
     const { methods = {}, server: serving, client: calling } = this.#plan;
     const { refused, reconnecting = this.#again } = this.#plan;
-    const protocol = WIRES[wire] as WireProtocol<"json"> | undefined;
+    const protocol = WIRES[wire] as Protocol<"json"> | undefined;
     const connections: Connection[] = [];
     const errors: unknown[] = [];
     const onError = (error: unknown) => errors.push(error);
-    const common = { clock, wire: protocol };
+    const common = { clock, protocol };
     try {
       const S = { ...HONEST, ...methods };
       const services: object = { S };

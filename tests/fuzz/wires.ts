@@ -10,12 +10,7 @@ import {
   JsonRpcClient,
   JsonRpcServer,
 } from "../../jsonrpc.ts";
-import {
-  Client,
-  ConnectionError,
-  Server,
-  type WireProtocol,
-} from "../../mod.ts";
+import { Client, ConnectionError, type Protocol, Server } from "../../mod.ts";
 import { GobError, netrpc } from "../../netrpc.ts";
 import { toFraming } from "../../src/jsonrpc/framing.ts";
 import { GobDecoder } from "../../src/netrpc/gob/decoder.ts";
@@ -142,16 +137,16 @@ export function wireUnderTest(target: string): UnderTest {
   const go =
     (wire === "json"
       ? netrpc({ encoding: "json" })
-      : netrpc(LIMITS)) as WireProtocol<"json">;
+      : netrpc(LIMITS)) as Protocol<"json">;
   return role === "client"
     ? new ClientUnderTest(
       hear,
-      (duplex, clock) => new Client(duplex, { clock, wire: go }),
+      (duplex, clock) => new Client(duplex, { clock, protocol: go }),
     )
     : new ServerUnderTest(
       hear,
       (services, options) =>
-        new Server<object>(services, { ...options, wire: go }),
+        new Server<object>(services, { ...options, protocol: go }),
     );
 }
 

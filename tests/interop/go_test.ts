@@ -12,9 +12,9 @@ import {
   type DuplexSource,
   type EchoServices,
   listen,
+  type Protocol,
   RpcError,
   Server,
-  type WireProtocol,
 } from "../../mod.ts";
 import {
   httpConnect,
@@ -67,7 +67,7 @@ for (const [style, run] of Object.entries(STYLES)) {
       withGoServer("hello_server", ["127.0.0.1:0"], async (port) => {
         const client = new Client<EchoServices>(
           await connect({ port }),
-          { wire: netrpc() },
+          { protocol: netrpc() },
         );
         await run(client);
         await client.close();
@@ -81,13 +81,13 @@ for (const [style, run] of Object.entries(STYLES)) {
 /** Runs `use` with the address of a server of ours, and says what it reported. */
 async function withOurServer(
   services: object,
-  wire: WireProtocol,
+  wire: Protocol,
   use: (address: string) => Promise<void>,
   wrap: (source: DuplexSource) => DuplexSource = (source) => source,
 ): Promise<void> {
   const errors: unknown[] = [];
   const server = new Server(services, {
-    wire,
+    protocol: wire,
     onError: (error) => errors.push(error),
   });
   const listener = await listen({ port: 0 });
@@ -145,7 +145,7 @@ const open: Record<string, (port: number) => Promise<Duplex>> = {
   http: async (port) => await httpConnect(await connect({ port })),
 };
 
-function wireFor(encoding: string): WireProtocol {
+function wireFor(encoding: string): Protocol {
   return encoding === "json"
     ? netrpc({ encoding: "json" })
     : netrpc({ methods });
@@ -157,7 +157,7 @@ for (const encoding of ["gob", "json", "http"]) {
     () =>
       withGoServer("zoo_server", [encoding], async (port) => {
         const client: Arith = new Client(await open[encoding](port), {
-          wire: wireFor(encoding),
+          protocol: wireFor(encoding),
         });
         const Args = { A: 17, B: 5 };
         assertEquals(await client.call("Arith.Multiply", Args), 85);
@@ -219,7 +219,7 @@ goTest(
       };
       const client = new Client<Plain, "exact">(
         await connect({ port }),
-        { wire: netrpc() },
+        { protocol: netrpc() },
       );
       assertEquals(await client.call("Arith.Multiply", { A: 6, B: 7 }), 42);
       const points = new Map([["a", { X: 1, Y: 2 }]]);
@@ -246,7 +246,7 @@ goTest(
       };
       const client = new Client<Shapes, "exact">(
         await connect({ port }),
-        { wire: netrpc() },
+        { protocol: netrpc() },
       );
       const wanted: string[] = [];
       for (let n = 1; n < 9; n++) {
@@ -276,7 +276,7 @@ goTest(
         Nowhere: (n: number) => number;
       };
       const client = new Client<Absent>(await connect({ port }), {
-        wire: netrpc(),
+        protocol: netrpc(),
       });
       const names = ["Arith.Absent", "Absent.Multiply", "Nowhere"] as const;
       for (const name of names) {
@@ -318,7 +318,7 @@ async function withOdd(
 ): Promise<void> {
   const wire = encoding === "json" ? netrpc({ encoding: "json" }) : netrpc();
   await withGoServer("zoo_server", [encoding], async (port) => {
-    const options = { wire, maxMessage: 65_536 };
+    const options = { protocol: wire, maxMessage: 65_536 };
     const client = new Client<Odd, "exact">(await connect({ port }), options);
     await use(client);
     // Whatever it was, the connection lives on.
@@ -387,7 +387,7 @@ for (const encoding of ["gob", "json"]) {
         : netrpc();
       const server = new Server<object>(
         services,
-        { wire, maxMessage: 65_536 } as object,
+        { protocol: wire, maxMessage: 65_536 } as object,
       );
       const listener = await listen({ port: 0 });
       server.serve(listener);

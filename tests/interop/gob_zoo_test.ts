@@ -19,7 +19,7 @@ type Zoo = Client<ServicesOf<typeof methods>, "exact">;
 
 function withZoo(use: (client: Zoo) => Promise<void>): Promise<void> {
   return withGoServer("zoo_server", ["gob"], async (port) => {
-    const client: Zoo = new Client(await connect({ port }), { wire });
+    const client: Zoo = new Client(await connect({ port }), { protocol: wire });
     try {
       await use(client);
     } finally {
@@ -58,7 +58,7 @@ goTest(
   "Go's values come back to Go from a server of ours as they were",
   async () => {
     const services = { Zoo: { Echo: (value: unknown) => value } };
-    const server = new Server(services, { wire });
+    const server = new Server(services, { protocol: wire });
     const listener = await listen({ port: 0 });
     server.serve(listener);
     const { port } = listener.address as { port: number };

@@ -160,7 +160,7 @@ test("an MCP client's cancel fires our handler's signal, and no answer follows",
   // Were there an answer, it would come before the next.
   await client.ping();
   assertEquals(failures, []);
-  assertEquals(connection.stats().held, 0);
+  assertEquals(connection.stats().receiving, 0);
   await close();
 });
 

@@ -148,7 +148,7 @@ export function hostileServices(host: HostileHost): object {
         throw random.oneIn(2) ? undefined : new Error("not told");
       }),
       fail: handler("fail", async (_, ctx) => {
-        ctx.answerWith({ why: "it fails" });
+        ctx.setReplyMetadata({ why: "it fails" });
         await pause(ctx);
         throw new RpcError("sorry", "no", { data: [1] });
       }),

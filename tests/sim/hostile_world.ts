@@ -136,7 +136,7 @@ class HostileWorld implements HostileHost {
       windowBytes: random.pick([1000, 150_000]),
       maxRunning: random.pick([1, 6, 40]),
       highWaterMark: random.pick([1, 5000, 50_000]),
-      maxOutbox: random.pick([65_536, 150_000]),
+      maxSendBuffer: random.pick([65_536, 150_000]),
       streamCredit: random.pick([16_384, 65_536]),
       maxStreams: random.pick([0, 2, 8]),
       streamBudget: random.pick([0, 100_000]),

@@ -196,7 +196,13 @@ export class End {
   }
 
   #judgeCallee(stats: ConnectionStats, wrong: string[]): void {
-    const { held, heldBytes, running, waiting, state } = stats;
+    const {
+      receiving: held,
+      receivingBytes: heldBytes,
+      running,
+      waiting,
+      state,
+    } = stats;
     const { windowCalls, windowBytes, maxRunning } = this.grant;
     const { calls, bytes } = this.held;
     if (running > maxRunning) wrong.push(`${running} run of ${maxRunning}`);

@@ -94,7 +94,7 @@ function paramsTruth(
   return undefined;
 }
 
-/** Whether an error tells of what the source failed with: in its own words if they may travel, else as `hidden`; or as `unsayable`. */
+/** Whether an error tells of what the source failed with: in its own words if they may travel, else as `hidden`; or as `unserializableResult`. */
 function isFailure(
   { ending, thrown, whole }: StreamLife,
   { code, message }: RpcError,

@@ -139,7 +139,7 @@ export class World {
   #serve(): Server<object> {
     return new Server<object>(services(this), {
       ...this.#limits,
-      wire: undefined,
+      protocol: undefined,
     });
   }
 

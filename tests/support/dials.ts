@@ -92,7 +92,7 @@ export class Reconnecting {
     this.client = new ReconnectingClient<Any>(this.dials.dial, {
       clock: this.clock,
       retry: { base: 100, cap: 1000, random: () => 0.5, ...retry },
-      onState: (state, { delay }) =>
+      onStateChange: (state, { delay }) =>
         this.states.push(delay === undefined ? state : [state, delay]),
       ...options,
     });

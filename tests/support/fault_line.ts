@@ -11,8 +11,8 @@
  */
 
 import type { Clock } from "../../mod.ts";
-import { Intake } from "../../src/transport/read_half.ts";
-import { Outlet } from "../../src/transport/write_half.ts";
+import { ReadHalf } from "../../src/transport/read_half.ts";
+import { WriteHalf } from "../../src/transport/write_half.ts";
 import type { Random } from "./random.ts";
 
 /** What goes wrong once `at` bytes were delivered. */
@@ -66,9 +66,9 @@ export interface LineEvents {
 type Ending = { readonly reason: unknown } | "fin";
 
 /** One direction. */
-export class FaultLine extends Outlet {
+export class FaultLine extends WriteHalf {
   /** What the other end reads. */
-  readonly intake: Intake;
+  readonly intake: ReadHalf;
   /** Bytes the writer has handed over, and bytes the reader was given. */
   entered = 0;
   delivered = 0;
@@ -98,7 +98,7 @@ export class FaultLine extends Outlet {
     this.#shape = options.shape;
     this.#manual = options.manual === true;
     this.#events = events;
-    this.intake = new Intake(this.highWaterMark, {
+    this.intake = new ReadHalf(this.highWaterMark, {
       taken: () => this.#flowOn(),
       cancelled: () => this.#vanish(),
     });

@@ -64,7 +64,13 @@ export function pair<S extends object>(
 export function assertNothingLeft(connection: Connection): void {
   const { state, queued, waiting, listeners, timers, ...stats } = connection
     .stats();
-  const { inFlight, inFlightBytes, held, heldBytes, streams } = stats;
+  const {
+    inFlight,
+    inFlightBytes,
+    receiving: held,
+    receivingBytes: heldBytes,
+    streams,
+  } = stats;
   const places = { inFlight, inFlightBytes, held, heldBytes, streams };
   assertEquals(
     { state, ...places, queued, waiting, listeners, timers },

@@ -6,7 +6,7 @@
 
 import type { CallContext } from "../../mod.ts";
 
-/** One call that a {@linkcode Held} handler was given. */
+/** One call that a {@linkcode HeldWrite} handler was given. */
 export interface HeldCall {
   readonly params: unknown;
   readonly ctx: CallContext;

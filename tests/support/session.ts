@@ -283,7 +283,7 @@ class Session {
     if (open !== 0) throw new Error(`${open} ends of streams are open`);
     if (cancelled !== 4) throw new Error(`${cancelled} sources cancelled`);
     const { inFlight } = this.#client.stats();
-    const { held } = this.#connection.stats();
+    const { receiving: held } = this.#connection.stats();
     if (inFlight + held > 0) throw new Error("calls of streams keep places");
   }
 

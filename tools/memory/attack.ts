@@ -132,7 +132,7 @@ async function goCalls(address: Address, { id, connections }: Case) {
   let sent = 0;
   for (const _ of numbers(connections)) {
     const client = new Client<object>(await connect(address), {
-      wire: gob as never,
+      protocol: gob as never,
     });
     const { connection } = client;
     if (id === "X15") {

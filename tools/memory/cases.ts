@@ -84,7 +84,7 @@ export const CASES: readonly Case[] = [
     id: "X16",
     title: "300 answers of 4 MB made in one turn, and nobody reads",
     connections: 1,
-    options: { maxOutbox: 64 * MiB },
+    options: { maxSendBuffer: 64 * MiB },
     bound: 64 * MiB + CONNECTION + BASE,
   },
   {

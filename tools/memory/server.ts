@@ -71,7 +71,7 @@ if (import.meta.main) {
     },
   };
   if (undecided) all.authorize = () => new Promise(() => {});
-  if (wire === "gob") all.wire = gob as never;
+  if (wire === "gob") all.protocol = gob as never;
   const server = new Server<object>(services, all);
   const listener = await listen({ port: 0 });
   server.serve(listener);

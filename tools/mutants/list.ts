@@ -20,36 +20,36 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a request that was taken back is sent all the same",
     file: "src/wire/native_codec.ts",
-    find: "outbox.overwrite(place, 4, PAD);",
+    find: "sendBuffer.overwrite(place, 4, PAD);",
     replace: "void place;",
   },
   {
     name: "a call cancelled before its start is started",
     file: "src/serve/dispatcher.ts",
-    find: `        this.#gate.remove(serving);
-        this.#calls.turnDown(serving, code, text);`,
-    replace: `        this.#calls.turnDown(serving, code, text);`,
+    find: `        this.#gate.remove(call);
+        this.#calls.rejectUnstarted(call, code, text);`,
+    replace: `        this.#calls.rejectUnstarted(call, code, text);`,
   },
   {
     name: "a handler's own error is answered as not started",
     file: "src/serve/runner.ts",
-    find: "else this.#calls.report(serving, true, result);",
-    replace: "else this.#calls.report(serving, false, result);",
+    find: "else this.#calls.replyWithError(call, true, result);",
+    replace: "else this.#calls.replyWithError(call, false, result);",
   },
   {
     name: "a running call is answered when it is cancelled",
     file: "src/serve/dispatcher.ts",
-    find: `        this.#context.deadlines.remove(serving);
-        serving.abort(reason);`,
-    replace: `        serving.abort(reason);
-        this.#calls.fail(serving, true, reason());`,
+    find: `        this.#context.deadlines.remove(call);
+        call.abort(reason);`,
+    replace: `        call.abort(reason);
+        this.#calls.fail(call, true, reason());`,
   },
   {
     name: "a CANCEL does not fire the handler's signal",
     file: "src/serve/dispatcher.ts",
-    find: `        this.#context.deadlines.remove(serving);
-        serving.abort(reason);`,
-    replace: `        this.#context.deadlines.remove(serving);`,
+    find: `        this.#context.deadlines.remove(call);
+        call.abort(reason);`,
+    replace: `        this.#context.deadlines.remove(call);`,
   },
   {
     name: "the limit of running handlers does not hold",
@@ -67,21 +67,21 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "handlers are not told that their connection is lost",
     file: "src/serve/dispatcher.ts",
-    find: "      serving.abort(why);\n",
+    find: "      call.abort(why);\n",
     replace: "",
   },
   {
     name: "nobody starts what waits once the writer has room",
     file: "src/connection/connection_session.ts",
-    find: "      this.dispatch.pump();\n",
+    find: "      this.dispatcher.startWaiting();\n",
     replace: "",
   },
   {
     name: "an answered call keeps its place at the callee",
     file: "src/serve/open_calls.ts",
-    find: `  #answered(serving: Serving): void {
-    this.#admission.answered(serving.size);`,
-    replace: "  #answered(serving: Serving): void {",
+    find: `  #answered(call: ServerCall): void {
+    this.#receiveWindow.answered(call.size);`,
+    replace: "  #answered(call: ServerCall): void {",
   },
   {
     name: "the callee frees a place before the answer has left",
@@ -98,7 +98,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a call given up in flight is not cancelled",
     file: "src/call/pending_calls.ts",
-    find: `if (cancel !== "none") codec.cancel(outbox, call.seq >>> 0);`,
+    find: `if (cancel !== "none") codec.cancel(sendBuffer, call.seq >>> 0);`,
     replace: "",
   },
   {
@@ -110,7 +110,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "calls that wait are forgotten when the connection ends",
     file: "src/call/send_queue.ts",
-    find: `      this.#ledger.lose(call, "not_sent", reason);\n`,
+    find:
+      `      this.#settler.failOnConnectionLoss(call, "not_sent", reason);\n`,
     replace: "",
   },
   {
@@ -158,8 +159,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a CANCEL takes the id beside the call's",
     file: "src/call/pending_calls.ts",
-    find: "codec.cancel(outbox, call.seq >>> 0);",
-    replace: "codec.cancel(outbox, (call.seq - 1) >>> 0);",
+    find: "codec.cancel(sendBuffer, call.seq >>> 0);",
+    replace: "codec.cancel(sendBuffer, (call.seq - 1) >>> 0);",
   },
   {
     name: "what gathers while a write is under way waits for ever",
@@ -195,7 +196,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "the end of a stream is not told",
     file: "src/streams/stream_writer.ts",
     find:
-      "if (failure === undefined) writer.end(outbox, id, caller);\n    else ",
+      "if (failure === undefined) frames.end(sendBuffer, id, caller);\n    else ",
     replace: "if (failure !== undefined) ",
   },
   {
@@ -284,17 +285,17 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a call whose schema ends the connection is started all the same",
     file: "src/serve/runner.ts",
-    find: "    calls.current = serving;\n    this.#start(serving);",
-    replace: "    this.#start(serving);",
+    find: "    calls.current = call;\n    this.#start(call);",
+    replace: "    this.#start(call);",
   },
   {
     name: "a handler that fails after the end keeps its place of the server's",
     file: "src/serve/runner.ts",
     find: `    }, (error) => {
-      this.#gate.gave();
-      this.#ran(serving, false, error);`,
+      this.#gate.release();
+      this.#ran(call, false, error);`,
     replace: `    }, (error) => {
-      if (!serving.done) this.#gate.gave();
-      this.#ran(serving, false, error);`,
+      if (!call.done) this.#gate.release();
+      this.#ran(call, false, error);`,
   },
 ];

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** A way to serve `Hello`, and to call it. */
+/** A way to serve `PeerHello`, and to call it. */
 export interface Peer {
   /** Serves on a free port of loopback; resolves with the port. */
   serve(): Promise<number>;

@@ -12,10 +12,10 @@
  */
 
 import { RpcError } from "../../base/errors.ts";
-import type { Link } from "./dial.ts";
-import { type Linked, List } from "../../base/linked_list.ts";
+import type { ActiveConnection } from "./dial.ts";
+import { LinkedList, type ListNode } from "../../base/linked_list.ts";
 import { checkKey, type OrderKey } from "../../base/inspect.ts";
-import type { RetriedCall } from "./resendable_call.ts";
+import type { ResendableCall } from "./resendable_call.ts";
 
 /** The order of a method or a service: by a key of the params, or of all its calls. */
 export type CallOrder = true | ((params: never) => OrderKey);
@@ -25,29 +25,29 @@ export interface SequenceOwner {
   /** Sends what follows on a call that ended `unknown`. */
   readonly continueAfterUnknown: boolean;
   /** Rejects a call that waits. */
-  fail(call: RetriedCall, error: RpcError): void;
+  fail(call: ResendableCall, error: RpcError): void;
   /** A call that was held may go out, in its order. */
-  release(call: RetriedCall): void;
+  release(call: ResendableCall): void;
 }
 
 /** A call's place in its sequence. */
-export class Position implements Linked<Position> {
+export class Position implements ListNode<Position> {
   before: Position | undefined = undefined;
   after: Position | undefined = undefined;
   /** Whether the call waits for its sequence, not for a connection. */
   held = false;
   /** Whether one before it has ended `unknown`: it is not sent any more. */
   broken = false;
-  readonly call: RetriedCall;
+  readonly call: ResendableCall;
   readonly #sequence: Sequence;
 
-  constructor(call: RetriedCall, sequence: Sequence) {
+  constructor(call: ResendableCall, sequence: Sequence) {
     this.call = call;
     this.#sequence = sequence;
   }
 
   /** Whether the call may not be given to `link` yet. */
-  blocks(link: Link): boolean {
+  blocks(link: ActiveConnection): boolean {
     return this.#sequence.blocks(link);
   }
 
@@ -58,7 +58,7 @@ export class Position implements Linked<Position> {
   }
 
   /** It is given to a connection. */
-  sent(link: Link): void {
+  sent(link: ActiveConnection): void {
     this.#sequence.sent(link);
   }
 
@@ -84,9 +84,9 @@ class Sequence {
   /** Calls that are held. */
   held = 0;
   /** In the order they were made. */
-  readonly #positions = new List<Position>();
+  readonly #positions = new LinkedList<Position>();
   /** The connection that has some of them, and how many. */
-  #link: Link | undefined;
+  #link: ActiveConnection | undefined;
   #sent = 0;
   /** Whether a caller has been told that a call is `unknown`, and cannot have heard yet. */
   #telling = false;
@@ -98,17 +98,17 @@ class Sequence {
     this.#emptied = emptied;
   }
 
-  enter(call: RetriedCall): void {
+  enter(call: ResendableCall): void {
     const position = call.position = new Position(call, this);
     position.broken = this.#telling;
     this.#positions.push(position);
   }
 
-  blocks(link: Link): boolean {
+  blocks(link: ActiveConnection): boolean {
     return this.held > 0 || (this.#sent > 0 && this.#link !== link);
   }
 
-  sent(link: Link): void {
+  sent(link: ActiveConnection): void {
     this.#link = link;
     this.#sent++;
   }
@@ -150,7 +150,7 @@ class Sequence {
 
   /** Ends what waits behind a call that may have run or not; what a connection has is told if it comes back. */
   #break(number: number): void {
-    const waiting: RetriedCall[] = [];
+    const waiting: ResendableCall[] = [];
     let at = this.#positions.last;
     // From behind, up to where an earlier break began: each call is broken once.
     for (; at !== undefined && !at.broken; at = at.before) {
@@ -177,7 +177,7 @@ class Sequence {
 }
 
 /** One call must not be sent behind another that may have run or not. */
-export function broken({ method }: RetriedCall): RpcError {
+export function broken({ method }: ResendableCall): RpcError {
   const text =
     `an earlier call in the order of ${method} may have run, or not: this one was not sent behind it`;
   return new RpcError("aborted", text, { outcome: "not_sent" });
@@ -220,7 +220,7 @@ export class Sequences {
    *
    * @throws {TypeError} If its key is none; else what the user's function throws.
    */
-  enter(call: RetriedCall, params: unknown): void {
+  enter(call: ResendableCall, params: unknown): void {
     const order = this.#orderOf(call.method);
     if (order === undefined) return;
     const { sequences } = order;

@@ -2,7 +2,7 @@
  * Where a reconnecting client is, for whoever wants to know.
  *
  * Invariants owned here:
- * - `onState` is told every change, in order, once.
+ * - `onStateChange` is told every change, in order, once.
  * - An iterator holds one state, not a history: whoever reads slowly sees the
  *   latest, and one that is never read costs nothing.
  *
@@ -10,7 +10,7 @@
  */
 
 import { tellHook } from "../../base/user_code.ts";
-import type { SummedStats } from "../../types/stats.ts";
+import type { TotalStats } from "../../types/stats.ts";
 
 /**
  * Where a {@linkcode ReconnectingClient} is: `connecting` (a dial, or the wait
@@ -85,9 +85,11 @@ export class StateCell {
 }
 
 /** A reconnecting client in numbers, as of now: those of its connections added up; what only grows, over those that are gone as well. */
-export interface ReconnectingStats
-  extends
-    Omit<SummedStats, "held" | "heldBytes" | "running" | "waiting" | "served"> {
+export interface ReconnectingStats extends
+  Omit<
+    TotalStats,
+    "receiving" | "receivingBytes" | "running" | "waiting" | "served"
+  > {
   /** Where it is. */
   readonly state: ClientState;
   /** Dials so far. */

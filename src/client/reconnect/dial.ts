@@ -14,10 +14,10 @@
 import { Connection, pendingOf } from "../../connection/connection.ts";
 import type { ConnectionSetup } from "../../connection/contract.ts";
 import type { Credentials, CredentialsSource } from "../../types/connection.ts";
-import type { Timer } from "../../base/timers.ts";
+import type { Timeout } from "../../base/timers.ts";
 import { type Duplex, toDuplex } from "../../transport/duplex.ts";
 import { ConnectionError, printMs } from "../../base/errors.ts";
-import type { Pending } from "../../call/pending_calls.ts";
+import type { PendingCalls } from "../../call/pending_calls.ts";
 
 /**
  * Makes a duplex. It is given a signal that fires when the duplex is not wanted
@@ -27,32 +27,32 @@ import type { Pending } from "../../call/pending_calls.ts";
  * `RangeError`, `ReferenceError` or `SyntaxError` counts as a mistake in the
  * program, and ends the client after `retry.fatalAttempts` in a row. `fetch`
  * throws a `TypeError` when the network is down: a dial that uses it should
- * throw a {@linkcode ConnectionError} `unavailable` in its place.
+ * throw a {@linkcode ConnectionError} `unavailableError` in its place.
  */
 export type Dial = (signal: AbortSignal) => Duplex | Promise<Duplex>;
 
 /** A connection whose peer has said HELLO. */
-export class Link {
+export class ActiveConnection {
   readonly connection: Connection;
-  readonly pending: Pending;
+  readonly pending: PendingCalls;
   /** When it was made, by the clock's `now`. */
-  readonly since: number;
+  readonly connectedAt: number;
   /** Whether it has answered a call. */
-  served = false;
+  hasReplied = false;
   /** Whether it takes no calls any more, and only finishes what it has. */
-  left = false;
+  retired = false;
   /** What took its calls along, if anything has. */
   reason: ConnectionError | undefined;
 
   constructor(connection: Connection, since: number) {
     this.connection = connection;
     this.pending = pendingOf(connection);
-    this.since = since;
+    this.connectedAt = since;
   }
 }
 
 /** What a try tells: one of the first two, once. */
-export interface AttemptEvents {
+export interface DialAttemptEvents {
   opened(connection: Connection): void;
   failed(error: unknown): void;
   /** Later, of a connection that was opened: its peer says goodbye. */
@@ -60,33 +60,34 @@ export interface AttemptEvents {
 }
 
 /** What its connection is made with; credentials may be a function, which is asked for each try. */
-export interface LinkSetup extends Omit<ConnectionSetup, "credentials"> {
+export interface ActiveConnectionSetup
+  extends Omit<ConnectionSetup, "credentials"> {
   readonly credentials?: Credentials | CredentialsSource;
 }
 
 /** How a try is made. */
-export interface AttemptSetup {
+export interface DialAttemptSetup {
   readonly dial: Dial;
   /** Milliseconds for the dial. */
   readonly timeout: number;
-  readonly connection: LinkSetup;
+  readonly connection: ActiveConnectionSetup;
   /** Nobody else's while the try lasts. */
-  readonly timer: Timer;
+  readonly timer: Timeout;
   /** Whether its connection keeps the process alive. */
   readonly held: boolean;
 }
 
 /** One dial, and the wait for the peer's HELLO. */
-export class Attempt {
-  readonly #setup: AttemptSetup;
-  readonly #events: AttemptEvents;
+export class DialAttempt {
+  readonly #setup: DialAttemptSetup;
+  readonly #events: DialAttemptEvents;
   readonly #controller = new AbortController();
   #connection: Connection | undefined;
   #over = false;
   #held: boolean;
 
   /** Begins it; nothing is told in this turn. */
-  constructor(setup: AttemptSetup, events: AttemptEvents) {
+  constructor(setup: DialAttemptSetup, events: DialAttemptEvents) {
     this.#setup = setup;
     this.#events = events;
     this.#held = setup.held;

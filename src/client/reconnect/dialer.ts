@@ -16,10 +16,15 @@ import { scopeOfNow } from "../../base/async_context.ts";
 
 import type { Clock } from "../../base/clock.ts";
 import type { Connection } from "../../connection/connection.ts";
-import type { Timer } from "../../base/timers.ts";
+import type { Timeout } from "../../base/timers.ts";
 import { ConnectionError } from "../../base/errors.ts";
 import { isA } from "../../base/user_code.ts";
-import { Attempt, type Dial, type Link, type LinkSetup } from "./dial.ts";
+import {
+  type ActiveConnection,
+  type ActiveConnectionSetup,
+  type Dial,
+  DialAttempt,
+} from "./dial.ts";
 
 /** How it dials. */
 export interface DialerSetup {
@@ -27,7 +32,7 @@ export interface DialerSetup {
   readonly dialTimeout: number;
   readonly retry: Retry;
   readonly clock: Clock;
-  readonly connection: LinkSetup;
+  readonly connection: ActiveConnectionSetup;
 }
 
 /** What it tells. */
@@ -53,8 +58,8 @@ export class Dialer {
   /** The async context of whoever made the client; not that of the call which finds no connection. */
   readonly #scope = scopeOfNow();
   /** Of the dial, or of the wait for the next one. */
-  readonly #timer: Timer;
-  #attempt: Attempt | undefined;
+  readonly #timer: Timeout;
+  #attempt: DialAttempt | undefined;
   /** Whether connections keep the process alive. */
   #held = true;
   #waits = false;
@@ -67,7 +72,7 @@ export class Dialer {
   /** Why there is no connection: what the latest dial or connection failed with. */
   #cause: unknown;
 
-  constructor(setup: DialerSetup, timer: Timer, events: DialerEvents) {
+  constructor(setup: DialerSetup, timer: Timeout, events: DialerEvents) {
     this.#setup = setup;
     this.#timer = timer;
     this.#events = events;
@@ -97,7 +102,7 @@ export class Dialer {
     this.dials++;
     events.dialling();
     const begin = () =>
-      new Attempt(
+      new DialAttempt(
         { dial, timeout, connection, timer: this.#timer, held: this.#held },
         {
           opened: (connection) => {
@@ -128,12 +133,12 @@ export class Dialer {
 
   /** Takes note of a connection that takes no calls any more; `useful` says that it did not lead nowhere, `stable` that it lived for a while. */
   note(
-    link: Link,
+    link: ActiveConnection,
     cause: ConnectionError | undefined,
   ): { readonly useful: boolean; readonly stable: boolean } {
     const { retry, clock } = this.#setup;
-    const stable = clock.now() - link.since >= retry.stableAfter;
-    const useful = link.served || stable;
+    const stable = clock.now() - link.connectedAt >= retry.stableAfter;
+    const useful = link.hasReplied || stable;
     if (stable) this.#steps = 0;
     if (useful) this.#failures = this.#fatal = this.#denials = 0;
     if (cause !== undefined) this.#note(cause);

@@ -13,12 +13,12 @@
  */
 
 import type { Call } from "../../call/call.ts";
-import type { Deadlines } from "../../base/timers.ts";
-import { Ledger } from "../../call/settle.ts";
-import { List } from "../../base/linked_list.ts";
-import { exhausted, late } from "../../call/errors.ts";
-import type { Waiting } from "../../call/send_queue.ts";
-import type { RetriedCall } from "./resendable_call.ts";
+import type { TimerHeap } from "../../base/timers.ts";
+import { CallSettler } from "../../call/settle.ts";
+import { LinkedList } from "../../base/linked_list.ts";
+import { deadlineError, queueFullError } from "../../call/errors.ts";
+import type { QueuedCall } from "../../call/send_queue.ts";
+import type { ResendableCall } from "./resendable_call.ts";
 import { discard } from "../../base/pull_source.ts";
 import { snapshotSize } from "../../wire/payload.ts";
 
@@ -26,10 +26,10 @@ import { snapshotSize } from "../../wire/payload.ts";
 const CALL_SIZE = 64;
 
 /** Calls that wait for a connection. */
-export class WaitingRoom {
-  readonly ledger: Ledger;
-  readonly #calls = new List<Waiting>();
-  readonly #held = new List<Waiting>();
+export class OfflineQueue {
+  readonly settler: CallSettler;
+  readonly #calls = new LinkedList<QueuedCall>();
+  readonly #held = new LinkedList<QueuedCall>();
   readonly #maxCalls: number;
   readonly #maxBytes: number;
   #bytes = 0;
@@ -42,7 +42,7 @@ export class WaitingRoom {
 
   /** @param settled Called when a call has been settled here. */
   constructor(
-    deadlines: Deadlines,
+    deadlines: TimerHeap,
     limits: { maxQueuedCalls: number; maxQueuedBytes: number },
     why: () => unknown,
     settled: () => void,
@@ -50,8 +50,8 @@ export class WaitingRoom {
     this.#why = why;
     this.#maxCalls = limits.maxQueuedCalls;
     this.#maxBytes = limits.maxQueuedBytes;
-    this.ledger = new Ledger(deadlines, {
-      abort: (call, reason) => this.abort(call as RetriedCall, reason),
+    this.settler = new CallSettler(deadlines, {
+      abort: (call, reason) => this.abort(call as ResendableCall, reason),
       settled,
     });
   }
@@ -82,11 +82,11 @@ export class WaitingRoom {
    *
    * @throws {RpcError} `resource_exhausted`, if the room is full.
    */
-  admit(call: RetriedCall): void {
+  enqueue(call: ResendableCall): void {
     call.size = sizeOf(call);
     const bytes = this.#bytes + call.size;
     if (this.size >= this.#maxCalls || bytes > this.#maxBytes) {
-      throw exhausted(
+      throw queueFullError(
         `${this.size} calls of ${this.#bytes} bytes are waiting for a connection already`,
         this.#why(),
       );
@@ -95,7 +95,7 @@ export class WaitingRoom {
   }
 
   /** Lets a call in that comes back. */
-  enter(call: RetriedCall): void {
+  enter(call: ResendableCall): void {
     call.size = sizeOf(call);
     call.link = undefined;
     this.#push(call);
@@ -103,12 +103,13 @@ export class WaitingRoom {
     const { options } = call;
     if (options === undefined) return;
     const extra = call.extras();
-    extra.due = call.due;
+    extra.expiresAt = call.due;
     extra.signal = options.signal;
     extra.inherited = options.ctx?.signal;
-    extra.expire = () => this.fail(call, late("not_sent", this.#why()));
+    extra.onTimeout = () =>
+      this.fail(call, deadlineError("not_sent", this.#why()));
     try {
-      this.ledger.watch(call, extra);
+      this.settler.watch(call, extra);
     } catch (error) {
       // A signal that is none.
       this.#settle(call, error);
@@ -116,42 +117,42 @@ export class WaitingRoom {
   }
 
   /** Puts a call that is held among the others. */
-  release(call: RetriedCall): void {
+  release(call: ResendableCall): void {
     this.#remove(call);
     if (call.position !== undefined) call.position.held = false;
     this.#push(call);
   }
 
   /** Takes out the call that was made first. */
-  take(): RetriedCall | undefined {
+  take(): ResendableCall | undefined {
     if (!this.#sorted) this.#sort();
-    const call = this.#calls.first?.call as RetriedCall | undefined;
+    const call = this.#calls.first?.call as ResendableCall | undefined;
     if (call === undefined) return undefined;
-    this.#leave(call);
-    if (call.extra !== undefined) this.ledger.unwatch(call, call.extra);
+    this.#dequeue(call);
+    if (call.extra !== undefined) this.settler.unwatch(call, call.extra);
     return call;
   }
 
   /** Rejects a call that waits. */
-  abort(call: RetriedCall, reason: unknown): void {
+  abort(call: ResendableCall, reason: unknown): void {
     call.aborted = true;
     this.#settle(call, reason);
   }
 
   /** Rejects a call that waits, for a reason that is not its user's. */
-  fail(call: RetriedCall, error: unknown): void {
+  fail(call: ResendableCall, error: unknown): void {
     this.#settle(call, call.blame(error));
   }
 
   /** Rejects all of them, each with an error of its own. */
   end(error: () => unknown): void {
-    let waiting: Waiting | undefined;
+    let waiting: QueuedCall | undefined;
     while ((waiting = this.#calls.first ?? this.#held.first) !== undefined) {
-      this.fail(waiting.call as RetriedCall, error());
+      this.fail(waiting.call as ResendableCall, error());
     }
   }
 
-  #push(call: RetriedCall): void {
+  #push(call: ResendableCall): void {
     const draft = undefined; // Its params are its own.
     call.waiting = { call, draft, before: undefined, after: undefined };
     if (isHeld(call)) {
@@ -163,19 +164,19 @@ export class WaitingRoom {
     this.#calls.push(call.waiting);
   }
 
-  #remove(call: RetriedCall): void {
+  #remove(call: ResendableCall): void {
     const list = isHeld(call) ? this.#held : this.#calls;
-    list.remove(call.waiting as Waiting);
+    list.remove(call.waiting as QueuedCall);
     call.waiting = undefined;
   }
 
-  #settle(call: RetriedCall, error: unknown): void {
-    this.#leave(call);
-    this.ledger.settle(call, "not_sent", true, error);
+  #settle(call: ResendableCall, error: unknown): void {
+    this.#dequeue(call);
+    this.settler.settle(call, "not_sent", true, error);
     discard(call.params, error);
   }
 
-  #leave(call: RetriedCall): void {
+  #dequeue(call: ResendableCall): void {
     this.#remove(call);
     this.#bytes -= call.size;
     if (this.#calls.length > 0) return;
@@ -185,9 +186,9 @@ export class WaitingRoom {
 
   /** Once per connection: what comes back comes in a few runs, each in order. */
   #sort(): void {
-    const calls: RetriedCall[] = [];
+    const calls: ResendableCall[] = [];
     while (this.#calls.first !== undefined) {
-      const call = this.#calls.first.call as RetriedCall;
+      const call = this.#calls.first.call as ResendableCall;
       this.#remove(call);
       calls.push(call);
     }
@@ -198,10 +199,10 @@ export class WaitingRoom {
   }
 }
 
-function isHeld({ position }: RetriedCall): boolean {
+function isHeld({ position }: ResendableCall): boolean {
   return position?.held === true;
 }
 
-function sizeOf({ method, params }: RetriedCall): number {
+function sizeOf({ method, params }: ResendableCall): number {
   return CALL_SIZE + 2 * method.length + snapshotSize(params);
 }

@@ -9,8 +9,12 @@
  */
 
 import { type RetryOptions, toRetry } from "./dialer.ts";
-import type { Callable } from "../../serve/services.ts";
-import { type CallerOptions, Calls, toCaller } from "../service_client.ts";
+import type { ServiceDefinition } from "../../serve/services.ts";
+import {
+  type CallerOptions,
+  ServiceClient,
+  toCaller,
+} from "../service_client.ts";
 import type {
   ClientState,
   ReconnectingStats,
@@ -41,13 +45,13 @@ export interface ReconnectingClientOptions
   /** Who this is, for a server with `authorize`; a function is asked before each dial, so that what it gives is fresh. */
   credentials?: Credentials | CredentialsSource | undefined;
   /** What the server may call here, on each connection: see {@linkcode callable}. */
-  services?: Callable | undefined;
+  services?: ServiceDefinition | undefined;
   /** How long it waits between dials, and how often it tries. */
   retry?: RetryOptions | undefined;
   /** Milliseconds for one dial and the credentials for it; the handshake then has its own `handshakeTimeout`. Default 10,000. */
   dialTimeout?: number | undefined;
-  /** What a call made without a connection does: `wait` for one (the default), or `reject` at once, `unavailable`, `not_sent`. */
-  whileAway?: "wait" | "reject" | undefined;
+  /** What a call made without a connection does: `wait` for one (the default), or `reject` at once, `unavailableError`, `not_sent`. */
+  whenOffline?: "wait" | "reject" | undefined;
   /** Methods whose calls may be sent again though they may have run; a call's own `idempotent` goes before. */
   idempotent?: Iterable<string> | undefined;
   /**
@@ -61,7 +65,7 @@ export interface ReconnectingClientOptions
   /** Whether those are sent all the same. Default false. */
   continueAfterUnknown?: boolean | undefined;
   /** Told of every change of state; what it throws is lost. */
-  onState?: StateListener | undefined;
+  onStateChange?: StateListener | undefined;
 }
 
 /**
@@ -111,7 +115,7 @@ export interface ReconnectingClientOptions
 export class ReconnectingClient<
   S extends object = UntypedServices,
   M extends WireMap = "json",
-> extends Calls<S, M> {
+> extends ServiceClient<S, M> {
   readonly #reconnector: Reconnector;
 
   /**
@@ -124,7 +128,11 @@ export class ReconnectingClient<
    * @throws {TypeError} If an order is neither `true` nor a function.
    */
   constructor(dial: Dial, options: ReconnectingClientOptions = {}) {
-    const { dialTimeout = 10_000, whileAway = "wait", credentials } = options;
+    const {
+      dialTimeout = 10_000,
+      whenOffline = "wait",
+      credentials,
+    } = options;
     if (typeof credentials !== "function" && credentials !== undefined) {
       toCredentials(credentials);
     }
@@ -139,13 +147,13 @@ export class ReconnectingClient<
       dialTimeout,
       retry: toRetry(options.retry),
       clock: options.clock ?? systemClock,
-      rejectAway: whileAway === "reject",
+      rejectAway: whenOffline === "reject",
       idempotent: new Set(options.idempotent),
       ordered: options.ordered,
       continueAfterUnknown: options.continueAfterUnknown === true,
       maxQueuedCalls,
       maxQueuedBytes,
-      onState: options.onState,
+      onStateChange: options.onStateChange,
       connection: options,
     });
     super(toCaller(reconnector, options));
@@ -174,7 +182,7 @@ export class ReconnectingClient<
 
   /**
    * The state now, then the latest after each change; ends after `closed`. One
-   * that reads slowly may miss a state that did not last: `onState` is told all.
+   * that reads slowly may miss a state that did not last: `onStateChange` is told all.
    */
   states(): AsyncIterableIterator<ClientState> {
     return this.#reconnector.state.watch();

@@ -20,39 +20,43 @@ import {
 } from "./client_state.ts";
 import type { Connection } from "../../connection/connection.ts";
 import type { CloseOptions } from "../../types/connection.ts";
-import { Deadlines, Timer } from "../../base/timers.ts";
+import { Timeout, TimerHeap } from "../../base/timers.ts";
 import { Dialer, type DialerSetup } from "./dialer.ts";
 import { checkTimeout } from "../../connection/shutdown.ts";
-import { DRAIN_TIME } from "../../connection/ending_states.ts";
+import { DRAIN_TIME } from "../../connection/shutdown_states.ts";
 import { ConnectionError, printMs, type RpcError } from "../../base/errors.ts";
-import { hold, Link } from "./dial.ts";
+import { ActiveConnection, hold } from "./dial.ts";
 import type { LiveCall } from "../../types/stats.ts";
-import { ReadyGate } from "../../base/promises.ts";
-import { unavailable } from "../../call/errors.ts";
-import { RetriedCalls, type RetriedCallsSetup, type Route } from "./resend.ts";
+import { ReadySignal } from "../../base/promises.ts";
+import { unavailableError } from "../../call/errors.ts";
+import {
+  ResendManager,
+  type ResendManagerSetup,
+  type ResendTarget,
+} from "./resend.ts";
 import { Totals } from "../../connection/totals.ts";
 
 /** What a reconnector is made with; every option has its value. */
-export interface ReconnectorSetup extends DialerSetup, RetriedCallsSetup {
-  readonly onState: StateListener | undefined;
+export interface ReconnectorSetup extends DialerSetup, ResendManagerSetup {
+  readonly onStateChange: StateListener | undefined;
 }
 
 /** Makes connections, and calls over them. */
-export class Reconnector implements Caller, Route {
+export class Reconnector implements Caller, ResendTarget {
   readonly state: StateCell;
   readonly #setup: ReconnectorSetup;
-  readonly #deadlines: Deadlines;
+  readonly #deadlines: TimerHeap;
   readonly #dialer: Dialer;
-  readonly #calls: RetriedCalls;
-  readonly #gate = new ReadyGate();
+  readonly #calls: ResendManager;
+  readonly #gate = new ReadySignal();
   readonly #closed = Promise.withResolvers<ConnectionError | undefined>();
-  #link: Link | undefined;
+  #link: ActiveConnection | undefined;
   /** Every connection that lives, those that only finish included. */
-  readonly #links = new Set<Link>();
+  readonly #links = new Set<ActiveConnection>();
 
   /** Made by the first `close`; the same for all. */
   #closing: Promise<void> | undefined;
-  readonly #drainTimer: Timer;
+  readonly #drainTimer: Timeout;
   #drainEnd = Infinity;
   #streams: CloseOptions["streams"];
   /** Set by the one teardown. */
@@ -70,11 +74,11 @@ export class Reconnector implements Caller, Route {
   constructor(setup: ReconnectorSetup) {
     const { clock } = setup;
     this.#setup = setup;
-    this.state = new StateCell(setup.onState);
-    const deadlines = this.#deadlines = new Deadlines(clock);
-    this.#drainTimer = new Timer(clock, deadlines);
-    this.#calls = new RetriedCalls(setup, deadlines, this);
-    this.#dialer = new Dialer(setup, new Timer(clock, deadlines), {
+    this.state = new StateCell(setup.onStateChange);
+    const deadlines = this.#deadlines = new TimerHeap(clock);
+    this.#drainTimer = new Timeout(clock, deadlines);
+    this.#calls = new ResendManager(setup, deadlines, this);
+    this.#dialer = new Dialer(setup, new Timeout(clock, deadlines), {
       dialling: () => this.#tell("connecting"),
       waiting: (cause, delay) => {
         this.#tell("waiting", cause, delay);
@@ -118,7 +122,7 @@ export class Reconnector implements Caller, Route {
     const { length } = this.#calls;
     if (length > 0) return -length;
     const open = this.#closing === undefined && this.#link !== undefined;
-    return open ? (this.#link as Link).connection.desiredSize : 0;
+    return open ? (this.#link as ActiveConnection).connection.desiredSize : 0;
   }
 
   /** Resolves when there is a connection with room in its window; rejects once no call is taken any more. */
@@ -140,7 +144,7 @@ export class Reconnector implements Caller, Route {
 
   // What the calls ask, and tell: see Route.
 
-  get link(): Link | undefined {
+  get link(): ActiveConnection | undefined {
     return this.#link;
   }
 
@@ -157,7 +161,7 @@ export class Reconnector implements Caller, Route {
     return open ? undefined : this.#refuse();
   }
 
-  cameBack(link: Link): void {
+  cameBack(link: ActiveConnection): void {
     if (link === this.#link) this.leave(link);
     // Another connection has come already.
     else if (this.#link !== undefined) this.#calls.flushSoon();
@@ -166,7 +170,7 @@ export class Reconnector implements Caller, Route {
   }
 
   /** A connection takes no calls any more; its peer may still answer those it has. */
-  leave(link: Link): void {
+  leave(link: ActiveConnection): void {
     if (this.#link !== link) return;
     const { connection, reason } = link;
     const { state } = connection.stats();
@@ -190,7 +194,7 @@ export class Reconnector implements Caller, Route {
 
   #opened(connection: Connection): void {
     this.#connected++;
-    const link = new Link(connection, this.#setup.clock.now());
+    const link = new ActiveConnection(connection, this.#setup.clock.now());
     this.#links.add(link);
     this.#link = link;
     connection.closed.then((reason) => this.#ended(link, reason));
@@ -198,7 +202,7 @@ export class Reconnector implements Caller, Route {
     this.#calls.flush();
   }
 
-  #ended(link: Link, reason: ConnectionError | undefined): void {
+  #ended(link: ActiveConnection, reason: ConnectionError | undefined): void {
     this.#links.delete(link);
     this.#totals.end(link.connection.stats());
     if (this.#link === link) this.#next(link, reason === undefined, reason);
@@ -208,16 +212,16 @@ export class Reconnector implements Caller, Route {
 
   /** Goes on after a connection: at once, if it lived for a while, was of use and its peer said goodbye. */
   #next(
-    link: Link,
+    link: ActiveConnection,
     goodbye: boolean,
     cause: ConnectionError | undefined,
   ): void {
     this.#link = undefined;
-    link.left = true;
+    link.retired = true;
     const { useful, stable } = this.#dialer.note(link, cause);
     const drained = this.#closing !== undefined && this.#calls.size === 0;
     if (this.#over || drained) return;
-    if (goodbye && link.served && stable) this.#dialer.dial();
+    if (goodbye && link.hasReplied && stable) this.#dialer.dial();
     else this.#dialer.backOff(cause, !useful);
   }
 
@@ -318,7 +322,7 @@ export class Reconnector implements Caller, Route {
   #refuse(): RpcError {
     const text = "this client has been closed";
     const cause = this.away;
-    return unavailable(
+    return unavailableError(
       this.#reason ?? new ConnectionError("unavailable", text, { cause }),
     );
   }

@@ -16,15 +16,15 @@ import { scopeOfNow } from "../../base/async_context.ts";
 import { type Call, madeCall } from "../../call/call.ts";
 import { CallHandle, type CallOwner, promiseOf } from "../../call/handle.ts";
 import { type Clock, toTick } from "../../base/clock.ts";
-import type { Deadlines } from "../../base/timers.ts";
+import type { TimerHeap } from "../../base/timers.ts";
 import { ConnectionError, type Outcome, RpcError } from "../../base/errors.ts";
-import type { Link, LinkSetup } from "./dial.ts";
+import type { ActiveConnection, ActiveConnectionSetup } from "./dial.ts";
 import {
   type LiveCall,
   noOutcomes,
   type OutcomeCounts,
 } from "../../types/stats.ts";
-import type { CallEvents } from "../../types/observe.ts";
+import type { CallObserverHub } from "../../types/observe.ts";
 import {
   dueTime,
   isAbort,
@@ -35,15 +35,15 @@ import {
 } from "../../call/options.ts";
 import type { CallOptions } from "../../types/call.ts";
 import { snapshot } from "../../wire/payload.ts";
-import { unavailable } from "../../call/errors.ts";
-import { type CallKeeper, RetriedCall } from "./resendable_call.ts";
+import { unavailableError } from "../../call/errors.ts";
+import { ResendableCall, type ResendOwner } from "./resendable_call.ts";
 import { broken, type CallOrder, Sequences } from "./call_order.ts";
 import { discard, isStream } from "../../base/pull_source.ts";
 import { isA } from "../../base/user_code.ts";
-import { WaitingRoom } from "./offline_queue.ts";
+import { OfflineQueue } from "./offline_queue.ts";
 
 /** What bounds and orders the calls of a client. */
-export interface RetriedCallsSetup {
+export interface ResendManagerSetup {
   readonly clock: Clock;
   readonly rejectAway: boolean;
   readonly idempotent: ReadonlySet<string>;
@@ -51,13 +51,13 @@ export interface RetriedCallsSetup {
   readonly continueAfterUnknown: boolean;
   readonly maxQueuedCalls: number;
   readonly maxQueuedBytes: number;
-  readonly connection: LinkSetup;
+  readonly connection: ActiveConnectionSetup;
 }
 
 /** Where the calls go. */
-export interface Route {
+export interface ResendTarget {
   /** The connection that takes calls; undefined while away. */
-  readonly link: Link | undefined;
+  readonly link: ActiveConnection | undefined;
   /** Why there is none: what the latest dial or connection failed with; undefined while there is one, or nothing has failed yet. */
   readonly away: unknown;
   /** Whether all is over: nothing is sent again. */
@@ -65,9 +65,9 @@ export interface Route {
   /** Why no new call is taken; undefined while they are. */
   readonly refusal: RpcError | undefined;
   /** A call is back from a connection, and waits. */
-  cameBack(link: Link): void;
+  cameBack(link: ActiveConnection): void;
   /** A connection takes no calls any more. */
-  leave(link: Link): void;
+  leave(link: ActiveConnection): void;
   /** All that waited is on its way, and there is room for more. */
   flushed(): void;
   /** A call that waited has been settled. */
@@ -78,24 +78,28 @@ export interface Route {
 const BURST = 256;
 
 /** The calls of one client. */
-export class RetriedCalls implements CallOwner, CallKeeper {
+export class ResendManager implements CallOwner, ResendOwner {
   /** Calls that have ended, by the worst outcome of all the ways they were sent. */
   readonly counts: OutcomeCounts = noOutcomes();
   /** Calls that a connection handed back to be sent again. */
   resent = 0;
-  readonly #setup: RetriedCallsSetup;
-  readonly #route: Route;
-  readonly #room: WaitingRoom;
+  readonly #setup: ResendManagerSetup;
+  readonly #route: ResendTarget;
+  readonly #room: OfflineQueue;
   /** The calls whose servers keep an order; undefined if none do. */
   readonly #sequences: Sequences | undefined;
   /** A flush is to come in this turn. */
   #flushes = false;
   #number = 0;
 
-  constructor(setup: RetriedCallsSetup, deadlines: Deadlines, route: Route) {
+  constructor(
+    setup: ResendManagerSetup,
+    deadlines: TimerHeap,
+    route: ResendTarget,
+  ) {
     this.#setup = setup;
     this.#route = route;
-    const room = new WaitingRoom(
+    const room = new OfflineQueue(
       deadlines,
       setup,
       () => route.away,
@@ -130,7 +134,7 @@ export class RetriedCalls implements CallOwner, CallKeeper {
 
   /** Listeners on abort signals of calls that wait. */
   get listeners(): number {
-    return this.#room.ledger.listeners;
+    return this.#room.settler.listeners;
   }
 
   /** Those that wait, as they stand. */
@@ -154,7 +158,7 @@ export class RetriedCalls implements CallOwner, CallKeeper {
     params: unknown,
     options: CallOptions | undefined,
   ): Promise<unknown> {
-    const call = new RetriedCall(method, this.#number++, this);
+    const call = new ResendableCall(method, this.#number++, this);
     const promise = promiseOf(call);
     this.#observe(call);
     this.#begin(call, params, options);
@@ -166,21 +170,21 @@ export class RetriedCalls implements CallOwner, CallKeeper {
     params: unknown,
     options: CallOptions | undefined,
   ): CallHandle {
-    const call = new RetriedCall(method, this.#number++, this);
+    const call = new ResendableCall(method, this.#number++, this);
     this.#observe(call);
     this.#begin(call, params, options);
     return new CallHandle(call, this);
   }
 
-  #observe(call: RetriedCall): void {
+  #observe(call: ResendableCall): void {
     const { clock, connection } = this.#setup;
-    const observe = connection.observe as CallEvents | undefined;
+    const observe = connection.observe as CallObserverHub | undefined;
     if (observe === undefined || !observe.active) return;
-    observe.made(call, clock, () => call.link?.connection);
+    observe.onOutgoing(call, clock, () => call.link?.connection);
   }
 
   #begin(
-    call: RetriedCall,
+    call: ResendableCall,
     params: unknown,
     options: CallOptions | undefined,
   ): void {
@@ -206,21 +210,21 @@ export class RetriedCalls implements CallOwner, CallKeeper {
       }
     } catch (error) {
       if (!isAbort(options, error)) call.blame(error);
-      this.#room.ledger.settle(call, "not_sent", true, error);
+      this.#room.settler.settle(call, "not_sent", true, error);
       discard(params, error);
       return;
     }
-    this.#submit(call, this.#route.link as Link);
+    this.#submit(call, this.#route.link as ActiveConnection);
   }
 
-  #mustWait({ position }: RetriedCall): boolean {
+  #mustWait({ position }: ResendableCall): boolean {
     const { link } = this.#route;
     if (link === undefined || this.#room.length > 0) return true;
     return position !== undefined && position.blocks(link);
   }
 
   /** Reads the options: what is sent later is what they are now. */
-  #apply(call: RetriedCall, options: SentOptions): void {
+  #apply(call: ResendableCall, options: SentOptions): void {
     const { signal, ctx, metadata, idempotent, oneWay, calledAt } = options;
     if (signal?.aborted) throw signal.reason;
     if (ctx?.signal.aborted) throw ctx.signal.reason;
@@ -237,23 +241,25 @@ export class RetriedCalls implements CallOwner, CallKeeper {
   }
 
   /** A new call that finds no connection, or must not use it yet. */
-  #await(call: RetriedCall): void {
+  #await(call: ResendableCall): void {
     const { link } = this.#route;
     if (this.#setup.rejectAway && link === undefined) {
       const text = "the client has no connection";
       const cause = this.#route.away;
-      throw unavailable(new ConnectionError("unavailable", text, { cause }));
+      throw unavailableError(
+        new ConnectionError("unavailable", text, { cause }),
+      );
     }
     // What the connection would find wrong with it is told now, not then.
     const metadata = call.options?.metadata;
     if (metadata !== undefined) toMetadata(metadata);
-    call.began = toTick(this.#setup.clock.now());
+    call.startedAt = toTick(this.#setup.clock.now());
     const away = link === undefined || this.#room.length > 0;
     if (!away) call.position?.hold();
-    this.#room.admit(call);
+    this.#room.enqueue(call);
   }
 
-  #submit(call: RetriedCall, link: Link): void {
+  #submit(call: ResendableCall, link: ActiveConnection): void {
     let { options } = call;
     if (call.due !== Infinity) {
       const timeout = call.due - this.#setup.clock.now();
@@ -297,14 +303,14 @@ export class RetriedCalls implements CallOwner, CallKeeper {
 
   // What comes back.
 
-  wants(call: RetriedCall, outcome: Outcome, error: unknown): boolean {
-    const link = call.link as Link;
+  wants(call: ResendableCall, outcome: Outcome, error: unknown): boolean {
+    const link = call.link as ActiveConnection;
     // What it was aborted with is its user's, and not to be looked at.
     const own = !isAborted(call) && isA(error, RpcError);
     const cause = own ? error.cause : undefined;
     if (!isA(cause, ConnectionError)) {
       // Whatever is not the connection's end, nor its user's wish, is its peer's answer.
-      if (outcome === "refused") link.served = true;
+      if (outcome === "refused") link.hasReplied = true;
       return false;
     }
     link.reason ??= cause;
@@ -313,7 +319,7 @@ export class RetriedCalls implements CallOwner, CallKeeper {
     return outcome !== "unknown" || this.#isIdempotent(call);
   }
 
-  #isIdempotent({ method, options }: RetriedCall): boolean {
+  #isIdempotent({ method, options }: ResendableCall): boolean {
     return options?.idempotent ?? this.#setup.idempotent.has(method);
   }
 
@@ -321,42 +327,42 @@ export class RetriedCalls implements CallOwner, CallKeeper {
     this.counts[outcome]++;
   }
 
-  takeBack(call: RetriedCall): void {
+  takeBack(call: ResendableCall): void {
     const { link, position } = call;
     position?.back();
     if (position?.broken) {
-      this.#room.ledger.fail(call, "not_sent", broken(call));
+      this.#room.settler.fail(call, "not_sent", broken(call));
       return;
     }
     this.resent++;
     this.#room.enter(call);
-    this.#route.cameBack(link as Link);
+    this.#route.cameBack(link as ActiveConnection);
   }
 
   // What a handle asks.
 
   abort(call: Call, reason: unknown): void {
-    const { link } = call as RetriedCall;
-    (call as RetriedCall).aborted = true;
+    const { link } = call as ResendableCall;
+    (call as ResendableCall).aborted = true;
     if (link !== undefined) link.pending.abort(call, reason);
     else if (call.state === "waiting") {
-      this.#room.abort(call as RetriedCall, reason);
+      this.#room.abort(call as ResendableCall, reason);
     }
   }
 
-  handedOver(call: Call): boolean {
-    const { link, past } = call as RetriedCall;
-    return past !== "not_sent" || (link?.pending.handedOver(call) ?? false);
+  flushed(call: Call): boolean {
+    const { link, worstOutcome: past } = call as ResendableCall;
+    return past !== "not_sent" || (link?.pending.flushed(call) ?? false);
   }
 
-  awaitHandOver(call: Call): void {
+  resolveOnFlush(call: Call): void {
     // While it waits here, nobody needs to remember: the connection that gets it looks.
-    (call as RetriedCall).link?.pending.awaitHandOver(call);
+    (call as ResendableCall).link?.pending.resolveOnFlush(call);
   }
 }
 
 /** Whether its user has ended it, in whatever way. */
-function isAborted({ aborted, options }: RetriedCall): boolean {
+function isAborted({ aborted, options }: ResendableCall): boolean {
   try {
     return aborted || options?.signal?.aborted === true ||
       options?.ctx?.signal.aborted === true;

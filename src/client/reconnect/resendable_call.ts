@@ -12,23 +12,23 @@
 
 import { Call } from "../../call/call.ts";
 import { type Outcome, RpcError, worse } from "../../base/errors.ts";
-import type { Link } from "./dial.ts";
+import type { ActiveConnection } from "./dial.ts";
 import type { SentOptions } from "../../call/options.ts";
 import type { Position } from "./call_order.ts";
 import { isA } from "../../base/user_code.ts";
 
 /** Who has a call between two connections. */
-export interface CallKeeper {
+export interface ResendOwner {
   /** Whether a call that failed this way is to be sent again. */
-  wants(call: RetriedCall, outcome: Outcome, error: unknown): boolean;
+  wants(call: ResendableCall, outcome: Outcome, error: unknown): boolean;
   /** Takes it back; it is in no table any more. */
-  takeBack(call: RetriedCall): void;
+  takeBack(call: ResendableCall): void;
   /** A call has ended, with this outcome of all the ways it was sent. */
   finished(outcome: Outcome): void;
 }
 
 /** An entry that goes from one connection's table to the next one's. */
-export class RetriedCall extends Call {
+export class ResendableCall extends Call {
   /** What it was sent with: fixed when it was made. */
   params: unknown = undefined;
   options: SentOptions | undefined = undefined;
@@ -37,18 +37,18 @@ export class RetriedCall extends Call {
   /** Its number among all calls of its client. */
   readonly number: number;
   /** The connection that has it; undefined while it waits for one. */
-  link: Link | undefined = undefined;
+  link: ActiveConnection | undefined = undefined;
   /** Whether its handle has aborted it. */
   aborted = false;
   /** The worst outcome of the ways it was sent before. */
-  past: Outcome = "not_sent";
+  worstOutcome: Outcome = "not_sent";
   /** Where it stands in its order, if it has one. */
   position: Position | undefined = undefined;
   /** Between `settle` and `finish`: to be handed back. */
   #again = false;
-  readonly #keeper: CallKeeper;
+  readonly #keeper: ResendOwner;
 
-  constructor(method: string, number: number, keeper: CallKeeper) {
+  constructor(method: string, number: number, keeper: ResendOwner) {
     super(method);
     this.number = number;
     this.#keeper = keeper;
@@ -57,17 +57,17 @@ export class RetriedCall extends Call {
   override settle(outcome: Outcome, failed: boolean, result: unknown): void {
     const { link } = this;
     if (link !== undefined) {
-      if (outcome === "executed") link.served = true;
+      if (outcome === "executed") link.hasReplied = true;
       else if (failed && this.#keeper.wants(this, outcome, result)) {
         this.#again = true;
         return;
       }
     }
-    const whole = worse(this.past, outcome);
+    const whole = worse(this.worstOutcome, outcome);
     // Of one that was given up its connection may still tell.
     const told = whole === "unknown" && this.state !== "abandoned";
     if (told) this.position?.tells();
-    if (this.past === "not_sent") super.settle(outcome, failed, result);
+    if (this.worstOutcome === "not_sent") super.settle(outcome, failed, result);
     else {
       super.settle(
         whole,
@@ -79,17 +79,17 @@ export class RetriedCall extends Call {
 
   override finish(outcome: Outcome): void {
     if (!this.#again) {
-      const first = this.past === "not_sent";
-      const whole = first ? outcome : worse(this.past, outcome);
+      const first = this.worstOutcome === "not_sent";
+      const whole = first ? outcome : worse(this.worstOutcome, outcome);
       super.finish(whole);
       this.#keeper.finished(whole);
       this.position?.ended();
       return;
     }
     this.#again = false;
-    this.past = worse(this.past, outcome);
+    this.worstOutcome = worse(this.worstOutcome, outcome);
     this.state = "waiting";
-    this.outcome = this.past;
+    this.outcome = this.worstOutcome;
     this.seq = -1;
     this.#keeper.takeBack(this);
   }

@@ -58,7 +58,7 @@ const CASES: Record<string, () => Promise<void>> = {
         () => Promise.reject(new Error("nobody there")),
         {
           retry: { base: 60_000, cap: 60_000, random: () => 1 },
-          onState: (state) => {
+          onStateChange: (state) => {
             if (state !== "waiting") return;
             client.unref();
             resolve();

@@ -10,7 +10,7 @@ import {
   callable,
   type CallContext,
   type CallOptions,
-  callsOf,
+  clientOf,
   Client,
   type ClientOptions,
   connect,
@@ -21,9 +21,9 @@ import {
   type ListenOptions,
   memoryPair,
   method,
-  observing,
+  observers,
   ordered,
-  outgoing,
+  clientMiddleware,
   ReconnectingClient,
   type ReconnectingClientOptions,
   RpcError,
@@ -103,13 +103,13 @@ export async function program(): Promise<unknown[]> {
   const wire: Wire<{ at: Date; json: Json }> = { at: when, json };
   const untyped = new Client(near);
   const anything: unknown = await untyped.call("Some.method", { any: "thing" });
-  const back = callsOf<typeof services>(connection);
+  const back = clientOf<typeof services>(connection);
   const again = new ReconnectingClient<typeof services>(
     () => connect(to),
     away,
   );
   const error = new RpcError("not_found", "no", { data: undefined });
-  const rest = [echoServices(), callable(services), observing(), outgoing];
+  const rest = [echoServices(), callable(services), observers(), clientMiddleware];
   const wires = [new JsonRpcServer(services), encodeGob, netrpc(), JsonRpcClient];
   serving.serve(await listen(at));
   return [

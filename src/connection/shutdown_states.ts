@@ -68,7 +68,7 @@ export const FAILED_TIME = 5000;
 export const LEAVING_IDLE = 5000;
 
 /** The two states of one connection. */
-export class EndingStates {
+export class ShutdownStates {
   /** Whether every call has been settled, and what comes is only discarded. */
   over = false;
   #own: OwnState = "open";

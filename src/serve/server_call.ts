@@ -14,15 +14,15 @@ import type { Opaque } from "../wire/codec.ts";
 import type { Metadata, MetadataInit } from "../types/call.ts";
 import type { Connection } from "../connection/connection.ts";
 import type { Peer } from "../types/connection.ts";
-import type { Timed } from "../base/timers.ts";
-import type { Linked } from "../base/linked_list.ts";
-import type { EndingCell } from "../types/middleware.ts";
+import type { TimerEntry } from "../base/timers.ts";
+import type { ListNode } from "../base/linked_list.ts";
+import type { CallEndingCell } from "../types/middleware.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
-import type { Method } from "./method.ts";
+import type { MethodEntry } from "./method.ts";
 import { toMetadata, toRecord } from "../call/options.ts";
-import type { OrderLine } from "./ordered.ts";
+import type { SerialQueue } from "./ordered.ts";
 import type { CalleeStreams } from "../streams/call_streams.ts";
-import type { LiveCall, Viewpoint } from "../types/stats.ts";
+import type { LiveCall, LiveCallContext } from "../types/stats.ts";
 import type { CallContext } from "../types/handler.ts";
 
 /**
@@ -30,7 +30,7 @@ import type { CallContext } from "../types/handler.ts";
  * `validating` its params, `running`, `streaming` (answered with a stream that
  * has not ended), `done` (answered, or nobody is left to answer).
  */
-export type ServingState =
+export type ServerCallState =
   | "waiting"
   | "validating"
   | "running"
@@ -38,40 +38,41 @@ export type ServingState =
   | "done";
 
 /** What a served call asks of its dispatch. */
-export interface ServingOwner {
+export interface ServerCallHost {
   readonly clock: Clock;
   readonly connection: Connection;
   /** Why the connection drains, if it does. */
   readonly leaving: unknown;
-  expire(serving: Serving): void;
+  expire(call: ServerCall): void;
 }
 
 const NO_METADATA: Metadata = new Map();
 
 /** A call of the peer's that we serve; its handler sees it as a {@linkcode CallContext}. */
-export class Serving implements CallContext, Timed, Linked<Serving> {
-  state: ServingState = "waiting";
+export class ServerCall
+  implements CallContext, TimerEntry, ListNode<ServerCall> {
+  state: ServerCallState = "waiting";
   /** Whether it is in the table of its connection; set by that alone. */
   entered = false;
-  before: Serving | undefined = undefined;
-  after: Serving | undefined = undefined;
-  slot = -1;
-  due: number;
+  before: ServerCall | undefined = undefined;
+  after: ServerCall | undefined = undefined;
+  heapIndex = -1;
+  expiresAt: number;
   readonly id: number;
   readonly size: number;
   /** When it came, by its dispatch's `Tick`. */
   readonly began: number;
-  readonly target: Method;
+  readonly target: MethodEntry;
   /** What the caller sent along. */
   readonly block: MetadataBlock | undefined;
   /** What goes along with the answer. */
-  answered: MetadataBlock | undefined = undefined;
+  replyMetadata: MetadataBlock | undefined = undefined;
   /** How it ended, for its middleware; made if there is any. */
-  ending: EndingCell | undefined = undefined;
+  ending: CallEndingCell | undefined = undefined;
   /** What the handler gave away. */
-  given: Uint8Array | undefined = undefined;
+  transferred: Uint8Array | undefined = undefined;
   /** The params, undecoded, while they wait. */
-  kept: Opaque = undefined;
+  retained: Opaque = undefined;
   /** What its params take beyond their bytes once they are decoded; -1 before, and for a call answered in the turn it came. */
   decoded = -1;
   /** Its streams, if it has any. */
@@ -79,16 +80,16 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
   /** The async context in which its result is read, if that is a stream. */
   scope: Scope | undefined = undefined;
   /** The line it is in, by the order of its method: it has its turn, or waits for it. */
-  line: OrderLine | undefined = undefined;
-  readonly #owner: ServingOwner;
+  line: SerialQueue | undefined = undefined;
+  readonly #owner: ServerCallHost;
   #controller: AbortController | undefined = undefined;
   #draining: AbortController | undefined = undefined;
   /** Makes the reason: most handlers never look at their signal. */
   #reason: (() => unknown) | undefined = undefined;
 
   constructor(
-    owner: ServingOwner,
-    target: Method,
+    owner: ServerCallHost,
+    target: MethodEntry,
     id: number,
     size: number,
     due: number,
@@ -99,7 +100,7 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
     this.target = target;
     this.id = id;
     this.size = size;
-    this.due = due;
+    this.expiresAt = due;
     this.began = began;
     this.block = metadata;
   }
@@ -142,8 +143,8 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
   }
 
   get remaining(): number {
-    if (this.due === Infinity) return Infinity;
-    return Math.max(0, this.due - this.#owner.clock.now());
+    if (this.expiresAt === Infinity) return Infinity;
+    return Math.max(0, this.expiresAt - this.#owner.clock.now());
   }
 
   get deadline(): number | undefined {
@@ -152,16 +153,16 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
     return this.#owner.clock.date() + remaining;
   }
 
-  answerWith(metadata: MetadataInit): void {
+  setReplyMetadata(metadata: MetadataInit): void {
     const all = {
-      ...Object.fromEntries(this.answered?.entries ?? []),
+      ...Object.fromEntries(this.replyMetadata?.entries ?? []),
       ...toRecord(metadata),
     };
-    this.answered = toMetadata(all);
+    this.replyMetadata = toMetadata(all);
   }
 
   transfer<Bytes extends Uint8Array>(bytes: Bytes): Bytes {
-    this.given = bytes;
+    this.transferred = bytes;
     return bytes;
   }
 
@@ -187,24 +188,22 @@ export class Serving implements CallContext, Timed, Linked<Serving> {
     this.#draining?.abort(this.#owner.leaving);
   }
 
-  expire(): void {
+  onTimeout(): void {
     this.#owner.expire(this);
   }
 }
 
 /** A call that this end serves, as it stands. */
 export function servedCall(
-  serving: Serving,
-  { now, remote }: Viewpoint,
+  call: ServerCall,
+  { now, remote }: LiveCallContext,
 ): LiveCall {
-  const { method, id, state, began, size, due } = serving;
+  const { method, id, state, began, size, expiresAt: due } = call;
   return {
     side: "server",
     method,
     id,
-    state: serving.aborted !== undefined || state === "done"
-      ? "cancelled"
-      : state,
+    state: call.aborted !== undefined || state === "done" ? "cancelled" : state,
     age: ticksSince(began, now),
     remaining: Math.max(0, due - now),
     bytes: size,
