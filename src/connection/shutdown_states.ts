@@ -3,7 +3,7 @@
  *
  * Two states, because each end has its own: what this end has done (`own`) and
  * what the peer has done (`peer`). `docs/semantics.md` has the table of every
- * state and event; `tests/ending_states_test.ts` has a test per cell.
+ * state and event; `tests/connection/shutdown_states_test.ts` has a test per cell.
  *
  * Invariants owned here:
  * - Both states only move forward, by the transitions below.

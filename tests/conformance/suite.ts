@@ -42,13 +42,15 @@ const ADMISSION =
 
 /** Requirements without a case of their own, and why. */
 export const WITHOUT_CASE: Readonly<Record<string, string>> = {
-  HE15: `${ADMISSION}; see tests/authorize_test.ts`,
-  HE16: `${ADMISSION}; see tests/authorize_test.ts`,
-  HE17: `${ADMISSION}; see tests/authorize_test.ts`,
-  GA6: "takes a client whose ids can be made to jump; see tests/ring_test.ts",
+  HE15: `${ADMISSION}; see tests/serve/authorize_test.ts`,
+  HE16: `${ADMISSION}; see tests/serve/authorize_test.ts`,
+  HE17: `${ADMISSION}; see tests/serve/authorize_test.ts`,
+  GA6:
+    "takes a client whose ids can be made to jump; see tests/call/call_table_test.ts",
   PL5:
-    "takes a script in JSON that every language reads the same; see tests/payload_test.ts",
-  ST16: "allows a receiver something; see tests/hostile_idle_test.ts",
+    "takes a script in JSON that every language reads the same; see tests/wire/payload_test.ts",
+  ST16:
+    "allows a receiver something; see tests/connection/hostile_idle_test.ts",
   PP3: "binds an end that judges by silence; nothing of it can be seen",
 };
 

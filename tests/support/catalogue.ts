@@ -39,9 +39,14 @@ export function waitingOf(text: string): string[] {
 /** A string that begins with rows in brackets. */
 const NAME = /(["`])((?:\[[A-Z]\d+\] ?)+)((?:(?!\1)[^\\]|\\.)*)\1/g;
 
+/** Tests that run by themselves, and not with the suite. */
+const APART = /^interop\/|node_modules/;
+
 /** Names and sources of all test files. */
 function testFiles(): [string, string][] {
-  const files = readdirSync(TESTS).filter((file) => file.endsWith("_test.ts"));
+  const files = readdirSync(TESTS, { recursive: true, encoding: "utf8" })
+    .map((file) => file.replaceAll("\\", "/"))
+    .filter((file) => file.endsWith("_test.ts") && !APART.test(file));
   return files.sort().map((file) => [
     file,
     readFileSync(new URL(file, TESTS), "utf8"),

@@ -1,0 +1,219 @@
+/**
+ * [L17] Every place a reconnecting client's call can be, and every way out of
+ * it: it settles once, with its true outcome, and leaves nothing behind.
+ */
+
+import { test } from "node:test";
+import {
+  assertEquals,
+  assertInstanceOf,
+  assertStrictEquals,
+} from "@std/assert";
+import {
+  type CallHandle,
+  type CallOptions,
+  type Outcome,
+  RpcError,
+} from "../../../mod.ts";
+import { settle } from "../../support/clock.ts";
+import {
+  assertLeft,
+  failing,
+  hanging,
+  leave,
+  Reconnecting,
+} from "../../support/dials.ts";
+import { reply } from "../../support/raw_peer.ts";
+
+/** A place: how a client gets to where a call then is, and what it is then known to have done. */
+interface Place {
+  readonly prepare: (t: Reconnecting) => Promise<void>;
+  /** After the call was made; without it, the way out is taken in the same turn. */
+  readonly arrive?: (t: Reconnecting) => Promise<void>;
+  readonly outcome: Outcome;
+}
+
+const PLACES: Record<string, Place> = {
+  "waiting for the first connection": {
+    prepare: async (t) => {
+      t.dials.then(hanging());
+      await settle();
+    },
+    outcome: "not_sent",
+  },
+  "waiting for the next dial": {
+    prepare: async (t) => {
+      await t.ready();
+      t.dials.then(failing());
+      t.lose();
+      await settle();
+    },
+    outcome: "not_sent",
+  },
+  "in the batch": {
+    prepare: async (t) => void await t.ready(),
+    outcome: "not_sent",
+  },
+  "waiting for the window": {
+    prepare: async (t) => {
+      await t.ready({ calls: 1 });
+      t.go("first");
+    },
+    arrive: () => settle(),
+    outcome: "not_sent",
+  },
+  "in flight": {
+    prepare: async (t) => void await t.ready(),
+    arrive: () => settle(),
+    outcome: "unknown",
+  },
+  "in flight, on a connection that only finishes": {
+    prepare: async (t) => void await t.ready(),
+    arrive: async (t) => {
+      await settle();
+      await leave(t.peers[0], 1);
+    },
+    outcome: "unknown",
+  },
+  "waiting to be sent again": {
+    prepare: async (t) => void await t.ready(),
+    arrive: async (t) => {
+      await settle();
+      t.dials.then(failing());
+      await leave(t.peers[0]);
+    },
+    outcome: "refused",
+  },
+  "waiting to be sent again, as it is idempotent": {
+    prepare: async (t) => void await t.ready(),
+    arrive: async (t) => {
+      await settle();
+      t.dials.then(failing());
+      await t.peers[0].reset();
+      await settle();
+    },
+    outcome: "unknown",
+  },
+};
+
+/** A way out. */
+interface Exit {
+  readonly options?: CallOptions;
+  readonly take: (t: Reconnecting, handle: CallHandle) => Promise<unknown>;
+  /** What the call rejects with: an error's code, or the very reason. */
+  readonly reason: unknown;
+  /** Whether a batch that is under way is sent all the same. */
+  readonly sends?: boolean;
+}
+
+const stop = new Error("stopped by the test");
+
+/** The connections are lost, and every dial fails. */
+async function never(t: Reconnecting, code: "unavailable" | "unauthenticated") {
+  t.dials.then(failing(code));
+  for (const peer of t.peers.slice(0, -1)) await peer.reset();
+  t.lose();
+  await t.peers[0]?.reset().catch(() => {});
+  for (let i = 0; i < 4; i++) await t.advance(20_000);
+}
+
+const EXITS: Record<string, () => Exit> = {
+  "its signal": () => {
+    const controller = new AbortController();
+    return {
+      options: { signal: controller.signal },
+      take: () => Promise.resolve(controller.abort(stop)),
+      reason: stop,
+    };
+  },
+  "its handle": () => ({
+    take: (_t, handle) => Promise.resolve(handle.abort(stop)),
+    reason: stop,
+  }),
+  "the signal of its outer call": () => {
+    const controller = new AbortController();
+    return {
+      options: { ctx: { signal: controller.signal, remaining: Infinity } },
+      take: () => Promise.resolve(controller.abort(stop)),
+      reason: stop,
+    };
+  },
+  "its deadline": () => ({
+    options: { timeout: 10 },
+    take: (t) => t.clock.advance(10),
+    reason: "deadline_exceeded",
+  }),
+  "a close whose time runs out": () => ({
+    take: (t) => {
+      t.client.close({ timeout: 10 });
+      return t.clock.advance(10);
+    },
+    reason: "unavailable",
+    sends: true,
+  }),
+  "an abort of the client": () => ({
+    take: (t) => {
+      t.client.abort(stop);
+      return settle();
+    },
+    reason: "unavailable",
+  }),
+  "retries spent": () => ({
+    take: (t) => never(t, "unavailable"),
+    reason: "unavailable",
+  }),
+  "dials denied": () => ({
+    take: (t) => never(t, "unauthenticated"),
+    reason: ["unavailable", "unauthenticated"],
+  }),
+};
+
+async function leaves(place: Place, exit: Exit): Promise<void> {
+  const t = new Reconnecting(["peer"], {
+    dialTimeout: 5000,
+    retry: { attempts: 3 },
+  });
+  const batched = place === PLACES["in the batch"];
+  const outcome = batched && exit.sends ? "unknown" : place.outcome;
+  await place.prepare(t);
+  const idempotent = place === PLACES[
+    "waiting to be sent again, as it is idempotent"
+  ];
+  let told = 0;
+  const handle = t.go("x", { idempotent, ...exit.options });
+  const result = handle.reply.then(
+    () => told++,
+    (error) => (told++, error),
+  );
+  if (place.arrive !== undefined) await place.arrive(t);
+  await exit.take(t, handle);
+  await settle();
+  assertEquals(told, 1, "settled, and once");
+  const error = await result;
+  if (exit.reason === stop) assertStrictEquals(error, stop);
+  else {
+    assertInstanceOf(error, RpcError);
+    assertEquals([exit.reason].flat().includes(error.code), true, error.code);
+    assertEquals(error.outcome, outcome);
+  }
+  assertEquals(handle.outcome, outcome);
+  // Late replies, on every connection there was.
+  for (const peer of t.peers) await peer.send(reply(1)).catch(() => {});
+  const over = t.client.abort();
+  for (const peer of t.peers) await peer.end().catch(() => {});
+  await t.advance(5000);
+  await over;
+  await t.client.closed;
+  const settled = await handle.settled;
+  // A late reply may have told what became of it.
+  const refined = outcome === "unknown" && settled === "executed";
+  if (!refined) assertEquals(settled, outcome);
+  assertEquals(told, 1);
+  assertLeft(t);
+}
+
+for (const [where, place] of Object.entries(PLACES)) {
+  for (const [how, exit] of Object.entries(EXITS)) {
+    test(`[L17] a call ${where} ends by ${how}`, () => leaves(place, exit()));
+  }
+}

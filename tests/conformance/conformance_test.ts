@@ -1,0 +1,76 @@
+// The conformance suite against our own two ends, and the check that it speaks
+// of every requirement of docs/protocol.md.
+
+import { assert, assertEquals } from "@std/assert";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import type { ServerOptions } from "../../mod.ts";
+import type { Case } from "./case.ts";
+import { memoryClient, memoryServer, type MemoryTarget } from "./memory.ts";
+import { CASES, runCase, WITHOUT_CASE } from "./suite.ts";
+
+const USUAL: ServerOptions = {
+  windowCalls: 200,
+  windowBytes: 150_000,
+  maxMessage: 131_072,
+  maxStreams: 16,
+};
+
+/** Smaller than the protocol's constants, which then count. */
+const SMALL: ServerOptions = {
+  windowCalls: 4,
+  windowBytes: 5000,
+  maxMessage: 16_384,
+};
+
+/** Where the size of the windows may matter. */
+const SIZED = /^(FR2|HE13|CA|WI|CN2|GA|EN)/;
+
+function check(one: Case, name: string, make: () => MemoryTarget): void {
+  test(`conformance ${one.id}, ${name}: ${one.about}`, async () => {
+    const target = make();
+    const { verdict, why } = await runCase(one, target);
+    assertEquals([verdict, why], ["passed", ""]);
+    await target.end();
+  });
+}
+
+for (const one of CASES) {
+  if (one.role === "client") {
+    check(one, "client", () => memoryClient({ maxStreams: 16 }));
+  } else {
+    check(one, "server", () => memoryServer(USUAL));
+    if (SIZED.test(one.id)) {
+      check(one, "server of small windows", () => memoryServer(SMALL));
+    }
+  }
+}
+
+const PROTOCOL = readFileSync(
+  new URL("../../docs/protocol.md", import.meta.url),
+  "utf8",
+);
+
+/** The requirements of docs/protocol.md, as its list items define them. */
+const REQUIREMENTS = new Set(
+  Array.from(PROTOCOL.matchAll(/^- \[([A-Z]{2}\d+)\]/gm), ([, id]) => id),
+);
+
+test("every requirement of the protocol has a conformance case, and no case an unknown one", () => {
+  const covered = new Set(CASES.map(({ id }) => id.split(".")[0]));
+  for (const id of covered) assert(REQUIREMENTS.has(id), `${id} is unknown`);
+  for (const id of Object.keys(WITHOUT_CASE)) {
+    assert(REQUIREMENTS.has(id), `${id} is unknown`);
+    assert(!covered.has(id), `${id} has a case`);
+  }
+  const without = [...REQUIREMENTS].filter((id) =>
+    !covered.has(id) && !(id in WITHOUT_CASE)
+  );
+  assertEquals(without, []);
+});
+
+test("a conformance case's id stands for one case of each role", () => {
+  const names = CASES.map(({ id, role }) => `${id} ${role}`);
+  assertEquals(new Set(names).size, names.length);
+  for (const { id } of CASES) assert(/^[A-Z]{2}\d+\.\d+$/.test(id), id);
+});

@@ -1,0 +1,53 @@
+// A sample of the exhaustive cut: `deno task chaos` visits every byte.
+
+import { assert, assertEquals } from "@std/assert";
+import { test } from "node:test";
+import { allCases, KINDS, runCase } from "../chaos/cuts.ts";
+import { runSession } from "../support/session.ts";
+import { Random } from "../support/random.ts";
+
+/** One offset in this many; which one differs from run to run. */
+const EVERY = 149;
+
+test("the recorded session has at least 200 calls of every kind, and the same bytes each time", async () => {
+  const bytes: number[] = [];
+  const record = (_: string, chunk: Uint8Array) => void bytes.push(...chunk);
+  const first = await runSession({ record });
+  const once = bytes.splice(0);
+  const second = await runSession({ record });
+  assertEquals(second, first);
+  assertEquals(bytes, once);
+  assert(first.calls >= 200, `${first.calls} calls`);
+  assertEquals(Object.keys(first.told).sort(), [
+    "aborted",
+    "cancelled",
+    "deadline_exceeded",
+    "internal",
+    "late_sorry",
+    "not_found",
+    "reply",
+    "sorry",
+    "unavailable",
+  ]);
+});
+
+const WORDS = {
+  cut: "cut",
+  reset: "reset",
+  stall: "stalled",
+  garble: "garbled",
+} as const;
+
+for (const kind of KINDS) {
+  test(`[L1] [B10] a session ${WORDS[kind]} at any byte is accounted for, and leaves nothing`, async () => {
+    const lengths = await runSession();
+    const random = new Random();
+    const cases = allCases(lengths, EVERY, random.below(EVERY));
+    for (const each of cases) {
+      if (each.kind !== kind) continue;
+      await runCase(each).catch((cause) => {
+        throw new Error(`${each.direction}:${kind}:${each.at}`, { cause });
+      });
+    }
+  });
+}

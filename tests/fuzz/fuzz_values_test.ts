@@ -1,0 +1,20 @@
+// A short run of the fuzzer over what users hand over, with a seed of its own
+// each time; `deno task fuzz --values 10000` is the long one.
+
+import { assertEquals } from "@std/assert";
+import { test } from "node:test";
+import { reportOf, ValueCase } from "./value_case.ts";
+import { turn } from "../support/clock.ts";
+import { newSeed } from "../support/random.ts";
+
+test("[X2] [X3] [X4] [X10] [X31] [X34] hostile values in every place where users hand values over fail their call alone", async () => {
+  const first = newSeed();
+  for (let seed = first; seed < first + 300; seed++) {
+    const each = new ValueCase(seed);
+    await each.run().catch((error) => {
+      assertEquals(reportOf(error), "", `seed ${seed}: ${each.name}`);
+    });
+  }
+  // For what would be reported as unhandled.
+  await turn();
+});

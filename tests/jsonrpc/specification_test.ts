@@ -1,0 +1,58 @@
+// JSON-RPC 2.0 as its specification has it (https://www.jsonrpc.org/specification,
+// its section of examples among it): what is sent, and what must come back.
+
+import { assertEquals, assertMatch } from "@std/assert";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+import { faceJsonServer } from "../support/json_peer.ts";
+
+interface Vector {
+  readonly name: string;
+  readonly send: readonly string[];
+  readonly receive: readonly unknown[];
+}
+
+const file = new URL("../vectors/jsonrpc.json", import.meta.url);
+const vectors: Vector[] = JSON.parse(await readFile(file, "utf8"));
+
+function minus(
+  params: readonly [number, number] | { from: number; less: number },
+): number {
+  return "from" in params ? params.from - params.less : params[0] - params[1];
+}
+
+const services = {
+  minus,
+  total: (numbers: number[]) => numbers.reduce((a, b) => a + b),
+  note: () => {},
+  data: () => ["hello", 5],
+};
+
+/** Takes out the error messages, which are anybody's; they must be there. */
+function withoutMessages(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutMessages);
+  const { error, ...rest } = value as Record<string, unknown>;
+  if (error === undefined) return value;
+  const { message, ...code } = error as Record<string, unknown>;
+  assertMatch(String(message), /\w+/);
+  return { ...rest, error: code };
+}
+
+for (const framing of ["lines", "contentLength"] as const) {
+  for (const { name, send, receive } of vectors) {
+    test(`${name} (${framing})`, async () => {
+      const { peer, close } = faceJsonServer(services, { framing });
+      for (const text of send) {
+        const wrapped = framing === "lines"
+          ? `${text}\n`
+          : `Content-Length: ${text.length}\r\n\r\n${text}`;
+        await peer.raw(wrapped);
+      }
+      for (const expected of receive) {
+        const got = await peer.next();
+        assertEquals(withoutMessages(got), expected);
+      }
+      assertEquals(await close(), []);
+    });
+  }
+}

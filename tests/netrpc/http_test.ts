@@ -1,0 +1,305 @@
+/** The HTTP handshake before Go's wire. */
+
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { test } from "node:test";
+import {
+  Client,
+  connect,
+  ConnectionError,
+  type Duplex,
+  type EchoServices,
+  listen,
+  memoryPair,
+  Server,
+} from "../../mod.ts";
+import { httpAccept, httpConnect, httpListener, netrpc } from "../../netrpc.ts";
+import { settle, TestClock } from "../support/clock.ts";
+import { ascii, FIRST, FIRST_REPLY, Raw } from "../support/go_wire.ts";
+import { join } from "../support/raw_peer.ts";
+
+const hello = { HelloService: { Hello: (name: string) => `hello:${name}` } };
+
+test("the HTTP handshake is Go's, and what comes behind it is not lost", async () => {
+  const raw = new Raw();
+  const dialling = httpConnect(raw.duplex);
+  const request = "CONNECT /_goRPC_ HTTP/1.0\n\n";
+  assertEquals(await raw.take(request.length), ascii(request));
+  const answer = ascii("HTTP/1.0 200 Connected to Go RPC\n\n");
+  await raw.send(join(answer, FIRST_REPLY.subarray(0, 10)));
+  const client = new Client<EchoServices>(await dialling, {
+    protocol: netrpc(),
+  });
+  const call = client.call("HelloService.Hello", "hi");
+  await raw.take(78);
+  await raw.send(FIRST_REPLY.subarray(10));
+  assertEquals(await call, "hello:hi");
+  await client.abort();
+});
+
+test("an HTTP handshake that does not end is given up", async () => {
+  const clock = new TestClock();
+  for (const handshake of [httpAccept, httpConnect]) {
+    const raw = new Raw();
+    const waiting = handshake(raw.duplex, { clock });
+    const failed = assertRejects(() => waiting, Error, "in time");
+    await raw.send(ascii("HTTP"));
+    await settle();
+    await clock.advance(10_000);
+    await failed;
+  }
+  assertEquals(clock.timers, 0);
+});
+
+const CONNECT = "CONNECT /_goRPC_ HTTP/1.0\n\n";
+const CONNECTED = "HTTP/1.0 200 Connected to Go RPC\n\n";
+
+const REFUSED = [
+  ["another method", "GET /_goRPC_ HTTP/1.1\r\n\r\n", "405"],
+  ["another method, with bare newlines", "GET / HTTP/1.1\nA: b\n\n", "405"],
+  ["another path", "CONNECT /x HTTP/1.0\n\n", "404"],
+  ["a head without end", `GET / HTTP/1.1\r\n${"x".repeat(17_000)}`, "431"],
+] as const;
+
+for (const [name, request, answer] of REFUSED) {
+  test(`an HTTP request is answered ${answer}: ${name}`, async () => {
+    const raw = new Raw();
+    const accepting = httpAccept(raw.duplex);
+    const failed = assertRejects(() => accepting, ConnectionError);
+    await raw.send(ascii(request));
+    const said = new TextDecoder().decode(await raw.rest());
+    assert(said.startsWith(`HTTP/1.0 ${answer} `), said);
+    await raw.end();
+    await failed;
+  });
+
+  test(`[X6] what is refused lingers for a second, and is destroyed: ${name}`, async () => {
+    const clock = new TestClock();
+    const { source, give } = handListener();
+    const errors: unknown[] = [];
+    const server = new Server(hello, {
+      protocol: netrpc(),
+      clock,
+      onError: (error) => errors.push(error),
+    });
+    server.serve(httpListener(source, { clock }));
+    const raw = new Raw();
+    await give(raw.duplex);
+    await raw.send(ascii(request));
+    const said = new TextDecoder().decode(await raw.rest());
+    assert(said.startsWith(`HTTP/1.0 ${answer} `), said);
+    // Half open: it may say on what it likes, for a while.
+    await raw.send(ascii("more"));
+    assertEquals(server.stats().connections, 1);
+    await clock.advance(1000);
+    await assertRejects(() => raw.send(ascii("more")), ConnectionError);
+    await settle();
+    assertEquals([server.stats().connections, clock.timers], [0, 0]);
+    assertEquals(errors.length, 1);
+    await server.close();
+  });
+}
+
+for (const sent of ["", "CONNECT /_go", `GET / ${"x".repeat(16_000)}`]) {
+  test(`[X6] a handshake that does not end is destroyed, after ${sent.length} bytes`, async () => {
+    const clock = new TestClock();
+    const { source, give } = handListener();
+    const server = new Server(hello, { protocol: netrpc(), clock });
+    server.serve(httpListener(source, { clock }));
+    const raw = new Raw();
+    await give(raw.duplex);
+    await raw.send(ascii(sent));
+    await settle();
+    assertEquals(server.stats().connections, 1);
+    await clock.advance(10_000);
+    await assertRejects(() => raw.rest(), ConnectionError);
+    await settle();
+    assertEquals([server.stats().connections, clock.timers], [0, 0]);
+    await server.close();
+  });
+}
+
+test("[X6] handshakes count as connections, and those past maxConnections are told", async () => {
+  const clock = new TestClock();
+  const { source, give } = handListener();
+  const server = new Server(hello, {
+    protocol: netrpc(),
+    clock,
+    maxConnections: 2,
+  });
+  server.serve(httpListener(source, { clock }));
+  const raws = [new Raw(), new Raw(), new Raw(), new Raw()];
+  for (const raw of raws) await give(raw.duplex);
+  await settle();
+  assertEquals(server.connections.size, 2);
+  for (const raw of raws.slice(2)) {
+    await raw.send(ascii(CONNECT));
+    const said = new TextDecoder().decode(await raw.rest());
+    assert(said.startsWith("HTTP/1.0 503 "), said);
+  }
+  await raws[0].end();
+  await settle();
+  assertEquals(server.connections.size, 1);
+  const closing = server.close();
+  await settle();
+  await clock.advance(1000);
+  await closing;
+  assertEquals(clock.timers, 0);
+});
+
+test("[X6] over TCP, refused and silent callers that stay half open are destroyed", async () => {
+  const clock = new TestClock();
+  const server = new Server(hello, { protocol: netrpc(), clock });
+  const listener = await listen({ port: 0 });
+  server.serve(httpListener(listener, { clock }));
+  const writers: WritableStreamDefaultWriter<Uint8Array>[] = [];
+  for (let i = 0; i < 20; i++) {
+    const { readable, writable } = await connect(listener.address);
+    const writer = writable.getWriter();
+    writers.push(writer);
+    await writer.write(ascii(i < 10 ? "GET / HTTP/1.1\r\n\r\n" : "GET"));
+    if (i < 10) await Array.fromAsync(readable);
+  }
+  while (clock.timers < 20) await systemTurn();
+  await clock.advance(10_000);
+  for (const writer of writers) {
+    await assertRejects(async () => {
+      for (;;) {
+        await writer.write(ascii("more"));
+        await systemTurn();
+      }
+    });
+  }
+  await server.close();
+  assertEquals([server.connections.size, clock.timers], [0, 0]);
+});
+
+function systemTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+for (const end of ["\n\n", "\r\n\r\n", "\nHost: x\n\n", "\nA: b\r\n\n"]) {
+  test(`[X30] a CONNECT is answered at once that ends in ${JSON.stringify(end)}`, async () => {
+    const raw = new Raw();
+    const accepting = httpAccept(raw.duplex);
+    await raw.send(ascii(`CONNECT /_goRPC_ HTTP/1.0${end}`));
+    assertEquals(await raw.take(CONNECTED.length), ascii(CONNECTED));
+    await (await accepting).writable.abort();
+  });
+}
+
+test("an HTTP handshake may come in single bytes, with headers", async () => {
+  const raw = new Raw();
+  const accepting = httpAccept(raw.duplex);
+  const request = `CONNECT /_goRPC_ HTTP/1.0\r\nX: ${"y".repeat(5000)}\r\n\r\n`;
+  const stream = join(ascii(request), FIRST);
+  await raw.send(...[...stream].map((byte) => Uint8Array.of(byte)));
+  const server = new Server(hello, { protocol: netrpc() });
+  server.accept(await accepting);
+  const answer = ascii("HTTP/1.0 200 Connected to Go RPC\n\n");
+  assertEquals(await raw.take(answer.length), answer);
+  assertEquals(await raw.take(FIRST_REPLY.length), FIRST_REPLY);
+  await raw.end();
+  await server.close();
+});
+
+test("a head without end is given up and closed", async () => {
+  const raw = new Raw();
+  const waiting = httpConnect(raw.duplex);
+  const failed = assertRejects(() => waiting, ConnectionError, "over 16384");
+  const flood = Array(20).fill(ascii("x".repeat(1000)));
+  await raw.send(...flood).catch(() => {});
+  await failed;
+  await assertRejects(() => raw.rest(), ConnectionError);
+});
+
+for (const handshake of [httpAccept, httpConnect]) {
+  test(`a handshake can be given up by a signal: ${handshake.name}`, async () => {
+    for (const early of [true, false]) {
+      const raw = new Raw();
+      const aborter = new AbortController();
+      const reason = new Error("enough");
+      if (early) aborter.abort(reason);
+      const waiting = handshake(raw.duplex, { signal: aborter.signal });
+      const failed = assertRejects(() => waiting, Error, "enough");
+      await settle();
+      aborter.abort(reason);
+      await failed;
+      await assertRejects(() => raw.rest(), ConnectionError);
+    }
+  });
+}
+
+/** A listener that is fed by hand. */
+function handListener() {
+  const { readable, writable } = new TransformStream<Duplex, Duplex>();
+  const writer = writable.getWriter();
+  let closed = 0;
+  const source = {
+    [Symbol.asyncIterator]: () => readable[Symbol.asyncIterator](),
+    close: () => {
+      closed++;
+      writer.close().catch(() => {});
+    },
+  };
+  return {
+    source,
+    give: (duplex: Duplex) => writer.write(duplex),
+    closed: () => closed,
+  };
+}
+
+test("closing a server of an HTTP listener says no to the handshakes under way, and no other is kept waiting by them", async () => {
+  const clock = new TestClock();
+  const { source, give, closed } = handListener();
+  const server = new Server(hello, { protocol: netrpc() });
+  server.serve(httpListener(source, { clock }));
+  const [silent, quick] = [new Raw(), new Raw()];
+  await give(silent.duplex);
+  await give(quick.duplex);
+  await quick.send(join(ascii(CONNECT), FIRST));
+  await quick.take(CONNECTED.length);
+  assertEquals(await quick.take(FIRST_REPLY.length), FIRST_REPLY);
+  await quick.end();
+  const closing = server.close();
+  const said = new TextDecoder().decode(await silent.rest());
+  assert(said.startsWith("HTTP/1.0 503 "), said);
+  await silent.end();
+  await closing;
+  assertEquals([closed(), clock.timers], [1, 0]);
+});
+
+test("the handshakes of an HTTP listener can be given up by its signal", async () => {
+  const clock = new TestClock();
+  const { source, give, closed } = handListener();
+  const aborter = new AbortController();
+  const server = new Server(hello, { protocol: netrpc() });
+  server.serve(httpListener(source, { clock, signal: aborter.signal }));
+  const raw = new Raw();
+  await give(raw.duplex);
+  await settle();
+  aborter.abort(new Error("enough"));
+  await assertRejects(() => raw.rest(), ConnectionError);
+  await server.close();
+  assertEquals([closed(), clock.timers], [1, 0]);
+});
+
+test("a duplex behind a handshake keeps what is known of its peer, and its halves", async () => {
+  const [near, far] = memoryPair();
+  const accepting = httpAccept(far);
+  const connecting = httpConnect(near);
+  const [a, b] = await Promise.all([connecting, accepting]);
+  assertEquals([a.remote, b.local], [near.remote, far.local]);
+  const writer = a.writable.getWriter();
+  for (let i = 0; i < 100; i++) {
+    const chunk = new Uint8Array(5000).fill(i);
+    const written = writer.write(chunk);
+    if (i === 0) await written;
+  }
+  const closing = writer.close();
+  let sum = 0;
+  for await (const chunk of b.readable) sum += chunk.length;
+  await closing;
+  assertEquals(sum, 500_000);
+  await b.writable.close();
+  assertEquals((await Array.fromAsync(a.readable)).length, 0);
+});

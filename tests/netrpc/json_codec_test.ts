@@ -1,0 +1,343 @@
+/** Go's JSON wire without Go: the exact text, and what odd peers send. */
+
+import { assertEquals, assertRejects } from "@std/assert";
+import { test } from "node:test";
+import {
+  Client,
+  type ClientOptions,
+  type EchoServices,
+  memoryPair,
+  RpcError,
+  Server,
+} from "../../mod.ts";
+import { netrpc } from "../../netrpc.ts";
+import { ascii, Raw } from "../support/go_wire.ts";
+
+const hello = { HelloService: { Hello: (name: string) => `hello:${name}` } };
+
+function serveJson(services: object): { raw: Raw; server: Server<object> } {
+  const raw = new Raw();
+  const wire = netrpc({ encoding: "json" });
+  const server = new Server<object>(services, { protocol: wire });
+  server.accept(raw.duplex);
+  return { raw, server };
+}
+
+const CALL = '{"method":"HelloService.Hello","params":["hi"],"id":0}\n';
+const ANSWER = '{"id":0,"result":"hello:hi","error":null}\n';
+
+/** What a server answers to text, in chunks of `size`. */
+async function answers(
+  services: object,
+  text: string,
+  size = Infinity,
+): Promise<string> {
+  const { raw, server } = serveJson(services);
+  const all = ascii(text);
+  for (let at = 0; at < all.length; at += size) {
+    await raw.send(all.subarray(at, Math.min(all.length, at + size)));
+  }
+  await raw.end();
+  const said = new TextDecoder().decode(await raw.rest());
+  await server.close();
+  return said;
+}
+
+test("JSON calls and answers are as Go writes them", async () => {
+  const raw = new Raw();
+  const wire = netrpc({ encoding: "json" });
+  const client = new Client<EchoServices>(raw.duplex, { protocol: wire });
+  const call = client.call("HelloService.Hello", "hi");
+  assertEquals(await raw.take(CALL.length), ascii(CALL));
+  await raw.send(ascii(ANSWER));
+  assertEquals(await call, "hello:hi");
+  await client.abort();
+  assertEquals(await answers(hello, CALL), ANSWER);
+});
+
+test("JSON values may come back to back, in any chunks, with any id", async () => {
+  const ids = [
+    "0",
+    '"a}b\\""',
+    "null",
+    "12345678901234567890",
+    "-1.5e3",
+    "[1]",
+  ];
+  const calls = ids.map((id) => CALL.trim().replace('"id":0', `"id":${id}`));
+  const missing = CALL.trim().replace(',"id":0', "");
+  const wanted = [...ids, "null"].map((id) => ANSWER.replace("0", id)).join("");
+  for (const size of [1, 7, Infinity]) {
+    const said = await answers(hello, [...calls, missing].join(""), size);
+    assertEquals(said, wanted.replaceAll("-1.5e3", "-1500"));
+  }
+});
+
+test("[X26] JSON errors are strings, and a result is never null without one", async () => {
+  const services = {
+    Odd: {
+      fail: () => {
+        throw new RpcError("x", 'bad "input"');
+      },
+      nothing: () => undefined,
+      none: () => null,
+      notANumber: () => NaN,
+    },
+  };
+  const call = (method: string) => `{"method":"${method}","params":[1],"id":3}`;
+  assertEquals(
+    await answers(services, call("Odd.fail")),
+    '{"id":3,"result":null,"error":"bad \\"input\\""}\n',
+  );
+  assertEquals(
+    await answers(services, call("Odd.nothing")),
+    '{"id":3,"result":{},"error":null}\n',
+  );
+  for (const method of ["Odd.none", "Odd.notANumber"]) {
+    assertEquals(
+      await answers(services, call(method)),
+      '{"id":3,"result":null,"error":"the handler\'s result cannot be serialized"}\n',
+    );
+  }
+  assertEquals(
+    await answers(services, call("Odd.absent")),
+    '{"id":3,"result":null,"error":"rpc: can\'t find method Odd.absent"}\n',
+  );
+});
+
+for (
+  const [params, words] of [
+    ["", "jsonrpc: request body missing params"],
+    ['"params":null,', "jsonrpc: request body missing params"],
+    [
+      '"params":{"A":1},',
+      "json: cannot unmarshal object into Go value of type [1]interface {}",
+    ],
+    [
+      '"params":true,',
+      "json: cannot unmarshal bool into Go value of type [1]interface {}",
+    ],
+  ] as const
+) {
+  test(`JSON params that are no array are refused in Go's words: ${params || "none"}`, async () => {
+    const call = `{"method":"HelloService.Hello",${params}"id":1}`;
+    const error = JSON.stringify(words);
+    const wanted = `{"id":1,"result":null,"error":${error}}\n`;
+    assertEquals(await answers(hello, call + CALL), wanted + ANSWER);
+  });
+}
+
+for (
+  const [name, text] of [
+    ["no JSON", "hello\n"],
+    ["an array", "[1]"],
+    ["a broken object", '{"method":}'],
+    ["a method that is no string", '{"method":1,"params":[1],"id":1}'],
+    ["an object deeper than the limit", '{"params":' + "[".repeat(2000)],
+  ] as const
+) {
+  test(`JSON that closes the connection: ${name}`, async () => {
+    assertEquals(await answers(hello, text + CALL), "");
+  });
+}
+
+for (
+  const [name, text] of [
+    ["an id that is no number", '{"id":"0","result":1,"error":null}'],
+  ] as const
+) {
+  test(`a JSON answer that closes the connection: ${name}`, async () => {
+    const raw = new Raw();
+    const wire = netrpc({ encoding: "json" });
+    const client = new Client<EchoServices>(raw.duplex, { protocol: wire });
+    const call = client.call("HelloService.Hello", "hi");
+    await raw.take(CALL.length);
+    await raw.send(ascii(text));
+    const error = await assertRejects(() => call, RpcError);
+    assertEquals(error.outcome, "unknown");
+    await raw.rest();
+    await raw.end();
+    assertEquals((await client.closed)?.code, "protocol_error");
+  });
+}
+
+/** A client of ours, and what its first calls come to when `text` answers them. */
+async function replies(
+  n: number,
+  text: string,
+  options: ClientOptions = {},
+): Promise<{ client: Client<EchoServices>; replies: Promise<unknown>[] }> {
+  const raw = new Raw();
+  const wire = netrpc({ encoding: "json" });
+  const client = new Client<EchoServices>(raw.duplex, {
+    protocol: wire,
+    ...options,
+  });
+  const replies = Array.from(
+    { length: n },
+    () => client.call("HelloService.Hello", "hi"),
+  );
+  for (const reply of replies) reply.catch(() => {});
+  await raw.take(n * CALL.length);
+  await raw.send(ascii(text));
+  return { client, replies };
+}
+
+test("[X26] an answer of null without an error is null, and the connection lives on", async () => {
+  for (const answer of ['{"id":0,"result":null,"error":null}', '{"id":0}']) {
+    const { client, replies: [first, second] } = await replies(
+      2,
+      answer + ANSWER.replace("0", "1"),
+    );
+    assertEquals([await first, await second], [null, "hello:hi"]);
+    await client.abort();
+  }
+});
+
+const INTEGERS = [
+  ["9007199254740991", true],
+  ["-9007199254740991", true],
+  ["9007199254740992", true],
+  ["9007199254740993", false],
+  ["-9007199254740993", false],
+  ["1152921504606846976", true],
+  ["1152921504606847000", false],
+  ["100000000000000000000", true],
+  [`1${"0".repeat(400)}`, false],
+  ["0.12345678901234567890", true],
+  ["12345678901234567e2", true],
+  ['"9007199254740993"', true],
+] as const;
+
+for (const [number, exact] of INTEGERS) {
+  const name = number.length > 30 ? "10^400" : number;
+  for (const place of [number, `{"A":[0,{"id":${number}}],"B\\"":"\\\\"}`]) {
+    const where = place === number ? "" : ", deep inside";
+    test(`[X30] ${name} is ${exact ? "taken" : "refused, not rounded"}${where}`, async () => {
+      const answer = `{"id":0,"result":${place},"error":null}`;
+      const made = await replies(2, answer + ANSWER.replace("0", "1"));
+      const [first, second] = made.replies;
+      if (exact) assertEquals(await first, JSON.parse(place));
+      else {
+        const error = await assertRejects(() => first, RpcError);
+        assertEquals([error.code, error.outcome], [
+          "invalid_reply",
+          "executed",
+        ]);
+      }
+      assertEquals(await second, "hello:hi");
+      await made.client.abort();
+      let ran = 0;
+      const counting = {
+        HelloService: { Hello: (_: string) => (ran++, "hello:hi") },
+      };
+      const call = CALL.replace('"hi"', place);
+      const said = await answers(counting, call + CALL);
+      assertEquals(ran, exact ? 2 : 1);
+      assertEquals(said.includes("would be rounded"), !exact);
+      assertEquals(said.endsWith(ANSWER), true);
+    });
+  }
+}
+
+const BIG = `"${"x".repeat(50_000)}"`;
+const SMALL = { maxMessage: 16_384 };
+
+for (const size of [7, 1000, 16_383, 16_384, Infinity]) {
+  test(`[X27] a JSON answer over our own maxMessage fails its call alone, in chunks of ${size}`, async () => {
+    const raw = new Raw();
+    const wire = netrpc({ encoding: "json" });
+    const client = new Client<EchoServices>(raw.duplex, {
+      protocol: wire,
+      ...SMALL,
+    });
+    const calls = [1, 2, 3].map(() => client.call("HelloService.Hello", "hi"));
+    for (const call of calls) call.catch(() => {});
+    await raw.take(3 * CALL.length);
+    const text = `{"id":0,"result":${BIG},"error":null}\n` +
+      `{"error":null,"result":[${BIG},{"id":7}],"id":1}` +
+      `{"id":9,"result":${BIG},"error":null}\n` + ANSWER.replace("0", "2");
+    const all = ascii(text);
+    for (let at = 0; at < all.length; at += size) {
+      await raw.send(all.subarray(at, Math.min(all.length, at + size)));
+    }
+    for (const call of calls.slice(0, 2)) {
+      const error = await assertRejects(
+        () => call,
+        RpcError,
+        "this end's maxMessage is 16384",
+      );
+      assertEquals([error.code, error.outcome], ["frame_too_large", "unknown"]);
+    }
+    assertEquals(await calls[2], "hello:hi");
+    await client.abort();
+  });
+
+  test(`[X27] a JSON call over our own maxMessage is answered, in chunks of ${size}`, async () => {
+    let ran = 0;
+    const counting = {
+      HelloService: { Hello: (_: string) => (ran++, "hello:hi") },
+    };
+    const raw = new Raw();
+    const wire = netrpc({ encoding: "json" });
+    const server = new Server<object>(counting, { protocol: wire, ...SMALL });
+    server.accept(raw.duplex);
+    const all = ascii(CALL.replace('"hi"', BIG).replace(":0}", ':"a"}') + CALL);
+    for (let at = 0; at < all.length; at += size) {
+      await raw.send(all.subarray(at, Math.min(all.length, at + size)));
+    }
+    await raw.end();
+    const said = new TextDecoder().decode(await raw.rest());
+    await server.close();
+    const [first, second] = said.split("\n");
+    assertEquals(
+      first,
+      '{"id":"a","result":null,"error":"rpc: a call of 50054 bytes; this end\'s maxMessage is 16384"}',
+    );
+    assertEquals([`${second}\n`, ran], [ANSWER, 1]);
+  });
+}
+
+test("[X27] a JSON message that is too large and says not of what ends the connection, as frame_too_large", async () => {
+  const raw = new Raw();
+  const wire = netrpc({ encoding: "json" });
+  const errors: unknown[] = [];
+  const server = new Server<object>(hello, {
+    protocol: wire,
+    ...SMALL,
+    onError: (error) => errors.push(error),
+  });
+  server.accept(raw.duplex);
+  await raw.send(ascii(`{"params":[${BIG}],"id":1,"method":"A.B"}`));
+  await raw.rest();
+  await raw.end();
+  await server.close();
+  assertEquals((errors[0] as { code: string }).code, "frame_too_large");
+});
+
+test("[X34] a value nested deeper than Go's JSON wire takes fails its call at the sender, and no brackets in text do", async () => {
+  const wire = netrpc({ encoding: "json" });
+  const nested = (levels: number) => {
+    let value: unknown = "[".repeat(5000);
+    for (let i = 0; i < levels; i++) value = [value];
+    return value;
+  };
+  const S = { echo: (value: unknown) => value, deep: () => nested(1000) };
+  const server = new Server<object>({ S }, { protocol: wire });
+  const [near, far] = memoryPair();
+  server.accept(far);
+  const client = new Client<{ S: Record<string, (p?: unknown) => unknown> }>(
+    near,
+    { protocol: wire },
+  );
+  assertEquals(await client.call("S.echo", nested(998)), nested(998) as never);
+  const error = await assertRejects(
+    () => client.call("S.echo", nested(999)),
+    RpcError,
+  );
+  assertEquals([error.code, error.outcome], ["invalid_argument", "not_sent"]);
+  await assertRejects(() => client.call("S.deep"), RpcError);
+  assertEquals(await client.call("S.echo", "on"), "on" as never);
+  await client.close();
+  await server.close();
+});

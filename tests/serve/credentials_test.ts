@@ -1,0 +1,351 @@
+// Credentials: what a client shows, anew for each dial, and how they are compared.
+
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertThrows,
+} from "@std/assert";
+import { test } from "node:test";
+import {
+  type CallContext,
+  Client,
+  ConnectionError,
+  type CredentialsSource,
+  memoryPair,
+  ReconnectingClient,
+  RpcError,
+  Server,
+  timingSafeEqual,
+} from "../../mod.ts";
+import { jsonRpc } from "../../jsonrpc.ts";
+import { netrpc } from "../../netrpc.ts";
+import {
+  type Any,
+  assertLeft,
+  Dials,
+  Reconnecting,
+  serving,
+} from "../support/dials.ts";
+import { settle } from "../support/clock.ts";
+import { assertNothingLeft, pair } from "../support/pair.ts";
+import { goaway, hello, RawPeer } from "../support/raw_peer.ts";
+
+/** A server that lets in whoever shows the token of now, and what it was shown. */
+class Gatekeeper {
+  token = "first";
+  readonly shown: string[] = [];
+  readonly server: Server<object> = new Server({
+    Test: {
+      who: (_: undefined, ctx: CallContext) => ctx.auth as { token: string },
+    },
+  }, {
+    authorize: ({ credentials }) => {
+      const text = `${credentials}`;
+      this.shown.push(text);
+      return timingSafeEqual(credentials, this.token) && { token: text };
+    },
+  });
+}
+
+test("[X41] text arrives as text and bytes, up to 15,360 of them", async () => {
+  const sent = [
+    ...["", "žlutý kůň", "\0", "\ufeffmark", "😀", "7"],
+    ...[new Uint8Array(), new Uint8Array([0, 255, 128])],
+    new TextEncoder().encode("bytes that could be text"),
+  ];
+  const long = new Uint8Array(15_360).map((_, i) => i);
+  for (const credentials of [...sent, long, "x".repeat(15_360)]) {
+    const got = Promise.withResolvers<unknown>();
+    const t = pair({ Test: { call: () => 1 } }, {
+      client: { credentials },
+      server: {
+        authorize: (hello) => {
+          got.resolve(hello.credentials);
+          return true;
+        },
+      },
+    });
+    const shown = await got.promise;
+    assertEquals(shown, credentials);
+    assertEquals(typeof shown, typeof credentials);
+    assertEquals(await t.client.call("Test.call"), 1);
+    await t.close();
+  }
+});
+
+test("[X41] a reconnecting client's credentials arrive as its source gives them, dial after dial", async () => {
+  const given = ["text", new Uint8Array([1, 2]), ""];
+  const seen: unknown[] = [];
+  const server = new Server<object>({ Test: { call: () => 1 } }, {
+    authorize: ({ credentials }) => (seen.push(credentials), true),
+  });
+  const client = new ReconnectingClient<Any>(serving(server), {
+    credentials: () => given[seen.length],
+    retry: { base: 1 },
+  });
+  for (const _ of given) {
+    await client.call("Test.call");
+    await client.connection?.abort();
+  }
+  assertEquals(seen, given);
+  await client.abort();
+  await server.close();
+});
+
+test("[X41] bytes of a peer that says nothing of text stay bytes, and text must be UTF-8", async () => {
+  const open = [...new TextEncoder().encode("open")];
+  const shows: [readonly number[], unknown][] = [
+    [[5, 0, 4, ...open], new Uint8Array(open)],
+    [[5, 0, 4, ...open, 8, 0, 0], "open"],
+    [[8, 0, 0, 5, 0, 4, ...open], "open"],
+    [[8, 0, 0], undefined],
+    [[5, 0, 1, 0xff, 8, 0, 0], "protocol_error"],
+    [[5, 0, 1, 0x61, 8, 0, 1, 0], "protocol_error"],
+  ];
+  for (const [extra, shown] of shows) {
+    const seen: unknown[] = [];
+    const errors: unknown[] = [];
+    const server = new Server<object>({ Test: { call: () => 1 } }, {
+      authorize: ({ credentials }) => (seen.push(credentials), true),
+      onError: (error) => errors.push(error),
+    });
+    const peer = new RawPeer();
+    server.accept(peer.duplex);
+    await peer.send(hello({ extra }));
+    await settle();
+    const fault = shown === "protocol_error";
+    assertEquals(seen, fault ? [] : [shown]);
+    await peer.end();
+    await server.close();
+    const codes = errors.map((error) => (error as ConnectionError).code);
+    assertEquals(codes, [fault ? shown : "unavailable"]);
+  }
+});
+
+test("[X42] a client that is denied is told whose credentials, and by whom", async () => {
+  const server = new Server<object>({ Test: { call: () => 1 } }, {
+    authorize: () => false,
+  });
+  const [near, far] = memoryPair();
+  server.accept(far);
+  const client = new Client<Any>(near);
+  const error = await client.call("Test.call").then(() => {}, (e) => e);
+  assertInstanceOf(error, RpcError);
+  const text = "the server did not accept the credentials";
+  assertEquals([error.code, error.message], ["unauthenticated", text]);
+  assertEquals((await client.closed)?.message, text);
+  const again = new ReconnectingClient<Any>(serving(server), {
+    retry: { base: 1 },
+  });
+  const waited = await again.call("Test.call").then(() => {}, (e) => e);
+  assertInstanceOf(waited, RpcError);
+  assertEquals([waited.code, waited.message], ["unauthenticated", text]);
+  await server.close();
+});
+
+test("[X42] what another server says of a denial is told as well", async () => {
+  for (const [said, told] of [["", ""], ["no token", ': "no token"']]) {
+    const peer = new RawPeer();
+    const client = new Client<Any>(peer.duplex);
+    await peer.send(goaway(undefined, "unauthenticated", said));
+    await peer.end();
+    const text = `the server did not accept the credentials${told}`;
+    assertEquals((await client.closed)?.message, text);
+  }
+});
+
+test("what cannot be credentials is refused before anything is sent", () => {
+  const [near] = memoryPair();
+  const make = (credentials: unknown) =>
+    new Client(near, { credentials: credentials as string });
+  assertThrows(() => make(7), TypeError, "Cannot use credentials");
+  assertThrows(() => make(["x"]), TypeError, "Cannot use credentials");
+  assertThrows(() => make("é".repeat(7681)), RangeError, "15362 bytes");
+  assertThrows(() => make("x\ud800"), TypeError, "half of a surrogate pair");
+  assertThrows(() => make(new Uint8Array(15_361)), RangeError, "15361 bytes");
+  // Not even the streams were taken.
+  assert(!near.readable.locked);
+  const dials = new Dials();
+  assertThrows(
+    () =>
+      new ReconnectingClient(dials.dial, { credentials: "x".repeat(15_361) }),
+    RangeError,
+  );
+  assertEquals(dials.count, 0);
+});
+
+test("a wire that has no HELLO has no credentials", () => {
+  for (const wire of [jsonRpc(), netrpc({ encoding: "json" })]) {
+    const [near] = memoryPair();
+    assertThrows(
+      () => new Client(near, { protocol: wire, credentials: "x" }),
+      TypeError,
+      "the wire has no HELLO",
+    );
+  }
+});
+
+test("a reconnecting client shows fresh credentials with each dial, given at once or as a promise", async () => {
+  for (const later of [false, true]) {
+    const gate = new Gatekeeper();
+    const credentials: CredentialsSource = () =>
+      later ? Promise.resolve(gate.token) : gate.token;
+    const t = new Reconnecting([serving(gate.server)], { credentials });
+    assertEquals(await t.client.call("Test.who"), { token: "first" });
+    gate.token = "second";
+    t.lose();
+    await t.advance(100);
+    assertEquals(await t.client.call("Test.who"), { token: "second" });
+    assertEquals(gate.shown, ["first", "second"]);
+    await t.over();
+    await gate.server.close();
+  }
+});
+
+test("a reconnecting client shows what is no function with each dial, too", async () => {
+  const gate = new Gatekeeper();
+  const t = new Reconnecting([serving(gate.server)], { credentials: "first" });
+  await t.client.call("Test.who");
+  t.lose();
+  await t.advance(100);
+  await t.client.call("Test.who");
+  assertEquals(gate.shown, ["first", "first"]);
+  await t.over();
+  await gate.server.close();
+});
+
+test("[W1] a reconnecting client that is denied once comes in with what it shows next", async () => {
+  const gate = new Gatekeeper();
+  const tokens = ["stale", "first"];
+  const t = new Reconnecting([serving(gate.server)], {
+    credentials: () => tokens.shift() as string,
+  });
+  const reply = t.client.call("Test.who");
+  await t.advance(100);
+  assertEquals(await reply, { token: "first" });
+  assertEquals(gate.shown, ["stale", "first"]);
+  await t.over();
+  await gate.server.close();
+});
+
+test("[W1] a reconnecting client that is denied twice in a row ends, and its calls were never sent", async () => {
+  const gate = new Gatekeeper();
+  const t = new Reconnecting([serving(gate.server)], { credentials: "stale" });
+  const handle = t.go();
+  await t.advance(100);
+  assertEquals((await t.client.closed)?.code, "unauthenticated");
+  assertEquals(await handle.settled, "not_sent");
+  const error = await handle.reply.then(() => {}, (reason) => reason);
+  assertEquals((error as RpcError).code, "unauthenticated");
+  assertEquals(gate.shown, ["stale", "stale"]);
+  assertLeft(t);
+  await gate.server.close();
+});
+
+const FAILURES: [string, CredentialsSource][] = [
+  ["throw", () => {
+    throw new Error("no token today");
+  }],
+  ["reject", () => Promise.reject(new Error("no token today"))],
+  ["are none", () => 7 as unknown as string],
+];
+
+for (const [what, credentials] of FAILURES) {
+  test(`credentials that ${what} fail the dial, which is made again`, async () => {
+    const gate = new Gatekeeper();
+    const sources = [credentials, () => gate.token];
+    const t = new Reconnecting([serving(gate.server)], {
+      credentials: (signal) => (sources.shift() as CredentialsSource)(signal),
+    });
+    const reply = t.client.call("Test.who");
+    await t.advance(100);
+    assertEquals(await reply, { token: "first" });
+    assertEquals(gate.shown, ["first"]);
+    await t.over();
+    await gate.server.close();
+  });
+}
+
+test("[W7] credentials that come too late are nobody's: nothing is dialled with them", async () => {
+  const token = Promise.withResolvers<string>();
+  const gate = new Gatekeeper();
+  const signals: AbortSignal[] = [];
+  const t = new Reconnecting([serving(gate.server)], {
+    dialTimeout: 500,
+    credentials: (signal) => {
+      signals.push(signal);
+      return token.promise;
+    },
+  });
+  await t.advance(500);
+  assert(signals[0].reason instanceof ConnectionError);
+  assertEquals(signals[0].reason.code, "deadline_exceeded");
+  // The second try waits for the same token when the client ends.
+  await t.advance(100);
+  assertEquals(signals.length, 2);
+  await t.over();
+  token.resolve("first");
+  await settle();
+  assertEquals([t.dials.count, gate.shown], [0, []]);
+  await gate.server.close();
+});
+
+test("a plain client's connection tells its server's denial", async () => {
+  const gate = new Gatekeeper();
+  const [near, far] = memoryPair();
+  const connection = gate.server.accept(far);
+  const client = new Client<Any>(near);
+  const error = await client.call("Test.who").then(() => {}, (e) => e);
+  assert(error instanceof RpcError);
+  assertEquals([error.code, error.outcome], ["unauthenticated", "refused"]);
+  await client.closed;
+  await gate.server.close();
+  assertNothingLeft(client.connection);
+  assertNothingLeft(connection);
+});
+
+test("timingSafeEqual tells whether text or bytes are the same", () => {
+  const bytes = (text: string) => new TextEncoder().encode(text);
+  for (const text of ["a", "open sesame", "žlutý", "\0", "x".repeat(5000)]) {
+    assert(timingSafeEqual(text, text));
+    assert(timingSafeEqual(bytes(text), text));
+    assert(timingSafeEqual(text, bytes(text)));
+    assert(!timingSafeEqual(text + "a", text));
+    assert(!timingSafeEqual(text, text + "a"));
+    assert(!timingSafeEqual(text + text, text));
+    assert(!timingSafeEqual(text, text + text));
+    assert(!timingSafeEqual("", text));
+    assert(!timingSafeEqual(undefined, text));
+  }
+  const secret = bytes("0123456789");
+  for (let i = 0; i < 80; i++) {
+    const other = secret.slice();
+    other[i >> 3] ^= 1 << (i & 7);
+    assert(!timingSafeEqual(other, secret), `bit ${i}`);
+  }
+});
+
+test("timingSafeEqual never takes an empty secret for one", () => {
+  assert(!timingSafeEqual("", ""));
+  assert(!timingSafeEqual(undefined, ""));
+  assert(!timingSafeEqual("x", new Uint8Array(0)));
+});
+
+test("timingSafeEqual looks at every byte, wherever the first difference is", () => {
+  const secret = new Uint8Array(64).fill(7);
+  const looks = (received: Uint8Array) => {
+    let count = 0;
+    const counted = new Proxy(received, {
+      get(target, key) {
+        if (typeof key === "string" && /^\d+$/.test(key)) count++;
+        return Reflect.get(target, key, target);
+      },
+    });
+    timingSafeEqual(counted, secret);
+    return count;
+  };
+  const first = secret.with(0, 8);
+  const last = secret.with(63, 8);
+  assertEquals([looks(first), looks(last), looks(secret)], [64, 64, 64]);
+});

@@ -1,0 +1,180 @@
+// Ordered calls under random orders, keys, limits, aborts and endings. On a
+// failure fast-check prints the seed and the smallest case.
+
+import { assert, assertEquals } from "@std/assert";
+import fc from "fast-check";
+import { test } from "node:test";
+import { type CallHandle, ordered, RpcError } from "../../mod.ts";
+import { settle } from "../support/clock.ts";
+import { type Pair, pair } from "../support/pair.ts";
+
+const METHODS = ["Free.m", "Alone.m", "Keyed.m", "All.a", "All.b"] as const;
+type Name = (typeof METHODS)[number];
+
+/** What a call is made with; its number tells when it was made. */
+interface Params {
+  readonly n: number;
+  readonly key: string;
+}
+
+/** One call, as its caller and its handler know it. */
+interface Made {
+  readonly n: number;
+  /** Which calls it must not overlap; undefined if it may all. */
+  readonly lane: string | undefined;
+  readonly handle: CallHandle<unknown>;
+  settled: boolean;
+  end: ((fail: boolean) => void) | undefined;
+}
+
+type Step =
+  | { readonly do: "call"; readonly name: Name; readonly key: string }
+  | { readonly do: "abort" | "end" | "fail"; readonly which: number }
+  | { readonly do: "turn" };
+const which = fc.nat({ max: 1000 });
+const anyStep: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant("call" as const),
+      name: fc.constantFrom(...METHODS),
+      key: fc.constantFrom("a", "b", "c"),
+    }),
+  },
+  fc.record({ do: fc.constantFrom("abort", "end", "fail"), which }),
+  fc.record({ do: fc.constant("turn" as const) }),
+);
+
+/** A server of all kinds of orders, and what runs on it. */
+class Play {
+  readonly made: Made[] = [];
+  /** Handlers that have not ended, by lane. */
+  readonly #busy = new Map<string, number>();
+  /** The latest started, by lane. */
+  readonly #latest = new Map<string, number>();
+  readonly #problems: string[] = [];
+  readonly #maxRunning: number;
+  #running = 0;
+  readonly #pair: Pair<ReturnType<Play["services"]>>;
+
+  constructor(maxRunning: number) {
+    this.#maxRunning = maxRunning;
+    this.#pair = pair(this.services(), { server: { maxRunning } });
+  }
+
+  services() {
+    const m = ({ n }: Params) => this.#enter(n);
+    return {
+      Free: { m },
+      Alone: { m: ordered(m) },
+      Keyed: { m: ordered(m, { key: ({ key }) => key }) },
+      All: ordered({ a: m, b: (params: Params) => m(params) }),
+    };
+  }
+
+  #enter(n: number): Promise<number> | number {
+    const call = this.made[n];
+    const { lane } = call;
+    this.#running++;
+    if (lane !== undefined) {
+      const latest = this.#latest.get(lane) ?? -1;
+      // Told at the end: what a handler throws is its caller's.
+      if (this.#busy.has(lane)) this.#problems.push(`two at once in ${lane}`);
+      if (latest >= n) this.#problems.push(`${n} behind ${latest} in ${lane}`);
+      this.#busy.set(lane, n);
+      this.#latest.set(lane, n);
+    }
+    if (n % 5 === 0) {
+      this.#leave(call);
+      return n;
+    }
+    return new Promise((resolve, reject) => {
+      call.end = (fail) => {
+        call.end = undefined;
+        this.#leave(call);
+        if (fail) reject(new RpcError("told", "as planned"));
+        else resolve(n);
+      };
+    });
+  }
+
+  #leave({ lane }: Made): void {
+    this.#running--;
+    if (lane !== undefined) this.#busy.delete(lane);
+  }
+
+  async step(step: Step): Promise<void> {
+    if (step.do === "turn") {
+      await settle(2);
+      this.#judge();
+    } else if (step.do === "call") this.#call(step.name, step.key);
+    else if (step.do === "abort") {
+      const open = this.made.filter(({ settled }) => !settled);
+      open[step.which % open.length]?.handle.abort();
+    } else {
+      const open = this.made.filter(({ end }) => end !== undefined);
+      open[step.which % open.length]?.end?.(step.do === "fail");
+    }
+  }
+
+  #call(name: Name, key: string): void {
+    const n = this.made.length;
+    const handle = this.#pair.client.go(name, { n, key });
+    const [service] = name.split(".");
+    const lanes: Record<string, string | undefined> = {
+      Free: undefined,
+      Keyed: `Keyed ${key}`,
+    };
+    const lane = service in lanes ? lanes[service] : service;
+    const made: Made = { n, lane, handle, settled: false, end: undefined };
+    handle.settled.then(() => made.settled = true);
+    this.made.push(made);
+  }
+
+  /** While there is room, somebody's turn it is in every lane, and nobody free waits. */
+  #judge(): void {
+    const { waiting, ordered, running } = this.#pair.connection.stats();
+    assertEquals(running, this.#running);
+    assert(running <= this.#maxRunning);
+    if (running === this.#maxRunning) return;
+    assertEquals(waiting, ordered, "a call waits though there is room");
+    for (const { n, lane, settled } of this.made) {
+      if (settled) continue;
+      const busy = lane === undefined || this.#busy.has(lane);
+      assert(busy, `${n} waits for nobody in ${lane}`);
+    }
+  }
+
+  /** Ends every handler until every call has been answered. */
+  async finish(): Promise<void> {
+    while (this.made.some(({ settled }) => !settled)) {
+      await settle(2);
+      const open = this.made.filter(({ end }) => end !== undefined);
+      for (const { end } of open) end?.(false);
+      await settle(2);
+      this.#judge();
+      assert(open.length > 0 || this.made.every((made) => made.settled));
+    }
+    assertEquals(this.#problems, []);
+    await this.#pair.close();
+  }
+}
+
+test("ordered calls never overlap or overtake in their order, and never wait without need, whatever is aborted and however handlers end", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(1, 2, 3, 8),
+      fc.array(anyStep, { minLength: 10, maxLength: 200 }),
+      async (maxRunning, steps) => {
+        const play = new Play(maxRunning);
+        for (const step of steps) await play.step(step);
+        await play.finish();
+        for (const { n, handle } of play.made) {
+          const got = await handle.reply.catch((error) => error);
+          if (!(got instanceof Error)) assertEquals(got, n);
+        }
+      },
+    ),
+    { numRuns: 60 },
+  );
+});
