@@ -80,8 +80,8 @@ const HARNESS: Record<Runtime | "doc", Harness> = {
   // Every example in the documentation: of the public interface, and of docs/.
   doc: {
     args: () => [
-      ...["test", "--doc", "-A"],
-      ...["mod.ts", "jsonrpc.ts", "netrpc.ts", "src", "docs"],
+      ...["test", "--doc", "-A", "README.md", "docs"],
+      ...["mod.ts", "jsonrpc.ts", "netrpc.ts", "src"],
     ],
     ...DENO_REPORT,
   },

@@ -22,7 +22,7 @@ export interface ServerLimits {
   readonly maxTotalBuffered: number;
 }
 
-/** The defaults, as README's table has them. */
+/** The defaults; docs/limits.md has the same numbers. */
 export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   maxConnections: 16_384,
   maxTotalRunning: 16_384,

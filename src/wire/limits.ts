@@ -12,7 +12,7 @@ import { MAX_WINDOW, MIN_CREDIT } from "./codec.ts";
 import type { Optional } from "../types/services.ts";
 import type { Limits } from "../types/connection.ts";
 
-/** The defaults, as README's table has them. */
+/** The defaults; docs/limits.md has the same numbers. */
 export const DEFAULT_LIMITS: Limits = {
   maxMessage: 4 * 1024 * 1024,
   windowCalls: 4096,
