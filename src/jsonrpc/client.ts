@@ -43,8 +43,8 @@ export interface JsonRpcClientOptions<L extends object = object> extends
  * array or an object, or left out; a handler gets what came. A result that is
  * `undefined` arrives as `null`.
  *
- * Everything a `Client` promises holds, but for what `docs/wires.md` says that
- * JSON-RPC has no words for.
+ * Everything that a `Client` promises holds, except for what JSON-RPC does not
+ * support: see `docs/guides/other_wires.md`.
  *
  * @example
  * ```ts
