@@ -10,7 +10,8 @@
  *
  * Two framings (`Content-Length` headers, one message a line), three dialects
  * of cancelling (language servers, the Model Context Protocol, none).
- * `docs/wires.md` says which of Sluice's promises hold on this wire.
+ * `docs/guides/other_wires.md` says which of Sluice's promises hold with
+ * JSON-RPC.
  *
  * @example
  * ```ts

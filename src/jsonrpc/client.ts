@@ -4,13 +4,10 @@
  * @module
  */
 
-import {
-  type ErrorInfo,
-  type ServiceDefinition,
-  toCallable,
-} from "../serve/services.ts";
+import { toCallable } from "../serve/services.ts";
+import type { ErrorInfo, ServiceDefinition } from "../types/connection.ts";
 import { Client, type ClientOptions } from "../client/client.ts";
-import type { Duplex } from "../transport/duplex.ts";
+import type { Duplex } from "../types/duplex.ts";
 import type { ServerMiddleware } from "../types/middleware.ts";
 import type { Checked, UntypedServices } from "../types/services.ts";
 import type { JsonRpcCodec } from "./codec.ts";
@@ -25,7 +22,7 @@ export const MAX_UNSENT = 16 * 1024 * 1024;
 export interface JsonRpcClientOptions<L extends object = object> extends
   Omit<
     ClientOptions,
-    "wire" | "serializer" | "metadata" | "handshakeTimeout" | "services"
+    "protocol" | "serializer" | "metadata" | "handshakeTimeout" | "services"
   >,
   JsonRpcOptions {
   /** What the other end may call and notify; or what `callable` made of it, which then has the three options below. */
@@ -46,8 +43,8 @@ export interface JsonRpcClientOptions<L extends object = object> extends
  * array or an object, or left out; a handler gets what came. A result that is
  * `undefined` arrives as `null`.
  *
- * Everything a `Client` promises holds, but for what `docs/wires.md` says that
- * JSON-RPC has no words for.
+ * Everything that a `Client` promises holds, except for what JSON-RPC does not
+ * support: see `docs/guides/other_wires.md`.
  *
  * @example
  * ```ts
@@ -131,7 +128,7 @@ function isCallable(services: object): services is ServiceDefinition {
 /** Options of a {@linkcode JsonRpcServer}; limits hold for each of its connections. */
 export interface JsonRpcServerOptions
   extends
-    Omit<ServerOptions, "wire" | "serializer" | "handshakeTimeout">,
+    Omit<ServerOptions, "protocol" | "serializer" | "handshakeTimeout">,
     JsonRpcOptions {}
 
 /**

@@ -18,7 +18,7 @@ import type {
 } from "../wire/codec.ts";
 import { ConnectionError } from "../base/errors.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
-import type { SendBuffer } from "../connection/send_buffer.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import { utf8 } from "../base/utf8.ts";
 import type { PayloadRole } from "../wire/to_json.ts";
 import { INVALID_REQUEST } from "./codes.ts";
@@ -144,7 +144,7 @@ export class JsonRpcCodec implements Codec {
     if (this.#notified.size === 0) return;
     const notified = this.#notified;
     this.#notified = new Set();
-    for (const id of notified) this.#receiver.reply(id);
+    for (const id of notified) this.#receiver.onReply(id);
   }
 
   /** Runs `calls`, and sends what they call and notify as one array. */
@@ -208,14 +208,14 @@ export class JsonRpcCodec implements Codec {
     return this.#payload.size;
   }
 
-  hello(sendBuffer: SendBuffer): void {
+  hello(sendBuffer: FrameBuffer): void {
     this.#outgoing.open(sendBuffer);
     const { own } = this.#settings;
     const windowCalls = this.#shape.window ?? own.windowCalls;
-    this.#receiver.hello({ ...own, windowCalls });
+    this.#receiver.onHello({ ...own, windowCalls });
   }
 
-  request(_outbox: SendBuffer, id: number, method: string): void {
+  request(_outbox: FrameBuffer, id: number, method: string): void {
     const payload = this.#payload;
     if (!payload.oneWay) this.#lastId = id;
     if (payload.oneWay) this.#notified.add(id);
@@ -228,7 +228,7 @@ export class JsonRpcCodec implements Codec {
     this.#outgoing.send([utf8(head), payload.take(), CLOSE]);
   }
 
-  reply(_outbox: SendBuffer, id: number): void {
+  reply(_outbox: FrameBuffer, id: number): void {
     const served = this.#served.take(id);
     const result = this.#payload.take();
     if (served?.wireId === undefined) return;
@@ -239,7 +239,7 @@ export class JsonRpcCodec implements Codec {
   }
 
   failure(
-    _outbox: SendBuffer,
+    _outbox: FrameBuffer,
     id: number,
     started: boolean,
     code: string,
@@ -268,7 +268,7 @@ export class JsonRpcCodec implements Codec {
     this.#outgoing.close(batch);
   }
 
-  cancel(_outbox: SendBuffer, id: number): void {
+  cancel(_outbox: FrameBuffer, id: number): void {
     if (id === this.#sacred || this.#notified.has(id)) return;
     const { cancel } = this.#shape.dialect;
     if (cancel === undefined) return;

@@ -130,7 +130,12 @@ export class IncomingMessages {
     const error = tooLarge(what, maxMessage);
     if (isOurs(id) && asked(id)) {
       const started = member === "result" ? true : undefined;
-      receiver.failure(id, started, error.code, `the answer: ${error.message}`);
+      receiver.onFailure(
+        id,
+        started,
+        error.code,
+        `the answer: ${error.message}`,
+      );
       return true;
     }
     if (!whole && MAY_BE_HEAD.test(text)) return false;
@@ -228,7 +233,7 @@ export class IncomingMessages {
   ): void {
     const { asked, receiver, stray } = this.#context;
     if (answers && isOurs(id) && asked(id)) {
-      receiver.failure(id, undefined, "invalid_reply", `the answer: ${why}`);
+      receiver.onFailure(id, undefined, "invalid_reply", `the answer: ${why}`);
     } else if (stray !== undefined && id === null) {
       this.#drop(bytes, start, end);
     } else this.complain(INVALID_REQUEST, why, id, batch);
@@ -259,7 +264,7 @@ export class IncomingMessages {
       silenced: false,
     });
     this.value = params;
-    receiver.request(id, method, size, -1, undefined);
+    receiver.onRequest(id, method, size, -1, undefined);
   }
 
   /** A call that finds no room is told so. To lose a notification without a word would be worse than to end. */
@@ -286,7 +291,7 @@ export class IncomingMessages {
     if (id === undefined || call === undefined) return;
     if (call.method === dialect.sacred) return;
     call.silenced = dialect.features.cancel === "silent";
-    receiver.cancel(id);
+    receiver.onCancel(id);
   }
 
   /** An answer to what was never asked is dropped, as one to a call that is over is. */
@@ -295,12 +300,12 @@ export class IncomingMessages {
     if (!isOurs(id)) return;
     if (error === undefined) {
       this.value = result;
-      receiver.reply(id);
+      receiver.onReply(id);
       return;
     }
     const { code, started, message, data } = codes.read(error);
     this.value = data;
-    receiver.failure(id, started, code, message);
+    receiver.onFailure(id, started, code, message);
   }
 }
 

@@ -9,7 +9,7 @@
  */
 
 import { sendOneWay } from "../client/service_client.ts";
-import type { Connection } from "../connection/connection.ts";
+import type { Connection } from "../types/connection.ts";
 import type { CallOptions } from "../types/call.ts";
 
 /**

@@ -11,7 +11,7 @@
  * @module
  */
 
-import type { SendBuffer } from "../connection/send_buffer.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import { utf8 } from "../base/utf8.ts";
 import { type AnswerBatch, MAX_BATCH, toArray } from "./batch.ts";
 import type { Framing } from "./framing.ts";
@@ -35,7 +35,7 @@ export class OutgoingMessages {
   #collectedSize = 0;
   /** Bytes of answers that wait for their batches. */
   #gathered = 0;
-  #sendBuffer: SendBuffer | undefined;
+  #sendBuffer: FrameBuffer | undefined;
 
   constructor(framing: Framing, maxMessage: number) {
     this.#framing = framing;
@@ -49,7 +49,7 @@ export class OutgoingMessages {
   }
 
   /** Says where to write; before that, nothing is. */
-  open(sendBuffer: SendBuffer): void {
+  open(sendBuffer: FrameBuffer): void {
     this.#sendBuffer = sendBuffer;
   }
 
@@ -121,7 +121,7 @@ export class OutgoingMessages {
   }
 
   #part(part: Uint8Array): void {
-    const sendBuffer = this.#sendBuffer as SendBuffer;
+    const sendBuffer = this.#sendBuffer as FrameBuffer;
     if (part.length >= ATTACH_SIZE) {
       sendBuffer.attach(part);
       return;

@@ -13,7 +13,7 @@
 
 import { NO_BYTES } from "../base/bytes.ts";
 import { ConnectionError, RpcError } from "../base/errors.ts";
-import type { SendBuffer } from "../connection/send_buffer.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import type {
   Codec,
   CodecSettings,
@@ -120,10 +120,10 @@ export abstract class GoCodec<Id> implements Codec {
   // What the protocols do not support.
 
   /** No HELLO is sent or received. The local limits apply, and a server makes no calls. */
-  hello(_sendBuffer: SendBuffer): void {
+  hello(_sendBuffer: FrameBuffer): void {
     const { own } = this.settings;
     const window = this.#window ?? Math.min(own.windowCalls, DEFAULT_WINDOW);
-    this.handler.hello({ ...own, windowCalls: this.serves ? 0 : window });
+    this.handler.onHello({ ...own, windowCalls: this.serves ? 0 : window });
   }
   cancel(): void {}
   ping(): void {}
@@ -152,14 +152,14 @@ export abstract class GoCodec<Id> implements Codec {
   abstract get unfinishedBytes(): number;
   /** Writes a reply with an error. */
   protected abstract writeError(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     method: string,
     peerId: Id,
     text: string,
   ): void;
   /** Writes a reply with the prepared result. */
   protected abstract writeResult(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     method: string,
     peerId: Id,
   ): void;
@@ -172,7 +172,7 @@ export abstract class GoCodec<Id> implements Codec {
   abstract restorePrepared(prepared: Opaque): void;
   abstract replySize(): number;
   protected abstract callSize(method: string): number;
-  abstract request(sendBuffer: SendBuffer, id: number, method: string): void;
+  abstract request(sendBuffer: FrameBuffer, id: number, method: string): void;
 
   // Reading.
 
@@ -226,7 +226,7 @@ export abstract class GoCodec<Id> implements Codec {
     this.#id = id;
     this.#method = method;
     this.#peerId = peerId;
-    this.handler.request(id, method, size, -1, undefined);
+    this.handler.onRequest(id, method, size, -1, undefined);
     if (this.#id === id) this.#openRequests.set(id, { method, peerId });
     this.#id = -1;
     this.#peerId = undefined;
@@ -261,12 +261,12 @@ export abstract class GoCodec<Id> implements Codec {
   /** Delivers a reply; `id` is that of the local call, and an empty `error` means success. */
   protected deliverReply(id: number, method: string, error: string): void {
     this.#received++;
-    if (error === "") this.handler.reply(id);
+    if (error === "") this.handler.onReply(id);
     else if (isNotFound(error, method)) {
-      this.handler.failure(id, false, "not_found", error);
+      this.handler.onFailure(id, false, "not_found", error);
     } else {
       const started = isFromMethod(error) ? true : undefined;
-      this.handler.failure(id, started, GO_ERROR, error);
+      this.handler.onFailure(id, started, GO_ERROR, error);
     }
   }
 
@@ -277,7 +277,7 @@ export abstract class GoCodec<Id> implements Codec {
     text: string,
   ): void {
     this.#received++;
-    this.handler.failure(id, started, "frame_too_large", text);
+    this.handler.onFailure(id, started, "frame_too_large", text);
   }
 
   // Writing.
@@ -295,7 +295,7 @@ export abstract class GoCodec<Id> implements Codec {
     );
   }
 
-  reply(sendBuffer: SendBuffer, id: number): void {
+  reply(sendBuffer: FrameBuffer, id: number): void {
     if (id === this.#id) {
       this.#id = -1;
       this.writeResult(sendBuffer, this.#method, this.#peerId as Id);
@@ -306,7 +306,7 @@ export abstract class GoCodec<Id> implements Codec {
   }
 
   failure(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     id: number,
     started: boolean,
     code: string,

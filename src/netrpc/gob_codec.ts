@@ -14,7 +14,7 @@ import { copyBytes, NO_BYTES } from "../base/bytes.ts";
 import { RpcError } from "../base/errors.ts";
 import { isA } from "../base/user_code.ts";
 import { isShortAscii, readText, writeAscii } from "../base/utf8.ts";
-import type { SendBuffer } from "../connection/send_buffer.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import type { CodecSettings, MessageHandler, Opaque } from "../wire/codec.ts";
 import { GoCodec, type GoSettings } from "./go_codec.ts";
 import { tooLarge, tooLargeText } from "./go_errors.ts";
@@ -263,13 +263,13 @@ export class GobCodec extends GoCodec<number> {
   }
 
   /** The first id is 1; Go's first Seq is 0. */
-  request(sendBuffer: SendBuffer, id: number, method: string): void {
+  request(sendBuffer: FrameBuffer, id: number, method: string): void {
     this.writeResult(sendBuffer, method, (id - 1) >>> 0);
   }
 
   /** Writes a header without an error, and the prepared body. A request and a reply differ only in the type of the header. */
   protected writeResult(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     method: string,
     seq: number,
   ): void {
@@ -298,7 +298,7 @@ export class GobCodec extends GoCodec<number> {
   }
 
   protected writeError(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     method: string,
     seq: number,
     text: string,
@@ -316,7 +316,7 @@ export class GobCodec extends GoCodec<number> {
   }
 
   /** Writes the definitions of new types. */
-  #writeDefinitions(sendBuffer: SendBuffer): void {
+  #writeDefinitions(sendBuffer: FrameBuffer): void {
     const { definitions } = this.#encoder;
     if (definitions === undefined) return;
     const at = sendBuffer.reserve(definitions.length);

@@ -14,7 +14,7 @@
 
 import { copyBytes, NO_BYTES } from "../base/bytes.ts";
 import { readText, utf8 } from "../base/utf8.ts";
-import type { SendBuffer } from "../connection/send_buffer.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import type { CodecSettings, MessageHandler, Opaque } from "../wire/codec.ts";
 import { decodedJsonSize } from "../wire/json_size.ts";
 import { toJson, unserializable } from "../wire/to_json.ts";
@@ -257,7 +257,7 @@ export class JsonCodec extends GoCodec<string> {
   }
 
   /** The first local id is 1; Go's first id is 0. */
-  request(sendBuffer: SendBuffer, id: number, method: string): void {
+  request(sendBuffer: FrameBuffer, id: number, method: string): void {
     this.#methods.set(id, method);
     write(
       sendBuffer,
@@ -269,7 +269,7 @@ export class JsonCodec extends GoCodec<string> {
   }
 
   protected writeResult(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     _method: string,
     id: string,
   ): void {
@@ -278,7 +278,7 @@ export class JsonCodec extends GoCodec<string> {
   }
 
   protected writeError(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     _method: string,
     id: string,
     text: string,
@@ -333,7 +333,7 @@ function toPayload(value: unknown, isResult: boolean): string {
   return json;
 }
 
-function write(sendBuffer: SendBuffer, text: string): void {
+function write(sendBuffer: FrameBuffer, text: string): void {
   const bytes = utf8(text);
   const at = sendBuffer.reserve(bytes.length);
   sendBuffer.bytes.set(bytes, at);

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { LARGE } from "../connection/large_reads.ts";
+import { LARGE } from "../base/large_reads.ts";
 import { PartialMessage } from "./partial_message.ts";
 
 /** Receives objects. It may use `bytes` only during the call. */

@@ -5,7 +5,7 @@
  */
 
 import type { Protocol } from "../types/connection.ts";
-import type { Optional } from "../types/services.ts";
+import type { Optional } from "../types/optional.ts";
 import type { CodecFactory } from "../wire/codec.ts";
 import { checkWindow } from "../wire/limits.ts";
 import type { RegisteredTypes } from "./gob/encoder.ts";
@@ -37,7 +37,7 @@ export interface NetrpcOptions extends Optional<GobLimits> {
  * A call has one argument, as in Go. The protocol supports no cancellation,
  * deadlines, metadata, streams or window: an abort or a deadline rejects the
  * call at the client while the handler runs on, and metadata and streams reject
- * with `invalid_argument`. `docs/wires.md` lists what holds. The protocol is
+ * with `invalid_argument`. `docs/guides/other_wires.md` lists what holds. The protocol is
  * that of Go's packages `net/rpc` (https://pkg.go.dev/net/rpc) and
  * `net/rpc/jsonrpc` (https://pkg.go.dev/net/rpc/jsonrpc).
  *

@@ -10,7 +10,7 @@
 import { NO_BYTES } from "../../base/bytes.ts";
 import { tooLarge } from "../go_errors.ts";
 import type { RegisteredTypes } from "./encoder.ts";
-import type { Optional } from "../../types/services.ts";
+import type { Optional } from "../../types/optional.ts";
 import { GOB_LIMITS, GobInput, type GobLimits } from "./input.ts";
 import { GobOutput } from "./output.ts";
 import { ReaderCache } from "./reader.ts";

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { LARGE } from "../../connection/large_reads.ts";
+import { LARGE } from "../../base/large_reads.ts";
 import { PartialMessage } from "../partial_message.ts";
 import { GobError } from "./values.ts";
 
