@@ -12,7 +12,7 @@
 
 import type { Complex } from "./values.ts";
 
-/** The kinds of {@linkcode GobType}. Those before `slice` have a form of their own in gob; `optional` and `lazy` stand for another type. */
+/** The kinds of {@linkcode GobType}. `optional` and `lazy` stand for another type. */
 export type GobKind =
   | "bool"
   | "int"

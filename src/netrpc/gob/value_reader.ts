@@ -57,7 +57,7 @@ export function throwMismatch(type: GobType): never {
     throw new TypeMismatch("the value is of another type");
   }
   const name = typeName(type);
-  // As Go says it.
+  // The text is that of Go.
   throw new GobError(
     `type mismatch in decoder: want struct type ${name}; got non-struct`,
   );
