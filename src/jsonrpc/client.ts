@@ -6,7 +6,7 @@
 
 import { toCallable } from "../serve/services.ts";
 import type { ErrorInfo, ServiceDefinition } from "../types/connection.ts";
-import { Client, type ClientOptions } from "../client/client.ts";
+import { Client, type ClientOptions } from "../client/full_client.ts";
 import type { Duplex } from "../types/duplex.ts";
 import type { ServerMiddleware } from "../types/middleware.ts";
 import type { Checked, UntypedServices } from "../types/services.ts";
