@@ -46,7 +46,7 @@ export {
   JsonRpcServer,
   type JsonRpcServerOptions,
 } from "./src/jsonrpc/client.ts";
-export { notify } from "./src/jsonrpc/one_way.ts";
+export { notify } from "./src/jsonrpc/notify.ts";
 export {
   type OtherProgress,
   Progress,

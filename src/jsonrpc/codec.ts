@@ -21,7 +21,7 @@ import type { MetadataBlock } from "../wire/metadata.ts";
 import type { SendBuffer } from "../connection/send_buffer.ts";
 import { utf8 } from "../base/utf8.ts";
 import type { PayloadRole } from "../wire/to_json.ts";
-import { INVALID_REQUEST } from "./codes.ts";
+import { INVALID_REQUEST } from "./error_codes.ts";
 import { type Framing, toFraming } from "./framing.ts";
 import { IncomingMessages, NotJson, openKept } from "./incoming.ts";
 import type { JsonRpcSettings } from "./options.ts";
@@ -33,7 +33,7 @@ import {
   type PreparedText,
   unserializableResult,
 } from "./outgoing.ts";
-import { CallIds, type IncomingId } from "./served.ts";
+import { CallIds, type IncomingId } from "./call_ids.ts";
 
 /** Longest error message written, in characters. */
 const MAX_TEXT = 4096;

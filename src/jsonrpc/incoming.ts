@@ -26,7 +26,7 @@ import {
   INVALID_REQUEST,
   OVERLOADED,
   PARSE_ERROR,
-} from "./codes.ts";
+} from "./error_codes.ts";
 import type { Dialect } from "./options.ts";
 import { failureHead, type OutgoingMessages } from "./outgoing.ts";
 import {
@@ -38,7 +38,7 @@ import {
   type WireId,
 } from "./message.ts";
 import { latin1, tooLarge } from "./framing.ts";
-import type { CallIds } from "./served.ts";
+import type { CallIds } from "./call_ids.ts";
 
 /** What it reads with. */
 export interface IncomingContext {

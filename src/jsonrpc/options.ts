@@ -8,7 +8,7 @@
  */
 
 import { checkWindow } from "../wire/limits.ts";
-import { Codes, LSP_CODES } from "./codes.ts";
+import { Codes, LSP_CODES } from "./error_codes.ts";
 
 import { checkFraming, type FramingName } from "./framing.ts";
 import type { WireFeatures } from "../wire/codec.ts";
