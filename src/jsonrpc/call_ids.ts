@@ -1,91 +1,94 @@
 /**
- * The peer's calls that have no answer yet, under ids of our own.
+ * Call ids: maps the peer's ids to local ones, for all its requests that have
+ * not been answered.
  *
- * JSON-RPC's ids are strings or numbers in any order; a dispatch wants numbers
- * that increase. A notification is a call here whose answer is never written.
+ * The peer's ids are strings or numbers in any order; the dispatcher needs
+ * numbers that increase. A notification gets an entry as well, and its response
+ * is never written.
  *
- * Invariants owned here:
- * - A call is in from being read until it is answered, however that ends.
- * - At most `maxCalls` calls and `maxBytes` bytes are in.
+ * Bounds:
+ * - A request has its entry from the moment it is read until it is answered.
+ * - At most `maxCalls` requests and `maxBytes` bytes have entries at once, but
+ *   one request always has capacity.
  *
  * @module
  */
 
-import type { AnswerBatch } from "./batch.ts";
-import type { WireId } from "./message.ts";
+import type { BatchResponse } from "./batch.ts";
+import type { JsonRpcId } from "./message.ts";
 
-/** A call of the peer's. */
-export interface IncomingId {
-  /** Its id at the peer; undefined for a notification. */
-  readonly wireId: WireId | undefined;
+/** A request of the peer that has not been answered. */
+export interface OpenRequest {
+  /** The id that the peer chose; undefined for a notification. */
+  readonly wireId: JsonRpcId | undefined;
   readonly method: string;
-  /** What it counts, in bytes. */
+  /** Size of the message in bytes, as the window counts it. */
   readonly size: number;
-  /** The batch it came in, which its answer goes into. */
-  readonly batch: AnswerBatch | undefined;
-  /** Cancelled on a wire where that means that no answer follows. */
-  silenced: boolean;
+  /** The responses that this one belongs to, if the request came in a batch. */
+  readonly batch: BatchResponse | undefined;
+  /** Set once it was cancelled under a dialect in which no response follows. */
+  suppressed: boolean;
 }
 
-/** The table of them. */
+/** The requests of one connection that have not been answered, by local id. */
 export class CallIds {
-  readonly #calls = new Map<number, IncomingId>();
-  /** Our id by the peer's; of two calls with one id, the later. */
-  readonly #ids = new Map<WireId, number>();
+  readonly #requests = new Map<number, OpenRequest>();
+  /** Local ids by the peer's. Of two requests with the same id, the later one. */
+  readonly #ids = new Map<JsonRpcId, number>();
   #bytes = 0;
   #lastId = 0;
   readonly #maxCalls: number;
   readonly #maxBytes: number;
 
   constructor(maxCalls: number, maxBytes: number) {
-    // One is always let in, if only to be told that there is no such method.
+    // A side that serves nothing accepts one, to answer that there is no method.
     this.#maxCalls = Math.max(1, maxCalls);
     this.#maxBytes = maxBytes;
   }
 
-  /** Whether there is room for one more. */
-  admits(size: number): boolean {
-    return this.#calls.size === 0 ||
-      (this.#calls.size < this.#maxCalls &&
+  /** Whether a request of `size` bytes fits within the bounds. */
+  hasCapacity(size: number): boolean {
+    return this.#requests.size === 0 ||
+      (this.#requests.size < this.#maxCalls &&
         this.#bytes + size <= this.#maxBytes);
   }
 
-  /** Enters a call; returns our id for it. */
-  add(served: IncomingId): number {
+  /** Adds a request and returns its local id. */
+  add(request: OpenRequest): number {
     const id = this.#nextId();
-    this.#calls.set(id, served);
-    if (served.wireId !== undefined) this.#ids.set(served.wireId, id);
-    this.#bytes += served.size;
+    this.#requests.set(id, request);
+    if (request.wireId !== undefined) this.#ids.set(request.wireId, id);
+    this.#bytes += request.size;
     return id;
   }
 
-  /** Our id of a call that is in, by the peer's. */
-  find(wireId: WireId): number | undefined {
+  /** The local id of the request with this id of the peer. */
+  find(wireId: JsonRpcId): number | undefined {
     return this.#ids.get(wireId);
   }
 
-  /** A call that is in, by our id. */
-  get(id: number): IncomingId | undefined {
-    return this.#calls.get(id);
+  /** The request with this local id. */
+  get(id: number): OpenRequest | undefined {
+    return this.#requests.get(id);
   }
 
-  /** Takes an answered call out. */
-  take(id: number): IncomingId | undefined {
-    const served = this.#calls.get(id);
-    if (served === undefined) return undefined;
-    this.#calls.delete(id);
-    this.#bytes -= served.size;
-    const { wireId } = served;
+  /** Removes a request that is answered, and returns it. */
+  take(id: number): OpenRequest | undefined {
+    const request = this.#requests.get(id);
+    if (request === undefined) return undefined;
+    this.#requests.delete(id);
+    this.#bytes -= request.size;
+    const { wireId } = request;
     if (wireId !== undefined && this.#ids.get(wireId) === id) {
       this.#ids.delete(wireId);
     }
-    return served;
+    return request;
   }
 
-  /** Ids are u32 and wrap; one whose call still runs is skipped. */
+  /** Ids are unsigned 32-bit numbers that wrap; one that is still in use is skipped. */
   #nextId(): number {
     do this.#lastId = (this.#lastId + 1) >>> 0; while (
-      this.#calls.has(this.#lastId)
+      this.#requests.has(this.#lastId)
     );
     return this.#lastId;
   }

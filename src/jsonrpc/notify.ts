@@ -1,9 +1,10 @@
 /**
- * Notifications: messages that nobody answers.
+ * Sends notifications: requests without an id, which nobody answers (JSON-RPC
+ * 2.0 section 4.1).
  *
- * On its way out, a notification is a call like any other: it waits for the
- * window, keeps its place among the calls, can be aborted while it waits. Only
- * the codec, which is told so when its params are prepared, writes no id.
+ * Order: a notification is queued like a call. It waits for the window, keeps
+ * its position among the calls, and can be aborted while it waits. Only the
+ * codec treats it differently: it writes no id.
  *
  * @module
  */
@@ -13,12 +14,24 @@ import type { Connection } from "../connection/connection.ts";
 import type { CallOptions } from "../types/call.ts";
 
 /**
- * Sends a notification by a connection of a JSON-RPC wire, such as a handler's
- * `ctx.connection`; `notify` of a client, or of `clientOf(connection)`, is the typed form.
+ * Sends a notification over a JSON-RPC connection, for example a handler's
+ * `ctx.connection`. `client.notify()`, also of `clientOf(connection)`, is the
+ * same with checked types.
  *
- * Resolves once it was handed to the transport: what becomes of it there,
- * nobody tells. Rejects as a call does that could not be sent; ignoring that
- * is safe.
+ * Returns a promise that resolves once the transport has taken the message. The
+ * peer sends no response, so nothing tells whether a handler ran. The promise
+ * may be ignored: its rejection is never reported as unhandled.
+ *
+ * The promise rejects
+ * - with the signal's reason if `options.signal` fires while the notification
+ *   waits;
+ * - with an `RpcError` if the notification could not be sent: its code is
+ *   `invalid_argument` if `params` is neither an array, an object nor
+ *   `undefined`, or `options` has metadata.
+ *
+ * @param connection A connection of a `JsonRpcClient`, a `JsonRpcServer`, or of
+ *   a client or server with the protocol {@linkcode jsonRpc}. Over another
+ *   protocol a call is sent, and its result dropped.
  *
  * @example
  * ```ts

@@ -383,7 +383,7 @@ for (const framing of ["lines", "contentLength"] as const) {
         assertEquals([error.code, error.outcome], ["frame_too_large", outcome]);
         assertStringIncludes(
           error.message,
-          `this end's maxMessage is ${SMALL}`,
+          `exceeds the receiver's maxMessage of ${SMALL} bytes`,
         );
         assertEquals(await other, "small");
         assert(held <= 2 * SMALL, `${held} bytes held`);
@@ -428,7 +428,7 @@ for (const framing of ["lines", "contentLength"] as const) {
       assertEquals(reason?.code, "frame_too_large");
       assertStringIncludes(
         reason?.message ?? "",
-        `this end's maxMessage is ${SMALL}`,
+        `exceeds the receiver's maxMessage of ${SMALL} bytes`,
       );
       await failed;
       assertNothingLeft(connection);

@@ -168,7 +168,7 @@ const PLACES: Record<string, [string, string][]> = {
   "a stage's `window`": [["src/client/stage_options.ts", "window"]],
   "a stage's `windowBytes`": [["src/client/stage_options.ts", "windowBytes"]],
   "JSON-RPC: `maxSendBuffer`": [
-    ["src/jsonrpc/client.ts", "MAX_UNSENT"],
+    ["src/jsonrpc/client.ts", "DEFAULT_MAX_SEND_BUFFER"],
   ],
   "JSON-RPC: messages in a batch": [["src/jsonrpc/batch.ts", "MAX_BATCH"]],
   "JSON-RPC: a message's header": [["src/jsonrpc/framing.ts", "MAX_HEADER"]],
