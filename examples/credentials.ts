@@ -1,5 +1,5 @@
-// Credentials: a server that lets in who shows a token, and a client that shows
-// a fresh one with each dial.
+// Credentials: the server accepts a client that sends a valid token. The client
+// gets its current token before each dial.
 
 import { deepStrictEqual, strictEqual } from "node:assert";
 import {
@@ -20,7 +20,8 @@ const services = {
 
 const tokens = new Map([["ali", "open sesame"], ["kasim", "open barley"]]);
 const server = new Server(services, {
-  // False, nothing or a throw denies; anything else is the handlers' ctx.auth.
+  // Returning false or undefined, or throwing, rejects the client. Any other value
+  // becomes ctx.auth in the handlers.
   authorize: ({ credentials }) => {
     let user: string | false = false;
     for (const [name, token] of tokens) {
@@ -35,12 +36,12 @@ function dial() {
   return near;
 }
 
-// Asked before each dial, so that a token that has changed is of no matter.
+// Called before each dial, so the client always sends the current token.
 let logins = 0;
 const client = new ReconnectingClient<typeof services>(dial, {
   credentials: async () => {
     logins++;
-    await Promise.resolve("an answer of the login service");
+    await Promise.resolve("the answer of a login service");
     return tokens.get("ali") as string;
   },
 });
@@ -51,7 +52,7 @@ strictEqual(await client.call("Diary.read"), "the diary of ali");
 strictEqual(logins, 2);
 await client.close();
 
-// Who is denied is told, and knows that nothing has run.
+// A rejected client gets an error, whose outcome says that nothing has run.
 const stranger = new Client<typeof services>(dial(), { credentials: "open?" });
 const error = await stranger.call("Diary.read").then(() => {}, (e) => e);
 deepStrictEqual(
@@ -60,4 +61,4 @@ deepStrictEqual(
 );
 await stranger.close();
 await server.close();
-console.log(`let in with ${logins} tokens; a stranger was refused`);
+console.log(`accepted with ${logins} tokens; a stranger was rejected`);

@@ -1,9 +1,9 @@
-// OpenTelemetry: a span around each call on both sides, one trace through all of
-// them, carried as W3C Trace Context. The packages are this directory's own:
+// OpenTelemetry: a span around each call on client and server, and one trace across
+// all of them, carried as W3C Trace Context. Install the packages first:
 //
 //   npm ci --prefix examples/opentelemetry
 //
-// A program of yours imports "@sluice/rpc" in place of "../../mod.ts".
+// Your own program imports "@sluice/rpc" instead of "../../mod.ts".
 
 import { strictEqual } from "node:assert";
 import {
@@ -45,7 +45,7 @@ const provider = new TracerProvider({
 trace.setGlobalTracerProvider(provider);
 const tracer = trace.getTracer("sluice");
 
-/** A span for as long as a call takes; it is the active one meanwhile. */
+/** Runs a call within a span, which is the active one until the call has ended. */
 function around(
   kind: SpanKind,
   parent: Context,
@@ -75,7 +75,7 @@ const clientSpans: ClientMiddleware = (call, next) =>
 const serverSpans: ServerMiddleware = (call, next) =>
   around(SpanKind.SERVER, toContext(traceOf(call)), call, next);
 
-/** The caller's span as a parent. */
+/** A context whose active span is the caller's. */
 function toContext(from: TraceContext | undefined): Context {
   if (from === undefined) return context.active();
   const { traceId, parentId: spanId, sampled } = from;
@@ -84,7 +84,7 @@ function toContext(from: TraceContext | undefined): Context {
   return trace.setSpanContext(context.active(), remote);
 }
 
-/** Where the tracer is now, for `traced`. */
+/** The active span's trace context, for `traced`. */
 function current(): TraceContext | undefined {
   const span = trace.getActiveSpan()?.spanContext();
   if (span === undefined) return undefined;
@@ -96,7 +96,7 @@ function current(): TraceContext | undefined {
   };
 }
 
-// `traced` is innermost: it sends the place of the client's span.
+// `traced` comes last, so that it sends the client's span as the parent.
 const use = clientMiddleware(clientSpans, traced({ current }));
 
 const stock = {
@@ -112,7 +112,8 @@ const stockServer = new Server(stock, { use: [serverSpans] });
 stockServer.accept(atStock);
 const stockClient = new Client<typeof stock>(toStock, { use });
 
-// The shop's handler calls on: its span is the active one, so the trace goes on.
+// The shop's handler makes a call of its own. Its span is the active one, so the
+// call belongs to the same trace.
 const shop = {
   Shop: {
     order: async (cups: number, ctx: CallContext) =>
@@ -136,7 +137,7 @@ try {
     console.log(`${traceId} ${kind} ${span.name} ${spanId}, parent ${parent}`);
   }
   strictEqual(new Set(spans.map((s) => s.spanContext().traceId)).size, 1);
-  // Each but the first has the one before it as its parent.
+  // Each span but the first has the one before it as its parent.
   const ids = spans.map((s) => s.spanContext().spanId);
   const parents = spans.map((s) => s.parentSpanContext?.spanId);
   strictEqual(parents.slice(1).join(), ids.slice(0, -1).join());
