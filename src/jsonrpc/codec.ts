@@ -131,7 +131,7 @@ export class JsonRpcCodec implements Codec {
     try {
       return this.#framing.push(chunk, at, budget);
     } catch (error) {
-      // From here on nobody can tell where the next message begins.
+      // The start of the next message is unknown from here on.
       if (
         error instanceof ConnectionError && !(error instanceof NotJsonError)
       ) {

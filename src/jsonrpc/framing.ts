@@ -1,5 +1,5 @@
 /**
- * Framing: cuts a byte stream into JSON texts, and says what to write around an
+ * Framing: cuts a byte stream into JSON texts, and provides the bytes around an
  * outgoing one. There are two framings: a `Content-Length` header before each
  * message (LSP 3.17, "Base Protocol"), and one message per line (MCP, "stdio").
  *
@@ -309,8 +309,8 @@ const SNIFFED = 24;
 
 /**
  * Parses one header block after the other, line by line. A header must give the
- * length once, in digits, and exactly; otherwise nobody could tell where the
- * next message begins.
+ * length once, in digits, and exactly; otherwise the start of
+ * the next message would be unknown.
  */
 export class HeaderParser {
   readonly #maxMessage: number;

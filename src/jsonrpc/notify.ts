@@ -1,6 +1,6 @@
 /**
- * Sends notifications: requests without an id, which nobody answers (JSON-RPC
- * 2.0 section 4.1).
+ * Sends notifications: requests without an id, which the peer does not answer
+ * (JSON-RPC 2.0 section 4.1).
  *
  * Order: a notification is queued like a call. It waits for the window, keeps
  * its position among the calls, and can be aborted while it waits. Only the
@@ -19,7 +19,7 @@ import type { CallOptions } from "../types/call.ts";
  * same with checked types.
  *
  * Returns a promise that resolves once the transport has taken the message. The
- * peer sends no response, so nothing tells whether a handler ran. The promise
+ * peer sends no response, so the caller does not learn whether a handler ran. The promise
  * may be ignored: its rejection is never reported as unhandled.
  *
  * The promise rejects

@@ -206,13 +206,15 @@ test("a call that waits for a free handler gets the same params as one that does
 test("notifications keep their order among calls, also while they wait for the window", async () => {
   const { peer, client, close } = faceJsonClient<Remote>({ window: 2 });
   const calls = [client.call("add", [1, 1]), client.call("add", [2, 2])];
-  const told: string[] = [];
-  const sent = client.notify("log", { text: "a" }).then(() => told.push("a"));
+  const resolved: string[] = [];
+  const sent = client.notify("log", { text: "a" }).then(() =>
+    resolved.push("a")
+  );
   calls.push(client.call("add", [3, 3]));
-  client.notify("log", { text: "b" }).then(() => told.push("b"));
+  client.notify("log", { text: "b" }).then(() => resolved.push("b"));
   const first = [await peer.next(), await peer.next()];
   await settle();
-  assertEquals([told, client.stats().queued], [[], 3]);
+  assertEquals([resolved, client.stats().queued], [[], 3]);
   for (const { id, params } of first) {
     await peer.send({ jsonrpc: "2.0", id, result: params[0] + params[1] });
   }
@@ -226,7 +228,7 @@ test("notifications keep their order among calls, also while they wait for the w
   assertEquals((await peer.next()).params, { text: "b" });
   await sent;
   await settle();
-  assertEquals([told, client.stats().inFlight], [["a", "b"], 1]);
+  assertEquals([resolved, client.stats().inFlight], [["a", "b"], 1]);
   await peer.send({ jsonrpc: "2.0", id: third.id, result: 6 });
   assertEquals(await Promise.all(calls), [2, 4, 6]);
   assertEquals(await close(), []);
@@ -342,9 +344,10 @@ for (
     await settle();
     await peer.send({ jsonrpc: "2.0", method, params: params("opened") });
     await settle();
-    const told = (each: unknown) => dialect === "lsp" ? "half" : params(each);
-    assertEquals([ours, theirs], [[told(token)], [told("opened")]]);
-    const expected = [1, "uuid", "opened"].map((each) => [each, told(each)]);
+    const valueOf = (each: unknown) =>
+      dialect === "lsp" ? "half" : params(each);
+    assertEquals([ours, theirs], [[valueOf(token)], [valueOf("opened")]]);
+    const expected = [1, "uuid", "opened"].map((each) => [each, valueOf(each)]);
     assertEquals(others, expected);
     assertEquals(await close(), []);
   });

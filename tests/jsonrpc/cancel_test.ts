@@ -121,9 +121,9 @@ test("[A8] a deadline is kept by the caller, and cancels the call at the peer", 
   const late = client.call("f", [], { timeout: 500 });
   const { id, ...rest } = await peer.next();
   assertEquals(rest, { jsonrpc: "2.0", method: "f", params: [] });
-  const told = assertRejects(() => late, RpcError);
+  const rejected = assertRejects(() => late, RpcError);
   await clock.advance(501);
-  const { code, outcome } = await told;
+  const { code, outcome } = await rejected;
   assertEquals([code, outcome], ["deadline_exceeded", "unknown"]);
   assertEquals(await peer.next(), cancelLsp(id));
   await peer.send({ jsonrpc: "2.0", id, result: "late" });

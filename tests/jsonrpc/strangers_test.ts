@@ -255,12 +255,12 @@ for (const step of [1, Infinity]) {
 
 test("[X29] a plain Client with this protocol does the same, also if onError throws", async () => {
   const { peer, duplex } = childPeer();
-  let told = 0;
+  let reported = 0;
   const client = new Client<{ run: () => number }>(duplex, {
     protocol: jsonRpc({ dialect: "mcp" }),
     services: callable({}, {
       onError: () => {
-        told++;
+        reported++;
         throw new Error("from onError");
       },
     }),
@@ -269,7 +269,7 @@ test("[X29] a plain Client with this protocol does the same, also if onError thr
   await peer.next();
   await peer.raw('hello\n{"jsonrpc":"2.0","id":1,"result":7}\n');
   assertEquals(await answer, 7);
-  assertEquals(told, 1);
+  assertEquals(reported, 1);
   await peer.end();
   await client.close();
 });
