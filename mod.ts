@@ -41,6 +41,7 @@ export {
 } from "./src/client/service_client.ts";
 export type {
   Caller,
+  CallHandle,
   CallOptions,
   Metadata,
   MetadataInit,
@@ -51,7 +52,6 @@ export {
   type ReconnectingClientOptions,
 } from "./src/client/reconnect/reconnecting_client.ts";
 export type { Dial } from "./src/client/reconnect/dial.ts";
-export type { CallOrder } from "./src/client/reconnect/call_order.ts";
 export type {
   ClientState,
   ReconnectingStats,
@@ -81,7 +81,6 @@ export type {
   OutgoingChange,
   ServerMiddleware,
 } from "./src/types/middleware.ts";
-export { CallHandle } from "./src/call/handle.ts";
 export {
   type OnStageError,
   type Stage,
@@ -99,37 +98,42 @@ export {
   type ServerOptions,
   type ServerStats,
 } from "./src/serve/server.ts";
-export {
-  callable,
-  type CallableOptions,
-  type ErrorInfo,
-  type ServiceDefinition,
-} from "./src/serve/services.ts";
+export { callable, type CallableOptions } from "./src/serve/services.ts";
 export type { ServerLimits } from "./src/serve/server_limits.ts";
 export type { CallContext } from "./src/types/handler.ts";
-export { type Authorize, timingSafeEqual } from "./src/serve/authorize.ts";
+export type { Authorize } from "./src/serve/authorize.ts";
 export type {
   CallInfo,
-  CertificateNames,
   CloseOptions,
+  Connection,
   ConnectionOptions,
   Credentials,
   CredentialsSource,
+  ErrorInfo,
   Limits,
   Observers,
   Peer,
-  PeerCertificate,
   PeerHello,
   Protocol,
   Serializer,
+  ServiceDefinition,
   StreamGrant,
 } from "./src/types/connection.ts";
+export type {
+  AsyncDisposal,
+  AsyncDisposeKey,
+  CertificateNames,
+  Duplex,
+  DuplexInfo,
+  PeerCertificate,
+} from "./src/types/duplex.ts";
 export { expose } from "./src/serve/method_table.ts";
-export { method, type ValidatedMethod } from "./src/serve/method.ts";
+export { method } from "./src/serve/method.ts";
 export type {
   SchemaIssue,
   SchemaResult,
   StandardSchema,
+  ValidatedMethod,
 } from "./src/types/schema.ts";
 export {
   ordered,
@@ -140,22 +144,11 @@ export type { OrderKey } from "./src/base/inspect.ts";
 export { type EchoServices, echoServices } from "./src/serve/echo.ts";
 
 // The connection underneath.
-export type { Connection } from "./src/connection/connection.ts";
 export type { Clock } from "./src/base/clock.ts";
 
 // Observers.
 export { observers } from "./src/observe/observe.ts";
 export { diagnostics } from "./src/observe/diagnostics_channel.ts";
-export { traced, type TraceOptions } from "./src/observe/trace_middleware.ts";
-export {
-  formatTraceparent,
-  nextSpan,
-  parseTraceparent,
-  startTrace,
-  type TraceContext,
-  traceMetadata,
-  traceOf,
-} from "./src/observe/trace_context.ts";
 export type { CallObserver, ObservedCall } from "./src/types/observe.ts";
 
 // Errors.
@@ -169,13 +162,7 @@ export {
 } from "./src/base/errors.ts";
 
 // Transports.
-export {
-  type AsyncDisposal,
-  type AsyncDisposeKey,
-  type Duplex,
-  type DuplexInfo,
-  toDuplex,
-} from "./src/transport/duplex.ts";
+export { toDuplex } from "./src/transport/duplex.ts";
 export type { DenoConnLike } from "./src/transport/deno_conn.ts";
 export { memoryPair, type MemoryPairOptions } from "./src/transport/memory.ts";
 export * from "./src/transport/connect.ts";

@@ -78,8 +78,10 @@ const HARNESS: Record<Runtime | "doc", Harness> = {
   },
   deno: { args: (files) => ["test", "-A", ...files], ...DENO_REPORT },
   doc: {
-    args:
-      () => ["test", "--doc", "-A", "mod.ts", "jsonrpc.ts", "netrpc.ts", "src"],
+    args: () => [
+      ...["test", "--doc", "-A", "README.md", "docs/tutorial.md"],
+      ...["mod.ts", "jsonrpc.ts", "netrpc.ts", "src"],
+    ],
     ...DENO_REPORT,
   },
 };

@@ -221,3 +221,9 @@ export function toSendableError(error: unknown): RpcError | undefined {
     return undefined;
   }
 }
+
+/** Why a stream ends whose call does. */
+export function callEndedError(): RpcError {
+  const text = "the call is over, and its streams with it";
+  return new RpcError("cancelled", text, { outcome: "unknown" });
+}

@@ -7,21 +7,23 @@
  * @module
  */
 
-import type { ServiceDefinition } from "../serve/services.ts";
 import {
   type CallerOptions,
   ServiceClient,
   toCaller,
 } from "./service_client.ts";
-import { Connection, pendingOf } from "../connection/connection.ts";
+import { RpcConnection } from "../connection/connection.ts";
+import { streams } from "../streams/support.ts";
 import type { ConnectionStats, LiveCall } from "../types/stats.ts";
 import type {
   CloseOptions,
+  Connection,
   ConnectionOptions,
   Credentials,
+  ServiceDefinition,
   WireMap,
 } from "../types/connection.ts";
-import type { AsyncDisposal, Duplex } from "../transport/duplex.ts";
+import type { AsyncDisposal, Duplex } from "../types/duplex.ts";
 import type { ConnectionError } from "../base/errors.ts";
 import type { UntypedServices } from "../types/services.ts";
 
@@ -74,9 +76,12 @@ export class Client<
    *   too long.
    */
   constructor(duplex: Duplex, options: ClientOptions = {}) {
-    const connection = new Connection(duplex, options);
+    const connection = new RpcConnection(duplex, {
+      ...options,
+      streams: streams(),
+    });
     // Not by way of the connection: a layer less for every call.
-    super(toCaller(pendingOf(connection), options));
+    super(toCaller(connection.pending, options));
     this.connection = connection;
   }
 

@@ -7,10 +7,11 @@
  * @module
  */
 
-import type { CallHandle } from "../call/handle.ts";
+import type { CallHandle } from "../types/call.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Protocol, Serializer, WireMap } from "../types/connection.ts";
-import { type SentOptions, toRecord } from "../call/options.ts";
+import type { SentOptions } from "../call/options.ts";
+import { toRecord } from "../wire/metadata.ts";
 import type { Caller, CallOptions, MetadataInit } from "../types/call.ts";
 import { type MakeCall, MapIterator, StageTransform } from "./stage.ts";
 import {

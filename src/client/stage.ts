@@ -16,7 +16,7 @@
  * @module
  */
 
-import type { CallHandle } from "../call/handle.ts";
+import type { CallHandle } from "../types/call.ts";
 import { LinkedList, type ListNode } from "../base/linked_list.ts";
 import { type Stage, StageError, type StageSettings } from "./stage_options.ts";
 import { tame } from "../base/user_code.ts";

@@ -24,15 +24,15 @@ import type { Limits } from "../types/connection.ts";
 /** What is watched, as the watchdog sees it. */
 export interface WatchdogEvents {
   /** Asks the peer whether it is there. */
-  ask(): void;
+  sendPing(): void;
   /** Which message has begun and not ended, if one has. */
   unfinished(): number | undefined;
   /** A number that differs if there were calls since it was last asked for; undefined while there are some. */
   activity(): number | undefined;
   /** A time has passed that may not. */
-  expired(code: "unavailable" | "deadline_exceeded", text: string): void;
+  onExpired(code: "unavailable" | "deadline_exceeded", text: string): void;
   /** Nothing was called for `idleTimeout`. */
-  idle(): void;
+  onIdle(): void;
 }
 
 /** `silent` and `unsure` are answered by a PING, `idle` by a close; the rest ends the connection. */
@@ -67,7 +67,7 @@ export class Watchdog {
   /** Since when the batch that is being written, and the message that is being read, are under way. */
   #writingSince: number | undefined;
   #readingSince: number | undefined;
-  #reading: number | undefined;
+  #reader: number | undefined;
   /** When there was last a call, and what `activity` said then. */
   #activeAt = 0;
   #calls: number | undefined;
@@ -119,8 +119,8 @@ export class Watchdog {
   heard(): void {
     this.#asked();
     const message = this.#watched.unfinished();
-    if (message === this.#reading) return;
-    this.#reading = message;
+    if (message === this.#reader) return;
+    this.#reader = message;
     this.#readingSince = message === undefined ? undefined : this.#heardAt;
   }
 
@@ -157,7 +157,7 @@ export class Watchdog {
     const { messageTimeout } = this.#limits;
     const asked = this.#askedAt;
     const writing = this.#writingSince ?? now;
-    const reading = this.#readingSince ?? now;
+    const reader = this.#readingSince ?? now;
     return [
       asked === undefined
         ? { what: "silent", at: this.#heardAt + keepaliveTime, judged: false }
@@ -165,7 +165,7 @@ export class Watchdog {
         ? { what: "unsure", at: asked + keepaliveTimeout, judged: false }
         : { what: "dead", at: asked + keepaliveTimeout, judged: true },
       { what: "stalled", at: writing + writeTimeout, judged: true },
-      { what: "trickling", at: reading + messageTimeout, judged: true },
+      { what: "trickling", at: reader + messageTimeout, judged: true },
       { what: "idle", at: this.#activeAt + this.#idleTimeout, judged: false },
     ];
   }
@@ -190,23 +190,23 @@ export class Watchdog {
     switch (what) {
       case "silent":
         this.#askedAt = this.#clock.now();
-        this.#watched.ask();
+        this.#watched.sendPing();
         return;
       case "unsure":
         this.#asked();
-        this.#watched.ask();
+        this.#watched.sendPing();
         return;
       case "idle":
-        this.#watched.idle();
+        this.#watched.onIdle();
         return;
       case "dead":
-        this.#watched.expired(
+        this.#watched.onExpired(
           "unavailable",
           `the peer did not answer a PING within ${printMs(keepaliveTimeout)}`,
         );
         return;
       case "stalled":
-        this.#watched.expired(
+        this.#watched.onExpired(
           "deadline_exceeded",
           `the peer took nothing of what was written for ${
             printMs(writeTimeout)
@@ -214,7 +214,7 @@ export class Watchdog {
         );
         return;
       case "trickling":
-        this.#watched.expired(
+        this.#watched.onExpired(
           "deadline_exceeded",
           `a message did not arrive whole within ${printMs(messageTimeout)}`,
         );

@@ -12,13 +12,13 @@
 
 import { Client, type ClientOptions } from "../client/client.ts";
 import { Server, type ServerOptions } from "../serve/server.ts";
-import {
-  type ErrorInfo,
-  type ServiceDefinition,
-  toCallable,
-} from "../serve/services.ts";
-import type { Duplex } from "../transport/duplex.ts";
-import type { ConnectionOptions } from "../types/connection.ts";
+import { toCallable } from "../serve/services.ts";
+import type {
+  ConnectionOptions,
+  ErrorInfo,
+  ServiceDefinition,
+} from "../types/connection.ts";
+import type { Duplex } from "../types/duplex.ts";
 import type { ServerMiddleware } from "../types/middleware.ts";
 import type { Checked, UntypedServices } from "../types/services.ts";
 import type { JsonRpcCodec } from "./codec.ts";

@@ -14,13 +14,13 @@
 
 import { ConnectionError } from "../base/errors.ts";
 import { utf8 } from "../base/utf8.ts";
-import type { SendBuffer } from "../connection/send_buffer.ts";
 import type {
   Codec,
   CodecSettings,
   MessageHandler,
   WireFeatures,
 } from "../wire/codec.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import type { PayloadRole } from "../wire/to_json.ts";
 import { CallIds, type OpenRequest } from "./call_ids.ts";
@@ -218,14 +218,14 @@ export class JsonRpcCodec implements Codec {
   // Messages out.
 
   /** Opens the connection at once: JSON-RPC has no HELLO, so the local settings stand in for the peer's. */
-  hello(sendBuffer: SendBuffer): void {
+  hello(sendBuffer: FrameBuffer): void {
     this.#outgoing.open(sendBuffer);
     const { own } = this.#codecSettings;
     const windowCalls = this.#settings.window ?? own.windowCalls;
-    this.#handler.hello({ ...own, windowCalls });
+    this.#handler.onHello({ ...own, windowCalls });
   }
 
-  request(_sendBuffer: SendBuffer, id: number, method: string): void {
+  request(_sendBuffer: FrameBuffer, id: number, method: string): void {
     const payload = this.#payload;
     const { notification } = payload;
     if (notification) this.#notifications.add(id);
@@ -243,7 +243,7 @@ export class JsonRpcCodec implements Codec {
     this.#outgoing.send([utf8(head), payload.take(), CLOSE]);
   }
 
-  reply(_sendBuffer: SendBuffer, id: number): void {
+  reply(_sendBuffer: FrameBuffer, id: number): void {
     const request = this.#callIds.take(id);
     const result = this.#payload.take();
     if (request?.wireId === undefined) return;
@@ -254,7 +254,7 @@ export class JsonRpcCodec implements Codec {
   }
 
   failure(
-    _sendBuffer: SendBuffer,
+    _sendBuffer: FrameBuffer,
     id: number,
     started: boolean,
     code: string,
@@ -283,7 +283,7 @@ export class JsonRpcCodec implements Codec {
     this.#outgoing.finishOne(batch);
   }
 
-  cancel(_sendBuffer: SendBuffer, id: number): void {
+  cancel(_sendBuffer: FrameBuffer, id: number): void {
     if (id === this.#uncancellableId || this.#notifications.has(id)) return;
     const { cancel } = this.#settings.dialect;
     if (cancel === undefined) return;
@@ -298,7 +298,7 @@ export class JsonRpcCodec implements Codec {
     if (this.#notifications.size === 0) return;
     const notifications = this.#notifications;
     this.#notifications = new Set();
-    for (const id of notifications) this.#handler.reply(id);
+    for (const id of notifications) this.#handler.onReply(id);
   }
 
   /** Runs `calls`, and sends the calls and notifications that it makes as one array. */

@@ -21,7 +21,7 @@
  */
 
 import { ConnectionError, quote } from "../base/errors.ts";
-import { LARGE } from "../connection/large_reads.ts";
+import { LARGE } from "../base/large_reads.ts";
 import { looksLike } from "../wire/message_reader.ts";
 
 /**

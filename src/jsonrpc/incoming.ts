@@ -153,7 +153,7 @@ export class IncomingMessages {
     if (isLocalId(id) && mayHaveSent(id)) {
       const started = member === "result" ? true : undefined;
       const message = `the response is too large: ${error.message}`;
-      handler.failure(id, started, error.code, message);
+      handler.onFailure(id, started, error.code, message);
       return true;
     }
     if (!complete && MAY_BE_HEAD.test(text)) return false;
@@ -265,7 +265,7 @@ export class IncomingMessages {
       suppressed: false,
     });
     this.value = params;
-    handler.request(id, method, size, -1, undefined);
+    handler.onRequest(id, method, size, -1, undefined);
   }
 
   /** Cancels a call of the peer. An id without an open request is ignored: its response may have crossed the cancel. */
@@ -277,7 +277,7 @@ export class IncomingMessages {
     if (id === undefined || request === undefined) return;
     if (request.method === dialect.uncancellable) return;
     request.suppressed = dialect.features.cancel === "silent";
-    handler.cancel(id);
+    handler.onCancel(id);
   }
 
   #onOverload(
@@ -301,12 +301,12 @@ export class IncomingMessages {
     if (!isLocalId(id)) return;
     if (error === undefined) {
       this.value = result;
-      handler.reply(id);
+      handler.onReply(id);
       return;
     }
     const { code, started, message, data } = codes.decode(error);
     this.value = data;
-    handler.failure(id, started, code, message);
+    handler.onFailure(id, started, code, message);
   }
 
   /**
@@ -323,7 +323,7 @@ export class IncomingMessages {
     const { handler, mayHaveSent, onStrayLine } = this.#context;
     if (mayBeResponse && isLocalId(id) && mayHaveSent(id)) {
       const message = `the response is invalid: ${reason}`;
-      handler.failure(id, undefined, "invalid_reply", message);
+      handler.onFailure(id, undefined, "invalid_reply", message);
     } else if (onStrayLine !== undefined && id === null) {
       this.#dropLine(bytes, start, end);
     } else this.replyWithError(INVALID_REQUEST, reason, id, batch);

@@ -10,8 +10,8 @@
  */
 
 import { sendOneWay } from "../client/service_client.ts";
-import type { Connection } from "../connection/connection.ts";
 import type { CallOptions } from "../types/call.ts";
+import type { Connection } from "../types/connection.ts";
 
 /**
  * Sends a notification over a JSON-RPC connection, for example a handler's

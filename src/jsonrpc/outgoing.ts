@@ -17,7 +17,7 @@
 
 import { RpcError } from "../base/errors.ts";
 import { utf8 } from "../base/utf8.ts";
-import type { SendBuffer } from "../connection/send_buffer.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import { type PayloadRole, toJson } from "../wire/to_json.ts";
 import { type BatchResponse, MAX_BATCH, toJsonArray } from "./batch.ts";
 import type { Framing } from "./framing.ts";
@@ -119,7 +119,7 @@ export class OutgoingMessages {
   #collectedBytes = 0;
   /** Bytes of responses that wait for others of their batch. */
   #batchedBytes = 0;
-  #sendBuffer: SendBuffer | undefined;
+  #sendBuffer: FrameBuffer | undefined;
 
   constructor(framing: Framing, maxMessage: number) {
     this.#framing = framing;
@@ -133,7 +133,7 @@ export class OutgoingMessages {
   }
 
   /** Sets where to write. Messages written before that are dropped. */
-  open(sendBuffer: SendBuffer): void {
+  open(sendBuffer: FrameBuffer): void {
     this.#sendBuffer = sendBuffer;
   }
 
@@ -149,7 +149,7 @@ export class OutgoingMessages {
   }
 
   #writePart(part: Uint8Array): void {
-    const sendBuffer = this.#sendBuffer as SendBuffer;
+    const sendBuffer = this.#sendBuffer as FrameBuffer;
     if (part.length >= ATTACH_SIZE) {
       sendBuffer.attach(part);
       return;

@@ -12,12 +12,11 @@
 
 import {
   type ByteChannel,
-  type Duplex,
-  type DuplexInfo,
   takePath,
   toChunk,
   toDuplex,
 } from "../transport/duplex.ts";
+import type { Duplex, DuplexInfo } from "../types/duplex.ts";
 import type { Clock } from "../base/clock.ts";
 import { ConnectionError } from "../base/errors.ts";
 import {

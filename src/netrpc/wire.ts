@@ -12,7 +12,7 @@ import { GOB_LIMITS, type GobLimits } from "./gob/input.ts";
 import { GobCodec } from "./gob_codec.ts";
 import { JsonCodec } from "./json_codec.ts";
 import { type GoMethods, toMethodTypes } from "./methods.ts";
-import type { Optional } from "../types/services.ts";
+import type { Optional } from "../types/optional.ts";
 
 /** Options of {@linkcode netrpc}. */
 export interface NetrpcOptions extends Optional<GobLimits> {

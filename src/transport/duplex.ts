@@ -15,54 +15,12 @@
  */
 
 import { type DenoConnLike, fromDenoConn, isDenoConn } from "./deno_conn.ts";
-import type { PeerCertificate } from "../types/connection.ts";
 import { halvesOf } from "./native_duplex.ts";
 import { ConnectionError, quote } from "../base/errors.ts";
 import type { Address } from "./address.ts";
+import type { Duplex, DuplexInfo } from "../types/duplex.ts";
 
 export type { DenoConnLike };
-
-/** A readable and a writable side of bytes; see the module for what each must do. */
-export interface Duplex {
-  /** What the peer sends. */
-  readonly readable: ReadableStream<Uint8Array>;
-  /** What is sent to the peer. */
-  readonly writable: WritableStream<Uint8Array>;
-}
-
-/** The symbol of asynchronous disposal, where the compiler's libraries have it; `never` elsewhere. */
-export type AsyncDisposeKey = SymbolConstructor extends
-  { readonly asyncDispose: infer Key extends symbol } ? Key : never;
-
-/**
- * What `await using` needs: a method under `Symbol.asyncDispose`, which does
- * the same as `close()`. Where the compiler's libraries lack that symbol
- * (before TypeScript's `esnext.disposable`), the type asks for nothing.
- */
-export type AsyncDisposal = {
-  readonly [Key in AsyncDisposeKey]: () => Promise<void>;
-};
-
-/** Where a connection comes from; all of it optional. */
-export interface DuplexInfo {
-  /** The peer's address, printable. */
-  readonly remote?: string | undefined;
-  /** Our own address, printable. */
-  readonly local?: string | undefined;
-  /** What the peer showed in the TLS handshake, on runtimes that tell it: Node and Bun, not Deno. */
-  readonly certificate?: PeerCertificate | undefined;
-  /**
-   * Whether `readable` is the standard output of a child process, into which
-   * more may print than the peer: a wire of lines then drops what is no message
-   * and tells `onError`, where it would close any other connection.
-   * {@linkcode nodeDuplex} sets it.
-   */
-  readonly childOutput?: boolean | undefined;
-  /** Keeps the process alive while the transport is open, as it does from the start; undoes `unref`. */
-  readonly ref?: (() => void) | undefined;
-  /** Lets the process end although the transport is open. Without it, it is the transport's own business. */
-  readonly unref?: (() => void) | undefined;
-}
 
 /**
  * Checks what a user hands in as a connection, and adapts a `Deno.Conn`, whose

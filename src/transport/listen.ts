@@ -11,13 +11,8 @@
  * @module
  */
 
-import type {
-  AsyncDisposal,
-  Duplex,
-  DuplexInfo,
-  ListenerBackend,
-  ListenerEvents,
-} from "./duplex.ts";
+import type { ListenerBackend, ListenerEvents } from "./duplex.ts";
+import type { AsyncDisposal, Duplex, DuplexInfo } from "../types/duplex.ts";
 import { ConnectionError } from "../base/errors.ts";
 import { tellHook } from "../base/user_code.ts";
 import {

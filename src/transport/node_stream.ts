@@ -18,7 +18,13 @@
  * @module
  */
 
-import { type Duplex, type DuplexInfo, toChunk } from "./duplex.ts";
+import { toChunk } from "./duplex.ts";
+import type {
+  CertificateNames,
+  Duplex,
+  DuplexInfo,
+  PeerCertificate,
+} from "../types/duplex.ts";
 import { ConnectionError, quote } from "../base/errors.ts";
 import { type Address, describeFault, lost, printAddress } from "./address.ts";
 import { BUFFER, ReadHalf, type ReadHalfEvents } from "./read_half.ts";
@@ -29,7 +35,6 @@ import type {
 } from "./node_builtins.ts";
 import { WriteHalf } from "./write_half.ts";
 import { ownDuplex } from "./native_duplex.ts";
-import type { CertificateNames, PeerCertificate } from "../types/connection.ts";
 
 /**
  * A duplex over a pair of Node streams, which may be one socket; see the module.

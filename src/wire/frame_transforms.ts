@@ -7,7 +7,8 @@
  * @module
  */
 
-import { type Duplex, toChunk, toDuplex } from "../transport/duplex.ts";
+import { toChunk, toDuplex } from "../transport/duplex.ts";
+import type { Duplex } from "../types/duplex.ts";
 import { HEADER_SIZE, HELLO, writeHeader } from "./frame.ts";
 import { checkHelloBits, FrameDecoder } from "./frame_decoder.ts";
 import { copyBytes } from "../base/bytes.ts";
