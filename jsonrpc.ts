@@ -11,8 +11,8 @@
  *
  * There are two framings ({@linkcode FramingName}: `Content-Length` headers, or
  * one message per line) and three dialects ({@linkcode DialectName}: how a call
- * is cancelled). `docs/wires.md` lists what of Sluice's guarantees JSON-RPC
- * supports.
+ * is cancelled). `docs/guides/other_wires.md` lists which guarantees of Sluice hold
+ * with JSON-RPC.
  *
  * Specifications: [JSON-RPC 2.0](https://www.jsonrpc.org/specification),
  * [Language Server Protocol](https://microsoft.github.io/language-server-protocol/)

@@ -24,7 +24,6 @@ export type Outcome = "not_sent" | "refused" | "unknown" | "executed";
 
 /** Every code the library itself uses. */
 export const ERROR_CODES = [
-  "aborted",
   "address_in_use",
   "cancelled",
   "deadline_exceeded",

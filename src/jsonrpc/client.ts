@@ -67,7 +67,8 @@ export interface JsonRpcClientOptions<L extends object = object> extends
  *
  * A `JsonRpcClient` behaves as a `Client` does, except for what JSON-RPC does
  * not support: metadata, streams, a custom serializer, and a window, deadline,
- * PING or GOAWAY that the peer knows of. `docs/wires.md` lists the consequences.
+ * PING or GOAWAY that the peer knows of. `docs/guides/other_wires.md` lists the
+ * consequences.
  *
  * @example
  * ```ts

@@ -32,7 +32,7 @@ export interface NetrpcOptions extends Optional<GobLimits> {
  * A client with it calls a Go server, a server with it answers Go clients. A
  * call has one argument, as in Go. There is no cancel, no metadata and no
  * window: aborts, deadlines and the window are kept by the caller alone, and
- * `docs/wires.md` says what becomes of each promise.
+ * `docs/guides/other_wires.md` says what becomes of each promise.
  *
  * @throws {RangeError} If `window` is no whole number from 1.
  *
