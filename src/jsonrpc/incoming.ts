@@ -287,11 +287,10 @@ export class IncomingMessages {
     if (wireId === undefined) {
       throw new ConnectionError(
         "resource_exhausted",
-        "the peer sent a notification while its requests already fill the receiver's windowCalls or windowBytes",
+        "the peer sent a notification above the receiver's windowCalls or windowBytes",
       );
     }
-    const text =
-      "too many calls are in flight: they fill the receiver's windowCalls or windowBytes";
+    const text = "the call exceeds the receiver's windowCalls or windowBytes";
     this.replyWithError(OVERLOADED, text, wireId, batch);
   }
 

@@ -51,7 +51,7 @@ export function readMessage(value: unknown): JsonRpcMessage {
   if (!isId(id)) {
     return invalid(
       undefined,
-      "the id must be a string, null, or a number from -(2^53 - 1) to 2^53 - 1",
+      "the id must be a string, null or a number below 2^53",
     );
   }
   const method = ownProperty(value, "method");
