@@ -31,7 +31,8 @@
  */
 
 // Calling.
-export { Client, type ClientOptions } from "./src/client/client.ts";
+export { Client, type ClientOptions } from "./src/client/full_client.ts";
+export type { CoreClient, CoreClientOptions } from "./src/client/client.ts";
 export {
   type CallerOptions,
   clientOf,
@@ -68,6 +69,13 @@ export type {
   TotalStats,
 } from "./src/types/stats.ts";
 export type { RetryOptions } from "./src/client/reconnect/dialer.ts";
+export {
+  map,
+  stage,
+  type StageInputs,
+  type StageOf,
+  type StageOutputOf,
+} from "./src/client/stage.ts";
 export { clientMiddleware } from "./src/client/middleware.ts";
 export type {
   CallChange,
@@ -110,6 +118,7 @@ export type {
   Credentials,
   CredentialsSource,
   ErrorInfo,
+  KeepaliveFeature,
   Limits,
   Observers,
   Peer,
@@ -117,6 +126,7 @@ export type {
   Protocol,
   Serializer,
   ServiceDefinition,
+  StreamFeature,
   StreamGrant,
 } from "./src/types/connection.ts";
 export type {
@@ -184,4 +194,5 @@ export {
 } from "./src/wire/frame_transforms.ts";
 
 // Types.
+export type { Optional } from "./src/types/optional.ts";
 export type * from "./src/types/services.ts";

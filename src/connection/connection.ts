@@ -53,6 +53,8 @@ import type {
   PeerGate,
   ServeContext,
   ServeSide,
+  Watchdog,
+  WatchdogEvents,
 } from "./contract.ts";
 import {
   codecSettings,
@@ -65,7 +67,7 @@ import { Ping } from "./ping.ts";
 import { Reader, type ReaderContext } from "./reader.ts";
 import { SendBuffer, type SendBufferEvents } from "./send_buffer.ts";
 import { PeerGoaway, Shutdown, type ShutdownContext } from "./shutdown.ts";
-import { Watchdog, type WatchdogEvents } from "./watchdog.ts";
+import { NoWatchdog } from "./no_watchdog.ts";
 
 /** From this many calls in flight on, frames gather for a turn of the event loop. */
 const MANY_CALLS = 32;
@@ -150,12 +152,12 @@ export class RpcConnection
     this.pending = new PendingCalls(context, setup.firstId ?? 1);
     this.serveSide = this.#makeServeSide(context);
     this.pings = new Ping(codec, sendBuffer, clock);
-    this.watchdog = new Watchdog(
+    this.watchdog = setup.keepalive?.(
       clock,
-      // Silence means nothing on a protocol without PING.
-      codec.features.ping ? limits : { ...limits, keepaliveTime: Infinity },
+      limits,
       this,
-    );
+      codec.features.ping,
+    ) ?? new NoWatchdog();
     this.linger = new Linger(channel, sendBuffer, clock, deadlines);
     this.shutdown = new Shutdown(this);
     this.closed = this.shutdown.closed;

@@ -43,6 +43,8 @@ export interface ConnectionSetup extends ConnectionOptions {
   serve?: ((context: ServeContext) => ServeSide) | undefined;
   /** Makes streams; without it params and results cannot be streams. */
   streams?: StreamSupport | undefined;
+  /** Watches for a peer that is silent or stuck; without it nothing is watched. */
+  keepalive?: Keepalive | undefined;
   /** The credentials in the HELLO of this side. */
   credentials?: Credentials | undefined;
   /** Makes the gate that authorizes the peer; without it every peer is accepted. */
@@ -174,3 +176,43 @@ export interface MemoryHolder {
   /** Closes it, without what can still be taken back. Returns whether it ended at once. */
   shed(reason: ConnectionError): boolean;
 }
+
+/** What is watched, as the watchdog sees it. */
+export interface WatchdogEvents {
+  /** Asks the peer whether it is there. */
+  sendPing(): void;
+  /** Which message has begun and not ended, if one has. */
+  unfinished(): number | undefined;
+  /** A number that differs if there were calls since it was last asked for; undefined while there are some. */
+  activity(): number | undefined;
+  /** A time has passed that may not. */
+  onExpired(code: "unavailable" | "deadline_exceeded", text: string): void;
+  /** Nothing was called for `idleTimeout`. */
+  onIdle(): void;
+}
+
+/** Watches one connection from the peer's HELLO on. */
+export interface Watchdog {
+  /** Whether the peer's HELLO has come. */
+  readonly running: boolean;
+  start(): void;
+  stop(): void;
+  /** The peer has sent GOAWAY: it may be idle for no longer than this. */
+  leave(idleTimeout: number): void;
+  /** The peer's FIN has come. */
+  onPeerHalfClose(): void;
+  /** A chunk was read. */
+  heard(): void;
+  /** A batch was handed to the transport. */
+  writing(): void;
+  /** The transport has taken all of it. */
+  written(): void;
+}
+
+/** Makes the watchdog of one connection; made by {@linkcode keepalive}. */
+export type Keepalive = (
+  clock: Clock,
+  limits: Limits,
+  events: WatchdogEvents,
+  canPing: boolean,
+) => Watchdog;

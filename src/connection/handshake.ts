@@ -10,7 +10,12 @@
  * @module
  */
 
-import type { ConnectionSetup, PeerGate, ServeSide } from "./contract.ts";
+import type {
+  ConnectionSetup,
+  PeerGate,
+  ServeSide,
+  Watchdog,
+} from "./contract.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Codec, CodecSettings } from "../wire/codec.ts";
 import type { Limits, PeerHello } from "../types/connection.ts";
@@ -19,7 +24,6 @@ import type { Timeout } from "../base/timers.ts";
 import type { Shutdown } from "./shutdown.ts";
 import { ConnectionError } from "../base/errors.ts";
 import type { SendBuffer } from "./send_buffer.ts";
-import { readFirst, type Watchdog } from "./watchdog.ts";
 import { toCredentials } from "../wire/hello.ts";
 
 /** What the opening needs of its connection. */
@@ -133,4 +137,12 @@ export function codecSettings(
     streams: streams?.codec,
     stray,
   };
+}
+
+/** Turns of the event loop in which what has arrived is read before a verdict. */
+const TURNS_TO_READ = 2;
+
+/** Lets what has arrived be read before a peer is judged: our own event loop may have been the one that slept. */
+export async function readFirst(clock: Clock): Promise<void> {
+  for (let i = 0; i < TURNS_TO_READ; i++) await clock.turn();
 }

@@ -16,7 +16,7 @@
  * @module
  */
 
-import type { MemoryShare, ServeSide } from "./contract.ts";
+import type { MemoryShare, ServeSide, Watchdog } from "./contract.ts";
 import { outside } from "../base/async_context.ts";
 import { type ByteChannel, toChunk } from "../transport/duplex.ts";
 import type { Clock, Tick } from "../base/clock.ts";
@@ -27,7 +27,6 @@ import type { Linger } from "./linger.ts";
 import type { LargeRead, LargeReads } from "../base/large_reads.ts";
 import type { PendingCalls } from "../call/pending_calls.ts";
 
-import type { Watchdog } from "./watchdog.ts";
 import { isA } from "../base/user_code.ts";
 
 /** What reading needs of its connection. */

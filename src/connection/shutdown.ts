@@ -14,7 +14,7 @@
  * @module
  */
 
-import type { MemoryShare, PeerGate, ServeSide } from "./contract.ts";
+import type { MemoryShare, PeerGate, ServeSide, Watchdog } from "./contract.ts";
 import type { ByteChannel } from "../transport/duplex.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Codec } from "../wire/codec.ts";
@@ -39,7 +39,6 @@ import type { SendBuffer } from "./send_buffer.ts";
 import type { PendingCalls } from "../call/pending_calls.ts";
 import type { Ping } from "./ping.ts";
 import type { ConnectionStreams } from "../streams/contract.ts";
-import type { Watchdog } from "./watchdog.ts";
 
 /** What the ending needs of its connection. */
 export interface ShutdownContext {

@@ -66,7 +66,7 @@ export interface GoSettings {
 }
 
 /** A received call that waits for its reply. */
-interface OpenRequest<Id> {
+interface UnansweredCall<Id> {
   readonly method: string;
   readonly peerId: Id;
 }
@@ -90,7 +90,7 @@ export abstract class GoCodec<Id> implements Codec {
   #received = 0;
 
   /** Received calls that were not answered while they were delivered. */
-  readonly #openRequests = new Map<number, OpenRequest<Id>>();
+  readonly #unanswered = new Map<number, UnansweredCall<Id>>();
   /** The call that is being delivered; -1 once it is answered. */
   #id = -1;
   #method = "";
@@ -227,7 +227,7 @@ export abstract class GoCodec<Id> implements Codec {
     this.#method = method;
     this.#peerId = peerId;
     this.handler.onRequest(id, method, size, -1, undefined);
-    if (this.#id === id) this.#openRequests.set(id, { method, peerId });
+    if (this.#id === id) this.#unanswered.set(id, { method, peerId });
     this.#id = -1;
     this.#peerId = undefined;
   }
@@ -253,7 +253,7 @@ export abstract class GoCodec<Id> implements Codec {
   /** Ids have 32 bits. After all of them have been used, ids of calls that still run are passed by. */
   #nextId(): number {
     let count = this.#lastCount + 1;
-    while (count > MAX_ID && this.#openRequests.has(count >>> 0)) count++;
+    while (count > MAX_ID && this.#unanswered.has(count >>> 0)) count++;
     this.#lastCount = count;
     return count >>> 0;
   }
@@ -301,7 +301,7 @@ export abstract class GoCodec<Id> implements Codec {
       this.writeResult(sendBuffer, this.#method, this.#peerId as Id);
       return;
     }
-    const { method, peerId } = this.#closeRequest(id);
+    const { method, peerId } = this.#takeUnanswered(id);
     this.writeResult(sendBuffer, method, peerId);
   }
 
@@ -312,7 +312,7 @@ export abstract class GoCodec<Id> implements Codec {
     code: string,
     message: string,
   ): void {
-    const { method, peerId } = this.#closeRequest(id);
+    const { method, peerId } = this.#takeUnanswered(id);
     const { paramsError } = this;
     this.paramsError = "";
     const text = !started && code === "not_found"
@@ -321,13 +321,13 @@ export abstract class GoCodec<Id> implements Codec {
     this.writeError(sendBuffer, method, peerId, text);
   }
 
-  #closeRequest(id: number): OpenRequest<Id> {
+  #takeUnanswered(id: number): UnansweredCall<Id> {
     if (id === this.#id) {
       this.#id = -1;
       return { method: this.#method, peerId: this.#peerId as Id };
     }
-    const request = this.#openRequests.get(id) as OpenRequest<Id>;
-    this.#openRequests.delete(id);
+    const request = this.#unanswered.get(id) as UnansweredCall<Id>;
+    this.#unanswered.delete(id);
     return request;
   }
 }

@@ -21,7 +21,9 @@ import type {
   WireMap,
 } from "../types/connection.ts";
 import { RpcConnection } from "../connection/connection.ts";
-import { streams } from "../streams/support.ts";
+import type { Keepalive } from "../connection/contract.ts";
+import { keepalive } from "../connection/watchdog.ts";
+import { STREAM_SUPPORT } from "../streams/support.ts";
 import { toDuplex } from "../transport/duplex.ts";
 import type { AsyncDisposal, Duplex } from "../types/duplex.ts";
 import { checkTimeout } from "../connection/shutdown.ts";
@@ -164,7 +166,8 @@ export class Server<S extends object, M extends WireMap = "json"> {
       ...this.#options,
       services: this.#services,
       serve: (context) => this.#services.serve(context, turns),
-      streams: streams(),
+      streams: STREAM_SUPPORT,
+      keepalive: keepalive() as Keepalive,
       memory: buffers,
       largeReads,
       makeGate: authorize &&

@@ -5,10 +5,12 @@
  */
 
 import { nativeStreamCodec } from "../wire/stream_frames.ts";
+import type { StreamFeature } from "../types/connection.ts";
 import type { StreamSupport } from "./contract.ts";
 import { StreamTable } from "./stream_table.ts";
 
-const SUPPORT: StreamSupport = {
+/** Streams, as a connection takes them. */
+export const STREAM_SUPPORT: StreamSupport = {
   codec: nativeStreamCodec,
   table: (context) => new StreamTable(context),
 };
@@ -19,6 +21,6 @@ const SUPPORT: StreamSupport = {
  * params is refused (`invalid_argument`, outcome `not_sent`), and the server
  * may not answer with one.
  */
-export function streams(): StreamSupport {
-  return SUPPORT;
+export function streams(): StreamFeature {
+  return STREAM_SUPPORT;
 }

@@ -93,6 +93,17 @@ export interface ServiceDefinition {
   readonly onError: (error: unknown, info: ErrorInfo) => void;
 }
 
+/** Streams as a feature of a client; made by {@linkcode streams}. Its members are for the library. */
+export interface StreamFeature {
+  /** The frames of streams. */
+  readonly codec: object;
+  /** Makes the streams of one connection. */
+  readonly table: (context: never) => object;
+}
+
+/** Keepalive as a feature of a client; made by {@linkcode keepalive}. Calling it is for the library. */
+export type KeepaliveFeature = (...args: never) => object;
+
 /** What both ends of a connection can set. */
 export interface ConnectionOptions extends Optional<Limits> {
   /** Replaces JSON; both ends must have one of the same name. */

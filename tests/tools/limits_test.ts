@@ -127,7 +127,10 @@ test("the page has the defaults of a stage", () => {
 test("the page has the defaults of other protocols", () => {
   const { maxDepth, maxElements, maxExpansion } = GOB_LIMITS;
   assertEquals(quantities("Other protocols"), {
-    "JSON-RPC: maxSendBuffer": constant("src/jsonrpc/client.ts", "MAX_UNSENT"),
+    "JSON-RPC: maxSendBuffer": constant(
+      "src/jsonrpc/client.ts",
+      "DEFAULT_MAX_SEND_BUFFER",
+    ),
     "net/rpc: window": constant("src/netrpc/go_codec.ts", "DEFAULT_WINDOW"),
     "net/rpc: maxElements": maxElements,
     "net/rpc: maxExpansion": maxExpansion,
@@ -153,7 +156,7 @@ const PLACES: Record<string, [string, string][]> = {
   "error code": [["src/wire/frame_writer.ts", "MAX_CODE"]],
   "error message": [
     ["src/wire/frame_writer.ts", "MAX_TEXT"],
-    ["src/jsonrpc/codec.ts", "MAX_TEXT"],
+    ["src/jsonrpc/codec.ts", "MAX_ERROR_TEXT"],
     ["src/netrpc/go_errors.ts", "MAX_TEXT"],
   ],
   "depth to which a value is searched for what JSON would lose": [
@@ -218,7 +221,7 @@ const PLACES_OF_OTHERS: typeof PLACES = {
   "JSON-RPC: messages in a batch": [["src/jsonrpc/batch.ts", "MAX_BATCH"]],
   "JSON-RPC: header of one message": [["src/jsonrpc/framing.ts", "MAX_HEADER"]],
   "JSON-RPC: replies that wait to be sent as one batch": [
-    ["src/jsonrpc/outgoing.ts", "MAX_GATHERED"],
+    ["src/jsonrpc/outgoing.ts", "MAX_BATCHED_BYTES"],
   ],
   "net/rpc over HTTP: head of a request or response": [
     ["src/netrpc/http.ts", "MAX_HEAD"],

@@ -12,7 +12,9 @@
  */
 
 import { RpcConnection } from "../../connection/connection.ts";
-import { streams } from "../../streams/support.ts";
+import type { Keepalive } from "../../connection/contract.ts";
+import { keepalive } from "../../connection/watchdog.ts";
+import { STREAM_SUPPORT } from "../../streams/support.ts";
 import type { ConnectionSetup } from "../../connection/contract.ts";
 import type { Credentials, CredentialsSource } from "../../types/connection.ts";
 import type { Timeout } from "../../base/timers.ts";
@@ -143,7 +145,8 @@ export class DialAttempt {
     // On a wire without a HELLO it has come before there is a connection.
     let greeted = false;
     const connection = new RpcConnection(duplex, {
-      streams: streams(),
+      streams: STREAM_SUPPORT,
+      keepalive: keepalive() as Keepalive,
       ...setup,
       credentials,
       onHello: () => {

@@ -8,6 +8,14 @@
  * @module
  */
 
+import {
+  map,
+  stage,
+  type StageInputs,
+  type StageOf,
+  type StageOutputOf,
+} from "../stage.ts";
+import type { OnStageError, StageOptions } from "../stage_options.ts";
 import { type RetryOptions, toRetry } from "./dialer.ts";
 import type { ServiceDefinition } from "../../types/connection.ts";
 import {
@@ -36,7 +44,7 @@ import { toLimits } from "../../wire/limits.ts";
 import type { Dial } from "./dial.ts";
 import type { LiveCall } from "../../types/stats.ts";
 import { Reconnector } from "./reconnector.ts";
-import type { UntypedServices } from "../../types/services.ts";
+import type { MethodName, UntypedServices } from "../../types/services.ts";
 
 /** Options of a {@linkcode ReconnectingClient}; limits hold for each of its connections, and those on queued calls for the ones that wait for a connection, too. */
 export interface ReconnectingClientOptions
@@ -246,6 +254,31 @@ export class ReconnectingClient<
   /** Ends it at once: gives up the dial, and rejects calls, those in flight with outcome `unknown`. Resolves when it is over. */
   abort(reason?: unknown): Promise<void> {
     return this.#reconnector.stop(reason);
+  }
+
+  /** The method as a transform of streams; see {@linkcode stage}. */
+  stage<
+    N extends { [K in MethodName<S>]: K }[MethodName<S>],
+    Ordered extends boolean = true,
+    OnError extends OnStageError = "fail",
+  >(
+    method: N,
+    options: StageOptions<Ordered, OnError> = {},
+  ): StageOf<S, N, M, Ordered, OnError> {
+    return stage(this, method, options);
+  }
+
+  /** The results of the method called with each of `inputs`; see {@linkcode map}. */
+  map<
+    N extends { [K in MethodName<S>]: K }[MethodName<S>],
+    Ordered extends boolean = true,
+    OnError extends OnStageError = "fail",
+  >(
+    method: N,
+    inputs: StageInputs<S, N>,
+    options: StageOptions<Ordered, OnError> = {},
+  ): AsyncIterableIterator<StageOutputOf<S, N, M, Ordered, OnError>> {
+    return map(this, method, inputs, options);
   }
 
   /** The same as `close()`. */
