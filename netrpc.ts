@@ -1,14 +1,14 @@
 /**
- * Go's `net/rpc`, with the same client and server: call a Go server, answer Go
- * clients, over gob or over JSON.
+ * Go's `net/rpc` protocol for the same `Client` and `Server`: call a Go server,
+ * or answer Go clients, with gob or JSON.
  *
- * - {@linkcode netrpc} makes the `wire` option of `Client` and `Server`.
- * - {@linkcode struct}, {@linkcode goMethod} and the rest say what plain values
- *   do not: Go's types.
- * - {@linkcode httpConnect} and {@linkcode httpListener} are Go's `DialHTTP`
- *   and `HandleHTTP`.
- * - {@linkcode encodeGob} and {@linkcode decodeGob} read and write gob by
- *   itself.
+ * - {@linkcode netrpc} returns the value of the `protocol` option.
+ * - {@linkcode struct}, {@linkcode goMethod} and others declare Go types, where
+ *   plain values do not determine them.
+ * - {@linkcode httpConnect} and {@linkcode httpListener} make and accept
+ *   connections like Go's `rpc.DialHTTP` and `rpc.HandleHTTP`.
+ * - {@linkcode encodeGob} and {@linkcode decodeGob} write and read gob without
+ *   a connection.
  *
  * @example
  * ```ts
@@ -35,7 +35,7 @@
  * @module
  */
 
-// The wire.
+// The protocol.
 export { netrpc, type NetrpcOptions } from "./src/netrpc/wire.ts";
 export {
   GoMethod,
@@ -80,12 +80,12 @@ export {
 } from "./src/netrpc/gob/schema.ts";
 export { Complex, GobError, Registered } from "./src/netrpc/gob/values.ts";
 
-// Gob by itself.
+// Gob without a connection.
 export { decodeGob } from "./src/netrpc/gob/decoder.ts";
 export { encodeGob, type RegisteredTypes } from "./src/netrpc/gob/encoder.ts";
 export type { GobLimits } from "./src/netrpc/gob/input.ts";
 
-// What the wire's types name.
+// Types that the ones above refer to.
 export type { Protocol, WireMap } from "./src/types/connection.ts";
 export type { Clock } from "./src/base/clock.ts";
 export type { Duplex, DuplexInfo } from "./src/types/duplex.ts";

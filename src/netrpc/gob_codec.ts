@@ -1,52 +1,55 @@
 /**
- * Go's `net/rpc` over gob: each call and each answer is two values of one gob
- * stream, a header and a body.
+ * The codec of Go's `net/rpc`, which uses gob. Each direction is one gob stream.
+ * Each call and each reply is two values of it, a header and a body.
+ *
+ * Order: the body is prepared first, with all type definitions that it needs,
+ * and then written by one `request` or `reply`. Preparing a body runs a user's
+ * getters, which may make another call, so one buffer is in use for one body at
+ * a time.
  *
  * @module
  */
 
-import type { CodecSettings, MessageHandler, Opaque } from "../wire/codec.ts";
-import { RpcError } from "../base/errors.ts";
-import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import { copyBytes, NO_BYTES } from "../base/bytes.ts";
+import { RpcError } from "../base/errors.ts";
 import { isA } from "../base/user_code.ts";
-import {
-  GoCodec,
-  type GoSettings,
-  tooLarge,
-  tooLargeText,
-} from "./go_codec.ts";
-
+import { isShortAscii, readText, writeAscii } from "../base/utf8.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
+import type { CodecSettings, MessageHandler, Opaque } from "../wire/codec.ts";
+import { GoCodec, type GoSettings } from "./go_codec.ts";
+import { tooLarge, tooLargeText } from "./go_errors.ts";
 import { GobDecoder } from "./gob/decoder.ts";
 import { GobEncoder, type RegisteredTypes } from "./gob/encoder.ts";
-import { GobError } from "./gob/values.ts";
+import type { GobInput } from "./gob/input.ts";
 import { GobOutput, uintSize, writeUint } from "./gob/output.ts";
 import { type GobType, string, struct, uint } from "./gob/schema.ts";
 import { MessageSplitter } from "./gob/splitter.ts";
-import type { MethodTypes } from "./methods.ts";
-import type { GobInput } from "./gob/input.ts";
+import type { LocalType } from "./gob/value_reader.ts";
+import { GobError } from "./gob/values.ts";
 import { STRING, UINT, type WireTypes } from "./gob/wire_types.ts";
-import { isShortAscii, readText, writeAscii } from "../base/utf8.ts";
+import type { MethodTypes } from "./methods.ts";
 
-/** What a gob wire is made with. */
+/** The settings of the gob codec. */
 export interface GobSettings extends GoSettings {
   readonly methods: MethodTypes;
   readonly registered: RegisteredTypes;
 }
 
-/** A body that waits to be read. */
-interface Kept {
+/** A body that is decoded later. */
+interface RetainedBody {
   readonly type: number;
   readonly bytes: Uint8Array;
-  readonly wanted: GobType<unknown> | undefined;
+  readonly local: LocalType;
 }
 
-/** Bodies of at least this many bytes are handed over as they are instead of copied into the batch. */
+/** Bodies of at least this many bytes are attached to the batch instead of copied into it. */
 const ATTACH_SIZE = 16 * 1024;
-/** What a header takes beside the method's name, at most: sizes, type, Seq. */
-const HEADER_ROOM = 24;
-/** Most headers' beginnings that are kept. */
-const MAX_HEADS = 256;
+/** The largest size of a header without the name of the method: lengths, type and Seq. */
+const HEADER_OVERHEAD = 24;
+/** The number of methods for which the beginning of the header is kept. */
+const MAX_HEADER_STARTS = 256;
+/** The largest Seq that a client here sends. */
+const MAX_SEQ = 0xffffffff;
 
 /** The codec of one connection. */
 export class GobCodec extends GoCodec<number> {
@@ -55,33 +58,33 @@ export class GobCodec extends GoCodec<number> {
   readonly #decoder: GobDecoder;
   readonly #encoder: GobEncoder;
   readonly #header: HeaderReader;
-  readonly #content: GobContent;
-  /** The header that has been read counts so many bytes; 0 while none has. */
+  readonly #body: GobBody;
+  /** The size of the header that has been read, while its body is awaited; else 0. */
   #headerSize = 0;
   #budget = 0;
-  /** The beginnings of headers: their type and method. */
-  readonly #heads = new Map<string, Uint8Array>();
-  readonly #headType: GobType<unknown>;
+  /** The beginning of the header for each method: its type and the method. */
+  readonly #headerStarts = new Map<string, Uint8Array>();
+  readonly #headerType: GobType;
 
   constructor(
-    receiver: MessageHandler,
+    handler: MessageHandler,
     settings: CodecSettings,
     { methods, registered, limits, window }: GobSettings,
   ) {
-    super(receiver, settings, window);
+    super(handler, settings, window);
     const { maxMessage } = settings.own;
     this.#methods = methods;
     this.#splitter = new MessageSplitter(this, maxMessage);
     this.#decoder = new GobDecoder(limits, maxMessage, registered);
     this.#encoder = new GobEncoder(registered, limits.maxDepth);
     this.#header = new HeaderReader(this.#decoder.types);
-    this.#content = new GobContent(this.#encoder);
-    this.#headType = this.serves ? RESPONSE : REQUEST;
-    // Described first, as Go does it.
-    this.#encoder.writer(this.#headType);
+    this.#body = new GobBody(this.#encoder);
+    this.#headerType = this.serves ? RESPONSE : REQUEST;
+    // Its definition goes first, as Go sends it.
+    this.#encoder.writer(this.#headerType);
   }
 
-  // Messages in.
+  // Reading.
 
   protected read(chunk: Uint8Array, at: number, budget: number): number {
     this.#budget = budget;
@@ -93,18 +96,23 @@ export class GobCodec extends GoCodec<number> {
     }
   }
 
-  /** The first message describes the header's type: a short one, whose id's negative takes a byte of 0x7f or more. Text does not begin so, and would else be waited for as a message is. */
-  protected isStrange(first: Uint8Array): boolean {
+  /**
+   * The first message defines the type of the header. It is short, and begins
+   * with a negative id, whose first byte is 0x7f or more. Text does not begin
+   * so; without this check, its first byte would count as the length of a
+   * message to wait for.
+   */
+  protected isForeign(first: Uint8Array): boolean {
     return first.length > 1 && first[0] < 0x80 && first[1] < 0x7f;
   }
 
-  protected get inside(): boolean {
-    return this.#splitter.inside || this.#decoder.inside ||
+  protected get insideMessage(): boolean {
+    return this.#splitter.insideMessage || this.#decoder.insideValue ||
       this.#headerSize > 0;
   }
 
   get unfinishedBytes(): number {
-    return this.#splitter.held;
+    return this.#splitter.bufferedBytes;
   }
 
   override stop(): void {
@@ -113,81 +121,83 @@ export class GobCodec extends GoCodec<number> {
   }
 
   mayRead(bytes: number): boolean {
-    return this.receiver.mayRead(bytes);
+    return this.handler.mayRead(bytes);
   }
 
-  /** One message: a type's description, a header, a body, or a part of one. */
+  /** Called with each message: a type definition, a header, a body, or a part of one of them. */
   message(bytes: Uint8Array, start: number, end: number): void {
     const decoder = this.#decoder;
-    if (!decoder.take(bytes, start, end)) return;
+    if (!decoder.addMessage(bytes, start, end)) return;
     const size = decoder.end - decoder.start;
     if (this.#headerSize === 0) {
       this.#header.read(decoder.id, decoder.input());
       this.#headerSize = size;
-      this.known = true;
+      this.recognized = true;
       return;
     }
     const { method, seq, error } = this.#header;
     const whole = this.#headerSize + size;
     this.#headerSize = 0;
-    if (this.serves) this.tellCall(method, seq, whole);
-    // A Seq that we never wrote: as Go does it, read and forgotten.
-    else if (seq <= 0xffffffff) {
-      this.tellAnswer((seq + 1) >>> 0, method, error);
+    if (this.serves) this.deliverRequest(method, seq, whole);
+    // Like Go's client, ignore a reply with a Seq that was never sent.
+    else if (seq <= MAX_SEQ) {
+      this.deliverReply((seq + 1) >>> 0, method, error);
     }
-    if (--this.#budget <= 0 || this.stopped || this.receiver.full()) {
+    if (--this.#budget <= 0 || this.stopped || this.handler.full()) {
       this.#splitter.stopped = true;
     }
   }
 
-  /** A message of too many bytes. If it is a body, its call alone fails. */
+  /** Called for a message that is too large. If it is a body, only its call fails. */
   tooLarge(length: number): void {
     const { maxMessage } = this.settings.own;
     const size = this.#headerSize;
-    // Go's first message is a short one.
-    if (!this.known) throw new GobError(`a message of ${length} bytes`);
-    if (size === 0 || this.#decoder.inside) {
+    // The first message of Go's protocol is short.
+    if (!this.recognized) {
+      throw new GobError(`the first message has ${length} bytes`);
+    }
+    if (size === 0 || this.#decoder.insideValue) {
       throw tooLarge("a message", length, maxMessage);
     }
     const { method, seq, error } = this.#header;
     this.#headerSize = 0;
     if (this.serves) {
       const text = tooLargeText("an argument", length, maxMessage);
-      this.tellOversizedCall(method, seq, size, text);
-    } else if (seq <= 0xffffffff) {
+      this.deliverOversizedRequest(method, seq, size, text);
+    } else if (seq <= MAX_SEQ) {
       const id = (seq + 1) >>> 0;
       const text = tooLargeText("a reply", length, maxMessage);
-      if (error !== "") this.tellAnswer(id, method, error);
-      else this.tellOversizedAnswer(id, true, text);
+      if (error !== "") this.deliverReply(id, method, error);
+      else this.deliverOversizedReply(id, true, text);
     }
   }
 
   value(): unknown {
-    if (this.oversized !== "") this.refuse(this.oversized);
-    // An error's body is an empty struct that says nothing.
+    if (this.oversizedText !== "") this.rejectOversized(this.oversizedText);
+    // The body of an error is an empty struct.
     if (!this.serves && this.#header.error !== "") return undefined;
     const { id, bytes, start, end } = this.#decoder;
-    return this.#read(id, bytes, start, end, this.#wanted());
+    return this.#read(id, bytes, start, end, this.#localType());
   }
 
   retain(): Opaque {
-    if (this.oversized !== "") return this.oversized;
+    if (this.oversizedText !== "") return this.oversizedText;
     const { id, bytes, start, end } = this.#decoder;
-    const kept: Kept = {
+    const body: RetainedBody = {
       type: id,
       bytes: copyBytes(bytes, start, end),
-      wanted: this.#wanted(),
+      local: this.#localType(),
     };
-    return kept;
+    return body;
   }
 
-  decodeRetained(kept: Opaque): unknown {
-    if (typeof kept === "string") this.refuse(kept);
-    const { type, bytes, wanted } = kept as Kept;
-    return this.#read(type, bytes, 0, bytes.length, wanted);
+  decodeRetained(retained: Opaque): unknown {
+    if (typeof retained === "string") this.rejectOversized(retained);
+    const { type, bytes, local } = retained as RetainedBody;
+    return this.#read(type, bytes, 0, bytes.length, local);
   }
 
-  /** The decoder bounds what it makes by the bytes that came. */
+  /** Nothing is reserved: the decoder itself bounds the memory of values by the bytes received. */
   decodedSize(): number {
     return 0;
   }
@@ -197,74 +207,77 @@ export class GobCodec extends GoCodec<number> {
     bytes: Uint8Array,
     start: number,
     end: number,
-    wanted: GobType<unknown> | undefined,
+    local: LocalType,
   ): unknown {
     try {
-      return this.#decoder.read(id, bytes, start, end, wanted);
+      return this.#decoder.read(id, bytes, start, end, local);
     } catch (error) {
-      if (this.serves) this.unreadable = `gob: ${(error as Error).message}`;
+      if (this.serves) this.paramsError = `gob: ${(error as Error).message}`;
       throw error;
     }
   }
 
-  #wanted(): GobType<unknown> | undefined {
+  #localType(): LocalType {
     const types = this.#methods.get(this.#header.method);
     return this.serves ? types?.params : types?.result;
   }
 
-  // Messages out.
+  // Writing.
 
   prepare(value: unknown, _transfer: boolean, method?: string): void {
-    if (method === undefined) return this.#content.clear();
+    if (method === undefined) return this.#body.clear();
     const types = this.#methods.get(method);
     try {
-      // As a struct{} it would end a Go client that waits for a string, say.
+      // Sent as struct{}, it would end the connection of a Go client that
+      // expects another type.
       if (value === null && this.serves && types === undefined) {
-        throw new GobError("a result of null says nothing of its type");
+        throw new GobError(
+          "a result of null does not determine its type; give the method a type",
+        );
       }
-      this.#content.prepare(value, this.serves ? types?.result : types?.params);
+      this.#body.prepare(value, this.serves ? types?.result : types?.params);
     } catch (cause) {
       const why = isA(cause, GobError) ? `: ${cause.message}` : "";
       throw new RpcError(
         "invalid_argument",
-        `the value cannot be sent as gob${why}`,
+        `the value cannot be encoded as gob${why}`,
         { outcome: "not_sent", cause },
       );
     }
   }
 
   savePrepared(): Opaque {
-    return this.#content.save();
+    return this.#body.save();
   }
 
-  restorePrepared(draft: Opaque): void {
-    this.#content.load(draft);
+  restorePrepared(prepared: Opaque): void {
+    this.#body.restore(prepared);
   }
 
   replySize(): number {
-    return this.#content.size;
+    return this.#body.size;
   }
 
   protected callSize(method: string): number {
-    return this.#head(method).length + HEADER_ROOM + this.#content.size;
+    return this.#headerStart(method).length + HEADER_OVERHEAD + this.#body.size;
   }
 
-  /** The first call has the id 1, and Go's first Seq is 0. */
+  /** The first id is 1; Go's first Seq is 0. */
   request(sendBuffer: FrameBuffer, id: number, method: string): void {
     this.writeResult(sendBuffer, method, (id - 1) >>> 0);
   }
 
-  /** Writes a header without an error, and the prepared body: a request and a reply differ in the header's type alone. */
+  /** Writes a header without an error, and the prepared body. A request and a reply differ only in the type of the header. */
   protected writeResult(
     sendBuffer: FrameBuffer,
     method: string,
     seq: number,
   ): void {
-    this.#describe(sendBuffer);
-    const head = this.#head(method);
+    this.#writeDefinitions(sendBuffer);
+    const head = this.#headerStart(method);
     const tail = seq === 0 ? 1 : 2 + uintSize(seq);
     const length = head.length + tail;
-    const { size } = this.#content;
+    const { size } = this.#body;
     const attached = size >= ATTACH_SIZE;
     const room = uintSize(length) + length + uintSize(size);
     let at = attached
@@ -274,14 +287,14 @@ export class GobCodec extends GoCodec<number> {
     at = writeUint(bytes, at, length);
     for (let i = 0; i < head.length; i++) bytes[at++] = head[i];
     if (seq !== 0) {
-      // Fields count from the one before; without a method that is none.
+      // Field numbers count from the previous field; an empty method is left out.
       bytes[at] = method === "" ? 2 : 1;
       at = writeUint(bytes, at + 1, seq);
     }
     bytes[at++] = 0;
     at = writeUint(bytes, at, size);
-    if (attached) sendBuffer.attach(this.#content.give());
-    else this.#content.write(bytes, at);
+    if (attached) sendBuffer.attach(this.#body.detach());
+    else this.#body.write(bytes, at);
   }
 
   protected writeError(
@@ -292,77 +305,81 @@ export class GobCodec extends GoCodec<number> {
   ): void {
     const out = new GobOutput();
     const header = { ServiceMethod: method, Seq: seq, Error: text };
-    this.#encoder.content(out, header, RESPONSE);
+    this.#encoder.encode(out, header, RESPONSE);
     out.prefix(0);
     const body = out.size;
-    this.#encoder.content(out, undefined);
+    this.#encoder.encode(out, undefined);
     out.prefix(body);
-    this.#describe(sendBuffer);
+    this.#writeDefinitions(sendBuffer);
     const at = sendBuffer.reserve(out.size);
     sendBuffer.bytes.set(out.bytes.subarray(0, out.size), at);
   }
 
-  /** Describes the types that are new. */
-  #describe(sendBuffer: FrameBuffer): void {
-    const { due } = this.#encoder;
-    if (due === undefined) return;
-    const at = sendBuffer.reserve(due.length);
-    sendBuffer.bytes.set(due, at);
-    this.#encoder.described();
+  /** Writes the definitions of new types. */
+  #writeDefinitions(sendBuffer: FrameBuffer): void {
+    const { definitions } = this.#encoder;
+    if (definitions === undefined) return;
+    const at = sendBuffer.reserve(definitions.length);
+    sendBuffer.bytes.set(definitions, at);
+    this.#encoder.clearDefinitions();
   }
 
-  /** A header's beginning: its type's id, and the method if there is one. */
-  #head(method: string): Uint8Array {
-    const known = this.#heads.get(method);
+  /** Returns the beginning of a header: the id of its type, and the method if it is not empty. */
+  #headerStart(method: string): Uint8Array {
+    const known = this.#headerStarts.get(method);
     if (known !== undefined) return known;
     const out = new GobOutput();
-    out.int(this.#encoder.writer(this.#headType).id);
+    out.int(this.#encoder.writer(this.#headerType).id);
     if (method !== "") {
       out.byte(1);
       out.text(method);
     }
     const head = out.copy();
-    // The peer may call what is not there, by any number of names.
-    if (this.#heads.size >= MAX_HEADS) this.#heads.clear();
-    this.#heads.set(method, head);
+    // The peer may call any number of methods that do not exist.
+    if (this.#headerStarts.size >= MAX_HEADER_STARTS) {
+      this.#headerStarts.clear();
+    }
+    this.#headerStarts.set(method, head);
     return head;
   }
 }
 
-/** What Go calls a request's header. */
-export const REQUEST: GobType<unknown> = struct(
+// Headers.
+
+/** Go's `rpc.Request`, the header of a call. */
+const REQUEST: GobType = /* @__PURE__ */ struct(
   { ServiceMethod: string, Seq: uint },
   "Request",
 );
-/** What Go calls a response's header. */
-export const RESPONSE: GobType<unknown> = struct(
+/** Go's `rpc.Response`, the header of a reply. */
+const RESPONSE: GobType = /* @__PURE__ */ struct(
   { ServiceMethod: string, Seq: uint, Error: string },
   "Response",
 );
 
-/** The type of each field that counts. */
+/** The ids of the fields' types. */
 const FIELDS: Readonly<Record<string, number>> = {
   ServiceMethod: STRING,
   Seq: UINT,
   Error: STRING,
 };
 
-/** Longest method name that is kept for the next header, in bytes. */
-const MAX_KEPT = 256;
+/** The longest method name that is kept for the next header, in bytes. */
+const MAX_CACHED_METHOD = 256;
 
-/** Reads headers; the latest one's fields are its own. */
-export class HeaderReader {
+/** Reads headers. Its fields are those of the latest header. */
+class HeaderReader {
   method = "";
   seq = 0;
   error = "";
 
   readonly #types: WireTypes;
-  /** The fields' names by number, for the type that was read last. */
+  /** The type of the latest header, and the names of its fields by number. */
   #id = -1;
   #names: readonly string[] = [];
-  /** The method read last, with its bytes: calls in a row mostly share one. */
-  #last = "";
-  #lastBytes = new Uint8Array(0);
+  /** The latest method and its bytes: successive calls often have the same one. */
+  #cachedMethod = "";
+  #cachedBytes: Uint8Array = NO_BYTES;
 
   constructor(types: WireTypes) {
     this.#types = types;
@@ -371,16 +388,16 @@ export class HeaderReader {
   /**
    * Reads a header of type `id`.
    *
-   * @throws {GobError} If it is none.
+   * @throws {GobError} If it is not a header.
    */
   read(id: number, input: GobInput): void {
-    if (id !== this.#id) this.#learn(id);
+    if (id !== this.#id) this.#checkType(id);
     this.method = "";
     this.seq = 0;
     this.error = "";
     let field = -1;
     for (;;) {
-      const delta = input.small();
+      const delta = input.safeUint();
       if (delta === 0) break;
       field += delta;
       switch (this.#names[field]) {
@@ -388,27 +405,31 @@ export class HeaderReader {
           this.method = this.#readMethod(input);
           break;
         case "Seq":
-          this.seq = input.small();
+          this.seq = input.safeUint();
           break;
         case "Error":
           this.error = input.text();
           break;
         default:
-          throw new GobError(`a header with a field ${field}`);
+          throw new GobError(`a header has an unknown field ${field}`);
       }
     }
-    input.done();
+    input.expectEnd();
   }
 
-  /** Looks at a type that headers are said to have. */
-  #learn(id: number): void {
+  /** Checks that a type is that of a header, and keeps the names of its fields. */
+  #checkType(id: number): void {
     const type = this.#types.get(id);
     const fields = type.kind === "struct" ? type.fields : [];
-    const fits = fields.length > 0 &&
+    const isHeader = fields.length > 0 &&
       fields.every(({ name, id }) =>
         Object.hasOwn(FIELDS, name) && FIELDS[name] === id
       );
-    if (!fits) throw new GobError("a header that is none of net/rpc's");
+    if (!isHeader) {
+      throw new GobError(
+        `expected a header of net/rpc, received type ${this.#types.name(id)}`,
+      );
+    }
     this.#names = fields.map(({ name }) => name);
     this.#id = id;
   }
@@ -417,17 +438,17 @@ export class HeaderReader {
     const n = input.length();
     const { bytes, at } = input;
     input.at = at + n;
-    const last = this.#lastBytes;
-    if (n === last.length && isSame(bytes, at, last)) return this.#last;
+    const last = this.#cachedBytes;
+    if (n === last.length && isSame(bytes, at, last)) return this.#cachedMethod;
     let name: string;
     try {
       name = readText(bytes, at, at + n);
     } catch (cause) {
-      throw new GobError("a method's name is not UTF-8", { cause });
+      throw new GobError("the name of a method is not valid UTF-8", { cause });
     }
-    if (n > MAX_KEPT) return name;
-    this.#last = name;
-    this.#lastBytes = new Uint8Array(bytes.subarray(at, at + n));
+    if (n > MAX_CACHED_METHOD) return name;
+    this.#cachedMethod = name;
+    this.#cachedBytes = new Uint8Array(bytes.subarray(at, at + n));
     return name;
   }
 }
@@ -439,18 +460,23 @@ function isSame(bytes: Uint8Array, at: number, other: Uint8Array): boolean {
   return true;
 }
 
-/** A string's type, as it is written. */
+// Bodies.
+
+/** The id of the type string, as gob writes it. */
 const STRING_ID = STRING * 2;
 
-/** Prepares one body at a time. */
-export class GobContent {
-  /** Its size in bytes. */
+/** Prepares one body at a time, saves and restores it, and writes it once. */
+class GobBody {
+  /** The size of the prepared body, in bytes. */
   size = 0;
   readonly #encoder: GobEncoder;
-  /** A short string; or else the bytes of all other values. */
+  // The prepared body is one of these three.
+  /** A short ASCII string, written without a buffer of its own. */
   #text: string | undefined;
   #output: GobOutput | undefined;
+  /** A body that was saved and restored. */
   #saved: Uint8Array | undefined;
+  /** A buffer for the next body. */
   #spare: GobOutput | undefined;
 
   constructor(encoder: GobEncoder) {
@@ -458,11 +484,11 @@ export class GobContent {
   }
 
   /**
-   * Takes a value in.
+   * Prepares a value.
    *
-   * @throws {GobError} If it has no form in gob, or not the type's.
+   * @throws {GobError} If gob cannot represent it, or it is not of the type.
    */
-  prepare(value: unknown, type: GobType<unknown> | undefined): void {
+  prepare(value: unknown, type: GobType | undefined): void {
     const plain = typeof value === "string" &&
       (type === undefined || type.kind === "string");
     if (plain && isShortAscii(value)) {
@@ -473,32 +499,32 @@ export class GobContent {
     }
     const output = this.#spare ?? new GobOutput();
     this.#spare = undefined;
-    this.#encoder.content(output, value, type);
+    this.#encoder.encode(output, value, type);
     this.clear();
     this.#output = output;
     this.size = output.size;
   }
 
-  /** What is prepared, to be written in a later turn. */
+  /** Returns the prepared body, for a call that is written later. */
   save(): string | Uint8Array {
     const saved = this.#text ?? this.#saved ?? this.#output!.copy();
     this.clear();
     return saved;
   }
 
-  /** Takes in again what `save` returned. */
-  load(draft: unknown): void {
+  /** Prepares again what `save` returned. */
+  restore(saved: unknown): void {
     this.clear();
-    if (typeof draft === "string") {
-      this.#text = draft;
-      this.size = 3 + draft.length;
+    if (typeof saved === "string") {
+      this.#text = saved;
+      this.size = 3 + saved.length;
     } else {
-      this.#saved = draft as Uint8Array;
+      this.#saved = saved as Uint8Array;
       this.size = this.#saved.length;
     }
   }
 
-  /** Writes the body at `at`, and lets go of it. */
+  /** Writes the body at `at` and drops it. */
   write(target: Uint8Array, at: number): void {
     const text = this.#text;
     if (text === undefined) target.set(this.#bytes(), at);
@@ -511,16 +537,16 @@ export class GobContent {
     this.clear();
   }
 
-  /** The body as bytes that are the receiver's own. */
-  give(): Uint8Array {
+  /** Returns the bytes of the body, which belong to the caller from then on. */
+  detach(): Uint8Array {
     const bytes = this.#bytes();
-    // Not to be filled again: it is given away.
+    // The buffer must not be used again.
     this.#output = undefined;
     this.clear();
     return bytes;
   }
 
-  /** Lets go of what is prepared. */
+  /** Drops the prepared body. */
   clear(): void {
     const output = this.#output;
     if (output !== undefined) {

@@ -1,11 +1,12 @@
 /**
- * A duplex that begins with an HTTP handshake, of which its taker sees nothing.
+ * A duplex that begins with an HTTP handshake, which its user does not see.
  *
- * Invariants owned here:
- * - The handshake takes place when somebody first reads, so that whoever takes
- *   the duplex has counted it as a connection by then.
- * - It is bounded in bytes and in time; one that fails ends the duplex.
- * - What came behind the handshake is not lost.
+ * Order and bounds:
+ * - The handshake begins with the first read or write. So a server has counted
+ *   the duplex among its connections by then.
+ * - The handshake takes at most {@linkcode HANDSHAKE_TIME} ms. If it fails, the
+ *   duplex is destroyed.
+ * - Bytes that arrive with the end of the handshake are read first afterwards.
  *
  * @module
  */
@@ -27,58 +28,64 @@ import {
 import { WriteHalf } from "../transport/write_half.ts";
 import { ownDuplex } from "../transport/native_duplex.ts";
 
-/** The time that a handshake may take, in ms. */
+/** The longest time of a handshake, in ms. */
 const HANDSHAKE_TIME = 10_000;
 
-/** Speaks one end's part; returns the bytes that came behind it. */
-export type Shake = (path: ByteChannel, closed: () => boolean) => Promise<
-  Uint8Array
->;
+/** The client's or the server's part of the handshake. `closed` tells whether the duplex has been closed meanwhile. Resolves to the bytes received after the handshake. */
+export type HttpExchange = (
+  channel: ByteChannel,
+  closed: () => boolean,
+) => Promise<Uint8Array>;
 
 /** How a handshake is made. */
-export interface HandshakeOptions {
+export interface HttpHandshakeOptions {
   readonly clock: Clock;
   readonly signal: AbortSignal | undefined;
-  readonly shake: Shake;
-  /** What is written if the duplex is closed before the handshake is over. */
+  readonly exchange: HttpExchange;
+  /** Written if the duplex is closed before the handshake has ended; may be empty. */
   readonly refusal: Uint8Array;
 }
 
 /** The handshake at the beginning of one duplex. */
-export class Handshake implements ReadHalfEvents {
-  /** The duplex behind it. */
+export class HttpHandshake implements ReadHalfEvents {
+  /** The duplex that begins with the handshake. */
   readonly duplex: Duplex & DuplexInfo;
-  readonly #path: ByteChannel;
-  readonly #options: HandshakeOptions;
-  readonly #intake: ReadHalf;
-  readonly #outlet: ShakenOutlet;
+  readonly #channel: ByteChannel;
+  readonly #options: HttpHandshakeOptions;
+  readonly #readHalf: ReadHalf;
+  readonly #writeHalf: HandshakeWriteHalf;
   #done: Promise<void> | undefined;
-  /** Goes on reading, when there is room. */
+  /** Continues reading, once the queue of the read half has capacity. */
   #resume: (() => void) | undefined;
 
-  /** @throws {TypeError} If it is no duplex. */
-  constructor(given: Duplex, options: HandshakeOptions) {
+  /** @throws {TypeError} If `given` is not a duplex. */
+  constructor(given: Duplex, options: HttpHandshakeOptions) {
     const duplex = toDuplex(given);
     const { remote, local, certificate } = duplex;
-    const path = takePath(duplex);
-    this.#path = path;
+    const channel = takePath(duplex);
+    this.#channel = channel;
     this.#options = options;
-    this.#intake = new ShakenIntake(this);
-    this.#outlet = new ShakenOutlet(path, this, duplex, options.refusal);
-    this.duplex = ownDuplex(this.#intake, this.#outlet, {
+    this.#readHalf = new HandshakeReadHalf(this);
+    this.#writeHalf = new HandshakeWriteHalf(
+      channel,
+      this,
+      duplex,
+      options.refusal,
+    );
+    this.duplex = ownDuplex(this.#readHalf, this.#writeHalf, {
       remote,
       local,
       certificate,
     });
   }
 
-  /** Makes the handshake, unless it has been begun. Rejects if it fails, and the duplex is over then. */
+  /** Makes the handshake, or waits for the one under way. Rejects if it fails; the duplex is then destroyed. */
   run(): Promise<void> {
     return this.#done ??= this.#run();
   }
 
   taken(): void {
-    if (this.#intake.room) this.#resume?.();
+    if (this.#readHalf.room) this.#resume?.();
   }
 
   cancelled(): void {
@@ -86,97 +93,99 @@ export class Handshake implements ReadHalfEvents {
   }
 
   async #run(): Promise<void> {
-    const { clock, signal, shake } = this.#options;
-    let reason: unknown;
-    const giveUp = (why: unknown) => {
-      reason ??= why;
-      this.#path.destroy(why);
+    const { clock, signal, exchange } = this.#options;
+    let failure: unknown;
+    const fail = (reason: unknown) => {
+      failure ??= reason;
+      this.#channel.destroy(reason);
     };
-    const onAbort = () => giveUp(signal?.reason);
-    const timer = clock.setTimeout(() => giveUp(late()), HANDSHAKE_TIME);
+    const onAbort = () => fail(signal?.reason);
+    const timer = clock.setTimeout(() => fail(deadlineError()), HANDSHAKE_TIME);
     signal?.addEventListener("abort", onAbort);
     if (signal?.aborted) onAbort();
     try {
-      const rest = await shake(this.#path, () => this.#outlet.closed);
-      if (reason !== undefined) throw reason;
-      this.#outlet.shaken = true;
-      if (rest.length > 0) this.#intake.push(rest);
+      const rest = await exchange(this.#channel, () => this.#writeHalf.closed);
+      if (failure !== undefined) throw failure;
+      this.#writeHalf.completed = true;
+      if (rest.length > 0) this.#readHalf.push(rest);
     } catch (error) {
-      const why = reason ?? error;
-      this.#path.destroy(why);
-      this.#outlet.fail(why);
-      this.#intake.fail(why);
-      throw why;
+      const reason = failure ?? error;
+      this.#channel.destroy(reason);
+      this.#writeHalf.fail(reason);
+      this.#readHalf.fail(reason);
+      throw reason;
     } finally {
       clock.clearTimeout(timer);
       signal?.removeEventListener("abort", onAbort);
     }
-    this.#pump();
+    this.#readLoop();
   }
 
-  async #pump(): Promise<void> {
-    const intake = this.#intake;
+  async #readLoop(): Promise<void> {
+    const readHalf = this.#readHalf;
     try {
       for (;;) {
-        const { done, value } = await this.#path.read();
-        if (done) return intake.end();
-        intake.push(toChunk(value));
-        if (!intake.room) {
+        const { done, value } = await this.#channel.read();
+        if (done) return readHalf.end();
+        readHalf.push(toChunk(value));
+        if (!readHalf.room) {
           await new Promise<void>((resolve) => this.#resume = resolve);
         }
       }
     } catch (error) {
-      intake.fail(error);
+      readHalf.fail(error);
     }
   }
 }
 
-/** Begins with the handshake. */
-class ShakenIntake extends ReadHalf {
-  readonly #handshake: Handshake;
+/** The read half, whose first read begins the handshake. */
+class HandshakeReadHalf extends ReadHalf {
+  readonly #handshake: HttpHandshake;
 
-  constructor(handshake: Handshake) {
+  constructor(handshake: HttpHandshake) {
     super(BUFFER, handshake);
     this.#handshake = handshake;
   }
 
   override read(): Promise<ReadableStreamReadResult<Uint8Array>> {
-    // Its failure is the stream's.
+    // If the handshake fails, this read fails, too.
     this.#handshake.run().catch(ignore);
     return super.read();
   }
 }
 
-/** Writes behind the handshake. */
-class ShakenOutlet extends WriteHalf {
-  shaken = false;
+/** The write half, whose writes wait for the handshake. */
+class HandshakeWriteHalf extends WriteHalf {
+  /** Whether the handshake has succeeded. */
+  completed = false;
   closed = false;
-  readonly #path: ByteChannel;
-  readonly #handshake: Handshake;
+  readonly #channel: ByteChannel;
+  readonly #handshake: HttpHandshake;
   readonly #transport: DuplexInfo;
   readonly #refusal: Uint8Array;
 
   constructor(
-    path: ByteChannel,
-    handshake: Handshake,
+    channel: ByteChannel,
+    handshake: HttpHandshake,
     transport: DuplexInfo,
     refusal: Uint8Array,
   ) {
     super();
-    this.#path = path;
+    this.#channel = channel;
     this.#handshake = handshake;
     this.#transport = transport;
     this.#refusal = refusal;
   }
 
   async write(chunks: readonly Uint8Array[]): Promise<void> {
-    if (!this.shaken) await this.#handshake.run();
+    if (!this.completed) await this.#handshake.run();
     try {
-      // Who writes to a duplex of ours may use the bytes again afterwards.
-      const own = this.#path.borrows
+      // A write half lets its writer reuse the chunks after the write. If the
+      // channel does not, it gets copies.
+      const own = this.#channel.borrows
         ? chunks
         : chunks.map((chunk) => new Uint8Array(chunk));
-      await this.#path.write(own);
+      await this.#channel.write(own);
     } catch (error) {
       this.fail(error);
       throw error;
@@ -185,10 +194,10 @@ class ShakenOutlet extends WriteHalf {
 
   async close(): Promise<void> {
     this.closed = true;
-    if (!this.shaken && this.#refusal.length > 0) {
-      await this.#path.write([this.#refusal]).catch(ignore);
+    if (!this.completed && this.#refusal.length > 0) {
+      await this.#channel.write([this.#refusal]).catch(ignore);
     }
-    await this.#path.close();
+    await this.#channel.close();
   }
 
   override hold(on: boolean): void {
@@ -197,15 +206,15 @@ class ShakenOutlet extends WriteHalf {
   }
 
   abort(reason: unknown): void {
-    this.#path.destroy(reason);
+    this.#channel.destroy(reason);
     this.fail(reason);
   }
 }
 
-function late(): ConnectionError {
+function deadlineError(): ConnectionError {
   return new ConnectionError(
     "deadline_exceeded",
-    "the HTTP handshake did not end in time",
+    `the HTTP handshake did not finish within ${HANDSHAKE_TIME} ms`,
   );
 }
 

@@ -1,10 +1,12 @@
 /**
- * The HTTP CONNECT handshake that Go's `net/rpc` can begin with: one request,
- * one line of answer, and from then on the wire itself.
+ * The HTTP handshake before Go's `net/rpc` protocol: the client sends a CONNECT
+ * request, the server replies with one status line, and then both use the
+ * connection for the protocol itself.
  *
- * Invariants owned here:
- * - A head is bounded in bytes, and kept as bytes.
- * - Who does not ask for Go's wire is answered so that the answer arrives.
+ * Bounds: the head of a request or a response has at most {@linkcode MAX_HEAD}
+ * bytes. A server that rejects a request keeps the connection open for at most
+ * {@linkcode LINGER_TIME} ms after its response, and reads at most
+ * {@linkcode LINGER_BYTES} bytes meanwhile.
  *
  * @module
  */
@@ -15,39 +17,60 @@ import { NO_BYTES } from "../base/bytes.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { ConnectionError, quote } from "../base/errors.ts";
 import { utf8 } from "../base/utf8.ts";
-import { closeUnopened } from "../connection/unopened.ts";
-import { Handshake } from "./handshake.ts";
+import { HttpHandshake } from "./handshake.ts";
 
-/** Where Go serves `net/rpc` unless it is told otherwise. */
+/**
+ * The default path of the handshake, `/_goRPC_`: Go's `rpc.DefaultRPCPath`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { RPC_PATH } from "@sluice/rpc/netrpc";
+ *
+ * assertEquals(RPC_PATH, "/_goRPC_");
+ * ```
+ */
 export const RPC_PATH = "/_goRPC_";
 
-/** Most bytes of a head. */
+/** The longest head of a request or a response, in bytes. */
 const MAX_HEAD = 16 * 1024;
+/** How long the server waits for the peer's FIN after it has rejected a request, in ms. */
+const LINGER_TIME = 1000;
+/** How much the server reads and discards meanwhile, in bytes. */
+const LINGER_BYTES = 16 * 1024 * 1024;
 
 const LF = 10;
 const CR = 13;
 
+// Responses. The first is Go's; a client must compare its text.
 const CONNECTED = "200 Connected to Go RPC";
-const UNAVAILABLE = utf8("HTTP/1.0 503 Service Unavailable\r\n\r\n");
+const NOT_FOUND = "HTTP/1.0 404 Not Found\r\n\r\n";
+const MUST_CONNECT =
+  "HTTP/1.0 405 Method Not Allowed\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n405 must CONNECT\n";
+const TOO_LARGE = "HTTP/1.0 431 Request Header Fields Too Large\r\n\r\n";
+const UNAVAILABLE = "HTTP/1.0 503 Service Unavailable\r\n\r\n";
 
-/** Options of both ends' handshakes. */
+/** The options of both sides of the handshake. */
 export interface HttpOptions {
-  /** The path; Go's own, `/_goRPC_`, unless given. */
+  /** The path in the request. Default: `/_goRPC_`, as in Go. */
   readonly path?: string | undefined;
-  /** Gives a handshake up that is not over. */
+  /** Aborts a handshake that has not finished; of a listener, it also closes the listener. */
   readonly signal?: AbortSignal | undefined;
-  /** Time, for tests. */
+  /** Replaces the system's clock, for tests. */
   readonly clock?: Clock | undefined;
 }
 
 /**
- * Dials over HTTP, as Go's `rpc.DialHTTP`: asks the server at the other end of
- * `duplex` to switch, and returns the duplex to give to a client.
+ * Makes the client's side of the HTTP handshake, like Go's `rpc.DialHTTP`, and
+ * returns the duplex for a client. The server must serve `rpc.HandleHTTP`.
  *
- * @throws {TypeError} If it is no duplex.
- * @throws {ConnectionError} `unavailableError`, if the server does not switch;
- * `deadline_exceeded`, if it says nothing for 10 seconds. The duplex is closed
- * then; so it is if the signal's reason is thrown.
+ * The handshake takes at most 10 seconds, and the head of the response at most
+ * 16 KiB. If the handshake fails or is aborted, the duplex is destroyed.
+ *
+ * @throws {TypeError} If `duplex` is not a duplex.
+ * @throws {ConnectionError} `unavailable` if the server does not accept, or the
+ * connection is lost; `deadline_exceeded` if the handshake takes too long.
+ * @throws The reason of `signal`, if that aborts.
  *
  * @example
  * ```ts
@@ -71,19 +94,21 @@ export async function httpConnect(
   duplex: Duplex,
   { path = RPC_PATH, clock = systemClock, signal }: HttpOptions = {},
 ): Promise<Duplex & DuplexInfo> {
-  const handshake = new Handshake(duplex, {
+  const handshake = new HttpHandshake(duplex, {
     clock,
     signal,
     refusal: NO_BYTES,
-    shake: async (bytes) => {
+    exchange: async (bytes) => {
       await write(bytes, `CONNECT ${path} HTTP/1.0\n\n`);
       const { head, rest, whole } = await readHead(bytes);
-      if (!whole) throw tooLong();
+      if (!whole) throw headTooLong();
       const status = /^HTTP\/\d\.\d (.*?)\r?$/m.exec(head)?.[1];
       if (status === CONNECTED) return rest;
       throw new ConnectionError(
         "unavailable",
-        `unexpected HTTP response: ${quote(status ?? head)}`,
+        `the server did not accept the HTTP handshake: expected "${CONNECTED}", received ${
+          quote(status ?? head)
+        }`,
       );
     },
   });
@@ -92,13 +117,38 @@ export async function httpConnect(
 }
 
 /**
- * Answers the handshake on one duplex, as Go's `rpc.HandleHTTP`; anything but
- * a CONNECT to the path is answered 405 or 404, and closed.
+ * Makes the server's side of the HTTP handshake on one duplex, like Go's
+ * `rpc.HandleHTTP`, and returns the duplex for a server. For all connections of
+ * a listener use {@linkcode httpListener}.
  *
- * @throws {TypeError} If it is no duplex.
- * @throws {ConnectionError} If the caller does not want to switch, or says
- * nothing for 10 seconds. The duplex is closed then; so it is if the signal's
- * reason is thrown.
+ * A request other than CONNECT is answered with status 405, another path with
+ * 404, a head of more than 16 KiB with 431. The handshake takes at most 10
+ * seconds. If it fails or is aborted, the duplex is destroyed.
+ *
+ * @throws {TypeError} If `duplex` is not a duplex.
+ * @throws {ConnectionError} `protocol_error` for another request; `unavailable`
+ * if the head is too long, or the connection is lost; `deadline_exceeded` if the
+ * handshake takes too long.
+ * @throws The reason of `signal`, if that aborts.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { Client, memoryPair, Server } from "@sluice/rpc";
+ * import { httpAccept, httpConnect, netrpc } from "@sluice/rpc/netrpc";
+ *
+ * const services = { Arith: { Double: (n: number) => 2 * n } };
+ * const server = new Server(services, { protocol: netrpc() });
+ * const [near, far] = memoryPair();
+ * httpAccept(far).then((duplex) => server.accept(duplex));
+ *
+ * const client = new Client<typeof services>(await httpConnect(near), {
+ *   protocol: netrpc(),
+ * });
+ * assertEquals(await client.call("Arith.Double", 21), 42);
+ * await client.close();
+ * await server.close();
+ * ```
  */
 export async function httpAccept(
   duplex: Duplex,
@@ -110,10 +160,33 @@ export async function httpAccept(
 }
 
 /**
- * Has the duplexes of a listener begin with their handshakes, which take place
- * when they are read: a server counts them among its connections from the
- * start. One that fails ends its connection, and no other. `close` closes the
- * listener.
+ * Returns a listener whose connections begin with the HTTP handshake, for
+ * `server.serve()`. See {@linkcode httpAccept} for the handshake.
+ *
+ * The handshake of a connection begins when the server first reads from it. So
+ * the server counts the connection from the start, a slow handshake delays no
+ * other, and a failed one ends its own connection and is reported to `onError`.
+ * A server that is full or closes answers with status 503. `close()` closes the
+ * given listener.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { Client, connect, listen, Server } from "@sluice/rpc";
+ * import { httpConnect, httpListener, netrpc } from "@sluice/rpc/netrpc";
+ *
+ * const services = { Arith: { Double: (n: number) => 2 * n } };
+ * const server = new Server(services, { protocol: netrpc() });
+ * const listener = await listen({ port: 0 });
+ * server.serve(httpListener(listener, { path: "/rpc" }));
+ *
+ * const tcp = await connect(listener.address);
+ * const duplex = await httpConnect(tcp, { path: "/rpc" });
+ * const client = new Client<typeof services>(duplex, { protocol: netrpc() });
+ * assertEquals(await client.call("Arith.Double", 21), 42);
+ * await client.close();
+ * await server.close();
+ * ```
  */
 export function httpListener(
   source: AsyncIterable<Duplex> & { close?: () => unknown },
@@ -136,77 +209,97 @@ export function httpListener(
   };
 }
 
-/** The server's end of a handshake. */
+/** The server's side of a handshake. */
 function accepting(
   duplex: Duplex,
   { path = RPC_PATH, clock = systemClock, signal }: HttpOptions,
-): Handshake {
-  return new Handshake(duplex, {
+): HttpHandshake {
+  return new HttpHandshake(duplex, {
     clock,
     signal,
-    refusal: UNAVAILABLE,
-    shake: async (bytes, closed) => {
-      const refuse = async (answer: string, reason: ConnectionError) => {
-        const text = utf8(answer);
-        const { over } = closeUnopened(bytes, clock, (sendBuffer) => {
-          const at = sendBuffer.reserve(text.length);
-          sendBuffer.bytes.set(text, at);
-        });
-        await over;
-        return reason;
-      };
-      const { head, rest, whole } = await readHead(bytes);
+    refusal: utf8(UNAVAILABLE),
+    exchange: async (channel, closed) => {
+      const { head, rest, whole } = await readHead(channel);
       if (!whole) {
-        throw await refuse(TOO_LARGE, tooLong());
+        await reject(channel, clock, TOO_LARGE);
+        throw headTooLong();
       }
       const [method, target] = head.split(/[ \r\n]/, 2);
       if (method !== "CONNECT" || target !== path) {
+        const response = method === "CONNECT" ? NOT_FOUND : MUST_CONNECT;
+        await reject(channel, clock, response);
         const line = quote(head.split(/\r?\n/, 1)[0]);
-        const reason = new ConnectionError(
+        throw new ConnectionError(
           "protocol_error",
-          `the caller does not ask for Go RPC: ${line}`,
+          `the client did not request Go RPC: expected CONNECT ${path}, received ${line}`,
         );
-        const answer = method === "CONNECT" ? NOT_FOUND : MUST_CONNECT;
-        throw await refuse(answer, reason);
       }
-      // It has been told already that nobody serves it.
-      if (!closed()) await write(bytes, `HTTP/1.0 ${CONNECTED}\n\n`);
+      // If the duplex was closed meanwhile, status 503 has been sent.
+      if (!closed()) await write(channel, `HTTP/1.0 ${CONNECTED}\n\n`);
       return rest;
     },
   });
 }
 
-const NOT_FOUND = "HTTP/1.0 404 Not Found\r\n\r\n";
-const MUST_CONNECT =
-  "HTTP/1.0 405 Method Not Allowed\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n405 must CONNECT\n";
-const TOO_LARGE = "HTTP/1.0 431 Request Header Fields Too Large\r\n\r\n";
-
-async function write(path: ByteChannel, text: string): Promise<void> {
+/**
+ * Sends a response and FIN, then reads and discards until the peer's FIN. A
+ * socket that is closed with unread bytes resets the connection, and a reset
+ * destroys a response that the peer has not read yet. Never rejects.
+ */
+async function reject(
+  channel: ByteChannel,
+  clock: Clock,
+  response: string,
+): Promise<void> {
+  let timer: unknown;
   try {
-    await path.write([utf8(text)]);
-  } catch (cause) {
-    throw lost("it was lost", cause);
+    await channel.write([utf8(response)]);
+    await channel.close();
+    timer = clock.setTimeout(
+      () =>
+        channel.destroy(
+          handshakeError("the client did not close the connection"),
+        ),
+      LINGER_TIME,
+    );
+    for (let left = LINGER_BYTES; left > 0;) {
+      const { done, value } = await channel.read();
+      if (done) return;
+      left -= toChunk(value).length;
+    }
+  } catch {
+    // The client is gone, or the time is over.
+  } finally {
+    clock.clearTimeout(timer);
   }
 }
 
-/** What stands before an empty line, and the bytes behind it; not whole if it was too long. */
-interface Head {
+async function write(channel: ByteChannel, text: string): Promise<void> {
+  try {
+    await channel.write([utf8(text)]);
+  } catch (cause) {
+    throw handshakeError("the connection was lost", cause);
+  }
+}
+
+/** The text before an empty line, and the bytes after that line. `whole` is false if the text is too long. */
+interface HttpHead {
   readonly head: string;
   readonly rest: Uint8Array;
   readonly whole: boolean;
 }
 
-/** Reads until an empty line. Every byte is looked at once. */
-async function readHead(path: ByteChannel): Promise<Head> {
+/** Reads up to and including an empty line, and looks at each byte once. */
+async function readHead(channel: ByteChannel): Promise<HttpHead> {
   let bytes = new Uint8Array(256);
   let size = 0;
   let blank = false;
   const text = () => String.fromCharCode(...bytes.subarray(0, size));
   for (;;) {
-    const { done, value } = await path.read().catch((error) => {
-      throw lost("it broke", error);
+    const { done, value } = await channel.read().catch((error) => {
+      throw handshakeError("the connection was lost", error);
     });
-    if (done) throw lost("it ended");
+    if (done) throw handshakeError("the peer closed the connection");
     const chunk = toChunk(value);
     for (let i = 0; i < chunk.length; i++) {
       const byte = chunk[i];
@@ -226,11 +319,11 @@ async function readHead(path: ByteChannel): Promise<Head> {
   }
 }
 
-function tooLong(): ConnectionError {
-  return lost(`over ${MAX_HEAD} bytes`);
+function headTooLong(): ConnectionError {
+  return handshakeError(`the head has more than ${MAX_HEAD} bytes`);
 }
 
-function lost(why: string, cause?: unknown): ConnectionError {
+function handshakeError(why: string, cause?: unknown): ConnectionError {
   return new ConnectionError(
     "unavailable",
     `the HTTP handshake failed: ${why}`,

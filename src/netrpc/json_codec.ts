@@ -1,33 +1,29 @@
 /**
- * Go's `net/rpc/jsonrpc`: one JSON object a call, one an answer, as that
- * package writes and reads them. It is JSON-RPC 1.0, not 2.0.
+ * The codec of Go's `net/rpc/jsonrpc`: one JSON object for a call, one for a
+ * reply. It is JSON-RPC 1.0, not 2.0.
  *
- * Invariants owned here:
- * - `result: null` with `error: null` is never sent, nor an error that is no
- *   string: Go's client ends its connection on either. It is taken, though.
- * - An integer is never rounded; its call fails instead.
+ * Bounds:
+ * - A server never sends `result: null` with `error: null`, nor an error that is
+ *   not a string, as Go's client ends its connection on either. A client here
+ *   accepts both.
+ * - An integer is never rounded: if a number cannot represent it, its call
+ *   fails.
  *
  * @module
  */
 
-import type { CodecSettings, MessageHandler, Opaque } from "../wire/codec.ts";
-import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import { copyBytes, NO_BYTES } from "../base/bytes.ts";
-import { decodedJsonSize } from "../wire/json_size.ts";
 import { readText, utf8 } from "../base/utf8.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
+import type { CodecSettings, MessageHandler, Opaque } from "../wire/codec.ts";
+import { decodedJsonSize } from "../wire/json_size.ts";
 import { toJson, unserializable } from "../wire/to_json.ts";
-import {
-  bounded,
-  GoCodec,
-  type GoSettings,
-  tooLarge,
-  tooLargeText,
-} from "./go_codec.ts";
-
+import { GoCodec, type GoSettings } from "./go_codec.ts";
+import { tooLarge, tooLargeText, truncate } from "./go_errors.ts";
 import { JsonSplitter } from "./json_splitter.ts";
 
-/** What a message may have; all of it may be anything. */
-interface Message {
+/** The members of a message, none of which is checked yet. */
+interface GoJsonMessage {
   readonly method?: unknown;
   readonly params?: unknown;
   readonly id?: unknown;
@@ -35,18 +31,18 @@ interface Message {
   readonly error?: unknown;
 }
 
-/** What an envelope takes beside method and payload, at most. */
+/** The largest size of a message without its method and payload, in bytes. */
 const ENVELOPE = 64;
-/** Levels of the envelope: its object, and the array of params. */
+/** The levels of a message around its payload: the object, and the array of params. */
 const ENVELOPE_DEPTH = 2;
 
-/** The codec of one connection. The peer's id is kept as text. */
+/** The codec of one connection. The peer's ids are kept as JSON text. */
 export class JsonCodec extends GoCodec<string> {
   readonly #splitter: JsonSplitter;
   readonly #maxDepth: number;
   #budget = 0;
-  /** The message being told, its text, and its bytes. */
-  #message: Message = {};
+  /** The message that is being delivered, its text, and its bytes. */
+  #message: GoJsonMessage = {};
   #text = "";
   #bytes: Uint8Array = NO_BYTES;
   #start = 0;
@@ -54,21 +50,21 @@ export class JsonCodec extends GoCodec<string> {
   /** The prepared payload. */
   #json = "";
   #size = 0;
-  /** Methods of calls that are not answered, for what answers say of them. */
+  /** The methods of local calls without a reply, as an error is classified by its method. */
   readonly #methods = new Map<number, string>();
 
   constructor(
-    receiver: MessageHandler,
+    handler: MessageHandler,
     settings: CodecSettings,
     { limits, window }: GoSettings,
   ) {
-    super(receiver, settings, window);
+    super(handler, settings, window);
     const { maxMessage } = settings.own;
     this.#maxDepth = limits.maxDepth;
     this.#splitter = new JsonSplitter(this, maxMessage, limits.maxDepth);
   }
 
-  // Messages in.
+  // Reading.
 
   protected read(chunk: Uint8Array, at: number, budget: number): number {
     this.#budget = budget;
@@ -76,17 +72,17 @@ export class JsonCodec extends GoCodec<string> {
     return this.#splitter.push(chunk, at);
   }
 
-  /** The splitter says so by itself. */
-  protected isStrange(): boolean {
+  /** The splitter itself rejects other protocols. */
+  protected isForeign(): boolean {
     return false;
   }
 
-  protected get inside(): boolean {
-    return this.#splitter.inside;
+  protected get insideMessage(): boolean {
+    return this.#splitter.insideMessage;
   }
 
   get unfinishedBytes(): number {
-    return this.#splitter.held;
+    return this.#splitter.bufferedBytes;
   }
 
   override stop(): void {
@@ -95,28 +91,28 @@ export class JsonCodec extends GoCodec<string> {
   }
 
   mayRead(bytes: number): boolean {
-    return this.receiver.mayRead(bytes);
+    return this.handler.mayRead(bytes);
   }
 
-  /** One message. */
+  /** Called with each message. */
   object(bytes: Uint8Array, start: number, end: number): void {
     const text = readText(bytes, start, end);
-    const message = this.#message = JSON.parse(text) as Message;
+    const message = this.#message = JSON.parse(text) as GoJsonMessage;
     this.#text = text;
     this.#bytes = bytes;
     this.#start = start;
     this.#end = end;
-    if (this.serves) this.#call(message, text, end - start);
-    else this.#answer(message);
+    if (this.serves) this.#onRequest(message, text, end - start);
+    else this.#onReply(message);
     this.#message = {};
     this.#text = "";
     this.#bytes = NO_BYTES;
-    if (--this.#budget <= 0 || this.stopped || this.receiver.full()) {
+    if (--this.#budget <= 0 || this.stopped || this.handler.full()) {
       this.#splitter.stopped = true;
     }
   }
 
-  /** One of too many bytes. If its ends say which call it is about, that alone fails. */
+  /** Called for a message that is too large. If its first or last bytes name its call, only that call fails. */
   tooLarge(head: Uint8Array, tail: Uint8Array, size: number): void {
     const { maxMessage } = this.settings.own;
     const [first, last] = [head, tail].map((end) =>
@@ -127,42 +123,50 @@ export class JsonCodec extends GoCodec<string> {
     if (id === undefined || this.serves && method === undefined) {
       throw tooLarge("a message", size, maxMessage);
     }
-    this.known = true;
+    this.recognized = true;
     if (this.serves) {
       const text = tooLargeText("a call", size, maxMessage);
       const name = JSON.parse(utf8Text(method!)) as string;
-      this.tellOversizedCall(name, utf8Text(id), ENVELOPE, text);
+      this.deliverOversizedRequest(name, utf8Text(id), ENVELOPE, text);
     } else {
-      const ours = Number(id) + 1;
-      if (!this.#methods.delete(ours)) return;
-      const text = tooLargeText("an answer", size, maxMessage);
-      this.tellOversizedAnswer(ours, undefined, text);
+      const localId = Number(id) + 1;
+      if (!this.#methods.delete(localId)) return;
+      const text = tooLargeText("a reply", size, maxMessage);
+      this.deliverOversizedReply(localId, undefined, text);
     }
   }
 
-  #call({ method, id }: Message, text: string, size: number): void {
+  #onRequest({ method, id }: GoJsonMessage, text: string, size: number): void {
     if (method !== undefined && method !== null && typeof method !== "string") {
-      throw new Error("a method that is no string");
+      throw new Error(`expected a string as method, received ${typeof method}`);
     }
-    this.known = true;
-    this.tellCall(method ?? "", idText(id, text), size);
+    this.recognized = true;
+    this.deliverRequest(method ?? "", idText(id, text), size);
   }
 
-  #answer({ id, error }: Message): void {
-    if (typeof id !== "number") throw new Error("an id that is no number");
-    this.known = true;
-    const ours = id + 1;
-    const method = this.#methods.get(ours);
-    // An id that we never wrote: as Go does it, read and forgotten.
+  #onReply({ id, error }: GoJsonMessage): void {
+    if (typeof id !== "number") {
+      throw new Error(
+        `expected a number as id of a reply, received ${typeof id}`,
+      );
+    }
+    this.recognized = true;
+    const localId = id + 1;
+    const method = this.#methods.get(localId);
+    // Like Go's client, ignore a reply with an id that was never sent.
     if (method === undefined) return;
-    this.#methods.delete(ours);
+    this.#methods.delete(localId);
     const failed = error !== undefined && error !== null;
     const text = typeof error === "string" ? error : JSON.stringify(error);
-    this.tellAnswer(ours, method, failed ? text || "unspecified error" : "");
+    this.deliverReply(
+      localId,
+      method,
+      failed ? text || "unspecified error" : "",
+    );
   }
 
   value(): unknown {
-    if (this.oversized !== "") this.refuse(this.oversized);
+    if (this.oversizedText !== "") this.rejectOversized(this.oversizedText);
     return this.serves
       ? this.#param(this.#message, this.#text)
       : this.#result();
@@ -171,64 +175,65 @@ export class JsonCodec extends GoCodec<string> {
   #result(): unknown {
     const { error, result } = this.#message;
     if (error !== undefined && error !== null) return undefined;
-    const rounded = roundedInteger(this.#text);
-    if (rounded !== undefined) throw new RangeError(pastNumbers(rounded));
-    // Go's server has sent a pointer, a map or the like that is nil.
+    const rounded = findRoundedInteger(this.#text);
+    if (rounded !== undefined) throw new RangeError(roundedText(rounded));
+    // Go's server sends null for a pointer, a map or a slice that is nil.
     return result ?? null;
   }
 
   retain(): Opaque {
-    if (this.oversized !== "") return this.oversized;
+    if (this.oversizedText !== "") return this.oversizedText;
     return copyBytes(this.#bytes, this.#start, this.#end);
   }
 
-  decodeRetained(kept: Opaque): unknown {
-    if (typeof kept === "string") this.refuse(kept);
-    const bytes = kept as Uint8Array;
+  decodeRetained(retained: Opaque): unknown {
+    if (typeof retained === "string") this.rejectOversized(retained);
+    const bytes = retained as Uint8Array;
     const text = readText(bytes, 0, bytes.length);
-    return this.#param(JSON.parse(text) as Message, text);
+    return this.#param(JSON.parse(text) as GoJsonMessage, text);
   }
 
-  decodedSize(kept: Opaque): number {
-    const bytes = kept as Uint8Array | undefined;
+  decodedSize(retained: Opaque): number {
+    const bytes = retained as Uint8Array | undefined;
     return bytes === undefined
       ? decodedJsonSize(this.#bytes, this.#start, this.#end)
       : decodedJsonSize(bytes, 0, bytes.length);
   }
 
-  /** A call's one argument. */
-  #param({ params }: Message, text: string): unknown {
-    const rounded = roundedInteger(text);
+  /** Returns the one argument of a call. */
+  #param({ params }: GoJsonMessage, text: string): unknown {
+    const rounded = findRoundedInteger(text);
     if (rounded !== undefined) {
-      this.unreadable = `json: ${pastNumbers(rounded)}`;
-      throw new RangeError(this.unreadable);
+      this.paramsError = `json: ${roundedText(rounded)}`;
+      throw new RangeError(this.paramsError);
     }
     if (Array.isArray(params)) return params[0];
-    this.unreadable = params === undefined || params === null
+    this.paramsError = params === undefined || params === null
       ? "jsonrpc: request body missing params"
       : `json: cannot unmarshal ${
         goKind(params)
       } into Go value of type [1]interface {}`;
-    throw new TypeError("params that are no array");
+    const received = params === null ? "null" : typeof params;
+    throw new TypeError(`expected an array as params, received ${received}`);
   }
 
-  // Messages out.
+  // Writing.
 
   prepare(value: unknown, _transfer: boolean, method?: string): void {
-    if (method === undefined) return this.#take("");
-    const json = jsonOf(value, this.serves);
-    // As gob's encoder does: the peer would end the connection for it.
+    if (method === undefined) return this.#setJson("");
+    const json = toPayload(value, this.serves);
+    // A peer with the same limit would end the connection.
     const shallow = json.length <= 2 * this.#maxDepth;
     if (!shallow && depthOf(json) + ENVELOPE_DEPTH > this.#maxDepth) {
       const what = `a value nested deeper than ${this.#maxDepth} levels`;
       throw unserializable(what);
     }
-    this.#take(json);
+    this.#setJson(json);
   }
 
-  #take(json: string): void {
+  #setJson(json: string): void {
     this.#json = json;
-    // A character is three bytes at most; near the limit they are counted.
+    // A character takes at most three bytes. Near the limit the exact size counts.
     const near = 3 * json.length > this.settings.own.maxMessage;
     this.#size = near ? utf8(json).length : json.length;
   }
@@ -239,8 +244,8 @@ export class JsonCodec extends GoCodec<string> {
     return json;
   }
 
-  restorePrepared(draft: Opaque): void {
-    this.#take(draft as string);
+  restorePrepared(prepared: Opaque): void {
+    this.#setJson(prepared as string);
   }
 
   replySize(): number {
@@ -251,7 +256,7 @@ export class JsonCodec extends GoCodec<string> {
     return this.#size + method.length + ENVELOPE;
   }
 
-  /** The first call has the id 1, and Go's first id is 0. */
+  /** The first local id is 1; Go's first id is 0. */
   request(sendBuffer: FrameBuffer, id: number, method: string): void {
     this.#methods.set(id, method);
     write(
@@ -283,32 +288,33 @@ export class JsonCodec extends GoCodec<string> {
   }
 }
 
-/** How Go's ends write a message's short members: at its beginning or at its end. In JSON they can stand nowhere else in that form. */
+// The first and last members of a message, as Go's client and server write them.
+// Inside a JSON string or a nested object, these patterns cannot match.
 const FIRST_METHOD = /^\{\s*"method"\s*:\s*("(?:[^"\\]|\\.)*")\s*,/;
 const FIRST_ID = /^\{\s*"id"\s*:\s*(-?\d+|"(?:[^"\\]|\\.)*"|null)\s*,/;
 const LAST_ID = /,\s*"id"\s*:\s*(-?\d+|"(?:[^"\\]|\\.)*"|null)\s*\}$/;
 
-/** Text of bytes that stand as characters. */
+/** Decodes UTF-8 whose bytes are given as characters. */
 function utf8Text(binary: string): string {
   const bytes = Uint8Array.from(binary, (char) => char.charCodeAt(0));
   return readText(bytes, 0, bytes.length);
 }
 
-function pastNumbers(integer: string): string {
+function roundedText(integer: string): string {
   return `the integer ${
-    bounded(integer)
+    truncate(integer)
   } would be rounded; send it as a string`;
 }
 
-/** What Go calls a JSON value that is neither `null` nor an array. */
+/** Go's name for the type of a JSON value that is neither `null` nor an array. */
 function goKind(value: unknown): string {
   return typeof value === "boolean" ? "bool" : typeof value;
 }
 
-/** How many levels deep a JSON text is nested. */
+/** The number of levels of a JSON text. */
 function depthOf(json: string): number {
   let [depth, most] = [0, 0];
-  // Strings are matched to be left out.
+  // Strings are matched so that brackets in them do not count.
   for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"|[[{]|[\]}]/g)) {
     if (token === "[" || token === "{") most = Math.max(most, ++depth);
     else if (token === "]" || token === "}") depth--;
@@ -316,12 +322,13 @@ function depthOf(json: string): number {
   return most;
 }
 
-function jsonOf(value: unknown, result: boolean): string {
-  // What a handler returns that returns nothing: Go's struct{}.
-  if (value === undefined) return result ? "{}" : "null";
-  const json = toJson(value, result ? "result" : "params");
-  if (result && json === "null") {
-    throw unserializable("a result of null, which ends Go's client,");
+/** Returns a result, or else params, as JSON. */
+function toPayload(value: unknown, isResult: boolean): string {
+  // For a handler that returns nothing: Go's struct{}.
+  if (value === undefined) return isResult ? "{}" : "null";
+  const json = toJson(value, isResult ? "result" : "params");
+  if (isResult && json === "null") {
+    throw unserializable("a result of null, on which Go's client disconnects,");
   }
   return json;
 }
@@ -332,18 +339,52 @@ function write(sendBuffer: FrameBuffer, text: string): void {
   sendBuffer.bytes.set(bytes, at);
 }
 
+// Numbers as they are written: parsing rounds integers outside ±(2^53 - 1).
+
+/** Returns the text of an object's member `id`, whose parsed value is given. */
+function idText(id: unknown, object: string): string {
+  if (id === undefined) return "null";
+  if (typeof id !== "number" || Number.isSafeInteger(id)) {
+    return JSON.stringify(id);
+  }
+  let found: string | undefined;
+  scanNumbers(object, (member, depth, number) => {
+    if (depth === 1 && member === "id") found = number;
+  });
+  return found ?? String(id);
+}
+
+/**
+ * Finds an integer in the text of an object, other than its `id`, that a
+ * JavaScript number cannot represent exactly.
+ */
+function findRoundedInteger(object: string): string | undefined {
+  if (!/\d{16}/.test(object)) return undefined;
+  let found: string | undefined;
+  scanNumbers(object, (member, depth, number) => {
+    if (depth === 1 && member === "id") return;
+    if (/^-?\d{16,}$/.test(number) && !isExact(number)) found ??= number;
+  });
+  return found;
+}
+
+function isExact(integer: string): boolean {
+  const number = Number(integer);
+  return Number.isFinite(number) && BigInt(integer) === BigInt(number);
+}
+
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COLON = 0x3a;
 
 /**
- * Calls `tell` with each number of an object's text: the member of the object
- * that it stands in, how deep (1 where it is the member's value), and its own
- * text. The text must be JSON.
+ * Calls `onNumber` with each number in the text of an object: the member of the
+ * object in which it stands, its depth (1 if it is the value of the member
+ * itself), and its text. The text must be valid JSON.
  */
 function scanNumbers(
   object: string,
-  tell: (member: string, depth: number, number: string) => void,
+  onNumber: (member: string, depth: number, number: string) => void,
 ): void {
   let depth = 0;
   let member = "";
@@ -351,14 +392,14 @@ function scanNumbers(
     const char = object[at];
     if (char === '"') {
       const end = endOfString(object, at);
-      if (depth === 1 && isName(object, end)) {
+      if (depth === 1 && isFollowedByColon(object, end)) {
         member = JSON.parse(object.slice(at, end)) as string;
       }
       at = end;
     } else if (char === "-" || isDigit(char)) {
       const start = at++;
       while (isNumeric(object[at])) at++;
-      tell(member, depth, object.slice(start, at));
+      onNumber(member, depth, object.slice(start, at));
     } else {
       if (char === "{" || char === "[") depth++;
       else if (char === "}" || char === "]") depth--;
@@ -384,40 +425,7 @@ function endOfString(text: string, at: number): number {
   return text.length;
 }
 
-/** Whether a colon comes next. */
-function isName(text: string, at: number): boolean {
+function isFollowedByColon(text: string, at: number): boolean {
   while (text.charCodeAt(at) <= 0x20) at++;
   return text.charCodeAt(at) === COLON;
-}
-
-/** The text of an object's member `id`, for one whose parsed value is `id`: numbers past 2^53 would not survive being parsed. */
-export function idText(id: unknown, object: string): string {
-  if (id === undefined) return "null";
-  if (typeof id !== "number" || Number.isSafeInteger(id)) {
-    return JSON.stringify(id);
-  }
-  let found: string | undefined;
-  scanNumbers(object, (member, depth, number) => {
-    if (depth === 1 && member === "id") found = number;
-  });
-  return found ?? String(id);
-}
-
-/**
- * A whole number in an object's text, its `id` aside, that JavaScript's numbers
- * would round; undefined if there is none.
- */
-export function roundedInteger(object: string): string | undefined {
-  if (!/\d{16}/.test(object)) return undefined;
-  let found: string | undefined;
-  scanNumbers(object, (member, depth, number) => {
-    if (depth === 1 && member === "id") return;
-    if (/^-?\d{16,}$/.test(number) && !isExact(number)) found ??= number;
-  });
-  return found;
-}
-
-function isExact(integer: string): boolean {
-  const number = Number(integer);
-  return Number.isFinite(number) && BigInt(integer) === BigInt(number);
 }

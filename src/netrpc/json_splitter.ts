@@ -1,29 +1,28 @@
 /**
- * Cuts a byte stream into JSON objects, whatever stands between them.
+ * Splits a byte stream into JSON objects, with any white space between them.
  *
- * Invariants owned here:
- * - Every byte is looked at once, however the stream is cut into chunks.
- * - An object's size and depth are checked as it comes; memory held for one
- *   that spans chunks is at most twice what has come of it. Of one that is too
- *   large both ends are kept, for what they say, and the rest is passed over.
+ * Bounds: every byte is scanned once, however the stream is divided into
+ * chunks. The size and depth of an object are checked while it arrives. Of an
+ * object that is too large only the first and last {@linkcode KEPT_END} bytes
+ * are kept, which may name the call.
  *
  * @module
  */
 
-import { NO_BYTES } from "../base/bytes.ts";
 import { LARGE } from "../base/large_reads.ts";
+import { PartialMessage } from "./partial_message.ts";
 
-/** Takes objects' bytes, which are only lent for the time of the call. */
-export interface ObjectSink {
-  /** Whether an object of so many bytes may be taken now; asked of large ones. If not, `push` comes no further. */
+/** Receives objects. It may use `bytes` only during the call. */
+export interface JsonObjectHandler {
+  /** Whether an object of this size may be read now; called for objects of `LARGE` bytes and more. If not, `push` stops before its end. */
   mayRead?(bytes: number): boolean;
-  /** One object. */
+  /** Called with each object. */
   object(bytes: Uint8Array, start: number, end: number): void;
-  /** An object of more than the limit: how it begins, how it ends, and its size. */
+  /** Called for an object above the limit, with its first and last bytes and its size. */
   tooLarge(head: Uint8Array, tail: Uint8Array, size: number): void;
 }
 
-/** How much of both ends is kept of an object that is too large, in bytes. */
+/** The bytes that are kept of each end of an object that is too large. */
 const KEPT_END = 512;
 
 const QUOTE = 0x22;
@@ -33,69 +32,70 @@ const CLOSE_BRACE = 0x7d;
 const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 
-/** Cuts one direction of a stream. */
+/** Splits one direction of a stream. */
 export class JsonSplitter {
-  /** Set to stop before the next object of the chunk. */
+  /** Set it to make `push` stop before the next object. */
   stopped = false;
-  readonly #sink: ObjectSink;
+  readonly #handler: JsonObjectHandler;
   readonly #maxSize: number;
   readonly #maxDepth: number;
-  /** What has come of an object that spans chunks. */
-  #held: Uint8Array = NO_BYTES;
-  #fill = 0;
-  /** How deep the next byte stands; 0 between objects. */
+  /** The beginning of an object that spans chunks. */
+  readonly #partial = new PartialMessage();
+  /** The depth at which the next byte stands; 0 between objects. */
   #depth = 0;
   #inString = false;
   #escaped = false;
-  /** What is kept of an object that is too large: its beginning, its latest bytes, and its size so far. */
-  #over: { head: Uint8Array; tail: Uint8Array; size: number } | undefined;
+  /** What is kept of an object that is too large: its first bytes, its latest bytes, and its size so far. */
+  #oversized: { head: Uint8Array; tail: Uint8Array; size: number } | undefined;
 
-  constructor(sink: ObjectSink, maxSize: number, maxDepth: number) {
-    this.#sink = sink;
+  constructor(handler: JsonObjectHandler, maxSize: number, maxDepth: number) {
+    this.#handler = handler;
     this.#maxSize = maxSize;
     this.#maxDepth = maxDepth;
   }
 
-  /** Cuts no object more, and lets go of the one that has begun. */
+  /** Stops for good, and drops an object that has begun. */
   stop(): void {
     this.stopped = true;
-    this.#held = NO_BYTES;
-    this.#fill = 0;
-    this.#over = undefined;
+    this.#partial.clear();
+    this.#oversized = undefined;
   }
 
   /** Whether an object has begun and not ended. */
-  get inside(): boolean {
+  get insideMessage(): boolean {
     return this.#depth > 0;
   }
 
-  /** Bytes held of it. */
-  get held(): number {
-    return this.#fill;
+  /** The bytes stored of an object that has begun. */
+  get bufferedBytes(): number {
+    return this.#partial.size;
   }
 
   /**
-   * Cuts `chunk` from `at` until it is used up, or `stopped` is set; returns
-   * how far it came.
+   * Splits `chunk` from `at` until its end, or until it is stopped. Returns the
+   * position that it has reached.
    *
-   * @throws {Error} If something else than an object begins, or one is too deep.
+   * @throws {Error} If something other than an object begins, or an object is
+   * nested too deeply.
    */
   push(chunk: Uint8Array, at: number): number {
     while (at < chunk.length && !this.stopped) {
       if (this.#depth === 0) {
         at = skipSpace(chunk, at);
         if (at === chunk.length) return at;
-        if (chunk[at] !== OPEN_BRACE) throw new Error("it sent no JSON object");
+        if (chunk[at] !== OPEN_BRACE) {
+          throw new Error("a message is not a JSON object");
+        }
       }
       const start = at;
       at = this.#scan(chunk, at);
-      const size = this.#fill + at - start;
-      if (size > this.#maxSize || this.#over !== undefined) {
-        this.#passOver(chunk.subarray(start, at));
-      } else if (this.#depth > 0) this.#hold(chunk, start, at);
-      else if (size >= LARGE && this.#waits(size)) {
-        // Its last bytes are left, so that whoever waits is asked for them again.
-        this.#hold(chunk, start, at - 1);
+      const size = this.#partial.size + at - start;
+      if (size > this.#maxSize || this.#oversized !== undefined) {
+        this.#skip(chunk.subarray(start, at));
+      } else if (this.#depth > 0) this.#partial.append(chunk, start, at);
+      else if (size >= LARGE && this.#mustWait(size)) {
+        // The last byte stays in the chunk, so that `push` is called again for it.
+        this.#partial.append(chunk, start, at - 1);
         this.#depth = 1;
         return at - 1;
       } else this.#deliver(chunk, start, at);
@@ -103,11 +103,11 @@ export class JsonSplitter {
     return at;
   }
 
-  #waits(size: number): boolean {
-    return this.#sink.mayRead?.(size) === false;
+  #mustWait(size: number): boolean {
+    return this.#handler.mayRead?.(size) === false;
   }
 
-  /** Looks at bytes until the object ends; returns where. */
+  /** Scans to the end of the object or the chunk, and returns the position. */
   #scan(chunk: Uint8Array, at: number): number {
     let depth = this.#depth;
     for (; at < chunk.length; at++) {
@@ -121,7 +121,9 @@ export class JsonSplitter {
       if (byte === QUOTE) this.#inString = true;
       else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
         if (++depth > this.#maxDepth) {
-          throw new Error(`an object deeper than ${this.#maxDepth} levels`);
+          throw new Error(
+            `a message is nested deeper than ${this.#maxDepth} levels (maxDepth)`,
+          );
         }
       } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
         if (--depth === 0) {
@@ -134,51 +136,38 @@ export class JsonSplitter {
     return at;
   }
 
-  #passOver(part: Uint8Array): void {
-    if (this.#over === undefined) {
-      const held = this.#held.subarray(0, this.#fill);
-      const head = joined(
-        held.subarray(0, KEPT_END),
+  #deliver(chunk: Uint8Array, start: number, end: number): void {
+    const partial = this.#partial;
+    if (partial.size === 0) return this.#handler.object(chunk, start, end);
+    partial.append(chunk, start, end);
+    const { size } = partial;
+    this.#handler.object(partial.take(), 0, size);
+  }
+
+  /** Skips a part of an object that is too large. */
+  #skip(part: Uint8Array): void {
+    if (this.#oversized === undefined) {
+      const { size } = this.#partial;
+      const begun = this.#partial.take().subarray(0, size);
+      const head = concat(
+        begun.subarray(0, KEPT_END),
         part.subarray(0, KEPT_END),
       );
-      this.#over = { head, tail: held, size: this.#fill };
-      this.#held = NO_BYTES;
-      this.#fill = 0;
+      this.#oversized = { head, tail: begun, size };
     }
-    const over = this.#over;
-    over.tail = joined(over.tail.subarray(-KEPT_END), part.subarray(-KEPT_END));
-    over.size += part.length;
+    const object = this.#oversized;
+    object.tail = concat(
+      object.tail.subarray(-KEPT_END),
+      part.subarray(-KEPT_END),
+    );
+    object.size += part.length;
     if (this.#depth > 0) return;
-    this.#over = undefined;
-    this.#sink.tooLarge(over.head, over.tail, over.size);
-  }
-
-  #hold(chunk: Uint8Array, start: number, end: number): void {
-    const wanted = this.#fill + end - start;
-    if (wanted > this.#held.length) {
-      const grown = new Uint8Array(Math.max(64, wanted, 2 * this.#fill));
-      grown.set(this.#held.subarray(0, this.#fill));
-      this.#held = grown;
-    }
-    this.#held.set(chunk.subarray(start, end), this.#fill);
-    this.#fill = wanted;
-  }
-
-  #deliver(chunk: Uint8Array, start: number, end: number): void {
-    if (this.#fill === 0) {
-      this.#sink.object(chunk, start, end);
-      return;
-    }
-    this.#hold(chunk, start, end);
-    const held = this.#held;
-    const size = this.#fill;
-    this.#held = NO_BYTES;
-    this.#fill = 0;
-    this.#sink.object(held, 0, size);
+    this.#oversized = undefined;
+    this.#handler.tooLarge(object.head, object.tail, object.size);
   }
 }
 
-function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
+function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
   const both = new Uint8Array(a.length + b.length);
   both.set(a);
   both.set(b, a.length);

@@ -70,12 +70,12 @@ function open(parser: WireParser, told: string[]): Open {
     case "gob":
       return openGob((value) => told.push(show(value)));
     case "json": {
-      const sink = {
+      const handler = {
         object: tell,
         tooLarge: (head: Uint8Array, tail: Uint8Array, size: number) =>
           void told.push(`${size}: ${head}, ${tail}`),
       };
-      const splitter = new JsonSplitter(sink, MAX_MESSAGE, 200);
+      const splitter = new JsonSplitter(handler, MAX_MESSAGE, 200);
       return { push: (chunk) => void splitter.push(chunk, 0), end: () => {} };
     }
     default: {
@@ -102,7 +102,7 @@ function openGob(tell: (value: unknown) => void): Open {
   const decoder = new GobDecoder(LIMITS, MAX_MESSAGE);
   const splitter = new MessageSplitter({
     message(bytes, start, end) {
-      if (!decoder.take(bytes, start, end)) return;
+      if (!decoder.addMessage(bytes, start, end)) return;
       let value: unknown;
       try {
         value = decoder.value(undefined);
@@ -116,7 +116,9 @@ function openGob(tell: (value: unknown) => void): Open {
   return {
     push: (chunk) => void splitter.push(chunk, 0),
     end: () => {
-      if (splitter.inside || decoder.inside) throw new GobError("cut short");
+      if (splitter.insideMessage || decoder.insideValue) {
+        throw new GobError("cut short");
+      }
     },
   };
 }

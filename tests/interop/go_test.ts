@@ -403,7 +403,7 @@ for (const encoding of ["gob", "json"]) {
         `"Odd.NaN" ${unsayable}`,
         "Odd.Nothing &{}",
       ]);
-      assertEquals(/rpc: an? \w+ of 1048\d{3} bytes/.test(lines[3]), true);
+      assertEquals(/rpc: an? \w+ has 1048\d{3} bytes/.test(lines[3]), true);
       assertEquals(lines.slice(4), ["Odd.Take 1"]);
       assertEquals(taken, 1);
     },

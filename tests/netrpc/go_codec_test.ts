@@ -1,5 +1,5 @@
 /**
- * Go's gob wire without Go: the exact bytes, what hostile and odd peers send,
+ * Go's gob protocol without Go: the exact bytes, hostile and unusual messages,
  * and how connections end.
  */
 
@@ -59,20 +59,20 @@ function dial(
   return { raw, client };
 }
 
-/** A client and a server of ours, over gob. */
+/** A client and a server, over gob. */
 function gobPair<S extends object>(
   services: S,
   options: { client?: ClientOptions; server?: ServerOptions<"exact"> } = {},
 ): Pair<S> {
-  const wire = netrpc();
+  const protocol = netrpc();
   return pair(services, {
-    client: { protocol: wire, ...options.client },
-    // The helper's types are JSON's; its tests look at the values themselves.
-    server: { protocol: wire, ...options.server } as object,
+    client: { protocol, ...options.client },
+    // The helper's types are those of JSON; these tests check the values.
+    server: { protocol, ...options.server } as object,
   });
 }
 
-test("calls leave as Go's client writes them", async () => {
+test("calls are written as Go's client writes them", async () => {
   const { raw, client } = dial();
   const first = client.call("HelloService.Hello", "hi");
   assertEquals(await raw.take(78), FIRST);
@@ -84,7 +84,7 @@ test("calls leave as Go's client writes them", async () => {
   await assertRejects(() => second, RpcError);
 });
 
-test("replies leave as Go's server writes them", async () => {
+test("replies are written as Go's server writes them", async () => {
   const { raw, server } = serve(hello);
   await raw.send(FIRST);
   assertEquals(await raw.take(95), FIRST_REPLY);
@@ -96,7 +96,7 @@ test("replies leave as Go's server writes them", async () => {
   await server.close();
 });
 
-test("a stream in single bytes is the same stream", async () => {
+test("a server reads a stream that arrives in single bytes", async () => {
   const { raw, server } = serve(hello);
   const stream = join(FIRST, SECOND);
   await raw.send(...[...stream].map((byte) => Uint8Array.of(byte)));
@@ -105,7 +105,7 @@ test("a stream in single bytes is the same stream", async () => {
   await server.close();
 });
 
-test("an error's words are the error, and its body is read and forgotten", async () => {
+test("the text of an error reply becomes the error, and its body is ignored", async () => {
   const { raw, client } = dial({ firstId: 4 });
   const call = client.call("HelloService.Hello", "x");
   const next = client.call("HelloService.Hello", "y");
@@ -119,7 +119,7 @@ test("an error's words are the error, and its body is read and forgotten", async
   await client.abort();
 });
 
-test("an answer to a call that was never made is dropped", async () => {
+test("a client ignores a reply to a call that was never made", async () => {
   const { raw, client } = dial();
   const call = client.call("HelloService.Hello", "hi");
   await raw.take(78);
@@ -131,7 +131,7 @@ test("an answer to a call that was never made is dropped", async () => {
   await client.abort();
 });
 
-test("a reply of another type fails its call alone", async () => {
+test("a reply that is not valid gob fails only its call", async () => {
   const { raw, client } = dial();
   const call = client.call("HelloService.Hello", "a");
   const next = client.call("HelloService.Hello", "b");
@@ -150,7 +150,7 @@ for (
   const [name, sent] of [
     ["an HTTP request", ascii("GET / HTTP/1.1\r\nHost: x\r\n\r\n")],
     ["random bytes", Uint8Array.of(3, 9, 9, 9, 200, 1)],
-    ["a header that is none", bytes('05 0c 00 02 "hi"')],
+    ["a header that is not a struct", bytes('05 0c 00 02 "hi"')],
     [
       "a header of another struct",
       bytes(
@@ -158,7 +158,7 @@ for (
       ),
     ],
     [
-      "a Seq past 2^53",
+      "a Seq above 2^53",
       join(REQUEST_TYPE, bytes("0d ff82 02 f8 ffffffffffffffff 00")),
     ],
     [
@@ -169,7 +169,7 @@ for (
     ["a message one byte over the limit", bytes("fd 404001")],
   ] as const
 ) {
-  test(`closes the connection, and no handler runs: ${name}`, async () => {
+  test(`a server closes the connection and runs no handler: ${name}`, async () => {
     let ran = 0;
     const { raw, server, errors } = serve(
       { HelloService: { Hello: () => ran++ } },
@@ -185,7 +185,7 @@ for (
   });
 }
 
-test("an error that names what a stranger speaks", async () => {
+test("the error names the protocol that a peer speaks instead", async () => {
   const { raw, server, errors } = serve(hello);
   await raw.send(ascii("GET / HTTP/1.1\r\n\r\n"));
   await raw.rest();
@@ -194,7 +194,7 @@ test("an error that names what a stranger speaks", async () => {
   assert((errors[0] as Error).message.includes("an HTTP request"));
 });
 
-test("a stream that ends inside a message is truncated", async () => {
+test("a stream that ends inside a message fails with truncated", async () => {
   const { raw, server, errors } = serve(hello);
   await raw.send(FIRST.subarray(0, 70));
   await raw.end();
@@ -203,7 +203,7 @@ test("a stream that ends inside a message is truncated", async () => {
   assertEquals((errors[0] as { code: string }).code, "truncated");
 });
 
-test("a bare FIN is a half-close: what was asked is still answered", async () => {
+test("a FIN between messages is a half-close: open calls are still answered", async () => {
   const gate = Promise.withResolvers<string>();
   const aborted: unknown[] = [];
   const { raw, server, errors } = serve({
@@ -223,7 +223,7 @@ test("a bare FIN is a half-close: what was asked is still answered", async () =>
   assertEquals([aborted, errors], [[], []]);
 });
 
-test("a server's FIN fails the calls that are under way", async () => {
+test("a FIN of the server fails the calls in flight", async () => {
   const { raw, client } = dial();
   const call = client.call("HelloService.Hello", "hi");
   await raw.take(78);
@@ -236,7 +236,7 @@ test("a server's FIN fails the calls that are under way", async () => {
 
 // Limits.
 
-test("a server reads no further than it may hold, and goes on when it can", async () => {
+test("a server stops reading when its window is full, and continues when it is not", async () => {
   const gates: PromiseWithResolvers<string>[] = [];
   const services = {
     HelloService: {
@@ -272,7 +272,7 @@ test("a server reads no further than it may hold, and goes on when it can", asyn
   assertEquals(errors, []);
 });
 
-test("a server that reads no further can be closed", async () => {
+test("a server that has stopped reading can be closed", async () => {
   const never = new Promise<string>(() => {});
   const { client, connection, server } = gobPair({
     HelloService: { Hello: () => never },
@@ -290,7 +290,7 @@ test("a server that reads no further can be closed", async () => {
   assertNothingLeft(client.connection);
 });
 
-test("the client's own window is what is in flight", async () => {
+test("the client's own windowCalls bounds the calls in flight", async () => {
   const { raw, client } = dial({ windowCalls: 3 });
   for (let i = 0; i < 10; i++) client.go("HelloService.Hello", "x");
   assertEquals([client.stats().inFlight, client.stats().queued], [3, 7]);
@@ -298,7 +298,7 @@ test("the client's own window is what is in flight", async () => {
   await client.abort();
 });
 
-test("the client's own window is 1,024 calls, if it is not set", async () => {
+test("the client's window is 1,024 calls by default", async () => {
   for (const [window, wanted] of [[undefined, 1024], [2000, 2000]] as const) {
     const { raw, client } = dial({ protocol: netrpc({ window }) });
     for (let i = 0; i < 3000; i++) client.go("HelloService.Hello", "x");
@@ -311,7 +311,7 @@ test("the client's own window is 1,024 calls, if it is not set", async () => {
   }
 });
 
-test("an argument over the limit is refused before it is sent", async () => {
+test("an argument above maxMessage fails before it is sent", async () => {
   const { client } = dial({ maxMessage: 16 * 1024 });
   const error = await assertRejects(
     () => client.call("HelloService.Hello", "x".repeat(20_000)),
@@ -321,7 +321,7 @@ test("an argument over the limit is refused before it is sent", async () => {
   await client.abort();
 });
 
-test("values of any size arrive, the large ones handed over uncopied", async () => {
+test("values of any size arrive, whether copied into the batch or attached", async () => {
   const services = { Echo: { echo: (value: unknown) => value } };
   const { client, close } = gobPair(services);
   for (const size of [0, 1, 28, 29, 127, 128, 255, 16_380, 16_390, 1 << 20]) {
@@ -333,9 +333,9 @@ test("values of any size arrive, the large ones handed over uncopied", async () 
   await close();
 });
 
-// What the wire cannot say.
+// What the protocol does not support.
 
-test("deadline and abort are the caller's alone; the place is held until the answer", async () => {
+test("a deadline rejects the call at the client, and the call stays in flight until its reply", async () => {
   const clock = new TestClock();
   const { raw, client } = dial({ clock });
   const late = client.go("HelloService.Hello", "hi", { timeout: 50 });
@@ -350,7 +350,7 @@ test("deadline and abort are the caller's alone; the place is held until the ans
   await client.abort();
 });
 
-test("metadata is refused", async () => {
+test("a call with metadata is rejected", async () => {
   const { client } = dial();
   const error = await assertRejects(
     () => client.call("HelloService.Hello", "x", { metadata: { a: "b" } }),
@@ -361,7 +361,7 @@ test("metadata is refused", async () => {
   await client.abort();
 });
 
-test("a server cannot call its caller", async () => {
+test("a call of a server to its client is rejected", async () => {
   const { client, connection, close } = gobPair(hello);
   assertEquals(await client.call("HelloService.Hello", "x"), "hello:x");
   const error = await assertRejects(() => connection.call("A.B"), RpcError);
@@ -369,7 +369,7 @@ test("a server cannot call its caller", async () => {
   await close();
 });
 
-test("a serializer beside a wire of its own is a mistake", () => {
+test("a serializer cannot be combined with netrpc()", () => {
   const [near] = memoryPair();
   const serializer = {
     name: "x",
@@ -383,7 +383,7 @@ test("a serializer beside a wire of its own is a mistake", () => {
   );
 });
 
-test("a result that gob cannot carry fails its call alone, as internal", async () => {
+test("a result that gob cannot represent fails only its call, as internal", async () => {
   const services = {
     Odd: { odd: () => new Set([1]) as unknown, fine: () => 1 },
   };
@@ -395,7 +395,7 @@ test("a result that gob cannot carry fails its call alone, as internal", async (
   await close();
 });
 
-test("an error without words is one all the same", async () => {
+test("an error with an empty message is sent with its code as text", async () => {
   const services = {
     Odd: {
       odd: () => {
@@ -408,7 +408,7 @@ test("an error without words is one all the same", async () => {
   await close();
 });
 
-test("the outcome of an error is as certain as its words", async () => {
+test("the outcome of an error is unknown if its text may come from Go's own packages", async () => {
   const services = {
     Odd: {
       own: () => {
@@ -430,7 +430,7 @@ test("the outcome of an error is as certain as its words", async () => {
   await close();
 });
 
-test("an argument of another type is refused in words, and the connection lives on", async () => {
+test("an argument of another type is answered with Go's text, and the connection stays open", async () => {
   const Name = goMethod(string, string);
   const methods = { HelloService: { Hello: Name } };
   const { client, close } = gobPair(hello, {
@@ -446,7 +446,7 @@ test("an argument of another type is refused in words, and the connection lives 
   await close();
 });
 
-test("a getter that makes a call of its own does not mix the two up", async () => {
+test("a getter that makes a call while params are encoded does not mix up the two calls", async () => {
   const services = { Echo: { echo: (value: unknown) => value } };
   const { client, close } = gobPair(services);
   let inner: Promise<unknown> | undefined;
@@ -462,10 +462,10 @@ test("a getter that makes a call of its own does not mix the two up", async () =
   await close();
 });
 
-// Messages over this end's own limit.
+// Messages above the local maxMessage.
 
 for (const size of [7, 1000, Infinity]) {
-  test(`[X27] an argument over our own maxMessage is answered, in chunks of ${size}`, async () => {
+  test(`[X27] an argument above the server's maxMessage is answered with an error, in chunks of ${size}`, async () => {
     let ran = 0;
     const { raw, server } = serve(
       { HelloService: { Hello: (name: string) => (ran++, `hello:${name}`) } },
@@ -481,16 +481,16 @@ for (const size of [7, 1000, Infinity]) {
       await raw.send(all.subarray(at, Math.min(all.length, at + size)));
     }
     await raw.end();
-    const said = new TextDecoder().decode(await raw.rest());
-    const words =
-      "rpc: an argument of 50005 bytes; this end's maxMessage is 16384";
-    assert(said.includes(words), said);
-    assert(said.includes("hello:hi2"), said);
+    const received = new TextDecoder().decode(await raw.rest());
+    const text =
+      "rpc: an argument has 50005 bytes, more than the receiver's maxMessage of 16384";
+    assert(received.includes(text), received);
+    assert(received.includes("hello:hi2"), received);
     assertEquals(ran, 1);
     await server.close();
   });
 
-  test(`[X27] a reply over our own maxMessage fails its call alone, in chunks of ${size}`, async () => {
+  test(`[X27] a reply above the client's maxMessage fails only its call, in chunks of ${size}`, async () => {
     const { raw, client } = dial({ maxMessage: 16_384 });
     const calls = [1, 2].map(() => client.call("HelloService.Hello", "hi"));
     calls[0].catch(() => {});
@@ -507,7 +507,7 @@ for (const size of [7, 1000, Infinity]) {
     const error = await assertRejects(
       () => calls[0],
       RpcError,
-      "a reply of 50005 bytes; this end's maxMessage is 16384",
+      "a reply has 50005 bytes, more than the receiver's maxMessage of 16384",
     );
     assertEquals([error.code, error.outcome], ["frame_too_large", "executed"]);
     assertEquals(await calls[1], "z");
@@ -515,7 +515,7 @@ for (const size of [7, 1000, Infinity]) {
   });
 }
 
-test("[X27] a call that must wait is answered all the same if it is too large", async () => {
+test("[X27] a queued call that is too large is answered with an error", async () => {
   const gate = Promise.withResolvers<string>();
   const { raw, server } = serve(
     { HelloService: { Hello: () => gate.promise } },
@@ -529,12 +529,12 @@ test("[X27] a call that must wait is answered all the same if it is too large", 
   await settle();
   gate.resolve("x");
   await raw.end();
-  const said = new TextDecoder().decode(await raw.rest());
-  assert(said.includes("an argument of 50005 bytes"), said);
+  const received = new TextDecoder().decode(await raw.rest());
+  assert(received.includes("an argument has 50005 bytes"), received);
   await server.close();
 });
 
-test("[X27] a header over our own maxMessage ends the connection, as frame_too_large", async () => {
+test("[X27] a header above the server's maxMessage closes the connection with frame_too_large", async () => {
   const { raw, server, errors } = serve(hello, { maxMessage: 16_384 });
   await raw.send(FIRST, bytes("fe c355"));
   await raw.rest();
@@ -542,13 +542,13 @@ test("[X27] a header over our own maxMessage ends the connection, as frame_too_l
   await server.close();
   const [error] = errors as { code: string; message: string }[];
   assertEquals(error.code, "frame_too_large");
-  assert(error.message.includes("maxMessage is 16384"), error.message);
+  assert(error.message.includes("maxMessage of 16384"), error.message);
 });
 
-test("[X27] what we do not send for our own limit is told so", async () => {
+test("[X27] the error names whose maxMessage a message would exceed", async () => {
   for (const encoding of ["gob", "json"] as const) {
-    const wire = encoding === "json" ? netrpc({ encoding }) : netrpc();
-    const { client } = dial({ protocol: wire, maxMessage: 16_384 });
+    const protocol = encoding === "json" ? netrpc({ encoding }) : netrpc();
+    const { client } = dial({ protocol, maxMessage: 16_384 });
     const error = await assertRejects(
       () => client.call("HelloService.Hello", "x".repeat(20_000)),
       RpcError,
@@ -568,7 +568,7 @@ test("[X27] what we do not send for our own limit is told so", async () => {
   await close();
 });
 
-test("[X26] a result of null says nothing of its type over gob, and fails its call alone", async () => {
+test("[X26] a null result without a declared type fails only its call", async () => {
   const { client, errors, close } = gobPair({
     Odd: { none: () => null, nothing: () => undefined },
   });
@@ -579,7 +579,7 @@ test("[X26] a result of null says nothing of its type over gob, and fails its ca
 });
 
 for (
-  const [words, outcome] of [
+  const [text, outcome] of [
     ['value for "int8" out of range', "unknown"],
     ["EOF", "unknown"],
     ["unexpected EOF", "unknown"],
@@ -602,16 +602,16 @@ for (
     ["user service: gone", "executed"],
   ] as const
 ) {
-  test(`[X28] the outcome of "${words}" is ${outcome}`, async () => {
+  test(`[X28] the outcome of the error "${text}" is ${outcome}`, async () => {
     const { client, close } = gobPair({
       Odd: {
         own: () => {
-          throw new RpcError("own", words);
+          throw new RpcError("own", text);
         },
       },
     });
     const error = await assertRejects(() => client.call("Odd.own"), RpcError);
-    assertEquals([error.message, error.outcome], [words, outcome]);
+    assertEquals([error.message, error.outcome], [text, outcome]);
     await close();
   });
 }

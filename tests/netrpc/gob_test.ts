@@ -1,4 +1,4 @@
-/** Gob by itself: recorded streams of Go's, plain values, types, and limits. */
+/** Gob without a connection: streams recorded from Go, plain values, types, and limits. */
 
 import { assertEquals, assertThrows } from "@std/assert";
 import { readFileSync } from "node:fs";
@@ -51,7 +51,7 @@ const points = (n: number) =>
   );
 const zeroTime = new Date("0001-01-01T00:00:00Z");
 
-/** What each recorded stream says. */
+/** The value of each recorded stream. */
 const RECORDED: Record<string, unknown> = {
   "int 0": 0,
   "int -129": -129,
@@ -123,7 +123,7 @@ const RECORDED: Record<string, unknown> = {
 };
 
 for (const { name, hex: text } of recorded) {
-  test(`Go's ${name} is read`, () => {
+  test(`decodeGob reads a stream recorded from Go: ${name}`, () => {
     assertEquals(decodeGob(hex(text)), RECORDED[name]);
   });
 }
@@ -150,17 +150,17 @@ for (const value of PLAIN) {
     : typeof value === "object"
     ? JSON.stringify(value)
     : `${typeof value} ${String(value)}`;
-  test(`a plain value is read as it was written: ${name.slice(0, 60)}`, () => {
+  test(`a plain value survives encoding and decoding: ${name.slice(0, 60)}`, () => {
     assertEquals(decodeGob(encodeGob(value)), value);
   });
 }
 
-test("members that say nothing are left out", () => {
+test("members that are null, undefined or empty are left out", () => {
   const value = { A: 1, B: null, C: undefined, D: [], E: new Map() };
   assertEquals(decodeGob(encodeGob(value)), { A: 1 });
 });
 
-test("elements of one array are of one type", () => {
+test("the elements of an array are sent as one common type", () => {
   const mixed = [{ A: 1 }, { B: 2.5 }, { A: 3, B: 1 }];
   const wanted = [{ A: 1, B: 0 }, { A: 0, B: 2.5 }, { A: 3, B: 1 }];
   assertEquals(decodeGob(encodeGob(mixed)), wanted);
@@ -179,12 +179,12 @@ for (
     ["an object in an interface, without a name", [1, { A: 1 }]],
   ] as const
 ) {
-  test(`${name} has no form in gob`, () => {
+  test(`encodeGob rejects ${name}`, () => {
     assertThrows(() => encodeGob(value), GobError);
   });
 }
 
-test("a member that Go would not send is refused by name", () => {
+test("encodeGob names a member that Go would not export", () => {
   assertThrows(
     () => encodeGob({ name: "cup" }),
     GobError,
@@ -195,10 +195,10 @@ test("a member that Go would not send is refused by name", () => {
   });
 });
 
-test("a value that contains itself is refused", () => {
+test("encodeGob rejects a value that contains itself", () => {
   const value: Record<string, unknown> = {};
   value.Self = value;
-  assertThrows(() => encodeGob(value), GobError, "nests too deep");
+  assertThrows(() => encodeGob(value), GobError, "nested too deeply");
   interface Loop {
     Next: Loop | null;
   }
@@ -207,12 +207,12 @@ test("a value that contains itself is refused", () => {
   });
   const loop: Loop = { Next: null };
   loop.Next = loop;
-  assertThrows(() => encodeGob(loop, Loop), GobError, "nest deeper");
+  assertThrows(() => encodeGob(loop, Loop), GobError, "nested deeper");
 });
 
 // Types.
 
-test("a type's values are read as it says", () => {
+test("values of a type survive encoding and decoding", () => {
   for (let seed = 0; seed < 20; seed++) {
     const value = generate(seed);
     const stream = encodeGob(value, All, registered);
@@ -221,15 +221,15 @@ test("a type's values are read as it says", () => {
   }
 });
 
-test("integers are numbers or bigints, as the type says", () => {
+test("the type decides whether integers are numbers or bigints", () => {
   assertEquals(decodeGob(encodeGob(5), int), 5);
   assertEquals(decodeGob(encodeGob(5), int64), 5n);
   const past = encodeGob(2n ** 53n);
   assertEquals(decodeGob(past), 2n ** 53n);
-  assertThrows(() => decodeGob(past, int), GobError, "past 2^53");
+  assertThrows(() => decodeGob(past, int), GobError, "outside ±(2^53 - 1)");
 });
 
-test("a field that Go does not know is passed over, one that it lacks is zero", () => {
+test("a field unknown to the receiver is ignored, and one that the sender lacks is zero", () => {
   const Theirs = struct({ A: int, Extra: slice(string), B: int });
   const Ours = struct({ B: int, C: string, D: optional(time), E: slice(int) });
   const stream = encodeGob({ A: 1, Extra: ["x"], B: 2 }, Theirs);
@@ -303,7 +303,7 @@ for (
     ["an int for an interface", 1, any, "*interface {}, received"],
   ] as [string, unknown, GobType<unknown>, string][]
 ) {
-  test(`what does not fit is refused: ${name}`, () => {
+  test(`decodeGob rejects a value of another type: ${name}`, () => {
     assertThrows(
       () => decodeGob(encodeGob(value), type),
       GobError,
@@ -327,33 +327,33 @@ for (
     ["an array of others", ["x"], slice(int)],
     ["a string", "x", struct({ A: int })],
     ["null", null, struct({ A: int })],
-    ["a field that does not", { A: "x" }, struct({ A: int })],
+    ["a field of another type", { A: "x" }, struct({ A: int })],
     ["a number below zero", -1, uint],
     ["a fraction", 1.5, int],
     ["65 bits", 2n ** 63n, int],
   ] as [string, unknown, GobType<unknown>][]
 ) {
-  test(`what does not fit is not written: ${name} as ${type.kind}`, () => {
+  test(`encodeGob rejects a value of another type: ${name} as ${type.kind}`, () => {
     assertThrows(() => encodeGob(value, type), GobError);
   });
 }
 
-test("a type that makes its own bytes is read as them", () => {
+test("a type that writes its own bytes is read as these bytes", () => {
   const Secret = opaque("Secret");
   const stream = encodeGob(Uint8Array.of(1, 2), Secret);
   assertEquals(decodeGob(stream), Uint8Array.of(1, 2));
-  // Called Time, and no time: bytes, too.
+  // A type named Time whose bytes are not a time: also bytes.
   const odd = encodeGob(Uint8Array.of(9), opaque("Time"));
   assertEquals(decodeGob(odd), Uint8Array.of(9));
   assertThrows(() => decodeGob(odd, time), GobError);
 });
 
-test("a struct's fields are exported", () => {
+test("struct() rejects a field that is not exported in Go", () => {
   assertThrows(() => struct({ name: string }), TypeError, "not exported");
   assertThrows(() => struct({ __proto: string }), TypeError);
 });
 
-// What no honest sender writes.
+// Streams that no honest sender writes.
 
 const ONE_FIELD = "01 01 01 01 41 01 04 00";
 
@@ -362,33 +362,37 @@ for (
     ["nothing", "", "0 values"],
     ["a message of no bytes", "00", "empty message"],
     ["a cut message", "03 04 00", "cut short"],
-    ["a byte count of ten bytes", "f6 01", "byte count"],
+    ["a message length of ten bytes", "f6 01", "length of a message"],
     ["an integer of nine bytes", "0c 04 00 f7 010203040506070809", "integer"],
     ["an integer cut short", "04 04 00 fe 01", "cut short"],
-    ["a value of a type never described", "03 ff82 00", "never described"],
-    ["a description of gob's own type", "05 03 03 01 00 00", "gob's own"],
-    ["a description of nothing", "03 ff81 00", "none"],
-    ["a description of two things", "09 ff81 02 00 01 02 00 00", ""],
-    ["a description of an eighth kind", "05 ff81 08 00 00", "description"],
-    ["bytes behind a value", "04 04 00 02 02", "behind"],
-    ["a value with a field's number", "03 04 01 02", "field's number"],
+    ["a value of a type that was not defined", "03 ff82 00", "not defined"],
+    [
+      "a definition of a type of gob itself",
+      "05 03 03 01 00 00",
+      "of gob itself",
+    ],
+    ["a definition of no type", "03 ff81 00", "no type"],
+    ["a definition of two types", "09 ff81 02 00 01 02 00 00", ""],
+    ["a definition of an eighth kind", "05 ff81 08 00 00", "definition"],
+    ["bytes after a value", "04 04 00 02 02", "after its value"],
+    ["a value with a field number", "03 04 01 02", "field number"],
     ["a string longer than its message", "05 0c 00 7f 68 69", "length"],
     ["a string of 2^56 bytes", "0b 0c 00 f9 ffffffffffffff 68", "length"],
     ["a string that is not UTF-8", "05 0c 00 02 ff fe", "UTF-8"],
     [
-      "a field past the struct's last",
+      "a field number above the last field",
       `12 ff81 03 01 02 ff82 00 ${ONE_FIELD} 00 00  05 ff82 02 02 00`,
       "field 1",
     ],
     [
-      "a field called __proto__",
+      "a field named __proto__",
       "18 ff81 03 01 02 ff82 00 01 01 01 09 5f5f70726f746f5f5f 01 04 00 00 00",
       "__proto__",
     ],
     [
       "an array with too few elements",
       "0e ff81 01 01 02 ff82 00 01 04 01 06 00 00  06 ff82 00 02 02 04",
-      "array of 3",
+      "array of length 3",
     ],
     [
       "a slice of 2^40 elements",
@@ -409,21 +413,21 @@ for (
     ],
   ] as const
 ) {
-  test(`refused with a typed error: ${name}`, () => {
+  test(`decodeGob rejects an invalid stream with a GobError: ${name}`, () => {
     assertThrows(() => decodeGob(hex(text)), GobError, why);
   });
 }
 
-test("a type is described once", () => {
-  const described = "0c ff81 02 01 02 ff82 00 01 04 00 00";
+test("decodeGob rejects a second definition of a type", () => {
+  const definition = "0c ff81 02 01 02 ff82 00 01 04 00 00";
   assertThrows(
-    () => decodeGob(hex(described + described)),
+    () => decodeGob(hex(definition + definition)),
     GobError,
-    "second description",
+    "a second time",
   );
 });
 
-/** A list of interfaces, each of a type of its own that is described as it comes: so each ends a message. */
+/** A list of interfaces, each with a type of its own that is defined inside the value, so that each ends a message. */
 function inParts(parts: number): Uint8Array {
   const stream = new GobOutput();
   stream.raw(hex("0c ff81 02 01 02 ff82 00 01 10 00 00"));
@@ -452,7 +456,7 @@ function inParts(parts: number): Uint8Array {
   return stream.copy();
 }
 
-test("a value may go on for as many messages as there are types", () => {
+test("a value may span as many messages as there may be types", () => {
   const parts = 3000;
   const value = decodeGob(inParts(parts)) as Registered[];
   assertEquals(value.length, parts);
@@ -460,8 +464,8 @@ test("a value may go on for as many messages as there are types", () => {
   assertThrows(() => decodeGob(inParts(5000)), GobError);
 });
 
-test("what a value of many messages says is read once, however long it gets", () => {
-  // Counted: the scanner's and the reader's share of the limit are one pass each.
+test("a value of many messages is scanned and read once, however long it is", () => {
+  // The scanner and the reader each charge the limit for one pass.
   const stream = inParts(50);
   const maxElements = 50 + 50 * 2;
   assertEquals(
@@ -470,10 +474,10 @@ test("what a value of many messages says is read once, however long it gets", ()
   );
 });
 
-test("types are bounded in number", () => {
+test("decodeGob rejects a stream that defines more than 4,096 types", () => {
   const stream: number[] = [];
   for (let id = 65; id < 65 + 4097; id++) {
-    // As Go writes it: minus id, slice, common type, id, element.
+    // As Go writes it: the negative id, slice, common part, id, element.
     const twice = [(id << 1) >> 8, (id << 1) & 0xff];
     const minus = [((id - 1) << 1 | 1) >> 8, ((id - 1) << 1 | 1) & 0xff];
     const wide = ([high, low]: number[]) =>
@@ -493,7 +497,7 @@ test("types are bounded in number", () => {
   );
 });
 
-test("values are bounded in number and depth, those left out included", () => {
+test("the number and depth of values are bounded, including fields left out as zero", () => {
   const Wide = struct({ A: int, B: int, C: int, D: int });
   const many = Array.from({ length: 100 }, () => ({ A: 0, B: 0, C: 0, D: 0 }));
   const stream = encodeGob(many, slice(Wide));
@@ -511,22 +515,22 @@ test("values are bounded in number and depth, those left out included", () => {
   );
 });
 
-test("plain values of too many shapes are refused", async () => {
-  const { GobEncoder, MAX_SHAPES } = await import(
+test("an encoder rejects plain values of too many different shapes", async () => {
+  const { GobEncoder, MAX_INFERRED_TYPES } = await import(
     "../../src/netrpc/gob/encoder.ts"
   );
   const { GobOutput } = await import("../../src/netrpc/gob/output.ts");
   const encoder = new GobEncoder();
   const write = (i: number) =>
-    encoder.content(new GobOutput(), { [`F${i}`]: 1 });
-  for (let i = 0; i < MAX_SHAPES; i++) write(i);
+    encoder.encode(new GobOutput(), { [`F${i}`]: 1 });
+  for (let i = 0; i < MAX_INFERRED_TYPES; i++) write(i);
   write(0);
-  assertThrows(() => write(MAX_SHAPES), GobError, "shapes");
+  assertThrows(() => write(MAX_INFERRED_TYPES), GobError, "shapes");
 });
 
-// Structs that may be of one Go type.
+// Structs that Go may take for one type.
 
-/** Reads a stream as Go does: what stands beside each other in a struct by the first description among it. */
+/** Reads a stream as Go does: all structs inside a struct by the first definition among them. */
 async function readAsGo(stream: Uint8Array): Promise<unknown> {
   const { GobDecoder } = await import("../../src/netrpc/gob/decoder.ts");
   const { MessageSplitter } = await import("../../src/netrpc/gob/splitter.ts");
@@ -534,7 +538,7 @@ async function readAsGo(stream: Uint8Array): Promise<unknown> {
   const values: unknown[] = [];
   new MessageSplitter({
     message(bytes, start, end) {
-      if (!decoder.take(bytes, start, end)) return;
+      if (!decoder.addMessage(bytes, start, end)) return;
       for (let id = 65; id < 200; id++) confuse(decoder.types, id);
       values.push(decoder.value(undefined));
     },
@@ -565,7 +569,7 @@ function confuse(
   for (const field of get(id).fields) field.id = confused(field.id);
 }
 
-/** A struct's members without those that are zero, as Go would see it. */
+/** The members of a struct that are not zero, as Go would see them. */
 function withoutZeros(value: unknown): unknown {
   if (value instanceof Map) {
     return new Map([...value].map(([key, v]) => [key, withoutZeros(v)]));
@@ -602,7 +606,7 @@ for (
     ],
   ] as [string, unknown][]
 ) {
-  test(`[X23] structs beside each other are one Go type: ${name}`, async () => {
+  test(`[X23] structs inside one struct are sent as one Go type: ${name}`, async () => {
     const stream = encodeGob(value);
     assertEquals(withoutZeros(decodeGob(stream)), withoutZeros(value));
     assertEquals(
@@ -612,7 +616,7 @@ for (
   });
 }
 
-test("[X23] structs that contradict each other are types of their own, and no other is read wrongly by theirs", () => {
+test("[X23] structs with contradicting fields get types of their own, and none is read by the type of another", () => {
   const value = {
     User: { Id: 1, Name: "n" },
     Document: { Id: "d", Pages: [1] },
@@ -632,28 +636,28 @@ test("[X23] structs that contradict each other are types of their own, and no ot
   );
 });
 
-test("[X23] the order of an object's keys makes no other type", async () => {
+test("[X23] the order of an object's keys does not create another type", async () => {
   const { GobEncoder } = await import("../../src/netrpc/gob/encoder.ts");
   const encoder = new GobEncoder();
   const types = (value: unknown) => {
-    encoder.content(new GobOutput(), value);
-    const described = encoder.due !== undefined;
-    encoder.described();
-    return described;
+    encoder.encode(new GobOutput(), value);
+    const defined = encoder.definitions !== undefined;
+    encoder.clearDefinitions();
+    return defined;
   };
   assertEquals(types({ A: 1, B: { C: 1, D: "x" } }), true);
   assertEquals(types({ B: { D: "y", C: 2 }, A: 3 }), false);
   assertEquals(types({ B: { D: "y", C: 2, E: null }, A: 3 }), false);
 });
 
-test("[X23] a member's name is one that a Go field can have", () => {
+test("[X23] the name of a member must be one of an exported Go field", () => {
   for (const name of ["A int;B", "A B", "A-B", "A.B", ""]) {
     assertThrows(() => encodeGob({ [name]: 1 }), GobError, "not exported");
     assertThrows(() => struct({ [name]: int }), TypeError, "not exported");
   }
 });
 
-test("[X23] two types of one name that are laid out differently are refused", () => {
+test("[X23] two types with one name and different layouts are rejected", () => {
   const one = () => struct({ X: int, Y: int }, "Point");
   const Line = struct({ From: one(), To: slice(optional(one())) });
   const line = { From: { X: 1, Y: 2 }, To: [{ X: 3, Y: 4 }] };
@@ -666,13 +670,13 @@ test("[X23] two types of one name that are laid out differently are refused", ()
     ]
   ) {
     const Odd = struct({ From: one(), To: slice(other) }) as GobType<unknown>;
-    assertThrows(() => encodeGob(line, Odd), GobError, "are called");
+    assertThrows(() => encodeGob(line, Odd), GobError, "both named");
   }
 });
 
 // Memory.
 
-/** Bytes that a value takes at least, strings and numbers aside: as V8 has it. */
+/** The least memory that a value takes on V8 without its strings and numbers, in bytes. */
 function memoryOf(value: unknown): number {
   if (typeof value !== "object" || value === null) return 0;
   if (value instanceof Uint8Array) return 200 + value.length;
@@ -692,7 +696,7 @@ function memoryOf(value: unknown): number {
 }
 
 for (const [name, make] of Object.entries(EXPANSIONS)) {
-  test(`[X13] what a message makes is bounded by its bytes: ${name}`, () => {
+  test(`[X13] the memory of a message's values is bounded by its bytes: ${name}`, () => {
     for (
       const [n, maxExpansion] of [[1, 64], [300, 8], [300, 1000], [1000, 64]]
     ) {
@@ -709,7 +713,7 @@ for (const [name, make] of Object.entries(EXPANSIONS)) {
   });
 }
 
-test("[X13] so is what a type asked for makes of it", () => {
+test("[X13] the memory of zero values of the expected type is bounded by the message's bytes", () => {
   for (
     const elem of [
       array(bytes, 1000),
@@ -731,7 +735,7 @@ test("[X13] so is what a type asked for makes of it", () => {
   }
 });
 
-test("[X13] honest zeros are no expansion, and others can be allowed", () => {
+test("[X13] ordinary zero values stay within the bound, and maxExpansion raises it", () => {
   const Row = struct(
     Object.fromEntries(
       Array.from({ length: 30 }, (_, i) => [`F${i}`, i % 2 ? string : int]),
@@ -752,7 +756,7 @@ test("[X13] honest zeros are no expansion, and others can be allowed", () => {
   assertEquals(read.length, 20_000);
 });
 
-test("[X13] zeros of one message do not share what can be changed", () => {
+test("[X13] zero values of one message share no mutable objects", () => {
   const Inner = struct({ L: slice(int), M: map(int, int), T: time, B: bytes });
   const S = struct({
     V: int,
@@ -784,7 +788,7 @@ test("[X13] zeros of one message do not share what can be changed", () => {
   }
 });
 
-test("[X13] a field takes bytes of its description", () => {
+test("[X13] decodeGob rejects fields without a name or type, which would take memory but no bytes", () => {
   const nameless = new GobStream();
   nameless.message((out) => {
     out.raw(hex("ff81 03 01 02 ff82 00 01"));
@@ -794,9 +798,9 @@ test("[X13] a field takes bytes of its description", () => {
   assertThrows(() => decodeAll(nameless.bytes), GobError, "without a name");
 });
 
-// Types that embed one with bytes of its own, and values in interfaces.
+// Types that embed one that writes its own bytes, and values in interfaces.
 
-test("[X30] a struct that embeds a time.Time, or another that makes its bytes, is read as that", () => {
+test("[X30] a struct that embeds a time.Time, or another type that writes its own bytes, is read as the embedded type", () => {
   const date = new Date("2024-02-29T12:30:15.250Z");
   const bytesOf = (name: string, variant: number) => {
     const stream = new GobStream();
@@ -820,12 +824,12 @@ test("[X30] a struct that embeds a time.Time, or another that makes its bytes, i
     }
   }
   assertThrows(() => decodeGob(bytesOf("Stamp", 7), Stamped), GobError, "type");
-  // Nothing but its name says that bytes are a time.
+  // Only the name of a type tells that its bytes are a time.
   const plain = decodeGob(bytesOf("Stamp", 5)) as { At: Uint8Array };
   assertEquals(plain.At.length, 15);
 });
 
-test("[X30] a value in an interface is read as the type that its name is registered with", () => {
+test("[X30] a value in an interface is read as the type registered under its name", () => {
   const Inner = struct({ N: optional(int), L: int64, At: time });
   const names = { "main.Inner": Inner, "main.List": slice(any) };
   const inner = { N: null, L: 5n, At: new Date(0) };

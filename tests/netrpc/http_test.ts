@@ -1,4 +1,4 @@
-/** The HTTP handshake before Go's wire. */
+/** The HTTP handshake before Go's protocol. */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
@@ -19,7 +19,7 @@ import { join } from "../support/raw_peer.ts";
 
 const hello = { HelloService: { Hello: (name: string) => `hello:${name}` } };
 
-test("the HTTP handshake is Go's, and what comes behind it is not lost", async () => {
+test("the client sends Go's HTTP request, and bytes after the response are not lost", async () => {
   const raw = new Raw();
   const dialling = httpConnect(raw.duplex);
   const request = "CONNECT /_goRPC_ HTTP/1.0\n\n";
@@ -36,12 +36,12 @@ test("the HTTP handshake is Go's, and what comes behind it is not lost", async (
   await client.abort();
 });
 
-test("an HTTP handshake that does not end is given up", async () => {
+test("a handshake that does not finish in 10 seconds fails", async () => {
   const clock = new TestClock();
   for (const handshake of [httpAccept, httpConnect]) {
     const raw = new Raw();
     const waiting = handshake(raw.duplex, { clock });
-    const failed = assertRejects(() => waiting, Error, "in time");
+    const failed = assertRejects(() => waiting, Error, "within 10000 ms");
     await raw.send(ascii("HTTP"));
     await settle();
     await clock.advance(10_000);
@@ -53,26 +53,26 @@ test("an HTTP handshake that does not end is given up", async () => {
 const CONNECT = "CONNECT /_goRPC_ HTTP/1.0\n\n";
 const CONNECTED = "HTTP/1.0 200 Connected to Go RPC\n\n";
 
-const REFUSED = [
+const REJECTED = [
   ["another method", "GET /_goRPC_ HTTP/1.1\r\n\r\n", "405"],
   ["another method, with bare newlines", "GET / HTTP/1.1\nA: b\n\n", "405"],
   ["another path", "CONNECT /x HTTP/1.0\n\n", "404"],
-  ["a head without end", `GET / HTTP/1.1\r\n${"x".repeat(17_000)}`, "431"],
+  ["a head that is too long", `GET / HTTP/1.1\r\n${"x".repeat(17_000)}`, "431"],
 ] as const;
 
-for (const [name, request, answer] of REFUSED) {
-  test(`an HTTP request is answered ${answer}: ${name}`, async () => {
+for (const [name, request, status] of REJECTED) {
+  test(`another HTTP request is answered with ${status}: ${name}`, async () => {
     const raw = new Raw();
     const accepting = httpAccept(raw.duplex);
     const failed = assertRejects(() => accepting, ConnectionError);
     await raw.send(ascii(request));
-    const said = new TextDecoder().decode(await raw.rest());
-    assert(said.startsWith(`HTTP/1.0 ${answer} `), said);
+    const received = new TextDecoder().decode(await raw.rest());
+    assert(received.startsWith(`HTTP/1.0 ${status} `), received);
     await raw.end();
     await failed;
   });
 
-  test(`[X6] what is refused lingers for a second, and is destroyed: ${name}`, async () => {
+  test(`[X6] a rejected connection lingers for a second and is then destroyed: ${name}`, async () => {
     const clock = new TestClock();
     const { source, give } = handListener();
     const errors: unknown[] = [];
@@ -85,9 +85,9 @@ for (const [name, request, answer] of REFUSED) {
     const raw = new Raw();
     await give(raw.duplex);
     await raw.send(ascii(request));
-    const said = new TextDecoder().decode(await raw.rest());
-    assert(said.startsWith(`HTTP/1.0 ${answer} `), said);
-    // Half open: it may say on what it likes, for a while.
+    const received = new TextDecoder().decode(await raw.rest());
+    assert(received.startsWith(`HTTP/1.0 ${status} `), received);
+    // The peer has not closed its side: it may go on sending for a while.
     await raw.send(ascii("more"));
     assertEquals(server.stats().connections, 1);
     await clock.advance(1000);
@@ -100,7 +100,7 @@ for (const [name, request, answer] of REFUSED) {
 }
 
 for (const sent of ["", "CONNECT /_go", `GET / ${"x".repeat(16_000)}`]) {
-  test(`[X6] a handshake that does not end is destroyed, after ${sent.length} bytes`, async () => {
+  test(`[X6] a connection whose handshake does not finish is destroyed, after ${sent.length} bytes`, async () => {
     const clock = new TestClock();
     const { source, give } = handListener();
     const server = new Server(hello, { protocol: netrpc(), clock });
@@ -118,7 +118,7 @@ for (const sent of ["", "CONNECT /_go", `GET / ${"x".repeat(16_000)}`]) {
   });
 }
 
-test("[X6] handshakes count as connections, and those past maxConnections are told", async () => {
+test("[X6] handshakes count as connections, and those above maxConnections are answered with 503", async () => {
   const clock = new TestClock();
   const { source, give } = handListener();
   const server = new Server(hello, {
@@ -133,8 +133,8 @@ test("[X6] handshakes count as connections, and those past maxConnections are to
   assertEquals(server.connections.size, 2);
   for (const raw of raws.slice(2)) {
     await raw.send(ascii(CONNECT));
-    const said = new TextDecoder().decode(await raw.rest());
-    assert(said.startsWith("HTTP/1.0 503 "), said);
+    const received = new TextDecoder().decode(await raw.rest());
+    assert(received.startsWith("HTTP/1.0 503 "), received);
   }
   await raws[0].end();
   await settle();
@@ -146,7 +146,7 @@ test("[X6] handshakes count as connections, and those past maxConnections are to
   assertEquals(clock.timers, 0);
 });
 
-test("[X6] over TCP, refused and silent callers that stay half open are destroyed", async () => {
+test("[X6] over TCP, rejected and silent connections that stay half open are destroyed", async () => {
   const clock = new TestClock();
   const server = new Server(hello, { protocol: netrpc(), clock });
   const listener = await listen({ port: 0 });
@@ -178,7 +178,7 @@ function systemTurn(): Promise<void> {
 }
 
 for (const end of ["\n\n", "\r\n\r\n", "\nHost: x\n\n", "\nA: b\r\n\n"]) {
-  test(`[X30] a CONNECT is answered at once that ends in ${JSON.stringify(end)}`, async () => {
+  test(`[X30] a CONNECT request that ends in ${JSON.stringify(end)} is answered at once`, async () => {
     const raw = new Raw();
     const accepting = httpAccept(raw.duplex);
     await raw.send(ascii(`CONNECT /_goRPC_ HTTP/1.0${end}`));
@@ -187,7 +187,7 @@ for (const end of ["\n\n", "\r\n\r\n", "\nHost: x\n\n", "\nA: b\r\n\n"]) {
   });
 }
 
-test("an HTTP handshake may come in single bytes, with headers", async () => {
+test("a server accepts a request in single bytes, with headers", async () => {
   const raw = new Raw();
   const accepting = httpAccept(raw.duplex);
   const request = `CONNECT /_goRPC_ HTTP/1.0\r\nX: ${"y".repeat(5000)}\r\n\r\n`;
@@ -202,10 +202,14 @@ test("an HTTP handshake may come in single bytes, with headers", async () => {
   await server.close();
 });
 
-test("a head without end is given up and closed", async () => {
+test("a client closes the connection if the head of the response is too long", async () => {
   const raw = new Raw();
   const waiting = httpConnect(raw.duplex);
-  const failed = assertRejects(() => waiting, ConnectionError, "over 16384");
+  const failed = assertRejects(
+    () => waiting,
+    ConnectionError,
+    "more than 16384",
+  );
   const flood = Array(20).fill(ascii("x".repeat(1000)));
   await raw.send(...flood).catch(() => {});
   await failed;
@@ -213,7 +217,7 @@ test("a head without end is given up and closed", async () => {
 });
 
 for (const handshake of [httpAccept, httpConnect]) {
-  test(`a handshake can be given up by a signal: ${handshake.name}`, async () => {
+  test(`a signal aborts the handshake: ${handshake.name}`, async () => {
     for (const early of [true, false]) {
       const raw = new Raw();
       const aborter = new AbortController();
@@ -229,7 +233,7 @@ for (const handshake of [httpAccept, httpConnect]) {
   });
 }
 
-/** A listener that is fed by hand. */
+/** A listener whose connections the test provides. */
 function handListener() {
   const { readable, writable } = new TransformStream<Duplex, Duplex>();
   const writer = writable.getWriter();
@@ -248,7 +252,7 @@ function handListener() {
   };
 }
 
-test("closing a server of an HTTP listener says no to the handshakes under way, and no other is kept waiting by them", async () => {
+test("closing a server answers open handshakes with 503, and they delay no other connection", async () => {
   const clock = new TestClock();
   const { source, give, closed } = handListener();
   const server = new Server(hello, { protocol: netrpc() });
@@ -261,14 +265,14 @@ test("closing a server of an HTTP listener says no to the handshakes under way, 
   assertEquals(await quick.take(FIRST_REPLY.length), FIRST_REPLY);
   await quick.end();
   const closing = server.close();
-  const said = new TextDecoder().decode(await silent.rest());
-  assert(said.startsWith("HTTP/1.0 503 "), said);
+  const received = new TextDecoder().decode(await silent.rest());
+  assert(received.startsWith("HTTP/1.0 503 "), received);
   await silent.end();
   await closing;
   assertEquals([closed(), clock.timers], [1, 0]);
 });
 
-test("the handshakes of an HTTP listener can be given up by its signal", async () => {
+test("the signal of an HTTP listener aborts its handshakes and closes the listener", async () => {
   const clock = new TestClock();
   const { source, give, closed } = handListener();
   const aborter = new AbortController();
@@ -283,7 +287,7 @@ test("the handshakes of an HTTP listener can be given up by its signal", async (
   assertEquals([closed(), clock.timers], [1, 0]);
 });
 
-test("a duplex behind a handshake keeps what is known of its peer, and its halves", async () => {
+test("a duplex keeps its addresses and its half-close after the handshake", async () => {
   const [near, far] = memoryPair();
   const accepting = httpAccept(far);
   const connecting = httpConnect(near);

@@ -1,4 +1,4 @@
-/** Go's JSON wire without Go: the exact text, and what odd peers send. */
+/** Go's JSON protocol without Go: the exact text, and unusual and invalid messages. */
 
 import { assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
@@ -17,17 +17,17 @@ const hello = { HelloService: { Hello: (name: string) => `hello:${name}` } };
 
 function serveJson(services: object): { raw: Raw; server: Server<object> } {
   const raw = new Raw();
-  const wire = netrpc({ encoding: "json" });
-  const server = new Server<object>(services, { protocol: wire });
+  const protocol = netrpc({ encoding: "json" });
+  const server = new Server<object>(services, { protocol });
   server.accept(raw.duplex);
   return { raw, server };
 }
 
 const CALL = '{"method":"HelloService.Hello","params":["hi"],"id":0}\n';
-const ANSWER = '{"id":0,"result":"hello:hi","error":null}\n';
+const REPLY = '{"id":0,"result":"hello:hi","error":null}\n';
 
-/** What a server answers to text, in chunks of `size`. */
-async function answers(
+/** Returns what a server sends in reply to a text that arrives in chunks of `size`. */
+async function exchange(
   services: object,
   text: string,
   size = Infinity,
@@ -38,24 +38,24 @@ async function answers(
     await raw.send(all.subarray(at, Math.min(all.length, at + size)));
   }
   await raw.end();
-  const said = new TextDecoder().decode(await raw.rest());
+  const received = new TextDecoder().decode(await raw.rest());
   await server.close();
-  return said;
+  return received;
 }
 
-test("JSON calls and answers are as Go writes them", async () => {
+test("calls and replies are written as Go writes them", async () => {
   const raw = new Raw();
-  const wire = netrpc({ encoding: "json" });
-  const client = new Client<EchoServices>(raw.duplex, { protocol: wire });
+  const protocol = netrpc({ encoding: "json" });
+  const client = new Client<EchoServices>(raw.duplex, { protocol });
   const call = client.call("HelloService.Hello", "hi");
   assertEquals(await raw.take(CALL.length), ascii(CALL));
-  await raw.send(ascii(ANSWER));
+  await raw.send(ascii(REPLY));
   assertEquals(await call, "hello:hi");
   await client.abort();
-  assertEquals(await answers(hello, CALL), ANSWER);
+  assertEquals(await exchange(hello, CALL), REPLY);
 });
 
-test("JSON values may come back to back, in any chunks, with any id", async () => {
+test("a server accepts calls without separators, in any chunks, with any id", async () => {
   const ids = [
     "0",
     '"a}b\\""',
@@ -66,14 +66,14 @@ test("JSON values may come back to back, in any chunks, with any id", async () =
   ];
   const calls = ids.map((id) => CALL.trim().replace('"id":0', `"id":${id}`));
   const missing = CALL.trim().replace(',"id":0', "");
-  const wanted = [...ids, "null"].map((id) => ANSWER.replace("0", id)).join("");
+  const wanted = [...ids, "null"].map((id) => REPLY.replace("0", id)).join("");
   for (const size of [1, 7, Infinity]) {
-    const said = await answers(hello, [...calls, missing].join(""), size);
-    assertEquals(said, wanted.replaceAll("-1.5e3", "-1500"));
+    const received = await exchange(hello, [...calls, missing].join(""), size);
+    assertEquals(received, wanted.replaceAll("-1.5e3", "-1500"));
   }
 });
 
-test("[X26] JSON errors are strings, and a result is never null without one", async () => {
+test("[X26] a server sends errors as strings, and never a null result without an error", async () => {
   const services = {
     Odd: {
       fail: () => {
@@ -86,27 +86,27 @@ test("[X26] JSON errors are strings, and a result is never null without one", as
   };
   const call = (method: string) => `{"method":"${method}","params":[1],"id":3}`;
   assertEquals(
-    await answers(services, call("Odd.fail")),
+    await exchange(services, call("Odd.fail")),
     '{"id":3,"result":null,"error":"bad \\"input\\""}\n',
   );
   assertEquals(
-    await answers(services, call("Odd.nothing")),
+    await exchange(services, call("Odd.nothing")),
     '{"id":3,"result":{},"error":null}\n',
   );
   for (const method of ["Odd.none", "Odd.notANumber"]) {
     assertEquals(
-      await answers(services, call(method)),
+      await exchange(services, call(method)),
       '{"id":3,"result":null,"error":"the handler\'s result cannot be serialized"}\n',
     );
   }
   assertEquals(
-    await answers(services, call("Odd.absent")),
+    await exchange(services, call("Odd.absent")),
     '{"id":3,"result":null,"error":"rpc: can\'t find method Odd.absent"}\n',
   );
 });
 
 for (
-  const [params, words] of [
+  const [params, text] of [
     ["", "jsonrpc: request body missing params"],
     ['"params":null,', "jsonrpc: request body missing params"],
     [
@@ -119,37 +119,37 @@ for (
     ],
   ] as const
 ) {
-  test(`JSON params that are no array are refused in Go's words: ${params || "none"}`, async () => {
+  test(`params that are not an array are rejected with Go's text: ${params || "none"}`, async () => {
     const call = `{"method":"HelloService.Hello",${params}"id":1}`;
-    const error = JSON.stringify(words);
+    const error = JSON.stringify(text);
     const wanted = `{"id":1,"result":null,"error":${error}}\n`;
-    assertEquals(await answers(hello, call + CALL), wanted + ANSWER);
+    assertEquals(await exchange(hello, call + CALL), wanted + REPLY);
   });
 }
 
 for (
   const [name, text] of [
-    ["no JSON", "hello\n"],
+    ["text that is not JSON", "hello\n"],
     ["an array", "[1]"],
     ["a broken object", '{"method":}'],
-    ["a method that is no string", '{"method":1,"params":[1],"id":1}'],
+    ["a method that is not a string", '{"method":1,"params":[1],"id":1}'],
     ["an object deeper than the limit", '{"params":' + "[".repeat(2000)],
   ] as const
 ) {
-  test(`JSON that closes the connection: ${name}`, async () => {
-    assertEquals(await answers(hello, text + CALL), "");
+  test(`a server closes the connection on ${name}`, async () => {
+    assertEquals(await exchange(hello, text + CALL), "");
   });
 }
 
 for (
   const [name, text] of [
-    ["an id that is no number", '{"id":"0","result":1,"error":null}'],
+    ["an id that is not a number", '{"id":"0","result":1,"error":null}'],
   ] as const
 ) {
-  test(`a JSON answer that closes the connection: ${name}`, async () => {
+  test(`a client closes the connection on a reply with ${name}`, async () => {
     const raw = new Raw();
-    const wire = netrpc({ encoding: "json" });
-    const client = new Client<EchoServices>(raw.duplex, { protocol: wire });
+    const protocol = netrpc({ encoding: "json" });
+    const client = new Client<EchoServices>(raw.duplex, { protocol });
     const call = client.call("HelloService.Hello", "hi");
     await raw.take(CALL.length);
     await raw.send(ascii(text));
@@ -161,16 +161,16 @@ for (
   });
 }
 
-/** A client of ours, and what its first calls come to when `text` answers them. */
+/** Returns a client, and the replies to its first calls when `text` arrives. */
 async function replies(
   n: number,
   text: string,
   options: ClientOptions = {},
 ): Promise<{ client: Client<EchoServices>; replies: Promise<unknown>[] }> {
   const raw = new Raw();
-  const wire = netrpc({ encoding: "json" });
+  const protocol = netrpc({ encoding: "json" });
   const client = new Client<EchoServices>(raw.duplex, {
-    protocol: wire,
+    protocol,
     ...options,
   });
   const replies = Array.from(
@@ -183,11 +183,11 @@ async function replies(
   return { client, replies };
 }
 
-test("[X26] an answer of null without an error is null, and the connection lives on", async () => {
-  for (const answer of ['{"id":0,"result":null,"error":null}', '{"id":0}']) {
+test("[X26] a null result without an error is null, and the connection stays open", async () => {
+  for (const reply of ['{"id":0,"result":null,"error":null}', '{"id":0}']) {
     const { client, replies: [first, second] } = await replies(
       2,
-      answer + ANSWER.replace("0", "1"),
+      reply + REPLY.replace("0", "1"),
     );
     assertEquals([await first, await second], [null, "hello:hi"]);
     await client.abort();
@@ -212,10 +212,10 @@ const INTEGERS = [
 for (const [number, exact] of INTEGERS) {
   const name = number.length > 30 ? "10^400" : number;
   for (const place of [number, `{"A":[0,{"id":${number}}],"B\\"":"\\\\"}`]) {
-    const where = place === number ? "" : ", deep inside";
-    test(`[X30] ${name} is ${exact ? "taken" : "refused, not rounded"}${where}`, async () => {
-      const answer = `{"id":0,"result":${place},"error":null}`;
-      const made = await replies(2, answer + ANSWER.replace("0", "1"));
+    const where = place === number ? "" : ", inside an object";
+    test(`[X30] the integer ${name} is ${exact ? "accepted" : "rejected, not rounded"}${where}`, async () => {
+      const reply = `{"id":0,"result":${place},"error":null}`;
+      const made = await replies(2, reply + REPLY.replace("0", "1"));
       const [first, second] = made.replies;
       if (exact) assertEquals(await first, JSON.parse(place));
       else {
@@ -232,10 +232,10 @@ for (const [number, exact] of INTEGERS) {
         HelloService: { Hello: (_: string) => (ran++, "hello:hi") },
       };
       const call = CALL.replace('"hi"', place);
-      const said = await answers(counting, call + CALL);
+      const received = await exchange(counting, call + CALL);
       assertEquals(ran, exact ? 2 : 1);
-      assertEquals(said.includes("would be rounded"), !exact);
-      assertEquals(said.endsWith(ANSWER), true);
+      assertEquals(received.includes("would be rounded"), !exact);
+      assertEquals(received.endsWith(REPLY), true);
     });
   }
 }
@@ -244,11 +244,11 @@ const BIG = `"${"x".repeat(50_000)}"`;
 const SMALL = { maxMessage: 16_384 };
 
 for (const size of [7, 1000, 16_383, 16_384, Infinity]) {
-  test(`[X27] a JSON answer over our own maxMessage fails its call alone, in chunks of ${size}`, async () => {
+  test(`[X27] a reply above the client's maxMessage fails only its call, in chunks of ${size}`, async () => {
     const raw = new Raw();
-    const wire = netrpc({ encoding: "json" });
+    const protocol = netrpc({ encoding: "json" });
     const client = new Client<EchoServices>(raw.duplex, {
-      protocol: wire,
+      protocol,
       ...SMALL,
     });
     const calls = [1, 2, 3].map(() => client.call("HelloService.Hello", "hi"));
@@ -256,7 +256,7 @@ for (const size of [7, 1000, 16_383, 16_384, Infinity]) {
     await raw.take(3 * CALL.length);
     const text = `{"id":0,"result":${BIG},"error":null}\n` +
       `{"error":null,"result":[${BIG},{"id":7}],"id":1}` +
-      `{"id":9,"result":${BIG},"error":null}\n` + ANSWER.replace("0", "2");
+      `{"id":9,"result":${BIG},"error":null}\n` + REPLY.replace("0", "2");
     const all = ascii(text);
     for (let at = 0; at < all.length; at += size) {
       await raw.send(all.subarray(at, Math.min(all.length, at + size)));
@@ -265,7 +265,7 @@ for (const size of [7, 1000, 16_383, 16_384, Infinity]) {
       const error = await assertRejects(
         () => call,
         RpcError,
-        "this end's maxMessage is 16384",
+        "more than the receiver's maxMessage of 16384",
       );
       assertEquals([error.code, error.outcome], ["frame_too_large", "unknown"]);
     }
@@ -273,37 +273,37 @@ for (const size of [7, 1000, 16_383, 16_384, Infinity]) {
     await client.abort();
   });
 
-  test(`[X27] a JSON call over our own maxMessage is answered, in chunks of ${size}`, async () => {
+  test(`[X27] a call above the server's maxMessage is answered with an error, in chunks of ${size}`, async () => {
     let ran = 0;
     const counting = {
       HelloService: { Hello: (_: string) => (ran++, "hello:hi") },
     };
     const raw = new Raw();
-    const wire = netrpc({ encoding: "json" });
-    const server = new Server<object>(counting, { protocol: wire, ...SMALL });
+    const protocol = netrpc({ encoding: "json" });
+    const server = new Server<object>(counting, { protocol, ...SMALL });
     server.accept(raw.duplex);
     const all = ascii(CALL.replace('"hi"', BIG).replace(":0}", ':"a"}') + CALL);
     for (let at = 0; at < all.length; at += size) {
       await raw.send(all.subarray(at, Math.min(all.length, at + size)));
     }
     await raw.end();
-    const said = new TextDecoder().decode(await raw.rest());
+    const received = new TextDecoder().decode(await raw.rest());
     await server.close();
-    const [first, second] = said.split("\n");
+    const [first, second] = received.split("\n");
     assertEquals(
       first,
-      '{"id":"a","result":null,"error":"rpc: a call of 50054 bytes; this end\'s maxMessage is 16384"}',
+      '{"id":"a","result":null,"error":"rpc: a call has 50054 bytes, more than the receiver\'s maxMessage of 16384"}',
     );
-    assertEquals([`${second}\n`, ran], [ANSWER, 1]);
+    assertEquals([`${second}\n`, ran], [REPLY, 1]);
   });
 }
 
-test("[X27] a JSON message that is too large and says not of what ends the connection, as frame_too_large", async () => {
+test("[X27] a message that is too large and does not show its call closes the connection with frame_too_large", async () => {
   const raw = new Raw();
-  const wire = netrpc({ encoding: "json" });
+  const protocol = netrpc({ encoding: "json" });
   const errors: unknown[] = [];
   const server = new Server<object>(hello, {
-    protocol: wire,
+    protocol,
     ...SMALL,
     onError: (error) => errors.push(error),
   });
@@ -315,20 +315,20 @@ test("[X27] a JSON message that is too large and says not of what ends the conne
   assertEquals((errors[0] as { code: string }).code, "frame_too_large");
 });
 
-test("[X34] a value nested deeper than Go's JSON wire takes fails its call at the sender, and no brackets in text do", async () => {
-  const wire = netrpc({ encoding: "json" });
+test("[X34] a value nested deeper than maxDepth fails its call at the sender, and brackets in strings do not count", async () => {
+  const protocol = netrpc({ encoding: "json" });
   const nested = (levels: number) => {
     let value: unknown = "[".repeat(5000);
     for (let i = 0; i < levels; i++) value = [value];
     return value;
   };
   const S = { echo: (value: unknown) => value, deep: () => nested(1000) };
-  const server = new Server<object>({ S }, { protocol: wire });
+  const server = new Server<object>({ S }, { protocol });
   const [near, far] = memoryPair();
   server.accept(far);
   const client = new Client<{ S: Record<string, (p?: unknown) => unknown> }>(
     near,
-    { protocol: wire },
+    { protocol },
   );
   assertEquals(await client.call("S.echo", nested(998)), nested(998) as never);
   const error = await assertRejects(

@@ -131,7 +131,7 @@ test("the page has the defaults of other protocols", () => {
       "src/jsonrpc/client.ts",
       "DEFAULT_MAX_SEND_BUFFER",
     ),
-    "net/rpc: window": constant("src/netrpc/go_codec.ts", "WINDOW"),
+    "net/rpc: window": constant("src/netrpc/go_codec.ts", "DEFAULT_WINDOW"),
     "net/rpc: maxElements": maxElements,
     "net/rpc: maxExpansion": maxExpansion,
     "net/rpc: maxDepth": maxDepth,
@@ -157,7 +157,7 @@ const PLACES: Record<string, [string, string][]> = {
   "error message": [
     ["src/wire/frame_writer.ts", "MAX_TEXT"],
     ["src/jsonrpc/codec.ts", "MAX_ERROR_TEXT"],
-    ["src/netrpc/go_codec.ts", "MAX_TEXT"],
+    ["src/netrpc/go_errors.ts", "MAX_TEXT"],
   ],
   "depth to which a value is searched for what JSON would lose": [
     ["src/wire/to_json.ts", "MAX_DEPTH"],
@@ -236,7 +236,7 @@ const PLACES_OF_OTHERS: typeof PLACES = {
     ["src/netrpc/gob/wire_types.ts", "MAX_TYPE_BYTES"],
   ],
   "gob: types made from plain values, on one connection": [
-    ["src/netrpc/gob/encoder.ts", "MAX_SHAPES"],
+    ["src/netrpc/gob/encoder.ts", "MAX_INFERRED_TYPES"],
   ],
 };
 

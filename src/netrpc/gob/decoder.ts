@@ -1,28 +1,31 @@
 /**
- * A gob stream's messages, read.
+ * Decodes the messages of a gob stream: collects the type definitions, joins
+ * the messages of a value that spans several, and reads the values.
+ *
+ * Bounds: a value, with all its messages, is at most `maxMessage` bytes long.
  *
  * @module
  */
 
 import { NO_BYTES } from "../../base/bytes.ts";
-import { tooLarge } from "../go_codec.ts";
+import { tooLarge } from "../go_errors.ts";
 import type { RegisteredTypes } from "./encoder.ts";
-import { GobError, Mismatch } from "./values.ts";
+import type { Optional } from "../../types/optional.ts";
 import { GOB_LIMITS, GobInput, type GobLimits } from "./input.ts";
 import { GobOutput } from "./output.ts";
-import { Readers } from "./reader.ts";
-import { Scanner } from "./scanner.ts";
+import { ReaderCache } from "./reader.ts";
+import { ValueScanner } from "./scanner.ts";
 import { type GobType, typeName } from "./schema.ts";
 import { MessageSplitter } from "./splitter.ts";
-import type { Wanted } from "./wanted.ts";
+import type { LocalType } from "./value_reader.ts";
+import { GobError, TypeMismatch } from "./values.ts";
 import { WireTypes } from "./wire_types.ts";
-import type { Optional } from "../../types/optional.ts";
 
-/** The types of one stream, and its values one after the other. */
+/** Decodes one stream, one value after the other. */
 export class GobDecoder {
   readonly types: WireTypes = new WireTypes();
-  readonly readers: Readers;
-  /** The value that `take` has found: its type's id, and where it is. */
+  readonly readers: ReaderCache;
+  /** The current value: the id of its type, and its position in `bytes`. */
   id = 0;
   bytes: Uint8Array = NO_BYTES;
   start = 0;
@@ -30,104 +33,104 @@ export class GobDecoder {
 
   readonly #input: GobInput;
   readonly #maxMessage: number;
-  readonly #scanner: Scanner;
-  /** What has come of a value that goes on in the next message. That each describes a type bounds how many they are. */
-  #rest: GobOutput | undefined;
+  readonly #scanner: ValueScanner;
+  /** The beginning of a value that continues in the next message. Each of its messages defines a type, so the limit of types bounds their number. */
+  #partial: GobOutput | undefined;
 
   constructor(
     limits: Optional<GobLimits> = {},
     maxMessage = Infinity,
     registered: RegisteredTypes = {},
   ) {
-    this.readers = new Readers(
+    this.readers = new ReaderCache(
       this.types,
       new Map(Object.entries(registered)),
     );
     const all = { ...GOB_LIMITS, ...limits };
     this.#input = new GobInput(all);
-    this.#scanner = new Scanner(this.types, all);
+    this.#scanner = new ValueScanner(this.types, all);
     this.#maxMessage = maxMessage;
   }
 
   /** Whether a value has begun and not ended. */
-  get inside(): boolean {
-    return this.#rest !== undefined;
+  get insideValue(): boolean {
+    return this.#partial !== undefined;
   }
 
   /**
-   * Takes a message; returns whether a value is whole with it. A type's
-   * description is none.
+   * Adds a message. Returns whether it completes a value, which then is the
+   * current one; a type definition does not.
    *
-   * @throws {GobError} If it is no message.
+   * @throws {GobError} If the message is invalid.
    */
-  take(bytes: Uint8Array, start: number, end: number): boolean {
-    if (this.#rest !== undefined) {
-      return this.#goOn(this.#rest, bytes, start, end);
+  addMessage(bytes: Uint8Array, start: number, end: number): boolean {
+    if (this.#partial !== undefined) {
+      return this.#resume(this.#partial, bytes, start, end);
     }
     const input = this.#input;
-    input.open(bytes, start, end);
+    input.reset(bytes, start, end);
     this.id = input.typeId();
     if (this.id < 0) {
       this.types.define(-this.id, input);
-      input.done();
+      input.expectEnd();
       return false;
     }
     this.#set(bytes, input.at, end);
     if (!this.types.hasInterface(this.id)) return true;
     if (this.#scanner.begin(this.id, bytes, input.at, end)) return true;
-    this.#rest = new GobOutput();
-    this.#rest.raw(bytes.subarray(input.at, end));
+    this.#partial = new GobOutput();
+    this.#partial.raw(bytes.subarray(input.at, end));
     return false;
   }
 
-  /** The place of the value that `take` has found. */
+  /** The input at the beginning of the current value. */
   input(): GobInput {
-    this.#input.open(this.bytes, this.start, this.end);
+    this.#input.reset(this.bytes, this.start, this.end);
     return this.#input;
   }
 
   /**
-   * The value that `take` has found.
+   * Returns the current value.
    *
-   * @throws {GobError} If it is none, or not of the type asked for.
+   * @throws {GobError} If it is invalid, or does not fit the local type.
    */
-  value(wanted: Wanted): unknown {
-    return this.read(this.id, this.bytes, this.start, this.end, wanted);
+  value(local: LocalType): unknown {
+    return this.read(this.id, this.bytes, this.start, this.end, local);
   }
 
-  /** The value of type `id` in `bytes[start..end)`. */
+  /** Returns the value of type `id` in `bytes[start..end)`; throws as `value` does. */
   read(
     id: number,
     bytes: Uint8Array,
     start: number,
     end: number,
-    wanted: Wanted,
+    local: LocalType,
   ): unknown {
     const input = this.#input;
-    input.open(bytes, start, end);
+    input.reset(bytes, start, end);
     try {
-      const value = this.readers.value(input, id, wanted);
-      input.done();
+      const value = this.readers.value(input, id, local);
+      input.expectEnd();
       return value;
     } catch (error) {
-      if (error instanceof Mismatch && wanted !== undefined) {
-        // In Go's words: it looks at the whole type before it reads.
-        const local = typeName(wanted);
-        const remote = this.types.name(id);
+      if (error instanceof TypeMismatch && local !== undefined) {
+        // Go's own error: it compares the whole types before it reads.
         throw new GobError(
-          `decoding into local type *${local}, received remote type ${remote}`,
+          `decoding into local type *${typeName(local)}, received remote type ${
+            this.types.name(id)
+          }`,
         );
       }
       if (error instanceof GobError) throw error;
-      // The stack's end, or a Date's: whatever the bytes have brought about.
+      // For example a stack overflow, or a Date out of range.
       throw new GobError("the value cannot be read", { cause: error });
     }
   }
 
-  /** Lets go of the message, so that an idle connection holds none. */
+  /** Drops the current message, so that an idle connection keeps none in memory. */
   release(): void {
     this.#set(NO_BYTES, 0, 0);
-    this.#input.move(NO_BYTES, 0, 0);
+    this.#input.continueAt(NO_BYTES, 0, 0);
   }
 
   #set(bytes: Uint8Array, start: number, end: number): void {
@@ -136,35 +139,35 @@ export class GobDecoder {
     this.end = end;
   }
 
-  /** The next message of a value, its byte count put between. */
-  #goOn(
-    rest: GobOutput,
+  /** Appends the next message of a value, behind the length of the message, as an inner part of the value would have one. */
+  #resume(
+    partial: GobOutput,
     bytes: Uint8Array,
     start: number,
     end: number,
   ): boolean {
-    const { size } = rest;
+    const { size } = partial;
     const whole = size + end - start;
     if (whole > this.#maxMessage) {
       throw tooLarge("a value", whole, this.#maxMessage);
     }
-    rest.uint(end - start);
-    rest.raw(bytes.subarray(start, end));
-    if (!this.#scanner.goOn(rest.bytes, size, rest.size)) return false;
-    this.#set(rest.bytes, 0, rest.size);
-    this.#rest = undefined;
+    partial.uint(end - start);
+    partial.raw(bytes.subarray(start, end));
+    if (!this.#scanner.resume(partial.bytes, size, partial.size)) return false;
+    this.#set(partial.bytes, 0, partial.size);
+    this.#partial = undefined;
     return true;
   }
 }
 
 /**
- * Reads every value of a gob stream.
+ * Returns all values of a gob stream.
  *
- * @throws {GobError} If it is none, is cut short, or passes a limit.
+ * @throws {GobError} If the stream is invalid or cut short, or exceeds a limit.
  */
 export function decodeAll(
   bytes: Uint8Array,
-  type?: GobType<unknown>,
+  type?: GobType,
   limits?: Optional<GobLimits>,
   registered?: RegisteredTypes,
 ): unknown[] {
@@ -172,22 +175,33 @@ export function decodeAll(
   const values: unknown[] = [];
   const splitter = new MessageSplitter({
     message(bytes, start, end) {
-      if (decoder.take(bytes, start, end)) values.push(decoder.value(type));
+      if (decoder.addMessage(bytes, start, end)) {
+        values.push(decoder.value(type));
+      }
     },
   }, Infinity);
   splitter.push(bytes, 0);
-  if (splitter.inside || decoder.inside) {
+  if (splitter.insideMessage || decoder.insideValue) {
     throw new GobError("the stream is cut short");
   }
   return values;
 }
 
 /**
- * Reads the one value of a gob stream, as Go's `gob.NewDecoder(...).Decode`
- * does; with a type, what is read is held to it, and so is what stands in
- * interfaces by a registered name.
+ * Returns the one value of a gob stream, like Go's
+ * `gob.NewDecoder(r).Decode(&v)`.
  *
- * @throws {GobError} If there is not exactly one, or it does not fit.
+ * Without a type, the value is read as its sender has defined it: structs are
+ * objects, maps are `Map`s, integers outside ±(2^53 - 1) are bigints. With a
+ * type, the value must fit it by Go's rules: fields are matched by name, missing
+ * ones are zero.
+ *
+ * @param bytes The whole stream.
+ * @param type The expected type.
+ * @param limits Limits that differ from the defaults.
+ * @param registered The expected types of values in interfaces.
+ * @throws {GobError} If the stream is invalid, has no value or several, exceeds
+ * a limit, or the value does not fit a type.
  *
  * @example
  * ```ts
@@ -205,5 +219,7 @@ export function decodeGob<T = unknown>(
 ): T {
   const values = decodeAll(bytes, type, limits, registered);
   if (values.length === 1) return values[0] as T;
-  throw new GobError(`a stream of ${values.length} values, not of one`);
+  throw new GobError(
+    `the stream has ${values.length} values, expected exactly one`,
+  );
 }

@@ -1,46 +1,68 @@
 /**
- * Values to gob's messages.
+ * Writes values as gob messages, and the definitions of their types.
  *
- * Invariants owned here:
- * - A type is described before its first value, once; ids count up from 65 and
- *   are this stream's alone.
- * - Plain values make no more than {@linkcode MAX_SHAPES} types.
+ * Order and bounds:
+ * - The definition of a type is written once, before the first value of the
+ *   type. Ids belong to one stream and count up from 65.
+ * - Values without a type create at most {@linkcode MAX_INFERRED_TYPES} types
+ *   on one stream.
  *
  * @module
  */
 
-import { aligned, checkNames } from "./align.ts";
-import { basicName, BASICS, infer, signature } from "./infer.ts";
-
-import { GobError, Registered } from "./values.ts";
+import { BASIC_TYPES, basicName, inferType, signature } from "./infer.ts";
 import { GOB_LIMITS } from "./input.ts";
 import { GobOutput } from "./output.ts";
-import { type GobType, NO_FIELD, resolve, structOf } from "./schema.ts";
+import {
+  type GobKind,
+  type GobType,
+  NO_FIELD,
+  resolve,
+  structOf,
+} from "./schema.ts";
+import { checkSameNames, shareLayouts } from "./struct_layout.ts";
+import { GobError, Registered } from "./values.ts";
 import {
   BASIC_WRITERS,
   interfaceWriter,
-  notA,
   opaqueWriter,
   timeWriter,
-  type Writer,
+  type ValueWriter,
+  wrongValue,
 } from "./writer.ts";
 
-/** Most types that plain values of one stream may be; a method with a type makes but one. */
-export const MAX_SHAPES = 1024;
+/** How many types one stream may have for values without a type. */
+export const MAX_INFERRED_TYPES = 1024;
 
-/** Types by the names they are registered with in Go, for values in interfaces. */
-export type RegisteredTypes = Readonly<Record<string, GobType<unknown>>>;
+/**
+ * The types of values in interfaces, by the names under which Go has registered
+ * them (`gob.Register`), such as `{ "main.Point": Point }`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { decodeGob, encodeGob, float, Registered, type RegisteredTypes, struct } from "@sluice/rpc/netrpc";
+ *
+ * const Point = struct({ X: float, Y: float }, "Point");
+ * const registered: RegisteredTypes = { "main.Point": Point };
+ * const value = { Shape: new Registered("main.Point", { X: 1, Y: 2 }) };
+ * const bytes = encodeGob(value, undefined, registered);
+ * assertEquals(decodeGob(bytes, undefined, {}, registered), value);
+ * ```
+ */
+export type RegisteredTypes = Readonly<Record<string, GobType>>;
 
-/** Writes one stream. */
+/** Encodes the values of one stream. */
 export class GobEncoder {
-  readonly #writers = new Map<GobType<unknown>, Writer>();
-  /** Layouts by what values were found to be, and by themselves. */
-  readonly #shapes = new Map<string, GobType<unknown>>();
-  readonly #layouts = new Map<string, GobType<unknown>>();
-  readonly #registered: ReadonlyMap<string, GobType<unknown>>;
+  readonly #writers = new Map<GobType, ValueWriter>();
+  /** The type that stands for all inferred types of one signature. */
+  readonly #bySignature = new Map<string, GobType>();
+  /** The same by the signature after structs were given shared layouts. */
+  readonly #byLayout = new Map<string, GobType>();
+  readonly #registered: ReadonlyMap<string, GobType>;
   readonly #maxDepth: number;
-  /** Descriptions that are due. */
-  readonly #due = new GobOutput();
+  /** Type definitions that are not written yet. */
+  readonly #definitions = new GobOutput();
   #lastId = 64;
 
   constructor(
@@ -51,80 +73,89 @@ export class GobEncoder {
     this.#maxDepth = maxDepth;
   }
 
-  /** Bytes of descriptions that must go before the next message. */
-  get due(): Uint8Array | undefined {
-    const { bytes, size } = this.#due;
+  /** The type definitions that must be written before the next message; `undefined` if there are none. */
+  get definitions(): Uint8Array | undefined {
+    const { bytes, size } = this.#definitions;
     return size === 0 ? undefined : bytes.subarray(0, size);
   }
 
-  /** They have been written. */
-  described(): void {
-    this.#due.clear();
+  /** Drops the definitions, once they are written. */
+  clearDefinitions(): void {
+    this.#definitions.clear();
   }
 
   /**
-   * Writes the content of a value's message, without its byte count.
+   * Writes the message of a value, without the length of the message.
    *
-   * @throws {GobError} If the value has no form in gob, or not the type's.
+   * @throws {GobError} If gob cannot represent the value, or it is not of the
+   * type.
    */
-  content(out: GobOutput, value: unknown, type?: GobType<unknown>): void {
+  encode(out: GobOutput, value: unknown, type?: GobType): void {
     const writer = this.writer(type ?? this.#infer(value));
     out.int(writer.id);
     if (!writer.struct) out.byte(0);
     writer.write(out, value);
   }
 
-  /** The writer of a type, which is described with the next message if it is new. */
-  writer(type: GobType<unknown>): Writer {
+  /** Returns the writer of a type. If the type is new, its definition is added to `definitions`. */
+  writer(type: GobType): ValueWriter {
     const at = resolve(type);
-    return BASIC_WRITERS[at.kind] ?? this.#writers.get(at) ?? this.#make(at);
+    return BASIC_WRITERS[at.kind] ?? this.#writers.get(at) ?? this.#define(at);
   }
 
-  #infer(value: unknown): GobType<unknown> {
+  #infer(value: unknown): GobType {
     if (value === undefined || value === null) return EMPTY_STRUCT;
-    const type = infer(value, this.#maxDepth);
+    const type = inferType(value, this.#maxDepth);
     if (type === undefined) {
-      throw new GobError("what is empty says nothing of its elements' type");
+      throw new GobError(
+        "an empty array or Map does not determine the type of its elements; give the value a type",
+      );
     }
     if (BASIC_WRITERS[type.kind] !== undefined) return type;
-    return this.#shape(type);
+    return this.#canonical(type);
   }
 
-  /** The one type object for all types that are the same. */
-  #shape(type: GobType<unknown>): GobType<unknown> {
+  /** Returns the one object that stands for all equal types. */
+  #canonical(type: GobType): GobType {
     const text = signature(type);
-    const known = this.#shapes.get(text);
+    const known = this.#bySignature.get(text);
     if (known !== undefined) return known;
-    const found = this.#layout(aligned(type));
-    // Keys in another order, and the like: the same layout by another text.
-    if (this.#shapes.size >= MAX_SHAPES) this.#shapes.clear();
-    this.#shapes.set(text, found);
+    const found = this.#canonicalLayout(shareLayouts(type));
+    // Several signatures can lead to one layout, such as with keys in another
+    // order, so this map may outgrow the other one.
+    if (this.#bySignature.size >= MAX_INFERRED_TYPES) this.#bySignature.clear();
+    this.#bySignature.set(text, found);
     return found;
   }
 
-  #layout(type: GobType<unknown>): GobType<unknown> {
+  #canonicalLayout(type: GobType): GobType {
     const text = signature(type);
-    const known = this.#layouts.get(text);
+    const known = this.#byLayout.get(text);
     if (known !== undefined) return known;
-    if (this.#layouts.size >= MAX_SHAPES) {
+    if (this.#byLayout.size >= MAX_INFERRED_TYPES) {
       throw new GobError(
-        `values of more than ${MAX_SHAPES} shapes; give the method a type`,
+        `values without a type have more than ${MAX_INFERRED_TYPES} different shapes; give the method a type`,
       );
     }
-    this.#layouts.set(text, type);
+    this.#byLayout.set(text, type);
     return type;
   }
 
-  #make(type: GobType<unknown>): Writer {
+  #define(type: GobType): ValueWriter {
     if (type.kind === "any") return this.#interface;
     const id = ++this.#lastId;
-    const writer = this.#build(type, id);
+    const writer = this.#create(type, id);
     this.#writers.set(type, writer);
-    describe(this.#due, id, type, (inner) => this.writer(inner).id);
+    writeDefinition(
+      this.#definitions,
+      id,
+      type,
+      (inner) => this.writer(inner).id,
+    );
     return writer;
   }
 
-  #build(type: GobType<unknown>, id: number): Writer {
+  #create(type: GobType, id: number): ValueWriter {
     switch (type.kind) {
       case "time":
         return timeWriter(id);
@@ -139,13 +170,13 @@ export class GobEncoder {
     }
   }
 
-  #struct(type: GobType<unknown>, id: number): Writer {
+  #struct(type: GobType, id: number): ValueWriter {
     const { fields } = type;
-    // Made when first used: a field may be of the very type being made.
-    let writers: Writer[] | undefined;
+    // Created with the first value, as a field may be of this very type.
+    let writers: ValueWriter[] | undefined;
     const write = (out: GobOutput, value: unknown) => {
       if (fields.length > 0 && (typeof value !== "object" || value === null)) {
-        throw notA("an object", value);
+        throw wrongValue("an object", value);
       }
       writers ??= this.#fieldWriters(type);
       out.enter(this.#maxDepth);
@@ -166,14 +197,14 @@ export class GobEncoder {
     return { id, struct: true, write, isZero: () => false };
   }
 
-  #fieldWriters(type: GobType<unknown>): Writer[] {
-    checkNames(type);
+  #fieldWriters(type: GobType): ValueWriter[] {
+    checkSameNames(type);
     return type.fields.map(([, field]) => this.writer(field));
   }
 
-  #map(type: GobType<unknown>, id: number): Writer {
+  #map(type: GobType, id: number): ValueWriter {
     const write = (out: GobOutput, value: unknown) => {
-      if (!(value instanceof Map)) throw notA("a Map", value);
+      if (!(value instanceof Map)) throw wrongValue("a Map", value);
       const key = this.writer(type.key!);
       const elem = this.writer(type.elem!());
       out.enter(this.#maxDepth);
@@ -187,13 +218,13 @@ export class GobEncoder {
     return { id, struct: false, write, isZero: () => false };
   }
 
-  #list(type: GobType<unknown>, id: number): Writer {
+  #list(type: GobType, id: number): ValueWriter {
     const fixed = type.kind === "array";
     const write = (out: GobOutput, value: unknown) => {
-      if (!Array.isArray(value)) throw notA("an array", value);
+      if (!Array.isArray(value)) throw wrongValue("an array", value);
       if (fixed && value.length !== type.length) {
         throw new GobError(
-          `an array of ${type.length} with ${value.length} elements`,
+          `an array has ${value.length} elements, but its type has length ${type.length}`,
         );
       }
       const elem = this.writer(type.elem!());
@@ -207,7 +238,7 @@ export class GobEncoder {
     return { id, struct: false, write, isZero };
   }
 
-  readonly #interface: Writer = interfaceWriter((out, value) => {
+  readonly #interface: ValueWriter = interfaceWriter((out, value) => {
     const [name, type, inner] = this.#concrete(value);
     const writer = this.writer(type);
     out.enter(this.#maxDepth);
@@ -220,32 +251,38 @@ export class GobEncoder {
     out.leave();
   });
 
-  /** The registered name of what stands in an interface, its type, and the value itself. */
-  #concrete(value: unknown): [string, GobType<unknown>, unknown] {
+  /** Returns the registered name of a value in an interface, its type, and the value itself. */
+  #concrete(value: unknown): [string, GobType, unknown] {
     if (value instanceof Registered) {
       const { name, value: inner } = value;
-      const type = this.#registered.get(name) ?? BASICS.get(name);
+      const type = this.#registered.get(name) ?? BASIC_TYPES.get(name);
       return [name, type ?? this.#infer(inner), inner];
     }
     const type = this.#infer(value);
     const name = basicName(resolve(type));
     if (name !== undefined) return [name, type, value];
     throw new GobError(
-      "a value in an interface that Go has no name for; use Registered",
+      "Go has no registered name for a value in an interface; wrap the value in Registered",
     );
   }
 }
 
-/** What nothing is sent as: `struct{}`. */
-const EMPTY_STRUCT: GobType<unknown> = structOf([]);
+/** What `null` and `undefined` are sent as: `struct{}`. */
+const EMPTY_STRUCT: GobType = /* @__PURE__ */ structOf([]);
 
 /**
- * Writes a gob stream of one value, as Go's `gob.NewEncoder(...).Encode` does.
+ * Returns a gob stream of one value, like Go's `gob.NewEncoder(w).Encode(v)`.
  *
- * Without a type it is told by the value: whole numbers are `int`, others
- * `float64`, an object is a struct, a `Map` a map, a `Date` a `time.Time`.
+ * Without a type, the value determines it: a whole number is an `int`, another
+ * number a `float64`, an object a struct, a `Map` a map, an array a slice, a
+ * `Date` a `time.Time`, `null` a `struct{}`. The names of an object's members
+ * must be exported in Go, that is begin with an upper-case letter.
  *
- * @throws {GobError} If the value has no form in gob, or not the type's.
+ * @param value The value to encode.
+ * @param type Its Go type.
+ * @param registered The types of {@linkcode Registered} values in it.
+ * @throws {GobError} If gob cannot represent the value, or it is not of the
+ * type.
  *
  * @example
  * ```ts
@@ -257,21 +294,24 @@ const EMPTY_STRUCT: GobType<unknown> = structOf([]);
  */
 export function encodeGob(
   value: unknown,
-  type?: GobType<unknown>,
+  type?: GobType,
   registered?: RegisteredTypes,
 ): Uint8Array<ArrayBuffer> {
   const encoder = new GobEncoder(registered);
   const message = new GobOutput();
-  encoder.content(message, value, type);
+  encoder.encode(message, value, type);
   message.prefix(0);
   const stream = new GobOutput();
-  if (encoder.due !== undefined) stream.raw(encoder.due);
+  if (encoder.definitions !== undefined) stream.raw(encoder.definitions);
   stream.raw(message.bytes.subarray(0, message.size));
   return stream.copy();
 }
 
-/** The number of each kind's description. */
-const VARIANTS: Partial<Record<GobType<unknown>["kind"], number>> = {
+// Type definitions. A definition is a value of Go's struct `wireType`, which has
+// one field for each kind of type; see wire_types.ts, which reads them.
+
+/** The number of the field of `wireType` for each kind. */
+const VARIANTS: Partial<Record<GobKind, number>> = {
   array: 1,
   slice: 2,
   struct: 3,
@@ -279,14 +319,15 @@ const VARIANTS: Partial<Record<GobType<unknown>["kind"], number>> = {
   time: 5,
 };
 
+/** The same for opaque types. */
 const MARSHALS = { gob: 5, binary: 6, text: 7 } as const;
 
-/** Adds the description of type `id` to `due`; `idOf` may add those of the types it is made of, before it. */
-export function describe(
-  due: GobOutput,
+/** Appends the definition of type `id` to `stream`. `idOf` may append the definitions of other types first. */
+function writeDefinition(
+  stream: GobOutput,
   id: number,
-  type: GobType<unknown>,
-  idOf: (type: GobType<unknown>) => number,
+  type: GobType,
+  idOf: (type: GobType) => number,
 ): void {
   const out = new GobOutput();
   out.int(-id);
@@ -313,11 +354,11 @@ export function describe(
   }
   out.byte(0);
   out.byte(0);
-  due.uint(out.size);
-  due.raw(out.bytes.subarray(0, out.size));
+  stream.uint(out.size);
+  stream.raw(out.bytes.subarray(0, out.size));
 }
 
-/** A name, if there is one, and the type's id. */
+/** Writes the common part: the name, if there is one, and the id of the type. */
 function writeName(out: GobOutput, name: string, id: number): void {
   if (name === "") out.byte(2);
   else {
@@ -336,8 +377,8 @@ function writeId(out: GobOutput, id: number): void {
 
 function writeFields(
   out: GobOutput,
-  { fields }: GobType<unknown>,
-  idOf: (type: GobType<unknown>) => number,
+  { fields }: GobType,
+  idOf: (type: GobType) => number,
 ): void {
   if (fields.length === 0) return;
   out.byte(1);

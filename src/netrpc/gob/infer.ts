@@ -1,16 +1,15 @@
 /**
- * The Go type of a plain value, by what it is.
+ * Infers the Go type of a plain value, and knows the names of Go's basic types.
  *
- * Whole numbers are `int`, others `float`; an object is a struct of its own
- * members, a `Map` a map, an array a slice of whatever all its elements are.
- * `null`, `undefined`, and what is empty say nothing: in a struct such a member
- * is left out.
+ * A whole number is an `int`, any other number a `float`; an object is a struct
+ * of its members, a `Map` a map, an array a slice of the common type of its
+ * elements. `null`, `undefined` and empty arrays and maps have no type of their
+ * own: a member of a struct with such a value is left out.
  *
  * @module
  */
 
 import { quote } from "../../base/errors.ts";
-import { Complex, GobError, Registered } from "./values.ts";
 import {
   any,
   bool,
@@ -28,14 +27,25 @@ import {
   time,
   uint,
 } from "./schema.ts";
+import { Complex, GobError, Registered } from "./values.ts";
 
-type AnyType = GobType<unknown>;
+const MAX_INT64 = 0x7fffffffffffffffn;
 
-const MAX_INT64 = 2n ** 63n - 1n;
-
-/** The type of a value; undefined if it says nothing. */
-export function infer(value: unknown, maxDepth: number): AnyType | undefined {
-  if (maxDepth < 0) throw new GobError("the value nests too deep");
+/**
+ * Returns the type of a value; `undefined` if the value does not determine one.
+ *
+ * @throws {GobError} If gob cannot represent the value, or it is nested deeper
+ * than `maxDepth` levels.
+ */
+export function inferType(
+  value: unknown,
+  maxDepth: number,
+): GobType | undefined {
+  if (maxDepth < 0) {
+    throw new GobError(
+      "the value is nested too deeply, or it contains itself",
+    );
+  }
   switch (typeof value) {
     case "string":
       return string;
@@ -50,36 +60,36 @@ export function infer(value: unknown, maxDepth: number): AnyType | undefined {
     case "object":
       return value === null ? undefined : inferObject(value, maxDepth - 1);
     default:
-      throw new GobError(`a ${typeof value} has no form in gob`);
+      throw new GobError(`gob cannot represent a ${typeof value}`);
   }
 }
 
-function inferObject(value: object, maxDepth: number): AnyType | undefined {
+function inferObject(value: object, maxDepth: number): GobType | undefined {
   if (value instanceof Uint8Array) return bytes;
   if (value instanceof Date) return time;
   if (value instanceof Complex) return complex;
   if (value instanceof Registered) return any;
   if (Array.isArray(value)) {
-    const elem = common(value, maxDepth);
+    const elem = elementType(value, maxDepth);
     return elem && slice(elem);
   }
   if (value instanceof Map) {
-    const key = common(value.keys(), maxDepth);
-    const elem = common(value.values(), maxDepth);
+    const key = elementType(value.keys(), maxDepth);
+    const elem = elementType(value.values(), maxDepth);
     return key && elem && map(key, elem);
   }
   if (ArrayBuffer.isView(value) || value instanceof Set) {
-    throw new GobError(`a ${value.constructor.name} has no form in gob`);
+    throw new GobError(`gob cannot represent a ${value.constructor.name}`);
   }
-  const fields: [string, AnyType][] = [];
+  const fields: [string, GobType][] = [];
   for (const [name, member] of Object.entries(value)) {
-    const type = infer(member, maxDepth);
+    const type = inferType(member, maxDepth);
     if (type === undefined) continue;
     if (!isExported(name)) {
       throw new GobError(
         `the member ${
           quote(name)
-        } is not exported; Go wants an upper-case letter first`,
+        } is not exported in Go; begin its name with an upper-case letter`,
       );
     }
     fields.push([name, type]);
@@ -87,27 +97,27 @@ function inferObject(value: object, maxDepth: number): AnyType | undefined {
   return structOf(fields);
 }
 
-/** What all of the values are. */
-function common(
+/** The common type of all values. */
+function elementType(
   values: Iterable<unknown>,
   maxDepth: number,
-): AnyType | undefined {
-  let type: AnyType | undefined;
+): GobType | undefined {
+  let type: GobType | undefined;
   for (const value of values) {
-    const next = infer(value, maxDepth);
-    // Nothing, between elements, is a nil interface.
+    const next = inferType(value, maxDepth);
+    // An element without a type, such as null, can only be a nil interface.
     if (next === undefined) return any;
-    type = type === undefined ? next : join(type, next, any);
+    type = type === undefined ? next : commonType(type, next, any);
   }
   return type;
 }
 
-/** The type of all values of either; `otherwise` where there is none. */
-export function join<O extends AnyType | undefined>(
-  a: AnyType,
-  b: AnyType,
+/** Returns a type that the values of both types have; `otherwise` if there is none. */
+export function commonType<O extends GobType | undefined>(
+  a: GobType,
+  b: GobType,
   otherwise: O,
-): AnyType | O {
+): GobType | O {
   if (a === b) return a;
   if (a.kind === "int" && b.kind === "float") return b;
   if (a.kind === "float" && b.kind === "int") return a;
@@ -116,20 +126,22 @@ export function join<O extends AnyType | undefined>(
   if (a.kind !== b.kind) return otherwise;
   switch (a.kind) {
     case "slice": {
-      const elem = join(a.elem!(), b.elem!(), otherwise);
+      const elem = commonType(a.elem!(), b.elem!(), otherwise);
       return elem === undefined ? otherwise : slice(elem);
     }
     case "map": {
-      const key = join(a.key!, b.key!, otherwise);
-      const elem = join(a.elem!(), b.elem!(), otherwise);
+      const key = commonType(a.key!, b.key!, otherwise);
+      const elem = commonType(a.elem!(), b.elem!(), otherwise);
       const whole = key !== undefined && elem !== undefined;
       return whole ? map(key, elem) : otherwise;
     }
     case "struct": {
       const fields = new Map(a.fields);
       for (const [name, type] of b.fields) {
-        const known = fields.get(name);
-        const both = known === undefined ? type : join(known, type, otherwise);
+        const other = fields.get(name);
+        const both = other === undefined
+          ? type
+          : commonType(other, type, otherwise);
         if (both === undefined) return otherwise;
         fields.set(name, both);
       }
@@ -140,8 +152,8 @@ export function join<O extends AnyType | undefined>(
   }
 }
 
-/** One text for all types that are the same. Inferred types do not contain themselves. */
-export function signature(type: AnyType): string {
+/** Returns a text that two inferred types share only if they are equal. An inferred type never contains itself. */
+export function signature(type: GobType): string {
   const at = resolve(type);
   switch (at.kind) {
     case "slice":
@@ -158,8 +170,11 @@ export function signature(type: AnyType): string {
   }
 }
 
-/** The name that Go has registered by itself for a value in an interface; undefined if it has none. */
-export function basicName(type: AnyType): string | undefined {
+// Package gob registers the basic types and slices of them by itself, so that
+// they can stand in interfaces.
+
+/** The name that gob has registered for a type by itself; `undefined` if there is none. */
+export function basicName(type: GobType): string | undefined {
   switch (type.kind) {
     case "int":
       return "int";
@@ -184,25 +199,25 @@ export function basicName(type: AnyType): string | undefined {
   }
 }
 
-const SINGLE: readonly (readonly [GobType<unknown>, string])[] = [
-  [int, "int int8 int16 int32 int64"],
-  [uint, "uint uint8 uint16 uint32 uint64 uintptr"],
-  [float, "float32 float64"],
-  [complex, "complex64 complex128"],
-  [bool, "bool"],
-  [string, "string"],
-];
+/** Go's basic types and slices of them, by the names that gob has registered. */
+export const BASIC_TYPES: ReadonlyMap<string, GobType> = /* @__PURE__ */
+  basicTypes();
 
-/** Go's basic types and slices of them, by those names. */
-export const BASICS: ReadonlyMap<string, GobType<unknown>> = allBasics();
-
-function allBasics(): Map<string, GobType<unknown>> {
-  const basics = new Map<string, GobType<unknown>>();
-  for (const [type, names] of SINGLE) {
+function basicTypes(): Map<string, GobType> {
+  const names: [GobType, string][] = [
+    [int, "int int8 int16 int32 int64"],
+    [uint, "uint uint8 uint16 uint32 uint64 uintptr"],
+    [float, "float32 float64"],
+    [complex, "complex64 complex128"],
+    [bool, "bool"],
+    [string, "string"],
+  ];
+  const types = new Map<string, GobType>();
+  for (const [type, all] of names) {
     const list = slice(type);
-    for (const name of names.split(" ")) {
-      basics.set(name, type).set(`[]${name}`, list);
+    for (const name of all.split(" ")) {
+      types.set(name, type).set(`[]${name}`, list);
     }
   }
-  return basics.set("[]uint8", bytes);
+  return types.set("[]uint8", bytes);
 }

@@ -1,136 +1,150 @@
 /**
- * Reads gob's primitives from a message.
+ * Reads the primitives of gob (integers, floats, strings, bytes) from a
+ * message, and enforces the limits of a message.
  *
- * Invariants owned here:
- * - Nothing is read past the message's end, and no length is believed before
- *   it has been held against what is left of the message.
- * - One message makes no more than `maxElements` values, nests no deeper than
- *   `maxDepth`, and takes no more memory than `maxExpansion` allows for its
- *   bytes, whatever it claims.
+ * Bounds:
+ * - Nothing is read beyond the end of the message. A length is checked against
+ *   the rest of the message before it is used.
+ * - The values of one message are at most `maxElements`, at most `maxDepth`
+ *   levels deep, and take at most as much memory as `maxExpansion` allows for
+ *   the bytes of the message.
  *
  * @module
  */
 
+import { NO_BYTES, viewOf } from "../../base/bytes.ts";
 import { readText } from "../../base/utf8.ts";
 import { GobError } from "./values.ts";
 
-/** What one message may make of itself. */
+/**
+ * Limits for the values of one gob message, which protect a receiver from small
+ * messages that describe very large values. A message that exceeds one fails
+ * with a {@linkcode GobError}.
+ *
+ * @example
+ * ```ts
+ * import { assertThrows } from "@std/assert";
+ * import { decodeGob, encodeGob, GobError } from "@sluice/rpc/netrpc";
+ *
+ * const nested = encodeGob([[[[1]]]]);
+ * assertThrows(() => decodeGob(nested, undefined, { maxDepth: 3 }), GobError);
+ * ```
+ */
 export interface GobLimits {
-  /** How deep values may nest. Default 1,000. */
+  /** How many levels deep values may be nested. Default: 1,000. */
   readonly maxDepth: number;
-  /** How many values a message may hold, those left out as zero included. Default 4,194,304. */
+  /** The number of values in a message, including fields that the sender left out because they are zero. Default: 4,194,304. */
   readonly maxElements: number;
-  /** How many bytes of memory the values of a message may take for each byte of it, beyond 1 MiB; estimated. Default 64. */
+  /** How many bytes of memory the values may take for each byte of the message, in addition to 1 MiB for each message. The memory is estimated. Default: 64. */
   readonly maxExpansion: number;
 }
 
-/** Bytes that a message's values may take for each byte of it. */
+/** The default of `maxExpansion`. */
 const MAX_EXPANSION = 64;
 
-/** The defaults. */
+/** The default limits. */
 export const GOB_LIMITS: GobLimits = {
   maxDepth: 1000,
   maxElements: 4 * 1024 * 1024,
   maxExpansion: MAX_EXPANSION,
 };
 
-/** What the values of any message may take, in bytes. */
+/** The memory that the values of any message may take, whatever its size, in bytes. */
 const FREE_BYTES = 1024 * 1024;
 
 /**
- * What values take beside their place in what holds them, in bytes: on V8, as
- * measured; JavaScriptCore takes less of most. Strings and numbers are not
- * counted: they take less than 12 times their bytes in the message.
+ * The memory that a value takes in addition to the reference to it, in bytes.
+ * Measured on V8; JavaScriptCore needs less for most. Strings and numbers are
+ * not counted, as they take less than 12 times their bytes in the message.
  */
 export const SIZES = {
   bytes: 208,
   complex: 72,
   date: 96,
   map: 192,
-  /** A map's entry, its table's growth included. */
+  /** An entry of a map, including the growth of its table. */
   entry: 56,
   registered: 72,
 };
 
-/** What a list takes. */
+/** The memory of a list of `n` elements, in bytes. */
 export function listBytes(n: number): number {
   return 32 + 8 * n;
 }
 
-/** What a struct takes. Engines keep one of more fields as a hash table. */
+/** The memory of a struct, in bytes. Engines store one of more than 64 fields as a hash table. */
 export function structBytes(fields: number): number {
   return fields <= 64 ? 64 + 8 * fields : 60 * fields;
 }
 
-const EMPTY = new Uint8Array(0);
-const SAFE = BigInt(Number.MAX_SAFE_INTEGER);
+const MAX_SAFE = 0x1fffffffffffffn;
 const TWO_32 = 0x100000000;
 
-/** Eight bytes, for the bits of a float. */
-const floatBytes = new Uint8Array(8);
-const floatView = new DataView(floatBytes.buffer);
+/** The 64 bits of a float. */
+const floatBytes = /* @__PURE__ */ new Uint8Array(8);
+const floatView = /* @__PURE__ */ viewOf(floatBytes);
 
-/** A place in a message. */
+/** A position in a message, `at`, from which values are read up to `end`. */
 export class GobInput {
-  bytes: Uint8Array = EMPTY;
+  bytes: Uint8Array = NO_BYTES;
   at = 0;
   end = 0;
   #depth = 0;
   #elements = 0;
-  /** Bytes of memory that values may still take. */
-  #room = 0;
+  /** Bytes of memory that further values may take. */
+  #memoryLeft = 0;
   readonly #limits: GobLimits;
 
   constructor(limits: GobLimits) {
     this.#limits = limits;
   }
 
-  /** Goes to `bytes[at..end)`. */
-  open(bytes: Uint8Array, at: number, end: number): void {
-    this.move(bytes, at, end);
+  /** Begins with the message `bytes[at..end)`, with all limits anew. */
+  reset(bytes: Uint8Array, at: number, end: number): void {
+    this.continueAt(bytes, at, end);
     this.#depth = 0;
     this.#elements = 0;
-    this.#room = FREE_BYTES + this.#limits.maxExpansion * (end - at);
+    this.#memoryLeft = FREE_BYTES + this.#limits.maxExpansion * (end - at);
   }
 
-  /** Goes on at `bytes[at..end)` with the value it is in. */
-  move(bytes: Uint8Array, at: number, end: number): void {
+  /** Continues with `bytes[at..end)` within the same value. */
+  continueAt(bytes: Uint8Array, at: number, end: number): void {
     this.bytes = bytes;
     this.at = at;
     this.end = end;
   }
 
-  /** Goes one level down. */
+  /** Enters a nested value. */
   enter(): void {
     if (++this.#depth > this.#limits.maxDepth) {
       throw new GobError(
-        `values nest deeper than ${this.#limits.maxDepth} levels`,
+        `values are nested deeper than ${this.#limits.maxDepth} levels (maxDepth)`,
       );
     }
   }
 
-  /** Comes one level up. */
+  /** Leaves a nested value. */
   leave(): void {
     this.#depth--;
   }
 
-  /** Counts `n` values that are about to be made, and take so many bytes of memory. */
-  spend(n: number, bytes: number): void {
+  /** Counts `n` values that are about to be created, and the bytes of memory that they take. */
+  charge(n: number, bytes: number): void {
     this.#elements += n;
-    this.#room -= bytes;
-    if (this.#room < 0) {
+    this.#memoryLeft -= bytes;
+    if (this.#memoryLeft < 0) {
       throw new GobError(
-        `a message whose values take over ${this.#limits.maxExpansion} times its own bytes, and 1 MiB`,
+        `the message's values take more memory than 1 MiB and ${this.#limits.maxExpansion} times its own bytes (maxExpansion)`,
       );
     }
     if (this.#elements > this.#limits.maxElements) {
       throw new GobError(
-        `a message of more than ${this.#limits.maxElements} values`,
+        `the message has more than ${this.#limits.maxElements} values (maxElements)`,
       );
     }
   }
 
-  /** An unsigned integer; a bigint past 2^53. */
+  /** Reads an unsigned integer: a number up to 2^53 - 1, above that a bigint. */
   uint(): number | bigint {
     const first = this.#byte();
     if (first < 0x80) return first;
@@ -143,14 +157,14 @@ export class GobInput {
     return (BigInt(high) << 32n) | BigInt(low);
   }
 
-  /** An unsigned integer that must be a number. */
-  small(): number {
+  /** Reads an unsigned integer of at most 2^53 - 1. */
+  safeUint(): number {
     const value = this.uint();
     if (typeof value === "number") return value;
-    throw new GobError(`the number ${value} is past 2^53`);
+    throw new GobError(`the number ${value} is above 2^53 - 1`);
   }
 
-  /** A signed integer; a bigint past 2^53. */
+  /** Reads a signed integer: a number within ±(2^53 - 1), outside a bigint. */
   int(): number | bigint {
     const u = this.uint();
     if (typeof u === "number") {
@@ -159,35 +173,37 @@ export class GobInput {
       return u % 2 === 0 ? half : -half - 1;
     }
     const value = (u & 1n) === 0n ? u >> 1n : ~(u >> 1n);
-    return value <= SAFE && value >= -SAFE ? Number(value) : value;
+    return value <= MAX_SAFE && value >= -MAX_SAFE ? Number(value) : value;
   }
 
-  /** A type's id; negative before its definition. */
+  /** Reads the id of a type; it is negative if the definition of the type follows. */
   typeId(): number {
     const id = this.int();
     if (typeof id === "number") return id;
-    throw new GobError("a type id past 2^53");
+    throw new GobError(`the type id ${id} is outside ±(2^53 - 1)`);
   }
 
-  /** A length or count of things that take a byte each at least. */
+  /** Reads a length: of bytes, or of elements that take one byte each at least. */
   length(): number {
     const n = this.uint();
     if (typeof n === "bigint" || n > this.end - this.at) {
       throw new GobError(
-        `a length of ${n}, with ${this.end - this.at} bytes left`,
+        `the message states a length of ${n}, but has only ${
+          this.end - this.at
+        } bytes left`,
       );
     }
     return n;
   }
 
-  /** Passes over bytes that stand behind their count, and says how many. */
-  pass(): number {
+  /** Skips bytes that follow their length; returns the length. */
+  skip(): number {
     const n = this.length();
     this.at += n;
     return n;
   }
 
-  /** A float: its bits, byte-reversed, as an unsigned integer. */
+  /** Reads a float. Gob sends its 64 bits, in reverse order of bytes, as an unsigned integer. */
   float(): number {
     floatBytes.fill(0);
     const first = this.#byte();
@@ -200,7 +216,7 @@ export class GobInput {
     return floatView.getFloat64(0, true);
   }
 
-  /** A string; it must be UTF-8. */
+  /** Reads a string, which must be valid UTF-8. */
   text(): string {
     const n = this.length();
     const start = this.at;
@@ -208,45 +224,51 @@ export class GobInput {
     try {
       return readText(this.bytes, start, this.at);
     } catch (cause) {
-      throw new GobError("a string that is not UTF-8", { cause });
+      throw new GobError("a string is not valid UTF-8", { cause });
     }
   }
 
-  /** Bytes, copied. */
+  /** Reads bytes, as a copy. */
   blob(): Uint8Array<ArrayBuffer> {
     const n = this.length();
-    this.spend(0, SIZES.bytes + n);
+    this.charge(0, SIZES.bytes + n);
     const copy = new Uint8Array(n);
     copy.set(this.bytes.subarray(this.at, this.at + n));
     this.at += n;
     return copy;
   }
 
-  /** Says that the message must be over. */
-  done(): void {
+  /** Checks that the message ends here. */
+  expectEnd(): void {
     if (this.at !== this.end) {
-      throw new GobError(`${this.end - this.at} bytes behind the value`);
+      throw new GobError(
+        `the message has ${this.end - this.at} bytes after its value`,
+      );
     }
   }
 
   #byte(): number {
-    if (this.at >= this.end) throw new GobError("the message is cut short");
+    if (this.at >= this.end) throw new GobError(CUT_SHORT);
     return this.bytes[this.at++];
   }
 
-  /** Takes the bytes that a first byte above 0x7f announces, and says how many. */
+  /** Moves behind an integer that does not fit into its first byte; returns the number of bytes after the first one. */
   #width(first: number): number {
     const n = 256 - first;
-    if (n > 8) throw new GobError(`an integer of ${n} bytes`);
-    if (this.at + n > this.end) throw new GobError("the message is cut short");
+    if (n > 8) {
+      throw new GobError(`the message has an integer of ${n} bytes, at most 8`);
+    }
+    if (this.at + n > this.end) throw new GobError(CUT_SHORT);
     this.at += n;
     return n;
   }
 
-  /** Up to four bytes, big-endian. */
+  /** Reads up to four bytes, big-endian. */
   #beBytes(at: number, n: number): number {
     let value = 0;
     for (let i = 0; i < n; i++) value = value * 256 + this.bytes[at + i];
     return value;
   }
 }
+
+const CUT_SHORT = "the message is cut short";

@@ -1,18 +1,22 @@
 /**
- * Writes gob's primitives into a buffer that grows.
+ * Writes the primitives of gob (integers, floats, strings, bytes) into a buffer
+ * that grows. An unsigned integer below 128 is one byte; a larger one is 256
+ * minus the number of its bytes, then these bytes, big-endian.
  *
  * @module
  */
 
+import { viewOf } from "../../base/bytes.ts";
 import { isShortAscii, utf8, writeAscii } from "../../base/utf8.ts";
 import { GobError } from "./values.ts";
 
-const floatBytes = new Uint8Array(8);
-const floatView = new DataView(floatBytes.buffer);
+/** The 64 bits of a float. */
+const floatView = /* @__PURE__ */ viewOf(/* @__PURE__ */ new Uint8Array(8));
+const MAX_SAFE = 0x1fffffffffffffn;
 const TWO_32 = 0x100000000;
 const LOW_32 = 0xffffffffn;
 
-/** Bytes that an unsigned integer takes. */
+/** The number of bytes that an unsigned integer takes. */
 export function uintSize(value: number): number {
   if (value < 0x80) return 1;
   let n = 2;
@@ -20,7 +24,7 @@ export function uintSize(value: number): number {
   return n;
 }
 
-/** Writes an unsigned integer below 2^53 at `at`; returns where it ends. */
+/** Writes an unsigned integer below 2^53 at `at`; returns the position behind it. */
 export function writeUint(
   target: Uint8Array,
   at: number,
@@ -39,64 +43,66 @@ export function writeUint(
   return at + n + 1;
 }
 
-/** Buffers larger than this are not kept for the next message. */
-const MAX_KEPT = 16 * 1024;
+/** The largest buffer that is reused for the next message, in bytes. */
+const MAX_REUSED = 16 * 1024;
 
-/** What is written so far. */
+/** A buffer of `size` bytes written so far. */
 export class GobOutput {
   bytes: Uint8Array = new Uint8Array(256);
   size = 0;
   #depth = 0;
 
-  /** Makes room for `n` bytes more. */
+  /** Grows the buffer, if necessary, so that `n` more bytes fit. */
   grow(n: number): void {
-    const wanted = this.size + n;
-    if (wanted <= this.bytes.length) return;
-    const grown = new Uint8Array(Math.max(wanted, 2 * this.bytes.length));
+    const needed = this.size + n;
+    if (needed <= this.bytes.length) return;
+    const grown = new Uint8Array(Math.max(needed, 2 * this.bytes.length));
     grown.set(this.bytes.subarray(0, this.size));
     this.bytes = grown;
   }
 
-  /** Begins anew; what has become large is let go. */
+  /** Empties the buffer. A large one is replaced by a small one. */
   clear(): void {
-    if (this.bytes.length > MAX_KEPT) this.bytes = new Uint8Array(256);
+    if (this.bytes.length > MAX_REUSED) this.bytes = new Uint8Array(256);
     this.size = 0;
     this.#depth = 0;
   }
 
-  /** Goes one level down; values that contain themselves end here. */
+  /** Enters a nested value. Fails for a value that contains itself. */
   enter(maxDepth: number): void {
     if (++this.#depth > maxDepth) {
-      throw new GobError(`values nest deeper than ${maxDepth} levels`);
+      throw new GobError(
+        `values are nested deeper than ${maxDepth} levels (maxDepth)`,
+      );
     }
   }
 
-  /** Comes one level up. */
+  /** Leaves a nested value. */
   leave(): void {
     this.#depth--;
   }
 
-  /** One byte. */
+  /** Writes one byte. */
   byte(value: number): void {
     this.grow(1);
     this.bytes[this.size++] = value;
   }
 
-  /** A number that is a whole one from 0 to 2^53, or a bigint of up to 64 bits. */
+  /** Writes an unsigned integer: a number up to 2^53 - 1, or a bigint of up to 64 bits. */
   uint(value: number | bigint): void {
     this.grow(9);
     if (typeof value === "number") {
       this.size = writeUint(this.bytes, this.size, value);
       return;
     }
-    if (value <= BigInt(Number.MAX_SAFE_INTEGER)) {
+    if (value <= MAX_SAFE) {
       this.size = writeUint(this.bytes, this.size, Number(value));
       return;
     }
     this.#wide(Number(value >> 32n), Number(value & LOW_32));
   }
 
-  /** A signed integer: bit 0 says whether the others are inverted. */
+  /** Writes a signed integer, as an unsigned one whose bit 0 states whether the other bits are inverted. */
   int(value: number | bigint): void {
     if (typeof value === "number") {
       if (value >= -0x40000000 && value < 0x40000000) {
@@ -108,7 +114,7 @@ export class GobOutput {
     this.uint(value < 0n ? (~value << 1n) | 1n : value << 1n);
   }
 
-  /** A float. */
+  /** Writes a float: its 64 bits, in reverse order of bytes, as an unsigned integer. */
   float(value: number): void {
     floatView.setFloat64(0, value, true);
     const high = floatView.getUint32(0, false);
@@ -119,7 +125,7 @@ export class GobOutput {
     } else this.#wide(high, low);
   }
 
-  /** A string. */
+  /** Writes a string: its length in bytes, then UTF-8. */
   text(value: string): void {
     if (isShortAscii(value)) {
       this.grow(1 + value.length);
@@ -129,20 +135,20 @@ export class GobOutput {
     } else this.blob(utf8(value));
   }
 
-  /** Bytes, with their count. */
+  /** Writes bytes behind their length. */
   blob(value: Uint8Array): void {
     this.uint(value.length);
     this.raw(value);
   }
 
-  /** Bytes as they are. */
+  /** Writes bytes without their length. */
   raw(value: Uint8Array): void {
     this.grow(value.length);
     this.bytes.set(value, this.size);
     this.size += value.length;
   }
 
-  /** What was written from `start` on, with its byte count put before it. */
+  /** Inserts, at `start`, the length of all that has been written from there on. */
   prefix(start: number): void {
     const n = this.size - start;
     const width = uintSize(n);
@@ -152,14 +158,14 @@ export class GobOutput {
     this.size += width;
   }
 
-  /** A copy of everything. */
+  /** Returns a copy of all that has been written. */
   copy(): Uint8Array<ArrayBuffer> {
     const copy = new Uint8Array(this.size);
     copy.set(this.bytes.subarray(0, this.size));
     return copy;
   }
 
-  /** An integer of 54 to 64 bits. */
+  /** Writes an unsigned integer of 54 to 64 bits. */
   #wide(high: number, low: number): void {
     const n = 3 + uintSize(high);
     const at = this.size;

@@ -1,44 +1,38 @@
 /**
- * Readers: from a type as its sender describes it, and the type asked for if
- * there is one, to a function that reads a value.
+ * Readers of values: from a type as its sender has defined it, and the local
+ * type if there is one, to an object that reads such values.
  *
- * Invariants owned here:
- * - What is read fits the type asked for, or a {@linkcode GobError} is thrown.
- * - Readers are made when a first value needs them, one level at a time: what a
- *   sender describes costs nothing before, however deep it refers to itself.
+ * Order and bounds:
+ * - A value that is read fits the local type, or reading fails with a
+ *   {@linkcode GobError}.
+ * - A reader is created when a value first needs it, one level at a time. So a
+ *   type definition costs nothing before its first value, however deeply it
+ *   refers to itself.
+ * - At most {@linkcode MAX_READERS} readers are kept.
  *
  * @module
  */
 
+import { quote } from "../../base/errors.ts";
+import { BASIC_TYPES } from "./infer.ts";
+import { type GobInput, listBytes, SIZES } from "./input.ts";
+import { MAX_NAME, unknownField } from "./scanner.ts";
+import { type GobType, NO_FIELD, resolve, typeName } from "./schema.ts";
+import {
+  lazyReader,
+  type LocalType,
+  type ReaderTable,
+  requireKind,
+  throwMismatch,
+  type ValueReader,
+} from "./value_reader.ts";
 import {
   Complex,
   decodeTime,
   GobError,
-  Mismatch,
   Registered,
+  TypeMismatch,
 } from "./values.ts";
-import {
-  Blank,
-  blankStruct,
-  noBytes,
-  noMap,
-  type Struct,
-  zeroComplex,
-  zeroList,
-  zeroTime,
-} from "./blank.ts";
-import { type GobInput, listBytes, SIZES } from "./input.ts";
-
-import { type GobType, NO_FIELD, resolve, typeName } from "./schema.ts";
-
-import {
-  fit,
-  lazyReader,
-  mismatch,
-  type Reader,
-  type ReaderTable,
-  type Wanted,
-} from "./wanted.ts";
 import {
   BOOL,
   BYTES,
@@ -46,138 +40,98 @@ import {
   FLOAT,
   INT,
   INTERFACE,
-  passDescription,
+  skipDefinition,
   STRING,
   UINT,
   type WireType,
   type WireTypes,
 } from "./wire_types.ts";
-import { BASICS } from "./infer.ts";
-import { quote } from "../../base/errors.ts";
-import { MAX_NAME } from "./scanner.ts";
+import {
+  emptyBytes,
+  emptyMap,
+  type StructValue,
+  zeroComplex,
+  zeroList,
+  zeroStruct,
+  ZeroStructFactory,
+  zeroTime,
+} from "./zero_values.ts";
 
-/** Most readers that are kept for later values. */
+/** The number of readers that are kept for later values. */
 const MAX_READERS = 4096;
 
 /** The readers of one stream. */
-export class Readers implements ReaderTable {
+export class ReaderCache implements ReaderTable {
   readonly types: WireTypes;
-  readonly registered: ReadonlyMap<string, GobType<unknown>>;
-  /** By the type asked for, then by the sender's id. */
-  readonly #readers = new Map<Wanted, Map<number, Reader>>();
+  readonly registered: ReadonlyMap<string, GobType>;
+  /** By local type, then by the sender's id. */
+  readonly #readers = new Map<LocalType, Map<number, ValueReader>>();
   #count = 0;
 
   constructor(
     types: WireTypes,
-    registered: ReadonlyMap<string, GobType<unknown>>,
+    registered: ReadonlyMap<string, GobType>,
   ) {
     this.types = types;
     this.registered = registered;
   }
 
-  get(id: number, wanted: Wanted): Reader {
-    // A sender may describe one type in thousands of ways, for each asked for.
-    if (this.#count >= MAX_READERS) this.#forget();
-    let byId = this.#readers.get(wanted);
-    if (byId === undefined) this.#readers.set(wanted, byId = new Map());
+  get(id: number, local: LocalType): ValueReader {
+    // A sender may define thousands of types for each local type.
+    if (this.#count >= MAX_READERS) this.#clear();
+    let byId = this.#readers.get(local);
+    if (byId === undefined) this.#readers.set(local, byId = new Map());
     let reader = byId.get(id);
     if (reader === undefined) {
-      reader = this.#make(id, wanted);
+      reader = this.#create(id, local);
       byId.set(id, reader);
       this.#count++;
     }
     return reader;
   }
 
-  #forget(): void {
+  #clear(): void {
     this.#readers.clear();
     this.#count = 0;
   }
 
-  value(input: GobInput, id: number, wanted: Wanted): unknown {
-    if (this.types.get(id).kind !== "struct" && input.small() !== 0) {
-      throw new GobError("a value that is no struct, with a field's number");
+  value(input: GobInput, id: number, local: LocalType): unknown {
+    if (this.types.get(id).kind !== "struct" && input.safeUint() !== 0) {
+      throw new GobError("a value that is not a struct has a field number");
     }
-    return this.get(id, wanted).read(input);
+    return this.get(id, local).read(input);
   }
 
-  #make(id: number, wanted: Wanted): Reader {
+  #create(id: number, local: LocalType): ValueReader {
     const wire = this.types.get(id);
-    const type = wanted === undefined ? undefined : resolve(wanted);
+    const type = local === undefined ? undefined : resolve(local);
     switch (wire.kind) {
       case "basic":
-        return id === INTERFACE ? this.#interface(type) : basicReader(id, type);
+        return id === INTERFACE
+          ? interfaceReader(this, type)
+          : basicReader(id, type);
       case "slice":
       case "array":
-        return this.#list(wire, type);
+        return listReader(this, wire, type);
       case "map":
-        return this.#map(wire, type);
+        return mapReader(this, wire, type);
       case "struct":
         return structReader(this, wire, type);
       case "opaque":
         return opaqueReader(wire, type);
     }
   }
-
-  #interface(type: Wanted): Reader {
-    fit(type, "any");
-    return { read: (input) => readInterface(this, input), zero: () => null };
-  }
-
-  #list(wire: WireType & { kind: "slice" | "array" }, type: Wanted): Reader {
-    fit(type, wire.kind);
-    const length = wire.kind === "array" ? wire.length : -1;
-    if (type?.kind === "array" && type.length !== length) mismatch(type);
-    const elem = lazyReader(this, wire.elem, type?.elem?.());
-    const read = (input: GobInput) => {
-      const n = input.length();
-      if (length >= 0 && n !== length) {
-        throw new GobError(`an array of ${length} with ${n} elements`);
-      }
-      input.spend(n, listBytes(n));
-      input.enter();
-      const { read } = elem();
-      const list = new Array(n);
-      for (let i = 0; i < n; i++) list[i] = read(input);
-      input.leave();
-      return list;
-    };
-    // A slice that was left out is empty; Go always sends its arrays.
-    const n = Math.max(0, length);
-    const zero = (input: GobInput) =>
-      zeroList(input, n, (input) => elem().zero(input));
-    return { read, zero };
-  }
-
-  #map(wire: WireType & { kind: "map" }, type: Wanted): Reader {
-    fit(type, "map");
-    const key = lazyReader(this, wire.key, type?.key);
-    const elem = lazyReader(this, wire.elem, type?.elem?.());
-    const read = (input: GobInput) => {
-      const n = input.length();
-      input.spend(2 * n, SIZES.map + SIZES.entry * n);
-      input.enter();
-      const map = new Map<unknown, unknown>();
-      for (let i = 0; i < n; i++) {
-        const name = key().read(input);
-        map.set(name, elem().read(input));
-      }
-      input.leave();
-      return map;
-    };
-    return { read, zero: noMap };
-  }
 }
 
-function basicReader(id: number, type: Wanted): Reader {
+function basicReader(id: number, type: LocalType): ValueReader {
   const big = type?.big === true;
   switch (id) {
     case BOOL:
-      fit(type, "bool");
+      requireKind(type, "bool");
       return { read: (input) => input.uint() !== 0, zero: () => false };
     case INT:
     case UINT: {
-      fit(type, id === INT ? "int" : "uint");
+      requireKind(type, id === INT ? "int" : "uint");
       const read = id === INT
         ? (input: GobInput) => input.int()
         : (input: GobInput) => input.uint();
@@ -185,84 +139,154 @@ function basicReader(id: number, type: Wanted): Reader {
       if (big) {
         return { read: (input) => BigInt(read(input)), zero: () => 0n };
       }
-      return { read: (input) => asNumber(read(input)), zero: () => 0 };
+      return { read: (input) => toNumber(read(input)), zero: () => 0 };
     }
     case FLOAT:
-      fit(type, "float");
+      requireKind(type, "float");
       return { read: (input) => input.float(), zero: () => 0 };
     case STRING:
-      fit(type, "string");
+      requireKind(type, "string");
       return { read: (input) => input.text(), zero: () => "" };
     case BYTES:
-      fit(type, "bytes");
-      return { read: (input) => input.blob(), zero: noBytes };
+      requireKind(type, "bytes");
+      return { read: (input) => input.blob(), zero: emptyBytes };
     case COMPLEX:
-      fit(type, "complex");
+      requireKind(type, "complex");
       return {
         read: (input) => {
-          input.spend(0, SIZES.complex);
+          input.charge(0, SIZES.complex);
           return new Complex(input.float(), input.float());
         },
         zero: zeroComplex,
       };
     default:
-      throw new GobError(`type ${id} has no values of its own`);
+      throw new GobError(`type ${id} has no values`);
   }
 }
 
-function asNumber(value: number | bigint): number {
+function toNumber(value: number | bigint): number {
   if (typeof value === "number") return value;
-  throw new GobError(`the integer ${value} is past 2^53`);
+  throw new GobError(
+    `the integer ${value} is outside ±(2^53 - 1); use int64 or uint64 for a bigint`,
+  );
 }
 
-/** Bytes; or a time, if that is asked for, or the sender calls it so. */
+/** Reads bytes that a Go type has written itself; a time, if the local type or the sender's name of the type says so. */
 function opaqueReader(
   wire: WireType & { kind: "opaque" },
-  type: Wanted,
-): Reader {
-  if (type !== undefined && type.kind !== "time") fit(type, "opaque");
-  const asked = type?.kind === "time";
+  type: LocalType,
+): ValueReader {
+  if (type !== undefined && type.kind !== "time") requireKind(type, "opaque");
+  const expected = type?.kind === "time";
   const named = wire.name === "Time" && wire.marshal === "gob";
-  if (!asked && (type !== undefined || !named)) {
-    return { read: (input) => input.blob(), zero: noBytes };
+  if (!expected && (type !== undefined || !named)) {
+    return { read: (input) => input.blob(), zero: emptyBytes };
   }
-  // A struct that embeds a time.Time makes a time's bytes under its own name.
-  if (wire.marshal === "text") mismatch(type!);
+  // A struct that embeds a time.Time writes the bytes of a time under its own
+  // name, as GobEncoder or BinaryMarshaler.
+  if (wire.marshal === "text") throwMismatch(type!);
   const read = (input: GobInput) => {
     const bytes = input.blob();
     const date = decodeTime(bytes);
-    if (date === undefined && asked) {
-      throw new GobError("a time that a Date cannot hold");
+    if (date === undefined && expected) {
+      throw new GobError("a time is outside the range of Date, or invalid");
     }
     return date ?? bytes;
   };
   return { read, zero: zeroTime };
 }
 
-/** An interface's value; `null` for `nil`. */
-export function readInterface(readers: ReaderTable, input: GobInput): unknown {
+function listReader(
+  readers: ReaderTable,
+  wire: WireType & { kind: "slice" | "array" },
+  type: LocalType,
+): ValueReader {
+  requireKind(type, wire.kind);
+  const length = wire.kind === "array" ? wire.length : -1;
+  if (type?.kind === "array" && type.length !== length) throwMismatch(type);
+  const elem = lazyReader(readers, wire.elem, type?.elem?.());
+  const read = (input: GobInput) => {
+    const n = input.length();
+    if (length >= 0 && n !== length) {
+      throw new GobError(
+        `an array of length ${length} has ${n} elements`,
+      );
+    }
+    input.charge(n, listBytes(n));
+    input.enter();
+    const { read } = elem();
+    const list = new Array(n);
+    for (let i = 0; i < n; i++) list[i] = read(input);
+    input.leave();
+    return list;
+  };
+  // A slice that was left out is empty. Go leaves out no arrays.
+  const n = Math.max(0, length);
+  const zero = (input: GobInput) =>
+    zeroList(input, n, (input) => elem().zero(input));
+  return { read, zero };
+}
+
+function mapReader(
+  readers: ReaderTable,
+  wire: WireType & { kind: "map" },
+  type: LocalType,
+): ValueReader {
+  requireKind(type, "map");
+  const key = lazyReader(readers, wire.key, type?.key);
+  const elem = lazyReader(readers, wire.elem, type?.elem?.());
+  const read = (input: GobInput) => {
+    const n = input.length();
+    input.charge(2 * n, SIZES.map + SIZES.entry * n);
+    input.enter();
+    const map = new Map<unknown, unknown>();
+    for (let i = 0; i < n; i++) {
+      const name = key().read(input);
+      map.set(name, elem().read(input));
+    }
+    input.leave();
+    return map;
+  };
+  return { read, zero: emptyMap };
+}
+
+// Interfaces: a registered name, definitions of types that are new, the id of
+// the value's type, the length of the value in bytes, and the value. A
+// definition may end its message, and the value then continues in the next one,
+// whose length stands where that of an inner part would. The scanner has joined
+// such messages and read the definitions.
+
+function interfaceReader(readers: ReaderTable, type: LocalType): ValueReader {
+  requireKind(type, "any");
+  return { read: (input) => readInterface(readers, input), zero: () => null };
+}
+
+/** Reads the value of an interface; `null` for `nil`. */
+function readInterface(readers: ReaderTable, input: GobInput): unknown {
   const start = input.at;
   const name = input.text();
   if (name === "") return null;
-  if (input.at - start > MAX_NAME + 3) {
-    throw new GobError(`a registered name of over ${MAX_NAME} bytes`);
+  const size = input.at - start;
+  // The length of the name takes up to three bytes.
+  if (size > MAX_NAME + 3) {
+    throw new GobError(`a registered name has more than ${MAX_NAME} bytes`);
   }
   let id = input.typeId();
   while (id < 0) {
-    passDescription(input);
-    // The byte count of what follows.
-    input.small();
+    skipDefinition(input);
+    // The length of what follows.
+    input.safeUint();
     id = input.typeId();
   }
   input.length();
   input.enter();
-  input.spend(1, SIZES.registered);
+  input.charge(1, SIZES.registered);
   const value = readConcrete(readers, input, name, id);
   input.leave();
-  return BASICS.has(name) ? value : new Registered(name, value);
+  return BASIC_TYPES.has(name) ? value : new Registered(name, value);
 }
 
-/** The value itself, as the type that its name is registered with, if it is. */
+/** Reads the value itself, as the local type of its registered name, if there is one. */
 function readConcrete(
   readers: ReaderTable,
   input: GobInput,
@@ -273,7 +297,7 @@ function readConcrete(
   try {
     return readers.value(input, id, type);
   } catch (error) {
-    if (type === undefined || !(error instanceof Mismatch)) throw error;
+    if (type === undefined || !(error instanceof TypeMismatch)) throw error;
     const remote = readers.types.name(id);
     throw new GobError(
       `wrong type (${typeName(type)}) for ${
@@ -283,27 +307,32 @@ function readConcrete(
   }
 }
 
+// Structs: fields are sent by number, and fields that are zero are left out.
+
 type WireStruct = WireType & { kind: "struct" };
 
-/** A reader of structs; with a type asked for, of its fields and no other. */
-export function structReader(
+function structReader(
   readers: ReaderTable,
   wire: WireStruct,
-  type: Wanted,
-): Reader {
-  fit(type, "struct");
+  type: LocalType,
+): ValueReader {
+  requireKind(type, "struct");
   return type === undefined
-    ? plainReader(readers, wire)
-    : typedReader(readers, wire, type);
+    ? wireStructReader(readers, wire)
+    : localStructReader(readers, wire, type);
 }
 
-function plainReader(readers: ReaderTable, wire: WireStruct): Reader {
+/** A reader of all fields that the sender's type has. */
+function wireStructReader(
+  readers: ReaderTable,
+  wire: WireStruct,
+): ValueReader {
   const fields = wire.fields.filter(({ name }) => name !== NO_FIELD);
-  const blank = new Blank(
+  const factory = new ZeroStructFactory(
     fields.length,
     () =>
       fields.map(({ name, id }) => {
-        // Go sends every struct; what it leaves out is a nil pointer to one.
+        // Go leaves out no structs: a missing one is a nil pointer.
         const isStruct = readers.types.get(id).kind === "struct";
         const zero = (input: GobInput) =>
           isStruct ? null : readers.get(id, undefined).zero(input);
@@ -312,80 +341,79 @@ function plainReader(readers: ReaderTable, wire: WireStruct): Reader {
   );
   const reader = new FieldsReader(readers, wire, undefined);
   return {
-    read: (input) => reader.read(input, (input) => blank.make(input)),
+    read: (input) => reader.read(input, (input) => factory.make(input)),
     zero: () => null,
   };
 }
 
-function typedReader(
+/** A reader of the fields of a local type, and no others. */
+function localStructReader(
   readers: ReaderTable,
   wire: WireStruct,
-  type: GobType<unknown>,
-): Reader {
+  type: GobType,
+): ValueReader {
   const { fields } = wire;
-  const wanted = new Map(type.fields);
-  const known = fields.some(({ name }) => wanted.has(name));
-  if (fields.length > 0 && wanted.size > 0 && !known) {
+  const local = new Map(type.fields);
+  const matches = fields.some(({ name }) => local.has(name));
+  if (fields.length > 0 && local.size > 0 && !matches) {
     throw new GobError(
       `type mismatch: no fields matched compiling decoder for ${
         typeName(type)
       }`,
     );
   }
-  const reader = new FieldsReader(readers, wire, wanted);
-  const blank = (input: GobInput) => blankStruct(type, input);
-  return { read: (input) => reader.read(input, blank), zero: blank };
+  const reader = new FieldsReader(readers, wire, local);
+  const zero = (input: GobInput) => zeroStruct(type, input);
+  return { read: (input) => reader.read(input, zero), zero };
 }
 
-/** Reads the fields that come over those of a blank struct; of those asked for, if that is said. */
+/** Reads the fields of a struct into one that is zero: those of the local type if there is one, else all. */
 class FieldsReader {
   readonly #table: ReaderTable;
   readonly #wire: WireStruct;
-  /** The types asked for, by name. */
-  readonly #wanted: ReadonlyMap<string, GobType<unknown>> | undefined;
-  /** By the fields' numbers, as far as they have come. */
-  readonly #readers: Reader[] = [];
+  /** The local types by field name. */
+  readonly #local: ReadonlyMap<string, GobType> | undefined;
+  /** By field number, for the fields that were received so far. */
+  readonly #readers: ValueReader[] = [];
 
   constructor(
     table: ReaderTable,
     wire: WireStruct,
-    wanted: ReadonlyMap<string, GobType<unknown>> | undefined,
+    local: ReadonlyMap<string, GobType> | undefined,
   ) {
     this.#table = table;
     this.#wire = wire;
-    this.#wanted = wanted;
+    this.#local = local;
   }
 
-  read(input: GobInput, blank: (input: GobInput) => Struct): Struct {
+  read(input: GobInput, zero: (input: GobInput) => StructValue): StructValue {
     input.enter();
-    const struct = blank(input);
+    const struct = zero(input);
     const { fields } = this.#wire;
     let field = -1;
     for (;;) {
-      const delta = input.small();
+      const delta = input.safeUint();
       if (delta === 0) break;
       field += delta;
-      if (field >= fields.length) {
-        throw new GobError(`field ${field} of a struct of ${fields.length}`);
-      }
+      if (field >= fields.length) throw unknownField(field, fields.length);
       const { name } = fields[field];
-      const value = this.#field(field, input);
-      const known = this.#wanted?.has(name) ?? name !== NO_FIELD;
-      if (known) struct[name] = value;
+      const value = this.#readField(field, input);
+      const used = this.#local?.has(name) ?? name !== NO_FIELD;
+      if (used) struct[name] = value;
     }
     input.leave();
     return struct;
   }
 
-  /** Reads a field; if it is of another type, says so in Go's words. */
-  #field(field: number, input: GobInput): unknown {
+  /** Reads one field. If it has another type, the error is Go's. */
+  #readField(field: number, input: GobInput): unknown {
     const { name, id } = this.#wire.fields[field];
-    const type = this.#wanted?.get(name);
+    const type = this.#local?.get(name);
     try {
       const reader = this.#readers[field] ??= this.#table.get(id, type);
       return reader.read(input);
     } catch (error) {
-      if (type === undefined || !(error instanceof Mismatch)) throw error;
+      if (type === undefined || !(error instanceof TypeMismatch)) throw error;
       throw new GobError(
         `wrong type (${
           typeName(type)

@@ -1,17 +1,19 @@
 /**
- * Finds the end of a value that can hold interfaces, and takes in the types
- * that are described inside it: only there is it known whether the value is
- * whole, or goes on in the next message.
+ * Finds the end of a value that can contain interfaces, and reads the type
+ * definitions inside it.
  *
- * Invariants owned here:
- * - Every byte of a value is looked at once, in however many messages it comes.
- * - Nothing is made of what is passed over.
+ * A definition inside a value may end its message, and the value then continues
+ * in the next one. Only a scan tells whether a value is complete.
+ *
+ * Bounds: every byte of a value is scanned once, however many messages the
+ * value spans, and no values are created.
  *
  * @module
  */
 
-import { GobError } from "./values.ts";
+import { NO_BYTES } from "../../base/bytes.ts";
 import { GobInput, type GobLimits } from "./input.ts";
+import { GobError } from "./values.ts";
 import {
   BYTES,
   COMPLEX,
@@ -21,75 +23,75 @@ import {
   type WireTypes,
 } from "./wire_types.ts";
 
-/** Longest registered name, in bytes; Go's own limit. */
+/** The longest registered name, in bytes. Package gob has the same limit. */
 export const MAX_NAME = 1024;
 
-/** Looks through one value at a time. */
-export class Scanner {
+/** Scans one value at a time. */
+export class ValueScanner {
   readonly #types: WireTypes;
   readonly #input: GobInput;
-  /** What is left to do; it stops where a message ends inside the value. */
-  #steps: Iterator<void> | undefined;
+  /** The scan of the current value; it yields where a message ends inside the value. */
+  #scan: Iterator<void> | undefined;
 
   constructor(types: WireTypes, limits: GobLimits) {
     this.#types = types;
     this.#input = new GobInput(limits);
   }
 
-  /** Begins with a value of type `id`; returns whether it is whole, or wrong. */
+  /** Begins with a value of type `id` in `bytes[start..end)`. Returns false if the value continues in the next message; true if it is complete, or invalid. */
   begin(id: number, bytes: Uint8Array, start: number, end: number): boolean {
-    this.#input.open(bytes, start, end);
-    this.#steps = this.#alone(id);
+    this.#input.reset(bytes, start, end);
+    this.#scan = this.#topLevel(id);
     return this.#step();
   }
 
-  /** Goes on at `bytes[at..end)`; returns the same. */
-  goOn(bytes: Uint8Array, at: number, end: number): boolean {
-    this.#input.move(bytes, at, end);
+  /** Continues the value with `bytes[at..end)`; returns what `begin` does. */
+  resume(bytes: Uint8Array, at: number, end: number): boolean {
+    this.#input.continueAt(bytes, at, end);
     return this.#step();
   }
 
   #step(): boolean {
     try {
-      if (this.#steps?.next().done === false) return false;
+      if (this.#scan?.next().done === false) return false;
     } catch {
-      // Read as a whole it is wrong in the same way, and for its call alone.
+      // Reading the value finds the same fault, and then fails its call only.
     }
-    this.#steps = undefined;
-    this.#input.move(NONE, 0, 0);
+    this.#scan = undefined;
+    this.#input.continueAt(NO_BYTES, 0, 0);
     return true;
   }
 
-  /** A value that stands by itself, behind its type's id. */
-  *#alone(id: number): Generator<void, void> {
-    if (this.#types.get(id).kind !== "struct") this.#input.small();
+  /** Scans a value at the top level, behind its type's id. */
+  *#topLevel(id: number): Generator<void, void> {
+    if (this.#types.get(id).kind !== "struct") this.#input.safeUint();
     yield* this.#value(id);
   }
 
   *#value(id: number): Generator<void, void> {
     const types = this.#types;
-    if (!types.hasInterface(id)) return this.#pass(id);
+    if (!types.hasInterface(id)) return this.#skip(id);
     if (id === INTERFACE) return yield* this.#interface();
     const input = this.#input;
     const type = types.get(id);
     input.enter();
     if (type.kind === "struct") {
-      input.spend(type.fields.length, 0);
+      input.charge(type.fields.length, 0);
       for (
-        let at = this.#field(type, -1);
+        let at = this.#nextField(type, -1);
         at >= 0;
-        at = this.#field(type, at)
+        at = this.#nextField(type, at)
       ) {
         yield* this.#value(type.fields[at].id);
       }
     } else if (type.kind === "map") {
-      const n = this.#countAhead(2);
+      const n = this.#openCount(2);
       for (let i = 0; i < n; i++) {
         yield* this.#value(type.key);
         yield* this.#value(type.elem);
       }
     } else if (type.kind === "slice" || type.kind === "array") {
-      const n = this.#countAhead(1);
+      const n = this.#openCount(1);
       for (let i = 0; i < n; i++) yield* this.#value(type.elem);
     }
     input.leave();
@@ -97,88 +99,97 @@ export class Scanner {
 
   *#interface(): Generator<void, void> {
     const input = this.#input;
-    const n = input.pass();
+    const n = input.skip();
     if (n === 0) return;
-    if (n > MAX_NAME) throw new GobError(`a registered name of ${n} bytes`);
+    if (n > MAX_NAME) {
+      throw new GobError(
+        `a registered name has ${n} bytes, at most ${MAX_NAME}`,
+      );
+    }
     let id = input.typeId();
     while (id < 0) {
       this.#types.define(-id, input);
       if (input.at === input.end) yield;
-      // The byte count of what follows: here, or of the next message.
-      input.small();
+      // The length of what follows: of this part, or of the next message.
+      input.safeUint();
       id = input.typeId();
     }
-    input.small();
+    input.safeUint();
     input.enter();
-    input.spend(1, 0);
-    yield* this.#alone(id);
+    input.charge(1, 0);
+    yield* this.#topLevel(id);
     input.leave();
   }
 
-  /** Passes over a value that holds no interface. */
-  #pass(id: number): void {
+  /** Skips a value that contains no interface. */
+  #skip(id: number): void {
     const input = this.#input;
     const type = this.#types.get(id);
     switch (type.kind) {
       case "basic":
-        if (id === STRING || id === BYTES) input.pass();
+        if (id === STRING || id === BYTES) input.skip();
         else input.uint();
         if (id === COMPLEX) input.uint();
         return;
       case "opaque":
-        input.pass();
+        input.skip();
         return;
       default:
         input.enter();
-        this.#passAll(type);
+        this.#skipElements(type);
         input.leave();
     }
   }
 
-  #passAll(type: WireType): void {
+  #skipElements(type: WireType): void {
     if (type.kind === "struct") {
-      this.#input.spend(type.fields.length, 0);
+      this.#input.charge(type.fields.length, 0);
       for (
-        let at = this.#field(type, -1);
+        let at = this.#nextField(type, -1);
         at >= 0;
-        at = this.#field(type, at)
+        at = this.#nextField(type, at)
       ) {
-        this.#pass(type.fields[at].id);
+        this.#skip(type.fields[at].id);
       }
     } else if (type.kind === "map") {
       const n = this.#count(2);
       for (let i = 0; i < n; i++) {
-        this.#pass(type.key);
-        this.#pass(type.elem);
+        this.#skip(type.key);
+        this.#skip(type.elem);
       }
     } else if (type.kind === "slice" || type.kind === "array") {
       const n = this.#count(1);
-      for (let i = 0; i < n; i++) this.#pass(type.elem);
+      for (let i = 0; i < n; i++) this.#skip(type.elem);
     }
   }
 
-  /** The next field of a struct behind the one at `last`; -1 if that was the last. */
-  #field({ fields }: WireType & { kind: "struct" }, last: number): number {
-    const delta = this.#input.small();
+  /** Reads the number of the field after `last`; returns -1 at the end of the struct. */
+  #nextField({ fields }: WireType & { kind: "struct" }, last: number): number {
+    const delta = this.#input.safeUint();
     if (delta === 0) return -1;
     const at = last + delta;
     if (at < fields.length) return at;
-    throw new GobError(`field ${at} of a struct of ${fields.length}`);
+    throw unknownField(at, fields.length);
   }
 
-  /** The same where some may be in messages to come: then only the limit bounds it. */
-  #countAhead(each: number): number {
-    const n = this.#input.small();
-    this.#input.spend(each * n, 0);
+  /** Reads the number of elements, of `each` values each. */
+  #count(each: number): number {
+    const n = this.#input.length();
+    this.#input.charge(each * n, 0);
     return n;
   }
 
-  /** How many elements follow, of so many values each. */
-  #count(each: number): number {
-    const n = this.#input.length();
-    this.#input.spend(each * n, 0);
+  /** Reads the number of elements where some may be in later messages, so that only `maxElements` bounds it. */
+  #openCount(each: number): number {
+    const n = this.#input.safeUint();
+    this.#input.charge(each * n, 0);
     return n;
   }
 }
 
-const NONE = new Uint8Array(0);
+/** The error for a field number that a struct does not have. */
+export function unknownField(field: number, count: number): GobError {
+  return new GobError(
+    `a struct value has field ${field}, but its type has ${count} fields`,
+  );
+}

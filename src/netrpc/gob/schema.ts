@@ -1,16 +1,18 @@
 /**
- * Go's types, as far as gob knows them, and what they are in TypeScript.
+ * Descriptions of Go's types, and the TypeScript types that go with them.
  *
- * A type says how a value is written, and holds what is read to it: what does
- * not fit is a {@linkcode GobError}. Without one, values are written by what
- * they are and read by what the sender says of them.
+ * A {@linkcode GobType} has two uses: it determines how a value is written, and
+ * a received value is checked against it. Where no type is given, a value is
+ * written by what it is in JavaScript, and read by the type definition that its
+ * sender has sent. The rules of gob are those of Go's package
+ * `encoding/gob` (https://pkg.go.dev/encoding/gob).
  *
  * @module
  */
 
 import type { Complex } from "./values.ts";
 
-/** What gob makes of a value. */
+/** The kinds of {@linkcode GobType}. `optional` and `lazy` stand for another type. */
 export type GobKind =
   | "bool"
   | "int"
@@ -29,45 +31,63 @@ export type GobKind =
   | "optional"
   | "lazy";
 
-/** How an opaque value was turned into bytes. */
+/** Which of Go's interfaces a type implements to write its own bytes: `gob.GobEncoder`, `encoding.BinaryMarshaler` or `encoding.TextMarshaler`. */
 export type Marshal = "gob" | "binary" | "text";
 
-/** One of Go's types, and in `T` what it is here. Made by the functions of this module. */
-export interface GobType<T> {
-  /** What it is. */
+/**
+ * A Go type, and in `T` the TypeScript type of its values.
+ *
+ * Create one with the constants and functions of this module, such as
+ * {@linkcode int}, {@linkcode slice} and {@linkcode struct}. The properties are
+ * for the library.
+ */
+export interface GobType<T = unknown> {
+  /** The kind of type. */
   readonly kind: GobKind;
-  /** Go's name for it, where it has one. */
+  /** The name that Go's error messages use; empty if the type has none. */
   readonly name: string;
-  /** Whether its integers are bigints. */
+  /** Whether integers are bigints. */
   readonly big: boolean;
-  /** Its elements, or what it stands for. */
-  readonly elem: (() => GobType<unknown>) | undefined;
-  /** A map's keys. */
-  readonly key: GobType<unknown> | undefined;
-  /** An array's length. */
+  /** Returns the type of the elements, or the type that this one stands for. */
+  readonly elem: (() => GobType) | undefined;
+  /** The type of a map's keys. */
+  readonly key: GobType | undefined;
+  /** The length of an array. */
   readonly length: number;
-  /** A struct's fields, in Go's order. */
-  readonly fields: readonly (readonly [string, GobType<unknown>])[];
-  /** How an opaque value was turned into bytes. */
+  /** The names and types of a struct's fields, in Go's order. */
+  readonly fields: readonly (readonly [string, GobType])[];
+  /** For an opaque type, how Go writes its bytes. */
   readonly marshal: Marshal;
-  /** Types only; nothing at run time. */
+  /** Carries `T` for the compiler; it does not exist at run time. */
   readonly "~value"?: T;
 }
 
-/** What a type is in TypeScript: `ValueOf<typeof Args>`. */
+/**
+ * The TypeScript type of the values of a {@linkcode GobType}.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { int, struct, type ValueOf } from "@sluice/rpc/netrpc";
+ *
+ * const Point = struct({ X: int, Y: int });
+ * const point: ValueOf<typeof Point> = { X: 1, Y: 2 };
+ * assertEquals(point.X + point.Y, 3);
+ * ```
+ */
 export type ValueOf<G> = G extends GobType<infer T> ? T : never;
 
-/** A struct's fields by name, in Go's order. */
-export type GobFields = Readonly<Record<string, GobType<unknown>>>;
+/** The fields of a {@linkcode struct}: the type of each by its name, in Go's order. */
+export type GobFields = Readonly<Record<string, GobType>>;
 
-/** What a struct of such fields is in TypeScript. */
+/** The TypeScript type of a struct with the given fields; see {@linkcode ValueOf} for an example. */
 export type StructOf<F extends GobFields> = {
   -readonly [K in keyof F]: ValueOf<F[K]>;
 };
 
 function make<T>(
   kind: GobKind,
-  rest: Partial<GobType<unknown>> = {},
+  rest: Partial<GobType> = {},
 ): GobType<T> {
   return {
     kind,
@@ -82,43 +102,222 @@ function make<T>(
   } as GobType<T>;
 }
 
-/** Go's `bool`. */
-export const bool: GobType<boolean> = make("bool");
-/** Go's integers of any width, as a number; one past 2^53 does not fit. */
-export const int: GobType<number> = make("int");
-/** The same as a bigint. */
-export const int64: GobType<bigint> = make("int", { big: true });
-/** Go's unsigned integers of any width, as a number; one past 2^53 does not fit. */
-export const uint: GobType<number> = make("uint");
-/** The same as a bigint. */
-export const uint64: GobType<bigint> = make("uint", { big: true });
-/** `float32` and `float64`. */
-export const float: GobType<number> = make("float");
-/** `complex64` and `complex128`. */
-export const complex: GobType<Complex> = make("complex");
-/** Go's `string`; it must be UTF-8. */
-export const string: GobType<string> = make("string");
-/** `[]byte`. */
-export const bytes: GobType<Uint8Array<ArrayBuffer>> = make("bytes");
-/** `time.Time`, to the millisecond, its zone lost. */
-export const time: GobType<Date> = make("time", { name: "Time" });
 /**
- * An interface. What is not one of Go's basic types, or a slice of one, is a
- * {@linkcode Registered} value; `nil` is `null`.
+ * Go's `bool`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { bool, decodeGob, encodeGob } from "@sluice/rpc/netrpc";
+ *
+ * assertEquals(decodeGob(encodeGob(true, bool), bool), true);
+ * ```
  */
-export const any: GobType<unknown> = make("any");
+export const bool: GobType<boolean> = /* @__PURE__ */ make("bool");
 
-/** `[]T`; for `[]byte` see {@linkcode bytes}. */
+/**
+ * Go's signed integers of any width (`int`, `int8` to `int64`) as a `number`.
+ *
+ * Reading fails with a {@linkcode GobError} if the integer is not within
+ * ±(2^53 - 1); {@linkcode int64} reads all 64 bits. Gob itself knows no widths,
+ * so a value that does not fit Go's own type fails there.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals, assertThrows } from "@std/assert";
+ * import { decodeGob, encodeGob, int } from "@sluice/rpc/netrpc";
+ *
+ * assertEquals(decodeGob(encodeGob(-5, int), int), -5);
+ * assertThrows(() => decodeGob(encodeGob(2n ** 60n), int), Error, "int64");
+ * ```
+ */
+export const int: GobType<number> = /* @__PURE__ */ make("int");
+
+/**
+ * Go's signed integers of any width as a `bigint`, from -2^63 to 2^63 - 1.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { decodeGob, encodeGob, int64 } from "@sluice/rpc/netrpc";
+ *
+ * assertEquals(decodeGob(encodeGob(2n ** 60n, int64), int64), 2n ** 60n);
+ * ```
+ */
+export const int64: GobType<bigint> = /* @__PURE__ */ make("int", {
+  big: true,
+});
+
+/**
+ * Go's unsigned integers of any width (`uint`, `uint8` to `uint64`) as a
+ * `number`.
+ *
+ * Reading fails with a {@linkcode GobError} if the integer is above 2^53 - 1;
+ * {@linkcode uint64} reads all 64 bits.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { decodeGob, encodeGob, uint } from "@sluice/rpc/netrpc";
+ *
+ * assertEquals(decodeGob(encodeGob(5, uint), uint), 5);
+ * ```
+ */
+export const uint: GobType<number> = /* @__PURE__ */ make("uint");
+
+/**
+ * Go's unsigned integers of any width as a `bigint`, from 0 to 2^64 - 1.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { decodeGob, encodeGob, uint64 } from "@sluice/rpc/netrpc";
+ *
+ * assertEquals(decodeGob(encodeGob(2n ** 63n, uint64), uint64), 2n ** 63n);
+ * ```
+ */
+export const uint64: GobType<bigint> = /* @__PURE__ */ make("uint", {
+  big: true,
+});
+
+/**
+ * Go's `float32` and `float64`. Gob sends both with 64 bits.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { decodeGob, encodeGob, float } from "@sluice/rpc/netrpc";
+ *
+ * // Without the type, 2 would be sent as an int.
+ * assertEquals(decodeGob(encodeGob(2, float), float), 2);
+ * ```
+ */
+export const float: GobType<number> = /* @__PURE__ */ make("float");
+
+/**
+ * Go's `complex64` and `complex128`, as a {@linkcode Complex}.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { Complex, complex, decodeGob, encodeGob } from "@sluice/rpc/netrpc";
+ *
+ * const value = new Complex(1, 2);
+ * assertEquals(decodeGob(encodeGob(value, complex), complex), value);
+ * ```
+ */
+export const complex: GobType<Complex> = /* @__PURE__ */ make("complex");
+
+/**
+ * Go's `string`. Go allows any bytes in a string; here a string that is not
+ * valid UTF-8 fails with a {@linkcode GobError}.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { decodeGob, encodeGob, string } from "@sluice/rpc/netrpc";
+ *
+ * assertEquals(decodeGob(encodeGob("café", string), string), "café");
+ * ```
+ */
+export const string: GobType<string> = /* @__PURE__ */ make("string");
+
+/**
+ * Go's `[]byte`. The bytes that are read are a copy.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { bytes, decodeGob, encodeGob } from "@sluice/rpc/netrpc";
+ *
+ * const value = Uint8Array.of(1, 2);
+ * assertEquals(decodeGob(encodeGob(value, bytes), bytes), value);
+ * ```
+ */
+export const bytes: GobType<Uint8Array<ArrayBuffer>> = /* @__PURE__ */ make(
+  "bytes",
+);
+
+/**
+ * Go's `time.Time`, as a `Date`. The time is cut to milliseconds, and its time
+ * zone is lost.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { decodeGob, encodeGob, time } from "@sluice/rpc/netrpc";
+ *
+ * const value = new Date("2024-02-29T12:30:15.250Z");
+ * assertEquals(decodeGob(encodeGob(value, time), time), value);
+ * ```
+ */
+export const time: GobType<Date> = /* @__PURE__ */ make("time", {
+  name: "Time",
+});
+
+/**
+ * A Go interface, such as `interface{}`. Values of Go's basic types, and slices
+ * of those, are plain values; all others are {@linkcode Registered} values;
+ * `nil` is `null`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { any, decodeGob, encodeGob, slice } from "@sluice/rpc/netrpc";
+ *
+ * const values = [1, "a", null, [true]];
+ * assertEquals(decodeGob(encodeGob(values, slice(any))), values);
+ * ```
+ */
+export const any: GobType = /* @__PURE__ */ make("any");
+
+/**
+ * Go's `[]T`, as an array. For `[]byte` see {@linkcode bytes}.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { decodeGob, encodeGob, float, slice } from "@sluice/rpc/netrpc";
+ *
+ * const Floats = slice(float);
+ * // Without the type, an empty array could not be sent.
+ * assertEquals(decodeGob(encodeGob([], Floats), Floats), []);
+ * ```
+ */
 export function slice<T>(elem: GobType<T>): GobType<T[]> {
   return make("slice", { elem: () => elem });
 }
 
-/** `[length]T`. */
+/**
+ * Go's `[length]T`, as an array of that length. Writing or reading an array of
+ * another length fails with a {@linkcode GobError}.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { array, decodeGob, encodeGob, int } from "@sluice/rpc/netrpc";
+ *
+ * const Pair = array(int, 2);
+ * assertEquals(decodeGob(encodeGob([1, 2], Pair), Pair), [1, 2]);
+ * ```
+ */
 export function array<T>(elem: GobType<T>, length: number): GobType<T[]> {
   return make("array", { elem: () => elem, length });
 }
 
-/** `map[K]V`, as a `Map`. */
+/**
+ * Go's `map[K]V`, as a `Map`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { decodeGob, encodeGob, int, map, string } from "@sluice/rpc/netrpc";
+ *
+ * const Ages = map(string, int);
+ * const ages = new Map([["Ann", 41]]);
+ * assertEquals(decodeGob(encodeGob(ages, Ages), Ages), ages);
+ * ```
+ */
 export function map<K, V>(
   key: GobType<K>,
   value: GobType<V>,
@@ -127,10 +326,13 @@ export function map<K, V>(
 }
 
 /**
- * A struct. Only its exported fields matter, and only by their names; its own
- * name shows in Go's messages and nowhere else.
+ * A Go struct, as an object.
  *
- * @throws {TypeError} If a field has a name that no exported field can have.
+ * Gob matches the fields of sender and receiver by name: a field that only the
+ * sender has is ignored, and one that only the receiver has is zero. Only
+ * exported fields count. The name of the struct appears in error messages only.
+ *
+ * @throws {TypeError} If a field's name is not one of an exported Go field.
  *
  * @example
  * ```ts
@@ -149,41 +351,93 @@ export function struct<F extends GobFields>(
   for (const field of Object.keys(fields)) {
     if (!isExported(field)) {
       throw new TypeError(
-        `Cannot make a struct: ${
+        `Cannot create a struct type: the field ${
           JSON.stringify(field)
-        } is not exported; Go wants an upper-case letter first`,
+        } is not exported in Go; begin its name with an upper-case letter`,
       );
     }
   }
   return make("struct", { name, fields: Object.entries(fields) });
 }
 
-/** A struct of plain values. */
+/** A struct without a name, of fields that have been checked. */
 export function structOf(
-  fields: readonly (readonly [string, GobType<unknown>])[],
-): GobType<unknown> {
+  fields: readonly (readonly [string, GobType])[],
+): GobType {
   return make("struct", { fields });
 }
 
-/** A field that only takes up a number: Go reads into no field of this name, and writes none. */
+/** The name of a field that takes up a field number and nothing else: Go neither reads nor writes a field of this name. */
 export const NO_FIELD = "_";
 
-/** Whether Go lets a field of this name be sent: it is an identifier that begins with an upper-case letter. */
+/** Whether a Go field of this name is exported: an identifier that begins with an upper-case letter. */
 export function isExported(field: string): boolean {
   return /^\p{Lu}[\p{L}\p{Nd}_]*$/u.test(field);
 }
 
-/** `*T`, or a field that may be missing: `null` where Go has `nil`. Gob itself has no pointers, so only a struct's field can be `nil`. */
+/**
+ * Go's `*T`, or a field that may be missing: `null` stands for `nil`.
+ *
+ * Gob sends what a pointer points to and leaves out `nil`, so only a field of a
+ * struct can be `null`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { decodeGob, encodeGob, int, optional, struct } from "@sluice/rpc/netrpc";
+ *
+ * const Page = struct({ Number: int, Next: optional(int) });
+ * const last = { Number: 9, Next: null };
+ * assertEquals(decodeGob(encodeGob(last, Page), Page), last);
+ * ```
+ */
 export function optional<T>(type: GobType<T>): GobType<T | null> {
   return make("optional", { elem: () => type });
 }
 
-/** A type that is not there yet, for one that contains itself. */
+/**
+ * A type that is looked up when it is first used: for a type that contains
+ * itself.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { decodeGob, encodeGob, type GobType, int, lazy, optional, struct } from "@sluice/rpc/netrpc";
+ *
+ * interface List {
+ *   Value: number;
+ *   Next: List | null;
+ * }
+ * const List: GobType<List> = struct({
+ *   Value: int,
+ *   Next: optional(lazy((): GobType<List> => List)),
+ * });
+ * const list = { Value: 1, Next: { Value: 2, Next: null } };
+ * assertEquals(decodeGob(encodeGob(list, List), List), list);
+ * ```
+ */
 export function lazy<T>(type: () => GobType<T>): GobType<T> {
   return make("lazy", { elem: type });
 }
 
-/** A type that makes its own bytes: a `GobEncoder`, or one of `encoding`'s marshalers. */
+/**
+ * A Go type that writes its own bytes, as a `Uint8Array` of these bytes: a
+ * `gob.GobEncoder`, an `encoding.BinaryMarshaler` or an
+ * `encoding.TextMarshaler`.
+ *
+ * @param name The name that Go's error messages use.
+ * @param marshal Which of the three interfaces the Go type implements.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { decodeGob, encodeGob, opaque } from "@sluice/rpc/netrpc";
+ *
+ * const Address = opaque("Addr", "binary"); // Go's netip.Addr
+ * const localhost = Uint8Array.of(127, 0, 0, 1);
+ * assertEquals(decodeGob(encodeGob(localhost, Address), Address), localhost);
+ * ```
+ */
 export function opaque(
   name = "",
   marshal: Marshal = "gob",
@@ -191,24 +445,28 @@ export function opaque(
   return make("opaque", { name, marshal });
 }
 
-/** What a type is behind `lazy` and `optional`. */
-export function resolve(type: GobType<unknown>): GobType<unknown> {
+/** Returns the type that a `lazy` or `optional` type stands for. */
+export function resolve(type: GobType): GobType {
   let at = type;
   for (let i = 0; at.kind === "lazy" || at.kind === "optional"; i++) {
-    if (i > 100) throw new TypeError("Cannot use a type: it is only itself");
+    if (i > 100) {
+      throw new TypeError(
+        "Cannot use a type: it is a lazy or optional type that only refers to itself",
+      );
+    }
     at = at.elem!();
   }
   return at;
 }
 
-/** Whether a type's value may be `null` for `nil`. */
-export function isOptional(type: GobType<unknown>): boolean {
+/** Whether a field of this type may be `null`, for Go's `nil`. */
+export function isOptional(type: GobType): boolean {
   let at = type;
   while (at.kind === "lazy") at = at.elem!();
   return at.kind === "optional";
 }
 
-/** What Go calls the kinds that have one name; of numbers the widest. */
+/** Go's names of the kinds that have one name; of numbers the widest. */
 const NAMES: Partial<Record<GobKind, string>> = {
   float: "float64",
   complex: "complex128",
@@ -217,16 +475,16 @@ const NAMES: Partial<Record<GobKind, string>> = {
   time: "time.Time",
 };
 
-/** How many levels of a type its name shows: it may contain itself. */
+/** How many levels of a type its name shows, as a type may contain itself. */
 export const NAMED_LEVELS = 8;
 
-/** What a type is called in messages, as Go would. */
+/** The name of a type in error messages, as Go would print it. */
 export function typeName(
-  type: GobType<unknown>,
+  type: GobType,
   levels: number = NAMED_LEVELS,
 ): string {
   const at = resolve(type);
-  const inner = (type: GobType<unknown>) =>
+  const inner = (type: GobType) =>
     levels === 0 ? "..." : typeName(type, levels - 1);
   switch (at.kind) {
     case "slice":

@@ -1,166 +1,159 @@
 /**
- * Cuts a byte stream into gob's messages: a byte count, then that many bytes.
+ * Splits a byte stream into gob messages. A message is its length, an unsigned
+ * integer of up to nine bytes, then that many bytes.
  *
- * Invariants owned here:
- * - A length is checked before anything is allocated for it, and what is too
- *   long is passed over.
- * - A message that lies within one chunk is not copied; memory held for one
- *   that does not is at most twice what has come of it.
+ * Bounds: a length is checked before anything is allocated for it, and a
+ * message that is too long is skipped without being stored. A message that lies
+ * within one chunk is not copied.
  *
  * @module
  */
 
-import { NO_BYTES } from "../../base/bytes.ts";
 import { LARGE } from "../../base/large_reads.ts";
+import { PartialMessage } from "../partial_message.ts";
 import { GobError } from "./values.ts";
 
-/** Takes messages; `bytes` is only lent for the time of the call. */
-export interface MessageSink {
-  /** Whether a message of so many bytes may be taken now; asked of large ones. If not, `push` comes no further. */
+/** Receives messages. It may use `bytes` only during the call. */
+export interface GobMessageHandler {
+  /** Whether a message of this size may be read now; called for messages of `LARGE` bytes and more. If not, `push` stops before it. */
   mayRead?(bytes: number): boolean;
-  /** One message, without its byte count. */
+  /** Called with each message, without its length. */
   message(bytes: Uint8Array, start: number, end: number): void;
-  /** A message of more bytes than the limit, which are passed over; what this throws ends the stream. */
+  /** Called for a message above the limit, which is then skipped. An exception ends the stream. */
   tooLarge?(length: number): void;
 }
 
-/** Most bytes that a byte count takes. */
+/** The longest form of a message's length, in bytes. */
 const MAX_PREFIX = 9;
 
-/** Cuts one direction of a stream. */
+/** Splits one direction of a stream. */
 export class MessageSplitter {
-  /** Set to stop before the next message of the chunk. */
+  /** Set it to make `push` stop before the next message. */
   stopped = false;
-  readonly #sink: MessageSink;
+  readonly #handler: GobMessageHandler;
   readonly #maxMessage: number;
-  /** What has come of a message that spans chunks, its byte count included. */
-  #held: Uint8Array = NO_BYTES;
-  #fill = 0;
-  /** What `#prefix` has found: the message's length, and where it begins. */
+  /** The beginning of a message that spans chunks, including its length. */
+  readonly #partial = new PartialMessage();
+  /** The message's length and start, as `#readLength` has found them. */
   #length = 0;
   #start = 0;
-  /** Bytes left of a message that is passed over. */
-  #excess = 0;
+  /** Bytes left of a message that is skipped. */
+  #skip = 0;
 
-  constructor(sink: MessageSink, maxMessage: number) {
-    this.#sink = sink;
+  constructor(handler: GobMessageHandler, maxMessage: number) {
+    this.#handler = handler;
     this.#maxMessage = maxMessage;
   }
 
-  /** Cuts no message more, and lets go of the one that has begun. */
+  /** Stops for good, and drops a message that has begun. */
   stop(): void {
     this.stopped = true;
-    this.#held = NO_BYTES;
-    this.#fill = 0;
+    this.#partial.clear();
   }
 
   /** Whether a message has begun and not ended. */
-  get inside(): boolean {
-    return this.#fill > 0 || this.#excess > 0;
+  get insideMessage(): boolean {
+    return this.#partial.size > 0 || this.#skip > 0;
   }
 
-  /** Bytes held of it. */
-  get held(): number {
-    return this.#fill;
+  /** The bytes stored of a message that has begun. */
+  get bufferedBytes(): number {
+    return this.#partial.size;
   }
 
   /**
-   * Cuts `chunk` from `at` until it is used up, or `stopped` is set; returns
-   * how far it came.
+   * Splits `chunk` from `at` until its end, or until it is stopped. Returns the
+   * position that it has reached.
    *
-   * @throws {GobError} If a message is empty.
+   * @throws {GobError} If a message is empty, or its length is invalid.
    */
   push(chunk: Uint8Array, at: number): number {
-    if (this.#excess > 0) at = this.#passOver(chunk, at);
-    else if (this.#fill > 0) {
+    if (this.#skip > 0) at = this.#skipBytes(chunk, at);
+    else if (this.#partial.size > 0) {
       at = this.#resume(chunk, at);
-      if (this.#fill > 0) return at;
+      if (this.#partial.size > 0) return at;
     }
     while (at < chunk.length && !this.stopped) {
-      if (!this.#prefix(chunk, at, chunk.length)) {
-        return this.#hold(chunk, at, chunk.length);
+      if (!this.#readLength(chunk, at, chunk.length)) {
+        return this.#store(chunk, at, chunk.length);
       }
       const start = this.#start;
       if (this.#isTooLarge()) {
-        at = this.#passOver(chunk, start);
+        at = this.#skipBytes(chunk, start);
         continue;
       }
       const end = start + this.#length;
-      if (end > chunk.length) return this.#hold(chunk, at, chunk.length);
-      if (this.#waits()) return at;
+      if (end > chunk.length) return this.#store(chunk, at, chunk.length);
+      if (this.#mustWait()) return at;
       at = end;
-      this.#sink.message(chunk, start, end);
+      this.#handler.message(chunk, start, end);
     }
     return at;
   }
 
-  /** Goes on with the message that an earlier chunk began. */
+  /** Continues the message that an earlier chunk began. */
   #resume(chunk: Uint8Array, at: number): number {
-    while (!this.#prefix(this.#held, 0, this.#fill)) {
+    const partial = this.#partial;
+    while (!this.#readLength(partial.bytes, 0, partial.size)) {
       if (at === chunk.length) return at;
-      at = this.#hold(chunk, at, at + 1);
+      at = this.#store(chunk, at, at + 1);
     }
     const start = this.#start;
     if (this.#isTooLarge()) {
-      // Nothing but its byte count is held.
-      this.#held = NO_BYTES;
-      this.#fill = 0;
-      return this.#passOver(chunk, at);
+      // Only the length has been stored.
+      partial.clear();
+      return this.#skipBytes(chunk, at);
     }
     const end = start + this.#length;
-    // Its last bytes are left, so that whoever waits is asked for them again.
-    if (end - this.#fill <= chunk.length - at && this.#waits()) return at;
-    at = this.#hold(chunk, at, Math.min(chunk.length, at + end - this.#fill));
-    if (this.#fill < end) return at;
-    const held = this.#held;
-    this.#held = NO_BYTES;
-    this.#fill = 0;
-    this.#sink.message(held, start, end);
+    const missing = end - partial.size;
+    // The last bytes stay in the chunk, so that `push` is called again for them.
+    if (missing <= chunk.length - at && this.#mustWait()) return at;
+    at = this.#store(chunk, at, Math.min(chunk.length, at + missing));
+    if (partial.size === end) this.#handler.message(partial.take(), start, end);
     return at;
   }
 
-  #waits(): boolean {
+  #mustWait(): boolean {
     return this.#length >= LARGE &&
-      this.#sink.mayRead?.(this.#length) === false;
+      this.#handler.mayRead?.(this.#length) === false;
   }
 
-  #hold(chunk: Uint8Array, at: number, to: number): number {
-    const wanted = this.#fill + to - at;
-    if (wanted > this.#held.length) {
-      const grown = new Uint8Array(Math.max(64, wanted, 2 * this.#fill));
-      grown.set(this.#held.subarray(0, this.#fill));
-      this.#held = grown;
-    }
-    this.#held.set(chunk.subarray(at, to), this.#fill);
-    this.#fill = wanted;
+  #store(chunk: Uint8Array, at: number, to: number): number {
+    this.#partial.append(chunk, at, to);
     return to;
   }
 
   #isTooLarge(): boolean {
     const length = this.#length;
     if (length <= this.#maxMessage) return false;
-    if (this.#sink.tooLarge === undefined) {
-      throw new GobError(`a message of ${length} bytes`);
+    if (this.#handler.tooLarge === undefined) {
+      throw new GobError(
+        `a message has ${length} bytes, at most ${this.#maxMessage}`,
+      );
     }
-    this.#sink.tooLarge(length);
-    this.#excess = length;
+    this.#handler.tooLarge(length);
+    this.#skip = length;
     return true;
   }
 
-  #passOver(chunk: Uint8Array, at: number): number {
-    const n = Math.min(this.#excess, chunk.length - at);
-    this.#excess -= n;
+  #skipBytes(chunk: Uint8Array, at: number): number {
+    const n = Math.min(this.#skip, chunk.length - at);
+    this.#skip -= n;
     return at + n;
   }
 
-  /** Reads a byte count; false if it is cut off. */
-  #prefix(bytes: Uint8Array, at: number, end: number): boolean {
+  /** Reads a message's length at `at`; returns false if it is incomplete. */
+  #readLength(bytes: Uint8Array, at: number, end: number): boolean {
     const first = bytes[at];
     let length = first;
     let width = 1;
     if (first >= 0x80) {
       width = 257 - first;
-      if (width > MAX_PREFIX) throw new GobError("a byte count of no form");
+      if (width > MAX_PREFIX) {
+        throw new GobError(
+          `the length of a message has ${width - 1} bytes, at most 8`,
+        );
+      }
       if (at + width > end) return false;
       length = 0;
       for (let i = 1; i < width; i++) length = length * 256 + bytes[at + i];

@@ -1,12 +1,24 @@
 /**
- * Values of Go's that JavaScript has no word for.
+ * Go values that JavaScript has no type for, the errors of this folder, and
+ * `time.Time` in bytes.
  *
  * @module
  */
 
 import { brand } from "../../base/brand.ts";
 
-/** A complex number. */
+/**
+ * A complex number: Go's `complex64` or `complex128`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { Complex, decodeGob, encodeGob } from "@sluice/rpc/netrpc";
+ *
+ * const value = new Complex(1, -2); // 1 - 2i
+ * assertEquals(decodeGob(encodeGob(value)), value);
+ * ```
+ */
 export class Complex {
   /** The real part. */
   readonly re: number;
@@ -17,7 +29,7 @@ export class Complex {
     brand(this, "Complex");
   }
 
-  /** Makes one. */
+  /** Creates the complex number `re + im i`. */
   constructor(re: number, im: number) {
     this.re = re;
     this.im = im;
@@ -25,29 +37,53 @@ export class Complex {
 }
 
 /**
- * A value in an interface, by the name its type was registered with in Go
- * (`gob.Register`), such as `main.Point`.
+ * A value in a Go interface, together with the name that Go has registered its
+ * type under.
  *
- * Go's basic types and slices of them need none: they stand as they are.
+ * Go sends a type in an interface by the name given to `gob.Register`, such as
+ * `main.Point`. Values of Go's basic types, and slices of those, are sent and
+ * received as they are and need no `Registered`, because package gob registers
+ * them itself.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { decodeGob, encodeGob, Registered } from "@sluice/rpc/netrpc";
+ *
+ * const value = { Shape: new Registered("main.Point", { X: 1, Y: 2 }) };
+ * assertEquals(decodeGob(encodeGob(value)), value);
+ * ```
  */
 export class Registered<T = unknown> {
   /** The registered name. */
   readonly name: string;
-  /** The value. */
+  /** The value in the interface. */
   readonly value: T;
 
   static {
     brand(this, "Registered");
   }
 
-  /** Makes one. */
+  /** Pairs a value with the registered name of its Go type. */
   constructor(name: string, value: T) {
     this.name = name;
     this.value = value;
   }
 }
 
-/** Bytes that are no gob, or do not fit the type asked for; or a value that has no form in gob. */
+/**
+ * The error for bytes that are not valid gob, for bytes that do not fit the
+ * expected type or exceed a limit, and for values that gob cannot represent.
+ *
+ * @example
+ * ```ts
+ * import { assertThrows } from "@std/assert";
+ * import { decodeGob, encodeGob, GobError } from "@sluice/rpc/netrpc";
+ *
+ * assertThrows(() => decodeGob(Uint8Array.of(0)), GobError, "empty message");
+ * assertThrows(() => encodeGob(new Set()), GobError, "Set");
+ * ```
+ */
 export class GobError extends Error {
   /** The class name, fixed so that minifying does not change it. */
   override readonly name: string = "GobError";
@@ -57,17 +93,22 @@ export class GobError extends Error {
   }
 }
 
-/** What the sender has is not of the type asked for; who reads it says where. */
-export class Mismatch extends GobError {}
+/** The sender's type is not the expected one. The caller that knows where the value stands replaces it by an error that says so. */
+export class TypeMismatch extends GobError {}
 
-/** Seconds from the year 1 to 1970. */
+// time.Time, as its method `GobEncode` writes it: one byte of version, the
+// seconds since the year 1 (8 bytes), the nanoseconds (4 bytes), and the offset
+// of the time zone in minutes (2 bytes; -1 is UTC). Version 2 has one more byte,
+// the seconds of the offset.
+
+/** Seconds from the year 1 to the year 1970. */
 const UNIX_EPOCH = 62135596800;
 const TWO_32 = 0x100000000;
 
-/** Go's zero time, in milliseconds since 1970. */
+/** Go's zero time, the beginning of the year 1, in milliseconds since 1970. */
 export const ZERO_TIME = -UNIX_EPOCH * 1000;
 
-/** A time's bytes: version 1, in UTC. */
+/** Returns the bytes of a time, in version 1 and UTC; `undefined` for an invalid `Date`. */
 export function encodeTime(date: Date): Uint8Array | undefined {
   const millis = date.getTime();
   if (Number.isNaN(millis)) return undefined;
@@ -81,12 +122,12 @@ export function encodeTime(date: Date): Uint8Array | undefined {
   return bytes;
 }
 
-/** The time in such bytes, of version 1 or 2; undefined if they are none, or one that a `Date` cannot hold. */
+/** Reads the bytes of a time, of version 1 or 2. Returns `undefined` if they are not a time, or one outside the range of `Date`. */
 export function decodeTime(bytes: Uint8Array): Date | undefined {
   const [version] = bytes;
-  const fits = version === 1 && bytes.length === 15 ||
+  const hasForm = version === 1 && bytes.length === 15 ||
     version === 2 && bytes.length === 16;
-  if (!fits) return undefined;
+  if (!hasForm) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const seconds = view.getInt32(1) * TWO_32 + view.getUint32(5);
   const nanos = view.getInt32(9);

@@ -1,18 +1,19 @@
 /**
- * The types that a sender describes, by its own ids.
+ * The types that a sender has defined, by their ids, and the reading of type
+ * definitions (Go's `wireType`).
  *
- * Invariants owned here:
- * - An id is described once, and never one of gob's own.
- * - All descriptions of a stream together are bounded, in number and in bytes.
+ * Bounds: an id is defined once, and never one that gob itself defines. One
+ * stream may define {@linkcode MAX_TYPES} types, in {@linkcode MAX_TYPE_BYTES}
+ * bytes altogether.
  *
  * @module
  */
 
-import { GobError } from "./values.ts";
 import type { GobInput } from "./input.ts";
 import { type Marshal, NAMED_LEVELS } from "./schema.ts";
+import { GobError } from "./values.ts";
 
-/** Gob's own ids. */
+/** The ids of the types that gob itself defines. */
 export const BOOL = 1;
 export const INT = 2;
 export const UINT = 3;
@@ -21,21 +22,23 @@ export const BYTES = 5;
 export const STRING = 6;
 export const COMPLEX = 7;
 export const INTERFACE = 8;
-/** The lowest id of a sender's own type. */
+/** The lowest id that a sender may define. */
 const FIRST_USER_ID = 64;
 
-/** Most types that a stream may describe, most fields of one, and most bytes of all. */
+/** The number of types that a stream may define. */
 const MAX_TYPES = 4096;
+/** The number of fields of one struct. */
 const MAX_FIELDS = 16 * 1024;
+/** The bytes of all definitions of a stream. */
 const MAX_TYPE_BYTES = 256 * 1024;
 
-/** A field of a struct. */
+/** A field of a struct: its name, and the id of its type. */
 export interface WireField {
   readonly name: string;
   readonly id: number;
 }
 
-/** A type as its sender describes it. */
+/** A type as its sender has defined it; `elem` and `key` are ids. */
 export type WireType =
   | { readonly kind: "basic"; readonly name: string; readonly id: number }
   | {
@@ -73,23 +76,27 @@ const BASIC: readonly [number, string][] = [
   [INTERFACE, "interface"],
 ];
 
-/** Types by id. */
+/** The types of one stream. */
 export class WireTypes {
   readonly #types = new Map<number, WireType>(
     BASIC.map(([id, name]) => [id, { kind: "basic", name, id }]),
   );
-  /** Whether values of a type can hold interfaces, as far as it was asked. */
-  readonly #open = new Map<number, boolean>();
+  /** Whether values of a type can contain interfaces, for the types that were asked for. */
+  readonly #hasInterface = new Map<number, boolean>();
   #bytes = 0;
 
-  /** The type with this id. */
+  /**
+   * Returns a type.
+   *
+   * @throws {GobError} If the sender has not defined it.
+   */
   get(id: number): WireType {
     const type = this.#types.get(id);
     if (type !== undefined) return type;
-    throw new GobError(`type ${id} was never described`);
+    throw new GobError(`the sender has not defined type ${id}`);
   }
 
-  /** What a type is called in messages, as Go would. */
+  /** The name of a type in error messages, as Go would print it. */
   name(id: number, levels: number = NAMED_LEVELS): string {
     const type = this.#types.get(id);
     if (type === undefined || levels === 0) return "...";
@@ -107,14 +114,18 @@ export class WireTypes {
     }
   }
 
-  /** Takes the description of type `id`. */
+  /**
+   * Reads the definition of type `id`.
+   *
+   * @throws {GobError} If it is invalid, the id is taken, or a limit is exceeded.
+   */
   define(id: number, input: GobInput): void {
     const start = input.at;
     if (id < FIRST_USER_ID) {
-      throw new GobError(`a description of type ${id}, which is gob's own`);
+      throw new GobError(`the sender defines type ${id}, an id of gob itself`);
     }
     if (this.#types.has(id)) {
-      throw new GobError(`a second description of type ${id}`);
+      throw new GobError(`the sender defines type ${id} a second time`);
     }
     const type = readWireType(input);
     this.#bytes += input.at - start;
@@ -123,19 +134,23 @@ export class WireTypes {
       this.#bytes > MAX_TYPE_BYTES
     ) {
       throw new GobError(
-        `more than ${MAX_TYPES} types, or ${MAX_TYPE_BYTES} bytes of them`,
+        `the sender defines more than ${MAX_TYPES} types, or types of more than ${MAX_TYPE_BYTES} bytes`,
       );
     }
     this.#types.set(id, type);
   }
 
-  /** Whether a value of this type can hold an interface, and with it descriptions of further types. Looked for once: a sender describes all that a type is made of before the first value. */
+  /**
+   * Whether a value of this type can contain an interface, and so definitions
+   * of further types. The result is kept: a sender defines all parts of a type
+   * before its first value.
+   */
   hasInterface(id: number): boolean {
-    const known = this.#open.get(id);
+    const known = this.#hasInterface.get(id);
     if (known !== undefined) return known;
-    const open = this.#findInterface(id);
-    this.#open.set(id, open);
-    return open;
+    const found = this.#findInterface(id);
+    this.#hasInterface.set(id, found);
+    return found;
   }
 
   #findInterface(id: number): boolean {
@@ -156,33 +171,38 @@ export class WireTypes {
   }
 }
 
-/** Reads a struct's fields by their numbers, which begin at 1. */
+// A definition is itself a gob value, of the struct `wireType`, which has one
+// field for each kind of type: 1 array, 2 slice, 3 struct, 4 map, 5 GobEncoder,
+// 6 BinaryMarshaler, 7 TextMarshaler. Their first field is the common part: the
+// name and the id.
+
+/** Skips a definition that the scanner has read. */
+export function skipDefinition(input: GobInput): void {
+  readWireType(input);
+}
+
+/** Reads the fields of a struct; calls `field` with the number of each, counted from 1. */
 function readFields(input: GobInput, field: (number: number) => void): void {
   let number = 0;
   for (;;) {
-    const delta = input.small();
+    const delta = input.safeUint();
     if (delta === 0) return;
     number += delta;
     field(number);
   }
 }
 
-/** Passes over a description that was taken in before. */
-export function passDescription(input: GobInput): void {
-  readWireType(input);
-}
-
-function unknownField(what: string, number: number): never {
-  throw new GobError(`a ${what} with a field ${number}`);
-}
-
 function readWireType(input: GobInput): WireType {
   let type: WireType | undefined;
   readFields(input, (number) => {
-    if (type !== undefined) throw new GobError("a type that is two");
+    if (type !== undefined) {
+      throw new GobError("a type definition defines two types");
+    }
     type = readVariant(number, input);
   });
-  if (type === undefined) throw new GobError("a type that is none");
+  if (type === undefined) {
+    throw new GobError("a type definition defines no type");
+  }
   return type;
 }
 
@@ -196,11 +216,13 @@ function readVariant(variant: number, input: GobInput): WireType {
     else if (number === 2 && variant < 3) elem = input.typeId();
     else if (number === 3 && variant === 4) elem = input.typeId();
     else if (number === 3 && variant === 1) length = Number(input.int());
-    else unknownField("type", number);
+    else invalidField("type", number);
   });
   switch (variant) {
     case 1:
-      if (length < 0) throw new GobError(`an array of length ${length}`);
+      if (length < 0) {
+        throw new GobError(`an array type has the length ${length}`);
+      }
       return { kind: "array", name, elem, length };
     case 2:
       return { kind: "slice", name, elem };
@@ -215,39 +237,49 @@ function readVariant(variant: number, input: GobInput): WireType {
       return { kind: "opaque", name, marshal };
     }
     default:
-      return unknownField("description", variant);
+      return invalidField("type definition", variant);
   }
 }
 
-/** Name and id; the id is the one described, so nothing new. */
+/** Reads the common part, and returns the name. The id is that of the definition itself. */
 function readCommon(input: GobInput): string {
   let name = "";
   readFields(input, (number) => {
     if (number === 1) name = input.text();
     else if (number === 2) input.typeId();
-    else unknownField("name", number);
+    else invalidField("type name", number);
   });
   return name;
 }
 
 function readStructFields(input: GobInput): WireField[] {
   const count = input.length();
-  if (count > MAX_FIELDS) throw new GobError(`a struct of ${count} fields`);
+  if (count > MAX_FIELDS) {
+    throw new GobError(
+      `a struct type has ${count} fields, at most ${MAX_FIELDS}`,
+    );
+  }
   const fields: WireField[] = [];
   for (let i = 0; i < count; i++) {
     let name = "", id = 0;
     readFields(input, (number) => {
       if (number === 1) name = input.text();
       else if (number === 2) id = input.typeId();
-      else unknownField("field", number);
+      else invalidField("struct field", number);
     });
-    // As Go has it. Besides, a field of no bytes would still take memory.
+    // Go rejects it, too. A field of no bytes would still take memory.
     if (name === "" || id === 0) {
-      throw new GobError("a field without a name or a type");
+      throw new GobError("a struct type has a field without a name or a type");
     }
-    // An object would take it for its prototype; no Go field can be called so.
-    if (name === "__proto__") throw new GobError(`a field called ${name}`);
+    // It would set the prototype of the object. Go would not export the field.
+    if (name === "__proto__") {
+      throw new GobError(`a struct type has a field named ${name}`);
+    }
     fields.push({ name, id });
   }
   return fields;
+}
+
+function invalidField(what: string, number: number): never {
+  throw new GobError(`a ${what} has an unknown field ${number}`);
 }

@@ -1,12 +1,13 @@
 /**
- * Writers: from a type to functions that write its values.
+ * Writers of values whose type consists of no other types: basic types, times,
+ * and bytes that a Go type writes itself. The encoder makes the others.
  *
  * @module
  */
 
-import { Complex, encodeTime, GobError, ZERO_TIME } from "./values.ts";
 import type { GobOutput } from "./output.ts";
-import type { GobType } from "./schema.ts";
+import type { GobKind } from "./schema.ts";
+import { Complex, encodeTime, GobError, ZERO_TIME } from "./values.ts";
 import {
   BOOL,
   BYTES,
@@ -19,81 +20,91 @@ import {
 } from "./wire_types.ts";
 
 /** Writes the values of one type. */
-export interface Writer {
-  /** The type's id on this stream. */
+export interface ValueWriter {
+  /** The id of the type on this stream. */
   readonly id: number;
-  /** Whether it is a struct, which needs no mark where it stands by itself. */
+  /** Whether the type is a struct. At the top level, any other value is preceded by a zero byte. */
   readonly struct: boolean;
-  /** Writes a value; throws a GobError if it is not of the type. */
+  /**
+   * Writes a value.
+   *
+   * @throws {GobError} If the value is not of the type.
+   */
   write(out: GobOutput, value: unknown): void;
-  /** Whether a struct's field with this value is left out. */
+  /** Whether a struct leaves out a field with this value, because it is zero. */
   isZero(value: unknown): boolean;
 }
 
-/** Says what a value should have been. */
-export function notA(what: string, value: unknown): GobError {
-  const name = value === null ? "null" : typeof value;
-  return new GobError(`not ${what}, received ${name}`);
+/** The error for a value that is not of its type. */
+export function wrongValue(expected: string, value: unknown): GobError {
+  const received = value === null ? "null" : typeof value;
+  return new GobError(`expected ${expected}, received ${received}`);
 }
 
-const MIN_INT = -(2n ** 63n);
-const MAX_INT = 2n ** 63n - 1n;
-const MAX_UINT = 2n ** 64n - 1n;
+const MIN_INT = -0x8000000000000000n;
+const MAX_INT = 0x7fffffffffffffffn;
+const MAX_UINT = 0xffffffffffffffffn;
 
 function isWhole(value: unknown, least: bigint, most: bigint): boolean {
   if (typeof value === "bigint") return value >= least && value <= most;
   return Number.isSafeInteger(value) && (value as number) >= least;
 }
 
-const boolWriter: Writer = {
+function wrongInteger(expected: string, value: unknown): GobError {
+  return typeof value === "number" || typeof value === "bigint"
+    ? new GobError(`expected ${expected}, received ${value}`)
+    : wrongValue(expected, value);
+}
+
+const boolWriter: ValueWriter = {
   id: BOOL,
   struct: false,
   write(out, value) {
-    if (typeof value !== "boolean") throw notA("a boolean", value);
+    if (typeof value !== "boolean") throw wrongValue("a boolean", value);
     out.byte(value ? 1 : 0);
   },
   isZero: (value) => value === false,
 };
 
-const intWriter: Writer = {
+const intWriter: ValueWriter = {
   id: INT,
   struct: false,
   write(out, value) {
     if (!isWhole(value, MIN_INT, MAX_INT)) {
-      throw notA("a whole number of 64 bits", value);
+      throw wrongInteger("a whole number of 64 bits", value);
     }
     out.int(value as number | bigint);
   },
   isZero: (value) => value === 0 || value === 0n,
 };
 
-const uintWriter: Writer = {
+const uintWriter: ValueWriter = {
   id: UINT,
   struct: false,
   write(out, value) {
     if (!isWhole(value, 0n, MAX_UINT)) {
-      throw notA("an unsigned number of 64 bits", value);
+      throw wrongInteger("a whole number of 64 bits from 0", value);
     }
     out.uint(value as number | bigint);
   },
   isZero: (value) => value === 0 || value === 0n,
 };
 
-const floatWriter: Writer = {
+const floatWriter: ValueWriter = {
   id: FLOAT,
   struct: false,
   write(out, value) {
-    if (typeof value !== "number") throw notA("a number", value);
+    if (typeof value !== "number") throw wrongValue("a number", value);
     out.float(value);
   },
   isZero: (value) => value === 0,
 };
 
-const complexWriter: Writer = {
+const complexWriter: ValueWriter = {
   id: COMPLEX,
   struct: false,
   write(out, value) {
-    if (!(value instanceof Complex)) throw notA("a Complex", value);
+    if (!(value instanceof Complex)) throw wrongValue("a Complex", value);
     out.float(value.re);
     out.float(value.im);
   },
@@ -101,37 +112,36 @@ const complexWriter: Writer = {
     value instanceof Complex && value.re === 0 && value.im === 0,
 };
 
-const stringWriter: Writer = {
+const stringWriter: ValueWriter = {
   id: STRING,
   struct: false,
   write(out, value) {
-    if (typeof value !== "string") throw notA("a string", value);
+    if (typeof value !== "string") throw wrongValue("a string", value);
     out.text(value);
   },
   isZero: (value) => value === "",
 };
 
-const bytesWriter: Writer = {
+const bytesWriter: ValueWriter = {
   id: BYTES,
   struct: false,
   write: writeBytes,
   isZero: isEmptyBytes,
 };
 
-/** The writers that need nothing but the value; the others are made per stream. */
-export const BASIC_WRITERS: Partial<Record<GobType<unknown>["kind"], Writer>> =
-  {
-    bool: boolWriter,
-    int: intWriter,
-    uint: uintWriter,
-    float: floatWriter,
-    complex: complexWriter,
-    string: stringWriter,
-    bytes: bytesWriter,
-  };
+/** The writers of basic types, which are the same for all streams. */
+export const BASIC_WRITERS: Partial<Record<GobKind, ValueWriter>> = {
+  bool: boolWriter,
+  int: intWriter,
+  uint: uintWriter,
+  float: floatWriter,
+  complex: complexWriter,
+  string: stringWriter,
+  bytes: bytesWriter,
+};
 
 function writeBytes(out: GobOutput, value: unknown): void {
-  if (!(value instanceof Uint8Array)) throw notA("a Uint8Array", value);
+  if (!(value instanceof Uint8Array)) throw wrongValue("a Uint8Array", value);
   out.blob(value);
 }
 
@@ -139,29 +149,29 @@ function isEmptyBytes(value: unknown): boolean {
   return value instanceof Uint8Array && value.length === 0;
 }
 
-/** Writes bytes that a type of Go's reads by itself. */
-export function opaqueWriter(id: number): Writer {
+/** Returns the writer of a type that reads and writes its own bytes in Go. */
+export function opaqueWriter(id: number): ValueWriter {
   return { id, struct: false, write: writeBytes, isZero: isEmptyBytes };
 }
 
-/** Writes times. */
-export function timeWriter(id: number): Writer {
+/** Returns the writer of times. */
+export function timeWriter(id: number): ValueWriter {
   return {
     id,
     struct: false,
     write(out, value) {
       const bytes = value instanceof Date ? encodeTime(value) : undefined;
-      if (bytes === undefined) throw notA("a valid Date", value);
+      if (bytes === undefined) throw wrongValue("a valid Date", value);
       out.blob(bytes);
     },
     isZero: (value) => value instanceof Date && value.getTime() === ZERO_TIME,
   };
 }
 
-/** Writes interfaces; `write` writes what is not `nil`. */
+/** Returns the writer of interfaces; `write` writes values other than `nil`. */
 export function interfaceWriter(
   write: (out: GobOutput, value: unknown) => void,
-): Writer {
+): ValueWriter {
   return {
     id: INTERFACE,
     struct: false,
