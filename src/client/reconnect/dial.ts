@@ -12,10 +12,9 @@
  */
 
 import { RpcConnection } from "../../connection/connection.ts";
-import type { Keepalive } from "../../connection/contract.ts";
 import { keepalive } from "../../connection/watchdog.ts";
 import { STREAM_SUPPORT } from "../../streams/support.ts";
-import type { ConnectionSetup } from "../../connection/contract.ts";
+import type { ConnectionSetup, Keepalive } from "../../connection/contract.ts";
 import type { Credentials, CredentialsSource } from "../../types/connection.ts";
 import type { Timeout } from "../../base/timers.ts";
 import { toDuplex } from "../../transport/duplex.ts";

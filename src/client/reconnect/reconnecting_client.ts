@@ -27,9 +27,9 @@ import type {
   StateListener,
 } from "./client_state.ts";
 import { systemClock } from "../../base/clock.ts";
-import type { Connection } from "../../types/connection.ts";
 import type {
   CloseOptions,
+  Connection,
   ConnectionOptions,
   Credentials,
   CredentialsSource,
@@ -285,7 +285,7 @@ export class ReconnectingClient<
     return this.#reconnector.abort(reason);
   }
 
-  /** The method as a transform of streams; see {@linkcode stage}. */
+  /** Returns the method as a stream transform, which calls it with each chunk: see {@linkcode stage}. */
   stage<
     N extends { [K in MethodName<S>]: K }[MethodName<S>],
     Ordered extends boolean = true,
@@ -297,7 +297,7 @@ export class ReconnectingClient<
     return stage(this, method, options);
   }
 
-  /** The results of the method called with each of `inputs`; see {@linkcode map}. */
+  /** Calls the method with each of `inputs` and yields the results: see {@linkcode map}. */
   map<
     N extends { [K in MethodName<S>]: K }[MethodName<S>],
     Ordered extends boolean = true,
