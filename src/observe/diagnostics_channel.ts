@@ -1,15 +1,16 @@
 /**
- * Calls as `node:diagnostics_channel` tells of them, where the runtime has it.
+ * An observer that publishes calls to `node:diagnostics_channel`.
  *
- * Invariant owned here: the module is looked up, never imported; where it is
- * not there, or nobody has subscribed, calls are not even looked at.
+ * The module is looked up at run time and never imported, so that this file also
+ * loads in a browser. Without the module, or without subscribers, the observer is
+ * not active and calls cost nothing.
  *
  * @module
  */
 
 import type { CallObserver, ObservedCall } from "../types/observe.ts";
 
-/** What is used of a channel. */
+/** The part of a channel that is used here. */
 interface Channel {
   readonly hasSubscribers: boolean;
   publish(message: unknown): void;
@@ -20,12 +21,13 @@ interface DiagnosticsModule {
 }
 
 /**
- * An observer that publishes to four channels: `sluice:client:start`,
- * `sluice:client:end`, `sluice:server:start` and `sluice:server:end`. The
- * message is the {@linkcode ObservedCall}.
+ * Makes an observer that publishes calls to `node:diagnostics_channel`, for
+ * {@linkcode observers}. It has four channels: `sluice:client:start`,
+ * `sluice:client:end`, `sluice:server:start` and `sluice:server:end`. The message
+ * is the {@linkcode ObservedCall}.
  *
- * Who subscribes later is told of the calls that begin from then on. A page,
- * which has no such channels, is told nothing.
+ * A subscriber gets the calls that start after it has subscribed. In a browser,
+ * which has no such channels, the observer does nothing.
  *
  * @example
  * ```ts

@@ -1,10 +1,11 @@
 /**
- * Hooks for the beginning and the end of calls.
+ * Hooks for the start and the end of calls.
  *
- * Invariants owned here:
- * - An observer is told of each call's start and then its end, once each, and
- *   never in the middle of the library's own work: it may call, abort, close.
- * - A call that began while nobody was there ends untold.
+ * Invariants:
+ * - An observer gets the start of each call and then its end, once each. Its
+ *   hooks run when the library is in a consistent state, so that they may call,
+ *   abort and close.
+ * - A call that started while no observer was active gets no `end`.
  *
  * @module
  */
@@ -24,15 +25,21 @@ import type { Connection, Observers } from "../types/connection.ts";
 import { isA, tellHook } from "../base/user_code.ts";
 
 /**
- * Observers for the option `observe` of a client or a server. (A function, so
- * that a program which observes nothing does not carry the code for it.)
+ * Makes the value of the option `observe` of a client or a server. (The option
+ * takes this value rather than a list, so that a program without observers does
+ * not carry their code.)
  *
- * On a client they stand inside of middleware and see each sending; on a
- * {@linkcode ReconnectingClient} they see a call once, however often it is
- * sent. On a server they also see what no middleware does: calls of unknown
- * methods, late ones, and those that wait.
+ * On a client, observers run inside of middleware and get a call each time that
+ * middleware sends it; on a {@linkcode ReconnectingClient} they get a call once,
+ * however often the client sends it again. On a server they also get calls that
+ * no middleware sees: calls of unknown methods, calls whose deadline had passed,
+ * and calls that still wait for their handler to start.
  *
- * @throws {TypeError} If a hook is no function.
+ * `start` runs synchronously, `end` in a microtask after the call has ended.
+ * Exceptions that they throw are ignored, and so are rejections of promises that
+ * they return.
+ *
+ * @throws {TypeError} If a hook is not a function.
  *
  * @example
  * ```ts
@@ -64,28 +71,28 @@ export function observers(...observers: readonly CallObserver[]): Observers {
 function checkHook(name: string, hook: unknown): void {
   if (hook === undefined || typeof hook === "function") return;
   throw new TypeError(
-    `Cannot observe: ${name} is not a function, received ${typeof hook}`,
+    `Cannot observe calls: ${name} is not a function, received ${typeof hook}`,
   );
 }
 
 const NO_METADATA: Metadata = new Map();
 
-/** What calls of both sides have in common. */
+/** What observers get of a call of either side. */
 abstract class ObservedBase {
   replyBytes: number | undefined = undefined;
   outcome: Outcome | undefined = undefined;
   error: unknown = undefined;
   readonly #clock: Clock;
-  readonly #began: number;
-  #ended: number | undefined;
+  readonly #startedAt: number;
+  #endedAt: number | undefined;
 
   constructor(clock: Clock) {
     this.#clock = clock;
-    this.#began = clock.now();
+    this.#startedAt = clock.now();
   }
 
   get duration(): number {
-    return (this.#ended ?? this.#clock.now()) - this.#began;
+    return (this.#endedAt ?? this.#clock.now()) - this.#startedAt;
   }
 
   get code(): string | undefined {
@@ -95,38 +102,38 @@ abstract class ObservedBase {
     try {
       if (error instanceof RpcError) return error.code;
     } catch {
-      // What a call was aborted with may be anything.
+      // The reason of an abort may be any object, and throw when it is inspected.
       return "cancelled";
     }
-    // Options that do not make sense are the caller's mistake; all else is an abort's reason.
+    // Invalid options reject with these errors; any other error is the reason of an abort.
     const mistake = isA(error, TypeError) || isA(error, RangeError);
     return mistake ? "invalid_argument" : "cancelled";
   }
 
-  /** It has ended. */
+  /** The call has ended. */
   end(outcome: Outcome, error: unknown): void {
     this.outcome = outcome;
     this.error = error;
-    this.#ended = this.#clock.now();
+    this.#endedAt = this.#clock.now();
   }
 }
 
-/** A call of ours. */
+/** A call that this side makes. */
 class ObservedOutgoing extends ObservedBase implements ObservedCall, CallEnd {
   readonly side = "client";
   readonly #call: OutgoingRecord;
-  readonly #by: () => Connection | undefined;
+  readonly #findConnection: () => Connection | undefined;
   readonly #observers: ObserverList;
 
   constructor(
     call: OutgoingRecord,
     clock: Clock,
-    by: () => Connection | undefined,
+    findConnection: () => Connection | undefined,
     observers: ObserverList,
   ) {
     super(clock);
     this.#call = call;
-    this.#by = by;
+    this.#findConnection = findConnection;
     this.#observers = observers;
   }
 
@@ -140,7 +147,7 @@ class ObservedOutgoing extends ObservedBase implements ObservedCall, CallEnd {
   }
 
   get connection(): Connection | undefined {
-    return this.#by();
+    return this.#findConnection();
   }
 
   get metadata(): Metadata {
@@ -165,7 +172,7 @@ class ObservedOutgoing extends ObservedBase implements ObservedCall, CallEnd {
   }
 }
 
-/** A call of the peer's. */
+/** A call that the peer makes. */
 class ObservedIncoming extends ObservedBase implements ObservedCall {
   readonly side = "server";
   readonly method: string;
@@ -196,9 +203,9 @@ class ObservedIncoming extends ObservedBase implements ObservedCall {
 
 class ObserverList implements CallObserverHub {
   readonly #list: readonly CallObserver[];
-  /** Those of the peer's calls that began while somebody was there. */
-  readonly #came = new WeakMap<RequestInfo, ObservedIncoming>();
-  /** Those that ended in this turn, and are not told yet. */
+  /** Calls of the peer that started while an observer was active. */
+  readonly #incoming = new WeakMap<RequestInfo, ObservedIncoming>();
+  /** Calls that have ended in this turn, and whose `end` hooks have not run yet. */
   #ended: ObservedCall[] = [];
 
   constructor(list: readonly CallObserver[]) {
@@ -212,17 +219,17 @@ class ObserverList implements CallObserverHub {
   onOutgoing(
     call: OutgoingRecord,
     clock: Clock,
-    by: () => Connection | undefined,
+    findConnection: () => Connection | undefined,
   ): void {
-    const seen = new ObservedOutgoing(call, clock, by, this);
-    call.extras().observed = seen;
-    this.#start(seen);
+    const observed = new ObservedOutgoing(call, clock, findConnection, this);
+    call.extras().observed = observed;
+    this.#start(observed);
   }
 
   onIncoming(call: RequestInfo, clock: Clock): void {
-    const seen = new ObservedIncoming(call, clock);
-    this.#came.set(call, seen);
-    this.#start(seen);
+    const observed = new ObservedIncoming(call, clock);
+    this.#incoming.set(call, observed);
+    this.#start(observed);
   }
 
   answered(
@@ -231,18 +238,18 @@ class ObserverList implements CallObserverHub {
     error: RpcError | undefined,
     bytes: number | undefined,
   ): void {
-    const seen = this.#came.get(call);
-    if (seen === undefined) return;
-    seen.replyBytes = bytes;
-    seen.end(outcome, error);
-    this.ended(seen);
+    const observed = this.#incoming.get(call);
+    if (observed === undefined) return;
+    observed.replyBytes = bytes;
+    observed.end(outcome, error);
+    this.ended(observed);
   }
 
   lost(call: RequestInfo, error: RpcError): void {
-    const seen = this.#came.get(call);
-    if (seen === undefined) return;
-    seen.end("unknown", error);
-    this.ended(seen);
+    const observed = this.#incoming.get(call);
+    if (observed === undefined) return;
+    observed.end("unknown", error);
+    this.ended(observed);
   }
 
   refused(
@@ -251,37 +258,39 @@ class ObserverList implements CallObserverHub {
     error: RpcError,
     bytes: number,
   ): void {
-    const seen = new ObservedIncoming(request, clock);
-    this.#start(seen);
-    seen.replyBytes = bytes;
-    seen.end("refused", error);
-    this.ended(seen);
+    const observed = new ObservedIncoming(request, clock);
+    this.#start(observed);
+    observed.replyBytes = bytes;
+    observed.end("refused", error);
+    this.ended(observed);
   }
 
-  /** At once: nothing has been done for the call yet. */
-  #start(seen: ObservedCall): void {
+  /** Runs the hooks at once: the library has not done anything for the call yet. */
+  #start(observed: ObservedCall): void {
     for (const observer of this.#list) {
-      if (isActive(observer)) tellHook(observer, "start", seen);
+      if (isActive(observer)) tellHook(observer, "start", observed);
     }
   }
 
-  /** Told later: calls end in the middle of work whose state a hook could change. */
-  ended(seen: ObservedCall): void {
-    if (this.#ended.push(seen) === 1) queueMicrotask(() => this.#tellEnds());
+  /** Runs the hooks in a microtask: when a call ends, the library is in the middle of work whose state a hook could change. */
+  ended(observed: ObservedCall): void {
+    if (this.#ended.push(observed) === 1) {
+      queueMicrotask(() => this.#runEndHooks());
+    }
   }
 
-  #tellEnds(): void {
+  #runEndHooks(): void {
     const ended = this.#ended;
     this.#ended = [];
-    for (const seen of ended) {
+    for (const observed of ended) {
       for (const observer of this.#list) {
-        if (isActive(observer)) tellHook(observer, "end", seen);
+        if (isActive(observer)) tellHook(observer, "end", observed);
       }
     }
   }
 }
 
-/** Whether it wants to be told; not if it throws when it is asked. */
+/** Whether an observer wants calls. One whose `active` throws does not. */
 function isActive(observer: CallObserver): boolean {
   try {
     return observer.active !== false;

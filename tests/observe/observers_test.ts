@@ -1,4 +1,4 @@
-/** Hooks at the beginning and the end of calls, and the channels made of them. */
+/** Hooks at the start and the end of calls, and the diagnostics channels. */
 
 import * as channels from "node:diagnostics_channel";
 import { test } from "node:test";
@@ -32,7 +32,7 @@ const services = {
   },
 };
 
-/** Notes what it is told: starts by name alone, ends with how. */
+/** Notes each start, and each end with its code and outcome. */
 class Notes implements CallObserver {
   readonly lines: string[] = [];
   readonly ended: ObservedCall[] = [];
@@ -47,7 +47,7 @@ class Notes implements CallObserver {
     this.lines.push(`${side} ${method} ${id} ended ${code} ${outcome}`);
   };
 
-  /** How the calls ended, by code and outcome. */
+  /** The code and the outcome of each call that ended. */
   get ends(): unknown[] {
     return this.ended.map(({ code, outcome }) => [code, outcome]);
   }
@@ -69,7 +69,7 @@ function observed() {
 
 const ignore = () => {};
 
-test("both ends are told of a call's start, and then of its end", async () => {
+test("observers of client and server get the start and then the end of a call", async () => {
   const { client, near, far, close } = observed();
   await client.call("S.echo", "x");
   await settle();
@@ -84,7 +84,7 @@ test("both ends are told of a call's start, and then of its end", async () => {
   await close();
 });
 
-test("each way a call can end is told with its code and outcome, on both sides", async () => {
+test("observers of both sides get the code and the outcome of a call, however it ends", async () => {
   const { client, near, far, close } = observed();
   await client.call("S.fail", null).catch(ignore);
   await client.call("S.broken", null).catch(ignore);
@@ -115,20 +115,20 @@ test("each way a call can end is told with its code and outcome, on both sides",
   await close();
 });
 
-test("bytes are told as they travel, alike at both ends", async () => {
+test("observers of both sides get the same numbers of bytes, which are those on the wire", async () => {
   const { client, near, far, close } = observed();
   await client.call("S.echo", "x".repeat(100));
   await client.call("S.fail", null).catch(ignore);
   await settle();
   const bytes = ({ ended }: Notes) =>
     ended.map(({ requestBytes, replyBytes }) => [requestBytes, replyBytes]);
-  // Header 12, method 2 + 6, payload 1 + 100; and header, payload.
+  // Request: header 12, method 2 + 6, payload 1 + 100. Reply: header and payload.
   assertEquals(bytes(near)[0], [121, 113]);
   assertEquals(bytes(near), bytes(far));
   await close();
 });
 
-test("a call's duration is that of its caller's wait, or from arrival to answer; it stands still afterwards", async () => {
+test("the duration of a call is how long its caller waited, or on a server from arrival to reply; it is fixed at the end", async () => {
   const clock = new TestClock();
   const held = new Held();
   const notes = new Notes();
@@ -150,7 +150,7 @@ test("a call's duration is that of its caller's wait, or from arrival to answer;
   await close();
 });
 
-test("a call aborted in flight ends for its caller at once, and for its server when the handler settles", async () => {
+test("a call aborted in flight ends at once on the client, and on the server when the handler settles", async () => {
   const held = new Held();
   const near = new Notes();
   const far = new Notes();
@@ -161,7 +161,7 @@ test("a call aborted in flight ends for its caller at once, and for its server w
   const handle = client.go("Held.work", 1);
   await settle();
   handle.abort();
-  // Not in the middle of what the abort does.
+  // The hook does not run in the middle of the abort.
   assertEquals(near.ends, []);
   await settle();
   assertEquals([near.ends, far.ends], [[["cancelled", "unknown"]], []]);
@@ -173,7 +173,7 @@ test("a call aborted in flight ends for its caller at once, and for its server w
   await close();
 });
 
-test("calls that their connection takes along end on both sides", async () => {
+test("calls of a connection that is lost end on both sides", async () => {
   const held = new Held();
   const near = new Notes();
   const far = new Notes();
@@ -192,7 +192,7 @@ test("calls that their connection takes along end on both sides", async () => {
   await server.close();
 });
 
-test("calls that never get as far as their handler are told to a server's observer", async () => {
+test("the observer of a server gets calls that never reach a handler", async () => {
   const notes = new Notes();
   const peer = new RawPeer();
   const server = new Server(new Held().services, {
@@ -212,7 +212,7 @@ test("calls that never get as far as their handler are told to a server's observ
   await server.close();
 });
 
-test("a reconnecting client's observer is told of a call once, however often it is sent", async () => {
+test("the observer of a reconnecting client gets a call once, however often it is sent", async () => {
   const notes = new Notes();
   const t = new Reconnecting(["peer", "peer"], { observe: observers(notes) });
   const first = await t.ready();
@@ -232,7 +232,7 @@ test("a reconnecting client's observer is told of a call once, however often it 
   await t.over();
 });
 
-test("observers stand inside of middleware: they see each sending, and its metadata", async () => {
+test("observers run inside of middleware and get each call that it sends, with its metadata", async () => {
   const notes = new Notes();
   const { client, close } = pair(services, {
     client: {
@@ -250,7 +250,7 @@ test("observers stand inside of middleware: they see each sending, and its metad
   await close();
 });
 
-test("an observer may call, abort and close; what it throws or rejects with is lost", async () => {
+test("an observer may call, abort and close; its exceptions and rejections are ignored", async () => {
   const held = new Held();
   const { client, server } = pair(held.services, {
     client: {
@@ -280,7 +280,7 @@ test("an observer may call, abort and close; what it throws or rejects with is l
   await server.close();
 });
 
-test("an observer that is not active is told nothing, not even the end of a call that began before", async () => {
+test("an observer that was not active at the start of a call does not get its end", async () => {
   const notes = new Notes();
   const switched = { ...notes, active: false };
   const { client, close } = pair(services, {
@@ -298,7 +298,7 @@ test("an observer that is not active is told nothing, not even the end of a call
   await close();
 });
 
-test("[X46] observers of both ends are told of a result that is a stream when it has ended, how, and with how many items", async () => {
+test("[X46] observers of both sides get the end of a call when its stream has ended, with its code and its number of items", async () => {
   const services = {
     count: async function* (to: number) {
       for (let n = 0; n < to; n++) yield n;
@@ -325,7 +325,7 @@ test("[X46] observers of both ends are told of a result that is a stream when it
     ["out_of_luck", "executed"],
     ["unavailable", "executed"],
   ]);
-  // Of the third the client has read none, and the server is held up behind it.
+  // The client has read no item of the third stream, so the server waits for credit.
   assertEquals(near.items.slice(0, 2), [1, 2]);
   assertEquals(far.items.slice(0, 2), [1, 2]);
   assertEquals(far.ends, [
@@ -339,7 +339,7 @@ test("[X46] observers of both ends are told of a result that is a stream when it
   await client.closed;
 });
 
-test("an observer is asked whether it is active for itself alone", async () => {
+test("each observer decides for itself whether it is active", async () => {
   const [off, on] = [new Notes(), new Notes()];
   const observe = observers({ ...off, active: false }, on);
   const { client, close } = pair(services, { client: { observe } });
@@ -349,12 +349,12 @@ test("an observer is asked whether it is active for itself alone", async () => {
   await close();
 });
 
-test("a hook that is no function is refused when it is named", () => {
+test("a hook that is not a function throws", () => {
   const wrong = { end: 5 } as unknown as CallObserver;
   assertThrows(() => observers(wrong), TypeError, "end is not a function");
 });
 
-test("channels are told of calls while somebody subscribes, each side on its own", async () => {
+test("channels get calls while there are subscribers, each side on its own", async () => {
   const messages: [string, ObservedCall][] = [];
   const listen = (message: unknown, name: string | symbol) =>
     void messages.push([String(name), message as ObservedCall]);

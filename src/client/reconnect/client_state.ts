@@ -1,10 +1,10 @@
 /**
- * Where a reconnecting client is, for whoever wants to know.
+ * The state of a reconnecting client, and how a program watches it.
  *
- * Invariants owned here:
- * - `onStateChange` is told every change, in order, once.
- * - An iterator holds one state, not a history: whoever reads slowly sees the
- *   latest, and one that is never read costs nothing.
+ * Invariants:
+ * - `onStateChange` is called for every change, in order, once.
+ * - An iterator over the states holds one state, not a history: a slow reader
+ *   gets the latest state, and an iterator that is never read costs nothing.
  *
  * @module
  */
@@ -13,36 +13,42 @@ import { tellHook } from "../../base/user_code.ts";
 import type { TotalStats } from "../../types/stats.ts";
 
 /**
- * Where a {@linkcode ReconnectingClient} is: `connecting` (a dial, or the wait
- * for the peer's HELLO, is under way), `ready`, `waiting` (for the next dial),
- * `draining` (closed, and finishing what it accepted), `closed`.
+ * The state of a {@linkcode ReconnectingClient}:
+ *
+ * - `connecting`: a dial is in progress, or the client waits for the HELLO of the
+ *   server;
+ * - `ready`: there is a connection that takes calls;
+ * - `waiting`: the client waits before it dials again;
+ * - `draining`: the client was closed, and finishes the calls it has accepted;
+ * - `closed`: the client has ended.
  */
 export type ClientState =
   | "connecting"
   | "ready"
-  | "draining"
   | "waiting"
+  | "draining"
   | "closed";
 
-/** What goes with a change of state. */
+/** Details of a change of state. */
 export interface StateDetail {
   /** The state before. */
   readonly from: ClientState;
-  /** Why: what the dial or the connection failed with, if that is what changed it. */
+  /** What the dial or the connection failed with, if that changed the state. */
   readonly cause: unknown;
-  /** Milliseconds until the next dial; of `waiting` alone. */
+  /** Milliseconds until the next dial, if the state is `waiting`; else `undefined`. */
   readonly delay: number | undefined;
-  /** Dials in a row that have led nowhere. */
+  /** Dials in a row that failed. */
   readonly failures: number;
 }
 
-/** Told of every change; what it throws is lost. */
+/** Called on every change of state. Exceptions it throws are ignored. */
 export type StateListener = (state: ClientState, detail: StateDetail) => void;
 
 /** A state that can be watched. */
 export class StateCell {
-  #state: ClientState = "connecting";
-  /** Resolves at the next change; made when somebody waits for it. */
+  /** The state now. */
+  current: ClientState = "connecting";
+  /** Resolves at the next change; made when an iterator waits for it. */
   #change: PromiseWithResolvers<void> | undefined;
   readonly #listener: StateListener | undefined;
 
@@ -50,62 +56,61 @@ export class StateCell {
     this.#listener = listener;
   }
 
-  get current(): ClientState {
-    return this.#state;
-  }
-
-  /** Changes it; no effect if that is where it is. */
+  /** Changes the state. Has no effect if it is the current one. */
   set(
     state: ClientState,
     failures: number,
     cause?: unknown,
     delay?: number,
   ): void {
-    const from = this.#state;
+    const from = this.current;
     if (state === from) return;
-    this.#state = state;
+    this.current = state;
     this.#change?.resolve();
     this.#change = undefined;
     const detail: StateDetail = { from, cause, delay, failures };
-    tellHook({ told: this.#listener }, "told", state, detail);
+    tellHook({ listener: this.#listener }, "listener", state, detail);
   }
 
-  /** The state now, and then after each change the latest; ends after `closed`. */
+  /** Yields the state now, then the latest one after each change. Ends after `closed`. */
   async *watch(): AsyncGenerator<ClientState, void, void> {
-    let told: ClientState | undefined;
+    let latest: ClientState | undefined;
     for (;;) {
-      const state = this.#state;
-      if (state !== told) yield told = state;
+      const state = this.current;
+      if (state !== latest) yield latest = state;
       if (state === "closed") return;
-      // It may have changed, even to and fro, while the reader was busy.
-      if (this.#state !== told) continue;
+      // The state may have changed while the reader was busy.
+      if (this.current !== latest) continue;
       await (this.#change ??= Promise.withResolvers()).promise;
     }
   }
 }
 
-/** A reconnecting client in numbers, as of now: those of its connections added up; what only grows, over those that are gone as well. */
+/**
+ * A snapshot of a reconnecting client's counters. Each counter is the sum over
+ * its open connections; those that only grow include closed connections.
+ */
 export interface ReconnectingStats extends
   Omit<
     TotalStats,
     "receiving" | "receivingBytes" | "running" | "waiting" | "served"
   > {
-  /** Where it is. */
+  /** The state. */
   readonly state: ClientState;
   /** Dials so far. */
   readonly dials: number;
-  /** Dials in a row that have led nowhere. */
+  /** Dials in a row that failed, or led to a connection that neither replied to a call nor lived for `retry.stableAfter`. */
   readonly failures: number;
-  /** Connections that live: the one that takes calls, and older ones that finish theirs. */
+  /** Open connections: the one that takes calls, and older ones that finish theirs. */
   readonly connections: number;
-  /** Connections made so far. */
+  /** Connections that have been ready so far. */
   readonly connected: number;
   /** Calls that wait for a connection. */
   readonly waiting: number;
-  /** Bytes of those, about. */
+  /** Approximate bytes of the calls that wait for a connection. */
   readonly waitingBytes: number;
-  /** Calls that a connection handed back to be sent again, so far. */
+  /** Calls so far that a connection had accepted and gave back to be sent again; 0 with `resend: "never"`. */
   readonly resent: number;
-  /** The latest round-trip time of the connection that takes calls, in ms; undefined until a PING was answered. */
+  /** The latest round-trip time of the connection that takes calls, in ms; `undefined` before the first reply to a PING. */
   readonly rtt: number | undefined;
 }

@@ -1,21 +1,20 @@
 /**
- * One of a reconnecting client's connections, and one try to get one.
+ * A connection of a reconnecting client, and one attempt to get one.
  *
- * Invariants owned here:
- * - A try ends once: with a connection whose peer has said HELLO, or with why
- *   there is none. Waiting for HELLO costs a round trip per connection, and is
- *   what makes calls safe: what was sent to a listener's backlog, or before a
- *   denial, would be `unknown` for ever.
- * - A duplex that comes too late is destroyed, never used and never leaked.
+ * Invariants:
+ * - An attempt ends once: with a connection whose peer has sent its HELLO, or
+ *   with the reason why there is none. To wait for HELLO costs a round trip per
+ *   connection, and keeps calls safe: a call that was sent into the backlog of a
+ *   listener, or before the server rejected the client, would stay `unknown`.
+ * - A duplex that arrives too late is destroyed. It is neither used nor leaked.
  *
  * @module
  */
 
 import { RpcConnection } from "../../connection/connection.ts";
-import type { Keepalive } from "../../connection/contract.ts";
 import { keepalive } from "../../connection/watchdog.ts";
 import { STREAM_SUPPORT } from "../../streams/support.ts";
-import type { ConnectionSetup } from "../../connection/contract.ts";
+import type { ConnectionSetup, Keepalive } from "../../connection/contract.ts";
 import type { Credentials, CredentialsSource } from "../../types/connection.ts";
 import type { Timeout } from "../../base/timers.ts";
 import { toDuplex } from "../../transport/duplex.ts";
@@ -24,61 +23,72 @@ import { ConnectionError, printMs } from "../../base/errors.ts";
 import type { PendingCalls } from "../../call/pending_calls.ts";
 
 /**
- * Makes a duplex. It is given a signal that fires when the duplex is not wanted
- * any more: a dial that ignores it is only slower to be forgotten.
+ * Makes a duplex to the server. A {@linkcode ReconnectingClient} calls it for
+ * each connection, and destroys a duplex that it returns too late.
  *
- * What it throws fails the dial, and another one follows. A `TypeError`,
- * `RangeError`, `ReferenceError` or `SyntaxError` counts as a mistake in the
- * program, and ends the client after `retry.fatalAttempts` in a row. `fetch`
- * throws a `TypeError` when the network is down: a dial that uses it should
- * throw a {@linkcode ConnectionError} `unavailableError` in its place.
+ * If it throws or rejects, the dial has failed and the client dials again later.
+ * A `TypeError`, `RangeError`, `ReferenceError` or `SyntaxError` counts as a
+ * programming error: after `retry.fatalAttempts` such failures in a row the
+ * client gives up. `fetch` throws a `TypeError` also when the network is down; a
+ * dial that uses it should throw a {@linkcode ConnectionError} with the code
+ * `unavailable` instead.
+ *
+ * @param signal Aborts when the client no longer needs the duplex: `dialTimeout`
+ *   has passed, or the client has ended. A dial may ignore it.
+ *
+ * @example
+ * ```ts
+ * import { connect, type Dial, ReconnectingClient } from "@sluice/rpc";
+ *
+ * const dial: Dial = (signal) => connect({ port: 7000, signal });
+ * const client = new ReconnectingClient(dial);
+ * await client.abort();
+ * ```
  */
 export type Dial = (signal: AbortSignal) => Duplex | Promise<Duplex>;
 
-/** A connection whose peer has said HELLO. */
+/** A connection whose peer has sent its HELLO. */
 export class ActiveConnection {
   readonly connection: RpcConnection;
   readonly pending: PendingCalls;
-  /** When it was made, by the clock's `now`. */
+  /** When the peer's HELLO arrived, by the clock's `now`. */
   readonly connectedAt: number;
-  /** Whether it has answered a call. */
+  /** Whether the peer has replied to a call. */
   hasReplied = false;
-  /** Whether it takes no calls any more, and only finishes what it has. */
-  retired = false;
-  /** What took its calls along, if anything has. */
-  reason: ConnectionError | undefined;
+  /** Why its calls failed, if the connection is to blame. */
+  lossReason: ConnectionError | undefined;
 
-  constructor(connection: RpcConnection, since: number) {
+  constructor(connection: RpcConnection, connectedAt: number) {
     this.connection = connection;
     this.pending = connection.pending;
-    this.connectedAt = since;
+    this.connectedAt = connectedAt;
   }
 }
 
-/** What a try tells: one of the first two, once. */
+/** What becomes of an attempt: `onReady` or `onFailure`, once. */
 export interface DialAttemptEvents {
-  opened(connection: RpcConnection): void;
-  failed(error: unknown): void;
-  /** Later, of a connection that was opened: its peer says goodbye. */
-  left(connection: RpcConnection, reason: ConnectionError): void;
+  onReady(connection: RpcConnection): void;
+  onFailure(error: unknown): void;
+  /** After `onReady`: the peer has sent GOAWAY. */
+  onGoaway(connection: RpcConnection, reason: ConnectionError): void;
 }
 
-/** What its connection is made with; credentials may be a function, which is asked for each try. */
+/** Settings of each connection. If `credentials` is a function, each attempt calls it. */
 export interface ActiveConnectionSetup
   extends Omit<ConnectionSetup, "credentials"> {
   readonly credentials?: Credentials | CredentialsSource;
 }
 
-/** How a try is made. */
+/** Settings of one attempt. */
 export interface DialAttemptSetup {
   readonly dial: Dial;
-  /** Milliseconds for the dial. */
+  /** Milliseconds for the dial and the credentials. */
   readonly timeout: number;
   readonly connection: ActiveConnectionSetup;
-  /** Nobody else's while the try lasts. */
+  /** Used by nobody else while the attempt lasts. */
   readonly timer: Timeout;
-  /** Whether its connection keeps the process alive. */
-  readonly held: boolean;
+  /** Whether the connection keeps the process alive. */
+  readonly referenced: boolean;
 }
 
 /** One dial, and the wait for the peer's HELLO. */
@@ -87,14 +97,14 @@ export class DialAttempt {
   readonly #events: DialAttemptEvents;
   readonly #controller = new AbortController();
   #connection: RpcConnection | undefined;
-  #over = false;
-  #held: boolean;
+  #ended = false;
+  #referenced: boolean;
 
-  /** Begins it; nothing is told in this turn. */
+  /** Starts the attempt. It calls no event in this turn. */
   constructor(setup: DialAttemptSetup, events: DialAttemptEvents) {
     this.#setup = setup;
     this.#events = events;
-    this.#held = setup.held;
+    this.#referenced = setup.referenced;
     const { timeout, timer } = setup;
     timer.set(timeout, () => {
       const text = `the dial did not finish within ${printMs(timeout)}`;
@@ -103,16 +113,16 @@ export class DialAttempt {
     this.#run();
   }
 
-  /** Says whether its connection keeps the process alive. */
-  hold(on: boolean): void {
-    this.#held = on;
-    if (this.#connection !== undefined) hold(this.#connection, on);
+  /** Sets whether the connection keeps the process alive. */
+  setReferenced(on: boolean): void {
+    this.#referenced = on;
+    if (this.#connection !== undefined) setReferenced(this.#connection, on);
   }
 
-  /** Gives up, and tells nothing. */
+  /** Gives up. No event follows. */
   cancel(reason: unknown): void {
-    if (this.#over) return;
-    this.#over = true;
+    if (this.#ended) return;
+    this.#ended = true;
     this.#setup.timer.clear();
     this.#controller.abort(reason);
     this.#connection?.abort(reason);
@@ -120,18 +130,18 @@ export class DialAttempt {
 
   async #run(): Promise<void> {
     try {
-      // A turn later: a dial may call back into the client that is being made.
+      // In a later turn: `dial` may use the client, which is being constructed.
       await undefined;
-      if (this.#over) return;
+      if (this.#ended) return;
       const { signal } = this.#controller;
       const { dial, connection: { credentials: given } } = this.#setup;
-      // First: a server that is dialled already would wait for them.
+      // Before the dial: a server that has accepted would wait for them.
       const credentials = typeof given === "function"
         ? await given(signal)
         : given;
-      if (this.#over) return;
+      if (this.#ended) return;
       const duplex = await dial(signal);
-      if (this.#over) discard(duplex);
+      if (this.#ended) destroy(duplex);
       else this.#open(duplex, credentials);
     } catch (error) {
       this.#fail(error);
@@ -140,57 +150,58 @@ export class DialAttempt {
 
   #open(duplex: Duplex, credentials: Credentials | undefined): void {
     const { connection: setup, timer } = this.#setup;
-    // From here on the connection's own handshake timeout counts.
+    // From here on the handshake timeout of the connection counts.
     timer.clear();
-    // On a wire without a HELLO it has come before there is a connection.
-    let greeted = false;
+    // A protocol without HELLO calls `onHello` while the connection is constructed.
+    let helloReceived = false;
     const connection = new RpcConnection(duplex, {
       streams: STREAM_SUPPORT,
       keepalive: keepalive() as Keepalive,
       ...setup,
       credentials,
       onHello: () => {
-        greeted = true;
-        if (this.#connection !== undefined) this.#opened(this.#connection);
+        helloReceived = true;
+        if (this.#connection !== undefined) this.#succeed(this.#connection);
       },
       onGoaway: (reason) => {
         this.#fail(reason);
-        this.#events.left(connection, reason);
+        this.#events.onGoaway(connection, reason);
       },
     });
     this.#connection = connection;
-    if (!this.#held) connection.unref();
+    if (!this.#referenced) connection.unref();
     connection.closed.then((reason) => {
-      const text = "the peer closed the connection before its HELLO";
+      const text = "the peer closed the connection before it sent HELLO";
       this.#fail(reason ?? new ConnectionError("unavailable", text));
     });
-    if (greeted) this.#opened(connection);
+    if (helloReceived) this.#succeed(connection);
   }
 
-  #opened(connection: RpcConnection): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#events.opened(connection);
+  #succeed(connection: RpcConnection): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#events.onReady(connection);
   }
 
   #fail(error: unknown): void {
-    if (this.#over) return;
+    if (this.#ended) return;
     this.cancel(error);
-    this.#events.failed(error);
+    this.#events.onFailure(error);
   }
 }
 
-/** Says whether a connection keeps the process alive. */
-export function hold(connection: RpcConnection, on: boolean): void {
+/** Sets whether a connection keeps the process alive. */
+export function setReferenced(connection: RpcConnection, on: boolean): void {
   if (on) connection.ref();
   else connection.unref();
 }
 
-/** What is no duplex needs no end; what cannot be ended is no fault of ours. */
-function discard(late: Duplex): void {
-  const reason = new ConnectionError("cancelled", "the dial came too late");
+/** Destroys a duplex that arrived too late, if it is one. */
+function destroy(duplex: Duplex): void {
+  const text = "the client no longer needs this connection";
+  const reason = new ConnectionError("cancelled", text);
   try {
-    toDuplex(late).writable.abort(reason).catch(() => {});
+    toDuplex(duplex).writable.abort(reason).catch(() => {});
   } catch {
     return;
   }

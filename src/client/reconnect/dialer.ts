@@ -1,19 +1,19 @@
 /**
- * Gets connections: one dial after another, and the waits between them.
+ * Gets connections: one dial after another, with delays between them.
  *
- * Invariants owned here:
- * - At most one dial or wait is under way.
- * - There is no loop without delay: a dial follows another at once only if the
- *   connection between them lived for `stableAfter`. All others are preceded by
- *   waits that grow, whatever the connections between them have answered.
- * - It gives up after so many dials in a row that led nowhere, so many of them
- *   for a reason that lasts, or two denials.
+ * Invariants:
+ * - At most one dial, or one delay before a dial, is in progress.
+ * - A dial follows a connection without delay only if that connection lived for
+ *   `stableAfter`. Before every other dial there is a delay, and delays grow,
+ *   even if the connections in between replied to calls.
+ * - It gives up after `attempts` dials in a row that failed, `fatalAttempts` in a
+ *   row that failed for a lasting reason, or two in a row that the server
+ *   rejected as `unauthenticated`.
  *
  * @module
  */
 
 import { scopeOfNow } from "../../base/async_context.ts";
-
 import type { Clock } from "../../base/clock.ts";
 import type { Connection } from "../../types/connection.ts";
 import type { RpcConnection } from "../../connection/connection.ts";
@@ -27,51 +27,82 @@ import {
   DialAttempt,
 } from "./dial.ts";
 
-/** How it dials. */
+/** When a {@linkcode ReconnectingClient} dials again, and when it gives up. */
+export interface RetryOptions {
+  /** Upper bound of the first delay, in ms, from 1. Each delay is a random number from 1 to its bound. Default 100. */
+  base?: number | undefined;
+  /** Factor by which the bound grows with each delay, from 1. Default 2. */
+  factor?: number | undefined;
+  /** Largest value of the bound, in ms, from 1. Default 10,000. */
+  cap?: number | undefined;
+  /** Milliseconds, from 1, that a connection must live so that the next delay starts at `base` again. After a shorter connection the bound goes on growing, even if the server replied to calls. Default 5,000. */
+  stableAfter?: number | undefined;
+  /** The client gives up after so many dials in a row have failed, from 1. Default `Infinity`. */
+  attempts?: number | undefined;
+  /**
+   * The client gives up after so many dials in a row, from 1, have failed for a
+   * reason that another dial does not remove, and ends with the last error: the
+   * peer uses another serializer or protocol version, or is no Sluice peer; or
+   * `dial` or `credentials` threw a `TypeError`, `RangeError`, `ReferenceError`
+   * or `SyntaxError`. Default 10.
+   */
+  fatalAttempts?: number | undefined;
+  /** Returns a random number from 0 to 1; for tests. Default `Math.random`. */
+  random?: (() => number) | undefined;
+}
+
+/** The options, with defaults for those that are not given. */
+export type Retry = Required<RetryOptions>;
+
+/** Settings of a dialer. */
 export interface DialerSetup {
   readonly dial: Dial;
+  /** Milliseconds for one dial. */
   readonly dialTimeout: number;
   readonly retry: Retry;
   readonly clock: Clock;
   readonly connection: ActiveConnectionSetup;
 }
 
-/** What it tells. */
+/** What a dialer reports. */
 export interface DialerEvents {
-  /** A dial has begun. */
-  dialling(): void;
-  /** The next one is to come in so many milliseconds, and why. */
-  waiting(cause: unknown, delay: number): void;
-  /** There is a connection, whose peer has said HELLO. */
-  opened(connection: RpcConnection): void;
-  /** Later, of such a connection: its peer says goodbye. */
-  left(connection: Connection, reason: ConnectionError): void;
-  /** There will be none, unless somebody asks for one. */
-  gaveUp(reason: ConnectionError): void;
+  /** A dial has started. */
+  onDial(): void;
+  /** The next dial starts in `delay` ms, because of `cause`. */
+  onDelay(cause: unknown, delay: number): void;
+  /** There is a connection whose peer has sent its HELLO. */
+  onReady(connection: RpcConnection): void;
+  /** The peer of a connection that was ready has sent GOAWAY. */
+  onGoaway(connection: Connection, reason: ConnectionError): void;
+  /** The dialer has given up. */
+  onGiveUp(reason: ConnectionError): void;
 }
 
-/** Dials, and waits. */
+/** Dials, with delays. */
 export class Dialer {
   /** Dials so far. */
   dials = 0;
+  /** Dials in a row that failed, or led to a connection of no use. */
+  failures = 0;
+  /** Why there is no connection: what the latest dial or connection failed with; undefined while there is one, and before the first failure. */
+  cause: unknown;
   readonly #setup: DialerSetup;
   readonly #events: DialerEvents;
-  /** The async context of whoever made the client; not that of the call which finds no connection. */
+  /** The async context in which the client was made. `dial` runs in it, not in that of a call which finds no connection. */
   readonly #scope = scopeOfNow();
-  /** Of the dial, or of the wait for the next one. */
+  /** Limits the dial, or waits for the next one. */
   readonly #timer: Timeout;
   #attempt: DialAttempt | undefined;
+  /** Whether the next dial waits for its delay to pass. */
+  #delayed = false;
   /** Whether connections keep the process alive. */
-  #held = true;
-  #waits = false;
-  /** Waits since a connection has lived for `stableAfter`: how long the next one may be. */
-  #steps = 0;
-  /** Dials in a row that led nowhere; of the latest of them, those that failed for a reason that lasts, and those that were told `unauthenticated`. */
-  #failures = 0;
-  #fatal = 0;
+  #referenced = true;
+  /** Delays since a connection lived for `stableAfter`. */
+  #delays = 0;
+  /** Of the latest failures, those in a row with a lasting reason. */
+  #fatalFailures = 0;
+  /** Of the latest failures, those in a row with the code `unauthenticated`. */
   #denials = 0;
-  /** Why there is no connection: what the latest dial or connection failed with. */
-  #cause: unknown;
 
   constructor(setup: DialerSetup, timer: Timeout, events: DialerEvents) {
     this.#setup = setup;
@@ -79,122 +110,104 @@ export class Dialer {
     this.#events = events;
   }
 
-  /** Dials in a row that have led nowhere. */
-  get failures(): number {
-    return this.#failures;
-  }
-
-  /** Says whether connections keep the process alive, that being made included. */
-  hold(on: boolean): void {
-    this.#held = on;
-    this.#attempt?.hold(on);
-  }
-
-  /** Why there is no connection; undefined while there is one, and before the first dial has failed. */
-  get cause(): unknown {
-    return this.#cause;
+  /** Sets whether connections, and the one that is being made, keep the process alive. */
+  setReferenced(on: boolean): void {
+    this.#referenced = on;
+    this.#attempt?.setReferenced(on);
   }
 
   /** Dials now. */
   dial(): void {
     const { dial, dialTimeout: timeout, connection } = this.#setup;
     const events = this.#events;
-    this.#waits = false;
+    this.#delayed = false;
     this.dials++;
-    events.dialling();
-    const begin = () =>
-      new DialAttempt(
-        { dial, timeout, connection, timer: this.#timer, held: this.#held },
-        {
-          opened: (connection) => {
-            this.#attempt = undefined;
-            this.#cause = undefined;
-            events.opened(connection);
-          },
-          failed: (error) => this.#failed(error),
-          left: (connection, reason) => events.left(connection, reason),
+    events.onDial();
+    const timer = this.#timer;
+    const referenced = this.#referenced;
+    const start = () =>
+      new DialAttempt({ dial, timeout, connection, timer, referenced }, {
+        onReady: (connection) => {
+          this.#attempt = undefined;
+          this.cause = undefined;
+          events.onReady(connection);
         },
-      );
+        onFailure: (error) => {
+          this.#attempt = undefined;
+          this.#recordFailure(error);
+          this.backOff(error, true);
+        },
+        onGoaway: (connection, reason) => events.onGoaway(connection, reason),
+      });
     const scope = this.#scope;
-    this.#attempt = scope === undefined ? begin() : scope(begin);
+    this.#attempt = scope === undefined ? start() : scope(start);
   }
 
-  /** Somebody needs a connection: dials after a wait, unless that is under way. */
-  want(): void {
-    if (this.#attempt === undefined && !this.#waits) {
+  /** Dials after a delay, unless a dial or a delay is in progress. */
+  ensureDialing(): void {
+    if (this.#attempt === undefined && !this.#delayed) {
       this.backOff(undefined, false);
     }
   }
 
-  #failed(error: unknown): void {
-    this.#attempt = undefined;
-    this.#note(error);
-    this.backOff(error, true);
-  }
-
-  /** Takes note of a connection that takes no calls any more; `useful` says that it did not lead nowhere, `stable` that it lived for a while. */
-  note(
-    link: ActiveConnection,
-    cause: ConnectionError | undefined,
+  /** Records how a connection was that takes no further calls: `useful` if it was no failed dial, `stable` if it lived for `stableAfter`. */
+  recordConnection(
+    { connectedAt, hasReplied, lossReason }: ActiveConnection,
   ): { readonly useful: boolean; readonly stable: boolean } {
     const { retry, clock } = this.#setup;
-    const stable = clock.now() - link.connectedAt >= retry.stableAfter;
-    const useful = link.hasReplied || stable;
-    if (stable) this.#steps = 0;
-    if (useful) this.#failures = this.#fatal = this.#denials = 0;
-    if (cause !== undefined) this.#note(cause);
+    const stable = clock.now() - connectedAt >= retry.stableAfter;
+    const useful = hasReplied || stable;
+    if (stable) this.#delays = 0;
+    if (useful) this.failures = this.#fatalFailures = this.#denials = 0;
+    if (lossReason !== undefined) this.#recordFailure(lossReason);
     return { useful, stable };
   }
 
-  #note(cause: unknown): void {
-    this.#cause = cause;
-    const code = codeOf(cause);
+  #recordFailure(cause: unknown): void {
+    this.cause = cause;
+    const code = isA(cause, ConnectionError) ? cause.code : undefined;
     const denied = code === "unauthenticated";
     this.#denials = denied ? this.#denials + 1 : 0;
-    this.#fatal = isFatal(code, cause) ? this.#fatal + 1 : 0;
+    this.#fatalFailures = isFatal(code, cause) ? this.#fatalFailures + 1 : 0;
   }
 
-  /** Waits for the next dial; or gives up, if what there was counts as a dial that led nowhere, and was the last. */
-  backOff(cause: unknown, counts: boolean): void {
+  /** Dials after a delay, or gives up. `failed` says whether the latest dial counts as failed. */
+  backOff(cause: unknown, failed: boolean): void {
     const { retry } = this.#setup;
-    if (counts) this.#failures++;
-    if (this.#denials >= 2 || this.#fatal >= retry.fatalAttempts) {
-      this.#events.gaveUp(toReason(cause ?? this.#cause));
+    if (failed) this.failures++;
+    if (this.#denials >= 2 || this.#fatalFailures >= retry.fatalAttempts) {
+      this.#events.onGiveUp(toReason(cause ?? this.cause, this.#fatalFailures));
       return;
     }
-    if (this.#failures >= retry.attempts) {
-      const text = `${this.#failures} dials in a row have failed`;
+    if (this.failures >= retry.attempts) {
+      const text = `${this.failures} dials in a row have failed`;
       const reason = new ConnectionError("unavailable", text, { cause });
-      this.#events.gaveUp(reason);
+      this.#events.onGiveUp(reason);
       return;
     }
-    const delay = backoff(this.#steps++, retry);
-    this.#waits = true;
+    const delay = backoff(this.#delays++, retry);
+    this.#delayed = true;
     this.#timer.set(delay, () => this.dial());
-    this.#events.waiting(cause, delay);
+    this.#events.onDelay(cause, delay);
   }
 
-  /** Neither dials nor waits any more. */
-  rest(reason: ConnectionError | undefined): void {
+  /** Stops a dial or a delay that is in progress. */
+  stop(reason: ConnectionError | undefined): void {
     this.#attempt?.cancel(reason);
     this.#attempt = undefined;
-    this.#waits = false;
+    this.#delayed = false;
     this.#timer.clear();
   }
 }
 
-function codeOf(error: unknown): string | undefined {
-  return isA(error, ConnectionError) ? error.code : undefined;
-}
-
-/** Codes that the next dial of the same peer is told as well, as long as nobody changes one of the two programs. */
+/** Codes that the next dial fails with as well, until somebody changes one of the two programs. */
 const LASTING: ReadonlySet<string | undefined> = new Set([
   "not_sluice",
   "serializer_mismatch",
   "version_mismatch",
 ]);
 
-/** What a program throws by mistake. */
+/** Errors that a program throws by mistake. */
 const MISTAKES = [TypeError, RangeError, ReferenceError, SyntaxError];
 
 /** Whether another dial would most likely fail in the same way. */
@@ -202,41 +215,15 @@ function isFatal(code: string | undefined, error: unknown): boolean {
   return LASTING.has(code) || MISTAKES.some((mistake) => isA(error, mistake));
 }
 
-/** Why the client ends. */
-function toReason(cause: unknown): ConnectionError {
+/** What the client ends with. */
+function toReason(cause: unknown, failures: number): ConnectionError {
   if (isA(cause, ConnectionError)) return cause;
-  const text = "dial or credentials threw the same mistake again and again";
+  const text =
+    `dial or credentials have thrown a programming error ${failures} times in a row: see the cause`;
   return new ConnectionError("internal", text, { cause });
 }
 
-/** How a {@linkcode ReconnectingClient} waits between dials. */
-export interface RetryOptions {
-  /** Bound of the first wait, in ms. Default 100. */
-  base?: number | undefined;
-  /** What the bound grows by with each dial that fails. Default 2. */
-  factor?: number | undefined;
-  /** The bound's largest value, in ms. Default 10,000. */
-  cap?: number | undefined;
-  /** Milliseconds that a connection has to live before the waits begin anew at `base`. A shorter one, whatever it answered, is followed by a longer wait than the one before it. Default 5,000. */
-  stableAfter?: number | undefined;
-  /** Dials in a row that may fail; the client ends with the last of them. Default `Infinity`. */
-  attempts?: number | undefined;
-  /**
-   * Dials in a row that may fail for a reason that another dial does not
-   * remove: the peer has another serializer or version, or is no Sluice peer;
-   * or `dial` or `credentials` threw a `TypeError`, `RangeError`,
-   * `ReferenceError` or `SyntaxError`. The client ends with the last of them,
-   * and with its error. Default 10.
-   */
-  fatalAttempts?: number | undefined;
-  /** Numbers from 0 to 1, for tests. Default `Math.random`. */
-  random?: (() => number) | undefined;
-}
-
-/** The defaults with what is given in their place. */
-export type Retry = Required<RetryOptions>;
-
-/** Every least and most. */
+/** The range of each option, both ends included. */
 const RANGES = {
   base: [1, 0x7fffffff],
   factor: [1, Infinity],
@@ -247,9 +234,9 @@ const RANGES = {
 } as const;
 
 /**
- * The defaults with what is given in their place.
+ * Adds the defaults.
  *
- * @throws {RangeError} If one of them is not a number in its range.
+ * @throws {RangeError} If an option is not a number in its range.
  */
 export function toRetry(given: RetryOptions = {}): Retry {
   const retry: Retry = {
@@ -265,7 +252,7 @@ export function toRetry(given: RetryOptions = {}): Retry {
     const [least, most] = RANGES[name];
     if (retry[name] >= least && retry[name] <= most) continue;
     throw new RangeError(
-      `Cannot use retry.${name}: a number from ${least} to ${most}, received ${
+      `Cannot use retry.${name}: give a number from ${least} to ${most}, received ${
         retry[name]
       }`,
     );
@@ -273,9 +260,9 @@ export function toRetry(given: RetryOptions = {}): Retry {
   return retry;
 }
 
-/** Milliseconds to wait after `failures` dials in a row have failed; from 1 to the cap. */
-export function backoff(failures: number, retry: Retry): number {
+/** Milliseconds before the next dial, after so many earlier delays: random, from 1 to the bound. */
+export function backoff(delays: number, retry: Retry): number {
   const { base, factor, cap, random } = retry;
-  const bound = Math.min(cap, base * factor ** failures);
+  const bound = Math.min(cap, base * factor ** delays);
   return Math.max(1, random() * bound);
 }

@@ -1,181 +1,192 @@
 /**
- * The calls of a client that has no connection for them.
+ * Calls of a reconnecting client that wait for a connection.
  *
- * Invariants owned here:
- * - At most `maxCalls` calls and `maxBytes` bytes wait here that were made
- *   while there was no connection; those that come back from one are let in
- *   beyond (they were bounded there).
- * - They leave in the order they were made, wherever they have been meanwhile.
- * - While they wait, their signals and deadlines end them.
+ * Invariants:
+ * - At most `maxQueuedCalls` calls with `maxQueuedBytes` bytes wait when a new
+ *   call is accepted. Calls that a connection gives back exceed these limits;
+ *   they were bounded there.
+ * - Calls leave in the order in which they were made, including those that a
+ *   connection had in between.
+ * - The signal or the deadline of a call ends it while it waits.
  *
  * @module
  */
 
-import type { Call, QueuedCall } from "../../call/call.ts";
+import { madeCall, type QueuedCall } from "../../call/call.ts";
 import type { TimerHeap } from "../../base/timers.ts";
 import { CallSettler } from "../../call/settle.ts";
 import { LinkedList } from "../../base/linked_list.ts";
 import { deadlineError, queueFullError } from "../../call/errors.ts";
+import type { LiveCall } from "../../types/stats.ts";
 import type { ResendableCall } from "./resendable_call.ts";
 import { discard } from "../../base/pull_source.ts";
 import { snapshotSize } from "../../wire/payload.ts";
 
-/** What a call takes besides its params, roughly, in bytes. */
+/** Roughly the bytes that a call occupies besides its params and its name. */
 const CALL_SIZE = 64;
 
-/** Calls that wait for a connection. */
+/** What the queue needs of its client. */
+export interface OfflineQueueOwner {
+  /** Why there is no connection: what the latest dial or connection failed with. */
+  readonly away: unknown;
+  /** A call has been settled while it waited. */
+  onQueuedCallSettled(): void;
+}
+
+/** The calls that wait, in the order in which they were made. */
 export class OfflineQueue {
-  readonly settler: CallSettler;
+  readonly #settler: CallSettler;
   readonly #calls = new LinkedList<QueuedCall>();
   readonly #maxCalls: number;
   readonly #maxBytes: number;
+  readonly #owner: OfflineQueueOwner;
   #bytes = 0;
-  /** Whether they stand in the order they were made. */
+  /** Whether the calls are in the order in which they were made. */
   #sorted = true;
-  #last = -1;
+  #lastNumber = -1;
 
-  /** Why they wait: what the latest dial or connection failed with, if anything. */
-  readonly #why: () => unknown;
-
-  /** @param settled Called when a call has been settled here. */
   constructor(
     deadlines: TimerHeap,
     limits: { maxQueuedCalls: number; maxQueuedBytes: number },
-    why: () => unknown,
-    settled: () => void,
+    owner: OfflineQueueOwner,
   ) {
-    this.#why = why;
     this.#maxCalls = limits.maxQueuedCalls;
     this.#maxBytes = limits.maxQueuedBytes;
-    this.settler = new CallSettler(deadlines, {
+    this.#owner = owner;
+    this.#settler = new CallSettler(deadlines, {
       abort: (call, reason) => this.abort(call as ResendableCall, reason),
-      settled,
+      settled: () => owner.onQueuedCallSettled(),
     });
   }
 
-  /** Bytes of those that wait, about. */
-  get bytes(): number {
-    return this.#bytes;
-  }
-
-  /** Those that wait. */
-  all(): Call[] {
-    return [...this.#calls.all()].map(({ call }) => call);
-  }
-
-  /** How many wait. */
+  /** How many calls wait. */
   get length(): number {
     return this.#calls.length;
   }
 
-  /**
-   * Lets a new call in.
-   *
-   * @throws {RpcError} `resource_exhausted`, if the room is full.
-   */
-  enqueue(call: ResendableCall): void {
-    call.size = sizeOf(call);
-    const bytes = this.#bytes + call.size;
-    if (this.length >= this.#maxCalls || bytes > this.#maxBytes) {
-      throw queueFullError(
-        `${this.length} calls of ${this.#bytes} bytes are waiting for a connection already`,
-        this.#why(),
-      );
-    }
-    this.enter(call);
+  /** Roughly the bytes of the calls that wait. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
-  /** Lets a call in that comes back. */
-  enter(call: ResendableCall): void {
+  /** Listeners on abort signals. */
+  get listeners(): number {
+    return this.#settler.listeners;
+  }
+
+  /** Lists the calls that wait. `now` is the clock's. */
+  list(now: number): LiveCall[] {
+    const context = { now, remote: undefined };
+    return this.#calls.all().map(({ call }): LiveCall => ({
+      ...madeCall(call, false, context),
+      state: "away",
+    }));
+  }
+
+  /**
+   * Adds a new call.
+   *
+   * @throws {RpcError} `resource_exhausted`, if too many calls or bytes wait.
+   */
+  enqueue(call: ResendableCall): void {
+    const { length } = this;
+    const bytes = this.#bytes + sizeOf(call);
+    if (length >= this.#maxCalls || bytes > this.#maxBytes) {
+      throw queueFullError(
+        `too many calls wait for a connection: ${length} calls of ${this.#bytes} bytes`,
+        this.#owner.away,
+      );
+    }
+    this.requeue(call);
+  }
+
+  /** Adds a call that a connection gave back, or that the limits have let pass. */
+  requeue(call: ResendableCall): void {
     call.size = sizeOf(call);
-    call.link = undefined;
+    call.active = undefined;
     this.#push(call);
     this.#bytes += call.size;
     const { options } = call;
     if (options === undefined) return;
     const extra = call.extras();
-    extra.expiresAt = call.due;
+    extra.expiresAt = call.deadline;
     extra.signal = options.signal;
     extra.inherited = options.ctx?.signal;
     extra.onTimeout = () =>
-      this.fail(call, deadlineError("not_sent", this.#why()));
+      this.fail(call, deadlineError("not_sent", this.#owner.away));
     try {
-      this.settler.watch(call, extra);
+      this.#settler.watch(call, extra);
     } catch (error) {
-      // A signal that is none.
-      this.#settle(call, error);
+      // The signal is none.
+      this.abort(call, error);
     }
   }
 
-  /** Takes out the call that was made first. */
-  take(): ResendableCall | undefined {
+  /** Takes out the call that was made first; undefined if none waits. */
+  dequeue(): ResendableCall | undefined {
     if (!this.#sorted) this.#sort();
     const call = this.#calls.first?.call as ResendableCall | undefined;
     if (call === undefined) return undefined;
-    this.#dequeue(call);
-    if (call.extra !== undefined) this.settler.unwatch(call, call.extra);
+    this.#remove(call);
+    if (call.extra !== undefined) this.#settler.unwatch(call, call.extra);
     return call;
   }
 
-  /** Rejects a call that waits. */
+  /** Rejects a call that waits with a reason of its caller. */
   abort(call: ResendableCall, reason: unknown): void {
-    call.aborted = true;
-    this.#settle(call, reason);
+    this.#remove(call);
+    this.reject(call, reason);
   }
 
-  /** Rejects a call that waits, for a reason that is not its user's. */
+  /** Rejects a call that waits with an error of the library. */
   fail(call: ResendableCall, error: unknown): void {
-    this.#settle(call, call.blame(error));
+    this.abort(call, call.blame(error));
   }
 
-  /** Rejects all of them, each with an error of its own. */
-  end(error: () => unknown): void {
-    let waiting: QueuedCall | undefined;
-    while ((waiting = this.#calls.first) !== undefined) {
-      this.fail(waiting.call as ResendableCall, error());
+  /** Rejects all calls that wait. Each gets an error of its own. */
+  failAll(makeError: () => unknown): void {
+    let first: QueuedCall | undefined;
+    while ((first = this.#calls.first) !== undefined) {
+      this.fail(first.call as ResendableCall, makeError());
     }
   }
 
+  /** Rejects a call that neither waits nor is with a connection, and cancels its params if they are a stream. */
+  reject(call: ResendableCall, error: unknown, params = call.params): void {
+    this.#settler.settle(call, "not_sent", true, error);
+    discard(params, error);
+  }
+
   #push(call: ResendableCall): void {
-    const draft = undefined; // Its params are its own.
+    const draft = undefined; // The params belong to the call.
     call.waiting = { call, draft, before: undefined, after: undefined };
-    if (call.number < this.#last) this.#sorted = false;
-    this.#last = call.number;
+    if (call.number < this.#lastNumber) this.#sorted = false;
+    this.#lastNumber = call.number;
     this.#calls.push(call.waiting);
   }
 
   #remove(call: ResendableCall): void {
     this.#calls.remove(call.waiting as QueuedCall);
     call.waiting = undefined;
-  }
-
-  #settle(call: ResendableCall, error: unknown): void {
-    this.#dequeue(call);
-    this.settler.settle(call, "not_sent", true, error);
-    discard(call.params, error);
-  }
-
-  #dequeue(call: ResendableCall): void {
-    this.#remove(call);
     this.#bytes -= call.size;
     if (this.#calls.length > 0) return;
     this.#sorted = true;
-    this.#last = -1;
+    this.#lastNumber = -1;
   }
 
-  /** Once per connection: what comes back comes in a few runs, each in order. */
+  /** Runs once per connection at most: a connection gives its calls back in a few runs, each of them in order. */
   #sort(): void {
-    const calls: ResendableCall[] = [];
-    while (this.#calls.first !== undefined) {
-      const call = this.#calls.first.call as ResendableCall;
-      this.#remove(call);
-      calls.push(call);
-    }
-    calls.sort((a, b) => a.number - b.number);
-    for (const each of calls) this.#push(each);
+    const entries = this.#calls.all();
+    for (const entry of entries) this.#calls.remove(entry);
+    entries.sort((a, b) => numberOf(a) - numberOf(b));
+    for (const entry of entries) this.#calls.push(entry);
     this.#sorted = true;
-    this.#last = calls[calls.length - 1].number;
+    this.#lastNumber = numberOf(entries[entries.length - 1]);
   }
+}
+
+function numberOf({ call }: QueuedCall): number {
+  return (call as ResendableCall).number;
 }
 
 function sizeOf({ method, params }: ResendableCall): number {

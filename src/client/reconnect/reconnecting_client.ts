@@ -1,9 +1,7 @@
 /**
- * The client that stays: a new connection whenever the old one has gone.
- *
- * Invariant owned here: none of its own; it reads options and adds types.
- * Everything that can happen to a call between two connections happens in
- * `reconnector.ts`.
+ * The client that dials a new connection whenever it has lost the old one: its
+ * options and its typed interface. `reconnector.ts` has the connections, and
+ * `resend.ts` what becomes of calls between them.
  *
  * @module
  */
@@ -29,9 +27,9 @@ import type {
   StateListener,
 } from "./client_state.ts";
 import { systemClock } from "../../base/clock.ts";
-import type { Connection } from "../../types/connection.ts";
 import type {
   CloseOptions,
+  Connection,
   ConnectionOptions,
   Credentials,
   CredentialsSource,
@@ -46,64 +44,72 @@ import type { LiveCall } from "../../types/stats.ts";
 import { Reconnector } from "./reconnector.ts";
 import type { MethodName, UntypedServices } from "../../types/services.ts";
 
-/** Options of a {@linkcode ReconnectingClient}; limits hold for each of its connections, and those on queued calls for the ones that wait for a connection, too. */
+/** Options of a {@linkcode ReconnectingClient}. Limits apply to each of its connections; `maxQueuedCalls` and `maxQueuedBytes` also to the calls that wait for a connection. */
 export interface ReconnectingClientOptions
   extends ConnectionOptions, CallerOptions {
-  /** Who this is, for a server with `authorize`; a function is asked before each dial, so that what it gives is fresh. */
+  /** Credentials for a server with `authorize`: text or bytes, at most 15,360 bytes. If it is a function, the client calls it before each dial, so that the server always gets a fresh token. Default none. */
   credentials?: Credentials | CredentialsSource | undefined;
-  /** What the server may call here, on each connection: see {@linkcode callable}. */
+  /** What the server may call here, on each connection: see {@linkcode callable}. Default nothing. */
   services?: ServiceDefinition | undefined;
-  /** How long it waits between dials, and how often it tries. */
+  /** Delays between dials, and when the client gives up. */
   retry?: RetryOptions | undefined;
-  /** Milliseconds for one dial and the credentials for it; the handshake then has its own `handshakeTimeout`. Default 10,000. */
+  /** Milliseconds, above 0, for one dial and its credentials. The handshake that follows has its own `handshakeTimeout`. Default 10,000. */
   dialTimeout?: number | undefined;
-  /** What a call made without a connection does: `wait` for one (the default), or `reject` at once, `unavailableError`, `not_sent`. */
+  /** What a call does while there is no connection: it waits for one (`"wait"`, the default), or rejects at once, `unavailable` and `not_sent` (`"reject"`). */
   whenOffline?: "wait" | "reject" | undefined;
-  /** Methods whose calls may be sent again though they may have run; a call's own `idempotent` goes before. */
+  /** Methods whose calls the client may send again although they may have run. The option `idempotent` of a call has priority. Default none. */
   idempotent?: Iterable<string> | undefined;
   /**
-   * Which calls the client sends again by itself when their connection goes.
+   * Which calls the client sends again by itself when their connection is lost
+   * or closed.
    *
    * - `"safe"` (the default): calls that certainly did not run (`not_sent`,
    *   `refused`), and idempotent ones.
    * - `"never"`: none. A call that a connection has accepted rejects with its
-   *   true outcome when that connection goes, also if it still waited there for
-   *   the window, and whatever `idempotent` says. A call that no connection has
-   *   accepted yet still waits or rejects as `whenOffline` says.
+   *   true outcome, also if it still waited for the window, and even if it is
+   *   idempotent. A call that no connection has accepted yet waits or rejects as
+   *   `whenOffline` says.
    *
-   * Use `"never"` where the caller keeps an order of its own, such as that of a
+   * Use `"never"` if the caller keeps an order of its own, such as that of a
    * replicated log, and decides itself what follows a failed call. Such a caller
-   * should also set `whenOffline: "reject"`, so that no call it made before it
-   * learned of a failure is sent after that. And it should not send before all
-   * earlier calls have settled whenever `onStateChange` reports that the state
-   * is no longer `ready`: after a GOAWAY the old connection finishes its calls
-   * while the next connection takes new ones.
+   * should do two more things. Set `whenOffline: "reject"`, so that no call that
+   * was made before the caller learned of a failure is sent after it. And when
+   * `onStateChange` reports that the state is no longer `ready`, let all earlier
+   * calls settle before the next one: after a graceful close the old connection
+   * finishes its calls while the next connection takes new ones.
    */
   resend?: "safe" | "never" | undefined;
-  /** Told of every change of state; what it throws is lost. */
+  /** Called on every state change. Exceptions it throws are ignored. */
   onStateChange?: StateListener | undefined;
 }
 
 /**
- * A {@linkcode Client} over one connection after another: when one is lost, or
- * its peer says goodbye, the next is dialled, with growing, random delays.
+ * A {@linkcode Client} that outlives its connections. When a connection is lost,
+ * or the server closes it, the client dials the next one, with random delays
+ * that grow.
  *
- * A call that surely did not run (`not_sent`, `refused`) because its connection
- * went is sent again by itself, in the order the calls were made. One that may
- * have run (`unknown`) rejects, unless it is `idempotent`. Any other failure is
- * the call's own and rejects it. Deadlines and signals hold all the time, also
- * while there is no connection.
+ * If a call fails because of its connection, its outcome decides. A call that
+ * certainly did not run (`not_sent`, `refused`) is sent again by itself, in the
+ * order in which calls were made. A call that may have run (`unknown`) rejects,
+ * unless it is `idempotent`. {@linkcode ReconnectingClientOptions.resend} turns
+ * this off. Every other failure rejects the call, as with a `Client`. Deadlines
+ * and signals apply all the time, also while there is no connection.
  *
- * The delays begin anew after a connection that has lived for
- * `retry.stableAfter`. A server that answers a call and closes, again and again,
- * is dialled ever more slowly.
+ * Delays start at `retry.base` again after a connection that lived for
+ * `retry.stableAfter`. So the client dials a server that replies to one call and
+ * closes, again and again, ever more slowly.
  *
- * It ends by `close` or `abort`, after `retry.attempts` dials in a row that
- * failed, when two in a row are told `unauthenticated`, or after
- * `retry.fatalAttempts` in a row that failed for a reason that lasts: a peer
- * with another serializer or version, one that is no Sluice peer, a `dial` that
- * throws a `TypeError`. A call that is rejected while there is no connection
- * has what the latest dial failed with as its `cause`.
+ * The client ends with `close` or `abort`, and it gives up when:
+ *
+ * - `retry.attempts` dials in a row have failed;
+ * - two dials in a row have failed with `unauthenticated`;
+ * - `retry.fatalAttempts` dials in a row have failed for a lasting reason: the
+ *   peer uses another serializer or protocol version, or is no Sluice peer, or
+ *   `dial` threw a programming error such as a `TypeError`.
+ *
+ * Then all calls that wait reject, `unavailable` and `not_sent`, with the reason
+ * as their `cause`. A call that rejects for another reason while there is no
+ * connection has the error of the latest dial as its `cause`.
  *
  * @example
  * ```ts
@@ -119,13 +125,35 @@ export interface ReconnectingClientOptions
  * );
  * assertEquals(await client.call("HelloService.Hello", "x"), "hello:x");
  *
- * // The server is restarted; the client's calls wait for it.
+ * // The server restarts, and the client's calls wait for it.
  * await first.close();
  * const second = new Server(echoServices());
  * second.serve(await listen(listener.address));
  * assertEquals(await client.call("HelloService.Hello", "y"), "hello:y");
  * await client.close();
  * await second.close();
+ * ```
+ *
+ * @example A caller that sends nothing again
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { memoryPair, ReconnectingClient, RpcError, Server } from "@sluice/rpc";
+ *
+ * const services = { Log: { append: (_: string) => new Promise<void>(() => {}) } };
+ * const server = new Server(services);
+ * const client = new ReconnectingClient<typeof services>(() => {
+ *   const [near, far] = memoryPair();
+ *   server.accept(far);
+ *   return near;
+ * }, { resend: "never", whenOffline: "reject" });
+ * await client.ready;
+ * const handle = client.go("Log.append", "entry 1");
+ * await handle.sent;
+ * await client.connection?.abort();
+ * const error = await handle.reply.catch((error) => error);
+ * assertEquals(error instanceof RpcError && error.outcome, "unknown");
+ * await client.close();
+ * await server.close({ timeout: 0 });
  * ```
  */
 export class ReconnectingClient<
@@ -135,10 +163,9 @@ export class ReconnectingClient<
   readonly #reconnector: Reconnector;
 
   /**
-   * Dials at once. Calls can be made at once, too.
+   * Starts to dial. Calls can be made at once: they wait for the connection.
    *
-   * @param dial Makes a duplex, whenever one is needed. Its signal fires when
-   *   the duplex is not wanted any more; what it still returns is destroyed.
+   * @param dial Makes a duplex for each connection.
    * @throws {RangeError} If a limit or a time is out of its range, or the
    *   credentials are too long.
    * @throws {TypeError} If `resend` is neither `"safe"` nor `"never"`.
@@ -155,7 +182,7 @@ export class ReconnectingClient<
     }
     if (!(dialTimeout > 0)) {
       throw new RangeError(
-        `Cannot use dialTimeout: a number above 0, received ${dialTimeout}`,
+        `Cannot use dialTimeout: give a number above 0, received ${dialTimeout}`,
       );
     }
     if (resend !== "safe" && resend !== "never") {
@@ -169,7 +196,7 @@ export class ReconnectingClient<
       dialTimeout,
       retry: toRetry(options.retry),
       clock: options.clock ?? systemClock,
-      rejectAway: whenOffline === "reject",
+      rejectOffline: whenOffline === "reject",
       idempotent: new Set(options.idempotent),
       neverResend: resend === "never",
       maxQueuedCalls,
@@ -177,73 +204,75 @@ export class ReconnectingClient<
       onStateChange: options.onStateChange,
       connection: options,
     });
-    super(toCaller(reconnector, options));
+    super(toCaller(reconnector.calls, options));
     this.#reconnector = reconnector;
   }
 
   /** The connection that takes calls; `undefined` while there is none. */
   get connection(): Connection | undefined {
-    return this.#reconnector.connection;
+    return this.#reconnector.active?.connection;
   }
 
-  /** Resolves when there is a connection with room in its window; rejects once no call is taken any more. Ignoring it is safe. */
+  /** Resolves when there is a connection whose in-flight window has room; rejects once the client accepts no more calls. It is safe to ignore. */
   get ready(): Promise<void> {
     return this.#reconnector.ready;
   }
 
-  /** How many calls can be made now without waiting, as {@linkcode Client.desiredSize}; 0 or less while there is no connection. */
+  /** How many calls can be made now without waiting: see {@linkcode Client.desiredSize}. While there is no connection it is 0, or minus the number of calls that wait. */
   get desiredSize(): number {
     return this.#reconnector.desiredSize;
   }
 
-  /** Where it is. */
+  /** The state now. */
   get state(): ClientState {
     return this.#reconnector.state.current;
   }
 
   /**
-   * The state now, then the latest after each change; ends after `closed`. One
-   * that reads slowly may miss a state that did not last: `onStateChange` is told all.
+   * Yields the state now, then the latest state after each change; ends after
+   * `closed`. A slow reader may miss states that did not last; `onStateChange`
+   * gets them all.
    */
   states(): AsyncIterableIterator<ClientState> {
     return this.#reconnector.state.watch();
   }
 
-  /** Resolves when it is over: with what ended it, or with `undefined` after `close`. Never rejects. */
+  /** Resolves when the client has ended: with the error that ended it, or with `undefined` after `close`. Never rejects. */
   get closed(): Promise<ConnectionError | undefined> {
     return this.#reconnector.closed;
   }
 
-  /** The client in numbers. */
+  /** Returns a snapshot of the counters. */
   stats(): ReconnectingStats {
     return this.#reconnector.stats();
   }
 
-  /** What hangs? Every call that has not ended, those that wait for a connection last; see {@linkcode Connection.calls}. */
+  /** Lists in-flight calls, those that wait for a connection last. Use it to find hung requests. See {@linkcode Connection.calls}. */
   calls(): LiveCall[] {
-    return this.#reconnector.calls();
+    return this.#reconnector.listCalls();
   }
 
-  /** Keeps the process alive, as it does from the start; undoes `unref`. */
+  /** Keeps the process alive, which is the default; undoes `unref`. */
   ref(): void {
-    this.#reconnector.hold(true);
+    this.#reconnector.setReferenced(true);
   }
 
   /**
-   * Lets the process end although this client is open: its connections, the
-   * waits between dials, and calls that wait for a connection. (A dial that is
-   * under way is the business of whoever makes it.) See
+   * Lets the process exit although the client is open: neither its connections,
+   * nor delays between dials, nor calls that wait for a connection keep it alive.
+   * A dial that is in progress still may; that is up to the `dial` function. See
    * {@linkcode Connection.unref}.
    */
   unref(): void {
-    this.#reconnector.hold(false);
+    this.#reconnector.setReferenced(false);
   }
 
   /**
-   * Takes no new call, lets those accepted finish within `timeout` (default
-   * 5,000 ms), those that wait for a connection included; closes. What is not
-   * finished by then is settled with its true outcome. Idempotent, and never
-   * rejects; see {@linkcode Connection.close}.
+   * Closes the client gracefully: it accepts no new calls, finishes those it has
+   * accepted, including those that wait for a connection, and closes its
+   * connections. Calls that have not finished within `timeout` (default 5,000 ms)
+   * reject with their true outcome. May be called again, and never rejects: see
+   * {@linkcode Connection.close}.
    *
    * @throws {TypeError} If `timeout` is not a number.
    */
@@ -251,12 +280,12 @@ export class ReconnectingClient<
     return this.#reconnector.close(options);
   }
 
-  /** Ends it at once: gives up the dial, and rejects calls, those in flight with outcome `unknown`. Resolves when it is over. */
+  /** Ends the client at once: it stops dialling, and calls reject, those in flight with the outcome `unknown`. Resolves when the connections are closed. */
   abort(reason?: unknown): Promise<void> {
-    return this.#reconnector.stop(reason);
+    return this.#reconnector.abort(reason);
   }
 
-  /** The method as a transform of streams; see {@linkcode stage}. */
+  /** Returns the method as a stream transform, which calls it with each chunk: see {@linkcode stage}. */
   stage<
     N extends { [K in MethodName<S>]: K }[MethodName<S>],
     Ordered extends boolean = true,
@@ -268,7 +297,7 @@ export class ReconnectingClient<
     return stage(this, method, options);
   }
 
-  /** The results of the method called with each of `inputs`; see {@linkcode map}. */
+  /** Calls the method with each of `inputs` and yields the results: see {@linkcode map}. */
   map<
     N extends { [K in MethodName<S>]: K }[MethodName<S>],
     Ordered extends boolean = true,

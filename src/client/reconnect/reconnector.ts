@@ -1,24 +1,21 @@
 /**
- * Calls over one connection after another.
+ * The connections of a reconnecting client, one after another.
  *
- * Invariants owned here:
- * - New calls go to one connection at most. One that takes no more calls lives
- *   on until it has finished those it has.
- * - A dial follows another at once only if the connection between them has
- *   lived for a while and answered a call, and its peer said goodbye.
- * - One teardown; the first reason wins. Nothing is dialled once it is over.
+ * Invariants:
+ * - At most one connection takes new calls. One that no longer does stays open
+ *   until it has finished the calls it has.
+ * - A dial follows a connection without delay only if that connection lived for
+ *   `stableAfter`, replied to a call, and was closed gracefully.
+ * - There is one teardown, with the first reason. After it nothing is dialled.
  *
  * @module
  */
 
-import type { CallHandle } from "../../types/call.ts";
-import type { Caller, CallOptions } from "../../types/call.ts";
 import {
   type ReconnectingStats,
   StateCell,
   type StateListener,
 } from "./client_state.ts";
-import type { Connection } from "../../types/connection.ts";
 import type { RpcConnection } from "../../connection/connection.ts";
 import type { CloseOptions } from "../../types/connection.ts";
 import { Timeout, TimerHeap } from "../../base/timers.ts";
@@ -26,10 +23,11 @@ import { Dialer, type DialerSetup } from "./dialer.ts";
 import { checkTimeout } from "../../connection/shutdown.ts";
 import { DRAIN_TIME } from "../../connection/shutdown_states.ts";
 import { ConnectionError, printMs, type RpcError } from "../../base/errors.ts";
-import { ActiveConnection, hold } from "./dial.ts";
+import { ActiveConnection, setReferenced } from "./dial.ts";
 import type { LiveCall } from "../../types/stats.ts";
 import { ReadySignal } from "../../base/promises.ts";
 import { unavailableError } from "../../call/errors.ts";
+import { OfflineQueue, type OfflineQueueOwner } from "./offline_queue.ts";
 import {
   ResendManager,
   type ResendManagerSetup,
@@ -37,40 +35,51 @@ import {
 } from "./resend.ts";
 import { Totals } from "../../connection/totals.ts";
 
-/** What a reconnector is made with; every option has its value. */
+/** Settings of a reconnector. Every option has its value. */
 export interface ReconnectorSetup extends DialerSetup, ResendManagerSetup {
+  readonly maxQueuedCalls: number;
+  readonly maxQueuedBytes: number;
   readonly onStateChange: StateListener | undefined;
 }
 
-/** Makes connections, and calls over them. */
-export class Reconnector implements Caller, ResendTarget {
+/** Keeps a connection open, and gives it the calls. */
+export class Reconnector implements ResendTarget, OfflineQueueOwner {
   readonly state: StateCell;
+  /** Makes the calls. */
+  readonly calls: ResendManager;
+  /** The connection that takes new calls. */
+  active: ActiveConnection | undefined;
+  /** Whether the teardown has run. */
+  ended = false;
   readonly #setup: ReconnectorSetup;
   readonly #deadlines: TimerHeap;
   readonly #dialer: Dialer;
-  readonly #calls: ResendManager;
-  readonly #gate = new ReadySignal();
+  readonly #queue: OfflineQueue;
+  readonly #readySignal = new ReadySignal();
   readonly #closed = Promise.withResolvers<ConnectionError | undefined>();
-  #link: ActiveConnection | undefined;
-  /** Every connection that lives, those that only finish included. */
-  readonly #links = new Set<ActiveConnection>();
+  /** Every open connection, including those that only finish their calls. */
+  readonly #connections = new Set<ActiveConnection>();
 
-  /** Made by the first `close`; the same for all. */
+  // The drain; the first `close` starts it.
+
+  /** What every `close` returns. */
   #closing: Promise<void> | undefined;
   readonly #drainTimer: Timeout;
-  #drainEnd = Infinity;
+  /** When the drain must have finished, by the clock's `now`. */
+  #drainDeadline = Infinity;
   #streams: CloseOptions["streams"];
-  /** Set by the one teardown. */
-  #over = false;
+
+  /** What the teardown ended the client with. */
   #reason: ConnectionError | undefined;
 
+  /** The promise that `ready` returns, and the connection's from which it was made. */
+  #ready: Promise<void> | undefined;
+  #connectionReady: Promise<void> | undefined;
+
   // Counted for `stats`.
+
   #connected = 0;
   readonly #totals = new Totals();
-
-  /** The promise behind `ready`, and what it was made from. */
-  #inner: Promise<void> | undefined;
-  #outer: Promise<void> | undefined;
 
   constructor(setup: ReconnectorSetup) {
     const { clock } = setup;
@@ -78,284 +87,272 @@ export class Reconnector implements Caller, ResendTarget {
     this.state = new StateCell(setup.onStateChange);
     const deadlines = this.#deadlines = new TimerHeap(clock);
     this.#drainTimer = new Timeout(clock, deadlines);
-    this.#calls = new ResendManager(setup, deadlines, this);
+    this.#queue = new OfflineQueue(deadlines, setup, this);
+    this.calls = new ResendManager(setup, this.#queue, this);
     this.#dialer = new Dialer(setup, new Timeout(clock, deadlines), {
-      dialling: () => this.#tell("connecting"),
-      waiting: (cause, delay) => {
-        this.#tell("waiting", cause, delay);
-        this.#advance();
+      onDial: () => this.#setState("connecting"),
+      onDelay: (cause, delay) => {
+        this.#setState("waiting", cause, delay);
+        this.#continueDrain();
       },
-      opened: (connection) => this.#opened(connection),
-      left: (connection, reason) => {
-        const link = this.#link;
-        if (link?.connection !== connection) return;
-        link.reason ??= reason;
-        this.leave(link);
+      onReady: (connection) => this.#onReady(connection),
+      onGoaway: (connection, reason) => {
+        const { active } = this;
+        if (active?.connection !== connection) return;
+        active.lossReason ??= reason;
+        this.retire(active);
       },
-      gaveUp: (reason) => this.#end(reason),
+      onGiveUp: (reason) => this.#teardown(reason),
     });
     this.#dialer.dial();
-  }
-
-  /** The connection that takes calls. */
-  get connection(): Connection | undefined {
-    return this.#link?.connection;
   }
 
   get closed(): Promise<ConnectionError | undefined> {
     return this.#closed.promise;
   }
 
-  call(
-    method: string,
-    params?: unknown,
-    options?: CallOptions,
-  ): Promise<unknown> {
-    return this.#calls.call(method, params, options);
-  }
-
-  go(method: string, params?: unknown, options?: CallOptions): CallHandle {
-    return this.#calls.go(method, params, options);
-  }
-
-  /** As a connection's; without one, negative by the calls that wait. */
+  /** The active connection's; without one, minus the number of calls that wait. */
   get desiredSize(): number {
-    const { length } = this.#calls;
+    const { length } = this.#queue;
     if (length > 0) return -length;
-    const open = this.#closing === undefined && this.#link !== undefined;
-    return open ? (this.#link as ActiveConnection).connection.desiredSize : 0;
+    if (this.#closing !== undefined) return 0;
+    return this.active?.connection.desiredSize ?? 0;
   }
 
-  /** Resolves when there is a connection with room in its window; rejects once no call is taken any more. */
+  /** Resolves when the active connection's window has room; rejects once no call is accepted. */
   get ready(): Promise<void> {
-    const link = this.#link;
-    const away = link === undefined || this.#calls.length > 0;
-    if (away || this.#closing !== undefined) return this.#gate.wait(false);
-    const inner = link.connection.ready;
-    if (inner !== this.#inner) {
-      this.#inner = inner;
-      this.#outer = inner.catch(() => {
-        this.leave(link);
+    const { active } = this;
+    const away = active === undefined || this.#queue.length > 0;
+    if (away || this.#closing !== undefined) {
+      return this.#readySignal.wait(false);
+    }
+    const { ready } = active.connection;
+    if (this.#ready === undefined || ready !== this.#connectionReady) {
+      this.#connectionReady = ready;
+      this.#ready = ready.catch(() => {
+        this.retire(active);
         return this.ready;
       });
-      this.#outer.catch(ignore);
+      this.#ready.catch(ignore);
     }
-    return this.#outer as Promise<void>;
+    return this.#ready;
   }
 
-  // What the calls ask, and tell: see Route.
-
-  get link(): ActiveConnection | undefined {
-    return this.#link;
-  }
+  // What calls ask for, and report.
 
   get away(): unknown {
     return this.#dialer.cause;
   }
 
-  get over(): boolean {
-    return this.#over;
-  }
-
   get refusal(): RpcError | undefined {
-    const open = !this.#over && this.#closing === undefined;
-    return open ? undefined : this.#refuse();
+    const open = !this.ended && this.#closing === undefined;
+    return open ? undefined : this.#closedError();
   }
 
-  cameBack(link: ActiveConnection): void {
-    if (link === this.#link) this.leave(link);
-    // Another connection has come already.
-    else if (this.#link !== undefined) this.#calls.flushSoon();
-    // A drain had no more use for one.
-    else if (!this.#over) this.#dialer.want();
+  onCallReturned(active: ActiveConnection): void {
+    if (active === this.active) this.retire(active);
+    else if (this.active !== undefined) this.calls.flushSoon();
+    // During a drain the client may have stopped to dial: nothing waited then.
+    else if (!this.ended) this.#dialer.ensureDialing();
   }
 
-  /** A connection takes no calls any more; its peer may still answer those it has. */
-  leave(link: ActiveConnection): void {
-    if (this.#link !== link) return;
-    const { connection, reason } = link;
-    const { state } = connection.stats();
-    const goodbye = state === "open" || state === "draining";
-    // Without a limit: its calls have their deadlines. Not now: it may be in
-    // the middle of handing its calls back.
-    if (goodbye) queueMicrotask(() => connection.close({ timeout: Infinity }));
-    this.#next(link, goodbye, reason);
+  onQueueEmpty(): void {
+    this.#readySignal.wake();
+    this.#continueDrain();
   }
 
-  flushed(): void {
-    this.#gate.wake();
-    this.#advance();
-  }
-
-  settled(): void {
-    this.#advance();
+  onQueuedCallSettled(): void {
+    this.#continueDrain();
   }
 
   // Connections, one after another.
 
-  #opened(connection: RpcConnection): void {
+  #onReady(connection: RpcConnection): void {
     this.#connected++;
-    const link = new ActiveConnection(connection, this.#setup.clock.now());
-    this.#links.add(link);
-    this.#link = link;
-    connection.closed.then((reason) => this.#ended(link, reason));
-    this.#tell("ready");
-    this.#calls.flush();
+    const now = this.#setup.clock.now();
+    const active = new ActiveConnection(connection, now);
+    this.#connections.add(active);
+    this.active = active;
+    connection.closed.then((reason) => this.#onClosed(active, reason));
+    this.#setState("ready");
+    this.calls.flush();
   }
 
-  #ended(link: ActiveConnection, reason: ConnectionError | undefined): void {
-    this.#links.delete(link);
-    this.#totals.end(link.connection.stats());
-    if (this.#link === link) this.#next(link, reason === undefined, reason);
-    this.#advance();
-    this.#finish();
+  /** Gives no further calls to a connection. Its peer may still reply to those it has. */
+  retire(active: ActiveConnection): void {
+    if (this.active !== active) return;
+    const { connection } = active;
+    const { state } = connection.stats();
+    const graceful = state === "open" || state === "draining";
+    // Without a limit, as its calls have deadlines of their own. In a later turn,
+    // as the connection may be giving its calls back just now.
+    if (graceful) queueMicrotask(() => connection.close({ timeout: Infinity }));
+    this.#replace(active, graceful);
   }
 
-  /** Goes on after a connection: at once, if it lived for a while, was of use and its peer said goodbye. */
-  #next(
-    link: ActiveConnection,
-    goodbye: boolean,
-    cause: ConnectionError | undefined,
+  #onClosed(
+    active: ActiveConnection,
+    reason: ConnectionError | undefined,
   ): void {
-    this.#link = undefined;
-    link.retired = true;
-    const { useful, stable } = this.#dialer.note(link, cause);
-    const drained = this.#closing !== undefined && this.#calls.length === 0;
-    if (this.#over || drained) return;
-    if (goodbye && link.hasReplied && stable) this.#dialer.dial();
-    else this.#dialer.backOff(cause, !useful);
+    this.#connections.delete(active);
+    this.#totals.end(active.connection.stats());
+    if (this.active === active) {
+      active.lossReason = reason;
+      this.#replace(active, reason === undefined);
+    }
+    this.#continueDrain();
+    this.#resolveClosed();
   }
 
-  #tell(
+  /** Dials the next connection: without delay if the last one was stable, of use, and closed gracefully. */
+  #replace(active: ActiveConnection, graceful: boolean): void {
+    this.active = undefined;
+    const { useful, stable } = this.#dialer.recordConnection(active);
+    const drained = this.#closing !== undefined && this.#queue.length === 0;
+    if (this.ended || drained) return;
+    if (graceful && active.hasReplied && stable) this.#dialer.dial();
+    else this.#dialer.backOff(active.lossReason, !useful);
+  }
+
+  #setState(
     state: "connecting" | "ready" | "waiting",
     cause?: unknown,
     delay?: number,
   ): void {
-    // To its user a closed client drains, whatever it does to that end.
+    // A closed client stays `draining`, even if it dials for calls that wait.
     if (this.#closing !== undefined) return;
     this.state.set(state, this.#dialer.failures, cause, delay);
   }
 
-  /** Says whether what there is and will be keeps the process alive. */
-  hold(on: boolean): void {
+  /** Sets whether connections, delays and calls that wait keep the process alive. */
+  setReferenced(on: boolean): void {
     this.#deadlines.hold(on);
-    this.#dialer.hold(on);
-    for (const { connection } of this.#links) hold(connection, on);
+    this.#dialer.setReferenced(on);
+    for (const { connection } of this.#connections) {
+      setReferenced(connection, on);
+    }
   }
 
-  // Ending.
+  // The end of the client.
 
   close({ timeout, streams }: CloseOptions): Promise<void> {
     checkTimeout(timeout);
     const first = this.#closing === undefined;
     this.#closing ??= this.#closed.promise.then(ignore);
     if (first || timeout !== undefined) {
-      this.#closeWithin(timeout ?? DRAIN_TIME);
+      this.#limitDrain(timeout ?? DRAIN_TIME);
     }
     this.#streams = streams ?? this.#streams;
-    // Not in this turn, as a connection's.
-    queueMicrotask(() => this.#advance());
-    if (!first || this.#over) return this.#closing;
-    const refusal = this.#refuse();
-    this.#gate.close(() => refusal);
+    // In a later turn, as for the `close` of a connection.
+    queueMicrotask(() => this.#continueDrain());
+    if (!first || this.ended) return this.#closing;
+    const refusal = this.#closedError();
+    this.#readySignal.close(() => refusal);
     this.state.set("draining", this.#dialer.failures);
     return this.#closing;
   }
 
-  /** The earliest of all times that were asked for holds. */
-  #closeWithin(timeout: number): void {
-    const by = this.#setup.clock.now() + timeout;
-    if (by >= this.#drainEnd) return;
-    this.#drainEnd = by;
-    // Its connections end, each within its own time.
-    if (this.#over) return this.#closeLinks(timeout);
+  /** Limits the drain to `timeout` ms from now, unless it must finish earlier already. */
+  #limitDrain(timeout: number): void {
+    const deadline = this.#setup.clock.now() + timeout;
+    if (deadline >= this.#drainDeadline) return;
+    this.#drainDeadline = deadline;
+    // After the teardown each connection limits its own drain.
+    if (this.ended) return this.#closeConnections(timeout);
     this.#drainTimer.set(timeout, () => {
       const text = `the drain did not finish within ${printMs(timeout)}`;
       const cause = this.away;
-      this.#end(new ConnectionError("deadline_exceeded", text, { cause }));
-      this.#closeLinks(0);
+      this.#teardown(new ConnectionError("deadline_exceeded", text, { cause }));
+      this.#closeConnections(0);
     });
   }
 
-  #closeLinks(timeout: number): void {
+  #closeConnections(timeout: number): void {
     const options = { timeout, streams: this.#streams };
-    for (const { connection } of this.#links) connection.close(options);
+    for (const { connection } of this.#connections) connection.close(options);
+  }
+
+  /** Continues a drain: once no call waits, it drains the connections; once they are closed, the client ends. */
+  #continueDrain(): void {
+    if (this.#closing === undefined || this.ended) return;
+    if (this.#queue.length > 0) return;
+    this.#dialer.stop(this.#reason);
+    const left = this.#drainDeadline - this.#setup.clock.now();
+    this.#closeConnections(Math.max(0, left));
+    if (this.#connections.size === 0) this.#teardown(undefined);
   }
 
   /** Ends everything at once. */
-  stop(reason: unknown): Promise<void> {
+  abort(reason: unknown): Promise<void> {
     const text = "the client was aborted";
     const cause = reason ?? this.away;
-    this.#end(new ConnectionError("cancelled", text, { cause }));
-    const ends = [...this.#links].map((link) => link.connection.abort(reason));
-    return Promise.all(ends).then(ignore);
+    this.#teardown(new ConnectionError("cancelled", text, { cause }));
+    const aborted = [...this.#connections].map(({ connection }) =>
+      connection.abort(reason)
+    );
+    return Promise.all(aborted).then(ignore);
   }
 
-  /** Goes on with a drain: once nothing waits here, connections drain; once they have, it is over. */
-  #advance(): void {
-    if (this.#closing === undefined || this.#over) return;
-    if (this.#calls.length > 0) return;
-    this.#dialer.rest(this.#reason);
-    this.#closeLinks(Math.max(0, this.#drainEnd - this.#setup.clock.now()));
-    if (this.#links.size === 0) this.#end(undefined);
-  }
-
-  /** The one teardown; the first reason wins. Connections that still finish calls go on. */
-  #end(reason: ConnectionError | undefined): void {
-    if (this.#over) return;
-    this.#over = true;
+  /** Ends the client. Connections still finish the calls they have. */
+  #teardown(reason: ConnectionError | undefined): void {
+    if (this.ended) return;
+    this.ended = true;
     this.#reason = reason;
-    this.#link = undefined;
-    this.#dialer.rest(this.#reason);
+    this.active = undefined;
+    this.#dialer.stop(reason);
     this.#drainTimer.clear();
-    this.#gate.close(() => this.#refuse());
-    this.#calls.end(() => this.#refuse());
+    this.#readySignal.close(() => this.#closedError());
+    this.#queue.failAll(() => this.#closedError());
     this.state.set("closed", this.#dialer.failures, reason);
-    this.#finish();
+    this.#resolveClosed();
   }
 
-  #finish(): void {
-    if (this.#over && this.#links.size === 0) {
+  #resolveClosed(): void {
+    if (this.ended && this.#connections.size === 0) {
       this.#closed.resolve(this.#reason);
     }
   }
 
-  #refuse(): RpcError {
-    const text = "this client has been closed";
+  /** Makes an error for a call that a client which is closed does not accept. */
+  #closedError(): RpcError {
+    const text = "the client has been closed";
     const cause = this.away;
     return unavailableError(
       this.#reason ?? new ConnectionError("unavailable", text, { cause }),
     );
   }
 
-  // Numbers.
+  // Statistics.
 
   stats(): ReconnectingStats {
-    const links = [...this.#links].map((link) => link.connection.stats());
-    const sum = this.#totals.sum(links);
-    const { length, bytes, resent, counts, listeners } = this.#calls;
+    const connections = [...this.#connections].map(({ connection }) =>
+      connection.stats()
+    );
+    const sum = this.#totals.sum(connections);
+    const { length, bytes, listeners } = this.#queue;
     const { dials, failures } = this.#dialer;
     return {
       ...sum,
       state: this.state.current,
       dials,
       failures,
-      connections: links.length,
+      connections: connections.length,
       connected: this.#connected,
       waiting: length,
       waitingBytes: bytes,
-      resent,
-      settled: { ...counts },
+      resent: this.calls.resent,
+      settled: { ...this.calls.counts },
       listeners: listeners + sum.listeners,
       timers: this.#deadlines.size + sum.timers,
-      rtt: this.#link?.connection.rtt,
+      rtt: this.active?.connection.rtt,
     };
   }
 
-  calls(): LiveCall[] {
-    const links = [...this.#links];
-    const under = links.flatMap((link) => link.connection.calls());
-    return [...under, ...this.#calls.all()];
+  listCalls(): LiveCall[] {
+    const calls = [...this.#connections].flatMap(({ connection }) =>
+      connection.calls()
+    );
+    return [...calls, ...this.#queue.list(this.#setup.clock.now())];
   }
 }
 

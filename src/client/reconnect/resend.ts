@@ -1,30 +1,23 @@
 /**
- * The calls of a reconnecting client: those that wait for a connection, and
- * what becomes of those that one hands back.
+ * The calls of a reconnecting client, from the moment they are made: which wait
+ * for a connection, and which of those that a connection fails are sent again.
  *
- * Invariants owned here:
- * - A call is in exactly one place: waiting in the room, or with one link.
- * - Only what surely did not run is sent again, unless its user says that
- *   running twice is as good as once; and only when its connection is why it
- *   failed. Every other failure is the call's.
- * - What is sent later is what params and options were when it was made.
+ * Invariants:
+ * - A call is in exactly one place: in the offline queue, or with one connection.
+ * - A call is sent again only if it certainly did not run, or is idempotent; and
+ *   only if its connection is why it failed. Every other failure rejects it.
+ * - A call is sent with the params and options that it had when it was made.
  *
  * @module
  */
 
 import { scopeOfNow } from "../../base/async_context.ts";
-import { type Call, madeCall } from "../../call/call.ts";
+import type { Call } from "../../call/call.ts";
 import { type CallOwner, Handle, promiseOf } from "../../call/handle.ts";
-import type { CallHandle } from "../../types/call.ts";
 import { type Clock, toTick } from "../../base/clock.ts";
-import type { TimerHeap } from "../../base/timers.ts";
 import { ConnectionError, type Outcome, RpcError } from "../../base/errors.ts";
 import type { ActiveConnection, ActiveConnectionSetup } from "./dial.ts";
-import {
-  type LiveCall,
-  noOutcomes,
-  type OutcomeCounts,
-} from "../../types/stats.ts";
+import { noOutcomes, type OutcomeCounts } from "../../types/stats.ts";
 import type { CallObserverHub } from "../../types/observe.ts";
 import {
   dueTime,
@@ -33,136 +26,92 @@ import {
   type SentOptions,
 } from "../../call/options.ts";
 import { toMetadata, toRecord } from "../../wire/metadata.ts";
-import type { CallOptions } from "../../types/call.ts";
+import type { Caller, CallHandle, CallOptions } from "../../types/call.ts";
 import { snapshot } from "../../wire/payload.ts";
 import { unavailableError } from "../../call/errors.ts";
 import { ResendableCall, type ResendOwner } from "./resendable_call.ts";
-import { discard, isStream } from "../../base/pull_source.ts";
+import { isStream } from "../../base/pull_source.ts";
 import { isA } from "../../base/user_code.ts";
-import { OfflineQueue } from "./offline_queue.ts";
+import type { OfflineQueue } from "./offline_queue.ts";
 
-/** What bounds the calls of a client, and which of them it sends again. */
+/** Settings of a client that concern its calls. */
 export interface ResendManagerSetup {
   readonly clock: Clock;
-  readonly rejectAway: boolean;
-  readonly idempotent: ReadonlySet<string>;
+  /** Whether a call that finds no connection rejects instead of waiting. */
+  readonly rejectOffline: boolean;
   /** Whether no call is sent a second time. */
   readonly neverResend: boolean;
-  readonly maxQueuedCalls: number;
-  readonly maxQueuedBytes: number;
+  /** Methods that may run twice. */
+  readonly idempotent: ReadonlySet<string>;
   readonly connection: ActiveConnectionSetup;
 }
 
-/** Where the calls go. */
+/** The client's connections, as its calls see them. */
 export interface ResendTarget {
-  /** The connection that takes calls; undefined while away. */
-  readonly link: ActiveConnection | undefined;
-  /** Why there is none: what the latest dial or connection failed with; undefined while there is one, or nothing has failed yet. */
+  /** The connection that takes new calls; undefined while there is none. */
+  readonly active: ActiveConnection | undefined;
+  /** Why there is no connection: what the latest dial or connection failed with; undefined if nothing has failed. */
   readonly away: unknown;
-  /** Whether all is over: nothing is sent again. */
-  readonly over: boolean;
-  /** Why no new call is taken; undefined while they are. */
+  /** Whether the client has ended: nothing is sent again. */
+  readonly ended: boolean;
+  /** Why the client accepts no new calls; undefined while it does. */
   readonly refusal: RpcError | undefined;
-  /** A call is back from a connection, and waits. */
-  cameBack(link: ActiveConnection): void;
-  /** A connection takes no calls any more. */
-  leave(link: ActiveConnection): void;
-  /** All that waited is on its way, and there is room for more. */
-  flushed(): void;
-  /** A call that waited has been settled. */
-  settled(): void;
+  /** A connection gave a call back, which waits in the queue now. */
+  onCallReturned(active: ActiveConnection): void;
+  /** Gives no further calls to a connection. */
+  retire(active: ActiveConnection): void;
+  /** No call waits any more, and the connection's window has room. */
+  onQueueEmpty(): void;
 }
 
-/** Calls handed to a new connection before its window is looked at again. */
+/** Calls handed to a new connection before its window is checked again. */
 const BURST = 256;
 
 /** The calls of one client. */
-export class ResendManager implements CallOwner, ResendOwner {
-  /** Calls that have ended, by the worst outcome of all the ways they were sent. */
+export class ResendManager implements Caller, CallOwner, ResendOwner {
+  /** Calls that have ended, by the worst outcome of all times they were sent. */
   readonly counts: OutcomeCounts = noOutcomes();
-  /** Calls that a connection handed back to be sent again. */
+  /** Calls that a connection had accepted and gave back to be sent again. */
   resent = 0;
   readonly #setup: ResendManagerSetup;
-  readonly #route: ResendTarget;
-  readonly #room: OfflineQueue;
-  /** A flush is to come in this turn. */
-  #flushes = false;
-  #number = 0;
+  readonly #queue: OfflineQueue;
+  readonly #target: ResendTarget;
+  /** Whether a flush follows in this turn. */
+  #flushPending = false;
+  #nextNumber = 0;
 
   constructor(
     setup: ResendManagerSetup,
-    deadlines: TimerHeap,
-    route: ResendTarget,
+    queue: OfflineQueue,
+    target: ResendTarget,
   ) {
     this.#setup = setup;
-    this.#route = route;
-    this.#room = new OfflineQueue(
-      deadlines,
-      setup,
-      () => route.away,
-      () => route.settled(),
-    );
+    this.#queue = queue;
+    this.#target = target;
   }
 
-  /** Their bytes, about. */
-  get bytes(): number {
-    return this.#room.bytes;
+  /** Middleware uses it as the cause when it rejects a call. */
+  get away(): unknown {
+    return this.#target.away;
   }
 
-  /** How many calls wait for a connection. */
-  get length(): number {
-    return this.#room.length;
-  }
-
-  /** Listeners on abort signals of calls that wait. */
-  get listeners(): number {
-    return this.#room.settler.listeners;
-  }
-
-  /** Those that wait, as they stand. */
-  all(): LiveCall[] {
-    const away = { now: this.#setup.clock.now(), remote: undefined };
-    return this.#room.all().map((call): LiveCall => ({
-      ...madeCall(call, false, away),
-      state: "away",
-    }));
-  }
-
-  /** Rejects all that wait, each with an error of its own. */
-  end(error: () => unknown): void {
-    this.#room.end(error);
-  }
-
-  // A call, in the order it travels.
+  // A call, in the order in which it travels.
 
   call(
     method: string,
-    params: unknown,
-    options: CallOptions | undefined,
+    params?: unknown,
+    options?: CallOptions,
   ): Promise<unknown> {
-    const call = new ResendableCall(method, this.#number++, this);
+    const call = new ResendableCall(method, this.#nextNumber++, this);
     const promise = promiseOf(call);
-    this.#observe(call);
     this.#begin(call, params, options);
     return promise;
   }
 
-  go(
-    method: string,
-    params: unknown,
-    options: CallOptions | undefined,
-  ): CallHandle {
-    const call = new ResendableCall(method, this.#number++, this);
-    this.#observe(call);
+  go(method: string, params?: unknown, options?: CallOptions): CallHandle {
+    const call = new ResendableCall(method, this.#nextNumber++, this);
     this.#begin(call, params, options);
     return new Handle(call, this);
-  }
-
-  #observe(call: ResendableCall): void {
-    const { clock, connection } = this.#setup;
-    const observe = connection.observe as CallObserverHub | undefined;
-    if (observe === undefined || !observe.active) return;
-    observe.onOutgoing(call, clock, () => call.link?.connection);
   }
 
   #begin(
@@ -170,42 +119,49 @@ export class ResendManager implements CallOwner, ResendOwner {
     params: unknown,
     options: CallOptions | undefined,
   ): void {
+    this.#observe(call);
     try {
       if (options !== undefined) {
         notePlace(call, options);
         this.#apply(call, options);
       }
       if (isStream(params)) call.extras().scope = scopeOfNow();
-      // Runs user code (toJSON, a serializer), which may close the client.
+      // Runs code of the user (toJSON, a serializer), which may close the client.
       call.params = snapshot(
         params,
         options?.transfer === true,
         this.#setup.connection,
       );
-      const { refusal } = this.#route;
+      const { refusal } = this.#target;
       if (refusal !== undefined) throw refusal;
-      if (this.#route.link === undefined || this.#room.length > 0) {
-        this.#await(call);
+      if (this.#target.active === undefined || this.#queue.length > 0) {
+        this.#enqueue(call);
         return;
       }
     } catch (error) {
       if (!isAbort(options, error)) call.blame(error);
-      this.#room.settler.settle(call, "not_sent", true, error);
-      discard(params, error);
+      this.#queue.reject(call, error, params);
       return;
     }
-    this.#submit(call, this.#route.link as ActiveConnection);
+    this.#submit(call, this.#target.active);
   }
 
-  /** Reads the options: what is sent later is what they are now. */
+  #observe(call: ResendableCall): void {
+    const { clock, connection } = this.#setup;
+    const observe = connection.observe as CallObserverHub | undefined;
+    if (observe === undefined || !observe.active) return;
+    observe.onOutgoing(call, clock, () => call.active?.connection);
+  }
+
+  /** Copies the options, so that later changes to them have no effect. */
   #apply(call: ResendableCall, options: SentOptions): void {
     const { signal, ctx, metadata, idempotent, oneWay, calledAt } = options;
     if (signal?.aborted) throw signal.reason;
     if (ctx?.signal.aborted) throw ctx.signal.reason;
-    call.due = dueTime(options, this.#setup.clock);
+    call.deadline = dueTime(options, this.#setup.clock);
     call.options = {
       signal,
-      // What is left of its time is in `due`.
+      // The time that `ctx` leaves is part of the deadline.
       ctx: ctx && { signal: ctx.signal, remaining: Infinity },
       idempotent,
       oneWay,
@@ -214,85 +170,89 @@ export class ResendManager implements CallOwner, ResendOwner {
     };
   }
 
-  /** A new call that finds no connection, or must not use it yet. */
-  #await(call: ResendableCall): void {
-    const { link } = this.#route;
-    if (this.#setup.rejectAway && link === undefined) {
+  /** A new call waits: there is no connection, or earlier calls wait for it. */
+  #enqueue(call: ResendableCall): void {
+    const { active, away: cause } = this.#target;
+    if (this.#setup.rejectOffline && active === undefined) {
       const text = "the client has no connection";
-      const cause = this.#route.away;
       throw unavailableError(
         new ConnectionError("unavailable", text, { cause }),
       );
     }
-    // What the connection would find wrong with it is told now, not then.
+    // Rejects metadata that cannot be sent now, not once there is a connection.
     const metadata = call.options?.metadata;
     if (metadata !== undefined) toMetadata(metadata);
     call.startedAt = toTick(this.#setup.clock.now());
-    this.#room.enqueue(call);
+    this.#queue.enqueue(call);
   }
 
-  #submit(call: ResendableCall, link: ActiveConnection): void {
+  #submit(call: ResendableCall, active: ActiveConnection): void {
     let { options } = call;
-    if (call.due !== Infinity) {
-      const timeout = call.due - this.#setup.clock.now();
+    if (call.deadline !== Infinity) {
+      const timeout = call.deadline - this.#setup.clock.now();
       options = { ...options, timeout };
     }
-    call.link = link;
+    call.active = active;
     call.accepted = false;
-    link.pending.submit(call, call.params, options);
+    active.pending.submit(call, call.params, options);
     call.accepted = true;
   }
 
-  /** Not now: a connection may be in the middle of handing its calls back. */
+  /** Flushes at the end of this turn: a connection may be giving calls back just now. */
   flushSoon(): void {
-    if (this.#flushes) return;
-    this.#flushes = true;
+    if (this.#flushPending) return;
+    this.#flushPending = true;
     queueMicrotask(() => {
-      this.#flushes = false;
+      this.#flushPending = false;
       this.flush();
     });
   }
 
-  /** Hands over what waits, as the connection's window has room. */
+  /** Hands the calls that wait to the connection, as fast as its window has room. */
   async flush(): Promise<void> {
-    const route = this.#route;
-    const { link } = route;
-    if (link === undefined) return;
-    while (route.link === link) {
-      for (let i = 0; i < BURST && route.link === link; i++) {
-        const call = this.#room.take();
+    const target = this.#target;
+    const { active } = target;
+    if (active === undefined) return;
+    while (target.active === active) {
+      for (let i = 0; i < BURST && target.active === active; i++) {
+        const call = this.#queue.dequeue();
         if (call === undefined) {
-          route.flushed();
+          target.onQueueEmpty();
           return;
         }
-        this.#submit(call, link);
+        this.#submit(call, active);
       }
-      await link.connection.ready.catch(() => route.leave(link));
+      await active.connection.ready.catch(() => target.retire(active));
     }
   }
 
-  // What comes back.
+  // A call that a connection has failed.
 
-  wants(call: ResendableCall, outcome: Outcome, error: unknown): boolean {
-    const link = call.link as ActiveConnection;
-    // What it was aborted with is its user's, and not to be looked at.
-    const own = !isAborted(call) && isA(error, RpcError);
-    const cause = own ? error.cause : undefined;
+  shouldResend(
+    call: ResendableCall,
+    outcome: Outcome,
+    error: unknown,
+  ): boolean {
+    const active = call.active as ActiveConnection;
+    // The reason of an abort belongs to the caller, and is not inspected.
+    const cause = !isAborted(call) && isA(error, RpcError)
+      ? error.cause
+      : undefined;
     if (!isA(cause, ConnectionError)) {
-      // Whatever is not the connection's end, nor its user's wish, is its peer's answer.
-      if (outcome === "refused") link.hasReplied = true;
+      // Neither the connection nor the caller ended the call: the peer replied.
+      if (outcome === "refused") active.hasReplied = true;
       return false;
     }
-    link.reason ??= cause;
-    if (this.#route.over) return false;
-    const { neverResend, rejectAway } = this.#setup;
-    // From here on new calls find no connection, in the turn of the loss, too.
-    if (neverResend) this.#route.leave(link);
+    active.lossReason ??= cause;
+    if (this.#target.ended) return false;
+    const { neverResend, rejectOffline } = this.#setup;
+    // Calls made from now on, even in this turn, find no connection.
+    if (neverResend) this.#target.retire(active);
     // A stream can be read only once.
     if (isStream(call.params)) return false;
     if (neverResend) {
-      // A call that the connection did not accept is like one made without a connection.
-      return !call.accepted && outcome === "not_sent" && !rejectAway;
+      // A call that the connection did not accept is as if made without one.
+      return !call.accepted && outcome === "not_sent" && !rejectOffline;
     }
     return outcome !== "unknown" || this.#isIdempotent(call);
   }
@@ -301,46 +261,47 @@ export class ResendManager implements CallOwner, ResendOwner {
     return options?.idempotent ?? this.#setup.idempotent.has(method);
   }
 
-  finished(outcome: Outcome): void {
+  takeBack(call: ResendableCall): void {
+    const active = call.active as ActiveConnection;
+    if (call.accepted) this.resent++;
+    this.#queue.requeue(call);
+    this.#target.onCallReturned(active);
+  }
+
+  onFinished(outcome: Outcome): void {
     this.counts[outcome]++;
   }
 
-  takeBack(call: ResendableCall): void {
-    const { link } = call;
-    if (call.accepted) this.resent++;
-    this.#room.enter(call);
-    this.#route.cameBack(link as ActiveConnection);
-  }
-
-  // What a handle asks.
+  // What a handle asks for.
 
   abort(call: Call, reason: unknown): void {
-    const { link } = call as ResendableCall;
+    const { active } = call as ResendableCall;
     (call as ResendableCall).aborted = true;
-    if (link !== undefined) link.pending.abort(call, reason);
+    if (active !== undefined) active.pending.abort(call, reason);
     else if (call.state === "waiting") {
-      this.#room.abort(call as ResendableCall, reason);
+      this.#queue.abort(call as ResendableCall, reason);
     }
   }
 
   flushed(call: Call): boolean {
-    const { link, worstOutcome: past } = call as ResendableCall;
-    return past !== "not_sent" || (link?.pending.flushed(call) ?? false);
+    const { active, worstOutcome } = call as ResendableCall;
+    return worstOutcome !== "not_sent" ||
+      (active?.pending.flushed(call) ?? false);
   }
 
   resolveOnFlush(call: Call): void {
-    // While it waits here, nobody needs to remember: the connection that gets it looks.
-    (call as ResendableCall).link?.pending.resolveOnFlush(call);
+    // While the call waits there is nothing to do: the connection that gets it checks for `sent`.
+    (call as ResendableCall).active?.pending.resolveOnFlush(call);
   }
 }
 
-/** Whether its user has ended it, in whatever way. */
+/** Whether the caller has aborted the call, by its handle or by a signal. */
 function isAborted({ aborted, options }: ResendableCall): boolean {
   try {
     return aborted || options?.signal?.aborted === true ||
       options?.ctx?.signal.aborted === true;
   } catch {
-    // A signal of the user's own making: its call is not sent again.
+    // The caller's own kind of signal throws: its call is not sent again.
     return true;
   }
 }

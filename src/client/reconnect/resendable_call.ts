@@ -1,11 +1,11 @@
 /**
- * A call that outlives its connection.
+ * A call that can outlive its connection.
  *
- * Invariants owned here:
- * - It is told its end once, like any call: what ends only one way of sending
- *   it hands it back to its owner instead.
- * - Its outcome is the worst of all the ways it was sent: a call that may have
- *   run once stays `unknown`, however its next sending fails.
+ * Invariants:
+ * - Its caller is notified once. If only the connection is to blame, the call
+ *   goes back to its owner instead.
+ * - Its outcome is the worst of all times it was sent: a call that may have run
+ *   once stays `unknown`, whatever happens to it afterwards.
  *
  * @module
  */
@@ -16,80 +16,77 @@ import type { ActiveConnection } from "./dial.ts";
 import type { SentOptions } from "../../call/options.ts";
 import { isA } from "../../base/user_code.ts";
 
-/** Who has a call between two connections. */
+/** Decides what follows when a call's connection fails it. */
 export interface ResendOwner {
-  /** Whether a call that failed this way is to be sent again. */
-  wants(call: ResendableCall, outcome: Outcome, error: unknown): boolean;
-  /** Takes it back; it is in no table any more. */
+  /** Whether a call that failed with this outcome and error is to be sent again. */
+  shouldResend(call: ResendableCall, outcome: Outcome, error: unknown): boolean;
+  /** Takes a call back that is to be sent again. No connection has it any more. */
   takeBack(call: ResendableCall): void;
-  /** A call has ended, with this outcome of all the ways it was sent. */
-  finished(outcome: Outcome): void;
+  /** A call has ended, with this worst outcome. */
+  onFinished(outcome: Outcome): void;
 }
 
-/** An entry that goes from one connection's table to the next one's. */
+/** An entry that moves from the table of one connection to that of the next. */
 export class ResendableCall extends Call {
-  /** What it was sent with: fixed when it was made. */
+  /** The params as they were when the call was made. */
   params: unknown = undefined;
+  /** The options as they were when the call was made, without its time. */
   options: SentOptions | undefined = undefined;
-  /** When it is due, by the clock's `now`. */
-  due = Infinity;
-  /** Its number among all calls of its client. */
+  /** Its deadline, by the clock's `now`. */
+  deadline = Infinity;
+  /** Its position among all calls of the client. */
   readonly number: number;
-  /** The connection that has it; undefined while it waits for one. */
-  link: ActiveConnection | undefined = undefined;
-  /** Whether its handle has aborted it. */
-  aborted = false;
-  /** The worst outcome of the ways it was sent before. */
-  worstOutcome: Outcome = "not_sent";
-  /** Whether the connection that has it, or had it last, took it into its tables. */
+  /** The connection that has the call; undefined while it waits for one. */
+  active: ActiveConnection | undefined = undefined;
+  /** Whether the connection that has the call, or had it last, accepted it. */
   accepted = false;
-  /** Between `settle` and `finish`: to be handed back. */
-  #again = false;
-  readonly #keeper: ResendOwner;
+  /** Whether the caller aborted it by its handle. */
+  aborted = false;
+  /** The worst outcome of the times it was sent before. */
+  worstOutcome: Outcome = "not_sent";
+  /** Between `settle` and `finish`: whether the owner takes the call back. */
+  #resending = false;
+  readonly #owner: ResendOwner;
 
-  constructor(method: string, number: number, keeper: ResendOwner) {
+  constructor(method: string, number: number, owner: ResendOwner) {
     super(method);
     this.number = number;
-    this.#keeper = keeper;
+    this.#owner = owner;
   }
 
   override settle(outcome: Outcome, failed: boolean, result: unknown): void {
-    const { link } = this;
-    if (link !== undefined) {
-      if (outcome === "executed") link.hasReplied = true;
-      else if (failed && this.#keeper.wants(this, outcome, result)) {
-        this.#again = true;
+    const { active } = this;
+    if (active !== undefined) {
+      if (outcome === "executed") active.hasReplied = true;
+      else if (failed && this.#owner.shouldResend(this, outcome, result)) {
+        this.#resending = true;
         return;
       }
     }
-    const whole = worse(this.worstOutcome, outcome);
-    if (this.worstOutcome === "not_sent") super.settle(outcome, failed, result);
-    else {
-      super.settle(
-        whole,
-        failed,
-        failed ? this.#restate(result, whole) : result,
-      );
-    }
+    const worst = worse(this.worstOutcome, outcome);
+    const restate = failed && worst !== outcome;
+    super.settle(
+      worst,
+      failed,
+      restate ? this.#restate(result, worst) : result,
+    );
   }
 
   override finish(outcome: Outcome): void {
-    if (!this.#again) {
-      const first = this.worstOutcome === "not_sent";
-      const whole = first ? outcome : worse(this.worstOutcome, outcome);
-      super.finish(whole);
-      this.#keeper.finished(whole);
+    const worst = worse(this.worstOutcome, outcome);
+    if (!this.#resending) {
+      super.finish(worst);
+      this.#owner.onFinished(worst);
       return;
     }
-    this.#again = false;
-    this.worstOutcome = worse(this.worstOutcome, outcome);
+    this.#resending = false;
     this.state = "waiting";
-    this.outcome = this.worstOutcome;
+    this.outcome = this.worstOutcome = worst;
     this.seq = -1;
-    this.#keeper.takeBack(this);
+    this.#owner.takeBack(this);
   }
 
-  /** An error of the library's with the outcome of all ways of sending; what aborted the call is handed through as it is. */
+  /** Copies an error of the library with the worst outcome. The reason that a caller aborted the call with stays as it is. */
   #restate(error: unknown, outcome: Outcome): unknown {
     try {
       const own = isA(error, RpcError) && error.method === this.method;
@@ -99,7 +96,7 @@ export class ResendableCall extends Call {
       const options = { outcome, data, remote, ...cause };
       return this.blame(new RpcError(code, message, options));
     } catch {
-      // Its user's own.
+      // Only an object of the caller throws when its fields are read.
       return error;
     }
   }

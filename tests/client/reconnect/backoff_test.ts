@@ -1,4 +1,4 @@
-/** How long to wait before the next dial: bounds, growth, jitter. */
+/** The delay before the next dial: its bounds, growth and jitter. */
 
 import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
@@ -20,14 +20,14 @@ test("[L12] every delay lies between 1 ms and the cap, after any number of failu
   }));
 });
 
-test("[L12] the bound never shrinks from one failure to the next", () => {
+test("[L12] the bound never shrinks from one delay to the next", () => {
   fc.assert(fc.property(options, fc.nat(100), (given, n) => {
     const retry = toRetry({ ...given, random: () => 1 });
     assert(backoff(n + 1, retry) >= backoff(n, retry));
   }));
 });
 
-test("[L12] the jitter is full: delays are drawn evenly from nothing to the bound", () => {
+test("[L12] the jitter is full: a delay is a random part of its bound", () => {
   for (const drawn of [0.1, 0.25, 0.5, 0.99]) {
     const retry = toRetry({ base: 1000, random: () => drawn });
     assertEquals(backoff(0, retry), drawn * 1000);
@@ -36,7 +36,7 @@ test("[L12] the jitter is full: delays are drawn evenly from nothing to the boun
   }
 });
 
-test("the defaults are 100 ms, twofold, up to 10 s, for ever; anew after 5 s; 10 of what lasts", () => {
+test("the defaults: delays of 100 ms, doubled up to 10 s, without end; stable after 5 s; 10 fatal attempts", () => {
   const { random: _random, ...rest } = toRetry();
   assertEquals(rest, {
     base: 100,
@@ -48,7 +48,7 @@ test("the defaults are 100 ms, twofold, up to 10 s, for ever; anew after 5 s; 10
   });
 });
 
-test("times and counts that cannot hold are refused", () => {
+test("times and counts out of their range throw", () => {
   const wrong = [
     { base: 0 },
     { base: NaN },

@@ -1,4 +1,4 @@
-/** What becomes of calls whose connection goes: which are sent again, in which order, as what. */
+/** Calls whose connection is lost or closed: which of them are sent again, in which order, and with which params. */
 
 import { test } from "node:test";
 import {
@@ -54,10 +54,10 @@ async function errorOf(handle: CallHandle): Promise<RpcError> {
   return await assertRejects(() => handle.reply, RpcError);
 }
 
-test("[L12] what a GOAWAY refuses is sent again, in the order of the calls, behind nothing newer", async () => {
+test("[L12] calls that a GOAWAY refuses are sent again in their order, before newer calls", async () => {
   const t = new Reconnecting(["peer"]);
   let peer = await t.ready({ calls: 4 });
-  // Two answered, two refused, two waiting for the window.
+  // Two get replies, two are refused, and two wait for the window.
   const handles = [0, 1, 2, 3, 4, 5].map((i) => t.go(`${i}`));
   await settle();
   await leave(peer, 2);
@@ -76,7 +76,7 @@ test("[L12] what a GOAWAY refuses is sent again, in the order of the calls, behi
     "r5",
     "r6",
   ]);
-  // The old connection still finishes what it had.
+  // The old connection still finishes its calls.
   assertEquals(t.client.stats().connections, 2);
   await t.peers[0].send(reply(2, "two"), reply(1, "one"));
   assertEquals(await handles[0].reply, "one");
@@ -88,7 +88,7 @@ test("[L12] what a GOAWAY refuses is sent again, in the order of the calls, behi
   await t.over();
 });
 
-test("[L12] a loss: what may have run rejects, unknown; what waited for the window is sent again", async () => {
+test("[L12] when a connection is lost, a call in flight rejects as unknown, and a call that waited for the window is sent again", async () => {
   const t = new Reconnecting(["peer"]);
   let peer = await t.ready({ calls: 1 });
   const sent = t.go("sent");
@@ -107,7 +107,7 @@ test("[L12] a loss: what may have run rejects, unknown; what waited for the wind
   await t.over();
 });
 
-test("[L12] what may have run is sent again if the call or its method is idempotent, and the call's word goes first", async () => {
+test("[L12] a call that may have run is sent again if its method or the call is idempotent, and the call's option has priority", async () => {
   const t = new Reconnecting(["peer"], { idempotent: ["m"] });
   let peer = await t.ready();
   const byMethod = t.go("method");
@@ -128,7 +128,7 @@ test("[L12] what may have run is sent again if the call or its method is idempot
   await t.over();
 });
 
-test("[L12] a call that may have run once stays unknown, however its next sending ends", async () => {
+test("[L12] a call that may have run once stays unknown, even if a later peer refuses it", async () => {
   const t = new Reconnecting(["peer"], { retry: { attempts: 2 } });
   let peer = await t.ready();
   const handle = t.go("x", { idempotent: true });
@@ -144,7 +144,7 @@ test("[L12] a call that may have run once stays unknown, however its next sendin
   await t.over();
 });
 
-test("[L12] what a peer answers settles the call, whatever the code; only a connection's end sends again", async () => {
+test("[L12] an error from the peer settles the call, whatever its code: only a lost or closed connection makes the client send it again", async () => {
   const t = new Reconnecting(["peer"]);
   const peer = await t.ready();
   const codes = ["unavailable", "resource_exhausted", "unauthenticated"];
@@ -159,7 +159,7 @@ test("[L12] what a peer answers settles the call, whatever the code; only a conn
   await t.over();
 });
 
-test("[L12] a nested call whose outer call lost its caller is not sent again", async () => {
+test("[L12] a nested call is not sent again if the connection of its outer call is lost", async () => {
   const t = new Reconnecting(["peer"]);
   const outer = new AbortController();
   await t.ready({ calls: 1 });
@@ -167,7 +167,7 @@ test("[L12] a nested call whose outer call lost its caller is not sent again", a
   const ctx = { signal: outer.signal, remaining: Infinity };
   const handle = t.go("x", { ctx });
   await settle();
-  // As a handler's signal tells it: an RpcError whose cause is a connection's end.
+  // The reason that a handler's signal has then: an RpcError with a ConnectionError as its cause.
   const cause = new ConnectionError("unavailable", "the caller is gone");
   const reason = new RpcError("unavailable", "gone", { cause });
   outer.abort(reason);
@@ -176,7 +176,7 @@ test("[L12] a nested call whose outer call lost its caller is not sent again", a
   await t.over();
 });
 
-test("params are what they were when the call was made, for one that waits and one that is sent again", async () => {
+test("later changes to params and metadata have no effect, neither on a call that waits nor on one that is sent again", async () => {
   const t = new Reconnecting(["peer"]);
   const params = { n: 1, at: new Date(0) };
   const bytes = new Uint8Array(20_000).fill(97);
@@ -224,7 +224,7 @@ test("a custom serializer encodes once, when the call is made", async () => {
   await server.close();
 });
 
-test("params without a form reject at once, not sent, connected or not", async () => {
+test("params that cannot be serialized reject at once as not_sent, with and without a connection", async () => {
   const t = new Reconnecting(["peer"]);
   for (const connected of [false, true]) {
     if (connected) await t.ready();
@@ -242,7 +242,7 @@ test("params without a form reject at once, not sent, connected or not", async (
   await t.over();
 });
 
-test("[F8] the queue is bounded while away, in calls and in bytes", async () => {
+test("[F8] the calls that wait for a connection are bounded, in number and in bytes", async () => {
   const calls = new Reconnecting([hanging()], { maxQueuedCalls: 2 });
   const bytes = new Reconnecting([hanging()], { maxQueuedBytes: 1000 });
   const handles = [
@@ -258,12 +258,12 @@ test("[F8] the queue is bounded while away, in calls and in bytes", async () => 
   }
   assertEquals(calls.client.stats().waiting, 2);
   assertEquals(bytes.client.stats().waiting, 2);
-  // A place is free again when a call that waits leaves.
+  // A call that leaves the queue makes room for another one.
   handles[0].abort();
   const freed = calls.go("y");
   await settle();
   assertEquals(calls.client.stats().waiting, 2);
-  // So are its bytes.
+  // So it does for its bytes.
   handles[3].abort();
   bytes.go(new Uint8Array(500));
   assertEquals(bytes.client.stats().waiting, 2);
@@ -271,7 +271,7 @@ test("[F8] the queue is bounded while away, in calls and in bytes", async () => 
   assertEquals(await freed.settled, "not_sent");
 });
 
-test("whenOffline reject: a new call rejects at once, one that comes back is sent again", async () => {
+test("with whenOffline reject a new call rejects at once, and a call that a connection gave back is sent again", async () => {
   const t = new Reconnecting(["peer"], { whenOffline: "reject" });
   const early = await errorOf(t.go("early"));
   assertEquals([early.code, early.outcome], ["unavailable", "not_sent"]);
@@ -287,7 +287,7 @@ test("whenOffline reject: a new call rejects at once, one that comes back is sen
   await t.over();
 });
 
-test("[A8] a deadline goes on while the call waits, and what is left of it is what is sent", async () => {
+test("[A8] a call's deadline counts while it waits, and the server gets the time that is left", async () => {
   const t = new Reconnecting([failing(), "peer"]);
   const late = t.go("late", { timeout: 40 });
   const timed = t.go("timed", { timeout: 1000 });
@@ -305,7 +305,7 @@ test("[A8] a deadline goes on while the call waits, and what is left of it is wh
   await t.clock.advance(100);
   await leave(peer);
   await t.advance(100);
-  // The wall clock is nobody's business any more.
+  // A change of the wall clock has no effect on a call that was made.
   t.clock.jump(-3_600_000);
   peer = await t.ready();
   assertEquals([await left(), await left()], [750, 1750]);
@@ -315,7 +315,7 @@ test("[A8] a deadline goes on while the call waits, and what is left of it is wh
   await t.over();
 });
 
-test("a handle tells of its call wherever that is: sent, outcome, settled, id", async () => {
+test("a handle has the id, outcome, sent and settled of its call over all connections", async () => {
   const t = new Reconnecting(["peer"]);
   const handle = t.go("x");
   let sent: boolean | undefined;
@@ -349,7 +349,7 @@ test("[L17] late replies of an old connection are dropped and counted, before an
   const reason = new Error("changed my mind");
   aborted.abort(reason);
   await assertRejects(() => aborted.reply, Error, "changed my mind");
-  // The same id, on another connection: no mix-up.
+  // The same id on another connection belongs to another call.
   const next = t.go("next");
   await settle();
   await old.send(reply(1, "late"), reply(2, "in time"));
@@ -365,7 +365,7 @@ test("[L17] late replies of an old connection are dropped and counted, before an
   await t.over();
 });
 
-test("a connection whose peer said goodbye is closed from here once its calls are answered", async () => {
+test("after a GOAWAY the client closes the connection once all its calls have replies", async () => {
   const t = new Reconnecting(["peer"]);
   const peer = await t.ready();
   const handle = t.go();
@@ -373,7 +373,7 @@ test("a connection whose peer said goodbye is closed from here once its calls ar
   await leave(peer, 1);
   await peer.send(reply(1, "ok"));
   assertEquals(await handle.reply, "ok");
-  // The peer sends no FIN: it gets ours.
+  // The peer sends no FIN, but the client does.
   const kinds = (await peer.rest()).map(({ kind }) => kind);
   assertEquals(kinds, [KIND.HELLO, KIND.REQUEST, KIND.GOAWAY]);
   await t.advance(1000);
@@ -381,7 +381,7 @@ test("a connection whose peer said goodbye is closed from here once its calls ar
   await t.over();
 });
 
-test("a drain whose last connection is lost dials again for what is idempotent", async () => {
+test("a drain whose last connection is lost dials again for idempotent calls", async () => {
   const t = new Reconnecting(["peer", failing(), "peer"]);
   let peer = await t.ready();
   const handle = t.go("x", { idempotent: true });
@@ -402,7 +402,7 @@ test("a drain whose last connection is lost dials again for what is idempotent",
   assertLeft(t);
 });
 
-test("a call taken back from its batch is not sent until another connection sends it", async () => {
+test("a call taken back from a batch counts as not sent until another connection sends it", async () => {
   const t = new Reconnecting(["peer"]);
   await t.ready();
   const handle = t.go("x");
@@ -417,12 +417,12 @@ test("a call taken back from its batch is not sent until another connection send
   await t.over();
 });
 
-test("what may have run is unknown in the next connection's batch, too", async () => {
+test("a call that may have run stays unknown in the batch of the next connection", async () => {
   const t = new Reconnecting(["peer"], { idempotent: ["m"] });
   await t.ready();
   const handle = t.go("x");
   await settle();
-  // The next peer takes nothing: what is sent to it stays in the batch.
+  // The next peer reads nothing, so that the batch stays unsent.
   const [near, far] = memoryPair({ highWaterMark: 0 });
   t.dials.then(() => near);
   t.lose();
@@ -438,7 +438,7 @@ test("what may have run is unknown in the next connection's batch, too", async (
   await t.over();
 });
 
-test("close lets calls that wait for a connection finish first; new ones reject", async () => {
+test("close finishes calls that wait for a connection; new ones reject", async () => {
   const t = new Reconnecting([failing(), "peer"]);
   const handle = t.go("x");
   const closing = t.client.close({ timeout: 1000 });
@@ -461,7 +461,7 @@ test("close lets calls that wait for a connection finish first; new ones reject"
   assertLeft(t);
 });
 
-test("a call made in a reply's callback, or while params are encoded, finds the client as it then is", async () => {
+test("a call made in the callback of a reply works, and one whose params close the client while they are encoded rejects", async () => {
   const held = new Held();
   const server = new Server<object>(held.services);
   const client = new ReconnectingClient<Any>(serving(server));
@@ -479,7 +479,7 @@ test("a call made in a reply's callback, or while params are encoded, finds the 
   await server.close();
 });
 
-test("a server drains under its client's nested and running calls: all are answered once", async () => {
+test("servers that are replaced while calls run reply to each call once", async () => {
   let ran = 0;
   const services = {
     m: async (n: number, { signal }: CallContext) => {
@@ -511,7 +511,7 @@ test("a server drains under its client's nested and running calls: all are answe
   await server.close();
 });
 
-test("one error per call: what calls have in common is its cause", async () => {
+test("each call rejects with an error of its own, and they share the cause", async () => {
   const t = new Reconnecting([failing()], { retry: { attempts: 1 } });
   const [a, b] = [t.go(), t.go()];
   const [x, y] = [await errorOf(a), await errorOf(b)];

@@ -1,6 +1,7 @@
 /**
- * [L17] Every place a reconnecting client's call can be, and every way out of
- * it: it settles once, with its true outcome, and leaves nothing behind.
+ * [L17] Every place where a call of a reconnecting client can be, and everything
+ * that can end it there: the call settles once, with its true outcome, and
+ * leaves nothing behind.
  */
 
 import { test } from "node:test";
@@ -25,10 +26,10 @@ import {
 } from "../../support/dials.ts";
 import { reply } from "../../support/raw_peer.ts";
 
-/** A place: how a client gets to where a call then is, and what it is then known to have done. */
+/** A place where a call can be: how the test gets it there, and the outcome it has there. */
 interface Place {
   readonly prepare: (t: Reconnecting) => Promise<void>;
-  /** After the call was made; without it, the way out is taken in the same turn. */
+  /** Runs after the call was made. Without it the call is ended in the same turn. */
   readonly arrive?: (t: Reconnecting) => Promise<void>;
   readonly outcome: Outcome;
 }
@@ -67,7 +68,7 @@ const PLACES: Record<string, Place> = {
     arrive: () => settle(),
     outcome: "unknown",
   },
-  "in flight, on a connection that only finishes": {
+  "in flight, on a connection that only finishes its calls": {
     prepare: async (t) => void await t.ready(),
     arrive: async (t) => {
       await settle();
@@ -96,19 +97,19 @@ const PLACES: Record<string, Place> = {
   },
 };
 
-/** A way out. */
+/** Something that ends a call. */
 interface Exit {
   readonly options?: CallOptions;
   readonly take: (t: Reconnecting, handle: CallHandle) => Promise<unknown>;
-  /** What the call rejects with: an error's code, or the very reason. */
+  /** What the call rejects with: codes of an error, or the reason itself. */
   readonly reason: unknown;
-  /** Whether a batch that is under way is sent all the same. */
+  /** Whether a batch that was not sent yet is still sent. */
   readonly sends?: boolean;
 }
 
 const stop = new Error("stopped by the test");
 
-/** The connections are lost, and every dial fails. */
+/** Loses all connections, and lets every dial fail. */
 async function never(t: Reconnecting, code: "unavailable" | "unauthenticated") {
   t.dials.then(failing(code));
   for (const peer of t.peers.slice(0, -1)) await peer.reset();
@@ -158,11 +159,11 @@ const EXITS: Record<string, () => Exit> = {
     },
     reason: "unavailable",
   }),
-  "retries spent": () => ({
+  "dials that fail until the client gives up": () => ({
     take: (t) => never(t, "unavailable"),
     reason: "unavailable",
   }),
-  "dials denied": () => ({
+  "dials that the server rejects": () => ({
     take: (t) => never(t, "unauthenticated"),
     reason: ["unavailable", "unauthenticated"],
   }),
@@ -202,7 +203,7 @@ async function leaves(
     assertEquals(error.outcome, outcome);
   }
   assertEquals(handle.outcome, outcome);
-  // Late replies, on every connection there was.
+  // Sends late replies on every connection.
   for (const peer of t.peers) await peer.send(reply(1)).catch(() => {});
   const over = t.client.abort();
   for (const peer of t.peers) await peer.end().catch(() => {});
@@ -210,7 +211,7 @@ async function leaves(
   await over;
   await t.client.closed;
   const settled = await handle.settled;
-  // A late reply may have told what became of it.
+  // A late reply may have made the outcome known.
   const refined = outcome === "unknown" && settled === "executed";
   if (!refined) assertEquals(settled, outcome);
   assertEquals(told, 1);

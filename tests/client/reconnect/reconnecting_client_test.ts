@@ -1,4 +1,4 @@
-/** The reconnecting client's connections: dials, delays, states, endings. */
+/** The connections of a reconnecting client: its dials, delays and states, and how it ends. */
 
 import { test } from "node:test";
 import {
@@ -42,7 +42,7 @@ import {
   reply,
 } from "../../support/raw_peer.ts";
 
-test("[L12] a dial that fails is made again after delays that grow up to the cap", async () => {
+test("[L12] a client whose dial fails dials again, after delays that grow up to the cap", async () => {
   const t = new Reconnecting([failing()]);
   for (const delay of [50, 100, 200, 400, 500, 500]) {
     await settle();
@@ -56,7 +56,7 @@ test("[L12] a dial that fails is made again after delays that grow up to the cap
   await t.over();
 });
 
-test("[L12] a dial that hangs is given up after dialTimeout, and its signal fires", async () => {
+test("[L12] a dial that hangs fails after dialTimeout, and its signal aborts", async () => {
   const t = new Reconnecting([hanging(), "peer"], { dialTimeout: 1000 });
   await t.advance(999);
   assert(!t.dials.signals[0].aborted);
@@ -70,7 +70,7 @@ test("[L12] a dial that hangs is given up after dialTimeout, and its signal fire
   await t.over();
 });
 
-test("[L12] a connection that dies in HELLO counts as a failed dial; what waited was never sent", async () => {
+test("[L12] a connection that closes before HELLO counts as a failed dial, and calls that wait are not sent on it", async () => {
   const t = new Reconnecting(["peer"]);
   const handle = t.go("x");
   for (const delay of [50, 100, 200]) {
@@ -90,7 +90,7 @@ test("[L12] a connection that dies in HELLO counts as a failed dial; what waited
   await t.over();
 });
 
-test("[L12] a connection whose first call is answered by GOAWAY is not followed without delay", async () => {
+test("[L12] there is a delay after a connection that answered its first call with GOAWAY", async () => {
   const t = new Reconnecting(["peer"]);
   const handle = t.go();
   for (const delay of [50, 100, 200, 400]) {
@@ -107,7 +107,7 @@ test("[L12] a connection whose first call is answered by GOAWAY is not followed 
   await t.over();
 });
 
-test("[L12] after a connection that lived for a while and was of use, goodbye is followed at once, a loss after a delay; both begin anew", async () => {
+test("[L12] after a stable connection that replied to a call, the client dials at once if it was closed gracefully, and after the first delay if it was lost", async () => {
   const t = new Reconnecting([failing(), failing(), "peer"]);
   await t.advance(50);
   await t.advance(100);
@@ -131,7 +131,7 @@ test("[L12] after a connection that lived for a while and was of use, goodbye is
   await t.over();
 });
 
-test("[X20] delays begin anew after a connection that lived for stableAfter, to the millisecond, and not before", async () => {
+test("[X20] delays start at the base again exactly when a connection has lived for stableAfter", async () => {
   for (const [lived, delay] of [[299, 200], [300, 50]]) {
     const t = new Reconnecting([failing(), failing(), "peer"], {
       retry: { stableAfter: 300 },
@@ -147,7 +147,7 @@ test("[X20] delays begin anew after a connection that lived for stableAfter, to 
   }
 });
 
-/** Answers the call that waits. */
+/** Connects, and replies to one call. */
 async function answer(t: Reconnecting): Promise<RawPeer> {
   const peer = await t.ready();
   const handle = t.go();
@@ -156,26 +156,26 @@ async function answer(t: Reconnecting): Promise<RawPeer> {
   return peer;
 }
 
-/** Servers whose connections do not last, whatever they do before that. */
+/** Servers that end each connection soon. */
 const SHORT: Record<string, (t: Reconnecting) => Promise<void>> = {
-  "answers one call and says goodbye": async (t) => {
+  "replies to one call and sends GOAWAY": async (t) => {
     const peer = await answer(t);
     await leave(peer, 1);
     await peer.end();
   },
-  "answers one call, says goodbye and never ends": async (t) =>
+  "replies to one call, sends GOAWAY and never closes": async (t) =>
     leave(await answer(t), 1),
-  "answers one call and resets": async (t) => (await answer(t)).reset(),
-  "answers one call and ends without a goodbye": async (t) =>
+  "replies to one call and resets": async (t) => (await answer(t)).reset(),
+  "replies to one call and closes without GOAWAY": async (t) =>
     (await answer(t)).end(),
-  "says HELLO and goodbye at once": async (t) => {
+  "sends HELLO and GOAWAY at once": async (t) => {
     await settle();
     const peer = t.peers.at(-1)!;
     await peer.send(hello(), goaway(undefined));
     await peer.end();
   },
-  "says HELLO and resets": async (t) => (await t.ready()).reset(),
-  "says goodbye without a HELLO": async (t) => {
+  "sends HELLO and resets": async (t) => (await t.ready()).reset(),
+  "sends GOAWAY without HELLO": async (t) => {
     await settle();
     const peer = t.peers.at(-1)!;
     await peer.send(goaway(undefined));
@@ -205,7 +205,7 @@ for (const [what, life] of Object.entries(SHORT)) {
   });
 }
 
-test("[X20] retry.attempts counts dials that led nowhere, not short connections that answered", async () => {
+test("[X20] retry.attempts counts failed dials, not short connections that replied to a call", async () => {
   const t = new Reconnecting(["peer"], { retry: { attempts: 2 } });
   for (const delay of [50, 100, 200, 400]) {
     const peer = await answer(t);
@@ -217,7 +217,7 @@ test("[X20] retry.attempts counts dials that led nowhere, not short connections 
   await t.over();
 });
 
-test("[L12] a thousand clients that lose one server come back over the whole of the delay", async () => {
+test("[L12] a thousand clients that lose one server come back spread over the whole delay", async () => {
   const server = new Server<object>(echoServices());
   const waits: number[] = [];
   const clock = new TestClock();
@@ -240,14 +240,14 @@ test("[L12] a thousand clients that lose one server come back over the whole of 
   for (const connection of server.connections) connection.abort();
   await settle();
   assertEquals(waits.length, 1000);
-  // Even draws leave no tenth of the second empty but once in 10^45 runs.
+  // With even random numbers a tenth of the second stays empty once in 10^45 runs.
   const tenths = new Set(waits.map((delay) => Math.floor(delay / 100)));
   assertEquals(tenths.size, 10);
   await Promise.all(clients.map((client) => client.abort()));
   await server.close();
 });
 
-test("[L12] retries spent: the client ends, and what waits rejects, not sent", async () => {
+test("[L12] after retry.attempts failed dials the client ends, and calls that wait reject as not_sent", async () => {
   const t = new Reconnecting([failing()], { retry: { attempts: 3 } });
   const handle = t.go();
   await t.advance(50);
@@ -264,7 +264,7 @@ test("[L12] retries spent: the client ends, and what waits rejects, not sent", a
   assertLeft(t);
 });
 
-test("[L12] two dials in a row that are told unauthenticated end the client; one does not", async () => {
+test("[L12] the client ends after two dials in a row fail with unauthenticated, but not after one", async () => {
   const denied = failing("unauthenticated");
   const t = new Reconnecting([denied, failing(), denied, denied]);
   const handle = t.go();
@@ -278,7 +278,7 @@ test("[L12] two dials in a row that are told unauthenticated end the client; one
   assertLeft(t);
 });
 
-test("[L12] a peer that denies by GOAWAY before its HELLO counts as a denied dial", async () => {
+test("[L12] a peer that rejects the client by GOAWAY before its HELLO counts as a dial that failed with unauthenticated", async () => {
   const t = new Reconnecting(["peer"]);
   const handle = t.go();
   for (const delay of [50, 0]) {
@@ -294,7 +294,7 @@ test("[L12] a peer that denies by GOAWAY before its HELLO counts as a denied dia
   assertLeft(t);
 });
 
-/** Ways to have no connection that last: what the client ends with, and how it comes about. */
+/** Lasting reasons for a failed dial: the code that the client ends with, and the dial. */
 const LASTING: Record<string, [code: string, dial: Dial | "peer"]> = {
   "a peer with another serializer": ["serializer_mismatch", "peer"],
   "a peer of another version": ["version_mismatch", "peer"],
@@ -320,7 +320,7 @@ const FIRST_BYTES: Record<string, Uint8Array> = {
 };
 
 for (const [what, [code, dial]] of Object.entries(LASTING)) {
-  test(`[X38] ${what} ends the client after retry.fatalAttempts dials in a row, and with its error`, async () => {
+  test(`[X38] ${what} ends the client after retry.fatalAttempts dials in a row, with that error`, async () => {
     const t = new Reconnecting([dial], { retry: { fatalAttempts: 3 } });
     const handle = t.go();
     for (let dials = 1; dials <= 3; dials++) {
@@ -346,7 +346,7 @@ for (const [what, [code, dial]] of Object.entries(LASTING)) {
   });
 }
 
-test("[X38] credentials that throw a programming error end the client as a dial does", async () => {
+test("[X38] credentials that throw a programming error end the client, as such a dial does", async () => {
   const mistake = new TypeError("the test's mistake");
   const t = new Reconnecting(["peer"], {
     retry: { fatalAttempts: 2 },
@@ -360,7 +360,7 @@ test("[X38] credentials that throw a programming error end the client as a dial 
   assertLeft(t);
 });
 
-test("[X38] what passes is dialled for ever, and a failure that passes begins the count of those that last anew", async () => {
+test("[X38] after failures that may pass the client dials on for ever, and each of them resets the count of fatal attempts", async () => {
   const lasting = failing("version_mismatch");
   const t = new Reconnecting([
     lasting,
@@ -382,7 +382,7 @@ test("[X38] what passes is dialled for ever, and a failure that passes begins th
   await t.over();
 });
 
-/** What has gone wrong while a client is away, and how. */
+/** Why a client has no connection, and the code of that failure. */
 const AWAY: Record<string, (t: Reconnecting) => Promise<string>> = {
   "the dials fail": async (t) => {
     t.dials.then(failing("resource_exhausted"));
@@ -396,7 +396,7 @@ const AWAY: Record<string, (t: Reconnecting) => Promise<string>> = {
     await settle();
     return "unavailable";
   },
-  "the server has said goodbye": async (t) => {
+  "the server has sent GOAWAY": async (t) => {
     await t.ready();
     t.dials.then(hanging());
     await t.peers[0].send(goaway(undefined, "resource_exhausted", "full"));
@@ -405,7 +405,7 @@ const AWAY: Record<string, (t: Reconnecting) => Promise<string>> = {
   },
 };
 
-/** The error that came about last: the end of a chain of causes. */
+/** The end of a chain of causes. */
 function root(error: unknown): unknown {
   while (error instanceof Error && error.cause !== undefined) {
     const { cause } = error;
@@ -433,7 +433,7 @@ const REJECTIONS: Record<
     await settle();
     const late = t.go();
     await t.advance(10);
-    // The goodbye of a connection that is left has its own time.
+    // The connection that the client left has its own time to close.
     await t.advance(1000);
     await closing;
     assertInstanceOf(root(await thrown(late)), ConnectionError);
@@ -448,7 +448,7 @@ for (const [where, arrive] of Object.entries(AWAY)) {
   for (const [how, end] of Object.entries(REJECTIONS)) {
     for (const use of [undefined, clientMiddleware((_call, next) => next())]) {
       const by = use === undefined ? "" : ", by way of middleware";
-      test(`[X38] a call that waits as ${where} and is rejected by ${how} has the last failure as its cause${by}`, async () => {
+      test(`[X38] a call that waits because ${where} and is rejected by ${how} has the last failure as its cause${by}`, async () => {
         const t = new Reconnecting(["peer"], {
           use,
           retry: { base: 60_000, cap: 60_000 },
@@ -466,7 +466,7 @@ for (const [where, arrive] of Object.entries(AWAY)) {
       });
     }
   }
-  test(`[X38] a call told to reject as ${where} has the last failure as its cause`, async () => {
+  test(`[X38] with whenOffline reject, a call that rejects because ${where} has the last failure as its cause`, async () => {
     const t = new Reconnecting(["peer"], {
       whenOffline: "reject",
       retry: { base: 60_000, cap: 60_000 },
@@ -481,7 +481,7 @@ for (const [where, arrive] of Object.entries(AWAY)) {
   });
 }
 
-test("[L12] a wait and a dial are given up at once by abort and by close", async () => {
+test("[L12] abort and close end a delay and a dial at once", async () => {
   for (const end of ["abort", "close"] as const) {
     for (const step of [failing(), hanging()]) {
       const t = new Reconnecting([step]);
@@ -495,12 +495,12 @@ test("[L12] a wait and a dial are given up at once by abort and by close", async
   }
 });
 
-test("[L16] a peer that says no HELLO is given up after handshakeTimeout; what waited was never sent", async () => {
+test("[L16] a connection without a HELLO of the peer fails after handshakeTimeout, and calls that wait are not sent on it", async () => {
   const t = new Reconnecting(["peer"], { handshakeTimeout: 1000 });
   const handle = t.go();
   await settle();
   await t.advance(1000);
-  // What the peer still says is read for a second.
+  // The client reads for another second what the peer sends.
   await t.advance(1000);
   assertEquals(t.client.state, "waiting");
   assertEquals(handle.outcome, "not_sent");
@@ -511,7 +511,7 @@ test("[L16] a peer that says no HELLO is given up after handshakeTimeout; what w
   await t.over();
 });
 
-test("[L16] dialTimeout is for the dial alone: the handshake has its own time", async () => {
+test("[L16] dialTimeout limits the dial alone, and the handshake has its own timeout", async () => {
   const t = new Reconnecting(["peer"], {
     dialTimeout: 100,
     handshakeTimeout: 1000,
@@ -532,7 +532,7 @@ for (
     "a close": (t: Reconnecting) => t.client.close(),
   })
 ) {
-  test(`[L16] a dial that succeeds after ${what}: the late socket is closed`, async () => {
+  test(`[L16] the client closes the socket of a dial that succeeds after ${what}`, async () => {
     const late = Promise.withResolvers<Duplex>();
     const t = new Reconnecting([() => late.promise, hanging()], {
       dialTimeout: 1000,
@@ -548,7 +548,7 @@ for (
   });
 }
 
-test("[L16] a late dial that returns no duplex, or fails, is no matter", async () => {
+test("[L16] a late dial that returns no duplex, or fails, has no effect", async () => {
   const dials = [
     Promise.withResolvers<Duplex>(),
     Promise.withResolvers<Duplex>(),
@@ -571,7 +571,7 @@ test("a dial that returns no duplex is a failed dial", async () => {
   await t.over();
 });
 
-test("a dial gets its signal, and one that is honoured ends at once", async () => {
+test("a dial gets a signal, and ends at once if it heeds it", async () => {
   const seen: unknown[] = [];
   const dials = new Dials((signal) =>
     new Promise((_resolve, reject) => {
@@ -590,7 +590,7 @@ test("a dial gets its signal, and one that is honoured ends at once", async () =
   assertStrictEquals((await client.closed)?.cause, reason);
 });
 
-test("states are told in order, by callback and by iterator", async () => {
+test("callback and iterator get the states in order", async () => {
   const t = new Reconnecting([failing(), "peer"]);
   const seen: string[] = [];
   const watched = (async () => {
@@ -627,7 +627,7 @@ test("states are told in order, by callback and by iterator", async () => {
   assertLeft(t);
 });
 
-test("an iterator that reads slowly gets the latest state; one that is left costs nothing", async () => {
+test("a slow reader of the iterator gets the latest state, and an iterator that is left costs nothing", async () => {
   const t = new Reconnecting([failing(), "peer"]);
   const states = t.client.states();
   assertEquals((await states.next()).value, "connecting");
@@ -639,7 +639,7 @@ test("an iterator that reads slowly gets the latest state; one that is left cost
   assertEquals(await Array.fromAsync(t.client.states()), ["closed"]);
 });
 
-test("what onStateChange throws is lost", async () => {
+test("exceptions of onStateChange are ignored", async () => {
   const t = new Reconnecting(["peer"], {
     onStateChange: () => {
       throw new Error("from the listener");
@@ -650,7 +650,7 @@ test("what onStateChange throws is lost", async () => {
   await t.over();
 });
 
-test("a close twice, in parallel and after is one close; so is disposing", async () => {
+test("close in parallel, close again and dispose are one close", async () => {
   const server = new Server<object>(echoServices());
   const client = new ReconnectingClient<object>(serving(server));
   const first = client.close();
@@ -662,7 +662,7 @@ test("a close twice, in parallel and after is one close; so is disposing", async
   await server.close();
 });
 
-test("[L13] options that cannot hold are refused before anything is dialled", () => {
+test("[L13] options out of their range throw before anything is dialled", () => {
   const dials = new Dials(failing());
   const make = (options: object) =>
     new ReconnectingClient<object>(dials.dial, options);
@@ -672,7 +672,7 @@ test("[L13] options that cannot hold are refused before anything is dialled", ()
   assertEquals(dials.count, 0);
 });
 
-test("[I9] ready waits while there is no connection, goes on with the next, and rejects once closed", async () => {
+test("[I9] ready waits for a connection, also for the next one, and rejects once the client is closed", async () => {
   const t = new Reconnecting(["peer"]);
   let woken = 0;
   const wait = () => t.client.ready.then(() => woken++);
@@ -685,7 +685,7 @@ test("[I9] ready waits while there is no connection, goes on with the next, and 
   const full = wait();
   await settle();
   assertEquals(woken, 2);
-  // Lost while somebody waits: the next connection's window counts.
+  // The connection is lost while a caller waits: the window of the next one counts.
   await peer.reset();
   await settle();
   await t.advance(50);
@@ -697,7 +697,7 @@ test("[I9] ready waits while there is no connection, goes on with the next, and 
   await assertRejects(() => t.client.ready, RpcError);
 });
 
-test("desiredSize is the window's room, nothing while away, and negative by what waits", async () => {
+test("desiredSize is the room of the window; without a connection it is 0, or minus the number of calls that wait", async () => {
   const t = new Reconnecting(["peer"]);
   assertEquals(t.client.desiredSize, 0);
   t.go();
@@ -715,7 +715,7 @@ for (
     ["Go's JSON", netrpc({ encoding: "json" })],
   ] as const
 ) {
-  test(`a wire without a HELLO is ready once it is dialled, and again after a loss (${name})`, async () => {
+  test(`with a protocol without HELLO the client is ready once it has dialled, and again after a loss (${name})`, async () => {
     const services = { A: { one: () => 1 } };
     const server = new Server(services, { protocol: wire } as ServerOptions);
     const client = new ReconnectingClient<typeof services>(() => {
