@@ -169,14 +169,9 @@ export {
 } from "./src/base/errors.ts";
 
 // Transports.
-export {
-  type AsyncDisposal,
-  type AsyncDisposeKey,
-  type Duplex,
-  type DuplexInfo,
-  toDuplex,
-} from "./src/transport/duplex.ts";
-export type { DenoConnLike } from "./src/transport/deno_conn.ts";
+export type { AsyncDisposal, AsyncDisposeKey } from "./src/types/disposal.ts";
+export type { Duplex, DuplexInfo } from "./src/types/duplex.ts";
+export { type DenoConnLike, toDuplex } from "./src/transport/deno_conn.ts";
 export { memoryPair, type MemoryPairOptions } from "./src/transport/memory.ts";
 export * from "./src/transport/connect.ts";
 export { stdio } from "./src/transport/stdio.ts";

@@ -88,4 +88,4 @@ export type { GobLimits } from "./src/netrpc/gob/input.ts";
 // What the wire's types name.
 export type { Protocol, WireMap } from "./src/types/connection.ts";
 export type { Clock } from "./src/base/clock.ts";
-export type { Duplex, DuplexInfo } from "./src/transport/duplex.ts";
+export type { Duplex, DuplexInfo } from "./src/types/duplex.ts";

@@ -21,7 +21,9 @@ import type {
   Credentials,
   WireMap,
 } from "../types/connection.ts";
-import type { AsyncDisposal, Duplex } from "../transport/duplex.ts";
+import { toDuplex } from "../transport/deno_conn.ts";
+import type { AsyncDisposal } from "../types/disposal.ts";
+import type { Duplex } from "../types/duplex.ts";
 import type { ConnectionError } from "../base/errors.ts";
 import type { UntypedServices } from "../types/services.ts";
 
@@ -74,7 +76,7 @@ export class Client<
    *   too long.
    */
   constructor(duplex: Duplex, options: ClientOptions = {}) {
-    const connection = new Connection(duplex, options);
+    const connection = new Connection(toDuplex(duplex), options);
     // Not by way of the connection: a layer less for every call.
     super(toCaller(pendingOf(connection), options));
     this.connection = connection;

@@ -15,12 +15,9 @@ import {
   NO_STREAMS,
 } from "../types/stats.ts";
 import type { CloseOptions, Peer } from "../types/connection.ts";
-import {
-  type AsyncDisposal,
-  type Duplex,
-  type DuplexInfo,
-  toDuplex,
-} from "../transport/duplex.ts";
+import type { AsyncDisposal } from "../types/disposal.ts";
+import type { Duplex, DuplexInfo } from "../types/duplex.ts";
+import { checkDuplex } from "../transport/duplex.ts";
 import type { ConnectionError } from "../base/errors.ts";
 import { madeCall } from "../call/call.ts";
 import { servedCall } from "../serve/server_call.ts";
@@ -55,7 +52,7 @@ export class Connection {
    *   too long.
    */
   constructor(transport: Duplex, setup: ConnectionSetup = {}) {
-    const duplex: Duplex & DuplexInfo = toDuplex(transport);
+    const duplex: Duplex & DuplexInfo = checkDuplex(transport);
     this.remote = duplex.remote;
     this.#transport = duplex;
     const session = this.#session = new Session(duplex, setup, this);

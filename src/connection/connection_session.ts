@@ -12,12 +12,8 @@
  */
 
 import type { MemoryHolder, MemoryShare } from "../serve/server_limits.ts";
-import {
-  type ByteChannel,
-  type Duplex,
-  type DuplexInfo,
-  takePath,
-} from "../transport/duplex.ts";
+import { type ByteChannel, openChannel } from "../transport/duplex.ts";
+import type { Duplex, DuplexInfo } from "../types/duplex.ts";
 import { type Clock, systemClock, Tick } from "../base/clock.ts";
 import type {
   Codec,
@@ -110,7 +106,7 @@ export class Session
     this.limits = limits;
     this.clock = clock;
     this.tick = new Tick(clock);
-    const path = this.path = takePath(duplex);
+    const path = this.path = openChannel(duplex);
     const way = this.authorization = setup.authorization?.(path);
     const codec = this.codec = this.#makeCodec(settings);
     const sendBuffer = this.sendBuffer = new SendBuffer(

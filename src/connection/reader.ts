@@ -17,7 +17,8 @@
  */
 
 import { outside } from "../base/async_context.ts";
-import { type ByteChannel, toChunk } from "../transport/duplex.ts";
+import { toChunk } from "../base/bytes.ts";
+import type { ByteChannel } from "../transport/duplex.ts";
 import type { MemoryShare } from "../serve/server_limits.ts";
 import type { Clock, Tick } from "../base/clock.ts";
 import type { Codec } from "../wire/codec.ts";

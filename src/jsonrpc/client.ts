@@ -10,7 +10,7 @@ import {
   toCallable,
 } from "../serve/services.ts";
 import { Client, type ClientOptions } from "../client/client.ts";
-import type { Duplex } from "../transport/duplex.ts";
+import type { Duplex } from "../types/duplex.ts";
 import type { ServerMiddleware } from "../types/middleware.ts";
 import type { Checked, UntypedServices } from "../types/services.ts";
 import type { JsonRpcCodec } from "./codec.ts";

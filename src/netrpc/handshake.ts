@@ -10,14 +10,10 @@
  * @module
  */
 
-import {
-  type ByteChannel,
-  type Duplex,
-  type DuplexInfo,
-  takePath,
-  toChunk,
-  toDuplex,
-} from "../transport/duplex.ts";
+import { toChunk } from "../base/bytes.ts";
+import { toDuplex } from "../transport/deno_conn.ts";
+import { type ByteChannel, openChannel } from "../transport/duplex.ts";
+import type { Duplex, DuplexInfo } from "../types/duplex.ts";
 import type { Clock } from "../base/clock.ts";
 import { ConnectionError } from "../base/errors.ts";
 import {
@@ -61,7 +57,7 @@ export class Handshake implements ReadHalfEvents {
   constructor(given: Duplex, options: HandshakeOptions) {
     const duplex = toDuplex(given);
     const { remote, local, certificate } = duplex;
-    const path = takePath(duplex);
+    const path = openChannel(duplex);
     this.#path = path;
     this.#options = options;
     this.#intake = new ShakenIntake(this);
@@ -78,11 +74,11 @@ export class Handshake implements ReadHalfEvents {
     return this.#done ??= this.#run();
   }
 
-  taken(): void {
-    if (this.#intake.room) this.#resume?.();
+  onRead(): void {
+    if (this.#intake.hasCapacity) this.#resume?.();
   }
 
-  cancelled(): void {
+  onCancel(): void {
     this.#resume?.();
   }
 
@@ -122,7 +118,7 @@ export class Handshake implements ReadHalfEvents {
         const { done, value } = await this.#path.read();
         if (done) return intake.end();
         intake.push(toChunk(value));
-        if (!intake.room) {
+        if (!intake.hasCapacity) {
           await new Promise<void>((resolve) => this.#resume = resolve);
         }
       }
@@ -192,7 +188,7 @@ class ShakenOutlet extends WriteHalf {
     await this.#path.close();
   }
 
-  override hold(on: boolean): void {
+  override setRef(on: boolean): void {
     if (on) this.#transport.ref?.();
     else this.#transport.unref?.();
   }

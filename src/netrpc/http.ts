@@ -9,12 +9,9 @@
  * @module
  */
 
-import {
-  type ByteChannel,
-  type Duplex,
-  type DuplexInfo,
-  toChunk,
-} from "../transport/duplex.ts";
+import { toChunk } from "../base/bytes.ts";
+import type { ByteChannel } from "../transport/duplex.ts";
+import type { Duplex, DuplexInfo } from "../types/duplex.ts";
 import { NO_BYTES } from "../base/bytes.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { ConnectionError, quote } from "../base/errors.ts";

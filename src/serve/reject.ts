@@ -10,12 +10,9 @@
  * @module
  */
 
-import {
-  type ByteChannel,
-  type Duplex,
-  takePath,
-  toDuplex,
-} from "../transport/duplex.ts";
+import { toDuplex } from "../transport/deno_conn.ts";
+import { type ByteChannel, openChannel } from "../transport/duplex.ts";
+import type { Duplex } from "../types/duplex.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import type { CodecFactory, MessageHandler } from "../wire/codec.ts";
 import type { ConnectionOptions } from "../types/connection.ts";
@@ -68,7 +65,7 @@ export class RejectedConnections {
    * @throws {TypeError} If it is no duplex, or one of its streams is locked.
    */
   add(duplex: Duplex, reason: ConnectionError): void {
-    const path = takePath(toDuplex(duplex));
+    const path = openChannel(toDuplex(duplex));
     if (this.#leaving.size >= AT_ONCE) return path.destroy(reason);
     const { clock = systemClock } = this.#options;
     const words = closeMode(this.#options, reason);

@@ -23,11 +23,9 @@ import type {
   WireMap,
 } from "../types/connection.ts";
 import { Connection } from "../connection/connection.ts";
-import {
-  type AsyncDisposal,
-  type Duplex,
-  toDuplex,
-} from "../transport/duplex.ts";
+import { toDuplex } from "../transport/deno_conn.ts";
+import type { AsyncDisposal } from "../types/disposal.ts";
+import type { Duplex } from "../types/duplex.ts";
 import { checkTimeout } from "../connection/shutdown.ts";
 import { DRAIN_TIME, GOODBYE_TIME } from "../connection/shutdown_states.ts";
 import { ConnectionError } from "../base/errors.ts";
@@ -162,7 +160,7 @@ export class Server<S extends object, M extends WireMap = "json"> {
       throw reason;
     }
     const { authorize } = this.#options;
-    const connection = new Connection(duplex, {
+    const connection = new Connection(toDuplex(duplex), {
       ...this.#options,
       services: this.#services,
       shared: this.#shared,

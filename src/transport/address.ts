@@ -80,9 +80,6 @@ export function parseAddress(
   return { host: host ?? "127.0.0.1", port };
 }
 
-/** Milliseconds that a listener gives a client for its TLS handshake. */
-export const HANDSHAKE = 10_000;
-
 /** As people write it: `127.0.0.1:80`, `[::1]:80`, or the path. */
 export function printAddress(address: Address): string {
   if ("path" in address) return address.path;

@@ -11,7 +11,7 @@
  * @module
  */
 
-import type { Duplex, DuplexInfo } from "./duplex.ts";
+import type { Duplex, DuplexInfo } from "../types/duplex.ts";
 import {
   type Address,
   type ConnectTls,

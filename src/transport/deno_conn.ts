@@ -9,12 +9,12 @@
  * - The connection is closed when both directions are done, and not before.
  * - One read and one write at a time.
  *
- * This file is below `duplex.ts`, which imports it; it imports none of its types.
- *
  * @module
  */
 
+import type { Duplex, DuplexInfo } from "../types/duplex.ts";
 import { lost, printAddress } from "./address.ts";
+import { checkDuplex } from "./duplex.ts";
 import { BUFFER, ReadHalf, type ReadHalfEvents } from "./read_half.ts";
 import { WriteHalf } from "./write_half.ts";
 import { ownDuplex } from "./native_duplex.ts";
@@ -39,10 +39,36 @@ export interface DenoConnLike {
   readonly localAddr?: unknown;
 }
 
+/**
+ * Checks what a user hands in as a connection, and adapts a `Deno.Conn`, whose
+ * own streams break the contract of a duplex: closing one half closes all.
+ *
+ * @param value A duplex, or a `Deno.Conn`.
+ * @returns The duplex itself, or one over the `Deno.Conn`.
+ * @throws {TypeError} If it is neither, or one of its streams is locked or has
+ *   failed. (Streams do not tell whether they have been closed; that shows with
+ *   the first read and write.)
+ *
+ * @example
+ * ```ts
+ * import { assertStrictEquals, assertThrows } from "@std/assert";
+ * import { memoryPair, toDuplex } from "@sluice/rpc";
+ *
+ * const [a] = memoryPair();
+ * assertStrictEquals(toDuplex(a), a);
+ *
+ * a.readable.getReader();
+ * assertThrows(() => toDuplex(a), TypeError, "readable is locked");
+ * ```
+ */
+export function toDuplex(value: Duplex | DenoConnLike): Duplex & DuplexInfo {
+  return isDenoConn(value) ? fromDenoConn(value) : checkDuplex(value);
+}
+
 /** Whether a value has the methods of a `Deno.Conn`. */
-export function isDenoConn(value: object): value is DenoConnLike {
-  const conn = value as Partial<Record<keyof DenoConnLike, unknown>>;
-  return typeof conn.read === "function" && typeof conn.write === "function" &&
+function isDenoConn(value: Duplex | DenoConnLike): value is DenoConnLike {
+  const conn = value as Partial<Record<keyof DenoConnLike, unknown>> | null;
+  return typeof conn?.read === "function" && typeof conn.write === "function" &&
     typeof conn.closeWrite === "function" && typeof conn.close === "function";
 }
 
@@ -86,24 +112,24 @@ class DenoConnAdapter extends WriteHalf implements ReadHalfEvents {
     super();
     this.#conn = conn;
     this.#apart = apart;
-    this.taken();
+    this.onRead();
   }
 
   /** Starts the loop of reads, unless it runs. */
-  taken(): void {
+  onRead(): void {
     if (this.#running || this.#readingDone) return;
     this.#running = true;
     this.#readLoop().catch((error) => this.#lose(lost(error)));
   }
 
-  cancelled(): void {
+  onCancel(): void {
     this.#cancelled = true;
-    this.taken();
+    this.onRead();
     this.#settleEnds();
   }
 
   async #readLoop(): Promise<void> {
-    while (this.#cancelled || this.readHalf.room) {
+    while (this.#cancelled || this.readHalf.hasCapacity) {
       const length = await this.#conn.read(this.#buffer.bytes);
       if (this.#readingDone) return;
       if (length === null) {
@@ -152,7 +178,7 @@ class DenoConnAdapter extends WriteHalf implements ReadHalfEvents {
     this.#settleEnds();
   }
 
-  override hold(on: boolean): void {
+  override setRef(on: boolean): void {
     if (this.#closed) return;
     if (on) this.#conn.ref?.();
     else this.#conn.unref?.();

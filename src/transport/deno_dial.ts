@@ -12,7 +12,7 @@
  * @module
  */
 
-import type { Duplex, DuplexInfo } from "./duplex.ts";
+import type { Duplex, DuplexInfo } from "../types/duplex.ts";
 import { type Address, type ConnectTls, faultOf } from "./address.ts";
 import { type DenoConnLike, fromDenoConn } from "./deno_conn.ts";
 

@@ -16,7 +16,7 @@
  */
 
 import { type Clock, systemClock } from "../base/clock.ts";
-import { type Address, faultOf, HANDSHAKE, type ListenTls } from "./address.ts";
+import { type Address, faultOf, type ListenTls } from "./address.ts";
 import {
   closeConn,
   denoAddress,
@@ -26,7 +26,11 @@ import {
   duplexOf,
   tcpOnly,
 } from "./deno_dial.ts";
-import type { ListenerBackend, ListenerEvents } from "./duplex.ts";
+import {
+  HANDSHAKE_TIMEOUT,
+  type ListenerBackend,
+  type ListenerEvents,
+} from "./listener_backend.ts";
 import { bindUnix } from "./unix_socket_file.ts";
 
 /** Milliseconds between two attempts to accept, when there were no descriptors for the first. */
@@ -84,7 +88,7 @@ export class DenoListenerBackend implements ListenerBackend {
     return { host: address.host, port: this.#listener!.addr.port! };
   }
 
-  hold(on: boolean): void {
+  setRef(on: boolean): void {
     if (on) this.#listener?.ref?.();
     else this.#listener?.unref?.();
   }
@@ -152,7 +156,7 @@ export class DenoListenerBackend implements ListenerBackend {
     const timer = this.#clock.setTimeout(() => {
       late = true;
       this.#unshaken(new Error("it took too long"));
-    }, HANDSHAKE);
+    }, HANDSHAKE_TIMEOUT);
     try {
       await conn.handshake?.();
       if (late) closeConn(conn);

@@ -11,13 +11,8 @@
  * @module
  */
 
-import type {
-  AsyncDisposal,
-  Duplex,
-  DuplexInfo,
-  ListenerBackend,
-  ListenerEvents,
-} from "./duplex.ts";
+import type { AsyncDisposal } from "../types/disposal.ts";
+import type { Duplex, DuplexInfo } from "../types/duplex.ts";
 import { ConnectionError } from "../base/errors.ts";
 import { tellHook } from "../base/user_code.ts";
 import {
@@ -31,6 +26,7 @@ import {
 } from "./address.ts";
 import { denoNet } from "./deno_dial.ts";
 import { DenoListenerBackend } from "./deno_listener.ts";
+import type { ListenerBackend, ListenerEvents } from "./listener_backend.ts";
 import { NodeListenerBackend } from "./node_listener.ts";
 
 /** Connections that may wait for the listener's iterator. */
@@ -187,11 +183,11 @@ class SocketListener implements Listener, ListenerEvents {
   }
 
   ref(): void {
-    if (!this.#closed) this.#source.hold(true);
+    if (!this.#closed) this.#source.setRef(true);
   }
 
   unref(): void {
-    if (!this.#closed) this.#source.hold(false);
+    if (!this.#closed) this.#source.setRef(false);
   }
 
   close(): Promise<void> {

@@ -11,7 +11,7 @@
  * @module
  */
 
-import type { Duplex, DuplexInfo } from "./duplex.ts";
+import type { Duplex, DuplexInfo } from "../types/duplex.ts";
 import { ConnectionError } from "../base/errors.ts";
 import { BUFFER, ReadHalf, type ReadHalfEvents } from "./read_half.ts";
 import { WriteHalf } from "./write_half.ts";
@@ -71,11 +71,11 @@ class MemoryPipe extends WriteHalf implements ReadHalfEvents {
     this.back.fail(reset);
   }
 
-  taken(): void {
+  onRead(): void {
     if (this.readHalf.bytes <= this.highWaterMark) this.#release?.();
   }
 
-  cancelled(): void {
+  onCancel(): void {
     this.#discarding = true;
     this.#release?.();
   }

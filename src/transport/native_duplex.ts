@@ -17,11 +17,14 @@
  * @module
  */
 
-import { shared } from "../base/brand.ts";
+import {
+  attachChannel,
+  channelOf,
+  type OwnChannel,
+  type ReadResult,
+} from "./duplex.ts";
 import type { ReadFailure, ReadHalf } from "./read_half.ts";
 import type { WriteHalf } from "./write_half.ts";
-
-const OWN = shared("halves");
 
 /**
  * A duplex over two halves.
@@ -33,19 +36,19 @@ export function ownDuplex<Info extends object>(
   writeHalf: WriteHalf,
   info: Info,
 ): Info & NativeDuplex {
-  const halves = new NativeChannel(readHalf, writeHalf);
+  const channel = new NativeChannel(readHalf, writeHalf);
   const duplex = {
-    __proto__: HOLDS,
+    __proto__: REFS,
     get readable() {
-      return halves.readable;
+      return channel.readable;
     },
     get writable() {
-      return halves.writable;
+      return channel.writable;
     },
     ...info,
   };
-  halves.duplex = duplex;
-  Object.defineProperty(duplex, OWN, { value: halves });
+  channel.duplex = duplex;
+  attachChannel(duplex, channel);
   // The compiler does not know of `__proto__`.
   return duplex as unknown as Info & NativeDuplex;
 }
@@ -58,25 +61,23 @@ interface NativeDuplex {
   readonly unref: () => void;
 }
 
-/** What all of them can do. */
-const HOLDS = {
+/** The prototype of all of them: two functions for each would be held by every connection. */
+const REFS = {
   ref(this: object): void {
-    halvesOf(this)?.hold(true);
+    setRef(this, true);
   },
   unref(this: object): void {
-    halvesOf(this)?.hold(false);
+    setRef(this, false);
   },
 };
 
-/** What lies under a duplex, if it is one of ours. A copy of it is not, nor a proxy, nor what inherits from it: its streams may have been exchanged. */
-export function halvesOf(duplex: object): NativeChannel | undefined {
-  const own = Object.getOwnPropertyDescriptor(duplex, OWN);
-  const halves = own?.value as NativeChannel | undefined;
-  return halves?.duplex === duplex ? halves : undefined;
+/** A copy, a proxy or an heir of the duplex has no channel, and does nothing. */
+function setRef(duplex: object, on: boolean): void {
+  (channelOf(duplex) as NativeChannel | undefined)?.setRef(on);
 }
 
 /** Both halves of a duplex of ours; who has taken them uses them instead of the streams. */
-export class NativeChannel {
+class NativeChannel implements OwnChannel {
   /** Every transport of ours has taken the bytes, or a copy, when a write succeeds. */
   readonly borrows = true;
   /** What they are the halves of. */
@@ -115,7 +116,7 @@ export class NativeChannel {
     return this.free && (this.#taken = true);
   }
 
-  read(): Promise<ReadableStreamReadResult<Uint8Array>> {
+  read(): Promise<ReadResult> {
     return this.#readHalf.read();
   }
 
@@ -127,8 +128,8 @@ export class NativeChannel {
     return this.#writeHalf.close().catch(() => {});
   }
 
-  hold(on: boolean): void {
-    this.#writeHalf.hold(on);
+  setRef(on: boolean): void {
+    this.#writeHalf.setRef(on);
   }
 
   destroy(reason: unknown): void {

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { type Address, faultOf, HANDSHAKE, type ListenTls } from "./address.ts";
+import { type Address, faultOf, type ListenTls } from "./address.ts";
 import {
   builtin,
   nodeProcess,
@@ -15,7 +15,11 @@ import {
   type NodeSocket,
 } from "./node_builtins.ts";
 import { socketDuplex } from "./node_stream.ts";
-import type { ListenerBackend, ListenerEvents } from "./duplex.ts";
+import {
+  HANDSHAKE_TIMEOUT,
+  type ListenerBackend,
+  type ListenerEvents,
+} from "./listener_backend.ts";
 import { bindUnix } from "./unix_socket_file.ts";
 
 /** A `net.Server` or `tls.Server`. */
@@ -61,7 +65,7 @@ export class NodeListenerBackend implements ListenerBackend {
       : address;
   }
 
-  hold(on: boolean): void {
+  setRef(on: boolean): void {
     if (on) this.#server.ref?.();
     else this.#server.unref?.();
   }
@@ -139,7 +143,7 @@ function makeServer(tls: ListenTls | undefined): NodeServer {
     rejectUnauthorized: true,
     ALPNProtocols: tls.alpn,
     minVersion: "TLSv1.2",
-    handshakeTimeout: HANDSHAKE,
+    handshakeTimeout: HANDSHAKE_TIMEOUT,
   });
 }
 

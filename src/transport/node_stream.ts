@@ -18,7 +18,8 @@
  * @module
  */
 
-import { type Duplex, type DuplexInfo, toChunk } from "./duplex.ts";
+import { toChunk } from "../base/bytes.ts";
+import type { Duplex, DuplexInfo } from "../types/duplex.ts";
 import { ConnectionError, quote } from "../base/errors.ts";
 import { type Address, describeFault, lost, printAddress } from "./address.ts";
 import { BUFFER, ReadHalf, type ReadHalfEvents } from "./read_half.ts";
@@ -99,21 +100,21 @@ class NodeStreamAdapter extends WriteHalf implements ReadHalfEvents {
       this.#failReading(error);
       return;
     }
-    if (!this.readHalf.room && !this.#paused) {
+    if (!this.readHalf.hasCapacity && !this.#paused) {
       this.#paused = true;
       this.#input.pause();
     }
   }
 
-  cancelled(): void {
+  onCancel(): void {
     this.#cancelled = true;
-    this.taken();
+    this.onRead();
     this.#settleEnds();
   }
 
   /** After a cancel the rest is read and dropped: unread input would turn our FIN into a reset. */
-  taken(): void {
-    if (this.#paused && (this.#cancelled || this.readHalf.room)) {
+  onRead(): void {
+    if (this.#paused && (this.#cancelled || this.readHalf.hasCapacity)) {
       this.#paused = false;
       this.#input.resume();
     }
@@ -160,7 +161,7 @@ class NodeStreamAdapter extends WriteHalf implements ReadHalfEvents {
     this.#destroy();
   }
 
-  override hold(on: boolean): void {
+  override setRef(on: boolean): void {
     for (const stream of new Set([this.#input, this.#output])) {
       if (on) stream.ref?.();
       else stream.unref?.();

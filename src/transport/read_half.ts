@@ -16,9 +16,9 @@ export const BUFFER = 65_536;
 /** How a transport learns what its reader does. */
 export interface ReadHalfEvents {
   /** A chunk has left the queue: there may be room again. */
-  taken(): void;
+  onRead(): void;
   /** Nobody will read any more; whatever is pushed from now on is dropped. */
-  cancelled(): void;
+  onCancel(): void;
 }
 
 /** Why something has failed; what people throw may be `undefined`. */
@@ -58,7 +58,7 @@ export class ReadHalf {
     if (this.#head < this.#chunks.length) {
       const value = this.#shift();
       this.#finishIfEmpty();
-      this.#events.taken();
+      this.#events.onRead();
       return Promise.resolve({ done: false, value });
     }
     this.#waiting = Promise.withResolvers();
@@ -71,7 +71,7 @@ export class ReadHalf {
   cancel(): void {
     if (this.#state === "done") return;
     this.#clear();
-    this.#events.cancelled();
+    this.#events.onCancel();
   }
 
   /** Tells once everything is read that there will be no more, also while nobody reads. */
@@ -83,7 +83,7 @@ export class ReadHalf {
   // For the source.
 
   /** Whether the source may go on: less than the limit is queued. */
-  get room(): boolean {
+  get hasCapacity(): boolean {
     return this.#bytes < this.#limit;
   }
 

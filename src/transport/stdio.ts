@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Duplex, DuplexInfo } from "./duplex.ts";
+import type { Duplex, DuplexInfo } from "../types/duplex.ts";
 import { adapt, checkStreams } from "./node_stream.ts";
 import { type DenoConnLike, fromDenoConn } from "./deno_conn.ts";
 import { nodeProcess } from "./node_builtins.ts";

@@ -35,7 +35,7 @@ export abstract class WriteHalf {
   abstract abort(reason: unknown): void;
 
   /** Says whether the transport keeps the process alive; nothing to do where it never does. */
-  hold(_on: boolean): void {}
+  setRef(_on: boolean): void {}
 
   /** Tells of the failure of writing, also while nobody writes. */
   watch(watcher: (reason: unknown) => void): void {

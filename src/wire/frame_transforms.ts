@@ -7,10 +7,11 @@
  * @module
  */
 
-import { type Duplex, toChunk, toDuplex } from "../transport/duplex.ts";
+import { checkStreamPair } from "../base/inspect.ts";
+import type { Duplex } from "../types/duplex.ts";
 import { HEADER_SIZE, HELLO, writeHeader } from "./frame.ts";
 import { checkHelloBits, FrameDecoder } from "./frame_decoder.ts";
-import { copyBytes } from "../base/bytes.ts";
+import { copyBytes, toChunk } from "../base/bytes.ts";
 
 /** One frame: what its header says, and its body. */
 export interface Frame {
@@ -147,7 +148,8 @@ export function framed(
   duplex: Duplex,
   options: FrameDecoderOptions = {},
 ): FramedDuplex {
-  const { readable, writable } = toDuplex(duplex);
+  checkStreamPair(duplex);
+  const { readable, writable } = duplex;
   const decoder = new FrameDecoderStream(options);
   const encoder = new FrameEncoderStream();
   // What ends the pipe ends both its streams, which is how the user sees it.

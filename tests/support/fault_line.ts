@@ -99,8 +99,8 @@ export class FaultLine extends WriteHalf {
     this.#manual = options.manual === true;
     this.#events = events;
     this.intake = new ReadHalf(this.highWaterMark, {
-      taken: () => this.#flowOn(),
-      cancelled: () => this.#vanish(),
+      onRead: () => this.#flowOn(),
+      onCancel: () => this.#vanish(),
     });
   }
 

@@ -160,7 +160,7 @@ const PLACES: Record<string, [string, string][]> = {
     ["src/transport/listen.ts", "UNACCEPTED"],
   ],
   "a TLS handshake with a listener": [
-    ["src/transport/address.ts", "HANDSHAKE"],
+    ["src/transport/listener_backend.ts", "HANDSHAKE_TIMEOUT"],
   ],
   "Deno: TLS connections that have not finished their handshake": [
     ["src/transport/deno_listener.ts", "MAX_SHAKING"],

@@ -5,7 +5,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { connect as netConnect } from "node:net";
 import { test } from "node:test";
-import type { Duplex, DuplexInfo } from "../../src/transport/duplex.ts";
+import type { Duplex, DuplexInfo } from "../../src/types/duplex.ts";
 import type { ConnectionError } from "../../src/base/errors.ts";
 import type {
   DenoListener,

@@ -10,7 +10,8 @@ import {
 } from "@std/assert";
 import { EventEmitter } from "node:events";
 import { test } from "node:test";
-import { type Duplex, toDuplex } from "../../src/transport/duplex.ts";
+import { toDuplex } from "../../src/transport/deno_conn.ts";
+import type { Duplex } from "../../src/types/duplex.ts";
 import { ConnectionError } from "../../src/base/errors.ts";
 import { memoryPair } from "../../src/transport/memory.ts";
 import { nodeDuplex } from "../../src/transport/node_stream.ts";

@@ -6,7 +6,8 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { ConnectionError } from "../../src/base/errors.ts";
-import { type Duplex, toDuplex } from "../../src/transport/duplex.ts";
+import { toDuplex } from "../../src/transport/deno_conn.ts";
+import type { Duplex } from "../../src/types/duplex.ts";
 import { memoryPair } from "../../src/transport/memory.ts";
 import { matrix, pattern, receive, turn } from "../support/transports.ts";
 

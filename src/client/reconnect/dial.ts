@@ -15,7 +15,8 @@ import { Connection, pendingOf } from "../../connection/connection.ts";
 import type { ConnectionSetup } from "../../connection/contract.ts";
 import type { Credentials, CredentialsSource } from "../../types/connection.ts";
 import type { Timeout } from "../../base/timers.ts";
-import { type Duplex, toDuplex } from "../../transport/duplex.ts";
+import { toDuplex } from "../../transport/deno_conn.ts";
+import type { Duplex } from "../../types/duplex.ts";
 import { ConnectionError, printMs } from "../../base/errors.ts";
 import type { PendingCalls } from "../../call/pending_calls.ts";
 
@@ -140,7 +141,7 @@ export class DialAttempt {
     timer.clear();
     // On a wire without a HELLO it has come before there is a connection.
     let greeted = false;
-    const connection = new Connection(duplex, {
+    const connection = new Connection(toDuplex(duplex), {
       ...setup,
       credentials,
       onHello: () => {

@@ -30,7 +30,7 @@ import type {
   WireMap,
 } from "../../types/connection.ts";
 import { toCredentials } from "../../wire/hello.ts";
-import type { AsyncDisposal } from "../../transport/duplex.ts";
+import type { AsyncDisposal } from "../../types/disposal.ts";
 import type { ConnectionError } from "../../base/errors.ts";
 import { toLimits } from "../../wire/limits.ts";
 import type { Dial } from "./dial.ts";

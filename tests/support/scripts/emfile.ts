@@ -3,7 +3,7 @@
 // in between differs: Node's closes it unseen, the others keep it waiting.
 
 import { closeSync, openSync } from "node:fs";
-import type { Duplex, DuplexInfo } from "../../../src/transport/duplex.ts";
+import type { Duplex, DuplexInfo } from "../../../src/types/duplex.ts";
 import { connect, listen } from "../../../src/transport/connect.ts";
 import { turn } from "../transports.ts";
 
