@@ -173,7 +173,19 @@ export type { AsyncDisposal, AsyncDisposeKey } from "./src/types/disposal.ts";
 export type { Duplex, DuplexInfo } from "./src/types/duplex.ts";
 export { type DenoConnLike, toDuplex } from "./src/transport/deno_conn.ts";
 export { memoryPair, type MemoryPairOptions } from "./src/transport/memory.ts";
-export * from "./src/transport/connect.ts";
+export type {
+  ConnectTls,
+  ListenTls,
+  TcpAddress,
+  UnixAddress,
+} from "./src/transport/address.ts";
+export { connect, type ConnectOptions } from "./src/transport/connect.ts";
+export {
+  listen,
+  type ListenAddress,
+  type Listener,
+  type ListenOptions,
+} from "./src/transport/listen.ts";
 export { stdio } from "./src/transport/stdio.ts";
 export { nodeDuplex } from "./src/transport/node_stream.ts";
 export type {

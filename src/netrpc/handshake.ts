@@ -22,7 +22,7 @@ import {
   type ReadHalfEvents,
 } from "../transport/read_half.ts";
 import { WriteHalf } from "../transport/write_half.ts";
-import { ownDuplex } from "../transport/native_duplex.ts";
+import { nativeDuplex } from "../transport/native_duplex.ts";
 
 /** The time that a handshake may take, in ms. */
 const HANDSHAKE_TIME = 10_000;
@@ -62,7 +62,7 @@ export class Handshake implements ReadHalfEvents {
     this.#options = options;
     this.#intake = new ShakenIntake(this);
     this.#outlet = new ShakenOutlet(path, this, duplex, options.refusal);
-    this.duplex = ownDuplex(this.#intake, this.#outlet, {
+    this.duplex = nativeDuplex(this.#intake, this.#outlet, {
       remote,
       local,
       certificate,

@@ -32,7 +32,8 @@ export interface FrameDecoderOptions {
   maxBody?: number | undefined;
 }
 
-const DEFAULT_MAX_BODY = 4 * 1024 * 1024;
+/** 4 MiB. */
+const DEFAULT_MAX_BODY = 4_194_304;
 
 /** The largest value of a frame's length field. */
 const LARGEST_BODY = 0xffffffff;

@@ -157,13 +157,13 @@ const PLACES: Record<string, [string, string][]> = {
     "BUFFER",
   ]],
   "accepted connections that wait for a listener's iterator": [
-    ["src/transport/listen.ts", "UNACCEPTED"],
+    ["src/transport/listen.ts", "MAX_UNACCEPTED"],
   ],
   "a TLS handshake with a listener": [
     ["src/transport/listener_backend.ts", "HANDSHAKE_TIMEOUT"],
   ],
   "Deno: TLS connections that have not finished their handshake": [
-    ["src/transport/deno_listener.ts", "MAX_SHAKING"],
+    ["src/transport/deno_listener.ts", "MAX_HANDSHAKES"],
   ],
   "a stage's `window`": [["src/client/stage_options.ts", "window"]],
   "a stage's `windowBytes`": [["src/client/stage_options.ts", "windowBytes"]],

@@ -12,7 +12,8 @@ import type {
   DenoNetConn,
 } from "../../src/transport/deno_dial.ts";
 import { DenoListenerBackend } from "../../src/transport/deno_listener.ts";
-import { connect, listen } from "../../src/transport/connect.ts";
+import { connect } from "../../src/transport/connect.ts";
+import { listen } from "../../src/transport/listen.ts";
 import { settle, TestClock } from "../support/clock.ts";
 
 /** A connection that reads nothing, and whose handshake the test ends. */

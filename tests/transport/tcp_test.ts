@@ -8,7 +8,8 @@ import {
 } from "@std/assert";
 import { test } from "node:test";
 import { ConnectionError } from "../../src/base/errors.ts";
-import { connect, listen } from "../../src/transport/connect.ts";
+import { connect } from "../../src/transport/connect.ts";
+import { listen } from "../../src/transport/listen.ts";
 import { runScript } from "../support/script.ts";
 import { pattern, receive, send, socketPair } from "../support/transports.ts";
 

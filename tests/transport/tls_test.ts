@@ -3,13 +3,9 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
 import { ConnectionError } from "../../src/base/errors.ts";
-import {
-  connect,
-  type ConnectTls,
-  listen,
-  type Listener,
-  type ListenTls,
-} from "../../src/transport/connect.ts";
+import type { ConnectTls, ListenTls } from "../../src/transport/address.ts";
+import { connect } from "../../src/transport/connect.ts";
+import { listen, type Listener } from "../../src/transport/listen.ts";
 import {
   fixture,
   pattern,
@@ -242,7 +238,7 @@ if (onDeno) {
           tls: { ...identity("server"), requestCert: true },
         }),
       TypeError,
-      "Deno cannot ask for client certificates",
+      "Deno cannot request client certificates",
     );
   });
 } else {

@@ -6,7 +6,8 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { test } from "node:test";
 import { ConnectionError } from "../../src/base/errors.ts";
-import { connect, listen } from "../../src/transport/connect.ts";
+import { connect } from "../../src/transport/connect.ts";
+import { listen } from "../../src/transport/listen.ts";
 import { startScript } from "../support/script.ts";
 import {
   pattern,
