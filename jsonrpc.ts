@@ -1,16 +1,22 @@
 /**
- * JSON-RPC 2.0 for Sluice's client and server: language servers, MCP servers,
- * editors, nodes, and whatever else speaks it.
+ * JSON-RPC 2.0 for Sluice's client and server. It connects to language servers,
+ * MCP servers, editors, blockchain nodes and other JSON-RPC peers.
  *
- * - {@linkcode JsonRpcClient} calls, pipelined and abortable, and serves what
- *   the other end calls on the same connection.
+ * - {@linkcode JsonRpcClient} makes calls, pipelined and abortable, and serves
+ *   the peer's calls on the same connection.
  * - {@linkcode JsonRpcServer} serves plain functions.
- * - {@linkcode notify} sends what nobody answers; {@linkcode HandlerProgress} listens
- *   to progress.
+ * - {@linkcode notify} sends a notification, which is not answered.
+ *   {@linkcode Progress} listens to the progress of a call.
+ * - {@linkcode jsonRpc} is the protocol for a plain `Client` or `Server`.
  *
- * Two framings (`Content-Length` headers, one message a line), three dialects
- * of cancelling (language servers, the Model Context Protocol, none).
- * `docs/wires.md` says which of Sluice's promises hold on this wire.
+ * There are two framings ({@linkcode FramingName}: `Content-Length` headers, or
+ * one message per line) and three dialects ({@linkcode DialectName}: how a call
+ * is cancelled). `docs/guides/other_wires.md` lists which guarantees of Sluice hold
+ * with JSON-RPC.
+ *
+ * Specifications: [JSON-RPC 2.0](https://www.jsonrpc.org/specification),
+ * [Language Server Protocol](https://microsoft.github.io/language-server-protocol/)
+ * 3.17 (LSP), [Model Context Protocol](https://modelcontextprotocol.io) (MCP).
  *
  * @example
  * ```ts
@@ -46,12 +52,12 @@ export {
   JsonRpcServer,
   type JsonRpcServerOptions,
 } from "./src/jsonrpc/client.ts";
-export { notify } from "./src/jsonrpc/one_way.ts";
+export type { FramingName } from "./src/jsonrpc/framing.ts";
+export { notify } from "./src/jsonrpc/notify.ts";
+export type { DialectName, JsonRpcOptions } from "./src/jsonrpc/options.ts";
 export {
   type OtherProgress,
   Progress,
   type ProgressToken,
 } from "./src/jsonrpc/progress.ts";
 export { jsonRpc } from "./src/jsonrpc/wire.ts";
-export type { DialectName, JsonRpcOptions } from "./src/jsonrpc/options.ts";
-export type { FramingName } from "./src/jsonrpc/framing.ts";

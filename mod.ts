@@ -31,7 +31,8 @@
  */
 
 // Calling.
-export { Client, type ClientOptions } from "./src/client/client.ts";
+export { Client, type ClientOptions } from "./src/client/full_client.ts";
+export type { CoreClient, CoreClientOptions } from "./src/client/client.ts";
 export {
   type CallerOptions,
   clientOf,
@@ -41,6 +42,7 @@ export {
 } from "./src/client/service_client.ts";
 export type {
   Caller,
+  CallHandle,
   CallOptions,
   Metadata,
   MetadataInit,
@@ -51,7 +53,6 @@ export {
   type ReconnectingClientOptions,
 } from "./src/client/reconnect/reconnecting_client.ts";
 export type { Dial } from "./src/client/reconnect/dial.ts";
-export type { CallOrder } from "./src/client/reconnect/call_order.ts";
 export type {
   ClientState,
   ReconnectingStats,
@@ -68,6 +69,13 @@ export type {
   TotalStats,
 } from "./src/types/stats.ts";
 export type { RetryOptions } from "./src/client/reconnect/dialer.ts";
+export {
+  map,
+  stage,
+  type StageInputs,
+  type StageOf,
+  type StageOutputOf,
+} from "./src/client/stage.ts";
 export { clientMiddleware } from "./src/client/middleware.ts";
 export type {
   CallChange,
@@ -81,7 +89,6 @@ export type {
   OutgoingChange,
   ServerMiddleware,
 } from "./src/types/middleware.ts";
-export { CallHandle } from "./src/call/handle.ts";
 export {
   type OnStageError,
   type Stage,
@@ -99,37 +106,44 @@ export {
   type ServerOptions,
   type ServerStats,
 } from "./src/serve/server.ts";
-export {
-  callable,
-  type CallableOptions,
-  type ErrorInfo,
-  type ServiceDefinition,
-} from "./src/serve/services.ts";
+export { callable, type CallableOptions } from "./src/serve/services.ts";
 export type { ServerLimits } from "./src/serve/server_limits.ts";
 export type { CallContext } from "./src/types/handler.ts";
-export { type Authorize, timingSafeEqual } from "./src/serve/authorize.ts";
+export type { Authorize } from "./src/serve/authorize.ts";
 export type {
   CallInfo,
-  CertificateNames,
   CloseOptions,
+  Connection,
   ConnectionOptions,
   Credentials,
   CredentialsSource,
+  ErrorInfo,
+  KeepaliveFeature,
   Limits,
   Observers,
   Peer,
-  PeerCertificate,
   PeerHello,
   Protocol,
   Serializer,
+  ServiceDefinition,
+  StreamFeature,
   StreamGrant,
 } from "./src/types/connection.ts";
+export type {
+  AsyncDisposal,
+  AsyncDisposeKey,
+  CertificateNames,
+  Duplex,
+  DuplexInfo,
+  PeerCertificate,
+} from "./src/types/duplex.ts";
 export { expose } from "./src/serve/method_table.ts";
-export { method, type ValidatedMethod } from "./src/serve/method.ts";
+export { method } from "./src/serve/method.ts";
 export type {
   SchemaIssue,
   SchemaResult,
   StandardSchema,
+  ValidatedMethod,
 } from "./src/types/schema.ts";
 export {
   ordered,
@@ -140,22 +154,11 @@ export type { OrderKey } from "./src/base/inspect.ts";
 export { type EchoServices, echoServices } from "./src/serve/echo.ts";
 
 // The connection underneath.
-export type { Connection } from "./src/connection/connection.ts";
 export type { Clock } from "./src/base/clock.ts";
 
 // Observers.
 export { observers } from "./src/observe/observe.ts";
 export { diagnostics } from "./src/observe/diagnostics_channel.ts";
-export { traced, type TraceOptions } from "./src/observe/trace_middleware.ts";
-export {
-  formatTraceparent,
-  nextSpan,
-  parseTraceparent,
-  startTrace,
-  type TraceContext,
-  traceMetadata,
-  traceOf,
-} from "./src/observe/trace_context.ts";
 export type { CallObserver, ObservedCall } from "./src/types/observe.ts";
 
 // Errors.
@@ -169,8 +172,6 @@ export {
 } from "./src/base/errors.ts";
 
 // Transports.
-export type { AsyncDisposal, AsyncDisposeKey } from "./src/types/disposal.ts";
-export type { Duplex, DuplexInfo } from "./src/types/duplex.ts";
 export { type DenoConnLike, toDuplex } from "./src/transport/deno_conn.ts";
 export { memoryPair, type MemoryPairOptions } from "./src/transport/memory.ts";
 export type {
@@ -204,4 +205,5 @@ export {
 } from "./src/wire/frame_transforms.ts";
 
 // Types.
+export type { Optional } from "./src/types/optional.ts";
 export type * from "./src/types/services.ts";

@@ -1,4 +1,5 @@
-// Aborting calls: the handler hears of it, the caller knows what became of it.
+// Aborting calls: the handler's signal fires, and the caller learns whether the
+// handler was started.
 
 import { rejects, strictEqual } from "node:assert";
 import { type CallContext, Client, memoryPair, Server } from "@sluice/rpc";
@@ -6,7 +7,7 @@ import { type CallContext, Client, memoryPair, Server } from "@sluice/rpc";
 const started = Promise.withResolvers<void>();
 const services = {
   Report: {
-    /** Never done; `signal` is for what it waits on: a fetch, a query. */
+    /** Runs until it is aborted. Pass `signal` to whatever a handler waits for. */
     build: (_pages: number, { signal }: CallContext) =>
       new Promise<string>((_resolve, reject) => {
         signal.addEventListener("abort", () => reject(signal.reason));
@@ -23,16 +24,17 @@ try {
   const call = client.go("Report.build", 100, { signal: stop.signal });
   await started.promise;
   stop.abort(new Error("changed my mind"));
-  // The caller does not wait for the server: its own reason comes at once.
+  // The call rejects at once, with the reason of the abort.
   await rejects(call.reply, /changed my mind/);
   strictEqual(call.outcome, "unknown");
-  // Then the server answers: the handler had started. To retry may be wrong.
+  // Later the server's answer arrives: the handler was started, so a retry would
+  // run it a second time.
   strictEqual(await call.settled, "executed");
 
   const late = client.go("Report.build", 1, { signal: stop.signal });
   await rejects(late.reply, /changed my mind/);
-  strictEqual(late.outcome, "not_sent"); // To retry is safe.
-  console.log("one call executed, one not sent");
+  strictEqual(late.outcome, "not_sent"); // A retry is safe.
+  console.log("one call was executed, one was not sent");
 } finally {
   await client.close();
   await server.close();

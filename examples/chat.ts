@@ -1,4 +1,4 @@
-// Calls both ways on one connection: a chat server calls its clients back.
+// Calls in both directions on one connection: a chat server calls its clients.
 
 import { deepStrictEqual } from "node:assert";
 import {
@@ -12,7 +12,7 @@ import {
   Server,
 } from "@sluice/rpc";
 
-/** What a member of the chat serves: its screen. */
+/** The services of a chat member: the server calls these. */
 interface Member {
   Screen: { show: (line: string) => void };
 }
@@ -21,17 +21,17 @@ const members = new Map<string, Connection>();
 const services = {
   Chat: {
     async join(name: string, { connection }: CallContext) {
-      await tell(`${name} has joined`);
+      await broadcast(`${name} has joined`);
       members.set(name, connection);
       connection.closed.then(() => members.delete(name));
     },
     say: ({ name, text }: { name: string; text: string }) =>
-      tell(`${name}: ${text}`),
+      broadcast(`${name}: ${text}`),
   },
 };
 
-/** Calls all of them at once; one that is gone holds up nobody. */
-async function tell(line: string): Promise<void> {
+/** Calls all members at once. One that has left does not delay the others. */
+async function broadcast(line: string): Promise<void> {
   const calls = [...members.values()].map((connection) =>
     clientOf<Member>(connection).call("Screen.show", line, { timeout: 1000 })
   );
@@ -42,7 +42,7 @@ const server = new Server(services);
 const listener = await listen({ port: 0 });
 server.serve(listener);
 
-/** Joins the chat; what it sees is in `screen`. */
+/** Joins the chat. The lines that the member has received are in `screen`. */
 async function join(name: string) {
   const screen: string[] = [];
   const mine = { Screen: { show: (line: string) => void screen.push(line) } };
@@ -57,7 +57,7 @@ async function join(name: string) {
 const ada = await join("Ada");
 const bob = await join("Bob");
 await bob.client.call("Chat.say", { name: "Bob", text: "hello" });
-// The answer comes when everybody's screen has shown it.
+// The call returns after every member's screen has shown the line.
 deepStrictEqual(ada.screen, ["Bob has joined", "Bob: hello"]);
 await bob.client.close();
 await ada.client.call("Chat.say", { name: "Ada", text: "gone already?" });

@@ -1,15 +1,15 @@
-// Extract, transform, load: a million records through a service, in a memory
-// that does not grow with their number. `etl.ts [RECORDS]`
+// Extract, transform, load: sends a million records through a service. The memory
+// it needs does not depend on their number. Usage: `etl.ts [RECORDS]`
 //
-// `stage()` makes a method a transform of streams: whoever is slowest, source,
-// service or sink, sets the pace, and at most `window` records are under way.
+// `stage()` turns a method into a stream transform. At most `window` records are
+// in flight, so the slowest of source, service and sink sets the pace.
 
 import { strictEqual } from "node:assert";
 import process from "node:process";
 import { setFlagsFromString } from "node:v8";
 import { Client, connect, listen, Server } from "@sluice/rpc";
 
-/** The service: a line of a sensor's log becomes a record. */
+/** Parses one line of a sensor's log into a record. */
 const services = {
   Sensors: {
     parse(line: string) {
@@ -27,25 +27,25 @@ function* log(lines: number) {
   for (let i = 0; i < lines; i++) yield `${i},s${i % 7},${i % 40}`;
 }
 
-// The memory that records need is the window's. V8's young generation would grow
-// beside it, as it does in every long-lived process on a machine with room.
+// Without this, V8's young generation would grow as in any long-running process,
+// and hide that the records themselves need only the memory of the window.
 if (!("Bun" in globalThis)) setFlagsFromString("--semi-space-growth-factor=1");
 
 const records = Number(process.argv[2] ?? 1_000_000);
 let loaded = 0;
 const warmest = new Map<string, number>();
-const began = performance.now();
+const startedAt = performance.now();
 await ReadableStream.from(log(records))
   .pipeThrough(client.stage("Sensors.parse", { window: 512 }))
   .pipeTo(
     new WritableStream({
       write({ at, sensor, kelvin }) {
-        strictEqual(at, loaded++, "results come in the order of the inputs");
+        strictEqual(at, loaded++, "results arrive in the order of the inputs");
         warmest.set(sensor, Math.max(kelvin, warmest.get(sensor) ?? 0));
       },
     }),
   );
-const seconds = (performance.now() - began) / 1000;
+const seconds = (performance.now() - startedAt) / 1000;
 await client.close();
 await server.close();
 

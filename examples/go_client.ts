@@ -1,5 +1,5 @@
-// Calls a Go net/rpc server that offers HelloService.Hello, in three styles, and
-// checks every reply: `go_client.ts [HOST:PORT] [--calls N]`.
+// Calls HelloService.Hello of a Go net/rpc server in three styles, and checks every
+// reply. Usage: `go_client.ts [HOST:PORT] [--calls N]`
 
 import { strictEqual } from "node:assert";
 import { performance } from "node:perf_hooks";
@@ -20,7 +20,7 @@ function options(): { host: string; port: number; calls: number } {
     Number.isInteger(calls) && calls > 0 && rest.length === 0;
   if (fits) return { host, port: Number(port), calls };
   console.error(
-    "Usage: go_client.ts [HOST:PORT] [--calls N]  (127.0.0.1:8848, 10000)",
+    "Usage: go_client.ts [HOST:PORT] [--calls N]  (default 127.0.0.1:8848, 10000)",
   );
   process.exit(2);
 }
@@ -32,12 +32,12 @@ async function call(client: Hello, i: number): Promise<void> {
   strictEqual(reply, `hello:client ${i}`);
 }
 
-/** Waits for each reply before the next request. */
+/** Awaits each reply before it sends the next request. */
 async function sync(client: Hello, calls: number): Promise<void> {
   for (let i = 0; i < calls; i++) await call(client, i);
 }
 
-/** Sends as the window allows, and does not wait for replies. */
+/** Sends as fast as the window allows, without waiting for replies. */
 async function pipelined(client: Hello, calls: number): Promise<void> {
   const replies: Promise<void>[] = [];
   for (let i = 0; i < calls; i++) {
@@ -47,7 +47,7 @@ async function pipelined(client: Hello, calls: number): Promise<void> {
   await Promise.all(replies);
 }
 
-/** Starts all calls at once; those beyond the window wait in the client. */
+/** Makes all calls at once. Those above the window wait in the client. */
 async function concurrent(client: Hello, calls: number): Promise<void> {
   const ids = Array.from({ length: calls }, (_, i) => i);
   await Promise.all(ids.map((i) => call(client, i)));
@@ -60,9 +60,9 @@ for (const style of [sync, pipelined, concurrent]) {
     { protocol: netrpc() },
   );
   try {
-    const began = performance.now();
+    const startedAt = performance.now();
     await style(client, calls);
-    const rate = Math.round(calls * 1000 / (performance.now() - began));
+    const rate = Math.round(calls * 1000 / (performance.now() - startedAt));
     console.log(`${style.name}: ${calls} calls, ${rate} calls/s`);
   } finally {
     await client.close();

@@ -1,5 +1,6 @@
-// Serves HelloService to Go's net/rpc clients: `go_server.ts [HOST:PORT]`, port
-// 0 takes a free one. SIGTERM or Ctrl-C ends it.
+// Serves HelloService to Go's net/rpc clients. Usage: `go_server.ts [HOST:PORT]`
+//
+// Port 0 takes a free port. SIGTERM or Ctrl-C stops the server.
 //
 // A Go client: rpc.Dial("tcp", address), then
 // client.Call("HelloService.Hello", "client 0", &reply).
@@ -11,7 +12,7 @@ import { netrpc } from "@sluice/rpc/netrpc";
 const [address = "127.0.0.1:8848", ...rest] = process.argv.slice(2);
 const [, host, port] = /^\[?([^\]]+)\]?:(\d{1,5})$/.exec(address) ?? [];
 if (port === undefined || Number(port) > 65_535 || rest.length > 0) {
-  console.error("Usage: go_server.ts [HOST:PORT]  (127.0.0.1:8848)");
+  console.error("Usage: go_server.ts [HOST:PORT]  (default 127.0.0.1:8848)");
   process.exit(2);
 }
 

@@ -1,9 +1,9 @@
-// Drives a language server as an editor does: starts it, opens a document with
-// a mistake in it, asks what it knows, and shows what it says.
+// Uses a language server as an editor does: starts it, opens a document with a
+// mistake, asks for the document's symbols, and prints the diagnostics.
 //
 //   language_server.ts [COMMAND ARGUMENT ...]
 //
-// Without a command it is the JSON language server from npm; see the end.
+// Without a command it starts the JSON language server from npm; see the end.
 
 import { deepStrictEqual } from "node:assert";
 import { spawn } from "node:child_process";
@@ -16,12 +16,12 @@ import { JsonRpcClient } from "@sluice/rpc/jsonrpc";
 const command = process.argv.length > 2 ? process.argv.slice(2) : jsonServer();
 if (command === undefined) {
   console.log(
-    "no language server: npm ci --prefix tests/interop gets one, or name yours",
+    "no language server: run npm ci --prefix tests/interop, or pass a command",
   );
   process.exit(0);
 }
 
-/** What is used of the Language Server Protocol. */
+/** The methods of the Language Server Protocol that this program uses. */
 interface LanguageServer {
   initialize(params: object): { capabilities: { hoverProvider?: unknown } };
   initialized(params: object): void;
@@ -49,13 +49,13 @@ const client = new JsonRpcClient<LanguageServer>(
   nodeDuplex(child.stdout, child.stdin),
   {
     dialect: "lsp",
-    // The server calls, too, on the same connection.
+    // The methods that the server calls, on the same connection.
     services: {
       "textDocument/publishDiagnostics": (params: Diagnostics) => {
         if (params.diagnostics.length > 0) found.resolve(params);
       },
       "window/logMessage": ({ message }: { message: string }) => {
-        console.log(`the server says: ${message}`);
+        console.log(`message of the server: ${message}`);
       },
       "client/registerCapability": () => null,
       "workspace/configuration": ({ items }: { items: unknown[] }) =>
@@ -74,10 +74,10 @@ const { capabilities } = await client.call("initialize", {
     },
   },
 }, { timeout: 20_000 });
-console.log(`it can hover: ${capabilities.hoverProvider === true}`);
+console.log(`supports hover: ${capabilities.hoverProvider === true}`);
 
-// Pipelined: nobody waits for an answer before the next is sent, and the
-// server reads them in this order.
+// Pipelined: each message is sent without waiting for an answer, and the server
+// reads them in this order.
 client.notify("initialized", {});
 client.notify("textDocument/didOpen", {
   textDocument: { uri, languageId: "json", version: 1, text },
@@ -98,7 +98,7 @@ await client.notify("exit");
 await client.close();
 child.kill();
 
-/** The JSON language server of tests/interop, on the runtime that runs this. */
+/** The command of the JSON language server in tests/interop, on the runtime of this program; undefined if it is not installed. */
 function jsonServer(): string[] | undefined {
   const path = fileURLToPath(
     new URL(

@@ -1,6 +1,6 @@
-// A small server of the Model Context Protocol, for a client that starts it as
-// a child process and speaks by its standard input and output: JSON-RPC, one
-// message a line. It has one tool, which tells its progress and can be cancelled.
+// A small Model Context Protocol server, for a client that starts it as a child
+// process. They exchange JSON-RPC over standard input and output, one message per
+// line. The server has one tool, which reports progress and can be cancelled.
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { type CallContext, RpcError, stdio } from "@sluice/rpc";
@@ -28,7 +28,10 @@ async function count(
 ) {
   const from = given?.from;
   if (typeof from !== "number" || !(from >= 0 && from <= 100)) {
-    throw new RpcError("invalid_argument", "from must be from 0 to 100");
+    throw new RpcError(
+      "invalid_argument",
+      `from must be a number from 0 to 100, received ${from}`,
+    );
   }
   const progressToken = _meta?.progressToken;
   for (let progress = 0; progress < from; progress++) {
@@ -52,10 +55,11 @@ const server = new JsonRpcServer({
   "tools/list": () => ({ tools: [countdown] }),
   "tools/call": (params: CallTool, ctx: CallContext) => {
     if (params?.name === countdown.name) return count(params, ctx);
-    throw new RpcError("invalid_argument", "there is no such tool");
+    throw new RpcError("invalid_argument", `unknown tool: ${params?.name}`);
   },
 }, { dialect: "mcp" });
 
-// Standard output is the protocol's: what is said to people goes to standard error.
-console.error("speaking MCP on standard input and output");
+// Standard output carries the protocol, so messages for people go to standard
+// error.
+console.error("serving MCP on standard input and output");
 await server.accept(stdio()).closed;

@@ -1,5 +1,5 @@
-// Middleware: a token with every call and its check, retries, a log, and a
-// schema for one method, each in a few lines.
+// Middleware, each in a few lines: a token with every call and its check on the
+// server, retries, a log, and a schema for one method.
 
 import { deepStrictEqual, rejects, strictEqual } from "node:assert";
 import {
@@ -16,25 +16,25 @@ import {
 } from "@sluice/rpc";
 import * as v from "valibot";
 
-// Auth. The client asks for its token anew with each call; the server looks at
-// it before any handler is started, so a denied call is `refused`. What it finds
-// reaches the handler by way of the call's context.
+// Authentication. The client gets its token anew for each call. The server checks
+// it before it starts the handler, so a rejected call has the outcome `refused`.
+// The handler finds the user's name by the call's context.
 const auth = (token: () => string): ClientMiddleware => (call, next) =>
   next({ metadata: { ...call.metadata, token: token() } });
 
 const users = new WeakMap<CallContext, string>();
-const admit =
+const authenticate =
   (names: Map<string, string>): ServerMiddleware => (call, next) => {
     const name = names.get(call.metadata.get("token") ?? "");
     if (name === undefined) {
-      throw new RpcError("unauthenticated", "who are you?");
+      throw new RpcError("unauthenticated", "the token is unknown");
     }
     users.set(call.ctx, name);
     return next();
   };
 
-// Retry. Only what surely did not run, or may run twice; and only for a code
-// that passes by itself. The call's signal and deadline hold over all tries.
+// Retry: only a call that did not run or that may run twice, and only for an error
+// that is temporary. The call's signal and deadline cover all attempts.
 const retry = (tries: number): ClientMiddleware => async (call, next) => {
   for (let left = tries - 1;; left--) {
     try {
@@ -48,7 +48,7 @@ const retry = (tries: number): ClientMiddleware => async (call, next) => {
   }
 };
 
-// Logging: it needs nothing that only one side has, so it fits both.
+// Logging. It uses only what clients and servers both have, so it works on both.
 const logging =
   (log: (line: string) => void): Middleware => async (call, next) => {
     try {
@@ -61,8 +61,8 @@ const logging =
     }
   };
 
-// Validation on the client: what the server would refuse costs no round trip.
-// (On the server, `method(schema, handler)` is the shorter way.)
+// Validation on the client: invalid params are rejected without a round trip.
+// (On the server, `method(schema, handler)` does the same.)
 const validate = (
   schemas: Record<string, StandardSchema>,
 ): ClientMiddleware =>
@@ -91,7 +91,7 @@ const lines: string[] = [];
 const log = logging((line) => lines.push(line));
 const [near, far] = memoryPair();
 const server = new Server(services, {
-  use: [admit(new Map([["t1", "Ada"]])), overload],
+  use: [authenticate(new Map([["t1", "Ada"]])), overload],
 });
 server.accept(far);
 let token = "t1";
@@ -104,7 +104,7 @@ const client = new Client<typeof services>(near, {
   ),
 });
 try {
-  strictEqual(await client.call("Shop.order", 2), "2 for Ada"); // At the third try.
+  strictEqual(await client.call("Shop.order", 2), "2 for Ada"); // At the third attempt.
   const wrong = "2" as unknown as number;
   await rejects(client.call("Shop.order", wrong), { outcome: "not_sent" });
   token = "stolen";

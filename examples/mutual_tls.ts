@@ -1,7 +1,8 @@
-// Mutual TLS: both ends show a certificate, and the server lets a client in by
-// the name in it. Each end has a key of its own and trusts one authority.
+// Mutual TLS: client and server each present a certificate, and the server accepts
+// a client by the name in its certificate. Each side has its own key, and both
+// trust the same certificate authority.
 //
-// The certificates are those of the tests; make your own for anything else.
+// The certificates are those of the tests. Use your own for anything else.
 
 import { strictEqual } from "node:assert";
 import { readFileSync } from "node:fs";
@@ -29,15 +30,15 @@ const services = {
   },
 };
 
-/** Calls a server that lets in whoever's certificate bears one of `names`. */
+/** Calls a server that accepts clients whose certificate has one of `names`. */
 async function visit(names: string[]): Promise<string> {
   const listener = await listen({
     port: 0,
-    // Whoever has no certificate of this authority does not even get to HELLO.
+    // A client without a certificate of this authority fails in the TLS handshake.
     tls: { ...identity("server"), requestCert: true },
   });
   const server = new Server(services, {
-    // What it returns is the handlers' ctx.auth.
+    // Its result becomes ctx.auth in the handlers.
     authorize: (_hello, { peer }) => {
       const name = String(peer.certificate?.subject.CN);
       return names.includes(name) && name;
@@ -59,7 +60,7 @@ async function visit(names: string[]): Promise<string> {
 }
 
 if ("Deno" in globalThis) {
-  console.log("skipped: Deno's TLS servers ask their clients for nothing");
+  console.log("skipped: Deno's TLS servers cannot request client certificates");
 } else {
   const opened = await visit(["Sluice test client"]);
   strictEqual(opened, "opened for Sluice test client");

@@ -1,4 +1,4 @@
-// Three ways to have many calls under way on one connection.
+// Three ways to have many calls in flight on one connection.
 
 import { strictEqual } from "node:assert";
 import { Client, connect, listen, Server } from "@sluice/rpc";
@@ -9,12 +9,12 @@ const listener = await listen({ port: 0 });
 server.serve(listener);
 const client = new Client<typeof services>(await connect(listener.address));
 try {
-  // 1. A handful: make the calls, then wait for all. They leave in this order.
+  // 1. A few calls: make them, then await all. They are sent in this order.
   const calls = [1, 2, 3].map((n) => client.call("Math.square", n));
   strictEqual((await Promise.all(calls)).join(), "1,4,9");
 
-  // 2. Many: `ready` waits for nothing but room in the window, so that a fast
-  // loop cannot outrun a slow server. A handle's reply may be asked for later.
+  // 2. Many calls: `ready` resolves as soon as the window has capacity, so a fast
+  // loop does not queue calls for a slow server. Replies can be awaited later.
   let last = client.go("Math.square", 0);
   for (let n = 1; n < 10_000; n++) {
     await client.ready;
@@ -22,7 +22,7 @@ try {
   }
   strictEqual(await last.reply, 9999 ** 2);
 
-  // 3. Each reply handled when it comes, in whatever order that is.
+  // 3. Each reply is handled when it arrives, in any order.
   let sum = 0;
   const added: Promise<void>[] = [];
   for (let n = 1; n <= 100; n++) {

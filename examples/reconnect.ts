@@ -1,5 +1,5 @@
-// A client that outlives its connections: the server is restarted, and a call
-// made meanwhile waits for it.
+// A client that reconnects: the server restarts, and a call made in the meantime
+// waits for the new connection.
 
 import { strictEqual } from "node:assert";
 import {

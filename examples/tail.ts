@@ -1,4 +1,4 @@
-// A live stream: lines as they are written, until the reader has enough.
+// A live stream: the client reads lines as they are written, and stops after three.
 
 import { deepStrictEqual, ok } from "node:assert";
 import { setTimeout } from "node:timers/promises";
@@ -7,7 +7,7 @@ import { type CallContext, Client, connect, listen, Server } from "@sluice/rpc";
 let closed = false;
 const services = {
   Log: {
-    /** An async generator is a stream; `finally` is where its reader's cancel ends. */
+    /** An async generator's items are a stream. When the reader cancels it, its `finally` runs. */
     async *tail(from: number, { signal }: CallContext) {
       try {
         for (let n = from; !signal.aborted; n++) {
@@ -28,11 +28,11 @@ const client = new Client<typeof services>(await connect(listener.address));
 const lines: string[] = [];
 for await (const line of await client.call("Log.tail", 7)) {
   console.log(line);
-  // To leave the loop cancels the stream, and the generator with it.
+  // Leaving the loop cancels the stream, which ends the generator.
   if (lines.push(line) === 3) break;
 }
 deepStrictEqual(lines, ["line 7", "line 8", "line 9"]);
 
 await client.close();
-ok(closed, "the call was over when the generator had cleaned up");
+ok(closed, "the generator has run its cleanup before close returns");
 await server.close();

@@ -1,4 +1,4 @@
-// A file is streamed up, and its SHA-256 comes back. `upload.ts [FILE]`
+// Streams a file to the server, which returns its SHA-256. Usage: `upload.ts [FILE]`
 
 import { strictEqual } from "node:assert";
 import { createHash } from "node:crypto";
@@ -9,7 +9,7 @@ import { Client, connect, listen, Server } from "@sluice/rpc";
 
 const services = {
   Files: {
-    /** Reads the bytes as they come: never more than a window of them is held. */
+    /** Hashes the bytes as they arrive. At most one stream window of them is held. */
     async sha256(bytes: ReadableStream<Uint8Array>) {
       const hash = createHash("sha256");
       for await (const chunk of bytes) hash.update(chunk);
@@ -23,7 +23,7 @@ server.serve(listener);
 const client = new Client<typeof services>(await connect(listener.address));
 
 const path = process.argv[2] ?? new URL(import.meta.url).pathname;
-// What Node calls a stream is an async iterable of bytes, and that is enough.
+// A Node stream is an async iterable of bytes, which a call accepts as a stream.
 const file: AsyncIterable<Uint8Array> = createReadStream(path);
 const digest = await client.call("Files.sha256", file);
 

@@ -28,7 +28,7 @@ const LISTEN_LIMIT = 20_000;
 /** The code block that directly follows `<!-- name -->`. */
 function block(readme: string, name: string): string {
   const found = new RegExp(
-    `<!-- ${name} -->\\s*\`\`\`[a-z]*\\n([^]*?)\`\`\``,
+    `<!-- ${name} -->\\s*\`\`\`[a-z ]*\\n([^]*?)\`\`\``,
   ).exec(readme);
   if (!found) throw new Error(`Cannot find README's ${name} block`);
   if (!found[1]!.includes('"@sluice/rpc"')) {

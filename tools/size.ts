@@ -147,11 +147,11 @@ const SAME = ["Client", "Server", "RpcError", "memoryPair", "framed"];
 /** How much more it may cost, at most. */
 const SLACK = 1.01;
 
-/** Texts of what only some programs use: the reconnecting client, middleware, services and their orders, hooks, channels and traces have no place in the client alone. */
+/** Texts of what only some programs use: the reconnecting client, middleware, services and their orders, hooks and channels have no place in the client alone. */
 const ABSENT = [
   ...["the dial did not finish", "its middleware may not go on"],
   ...["it contains itself", "Cannot order"],
-  ...["Cannot observe", "node:diagnostics_channel", "traceparent"],
+  ...["Cannot observe", "node:diagnostics_channel"],
 ];
 
 /** What shows that a protocol is in a bundle; only its own entry point may have it. */

@@ -77,9 +77,12 @@ const HARNESS: Record<Runtime | "doc", Harness> = {
     quiet: /^\((pass|skip|todo)\) /,
   },
   deno: { args: (files) => ["test", "-A", ...files], ...DENO_REPORT },
+  // Every example in the documentation: of the public interface, and of docs/.
   doc: {
-    args:
-      () => ["test", "--doc", "-A", "mod.ts", "jsonrpc.ts", "netrpc.ts", "src"],
+    args: () => [
+      ...["test", "--doc", "-A", "README.md", "docs"],
+      ...["mod.ts", "jsonrpc.ts", "netrpc.ts", "src"],
+    ],
     ...DENO_REPORT,
   },
 };

@@ -68,16 +68,16 @@ function decoding(sizeName: string, size: number, splitName: string): Case {
 /** A codec whose receiver reads replies, and an outbox that goes nowhere. */
 function native(replied: (value: unknown) => void) {
   const receiver: MessageHandler = {
-    hello: ignore,
-    request: ignore,
-    reply: () => replied(codec.value()),
-    failure: ignore,
-    cancel: ignore,
+    onHello: ignore,
+    onRequest: ignore,
+    onReply: () => replied(codec.value()),
+    onFailure: ignore,
+    onCancel: ignore,
     full: () => false,
     mayRead: () => true,
-    ping: ignore,
-    pong: ignore,
-    goaway: ignore,
+    onPing: ignore,
+    onPong: ignore,
+    onGoaway: ignore,
     streams: never,
   };
   const codec = new NativeCodec(receiver, {
@@ -102,11 +102,11 @@ function counted(): { outbox: SendBuffer; left: () => number } {
   const outbox = new SendBuffer(path, systemClock, 64 << 20, {
     busy: () => false,
     onFlush: ignore,
-    written: ignore,
-    writeFailed: ignore,
-    grown: ignore,
-    overflowed: ignore,
-    spoiled: ignore,
+    onWritten: ignore,
+    onWriteFailed: ignore,
+    onGrown: ignore,
+    onOverflow: ignore,
+    onSpoiled: ignore,
   });
   return { outbox, left: () => bytes };
 }

@@ -49,10 +49,6 @@ export const KINDS = {
   middleware: ({ clientMiddleware }: Library) => ({
     client: { use: clientMiddleware((_call, next) => next()) },
   }),
-  /** A trace with each call. */
-  traced: ({ clientMiddleware, traced }: Library) => ({
-    client: { use: clientMiddleware(traced()) },
-  }),
 } satisfies Record<string, (library: Library) => Settings>;
 
 export type Kind = keyof typeof KINDS;

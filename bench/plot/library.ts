@@ -22,6 +22,8 @@ export interface PlotLibrary {
   ruleY: MarkOf;
   line: MarkOf;
   dot: MarkOf;
+  ruleX: MarkOf;
+  barX: MarkOf;
   barY: MarkOf;
   text: MarkOf;
 }

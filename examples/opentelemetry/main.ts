@@ -1,21 +1,25 @@
-// OpenTelemetry: a span around each call on both sides, one trace through all of
-// them, carried as W3C Trace Context. The packages are this directory's own:
+// OpenTelemetry: each call has a span on both sides, and all of them belong to
+// one trace. Middleware carries the context from the client to the server as
+// metadata, with the propagator of the OpenTelemetry API. The packages belong to
+// this directory:
 //
 //   npm ci --prefix examples/opentelemetry
 //
-// A program of yours imports "@sluice/rpc" in place of "../../mod.ts".
+// Your own program imports "@sluice/rpc" instead of "../../mod.ts".
 
 import { strictEqual } from "node:assert";
 import {
   type Context,
   context,
+  propagation,
   type Span,
   SpanKind,
   SpanStatusCode,
+  type TextMapGetter,
   trace,
-  TraceFlags,
 } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
+import { W3CTraceContextPropagator } from "@opentelemetry/core";
 import {
   InMemorySpanExporter,
   SimpleSpanProcessor,
@@ -27,17 +31,15 @@ import {
   type ClientMiddleware,
   clientMiddleware,
   memoryPair,
+  type Metadata,
   type MiddlewareCall,
-  type Next,
   RpcError,
   Server,
   type ServerMiddleware,
-  type TraceContext,
-  traced,
-  traceOf,
 } from "../../mod.ts";
 
 const exporter = new InMemorySpanExporter();
+propagation.setGlobalPropagator(new W3CTraceContextPropagator());
 context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
 const provider = new TracerProvider({
   spanProcessors: [new SimpleSpanProcessor({ exporter })],
@@ -45,12 +47,12 @@ const provider = new TracerProvider({
 trace.setGlobalTracerProvider(provider);
 const tracer = trace.getTracer("sluice");
 
-/** A span for as long as a call takes; it is the active one meanwhile. */
-function around(
+/** Starts a span that is active while `next` runs, and ends with it. */
+function withSpan(
   kind: SpanKind,
   parent: Context,
   call: MiddlewareCall,
-  next: Next<object>,
+  next: () => Promise<unknown>,
 ): Promise<unknown> {
   const attributes = { "rpc.system": "sluice", "rpc.method": call.method };
   const options = { kind, attributes };
@@ -69,35 +71,27 @@ function around(
   return tracer.startActiveSpan(call.method, options, parent, run);
 }
 
+/** Sends the context of the client's span along with the call. */
 const clientSpans: ClientMiddleware = (call, next) =>
-  around(SpanKind.CLIENT, context.active(), call, next);
+  withSpan(SpanKind.CLIENT, context.active(), call, () => {
+    const metadata = { ...call.metadata };
+    propagation.inject(context.active(), metadata);
+    return next({ metadata });
+  });
 
-const serverSpans: ServerMiddleware = (call, next) =>
-  around(SpanKind.SERVER, toContext(traceOf(call)), call, next);
+/** Reads the propagator's fields from metadata. */
+const fields: TextMapGetter<Metadata> = {
+  get: (metadata, name) => metadata.get(name),
+  keys: (metadata) => [...metadata.keys()],
+};
 
-/** The caller's span as a parent. */
-function toContext(from: TraceContext | undefined): Context {
-  if (from === undefined) return context.active();
-  const { traceId, parentId: spanId, sampled } = from;
-  const traceFlags = sampled ? TraceFlags.SAMPLED : TraceFlags.NONE;
-  const remote = { traceId, spanId, traceFlags, isRemote: true };
-  return trace.setSpanContext(context.active(), remote);
-}
+/** Makes the client's span the parent of the server's. */
+const serverSpans: ServerMiddleware = (call, next) => {
+  const parent = propagation.extract(context.active(), call.metadata, fields);
+  return withSpan(SpanKind.SERVER, parent, call, next);
+};
 
-/** Where the tracer is now, for `traced`. */
-function current(): TraceContext | undefined {
-  const span = trace.getActiveSpan()?.spanContext();
-  if (span === undefined) return undefined;
-  const { traceId, spanId: parentId, traceFlags } = span;
-  return {
-    traceId,
-    parentId,
-    sampled: (traceFlags & TraceFlags.SAMPLED) !== 0,
-  };
-}
-
-// `traced` is innermost: it sends the place of the client's span.
-const use = clientMiddleware(clientSpans, traced({ current }));
+const use = clientMiddleware(clientSpans);
 
 const stock = {
   Stock: {
@@ -112,7 +106,8 @@ const stockServer = new Server(stock, { use: [serverSpans] });
 stockServer.accept(atStock);
 const stockClient = new Client<typeof stock>(toStock, { use });
 
-// The shop's handler calls on: its span is the active one, so the trace goes on.
+// The shop's handler calls the stock. Its span is active meanwhile, so that the
+// call to the stock belongs to the same trace.
 const shop = {
   Shop: {
     order: async (cups: number, ctx: CallContext) =>
@@ -136,7 +131,7 @@ try {
     console.log(`${traceId} ${kind} ${span.name} ${spanId}, parent ${parent}`);
   }
   strictEqual(new Set(spans.map((s) => s.spanContext().traceId)).size, 1);
-  // Each but the first has the one before it as its parent.
+  // The parent of each span but the first is the span before it.
   const ids = spans.map((s) => s.spanContext().spanId);
   const parents = spans.map((s) => s.parentSpanContext?.spanId);
   strictEqual(parents.slice(1).join(), ids.slice(0, -1).join());

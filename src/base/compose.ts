@@ -4,18 +4,18 @@
  * @module
  */
 
-import type {
-  CallChange,
-  Middleware,
-  MiddlewareCall,
-} from "../types/middleware.ts";
+/** One function of the onion, as either side has it. */
+type Layer<C, Change> = (
+  call: C,
+  next: (change?: Change) => Promise<unknown>,
+) => unknown;
 
 /**
  * One function of several; `last` is where they lead. What each of them returns
  * goes through `keep`, in the async context in which it was called.
  */
-export function compose<C extends MiddlewareCall, Change extends CallChange>(
-  list: readonly Middleware<C, Change>[],
+export function compose<C, Change>(
+  list: readonly Layer<C, Change>[],
   change: (call: C, change: Change) => C,
   last: (call: C) => unknown,
   keep: (call: C, result: unknown) => unknown = (_call, result) => result,

@@ -24,7 +24,6 @@ export type Outcome = "not_sent" | "refused" | "unknown" | "executed";
 
 /** Every code the library itself uses. */
 export const ERROR_CODES = [
-  "aborted",
   "address_in_use",
   "cancelled",
   "deadline_exceeded",
@@ -220,4 +219,10 @@ export function toSendableError(error: unknown): RpcError | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Why a stream ends whose call does. */
+export function callEndedError(): RpcError {
+  const text = "the call is over, and its streams with it";
+  return new RpcError("cancelled", text, { outcome: "unknown" });
 }

@@ -59,7 +59,7 @@ export function toSource(value: StreamValue): PullSource {
   }
   const own = readerOf(value);
   return own === undefined
-    ? new IteratorSource(new Readers(value.getReader()))
+    ? new IteratorSource(new ReaderIterable(value.getReader()))
     : new ReadableSource(own);
 }
 
@@ -104,7 +104,7 @@ class ReadableSource implements PullSource {
 }
 
 /** What reads a stream that is not the platform's, as an iterator: it is trusted no more than one. */
-class Readers implements AsyncIterable<unknown> {
+class ReaderIterable implements AsyncIterable<unknown> {
   readonly #reader: ReadableStreamDefaultReader<unknown>;
 
   constructor(reader: ReadableStreamDefaultReader<unknown>) {
@@ -172,7 +172,7 @@ class IteratorSource implements PullSource {
       if (stuck && await this.#destroy()) return;
       if (unasked && await this.#dispose()) return;
       // A generator would wait for what it is told to return.
-      const why = this.#iterable instanceof Readers ? reason : undefined;
+      const why = this.#iterable instanceof ReaderIterable ? reason : undefined;
       // One that cannot be told is over when it has given what it was asked for.
       if (this.#iterator.return !== undefined) await this.#iterator.return(why);
       else if (!await this.#destroy() && !await this.#dispose()) {

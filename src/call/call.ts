@@ -15,12 +15,13 @@ import type { TimerEntry } from "../base/timers.ts";
 import { attribute, type Outcome, RpcError } from "../base/errors.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import type { CallEnd } from "../types/observe.ts";
-import type { QueuedCall } from "./send_queue.ts";
-import type { Numbered } from "./in_flight.ts";
-import type { CallerStreams } from "../streams/call_streams.ts";
+
+import type { OutgoingStreams } from "../streams/contract.ts";
 import { isA } from "../base/user_code.ts";
 import { ticksSince } from "../base/clock.ts";
 import type { LiveCall, LiveCallContext, LiveState } from "../types/stats.ts";
+import type { Opaque } from "../wire/codec.ts";
+import type { ListNode } from "../base/linked_list.ts";
 
 /**
  * Where a call is. It moves to the right only:
@@ -53,7 +54,7 @@ export interface CallExtras extends TimerEntry {
   /** Came with the answer. */
   replyMetadata: MetadataBlock | undefined;
   /** Its streams, if it has any. */
-  streams: CallerStreams | undefined;
+  streams: OutgoingStreams | undefined;
   /** Waits for the final outcome. */
   settled: PromiseResolvers<Outcome> | undefined;
   /** Waits for the hand-over. */
@@ -200,4 +201,16 @@ function madeState(state: CallState, handedOver: boolean): LiveState {
   if (state === "sent") return handedOver ? "sent" : "batched";
   if (state === "streaming") return state;
   return "abandoned";
+}
+
+/** A call that waits, with its payload. */
+export interface QueuedCall extends ListNode<QueuedCall> {
+  readonly call: Call;
+  readonly draft: Opaque;
+}
+
+/** What a {@linkcode CallTable} holds. */
+export interface Numbered {
+  /** The count that was handed out for it. */
+  seq: number;
 }

@@ -5,7 +5,7 @@
  */
 
 import { shared } from "../base/brand.ts";
-import type { Metadata } from "../types/call.ts";
+import type { CallHandle, Metadata } from "../types/call.ts";
 import type { Outcome } from "../base/errors.ts";
 import { isA } from "../base/user_code.ts";
 import { type Call, Rejection } from "./call.ts";
@@ -41,70 +41,44 @@ export interface CallOwner {
   resolveOnFlush(call: Call): void;
 }
 
-/** The call of a handle, for who watches over calls of its own making. */
-export let callOf: (handle: CallHandle) => Call;
+/** Under this symbol a handle has its call, also one that another copy of the library made. */
+const CALL = /* @__PURE__ */ shared("call");
 
-/**
- * A call that `go` made: it can be watched and aborted, and its failure goes
- * unreported until somebody asks for its `reply`.
- *
- * @example
- * ```ts
- * import { assertEquals } from "@std/assert";
- * import { Client, echoServices, memoryPair, Server } from "@sluice/rpc";
- *
- * const [near, far] = memoryPair();
- * const server = new Server(echoServices());
- * server.accept(far);
- * const client = new Client<ReturnType<typeof echoServices>>(near);
- * const handle = client.go("HelloService.Hello", "x");
- * assertEquals(await handle.reply, "hello:x");
- * assertEquals(handle.outcome, "executed");
- * await client.close();
- * await server.close();
- * ```
- */
-export class CallHandle<T = unknown> {
-  static {
-    // By a symbol: a handle that another copy of the library made is one, too.
-    const key = shared("call");
-    Object.defineProperty(this.prototype, key, {
-      get(this: CallHandle): Call {
-        return this.#call;
-      },
-    });
-    callOf = (handle) => (handle as unknown as { [key]: Call })[key];
-  }
+/** The call of a handle, for code that watches over the calls it makes. */
+export function callOf(handle: CallHandle): Call {
+  return (handle as unknown as { [CALL]: Call })[CALL];
+}
 
+/** The handle of one call. Its promises are made when they are asked for. */
+export class Handle<T = unknown> implements CallHandle<T> {
   readonly #call: Call;
   readonly #owner: CallOwner;
   #reply: Promise<T> | undefined;
   #sent: Promise<boolean> | undefined;
   #settled: Promise<Outcome> | undefined;
 
-  /** Made by `go`; not for others. */
   constructor(call: Call, owner: CallOwner) {
     this.#call = call;
     this.#owner = owner;
   }
 
-  /** The id on the wire; `undefined` while the call waits for the window, and for good if it never left it. */
+  get [CALL](): Call {
+    return this.#call;
+  }
+
   get id(): number | undefined {
     const { seq } = this.#call;
     return seq < 0 ? undefined : seq >>> 0;
   }
 
-  /** The method called. */
   get method(): string {
     return this.#call.method;
   }
 
-  /** What its request counts in bytes: exactly once it is sent, before that about, and 0 if it has no form on the wire. */
   get size(): number {
     return this.#call.size;
   }
 
-  /** The result; rejects with an {@linkcode RpcError} or with what the call was aborted with. */
   get reply(): Promise<T> {
     return this.#reply ??= new Promise<unknown>((resolve, reject) => {
       const call = this.#call;
@@ -117,7 +91,6 @@ export class CallHandle<T = unknown> {
     }) as Promise<T>;
   }
 
-  /** Resolves with `true` once the request was handed to the transport, with `false` once it never will be. Never rejects. */
   get sent(): Promise<boolean> {
     return this.#sent ??= new Promise((resolve, reject) => {
       const call = this.#call;
@@ -130,23 +103,16 @@ export class CallHandle<T = unknown> {
     });
   }
 
-  /** What the handler sent along with its answer; `undefined` before that, and if it sent nothing along. */
   get metadata(): Metadata | undefined {
     return this.#call.extra?.replyMetadata?.entries;
   }
 
-  /** Whether the call may have run, as far as is known now: a reply makes `unknown` into `executed`. */
   get outcome(): Outcome {
     const call = this.#call;
     if (call.state !== "sent") return call.outcome;
     return this.#owner.flushed(call) ? "unknown" : "not_sent";
   }
 
-  /**
-   * The final outcome: resolves when the peer has answered, or the call or its
-   * connection has ended without. Never rejects. For an aborted call this is
-   * later than its `reply`.
-   */
   get settled(): Promise<Outcome> {
     return this.#settled ??= new Promise((resolve, reject) => {
       const call = this.#call;
@@ -156,7 +122,6 @@ export class CallHandle<T = unknown> {
     });
   }
 
-  /** Aborts the call as its signal would; no effect on one that has settled, its stream included. */
   abort(reason?: unknown): void {
     const error = reason ??
       new DOMException("The call was aborted", "AbortError");

@@ -11,20 +11,20 @@
  * @module
  */
 
-import type { Call } from "./call.ts";
+import type { Call, Numbered } from "./call.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
-import type { SendBuffer } from "../connection/send_buffer.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
 
 import type { PeerHello } from "../types/connection.ts";
-import { EARLY_BYTES, EARLY_CALLS, EARLY_MESSAGE } from "../wire/hello.ts";
+import { EARLY_BYTES, EARLY_CALLS, EARLY_MESSAGE } from "../wire/protocol.ts";
 import { noServicesError, queueFullError } from "./errors.ts";
 
 /** The table of sent calls, with the window they fill. */
 export class InFlightCalls {
   readonly window: SendWindow;
   readonly #codec: Codec;
-  readonly #sendBuffer: SendBuffer;
+  readonly #sendBuffer: FrameBuffer;
   readonly #ring: CallTable<Call>;
   /** The first count of the batch that is filling: ids are handed out in the order of writing. */
   #batchStart: number;
@@ -35,7 +35,7 @@ export class InFlightCalls {
   /** Calls of the batch that is filling whose hand-over somebody awaits. */
   #awaited: Call[] = [];
 
-  constructor(codec: Codec, sendBuffer: SendBuffer, firstId: number) {
+  constructor(codec: Codec, sendBuffer: FrameBuffer, firstId: number) {
     this.#codec = codec;
     this.#sendBuffer = sendBuffer;
     this.#ring = new CallTable(firstId);
@@ -177,12 +177,6 @@ export class InFlightCalls {
       }
     }
   }
-}
-
-/** What a {@linkcode CallTable} holds. */
-export interface Numbered {
-  /** The count that was handed out for it. */
-  seq: number;
 }
 
 /** Entries by wire id. */

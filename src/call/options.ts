@@ -6,11 +6,7 @@
 
 import type { Call } from "./call.ts";
 import type { Clock } from "../base/clock.ts";
-import { MAX_METADATA } from "../wire/fields.ts";
-import { MetadataBlock } from "../wire/metadata.ts";
-import { utf8 } from "../base/utf8.ts";
-import { isA } from "../base/user_code.ts";
-import type { CallOptions, MetadataInit } from "../types/call.ts";
+import type { CallOptions } from "../types/call.ts";
 
 /** The same with what the library says of a call to itself; it goes along with them wherever they are handed on. */
 export interface SentOptions extends CallOptions {
@@ -43,59 +39,6 @@ export function dueTime(options: CallOptions, clock: Clock): number {
 function checkTime(name: string, value: number): number {
   if (typeof value === "number" && !Number.isNaN(value)) return value;
   throw new TypeError(`Cannot use ${name}: not a time, received ${value}`);
-}
-
-/**
- * Metadata as an object.
- *
- * @throws {TypeError} If it is neither a plain object nor a `Map`.
- */
-export function toRecord(given: MetadataInit): Record<string, string> {
-  if (isA(given, Map)) return Object.fromEntries(given);
-  // By its prototype's prototype: an object of another realm is plain, too.
-  const prototype: unknown = Object.getPrototypeOf(given);
-  if (prototype === null || Object.getPrototypeOf(prototype) === null) {
-    return { ...given as Readonly<Record<string, string>> };
-  }
-  throw new TypeError(
-    `Cannot send metadata: give a plain object or a Map, received ${
-      typeName(given)
-    }`,
-  );
-}
-
-/**
- * Metadata as it travels.
- *
- * @throws {TypeError} If it is no metadata, or a name or value is not a string.
- * @throws {RangeError} If it is too large.
- */
-export function toMetadata(given: MetadataInit): MetadataBlock {
-  const metadata = new Map<string, string>();
-  for (const [name, value] of Object.entries(toRecord(given))) {
-    if (typeof value !== "string") {
-      throw new TypeError(
-        `Cannot send metadata: "${name}" is not a string, received ${typeof value}`,
-      );
-    }
-    if (utf8(name).length > 255) {
-      throw new RangeError("Cannot send metadata: a name is over 255 bytes");
-    }
-    metadata.set(name, value);
-  }
-  const block = MetadataBlock.of(metadata);
-  const { size } = block;
-  if (size > MAX_METADATA) {
-    throw new RangeError(
-      `Cannot send metadata: ${size} bytes, at most ${MAX_METADATA} fit`,
-    );
-  }
-  return block;
-}
-
-/** What an object is, for messages: its class, if it tells. */
-function typeName(value: object): string {
-  return Object.prototype.toString.call(value).slice(8, -1);
 }
 
 /** Has a call's errors say where it was made, if that was captured. */

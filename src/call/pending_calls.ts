@@ -11,11 +11,12 @@
  * @module
  */
 
-import { CALL_CHARGE } from "../serve/server_limits.ts";
+import { CALL_CHARGE } from "../wire/limits.ts";
 import { Call } from "./call.ts";
-import { CallHandle, type CallOwner, promiseOf } from "./handle.ts";
+import { type CallOwner, Handle, promiseOf } from "./handle.ts";
+import type { CallHandle } from "../types/call.ts";
 import type { PeerHello } from "../types/connection.ts";
-import type { Connection } from "../connection/connection.ts";
+import type { Connection } from "../types/connection.ts";
 import type { OutgoingCallStats } from "../types/stats.ts";
 import type { TimerHeap } from "../base/timers.ts";
 import {
@@ -25,13 +26,8 @@ import {
 } from "../base/errors.ts";
 import { CallSettler } from "./settle.ts";
 import type { CallObserverHub } from "../types/observe.ts";
-import {
-  dueTime,
-  isAbort,
-  notePlace,
-  type SentOptions,
-  toMetadata,
-} from "./options.ts";
+import { dueTime, isAbort, notePlace, type SentOptions } from "./options.ts";
+import { toMetadata } from "../wire/metadata.ts";
 import type { CallOptions } from "../types/call.ts";
 import { deadlineError } from "./errors.ts";
 import { ReplyHandler, type ReplyHandlerContext } from "./replies.ts";
@@ -41,7 +37,6 @@ import {
   throwIfAborted,
 } from "./send_queue.ts";
 import { InFlightCalls } from "./in_flight.ts";
-import { CallerStreams } from "../streams/call_streams.ts";
 import { isStream, type StreamValue } from "../base/pull_source.ts";
 import type { Tick } from "../base/clock.ts";
 import { GONE } from "../wire/payload.ts";
@@ -164,7 +159,7 @@ export class PendingCalls implements CallOwner {
     const call = new Call(method);
     this.#observe(call);
     this.#begin(call, params, options);
-    return new CallHandle(call, this);
+    return new Handle(call, this);
   }
 
   /** As `call`, for a call that was made elsewhere, by somebody who hears of its end from the call itself. */
@@ -224,10 +219,15 @@ export class PendingCalls implements CallOwner {
 
   /** The params are a stream: it is this call's from now on. */
   #offer(call: Call, params: StreamValue): void {
-    const streams = new CallerStreams(
-      this.#context.streams(),
+    const table = this.#context.streams();
+    if (table === undefined) {
+      throw new RpcError("invalid_argument", NO_STREAM_SUPPORT, {
+        outcome: "not_sent",
+      });
+    }
+    const streams = table.outgoing(
       call,
-      this.replies,
+      () => this.replies.streamEnded(call),
     );
     try {
       streams.offer(params);
@@ -391,6 +391,9 @@ export class PendingCalls implements CallOwner {
     }
   }
 }
+
+const NO_STREAM_SUPPORT =
+  "the params are a stream; pass `streams: streams()` to the client to send one";
 
 function noMethod(method: unknown): TypeError {
   return new TypeError(

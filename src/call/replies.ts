@@ -11,26 +11,29 @@
 
 import type { Call } from "./call.ts";
 import type { Codec } from "../wire/codec.ts";
-import { ConnectionError, type Outcome, RpcError } from "../base/errors.ts";
+import {
+  callEndedError,
+  ConnectionError,
+  type Outcome,
+  RpcError,
+} from "../base/errors.ts";
 import type { CallSettler } from "./settle.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import type { InFlightCalls } from "./in_flight.ts";
-import {
-  callEndedError,
-  CallerStreams,
-  type CallerTable,
-} from "../streams/call_streams.ts";
-import type { StreamTable } from "../streams/stream_table.ts";
+import type {
+  ConnectionStreams,
+  OutgoingStreams,
+} from "../streams/contract.ts";
 
 /** What the replies need of their connection. */
 export interface ReplyHandlerContext {
   readonly codec: Codec;
   /** The connection's streams, made when they are asked for. */
-  streams(): StreamTable;
+  streams(): ConnectionStreams | undefined;
 }
 
 /** Hands answers to the calls they are for. */
-export class ReplyHandler implements CallerTable {
+export class ReplyHandler {
   /** Answers that came for calls whose callers had been told otherwise. */
   late = 0;
   readonly #context: ReplyHandlerContext;
@@ -104,9 +107,13 @@ export class ReplyHandler implements CallerTable {
     if (call === undefined) return this.#stray(id);
     const extra = call.extras();
     this.#answered(call, metadata);
-    const hub = this.#context.streams();
-    hub.checkRoom();
-    const streams = extra.streams ??= new CallerStreams(hub, call, this);
+    // A codec tells of streams only where there is support for them.
+    const table = this.#context.streams() as ConnectionStreams;
+    table.checkRoom();
+    const streams = extra.streams ??= table.outgoing(
+      call,
+      () => this.streamEnded(call),
+    );
     const result = streams.answer(id);
     if (call.state !== "abandoned") {
       this.#settler.stream(call, result);
@@ -118,6 +125,7 @@ export class ReplyHandler implements CallerTable {
     streams.release(callEndedError());
   }
 
+  /** The result stream of a call has ended, and the call with it. */
   streamEnded(call: Call): void {
     this.#sent.drop(call);
     this.#settler.finishStream(call);
@@ -129,7 +137,7 @@ export class ReplyHandler implements CallerTable {
    *
    * @throws {ConnectionError} `protocol_error`, if there never was one.
    */
-  streamsOf(id: number): CallerStreams | null | undefined {
+  streamsOf(id: number): OutgoingStreams | null | undefined {
     const call = this.#sent.live(id);
     if (call !== undefined) return call.extra?.streams ?? null;
     if (this.#sent.used(id)) return undefined;

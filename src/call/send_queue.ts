@@ -12,14 +12,14 @@
  * @module
  */
 
-import type { Call, CallExtras } from "./call.ts";
+import type { Call, CallExtras, QueuedCall } from "./call.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Codec, Opaque } from "../wire/codec.ts";
 import type { Limits, PeerHello } from "../types/connection.ts";
 import type { ConnectionError } from "../base/errors.ts";
 import type { CallSettler } from "./settle.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
-import type { SendBuffer } from "../connection/send_buffer.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
 
 import { ReadySignal } from "../base/promises.ts";
 import {
@@ -29,12 +29,12 @@ import {
   unavailableError,
 } from "./errors.ts";
 import type { InFlightCalls } from "./in_flight.ts";
-import { LinkedList, type ListNode } from "../base/linked_list.ts";
+import { LinkedList } from "../base/linked_list.ts";
 
 /** What the gate needs of its connection. */
 export interface SendQueueContext {
   readonly codec: Codec;
-  readonly sendBuffer: SendBuffer;
+  readonly sendBuffer: FrameBuffer;
   readonly clock: Clock;
   readonly limits: Limits;
 }
@@ -252,12 +252,6 @@ export class SendQueue {
 export function throwIfAborted(extra: CallExtras): void {
   if (extra.signal?.aborted) throw extra.signal.reason;
   if (extra.inherited?.aborted) throw extra.inherited.reason;
-}
-
-/** A call that waits, with its payload. */
-export interface QueuedCall extends ListNode<QueuedCall> {
-  readonly call: Call;
-  readonly draft: Opaque;
 }
 
 /** A bounded queue of calls. */

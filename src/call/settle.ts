@@ -11,11 +11,14 @@
 
 import type { Call, CallExtras } from "./call.ts";
 import type { TimerHeap } from "../base/timers.ts";
-import type { ConnectionError, Outcome } from "../base/errors.ts";
+import {
+  callEndedError,
+  type ConnectionError,
+  type Outcome,
+} from "../base/errors.ts";
 import { noOutcomes, type OutcomeCounts } from "../types/stats.ts";
 import { unavailableError } from "./errors.ts";
 import { AbortListeners } from "../base/abort_listeners.ts";
-import { callEndedError } from "../streams/call_streams.ts";
 
 /** What the ledger tells its table. */
 export interface CallSettlerEvents {
@@ -29,7 +32,7 @@ export interface CallSettlerEvents {
 export class CallSettler {
   /** Calls finished so far. */
   readonly counts: OutcomeCounts = noOutcomes();
-  readonly #signals: AbortListeners;
+  readonly #signals: AbortListeners<Call>;
   readonly #deadlines: TimerHeap;
   readonly #events: CallSettlerEvents;
 

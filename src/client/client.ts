@@ -7,32 +7,37 @@
  * @module
  */
 
-import type { ServiceDefinition } from "../serve/services.ts";
 import {
   type CallerOptions,
   ServiceClient,
   toCaller,
 } from "./service_client.ts";
-import { Connection, pendingOf } from "../connection/connection.ts";
-import type { ConnectionStats, LiveCall } from "../types/stats.ts";
+import { RpcConnection } from "../connection/connection.ts";
+import type { ConnectionSetup } from "../connection/contract.ts";
 import type {
   CloseOptions,
+  Connection,
   ConnectionOptions,
   Credentials,
+  KeepaliveFeature,
+  ServiceDefinition,
+  StreamFeature,
   WireMap,
 } from "../types/connection.ts";
-import { toDuplex } from "../transport/deno_conn.ts";
-import type { AsyncDisposal } from "../types/disposal.ts";
-import type { Duplex } from "../types/duplex.ts";
+import type { AsyncDisposal, Duplex } from "../types/duplex.ts";
 import type { ConnectionError } from "../base/errors.ts";
 import type { UntypedServices } from "../types/services.ts";
 
 /** Options of a {@linkcode Client}. */
-export interface ClientOptions extends ConnectionOptions, CallerOptions {
+export interface CoreClientOptions extends ConnectionOptions, CallerOptions {
   /** Who this is, for a server with `authorize`: text or bytes, at most 15,360 bytes of them. */
   credentials?: Credentials | undefined;
   /** What the server may call here: see {@linkcode callable}. Without it nothing. */
   services?: ServiceDefinition | undefined;
+  /** Lets params and results be streams: see {@linkcode streams}. */
+  streams?: StreamFeature | undefined;
+  /** Notices a peer that is silent or stuck: see {@linkcode keepalive}. */
+  keepalive?: KeepaliveFeature | undefined;
 }
 
 /**
@@ -59,7 +64,7 @@ export interface ClientOptions extends ConnectionOptions, CallerOptions {
  * await server.close();
  * ```
  */
-export class Client<
+export class CoreClient<
   S extends object = UntypedServices,
   M extends WireMap = "json",
 > extends ServiceClient<S, M> {
@@ -75,10 +80,10 @@ export class Client<
    * @throws {RangeError} If a limit is out of its range, or the credentials are
    *   too long.
    */
-  constructor(duplex: Duplex, options: ClientOptions = {}) {
-    const connection = new Connection(toDuplex(duplex), options);
+  constructor(duplex: Duplex, options: CoreClientOptions = {}) {
+    const connection = new RpcConnection(duplex, options as ConnectionSetup);
     // Not by way of the connection: a layer less for every call.
-    super(toCaller(pendingOf(connection), options));
+    super(toCaller(connection.pending, options));
     this.connection = connection;
   }
 
@@ -107,16 +112,6 @@ export class Client<
   /** Resolves when the connection is over: with what went wrong, or with `undefined` if one of its ends closed it in order. Never rejects. */
   get closed(): Promise<ConnectionError | undefined> {
     return this.connection.closed;
-  }
-
-  /** The connection in numbers. */
-  stats(): ConnectionStats {
-    return this.connection.stats();
-  }
-
-  /** What hangs? Every call of the connection that has not ended; see {@linkcode Connection.calls}. */
-  calls(): LiveCall[] {
-    return this.connection.calls();
   }
 
   /** Keeps the process alive while the connection is open, as it does from the start; undoes `unref`. */
@@ -152,7 +147,7 @@ export class Client<
 }
 
 /** Can be used with `await using`, which closes it. */
-export interface Client<
+export interface CoreClient<
   S extends object = UntypedServices,
   M extends WireMap = "json",
 > extends AsyncDisposal {}

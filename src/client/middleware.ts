@@ -13,7 +13,8 @@
  */
 
 import { Call } from "../call/call.ts";
-import { CallHandle, callOf, type CallOwner } from "../call/handle.ts";
+import { callOf, type CallOwner, Handle } from "../call/handle.ts";
+import type { CallHandle } from "../types/call.ts";
 import type { MiddlewareSettings, MiddlewareStack } from "./service_client.ts";
 import type {
   Caller,
@@ -39,11 +40,11 @@ import {
   isAbort,
   notePlace,
   type SentOptions,
-  toRecord,
 } from "../call/options.ts";
+import { toRecord } from "../wire/metadata.ts";
 import { snapshot, snapshotSize } from "../wire/payload.ts";
 import { deadlineError } from "../call/errors.ts";
-import type { CallerStreams } from "../streams/call_streams.ts";
+import type { OutgoingStreams } from "../streams/contract.ts";
 import { discard, isStream } from "../base/pull_source.ts";
 
 /**
@@ -185,7 +186,7 @@ function streamOf({ sendings }: MiddlewareRun): Call | undefined {
 }
 
 /** How the stream of a result ended; asked when what ended it has told its reader. */
-function endingOf({ reader: streamReader }: CallerStreams): CallEnding {
+function endingOf({ reader: streamReader }: OutgoingStreams): CallEnding {
   return { items: streamReader?.items, error: streamReader?.failure?.error };
 }
 
@@ -258,7 +259,7 @@ class MiddlewareCaller implements Caller, CallOwner {
       call.finish("not_sent");
       discard(params, error);
     }
-    return new CallHandle(call, this);
+    return new Handle(call, this);
   }
 
   #begin(call: MiddlewareRun, params: unknown, options: CallOptions): CallView {

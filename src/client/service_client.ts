@@ -7,20 +7,12 @@
  * @module
  */
 
-import type { CallHandle } from "../call/handle.ts";
+import type { CallHandle } from "../types/call.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Protocol, Serializer, WireMap } from "../types/connection.ts";
-import { type SentOptions, toRecord } from "../call/options.ts";
+import type { SentOptions } from "../call/options.ts";
+import { toRecord } from "../wire/metadata.ts";
 import type { Caller, CallOptions, MetadataInit } from "../types/call.ts";
-import { type MakeCall, MapIterator, StageTransform } from "./stage.ts";
-import {
-  type OnStageError,
-  type Stage,
-  type StageOptions,
-  type StageOutput,
-  type StageSettings,
-  toStageSettings,
-} from "./stage_options.ts";
 import type {
   CallArguments,
   MethodAt,
@@ -117,7 +109,7 @@ function placed(caller: Caller): Caller {
 }
 
 /** What {@linkcode Client} and {@linkcode ReconnectingClient} have in common: calls with the types of the services at the other end. */
-export abstract class ServiceClient<
+export class ServiceClient<
   S extends object = UntypedServices,
   M extends WireMap = "json",
 > {
@@ -181,120 +173,6 @@ export abstract class ServiceClient<
   }
 
   /**
-   * A method as a transform of streams: each chunk written is a call's params,
-   * each chunk read its result. Results come in the order of the inputs, or
-   * with `ordered: false` as they are answered, with their indexes.
-   *
-   * At most `window` inputs are under way, and no further one is taken while
-   * their requests have `windowBytes`: a reader that is slow slows the source.
-   *
-   * A failed call, an abort or cancel of either side, or the signal cancels
-   * what is in flight and fails the stage once, with a {@linkcode StageError}
-   * that has every input not acknowledged. With `onError: "yield"` failed calls
-   * are items instead, a {@linkcode StageError} each.
-   *
-   * @throws {RangeError} If a bound is out of its range.
-   *
-   * @example
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { Client, memoryPair, Server } from "@sluice/rpc";
-   *
-   * const services = { Math: { square: (n: number) => n * n } };
-   * const [near, far] = memoryPair();
-   * const server = new Server(services);
-   * server.accept(far);
-   * const client = new Client<typeof services>(near);
-   *
-   * const squares: number[] = [];
-   * await ReadableStream.from([1, 2, 3])
-   *   .pipeThrough(client.stage("Math.square", { window: 512 }))
-   *   .pipeTo(new WritableStream({ write: (n) => void squares.push(n) }));
-   * assertEquals(squares, [1, 4, 9]);
-   * await client.close();
-   * await server.close();
-   * ```
-   */
-  stage<
-    N extends { [K in MethodName<S>]: K }[MethodName<S>],
-    Ordered extends boolean = true,
-    OnError extends OnStageError = "fail",
-  >(
-    method: N,
-    options: StageOptions<Ordered, OnError> = {},
-  ): Stage<
-    ParamsOf<MethodAt<S, N>>,
-    StageOutput<
-      ParamsOf<MethodAt<S, N>>,
-      ResultOf<MethodAt<S, N>, M>,
-      Ordered,
-      OnError
-    >
-  > {
-    const settings = toStageSettings(options);
-    const stage: Stage<unknown, unknown> = new StageTransform(
-      this.#each(method, settings),
-      settings,
-    );
-    return stage as ReturnType<typeof this.stage<N, Ordered, OnError>>;
-  }
-
-  /**
-   * The results of a method called with each of `inputs`, as a
-   * {@linkcode ServiceClient.stage} gives them. The first `next` starts it; to return
-   * early cancels what is in flight.
-   *
-   * @throws {RangeError} If a bound is out of its range.
-   *
-   * @example
-   * ```ts
-   * import { assertEquals } from "@std/assert";
-   * import { Client, memoryPair, Server } from "@sluice/rpc";
-   *
-   * const services = { Math: { square: (n: number) => n * n } };
-   * const [near, far] = memoryPair();
-   * const server = new Server(services);
-   * server.accept(far);
-   * const client = new Client<typeof services>(near);
-   *
-   * const squares = client.map("Math.square", [1, 2, 3], { window: 2 });
-   * assertEquals(await Array.fromAsync(squares), [1, 4, 9]);
-   * await client.close();
-   * await server.close();
-   * ```
-   */
-  map<
-    N extends { [K in MethodName<S>]: K }[MethodName<S>],
-    Ordered extends boolean = true,
-    OnError extends OnStageError = "fail",
-  >(
-    method: N,
-    inputs:
-      | Iterable<ParamsOf<MethodAt<S, N>>>
-      | AsyncIterable<ParamsOf<MethodAt<S, N>>>,
-    options: StageOptions<Ordered, OnError> = {},
-  ): AsyncIterableIterator<
-    StageOutput<
-      ParamsOf<MethodAt<S, N>>,
-      ResultOf<MethodAt<S, N>, M>,
-      Ordered,
-      OnError
-    >
-  > {
-    const settings = toStageSettings(options);
-    const call = this.#each(method, settings);
-    const results: AsyncIterableIterator<unknown> = new MapIterator(
-      inputs,
-      () => new StageTransform(call, settings),
-    );
-    return results as ReturnType<typeof this.map<N, Ordered, OnError>>;
-  }
-
-  #each(method: string, { each }: StageSettings): MakeCall {
-    return (input) => this.#caller.go(method, input, each);
-  }
-
-  /**
    * A service's methods as functions: `client.service("Math").square(3)`.
    *
    * To await it, to print it or to make text or JSON of it calls nothing:
@@ -345,9 +223,6 @@ function proxy(caller: Caller, path: string): object {
   });
 }
 
-class HandlerClient<S extends object, M extends WireMap>
-  extends ServiceClient<S, M> {}
-
 /**
  * Typed calls to the other end of a connection: for a handler that calls its
  * caller back by `ctx.connection`, or a server that calls one of its
@@ -381,5 +256,5 @@ export function clientOf<
   caller: Caller,
   options: CallerOptions & MiddlewareSettings = {},
 ): ServiceClient<S, M> {
-  return new HandlerClient<S, M>(toCaller(caller, options));
+  return new ServiceClient<S, M>(toCaller(caller, options));
 }

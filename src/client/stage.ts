@@ -16,9 +16,25 @@
  * @module
  */
 
-import type { CallHandle } from "../call/handle.ts";
+import type { Caller, CallHandle } from "../types/call.ts";
 import { LinkedList, type ListNode } from "../base/linked_list.ts";
-import { type Stage, StageError, type StageSettings } from "./stage_options.ts";
+import {
+  type OnStageError,
+  type Stage,
+  StageError,
+  type StageOptions,
+  type StageOutput,
+  type StageSettings,
+  toStageSettings,
+} from "./stage_options.ts";
+import type { ServiceClient } from "./service_client.ts";
+import type { WireMap } from "../types/connection.ts";
+import type {
+  MethodAt,
+  MethodName,
+  ParamsOf,
+  ResultOf,
+} from "../types/services.ts";
 import { tame } from "../base/user_code.ts";
 
 /** One input on its way. */
@@ -333,4 +349,142 @@ function toStream(
       }
     },
   }, { highWaterMark: 0 });
+}
+
+/** What {@linkcode stage} makes for a method. */
+export type StageOf<
+  S extends object,
+  N extends string,
+  M extends WireMap,
+  Ordered extends boolean,
+  OnError extends OnStageError,
+> = Stage<
+  ParamsOf<MethodAt<S, N>>,
+  StageOutputOf<S, N, M, Ordered, OnError>
+>;
+
+/** What comes out of it. */
+export type StageOutputOf<
+  S extends object,
+  N extends string,
+  M extends WireMap,
+  Ordered extends boolean,
+  OnError extends OnStageError,
+> = StageOutput<
+  ParamsOf<MethodAt<S, N>>,
+  ResultOf<MethodAt<S, N>, M>,
+  Ordered,
+  OnError
+>;
+
+/** The params of a method, one after the other. */
+export type StageInputs<S extends object, N extends string> =
+  | Iterable<ParamsOf<MethodAt<S, N>>>
+  | AsyncIterable<ParamsOf<MethodAt<S, N>>>;
+
+/**
+ * A method as a transform of streams: each chunk written is a call's params,
+ * each chunk read its result. Results come in the order of the inputs, or
+ * with `ordered: false` as they are answered, with their indexes.
+ *
+ * At most `window` inputs are under way, and no further one is taken while
+ * their requests have `windowBytes`: a reader that is slow slows the source.
+ *
+ * A failed call, an abort or cancel of either side, or the signal cancels
+ * what is in flight and fails the stage once, with a {@linkcode StageError}
+ * that has every input not acknowledged. With `onError: "yield"` failed calls
+ * are items instead, a {@linkcode StageError} each.
+ *
+ * @throws {RangeError} If a bound is out of its range.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { Client, memoryPair, Server, stage } from "@sluice/rpc";
+ *
+ * const services = { Math: { square: (n: number) => n * n } };
+ * const [near, far] = memoryPair();
+ * const server = new Server(services);
+ * server.accept(far);
+ * const client = new Client<typeof services>(near);
+ *
+ * const squares: number[] = [];
+ * await ReadableStream.from([1, 2, 3])
+ *   .pipeThrough(stage(client, "Math.square", { window: 512 }))
+ *   .pipeTo(new WritableStream({ write: (n) => void squares.push(n) }));
+ * assertEquals(squares, [1, 4, 9]);
+ * await client.close();
+ * await server.close();
+ * ```
+ */
+export function stage<
+  S extends object,
+  M extends WireMap,
+  N extends { [K in MethodName<S>]: K }[MethodName<S>],
+  Ordered extends boolean = true,
+  OnError extends OnStageError = "fail",
+>(
+  client: ServiceClient<S, M>,
+  method: N,
+  options: StageOptions<Ordered, OnError> = {},
+): StageOf<S, N, M, Ordered, OnError> {
+  const settings = toStageSettings(options);
+  const made: Stage<unknown, unknown> = new StageTransform(
+    calls(client, method, settings),
+    settings,
+  );
+  return made as StageOf<S, N, M, Ordered, OnError>;
+}
+
+/**
+ * The results of a method called with each of `inputs`, as a
+ * {@linkcode stage} gives them. The first `next` starts it; to return
+ * early cancels what is in flight.
+ *
+ * @throws {RangeError} If a bound is out of its range.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { Client, map, memoryPair, Server } from "@sluice/rpc";
+ *
+ * const services = { Math: { square: (n: number) => n * n } };
+ * const [near, far] = memoryPair();
+ * const server = new Server(services);
+ * server.accept(far);
+ * const client = new Client<typeof services>(near);
+ *
+ * const squares = map(client, "Math.square", [1, 2, 3], { window: 2 });
+ * assertEquals(await Array.fromAsync(squares), [1, 4, 9]);
+ * await client.close();
+ * await server.close();
+ * ```
+ */
+export function map<
+  S extends object,
+  M extends WireMap,
+  N extends { [K in MethodName<S>]: K }[MethodName<S>],
+  Ordered extends boolean = true,
+  OnError extends OnStageError = "fail",
+>(
+  client: ServiceClient<S, M>,
+  method: N,
+  inputs: StageInputs<S, N>,
+  options: StageOptions<Ordered, OnError> = {},
+): AsyncIterableIterator<StageOutputOf<S, N, M, Ordered, OnError>> {
+  const settings = toStageSettings(options);
+  const call = calls(client, method, settings);
+  const results: AsyncIterableIterator<unknown> = new MapIterator(
+    inputs,
+    () => new StageTransform(call, settings),
+  );
+  return results as ReturnType<typeof map<S, M, N, Ordered, OnError>>;
+}
+
+function calls(
+  client: object,
+  method: string,
+  { each }: StageSettings,
+): MakeCall {
+  return (input) => (client as Caller).go(method, input, each);
 }

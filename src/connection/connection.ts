@@ -1,179 +1,481 @@
 /**
- * A connection as users see it.
+ * One connection: its parts, and which part each event goes to. A connection
+ * has one duplex, one reader and one send buffer for its whole life, and both
+ * sides may call.
  *
- * Invariant owned here: none of its own. What holds for it stands with its
- * parts, which `session.ts` puts together; how it ends, in `ending.ts`.
+ * - Messages reach their part in the order of the bytes, one at a time.
+ * - Every part is made with the connection and lives as long, except the
+ *   streams, which are made when the first one is opened.
+ *
+ * How a connection begins stands in `handshake.ts`, how it ends in
+ * `shutdown.ts`.
  *
  * @module
  */
 
-import type { CallHandle } from "../call/handle.ts";
-import type { ConnectionSetup } from "./contract.ts";
+import { type Clock, systemClock, Tick } from "../base/clock.ts";
+import { ConnectionError } from "../base/errors.ts";
+import { typeName } from "../base/inspect.ts";
+import type { LargeReads } from "../base/large_reads.ts";
+import { Timeout, TimerHeap } from "../base/timers.ts";
+import { madeCall } from "../call/call.ts";
+import { PendingCalls } from "../call/pending_calls.ts";
+import type { ConnectionStreams } from "../streams/contract.ts";
+import {
+  type ByteChannel,
+  checkDuplex,
+  openChannel,
+} from "../transport/duplex.ts";
+import type { CallHandle, CallOptions } from "../types/call.ts";
+import type {
+  CloseOptions,
+  Connection,
+  Limits,
+  Peer,
+  PeerHello,
+} from "../types/connection.ts";
+import type { Duplex, DuplexInfo } from "../types/duplex.ts";
+import type { CallObserverHub } from "../types/observe.ts";
 import {
   type ConnectionStats,
   type LiveCall,
   NO_STREAMS,
 } from "../types/stats.ts";
-import type { CloseOptions, Peer } from "../types/connection.ts";
-import type { AsyncDisposal } from "../types/disposal.ts";
-import type { Duplex, DuplexInfo } from "../types/duplex.ts";
-import { checkDuplex } from "../transport/duplex.ts";
-import type { ConnectionError } from "../base/errors.ts";
-import { madeCall } from "../call/call.ts";
-import { servedCall } from "../serve/server_call.ts";
-import type { CallOptions } from "../types/call.ts";
-import type { PendingCalls } from "../call/pending_calls.ts";
-import { Session } from "./connection_session.ts";
+import type {
+  Codec,
+  CodecFactory,
+  CodecSettings,
+  MessageHandler,
+} from "../wire/codec.ts";
+import { toLimits } from "../wire/limits.ts";
+import type { MetadataBlock } from "../wire/metadata.ts";
+import { nativeCodec } from "../wire/native_codec.ts";
+import type {
+  ConnectionSetup,
+  MemoryHolder,
+  MemoryShare,
+  PeerGate,
+  ServeContext,
+  ServeSide,
+  Watchdog,
+  WatchdogEvents,
+} from "./contract.ts";
+import {
+  codecSettings,
+  Handshake,
+  type HandshakeContext,
+} from "./handshake.ts";
+import { Linger } from "./linger.ts";
+import { NoServices } from "./no_services.ts";
+import { Ping } from "./ping.ts";
+import { Reader, type ReaderContext } from "./reader.ts";
+import { SendBuffer, type SendBufferEvents } from "./send_buffer.ts";
+import { PeerGoaway, Shutdown, type ShutdownContext } from "./shutdown.ts";
+import { NoWatchdog } from "./no_watchdog.ts";
 
-/** The calls of a connection, for who submits calls of its own making; no matter of users'. */
-export let pendingOf: (connection: Connection) => PendingCalls;
+/** From this many calls in flight on, frames gather for a turn of the event loop. */
+const MANY_CALLS = 32;
 
-/** A live connection. A {@linkcode Client} holds one; a server has one per caller, and a handler sees it as `ctx.connection`. */
-export class Connection {
-  /** The peer's address, where the transport knows it. */
+/** A connection. Users see it as {@linkcode Connection}; the other members are for its parts. */
+export class RpcConnection
+  implements
+    Connection,
+    ShutdownContext,
+    HandshakeContext,
+    ReaderContext,
+    MessageHandler,
+    SendBufferEvents,
+    WatchdogEvents,
+    MemoryHolder {
   readonly remote: string | undefined;
-  /** Resolves when the connection is over: with what went wrong, or with `undefined` if one of its ends closed it in order. Never rejects. */
   readonly closed: Promise<ConnectionError | undefined>;
-
-  static {
-    pendingOf = (connection) => connection.#pending;
-  }
-
-  readonly #transport: DuplexInfo;
-  readonly #session: Session;
-  readonly #pending: PendingCalls;
+  readonly setup: ConnectionSetup;
+  readonly limits: Limits;
+  readonly clock: Clock;
+  readonly tick: Tick;
+  readonly channel: ByteChannel;
+  readonly gate: PeerGate | undefined;
+  readonly codec: Codec;
+  readonly sendBuffer: SendBuffer;
+  readonly deadlines: TimerHeap;
+  readonly timer: Timeout;
+  readonly pending: PendingCalls;
+  readonly serveSide: ServeSide;
+  readonly pings: Ping;
+  readonly watchdog: Watchdog;
+  readonly peerGoaway = new PeerGoaway();
+  readonly share: MemoryShare | undefined;
+  readonly largeReads: LargeReads | undefined;
+  readonly linger: Linger;
+  readonly shutdown: Shutdown;
+  readonly handshake: Handshake;
+  readonly reader: Reader;
+  readonly #duplex: DuplexInfo;
+  #streams: ConnectionStreams | undefined;
 
   /**
-   * Takes the duplex over and says HELLO.
+   * Takes over the duplex and sends HELLO.
    *
    * @throws {TypeError} If it is no duplex, one of its streams is locked, the
-   *   wire has no place for credentials, or the services are not callable.
+   *   protocol cannot carry credentials, or the services were not made by
+   *   `callable`.
    * @throws {RangeError} If a limit is out of its range, or the credentials are
    *   too long.
    */
   constructor(transport: Duplex, setup: ConnectionSetup = {}) {
     const duplex: Duplex & DuplexInfo = checkDuplex(transport);
+    checkServices(setup.services);
+    const limits = toLimits(setup);
+    const settings = codecSettings(
+      setup,
+      limits,
+      duplex.childOutput ? (error) => this.#onStray(error) : undefined,
+    );
+    limits.windowCalls = settings.hello.windowCalls;
+    const clock = setup.clock ?? systemClock;
     this.remote = duplex.remote;
-    this.#transport = duplex;
-    const session = this.#session = new Session(duplex, setup, this);
-    this.#pending = session.pending;
-    this.closed = session.ending.closed;
+    this.#duplex = duplex;
+    this.setup = setup;
+    this.limits = limits;
+    this.clock = clock;
+    this.tick = new Tick(clock);
+    const channel = this.channel = openChannel(duplex);
+    const gate = this.gate = setup.makeGate?.(channel);
+    const codec = this.codec = this.#makeCodec(settings);
+    const sendBuffer = this.sendBuffer = new SendBuffer(
+      gate ?? channel,
+      clock,
+      limits.maxSendBuffer,
+      this,
+      setup.memory?.step,
+    );
+    const deadlines = this.deadlines = new TimerHeap(clock);
+    this.timer = new Timeout(clock, deadlines);
+    this.largeReads = setup.largeReads;
+    const context = this.#callsContext();
+    this.pending = new PendingCalls(context, setup.firstId ?? 1);
+    this.serveSide = this.#makeServeSide(context);
+    this.pings = new Ping(codec, sendBuffer, clock);
+    this.watchdog = setup.keepalive?.(
+      clock,
+      limits,
+      this,
+      codec.features.ping,
+    ) ?? new NoWatchdog();
+    this.linger = new Linger(channel, sendBuffer, clock, deadlines);
+    this.shutdown = new Shutdown(this);
+    this.closed = this.shutdown.closed;
+    this.share = setup.memory?.share(this);
+    this.reader = new Reader(this);
+    this.handshake = new Handshake(this);
+    // Last: where the send buffer has no room for HELLO, the connection ends here.
+    this.handshake.begin();
   }
 
-  /** What the transport tells of the peer. */
+  #onStray(error: unknown): void {
+    this.setup.services?.onError(error, { connection: this });
+  }
+
+  #callsContext() {
+    const { codec, sendBuffer, deadlines, clock, limits, tick } = this;
+    const advance = () => this.shutdown.advance();
+    return {
+      ...{ codec, sendBuffer, deadlines, clock, limits, tick },
+      connection: this,
+      largeReads: this.largeReads,
+      observe: this.setup.observe as CallObserverHub | undefined,
+      streams: () => this.streams(),
+      peerMaxMessage: () => this.pending.maxMessage,
+      emptied: advance,
+      settled: advance,
+    };
+  }
+
+  #makeCodec(settings: CodecSettings): Codec {
+    const make = this.setup.protocol?.codec as CodecFactory | undefined;
+    const codec = (make ?? nativeCodec)(this, settings);
+    if (settings.hello.credentials !== undefined && !codec.features.window) {
+      throw new TypeError("Cannot use credentials: the protocol has no HELLO");
+    }
+    return codec;
+  }
+
+  #makeServeSide(context: ServeContext): ServeSide {
+    const { serve, services } = this.setup;
+    if (serve !== undefined) return serve(context);
+    return services === undefined
+      ? new NoServices(context)
+      : services.serve(context as never) as ServeSide;
+  }
+
+  // The public side; see `Connection` for what each member promises.
+
   get peer(): Peer {
-    return { remote: this.remote, certificate: this.#transport.certificate };
+    return { remote: this.remote, certificate: this.#duplex.certificate };
   }
 
-  /** What the server's `authorize` returned for this peer; `undefined` before that, and without one. */
   get auth(): unknown {
-    return this.#session.authorization?.auth;
+    return this.gate?.auth;
   }
 
-  /** Resolves when the window has room for a call, as a stream writer's `ready`; rejects once no call is taken any more. Ignoring it is safe. */
   get ready(): Promise<void> {
-    return this.#pending.ready;
+    return this.pending.ready;
   }
 
-  /** How many calls the window has room for, as a stream writer's `desiredSize`; see {@linkcode Client.desiredSize}. */
   get desiredSize(): number {
-    return this.#pending.desiredSize;
+    return this.pending.desiredSize;
   }
 
-  /** Calls a method of the peer's; see {@linkcode Client.call}. */
+  get rtt(): number | undefined {
+    return this.pings.rtt;
+  }
+
   call(
     method: string,
     params?: unknown,
     options?: CallOptions,
   ): Promise<unknown> {
-    return this.#pending.call(method, params, options);
+    return this.pending.call(method, params, options);
   }
 
-  /** Calls without waiting; see {@linkcode Client.go}. */
   go(method: string, params?: unknown, options?: CallOptions): CallHandle {
-    return this.#pending.go(method, params, options);
+    return this.pending.go(method, params, options);
   }
 
-  /** Milliseconds that the latest PING and its PONG took; undefined before. The library sends one by itself only to a peer that is silent. */
-  get rtt(): number | undefined {
-    return this.#session.pings.rtt;
-  }
-
-  /** Sends a PING and resolves with the round-trip time in ms; rejects if the connection ends first. Ignoring it is safe. */
   ping(): Promise<number> {
-    return this.#session.pings.send();
+    return this.pings.send();
   }
 
-  /** The connection in numbers. */
   stats(): ConnectionStats {
-    const { pending, dispatcher, sendBuffer, pings } = this.#session;
+    const { pending, serveSide, sendBuffer, pings, deadlines } = this;
     return {
-      state: this.#session.ending.state,
+      state: this.shutdown.state,
       ...pending.numbers,
-      ...dispatcher.numbers,
+      ...serveSide.numbers,
       outgoingBytes: sendBuffer.size,
-      bufferedBytes: this.#session.bytes(),
+      bufferedBytes: this.bytesHeld(),
       chunksWritten: sendBuffer.chunks,
       bytesWritten: sendBuffer.written,
-      bytesRead: this.#session.reading.bytes,
+      bytesRead: this.reader.bytes,
       listeners: pending.listeners,
-      timers: this.#session.deadlines.size,
+      timers: deadlines.size,
       rtt: pings.rtt,
-      ...(this.#session.anyStreams?.numbers ?? NO_STREAMS),
+      ...(this.#streams?.numbers ?? NO_STREAMS),
     };
   }
 
-  /** What hangs? Every call that has not ended, those made by this end first; made when it is asked for. */
   calls(): LiveCall[] {
-    const { clock, pending, dispatcher } = this.#session;
-    const view = { now: clock.now(), remote: this.remote };
+    const { clock, pending, remote } = this;
+    const context = { now: clock.now(), remote };
     return [
-      ...pending.all().map((c) => madeCall(c, pending.flushed(c), view)),
-      ...dispatcher.all().map((serverCall) => servedCall(serverCall, view)),
+      ...pending.all().map((c) => madeCall(c, pending.flushed(c), context)),
+      ...this.serveSide.calls(context),
     ];
   }
 
-  /** Keeps the process alive while the connection is open, as it does from the start; undoes `unref`. */
   ref(): void {
-    this.#transport.ref?.();
-    this.#session.deadlines.hold(true);
+    this.#duplex.ref?.();
+    this.deadlines.hold(true);
   }
 
-  /**
-   * Lets the process end although the connection is open, calls in flight or
-   * not; for the idle clients of command-line programs. Of no effect for a
-   * transport that cannot: a duplex of Web Streams without an `unref` of its
-   * own, standard input on Deno, and where there is no process to end.
-   */
   unref(): void {
-    this.#transport.unref?.();
-    this.#session.deadlines.hold(false);
+    this.#duplex.unref?.();
+    this.deadlines.hold(false);
   }
 
-  /**
-   * Drains, in this order: takes no new call; says GOAWAY; lets calls already
-   * accepted and running handlers finish, within `timeout`; flushes; closes.
-   * What is not finished by then is settled with its true outcome, and the peer
-   * is told. Resolves within `timeout` and 1,000 ms, whatever the peer does.
-   * Idempotent: every call returns the same promise, which never rejects; one
-   * with a shorter `timeout` than those before shortens it.
-   *
-   * @throws {TypeError} If `timeout` is not a number.
-   */
   close(options: CloseOptions = {}): Promise<void> {
-    return this.#session.ending.close(options);
+    return this.shutdown.close(options);
   }
 
-  /** Ends the connection at once: nothing is flushed, calls in flight are `unknown`. Resolves when it is over. */
   abort(reason?: unknown): Promise<void> {
-    return this.#session.ending.abort(reason);
+    return this.shutdown.abort(reason);
   }
 
-  /** The same as `close()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+
+  // What the handshake, the shutdown and the reader need.
+
+  /** Whether the peer's HELLO was read, on a protocol that has one. */
+  get helloReceived(): boolean {
+    return this.pending.peer !== undefined;
+  }
+
+  streams(): ConnectionStreams | undefined {
+    const { codec, sendBuffer, limits, pending, serveSide, largeReads } = this;
+    return this.#streams ??= this.setup.streams?.table({
+      ...{ codec, sendBuffer, limits, largeReads },
+      granted: () => pending.peer,
+      peerMaxMessage: () => pending.maxMessage,
+      grown: () => this.onGrown(),
+      find: (id, ours) =>
+        ours ? pending.replies.streamsOf(id) : serveSide.streamsOf(id),
+    });
+  }
+
+  // What has come: see MessageHandler.
+
+  onHello(hello: PeerHello): void {
+    // The credentials are for `authorize` alone, and not kept.
+    this.pending.onHello({ ...hello, credentials: undefined });
+    this.handshake.hello(hello);
+  }
+
+  onRequest(
+    id: number,
+    method: string,
+    size: number,
+    remaining: number,
+    metadata: MetadataBlock | undefined,
+  ): void {
+    this.serveSide.request(id, method, size, remaining, metadata);
+  }
+
+  onReply(id: number, metadata?: MetadataBlock): void {
+    this.pending.replies.reply(id, metadata);
+  }
+
+  onFailure(
+    id: number,
+    started: boolean | undefined,
+    code: string,
+    message: string,
+    metadata?: MetadataBlock,
+  ): void {
+    this.pending.replies.failure(id, started, code, message, metadata);
+  }
+
+  onCancel(id: number): void {
+    this.serveSide.cancel(id);
+  }
+
+  onPing(id: number): void {
+    this.pings.onPing(id);
+  }
+
+  onPong(id: number): void {
+    this.pings.onPong(id);
+  }
+
+  onGoaway(lastId: number | undefined, code: string, text: string): void {
+    const last = this.pending.widen(lastId);
+    const reason = this.peerGoaway.note(last, code, text);
+    if (reason === undefined) return;
+    this.pending.goaway(last, reason);
+    this.setup.onGoaway?.(reason);
+    this.shutdown.goaway(this.helloReceived);
+  }
+
+  full(): boolean {
+    return this.serveSide.full;
+  }
+
+  mayRead(bytes: number): boolean {
+    return this.reader.mayRead(bytes);
+  }
+
+  // What was written: see SendBufferEvents.
+
+  onFlush(): void {
+    this.tick.stale();
+    this.watchdog.writing();
+    this.pending.onFlush();
+    this.serveSide.onFlush();
+    this.codec.flushed?.();
+    this.reader.onFlush();
+    this.pings.onFlush();
+  }
+
+  onSpoiled(batchOffset: number): void {
+    const frame = this.codec.idAt?.(this.sendBuffer, batchOffset);
+    if (frame === undefined) return;
+    this.codec.retract(this.sendBuffer, batchOffset);
+    (frame.ours ? this.pending : this.serveSide).spoiled(frame.id);
+  }
+
+  onWritten(): void {
+    if (!this.sendBuffer.writing) this.watchdog.written();
+    if (!this.shutdown.over) {
+      this.pending.flushQueue();
+      this.serveSide.startWaiting();
+      this.#streams?.writeReady();
+      this.shutdown.advance();
+    }
+    this.share?.recordProgress();
+    this.linger.written();
+  }
+
+  onWriteFailed(cause: unknown): void {
+    this.shutdown.onConnectionLost("writing failed", cause);
+    this.pending.batchLost();
+    this.linger.written();
+  }
+
+  busy(): boolean {
+    return this.pending.inFlight + this.serveSide.held > MANY_CALLS;
+  }
+
+  onGrown(): void {
+    this.share?.recordProgress();
+  }
+
+  onOverflow(): void {
+    const { maxSendBuffer } = this.limits;
+    const text =
+      `more than ${maxSendBuffer} bytes wait for a peer that does not read`;
+    const error = new ConnectionError("resource_exhausted", text);
+    this.shutdown.end(error, "giveUp");
+  }
+
+  // What takes too long: see WatchdogEvents.
+
+  sendPing(): void {
+    if (!this.shutdown.halfClosed) this.pings.send();
+    // Otherwise what is being written probes the peer as well.
+    else if (this.sendBuffer.idle) this.pings.probe();
+  }
+
+  unfinished(): number | undefined {
+    return this.codec.unfinished;
+  }
+
+  activity(): number | undefined {
+    const { empty, lastSent } = this.pending;
+    if (!empty || this.serveSide.busy() > 0) return undefined;
+    return lastSent + (this.serveSide.lastId ?? 0);
+  }
+
+  onIdle(): void {
+    this.shutdown.close({});
+  }
+
+  onExpired(code: "unavailable" | "deadline_exceeded", text: string): void {
+    const how = code === "unavailable" ? "destroy" : "giveUp";
+    this.shutdown.end(new ConnectionError(code, text), how);
+  }
+
+  // What is held: see MemoryHolder.
+
+  bytesHeld(): number {
+    return this.sendBuffer.size + this.serveSide.heldBytes +
+      this.pending.heldBytes + this.codec.unfinishedBytes +
+      (this.#streams?.heldBytes ?? 0);
+  }
+
+  shed(reason: ConnectionError): boolean {
+    return this.shutdown.shed(reason);
+  }
 }
 
-/** Can be used with `await using`, which closes it. */
-export interface Connection extends AsyncDisposal {}
+function checkServices(services: unknown): void {
+  if (services === undefined) return;
+  const { methods, serve } = services as {
+    methods?: unknown;
+    serve?: unknown;
+  };
+  if (methods instanceof Map && typeof serve === "function") return;
+  throw new TypeError(
+    `Cannot serve: not made by callable(), received ${typeName(services)}`,
+  );
+}

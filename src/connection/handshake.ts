@@ -10,34 +10,34 @@
  * @module
  */
 
+import type {
+  ConnectionSetup,
+  PeerGate,
+  ServeSide,
+  Watchdog,
+} from "./contract.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Codec, CodecSettings } from "../wire/codec.ts";
 import type { Limits, PeerHello } from "../types/connection.ts";
-import type { Connection } from "./connection.ts";
-import type { ConnectionSetup } from "./contract.ts";
+import type { Connection } from "../types/connection.ts";
 import type { Timeout } from "../base/timers.ts";
-import type { Dispatcher } from "../serve/dispatcher.ts";
 import type { Shutdown } from "./shutdown.ts";
 import { ConnectionError } from "../base/errors.ts";
 import type { SendBuffer } from "./send_buffer.ts";
-import type { AuthorizationGate } from "../serve/authorize.ts";
-import { readFirst, type Watchdog } from "./watchdog.ts";
 import { toCredentials } from "../wire/hello.ts";
-import type { MethodTable } from "../serve/method.ts";
 
 /** What the opening needs of its connection. */
-export interface HandshakeContext {
+export interface HandshakeContext extends Connection {
   readonly codec: Codec;
   readonly sendBuffer: SendBuffer;
   readonly clock: Clock;
   readonly limits: Limits;
-  readonly connection: Connection;
-  readonly dispatcher: Dispatcher;
-  readonly ending: Shutdown;
+  readonly serveSide: ServeSide;
+  readonly shutdown: Shutdown;
   readonly timer: Timeout;
   readonly watchdog: Watchdog;
   /** Whether the peer may come in; undefined where everybody may. */
-  readonly authorization: AuthorizationGate | undefined;
+  readonly gate: PeerGate | undefined;
   /** Its `onHello` is told of the peer's, once the peer may come in. */
   readonly setup: Pick<ConnectionSetup, "onHello">;
 }
@@ -52,54 +52,54 @@ export class Handshake {
 
   /** Says HELLO. On a wire without one, the peer's has come when this returns. */
   begin(): void {
-    const { codec, sendBuffer, dispatcher } = this.#context;
-    const { timer, limits, authorization } = this.#context;
+    const { codec, sendBuffer, serveSide } = this.#context;
+    const { timer, limits, gate } = this.#context;
     timer.set(limits.handshakeTimeout, () => void this.#late());
     codec.hello(sendBuffer);
     // Alone: what is said behind it can still be taken back until the verdict.
-    if (authorization !== undefined) sendBuffer.flush();
-    else dispatcher.open();
+    if (gate !== undefined) sendBuffer.flush();
+    else serveSide.open();
   }
 
   /** The peer's HELLO has come. */
   hello(hello: PeerHello): void {
-    const { connection, ending, timer, authorization } = this.#context;
-    if (authorization === undefined) {
+    const { shutdown, timer, gate } = this.#context;
+    if (gate === undefined) {
       timer.clear();
       this.#onHello();
       return;
     }
-    authorization.ask(hello, connection, {
+    gate.ask(hello, this.#context, {
       accepted: () => this.#admitted(),
-      denied: (reason) => ending.end(reason, "goaway"),
+      denied: (reason) => shutdown.end(reason, "goaway"),
     });
   }
 
   #admitted(): void {
-    const { codec, dispatcher, ending, timer } = this.#context;
+    const { codec, serveSide, shutdown, timer } = this.#context;
     timer.clear();
     codec.onPeerAuthorized?.();
     this.#onHello();
-    dispatcher.open();
-    ending.advance();
+    serveSide.open();
+    shutdown.advance();
   }
 
   /** The peer's HELLO is here, and it may come in. */
   #onHello(): void {
     // What it refuses may have been all that a drain waited for.
-    if (this.#context.ending.over) return;
+    if (this.#context.shutdown.over) return;
     this.#context.watchdog.start();
     this.#context.setup.onHello?.();
   }
 
   async #late(): Promise<void> {
-    const { clock, ending, authorization, watchdog } = this.#context;
+    const { clock, shutdown, gate, watchdog } = this.#context;
     await readFirst(clock);
-    if (ending.over || watchdog.running) return;
-    const text = authorization?.asked
+    if (shutdown.over || watchdog.running) return;
+    const text = gate?.asked
       ? "whether the peer may come in was not decided in time"
       : "the peer's HELLO did not come in time";
-    ending.end(new ConnectionError("deadline_exceeded", text), "goaway");
+    shutdown.end(new ConnectionError("deadline_exceeded", text), "goaway");
   }
 }
 
@@ -111,10 +111,10 @@ export class Handshake {
 export function codecSettings(
   setup: ConnectionSetup,
   limits: Limits,
-  methodTable: MethodTable,
   stray: CodecSettings["stray"],
 ): CodecSettings {
-  const { services, serializer, authorization } = setup;
+  const { services, serializer, makeGate, streams } = setup;
+  const methods = services?.methods;
   const { maxMessage, windowCalls, windowBytes } = limits;
   const own = { maxMessage, windowCalls, windowBytes };
   const credentials = setup.credentials === undefined
@@ -123,14 +123,26 @@ export function codecSettings(
   return {
     hello: {
       ...own,
-      windowCalls: methodTable.size === 0 ? 0 : windowCalls,
+      windowCalls: methods === undefined || methods.size === 0
+        ? 0
+        : windowCalls,
       credentials,
-      streams: { credit: limits.streamCredit, max: limits.maxStreams },
+      streams: streams &&
+        { credit: limits.streamCredit, max: limits.maxStreams },
     },
     own,
-    guarded: authorization !== undefined,
-    methodTable: services && methodTable,
+    guarded: makeGate !== undefined,
+    methodTable: methods,
     serializer,
+    streams: streams?.codec,
     stray,
   };
+}
+
+/** Turns of the event loop in which what has arrived is read before a verdict. */
+const TURNS_TO_READ = 2;
+
+/** Lets what has arrived be read before a peer is judged: our own event loop may have been the one that slept. */
+export async function readFirst(clock: Clock): Promise<void> {
+  for (let i = 0; i < TURNS_TO_READ; i++) await clock.turn();
 }

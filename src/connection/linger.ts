@@ -26,7 +26,7 @@ const LINGER_BYTES = 16 * 1024 * 1024;
 
 /** Ends one duplex. */
 export class Linger {
-  readonly #path: ByteChannel;
+  readonly #channel: ByteChannel;
   readonly #sendBuffer: SendBuffer;
   readonly #clock: Clock;
   readonly #timer: Timeout;
@@ -38,12 +38,12 @@ export class Linger {
   #discarded = 0;
 
   constructor(
-    path: ByteChannel,
+    channel: ByteChannel,
     sendBuffer: SendBuffer,
     clock: Clock,
     deadlines: TimerHeap,
   ) {
-    this.#path = path;
+    this.#channel = channel;
     this.#sendBuffer = sendBuffer;
     this.#clock = clock;
     this.#timer = new Timeout(clock, deadlines);
@@ -53,15 +53,15 @@ export class Linger {
    * Runs its course; `reading` resolves when the peer's stream has ended. Calls
    * `lingers` when the FIN has been sent. Never rejects.
    */
-  async run(reading: Promise<void>, lingers: () => void): Promise<void> {
+  async run(reader: Promise<void>, lingers: () => void): Promise<void> {
     this.#begin(FLUSH_TIME);
     if (!this.#sendBuffer.idle) {
       await new Promise<void>((resolve) => this.#flushed = resolve);
     }
-    await this.#path.close();
+    await this.#channel.close();
     lingers();
     this.#begin(LINGER_TIME);
-    await reading;
+    await reader;
     this.#over = true;
     this.#timer.clear();
     this.destroy();
@@ -99,6 +99,6 @@ export class Linger {
   /** Ends both directions at once. */
   destroy(): void {
     const reason = new ConnectionError("cancelled", "the connection is over");
-    this.#path.destroy(reason);
+    this.#channel.destroy(reason);
   }
 }

@@ -1,100 +1,78 @@
 /**
- * Are you there? PINGs, and the round-trip time their PONGs tell.
+ * PING and PONG of one connection, in both directions.
  *
- * Invariants owned here:
- * - A PONG answers the PING it names and all before it: a peer sends at most
- *   one a batch, for the latest.
- * - A `ping` nobody waits for is never reported as unhandled.
+ * Bound: at most one PONG goes into a batch. A peer that floods PINGs makes the
+ * send buffer grow by one frame for each batch, not for each PING.
  *
  * @module
  */
 
 import type { Clock } from "../base/clock.ts";
-import type { Codec } from "../wire/codec.ts";
 import type { ConnectionError } from "../base/errors.ts";
-import type { SendBuffer } from "./send_buffer.ts";
 import { unavailableError } from "../call/errors.ts";
+import type { Codec } from "../wire/codec.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
 
-interface Sent {
+/** A PING that has no PONG yet. */
+interface SentPing {
   readonly id: number;
   readonly at: number;
-  readonly answer: PromiseWithResolvers<number>;
+  readonly rtt: PromiseWithResolvers<number>;
 }
 
-/** The PINGs of one connection. */
-export class Pings {
+/** Sends PINGs, and answers those of the peer. */
+export class Ping {
   /** Milliseconds from the latest answered PING to its PONG. */
   rtt: number | undefined;
   readonly #codec: Codec;
-  readonly #sendBuffer: SendBuffer;
+  readonly #sendBuffer: FrameBuffer;
   readonly #clock: Clock;
-  #sent: Sent[] = [];
+  #sent: SentPing[] = [];
   #lastId = 0;
+  /** The batch that has a PONG already, and the id that the next one answers. */
+  #batch = -1;
+  #due: number | undefined;
   #over: ConnectionError | undefined;
 
-  constructor(codec: Codec, sendBuffer: SendBuffer, clock: Clock) {
+  constructor(codec: Codec, sendBuffer: FrameBuffer, clock: Clock) {
     this.#codec = codec;
     this.#sendBuffer = sendBuffer;
     this.#clock = clock;
   }
 
-  /** Sends one; resolves with the round-trip time in ms, rejects if the connection ends first. */
+  /** Sends a PING. Resolves with the round-trip time in ms; rejects if the connection ends first. */
   send(): Promise<number> {
-    const answer = Promise.withResolvers<number>();
-    answer.promise.catch(() => {});
-    if (this.#over !== undefined) answer.reject(unavailableError(this.#over));
+    const rtt = Promise.withResolvers<number>();
+    rtt.promise.catch(() => {});
+    if (this.#over !== undefined) rtt.reject(unavailableError(this.#over));
     else {
-      const id = this.#lastId = (this.#lastId + 1) >>> 0;
-      this.#sent.push({ id, at: this.#clock.now(), answer });
-      this.#codec.ping(this.#sendBuffer, id);
+      this.probe();
+      this.#sent.push({ id: this.#lastId, at: this.#clock.now(), rtt });
     }
-    return answer.promise;
+    return rtt.promise;
   }
 
-  /** Sends one that nobody waits for: to a peer that only reads, where all that counts is whether it can be written. */
+  /** Sends a PING without waiting for its PONG: to a peer that only reads, where all that counts is whether writing succeeds. */
   probe(): void {
-    const id = this.#lastId = (this.#lastId + 1) >>> 0;
-    this.#codec.ping(this.#sendBuffer, id);
+    this.#lastId = (this.#lastId + 1) >>> 0;
+    this.#codec.ping(this.#sendBuffer, this.#lastId);
   }
 
-  /** The peer has answered. A PONG for no PING of ours is nobody's. */
-  pong(id: number): void {
+  /** A PONG has come. One that answers no PING is ignored. */
+  onPong(id: number): void {
     if (this.#sent.length === 0) return;
-    // Ids count up, so that one nobody sent needs no search.
+    // Ids count up, so the PING is found without a search.
     const last = (id - this.#sent[0].id) >>> 0;
     if (last >= this.#sent.length) return;
     const now = this.#clock.now();
     this.rtt = now - this.#sent[last].at;
-    for (const { at, answer } of this.#sent.splice(0, last + 1)) {
-      answer.resolve(now - at);
+    for (const { at, rtt } of this.#sent.splice(0, last + 1)) {
+      rtt.resolve(now - at);
     }
   }
 
-  /** No PONG comes any more. */
-  end(reason: ConnectionError): void {
-    this.#over = reason;
-    for (const { answer } of this.#sent) {
-      answer.reject(unavailableError(reason));
-    }
-    this.#sent = [];
-  }
-}
-
-/** The PONGs of one connection. */
-export class Pongs {
-  readonly #codec: Codec;
-  readonly #sendBuffer: SendBuffer;
-  /** The batch that has a PONG already, and the id a further one is due for. */
-  #batch = -1;
-  #due: number | undefined;
-
-  constructor(codec: Codec, sendBuffer: SendBuffer) {
-    this.#codec = codec;
-    this.#sendBuffer = sendBuffer;
-  }
-
-  /** Answers a PING: now, or with the next batch. */
-  answer(id: number): void {
+  /** A PING has come: answers it now, or in the next batch. */
+  onPing(id: number): void {
     if (this.#batch === this.#sendBuffer.batch) this.#due = id;
     else {
       this.#codec.pong(this.#sendBuffer, id);
@@ -102,16 +80,23 @@ export class Pongs {
     }
   }
 
-  /** A batch has gone: what is due goes with the next. */
+  /** A batch was handed to the transport: a PONG that waited goes into the next one. */
   onFlush(): void {
     if (this.#due === undefined) return;
     const id = this.#due;
     this.#due = undefined;
-    this.answer(id);
+    this.onPing(id);
   }
 
-  /** What is due is not sent any more. */
+  /** Drops a PONG that waits for the next batch. */
   discard(): void {
     this.#due = undefined;
+  }
+
+  /** The connection is over: no PONG will come. */
+  end(reason: ConnectionError): void {
+    this.#over = reason;
+    for (const { rtt } of this.#sent) rtt.reject(unavailableError(reason));
+    this.#sent = [];
   }
 }

@@ -16,30 +16,28 @@
  * @module
  */
 
+import type { MemoryShare, ServeSide, Watchdog } from "./contract.ts";
 import { outside } from "../base/async_context.ts";
 import { toChunk } from "../base/bytes.ts";
 import type { ByteChannel } from "../transport/duplex.ts";
-import type { MemoryShare } from "../serve/server_limits.ts";
 import type { Clock, Tick } from "../base/clock.ts";
 import type { Codec } from "../wire/codec.ts";
-import type { Dispatcher } from "../serve/dispatcher.ts";
 import type { PeerGoaway, Shutdown } from "./shutdown.ts";
 import { ConnectionError } from "../base/errors.ts";
 import type { Linger } from "./linger.ts";
-import type { LargeRead, LargeReads } from "./large_reads.ts";
+import type { LargeRead, LargeReads } from "../base/large_reads.ts";
 import type { PendingCalls } from "../call/pending_calls.ts";
 
-import type { Watchdog } from "./watchdog.ts";
 import { isA } from "../base/user_code.ts";
 
 /** What reading needs of its connection. */
 export interface ReaderContext {
-  readonly path: ByteChannel;
+  readonly channel: ByteChannel;
   readonly clock: Clock;
   readonly codec: Codec;
   readonly pending: PendingCalls;
-  readonly dispatcher: Dispatcher;
-  readonly ending: Shutdown;
+  readonly serveSide: ServeSide;
+  readonly shutdown: Shutdown;
   readonly linger: Linger;
   readonly peerGoaway: PeerGoaway;
   readonly tick: Tick;
@@ -64,21 +62,21 @@ export class Reader implements ChunkHandler {
   /** Starts. */
   constructor(context: ReaderContext) {
     this.#context = context;
-    const { path, clock, ending, largeReads } = context;
+    const { channel, clock, shutdown, largeReads } = context;
     this.#large = largeReads?.reader(() => this.#resume?.());
     // Whoever opens the connection does so for all calls that come by it.
-    this.done = outside(readLoop, path, clock, this).catch((cause) => {
+    this.done = outside(readLoop, channel, clock, this).catch((cause) => {
       // A transport that yields no bytes is a mistake of its user's.
       if (isA(cause, ConnectionError) && cause.code === BAD_CHUNK) {
-        ending.end(cause, "destroy");
-      } else ending.onConnectionLost("reading failed", cause);
+        shutdown.end(cause, "destroy");
+      } else shutdown.onConnectionLost("reading failed", cause);
     });
   }
 
   /** A chunk has come, of which `at` bytes are decoded; returns how far it came. */
   chunk(chunk: Uint8Array, at: number): number {
-    const { codec, pending, ending, tick, watchdog, share } = this.#context;
-    if (ending.over) {
+    const { codec, pending, shutdown, tick, watchdog, share } = this.#context;
+    if (shutdown.over) {
       this.#context.linger.discard(chunk.length);
       return chunk.length;
     }
@@ -93,9 +91,9 @@ export class Reader implements ChunkHandler {
     } catch (error) {
       // The one place where a breach of the rules becomes teardown. Reading
       // goes on, to discard.
-      ending.end(toFault(error), "goaway");
+      shutdown.end(toFault(error), "goaway");
     }
-    return ending.over ? chunk.length : at;
+    return shutdown.over ? chunk.length : at;
   }
 
   /** Whether a large message may be read now. */
@@ -105,9 +103,9 @@ export class Reader implements ChunkHandler {
 
   /** What reading waits for: its turn to read a large message, or on a wire without windows for room, if the peer's calls are more than we hold. */
   room(): Promise<void> | undefined {
-    const { dispatcher, ending } = this.#context;
-    const waits = this.#large?.waiting || dispatcher.full;
-    if (ending.over || !waits) return undefined;
+    const { serveSide, shutdown } = this.#context;
+    const waits = this.#large?.waiting || serveSide.full;
+    if (shutdown.over || !waits) return undefined;
     return new Promise((resolve) => this.#resume = resolve);
   }
 
@@ -120,28 +118,28 @@ export class Reader implements ChunkHandler {
 
   /** A batch has gone: there may be room. */
   onFlush(): void {
-    if (!this.#context.dispatcher.full) this.#resume?.();
+    if (!this.#context.serveSide.full) this.#resume?.();
   }
 
   /** The peer has sent its FIN. */
   end(): void {
-    const { codec, ending, peerGoaway } = this.#context;
-    if (ending.over) return;
+    const { codec, shutdown, peerGoaway } = this.#context;
+    if (shutdown.over) return;
     try {
       codec.end();
     } catch (error) {
-      ending.end(toFault(error), "goaway");
+      shutdown.end(toFault(error), "goaway");
       return;
     }
     if (codec.features.goaway && peerGoaway.reason === undefined) {
       const text = "the peer ended the connection without a GOAWAY";
-      ending.end(new ConnectionError("unavailable", text), "flush");
+      shutdown.end(new ConnectionError("unavailable", text), "flush");
       return;
     }
     const { fault, reason } = peerGoaway;
-    if (fault !== undefined) return ending.end(fault, "flush");
+    if (fault !== undefined) return shutdown.end(fault, "flush");
     const text = "the peer closed the connection";
-    ending.halfClose(reason ?? new ConnectionError("unavailable", text));
+    shutdown.halfClose(reason ?? new ConnectionError("unavailable", text));
   }
 }
 
@@ -172,12 +170,12 @@ export interface ChunkHandler {
 
 /** Reads until the end. What the stream or the sink throws rejects. */
 export async function readLoop(
-  path: Pick<ByteChannel, "read">,
+  channel: Pick<ByteChannel, "read">,
   clock: Clock,
   sink: ChunkHandler,
 ): Promise<void> {
   for (let chunks = 1;; chunks++) {
-    const { done, value } = await path.read();
+    const { done, value } = await channel.read();
     if (done) return sink.end();
     // Whatever the transport is: here all of them pass.
     const chunk = toChunk(value);

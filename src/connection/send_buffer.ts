@@ -21,6 +21,7 @@
  */
 
 import type { ByteChannel } from "../transport/duplex.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import type { Clock } from "../base/clock.ts";
 import {
   keepSegments,
@@ -37,17 +38,17 @@ export interface SendBufferEvents {
   /** The batch numbered `outbox.batch - 1` is the writer's now; its first bytes go with this turn. */
   onFlush(): void;
   /** The writer has taken everything it was given; more may have gathered meanwhile. */
-  written(): void;
+  onWritten(): void;
   /** The writer failed: nothing more can be sent. */
-  writeFailed(reason: unknown): void;
+  onWriteFailed(reason: unknown): void;
   /** Whether many calls are under way, so that more frames will come soon. */
   busy(): boolean;
   /** `size` has grown by another `step`. Called while a frame is being written. */
-  grown(): void;
+  onGrown(): void;
   /** A frame would have taken `size` past `limit`: it was dropped. Called in a later microtask. */
-  overflowed(): void;
+  onOverflow(): void;
   /** Bytes that were lent to the frame at `place` are gone, and zeros stand for them. Called just before the batch is handed over: it may write over the frame, and nothing else. */
-  spoiled(place: number): void;
+  onSpoiled(place: number): void;
 }
 
 /** Bytes of a user's in the batch. */
@@ -75,7 +76,7 @@ type SendBufferChannel = Pick<ByteChannel, "write" | "borrows">;
 type State = "idle" | "scheduled" | "writing" | "failed";
 
 /** Where frames gather between writes. */
-export class SendBuffer {
+export class SendBuffer implements FrameBuffer {
   /** The segment being filled; `reserve` says where. */
   bytes: Uint8Array = NO_BYTES;
   /** The same, to write several bytes at once. */
@@ -128,7 +129,7 @@ export class SendBuffer {
   readonly #flush = () => this.#leave();
   readonly #written = () => this.#afterWrite();
   readonly #failed = (reason: unknown) => this.#fail(reason);
-  readonly #overflowed = () => this.#events.overflowed();
+  readonly #overflowed = () => this.#events.onOverflow();
 
   constructor(
     path: SendBufferChannel,
@@ -213,7 +214,7 @@ export class SendBuffer {
     for (const { chunk, size, place } of this.#users) {
       if (chunk.length === size) continue;
       this.#sealed[this.#sealed.indexOf(chunk)] = new Uint8Array(size);
-      this.#events.spoiled(place);
+      this.#events.onSpoiled(place);
     }
   }
 
@@ -315,7 +316,7 @@ export class SendBuffer {
   #tell(): void {
     this.#notice = this.size + this.#step;
     this.#setMark();
-    this.#events.grown();
+    this.#events.onGrown();
   }
 
   #shrink(n: number): void {
@@ -423,7 +424,7 @@ export class SendBuffer {
     if (this.size === 0) this.#enter("idle");
     else if (this.#events.busy()) this.#schedule();
     else this.#writeBatch();
-    this.#events.written();
+    this.#events.onWritten();
   }
 
   #fail(reason: unknown): void {
@@ -432,7 +433,7 @@ export class SendBuffer {
     this.size = 0;
     this.#clearBatch();
     this.#enter("failed");
-    this.#events.writeFailed(reason);
+    this.#events.onWriteFailed(reason);
   }
 
   #clearBatch(): void {

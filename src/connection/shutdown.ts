@@ -14,14 +14,13 @@
  * @module
  */
 
-import type { MemoryShare } from "../serve/server_limits.ts";
+import type { MemoryShare, PeerGate, ServeSide, Watchdog } from "./contract.ts";
 import type { ByteChannel } from "../transport/duplex.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { ConnectionStats } from "../types/stats.ts";
 import type { CloseOptions, Limits } from "../types/connection.ts";
 import { Timeout, type TimerHeap } from "../base/timers.ts";
-import type { Dispatcher } from "../serve/dispatcher.ts";
 import {
   DRAIN_TIME,
   GOODBYE_TIME,
@@ -38,35 +37,32 @@ import type { Linger } from "./linger.ts";
 
 import type { SendBuffer } from "./send_buffer.ts";
 import type { PendingCalls } from "../call/pending_calls.ts";
-import type { Pings, Pongs } from "./ping.ts";
-import type { StreamTable } from "../streams/stream_table.ts";
-import type { AuthorizationGate } from "../serve/authorize.ts";
-import type { Watchdog } from "./watchdog.ts";
+import type { Ping } from "./ping.ts";
+import type { ConnectionStreams } from "../streams/contract.ts";
 
 /** What the ending needs of its connection. */
 export interface ShutdownContext {
-  readonly path: ByteChannel;
+  readonly channel: ByteChannel;
   readonly clock: Clock;
   readonly limits: Limits;
   readonly codec: Codec;
   readonly sendBuffer: SendBuffer;
   readonly deadlines: TimerHeap;
   readonly pending: PendingCalls;
-  readonly dispatcher: Dispatcher;
-  readonly pings: Pings;
-  readonly pongs: Pongs;
+  readonly serveSide: ServeSide;
+  readonly pings: Ping;
   readonly peerGoaway: PeerGoaway;
   readonly linger: Linger;
-  readonly authorization: AuthorizationGate | undefined;
+  readonly gate: PeerGate | undefined;
   readonly watchdog: Watchdog;
-  readonly reading: {
+  readonly reader: {
     /** What comes is only discarded from now on. Resolves when reading has ended, for whatever reason. */
     finish(): Promise<void>;
   };
   /** What the connection holds, as its server counts it. */
   readonly share: MemoryShare | undefined;
   /** The connection's streams, made when they are asked for. */
-  streams(): StreamTable;
+  streams(): ConnectionStreams | undefined;
 }
 
 /** What is said last: what there is; a GOAWAY behind that; what became of the calls that are given up, and a GOAWAY; only a GOAWAY; or nothing. */
@@ -125,10 +121,10 @@ export class Shutdown {
 
   /** See {@linkcode Connection.close}. */
   close(options: CloseOptions): Promise<void> {
-    const { dispatcher, authorization } = this.#context;
+    const { serveSide, gate } = this.#context;
     const { timeout, streams } = options;
     checkTimeout(timeout);
-    const excused = options.ctx ?? dispatcher.current;
+    const excused = options.ctx ?? serveSide.current;
     if (excused !== undefined) this.#excused.add(excused);
     const first = this.#closing === undefined;
     const closing = this.#closing ??= Promise.withResolvers();
@@ -137,7 +133,7 @@ export class Shutdown {
       this.#closeWithin(timeout ?? DRAIN_TIME);
     }
     // Nothing has been accepted that could be finished.
-    if (authorization?.pending) this.end(undefined, "goaway");
+    if (gate?.pending) this.end(undefined, "goaway");
     else if (this.#states.enter("draining")) this.#drain();
     if (streams === "end" && !this.over) this.#endResults();
     // Not in this turn: a drain begun by a handler must not outrun its answer.
@@ -146,20 +142,20 @@ export class Shutdown {
   }
 
   #drain(): void {
-    const { pending, dispatcher } = this.#context;
+    const { pending, serveSide } = this.#context;
     const text = "this end has closed the connection";
     this.#finishes = true;
     pending.refuseNew(new ConnectionError("unavailable", text));
-    dispatcher.drain(text);
+    serveSide.drain(text);
     // A peer that has sent its FIN makes no calls any more.
     if (!this.halfClosed) this.#sayGoaway("", "");
   }
 
   #endResults(): void {
-    const { codec, dispatcher } = this.#context;
+    const { codec, serveSide } = this.#context;
     // Their handlers have been told already: an item made in farewell is still sent.
-    if (codec.features.streams && dispatcher.leaving !== undefined) {
-      this.#context.streams().endResults(dispatcher.leaving);
+    if (codec.features.streams && serveSide.leaving !== undefined) {
+      this.#context.streams()?.endResults(serveSide.leaving);
     }
   }
 
@@ -181,7 +177,7 @@ export class Shutdown {
 
   /** The peer has said GOAWAY, before its HELLO (then nothing but its FIN follows) or behind it. */
   goaway(greeted: boolean): void {
-    const { peerGoaway, dispatcher, limits, watchdog } = this.#context;
+    const { peerGoaway, serveSide, limits, watchdog } = this.#context;
     const { reason, fault } = peerGoaway;
     if (this.over || reason === undefined) return;
     if (!greeted) return this.#leave(fault);
@@ -190,7 +186,7 @@ export class Shutdown {
       limits,
     );
     if (limit === undefined) return;
-    dispatcher.tellDraining(reason.message);
+    serveSide.tellDraining(reason.message);
     watchdog.leave(LEAVING_IDLE);
     this.#peerTimer.set(limit, () => this.#leave(fault));
   }
@@ -203,7 +199,7 @@ export class Shutdown {
 
   /** The peer's FIN has come, in order: nothing can be answered any more; what is served still is, within the state's limit. */
   halfClose(reason: ConnectionError): void {
-    const { limits, path, pending, pings, dispatcher, watchdog } =
+    const { limits, channel, pending, pings, serveSide, watchdog } =
       this.#context;
     const limit = this.#states.peerEnters("halfClosed", limits);
     if (limit === undefined) return;
@@ -214,26 +210,26 @@ export class Shutdown {
         }`;
       this.end(new ConnectionError("deadline_exceeded", text), "giveUp");
     });
-    path.watch((cause) => this.onConnectionLost("writing failed", cause));
+    channel.watch((cause) => this.onConnectionLost("writing failed", cause));
     watchdog.onPeerHalfClose();
     // Each of these may end a drain, or be told to users, who may end it all.
     pending.end(reason);
     pings.end(reason);
-    dispatcher.halfClosed(reason);
+    serveSide.halfClosed(reason);
     // Made if there are none yet: a handler that runs may still answer with one.
-    this.#context.streams().onPeerHalfClose();
+    this.#context.streams()?.onPeerHalfClose();
     this.#finishes = !this.over;
     this.advance();
   }
 
   /** Goes on with a drain if what it waits for has come about. */
   advance(): void {
-    const { pending, dispatcher, sendBuffer, peerGoaway } = this.#context;
+    const { pending, serveSide, sendBuffer, peerGoaway } = this.#context;
     if (!this.#finishes || !pending.empty) return;
-    if (this.#excused.size > 0 && dispatcher.busy(this.#excused) === 0) {
+    if (this.#excused.size > 0 && serveSide.busy(this.#excused) === 0) {
       this.#closing?.resolve();
     }
-    if (dispatcher.busy() > 0 || !sendBuffer.idle) return;
+    if (serveSide.busy() > 0 || !sendBuffer.idle) return;
     this.end(peerGoaway.fault, "flush");
   }
 
@@ -271,13 +267,12 @@ export class Shutdown {
    */
   end(reason: ConnectionError | undefined, how: CloseMode): void {
     if (!this.#states.enter("flushing")) return;
-    const { codec, sendBuffer, linger, pongs, authorization, clock } =
-      this.#context;
+    const { codec, sendBuffer, linger, pings, gate, clock } = this.#context;
     this.#finishes = false;
     codec.stop();
     const why = reason ??
       new ConnectionError("unavailable", "the connection was closed");
-    const denied = authorization?.drop() === true;
+    const denied = gate?.drop() === true;
     if (denied) this.#goaway = { lastId: undefined };
     // What a GOAWAY with a code says to the peer's handlers, CANCEL does where there is none.
     const told = how === "giveUp" ||
@@ -285,17 +280,17 @@ export class Shutdown {
     // Within `maxSendBuffer`, as all that the peer makes this end say; the GOAWAY always fits.
     this.#settleAll(why, told && !denied);
     sendBuffer.conclude();
-    const reading = this.#context.reading.finish();
+    const reader = this.#context.reader.finish();
     if (denied || how === "shed") {
       sendBuffer.discard();
-      pongs.discard();
+      pings.discard();
       this.#context.pending.batchLost();
     }
     if (how === "destroy") linger.destroy();
     else if (how !== "flush") {
       this.#sayGoaway(reason?.code ?? "", reason?.message ?? "");
     }
-    linger.run(reading, () => this.#states.enter("lingering")).then(() => {
+    linger.run(reader, () => this.#states.enter("lingering")).then(() => {
       this.#states.enter("closed");
       this.#context.share?.end();
       this.#closed.resolve(reason);
@@ -307,26 +302,26 @@ export class Shutdown {
 
   /** `tell` says whether the peer hears of the calls that end so: by CANCEL of ours, by a refusal of those it made that were not started. */
   #settleAll(why: ConnectionError, tell: boolean): void {
-    const { pending, dispatcher, pings, watchdog, deadlines } = this.#context;
+    const { pending, serveSide, pings, watchdog, deadlines } = this.#context;
     pending.end(why, tell);
     if (tell) this.#refuseUnstarted();
-    dispatcher.end(why);
+    serveSide.end(why);
     pings.end(why);
     watchdog.stop();
     deadlines.clear();
   }
 
   #refuseUnstarted(): void {
-    const { codec, dispatcher } = this.#context;
-    const { lastId } = this.#goaway ?? dispatcher;
-    const last = dispatcher.refuseUnstarted(lastId);
+    const { codec, serveSide } = this.#context;
+    const { lastId } = this.#goaway ?? serveSide;
+    const last = serveSide.refuseUnstarted(lastId);
     if (codec.features.goaway) this.#goaway = { lastId: last };
   }
 
   #sayGoaway(code: string, text: string): void {
-    const { codec, sendBuffer, dispatcher } = this.#context;
+    const { codec, sendBuffer, serveSide } = this.#context;
     if (!codec.features.goaway) return;
-    this.#goaway ??= { lastId: dispatcher.lastId };
+    this.#goaway ??= { lastId: serveSide.lastId };
     codec.goaway(sendBuffer, this.#goaway.lastId, code, text);
   }
 }

@@ -19,21 +19,10 @@
 
 import { printMs } from "../base/errors.ts";
 import type { Clock } from "../base/clock.ts";
-import type { Limits } from "../types/connection.ts";
-
-/** What is watched, as the watchdog sees it. */
-export interface WatchdogEvents {
-  /** Asks the peer whether it is there. */
-  ask(): void;
-  /** Which message has begun and not ended, if one has. */
-  unfinished(): number | undefined;
-  /** A number that differs if there were calls since it was last asked for; undefined while there are some. */
-  activity(): number | undefined;
-  /** A time has passed that may not. */
-  expired(code: "unavailable" | "deadline_exceeded", text: string): void;
-  /** Nothing was called for `idleTimeout`. */
-  idle(): void;
-}
+import type { Keepalive, Watchdog, WatchdogEvents } from "./contract.ts";
+import { toLimits } from "../wire/limits.ts";
+import { readFirst } from "./handshake.ts";
+import type { KeepaliveFeature, Limits } from "../types/connection.ts";
 
 /** `silent` and `unsure` are answered by a PING, `idle` by a close; the rest ends the connection. */
 type What = "silent" | "unsure" | "dead" | "stalled" | "trickling" | "idle";
@@ -45,16 +34,8 @@ interface Due {
   readonly judged: boolean;
 }
 
-/** Turns of the event loop in which what has arrived is read before a verdict. */
-const TURNS_TO_READ = 2;
-
-/** Lets what has arrived be read before a peer is judged: our own event loop may have been the one that slept. */
-export async function readFirst(clock: Clock): Promise<void> {
-  for (let i = 0; i < TURNS_TO_READ; i++) await clock.turn();
-}
-
 /** Watches one connection, from the peer's HELLO on. */
-export class Watchdog {
+export class IdleWatchdog implements Watchdog {
   readonly #clock: Clock;
   readonly #limits: Limits;
   readonly #watched: WatchdogEvents;
@@ -67,7 +48,7 @@ export class Watchdog {
   /** Since when the batch that is being written, and the message that is being read, are under way. */
   #writingSince: number | undefined;
   #readingSince: number | undefined;
-  #reading: number | undefined;
+  #reader: number | undefined;
   /** When there was last a call, and what `activity` said then. */
   #activeAt = 0;
   #calls: number | undefined;
@@ -119,8 +100,8 @@ export class Watchdog {
   heard(): void {
     this.#asked();
     const message = this.#watched.unfinished();
-    if (message === this.#reading) return;
-    this.#reading = message;
+    if (message === this.#reader) return;
+    this.#reader = message;
     this.#readingSince = message === undefined ? undefined : this.#heardAt;
   }
 
@@ -157,7 +138,7 @@ export class Watchdog {
     const { messageTimeout } = this.#limits;
     const asked = this.#askedAt;
     const writing = this.#writingSince ?? now;
-    const reading = this.#readingSince ?? now;
+    const reader = this.#readingSince ?? now;
     return [
       asked === undefined
         ? { what: "silent", at: this.#heardAt + keepaliveTime, judged: false }
@@ -165,7 +146,7 @@ export class Watchdog {
         ? { what: "unsure", at: asked + keepaliveTimeout, judged: false }
         : { what: "dead", at: asked + keepaliveTimeout, judged: true },
       { what: "stalled", at: writing + writeTimeout, judged: true },
-      { what: "trickling", at: reading + messageTimeout, judged: true },
+      { what: "trickling", at: reader + messageTimeout, judged: true },
       { what: "idle", at: this.#activeAt + this.#idleTimeout, judged: false },
     ];
   }
@@ -190,23 +171,23 @@ export class Watchdog {
     switch (what) {
       case "silent":
         this.#askedAt = this.#clock.now();
-        this.#watched.ask();
+        this.#watched.sendPing();
         return;
       case "unsure":
         this.#asked();
-        this.#watched.ask();
+        this.#watched.sendPing();
         return;
       case "idle":
-        this.#watched.idle();
+        this.#watched.onIdle();
         return;
       case "dead":
-        this.#watched.expired(
+        this.#watched.onExpired(
           "unavailable",
           `the peer did not answer a PING within ${printMs(keepaliveTimeout)}`,
         );
         return;
       case "stalled":
-        this.#watched.expired(
+        this.#watched.onExpired(
           "deadline_exceeded",
           `the peer took nothing of what was written for ${
             printMs(writeTimeout)
@@ -214,7 +195,7 @@ export class Watchdog {
         );
         return;
       case "trickling":
-        this.#watched.expired(
+        this.#watched.onExpired(
           "deadline_exceeded",
           `a message did not arrive whole within ${printMs(messageTimeout)}`,
         );
@@ -225,3 +206,34 @@ export class Watchdog {
 
 /** Longest delay a platform timer takes, in ms. */
 const MAX_DELAY = 0x7fffffff;
+
+/** Times of {@linkcode keepalive}; each that is missing is the connection's. */
+export interface KeepaliveOptions {
+  /** Milliseconds of silence after which the peer is sent a PING. Default `keepaliveTime` (30,000). */
+  readonly time?: number | undefined;
+  /** Milliseconds for the PING to be answered by any byte at all. Default `keepaliveTimeout` (20,000). */
+  readonly timeout?: number | undefined;
+}
+
+/**
+ * Notices a peer that is silent (`keepaliveTime`, `keepaliveTimeout`), that
+ * does not read (`writeTimeout`), or that never finishes a message
+ * (`messageTimeout`), and closes a connection without calls (`idleTimeout`).
+ * Without it a client relies on its calls' deadlines and on the transport.
+ *
+ * @throws {RangeError} If a time is out of its range.
+ */
+export function keepalive(options: KeepaliveOptions = {}): KeepaliveFeature {
+  const { time, timeout } = options;
+  // Read at once, so that a mistake shows where it is made.
+  const checked = toLimits({ keepaliveTime: time, keepaliveTimeout: timeout });
+  const made: Keepalive = (clock, limits, events, canPing) => {
+    const own = { ...limits };
+    if (time !== undefined) own.keepaliveTime = checked.keepaliveTime;
+    if (timeout !== undefined) own.keepaliveTimeout = checked.keepaliveTimeout;
+    // Silence means nothing on a protocol without PING.
+    if (!canPing) own.keepaliveTime = Infinity;
+    return new IdleWatchdog(clock, own, events);
+  };
+  return made;
+}

@@ -1,52 +1,63 @@
 /**
- * Batches: arrays of messages.
+ * Batches: several messages as one JSON array (JSON-RPC 2.0 section 6).
  *
- * Invariants owned here:
- * - A batch's answers leave together, once the last call in it is answered;
- *   one of notifications alone has no answer.
+ * Order: the responses to a batch leave together, after its last call has been
+ * answered. A batch that holds only notifications has no response.
  *
  * @module
  */
 
-/** Most messages in one batch; a larger one is refused whole, as each could ask for an answer larger than itself. */
+/**
+ * Most messages in one batch. A larger batch gets a single error response,
+ * because each of its messages could ask for a response larger than itself.
+ */
 export const MAX_BATCH = 1024;
 
-/** The answers to one batch. */
-export class AnswerBatch {
-  /** What the answers come to, in bytes. */
+const OPEN = /* @__PURE__ */ Uint8Array.of(0x5b);
+const COMMA = /* @__PURE__ */ Uint8Array.of(0x2c);
+const CLOSE = /* @__PURE__ */ Uint8Array.of(0x5d);
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
+/** The responses to one batch, until the last of them is there. */
+export class BatchResponse {
+  /** Size of the responses that wait here, in bytes. */
   size = 0;
-  #answers: Uint8Array[] = [];
-  /** Calls to be answered, and one more until the whole batch was read. */
-  #open = 1;
+  #responses: Uint8Array[] = [];
+  /** Calls without a response, plus one until the whole batch has been read. */
+  #pending = 1;
 
-  /** A call of the batch has come. */
+  /** Registers a call of the batch that will be answered. */
   expect(): void {
-    this.#open++;
+    this.#pending++;
   }
 
-  /** Adds the answer to a call that was expected, or to what was no call. */
-  add(answer: Uint8Array): void {
-    this.#answers.push(answer);
-    this.size += answer.length + 1;
+  /** Adds a response: to a registered call, or to a message that was invalid. */
+  add(response: Uint8Array): void {
+    this.#responses.push(response);
+    this.size += response.length + 1;
   }
 
-  /** One that was expected is answered, or never will be; or all was read. Returns whether it was the last. */
-  done(): boolean {
-    this.#open--;
-    return this.#open === 0;
+  /**
+   * Counts one registered call as finished, with or without a response, or the
+   * batch as completely read. Returns whether nothing is pending any more.
+   */
+  finishOne(): boolean {
+    this.#pending--;
+    return this.#pending === 0;
   }
 
-  /** Takes the answers out, as the parts of one array; none if there are none. */
+  /** Takes the responses out, as the parts of one JSON array; no parts if there are no responses. */
   take(): Uint8Array[] {
-    const answers = this.#answers;
-    this.#answers = [];
+    const responses = this.#responses;
+    this.#responses = [];
     this.size = 0;
-    return answers.length === 0 ? [] : toArray(answers);
+    return responses.length === 0 ? [] : toJsonArray(responses);
   }
 }
 
-/** The parts of a JSON array of these messages. */
-export function toArray(messages: readonly Uint8Array[]): Uint8Array[] {
+/** The parts of a JSON array with these messages as its elements. */
+export function toJsonArray(messages: readonly Uint8Array[]): Uint8Array[] {
   const parts: Uint8Array[] = [OPEN];
   for (const message of messages) {
     if (parts.length > 1) parts.push(COMMA);
@@ -56,22 +67,16 @@ export function toArray(messages: readonly Uint8Array[]): Uint8Array[] {
   return parts;
 }
 
-const OPEN = Uint8Array.of(0x5b);
-const COMMA = Uint8Array.of(0x2c);
-const CLOSE = Uint8Array.of(0x5d);
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-
 /**
- * Where each element of the JSON array in `bytes[start..end)` stands: pairs of
- * start and end. The text has been parsed, so it is known to be well formed.
+ * The byte range of each element of the JSON array in `bytes[start..end)`, as
+ * pairs of start and end. The caller has parsed the text, so it is well formed.
  */
-export function elementsOf(
+export function elementRanges(
   bytes: Uint8Array,
   start: number,
   end: number,
 ): number[] {
-  const places: number[] = [];
+  const ranges: number[] = [];
   let depth = 0;
   let from = start;
   for (let at = start; at < end; at++) {
@@ -85,19 +90,19 @@ export function elementsOf(
         break;
       case 0x5d: // ]
       case 0x7d: // }
-        if (--depth === 0) places.push(from, at);
+        if (--depth === 0) ranges.push(from, at);
         break;
       case 0x2c: // ,
         if (depth !== 1) break;
-        places.push(from, at);
+        ranges.push(from, at);
         from = at + 1;
         break;
     }
   }
-  return places;
+  return ranges;
 }
 
-/** The closing quote of the string that opens at `at`. */
+/** The index of the closing quote of the string that opens at `at`. */
 function endOfString(bytes: Uint8Array, at: number): number {
   for (at++; bytes[at] !== QUOTE; at++) if (bytes[at] === BACKSLASH) at++;
   return at;

@@ -1,53 +1,74 @@
 /**
- * A client on a JSON-RPC wire, which the other end may call as well.
+ * The client and the server of JSON-RPC: `Client` and `Server` with that
+ * protocol, and what only JSON-RPC has.
+ *
+ * Bound: a connection holds at most {@linkcode DEFAULT_MAX_SEND_BUFFER} bytes
+ * that its peer has not read, or two messages of `maxMessage` if that is more,
+ * unless `maxSendBuffer` is set. JSON-RPC has no window that would hold the peer
+ * back.
  *
  * @module
  */
 
-import {
-  type ErrorInfo,
-  type ServiceDefinition,
-  toCallable,
-} from "../serve/services.ts";
-import { Client, type ClientOptions } from "../client/client.ts";
+import { Client, type ClientOptions } from "../client/full_client.ts";
+import { Server, type ServerOptions } from "../serve/server.ts";
+import { toCallable } from "../serve/services.ts";
+import type {
+  ConnectionOptions,
+  ErrorInfo,
+  ServiceDefinition,
+} from "../types/connection.ts";
 import type { Duplex } from "../types/duplex.ts";
 import type { ServerMiddleware } from "../types/middleware.ts";
 import type { Checked, UntypedServices } from "../types/services.ts";
 import type { JsonRpcCodec } from "./codec.ts";
-import { type JsonRpcOptions, toShape } from "./options.ts";
-import { toWire } from "./wire.ts";
-import { Server, type ServerOptions } from "../serve/server.ts";
+import { type JsonRpcOptions, toSettings } from "./options.ts";
+import { toProtocol } from "./wire.ts";
 
-/** Past this many bytes of unsent answers a connection ends, unless `maxSendBuffer` is set: 16 MiB. */
-export const MAX_UNSENT = 16 * 1024 * 1024;
+/** Default of `maxSendBuffer`, in bytes: 16 MiB. */
+export const DEFAULT_MAX_SEND_BUFFER = 16 * 1024 * 1024;
 
-/** Options of a {@linkcode JsonRpcClient}. */
+/**
+ * Options of a {@linkcode JsonRpcClient}: those of a `Client` that JSON-RPC
+ * supports, those of the protocol, and the services that the peer may call.
+ */
 export interface JsonRpcClientOptions<L extends object = object> extends
   Omit<
     ClientOptions,
-    "wire" | "serializer" | "metadata" | "handshakeTimeout" | "services"
+    "protocol" | "serializer" | "metadata" | "handshakeTimeout" | "services"
   >,
   JsonRpcOptions {
-  /** What the other end may call and notify; or what `callable` made of it, which then has the three options below. */
+  /**
+   * The services that the peer may call and notify. By default none. A value of
+   * `callable()` brings its own middleware and error options; the three options
+   * below are then ignored.
+   */
   services?: (L & Checked<L>) | ServiceDefinition | undefined;
-  /** What stands around their handlers, as `use` of a server. */
+  /** Middleware around the handlers of `services`, the first one outermost, as a server's `use`. */
   incoming?: readonly ServerMiddleware[] | undefined;
-  /** As of a server, for those services. */
+  /** Whether the peer receives the message of an exception that is not an `RpcError`. Default false. */
   exposeErrors?: boolean | undefined;
-  /** As of a server, for those services; told as well of the lines that a child process prints and that are no messages. */
+  /**
+   * Called with exceptions of handlers that the peer does not see, and with a
+   * `ConnectionError` for each line of a child process that is not a message.
+   * Exceptions it throws are ignored.
+   */
   onError?: ((error: unknown, info: ErrorInfo) => void) | undefined;
 }
 
 /**
- * Calls the methods at the other end, and serves its calls.
+ * Calls a JSON-RPC 2.0 peer over a duplex, and serves the peer's calls on the
+ * same connection.
  *
- * Method names are whatever the peer's are: keys of a flat object
+ * Method names are those of the peer: keys of a flat object
  * (`"textDocument/hover"`), or dotted paths of a nested one. Params are an
- * array or an object, or left out; a handler gets what came. A result that is
- * `undefined` arrives as `null`.
+ * array, an object, or left out (JSON-RPC 2.0 section 4.2); the handler receives
+ * them as they are, and `null` as `undefined`. A result of `undefined` arrives as `null`.
  *
- * Everything a `Client` promises holds, but for what `docs/wires.md` says that
- * JSON-RPC has no words for.
+ * A `JsonRpcClient` behaves as a `Client` does, except for what JSON-RPC does
+ * not support: metadata, streams, a custom serializer, and a window, deadline,
+ * PING or GOAWAY that the peer knows of. `docs/guides/other_wires.md` lists the
+ * consequences.
  *
  * @example
  * ```ts
@@ -76,31 +97,40 @@ export class JsonRpcClient<
   readonly #codec: JsonRpcCodec;
 
   /**
-   * Takes the duplex over.
+   * Opens the connection and takes ownership of the duplex. Calls can be made
+   * at once: JSON-RPC has no handshake.
    *
-   * @throws {TypeError} If it is no duplex, one of its streams is locked, or
-   * an option or service is not what it must be.
+   * The default of `maxSendBuffer` is 16 MiB, or twice `maxMessage` if that is
+   * more. The connection ends with `resource_exhausted` if the peer leaves more
+   * bytes than that unread.
+   *
+   * @throws {TypeError} If the duplex is invalid or one of its streams is
+   *   locked, or if an option or a service is invalid.
    * @throws {RangeError} If a limit is out of its range.
    */
   constructor(duplex: Duplex, options: JsonRpcClientOptions<L> = {}) {
-    const made: JsonRpcCodec[] = [];
+    const codecs: JsonRpcCodec[] = [];
     const { services, incoming, exposeErrors, onError } = options;
     super(duplex, {
       ...options,
-      maxSendBuffer: options.maxSendBuffer ??
-        Math.max(MAX_UNSENT, 2 * (options.maxMessage ?? 0)),
-      protocol: toWire(toShape(options), (codec) => made.push(codec)),
-      services: services !== undefined && isCallable(services)
+      maxSendBuffer: toMaxSendBuffer(options),
+      protocol: toProtocol(toSettings(options), (codec) => codecs.push(codec)),
+      services: services !== undefined && isServiceDefinition(services)
         ? services
         : toCallable(services ?? {}, { use: incoming, exposeErrors, onError }),
     });
-    this.#codec = made[0];
+    this.#codec = codecs[0];
   }
 
   /**
-   * Runs `calls` at once, and sends what it calls and notifies as one array: a
-   * JSON-RPC batch. For peers that ask for it: calls are pipelined anyway.
-   * What waits for the window is sent by itself. Returns what `calls` does.
+   * Sends the calls and notifications that `calls` makes before it returns as
+   * one JSON array (JSON-RPC 2.0 section 6). Returns what `calls` returns, and
+   * throws what it throws, after the array is written.
+   *
+   * Use it only for a peer that requires batches, because calls are pipelined
+   * in any case. The array has at most 1,024 messages and `maxMessage` bytes;
+   * more messages go into further arrays. A single message is sent without an
+   * array. A call that waits for the window is sent by itself later.
    *
    * @example
    * ```ts
@@ -124,19 +154,46 @@ export class JsonRpcClient<
   }
 }
 
-function isCallable(services: object): services is ServiceDefinition {
+function isServiceDefinition(services: object): services is ServiceDefinition {
   return (services as Partial<ServiceDefinition>).methods instanceof Map;
 }
 
-/** Options of a {@linkcode JsonRpcServer}; limits hold for each of its connections. */
+/**
+ * Options of a {@linkcode JsonRpcServer}: those of a `Server` that JSON-RPC
+ * supports, and those of the protocol. Limits hold for each connection.
+ */
 export interface JsonRpcServerOptions
   extends
-    Omit<ServerOptions, "wire" | "serializer" | "handshakeTimeout">,
+    Omit<ServerOptions, "protocol" | "serializer" | "handshakeTimeout">,
     JsonRpcOptions {}
 
 /**
- * Serves plain functions to callers that speak JSON-RPC 2.0. A handler may
- * call back by its `ctx.connection`, and {@linkcode notify} by it.
+ * Serves plain functions to JSON-RPC 2.0 clients. A handler can call its client
+ * back by `ctx.connection.call()`, and send it notifications by
+ * {@linkcode notify}.
+ *
+ * Calls above `windowCalls` or `windowBytes` are answered with the error -32080
+ * (`resource_exhausted`, outcome `refused`). Notifications above them end the
+ * connection, because a dropped one would go unnoticed.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { connect, listen } from "@sluice/rpc";
+ * import { JsonRpcClient, JsonRpcServer } from "@sluice/rpc/jsonrpc";
+ *
+ * const services = { sum: (numbers: number[]) => numbers.reduce((a, b) => a + b) };
+ * const server = new JsonRpcServer(services);
+ * const listener = await listen({ port: 0 });
+ * server.serve(listener);
+ *
+ * const client = new JsonRpcClient<typeof services>(
+ *   await connect(listener.address),
+ * );
+ * assertEquals(await client.call("sum", [1, 2, 3]), 6);
+ * await client.close();
+ * await server.close();
+ * ```
  *
  * @example A server for a client that starts it as a child process
  * ```ts ignore
@@ -149,20 +206,28 @@ export interface JsonRpcServerOptions
  */
 export class JsonRpcServer<S extends object> extends Server<S> {
   /**
-   * Reads the services.
+   * Creates a server for these services. Later changes to the object have no
+   * effect.
    *
-   * @throws {TypeError} If something in them is no plain object of functions,
-   * or an option is none of its values.
+   * The default of `maxSendBuffer` is 16 MiB, or twice `maxMessage` if that is
+   * more. A connection ends with `resource_exhausted` if its peer leaves more
+   * bytes than that unread.
+   *
+   * @throws {TypeError} If the services contain anything but plain objects and
+   *   functions, or an option is invalid.
+   * @throws {RangeError} If a limit is out of its range.
    */
   constructor(services: S & Checked<S>, options: JsonRpcServerOptions = {}) {
-    const wire = toWire(toShape(options), () => {});
-    const { maxMessage = 0 } = options;
-    const maxSendBuffer = options.maxSendBuffer ??
-      Math.max(MAX_UNSENT, 2 * maxMessage);
     super(services, {
       ...options,
-      maxSendBuffer: maxSendBuffer,
-      protocol: wire,
+      maxSendBuffer: toMaxSendBuffer(options),
+      protocol: toProtocol(toSettings(options)),
     });
   }
+}
+
+function toMaxSendBuffer(
+  { maxMessage = 0, maxSendBuffer }: ConnectionOptions,
+): number {
+  return maxSendBuffer ?? Math.max(DEFAULT_MAX_SEND_BUFFER, 2 * maxMessage);
 }

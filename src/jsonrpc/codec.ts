@@ -1,135 +1,152 @@
 /**
- * The JSON-RPC 2.0 wire: messages to JSON texts and back.
+ * The codec of JSON-RPC 2.0: turns the connection's messages into JSON texts and
+ * JSON texts into messages.
  *
- * Invariants owned here:
- * - What breaks the framing ends the connection, and the peer is told what did.
- * - Every call of the peer's gets exactly one answer, a notification none.
- * - A notification of ours is settled when its batch is handed over.
+ * Order:
+ * - Every call of the peer gets exactly one response, a notification none.
+ * - A local notification is settled once the transport has taken its batch of
+ *   frames.
+ * - Bytes that break the framing end the connection; the peer receives an error
+ *   response that says why before the connection closes.
  *
  * @module
  */
 
+import { ConnectionError } from "../base/errors.ts";
+import { utf8 } from "../base/utf8.ts";
 import type {
   Codec,
   CodecSettings,
   MessageHandler,
-  Opaque,
   WireFeatures,
 } from "../wire/codec.ts";
-import { ConnectionError } from "../base/errors.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
-import type { SendBuffer } from "../connection/send_buffer.ts";
-import { utf8 } from "../base/utf8.ts";
 import type { PayloadRole } from "../wire/to_json.ts";
-import { INVALID_REQUEST } from "./codes.ts";
+import { CallIds, type OpenRequest } from "./call_ids.ts";
+import { INVALID_REQUEST } from "./error_codes.ts";
 import { type Framing, toFraming } from "./framing.ts";
-import { IncomingMessages, NotJson, openKept } from "./incoming.ts";
+import { decodeRetained, IncomingMessages, NotJsonError } from "./incoming.ts";
 import type { JsonRpcSettings } from "./options.ts";
 import {
-  failureHead,
+  errorHead,
   joined,
   JsonText,
   OutgoingMessages,
   type PreparedText,
-  unserializableResult,
+  unsupported,
 } from "./outgoing.ts";
-import { CallIds, type IncomingId } from "./served.ts";
 
-/** Longest error message written, in characters. */
-const MAX_TEXT = 4096;
+/** Longest error message that is written, in characters. */
+const MAX_ERROR_TEXT = 4096;
+/** Bytes of a request beside its method and params, with the longest id. */
+const ENVELOPE = 60;
+const CLOSE = /* @__PURE__ */ utf8("}");
+const NULL = /* @__PURE__ */ utf8("null");
 
 /** The codec of one JSON-RPC connection. */
 export class JsonRpcCodec implements Codec {
   readonly features: WireFeatures;
   readonly overhead = 0;
 
-  readonly #receiver: MessageHandler;
-  readonly #settings: CodecSettings;
-  readonly #shape: JsonRpcSettings;
+  readonly #handler: MessageHandler;
+  readonly #codecSettings: CodecSettings;
+  readonly #settings: JsonRpcSettings;
   readonly #framing: Framing;
+
+  // The peer's messages.
   readonly #incoming: IncomingMessages;
-  readonly #outgoing: OutgoingMessages;
+  readonly #callIds: CallIds;
   /** Messages read so far. */
-  #told = 0;
-  readonly #served: CallIds;
+  #messagesRead = 0;
+
+  // Local messages.
+  readonly #outgoing: OutgoingMessages;
   readonly #payload = new JsonText();
-  /** Our notifications in the batch that is filling. */
-  #notified = new Set<number>();
-  /** The latest method written, as JSON, and its length in bytes: calls in a row mostly share one. */
+  /** Local notifications in the frames that the transport has not taken. */
+  #notifications = new Set<number>();
+  /** The id of the latest local call. */
+  #lastId: number | undefined;
+  /** The id of the local call that must not be cancelled. */
+  #uncancellableId: number | undefined;
+  /** The latest method written, its JSON text, and that text's size in bytes: consecutive calls often share it. */
   #method = "";
   #methodText = "";
   #methodSize = 0;
-  /** The latest call of ours. */
-  #lastId: number | undefined;
-  /** Our call that must not be cancelled. */
-  #sacred: number | undefined;
 
+  /** @throws {TypeError} If the connection has a serializer. */
   constructor(
-    receiver: MessageHandler,
-    settings: CodecSettings,
-    shape: JsonRpcSettings,
+    handler: MessageHandler,
+    codecSettings: CodecSettings,
+    settings: JsonRpcSettings,
   ) {
-    if (settings.serializer !== undefined) {
-      throw new TypeError("Cannot use a serializer: JSON-RPC is JSON");
+    if (codecSettings.serializer !== undefined) {
+      throw new TypeError(
+        "Cannot use a serializer: JSON-RPC carries values as JSON",
+      );
     }
-    this.#receiver = receiver;
+    this.#handler = handler;
+    this.#codecSettings = codecSettings;
     this.#settings = settings;
-    this.#shape = shape;
-    this.features = shape.dialect.features;
-    const { maxMessage, windowCalls, windowBytes } = settings.hello;
-    const lines = shape.framing === "lines";
-    const stray = lines ? settings.stray : undefined;
+    this.features = settings.dialect.features;
+    const { maxMessage, windowCalls, windowBytes } = codecSettings.hello;
+    const lines = settings.framing === "lines";
+    const onStrayLine = lines ? codecSettings.stray : undefined;
     this.#framing = toFraming(
-      shape.framing,
+      settings.framing,
       maxMessage,
       (bytes, start, end, charset) => {
-        this.#told++;
-        return incoming.text(bytes, start, end, charset);
+        this.#messagesRead++;
+        return incoming.read(bytes, start, end, charset);
       },
       {
-        eager: stray === undefined,
-        mayRead: (bytes) => receiver.mayRead(bytes),
-        oversized: (head, what, whole) => {
-          const told = incoming.oversized(head, what, whole);
-          if (told) this.#told++;
-          return told;
+        eager: onStrayLine === undefined,
+        mayRead: (bytes) => handler.mayRead(bytes),
+        oversized: (head, what, complete) => {
+          const handled = incoming.readOversized(head, what, complete);
+          if (handled) this.#messagesRead++;
+          return handled;
         },
       },
     );
     this.#outgoing = new OutgoingMessages(this.#framing, maxMessage);
-    this.#served = new CallIds(windowCalls, windowBytes);
+    this.#callIds = new CallIds(windowCalls, windowBytes);
     const incoming = this.#incoming = new IncomingMessages({
-      receiver,
-      dialect: shape.dialect,
-      codes: shape.codes,
-      served: this.#served,
+      handler,
+      dialect: settings.dialect,
+      codes: settings.codes,
+      callIds: this.#callIds,
       outgoing: this.#outgoing,
-      asked: (id) =>
+      mayHaveSent: (id) =>
         this.#lastId !== undefined && ((this.#lastId - id) | 0) >= 0,
       lines,
       maxMessage,
-      stray,
+      onStrayLine,
     });
   }
+
+  // Messages in.
 
   decode(chunk: Uint8Array, at: number, budget: number): number {
     try {
       return this.#framing.push(chunk, at, budget);
     } catch (error) {
-      // Nobody knows any more where the next message begins.
-      if (error instanceof ConnectionError && !(error instanceof NotJson)) {
-        this.#incoming.complain(INVALID_REQUEST, error.message);
+      // The start of the next message is unknown from here on.
+      if (
+        error instanceof ConnectionError && !(error instanceof NotJsonError)
+      ) {
+        this.#incoming.replyWithError(INVALID_REQUEST, error.message);
       }
       throw error;
     }
   }
 
   get unfinished(): number | undefined {
-    return this.#framing.inside ? this.#told : undefined;
+    return this.#framing.insideMessage ? this.#messagesRead : undefined;
   }
 
   get unfinishedBytes(): number {
-    return this.#framing.held + this.#outgoing.held;
+    return this.#framing.heldBytes + this.#outgoing.heldBytes;
   }
 
   end(): void {
@@ -140,35 +157,23 @@ export class JsonRpcCodec implements Codec {
     this.#framing.stopped = this.#incoming.stopped = true;
   }
 
-  flushed(): void {
-    if (this.#notified.size === 0) return;
-    const notified = this.#notified;
-    this.#notified = new Set();
-    for (const id of notified) this.#receiver.reply(id);
-  }
-
-  /** Runs `calls`, and sends what they call and notify as one array. */
-  batch<T>(calls: () => T): T {
-    return this.#outgoing.collect(calls);
-  }
-
   value(): unknown {
     return this.#incoming.value;
   }
 
-  retain(): Opaque {
-    return this.#incoming.keep();
+  retain(): unknown {
+    return this.#incoming.retain();
   }
 
-  decodeRetained(kept: Opaque): unknown {
-    return openKept(kept as Uint8Array);
+  decodeRetained(retained: unknown): unknown {
+    return decodeRetained(retained as Uint8Array);
   }
 
-  decodedSize(kept: Opaque): number {
-    return this.#incoming.decodedSize(kept as Uint8Array | undefined);
+  decodedSize(retained: unknown): number {
+    return this.#incoming.decodedSize(retained as Uint8Array | undefined);
   }
 
-  // Messages out.
+  // Payloads out.
 
   prepare(
     value: unknown,
@@ -180,15 +185,15 @@ export class JsonRpcCodec implements Codec {
   }
 
   oneWay(): void {
-    this.#payload.oneWay = true;
+    this.#payload.notification = true;
   }
 
-  savePrepared(): Opaque {
+  savePrepared(): unknown {
     return this.#payload.save();
   }
 
-  restorePrepared(draft: Opaque): void {
-    this.#payload.load(draft as PreparedText);
+  restorePrepared(prepared: unknown): void {
+    this.#payload.restore(prepared as PreparedText);
   }
 
   requestSize(
@@ -197,7 +202,9 @@ export class JsonRpcCodec implements Codec {
     metadata?: MetadataBlock,
   ): number {
     if (metadata !== undefined && metadata.size > 0) {
-      throw unserializableResult("JSON-RPC carries no metadata");
+      throw unsupported(
+        "Cannot send metadata: JSON-RPC does not support it; put it into the params",
+      );
     }
     this.#payload.checkParams();
     this.#encodeMethod(method);
@@ -208,69 +215,77 @@ export class JsonRpcCodec implements Codec {
     return this.#payload.size;
   }
 
-  hello(sendBuffer: SendBuffer): void {
+  // Messages out.
+
+  /** Opens the connection at once: JSON-RPC has no HELLO, so the local settings stand in for the peer's. */
+  hello(sendBuffer: FrameBuffer): void {
     this.#outgoing.open(sendBuffer);
-    const { own } = this.#settings;
-    const windowCalls = this.#shape.window ?? own.windowCalls;
-    this.#receiver.hello({ ...own, windowCalls });
+    const { own } = this.#codecSettings;
+    const windowCalls = this.#settings.window ?? own.windowCalls;
+    this.#handler.onHello({ ...own, windowCalls });
   }
 
-  request(_outbox: SendBuffer, id: number, method: string): void {
+  request(_sendBuffer: FrameBuffer, id: number, method: string): void {
     const payload = this.#payload;
-    if (!payload.oneWay) this.#lastId = id;
-    if (payload.oneWay) this.#notified.add(id);
-    else if (method === this.#shape.dialect.sacred) this.#sacred = id;
+    const { notification } = payload;
+    if (notification) this.#notifications.add(id);
+    else {
+      this.#lastId = id;
+      if (method === this.#settings.dialect.uncancellable) {
+        this.#uncancellableId = id;
+      }
+    }
     this.#encodeMethod(method);
-    const wireId = payload.oneWay ? "" : `"id":${id},`;
+    const wireId = notification ? "" : `"id":${id},`;
     const params = payload.size > 0 ? ',"params":' : "";
     const head =
       `{"jsonrpc":"2.0",${wireId}"method":${this.#methodText}${params}`;
     this.#outgoing.send([utf8(head), payload.take(), CLOSE]);
   }
 
-  reply(_outbox: SendBuffer, id: number): void {
-    const served = this.#served.take(id);
+  reply(_sendBuffer: FrameBuffer, id: number): void {
+    const request = this.#callIds.take(id);
     const result = this.#payload.take();
-    if (served?.wireId === undefined) return;
-    const wireId = JSON.stringify(served.wireId);
+    if (request?.wireId === undefined) return;
+    const wireId = JSON.stringify(request.wireId);
     const head = `{"jsonrpc":"2.0","id":${wireId},"result":`;
     const body = result.length > 0 ? result : NULL;
-    this.#answer(served, [utf8(head), body, CLOSE]);
+    this.#respond(request, [utf8(head), body, CLOSE]);
   }
 
   failure(
-    _outbox: SendBuffer,
+    _sendBuffer: FrameBuffer,
     id: number,
     started: boolean,
     code: string,
     message: string,
     maxMessage: number,
   ): void {
-    const served = this.#served.take(id);
+    const request = this.#callIds.take(id);
     const data = this.#payload.take();
-    if (served?.wireId === undefined) return;
-    const number = this.#shape.codes.toNumber(code, started);
-    const text = message.slice(0, MAX_TEXT);
-    const head = failureHead(served.wireId, number, text);
+    if (request?.wireId === undefined) return;
+    const number = this.#settings.codes.toNumber(code, started);
+    const text = message.slice(0, MAX_ERROR_TEXT);
+    const head = errorHead(request.wireId, number, text);
     const parts = data.length > 0 && head.length + data.length <= maxMessage
       ? [utf8(head + ',"data":'), data, CLOSE, CLOSE]
       : [utf8(head + "}}")];
-    this.#answer(served, parts);
+    this.#respond(request, parts);
   }
 
-  /** Writes a call's answer, or puts it to those of its batch. */
-  #answer({ batch, silenced }: IncomingId, parts: Uint8Array[]): void {
+  /** Writes a call's response, or adds it to those of its batch. */
+  #respond({ batch, suppressed }: OpenRequest, parts: Uint8Array[]): void {
     if (batch === undefined) {
-      if (!silenced) this.#outgoing.write(parts);
+      if (!suppressed) this.#outgoing.write(parts);
       return;
     }
-    if (!silenced) this.#outgoing.gather(batch, joined(parts));
-    this.#outgoing.close(batch);
+    if (!suppressed) this.#outgoing.addToBatch(batch, joined(parts));
+    this.#outgoing.finishOne(batch);
   }
 
-  cancel(_outbox: SendBuffer, id: number): void {
-    if (id === this.#sacred || this.#notified.has(id)) return;
-    const { cancel } = this.#shape.dialect;
+  cancel(_sendBuffer: FrameBuffer, id: number): void {
+    if (id === this.#uncancellableId || this.#notifications.has(id)) return;
+    const { cancel } = this.#settings.dialect;
     if (cancel === undefined) return;
     const { method, member } = cancel;
     const params = { [member]: id };
@@ -278,7 +293,27 @@ export class JsonRpcCodec implements Codec {
     this.#outgoing.send([utf8(message)]);
   }
 
-  // What this wire has no words for; see its features.
+  /** Settles the notifications that the transport has taken: no response follows. */
+  flushed(): void {
+    if (this.#notifications.size === 0) return;
+    const notifications = this.#notifications;
+    this.#notifications = new Set();
+    for (const id of notifications) this.#handler.onReply(id);
+  }
+
+  /** Runs `calls`, and sends the calls and notifications that it makes as one array. */
+  batch<T>(calls: () => T): T {
+    return this.#outgoing.collect(calls);
+  }
+
+  #encodeMethod(method: string): void {
+    if (method === this.#method && this.#methodSize > 0) return;
+    this.#method = method;
+    this.#methodText = JSON.stringify(method);
+    this.#methodSize = utf8(this.#methodText).length;
+  }
+
+  // Not supported by JSON-RPC; see `features`.
 
   ping(): void {}
 
@@ -289,16 +324,4 @@ export class JsonRpcCodec implements Codec {
   retract(): boolean {
     return false;
   }
-
-  #encodeMethod(method: string): void {
-    if (method === this.#method && this.#methodSize > 0) return;
-    this.#method = method;
-    this.#methodText = JSON.stringify(method);
-    this.#methodSize = utf8(this.#methodText).length;
-  }
 }
-
-/** Bytes around a request's method and params, its id at the longest. */
-const ENVELOPE = 60;
-const CLOSE = utf8("}");
-const NULL = utf8("null");

@@ -1,170 +1,207 @@
 /**
- * How a byte stream is cut into JSON texts, and how one is wrapped.
+ * Framing: cuts a byte stream into JSON texts, and provides the bytes around an
+ * outgoing one. There are two framings: a `Content-Length` header before each
+ * message (LSP 3.17, "Base Protocol"), and one message per line (MCP, "stdio").
  *
- * Invariants owned here:
- * - No more than its head is held of a message above the limit. It fails the
- *   call that it answers, if its head tells; else it ends the connection.
- * - Work and copies are linear in the bytes, however they are cut into chunks.
+ * Bounds:
+ * - Of a message above `maxMessage` at most its first {@linkcode HEAD_SIZE}
+ *   bytes are held. If these show that it is the response to a call, that call
+ *   fails; otherwise the connection ends.
+ * - Of a message that arrives in several chunks at most twice the bytes that
+ *   have arrived are held: buffers grow by what arrives, never by what a header
+ *   promises.
+ * - Work and copies are linear in the bytes, whatever the size of the chunks.
+ *
+ * Order: a header is checked line by line. A line that is not `Content-Length`
+ * or `Content-Type` ends the connection as soon as its bytes show that. Skipping
+ * unknown headers would read a message from the body of an HTTP request, which
+ * any web page can send.
  *
  * @module
  */
 
 import { ConnectionError, quote } from "../base/errors.ts";
-import { LARGE } from "../connection/large_reads.ts";
-
+import { LARGE } from "../base/large_reads.ts";
 import { looksLike } from "../wire/message_reader.ts";
 
-/** The two ways that are in use: the header of language servers, or one message a line. */
+/**
+ * How messages are separated in the byte stream.
+ *
+ * - `contentLength`: each message follows a header block with its length in
+ *   bytes, at most 4,096 bytes long, as in LSP 3.17, "Base Protocol".
+ * - `lines`: each message is one line that ends in LF or CR LF, as MCP's stdio
+ *   transport has it. White space between messages is skipped.
+ */
 export type FramingName = "contentLength" | "lines";
 
-/** Takes whole messages; the bytes are lent for the time of the call. Returns what it counts towards the budget. */
-export type MessageSink = (
+/**
+ * Receives one whole message, `bytes[start..end)`; `charset` is what its header
+ * names. The bytes are valid only during the call. Returns how many messages it
+ * counts against the budget of {@linkcode Framing.push}.
+ */
+export type MessageTextHandler = (
   bytes: Uint8Array,
   start: number,
   end: number,
   charset: string | undefined,
 ) => number;
 
-/** Whether a message of so many bytes may be told now; asked of large ones. */
+/** Whether a message of this many bytes may be read now. Called for large messages only. */
 export type MayRead = (bytes: number) => boolean;
+
 /**
- * Takes the head of a message above the limit, which is `what`; `whole` says
- * that no more of it comes. Returns whether it is told, false if more is needed.
+ * Receives the first bytes of a message above `maxMessage`; `what` describes the
+ * message, `complete` says that no more of its bytes will be passed. Returns
+ * whether the message was handled; false asks for more of its bytes.
  *
- * @throws {ConnectionError} `frame_too_large` if nobody could be told.
+ * @throws {ConnectionError} `frame_too_large` if no call can be blamed for it.
  */
-export type OversizedSink = (
+export type OversizedHandler = (
   head: Uint8Array,
   what: string,
-  whole: boolean,
+  complete: boolean,
 ) => boolean;
 
-/** Cuts one connection's bytes. After it has thrown it must not be used again. */
+/** Cuts the bytes of one connection. It must not be used after it has thrown. */
 export interface Framing {
-  /** Set to stop before the next message. */
+  /** Set to true to stop before the next message. */
   stopped: boolean;
-  /** Takes `chunk` from `at`, at most `budget` messages; returns how far it came. */
+  /**
+   * Reads `chunk` from `at` on, at most `budget` messages. Returns the index of
+   * the first byte that it has not read.
+   *
+   * @throws {ConnectionError} If the bytes break the framing.
+   */
   push(chunk: Uint8Array, at: number, budget: number): number;
-  /** Whether a message has begun and not ended. */
-  readonly inside: boolean;
-  /** Bytes held of it. */
-  readonly held: number;
-  /** The stream has ended. */
+  /** Whether a message has begun and has not ended. */
+  readonly insideMessage: boolean;
+  /** Bytes of that message that are held. */
+  readonly heldBytes: number;
+  /**
+   * Reports the end of the stream.
+   *
+   * @throws {ConnectionError} `truncated` if a message is incomplete.
+   */
   end(): void;
-  /** What goes before a message of `length` bytes. */
-  before(length: number): string;
-  /** What goes behind one. */
-  readonly behind: string;
+  /** The text before an outgoing message of `length` bytes. */
+  prefix(length: number): string;
+  /** The text behind an outgoing message. */
+  readonly suffix: string;
+}
+
+/** What a framing does beside passing on messages. */
+export interface FramingOptions {
+  /**
+   * Whether a line that cannot become a valid one is rejected before its end
+   * has arrived: a header line by an error, a line that is not JSON by passing
+   * on what has arrived of it. By default errors do not depend on how the bytes
+   * are cut into chunks.
+   */
+  readonly eager?: boolean;
+  /** Decides when large messages may be read. By default at once. */
+  readonly mayRead?: MayRead;
+  /** Receives the first bytes of messages above the limit. By default these end the connection. */
+  readonly oversized?: OversizedHandler;
 }
 
 /**
- * A framing's name, as it is.
+ * Returns a framing's name if it is valid.
  *
- * @throws {TypeError} If it is none.
+ * @throws {TypeError} If there is no such framing.
  */
 export function checkFraming(name: FramingName): FramingName {
   if (name === "contentLength" || name === "lines") return name;
   throw new TypeError(
-    `Cannot use framing: "contentLength" or "lines", received ${name}`,
+    `Cannot use framing: it must be "contentLength" or "lines", received ${name}`,
   );
 }
 
-/** What a framing does besides. */
-export interface FramingOptions {
-  /**
-   * Whether a line that can be none is refused before its end has come: a
-   * header line by an error, one of JSON by the sink, which gets what has come
-   * of it. Else the errors are the same however the bytes are cut.
-   */
-  readonly eager?: boolean;
-  /** Says when large messages may be read; unless given, at once. */
-  readonly mayRead?: MayRead;
-  /** Takes the heads of messages above the limit; unless given, these end the connection. */
-  readonly oversized?: OversizedSink;
-}
-
-/** Makes a framing that hands its messages, of at most `maxMessage` bytes, to `sink`. */
+/** Creates a framing that passes messages of at most `maxMessage` bytes to `onMessage`. */
 export function toFraming(
   name: FramingName,
   maxMessage: number,
-  sink: MessageSink,
+  onMessage: MessageTextHandler,
   options: FramingOptions = {},
 ): Framing {
-  const oversized: OversizedSink = options.oversized ?? ((_head, what) => {
+  const oversized: OversizedHandler = options.oversized ?? ((_head, what) => {
     throw tooLarge(what, maxMessage);
   });
   return name === "lines"
-    ? new Lines(maxMessage, sink, oversized, options)
-    : new ContentLength(maxMessage, sink, oversized, options);
+    ? new LineFraming(maxMessage, onMessage, oversized, options)
+    : new ContentLengthFraming(maxMessage, onMessage, oversized, options);
 }
 
 const always: MayRead = () => true;
 
-/** Longest header block, in bytes. */
-const MAX_HEADER = 4096;
-/** As much as is looked at of a message above the limit. */
-const HEAD = 128;
+/** The first bytes of a message above the limit that are looked at and held. */
+const HEAD_SIZE = 128;
 const LF = 10;
 const CR = 13;
 
-/** A header block with the length, an empty line, the message. */
-class ContentLength implements Framing {
+// Content-Length.
+
+/** Longest header block, in bytes. */
+const MAX_HEADER = 4096;
+
+/** Messages behind a header block that has their length. */
+class ContentLengthFraming implements Framing {
   stopped = false;
-  readonly behind = "";
+  readonly suffix = "";
   readonly #maxMessage: number;
   readonly #eager: boolean;
-  readonly #sink: MessageSink;
+  readonly #onMessage: MessageTextHandler;
   readonly #mayRead: MayRead;
-  readonly #oversized: OversizedSink;
-  readonly #block: HeaderBlock;
-  /** What is still to come of a message above the limit, once it is told; 0 before. */
+  readonly #oversized: OversizedHandler;
+  readonly #parser: HeaderParser;
+  /** Bytes to skip of a message above the limit, after it has been handled; 0 before. */
   #skip = 0;
-  /** Bytes of the header that have come in whole lines. */
+  /** Bytes of the header's lines that are complete. */
   #headerSize = 0;
-  /** What has come of a line of the header or, once that is known, of the body. */
-  readonly #gather = new Gather();
-  #header: Header | undefined;
+  /** What has arrived of a header line or, once the header is known, of the body. */
+  readonly #partial = new GrowingBuffer();
+  /** The header, while the body is read. */
+  #header: MessageHeader | undefined;
 
   constructor(
     maxMessage: number,
-    sink: MessageSink,
-    oversized: OversizedSink,
+    onMessage: MessageTextHandler,
+    oversized: OversizedHandler,
     { eager = false, mayRead = always }: FramingOptions,
   ) {
     this.#maxMessage = maxMessage;
     this.#eager = eager;
-    this.#block = new HeaderBlock(maxMessage);
-    this.#sink = sink;
+    this.#parser = new HeaderParser(maxMessage);
+    this.#onMessage = onMessage;
     this.#oversized = oversized;
     this.#mayRead = mayRead;
   }
 
-  before(length: number): string {
+  prefix(length: number): string {
     return `Content-Length: ${length}\r\n\r\n`;
   }
 
   push(chunk: Uint8Array, at: number, budget: number): number {
     while (at < chunk.length && !this.stopped && budget > 0) {
       if (this.#header === undefined) at = this.#readHeader(chunk, at);
-      // A body may be empty, and then no further byte comes for it.
+      // Not an else: an empty body needs no further byte of the chunk.
       if (this.#header === undefined) continue;
       if (this.#header.length > this.#maxMessage) {
-        at = this.#pass(chunk, at, this.#header.length);
+        at = this.#skipOversized(chunk, at, this.#header.length);
         continue;
       }
-      const missing = this.#header.length - this.#gather.size;
+      const missing = this.#header.length - this.#partial.size;
       const end = Math.min(chunk.length, at + missing);
-      const whole = end - at === missing;
+      const complete = end - at === missing;
       const { length } = this.#header;
-      // Its last bytes are left, so that whoever waits is asked for them again.
-      if (whole && length >= LARGE && !this.#mayRead(length)) return at;
-      if (whole && this.#gather.size === 0) {
-        budget -= this.#tell(chunk, at, end);
+      // The last bytes stay unread, so that they are pushed again later.
+      if (complete && length >= LARGE && !this.#mayRead(length)) return at;
+      if (complete && this.#partial.size === 0) {
+        budget -= this.#deliver(chunk, at, end);
       } else {
-        this.#gather.add(chunk, at, end);
-        if (whole) {
-          const body = this.#gather.take();
-          budget -= this.#tell(body, 0, body.length);
+        this.#partial.add(chunk, at, end);
+        if (complete) {
+          const body = this.#partial.take();
+          budget -= this.#deliver(body, 0, body.length);
         }
       }
       at = end;
@@ -172,17 +209,17 @@ class ContentLength implements Framing {
     return at;
   }
 
-  get inside(): boolean {
+  get insideMessage(): boolean {
     return this.#header !== undefined || this.#headerSize > 0 ||
-      this.#gather.size > 0;
+      this.#partial.size > 0;
   }
 
-  get held(): number {
-    return this.#gather.size;
+  get heldBytes(): number {
+    return this.#partial.size;
   }
 
   end(): void {
-    const { size } = this.#gather;
+    const { size } = this.#partial;
     if (this.#header !== undefined) {
       const { length } = this.#header;
       throw new ConnectionError(
@@ -192,22 +229,22 @@ class ContentLength implements Framing {
         } of ${length} bytes missing`,
       );
     }
-    if (!this.inside) return;
+    if (!this.insideMessage) return;
     throw new ConnectionError("truncated", "the stream ended inside a header");
   }
 
-  /** Passes over a message above the limit, but for its head. */
-  #pass(chunk: Uint8Array, at: number, length: number): number {
-    const gather = this.#gather;
+  /** Skips a message above the limit, after its first bytes have been handled. */
+  #skipOversized(chunk: Uint8Array, at: number, length: number): number {
+    const partial = this.#partial;
     if (this.#skip === 0) {
-      const want = Math.min(HEAD, length);
-      const end = Math.min(chunk.length, at + want - gather.size);
-      gather.add(chunk, at, end);
+      const want = Math.min(HEAD_SIZE, length);
+      const end = Math.min(chunk.length, at + want - partial.size);
+      partial.add(chunk, at, end);
       at = end;
-      const { size } = gather;
+      const { size } = partial;
       const what = `a message of ${length} bytes`;
-      if (!this.#oversized(gather.bytes, what, size === want)) return at;
-      gather.take();
+      if (!this.#oversized(partial.bytes, what, size === want)) return at;
+      partial.take();
       this.#skip = length - size;
     }
     const end = Math.min(chunk.length, at + this.#skip);
@@ -216,143 +253,238 @@ class ContentLength implements Framing {
     return end;
   }
 
-  /** Takes header bytes, up to and with the empty line. */
+  /** Reads header lines, up to and including the empty one. */
   #readHeader(chunk: Uint8Array, at: number): number {
     while (at < chunk.length && this.#header === undefined) {
       const lf = chunk.indexOf(LF, at);
       const end = lf < 0 ? chunk.length : lf + 1;
-      const line = this.#line(chunk, at, end, lf >= 0);
+      const line = this.#readLine(chunk, at, end, lf >= 0);
       at = end;
-      const over = this.#headerSize + line.length > MAX_HEADER;
-      if (over || (lf < 0 && this.#eager)) this.#block.begin(line);
-      if (over) {
-        throw new ConnectionError(
-          "protocol_error",
-          `a header of more than ${MAX_HEADER} bytes`,
-        );
-      }
+      const tooLong = this.#headerSize + line.length > MAX_HEADER;
+      if (tooLong || (lf < 0 && this.#eager)) this.#parser.checkStart(line);
+      if (tooLong) throw violation(`a header of more than ${MAX_HEADER} bytes`);
       if (lf < 0) return at;
       this.#headerSize += line.length;
-      this.#header = this.#block.line(line);
+      this.#header = this.#parser.readLine(line);
     }
     if (this.#header !== undefined) this.#headerSize = 0;
     return at;
   }
 
-  /** What has come of the header line that ends at `end`, or goes on there. */
-  #line(
+  /** What has arrived of the header line that ends at `end`, or continues there. */
+  #readLine(
     chunk: Uint8Array,
     at: number,
     end: number,
-    whole: boolean,
+    complete: boolean,
   ): Uint8Array {
-    const gather = this.#gather;
-    if (whole && gather.size === 0) return chunk.subarray(at, end);
-    // What is too long to be a header is not copied first.
-    gather.add(chunk, at, Math.min(end, at + MAX_HEADER + 1));
-    return whole ? gather.take() : gather.bytes;
+    const partial = this.#partial;
+    if (complete && partial.size === 0) return chunk.subarray(at, end);
+    // A line too long to be a header is not copied as a whole.
+    partial.add(chunk, at, Math.min(end, at + MAX_HEADER + 1));
+    return complete ? partial.take() : partial.bytes;
   }
 
-  #tell(bytes: Uint8Array, start: number, end: number): number {
+  #deliver(bytes: Uint8Array, start: number, end: number): number {
     const charset = this.#header?.charset;
     this.#header = undefined;
-    return this.#sink(bytes, start, end, charset);
+    return this.#onMessage(bytes, start, end, charset);
   }
 }
 
-/** One message a line; white space between them is skipped. */
-class Lines implements Framing {
+/** What a header block contains. */
+export interface MessageHeader {
+  /** The message's length in bytes. */
+  readonly length: number;
+  /** The encoding of the text, in lower case; undefined if the header does not name it. */
+  readonly charset: string | undefined;
+}
+
+/** The two headers of the framing, whose names may come in any case. */
+const LENGTH = "content-length:";
+const TYPE = "content-type:";
+
+/** How many bytes of a line that is not a header are looked at, to name what it is. */
+const SNIFFED = 24;
+
+/**
+ * Parses one header block after the other, line by line. A header must give the
+ * length once, in digits, and exactly; otherwise the start of
+ * the next message would be unknown.
+ */
+export class HeaderParser {
+  readonly #maxMessage: number;
+  #length: number | undefined;
+  #charset: string | undefined;
+
+  constructor(maxMessage: number) {
+    this.#maxMessage = maxMessage;
+  }
+
+  /**
+   * Checks the start of a line whose end has not arrived.
+   *
+   * @throws {ConnectionError} `protocol_error` if it cannot become a header line.
+   */
+  checkStart(line: Uint8Array): void {
+    const text = latin1(line, 0, Math.min(line.length, LENGTH.length))
+      .toLowerCase();
+    for (const name of [LENGTH, TYPE, "\r\n"]) {
+      if (name.startsWith(text) || text.startsWith(name)) return;
+    }
+    throw violation(
+      `${
+        looksLike(line.subarray(0, SNIFFED))
+      } instead of a Content-Length header`,
+    );
+  }
+
+  /**
+   * Reads a complete line. Returns the header if the line is the empty one that
+   * ends it.
+   *
+   * @throws {ConnectionError} `protocol_error` if it is not a header line,
+   * `frame_too_large` if its length is not an exact number.
+   */
+  readLine(line: Uint8Array): MessageHeader | undefined {
+    const end = line.length - 2;
+    if (line[end] !== CR || line[end + 1] !== LF) {
+      this.checkStart(line.subarray(0, end + 1));
+      throw violation(
+        "a header line that does not end with carriage return and line feed",
+      );
+    }
+    if (end === 0) return this.#take();
+    this.checkStart(line);
+    const text = latin1(line, 0, end);
+    const colon = text.indexOf(":") + 1;
+    const value = text.slice(colon).trim();
+    if (colon === TYPE.length) this.#charset = toCharset(value);
+    else if (this.#length === undefined) this.#length = this.#toLength(value);
+    else throw violation("a header with two Content-Length lines");
+    return undefined;
+  }
+
+  #take(): MessageHeader {
+    const length = this.#length;
+    if (length === undefined) {
+      throw violation("a header without a Content-Length line");
+    }
+    const charset = this.#charset;
+    this.#length = this.#charset = undefined;
+    return { length, charset };
+  }
+
+  #toLength(value: string): number {
+    if (!/^[0-9]+$/.test(value)) {
+      throw violation(`a Content-Length that is not a number: ${quote(value)}`);
+    }
+    const length = Number(value);
+    if (Number.isSafeInteger(length)) return length;
+    throw tooLarge(`a message of ${quote(value)} bytes`, this.#maxMessage);
+  }
+}
+
+function toCharset(value: string): string | undefined {
+  const found = /;\s*charset\s*=\s*"?([^";\s]+)/i.exec(value);
+  return found?.[1].toLowerCase();
+}
+
+// Lines.
+
+/** One message per line. White space between messages is skipped. */
+class LineFraming implements Framing {
   stopped = false;
-  readonly behind = "\n";
+  readonly suffix = "\n";
   readonly #maxMessage: number;
   readonly #eager: boolean;
-  readonly #sink: MessageSink;
+  readonly #onMessage: MessageTextHandler;
   readonly #mayRead: MayRead;
-  readonly #oversized: OversizedSink;
-  /** Whether the rest of the line is passed over. */
-  #skips = false;
-  /** A line that has not ended. */
-  readonly #gather = new Gather();
+  readonly #oversized: OversizedHandler;
+  /** Whether the rest of a line above the limit is being skipped. */
+  #skipping = false;
+  /** What has arrived of a line that has not ended. */
+  readonly #partial = new GrowingBuffer();
 
   constructor(
     maxMessage: number,
-    sink: MessageSink,
-    oversized: OversizedSink,
+    onMessage: MessageTextHandler,
+    oversized: OversizedHandler,
     { eager = false, mayRead = always }: FramingOptions,
   ) {
     this.#maxMessage = maxMessage;
     this.#eager = eager;
-    this.#sink = sink;
+    this.#onMessage = onMessage;
     this.#mayRead = mayRead;
     this.#oversized = oversized;
   }
 
-  before(): string {
+  prefix(): string {
     return "";
   }
 
   push(chunk: Uint8Array, at: number, budget: number): number {
     while (at < chunk.length && !this.stopped && budget > 0) {
-      if (this.#skips) {
+      if (this.#skipping) {
         const end = chunk.indexOf(LF, at);
         if (end < 0) return chunk.length;
-        this.#skips = false;
+        this.#skipping = false;
         at = end + 1;
       }
-      if (this.#gather.size === 0) {
+      if (this.#partial.size === 0) {
         at = skipSpace(chunk, at);
         if (at === chunk.length) return at;
-        // Not when the line has ended, which that of a TLS hello never does.
-        if (this.#eager && !beginsJson(chunk[at])) {
-          this.#tell(chunk, at, chunk.length);
+        // Before the line ends: a TLS ClientHello may hold no LF at all.
+        if (this.#eager && !startsJson(chunk[at])) {
+          this.#deliver(chunk, at, chunk.length);
         }
       }
       const lf = chunk.indexOf(LF, at);
       const end = lf < 0 ? chunk.length : lf;
-      // A carriage return before the line feed is not the message's.
-      if (this.#gather.size + end - at > this.#maxMessage + 1) {
-        this.#gather.add(chunk, at, Math.min(end, at + HEAD));
-        const head = this.#gather.take().subarray(0, HEAD);
+      // One byte more, for a carriage return, which is not part of the message.
+      if (this.#partial.size + end - at > this.#maxMessage + 1) {
+        this.#partial.add(chunk, at, Math.min(end, at + HEAD_SIZE));
+        const head = this.#partial.take().subarray(0, HEAD_SIZE);
         const what = `a line of more than ${this.#maxMessage} bytes`;
-        this.#skips = this.#oversized(head, what, true);
+        this.#skipping = this.#oversized(head, what, true);
         at = end;
         continue;
       }
       if (lf < 0) {
-        this.#gather.add(chunk, at, end);
+        this.#partial.add(chunk, at, end);
         return end;
       }
-      const length = this.#gather.size + end - at;
+      const length = this.#partial.size + end - at;
       if (length >= LARGE && !this.#mayRead(length)) return at;
-      if (this.#gather.size === 0) budget -= this.#tell(chunk, at, end);
+      if (this.#partial.size === 0) budget -= this.#deliver(chunk, at, end);
       else {
-        this.#gather.add(chunk, at, end);
-        const line = this.#gather.take();
-        budget -= this.#tell(line, 0, line.length);
+        this.#partial.add(chunk, at, end);
+        const line = this.#partial.take();
+        budget -= this.#deliver(line, 0, line.length);
       }
       at = lf + 1;
     }
     return at;
   }
 
-  get inside(): boolean {
-    return this.#gather.size > 0 || this.#skips;
+  get insideMessage(): boolean {
+    return this.#partial.size > 0 || this.#skipping;
   }
 
-  get held(): number {
-    return this.#gather.size;
+  get heldBytes(): number {
+    return this.#partial.size;
   }
 
-  /** A last line needs no line feed: a message shows by itself whether it is whole. */
+  /** Delivers a last line without LF: parsing it shows whether it is complete. */
   end(): void {
-    if (this.#gather.size === 0) return;
-    const line = this.#gather.take();
-    this.#tell(line, 0, line.length);
+    if (this.#partial.size === 0) return;
+    const line = this.#partial.take();
+    this.#deliver(line, 0, line.length);
   }
 
-  #tell(bytes: Uint8Array, start: number, end: number): number {
+  #deliver(bytes: Uint8Array, start: number, end: number): number {
     if (end > start && bytes[end - 1] === CR) end--;
-    return this.#sink(bytes, start, end, undefined);
+    return this.#onMessage(bytes, start, end, undefined);
   }
 }
 
@@ -365,28 +497,38 @@ function isSpace(byte: number): boolean {
   return byte === 0x20 || byte === LF || byte === CR || byte === 0x09;
 }
 
-/** Messages alone are `{` and `[`; any other value is answered, as the specification has it. */
-function beginsJson(byte: number): boolean {
-  return byte === 0x7b || byte === 0x5b || FIRST_OF_OTHERS.includes(byte);
+/**
+ * Whether JSON text may start with this byte. Messages start with `{` or `[`;
+ * any other JSON value is read too, and answered with an error.
+ */
+function startsJson(byte: number): boolean {
+  return byte === 0x7b || byte === 0x5b || STARTS_OF_OTHERS.includes(byte);
 }
 
-/** The first bytes of `"`, a number, `true`, `false` and `null`. */
-const FIRST_OF_OTHERS = Array.from('"-0123456789tfn', (c) => c.charCodeAt(0));
+/** The first bytes of strings, numbers, `true`, `false` and `null`. */
+const STARTS_OF_OTHERS: readonly number[] = /* @__PURE__ */ Array.from(
+  '"-0123456789tfn',
+  (c) => c.charCodeAt(0),
+);
 
-/** The first buffer's size, in bytes. */
-const FIRST = 256;
+// Both.
 
-/** A buffer that grows. */
-export class Gather {
+/** Size of a buffer's first allocation, in bytes. */
+const MIN_ALLOCATION = 256;
+
+/** A buffer that grows by doubling what it holds. */
+export class GrowingBuffer {
   #bytes = EMPTY;
-  /** How many bytes are in. */
+  /** How many bytes it holds. */
   size = 0;
 
-  /** Copies `chunk[from..to)` in. */
+  /** Appends a copy of `chunk[from..to)`. */
   add(chunk: Uint8Array, from: number, to: number): void {
     const size = this.size + to - from;
     if (size > this.#bytes.length) {
-      const grown = new Uint8Array(Math.max(FIRST, size, 2 * this.size));
+      const grown = new Uint8Array(
+        Math.max(MIN_ALLOCATION, size, 2 * this.size),
+      );
       grown.set(this.#bytes.subarray(0, this.size));
       this.#bytes = grown;
     }
@@ -394,12 +536,12 @@ export class Gather {
     this.size = size;
   }
 
-  /** What is in, lent until the next `add`. */
+  /** Its content, valid until the next `add`. */
   get bytes(): Uint8Array {
     return this.#bytes.subarray(0, this.size);
   }
 
-  /** Hands over what is in, and holds nothing any more. */
+  /** Returns its content, which the caller then owns, and empties the buffer. */
   take(): Uint8Array {
     const { bytes } = this;
     this.#bytes = EMPTY;
@@ -408,108 +550,23 @@ export class Gather {
   }
 }
 
-const EMPTY = new Uint8Array(0);
+const EMPTY = /* @__PURE__ */ new Uint8Array(0);
 
-/** What a header says. */
-export interface Header {
-  /** The message's length in bytes. */
-  readonly length: number;
-  /** What the text is encoded in, in lower case; undefined if it says nothing. */
-  readonly charset: string | undefined;
-}
-
-/** The headers there are; names come in any case. */
-const LENGTH = "content-length:";
-const TYPE = "content-type:";
-
-/** How much of what is no header is looked at, to name it. */
-const SNIFFED = 24;
-
-/** A header block, line by line. */
-export class HeaderBlock {
-  readonly #maxMessage: number;
-  #length: number | undefined;
-  #charset: string | undefined;
-
-  constructor(maxMessage: number) {
-    this.#maxMessage = maxMessage;
-  }
-
-  /**
-   * Looks at the beginning of a line whose end has not come yet.
-   *
-   * @throws {ConnectionError} `protocol_error` if it cannot become a header line.
-   */
-  begin(line: Uint8Array): void {
-    const text = latin1(line, 0, Math.min(line.length, LENGTH.length))
-      .toLowerCase();
-    for (const name of [LENGTH, TYPE, "\r\n"]) {
-      if (name.startsWith(text) || text.startsWith(name)) return;
-    }
-    throw fault(`not a header but ${looksLike(line.subarray(0, SNIFFED))}`);
-  }
-
-  /**
-   * Reads a line that has come whole; returns the header if it was the empty one.
-   *
-   * @throws {ConnectionError} `protocol_error` if it is no header line,
-   * `frame_too_large` if its length is no exact number.
-   */
-  line(line: Uint8Array): Header | undefined {
-    const end = line.length - 2;
-    if (line[end] !== CR || line[end + 1] !== LF) {
-      this.begin(line.subarray(0, end + 1));
-      throw fault("a header line that ends without a carriage return");
-    }
-    if (end === 0) return this.#take();
-    this.begin(line);
-    const text = latin1(line, 0, end);
-    const colon = text.indexOf(":") + 1;
-    const value = text.slice(colon).trim();
-    if (colon === TYPE.length) this.#charset = toCharset(value);
-    else if (this.#length === undefined) this.#length = this.#toLength(value);
-    else throw fault("a second Content-Length");
-    return undefined;
-  }
-
-  #take(): Header {
-    const length = this.#length;
-    if (length === undefined) throw fault("a header without Content-Length");
-    const charset = this.#charset;
-    this.#length = this.#charset = undefined;
-    return { length, charset };
-  }
-
-  #toLength(value: string): number {
-    if (!/^[0-9]+$/.test(value)) {
-      throw fault(`the Content-Length ${quote(value)}, which is not a number`);
-    }
-    const length = Number(value);
-    if (Number.isSafeInteger(length)) return length;
-    throw tooLarge(`a message of ${quote(value)} bytes`, this.#maxMessage);
-  }
-}
-
-/** Every byte is a character, and none is lost. */
+/** The bytes as text with one character for each byte. */
 export function latin1(bytes: Uint8Array, start: number, end: number): string {
   let text = "";
   for (let at = start; at < end; at++) text += String.fromCharCode(bytes[at]);
   return text;
 }
 
-function toCharset(value: string): string | undefined {
-  const found = /;\s*charset\s*=\s*"?([^";\s]+)/i.exec(value);
-  return found?.[1].toLowerCase();
-}
-
-/** The error for a message above our own limit. */
+/** The error for a message above the local limit. The peer receives its text, too. */
 export function tooLarge(what: string, maxMessage: number): ConnectionError {
   return new ConnectionError(
     "frame_too_large",
-    `${what}; this end's maxMessage is ${maxMessage}`,
+    `${what} exceeds the receiver's maxMessage of ${maxMessage} bytes`,
   );
 }
 
-function fault(what: string): ConnectionError {
+function violation(what: string): ConnectionError {
   return new ConnectionError("protocol_error", `the peer sent ${what}`);
 }

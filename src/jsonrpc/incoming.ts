@@ -1,72 +1,90 @@
 /**
- * What the peer says: JSON texts to calls, notifications, answers, cancels.
+ * Incoming messages: turns JSON texts into calls, notifications, responses and
+ * cancels, and passes them to the connection.
  *
- * Invariants owned here:
- * - What is no request and no response is answered as the specification says,
- *   and the connection goes on. So it does where a message of a known length is
- *   not JSON; a line that is none is a stranger's, and ends the connection.
- * - Over a child's output, into which anything may print, what is no message is
- *   dropped and told.
- * - A call or notification past the room we have is never told, and never lost
- *   without a word.
- * - Params that must wait are kept as bytes.
+ * Order and bounds:
+ * - A message that is neither a request nor a response gets an error response
+ *   (JSON-RPC 2.0 section 5.1), and the connection stays open. The same holds
+ *   for a message of known length that is not JSON. A line that is not JSON
+ *   ends the connection, because its sender does not speak JSON-RPC.
+ * - A child process may print anything between its messages. There, a line that
+ *   is not a message is dropped and reported to `onError`, and not answered.
+ * - A call above the local window is answered with an error. A notification
+ *   above it ends the connection, because to drop it would go unnoticed.
+ * - The params of a call that must wait are held as bytes.
  *
  * @module
  */
 
-import type { MessageHandler } from "../wire/codec.ts";
-import { ConnectionError, quote } from "../base/errors.ts";
-import { looksLike } from "../wire/message_reader.ts";
 import { copyBytes } from "../base/bytes.ts";
-import { decodedJsonSize } from "../wire/json_size.ts";
+import { ConnectionError, quote } from "../base/errors.ts";
 import { readText, utf8 } from "../base/utf8.ts";
-import { AnswerBatch, elementsOf, MAX_BATCH } from "./batch.ts";
+import type { MessageHandler } from "../wire/codec.ts";
+import { decodedJsonSize } from "../wire/json_size.ts";
+import { looksLike } from "../wire/message_reader.ts";
+import { BatchResponse, elementRanges, MAX_BATCH } from "./batch.ts";
+import type { CallIds } from "./call_ids.ts";
 import {
-  type Codes,
+  type ErrorCodeTable,
   INVALID_REQUEST,
   OVERLOADED,
   PARSE_ERROR,
-} from "./codes.ts";
-import type { Dialect } from "./options.ts";
-import { failureHead, type OutgoingMessages } from "./outgoing.ts";
+} from "./error_codes.ts";
+import { latin1, tooLarge } from "./framing.ts";
 import {
   type InvalidMessage,
-  own,
+  type JsonRpcId,
+  ownProperty,
   readMessage,
   type RequestMessage,
   type ResponseMessage,
-  type WireId,
 } from "./message.ts";
-import { latin1, tooLarge } from "./framing.ts";
-import type { CallIds } from "./served.ts";
+import type { Dialect } from "./options.ts";
+import { errorHead, type OutgoingMessages } from "./outgoing.ts";
 
-/** What it reads with. */
+const EMPTY = /* @__PURE__ */ new Uint8Array(0);
+
+/**
+ * How a response begins as most peers write it: with its id before its result
+ * or error. It finds the call that a response above the limit belongs to.
+ */
+const RESPONSE_HEAD =
+  /^\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d{1,10})\s*,\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"(result|error)"\s*:/;
+/** Matches what may still become a {@linkcode RESPONSE_HEAD} when more bytes arrive. */
+const MAY_BE_HEAD = /^[\s{}"a-z:,.0-9]*$/;
+
+/** How many bytes of a line that is not JSON are looked at, to name what it is. */
+const SNIFFED = 24;
+/** How many bytes of a dropped line an error message shows. */
+const SHOWN = 200;
+
+/** What {@linkcode IncomingMessages} works with. */
 export interface IncomingContext {
-  readonly receiver: MessageHandler;
+  readonly handler: MessageHandler;
   readonly dialect: Dialect;
-  readonly codes: Codes;
-  readonly served: CallIds;
+  readonly codes: ErrorCodeTable;
+  readonly callIds: CallIds;
   readonly outgoing: OutgoingMessages;
-  /** Whether a call of ours may have had this id. */
-  readonly asked: (id: number) => boolean;
+  /** Whether the local side may have made a call with this id. */
+  readonly mayHaveSent: (id: number) => boolean;
   /** Whether messages are lines. */
   readonly lines: boolean;
-  /** The largest message that is read, in bytes. */
+  /** Largest message that is read, in bytes. */
   readonly maxMessage: number;
-  /** Told of each line that is no message, where these are dropped. */
-  readonly stray: ((error: ConnectionError) => void) | undefined;
+  /** Receives an error for each dropped line of a child process; undefined if the peer is not one. */
+  readonly onStrayLine: ((error: ConnectionError) => void) | undefined;
 }
 
-/** A line was not JSON; the peer has been told. */
-export class NotJson extends ConnectionError {}
+/** A line is not JSON. The peer has already received an error response for it. */
+export class NotJsonError extends ConnectionError {}
 
-/** Reads one connection's messages. */
+/** Reads the messages of one connection. */
 export class IncomingMessages {
-  /** Set to stop before the next message of a batch. */
+  /** Set to true to stop before the next message of a batch. */
   stopped = false;
-  /** What the message being told carries. */
+  /** The payload of the message that is being delivered. */
   value: unknown = undefined;
-  /** And where it stands. */
+  /** The text of the request that is being delivered: `#bytes[#start..#end)`. */
   #bytes: Uint8Array = EMPTY;
   #start = 0;
   #end = 0;
@@ -76,20 +94,25 @@ export class IncomingMessages {
     this.#context = context;
   }
 
-  /** A call being told, to `openKept` later. */
-  keep(): Uint8Array {
+  /** Copies the text of the request that is being delivered, for {@linkcode decodeRetained}. */
+  retain(): Uint8Array {
     return copyBytes(this.#bytes, this.#start, this.#end);
   }
 
-  /** What the params of a kept call, or of the one being told, take once they are decoded. */
-  decodedSize(kept: Uint8Array | undefined): number {
-    return kept === undefined
+  /** Estimates how many bytes of memory the params take once decoded: of a retained request, or of the one being delivered. */
+  decodedSize(retained: Uint8Array | undefined): number {
+    return retained === undefined
       ? decodedJsonSize(this.#bytes, this.#start, this.#end)
-      : decodedJsonSize(kept, 0, kept.length);
+      : decodedJsonSize(retained, 0, retained.length);
   }
 
-  /** Reads `bytes[start..end)`; returns how many messages that was. */
-  text(
+  /**
+   * Reads the text `bytes[start..end)` and delivers its messages. Returns how
+   * many there were.
+   *
+   * @throws {ConnectionError} If the connection must end.
+   */
+  read(
     bytes: Uint8Array,
     start: number,
     end: number,
@@ -100,104 +123,103 @@ export class IncomingMessages {
       if (!isUtf8(charset)) throw new TypeError("not UTF-8");
       value = JSON.parse(readText(bytes, start, end));
     } catch {
-      this.#unreadable(bytes, start, end);
+      this.#readNotJson(bytes, start, end);
       return 1;
     }
-    if (Array.isArray(value)) return this.#array(value, bytes, start, end);
-    this.#tell(value, bytes, start, end, undefined);
+    if (Array.isArray(value)) return this.#readBatch(value, bytes, start, end);
+    this.#deliver(value, bytes, start, end, undefined);
     return 1;
   }
 
-  /** What is not JSON in UTF-8. */
-  #unreadable(bytes: Uint8Array, start: number, end: number): void {
-    const { lines, stray } = this.#context;
-    if (stray !== undefined) return this.#drop(bytes, start, end);
-    this.complain(PARSE_ERROR, "the message is not JSON in UTF-8");
+  #readNotJson(bytes: Uint8Array, start: number, end: number): void {
+    const { lines, onStrayLine } = this.#context;
+    if (onStrayLine !== undefined) return this.#dropLine(bytes, start, end);
+    this.replyWithError(PARSE_ERROR, "the message is not valid JSON in UTF-8");
     if (!lines) return;
     const first = bytes.subarray(start, Math.min(end, start + SNIFFED));
-    throw new NotJson(
+    throw new NotJsonError(
       "protocol_error",
       `the peer sent a line that is not JSON: ${looksLike(first)}`,
     );
   }
 
-  /** A message above our own limit: see {@linkcode OversizedSink}. An answer fails its call; a child's output may hold anything. */
-  oversized(head: Uint8Array, what: string, whole: boolean): boolean {
-    const { asked, maxMessage, receiver, stray } = this.#context;
+  /** Handles a message above the limit, as {@linkcode OversizedHandler} describes. A response fails its call. */
+  readOversized(head: Uint8Array, what: string, complete: boolean): boolean {
+    const { handler, maxMessage, mayHaveSent, onStrayLine } = this.#context;
     const text = latin1(head, 0, head.length);
-    const [, digits, member] = ANSWER_HEAD.exec(text) ?? [];
+    const [, digits, member] = RESPONSE_HEAD.exec(text) ?? [];
     const id = Number(digits);
     const error = tooLarge(what, maxMessage);
-    if (isOurs(id) && asked(id)) {
+    if (isLocalId(id) && mayHaveSent(id)) {
       const started = member === "result" ? true : undefined;
-      receiver.failure(id, started, error.code, `the answer: ${error.message}`);
+      const message = `the response is too large: ${error.message}`;
+      handler.onFailure(id, started, error.code, message);
       return true;
     }
-    if (!whole && MAY_BE_HEAD.test(text)) return false;
-    if (stray === undefined) throw error;
-    this.#drop(head, 0, head.length);
+    if (!complete && MAY_BE_HEAD.test(text)) return false;
+    if (onStrayLine === undefined) throw error;
+    this.#dropLine(head, 0, head.length);
     return true;
   }
 
-  /** Drops what a child has printed between its messages. */
-  #drop(bytes: Uint8Array, start: number, end: number): void {
+  #dropLine(bytes: Uint8Array, start: number, end: number): void {
     const text = latin1(bytes, start, Math.min(end, start + SHOWN));
-    this.#context.stray?.(
+    this.#context.onStrayLine?.(
       new ConnectionError(
         "protocol_error",
-        `a line of a child's output is no message, and was dropped: ${
+        `dropped a line of the child process that is not a JSON-RPC message: ${
           quote(text, SHOWN)
         }`,
       ),
     );
   }
 
-  /** Answers what is no call that could be served. */
-  complain(
+  /** Answers a message that cannot be served with an error response. */
+  replyWithError(
     code: number,
     text: string,
-    id: WireId = null,
-    batch?: AnswerBatch,
+    id: JsonRpcId = null,
+    batch?: BatchResponse,
   ): void {
-    const answer = utf8(failureHead(id, code, text) + "}}");
+    const response = utf8(errorHead(id, code, text) + "}}");
     const { outgoing } = this.#context;
-    if (batch === undefined) outgoing.write([answer]);
-    else outgoing.gather(batch, answer);
+    if (batch === undefined) outgoing.write([response]);
+    else outgoing.addToBatch(batch, response);
   }
 
-  #array(
+  #readBatch(
     values: unknown[],
     bytes: Uint8Array,
     start: number,
     end: number,
   ): number {
-    if (values.length === 0 && this.#context.stray !== undefined) {
-      this.#drop(bytes, start, end);
+    if (values.length === 0 && this.#context.onStrayLine !== undefined) {
+      this.#dropLine(bytes, start, end);
       return 1;
     }
     if (values.length === 0 || values.length > MAX_BATCH) {
       const text = values.length === 0
         ? "a batch must not be empty"
-        : `a batch of ${values.length} messages; at most ${MAX_BATCH} are accepted`;
-      this.complain(INVALID_REQUEST, text);
+        : `a batch must have at most ${MAX_BATCH} messages, received ${values.length}`;
+      this.replyWithError(INVALID_REQUEST, text);
       return 1;
     }
-    const batch = new AnswerBatch();
-    const places = elementsOf(bytes, start, end);
+    const batch = new BatchResponse();
+    const ranges = elementRanges(bytes, start, end);
     for (let i = 0; i < values.length && !this.stopped; i++) {
-      this.#tell(values[i], bytes, places[2 * i], places[2 * i + 1], batch);
+      this.#deliver(values[i], bytes, ranges[2 * i], ranges[2 * i + 1], batch);
     }
-    this.#context.outgoing.close(batch);
+    this.#context.outgoing.finishOne(batch);
     return values.length;
   }
 
-  /** Tells one message: `value`, which stands at `bytes[start..end)`. */
-  #tell(
+  /** Delivers one message: `value`, whose text is `bytes[start..end)`. */
+  #deliver(
     value: unknown,
     bytes: Uint8Array,
     start: number,
     end: number,
-    batch: AnswerBatch | undefined,
+    batch: BatchResponse | undefined,
   ): void {
     const message = readMessage(value);
     switch (message.kind) {
@@ -205,126 +227,120 @@ export class IncomingMessages {
         this.#bytes = bytes;
         this.#start = start;
         this.#end = end;
-        this.#request(message, end - start, batch);
+        this.#onRequest(message, end - start, batch);
         this.#bytes = EMPTY;
         break;
       case "response":
-        this.#response(message);
+        this.#onResponse(message);
         break;
       case "invalid":
-        this.#invalid(message, bytes, start, end, batch);
+        this.#onInvalid(message, bytes, start, end, batch);
         break;
     }
     this.value = undefined;
   }
 
-  /** What has neither method nor result, but the id of a call of ours, is that call's answer all the same: nobody would send another. */
-  #invalid(
-    { id, why, answers }: InvalidMessage,
-    bytes: Uint8Array,
-    start: number,
-    end: number,
-    batch: AnswerBatch | undefined,
-  ): void {
-    const { asked, receiver, stray } = this.#context;
-    if (answers && isOurs(id) && asked(id)) {
-      receiver.failure(id, undefined, "invalid_reply", `the answer: ${why}`);
-    } else if (stray !== undefined && id === null) {
-      this.#drop(bytes, start, end);
-    } else this.complain(INVALID_REQUEST, why, id, batch);
-  }
-
-  #request(
+  #onRequest(
     { id: wireId, method, params }: RequestMessage,
     size: number,
-    batch: AnswerBatch | undefined,
+    batch: BatchResponse | undefined,
   ): void {
-    const { dialect, receiver, served } = this.#context;
+    const { callIds, dialect, handler } = this.#context;
     const { cancel } = dialect;
     if (wireId === undefined && method === cancel?.method) {
-      this.#cancelled(params, cancel.member);
+      this.#onCancel(params, cancel.member);
       return;
     }
-    if (!served.admits(size)) {
-      this.#overloaded(wireId, batch);
+    if (!callIds.hasCapacity(size)) {
+      this.#onOverload(wireId, batch);
       return;
     }
     const expected = wireId === undefined ? undefined : batch;
     expected?.expect();
-    const id = served.add({
+    const id = callIds.add({
       wireId,
       method,
       size,
       batch: expected,
-      silenced: false,
+      suppressed: false,
     });
     this.value = params;
-    receiver.request(id, method, size, -1, undefined);
+    handler.onRequest(id, method, size, -1, undefined);
   }
 
-  /** A call that finds no room is told so. To lose a notification without a word would be worse than to end. */
-  #overloaded(
-    wireId: WireId | undefined,
-    batch: AnswerBatch | undefined,
+  /** Cancels a call of the peer. An id without an open request is ignored: its response may have crossed the cancel. */
+  #onCancel(params: unknown, member: string): void {
+    const { callIds, dialect, handler } = this.#context;
+    if (typeof params !== "object" || params === null) return;
+    const id = callIds.find(ownProperty(params, member) as JsonRpcId);
+    const request = id === undefined ? undefined : callIds.get(id);
+    if (id === undefined || request === undefined) return;
+    if (request.method === dialect.uncancellable) return;
+    request.suppressed = dialect.features.cancel === "silent";
+    handler.onCancel(id);
+  }
+
+  #onOverload(
+    wireId: JsonRpcId | undefined,
+    batch: BatchResponse | undefined,
   ): void {
     if (wireId === undefined) {
       throw new ConnectionError(
         "resource_exhausted",
-        "the peer sends notifications faster than they are handled",
+        "the peer sent a notification above the receiver's windowCalls or windowBytes",
       );
     }
-    const text = "too many calls are waiting for their answers";
-    this.complain(OVERLOADED, text, wireId, batch);
+    const text = "the call exceeds the receiver's windowCalls or windowBytes";
+    this.replyWithError(OVERLOADED, text, wireId, batch);
   }
 
-  /** The peer cancels a call of its own; one that is answered already, or never was, is nothing to it. */
-  #cancelled(params: unknown, member: string): void {
-    const { dialect, receiver, served } = this.#context;
-    if (typeof params !== "object" || params === null) return;
-    const id = served.find(own(params, member) as WireId);
-    const call = id === undefined ? undefined : served.get(id);
-    if (id === undefined || call === undefined) return;
-    if (call.method === dialect.sacred) return;
-    call.silenced = dialect.features.cancel === "silent";
-    receiver.cancel(id);
-  }
-
-  /** An answer to what was never asked is dropped, as one to a call that is over is. */
-  #response({ id, result, error }: ResponseMessage): void {
-    const { codes, receiver } = this.#context;
-    if (!isOurs(id)) return;
+  /** Settles a call. A response without such a call is dropped, here or by the handler. */
+  #onResponse({ id, result, error }: ResponseMessage): void {
+    const { codes, handler } = this.#context;
+    if (!isLocalId(id)) return;
     if (error === undefined) {
       this.value = result;
-      receiver.reply(id);
+      handler.onReply(id);
       return;
     }
-    const { code, started, message, data } = codes.read(error);
+    const { code, started, message, data } = codes.decode(error);
     this.value = data;
-    receiver.failure(id, started, code, message);
+    handler.onFailure(id, started, code, message);
+  }
+
+  /**
+   * Answers an invalid message. One that has the id of a local call and no
+   * method fails that call instead: no other response will arrive for it.
+   */
+  #onInvalid(
+    { id, reason, mayBeResponse }: InvalidMessage,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    batch: BatchResponse | undefined,
+  ): void {
+    const { handler, mayHaveSent, onStrayLine } = this.#context;
+    if (mayBeResponse && isLocalId(id) && mayHaveSent(id)) {
+      const message = `the response is invalid: ${reason}`;
+      handler.onFailure(id, undefined, "invalid_reply", message);
+    } else if (onStrayLine !== undefined && id === null) {
+      this.#dropLine(bytes, start, end);
+    } else this.replyWithError(INVALID_REQUEST, reason, id, batch);
   }
 }
 
-/** The params of a call that was kept. */
-export function openKept(bytes: Uint8Array): unknown {
+/** Decodes the params of a request that was retained. */
+export function decodeRetained(bytes: Uint8Array): unknown {
   const text = readText(bytes, 0, bytes.length);
-  return own(JSON.parse(text), "params") ?? undefined;
+  return ownProperty(JSON.parse(text), "params") ?? undefined;
 }
 
-/** Our ids are whole numbers of 32 bits. */
-function isOurs(id: WireId): id is number {
+/** Whether an id has the form of local ones: an unsigned 32-bit number. */
+function isLocalId(id: JsonRpcId): id is number {
   return typeof id === "number" && id >>> 0 === id;
 }
 
+/** LSP 3.17, "Header Part": `utf8` means `utf-8`, for old peers. */
 function isUtf8(charset: string | undefined): boolean {
   return charset === undefined || charset === "utf-8" || charset === "utf8";
 }
-
-const EMPTY = new Uint8Array(0);
-/** How an answer begins as most peers write it, with its id before its result; and what may become that. */
-const ANSWER_HEAD =
-  /^\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d{1,10})\s*,\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"(result|error)"\s*:/;
-const MAY_BE_HEAD = /^[\s{}"a-z:,.0-9]*$/;
-/** How much of a line is looked at, to name what it is. */
-const SNIFFED = 24;
-/** How much of a dropped line is told. */
-const SHOWN = 200;

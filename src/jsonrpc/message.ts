@@ -1,93 +1,106 @@
 /**
- * What one JSON value says, by the specification of JSON-RPC 2.0.
+ * Messages: classifies one JSON value as a request, a response or neither, as
+ * JSON-RPC 2.0 sections 4 and 5 define them.
  *
- * Invariant owned here: nothing of a message is used before its type was
- * looked at, and only own properties are.
+ * Order: the type of each member is checked before the member is used. Only own
+ * properties are read, so a prototype that other code has extended cannot add
+ * members to a message.
  *
  * @module
  */
 
-/** An id as it may come: whatever it is, it goes back as it came. */
-export type WireId = string | number | null;
+/** A request's id as the peer sent it. The response carries it back unchanged. */
+export type JsonRpcId = string | number | null;
 
-/** The peer calls, or notifies if `id` is undefined. */
+/** A call of the peer, or its notification if `id` is undefined. */
 export interface RequestMessage {
   readonly kind: "request";
-  readonly id: WireId | undefined;
+  readonly id: JsonRpcId | undefined;
   readonly method: string;
   readonly params: unknown;
 }
 
-/** The peer answers. */
+/** The response to a call of the local side. */
 export interface ResponseMessage {
   readonly kind: "response";
-  readonly id: WireId;
+  readonly id: JsonRpcId;
   readonly result: unknown;
-  /** Undefined if it is a result. */
+  /** Undefined if the call succeeded. */
   readonly error: unknown;
 }
 
-/** Neither; `id` is null where none can be made out. */
+/** Neither a request nor a response. */
 export interface InvalidMessage {
   readonly kind: "invalid";
-  readonly id: WireId;
-  readonly why: string;
-  /** Whether it may be an answer that lacks its result: it has an id, and no method. */
-  readonly answers: boolean;
+  /** Null if the message has no valid id. */
+  readonly id: JsonRpcId;
+  readonly reason: string;
+  /** Whether it may be a response that lacks its result: it has an id and no method. */
+  readonly mayBeResponse: boolean;
 }
 
-/** What a message says. */
-export type Message = RequestMessage | ResponseMessage | InvalidMessage;
+/** One message, classified. */
+export type JsonRpcMessage = RequestMessage | ResponseMessage | InvalidMessage;
 
-/** Reads one message. */
-export function readMessage(value: unknown): Message {
+/** Classifies one message. */
+export function readMessage(value: unknown): JsonRpcMessage {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     return invalid(undefined, "a message must be an object");
   }
-  const id = own(value, "id");
-  if (!isId(id)) return invalid(undefined, "the id is of no legal type");
-  const method = own(value, "method");
+  const id = ownProperty(value, "id");
+  if (!isId(id)) {
+    return invalid(
+      undefined,
+      "the id must be a string, null or a number below 2^53",
+    );
+  }
+  const method = ownProperty(value, "method");
   if (method === undefined && id !== undefined) {
-    const result = own(value, "result");
-    const error = own(value, "error");
+    // JSON-RPC 1.0 sends both members, one of them null.
+    const result = ownProperty(value, "result");
+    const error = ownProperty(value, "error");
     if (error !== undefined && error !== null) {
       return { kind: "response", id, result: undefined, error };
     }
     if (result !== undefined) {
       return { kind: "response", id, result, error: undefined };
     }
-    return invalid(id, "it has no method, no result and no error", true);
+    return invalid(
+      id,
+      "the message has no method, no result and no error",
+      true,
+    );
   }
-  if (own(value, "jsonrpc") !== "2.0") {
+  if (ownProperty(value, "jsonrpc") !== "2.0") {
     return invalid(id, 'the member jsonrpc must be "2.0"');
   }
   if (typeof method !== "string") {
     return invalid(id, "the method must be a string");
   }
-  const params = own(value, "params") ?? undefined;
+  const params = ownProperty(value, "params") ?? undefined;
   if (params !== undefined && typeof params !== "object") {
     return invalid(id, "the params must be an array or an object");
   }
   return { kind: "request", id, method, params };
 }
 
-/** An own property: what a prototype was given by others is no member of a message. */
-export function own(value: object, name: string): unknown {
+/** The value of an own property; undefined if the object has no such property of its own. */
+export function ownProperty(value: object, name: string): unknown {
   return Object.hasOwn(value, name)
     ? (value as Record<string, unknown>)[name]
     : undefined;
 }
 
-/** A number that JSON.parse has rounded could not go back as it came. */
-function isId(id: unknown): id is WireId | undefined {
+/** Whether a request may have this id. A number that `JSON.parse` has rounded could not go back unchanged. */
+function isId(id: unknown): id is JsonRpcId | undefined {
   return typeof id === "string" || id === null || id === undefined ||
     (typeof id === "number" && Math.abs(id) <= Number.MAX_SAFE_INTEGER);
 }
 
 function invalid(
-  id: WireId | undefined,
-  why: string,
-  answers = false,
+  id: JsonRpcId | undefined,
+  reason: string,
+  mayBeResponse = false,
 ): InvalidMessage {
-  return { kind: "invalid", id: id ?? null, why, answers };
+  return { kind: "invalid", id: id ?? null, reason, mayBeResponse };
 }

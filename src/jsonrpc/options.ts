@@ -1,46 +1,97 @@
 /**
- * What can be set of a JSON-RPC wire.
+ * Options of the JSON-RPC protocol, and what the dialects differ in: how a call
+ * is cancelled, and which error codes exist beyond the specification's.
  *
- * Invariant owned here: options are looked at when they are given, before any
- * stream is taken over.
+ * Order: all options are checked before a stream of the duplex is locked.
  *
  * @module
  */
 
-import { checkWindow } from "../wire/limits.ts";
-import { Codes, LSP_CODES } from "./codes.ts";
-
-import { checkFraming, type FramingName } from "./framing.ts";
 import type { WireFeatures } from "../wire/codec.ts";
-import { own } from "./message.ts";
+import { checkWindow } from "../wire/limits.ts";
+import { ErrorCodeTable, LSP_ERROR_CODES } from "./error_codes.ts";
+import { checkFraming, type FramingName } from "./framing.ts";
+import { ownProperty } from "./message.ts";
 
-/** Options of a JSON-RPC wire; both ends must agree on the first two. */
+/**
+ * Options of the JSON-RPC protocol. Nothing is negotiated: client and server
+ * must use the same `dialect`, `framing` and `codes`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals, assertRejects } from "@std/assert";
+ * import { memoryPair, RpcError } from "@sluice/rpc";
+ * import { JsonRpcClient, type JsonRpcOptions, JsonRpcServer } from "@sluice/rpc/jsonrpc";
+ *
+ * const options: JsonRpcOptions = {
+ *   dialect: "lsp",
+ *   framing: "lines",
+ *   codes: { out_of_stock: 1001 },
+ * };
+ * const services = {
+ *   buy: () => {
+ *     throw new RpcError("out_of_stock", "no cups left");
+ *   },
+ * };
+ * const [near, far] = memoryPair();
+ * const server = new JsonRpcServer(services, options);
+ * server.accept(far);
+ * const client = new JsonRpcClient<typeof services>(near, options);
+ * const error = await assertRejects(() => client.call("buy"), RpcError);
+ * assertEquals(error.code, "out_of_stock"); // 1001 on the wire
+ * await client.close();
+ * await server.close();
+ * ```
+ */
 export interface JsonRpcOptions {
-  /** How calls are cancelled. Default `none`: they are not. */
+  /** How calls are cancelled, and which error codes the peer knows. Default `"none"`: calls cannot be cancelled. */
   dialect?: DialectName | undefined;
-  /** How messages are told apart. Default `contentLength` for `lsp`, else `lines`. */
+  /** How messages are separated. Default `"contentLength"` for the dialect `"lsp"`, otherwise `"lines"`. */
   framing?: FramingName | undefined;
-  /** Calls of ours in flight at once, as the peer grants no window. Default: `windowCalls`, 4,096. */
+  /**
+   * Most outgoing calls in flight at once, from 1 to 16,777,216. Further calls
+   * wait in the client. A JSON-RPC peer does not announce a window of its own.
+   * Default: the value of `windowCalls`, 4,096 unless set.
+   */
   window?: number | undefined;
-  /** Numbers of error codes beyond those of the specification, by their words: `{ out_of_stock: 1001 }`. */
+  /**
+   * The numbers of your own error codes, such as `{ out_of_stock: 1001 }`. They
+   * must be safe integers, and take precedence over the built-in numbers. A
+   * code without a number is sent as -32000.
+   */
   codes?: Readonly<Record<string, number>> | undefined;
 }
 
-/** The options, looked at. */
+/**
+ * Which extension of JSON-RPC 2.0 the peer uses. The specification itself has
+ * no way to cancel a call.
+ *
+ * | name | to cancel a call, the caller sends | then the peer | used by |
+ * | --- | --- | --- | --- |
+ * | `lsp` | `$/cancelRequest` (LSP 3.17, "Cancellation Support") | still answers the call | language servers and editors |
+ * | `mcp` | `notifications/cancelled` (MCP, "Cancellation"), but never for `initialize` | does not answer the call | Model Context Protocol |
+ * | `none` | nothing: the call fails at the caller alone | still answers the call | everything else |
+ *
+ * `lsp` also adds the error codes of LSP 3.17: `server_not_initialized`,
+ * `content_modified`, `server_cancelled` and `request_failed`.
+ */
+export type DialectName = "lsp" | "mcp" | "none";
+
+/** The options after their check, with defaults filled in. */
 export interface JsonRpcSettings {
   readonly dialect: Dialect;
   readonly framing: FramingName;
   readonly window: number | undefined;
-  readonly codes: Codes;
+  readonly codes: ErrorCodeTable;
 }
 
 /**
- * Looks at options; those that are not ours are none of our business.
+ * Checks the options and fills in defaults. Other properties are ignored.
  *
- * @throws {TypeError} If one is none of its values.
- * @throws {RangeError} If `window` is no whole number from 1.
+ * @throws {TypeError} If `dialect`, `framing` or a number in `codes` is invalid.
+ * @throws {RangeError} If `window` is not an integer from 1 to 16,777,216.
  */
-export function toShape(options: JsonRpcOptions): JsonRpcSettings {
+export function toSettings(options: JsonRpcOptions): JsonRpcSettings {
   const { window } = options;
   const dialect = toDialect(options.dialect ?? "none");
   checkWindow(window);
@@ -48,31 +99,22 @@ export function toShape(options: JsonRpcOptions): JsonRpcSettings {
     dialect,
     framing: checkFraming(options.framing ?? dialect.framing),
     window,
-    codes: new Codes(options.codes ?? {}, dialect.codes),
+    codes: new ErrorCodeTable(options.codes ?? {}, dialect.codes),
   };
 }
 
-/**
- * - `lsp`: language servers and editors. `$/cancelRequest`; a cancelled call is
- *   answered all the same.
- * - `mcp`: the Model Context Protocol. `notifications/cancelled`; a cancelled
- *   call is not answered, and `initialize` is never cancelled.
- * - `none`: JSON-RPC as its specification has it, where nothing can be cancelled.
- */
-export type DialectName = "lsp" | "mcp" | "none";
-
-/** A dialect. */
+/** What one dialect defines. */
 export interface Dialect {
   readonly features: WireFeatures;
-  /** What it is framed with unless said otherwise. */
+  /** The default framing. */
   readonly framing: FramingName;
-  /** The notification that cancels, and its member that names the call. */
+  /** The notification that cancels a call, and the member of its params that holds the call's id. */
   readonly cancel:
     | { readonly method: string; readonly member: string }
     | undefined;
-  /** A method that must not be cancelled. */
-  readonly sacred: string | undefined;
-  readonly codes: typeof LSP_CODES;
+  /** A method whose calls must not be cancelled. */
+  readonly uncancellable: string | undefined;
+  readonly codes: typeof LSP_ERROR_CODES;
 }
 
 const features = (cancel: WireFeatures["cancel"]): WireFeatures => ({
@@ -88,37 +130,33 @@ const features = (cancel: WireFeatures["cancel"]): WireFeatures => ({
 
 const DIALECTS: Readonly<Record<DialectName, Dialect>> = {
   lsp: {
-    features: features("answered"),
+    features: /* @__PURE__ */ features("answered"),
     framing: "contentLength",
     cancel: { method: "$/cancelRequest", member: "id" },
-    sacred: undefined,
-    codes: LSP_CODES,
+    uncancellable: undefined,
+    codes: LSP_ERROR_CODES,
   },
   mcp: {
-    features: features("silent"),
+    features: /* @__PURE__ */ features("silent"),
     framing: "lines",
     cancel: { method: "notifications/cancelled", member: "requestId" },
-    sacred: "initialize",
+    uncancellable: "initialize",
     codes: [],
   },
   none: {
-    features: features("none"),
+    features: /* @__PURE__ */ features("none"),
     framing: "lines",
     cancel: undefined,
-    sacred: undefined,
+    uncancellable: undefined,
     codes: [],
   },
 };
 
-/**
- * The dialect of a name.
- *
- * @throws {TypeError} If there is none.
- */
-export function toDialect(name: DialectName): Dialect {
-  const dialect = own(DIALECTS, name) as Dialect | undefined;
+function toDialect(name: DialectName): Dialect {
+  // Own properties only: there is no dialect "constructor".
+  const dialect = ownProperty(DIALECTS, name) as Dialect | undefined;
   if (dialect !== undefined) return dialect;
   throw new TypeError(
-    `Cannot use dialect: "lsp", "mcp" or "none", received ${name}`,
+    `Cannot use dialect: it must be "lsp", "mcp" or "none", received ${name}`,
   );
 }

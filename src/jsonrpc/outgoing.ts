@@ -1,102 +1,177 @@
 /**
- * Whole messages into the outbox, each with what its framing puts around it.
+ * Outgoing messages: payloads become JSON text, and whole messages are written
+ * to the send buffer with what the framing puts around them.
  *
- * Invariants owned here:
- * - A message is written without a break, or, within `collect`, becomes an
- *   element of the array that is.
- * - Answers that wait for a slower one of their batch hold at most
- *   `MAX_GATHERED` bytes in all. What would be more leaves early, in an array of
- *   its own: so the outbox counts it, and ends a peer that does not read.
+ * Order:
+ * - A value becomes text when it is prepared. Later changes to it have no effect.
+ * - A message is written without a break. While a batch is being collected, a
+ *   request or notification becomes an element of that batch instead.
+ *
+ * Bound: responses that wait for a slower one of their batch hold at most
+ * {@linkcode MAX_BATCHED_BYTES} bytes in all. Beyond that a batch's responses
+ * leave early, in an array of their own. So the send buffer counts them, and
+ * its limit ends the connection of a peer that does not read.
  *
  * @module
  */
 
-import type { SendBuffer } from "../connection/send_buffer.ts";
-import { utf8 } from "../base/utf8.ts";
-import { type AnswerBatch, MAX_BATCH, toArray } from "./batch.ts";
-import type { Framing } from "./framing.ts";
-import type { WireId } from "./message.ts";
 import { RpcError } from "../base/errors.ts";
+import { utf8 } from "../base/utf8.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import { type PayloadRole, toJson } from "../wire/to_json.ts";
+import { type BatchResponse, MAX_BATCH, toJsonArray } from "./batch.ts";
+import type { Framing } from "./framing.ts";
+import type { JsonRpcId } from "./message.ts";
 
-/** Parts of at least this many bytes are handed to the transport as they are instead of copied. */
+const EMPTY = /* @__PURE__ */ new Uint8Array(0);
+
+// Payloads.
+
+/** A payload that was set aside, for a call that must wait. */
+export interface PreparedText {
+  readonly bytes: Uint8Array;
+  readonly notification: boolean;
+}
+
+/** Holds the JSON text of one payload, from its preparation until it is written. */
+export class JsonText {
+  /** Whether the payload is the params of a notification. */
+  notification = false;
+  /** The text; empty if there is no value. */
+  #bytes: Uint8Array = EMPTY;
+
+  /** Size of the text in bytes; 0 if there is no value. */
+  get size(): number {
+    return this.#bytes.length;
+  }
+
+  /**
+   * Turns a value into its text.
+   *
+   * @throws {RpcError} `invalid_argument` if JSON cannot carry the value.
+   */
+  prepare(value: unknown, role?: PayloadRole): void {
+    this.#bytes = value === undefined ? EMPTY : utf8(toJson(value, role));
+    // Last: a `toJSON` of the value may have made another call meanwhile.
+    this.notification = false;
+  }
+
+  /**
+   * Checks that the payload can be params (JSON-RPC 2.0 section 4.2).
+   *
+   * @throws {RpcError} `invalid_argument` if it is neither array nor object.
+   */
+  checkParams(): void {
+    const first = this.#bytes[0];
+    if (first === undefined || first === 0x5b || first === 0x7b) return;
+    throw unsupported(
+      "Cannot send params: JSON-RPC requires an array, an object or undefined",
+    );
+  }
+
+  /** Sets the payload aside. */
+  save(): PreparedText {
+    const { notification } = this;
+    return { bytes: this.take(), notification };
+  }
+
+  /** Prepares a payload that was set aside. */
+  restore(prepared: PreparedText): void {
+    this.#bytes = prepared.bytes;
+    this.notification = prepared.notification;
+  }
+
+  /** Returns the text and releases it. */
+  take(): Uint8Array {
+    const bytes = this.#bytes;
+    this.#bytes = EMPTY;
+    return bytes;
+  }
+}
+
+/** The error for what JSON-RPC does not support. */
+export function unsupported(message: string): RpcError {
+  return new RpcError("invalid_argument", message, { outcome: "not_sent" });
+}
+
+/** The text of an error response up to its message; `}}` completes it. */
+export function errorHead(id: JsonRpcId, code: number, text: string): string {
+  return `{"jsonrpc":"2.0","id":${
+    JSON.stringify(id)
+  },"error":{"code":${code},"message":${JSON.stringify(text)}`;
+}
+
+// Messages.
+
+/** Parts of at least this many bytes are passed to the transport without a copy. */
 const ATTACH_SIZE = 16 * 1024;
 
-/** Most bytes of answers that wait for their batch. */
-const MAX_GATHERED = 4 * 1024 * 1024;
+/** Most bytes of responses that wait for others of their batch, over all batches of a connection. */
+const MAX_BATCHED_BYTES = 4 * 1024 * 1024;
 
-/** Writes one connection's messages. */
+/** Writes the messages of one connection. */
 export class OutgoingMessages {
   readonly #framing: Framing;
   readonly #maxMessage: number;
-  readonly #behind: Uint8Array;
-  /** What is being collected for one array. */
+  readonly #suffix: Uint8Array;
+  /** The messages of the batch that is being collected; undefined if none is. */
   #collected: Uint8Array[] | undefined;
-  #collectedSize = 0;
-  /** Bytes of answers that wait for their batches. */
-  #gathered = 0;
-  #sendBuffer: SendBuffer | undefined;
+  #collectedBytes = 0;
+  /** Bytes of responses that wait for others of their batch. */
+  #batchedBytes = 0;
+  #sendBuffer: FrameBuffer | undefined;
 
   constructor(framing: Framing, maxMessage: number) {
     this.#framing = framing;
     this.#maxMessage = maxMessage;
-    this.#behind = utf8(framing.behind);
+    this.#suffix = utf8(framing.suffix);
   }
 
-  /** Bytes of what waits for its batch or array. */
-  get held(): number {
-    return this.#gathered + this.#collectedSize;
+  /** Bytes held here: of batches that are being collected or answered. */
+  get heldBytes(): number {
+    return this.#batchedBytes + this.#collectedBytes;
   }
 
-  /** Says where to write; before that, nothing is. */
-  open(sendBuffer: SendBuffer): void {
+  /** Sets where to write. Messages written before that are dropped. */
+  open(sendBuffer: FrameBuffer): void {
     this.#sendBuffer = sendBuffer;
   }
 
-  /** Writes a message now; its parts are the outbox's from then on. */
+  /** Writes a message now. The send buffer owns its parts from then on. */
   write(parts: readonly Uint8Array[]): void {
     const size = sizeOf(parts);
-    const before = this.#framing.before(size);
-    const around = before.length + this.#behind.length;
+    const prefix = this.#framing.prefix(size);
+    const around = prefix.length + this.#suffix.length;
     if (!this.#sendBuffer?.canSend(size + around)) return;
-    if (before !== "") this.#part(utf8(before));
-    for (const part of parts) this.#part(part);
-    this.#part(this.#behind);
+    if (prefix !== "") this.#writePart(utf8(prefix));
+    for (const part of parts) this.#writePart(part);
+    this.#writePart(this.#suffix);
   }
 
-  /** Writes a call or a notification: into the array, if one is being collected. */
+  #writePart(part: Uint8Array): void {
+    const sendBuffer = this.#sendBuffer as FrameBuffer;
+    if (part.length >= ATTACH_SIZE) {
+      sendBuffer.attach(part);
+      return;
+    }
+    const at = sendBuffer.reserve(part.length);
+    sendBuffer.bytes.set(part, at);
+  }
+
+  /** Writes a request or notification, or adds it to the batch that is being collected. */
   send(parts: readonly Uint8Array[]): void {
     if (this.#collected === undefined) {
       this.write(parts);
       return;
     }
     const message = joined(parts);
-    // The peer's limits are unknown; ours are a fair guess.
-    const size = this.#collectedSize + message.length + 2;
+    // The peer does not announce its limits; the local ones are a fair guess.
+    const size = this.#collectedBytes + message.length + 2;
     if (size > this.#maxMessage || this.#collected.length === MAX_BATCH) {
-      this.#flush();
+      this.#writeCollected();
     }
     this.#collected.push(message);
-    this.#collectedSize += message.length + 1;
-  }
-
-  /** Puts an answer to those of its batch. */
-  gather(batch: AnswerBatch, answer: Uint8Array): void {
-    if (batch.size + answer.length > this.#maxMessage) this.#release(batch);
-    batch.add(answer);
-    this.#gathered += answer.length + 1;
-    if (this.#gathered > MAX_GATHERED) this.#release(batch);
-  }
-
-  /** One of a batch's calls is answered, or the batch was read: writes the answers if it was the last. */
-  close(batch: AnswerBatch): void {
-    if (batch.done()) this.#release(batch);
-  }
-
-  #release(batch: AnswerBatch): void {
-    this.#gathered -= batch.size;
-    const answers = batch.take();
-    if (answers.length > 0) this.write(answers);
+    this.#collectedBytes += message.length + 1;
   }
 
   /** Runs `calls`, and writes what they send as one array. */
@@ -106,39 +181,53 @@ export class OutgoingMessages {
     try {
       return calls();
     } finally {
-      this.#flush();
+      this.#writeCollected();
       this.#collected = undefined;
     }
   }
 
-  #flush(): void {
+  #writeCollected(): void {
     const messages = this.#collected as Uint8Array[];
     this.#collected = [];
-    this.#collectedSize = 0;
-    // One alone needs no array, which not every peer understands.
+    this.#collectedBytes = 0;
+    // A single message needs no array, which some peers do not support.
     if (messages.length === 1) this.write(messages);
-    else if (messages.length > 1) this.write(toArray(messages));
+    else if (messages.length > 1) this.write(toJsonArray(messages));
   }
 
-  #part(part: Uint8Array): void {
-    const sendBuffer = this.#sendBuffer as SendBuffer;
-    if (part.length >= ATTACH_SIZE) {
-      sendBuffer.attach(part);
-      return;
+  /** Adds a response to those of its batch. */
+  addToBatch(batch: BatchResponse, response: Uint8Array): void {
+    if (batch.size + response.length > this.#maxMessage) {
+      this.#writeBatch(batch);
     }
-    const at = sendBuffer.reserve(part.length);
-    sendBuffer.bytes.set(part, at);
+    batch.add(response);
+    this.#batchedBytes += response.length + 1;
+    if (this.#batchedBytes > MAX_BATCHED_BYTES) this.#writeBatch(batch);
+  }
+
+  /**
+   * Counts one call of a batch as finished, or the batch as completely read.
+   * Writes the responses once nothing is pending any more.
+   */
+  finishOne(batch: BatchResponse): void {
+    if (batch.finishOne()) this.#writeBatch(batch);
+  }
+
+  #writeBatch(batch: BatchResponse): void {
+    this.#batchedBytes -= batch.size;
+    const parts = batch.take();
+    if (parts.length > 0) this.write(parts);
   }
 }
 
-/** How many bytes the parts come to. */
-export function sizeOf(parts: readonly Uint8Array[]): number {
+/** The size of the parts in bytes. */
+function sizeOf(parts: readonly Uint8Array[]): number {
   let size = 0;
   for (const part of parts) size += part.length;
   return size;
 }
 
-/** The parts as one. */
+/** The parts as one array of bytes. */
 export function joined(parts: readonly Uint8Array[]): Uint8Array {
   if (parts.length === 1) return parts[0];
   const bytes = new Uint8Array(sizeOf(parts));
@@ -148,79 +237,4 @@ export function joined(parts: readonly Uint8Array[]): Uint8Array {
     at += part.length;
   }
   return bytes;
-}
-
-/** An error response up to its message. */
-export function failureHead(id: WireId, code: number, text: string): string {
-  return `{"jsonrpc":"2.0","id":${
-    JSON.stringify(id)
-  },"error":{"code":${code},"message":${JSON.stringify(text)}`;
-}
-
-/** A text that waits. */
-export interface PreparedText {
-  readonly bytes: Uint8Array;
-  readonly oneWay: boolean;
-}
-
-/** Prepares one payload at a time. */
-export class JsonText {
-  /** Whether it is a notification's params. */
-  oneWay = false;
-  /** Its text; empty for no value. */
-  #bytes: Uint8Array = EMPTY;
-
-  /** Its size in bytes; 0 for no value. */
-  get size(): number {
-    return this.#bytes.length;
-  }
-
-  /**
-   * Takes a value in.
-   *
-   * @throws {RpcError} `invalid_argument` if JSON cannot carry it.
-   */
-  prepare(value: unknown, role?: PayloadRole): void {
-    this.#bytes = value === undefined ? EMPTY : utf8(toJson(value, role));
-    // After the value's own code has run, which may have prepared another.
-    this.oneWay = false;
-  }
-
-  /**
-   * Looks at it as params.
-   *
-   * @throws {RpcError} `invalid_argument` if they are neither array nor object.
-   */
-  checkParams(): void {
-    const first = this.#bytes[0];
-    if (first === undefined || first === 0x5b || first === 0x7b) return;
-    throw unserializableResult("JSON-RPC's params are an array or an object");
-  }
-
-  /** What is prepared, to be written in a later turn. */
-  save(): PreparedText {
-    const { oneWay } = this;
-    return { bytes: this.take(), oneWay };
-  }
-
-  /** Takes in again what `save` returned. */
-  load(draft: PreparedText): void {
-    this.#bytes = draft.bytes;
-    this.oneWay = draft.oneWay;
-  }
-
-  /** The text, and lets go of it. */
-  take(): Uint8Array {
-    const bytes = this.#bytes;
-    this.#bytes = EMPTY;
-    return bytes;
-  }
-}
-
-const EMPTY = new Uint8Array(0);
-
-/** The error for what JSON-RPC has no form for. */
-export function unserializableResult(why: string, cause?: unknown): RpcError {
-  const outcome = "not_sent";
-  return new RpcError("invalid_argument", why, { outcome, cause });
 }

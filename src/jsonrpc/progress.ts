@@ -1,34 +1,38 @@
 /**
- * Progress: notifications that name a token, made by this end or by the other.
+ * Progress of running calls: passes progress notifications to listeners, by
+ * their token.
  *
- * Invariants owned here:
- * - A token has one listener while it is open; the progress of all others goes
- *   to one listener for them, or nowhere.
- * - Tokens of ours are counted from a number that nobody else begins at, so
- *   that those of the other side are not taken for them.
+ * Order and bounds:
+ * - A token has at most one listener. Progress of all other tokens goes to the
+ *   one listener for these, or is dropped.
+ * - Local tokens count up from {@linkcode FIRST_TOKEN}, where no peer begins, so
+ *   that the peer's own tokens do not collide with them.
  *
  * @module
  */
 
-/** What names a call's progress. */
+/** Identifies the progress of one call, as in LSP 3.17, "Progress Support", and MCP, "Progress". */
 export type ProgressToken = string | number;
 
-/** What a dialect's progress notifications look like. */
+/**
+ * Receives the progress of tokens that are not open, such as those that the
+ * peer has created. `value` has the same form as for {@linkcode Progress.open}.
+ */
+export type OtherProgress = (value: unknown, token: ProgressToken) => void;
+
+/** The first local token: within the 32-bit integers of LSP, and above what peers count to. */
+const FIRST_TOKEN = 1_000_000_000;
+
+/** The form of a dialect's progress notifications. */
 interface ProgressForm {
   readonly method: string;
-  /** The member of its params that is the token. */
+  /** The member of the params that holds the token. */
   readonly member: string;
-  /** What of the params is told. */
+  /** The part of the params that a listener receives. */
   readonly value: (params: Record<string, unknown>) => unknown;
-  /** The request by which the other side announces a token of its own. */
+  /** The request by which the peer announces a token of its own. */
   readonly create: string | undefined;
 }
-
-/** Within the integers of language servers, which have 32 bits. */
-const FIRST = 1_000_000_000;
-
-/** Takes the progress of tokens that nobody has opened here: those that the other side made. */
-export type OtherProgress = (value: unknown, token: ProgressToken) => void;
 
 const FORMS = {
   lsp: {
@@ -46,7 +50,10 @@ const FORMS = {
 } satisfies Record<string, ProgressForm>;
 
 /**
- * Listeners to progress, by token. Its `services` belong into the client's.
+ * Listens to the progress of calls, by token. Pass its `services` to the client
+ * (or server), open a token, and send that token with a call, where the dialect
+ * has it: `workDoneToken` or `partialResultToken` in the params for `lsp`,
+ * `_meta.progressToken` for `mcp`.
  *
  * @example
  * ```ts
@@ -77,32 +84,65 @@ const FORMS = {
  * await client.close();
  * await server.close();
  * ```
+ *
+ * @example A token that the server has created
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { type CallContext, memoryPair } from "@sluice/rpc";
+ * import { JsonRpcClient, JsonRpcServer, notify, Progress } from "@sluice/rpc/jsonrpc";
+ *
+ * const services = {
+ *   index: async (_: undefined, { connection }: CallContext) => {
+ *     await connection.call("window/workDoneProgress/create", { token: "index" });
+ *     await notify(connection, "$/progress", { token: "index", value: "half" });
+ *   },
+ * };
+ * const [near, far] = memoryPair();
+ * const server = new JsonRpcServer(services, { dialect: "lsp" });
+ * server.accept(far);
+ *
+ * const seen: unknown[] = [];
+ * const progress = new Progress("lsp", (value, token) => seen.push([token, value]));
+ * const client = new JsonRpcClient<typeof services>(near, {
+ *   dialect: "lsp",
+ *   services: progress.services,
+ * });
+ * await client.call("index");
+ * assertEquals(seen, [["index", "half"]]);
+ * await client.close();
+ * await server.close();
+ * ```
  */
 export class Progress {
-  /** The handlers of the dialect's progress notification and, of language servers, of the request that announces a token; spread them into the services that the peer may call. */
+  /**
+   * The handlers of the dialect's progress notification and, for `lsp` with a
+   * listener for other tokens, of `window/workDoneProgress/create`. Spread them
+   * into the services that the peer may call.
+   */
   readonly services: Readonly<Record<string, (params: unknown) => void>>;
 
   readonly #listeners = new Map<unknown, (value: unknown) => void>();
-  #last = FIRST;
+  #nextToken = FIRST_TOKEN;
 
   /**
-   * Makes an empty table.
+   * Creates a table without open tokens.
    *
-   * @param other Told the progress of every token that is not open here, such
-   *   as one that a language server has made with
-   *   `window/workDoneProgress/create`, which is then answered. Without it such
-   *   progress is dropped, and that request is not served.
+   * @param dialect The dialect of the connection.
+   * @param other Receives the progress of every token that is not open here,
+   *   for example one that a language server has created by
+   *   `window/workDoneProgress/create`. Without it that progress is dropped,
+   *   and `window/workDoneProgress/create` is answered `not_found`.
    */
   constructor(dialect: "lsp" | "mcp", other?: OtherProgress) {
     const { method, member, value, create } = FORMS[dialect] as ProgressForm;
     const services: Record<string, (params: unknown) => void> = {
       [method]: (params) => {
         if (typeof params !== "object" || params === null) return;
-        const said = params as Record<string, unknown>;
-        const token = said[member];
+        const members = params as Record<string, unknown>;
+        const token = members[member];
         const listener = this.#listeners.get(token);
-        if (listener !== undefined) listener(value(said));
-        else if (isToken(token)) other?.(value(said), token);
+        if (listener !== undefined) listener(value(members));
+        else if (isToken(token)) other?.(value(members), token);
       },
     };
     if (create !== undefined && other !== undefined) {
@@ -112,29 +152,33 @@ export class Progress {
   }
 
   /**
-   * Calls `listener` with each progress of the token that is returned, until
-   * that is closed: of language servers the `value`, of MCP the whole params.
+   * Opens a token and returns it. Until it is closed, `listener` is called with
+   * each of its progress notifications: for `lsp` with the `value` of the
+   * params, for `mcp` with the params.
    *
-   * @param token One that the other side has made; a new one unless given.
+   * @param token A token that the peer has created. By default a new number,
+   *   from 1,000,000,000 upwards.
    * @throws {RangeError} If the token is open already.
    */
   open<T extends ProgressToken = number>(
     listener: (value: unknown) => void,
-    token: T = this.#unused() as T,
+    token: T = this.#unusedToken() as T,
   ): T {
     if (this.#listeners.has(token)) {
-      throw new RangeError(`Cannot open progress: ${token} is open already`);
+      throw new RangeError(
+        `Cannot open progress: the token is open already, received ${token}`,
+      );
     }
     this.#listeners.set(token, listener);
     return token;
   }
 
-  #unused(): number {
-    while (this.#listeners.has(this.#last)) this.#last++;
-    return this.#last++;
+  #unusedToken(): number {
+    while (this.#listeners.has(this.#nextToken)) this.#nextToken++;
+    return this.#nextToken++;
   }
 
-  /** Listens no more. */
+  /** Closes a token: its listener is not called any more. Closing it twice is harmless. */
   close(token: ProgressToken): void {
     this.#listeners.delete(token);
   }

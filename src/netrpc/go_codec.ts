@@ -20,12 +20,10 @@ import type {
 } from "../wire/codec.ts";
 import { ConnectionError, RpcError } from "../base/errors.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
-import type { SendBuffer } from "../connection/send_buffer.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import type { GobLimits } from "./gob/input.ts";
 import { looksLike } from "../wire/message_reader.ts";
 import { NO_BYTES } from "../base/bytes.ts";
-
-import type { MethodTable } from "../serve/method.ts";
 
 const FEATURES: WireFeatures = {
   window: false,
@@ -114,10 +112,10 @@ export abstract class GoCodec<K> implements Codec {
   // What the wire cannot say.
 
   /** Nobody says HELLO: we keep to our own limits, and call nobody if we serve. */
-  hello(_outbox: SendBuffer): void {
+  hello(_outbox: FrameBuffer): void {
     const { own } = this.settings;
     const most = this.#window ?? Math.min(own.windowCalls, WINDOW);
-    this.receiver.hello({ ...own, windowCalls: this.serves ? 0 : most });
+    this.receiver.onHello({ ...own, windowCalls: this.serves ? 0 : most });
   }
   cancel(): void {}
   ping(): void {}
@@ -146,14 +144,14 @@ export abstract class GoCodec<K> implements Codec {
   abstract get unfinishedBytes(): number;
   /** Writes an error in the place of a result. */
   protected abstract writeError(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     method: string,
     key: K,
     text: string,
   ): void;
   /** Writes a result. */
   protected abstract writeResult(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     method: string,
     key: K,
   ): void;
@@ -166,7 +164,7 @@ export abstract class GoCodec<K> implements Codec {
   abstract restorePrepared(draft: Opaque): void;
   abstract replySize(): number;
   protected abstract callSize(method: string): number;
-  abstract request(sendBuffer: SendBuffer, id: number, method: string): void;
+  abstract request(sendBuffer: FrameBuffer, id: number, method: string): void;
 
   // Reading.
 
@@ -220,7 +218,7 @@ export abstract class GoCodec<K> implements Codec {
     this.#id = id;
     this.#method = method;
     this.#key = key;
-    this.receiver.request(id, method, size, -1, undefined);
+    this.receiver.onRequest(id, method, size, -1, undefined);
     if (this.#id === id) this.#asked.set(id, { method, key });
     this.#id = -1;
     this.#key = undefined;
@@ -245,7 +243,7 @@ export abstract class GoCodec<K> implements Codec {
     text: string,
   ): void {
     this.#told++;
-    this.receiver.failure(id, started, "frame_too_large", text);
+    this.receiver.onFailure(id, started, "frame_too_large", text);
   }
 
   /** Refuses params that were too large; `text` is what `oversized` was. */
@@ -265,12 +263,12 @@ export abstract class GoCodec<K> implements Codec {
   /** Tells of an answer; `id` is what the call was made with. */
   protected tellAnswer(id: number, method: string, error: string): void {
     this.#told++;
-    if (error === "") this.receiver.reply(id);
+    if (error === "") this.receiver.onReply(id);
     else if (isNotFound(error, method)) {
-      this.receiver.failure(id, false, "not_found", error);
+      this.receiver.onFailure(id, false, "not_found", error);
     } else {
       const started = isMethodsOwn(error) ? true : undefined;
-      this.receiver.failure(id, started, GO_ERROR, error);
+      this.receiver.onFailure(id, started, GO_ERROR, error);
     }
   }
 
@@ -289,7 +287,7 @@ export abstract class GoCodec<K> implements Codec {
     );
   }
 
-  reply(sendBuffer: SendBuffer, id: number): void {
+  reply(sendBuffer: FrameBuffer, id: number): void {
     if (id === this.#id) {
       this.#id = -1;
       this.writeResult(sendBuffer, this.#method, this.#key as K);
@@ -300,7 +298,7 @@ export abstract class GoCodec<K> implements Codec {
   }
 
   failure(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     id: number,
     started: boolean,
     code: string,
@@ -336,7 +334,7 @@ const NO_METHOD = "rpc: can't find method ";
 /** What Go's server says of a method that is not there. The service is what stands before the last dot. */
 export function notFoundText(
   method: string,
-  methodTable: MethodTable | undefined,
+  methodTable: ReadonlyMap<string, unknown> | undefined,
 ): string {
   const dot = method.lastIndexOf(".");
   if (dot < 0) return bounded(ILL_FORMED + method);

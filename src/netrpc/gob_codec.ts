@@ -7,7 +7,7 @@
 
 import type { CodecSettings, MessageHandler, Opaque } from "../wire/codec.ts";
 import { RpcError } from "../base/errors.ts";
-import type { SendBuffer } from "../connection/send_buffer.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import { copyBytes, NO_BYTES } from "../base/bytes.ts";
 import { isA } from "../base/user_code.ts";
 import {
@@ -250,13 +250,13 @@ export class GobCodec extends GoCodec<number> {
   }
 
   /** The first call has the id 1, and Go's first Seq is 0. */
-  request(sendBuffer: SendBuffer, id: number, method: string): void {
+  request(sendBuffer: FrameBuffer, id: number, method: string): void {
     this.writeResult(sendBuffer, method, (id - 1) >>> 0);
   }
 
   /** Writes a header without an error, and the prepared body: a request and a reply differ in the header's type alone. */
   protected writeResult(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     method: string,
     seq: number,
   ): void {
@@ -285,7 +285,7 @@ export class GobCodec extends GoCodec<number> {
   }
 
   protected writeError(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     method: string,
     seq: number,
     text: string,
@@ -303,7 +303,7 @@ export class GobCodec extends GoCodec<number> {
   }
 
   /** Describes the types that are new. */
-  #describe(sendBuffer: SendBuffer): void {
+  #describe(sendBuffer: FrameBuffer): void {
     const { due } = this.#encoder;
     if (due === undefined) return;
     const at = sendBuffer.reserve(due.length);

@@ -16,7 +16,7 @@ import { NO_BYTES } from "../base/bytes.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { ConnectionError, quote } from "../base/errors.ts";
 import { utf8 } from "../base/utf8.ts";
-import { goawayBytes } from "../serve/reject.ts";
+import { closeUnopened } from "../connection/unopened.ts";
 import { Handshake } from "./handshake.ts";
 
 /** Where Go serves `net/rpc` unless it is told otherwise. */
@@ -149,7 +149,7 @@ function accepting(
     shake: async (bytes, closed) => {
       const refuse = async (answer: string, reason: ConnectionError) => {
         const text = utf8(answer);
-        const { over } = goawayBytes(bytes, clock, (sendBuffer) => {
+        const { over } = closeUnopened(bytes, clock, (sendBuffer) => {
           const at = sendBuffer.reserve(text.length);
           sendBuffer.bytes.set(text, at);
         });

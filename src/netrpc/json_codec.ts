@@ -11,7 +11,7 @@
  */
 
 import type { CodecSettings, MessageHandler, Opaque } from "../wire/codec.ts";
-import type { SendBuffer } from "../connection/send_buffer.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import { copyBytes, NO_BYTES } from "../base/bytes.ts";
 import { decodedJsonSize } from "../wire/json_size.ts";
 import { readText, utf8 } from "../base/utf8.ts";
@@ -252,7 +252,7 @@ export class JsonCodec extends GoCodec<string> {
   }
 
   /** The first call has the id 1, and Go's first id is 0. */
-  request(sendBuffer: SendBuffer, id: number, method: string): void {
+  request(sendBuffer: FrameBuffer, id: number, method: string): void {
     this.#methods.set(id, method);
     write(
       sendBuffer,
@@ -264,7 +264,7 @@ export class JsonCodec extends GoCodec<string> {
   }
 
   protected writeResult(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     _method: string,
     id: string,
   ): void {
@@ -273,7 +273,7 @@ export class JsonCodec extends GoCodec<string> {
   }
 
   protected writeError(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     _method: string,
     id: string,
     text: string,
@@ -326,7 +326,7 @@ function jsonOf(value: unknown, result: boolean): string {
   return json;
 }
 
-function write(sendBuffer: SendBuffer, text: string): void {
+function write(sendBuffer: FrameBuffer, text: string): void {
   const bytes = utf8(text);
   const at = sendBuffer.reserve(bytes.length);
   sendBuffer.bytes.set(bytes, at);

@@ -11,7 +11,7 @@
  */
 
 import { NO_BYTES } from "../base/bytes.ts";
-import { LARGE } from "../connection/large_reads.ts";
+import { LARGE } from "../base/large_reads.ts";
 
 /** Takes objects' bytes, which are only lent for the time of the call. */
 export interface ObjectSink {

@@ -12,7 +12,7 @@ import { GOB_LIMITS, type GobLimits } from "./gob/input.ts";
 import { GobCodec } from "./gob_codec.ts";
 import { JsonCodec } from "./json_codec.ts";
 import { type GoMethods, toMethodTypes } from "./methods.ts";
-import type { Optional } from "../types/services.ts";
+import type { Optional } from "../types/optional.ts";
 
 /** Options of {@linkcode netrpc}. */
 export interface NetrpcOptions extends Optional<GobLimits> {
@@ -32,7 +32,7 @@ export interface NetrpcOptions extends Optional<GobLimits> {
  * A client with it calls a Go server, a server with it answers Go clients. A
  * call has one argument, as in Go. There is no cancel, no metadata and no
  * window: aborts, deadlines and the window are kept by the caller alone, and
- * `docs/wires.md` says what becomes of each promise.
+ * `docs/guides/other_wires.md` says what becomes of each promise.
  *
  * @throws {RangeError} If `window` is no whole number from 1.
  *

@@ -9,21 +9,18 @@
  * @module
  */
 
-import type { Call } from "../call/call.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Metadata } from "../types/call.ts";
-import type { Connection } from "../connection/connection.ts";
-import type { ServerCall } from "../serve/server_call.ts";
 import { type Outcome, RpcError } from "../base/errors.ts";
-import type { MetadataBlock } from "../wire/metadata.ts";
 import type {
   CallEnd,
   CallObserver,
   CallObserverHub,
   ObservedCall,
+  OutgoingRecord,
   RequestInfo,
 } from "../types/observe.ts";
-import type { Observers } from "../types/connection.ts";
+import type { Connection, Observers } from "../types/connection.ts";
 import { isA, tellHook } from "../base/user_code.ts";
 
 /**
@@ -117,12 +114,12 @@ abstract class ObservedBase {
 /** A call of ours. */
 class ObservedOutgoing extends ObservedBase implements ObservedCall, CallEnd {
   readonly side = "client";
-  readonly #call: Call;
+  readonly #call: OutgoingRecord;
   readonly #by: () => Connection | undefined;
   readonly #observers: ObserverList;
 
   constructor(
-    call: Call,
+    call: OutgoingRecord,
     clock: Clock,
     by: () => Connection | undefined,
     observers: ObserverList,
@@ -176,7 +173,7 @@ class ObservedIncoming extends ObservedBase implements ObservedCall {
   readonly connection: Connection;
   readonly requestBytes: number;
   readonly #request: RequestInfo;
-  readonly #block: MetadataBlock | undefined;
+  readonly #block: RequestInfo["block"];
 
   constructor(request: RequestInfo, clock: Clock) {
     super(clock);
@@ -200,7 +197,7 @@ class ObservedIncoming extends ObservedBase implements ObservedCall {
 class ObserverList implements CallObserverHub {
   readonly #list: readonly CallObserver[];
   /** Those of the peer's calls that began while somebody was there. */
-  readonly #came = new WeakMap<ServerCall, ObservedIncoming>();
+  readonly #came = new WeakMap<RequestInfo, ObservedIncoming>();
   /** Those that ended in this turn, and are not told yet. */
   #ended: ObservedCall[] = [];
 
@@ -212,33 +209,37 @@ class ObserverList implements CallObserverHub {
     return this.#list.some(isActive);
   }
 
-  onOutgoing(call: Call, clock: Clock, by: () => Connection | undefined): void {
+  onOutgoing(
+    call: OutgoingRecord,
+    clock: Clock,
+    by: () => Connection | undefined,
+  ): void {
     const seen = new ObservedOutgoing(call, clock, by, this);
     call.extras().observed = seen;
     this.#start(seen);
   }
 
-  onIncoming(serverCall: ServerCall, clock: Clock): void {
-    const seen = new ObservedIncoming(serverCall, clock);
-    this.#came.set(serverCall, seen);
+  onIncoming(call: RequestInfo, clock: Clock): void {
+    const seen = new ObservedIncoming(call, clock);
+    this.#came.set(call, seen);
     this.#start(seen);
   }
 
   answered(
-    serverCall: ServerCall,
+    call: RequestInfo,
     outcome: Outcome,
     error: RpcError | undefined,
     bytes: number | undefined,
   ): void {
-    const seen = this.#came.get(serverCall);
+    const seen = this.#came.get(call);
     if (seen === undefined) return;
     seen.replyBytes = bytes;
     seen.end(outcome, error);
     this.ended(seen);
   }
 
-  lost(serverCall: ServerCall, error: RpcError): void {
-    const seen = this.#came.get(serverCall);
+  lost(call: RequestInfo, error: RpcError): void {
+    const seen = this.#came.get(call);
     if (seen === undefined) return;
     seen.end("unknown", error);
     this.ended(seen);

@@ -12,11 +12,10 @@
  */
 
 import type { ByteChannel } from "../transport/duplex.ts";
-import type { Credentials, PeerHello } from "../types/connection.ts";
-import type { Connection } from "../connection/connection.ts";
+import type { Connection, PeerHello } from "../types/connection.ts";
 import { ConnectionError } from "../base/errors.ts";
+import type { PeerGate, PeerGateEvents } from "../connection/contract.ts";
 import { DENIED } from "../connection/shutdown.ts";
-import { utf8 } from "../base/utf8.ts";
 
 /**
  * Decides whether a peer may come in. What it returns, or its promise resolves
@@ -33,20 +32,13 @@ import { utf8 } from "../base/utf8.ts";
  */
 export type Authorize = (hello: PeerHello, connection: Connection) => unknown;
 
-/** Told once, in a later turn than the one that asked; never when dropped. */
-export interface AuthorizationEvents {
-  accepted(): void;
-  denied(reason: ConnectionError): void;
-}
-
 interface HeldWrite {
   readonly chunks: readonly Uint8Array[];
   readonly done: PromiseWithResolvers<void>;
 }
 
 /** The verdict on the peer of one connection, and the way of what is written to it. */
-export class AuthorizationGate
-  implements Pick<ByteChannel, "write" | "borrows"> {
+export class AuthorizationGate implements PeerGate {
   readonly borrows: boolean;
   /** What the peer was let in as. */
   auth: unknown = undefined;
@@ -80,7 +72,7 @@ export class AuthorizationGate
   async ask(
     hello: PeerHello,
     connection: Connection,
-    events: AuthorizationEvents,
+    events: PeerGateEvents,
   ): Promise<void> {
     this.asked = true;
     // Not in the middle of a chunk: what follows in it may end the connection.
@@ -121,40 +113,4 @@ export class AuthorizationGate
     const { chunks, done } = held;
     this.#path.write(chunks).then(done.resolve, done.reject);
   }
-}
-
-/**
- * Whether a secret that was received is the one that is wanted; text is compared
- * as UTF-8. The time it takes depends on the length of what was received alone.
- *
- * @param received From the peer. `undefined`, for none, equals nothing.
- * @param wanted The secret. One without a byte equals nothing: it is a mistake.
- *
- * @example
- * ```ts
- * import { assert } from "@std/assert";
- * import { timingSafeEqual } from "@sluice/rpc";
- *
- * const received = new TextEncoder().encode("open sesame");
- * assert(timingSafeEqual(received, "open sesame"));
- * assert(!timingSafeEqual(received, "open barley"));
- * assert(!timingSafeEqual(undefined, "open sesame"));
- * ```
- */
-export function timingSafeEqual(
-  received: Credentials | undefined,
-  wanted: Credentials,
-): boolean {
-  if (received === undefined || wanted.length === 0) return false;
-  const a = toBytes(received);
-  const b = toBytes(wanted);
-  // Every byte is looked at, whatever the ones before it were, and against a
-  // wanted one even where there are no more: a shortcut would tell a prefix.
-  let different = a.length ^ b.length;
-  for (let i = 0; i < a.length; i++) different |= a[i] ^ b[i % b.length];
-  return different === 0;
-}
-
-function toBytes(secret: Credentials): Uint8Array {
-  return typeof secret === "string" ? utf8(secret) : secret;
 }

@@ -11,13 +11,16 @@
  * @module
  */
 
-import type { Clock, Tick } from "../base/clock.ts";
-import { ReceiveWindow } from "./receive_window.ts";
+import type { Clock } from "../base/clock.ts";
+import { ReceiveWindow } from "../connection/receive_window.ts";
 import { Responder, type ResponderContext } from "./responder.ts";
-import type { Connection } from "../connection/connection.ts";
-import type { IncomingCallStats } from "../types/stats.ts";
-import { ServerCall, type ServerCallHost } from "./server_call.ts";
-import type { TimerHeap } from "../base/timers.ts";
+import type { Connection } from "../types/connection.ts";
+import type {
+  IncomingCallStats,
+  LiveCall,
+  LiveCallContext,
+} from "../types/stats.ts";
+import { servedCall, ServerCall, type ServerCallHost } from "./server_call.ts";
 import {
   ConnectionError,
   type ErrorCode,
@@ -30,18 +33,24 @@ import type { MethodTable } from "./method.ts";
 import { HandlerRunner, type HandlerRunnerContext } from "./runner.ts";
 import { OpenCalls } from "./open_calls.ts";
 import { Scheduler, type SchedulerContext } from "./scheduler.ts";
-import { CalleeStreams } from "../streams/call_streams.ts";
+import type {
+  ConnectionStreams,
+  IncomingStreams,
+} from "../streams/contract.ts";
+import type { ServeContext, ServeSide } from "../connection/contract.ts";
 
 /** What the dispatch needs of its connection. */
 export interface DispatcherContext
-  extends ResponderContext, HandlerRunnerContext, SchedulerContext {
-  readonly deadlines: TimerHeap;
-  readonly tick: Tick;
+  extends
+    ServeContext,
+    ResponderContext,
+    HandlerRunnerContext,
+    SchedulerContext {
   readonly methodTable: MethodTable;
 }
 
 /** The served calls of one connection. */
-export class Dispatcher implements ServerCallHost {
+export class Dispatcher implements ServerCallHost, ServeSide {
   readonly #context: DispatcherContext;
   readonly #receiveWindow: ReceiveWindow;
   readonly #answers: Responder;
@@ -96,9 +105,8 @@ export class Dispatcher implements ServerCallHost {
     return this.#receiveWindow.heldBytes;
   }
 
-  /** Every call that has not been answered, in the order they came. */
-  all(): ServerCall[] {
-    return this.#calls.all();
+  calls(context: LiveCallContext): LiveCall[] {
+    return this.#calls.all().map((call) => servedCall(call, context));
   }
 
   /** Calls that hold a place in the window we granted. */
@@ -146,7 +154,7 @@ export class Dispatcher implements ServerCallHost {
     const { streamed } = codec;
     if (!this.#draining) {
       receiveWindow.reserve(size);
-      if (streamed) this.#context.streams().checkRoom();
+      if (streamed) this.#context.streams()?.checkRoom();
     }
     receiveWindow.recordId(id);
     if (this.#draining) {
@@ -193,8 +201,9 @@ export class Dispatcher implements ServerCallHost {
 
   /** The params are a stream. */
   #acceptStream(call: ServerCall): void {
-    const hub = this.#context.streams();
-    call.streams = new CalleeStreams(hub, call, this.#runner);
+    // A codec tells of streams only where there is support for them.
+    const table = this.#context.streams() as ConnectionStreams;
+    call.streams = table.incoming(call, this.#runner);
     call.streams.accept();
   }
 
@@ -250,7 +259,7 @@ export class Dispatcher implements ServerCallHost {
   }
 
   /** The streams of call `id`; see {@linkcode ReplyHandler.streamsOf}. */
-  streamsOf(id: number): CalleeStreams | null | undefined {
+  streamsOf(id: number): IncomingStreams | null | undefined {
     const call = this.#calls.get(id);
     if (call !== undefined) return call.streams ?? null;
     if (this.#receiveWindow.seen(id)) return undefined;

@@ -12,11 +12,12 @@
 
 import { brand } from "../base/brand.ts";
 import type { CallContext } from "../types/handler.ts";
-import type { StandardSchema } from "../types/schema.ts";
-import type { Order } from "./ordered.ts";
+import type { StandardSchema, ValidatedMethod } from "../types/schema.ts";
+import type { CallOrder } from "./serial_queue.ts";
 
-/** A handler with a schema; made by {@linkcode method}. */
-export class ValidatedMethod<Input, Output, Result> {
+/** What {@linkcode method} makes; its brand tells it from a plain object. */
+export class SchemaMethod<Input, Output, Result>
+  implements ValidatedMethod<Input, Output, Result> {
   /** Checks the params. */
   readonly schema: StandardSchema<Input, Output>;
   /** Runs with what the schema returned. */
@@ -69,7 +70,7 @@ export function method<Input, Output, Result>(
       `Cannot validate params: not a Standard Schema, received ${typeof schema}`,
     );
   }
-  return new ValidatedMethod(schema, handler);
+  return new SchemaMethod(schema, handler);
 }
 
 /** One method, ready to be called. */
@@ -79,7 +80,7 @@ export interface MethodEntry {
   /** What checks its params, if anything. */
   readonly schema: StandardSchema | undefined;
   /** What its calls wait for each other in, if anything. */
-  readonly order: Order | undefined;
+  readonly order: CallOrder | undefined;
   /** Calls it, on the object it was written in. */
   readonly run: (params: unknown, ctx: CallContext) => unknown;
 }

@@ -9,38 +9,15 @@
  * @module
  */
 
-import type { ServiceDefinition } from "./services.ts";
 import type { CallContext } from "../types/handler.ts";
-import {
-  type MethodEntry,
-  type MethodTable,
-  ValidatedMethod,
-} from "./method.ts";
+import { type MethodEntry, type MethodTable, SchemaMethod } from "./method.ts";
 import type { StandardSchema } from "../types/schema.ts";
-import { mark, type Order, orderOf } from "./ordered.ts";
+import { mark, orderOf } from "./ordered.ts";
+import type { CallOrder } from "./serial_queue.ts";
 import { isClass, isPlain, typeName } from "../base/inspect.ts";
 
 /** A handler as the registry sees it: its types were checked where it was written. */
 type AnyHandler = (params: unknown, ctx: CallContext) => unknown;
-
-/** The registry of an end that serves nothing. */
-const NO_SERVICES: MethodTable = new Map();
-
-/**
- * What an end serves, by the setting that says so.
- *
- * @throws {TypeError} If that was not made by `callable`.
- */
-export function registryOf(
-  services: ServiceDefinition | undefined,
-): MethodTable {
-  if (services === undefined) return NO_SERVICES;
-  const { methods } = services;
-  if (methods instanceof Map) return methods;
-  throw new TypeError(
-    `Cannot serve: not made by callable(), received ${typeName(services)}`,
-  );
-}
 
 /**
  * Reads a tree of services.
@@ -82,7 +59,7 @@ function addAll(
     const value: unknown = property.value;
     if (typeof value !== "object" || value === null) {
       addMethod(methodTable, name, value, node, undefined, undefined);
-    } else if (value instanceof ValidatedMethod) {
+    } else if (value instanceof SchemaMethod) {
       const { handler, schema } = value;
       addMethod(methodTable, name, handler, node, schema, orderOf(value));
     } else addAll(methodTable, value, name, [...above, node]);
@@ -95,7 +72,7 @@ function addMethod(
   handler: unknown,
   owner: object,
   schema: StandardSchema | undefined,
-  order: Order | undefined,
+  order: CallOrder | undefined,
 ): void {
   if (typeof handler !== "function") {
     throw new TypeError(

@@ -13,13 +13,16 @@
  * @module
  */
 
-import type { ReceiveWindow } from "./receive_window.ts";
+import type { ReceiveWindow } from "../connection/receive_window.ts";
 import type { Responder } from "./responder.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { ServerCall } from "./server_call.ts";
 import type { TimerHeap } from "../base/timers.ts";
-import type { ErrorCode, RpcError } from "../base/errors.ts";
-import { callEndedError } from "../streams/call_streams.ts";
+import {
+  callEndedError,
+  type ErrorCode,
+  type RpcError,
+} from "../base/errors.ts";
 
 /** What the table needs of its connection. */
 export interface OpenCallsContext {

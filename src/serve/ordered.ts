@@ -10,20 +10,14 @@
  */
 
 import type { CallContext } from "../types/handler.ts";
-import { ValidatedMethod } from "./method.ts";
+import { SchemaMethod } from "./method.ts";
+import type { ValidatedMethod } from "../types/schema.ts";
 
-import {
-  checkKey,
-  isClass,
-  isPlain,
-  type OrderKey,
-  typeName,
-} from "../base/inspect.ts";
+import { isClass, isPlain, type OrderKey, typeName } from "../base/inspect.ts";
 import type { MethodAt, MethodName, ParamsOf } from "../types/services.ts";
 import { shared } from "../base/brand.ts";
 
-import type { ServerCall } from "./server_call.ts";
-import { LinkedList } from "../base/linked_list.ts";
+import { CallOrder } from "./serial_queue.ts";
 
 /** What the methods of a service are called with. */
 export type ParamsIn<S> = ParamsOf<MethodAt<S, MethodName<S>>>;
@@ -78,14 +72,14 @@ export type ParamsIn<S> = ParamsOf<MethodAt<S, MethodName<S>>>;
  * ```ts
  * import { ordered, Server } from "@sluice/rpc";
  *
- * interface Order { account: string; cents: number }
+ * interface CallOrder { account: string; cents: number }
  * const balances = new Map<string, number>();
- * const add = ({ account, cents }: Order) =>
+ * const add = ({ account, cents }: CallOrder) =>
  *   void balances.set(account, (balances.get(account) ?? 0) + cents);
  * const services = {
  *   Account: ordered({
  *     deposit: add,
- *     withdraw: ({ account, cents }: Order) => add({ account, cents: -cents }),
+ *     withdraw: ({ account, cents }: CallOrder) => add({ account, cents: -cents }),
  *   }, { key: ({ account }) => account }),
  * };
  * await new Server(services).close();
@@ -114,7 +108,7 @@ export function ordered(
       `Cannot order by key: not a function, received ${typeName(key)}`,
     );
   }
-  const order = new Order(key);
+  const order = new CallOrder(key);
   const copy = copyMethod(target, order) ?? copyService(target, order, []);
   if (copy !== undefined) return copy;
   throw new TypeError(
@@ -125,9 +119,9 @@ export function ordered(
 }
 
 /** A marked copy of a method; undefined if it is none. */
-function copyMethod(target: unknown, order: Order): object | undefined {
-  if (target instanceof ValidatedMethod) {
-    return mark(new ValidatedMethod(target.schema, target.handler), order);
+function copyMethod(target: unknown, order: CallOrder): object | undefined {
+  if (target instanceof SchemaMethod) {
+    return mark(new SchemaMethod(target.schema, target.handler), order);
   }
   if (typeof target !== "function" || isClass(target)) return undefined;
   return mark(
@@ -141,7 +135,7 @@ function copyMethod(target: unknown, order: Order): object | undefined {
 /** A copy of a service whose methods are marked; undefined if it is none. What no server takes stays as it is, for the server to say so. */
 function copyService(
   target: unknown,
-  order: Order,
+  order: CallOrder,
   above: readonly object[],
 ): object | undefined {
   if (typeof target !== "object" || target === null) return undefined;
@@ -177,94 +171,14 @@ export interface OrderedOptions<P> {
   key?: ((params: P) => OrderKey) | undefined;
 }
 
-/** An order that calls are started and finished in; one for each time `ordered` is called. */
-export class Order {
-  /** Whether it takes a look at the params to tell whose turn it is. */
-  readonly keyed: boolean;
-  readonly #key: ((params: never) => OrderKey) | undefined;
-
-  constructor(key: ((params: never) => OrderKey) | undefined) {
-    this.keyed = key !== undefined;
-    this.#key = key;
-  }
-
-  /**
-   * A call's key; undefined in an order without one.
-   *
-   * @throws {TypeError} If it is none; else what the user's function throws.
-   */
-  keyOf(params: unknown): OrderKey | undefined {
-    return this.#key && checkKey(this.#key(params as never));
-  }
-
-  /** What a connection keeps of all its orders: made by the first that it needs, so that who has none does not carry the code. */
-  lines(): SerialQueues {
-    return new SerialQueues();
-  }
-}
-
 const MARK = shared("ordered");
 
 /** Marks what `ordered` returns. */
-export function mark<T extends object>(target: T, order: Order): T {
+export function mark<T extends object>(target: T, order: CallOrder): T {
   return Object.defineProperty(target, MARK, { value: order });
 }
 
 /** The order that something was marked with. */
-export function orderOf(target: object): Order | undefined {
+export function orderOf(target: object): CallOrder | undefined {
   return Object.getOwnPropertyDescriptor(target, MARK)?.value;
-}
-
-/** The line of one order and key. */
-export class SerialQueue {
-  /** The call that has its turn. */
-  holder: ServerCall;
-  /** Those that wait for theirs. */
-  readonly behind: LinkedList<ServerCall> = new LinkedList();
-  readonly order: Order;
-  readonly key: OrderKey | undefined;
-
-  constructor(holder: ServerCall, order: Order, key: OrderKey | undefined) {
-    this.holder = holder;
-    this.order = order;
-    this.key = key;
-  }
-}
-
-/** All lines of one connection. */
-export class SerialQueues {
-  /** Calls that wait for their turn. */
-  waiting = 0;
-  readonly #orders = new Map<Order, Map<OrderKey | undefined, SerialQueue>>();
-
-  /** Gives a call its turn; or has it wait for that, and returns false. */
-  take(call: ServerCall, order: Order, key: OrderKey | undefined): boolean {
-    let lines = this.#orders.get(order);
-    if (lines === undefined) this.#orders.set(order, lines = new Map());
-    const line = call.line = lines.get(key);
-    if (line === undefined) {
-      lines.set(key, call.line = new SerialQueue(call, order, key));
-      return true;
-    }
-    line.behind.push(call);
-    this.waiting++;
-    return false;
-  }
-
-  /** Takes out a call that waits. */
-  remove(call: ServerCall): void {
-    call.line?.behind.remove(call);
-    this.waiting--;
-  }
-
-  /** Takes the turn from the call that has it; returns the one that has it now. */
-  startNext(line: SerialQueue): ServerCall | undefined {
-    const next = line.behind.first;
-    if (next === undefined) this.#orders.get(line.order)?.delete(line.key);
-    else {
-      this.remove(next);
-      line.holder = next;
-    }
-    return next;
-  }
 }

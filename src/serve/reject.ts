@@ -11,18 +11,17 @@
  */
 
 import { toDuplex } from "../transport/deno_conn.ts";
-import { type ByteChannel, openChannel } from "../transport/duplex.ts";
+import { openChannel } from "../transport/duplex.ts";
 import type { Duplex } from "../types/duplex.ts";
-import { type Clock, systemClock } from "../base/clock.ts";
+import { systemClock } from "../base/clock.ts";
 import type { CodecFactory, MessageHandler } from "../wire/codec.ts";
 import type { ConnectionOptions } from "../types/connection.ts";
-import { TimerHeap } from "../base/timers.ts";
 import type { ConnectionError } from "../base/errors.ts";
-import { Linger } from "../connection/linger.ts";
+import { closeUnopened } from "../connection/unopened.ts";
+import type { Linger } from "../connection/linger.ts";
 import { toLimits } from "../wire/limits.ts";
 import { nativeCodec } from "../wire/native_codec.ts";
-import { SendBuffer } from "../connection/send_buffer.ts";
-import { readLoop } from "../connection/reader.ts";
+import type { SendBuffer } from "../connection/send_buffer.ts";
 
 /** Farewells under way at once. */
 const AT_ONCE = 1024;
@@ -31,22 +30,22 @@ const ignore = () => {};
 
 /** Nothing of what it says is heard. */
 const DEAF: MessageHandler = {
-  hello: ignore,
-  request: ignore,
-  reply: ignore,
-  failure: ignore,
-  cancel: ignore,
-  ping: ignore,
-  pong: ignore,
-  goaway: ignore,
+  onHello: ignore,
+  onRequest: ignore,
+  onReply: ignore,
+  onFailure: ignore,
+  onCancel: ignore,
+  onPing: ignore,
+  onPong: ignore,
+  onGoaway: ignore,
   full: () => false,
   mayRead: () => true,
   streams: () => ({
-    data: ignore,
-    end: ignore,
-    fail: ignore,
-    stop: ignore,
-    credit: ignore,
+    onData: ignore,
+    onEnd: ignore,
+    onFail: ignore,
+    onStop: ignore,
+    onCredit: ignore,
   }),
 };
 
@@ -69,7 +68,7 @@ export class RejectedConnections {
     if (this.#leaving.size >= AT_ONCE) return path.destroy(reason);
     const { clock = systemClock } = this.#options;
     const words = closeMode(this.#options, reason);
-    const { linger, over } = goawayBytes(path, clock, words);
+    const { linger, over } = closeUnopened(path, clock, words);
     this.#leaving.set(
       linger,
       over.then(() => void this.#leaving.delete(linger)),
@@ -99,33 +98,4 @@ function closeMode(
     if (!codec.features.goaway) return;
     codec.goaway(sendBuffer, undefined, reason.code, reason.message);
   };
-}
-
-/** Ends a connection that there never was: writes what `say` says, FIN, lingers, and destroys it. Never rejects. */
-export function goawayBytes(
-  path: ByteChannel,
-  clock: Clock,
-  say: (sendBuffer: SendBuffer) => void,
-): { linger: Linger; over: Promise<void> } {
-  const ended = () => linger.written();
-  const sendBuffer = new SendBuffer(path, clock, Infinity, {
-    onFlush: ignore,
-    written: ended,
-    writeFailed: ended,
-    busy: () => false,
-    grown: ignore,
-    overflowed: ignore,
-    spoiled: ignore,
-  });
-  const linger = new Linger(path, sendBuffer, clock, new TimerHeap(clock));
-  say(sendBuffer);
-  const reading = readLoop(path, clock, {
-    chunk: (chunk) => {
-      linger.discard(chunk.length);
-      return chunk.length;
-    },
-    end: ignore,
-    room: () => undefined,
-  });
-  return { linger, over: linger.run(reading.catch(ignore), ignore) };
 }

@@ -14,7 +14,7 @@
 import { brand } from "../base/brand.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Codec } from "../wire/codec.ts";
-import type { Connection } from "../connection/connection.ts";
+import type { Connection } from "../types/connection.ts";
 import type { ServerCall } from "./server_call.ts";
 import { RpcError, toSendableError } from "../base/errors.ts";
 import type { SchemaIssue } from "../types/schema.ts";
@@ -61,7 +61,7 @@ export interface ResponderContext {
   /** Whether callers see the message of what a handler throws. */
   readonly exposeErrors: boolean;
   /** What the peer accepts as a message body. */
-  readonly peerMaxMessage: () => number;
+  peerMaxMessage(): number;
   /** Tells the operator what `internal` hides from the caller. */
   readonly onError: (error: unknown, call: ServerCall) => void;
 }
@@ -174,9 +174,10 @@ export class Responder {
     queueMicrotask(() => {
       const gone = unserializable(`result: ${GONE}`);
       const { code, message } = this.unserializableResult(call, gone);
-      const { codec, sendBuffer, peerMaxMessage } = this.#context;
+      const { codec, sendBuffer } = this.#context;
+      const most = this.#context.peerMaxMessage();
       codec.prepare(undefined, false);
-      codec.failure(sendBuffer, id, true, code, message, peerMaxMessage());
+      codec.failure(sendBuffer, id, true, code, message, most);
     });
   }
 

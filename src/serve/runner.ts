@@ -19,12 +19,15 @@ import type { Codec } from "../wire/codec.ts";
 import type { ServerCall } from "./server_call.ts";
 import { RpcError } from "../base/errors.ts";
 import type { SchemaResult } from "../types/schema.ts";
-import type { Order } from "./ordered.ts";
+import type { CallOrder } from "./serial_queue.ts";
 import type { OrderKey } from "../base/inspect.ts";
 import type { MethodEntry } from "./method.ts";
 import type { OpenCalls } from "./open_calls.ts";
 import type { Scheduler } from "./scheduler.ts";
-import { CalleeStreams, type CalleeTable } from "../streams/call_streams.ts";
+import type {
+  ConnectionStreams,
+  IncomingStreamHost,
+} from "../streams/contract.ts";
 import {
   isStream,
   type PullSource,
@@ -32,14 +35,13 @@ import {
   type Thrown,
   toScopedSource,
 } from "../base/pull_source.ts";
-import type { StreamTable } from "../streams/stream_table.ts";
 import { isThenable, whenSettled } from "../base/promises.ts";
 
 /** What the runner needs of its connection. */
 export interface HandlerRunnerContext {
   readonly codec: Codec;
   /** The connection's streams, made when they are asked for. */
-  streams(): StreamTable;
+  streams(): ConnectionStreams | undefined;
   /** Tells the operator what the caller is not told. */
   readonly onError: (error: unknown, call: ServerCall) => void;
   /** Called when a handler or a waiting call has gone, otherwise than in the turn it came. */
@@ -47,7 +49,7 @@ export interface HandlerRunnerContext {
 }
 
 /** The handlers of one connection. */
-export class HandlerRunner implements CalleeTable {
+export class HandlerRunner implements IncomingStreamHost<ServerCall> {
   readonly #context: HandlerRunnerContext;
   readonly #calls: OpenCalls;
   readonly #gate: Scheduler;
@@ -108,7 +110,7 @@ export class HandlerRunner implements CalleeTable {
   }
 
   /** Whether the call may go on: not if an earlier one of its order has the turn, or its key fails. */
-  #takeTurn(call: ServerCall, order: Order, params?: unknown): boolean {
+  #takeTurn(call: ServerCall, order: CallOrder, params?: unknown): boolean {
     let key: OrderKey | undefined;
     try {
       key = order.keyOf(params);
@@ -249,8 +251,16 @@ export class HandlerRunner implements CalleeTable {
       this.#cleanUp(call, source, call.aborted?.reason);
       return;
     }
-    const hub = this.#context.streams();
-    const streams = call.streams ??= new CalleeStreams(hub, call, this);
+    const streams = call.streams ??= this.#context.streams()?.incoming(
+      call,
+      this,
+    );
+    if (streams === undefined) {
+      const text = "the handler returned a stream, and streams are not enabled";
+      const error = new RpcError("invalid_argument", text);
+      this.#cleanUp(call, source, this.unserializableResult(call, error));
+      return;
+    }
     const refusal = streams.reply(source) ?? this.#answers.stream(call);
     if (refusal !== undefined) {
       this.#cleanUp(call, source, refusal);

@@ -15,14 +15,10 @@
 
 import { outside } from "../base/async_context.ts";
 import type { ServerCall } from "./server_call.ts";
-import {
-  LARGE,
-  type LargeRead,
-  type LargeReads,
-} from "../connection/large_reads.ts";
+import { LARGE, type LargeRead, type LargeReads } from "../base/large_reads.ts";
 import type { Limits } from "../types/connection.ts";
 import { LinkedList } from "../base/linked_list.ts";
-import type { Order, SerialQueues } from "./ordered.ts";
+import type { CallOrder, SerialQueues } from "./serial_queue.ts";
 import type { OrderKey } from "../base/inspect.ts";
 import type { SendBuffer } from "../connection/send_buffer.ts";
 import type { FairShare, ShareSlot } from "./fair_share.ts";
@@ -47,7 +43,7 @@ export class Scheduler {
   readonly #turn: ShareSlot | undefined;
   readonly #large: LargeRead | undefined;
   /** Of ordered calls; made when the first one starts. */
-  #lines: SerialQueues | undefined;
+  #lines: SerialQueues<ServerCall> | undefined;
   /** Handlers that may run at once: none before the peer has been let in. */
   #maxRunning = 0;
 
@@ -145,7 +141,7 @@ export class Scheduler {
   /** Whether a call has its order's turn; if not, it waits for that. */
   takeTurn(
     call: ServerCall,
-    order: Order,
+    order: CallOrder,
     key: OrderKey | undefined,
   ): boolean {
     this.#lines ??= order.lines();

@@ -10,22 +10,22 @@
  * @module
  */
 
-import {
-  type ErrorInfo,
-  type ServiceDefinition,
-  toCallable,
-} from "./services.ts";
+import { type ServedServices, toCallable } from "./services.ts";
 import type {
   CloseOptions,
+  Connection,
   ConnectionOptions,
+  ErrorInfo,
   Protocol,
   Serializer,
   WireMap,
 } from "../types/connection.ts";
-import { Connection } from "../connection/connection.ts";
+import { RpcConnection } from "../connection/connection.ts";
+import type { Keepalive } from "../connection/contract.ts";
+import { keepalive } from "../connection/watchdog.ts";
+import { STREAM_SUPPORT } from "../streams/support.ts";
 import { toDuplex } from "../transport/deno_conn.ts";
-import type { AsyncDisposal } from "../types/disposal.ts";
-import type { Duplex } from "../types/duplex.ts";
+import type { AsyncDisposal, Duplex } from "../types/duplex.ts";
 import { checkTimeout } from "../connection/shutdown.ts";
 import { DRAIN_TIME, GOODBYE_TIME } from "../connection/shutdown_states.ts";
 import { ConnectionError } from "../base/errors.ts";
@@ -34,7 +34,8 @@ import type { LiveCall, TotalStats } from "../types/stats.ts";
 import { type ServerLimits, ServerResources } from "./server_limits.ts";
 import { RejectedConnections } from "./reject.ts";
 import { Totals } from "../connection/totals.ts";
-import type { Checked, Optional } from "../types/services.ts";
+import type { Checked } from "../types/services.ts";
+import type { Optional } from "../types/optional.ts";
 import { tellHook } from "../base/user_code.ts";
 import { AuthorizationGate, type Authorize } from "./authorize.ts";
 
@@ -96,7 +97,7 @@ export class Server<S extends object, M extends WireMap = "json"> {
   readonly connections: ReadonlySet<Connection>;
 
   readonly #connections = new Set<Connection>();
-  readonly #services: ServiceDefinition;
+  readonly #services: ServedServices;
   readonly #options: ServerOptions<M>;
   readonly #shared: ServerResources;
   readonly #rejected: RejectedConnections;
@@ -160,12 +161,17 @@ export class Server<S extends object, M extends WireMap = "json"> {
       throw reason;
     }
     const { authorize } = this.#options;
-    const connection = new Connection(toDuplex(duplex), {
+    const { turns, buffers, largeReads } = this.#shared;
+    const connection = new RpcConnection(toDuplex(duplex), {
       ...this.#options,
       services: this.#services,
-      shared: this.#shared,
-      authorization: authorize &&
-        ((path) => new AuthorizationGate(path, authorize)),
+      serve: (context) => this.#services.serve(context, turns),
+      streams: STREAM_SUPPORT,
+      keepalive: keepalive() as Keepalive,
+      memory: buffers,
+      largeReads,
+      makeGate: authorize &&
+        ((channel) => new AuthorizationGate(channel, authorize)),
     });
     this.#connections.add(connection);
     this.#accepted++;

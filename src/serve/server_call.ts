@@ -12,16 +12,14 @@ import type { Scope } from "../base/async_context.ts";
 import { type Clock, ticksSince } from "../base/clock.ts";
 import type { Opaque } from "../wire/codec.ts";
 import type { Metadata, MetadataInit } from "../types/call.ts";
-import type { Connection } from "../connection/connection.ts";
-import type { Peer } from "../types/connection.ts";
+import type { Connection, Peer } from "../types/connection.ts";
 import type { TimerEntry } from "../base/timers.ts";
 import type { ListNode } from "../base/linked_list.ts";
 import type { CallEndingCell } from "../types/middleware.ts";
-import type { MetadataBlock } from "../wire/metadata.ts";
+import { type MetadataBlock, toMetadata, toRecord } from "../wire/metadata.ts";
 import type { MethodEntry } from "./method.ts";
-import { toMetadata, toRecord } from "../call/options.ts";
-import type { SerialQueue } from "./ordered.ts";
-import type { CalleeStreams } from "../streams/call_streams.ts";
+import type { SerialQueue } from "./serial_queue.ts";
+import type { IncomingStreams } from "../streams/contract.ts";
 import type { LiveCall, LiveCallContext } from "../types/stats.ts";
 import type { CallContext } from "../types/handler.ts";
 
@@ -76,11 +74,11 @@ export class ServerCall
   /** What its params take beyond their bytes once they are decoded; -1 before, and for a call answered in the turn it came. */
   decoded = -1;
   /** Its streams, if it has any. */
-  streams: CalleeStreams | undefined = undefined;
+  streams: IncomingStreams | undefined = undefined;
   /** The async context in which its result is read, if that is a stream. */
   scope: Scope | undefined = undefined;
   /** The line it is in, by the order of its method: it has its turn, or waits for it. */
-  line: SerialQueue | undefined = undefined;
+  line: SerialQueue<ServerCall> | undefined = undefined;
   readonly #owner: ServerCallHost;
   #controller: AbortController | undefined = undefined;
   #draining: AbortController | undefined = undefined;

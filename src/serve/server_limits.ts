@@ -5,11 +5,16 @@
  */
 
 import { type Clock, systemClock } from "../base/clock.ts";
-import { LargeReads } from "../connection/large_reads.ts";
+import { LargeReads } from "../base/large_reads.ts";
 import { checkLimit, toLimits } from "../wire/limits.ts";
 import type { Limits } from "../types/connection.ts";
 import { FairShare } from "./fair_share.ts";
-import type { Optional } from "../types/services.ts";
+import type { Optional } from "../types/optional.ts";
+import type {
+  MemoryHolder,
+  MemoryPool,
+  MemoryShare,
+} from "../connection/contract.ts";
 import { ConnectionError } from "../base/errors.ts";
 
 /** The limits that all connections of a server share. */
@@ -22,7 +27,7 @@ export interface ServerLimits {
   readonly maxTotalBuffered: number;
 }
 
-/** The defaults, as README's table has them. */
+/** The defaults; docs/limits.md has the same numbers. */
 export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   maxConnections: 16_384,
   maxTotalRunning: 16_384,
@@ -62,28 +67,14 @@ export class ServerResources {
 /** A connection says again what it holds when its outgoing bytes have grown by this many. */
 const STEP = 16 * 1024;
 
-/** What a call counts beside its bytes, from its arrival to its answer, in bytes. */
-export const CALL_CHARGE = 512;
-
-/** What an open stream counts beside its items, in bytes. */
-export const STREAM_CHARGE = 4096;
-
-/** A connection, as one that holds bytes. */
-export interface MemoryHolder {
-  /** How many, now. */
-  bytes(): number;
-  /** Closes it, without what can still be taken back; at once, if it is closing already. Returns whether it ended at once. */
-  shed(reason: ConnectionError): boolean;
-}
-
 /** The bytes of one server. */
-export class MemoryBudget {
+export class MemoryBudget implements MemoryPool {
   readonly step = STEP;
   /** Counts progress, over all connections. */
   moment = 0;
   #total = 0;
   #scheduled = false;
-  readonly #shares = new Set<MemoryShare>();
+  readonly #shares = new Set<BudgetShare>();
   readonly #max: number;
 
   constructor(max: number) {
@@ -91,8 +82,8 @@ export class MemoryBudget {
   }
 
   /** Enters a connection. */
-  share(holder: MemoryHolder): MemoryShare {
-    const share = new MemoryShare(this, holder);
+  share(holder: MemoryHolder): BudgetShare {
+    const share = new BudgetShare(this, holder);
     this.#shares.add(share);
     return share;
   }
@@ -107,7 +98,7 @@ export class MemoryBudget {
   }
 
   /** A connection is over. */
-  remove(share: MemoryShare): void {
+  remove(share: BudgetShare): void {
     this.#shares.delete(share);
   }
 
@@ -122,22 +113,22 @@ export class MemoryBudget {
     this.#scheduled = false;
   }
 
-  #stalest(): MemoryShare {
+  #stalest(): BudgetShare {
     let holders = 0;
     for (const { bytes } of this.#shares) if (bytes > 0) holders++;
     const least = this.#total / holders * 3 / 4;
-    let stalest: MemoryShare | undefined;
+    let stalest: BudgetShare | undefined;
     for (const share of this.#shares) {
       if (share.bytes < least) continue;
       if (stalest === undefined || share.since < stalest.since) stalest = share;
     }
     // Not all can be below the average.
-    return stalest as MemoryShare;
+    return stalest as BudgetShare;
   }
 }
 
 /** What one connection holds. */
-export class MemoryShare {
+class BudgetShare implements MemoryShare {
   /** As it last said. */
   bytes = 0;
   /** The moment of its last progress. */
@@ -155,7 +146,7 @@ export class MemoryShare {
 
   /** Takes note of what it holds now. */
   recordProgress(): void {
-    if (!this.#over) this.#set(this.#holder.bytes());
+    if (!this.#over) this.#set(this.#holder.bytesHeld());
   }
 
   /** Makes it let go. */

@@ -9,8 +9,12 @@
  * @module
  */
 
-import type { Connection } from "../connection/connection.ts";
-import type { CallInfo, Serializer, WireMap } from "../types/connection.ts";
+import type {
+  ErrorInfo,
+  Serializer,
+  ServiceDefinition,
+  WireMap,
+} from "../types/connection.ts";
 
 import {
   type CallChange,
@@ -20,6 +24,9 @@ import {
   type Middleware,
   type ServerMiddleware,
 } from "../types/middleware.ts";
+import type { ServeContext, ServeSide } from "../connection/contract.ts";
+import { Dispatcher } from "./dispatcher.ts";
+import type { FairShare } from "./fair_share.ts";
 import { toRegistry } from "./method_table.ts";
 import type { Checked } from "../types/services.ts";
 import { tellHook } from "../base/user_code.ts";
@@ -32,12 +39,6 @@ import { checkList, compose } from "../base/compose.ts";
 import type { MethodEntry, MethodTable } from "./method.ts";
 import { discard, isStream, type StreamValue } from "../base/pull_source.ts";
 
-/** Where an error that `onError` is told came from; all undefined for one of accepting. */
-export interface ErrorInfo extends Partial<CallInfo> {
-  /** The connection it came by. */
-  readonly connection?: Connection | undefined;
-}
-
 /** How services are served. */
 export interface CallableOptions<M extends WireMap = "json"> {
   /** What stands around every handler, the first one outermost. */
@@ -48,16 +49,6 @@ export interface CallableOptions<M extends WireMap = "json"> {
   onError?: ((error: unknown, info: ErrorInfo) => void) | undefined;
   /** The connection's, if it is not JSON: one that says `wire: "exact"` turns off the check of what JSON can carry. */
   serializer?: Serializer & { readonly wire?: M } | undefined;
-}
-
-/** Services that the other end of a client's connection may call; made by {@linkcode callable}. */
-export interface ServiceDefinition {
-  /** By dotted name; what a method is, is the library's own business. */
-  readonly methods: ReadonlyMap<string, object>;
-  /** Whether callers see the message of what a handler throws. */
-  readonly exposeErrors: boolean;
-  /** Told what callers are not; never throws. */
-  readonly onError: (error: unknown, info: ErrorInfo) => void;
 }
 
 /**
@@ -104,15 +95,29 @@ export function callable<L extends object, M extends WireMap = "json">(
   return toCallable(services, options);
 }
 
+/** A service definition as a server uses it: `turns` limits the handlers of all its connections. */
+export interface ServedServices extends ServiceDefinition {
+  readonly serve: (context: ServeContext, turns?: FairShare) => ServeSide;
+}
+
 /** The same without types. */
 export function toCallable(
   services: object,
   { use = [], exposeErrors = false, onError }: CallableOptions<WireMap>,
-): ServiceDefinition {
+): ServedServices {
+  const methodTable = wrapAll(toRegistry(services), use);
+  const report = (error: unknown, info: ErrorInfo) =>
+    tellHook({ onError }, "onError", error, info);
   return {
-    methods: wrapAll(toRegistry(services), use),
-    exposeErrors,
-    onError: (error, info) => tellHook({ onError }, "onError", error, info),
+    methods: methodTable,
+    onError: report,
+    serve: (context: ServeContext, turns?: FairShare) =>
+      new Dispatcher({
+        ...context,
+        ...{ methodTable, exposeErrors, turns },
+        onError: (error, { method, id, connection }) =>
+          report(error, { method, id, connection }),
+      }),
   };
 }
 

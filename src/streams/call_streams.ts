@@ -11,11 +11,10 @@
  */
 
 import { scopeOfNow } from "../base/async_context.ts";
-import type { Call } from "../call/call.ts";
-import type { ServerCall } from "../serve/server_call.ts";
-import { RpcError, toSendableError } from "../base/errors.ts";
-import type { LargeRead } from "../connection/large_reads.ts";
-import type { SendBuffer } from "../connection/send_buffer.ts";
+import { type Outcome, RpcError, toSendableError } from "../base/errors.ts";
+import type { LargeRead } from "../base/large_reads.ts";
+import type { StreamGrant } from "../types/connection.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import type { StreamReader, StreamReaderOwner } from "./stream_reader.ts";
 import { StreamWriter, type StreamWriterOwner } from "./stream_writer.ts";
 import {
@@ -24,7 +23,14 @@ import {
   type Thrown,
   toScopedSource,
 } from "../base/pull_source.ts";
-import type { StreamTable } from "./stream_table.ts";
+import type {
+  CallStreamsView,
+  IncomingStreamCall,
+  IncomingStreamHost,
+  IncomingStreams,
+  OutgoingStreamCall,
+  OutgoingStreams,
+} from "./contract.ts";
 import type {
   PayloadView,
   StreamFailure,
@@ -32,15 +38,35 @@ import type {
 } from "../wire/codec.ts";
 import type { WriteScheduler } from "./write_scheduler.ts";
 
-/** What both ends of a call have in common. */
+/** What the streams of a call need of the table they are in. */
+export interface StreamHub {
+  readonly sendBuffer: FrameBuffer;
+  readonly frames: StreamFrameWriter;
+  readonly turns: WriteScheduler;
+  readonly peerHalfClosed: boolean;
+  readonly most: number;
+  readonly room: boolean;
+  readonly grant: StreamGrant;
+  readonly ending: RpcError | undefined;
+  refusal(outcome: Outcome): RpcError | undefined;
+  prepare(item: unknown): void;
+  enter(streams: CallStreams): void;
+  leave(streams: CallStreams): void;
+  close(streams: CallStreams, ins: number, outs: number): void;
+  streamReader(owner: StreamReaderOwner): StreamReader;
+  largeRead(again: () => void): LargeRead | undefined;
+  waits(bytes: number): void;
+}
+
+/** What both sides of a call have in common. */
 export abstract class CallStreams
-  implements StreamReaderOwner, StreamWriterOwner {
+  implements StreamReaderOwner, StreamWriterOwner, CallStreamsView {
   /** What comes in, and what goes out. */
   reader: StreamReader | undefined;
   writer: StreamWriter | undefined;
   /** Whether this end made the call. */
   abstract readonly caller: boolean;
-  protected readonly hub: StreamTable;
+  protected readonly hub: StreamHub;
   id = 0;
   /** Told when the call has given its place back. */
   closed: (() => void) | undefined;
@@ -48,11 +74,11 @@ export abstract class CallStreams
   #in = 0;
   #out = 0;
 
-  constructor(hub: StreamTable) {
+  constructor(hub: StreamHub) {
     this.hub = hub;
   }
 
-  get sendBuffer(): SendBuffer {
+  get sendBuffer(): FrameBuffer {
     return this.hub.sendBuffer;
   }
 
@@ -146,22 +172,16 @@ export abstract class CallStreams
   abstract failure(code: string, message: string, data: unknown): RpcError;
 }
 
-/** What the streams of a call of ours ask of their table. */
-export interface CallerTable {
-  /** The result has ended: the call is over. */
-  streamEnded(call: Call): void;
-}
-
 /** Those of a call that this end makes: its params go out, its result comes in. */
-export class CallerStreams extends CallStreams {
+export class CallerStreams extends CallStreams implements OutgoingStreams {
   readonly caller = true;
-  readonly #call: Call;
-  readonly #table: CallerTable;
+  readonly #call: OutgoingStreamCall;
+  readonly #ended: () => void;
 
-  constructor(hub: StreamTable, call: Call, table: CallerTable) {
+  constructor(hub: StreamHub, call: OutgoingStreamCall, ended: () => void) {
     super(hub);
     this.#call = call;
-    this.#table = table;
+    this.#ended = ended;
   }
 
   /**
@@ -245,7 +265,7 @@ export class CallerStreams extends CallStreams {
   done(): void {}
 
   ended(): void {
-    this.#table.streamEnded(this.#call);
+    this.#ended();
   }
 
   stopped(reason: RpcError): void {
@@ -257,29 +277,20 @@ export class CallerStreams extends CallStreams {
   }
 }
 
-/** What the streams of a call of the peer's ask of their table. */
-export interface CalleeTable {
-  /** What the caller is told of what the handler's stream threw. */
-  describeStream(serverCall: ServerCall, error: unknown): RpcError;
-  /** The same of an item that has no form on the wire. */
-  unserializableResult(serverCall: ServerCall, error: unknown): RpcError;
-  /** It is over, and its cleanup, which threw something if that is given. The call is over. */
-  streamDone(serverCall: ServerCall, thrown: Thrown | undefined): void;
-}
-
 /** Those of a call that this end serves: its params come in, its result goes out. */
-export class CalleeStreams extends CallStreams {
+export class CalleeStreams<C extends IncomingStreamCall> extends CallStreams
+  implements IncomingStreams {
   readonly caller = false;
   /** What the caller was told of a result that failed. */
   told: RpcError | undefined;
-  readonly #serverCall: ServerCall;
-  readonly #table: CalleeTable;
+  readonly #call: C;
+  readonly #host: IncomingStreamHost<C>;
 
-  constructor(hub: StreamTable, serverCall: ServerCall, table: CalleeTable) {
+  constructor(hub: StreamHub, call: C, host: IncomingStreamHost<C>) {
     super(hub);
-    this.id = serverCall.id;
-    this.#serverCall = serverCall;
-    this.#table = table;
+    this.id = call.id;
+    this.#call = call;
+    this.#host = host;
   }
 
   /** The params are a stream. */
@@ -293,9 +304,7 @@ export class CalleeStreams extends CallStreams {
     if (error !== undefined) {
       // That the peer, or the wire, has no streams is for the operator.
       const own = error.code === "invalid_argument";
-      return own
-        ? this.#table.unserializableResult(this.#serverCall, error)
-        : error;
+      return own ? this.#host.unserializableResult(this.#call, error) : error;
     }
     this.writer = new StreamWriter(this, result);
     this.openOut();
@@ -338,23 +347,23 @@ export class CalleeStreams extends CallStreams {
     try {
       this.hub.prepare(item);
     } catch (error) {
-      throw this.#table.unserializableResult(this.#serverCall, error);
+      throw this.#host.unserializableResult(this.#call, error);
     }
   }
 
   toRpcError(error: unknown): StreamFailure {
-    return this.told = this.#table.describeStream(this.#serverCall, error);
+    return this.told = this.#host.describeStream(this.#call, error);
   }
 
   done(thrown: Thrown | undefined): void {
-    this.#table.streamDone(this.#serverCall, thrown);
+    this.#host.streamDone(this.#call, thrown);
   }
 
   ended(): void {}
 
   /** Nobody waits for the call any more: its handler may be in the middle of making the next item. */
   stopped(reason: RpcError): void {
-    this.#serverCall.abort(() => reason);
+    this.#call.abort(() => reason);
     this.writer?.cancel(reason);
   }
 
@@ -372,9 +381,3 @@ const FAILED: StreamFailure = {
   code: "cancelled",
   message: "the caller's stream has failed",
 };
-
-/** Why a stream ends whose call does. */
-export function callEndedError(): RpcError {
-  const text = "the call is over, and its streams with it";
-  return new RpcError("cancelled", text, { outcome: "unknown" });
-}

@@ -14,7 +14,12 @@
  */
 
 import { ConnectionError } from "../base/errors.ts";
-import { CHARGE_BESIDE, MAX_DATA, MAX_WINDOW, QUANTUM } from "../wire/codec.ts";
+import {
+  CHARGE_BESIDE,
+  MAX_DATA,
+  MAX_WINDOW,
+  QUANTUM,
+} from "../wire/protocol.ts";
 
 /** What the largest DATA frame uses up. */
 const FULL = MAX_DATA + CHARGE_BESIDE;

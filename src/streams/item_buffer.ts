@@ -11,7 +11,7 @@
  */
 
 import { copyBytes, NO_BYTES } from "../base/bytes.ts";
-import { BYTES } from "../wire/payload.ts";
+import { BYTES } from "../wire/protocol.ts";
 import type { PayloadView } from "../wire/codec.ts";
 
 /** Payloads of at least this many bytes are kept by themselves. */

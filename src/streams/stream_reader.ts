@@ -13,17 +13,18 @@
  */
 
 import { ConnectionError, RpcError } from "../base/errors.ts";
-import { LARGE, type LargeRead } from "../connection/large_reads.ts";
-import { BYTES, UNDEFINED } from "../wire/payload.ts";
-import { tame } from "../base/user_code.ts";
-import { StreamWindow, type WindowBudget } from "./flow_control.ts";
-import { ItemBuffer, join } from "./item_buffer.ts";
+import { LARGE, type LargeRead } from "../base/large_reads.ts";
 import {
+  BYTES,
   CHARGE_BESIDE,
   MAX_DATA,
   MAX_ITEM,
-  type PayloadView,
-} from "../wire/codec.ts";
+  UNDEFINED,
+} from "../wire/protocol.ts";
+import { tame } from "../base/user_code.ts";
+import { StreamWindow, type WindowBudget } from "./flow_control.ts";
+import { ItemBuffer, join } from "./item_buffer.ts";
+import type { PayloadView } from "../wire/codec.ts";
 
 /** What an inlet asks of its connection. */
 export interface StreamReaderOwner {

@@ -12,23 +12,32 @@
  * @module
  */
 
-import { STREAM_CHARGE } from "../serve/server_limits.ts";
+import { STREAM_CHARGE } from "../wire/limits.ts";
 import type {
-  Codec,
-  PayloadView,
-  StreamFrameHandler,
-  StreamFrameWriter,
-} from "../wire/codec.ts";
+  ConnectionStreams,
+  IncomingStreamCall,
+  IncomingStreamHost,
+  IncomingStreams,
+  OutgoingStreamCall,
+  OutgoingStreams,
+  StreamTableContext,
+} from "./contract.ts";
+import type { PayloadView, StreamFrameWriter } from "../wire/codec.ts";
 import {
   ConnectionError,
   type ErrorCode,
   type Outcome,
   RpcError,
 } from "../base/errors.ts";
-import type { LargeRead, LargeReads } from "../connection/large_reads.ts";
-import type { Limits, StreamGrant } from "../types/connection.ts";
-import type { SendBuffer } from "../connection/send_buffer.ts";
-import type { CallStreams } from "./call_streams.ts";
+import type { LargeRead } from "../base/large_reads.ts";
+import type { StreamGrant } from "../types/connection.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
+import {
+  CalleeStreams,
+  CallerStreams,
+  type CallStreams,
+  type StreamHub,
+} from "./call_streams.ts";
 import { WindowBudget } from "./flow_control.ts";
 import { StreamReader, type StreamReaderOwner } from "./stream_reader.ts";
 import { WriteScheduler } from "./write_scheduler.ts";
@@ -36,28 +45,6 @@ import type { StreamStats } from "../types/stats.ts";
 
 /** By how many bytes what waits to be sent grows until somebody is told. */
 const STEP = 16 * 1024;
-
-/** What they need of their connection. */
-export interface StreamTableContext {
-  readonly codec: Codec;
-  readonly sendBuffer: SendBuffer;
-  readonly limits: Limits;
-  /** What the peer's HELLO grants: nothing if it takes no streams, undefined if it has not come. */
-  granted(): { readonly streams?: StreamGrant } | undefined;
-  /** The large messages of all connections, at a server. */
-  readonly largeReads: LargeReads | undefined;
-  /** What the peer accepts as a message body. */
-  peerMaxMessage(): number;
-  /** Called when what waits to be sent has grown by another {@linkcode STEP} bytes. */
-  grown(): void;
-  /**
-   * The streams of a call in flight, by who made it: `null` if it has none,
-   * undefined if it is over.
-   *
-   * @throws {ConnectionError} `protocol_error`, if there never was one.
-   */
-  find(id: number, ours: boolean): CallStreams | null | undefined;
-}
 
 /** How many control frames that change nothing are taken in a row. */
 export const MAX_IDLE = 10_000;
@@ -69,8 +56,8 @@ export const MAX_IDLE = 10_000;
 export const IDLE_PER_STREAM = 8;
 
 /** All streams of one connection. */
-export class StreamTable implements StreamFrameHandler {
-  readonly sendBuffer: SendBuffer;
+export class StreamTable implements ConnectionStreams, StreamHub {
+  readonly sendBuffer: FrameBuffer;
   readonly turns: WriteScheduler;
   /** The peer has sent its FIN, and so grants nothing any more. */
   peerHalfClosed = false;
@@ -139,6 +126,17 @@ export class StreamTable implements StreamFrameHandler {
   /** Prepares an item. Throws if it has no form on the wire. */
   prepare(item: unknown): void {
     this.#context.codec.prepare(item, false, undefined, "item");
+  }
+
+  outgoing(call: OutgoingStreamCall, ended: () => void): OutgoingStreams {
+    return new CallerStreams(this, call, ended);
+  }
+
+  incoming<C extends IncomingStreamCall>(
+    call: C,
+    host: IncomingStreamHost<C>,
+  ): IncomingStreams {
+    return new CalleeStreams(this, call, host);
   }
 
   // Places.
@@ -243,7 +241,7 @@ export class StreamTable implements StreamFrameHandler {
 
   // What the peer says.
 
-  data(
+  onData(
     id: number,
     caller: boolean,
     view: PayloadView,
@@ -257,7 +255,7 @@ export class StreamTable implements StreamFrameHandler {
     );
   }
 
-  end(id: number, caller: boolean): void {
+  onEnd(id: number, caller: boolean): void {
     const streams = this.#streamReader(id, caller, "END");
     const live = streams?.reader?.live === true;
     if (!this.#counts("END", live)) return;
@@ -265,7 +263,7 @@ export class StreamTable implements StreamFrameHandler {
     streams?.ended();
   }
 
-  fail(id: number, caller: boolean, code: string, message: string): void {
+  onFail(id: number, caller: boolean, code: string, message: string): void {
     const streams = this.#streamReader(id, caller, "END");
     const live = streams?.reader?.live === true;
     if (!this.#counts("END", live)) return;
@@ -280,7 +278,7 @@ export class StreamTable implements StreamFrameHandler {
     streams?.ended();
   }
 
-  stop(id: number, caller: boolean, code: string, text: string): void {
+  onStop(id: number, caller: boolean, code: string, text: string): void {
     const streams = this.#streamWriter(id, caller, "STOP");
     const live = streams?.writer?.live === true;
     if (!this.#counts("STOP", live)) return;
@@ -288,7 +286,7 @@ export class StreamTable implements StreamFrameHandler {
     streams?.stopped(new RpcError(code, text, options));
   }
 
-  credit(id: number, caller: boolean, bytes: number): void {
+  onCredit(id: number, caller: boolean, bytes: number): void {
     const streams = this.#streamWriter(id, caller, "CREDIT");
     const live = streams?.writer?.live === true;
     if (this.#counts("CREDIT", live && bytes > 0)) {
@@ -310,12 +308,17 @@ export class StreamTable implements StreamFrameHandler {
     );
   }
 
+  /** The calls' streams are those that this table has made. */
+  #find(id: number, caller: boolean): CallStreams | null | undefined {
+    return this.#context.find(id, !caller) as CallStreams | null | undefined;
+  }
+
   #streamReader(
     id: number,
     caller: boolean,
     what: string,
   ): CallStreams | undefined {
-    const streams = this.#context.find(id, !caller);
+    const streams = this.#find(id, caller);
     if (streams === undefined) return undefined;
     if (streams?.reader === undefined) none(what, id);
     return streams;
@@ -326,7 +329,7 @@ export class StreamTable implements StreamFrameHandler {
     caller: boolean,
     what: string,
   ): CallStreams | undefined {
-    const streams = this.#context.find(id, !caller);
+    const streams = this.#find(id, caller);
     if (streams === undefined) return undefined;
     if (streams?.writer === undefined) none(what, id);
     return streams;

@@ -17,23 +17,22 @@
 
 import { ConnectionError, RpcError } from "../base/errors.ts";
 import { isBytes, lengthOf, plainView } from "../base/bytes.ts";
-import type { SendBuffer } from "../connection/send_buffer.ts";
-import { BYTES } from "../wire/payload.ts";
-import type { PullSource, Thrown } from "../base/pull_source.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import {
+  BYTES,
   CHARGE_BESIDE,
   MAX_CREDIT,
   MAX_DATA,
   MAX_ITEM,
   QUANTUM,
-  type StreamFailure,
-  type StreamFrameWriter,
-} from "../wire/codec.ts";
-import type { Writer, WriteScheduler } from "./write_scheduler.ts";
+} from "../wire/protocol.ts";
+import type { PullSource, Thrown } from "../base/pull_source.ts";
+import type { StreamFailure, StreamFrameWriter } from "../wire/codec.ts";
+import type { ScheduledWriter, WriteScheduler } from "./write_scheduler.ts";
 
 /** What an outlet asks of its connection. */
 export interface StreamWriterOwner {
-  readonly sendBuffer: SendBuffer;
+  readonly sendBuffer: FrameBuffer;
   readonly frames: StreamFrameWriter;
   readonly turns: WriteScheduler;
   /** Whether the peer sends no more credit. */
@@ -71,9 +70,9 @@ interface UnsentItem {
 }
 
 /** One stream that goes out. */
-export class StreamWriter implements Writer {
-  before: Writer | undefined = undefined;
-  after: Writer | undefined = undefined;
+export class StreamWriter implements ScheduledWriter {
+  before: ScheduledWriter | undefined = undefined;
+  after: ScheduledWriter | undefined = undefined;
   lined = false;
   /** Items that the source gave. */
   items = 0;

@@ -14,13 +14,13 @@
 
 import type { Limits } from "../types/connection.ts";
 import { LinkedList, type ListNode } from "../base/linked_list.ts";
-import type { SendBuffer } from "../connection/send_buffer.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
 
 /** Outgoing bytes above which streams wait. (With half of it a stream of bytes loses a tenth of its speed on Node; a small call beside it waits as long: `bench:streams`.) */
 const STREAM_MARK = 256 * 1024;
 
 /** Something that writes frames, one at a time. */
-export interface Writer extends ListNode<Writer> {
+export interface ScheduledWriter extends ListNode<ScheduledWriter> {
   /** Whether it stands in line. */
   lined: boolean;
   /** Writes a frame; returns whether it has another one to write now. */
@@ -29,13 +29,13 @@ export interface Writer extends ListNode<Writer> {
 
 /** The line of one connection's streams. */
 export class WriteScheduler {
-  readonly #line = new LinkedList<Writer>();
-  readonly #sendBuffer: SendBuffer;
+  readonly #line = new LinkedList<ScheduledWriter>();
+  readonly #sendBuffer: FrameBuffer;
   readonly #mark: number;
   /** The batch that has had its frame. */
   #batch = -1;
 
-  constructor(sendBuffer: SendBuffer, limits: Limits) {
+  constructor(sendBuffer: FrameBuffer, limits: Limits) {
     this.#sendBuffer = sendBuffer;
     const { highWaterMark, maxSendBuffer: maxSendBuffer } = limits;
     // Streams alone must not keep handlers from starting.
@@ -58,14 +58,14 @@ export class WriteScheduler {
   }
 
   /** Stands in line. */
-  enqueue(writer: Writer): void {
+  enqueue(writer: ScheduledWriter): void {
     if (writer.lined) return;
     writer.lined = true;
     this.#line.push(writer);
   }
 
   /** Leaves the line. */
-  dequeue(writer: Writer): void {
+  dequeue(writer: ScheduledWriter): void {
     if (!writer.lined) return;
     writer.lined = false;
     this.#line.remove(writer);
@@ -73,7 +73,7 @@ export class WriteScheduler {
 
   /** Lets write who may. */
   writeReady(): void {
-    let writer: Writer | undefined;
+    let writer: ScheduledWriter | undefined;
     while ((writer = this.#line.first) !== undefined && this.#open) {
       this.dequeue(writer);
       this.note();

@@ -20,9 +20,6 @@ import { shared } from "../base/brand.ts";
 import { checkStreamPair } from "../base/inspect.ts";
 import type { Duplex, DuplexInfo } from "../types/duplex.ts";
 
-export type { AsyncDisposal, AsyncDisposeKey } from "../types/disposal.ts";
-export type { Duplex, DuplexInfo };
-
 /** The result of a read. (`ReadableStreamReadResult` is no global of Node's types.) */
 export type ReadResult = Awaited<
   ReturnType<ReadableStreamDefaultReader<Uint8Array>["read"]>

@@ -14,8 +14,7 @@
 
 import { ConnectionError } from "../base/errors.ts";
 import { tellHook } from "../base/user_code.ts";
-import type { AsyncDisposal } from "../types/disposal.ts";
-import type { Duplex, DuplexInfo } from "../types/duplex.ts";
+import type { AsyncDisposal, Duplex, DuplexInfo } from "../types/duplex.ts";
 import {
   type Address,
   type ListenTls,

@@ -23,8 +23,12 @@
 
 import { toChunk } from "../base/bytes.ts";
 import { ConnectionError, quote } from "../base/errors.ts";
-import type { CertificateNames, PeerCertificate } from "../types/connection.ts";
-import type { Duplex, DuplexInfo } from "../types/duplex.ts";
+import type {
+  CertificateNames,
+  Duplex,
+  DuplexInfo,
+  PeerCertificate,
+} from "../types/duplex.ts";
 import { type Address, printAddress } from "./address.ts";
 import { nativeDuplex } from "./native_duplex.ts";
 import type {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { CallHandle } from "../call/handle.ts";
+import type { Outcome } from "../base/errors.ts";
 
 /** What a nested call inherits from the handler that makes it; every handler's `ctx` is one. */
 export interface ParentCall {
@@ -39,6 +39,51 @@ export interface CallOptions {
 
 /** Metadata of a call: short texts by name. */
 export type Metadata = ReadonlyMap<string, string>;
+
+/**
+ * A call that `go` made: it can be watched and aborted, and its failure goes
+ * unreported until somebody asks for its `reply`.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { Client, echoServices, memoryPair, Server } from "@sluice/rpc";
+ *
+ * const [near, far] = memoryPair();
+ * const server = new Server(echoServices());
+ * server.accept(far);
+ * const client = new Client<ReturnType<typeof echoServices>>(near);
+ * const handle = client.go("HelloService.Hello", "x");
+ * assertEquals(await handle.reply, "hello:x");
+ * assertEquals(handle.outcome, "executed");
+ * await client.close();
+ * await server.close();
+ * ```
+ */
+export interface CallHandle<T = unknown> {
+  /** The id on the wire; `undefined` while the call waits for the window, and for good if it was never sent. */
+  readonly id: number | undefined;
+  /** The method called. */
+  readonly method: string;
+  /** The bytes that the request takes: exact once it is sent, about right before that, and 0 if it cannot be encoded. */
+  readonly size: number;
+  /** The result. Rejects with an {@linkcode RpcError}, or with the reason that the call was aborted with. */
+  readonly reply: Promise<T>;
+  /** Resolves with `true` once the request was handed to the transport, with `false` once it never will be. Never rejects. */
+  readonly sent: Promise<boolean>;
+  /** The metadata that the handler sent with its reply; `undefined` before the reply, and if it sent none. */
+  readonly metadata: Metadata | undefined;
+  /** Whether the call may have run, as far as is known now: a reply turns `unknown` into `executed`. */
+  readonly outcome: Outcome;
+  /**
+   * The final outcome. Resolves when the peer has replied, or when the call or
+   * its connection has ended without a reply. Never rejects. For an aborted
+   * call this is later than its `reply`.
+   */
+  readonly settled: Promise<Outcome>;
+  /** Aborts the call, as its signal would. Has no effect on a call that has settled, its result stream included. */
+  abort(reason?: unknown): void;
+}
 
 /** What makes untyped calls: a {@linkcode Connection}, or what stands before one. */
 export interface Caller {

@@ -5,8 +5,12 @@
  */
 
 import type { Clock } from "../base/clock.ts";
+import type { ConnectionError } from "../base/errors.ts";
+import type { Caller } from "./call.ts";
+import type { AsyncDisposal, PeerCertificate } from "./duplex.ts";
+import type { ConnectionStats, LiveCall } from "./stats.ts";
 
-import type { Optional } from "./services.ts";
+import type { Optional } from "./optional.ts";
 
 /** What the transport tells of a peer. */
 export interface Peer {
@@ -16,6 +20,52 @@ export interface Peer {
   readonly certificate: PeerCertificate | undefined;
 }
 
+/** A live connection. A {@linkcode Client} holds one; a server has one for each caller, and a handler sees it as `ctx.connection`. */
+export interface Connection extends Caller, AsyncDisposal {
+  /** The peer's address, where the transport knows it. */
+  readonly remote: string | undefined;
+  /** What the transport tells of the peer. */
+  readonly peer: Peer;
+  /** What the server's `authorize` returned for this peer; `undefined` before that, and without one. */
+  readonly auth: unknown;
+  /** Resolves when the connection is over: with what went wrong, or with `undefined` if one of its ends closed it in order. Never rejects. */
+  readonly closed: Promise<ConnectionError | undefined>;
+  /** Resolves when the window has room for a call, as a stream writer's `ready`; rejects once no call is taken any more. Ignoring it is safe. */
+  readonly ready: Promise<void>;
+  /** How many calls the window has room for, as a stream writer's `desiredSize`; see {@linkcode Client.desiredSize}. */
+  readonly desiredSize: number;
+  /** Milliseconds that the latest PING and its PONG took; undefined before. The library sends one by itself only to a peer that is silent. */
+  readonly rtt: number | undefined;
+  /** Sends a PING and resolves with the round-trip time in ms; rejects if the connection ends first. Ignoring it is safe. */
+  ping(): Promise<number>;
+  /** The connection in numbers. */
+  stats(): ConnectionStats;
+  /** What hangs? Every call that has not ended, those made by this end first; made when it is asked for. */
+  calls(): LiveCall[];
+  /** Keeps the process alive while the connection is open, as it does from the start; undoes `unref`. */
+  ref(): void;
+  /**
+   * Lets the process end although the connection is open, calls in flight or
+   * not; for the idle clients of command-line programs. Of no effect for a
+   * transport that cannot: a duplex of Web Streams without an `unref` of its
+   * own, standard input on Deno, and where there is no process to end.
+   */
+  unref(): void;
+  /**
+   * Drains, in this order: takes no new call; says GOAWAY; lets calls already
+   * accepted and running handlers finish, within `timeout`; flushes; closes.
+   * What is not finished by then is settled with its true outcome, and the peer
+   * is told. Resolves within `timeout` and 1,000 ms, whatever the peer does.
+   * Idempotent: every call returns the same promise, which never rejects; one
+   * with a shorter `timeout` than those before shortens it.
+   *
+   * @throws {TypeError} If `timeout` is not a number.
+   */
+  close(options?: CloseOptions): Promise<void>;
+  /** Ends the connection at once: nothing is flushed, calls in flight are `unknown`. Resolves when it is over. */
+  abort(reason?: unknown): Promise<void>;
+}
+
 /** What a call that failed on our side was, for `onError`. */
 export interface CallInfo {
   /** The method called. */
@@ -23,6 +73,36 @@ export interface CallInfo {
   /** The call's id on its connection. */
   readonly id: number;
 }
+
+/** Where an error that `onError` is told came from; all undefined for one of accepting. */
+export interface ErrorInfo extends Partial<CallInfo> {
+  /** The connection it came by. */
+  readonly connection?: Connection | undefined;
+}
+
+/**
+ * Services that are ready to be served; made by {@linkcode callable}. Its
+ * members are for the library.
+ */
+export interface ServiceDefinition {
+  /** The methods by dotted name. */
+  readonly methods: ReadonlyMap<string, object>;
+  /** Makes what serves them on one connection. */
+  readonly serve: (context: never) => object;
+  /** Reports an error that callers do not receive; never throws. */
+  readonly onError: (error: unknown, info: ErrorInfo) => void;
+}
+
+/** Streams as a feature of a client; made by {@linkcode streams}. Its members are for the library. */
+export interface StreamFeature {
+  /** The frames of streams. */
+  readonly codec: object;
+  /** Makes the streams of one connection. */
+  readonly table: (context: never) => object;
+}
+
+/** Keepalive as a feature of a client; made by {@linkcode keepalive}. Calling it is for the library. */
+export type KeepaliveFeature = (...args: never) => object;
 
 /** What both ends of a connection can set. */
 export interface ConnectionOptions extends Optional<Limits> {
@@ -95,29 +175,6 @@ export type Credentials = string | Uint8Array;
 export type CredentialsSource = (
   signal: AbortSignal,
 ) => Credentials | Promise<Credentials>;
-
-/** The names of a certificate's subject or issuer, by their short types: `CN`, `O`, `OU`, ... */
-export type CertificateNames = Readonly<Record<string, string | string[]>>;
-
-/** What a peer's certificate says. */
-export interface PeerCertificate {
-  /** Whom it is for. */
-  readonly subject: CertificateNames;
-  /** Who vouches for that. */
-  readonly issuer: CertificateNames;
-  /** Further names it is for, as `DNS:a.example, URI:spiffe://b`; undefined if there are none. */
-  readonly altNames: string | undefined;
-  /** Its number at the issuer, in hex. */
-  readonly serialNumber: string;
-  /** SHA-256 over the whole of it, in hex with colons. */
-  readonly fingerprint256: string;
-  /** From when it is valid, as the runtime prints it. */
-  readonly validFrom: string;
-  /** Until when. */
-  readonly validTo: string;
-  /** The whole of it, as DER. */
-  readonly raw: Uint8Array;
-}
 
 /** Observers of calls, for the option `observe`; made by {@linkcode observers}, and by nothing else. */
 export interface Observers {

@@ -15,8 +15,6 @@
  * @module
  */
 
-import type { PeerCertificate } from "./connection.ts";
-
 /**
  * Two byte streams to and from a peer, such as a socket's.
  *
@@ -51,3 +49,39 @@ export interface DuplexInfo {
   /** Lets the process exit while the transport is open. A duplex without this method decides by itself. */
   readonly unref?: (() => void) | undefined;
 }
+
+/** The names of a certificate's subject or issuer, by their short types: `CN`, `O`, `OU`, ... */
+export type CertificateNames = Readonly<Record<string, string | string[]>>;
+
+/** The certificate that a peer has shown in the TLS handshake, and TLS has verified. */
+export interface PeerCertificate {
+  /** The names of the peer. */
+  readonly subject: CertificateNames;
+  /** The names of the authority that has signed it. */
+  readonly issuer: CertificateNames;
+  /** Further names of the peer, as `DNS:a.example, URI:spiffe://b`; `undefined` if there are none. */
+  readonly altNames: string | undefined;
+  /** Its serial number at the issuer, in hex. */
+  readonly serialNumber: string;
+  /** The SHA-256 of the whole certificate, in hex with colons. */
+  readonly fingerprint256: string;
+  /** The start of its validity, as the runtime prints it. */
+  readonly validFrom: string;
+  /** The end of its validity, as the runtime prints it. */
+  readonly validTo: string;
+  /** The whole certificate, as DER. */
+  readonly raw: Uint8Array;
+}
+
+/** The type of `Symbol.asyncDispose`, or `never` where the compiler's libraries lack it (before TypeScript's `esnext.disposable`). */
+export type AsyncDisposeKey = SymbolConstructor extends
+  { readonly asyncDispose: infer Key extends symbol } ? Key : never;
+
+/**
+ * Can be used with `await using`: has a method under `Symbol.asyncDispose`
+ * that does the same as `close()`. Where the compiler's libraries lack that
+ * symbol, the type has no member.
+ */
+export type AsyncDisposal = {
+  readonly [Key in AsyncDisposeKey]: () => Promise<void>;
+};

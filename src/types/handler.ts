@@ -5,7 +5,7 @@
  */
 
 import type { Metadata, MetadataInit, ParentCall } from "./call.ts";
-import type { Connection } from "../connection/connection.ts";
+import type { Connection } from "../types/connection.ts";
 import type { Peer } from "./connection.ts";
 
 /** The second argument of every handler; pass it on as a nested call's `ctx` option. */

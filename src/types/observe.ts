@@ -8,14 +8,10 @@
  * @module
  */
 
-import type { Call } from "../call/call.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Metadata } from "./call.ts";
-import type { Connection } from "../connection/connection.ts";
-import type { ServerCall } from "../serve/server_call.ts";
 import type { Outcome, RpcError } from "../base/errors.ts";
-import type { MetadataBlock } from "../wire/metadata.ts";
-import type { Observers } from "./connection.ts";
+import type { Connection, Observers } from "./connection.ts";
 
 /** A call as an observer sees it: one object from its start to its end. */
 export interface ObservedCall {
@@ -55,6 +51,27 @@ export interface CallObserver {
   end?(call: ObservedCall): void;
 }
 
+/** Metadata that is decoded when somebody reads it. */
+interface LazyMetadata {
+  readonly entries: Metadata;
+}
+
+/** What observers read of an outgoing call: an entry of the pending table. */
+export interface OutgoingRecord {
+  readonly method: string;
+  /** The count that the id is made from; negative while the call waits to be sent. */
+  readonly seq: number;
+  readonly size: number;
+  readonly extra: {
+    readonly metadata: LazyMetadata | undefined;
+    readonly streams: {
+      readonly reader: { readonly items: number } | undefined;
+    } | undefined;
+  } | undefined;
+  /** Where the observer of this call is kept until the call has ended. */
+  extras(): { observed: CallEnd | undefined };
+}
+
 /** A request that came, as far as its header tells. */
 export interface RequestInfo {
   readonly connection: Connection;
@@ -62,7 +79,7 @@ export interface RequestInfo {
   readonly id: number;
   readonly size: number;
   /** What was sent along. */
-  readonly block: MetadataBlock | undefined;
+  readonly block: LazyMetadata | undefined;
   /** Its streams, if it has any. */
   readonly streams?: {
     readonly writer: { readonly items: number } | undefined;
@@ -72,18 +89,22 @@ export interface RequestInfo {
 /** What connections tell: what every {@linkcode ObserverList} is. */
 export interface CallObserverHub extends Observers {
   /** This end makes a call. */
-  onOutgoing(call: Call, clock: Clock, by: () => Connection | undefined): void;
+  onOutgoing(
+    call: OutgoingRecord,
+    clock: Clock,
+    by: () => Connection | undefined,
+  ): void;
   /** The peer has made one. */
-  onIncoming(serverCall: ServerCall, clock: Clock): void;
+  onIncoming(call: RequestInfo, clock: Clock): void;
   /** A call that came was answered, with `bytes` of answer; undefined of a stream, when that has ended. */
   answered(
-    serverCall: ServerCall,
+    call: RequestInfo,
     outcome: Outcome,
     error: RpcError | undefined,
     bytes: number | undefined,
   ): void;
   /** A call that came will never be answered. */
-  lost(serverCall: ServerCall, error: RpcError): void;
+  lost(call: RequestInfo, error: RpcError): void;
   /** A call that came was answered by its header alone. */
   refused(
     request: RequestInfo,

@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { CallContext } from "./handler.ts";
+
 /** The part of Standard Schema v1 that is used here; the specification's own names. */
 export interface StandardSchema<Input = unknown, Output = Input> {
   /** The specification's one property. */
@@ -36,4 +38,12 @@ export interface SchemaIssue {
   readonly path?:
     | ReadonlyArray<PropertyKey | { readonly key: PropertyKey }>
     | undefined;
+}
+
+/** A handler whose params are validated before it starts; made by {@linkcode method}. */
+export interface ValidatedMethod<Input, Output, Result> {
+  /** Validates the params. */
+  readonly schema: StandardSchema<Input, Output>;
+  /** Runs with what the schema returned. */
+  readonly handler: (params: Output, ctx: CallContext) => Result;
 }

@@ -12,7 +12,7 @@
  */
 
 import type { CallContext } from "./handler.ts";
-import type { ValidatedMethod } from "../serve/method.ts";
+import type { ValidatedMethod } from "./schema.ts";
 import type { CallOptions } from "./call.ts";
 import type { WireMap } from "./connection.ts";
 
@@ -27,9 +27,6 @@ export interface NotServable<Why extends string> {
   /** Why not. */
   readonly "~notServable": Why;
 }
-
-/** Options: any member may be left out, or be `undefined`. (`Partial` allows the second only without `exactOptionalPropertyTypes`.) */
-export type Optional<T> = { [K in keyof T]?: T[K] | undefined };
 
 // What arrives.
 

@@ -20,8 +20,9 @@
 import type { PeerHello, Serializer } from "../types/connection.ts";
 import type { ConnectionError } from "../base/errors.ts";
 import type { MetadataBlock } from "./metadata.ts";
-import type { SendBuffer } from "../connection/send_buffer.ts";
-import type { MethodTable } from "../serve/method.ts";
+import type { FieldReader } from "./fields.ts";
+import type { FrameBuffer } from "./frame_buffer.ts";
+import type { FrameWriter } from "./frame_writer.ts";
 
 import type { PayloadRole } from "./to_json.ts";
 
@@ -53,12 +54,12 @@ export interface WireFeatures {
 /** What a codec tells; the connection implements it. All throw a ConnectionError on a breach of the rules. */
 export interface MessageHandler {
   /** The peer's first message. */
-  hello(hello: PeerHello): void;
+  onHello(hello: PeerHello): void;
   /**
    * A call of the peer's. `size` is what it counts in the window; `remaining`
    * is what is left of its deadline in ms, or -1.
    */
-  request(
+  onRequest(
     id: number,
     method: string,
     size: number,
@@ -66,9 +67,9 @@ export interface MessageHandler {
     metadata: MetadataBlock | undefined,
   ): void;
   /** The result of a call of ours. */
-  reply(id: number, metadata?: MetadataBlock): void;
+  onReply(id: number, metadata?: MetadataBlock): void;
   /** The failure of a call of ours; its data is the payload. `started` is undefined where the wire does not tell. */
-  failure(
+  onFailure(
     id: number,
     started: boolean | undefined,
     code: string,
@@ -76,15 +77,15 @@ export interface MessageHandler {
     metadata?: MetadataBlock,
   ): void;
   /** The peer cancels a call of its own. */
-  cancel(id: number): void;
+  onCancel(id: number): void;
   /** The peer asks for a `pong` with this id. */
-  ping(id: number): void;
+  onPing(id: number): void;
   /** An answer to our `ping`. */
-  pong(id: number): void;
+  onPong(id: number): void;
   /** The peer serves none of our calls above `lastId`; none at all if undefined. `code` is empty for a plain drain. */
-  goaway(lastId: number | undefined, code: string, text: string): void;
+  onGoaway(lastId: number | undefined, code: string, text: string): void;
   /** Takes what is told of streams. */
-  streams(): StreamFrameHandler;
+  streams(): StreamFrameHandler | undefined;
   /**
    * Whether a message of so many bytes may be told now. Asked before each one
    * of {@linkcode LARGE} bytes and more by the codec, which else decodes no
@@ -172,22 +173,22 @@ export interface Codec {
   replySize(metadata?: MetadataBlock): number;
 
   /** Writes the first message. */
-  hello(sendBuffer: SendBuffer): void;
+  hello(sendBuffer: FrameBuffer): void;
   /** The peer has been let in, where that was `guarded`: for a wire that takes less until then. */
   onPeerAuthorized?(): void;
   /** Writes a request with the prepared payload; `remaining` is -1 without a deadline. */
   request(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     id: number,
     method: string,
     remaining: number,
     metadata: MetadataBlock | undefined,
   ): void;
   /** Writes a reply with the prepared payload. */
-  reply(sendBuffer: SendBuffer, id: number, metadata?: MetadataBlock): void;
+  reply(sendBuffer: FrameBuffer, id: number, metadata?: MetadataBlock): void;
   /** Writes a failure with the prepared payload as its data; that, and the metadata, is left out where it would pass `maxMessage`. */
   failure(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     id: number,
     started: boolean,
     code: string,
@@ -196,14 +197,14 @@ export interface Codec {
     metadata?: MetadataBlock,
   ): void;
   /** Writes a cancel, ahead of all else if this wire can `retract` (so that its request has always gone before). */
-  cancel(sendBuffer: SendBuffer, id: number): void;
+  cancel(sendBuffer: FrameBuffer, id: number): void;
   /** Writes a ping. */
-  ping(sendBuffer: SendBuffer, id: number): void;
+  ping(sendBuffer: FrameBuffer, id: number): void;
   /** Writes a pong, ahead of all that is not. */
-  pong(sendBuffer: SendBuffer, id: number): void;
+  pong(sendBuffer: FrameBuffer, id: number): void;
   /** Writes a GOAWAY. */
   goaway(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     lastId: number | undefined,
     code: string,
     text: string,
@@ -212,9 +213,9 @@ export interface Codec {
    * Takes back a request that is not handed over yet; `place` is what
    * `outbox.place` said when it was written. False if this wire cannot.
    */
-  retract(sendBuffer: SendBuffer, place: number): boolean;
+  retract(sendBuffer: FrameBuffer, place: number): boolean;
   /** The id of the request (`ours`) or reply at `place` of what is not handed over yet; for a wire that lends users' bytes. */
-  idAt?(sendBuffer: SendBuffer, place: number): { id: number; ours: boolean };
+  idAt?(sendBuffer: FrameBuffer, place: number): { id: number; ours: boolean };
 }
 
 /** What a codec is made with. */
@@ -225,10 +226,12 @@ export interface CodecSettings {
   readonly own: PeerHello;
   /** Whether what we tell the peer leaves only once it has been let in. */
   readonly guarded?: boolean;
-  /** What we serve; undefined at an end that only calls. */
-  readonly methodTable: MethodTable | undefined;
+  /** The methods that are served, by name; undefined on a side that only calls. */
+  readonly methodTable: ReadonlyMap<string, unknown> | undefined;
   /** Replaces JSON. */
   readonly serializer: Serializer | undefined;
+  /** The frames of streams; undefined if this side has no streams. */
+  readonly streams?: StreamCodec | undefined;
   /** Told of what a child printed between its messages; undefined where the bytes come from anything else, which must keep to the wire. */
   readonly stray?: (error: ConnectionError) => void;
 }
@@ -238,23 +241,6 @@ export type CodecFactory = (
   receiver: MessageHandler,
   settings: CodecSettings,
 ) => Codec;
-
-/** The largest payload of a DATA frame, in bytes: chunks of a power of two need no frame for a byte or two. */
-export const MAX_DATA = 32 * 1024;
-/** What a DATA frame counts against the credit besides its body: so that tiny ones are not free. */
-const FRAME_CHARGE = 16;
-/** What a DATA frame of `n` payload bytes counts. */
-export const CHARGE_BESIDE = FRAME_CHARGE + 1;
-/** A producer that waits for more credit than this never gets on: half of the least window is given back at the latest. */
-export const QUANTUM = 4096;
-/** The least credit a stream begins with, in bytes. */
-export const MIN_CREDIT = 16 * 1024;
-/** The largest window of one stream, in bytes. */
-export const MAX_WINDOW = 1024 * 1024;
-/** The largest item that is not bytes; it has to fit in the largest window, however it is cut. */
-export const MAX_ITEM = 1_000_000;
-/** Credit beyond this is a fault. */
-export const MAX_CREDIT = 0x7fffffff;
 
 /** A payload as it lies in a frame; lent for the time of the call. */
 export interface PayloadView {
@@ -279,10 +265,10 @@ export interface StreamFrameWriter {
   /** The prepared item as bytes. */
   cut(): Fragment;
   /** Writes the prepared item, which is at most MAX_DATA bytes. */
-  data(sendBuffer: SendBuffer, id: number, caller: boolean): void;
+  data(sendBuffer: FrameBuffer, id: number, caller: boolean): void;
   /** Writes a part of an item; there is `more` of it to come. */
   part(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     id: number,
     caller: boolean,
     cut: Fragment,
@@ -293,10 +279,10 @@ export interface StreamFrameWriter {
   /** The item in a frame. Throws if it does not parse. */
   open(view: PayloadView, owned: boolean): unknown;
   /** Writes the end of a stream. */
-  end(sendBuffer: SendBuffer, id: number, caller: boolean): void;
+  end(sendBuffer: FrameBuffer, id: number, caller: boolean): void;
   /** Writes the failure of a stream; `data` is left out if it has no form on the wire, or is larger than `most`. */
   fail(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     id: number,
     caller: boolean,
     error: StreamFailure,
@@ -304,7 +290,7 @@ export interface StreamFrameWriter {
   ): void;
   /** Says that the reader wants no more, ahead of all that is not urgent. */
   stop(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     id: number,
     caller: boolean,
     code: string,
@@ -312,11 +298,29 @@ export interface StreamFrameWriter {
   ): void;
   /** Grants `bytes` more, ahead of all that is not urgent. */
   credit(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     id: number,
     caller: boolean,
     bytes: number,
   ): void;
+}
+
+/** The frames of streams on the native protocol, passed in by who wants streams. */
+export interface StreamCodec {
+  /** Makes what writes them. */
+  writer(
+    frames: FrameWriter,
+    serializer: Serializer | undefined,
+  ): StreamFrameWriter;
+  /** Reads one and notifies `handler`; false if `kind` is not a frame of streams. */
+  read(
+    handler: StreamFrameHandler,
+    kind: number,
+    flags: number,
+    id: number,
+    body: FieldReader,
+    owned: boolean,
+  ): boolean;
 }
 
 /** Why a stream failed, in words that can be sent. */
@@ -329,7 +333,7 @@ export interface StreamFailure {
 /** What a codec tells of streams. `caller` says whether the peer made the call. All throw a ConnectionError on a breach of the rules. */
 export interface StreamFrameHandler {
   /** A frame of items; `owned` says that nobody else uses its bytes. */
-  data(
+  onData(
     id: number,
     caller: boolean,
     view: PayloadView,
@@ -337,11 +341,11 @@ export interface StreamFrameHandler {
     owned: boolean,
   ): void;
   /** The stream has ended. */
-  end(id: number, caller: boolean): void;
+  onEnd(id: number, caller: boolean): void;
   /** The stream has failed; the data of its error is the codec's current payload. */
-  fail(id: number, caller: boolean, code: string, message: string): void;
+  onFail(id: number, caller: boolean, code: string, message: string): void;
   /** The reader of a stream of ours wants no more. */
-  stop(id: number, caller: boolean, code: string, text: string): void;
+  onStop(id: number, caller: boolean, code: string, text: string): void;
   /** The reader of a stream of ours grants more. */
-  credit(id: number, caller: boolean, bytes: number): void;
+  onCredit(id: number, caller: boolean, bytes: number): void;
 }

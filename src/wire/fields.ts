@@ -11,12 +11,9 @@
 import { ConnectionError } from "../base/errors.ts";
 import { readU16, readU32 } from "./frame.ts";
 import { keepMetadata, type MetadataBlock } from "./metadata.ts";
-import { CUSTOM, STREAM, UNDEFINED } from "./payload.ts";
+import { CUSTOM, STREAM, UNDEFINED } from "./protocol.ts";
 import { NO_BYTES } from "../base/bytes.ts";
 import { checkText, readText } from "../base/utf8.ts";
-
-/** Most bytes of a metadata block. */
-export const MAX_METADATA = 0xffff;
 
 /** Walks over one body at a time; what is left when the fields are read is the payload. */
 export class FieldReader {

@@ -15,7 +15,7 @@
 
 import { blank, viewOf } from "../base/bytes.ts";
 import { ConnectionError } from "../base/errors.ts";
-import { LARGE } from "../connection/large_reads.ts";
+import { LARGE } from "../base/large_reads.ts";
 import {
   CANCEL,
   CREDIT,

@@ -9,7 +9,7 @@
 
 import { HEADER_SIZE, writeHeaderTo } from "./frame.ts";
 import { writeU16 } from "./fields.ts";
-import type { SendBuffer } from "../connection/send_buffer.ts";
+import type { FrameBuffer } from "./frame_buffer.ts";
 import type { PayloadEncoder } from "./payload.ts";
 import { boundedUtf8 } from "../base/utf8.ts";
 
@@ -53,7 +53,7 @@ export class FrameWriter {
 
   /** Begins a frame of `size` bytes without a payload; returns where its body begins. */
   begin(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     size: number,
     kind: number,
     flags: number,
@@ -66,7 +66,7 @@ export class FrameWriter {
 
   /** Begins one that ends with the prepared payload, whose bytes `size` counts. */
   beginWithPayload(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     size: number,
     kind: number,
     flags: number,
@@ -81,7 +81,7 @@ export class FrameWriter {
   }
 
   /** Ends it with the prepared payload, kind first. */
-  endWithPayload(sendBuffer: SendBuffer, at: number): void {
+  endWithPayload(sendBuffer: FrameBuffer, at: number): void {
     const { payload } = this;
     sendBuffer.bytes[at] = payload.kind;
     if (payload.inline) payload.write(sendBuffer, at + 1);

@@ -18,29 +18,20 @@ import type {
 import { ConnectionError, quote } from "../base/errors.ts";
 import { readU16, readU32 } from "./frame.ts";
 import { writeU16, writeU32 } from "./fields.ts";
-import { MAX_WINDOW, MIN_CREDIT } from "./codec.ts";
+import {
+  EARLY_BYTES,
+  EARLY_CALLS,
+  EARLY_MESSAGE,
+  MAX_CREDENTIALS,
+  MAX_MESSAGE,
+  MAX_WINDOW,
+  MAX_WINDOW_CALLS,
+  MIN_CREDIT,
+  MIN_MESSAGE,
+  VERSION,
+} from "./protocol.ts";
 import { readText, utf8 } from "../base/utf8.ts";
 import { copyBytes, isBytes, lengthOf, plainView } from "../base/bytes.ts";
-
-/** The protocol's major version. */
-export const VERSION = 1;
-/** Largest HELLO body, in bytes. */
-export const MAX_HELLO = 16 * 1024;
-/** Before the peer's HELLO is read: calls that may be sent. */
-export const EARLY_CALLS = 64;
-/** Before the peer's HELLO is read: bytes of calls that may be sent. */
-export const EARLY_BYTES = 64 * 1024;
-/** Before the peer's HELLO is read: the largest body. */
-export const EARLY_MESSAGE = 64 * 1024;
-/** The least a peer must accept as a body: room for every frame the protocol makes by itself. */
-export const MIN_MESSAGE = 16 * 1024;
-/** The most a peer may say it accepts as a body: 1 GiB. */
-export const MAX_MESSAGE = 1024 * 1024 * 1024;
-/** The most calls a window may have: 2^24. */
-export const MAX_WINDOW_CALLS = 1 << 24;
-
-/** The most bytes of credentials: leaves room in a HELLO for all its other fields. */
-export const MAX_CREDENTIALS = 15 * 1024;
 
 /** What an end grants for streams that has the capability and says no numbers. */
 const DEFAULT_GRANT: StreamGrant = { credit: 64 * 1024, max: 1024 };

@@ -7,12 +7,17 @@
  */
 
 import { HEADER_SIZE } from "./frame.ts";
-import { MAX_MESSAGE, MAX_WINDOW_CALLS, MIN_MESSAGE } from "./hello.ts";
-import { MAX_WINDOW, MIN_CREDIT } from "./codec.ts";
-import type { Optional } from "../types/services.ts";
+import {
+  MAX_MESSAGE,
+  MAX_WINDOW,
+  MAX_WINDOW_CALLS,
+  MIN_CREDIT,
+  MIN_MESSAGE,
+} from "./protocol.ts";
+import type { Optional } from "../types/optional.ts";
 import type { Limits } from "../types/connection.ts";
 
-/** The defaults, as README's table has them. */
+/** The defaults; docs/limits.md has the same numbers. */
 export const DEFAULT_LIMITS: Limits = {
   maxMessage: 4 * 1024 * 1024,
   windowCalls: 4096,
@@ -110,3 +115,9 @@ export function checkLimit(
     `Cannot use ${name}: a whole number from ${least} to ${most}, received ${value}`,
   );
 }
+
+/** What a call counts beside its bytes, from its arrival to its answer, in bytes. */
+export const CALL_CHARGE = 512;
+
+/** What an open stream counts beside its items, in bytes. */
+export const STREAM_CHARGE = 4096;

@@ -12,7 +12,11 @@
  * @module
  */
 
-import type { CodecSettings, MessageHandler } from "./codec.ts";
+import type {
+  CodecSettings,
+  MessageHandler,
+  StreamFrameHandler,
+} from "./codec.ts";
 import { ConnectionError, quote } from "../base/errors.ts";
 
 import {
@@ -36,10 +40,9 @@ import {
   FrameDecoder,
   type FrameHandler,
 } from "./frame_decoder.ts";
-import { checkVersion, EARLY_MESSAGE, MAX_HELLO, parseHello } from "./hello.ts";
+import { checkVersion, parseHello } from "./hello.ts";
+import { CUSTOM, EARLY_MESSAGE, MAX_HELLO, STREAM } from "./protocol.ts";
 import { FieldReader } from "./fields.ts";
-import { CUSTOM, STREAM } from "./payload.ts";
-import { notAgreed, readStreamFrame } from "./stream_frames.ts";
 import { NO_BYTES } from "../base/bytes.ts";
 
 /** Reads what comes by one connection. */
@@ -123,7 +126,7 @@ export class MessageReader implements FrameHandler {
           : undefined;
         const method = body.method();
         body.payload(this.#lastKind);
-        this.#receiver.request(id, method, size, remaining, metadata);
+        this.#receiver.onRequest(id, method, size, remaining, metadata);
         return;
       }
       case REPLY: {
@@ -132,7 +135,7 @@ export class MessageReader implements FrameHandler {
           ? body.metadata()
           : undefined;
         body.payload(this.#lastKind);
-        this.#receiver.reply(id, metadata);
+        this.#receiver.onReply(id, metadata);
         return;
       }
       case ERROR: {
@@ -144,42 +147,48 @@ export class MessageReader implements FrameHandler {
         const message = body.text(body.u16(), "error message");
         body.payload();
         const started = (flags & FLAG_STARTED) !== 0;
-        this.#receiver.failure(id, started, code, message, metadata);
+        this.#receiver.onFailure(id, started, code, message, metadata);
         return;
       }
       case CANCEL:
         body.done();
-        this.#receiver.cancel(id);
+        this.#receiver.onCancel(id);
         return;
       case PING:
         body.done();
-        this.#receiver.ping(id);
+        this.#receiver.onPing(id);
         return;
       case PONG:
         body.done();
-        this.#receiver.pong(id);
+        this.#receiver.onPong(id);
         return;
       case GOAWAY: {
         const code = body.text(body.u8(), "GOAWAY code");
         const text = body.text(body.u16(), "GOAWAY text");
         body.done();
         const last = (flags & FLAG_NONE) !== 0 ? undefined : id;
-        this.#receiver.goaway(last, code, text);
+        this.#receiver.onGoaway(last, code, text);
         return;
       }
       case HELLO:
         this.#onHello(flags, bytes, start, end);
         return;
       default:
-        if (this.#lastKind !== STREAM) throw notAgreed(`frame kind ${kind}`);
         this.#streamFrame(kind, flags, id);
     }
   }
 
   #streamFrame(kind: number, flags: number, id: number): void {
+    const { streams } = this.#settings;
+    if (this.#lastKind !== STREAM || streams === undefined) {
+      throw new ConnectionError(
+        "protocol_error",
+        `frame kind ${kind} needs a capability that was not agreed on`,
+      );
+    }
     const { owned } = this.decoder;
-    const streams = this.#receiver.streams();
-    readStreamFrame(streams, kind, flags, id, this.body, owned);
+    const handler = this.#receiver.streams() as StreamFrameHandler;
+    streams.read(handler, kind, flags, id, this.body, owned);
   }
 
   #onHello(flags: number, bytes: Uint8Array, start: number, end: number): void {
@@ -198,14 +207,16 @@ export class MessageReader implements FrameHandler {
     this.#peerStreams = hello.streams !== undefined;
     if (this.#settings.guarded) this.decoder.maxBody = EARLY_MESSAGE;
     else this.admit();
-    this.#receiver.hello(hello);
+    this.#receiver.onHello(hello);
   }
 
   /** Of a peer that has been told nothing yet no more than the constants is taken. */
   admit(): void {
     const { maxMessage } = this.#settings.hello;
     this.decoder.maxBody = Math.max(maxMessage, EARLY_MESSAGE);
-    if (this.#peerStreams) this.#lastKind = STREAM;
+    if (this.#peerStreams && this.#settings.streams !== undefined) {
+      this.#lastKind = STREAM;
+    }
   }
 }
 

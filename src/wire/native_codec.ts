@@ -49,17 +49,15 @@ import {
 import { decodedJsonSize } from "./json_size.ts";
 import type { MetadataBlock } from "./metadata.ts";
 import { MessageReader } from "./message_reader.ts";
-import type { SendBuffer } from "../connection/send_buffer.ts";
+import type { FrameBuffer } from "./frame_buffer.ts";
 import {
   decodePayload,
-  JSON_TEXT,
   ownBytes,
   PayloadEncoder,
   type PreparedPayload,
   type RetainedPayload,
-  STREAM,
 } from "./payload.ts";
-import { NativeStreamFrames } from "./stream_frames.ts";
+import { JSON_TEXT, STREAM } from "./protocol.ts";
 import { utf8 } from "../base/utf8.ts";
 import type { PayloadRole } from "./to_json.ts";
 
@@ -108,9 +106,9 @@ export class NativeCodec implements Codec {
   }
 
   /** Made when it is needed: most connections have no streams. */
-  get streams(): StreamFrameWriter {
-    const { serializer } = this.#settings;
-    return this.#streams ??= new NativeStreamFrames(this.#frames, serializer);
+  get streams(): StreamFrameWriter | undefined {
+    const { serializer, streams } = this.#settings;
+    return this.#streams ??= streams?.writer(this.#frames, serializer);
   }
 
   // Messages in.
@@ -211,7 +209,7 @@ export class NativeCodec implements Codec {
     return metadata === undefined ? size : size + 2 + metadata.size;
   }
 
-  hello(sendBuffer: SendBuffer): void {
+  hello(sendBuffer: FrameBuffer): void {
     const { hello, serializer } = this.#settings;
     const body = encodeHello(hello, serializer?.name);
     const size = HEADER_SIZE + body.length;
@@ -222,7 +220,7 @@ export class NativeCodec implements Codec {
   }
 
   request(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     id: number,
     method: string,
     remaining: number,
@@ -246,7 +244,7 @@ export class NativeCodec implements Codec {
     this.#frames.endWithPayload(sendBuffer, at + this.#methodSize);
   }
 
-  reply(sendBuffer: SendBuffer, id: number, metadata?: MetadataBlock): void {
+  reply(sendBuffer: FrameBuffer, id: number, metadata?: MetadataBlock): void {
     const size = HEADER_SIZE + this.replySize(metadata);
     const flags = metadata === undefined ? 0 : FLAG_METADATA;
     let at = this.#frames.beginWithPayload(sendBuffer, size, REPLY, flags, id);
@@ -257,7 +255,7 @@ export class NativeCodec implements Codec {
   }
 
   failure(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     id: number,
     started: boolean,
     code: string,
@@ -285,22 +283,22 @@ export class NativeCodec implements Codec {
     this.#frames.endWithPayload(sendBuffer, words.write(sendBuffer.bytes, at));
   }
 
-  cancel(sendBuffer: SendBuffer, id: number): void {
+  cancel(sendBuffer: FrameBuffer, id: number): void {
     const at = sendBuffer.reserveUrgent(HEADER_SIZE);
     writeHeader(sendBuffer.urgentBytes, at, 0, CANCEL, 0, id);
   }
 
-  ping(sendBuffer: SendBuffer, id: number): void {
+  ping(sendBuffer: FrameBuffer, id: number): void {
     this.#frames.begin(sendBuffer, HEADER_SIZE, PING, 0, id);
   }
 
-  pong(sendBuffer: SendBuffer, id: number): void {
+  pong(sendBuffer: FrameBuffer, id: number): void {
     const at = sendBuffer.reserveUrgent(HEADER_SIZE);
     writeHeader(sendBuffer.urgentBytes, at, 0, PONG, 0, id);
   }
 
   goaway(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     lastId: number | undefined,
     code: string,
     text: string,
@@ -312,13 +310,13 @@ export class NativeCodec implements Codec {
     words.write(sendBuffer.bytes, at);
   }
 
-  retract(sendBuffer: SendBuffer, place: number): boolean {
+  retract(sendBuffer: FrameBuffer, place: number): boolean {
     // The kind alone: a PAD's flags and id are ignored, so the rest may stay.
     sendBuffer.overwrite(place, 4, PAD);
     return true;
   }
 
-  idAt(sendBuffer: SendBuffer, place: number): { id: number; ours: boolean } {
+  idAt(sendBuffer: FrameBuffer, place: number): { id: number; ours: boolean } {
     const header = sendBuffer.at(place);
     return { id: readU32(header, 8), ours: header[4] === REQUEST };
   }

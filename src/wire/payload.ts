@@ -13,7 +13,7 @@
  * @module
  */
 
-import type { SendBuffer } from "../connection/send_buffer.ts";
+import type { FrameBuffer } from "./frame_buffer.ts";
 import { isStream } from "../base/pull_source.ts";
 import {
   copyBytes,
@@ -36,20 +36,15 @@ import {
 import { type PayloadRole, toJson, unserializable } from "./to_json.ts";
 import { isA } from "../base/user_code.ts";
 import type { Serializer } from "../types/connection.ts";
-import { brand } from "../base/brand.ts";
-
-/** Payload kind: no value. */
-export const UNDEFINED = 0;
-/** Payload kind: JSON text. */
-export const JSON_TEXT = 1;
-/** Payload kind: bytes as they are. */
-export const BYTES = 2;
-/** Payload kind: a string, as UTF-8. */
-export const STRING = 3;
-/** Payload kind: what the custom serializer of both ends made. */
-export const CUSTOM = 4;
-/** Payload kind of params and results alone: a stream, whose items travel in frames of their own. */
-export const STREAM = 5;
+import {
+  BYTES,
+  CUSTOM,
+  JSON_TEXT,
+  STREAM,
+  STRING,
+  UNDEFINED,
+} from "./protocol.ts";
+import { Snapshot } from "./snapshot.ts";
 
 /** A payload on its way out, apart from the encoder that prepared it. */
 export interface PreparedPayload {
@@ -160,7 +155,10 @@ export class PayloadEncoder {
   }
 
   /** Writes an inline payload at `at` of what the outbox is filling. */
-  write({ bytes, view }: Pick<SendBuffer, "bytes" | "view">, at: number): void {
+  write(
+    { bytes, view }: Pick<FrameBuffer, "bytes" | "view">,
+    at: number,
+  ): void {
     const { size } = this;
     if (this.#bytes !== undefined) bytes.set(this.#bytes, at);
     else if (size <= SHORT_COPY) copyWords(scratchView, size, view, at);
@@ -168,7 +166,7 @@ export class PayloadEncoder {
   }
 
   /** Adds a payload that is not inline to the batch, uncopied. */
-  attach(sendBuffer: SendBuffer): void {
+  attach(sendBuffer: FrameBuffer): void {
     sendBuffer.lend(plainView(this.#bytes as Uint8Array));
   }
 
@@ -321,32 +319,4 @@ function serialize(
   } catch (cause) {
     throw unserializable(`the ${role}`, cause);
   }
-}
-
-/**
- * A value in its wire form: what is sent of it, however late or often, is what
- * it was when this was made.
- */
-export class Snapshot {
-  static {
-    brand(this, "Snapshot");
-  }
-
-  readonly kind: number;
-  readonly text: string | undefined;
-  readonly bytes: Uint8Array | undefined;
-
-  constructor(
-    kind: number,
-    text: string | undefined,
-    bytes: Uint8Array | undefined,
-  ) {
-    this.kind = kind;
-    this.text = text;
-    this.bytes = bytes;
-    this.size = bytes?.length ?? 2 * (text as string).length;
-  }
-
-  /** The most that it holds, in bytes: exact for bytes, for text what a string takes. */
-  readonly size: number;
 }

@@ -8,7 +8,6 @@
  * @module
  */
 
-import { ConnectionError } from "../base/errors.ts";
 import {
   CREDIT,
   DATA,
@@ -22,12 +21,13 @@ import {
 } from "./frame.ts";
 import { CodeAndText, type FrameWriter } from "./frame_writer.ts";
 import { type FieldReader, writeU32 } from "./fields.ts";
-import type { SendBuffer } from "../connection/send_buffer.ts";
+import type { FrameBuffer } from "./frame_buffer.ts";
 import { decodePayload } from "./payload.ts";
 import type { Serializer } from "../types/connection.ts";
 import type {
   Fragment,
   PayloadView,
+  StreamCodec,
   StreamFailure,
   StreamFrameHandler,
   StreamFrameWriter,
@@ -62,7 +62,7 @@ export class NativeStreamFrames implements StreamFrameWriter {
     return decodePayload(kind, bytes, at, end, this.#serializer, owned);
   }
 
-  data(sendBuffer: SendBuffer, id: number, caller: boolean): void {
+  data(sendBuffer: FrameBuffer, id: number, caller: boolean): void {
     const frames = this.#frames;
     const size = HEADER_SIZE + 1 + frames.payload.size;
     const at = frames.beginWithPayload(
@@ -76,7 +76,7 @@ export class NativeStreamFrames implements StreamFrameWriter {
   }
 
   part(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     id: number,
     caller: boolean,
     { kind, bytes }: Fragment,
@@ -91,12 +91,12 @@ export class NativeStreamFrames implements StreamFrameWriter {
     sendBuffer.bytes.set(bytes.subarray(start, end), at + 1);
   }
 
-  end(sendBuffer: SendBuffer, id: number, caller: boolean): void {
+  end(sendBuffer: FrameBuffer, id: number, caller: boolean): void {
     this.#frames.begin(sendBuffer, HEADER_SIZE, END, flag(caller), id);
   }
 
   fail(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     id: number,
     caller: boolean,
     { code, message, data }: StreamFailure,
@@ -118,7 +118,7 @@ export class NativeStreamFrames implements StreamFrameWriter {
   }
 
   stop(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     id: number,
     caller: boolean,
     code: string,
@@ -132,7 +132,7 @@ export class NativeStreamFrames implements StreamFrameWriter {
   }
 
   credit(
-    sendBuffer: SendBuffer,
+    sendBuffer: FrameBuffer,
     id: number,
     caller: boolean,
     bytes: number,
@@ -149,7 +149,7 @@ function flag(caller: boolean): number {
 }
 
 /** Tells what one of their frames says; false if `kind` is no kind of theirs. */
-export function readStreamFrame(
+function readStreamFrame(
   receiver: StreamFrameHandler,
   kind: number,
   flags: number,
@@ -161,31 +161,31 @@ export function readStreamFrame(
   switch (kind) {
     case DATA:
       body.payload();
-      receiver.data(id, caller, body, (flags & FLAG_MORE) !== 0, owned);
+      receiver.onData(id, caller, body, (flags & FLAG_MORE) !== 0, owned);
       return true;
     case END: {
       if ((flags & FLAG_ERROR) === 0) {
         body.done();
-        receiver.end(id, caller);
+        receiver.onEnd(id, caller);
         return true;
       }
       const code = body.text(body.u8(), "error code");
       const message = body.text(body.u16(), "error message");
       body.payload();
-      receiver.fail(id, caller, code, message);
+      receiver.onFail(id, caller, code, message);
       return true;
     }
     case STOP: {
       const code = body.text(body.u8(), "STOP code");
       const text = body.text(body.u16(), "STOP text");
       body.done();
-      receiver.stop(id, caller, code, text);
+      receiver.onStop(id, caller, code, text);
       return true;
     }
     case CREDIT: {
       const bytes = body.u32();
       body.done();
-      receiver.credit(id, caller, bytes);
+      receiver.onCredit(id, caller, bytes);
       return true;
     }
     default:
@@ -193,10 +193,8 @@ export function readStreamFrame(
   }
 }
 
-/** The fault of an end that uses streams and was not told of any. */
-export function notAgreed(what: string): ConnectionError {
-  return new ConnectionError(
-    "protocol_error",
-    `${what} needs a capability that was not agreed on`,
-  );
-}
+/** The frames of streams, to be passed to a codec. */
+export const nativeStreamCodec: StreamCodec = {
+  writer: (frames, serializer) => new NativeStreamFrames(frames, serializer),
+  read: readStreamFrame,
+};

@@ -10,7 +10,7 @@
  */
 
 import { RpcError } from "../base/errors.ts";
-import { Snapshot } from "./payload.ts";
+import { Snapshot } from "./snapshot.ts";
 import { isStream } from "../base/pull_source.ts";
 import { isA } from "../base/user_code.ts";
 

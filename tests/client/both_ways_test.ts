@@ -11,6 +11,7 @@ import {
   type ClientOptions,
   type Connection,
   type ErrorInfo,
+  map,
   memoryPair,
   method,
   ReconnectingClient,
@@ -93,7 +94,7 @@ test("a server calls its client whenever it wants, and notifies it", async () =>
   assertEquals(await caller.call("Mine.double", 4), 8);
   await caller.notify("Mine.note", "hello");
   assertEquals(
-    await Array.fromAsync(caller.map("Mine.double", [1, 2, 3])),
+    await Array.fromAsync(map(caller, "Mine.double", [1, 2, 3])),
     [2, 4, 6],
   );
   assertEquals(seen, ["hello"]);

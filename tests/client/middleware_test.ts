@@ -28,7 +28,7 @@ import {
 } from "../../mod.ts";
 import { jsonRpc } from "../../jsonrpc.ts";
 import { netrpc } from "../../netrpc.ts";
-import { pendingOf } from "../../src/connection/connection.ts";
+import type { RpcConnection } from "../../src/connection/connection.ts";
 import { settle, TestClock } from "../support/clock.ts";
 import { type Any, serving } from "../support/dials.ts";
 import { pair } from "../support/pair.ts";
@@ -471,7 +471,7 @@ test("[10] without middleware, a client calls its connection itself and a server
     server: { use: [] },
   });
   let calls = 0;
-  const pending = pendingOf(client.connection);
+  const pending = (client.connection as RpcConnection).pending;
   const { call } = pending;
   pending.call = function (...args) {
     calls++;

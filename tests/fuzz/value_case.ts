@@ -446,15 +446,6 @@ const RECONNECTING: Record<string, Place> = {
     ...calls(ARG, OPTIONS),
     reconnecting: { onStateChange: hook(ground) },
   }),
-  orderKey: ({ value, random }) => ({
-    ...calls(ARG, OPTIONS),
-    reconnecting: {
-      ordered: {
-        "S.take": () => random.oneIn(2) ? fail(value) : value as string,
-      },
-    },
-    raw: true,
-  }),
   away: ({ value }) => ({
     calls: (client) => {
       const call = client.call("S.take", value, OPTIONS);

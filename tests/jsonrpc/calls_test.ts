@@ -1,8 +1,9 @@
-// Calls and notifications over JSON-RPC, in both directions.
+// Calls, notifications and progress over JSON-RPC, in both directions.
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import {
+  jsonRpc,
   JsonRpcClient,
   type JsonRpcOptions,
   JsonRpcServer,
@@ -12,6 +13,7 @@ import {
 import {
   type CallContext,
   clientMiddleware,
+  type Duplex,
   memoryPair,
   type Middleware,
   RpcError,
@@ -36,7 +38,7 @@ const call = (id: unknown, method: string, params?: unknown) => ({
 });
 
 for (const framing of ["lines", "contentLength"] as const) {
-  test(`calls by flat and nested names, and back on the same connection (${framing})`, async () => {
+  test(`client and server call each other on one connection, by flat and by nested names (${framing})`, async () => {
     const services = {
       add: ([a, b]: [number, number]) => a + b,
       "text/upper": ({ text }: { text: string }) => text.toUpperCase(),
@@ -67,7 +69,7 @@ for (const framing of ["lines", "contentLength"] as const) {
   });
 }
 
-test("ten thousand calls made in one turn are all answered, each with its own", async () => {
+test("ten thousand calls made in one turn each get their own result", async () => {
   const [near, far] = memoryPair();
   const services = { same: ([n]: [number]) => n };
   const server = new JsonRpcServer(services);
@@ -80,7 +82,7 @@ test("ten thousand calls made in one turn are all answered, each with its own", 
   await server.close();
 });
 
-test("ids of either type go back as they came, answers in any order", async () => {
+test("a response carries the peer's id unchanged, string or number, in any order", async () => {
   const held = new Held();
   const { peer, close } = faceJsonServer(held.services);
   await peer.send(
@@ -98,7 +100,7 @@ test("ids of either type go back as they came, answers in any order", async () =
   assertEquals(await close(), []);
 });
 
-test("two calls under one id are both answered", async () => {
+test("two calls with the same id are both answered", async () => {
   const held = new Held();
   const { peer, close } = faceJsonServer(held.services);
   await peer.send(call(1, "Held.work"), call(1, "Held.work"));
@@ -110,7 +112,7 @@ test("two calls under one id are both answered", async () => {
   assertEquals(await close(), []);
 });
 
-test("answers to ids that nobody knows are dropped, and counted where they could be ours", async () => {
+test("responses to unknown ids are dropped, and counted if the id has the form of a local one", async () => {
   const { peer, client, close } = faceJsonClient<Remote>();
   const reply = client.call("add", [1, 2]);
   const { id } = await peer.next();
@@ -126,7 +128,7 @@ test("answers to ids that nobody knows are dropped, and counted where they could
   assertEquals(await close(), []);
 });
 
-test("an answer as JSON-RPC 1.0 has it is understood", async () => {
+test("responses in the form of JSON-RPC 1.0 are understood", async () => {
   const { peer, client, close } = faceJsonClient<Remote>();
   const replies = [client.call("add", [1, 2]), client.call("add", [2, 2])];
   const ids = [(await peer.next()).id, (await peer.next()).id];
@@ -138,7 +140,7 @@ test("an answer as JSON-RPC 1.0 has it is understood", async () => {
   assertEquals(await close(), []);
 });
 
-test("a result of undefined goes as null; params may be left out", async () => {
+test("a result of undefined is sent as null, and params may be left out", async () => {
   const seen: unknown[] = [];
   const { peer, close } = faceJsonServer({
     f: (p: unknown) => void seen.push(p),
@@ -151,7 +153,7 @@ test("a result of undefined goes as null; params may be left out", async () => {
   assertEquals(await close(), []);
 });
 
-test("what JSON-RPC cannot say is refused before it is sent", async () => {
+test("params and metadata that JSON-RPC cannot carry are rejected before they are sent", async () => {
   const { peer, client, close } = faceJsonClient<
     Record<string, (params: unknown) => void>
   >();
@@ -167,7 +169,7 @@ test("what JSON-RPC cannot say is refused before it is sent", async () => {
   assertEquals(await peer.next(), undefined);
 });
 
-test("a result that JSON cannot carry fails its own call", async () => {
+test("a result that JSON cannot carry fails its own call only", async () => {
   const { peer, errors, close } = faceJsonServer({
     bytes: () => new Uint8Array(3),
     big: () => 1n as unknown as number,
@@ -181,7 +183,7 @@ test("a result that JSON cannot carry fails its own call", async () => {
   assertEquals(await close(), []);
 });
 
-test("params that wait for their turn are the same as those that do not", async () => {
+test("a call that waits for a free handler gets the same params as one that does not", async () => {
   const seen: unknown[] = [];
   const held = new Held();
   const services = { ...held.services, see: (p: unknown) => void seen.push(p) };
@@ -201,16 +203,18 @@ test("params that wait for their turn are the same as those that do not", async 
   assertEquals(await close(), []);
 });
 
-test("notifications keep their place among the calls, those that wait too", async () => {
+test("notifications keep their order among calls, also while they wait for the window", async () => {
   const { peer, client, close } = faceJsonClient<Remote>({ window: 2 });
   const calls = [client.call("add", [1, 1]), client.call("add", [2, 2])];
-  const told: string[] = [];
-  const sent = client.notify("log", { text: "a" }).then(() => told.push("a"));
+  const resolved: string[] = [];
+  const sent = client.notify("log", { text: "a" }).then(() =>
+    resolved.push("a")
+  );
   calls.push(client.call("add", [3, 3]));
-  client.notify("log", { text: "b" }).then(() => told.push("b"));
+  client.notify("log", { text: "b" }).then(() => resolved.push("b"));
   const first = [await peer.next(), await peer.next()];
   await settle();
-  assertEquals([told, client.stats().queued], [[], 3]);
+  assertEquals([resolved, client.stats().queued], [[], 3]);
   for (const { id, params } of first) {
     await peer.send({ jsonrpc: "2.0", id, result: params[0] + params[1] });
   }
@@ -224,13 +228,13 @@ test("notifications keep their place among the calls, those that wait too", asyn
   assertEquals((await peer.next()).params, { text: "b" });
   await sent;
   await settle();
-  assertEquals([told, client.stats().inFlight], [["a", "b"], 1]);
+  assertEquals([resolved, client.stats().inFlight], [["a", "b"], 1]);
   await peer.send({ jsonrpc: "2.0", id: third.id, result: 6 });
   assertEquals(await Promise.all(calls), [2, 4, 6]);
   assertEquals(await close(), []);
 });
 
-test("a notification that waits can be aborted, or be lost with its connection; ignoring it is safe", async () => {
+test("a waiting notification can be aborted or fail with its connection, and its promise may be ignored", async () => {
   const { peer, client } = faceJsonClient<Remote>({ window: 1 });
   client.call("add", [1, 1]).catch(() => {});
   await peer.next();
@@ -246,7 +250,7 @@ test("a notification that waits can be aborted, or be lost with its connection; 
   assertNothingLeft(client.connection);
 });
 
-test("what a notification's handler throws is told to onError, and to nobody else", async () => {
+test("an error in a notification's handler is reported to onError only", async () => {
   const { peer, errors, close } = faceJsonServer({
     bad: () => {
       throw new Error("bad");
@@ -271,7 +275,7 @@ for (
     ],
   ] as const
 ) {
-  test(`progress reaches the listener of its token, while that is open (${dialect})`, async () => {
+  test(`progress reaches the listener of its token while the token is open (${dialect})`, async () => {
     const services = {
       work: async ([token]: [number], { connection }: CallContext) => {
         await notify(connection, method, params(token));
@@ -309,7 +313,7 @@ for (
     ],
   ] as const
 ) {
-  test(`[X30] progress of tokens that the other side has made is delivered (${dialect})`, async () => {
+  test(`[X30] progress of tokens that the peer has created is delivered (${dialect})`, async () => {
     const others: unknown[] = [];
     const progress = new Progress(
       dialect,
@@ -340,15 +344,16 @@ for (
     await settle();
     await peer.send({ jsonrpc: "2.0", method, params: params("opened") });
     await settle();
-    const told = (each: unknown) => dialect === "lsp" ? "half" : params(each);
-    assertEquals([ours, theirs], [[told(token)], [told("opened")]]);
-    const expected = [1, "uuid", "opened"].map((each) => [each, told(each)]);
+    const valueOf = (each: unknown) =>
+      dialect === "lsp" ? "half" : params(each);
+    assertEquals([ours, theirs], [[valueOf(token)], [valueOf("opened")]]);
+    const expected = [1, "uuid", "opened"].map((each) => [each, valueOf(each)]);
     assertEquals(others, expected);
     assertEquals(await close(), []);
   });
 }
 
-test("wrong options are refused before a stream is touched", () => {
+test("invalid options are rejected before a stream is locked", () => {
   const wrong: [JsonRpcOptions, new () => Error][] = [
     [{ dialect: "dap" as "lsp" }, TypeError],
     [{ dialect: "constructor" as "lsp" }, TypeError],
@@ -365,7 +370,17 @@ test("wrong options are refused before a stream is touched", () => {
   }
 });
 
-test("middleware stands around notifications, and around the handlers of what the other end calls", async () => {
+test("the types of the options leave out the protocol, which is fixed", () => {
+  // Never called: only the compiler looks at them.
+  const _client = (near: Duplex) =>
+    // @ts-expect-error JsonRpcClient has no option `protocol`.
+    new JsonRpcClient(near, { protocol: jsonRpc() });
+  const _server = () =>
+    // @ts-expect-error JsonRpcServer has no option `protocol`.
+    new JsonRpcServer({}, { protocol: jsonRpc() });
+});
+
+test("middleware runs around notifications and around the handlers of the client's own services", async () => {
   const seen: string[] = [];
   const note = (where: string): Middleware => (call, next) => {
     seen.push(`${where} ${call.method} ${JSON.stringify(call.params)}`);
@@ -394,7 +409,7 @@ test("middleware stands around notifications, and around the handlers of what th
     'server log {"text":"changed"}',
     'incoming seen {"text":"changed"}',
   ]);
-  // A notification still: nobody answers it.
+  // It is still a notification after the middleware: no response is awaited.
   assertEquals(client.stats().inFlight, 0);
   await Promise.all([client.close(), server.close()]);
   assertNothingLeft(theirs);

@@ -1,4 +1,4 @@
-// Abort, cancel and deadline over JSON-RPC, by dialect.
+// Aborts, cancels and deadlines over JSON-RPC, for each dialect.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
@@ -26,7 +26,7 @@ const cancelMcp = (requestId: unknown) => ({
   params: { requestId },
 });
 
-test("[A3] an abort in flight rejects at once and sends $/cancelRequest; the place is freed by the answer", async () => {
+test("[A3] aborting a call in flight rejects at once and sends $/cancelRequest; the response frees its slot", async () => {
   const { peer, client, close } = faceJsonClient<Remote>({ dialect: "lsp" });
   const handle = client.go("f");
   const { id } = await peer.next();
@@ -44,7 +44,7 @@ test("[A3] an abort in flight rejects at once and sends $/cancelRequest; the pla
   assertEquals(await close(), []);
 });
 
-test("an answer that crossed the cancel says that the call was executed", async () => {
+test("a response that crosses the cancel gives the outcome executed", async () => {
   const { peer, client, close } = faceJsonClient<Remote>({ dialect: "lsp" });
   const handle = client.go("f");
   const { id } = await peer.next();
@@ -54,7 +54,7 @@ test("an answer that crossed the cancel says that the call was executed", async 
   assertEquals(await close(), [cancelLsp(id)]);
 });
 
-test("where cancelling gets no answer the place is free once the cancel is sent, and a late answer is dropped", async () => {
+test("where no response follows a cancel, the slot is free once the cancel is sent, and a late response is dropped", async () => {
   const { peer, client, close } = faceJsonClient<Remote>({ dialect: "mcp" });
   const handle = client.go("f");
   const { id } = await peer.next();
@@ -69,7 +69,7 @@ test("where cancelling gets no answer the place is free once the cancel is sent,
   assertEquals(await close(), []);
 });
 
-test("initialize is not cancelled at the peer, though its caller is told", async () => {
+test("aborting initialize rejects its call and sends no cancel", async () => {
   const { peer, client, close } = faceJsonClient<Remote>({ dialect: "mcp" });
   const handle = client.go("initialize", {});
   await peer.next();
@@ -79,7 +79,7 @@ test("initialize is not cancelled at the peer, though its caller is told", async
   assertEquals(await close(), [{ jsonrpc: "2.0", method: "next" }]);
 });
 
-test("without a dialect nothing is said of an abort, and the place is held until the answer", async () => {
+test("without a dialect an abort sends nothing, and the call keeps its slot until the response", async () => {
   const { peer, client, close } = faceJsonClient<Remote>({ window: 1 });
   const handle = client.go("f");
   const { id } = await peer.next();
@@ -96,7 +96,7 @@ test("without a dialect nothing is said of an abort, and the place is held until
   assertEquals(await close(), []);
 });
 
-test("[A1] [A2] aborted before, or while waiting for the window, nothing is sent", async () => {
+test("[A1] [A2] a call aborted before it is made, or while it waits for the window, is not sent", async () => {
   const { peer, client, close } = faceJsonClient<Remote>({
     dialect: "lsp",
     window: 1,
@@ -114,16 +114,16 @@ test("[A1] [A2] aborted before, or while waiting for the window, nothing is sent
   assertEquals(await close(), []);
 });
 
-test("[A8] a deadline is kept here, and cancels there", async () => {
+test("[A8] a deadline is kept by the caller, and cancels the call at the peer", async () => {
   const { peer, client, clock, close } = faceJsonClient<Remote>({
     dialect: "lsp",
   });
   const late = client.call("f", [], { timeout: 500 });
   const { id, ...rest } = await peer.next();
   assertEquals(rest, { jsonrpc: "2.0", method: "f", params: [] });
-  const told = assertRejects(() => late, RpcError);
+  const rejected = assertRejects(() => late, RpcError);
   await clock.advance(501);
-  const { code, outcome } = await told;
+  const { code, outcome } = await rejected;
   assertEquals([code, outcome], ["deadline_exceeded", "unknown"]);
   assertEquals(await peer.next(), cancelLsp(id));
   await peer.send({ jsonrpc: "2.0", id, result: "late" });
@@ -147,7 +147,7 @@ test("$/cancelRequest fires the handler's signal, and the call is answered", asy
   assertEquals(await close(), []);
 });
 
-test("a call cancelled before its turn is answered at once and never started", async () => {
+test("a call cancelled while it waits for a free handler is answered at once and never started", async () => {
   const held = new Held();
   const options = { dialect: "lsp", maxRunning: 1 } as const;
   const { peer, close } = faceJsonServer(held.services, options);
@@ -160,7 +160,7 @@ test("a call cancelled before its turn is answered at once and never started", a
   assertEquals(await close(), []);
 });
 
-test("notifications/cancelled fires the signal, and no answer follows, in a batch neither", async () => {
+test("notifications/cancelled fires the handler's signal, and no response follows, not even in a batch", async () => {
   const held = new Held();
   const { peer, connection, close } = faceJsonServer(held.services, {
     dialect: "mcp",
@@ -179,7 +179,7 @@ test("notifications/cancelled fires the signal, and no answer follows, in a batc
   assertEquals(await close(), []);
 });
 
-/** What a handler fails with when what it waits for is given its signal. */
+/** What a handler may fail with after its signal has fired. */
 const ABORTS: readonly [string, (signal: AbortSignal) => Promise<unknown>][] = [
   [
     "a timer of node:timers/promises",
@@ -203,7 +203,7 @@ const ABORTS: readonly [string, (signal: AbortSignal) => Promise<unknown>][] = [
 
 for (const [what, wait] of ABORTS) {
   for (const dialect of ["lsp", "mcp"] as const) {
-    test(`[X25] a cancelled handler that fails with ${what} is cancelled, and onError silent (${dialect})`, async () => {
+    test(`[X25] a cancelled handler that fails with ${what} counts as cancelled, and onError is not called (${dialect})`, async () => {
       const services = {
         wait: (_: unknown, ctx: CallContext) => wait(ctx.signal),
         echo: () => "x",
@@ -231,7 +231,7 @@ for (const [what, wait] of ABORTS) {
   }
 }
 
-test("[X25] an AbortError is internal, and told, where nobody had cancelled", async () => {
+test("[X25] an AbortError without a cancel is an internal error, and reported to onError", async () => {
   const services = {
     wait: () => Promise.reject(new DOMException("stopped", "AbortError")),
   };
@@ -246,7 +246,7 @@ function aborted(signal: AbortSignal): Promise<unknown> {
   return new Promise((resolve) => signal.addEventListener("abort", resolve));
 }
 
-test("a peer's cancel of initialize is ignored", async () => {
+test("the server ignores a cancel of initialize", async () => {
   const held = new Held();
   const services = { initialize: held.services.Held.work };
   const { peer, close } = faceJsonServer(services, { dialect: "mcp" });
@@ -258,7 +258,7 @@ test("a peer's cancel of initialize is ignored", async () => {
   assertEquals(await close(), []);
 });
 
-test("cancels of any form do no harm", async () => {
+test("malformed cancels do no harm", async () => {
   const { peer, close } = faceJsonServer({ f: () => "x" }, { dialect: "lsp" });
   for (const params of [undefined, [], [1], "x", { id: {} }, { x: 1 }, null]) {
     await peer.send({ jsonrpc: "2.0", method: "$/cancelRequest", params });

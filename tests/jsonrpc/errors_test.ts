@@ -1,4 +1,5 @@
-// Errors over JSON-RPC: numbers and words, data, and what a number says of the outcome.
+// Errors over JSON-RPC: the mapping of codes and numbers, data, and what a number
+// tells about the outcome.
 
 import { assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
@@ -17,7 +18,7 @@ const call = (id: unknown, method: string, params?: unknown) => ({
   params,
 });
 
-/** What a server with one method that throws `error` answers. */
+/** The error that a server sends if its handler throws `error`. */
 async function thrown(error: unknown, dialect: DialectName = "none") {
   const codes = { out_of_stock: 1001 };
   const services = {
@@ -32,7 +33,7 @@ async function thrown(error: unknown, dialect: DialectName = "none") {
   return answer;
 }
 
-test("a handler's code becomes its number, message and data go along", async () => {
+test("a handler's error is sent with the number of its code, its message and its data", async () => {
   const data = { cups: [0] };
   for (
     const [code, number] of [
@@ -55,7 +56,7 @@ test("a handler's code becomes its number, message and data go along", async () 
   }
 });
 
-test("what a handler throws never looks as if it had not been started", async () => {
+test("an error thrown by a handler always has the outcome executed", async () => {
   for (const code of ["not_found", "resource_exhausted", "unavailable"]) {
     const { code: number } = await thrown(new RpcError(code, "why"));
     const { peer, client, close } = faceJsonClient<{ f(): void }>();
@@ -72,18 +73,18 @@ test("what a handler throws never looks as if it had not been started", async ()
   }
 });
 
-test("a language server's words are its dialect's alone", async () => {
+test("the codes of language servers exist in the dialect lsp only", async () => {
   const error = new RpcError("content_modified", "why");
   assertEquals((await thrown(error, "lsp")).code, -32801);
   assertEquals((await thrown(error, "mcp")).code, -32000);
 });
 
-test("what is no RpcError is internal, without details", async () => {
+test("an exception that is not an RpcError is sent as internal, without details", async () => {
   const answer = await thrown(new Error("secret"));
   assertEquals(answer, { code: -32603, message: "the handler failed" });
 });
 
-test("[H8] a huge message is cut, huge data left out, data that JSON cannot carry too", async () => {
+test("[H8] a huge error message is cut, and data that is huge or that JSON cannot carry is left out", async () => {
   const long = "x".repeat(100_000);
   const { message } = await thrown(new RpcError("a", long));
   assertEquals(message.length, 4096);
@@ -93,7 +94,7 @@ test("[H8] a huge message is cut, huge data left out, data that JSON cannot carr
   assertEquals((await thrown(new RpcError("a", "b", big))).data, undefined);
 });
 
-test("a number becomes its word or keeps its digits, and says no more of the outcome than it knows", async () => {
+test("a number becomes its code or its digits, and the outcome claims no more than the number proves", async () => {
   const table: [unknown, string, Outcome][] = [
     [-32700, "protocol_error", "refused"],
     [-32600, "protocol_error", "refused"],
@@ -129,7 +130,7 @@ test("a number becomes its word or keeps its digits, and says no more of the out
   assertEquals(await close(), []);
 });
 
-test("an error of any form fails its call alone", async () => {
+test("an error member of any form fails its own call only", async () => {
   const { peer, client, close } = faceJsonClient<{ f(): void }>();
   for (const error of ["text", 7, [], {}, true, { message: 5, code: {} }]) {
     const reply = client.call("f");
@@ -140,7 +141,7 @@ test("an error of any form fails its call alone", async () => {
   assertEquals(await close(), []);
 });
 
-test("params that a schema refuses are -32602, with its issues, and the handler does not start", async () => {
+test("params that a schema rejects get -32602 with the schema's issues, and the handler does not start", async () => {
   let started = 0;
   const schema = {
     "~standard": {
@@ -165,7 +166,7 @@ test("params that a schema refuses are -32602, with its issues, and the handler 
   await server.close();
 });
 
-test("an answer with neither result nor error fails its call, and the connection goes on", async () => {
+test("a response with neither result nor error fails its call, and the connection stays open", async () => {
   const { peer, client, close } = faceJsonClient<{ f(): string }>();
   const handle = client.go("f");
   const { id } = await peer.next();
@@ -175,7 +176,7 @@ test("an answer with neither result nor error fails its call, and the connection
   const next = client.call("f");
   await peer.send({ jsonrpc: "2.0", id: (await peer.next()).id, result: "x" });
   assertEquals(await next, "x");
-  // One that nobody asked for is no answer, but a request that is none.
+  // For an id that was never sent it is not a response but an invalid request.
   await peer.send({ jsonrpc: "2.0", id: 77 });
   assertEquals((await peer.next()).error.code, -32600);
   assertEquals(await close(), []);

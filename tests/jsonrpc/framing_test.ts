@@ -1,4 +1,4 @@
-// How JSON-RPC's bytes are cut: chunks of every size, limits, broken headers.
+// The two framings: chunks of every size, limits, broken headers, hostile JSON.
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { test } from "node:test";
@@ -35,7 +35,7 @@ for (const framing of ["lines", "contentLength"] as const) {
     }
   });
 
-  test(`a message at the limit is served, one above closes, and says so first (${framing})`, async () => {
+  test(`a message at maxMessage is served; one above gets an error response and closes (${framing})`, async () => {
     const options = { framing, maxMessage: LIMIT };
     const { peer, connection } = faceJsonServer(services, options);
     const empty = JSON.stringify(call(1, [""])).length;
@@ -84,7 +84,7 @@ const BROKEN: readonly [string, string, string][] = [
 ];
 
 for (const [what, text, code] of BROKEN) {
-  test(`[B6] ${what} in a header closes, typed, and nothing behind it is read`, async () => {
+  test(`[B6] ${what} in a header closes with a typed error, and nothing behind it is read`, async () => {
     const { peer, connection } = faceJsonServer(services, {
       framing: "contentLength",
     });
@@ -98,7 +98,7 @@ for (const [what, text, code] of BROKEN) {
   });
 }
 
-test("an HTTP request is named in the error", async () => {
+test("the error names an HTTP request", async () => {
   const { peer, connection } = faceJsonServer(services, { dialect: "lsp" });
   await peer.raw("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
   await peer.end();
@@ -109,7 +109,7 @@ test("an HTTP request is named in the error", async () => {
   );
 });
 
-test("header names come in any case, utf8 is utf-8", async () => {
+test("header names are case-insensitive, and utf8 means utf-8", async () => {
   const { peer, close } = faceJsonServer(services, { dialect: "lsp" });
   const text = JSON.stringify(call(1, [1]));
   for (const charset of ["utf-8", "utf8", '"UTF-8"']) {
@@ -122,7 +122,7 @@ test("header names come in any case, utf8 is utf-8", async () => {
   assertEquals(await close(), []);
 });
 
-test("a message in another charset is answered as one that does not parse, and the next is served", async () => {
+test("a message in another charset gets a parse error, and the next one is served", async () => {
   const { peer, close } = faceJsonServer(services, { dialect: "lsp" });
   const text = JSON.stringify(call(1, [1]));
   await peer.raw(
@@ -134,7 +134,7 @@ test("a message in another charset is answered as one that does not parse, and t
   assertEquals(await close(), []);
 });
 
-test("an empty message, and bytes that are no UTF-8, are answered, and the next is served", async () => {
+test("an empty message and invalid UTF-8 get a parse error, and the next message is served", async () => {
   const { peer, close } = faceJsonServer(services, { dialect: "lsp" });
   await peer.raw("Content-Length: 0\r\n\r\n");
   assertEquals((await peer.next()).error.code, -32700);
@@ -146,7 +146,7 @@ test("an empty message, and bytes that are no UTF-8, are answered, and the next 
   assertEquals(await close(), []);
 });
 
-test("lines may end in CR LF, empty ones are skipped, the last needs no end", async () => {
+test("lines may end in CR LF, empty lines are skipped, and the last line needs no LF", async () => {
   const { peer, close } = faceJsonServer(services);
   await peer.raw("\n\r\n" + JSON.stringify(call(1, [1])) + "\r\n\n");
   assertEquals(await peer.next(), reply(1, [1]));
@@ -162,7 +162,7 @@ for (
     ["message", "Content-Length: 10\r\n\r\n{}"],
   ]
 ) {
-  test(`[B5] the end inside a ${what} is a typed error`, async () => {
+  test(`[B5] a stream that ends inside a ${what} closes with a typed error`, async () => {
     const { peer, connection } = faceJsonServer(services, { dialect: "lsp" });
     await peer.raw(text);
     await peer.end();
@@ -172,7 +172,7 @@ for (
   });
 }
 
-test("[H4] JSON nested 100,000 deep is answered and nothing else is hurt", async () => {
+test("[H4] JSON nested 100,000 deep is answered, and the next message is served", async () => {
   const { peer, close } = faceJsonServer(services);
   const deep = "[".repeat(100_000) + "]".repeat(100_000);
   await peer.raw(deep + "\n");
@@ -183,7 +183,7 @@ test("[H4] JSON nested 100,000 deep is answered and nothing else is hurt", async
   assertEquals(await close(), []);
 });
 
-test("[H4] __proto__ in a message reaches no prototype", async () => {
+test("[H4] __proto__ in a message changes no prototype", async () => {
   const { peer, close } = faceJsonServer(services);
   await peer.raw(
     '{"__proto__":{"method":"echo","id":1},"jsonrpc":"2.0"}\n' +

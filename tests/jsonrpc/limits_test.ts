@@ -1,4 +1,4 @@
-// Batches, bounds and endings over JSON-RPC.
+// Batches, limits and connection endings over JSON-RPC.
 
 import {
   assert,
@@ -31,12 +31,12 @@ interface Remote {
   log(params: unknown[]): void;
 }
 
-/** Long enough that being told that it is not there costs something. */
+/** A method that does not exist, with a name long enough that the error response has some size. */
 const LONG = "nobody".repeat(20);
 
 // Batches.
 
-test("calls, notifications and cancels made in batch() leave as one array", async () => {
+test("calls, notifications and cancels made in batch() are sent as one array", async () => {
   const { peer, client, close } = faceJsonClient<Remote>({ dialect: "lsp" });
   const handles = client.batch(() => {
     const made = [client.go("add", [1, 2]), client.go("add", [3, 4])];
@@ -60,7 +60,7 @@ test("calls, notifications and cancels made in batch() leave as one array", asyn
   assertEquals(await close(), []);
 });
 
-test("a batch of one call is no array, an empty one nothing, one that throws still sends", async () => {
+test("batch() sends one call without an array, nothing if empty, and what was called before an exception", async () => {
   const { peer, client, close } = faceJsonClient<Remote>();
   client.batch(() => {});
   const replies = [client.batch(() => client.call("add", [1, 2]))];
@@ -82,7 +82,7 @@ test("a batch of one call is no array, an empty one nothing, one that throws sti
   assertEquals(await close(), []);
 });
 
-test("a batch that would be too large leaves as several", async () => {
+test("a batch above maxMessage is sent as several", async () => {
   const services = { add: ([a, b]: [number, number]) => a + b };
   const [near, far] = memoryPair();
   const server = new JsonRpcServer(services, { maxMessage: 16 * 1024 });
@@ -99,7 +99,7 @@ test("a batch that would be too large leaves as several", async () => {
   await server.close();
 });
 
-test("a batch is answered as one, when the last of its calls is", async () => {
+test("a batch is answered as one array, after its last call", async () => {
   const held = new Held();
   const { peer, close } = faceJsonServer(held.services);
   await peer.send([call(1, "Held.work"), call(2, "Held.echo", [2])]);
@@ -110,7 +110,7 @@ test("a batch is answered as one, when the last of its calls is", async () => {
   assertEquals(await close(), []);
 });
 
-test("answers of a batch that pass maxMessage leave as several arrays, none lost", async () => {
+test("responses to a batch that exceed maxMessage are sent as several arrays, and none is lost", async () => {
   const held = new Held();
   const { peer, close } = faceJsonServer(
     { ...held.services, big: () => "x".repeat(7000) },
@@ -127,7 +127,7 @@ test("answers of a batch that pass maxMessage leave as several arrays, none lost
   assertEquals(await close(), []);
 });
 
-test("answers that wait in many batches are bounded: past that no handler starts for a peer that does not read", async () => {
+test("responses that wait in many batches are bounded: no more handlers start for a peer that does not read", async () => {
   const held = new Held();
   let made = 0;
   const big = () => {
@@ -139,7 +139,7 @@ test("answers that wait in many batches are bounded: past that no handler starts
   for (let i = 0; i < 100; i++) {
     await peer.send([call(0, "Held.work"), call(1, "big")]);
   }
-  // 4 MiB in the batches, 1 MiB in the outbox, and what passed them.
+  // 4 MiB in the batches, 1 MiB in the send buffer, and what exceeded them.
   assert(made >= 4 && made <= 8, `${made}`);
   await connection.abort();
   held.release();
@@ -147,7 +147,7 @@ test("answers that wait in many batches are bounded: past that no handler starts
   assertNothingLeft(connection);
 });
 
-test("a batch of too many is refused whole, and costs one answer", async () => {
+test("a batch of more than 1,024 messages gets a single error response", async () => {
   const { peer, close } = faceJsonServer({});
   await peer.send(new Array(1025).fill(1));
   const { id, error } = await peer.next();
@@ -157,14 +157,14 @@ test("a batch of too many is refused whole, and costs one answer", async () => {
   assertEquals(await close(), []);
 });
 
-// Bounds.
+// Limits.
 
-test("[F3] calls past the window are answered, the others served, reading goes on", async () => {
+test("[F3] calls above the window are answered with an error, the others are served, and reading continues", async () => {
   const held = new Held();
   const { peer, connection, close } = faceJsonServer(held.services, {
     windowCalls: 100,
   });
-  // More in one chunk than is read in one turn.
+  // One chunk with more messages than are read in one turn.
   const calls = Array.from({ length: 5000 }, (_, i) => call(i, "Held.work"));
   await peer.send(...calls);
   for (let id = 100; id < 5000; id++) {
@@ -181,7 +181,7 @@ test("[F3] calls past the window are answered, the others served, reading goes o
   assertEquals(await close(), []);
 });
 
-test("calls past the window's bytes are answered likewise", async () => {
+test("calls above the window's bytes are answered with an error", async () => {
   const held = new Held();
   const { peer, close } = faceJsonServer(held.services, { windowBytes: 1000 });
   const params = ["x".repeat(600)];
@@ -192,7 +192,7 @@ test("calls past the window's bytes are answered likewise", async () => {
   assertEquals(await close(), []);
 });
 
-test("notifications past the window end the connection rather than get lost", async () => {
+test("notifications above the window end the connection instead of being dropped", async () => {
   const held = new Held();
   const { peer, connection } = faceJsonServer(held.services, {
     windowCalls: 2,
@@ -207,7 +207,7 @@ test("notifications past the window end the connection rather than get lost", as
   assertNothingLeft(connection);
 });
 
-test("[X16] [F4] a peer that never reads its answers is closed past maxSendBuffer, 16 MiB unless set", async () => {
+test("[X16] [F4] the server closes a peer that never reads once maxSendBuffer is exceeded, by default 16 MiB", async () => {
   for (const maxSendBuffer of [100_000, undefined]) {
     const { peer, connection } = faceJsonServer(
       { big: () => "x".repeat(1 << 20) },
@@ -229,7 +229,7 @@ test("[X16] [F4] a peer that never reads its answers is closed past maxSendBuffe
   }
 });
 
-test("our own calls keep to the window, in calls and in bytes", async () => {
+test("a client sends no more calls than its window allows", async () => {
   const { peer, client, close } = faceJsonClient<Remote>({ window: 3 });
   const replies = Array.from({ length: 10 }, () => client.call("add", [1, 1]));
   await settle();
@@ -242,7 +242,7 @@ test("our own calls keep to the window, in calls and in bytes", async () => {
   assertEquals(await close(), []);
 });
 
-test("a call larger than maxMessage is not sent", async () => {
+test("a call above maxMessage is not sent", async () => {
   const { client, close } = faceJsonClient<Remote>({ maxMessage: 16 * 1024 });
   const large = client.call("log", ["x".repeat(20_000)]);
   const { code, outcome } = await assertRejects(() => large, RpcError);
@@ -250,7 +250,7 @@ test("a call larger than maxMessage is not sent", async () => {
   assertEquals(await close(), []);
 });
 
-test("the other end's excess is a refusal that a client understands", async () => {
+test("a call above the server's window rejects with the outcome refused", async () => {
   const held = new Held();
   const [near, far] = memoryPair();
   const server = new JsonRpcServer(held.services, { windowCalls: 1 });
@@ -266,7 +266,7 @@ test("the other end's excess is a refusal that a client understands", async () =
   await server.close();
 });
 
-test("a client that serves nothing says so to whoever calls it", async () => {
+test("a client without services answers calls with not_found", async () => {
   const { peer, close } = faceJsonClient<Remote>();
   await peer.send(call(1, "f"), call(2, "g"), { jsonrpc: "2.0", method: "h" });
   assertEquals((await peer.next()).error.code, -32601);
@@ -274,10 +274,10 @@ test("a client that serves nothing says so to whoever calls it", async () => {
   assertEquals(await close(), []);
 });
 
-test("[F4] a client that serves a peer which never reads is closed past 16 MiB likewise", async () => {
+test("[F4] a client closes a peer that calls it and never reads once 16 MiB are exceeded", async () => {
   const { peer, client } = faceJsonClient<Remote>();
   let sent = 0;
-  // As many as fill 17 MiB with answers of 200 bytes, and then some.
+  // More than enough calls to fill 16 MiB with responses of 200 bytes.
   while (client.stats().state === "open" && sent < 200_000) {
     const calls = Array.from({ length: 500 }, () => call(++sent, LONG));
     await peer.send(...calls).catch(() => {});
@@ -288,9 +288,9 @@ test("[F4] a client that serves a peer which never reads is closed past 16 MiB l
   assertNothingLeft(client.connection);
 });
 
-// Endings.
+// Connection endings.
 
-test("[L3] close finishes what runs, and refuses what comes meanwhile", async () => {
+test("[L3] close waits for running calls and refuses new ones", async () => {
   const held = new Held();
   const { peer, connection } = faceJsonServer(held.services);
   await peer.send(call(1, "Held.work"));
@@ -308,7 +308,7 @@ test("[L3] close finishes what runs, and refuses what comes meanwhile", async ()
   assertNothingLeft(connection);
 });
 
-test("[L2] a bare half-close: replies are still delivered, no signal fires", async () => {
+test("[L2] after the peer's half-close replies are still delivered, and no signal fires", async () => {
   const held = new Held();
   const { peer, connection } = faceJsonServer(held.services);
   await peer.send(call(1, "Held.work"));
@@ -321,7 +321,7 @@ test("[L2] a bare half-close: replies are still delivered, no signal fires", asy
   assertNothingLeft(connection);
 });
 
-test("[L1] a peer that goes away settles every call: sent ones unknown, waiting ones not sent", async () => {
+test("[L1] when the peer closes, every call settles: sent ones as unknown, waiting ones as not_sent", async () => {
   const { peer, client } = faceJsonClient<Remote>({ window: 1 });
   const handles = [client.go("add", [1, 1]), client.go("add", [2, 2])];
   await peer.next();
@@ -333,12 +333,12 @@ test("[L1] a peer that goes away settles every call: sent ones unknown, waiting 
   assertNothingLeft(client.connection);
 });
 
-// A message above our own limit: nobody has told the peer of that.
+// Messages above the local limit, which JSON-RPC does not announce to the peer.
 
 const SMALL = 16_384;
 const large = "x".repeat(5 * SMALL);
 
-/** Answers above the limit to the call of id 1, and what the caller learns. */
+/** Responses above the limit to the call with id 1, and the outcome that the caller gets. */
 const LARGE_ANSWERS: readonly [string, string, string][] = [
   ["a result", `{"jsonrpc":"2.0","id":1,"result":"${large}"}`, "executed"],
   [
@@ -352,7 +352,7 @@ const LARGE_ANSWERS: readonly [string, string, string][] = [
     "unknown",
   ],
   [
-    "a result as JSON-RPC 1.0 has it",
+    "a result in the form of JSON-RPC 1.0",
     `{"id":1,"result":"${large}"}`,
     "executed",
   ],
@@ -361,7 +361,7 @@ const LARGE_ANSWERS: readonly [string, string, string][] = [
 for (const framing of ["lines", "contentLength"] as const) {
   for (const [what, text, outcome] of LARGE_ANSWERS) {
     for (const step of [7, Infinity]) {
-      test(`[X27] ${what} above maxMessage fails its call alone (${framing}, step ${step})`, async () => {
+      test(`[X27] ${what} above maxMessage fails its own call only (${framing}, step ${step})`, async () => {
         const options = { framing, maxMessage: SMALL };
         const { peer, client, connection, close } = faceJsonClient<
           { a(): string; b(): string }
@@ -383,7 +383,7 @@ for (const framing of ["lines", "contentLength"] as const) {
         assertEquals([error.code, error.outcome], ["frame_too_large", outcome]);
         assertStringIncludes(
           error.message,
-          `this end's maxMessage is ${SMALL}`,
+          `exceeds the receiver's maxMessage of ${SMALL} bytes`,
         );
         assertEquals(await other, "small");
         assert(held <= 2 * SMALL, `${held} bytes held`);
@@ -400,17 +400,17 @@ for (const framing of ["lines", "contentLength"] as const) {
         `{"jsonrpc":"2.0","method":"a","params":["${large}"]}`,
       ],
       [
-        "an answer that nobody waits for",
+        "a response without a call",
         `{"jsonrpc":"2.0","id":9,"result":"${large}"}`,
       ],
       [
-        "an answer whose id is behind its result",
+        "a response with its id behind its result",
         `{"jsonrpc":"2.0","result":"${large}","id":1}`,
       ],
       ["a batch", `[{"jsonrpc":"2.0","id":1,"result":"${large}"}]`],
     ]
   ) {
-    test(`[X27] ${what} above maxMessage closes, and names the limit as ours (${framing})`, async () => {
+    test(`[X27] ${what} above maxMessage closes, and the error names the receiver's limit (${framing})`, async () => {
       const options = { framing, maxMessage: SMALL };
       const { peer, client, connection } = faceJsonClient<
         { a(): string }
@@ -428,7 +428,7 @@ for (const framing of ["lines", "contentLength"] as const) {
       assertEquals(reason?.code, "frame_too_large");
       assertStringIncludes(
         reason?.message ?? "",
-        `this end's maxMessage is ${SMALL}`,
+        `exceeds the receiver's maxMessage of ${SMALL} bytes`,
       );
       await failed;
       assertNothingLeft(connection);
@@ -436,7 +436,7 @@ for (const framing of ["lines", "contentLength"] as const) {
   }
 }
 
-test("[X27] a call above our own limit is named so, by maxMessage or windowBytes", async () => {
+test("[X27] the error for a call above a local limit names maxMessage or windowBytes", async () => {
   for (
     const [limits, text] of [
       [
@@ -464,7 +464,7 @@ test("[X27] a call above our own limit is named so, by maxMessage or windowBytes
   }
 });
 
-test("[X27] a result above our own limit fails its call, named so", async () => {
+test("[X27] a result above the server's maxMessage fails its call, and the error names the limit", async () => {
   const { peer, close } = faceJsonServer({ a: () => large }, {
     maxMessage: SMALL,
   });

@@ -1,5 +1,5 @@
-// Notifications by everything that can send one: each is a message without an
-// id, and takes no answer.
+// Notifications, by each API that can send one: the message has no id, and no
+// response is awaited.
 
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
@@ -19,7 +19,7 @@ type Remote = { log(): void; other(): void; work(): number };
 
 type Notify = () => Promise<void>;
 
-/** Who notifies, and how to close it. */
+/** An API that sends a notification, its peer, and how to close it. */
 interface Sender {
   readonly peer: JsonPeer;
   readonly notify: Notify;
@@ -32,7 +32,7 @@ const by = (calls: ServiceClient<Remote>): Notify => () => calls.notify("log");
 const middleware = clientMiddleware((_call, next) => next());
 
 const SENDERS: Record<string, (dialect: "lsp" | "mcp" | "none") => Sender> = {
-  "a Client with that wire": (dialect) => {
+  "a Client with this protocol": (dialect) => {
     const { peer, duplex } = newPeer(dialect);
     const client = new Client<Remote>(duplex, {
       protocol: jsonRpc({ dialect }),
@@ -112,7 +112,7 @@ function connectionSender(
 
 for (const [what, make] of Object.entries(SENDERS)) {
   for (const dialect of ["lsp", "mcp", "none"] as const) {
-    test(`[X24] notify of ${what} is a message without an id (${dialect})`, async () => {
+    test(`[X24] notify of ${what} sends a message without an id (${dialect})`, async () => {
       const { peer, notify, inFlight, close } = make(dialect);
       const sent = notify();
       assertEquals(await peer.next(), {
@@ -121,14 +121,14 @@ for (const [what, make] of Object.entries(SENDERS)) {
       });
       await sent;
       await settle();
-      // Its place is free without an answer.
+      // Its slot is free without a response.
       assertEquals(inFlight(), 0);
       await close();
     });
   }
 }
 
-test("[X24] a notification that waits for a connection, or for the window, is still one", async () => {
+test("[X24] a notification that waits for a connection, or for the window, is sent without an id", async () => {
   const peer = new JsonPeer();
   const dialled = Promise.withResolvers<typeof peer.duplex>();
   const client = new ReconnectingClient<Remote>(() => dialled.promise, {
@@ -154,7 +154,7 @@ test("[X24] a notification that waits for a connection, or for the window, is st
   await client.close();
 });
 
-test("[X24] params whose toJSON calls somebody do not make a call of their notification", async () => {
+test("[X24] a call made by the params' toJSON does not turn the notification into a call", async () => {
   const { peer, duplex } = newPeer("none");
   const client = new JsonRpcClient<Record<string, (params?: unknown) => void>>(
     duplex,

@@ -1,5 +1,5 @@
-// JSON-RPC 2.0 as its specification has it (https://www.jsonrpc.org/specification,
-// its section of examples among it): what is sent, and what must come back.
+// JSON-RPC 2.0 against its specification (https://www.jsonrpc.org/specification,
+// with the examples of section 7): what a peer sends, and what it must get back.
 
 import { assertEquals, assertMatch } from "@std/assert";
 import { readFile } from "node:fs/promises";
@@ -28,7 +28,7 @@ const services = {
   data: () => ["hello", 5],
 };
 
-/** Takes out the error messages, which are anybody's; they must be there. */
+/** Removes the error messages, whose texts are free; they must not be empty. */
 function withoutMessages(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutMessages);
   const { error, ...rest } = value as Record<string, unknown>;

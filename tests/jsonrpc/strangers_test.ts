@@ -1,6 +1,6 @@
-// Peers that do not speak JSON-RPC: web pages above all, which can send an HTTP
-// request with any body to any port of loopback; and what a child process
-// prints between its messages.
+// Peers that do not speak JSON-RPC. Any web page can send an HTTP request with any
+// body to any port of this machine. And a child process may print lines that are
+// not messages.
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { spawn } from "node:child_process";
@@ -25,7 +25,7 @@ import { assertNothingLeft } from "../support/pair.ts";
 const CALL = '{"jsonrpc":"2.0","id":1,"method":"run","params":[1]}';
 const BODY = `Content-Length: ${CALL.length}\r\n\r\n${CALL}\n${CALL}\n`;
 
-/** What may come first on a connection, and what the error calls it. */
+/** The first bytes that a stranger may send, and what the error calls them. */
 const OPENINGS: readonly [string, string | Uint8Array, string][] = [
   ["POST", "POST / HTTP/1.1\r\nHost: x\r\n", "an HTTP request"],
   [
@@ -34,7 +34,7 @@ const OPENINGS: readonly [string, string | Uint8Array, string][] = [
     "an HTTP request",
   ],
   [
-    "an absolute form, which has a colon",
+    "a request target in absolute form, which has a colon",
     "POST http://127.0.0.1:1/ HTTP/1.1\r\nHost: x\r\n",
     "an HTTP request",
   ],
@@ -42,26 +42,26 @@ const OPENINGS: readonly [string, string | Uint8Array, string][] = [
   ["a method in lower case", "post / HTTP/1.1\r\n", "an HTTP request"],
   ["lower case that begins like a header", "connect / HTTP/1.1\r\n", ""],
   ["lower case that begins like JSON", "trace / HTTP/1.1\r\n", ""],
-  ["a method of its own", "NOTIFY * HTTP/1.1\r\n", ""],
-  ["the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/2"],
+  ["an unknown method", "NOTIFY * HTTP/1.1\r\n", ""],
+  ["an HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/2"],
   ["blank lines before a request", "\r\n\nPOST / HTTP/1.1\r\n", ""],
-  ["a request whose lines end in CR alone", "POST / HTTP/1.1\rHost: x\r", ""],
+  ["a request whose lines end in CR only", "POST / HTTP/1.1\rHost: x\r", ""],
   ["a TLS hello", Uint8Array.of(22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3), "TLS"],
   ["SSH", "SSH-2.0-OpenSSH_9.9\r\n", "SSH"],
-  ["an answer of HTTP", "HTTP/1.1 400 Bad Request\r\n", "an HTTP response"],
+  ["an HTTP response", "HTTP/1.1 400 Bad Request\r\n", "an HTTP response"],
 ];
 
-/** What only the header block of the other framing must not hold. */
+/** Lines that a `Content-Length` header block must not contain. */
 const HEADERS: readonly [string, string][] = [
-  ["a header of HTTP", "Host: x\r\n"],
+  ["an HTTP header", "Host: x\r\n"],
   ["any other header", "X-Other: 1\r\n"],
-  ["a header behind the length", "Content-Length: 2\r\nHost: x\r\n"],
+  ["another header after the length", "Content-Length: 2\r\nHost: x\r\n"],
   ["a folded line", "Content-Type: x;\r\n charset=utf-8\r\n"],
   ["a folded line at the start", " Content-Length: 2\r\n"],
   ["a space before the colon", "Content-Length : 2\r\n"],
-  ["a name that is no token", "Content Length: 2\r\n"],
-  ["a name that is longer", "Content-Length-X: 2\r\n"],
-  ["a length that ends in CR alone", "Content-Length: 2\rHost: x\r\n"],
+  ["a name with a space", "Content Length: 2\r\n"],
+  ["a longer name", "Content-Length-X: 2\r\n"],
+  ["a length line that ends in CR only", "Content-Length: 2\rHost: x\r\n"],
 ];
 
 const named = (text: string, what: string): void => {
@@ -72,7 +72,7 @@ for (const framing of ["lines", "contentLength"] as const) {
   for (const [what, opening, name] of OPENINGS) {
     for (const step of [1, Infinity]) {
       const cut = step === 1 ? "byte by byte" : "in one piece";
-      test(`[X5] ${what} closes before a method runs (${framing}, ${cut})`, async () => {
+      test(`[X5] ${what} closes the connection before a method runs (${framing}, ${cut})`, async () => {
         let runs = 0;
         const { peer, connection } = faceJsonServer(
           { run: () => void runs++ },
@@ -93,13 +93,13 @@ for (const framing of ["lines", "contentLength"] as const) {
 
 for (const [what, header] of HEADERS) {
   for (const step of [1, Infinity]) {
-    test(`[X5] ${what} in a header block closes at its line (step ${step})`, async () => {
+    test(`[X5] ${what} in a header block closes at that line (step ${step})`, async () => {
       let runs = 0;
       const { peer, connection } = faceJsonServer(
         { run: () => void runs++ },
         { framing: "contentLength" },
       );
-      // The block does not end, so only its lines can have closed it.
+      // The block never ends, so one of its lines has closed the connection.
       await feed(peer, header, step);
       await peer.rest();
       await peer.end().catch(() => {});
@@ -111,7 +111,7 @@ for (const [what, header] of HEADERS) {
 }
 
 for (const end of ["\n\n", "\n", "\r\n\n"]) {
-  test(`[X30] a header that ends in ${JSON.stringify(end)} is refused at once`, async () => {
+  test(`[X30] a header that ends in ${JSON.stringify(end)} is rejected at once`, async () => {
     const { peer, connection } = faceJsonServer({}, { dialect: "lsp" });
     await peer.raw(`Content-Length: ${CALL.length}${end}`);
     await peer.rest();
@@ -146,21 +146,21 @@ for (
 }
 
 for (const framing of ["lines", "contentLength"] as const) {
-  test(`[X5] a POST by fetch to a server on TCP runs nothing (${framing})`, async () => {
+  test(`[X5] a POST by fetch to a server on TCP runs no method (${framing})`, async () => {
     let runs = 0;
     const server = new JsonRpcServer({ run: () => void runs++ }, { framing });
     const listener = await listen({ port: 0 });
     server.serve(listener);
     const { port } = listener.address as { port: number };
     for (const body of [`\n${CALL}\n`, BODY]) {
-      // What is answered is no HTTP.
+      // The server's answer is not HTTP.
       const failed = await fetch(`http://127.0.0.1:${port}/`, {
         method: "POST",
         body,
       }).then(() => false, () => true);
       assert(failed);
     }
-    // The server lives, and serves those who speak its wire.
+    // The server still serves JSON-RPC clients.
     const client = new JsonRpcClient<{ run: () => void }>(
       await connect(listener.address),
       { framing },
@@ -172,7 +172,7 @@ for (const framing of ["lines", "contentLength"] as const) {
   });
 }
 
-test("[X5] an HTTP request to a server of Go's JSON wire runs nothing", async () => {
+test("[X5] an HTTP request to a server of net/rpc/jsonrpc runs no method", async () => {
   const body = '{"method":"A.run","params":[1],"id":0}\n';
   for (
     const opening of [
@@ -198,7 +198,7 @@ test("[X5] an HTTP request to a server of Go's JSON wire runs nothing", async ()
   }
 });
 
-/** What a child may print that is no message. */
+/** Lines that a child process may print and that are not messages. */
 const STRAY = [
   "Server started on stdio",
   "(node:1) Warning: x",
@@ -214,10 +214,10 @@ const STRAY = [
   "x".repeat(10_000),
 ];
 
-/** Those of them that are told: blank lines are none. */
-const TOLD = STRAY.filter((line) => line.trim() !== "");
+/** The lines that are reported: all but blank ones. */
+const REPORTED = STRAY.filter((line) => line.trim() !== "");
 
-/** A peer by hand whose output is a child's. */
+/** A handmade peer whose output is that of a child process. */
 function childPeer(): { peer: JsonPeer; duplex: Duplex & DuplexInfo } {
   const peer = new JsonPeer();
   const { readable, writable } = peer.duplex;
@@ -225,7 +225,7 @@ function childPeer(): { peer: JsonPeer; duplex: Duplex & DuplexInfo } {
 }
 
 for (const step of [1, Infinity]) {
-  test(`[X29] what a child prints between messages is dropped and told (step ${step})`, async () => {
+  test(`[X29] what a child process prints between messages is dropped and reported to onError (step ${step})`, async () => {
     const { peer, duplex } = childPeer();
     const errors: unknown[] = [];
     const client = new JsonRpcClient<{ run: () => number }>(duplex, {
@@ -237,30 +237,30 @@ for (const step of [1, Infinity]) {
     await feed(peer, STRAY.join("\n") + "\n", step);
     await peer.raw('{"jsonrpc":"2.0","id":1,"result":7}\n');
     assertEquals(await answer, 7);
-    // Nothing was said to the child of any of them.
+    // None of the lines was answered.
     await peer.end();
     await client.close();
     assertEquals(await peer.rest(), []);
-    assertEquals(errors.length, TOLD.length);
+    assertEquals(errors.length, REPORTED.length);
     for (const [i, error] of errors.entries()) {
       assert(error instanceof ConnectionError);
       assertEquals(error.code, "protocol_error");
       assert(error.message.length < 400);
-      const shown = JSON.stringify(TOLD[i].slice(0, 100)).slice(1, -1);
+      const shown = JSON.stringify(REPORTED[i].slice(0, 100)).slice(1, -1);
       assertStringIncludes(error.message, shown.replaceAll("\\", "\\"));
     }
     assertNothingLeft(client.connection);
   });
 }
 
-test("[X29] the same for a plain client with that wire, and an onError that throws ends nothing", async () => {
+test("[X29] a plain Client with this protocol does the same, also if onError throws", async () => {
   const { peer, duplex } = childPeer();
-  let told = 0;
+  let reported = 0;
   const client = new Client<{ run: () => number }>(duplex, {
     protocol: jsonRpc({ dialect: "mcp" }),
     services: callable({}, {
       onError: () => {
-        told++;
+        reported++;
         throw new Error("from onError");
       },
     }),
@@ -269,12 +269,12 @@ test("[X29] the same for a plain client with that wire, and an onError that thro
   await peer.next();
   await peer.raw('hello\n{"jsonrpc":"2.0","id":1,"result":7}\n');
   assertEquals(await answer, 7);
-  assertEquals(told, 1);
+  assertEquals(reported, 1);
   await peer.end();
   await client.close();
 });
 
-test("[X29] what is no answer but names a call of ours still fails it, and a request without a method is answered", async () => {
+test("[X29] an invalid response of a child process fails its call, and an invalid request is answered", async () => {
   const { peer, duplex } = childPeer();
   const client = new JsonRpcClient<{ run: () => number }>(duplex);
   const failed = client.call("run").catch((error) => error.code);
@@ -289,7 +289,7 @@ test("[X29] what is no answer but names a call of ours still fails it, and a req
   await client.close();
 });
 
-test("[X29] nodeDuplex over a child's streams says so, over a socket it does not", async () => {
+test("[X29] nodeDuplex sets childOutput for a child's streams, and not for a socket", async () => {
   const script =
     'console.log("hello"); process.stdin.once("data", () => { console.log(JSON.stringify({ jsonrpc: "2.0", id: 1, result: 7 })); process.exit(); });';
   const child = spawn(process.execPath, [
@@ -321,7 +321,7 @@ async function feed(
     ? new TextEncoder().encode(what)
     : what;
   for (let at = 0; at < bytes.length; at += step) {
-    // Closed already, it is not read.
+    // A connection that has closed does not read.
     await peer.raw(bytes.slice(at, at + step)).catch(() => {});
   }
 }

@@ -14,7 +14,7 @@
  */
 
 import type { Connection, ConnectionStats, Limits } from "../../mod.ts";
-import { EARLY_BYTES, EARLY_CALLS } from "../../src/wire/hello.ts";
+import { EARLY_BYTES, EARLY_CALLS } from "../../src/wire/protocol.ts";
 import type { FaultLine } from "../support/fault_line.ts";
 import type { FaultPair } from "../support/fault_duplex.ts";
 import type { Entry } from "../support/ledger.ts";

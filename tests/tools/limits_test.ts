@@ -1,44 +1,61 @@
-// README's tables of limits and defaults are what the sources say.
+// docs/limits.md has the limits and defaults that the sources have.
 
 import { assert, assertEquals } from "@std/assert";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { toRetry } from "../../src/client/reconnect/dialer.ts";
+import { GOB_LIMITS } from "../../src/netrpc/gob/input.ts";
+import { DEFAULT_SERVER_LIMITS } from "../../src/serve/server_limits.ts";
 import { DEFAULT_LIMITS } from "../../src/wire/limits.ts";
 
 function read(path: string): string {
   return readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
 }
 
-const README = read("README.md");
+const PAGE = read("docs/limits.md");
 
-/** The cells of a table's lines, by what its columns are called. */
-function table(...heading: string[]): string[][] {
-  const columns = heading.map((name) => `\\| ${name} +`).join("");
-  const head = new RegExp(`^${columns}\\|\\n\\|[-: |]+\\n`, "m");
-  const found = head.exec(README);
-  assert(found !== null, `there is no table of ${heading}`);
-  const lines = README.slice(found.index + found[0].length).split("\n");
-  const end = lines.findIndex((line) => !line.startsWith("|"));
-  return lines.slice(0, end).map((line) =>
-    line.split("|").slice(1, -1).map((cell) => cell.trim())
-  );
+const OPTIONS = ["option", "default", "limits", "when exceeded"];
+const FIXED = ["what", "limit", "when exceeded"];
+
+/** The first two cells of each line of the table under a heading. */
+function table(heading: string, columns: string[]): [string, string][] {
+  const [, section] = PAGE.split(`\n## ${heading}\n`);
+  assert(section !== undefined, `there is no heading ${heading}`);
+  const lines = section.split("\n## ")[0].split("\n")
+    .filter((line) => line.startsWith("|"))
+    .map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
+  assertEquals(lines[0], columns, heading);
+  return lines.slice(2).map(([name, value]) => [
+    name.replaceAll("`", ""),
+    value,
+  ]);
 }
 
 const UNITS: Record<string, number> = {
   "": 1,
   bytes: 1,
+  levels: 1,
   ms: 1,
   KiB: 1024,
   MiB: 1024 ** 2,
 };
 
-/** What a cell says, such as `16 MiB` or `never`. */
+/** The number in a cell such as `16 MiB`, `never`, or `256 MiB, or maxSendBuffer`. */
 function quantity(cell: string): number {
   if (cell === "never" || cell === "no limit") return Infinity;
-  const found = /^([\d,.]+) ?(\w*)$/.exec(cell);
+  const found = /^([\d,.]+) ?(\w*)$/.exec(cell.split(", or ")[0]);
   assert(found !== null && found[2] in UNITS, `no quantity: ${cell}`);
   return Number(found[1].replaceAll(",", "")) * UNITS[found[2]];
+}
+
+/** The same of each line, by its name; no name stands twice. */
+function quantities(heading: string): Record<string, number> {
+  const rows = table(heading, OPTIONS);
+  const all = Object.fromEntries(
+    rows.map(([name, cell]) => [name, quantity(cell)]),
+  );
+  assertEquals(Object.keys(all).length, rows.length, heading);
+  return all;
 }
 
 /** The value of a constant, or of an option's default, as its source has it. */
@@ -58,137 +75,184 @@ function constant(file: string, name: string): number {
   return factors.map(value).reduce((a, b) => a * b, start);
 }
 
-test("README's table has every limit of a connection once, with its default", () => {
-  const rows = table("option", "default", "bounds", "past it").filter((
-    [name],
-  ) => name.replaceAll("`", "") in DEFAULT_LIMITS);
-  const told = rows.map(([name, cell]) => [
-    name.replaceAll("`", ""),
-    quantity(cell),
-  ]);
-  const names = Object.keys(DEFAULT_LIMITS);
-  assertEquals(told.map(([name]) => name).sort(), names.sort());
-  for (const [name, value] of told) {
-    assertEquals(value, DEFAULT_LIMITS[name as keyof typeof DEFAULT_LIMITS]);
-  }
+test("the page has every limit of a connection once, with its default", () => {
+  assertEquals(quantities("Each connection"), {
+    ...DEFAULT_LIMITS,
+    "close({ timeout })": constant(
+      "src/connection/shutdown_states.ts",
+      "DRAIN_TIME",
+    ),
+  });
 });
 
-test("the comments on limits tell the defaults they have", () => {
+test("the page has every limit of a server once, with its default", () => {
+  assertEquals(quantities("A whole server"), { ...DEFAULT_SERVER_LIMITS });
+});
+
+test("the comments on limits name the defaults that the limits have", () => {
   const [, source] = read("src/types/connection.ts").split(
     "export interface Limits",
   );
   const form = /Default (`Infinity`|[\d,]+(?: [KM]iB)?)[^]*?readonly (\w+)/g;
-  const told = Array.from(source.matchAll(form), ([, text, name]) => [
+  const named = Array.from(source.matchAll(form), ([, text, name]) => [
     name,
     text === "`Infinity`" ? Infinity : quantity(text),
   ]);
-  assertEquals(Object.fromEntries(told), { ...DEFAULT_LIMITS });
+  assertEquals(Object.fromEntries(named), { ...DEFAULT_LIMITS });
 });
 
-test("README's table of a reconnecting client has its defaults", () => {
-  const rows = table("option", "default", "what it says");
-  const told = new Map(rows.map(([name, cell]) => [name, cell]));
-  const { base, factor, cap, attempts, ...lasting } = toRetry();
-  const [wait, growth] = told.get("`retry.base`, `factor`")?.split(", ") ?? [];
-  assertEquals([quantity(wait), quantity(growth)], [base, factor]);
-  assertEquals(quantity(told.get("`retry.cap`") ?? ""), cap);
-  assertEquals(quantity(told.get("`retry.attempts`") ?? ""), attempts);
-  for (const name of ["stableAfter", "fatalAttempts"] as const) {
-    assertEquals(quantity(told.get(`\`retry.${name}\``) ?? ""), lasting[name]);
-  }
-  assertEquals(
-    quantity(told.get("`dialTimeout`") ?? ""),
-    constant("src/client/reconnect/reconnecting_client.ts", "dialTimeout"),
-  );
+test("the page has the defaults of a reconnecting client", () => {
+  const { random: _, ...retry } = toRetry();
+  const expected = Object.entries(retry).map(([name, value]) => [
+    `retry.${name}`,
+    value,
+  ]);
+  assertEquals(quantities("A reconnecting client"), {
+    ...Object.fromEntries(expected),
+    dialTimeout: constant(
+      "src/client/reconnect/reconnecting_client.ts",
+      "dialTimeout",
+    ),
+  });
 });
 
-/** Where the limit of each line of the second table stands. */
+test("the page has the defaults of a stage", () => {
+  const file = "src/client/stage_options.ts";
+  assertEquals(quantities("Stages"), {
+    window: constant(file, "window"),
+    windowBytes: constant(file, "windowBytes"),
+  });
+});
+
+test("the page has the defaults of other protocols", () => {
+  const { maxDepth, maxElements, maxExpansion } = GOB_LIMITS;
+  assertEquals(quantities("Other protocols"), {
+    "JSON-RPC: maxSendBuffer": constant(
+      "src/jsonrpc/client.ts",
+      "DEFAULT_MAX_SEND_BUFFER",
+    ),
+    "net/rpc: window": constant("src/netrpc/go_codec.ts", "WINDOW"),
+    "net/rpc: maxElements": maxElements,
+    "net/rpc: maxExpansion": maxExpansion,
+    "net/rpc: maxDepth": maxDepth,
+  });
+});
+
+/** Where the sources have the limit of each line of the tables of fixed limits. */
 const PLACES: Record<string, [string, string][]> = {
-  "calls before the peer's HELLO, or its `authorize`": [
-    ["src/wire/hello.ts", "EARLY_CALLS"],
+  "calls that a client sends before the peer's HELLO and authorize": [
+    ["src/wire/protocol.ts", "EARLY_CALLS"],
   ],
-  "bytes of those": [
-    ["src/wire/hello.ts", "EARLY_BYTES"],
-    ["src/wire/hello.ts", "EARLY_MESSAGE"],
+  "request bytes of those calls": [
+    ["src/wire/protocol.ts", "EARLY_BYTES"],
+    ["src/wire/protocol.ts", "EARLY_MESSAGE"],
   ],
-  "a HELLO": [["src/wire/hello.ts", "MAX_HELLO"]],
-  "credentials": [["src/wire/hello.ts", "MAX_CREDENTIALS"]],
-  "a method's name": [["src/wire/native_codec.ts", "MAX_METHOD"]],
-  "metadata of a call, or of an answer": [[
-    "src/wire/fields.ts",
-    "MAX_METADATA",
+  "HELLO message": [["src/wire/protocol.ts", "MAX_HELLO"]],
+  "credentials": [["src/wire/protocol.ts", "MAX_CREDENTIALS"]],
+  "method name": [["src/wire/native_codec.ts", "MAX_METHOD"]],
+  "metadata of a call, or of a reply": [
+    ["src/wire/protocol.ts", "MAX_METADATA"],
+  ],
+  "error code": [["src/wire/frame_writer.ts", "MAX_CODE"]],
+  "error message": [
+    ["src/wire/frame_writer.ts", "MAX_TEXT"],
+    ["src/jsonrpc/codec.ts", "MAX_ERROR_TEXT"],
+    ["src/netrpc/go_codec.ts", "MAX_TEXT"],
+  ],
+  "depth to which a value is searched for what JSON would lose": [
+    ["src/wire/to_json.ts", "MAX_DEPTH"],
+  ],
+  "window of one stream, after it has grown": [
+    ["src/wire/protocol.ts", "MAX_WINDOW"],
+  ],
+  "stream item that is not bytes": [["src/wire/protocol.ts", "MAX_ITEM"]],
+  "payload of one stream frame": [["src/wire/protocol.ts", "MAX_DATA"]],
+  "END, STOP and CREDIT frames in a row that change nothing, plus 8 for each stream":
+    [["src/streams/stream_table.ts", "MAX_IDLE"]],
+  "GOAWAY frames from one peer": [[
+    "src/connection/shutdown.ts",
+    "MAX_GOAWAYS",
   ]],
-  "an error's code": [["src/wire/frame_writer.ts", "MAX_CODE"]],
-  "an error's message": [["src/wire/frame_writer.ts", "MAX_TEXT"]],
   "messages handled in one turn of the event loop": [
     ["src/connection/reader.ts", "MESSAGES_PER_TURN"],
   ],
-  "writing what is left when a connection ends": [
-    ["src/connection/linger.ts", "FLUSH_TIME"],
+  "size from which messages are scheduled as large": [
+    ["src/base/large_reads.ts", "LARGE"],
   ],
-  "waiting for the peer's FIN after our own": [
-    ["src/connection/linger.ts", "LINGER_TIME"],
+  "bytes of large messages in one turn of the event loop": [
+    ["src/base/large_reads.ts", "PER_TURN"],
   ],
-  "bytes that come meanwhile": [["src/connection/linger.ts", "LINGER_BYTES"]],
-  "after the time that `close` gives, flushing and lingering in all": [
-    ["src/connection/shutdown_states.ts", "GOODBYE_TIME"],
+  "bytes that a transport buffers in each direction": [
+    ["src/transport/read_half.ts", "BUFFER"],
   ],
-  "the FIN of a peer whose GOAWAY has a code": [
-    ["src/connection/shutdown_states.ts", "FAILED_TIME"],
-  ],
-  "a peer that said GOAWAY and has no call either way": [
-    ["src/connection/shutdown_states.ts", "LEAVING_IDLE"],
-  ],
-  "GOAWAYs of one peer": [["src/connection/shutdown.ts", "MAX_GOAWAYS"]],
-  "END, STOP and CREDIT in a row that change nothing, 8 more for each stream so far":
-    [["src/streams/stream_table.ts", "MAX_IDLE"]],
-  "bytes from which a message is parsed by turns": [[
-    "src/connection/large_reads.ts",
-    "LARGE",
-  ]],
-  "bytes of such in one turn of the event loop, or a single one": [
-    ["src/connection/large_reads.ts", "PER_TURN"],
-  ],
-  "levels of a value that are searched for what JSON would lose": [
-    ["src/wire/to_json.ts", "MAX_DEPTH"],
-  ],
-  "bytes a transport buffers each way": [[
-    "src/transport/read_half.ts",
-    "BUFFER",
-  ]],
   "accepted connections that wait for a listener's iterator": [
     ["src/transport/listen.ts", "MAX_UNACCEPTED"],
   ],
-  "a TLS handshake with a listener": [
+  "time for a TLS handshake with a listener": [
     ["src/transport/listener_backend.ts", "HANDSHAKE_TIMEOUT"],
   ],
   "Deno: TLS connections that have not finished their handshake": [
     ["src/transport/deno_listener.ts", "MAX_HANDSHAKES"],
   ],
-  "a stage's `window`": [["src/client/stage_options.ts", "window"]],
-  "a stage's `windowBytes`": [["src/client/stage_options.ts", "windowBytes"]],
-  "JSON-RPC: `maxSendBuffer`": [
-    ["src/jsonrpc/client.ts", "MAX_UNSENT"],
+  "connections rejected by a full server that are still being closed": [
+    ["src/serve/reject.ts", "AT_ONCE"],
   ],
-  "JSON-RPC: messages in a batch": [["src/jsonrpc/batch.ts", "MAX_BATCH"]],
-  "JSON-RPC: a message's header": [["src/jsonrpc/framing.ts", "MAX_HEADER"]],
-  "Go over HTTP: the head of request or response": [
-    ["src/netrpc/http.ts", "MAX_HEAD"],
+  "flush: time to write what is left when a connection ends": [
+    ["src/connection/linger.ts", "FLUSH_TIME"],
   ],
-  "Go over HTTP: its handshake": [[
-    "src/netrpc/handshake.ts",
-    "HANDSHAKE_TIME",
-  ]],
-  "gob: bytes that a message's values take, beyond 1 MiB, for each byte of it (`maxExpansion`)":
-    [["src/netrpc/gob/input.ts", "MAX_EXPANSION"]],
+  "linger: time to wait for the peer's FIN after the local FIN": [
+    ["src/connection/linger.ts", "LINGER_TIME"],
+  ],
+  "linger: bytes that are read and discarded meanwhile": [
+    ["src/connection/linger.ts", "LINGER_BYTES"],
+  ],
+  "flush and linger together, once close({ timeout }) has expired": [
+    ["src/connection/shutdown_states.ts", "GOODBYE_TIME"],
+  ],
+  "time to wait for the FIN of a peer that sent GOAWAY with an error code": [
+    ["src/connection/shutdown_states.ts", "FAILED_TIME"],
+  ],
+  "time without an open call, once the peer has sent GOAWAY": [
+    ["src/connection/shutdown_states.ts", "LEAVING_IDLE"],
+  ],
 };
 
-test("README's table of fixed limits has what the sources have", () => {
-  const rows = table("what", "limit", "past it");
-  assertEquals(rows.map(([what]) => what), Object.keys(PLACES));
-  for (const [what, cell] of rows) {
-    for (const [file, name] of PLACES[what]) {
-      assertEquals(constant(file, name), quantity(cell), what);
+const PLACES_OF_OTHERS: typeof PLACES = {
+  "JSON-RPC: messages in a batch": [["src/jsonrpc/batch.ts", "MAX_BATCH"]],
+  "JSON-RPC: header of one message": [["src/jsonrpc/framing.ts", "MAX_HEADER"]],
+  "JSON-RPC: replies that wait to be sent as one batch": [
+    ["src/jsonrpc/outgoing.ts", "MAX_BATCHED_BYTES"],
+  ],
+  "net/rpc over HTTP: head of a request or response": [
+    ["src/netrpc/http.ts", "MAX_HEAD"],
+  ],
+  "net/rpc over HTTP: time for the handshake": [
+    ["src/netrpc/handshake.ts", "HANDSHAKE_TIME"],
+  ],
+  "gob: types that a peer describes": [
+    ["src/netrpc/gob/wire_types.ts", "MAX_TYPES"],
+  ],
+  "gob: bytes of those descriptions": [
+    ["src/netrpc/gob/wire_types.ts", "MAX_TYPE_BYTES"],
+  ],
+  "gob: types made from plain values, on one connection": [
+    ["src/netrpc/gob/encoder.ts", "MAX_SHAPES"],
+  ],
+};
+
+for (
+  const [heading, places] of [
+    ["Fixed limits", PLACES],
+    ["Fixed limits of other protocols", PLACES_OF_OTHERS],
+  ] as const
+) {
+  test(`${heading.toLowerCase()} on the page are those of the sources`, () => {
+    const rows = table(heading, FIXED);
+    assertEquals(rows.map(([what]) => what), Object.keys(places));
+    for (const [what, cell] of rows) {
+      for (const [file, name] of places[what]) {
+        assertEquals(constant(file, name), quantity(cell), what);
+      }
     }
-  }
-});
+  });
+}

@@ -72,8 +72,8 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "nobody starts what waits once the writer has room",
-    file: "src/connection/connection_session.ts",
-    find: "      this.dispatcher.startWaiting();\n",
+    file: "src/connection/connection.ts",
+    find: "      this.serveSide.startWaiting();\n",
     replace: "",
   },
   {
@@ -85,7 +85,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "the callee frees a place before the answer has left",
-    file: "src/serve/receive_window.ts",
+    file: "src/connection/receive_window.ts",
     find: "    this.#answeredCalls++;\n    this.#answeredBytes += size;",
     replace: "    this.calls--;\n    this.bytes -= size;",
   },
@@ -226,7 +226,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a call keeps its place when its streams have ended",
     file: "src/streams/call_streams.ts",
-    find: "    this.#table.streamEnded(this.#call);\n",
+    find: "    this.#ended();\n",
     replace: "",
   },
   {
@@ -278,7 +278,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a request may have the id of a call without an answer",
-    file: "src/serve/receive_window.ts",
+    file: "src/connection/receive_window.ts",
     find: "else if (inUse.has(id)) {",
     replace: "else if (inUse.size < 0) {",
   },

@@ -11,7 +11,10 @@
  * @module
  */
 
-import { Connection, pendingOf } from "../../connection/connection.ts";
+import { RpcConnection } from "../../connection/connection.ts";
+import type { Keepalive } from "../../connection/contract.ts";
+import { keepalive } from "../../connection/watchdog.ts";
+import { STREAM_SUPPORT } from "../../streams/support.ts";
 import type { ConnectionSetup } from "../../connection/contract.ts";
 import type { Credentials, CredentialsSource } from "../../types/connection.ts";
 import type { Timeout } from "../../base/timers.ts";
@@ -34,7 +37,7 @@ export type Dial = (signal: AbortSignal) => Duplex | Promise<Duplex>;
 
 /** A connection whose peer has said HELLO. */
 export class ActiveConnection {
-  readonly connection: Connection;
+  readonly connection: RpcConnection;
   readonly pending: PendingCalls;
   /** When it was made, by the clock's `now`. */
   readonly connectedAt: number;
@@ -45,19 +48,19 @@ export class ActiveConnection {
   /** What took its calls along, if anything has. */
   reason: ConnectionError | undefined;
 
-  constructor(connection: Connection, since: number) {
+  constructor(connection: RpcConnection, since: number) {
     this.connection = connection;
-    this.pending = pendingOf(connection);
+    this.pending = connection.pending;
     this.connectedAt = since;
   }
 }
 
 /** What a try tells: one of the first two, once. */
 export interface DialAttemptEvents {
-  opened(connection: Connection): void;
+  opened(connection: RpcConnection): void;
   failed(error: unknown): void;
   /** Later, of a connection that was opened: its peer says goodbye. */
-  left(connection: Connection, reason: ConnectionError): void;
+  left(connection: RpcConnection, reason: ConnectionError): void;
 }
 
 /** What its connection is made with; credentials may be a function, which is asked for each try. */
@@ -83,7 +86,7 @@ export class DialAttempt {
   readonly #setup: DialAttemptSetup;
   readonly #events: DialAttemptEvents;
   readonly #controller = new AbortController();
-  #connection: Connection | undefined;
+  #connection: RpcConnection | undefined;
   #over = false;
   #held: boolean;
 
@@ -141,7 +144,9 @@ export class DialAttempt {
     timer.clear();
     // On a wire without a HELLO it has come before there is a connection.
     let greeted = false;
-    const connection = new Connection(toDuplex(duplex), {
+    const connection = new RpcConnection(toDuplex(duplex), {
+      streams: STREAM_SUPPORT,
+      keepalive: keepalive() as Keepalive,
       ...setup,
       credentials,
       onHello: () => {
@@ -162,7 +167,7 @@ export class DialAttempt {
     if (greeted) this.#opened(connection);
   }
 
-  #opened(connection: Connection): void {
+  #opened(connection: RpcConnection): void {
     if (this.#over) return;
     this.#over = true;
     this.#events.opened(connection);
@@ -176,7 +181,7 @@ export class DialAttempt {
 }
 
 /** Says whether a connection keeps the process alive. */
-export function hold(connection: Connection, on: boolean): void {
+export function hold(connection: RpcConnection, on: boolean): void {
   if (on) connection.ref();
   else connection.unref();
 }

@@ -15,7 +15,8 @@
 import { scopeOfNow } from "../../base/async_context.ts";
 
 import type { Clock } from "../../base/clock.ts";
-import type { Connection } from "../../connection/connection.ts";
+import type { Connection } from "../../types/connection.ts";
+import type { RpcConnection } from "../../connection/connection.ts";
 import type { Timeout } from "../../base/timers.ts";
 import { ConnectionError } from "../../base/errors.ts";
 import { isA } from "../../base/user_code.ts";
@@ -42,7 +43,7 @@ export interface DialerEvents {
   /** The next one is to come in so many milliseconds, and why. */
   waiting(cause: unknown, delay: number): void;
   /** There is a connection, whose peer has said HELLO. */
-  opened(connection: Connection): void;
+  opened(connection: RpcConnection): void;
   /** Later, of such a connection: its peer says goodbye. */
   left(connection: Connection, reason: ConnectionError): void;
   /** There will be none, unless somebody asks for one. */

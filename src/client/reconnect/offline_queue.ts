@@ -5,19 +5,17 @@
  * - At most `maxCalls` calls and `maxBytes` bytes wait here that were made
  *   while there was no connection; those that come back from one are let in
  *   beyond (they were bounded there).
- * - They leave in the order they were made, wherever they have been meanwhile;
- *   those that are held stand aside until they are released.
+ * - They leave in the order they were made, wherever they have been meanwhile.
  * - While they wait, their signals and deadlines end them.
  *
  * @module
  */
 
-import type { Call } from "../../call/call.ts";
+import type { Call, QueuedCall } from "../../call/call.ts";
 import type { TimerHeap } from "../../base/timers.ts";
 import { CallSettler } from "../../call/settle.ts";
 import { LinkedList } from "../../base/linked_list.ts";
 import { deadlineError, queueFullError } from "../../call/errors.ts";
-import type { QueuedCall } from "../../call/send_queue.ts";
 import type { ResendableCall } from "./resendable_call.ts";
 import { discard } from "../../base/pull_source.ts";
 import { snapshotSize } from "../../wire/payload.ts";
@@ -29,7 +27,6 @@ const CALL_SIZE = 64;
 export class OfflineQueue {
   readonly settler: CallSettler;
   readonly #calls = new LinkedList<QueuedCall>();
-  readonly #held = new LinkedList<QueuedCall>();
   readonly #maxCalls: number;
   readonly #maxBytes: number;
   #bytes = 0;
@@ -63,18 +60,12 @@ export class OfflineQueue {
 
   /** Those that wait. */
   all(): Call[] {
-    const all = [...this.#calls.all(), ...this.#held.all()];
-    return all.map(({ call }) => call);
+    return [...this.#calls.all()].map(({ call }) => call);
   }
 
-  /** How many wait, those that are held left out. */
+  /** How many wait. */
   get length(): number {
     return this.#calls.length;
-  }
-
-  /** How many there are. */
-  get size(): number {
-    return this.#calls.length + this.#held.length;
   }
 
   /**
@@ -85,9 +76,9 @@ export class OfflineQueue {
   enqueue(call: ResendableCall): void {
     call.size = sizeOf(call);
     const bytes = this.#bytes + call.size;
-    if (this.size >= this.#maxCalls || bytes > this.#maxBytes) {
+    if (this.length >= this.#maxCalls || bytes > this.#maxBytes) {
       throw queueFullError(
-        `${this.size} calls of ${this.#bytes} bytes are waiting for a connection already`,
+        `${this.length} calls of ${this.#bytes} bytes are waiting for a connection already`,
         this.#why(),
       );
     }
@@ -116,13 +107,6 @@ export class OfflineQueue {
     }
   }
 
-  /** Puts a call that is held among the others. */
-  release(call: ResendableCall): void {
-    this.#remove(call);
-    if (call.position !== undefined) call.position.held = false;
-    this.#push(call);
-  }
-
   /** Takes out the call that was made first. */
   take(): ResendableCall | undefined {
     if (!this.#sorted) this.#sort();
@@ -147,7 +131,7 @@ export class OfflineQueue {
   /** Rejects all of them, each with an error of its own. */
   end(error: () => unknown): void {
     let waiting: QueuedCall | undefined;
-    while ((waiting = this.#calls.first ?? this.#held.first) !== undefined) {
+    while ((waiting = this.#calls.first) !== undefined) {
       this.fail(waiting.call as ResendableCall, error());
     }
   }
@@ -155,18 +139,13 @@ export class OfflineQueue {
   #push(call: ResendableCall): void {
     const draft = undefined; // Its params are its own.
     call.waiting = { call, draft, before: undefined, after: undefined };
-    if (isHeld(call)) {
-      this.#held.push(call.waiting);
-      return;
-    }
     if (call.number < this.#last) this.#sorted = false;
     this.#last = call.number;
     this.#calls.push(call.waiting);
   }
 
   #remove(call: ResendableCall): void {
-    const list = isHeld(call) ? this.#held : this.#calls;
-    list.remove(call.waiting as QueuedCall);
+    this.#calls.remove(call.waiting as QueuedCall);
     call.waiting = undefined;
   }
 
@@ -197,10 +176,6 @@ export class OfflineQueue {
     this.#sorted = true;
     this.#last = calls[calls.length - 1].number;
   }
-}
-
-function isHeld({ position }: ResendableCall): boolean {
-  return position?.held === true;
 }
 
 function sizeOf({ method, params }: ResendableCall): number {

@@ -8,8 +8,16 @@
  * @module
  */
 
+import {
+  map,
+  stage,
+  type StageInputs,
+  type StageOf,
+  type StageOutputOf,
+} from "../stage.ts";
+import type { OnStageError, StageOptions } from "../stage_options.ts";
 import { type RetryOptions, toRetry } from "./dialer.ts";
-import type { ServiceDefinition } from "../../serve/services.ts";
+import type { ServiceDefinition } from "../../types/connection.ts";
 import {
   type CallerOptions,
   ServiceClient,
@@ -21,7 +29,7 @@ import type {
   StateListener,
 } from "./client_state.ts";
 import { systemClock } from "../../base/clock.ts";
-import type { Connection } from "../../connection/connection.ts";
+import type { Connection } from "../../types/connection.ts";
 import type {
   CloseOptions,
   ConnectionOptions,
@@ -30,14 +38,13 @@ import type {
   WireMap,
 } from "../../types/connection.ts";
 import { toCredentials } from "../../wire/hello.ts";
-import type { AsyncDisposal } from "../../types/disposal.ts";
+import type { AsyncDisposal } from "../../types/duplex.ts";
 import type { ConnectionError } from "../../base/errors.ts";
 import { toLimits } from "../../wire/limits.ts";
 import type { Dial } from "./dial.ts";
 import type { LiveCall } from "../../types/stats.ts";
 import { Reconnector } from "./reconnector.ts";
-import type { CallOrder } from "./call_order.ts";
-import type { UntypedServices } from "../../types/services.ts";
+import type { MethodName, UntypedServices } from "../../types/services.ts";
 
 /** Options of a {@linkcode ReconnectingClient}; limits hold for each of its connections, and those on queued calls for the ones that wait for a connection, too. */
 export interface ReconnectingClientOptions
@@ -55,15 +62,24 @@ export interface ReconnectingClientOptions
   /** Methods whose calls may be sent again though they may have run; a call's own `idempotent` goes before. */
   idempotent?: Iterable<string> | undefined;
   /**
-   * What its server has as {@linkcode ordered}, by the name of a method, or of
-   * a service that is ordered as a whole: `true`, or the key of a call's params.
-   * Calls of one order then reach servers in the order they were made, one
-   * connection after the other; and once one of them is `unknown`, those made
-   * by then that have not been sent reject, `aborted`, `not_sent`.
+   * Which calls the client sends again by itself when their connection goes.
+   *
+   * - `"safe"` (the default): calls that certainly did not run (`not_sent`,
+   *   `refused`), and idempotent ones.
+   * - `"never"`: none. A call that a connection has accepted rejects with its
+   *   true outcome when that connection goes, also if it still waited there for
+   *   the window, and whatever `idempotent` says. A call that no connection has
+   *   accepted yet still waits or rejects as `whenOffline` says.
+   *
+   * Use `"never"` where the caller keeps an order of its own, such as that of a
+   * replicated log, and decides itself what follows a failed call. Such a caller
+   * should also set `whenOffline: "reject"`, so that no call it made before it
+   * learned of a failure is sent after that. And it should not send before all
+   * earlier calls have settled whenever `onStateChange` reports that the state
+   * is no longer `ready`: after a GOAWAY the old connection finishes its calls
+   * while the next connection takes new ones.
    */
-  ordered?: Readonly<Record<string, CallOrder>> | undefined;
-  /** Whether those are sent all the same. Default false. */
-  continueAfterUnknown?: boolean | undefined;
+  resend?: "safe" | "never" | undefined;
   /** Told of every change of state; what it throws is lost. */
   onStateChange?: StateListener | undefined;
 }
@@ -125,12 +141,13 @@ export class ReconnectingClient<
    *   the duplex is not wanted any more; what it still returns is destroyed.
    * @throws {RangeError} If a limit or a time is out of its range, or the
    *   credentials are too long.
-   * @throws {TypeError} If an order is neither `true` nor a function.
+   * @throws {TypeError} If `resend` is neither `"safe"` nor `"never"`.
    */
   constructor(dial: Dial, options: ReconnectingClientOptions = {}) {
     const {
       dialTimeout = 10_000,
       whenOffline = "wait",
+      resend = "safe",
       credentials,
     } = options;
     if (typeof credentials !== "function" && credentials !== undefined) {
@@ -141,6 +158,11 @@ export class ReconnectingClient<
         `Cannot use dialTimeout: a number above 0, received ${dialTimeout}`,
       );
     }
+    if (resend !== "safe" && resend !== "never") {
+      throw new TypeError(
+        `Cannot use resend: give "safe" or "never", received ${String(resend)}`,
+      );
+    }
     const { maxQueuedCalls, maxQueuedBytes } = toLimits(options);
     const reconnector = new Reconnector({
       dial,
@@ -149,8 +171,7 @@ export class ReconnectingClient<
       clock: options.clock ?? systemClock,
       rejectAway: whenOffline === "reject",
       idempotent: new Set(options.idempotent),
-      ordered: options.ordered,
-      continueAfterUnknown: options.continueAfterUnknown === true,
+      neverResend: resend === "never",
       maxQueuedCalls,
       maxQueuedBytes,
       onStateChange: options.onStateChange,
@@ -233,6 +254,31 @@ export class ReconnectingClient<
   /** Ends it at once: gives up the dial, and rejects calls, those in flight with outcome `unknown`. Resolves when it is over. */
   abort(reason?: unknown): Promise<void> {
     return this.#reconnector.stop(reason);
+  }
+
+  /** The method as a transform of streams; see {@linkcode stage}. */
+  stage<
+    N extends { [K in MethodName<S>]: K }[MethodName<S>],
+    Ordered extends boolean = true,
+    OnError extends OnStageError = "fail",
+  >(
+    method: N,
+    options: StageOptions<Ordered, OnError> = {},
+  ): StageOf<S, N, M, Ordered, OnError> {
+    return stage(this, method, options);
+  }
+
+  /** The results of the method called with each of `inputs`; see {@linkcode map}. */
+  map<
+    N extends { [K in MethodName<S>]: K }[MethodName<S>],
+    Ordered extends boolean = true,
+    OnError extends OnStageError = "fail",
+  >(
+    method: N,
+    inputs: StageInputs<S, N>,
+    options: StageOptions<Ordered, OnError> = {},
+  ): AsyncIterableIterator<StageOutputOf<S, N, M, Ordered, OnError>> {
+    return map(this, method, inputs, options);
   }
 
   /** The same as `close()`. */

@@ -11,14 +11,15 @@
  * @module
  */
 
-import type { CallHandle } from "../../call/handle.ts";
+import type { CallHandle } from "../../types/call.ts";
 import type { Caller, CallOptions } from "../../types/call.ts";
 import {
   type ReconnectingStats,
   StateCell,
   type StateListener,
 } from "./client_state.ts";
-import type { Connection } from "../../connection/connection.ts";
+import type { Connection } from "../../types/connection.ts";
+import type { RpcConnection } from "../../connection/connection.ts";
 import type { CloseOptions } from "../../types/connection.ts";
 import { Timeout, TimerHeap } from "../../base/timers.ts";
 import { Dialer, type DialerSetup } from "./dialer.ts";
@@ -192,7 +193,7 @@ export class Reconnector implements Caller, ResendTarget {
 
   // Connections, one after another.
 
-  #opened(connection: Connection): void {
+  #opened(connection: RpcConnection): void {
     this.#connected++;
     const link = new ActiveConnection(connection, this.#setup.clock.now());
     this.#links.add(link);
@@ -219,7 +220,7 @@ export class Reconnector implements Caller, ResendTarget {
     this.#link = undefined;
     link.retired = true;
     const { useful, stable } = this.#dialer.note(link, cause);
-    const drained = this.#closing !== undefined && this.#calls.size === 0;
+    const drained = this.#closing !== undefined && this.#calls.length === 0;
     if (this.#over || drained) return;
     if (goodbye && link.hasReplied && stable) this.#dialer.dial();
     else this.#dialer.backOff(cause, !useful);
@@ -293,7 +294,7 @@ export class Reconnector implements Caller, ResendTarget {
   /** Goes on with a drain: once nothing waits here, connections drain; once they have, it is over. */
   #advance(): void {
     if (this.#closing === undefined || this.#over) return;
-    if (this.#calls.size > 0) return;
+    if (this.#calls.length > 0) return;
     this.#dialer.rest(this.#reason);
     this.#closeLinks(Math.max(0, this.#drainEnd - this.#setup.clock.now()));
     if (this.#links.size === 0) this.#end(undefined);
@@ -332,7 +333,7 @@ export class Reconnector implements Caller, ResendTarget {
   stats(): ReconnectingStats {
     const links = [...this.#links].map((link) => link.connection.stats());
     const sum = this.#totals.sum(links);
-    const { size, bytes, resent, counts, listeners } = this.#calls;
+    const { length, bytes, resent, counts, listeners } = this.#calls;
     const { dials, failures } = this.#dialer;
     return {
       ...sum,
@@ -341,7 +342,7 @@ export class Reconnector implements Caller, ResendTarget {
       failures,
       connections: links.length,
       connected: this.#connected,
-      waiting: size,
+      waiting: length,
       waitingBytes: bytes,
       resent,
       settled: { ...counts },

@@ -14,7 +14,8 @@
 
 import { scopeOfNow } from "../../base/async_context.ts";
 import { type Call, madeCall } from "../../call/call.ts";
-import { CallHandle, type CallOwner, promiseOf } from "../../call/handle.ts";
+import { type CallOwner, Handle, promiseOf } from "../../call/handle.ts";
+import type { CallHandle } from "../../types/call.ts";
 import { type Clock, toTick } from "../../base/clock.ts";
 import type { TimerHeap } from "../../base/timers.ts";
 import { ConnectionError, type Outcome, RpcError } from "../../base/errors.ts";
@@ -30,25 +31,23 @@ import {
   isAbort,
   notePlace,
   type SentOptions,
-  toMetadata,
-  toRecord,
 } from "../../call/options.ts";
+import { toMetadata, toRecord } from "../../wire/metadata.ts";
 import type { CallOptions } from "../../types/call.ts";
 import { snapshot } from "../../wire/payload.ts";
 import { unavailableError } from "../../call/errors.ts";
 import { ResendableCall, type ResendOwner } from "./resendable_call.ts";
-import { broken, type CallOrder, Sequences } from "./call_order.ts";
 import { discard, isStream } from "../../base/pull_source.ts";
 import { isA } from "../../base/user_code.ts";
 import { OfflineQueue } from "./offline_queue.ts";
 
-/** What bounds and orders the calls of a client. */
+/** What bounds the calls of a client, and which of them it sends again. */
 export interface ResendManagerSetup {
   readonly clock: Clock;
   readonly rejectAway: boolean;
   readonly idempotent: ReadonlySet<string>;
-  readonly ordered: Readonly<Record<string, CallOrder>> | undefined;
-  readonly continueAfterUnknown: boolean;
+  /** Whether no call is sent a second time. */
+  readonly neverResend: boolean;
   readonly maxQueuedCalls: number;
   readonly maxQueuedBytes: number;
   readonly connection: ActiveConnectionSetup;
@@ -86,8 +85,6 @@ export class ResendManager implements CallOwner, ResendOwner {
   readonly #setup: ResendManagerSetup;
   readonly #route: ResendTarget;
   readonly #room: OfflineQueue;
-  /** The calls whose servers keep an order; undefined if none do. */
-  readonly #sequences: Sequences | undefined;
   /** A flush is to come in this turn. */
   #flushes = false;
   #number = 0;
@@ -99,27 +96,12 @@ export class ResendManager implements CallOwner, ResendOwner {
   ) {
     this.#setup = setup;
     this.#route = route;
-    const room = new OfflineQueue(
+    this.#room = new OfflineQueue(
       deadlines,
       setup,
       () => route.away,
       () => route.settled(),
     );
-    this.#room = room;
-    const { ordered, continueAfterUnknown } = setup;
-    this.#sequences = ordered && new Sequences(ordered, {
-      continueAfterUnknown,
-      fail: (call, error) => room.fail(call, error),
-      release: (call) => {
-        room.release(call);
-        this.flushSoon();
-      },
-    });
-  }
-
-  /** How many wait, those that are held for an earlier one of their order included. */
-  get size(): number {
-    return this.#room.size;
   }
 
   /** Their bytes, about. */
@@ -127,7 +109,7 @@ export class ResendManager implements CallOwner, ResendOwner {
     return this.#room.bytes;
   }
 
-  /** How many wait for a connection alone. */
+  /** How many calls wait for a connection. */
   get length(): number {
     return this.#room.length;
   }
@@ -173,7 +155,7 @@ export class ResendManager implements CallOwner, ResendOwner {
     const call = new ResendableCall(method, this.#number++, this);
     this.#observe(call);
     this.#begin(call, params, options);
-    return new CallHandle(call, this);
+    return new Handle(call, this);
   }
 
   #observe(call: ResendableCall): void {
@@ -194,7 +176,6 @@ export class ResendManager implements CallOwner, ResendOwner {
         this.#apply(call, options);
       }
       if (isStream(params)) call.extras().scope = scopeOfNow();
-      this.#sequences?.enter(call, params);
       // Runs user code (toJSON, a serializer), which may close the client.
       call.params = snapshot(
         params,
@@ -203,8 +184,7 @@ export class ResendManager implements CallOwner, ResendOwner {
       );
       const { refusal } = this.#route;
       if (refusal !== undefined) throw refusal;
-      if (call.position?.broken) throw broken(call);
-      if (this.#mustWait(call)) {
+      if (this.#route.link === undefined || this.#room.length > 0) {
         this.#await(call);
         return;
       }
@@ -215,12 +195,6 @@ export class ResendManager implements CallOwner, ResendOwner {
       return;
     }
     this.#submit(call, this.#route.link as ActiveConnection);
-  }
-
-  #mustWait({ position }: ResendableCall): boolean {
-    const { link } = this.#route;
-    if (link === undefined || this.#room.length > 0) return true;
-    return position !== undefined && position.blocks(link);
   }
 
   /** Reads the options: what is sent later is what they are now. */
@@ -254,8 +228,6 @@ export class ResendManager implements CallOwner, ResendOwner {
     const metadata = call.options?.metadata;
     if (metadata !== undefined) toMetadata(metadata);
     call.startedAt = toTick(this.#setup.clock.now());
-    const away = link === undefined || this.#room.length > 0;
-    if (!away) call.position?.hold();
     this.#room.enqueue(call);
   }
 
@@ -266,8 +238,9 @@ export class ResendManager implements CallOwner, ResendOwner {
       options = { ...options, timeout };
     }
     call.link = link;
-    call.position?.sent(link);
+    call.accepted = false;
     link.pending.submit(call, call.params, options);
+    call.accepted = true;
   }
 
   /** Not now: a connection may be in the middle of handing its calls back. */
@@ -292,10 +265,7 @@ export class ResendManager implements CallOwner, ResendOwner {
           route.flushed();
           return;
         }
-        if (call.position?.blocks(link)) {
-          call.position.hold();
-          this.#room.enter(call);
-        } else this.#submit(call, link);
+        this.#submit(call, link);
       }
       await link.connection.ready.catch(() => route.leave(link));
     }
@@ -314,8 +284,16 @@ export class ResendManager implements CallOwner, ResendOwner {
       return false;
     }
     link.reason ??= cause;
-    // A stream can be read once.
-    if (this.#route.over || isStream(call.params)) return false;
+    if (this.#route.over) return false;
+    const { neverResend, rejectAway } = this.#setup;
+    // From here on new calls find no connection, in the turn of the loss, too.
+    if (neverResend) this.#route.leave(link);
+    // A stream can be read only once.
+    if (isStream(call.params)) return false;
+    if (neverResend) {
+      // A call that the connection did not accept is like one made without a connection.
+      return !call.accepted && outcome === "not_sent" && !rejectAway;
+    }
     return outcome !== "unknown" || this.#isIdempotent(call);
   }
 
@@ -328,13 +306,8 @@ export class ResendManager implements CallOwner, ResendOwner {
   }
 
   takeBack(call: ResendableCall): void {
-    const { link, position } = call;
-    position?.back();
-    if (position?.broken) {
-      this.#room.settler.fail(call, "not_sent", broken(call));
-      return;
-    }
-    this.resent++;
+    const { link } = call;
+    if (call.accepted) this.resent++;
     this.#room.enter(call);
     this.#route.cameBack(link as ActiveConnection);
   }

@@ -14,7 +14,6 @@ import { Call } from "../../call/call.ts";
 import { type Outcome, RpcError, worse } from "../../base/errors.ts";
 import type { ActiveConnection } from "./dial.ts";
 import type { SentOptions } from "../../call/options.ts";
-import type { Position } from "./call_order.ts";
 import { isA } from "../../base/user_code.ts";
 
 /** Who has a call between two connections. */
@@ -42,8 +41,8 @@ export class ResendableCall extends Call {
   aborted = false;
   /** The worst outcome of the ways it was sent before. */
   worstOutcome: Outcome = "not_sent";
-  /** Where it stands in its order, if it has one. */
-  position: Position | undefined = undefined;
+  /** Whether the connection that has it, or had it last, took it into its tables. */
+  accepted = false;
   /** Between `settle` and `finish`: to be handed back. */
   #again = false;
   readonly #keeper: ResendOwner;
@@ -64,9 +63,6 @@ export class ResendableCall extends Call {
       }
     }
     const whole = worse(this.worstOutcome, outcome);
-    // Of one that was given up its connection may still tell.
-    const told = whole === "unknown" && this.state !== "abandoned";
-    if (told) this.position?.tells();
     if (this.worstOutcome === "not_sent") super.settle(outcome, failed, result);
     else {
       super.settle(
@@ -83,7 +79,6 @@ export class ResendableCall extends Call {
       const whole = first ? outcome : worse(this.worstOutcome, outcome);
       super.finish(whole);
       this.#keeper.finished(whole);
-      this.position?.ended();
       return;
     }
     this.#again = false;

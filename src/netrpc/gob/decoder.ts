@@ -16,7 +16,7 @@ import { type GobType, typeName } from "./schema.ts";
 import { MessageSplitter } from "./splitter.ts";
 import type { Wanted } from "./wanted.ts";
 import { WireTypes } from "./wire_types.ts";
-import type { Optional } from "../../types/services.ts";
+import type { Optional } from "../../types/optional.ts";
 
 /** The types of one stream, and its values one after the other. */
 export class GobDecoder {

@@ -11,7 +11,7 @@
  */
 
 import { NO_BYTES } from "../../base/bytes.ts";
-import { LARGE } from "../../connection/large_reads.ts";
+import { LARGE } from "../../base/large_reads.ts";
 import { GobError } from "./values.ts";
 
 /** Takes messages; `bytes` is only lent for the time of the call. */

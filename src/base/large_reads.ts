@@ -13,8 +13,8 @@
  * @module
  */
 
-import type { Clock } from "../base/clock.ts";
-import { LinkedList, type ListNode } from "../base/linked_list.ts";
+import type { Clock } from "./clock.ts";
+import { LinkedList, type ListNode } from "./linked_list.ts";
 
 /** The least size of a large message, in bytes: JSON of this size takes about 0.1 ms. */
 export const LARGE: number = 8 * 1024;

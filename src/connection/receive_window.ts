@@ -13,10 +13,10 @@
  * @module
  */
 
-import { CALL_CHARGE } from "./server_limits.ts";
+import { CALL_CHARGE } from "../wire/limits.ts";
 import type { WireFeatures } from "../wire/codec.ts";
 import { ConnectionError } from "../base/errors.ts";
-import { EARLY_BYTES, EARLY_CALLS } from "../wire/hello.ts";
+import { EARLY_BYTES, EARLY_CALLS } from "../wire/protocol.ts";
 import type { Limits } from "../types/connection.ts";
 
 /** The ids of calls that have no answer yet. */

@@ -1,0 +1,35 @@
+/**
+ * A value in the form in which it is sent, fixed before it is known when, or how often, it is sent.
+ *
+ * @module
+ */
+
+import { brand } from "../base/brand.ts";
+
+/**
+ * A value in its wire form: what is sent of it, however late or often, is what
+ * it was when this was made.
+ */
+export class Snapshot {
+  static {
+    brand(this, "Snapshot");
+  }
+
+  readonly kind: number;
+  readonly text: string | undefined;
+  readonly bytes: Uint8Array | undefined;
+
+  constructor(
+    kind: number,
+    text: string | undefined,
+    bytes: Uint8Array | undefined,
+  ) {
+    this.kind = kind;
+    this.text = text;
+    this.bytes = bytes;
+    this.size = bytes?.length ?? 2 * (text as string).length;
+  }
+
+  /** The most that it holds, in bytes: exact for bytes, for text what a string takes. */
+  readonly size: number;
+}
