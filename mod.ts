@@ -172,10 +172,21 @@ export {
 } from "./src/base/errors.ts";
 
 // Transports.
-export { toDuplex } from "./src/transport/duplex.ts";
-export type { DenoConnLike } from "./src/transport/deno_conn.ts";
+export { type DenoConnLike, toDuplex } from "./src/transport/deno_conn.ts";
 export { memoryPair, type MemoryPairOptions } from "./src/transport/memory.ts";
-export * from "./src/transport/connect.ts";
+export type {
+  ConnectTls,
+  ListenTls,
+  TcpAddress,
+  UnixAddress,
+} from "./src/transport/address.ts";
+export { connect, type ConnectOptions } from "./src/transport/connect.ts";
+export {
+  listen,
+  type ListenAddress,
+  type Listener,
+  type ListenOptions,
+} from "./src/transport/listen.ts";
 export { stdio } from "./src/transport/stdio.ts";
 export { nodeDuplex } from "./src/transport/node_stream.ts";
 export type {

@@ -46,7 +46,7 @@ export const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     ...["base", "types", "wire", "transport", "connection", "client"],
     "serve",
   ],
-  netrpc: ["base", "types", "wire", "transport", "connection"],
+  netrpc: ["base", "types", "wire", "transport"],
 };
 
 /** Files directly in one folder; more than these are hard to survey. */

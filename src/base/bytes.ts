@@ -13,6 +13,8 @@
  * @module
  */
 
+import { ConnectionError, quote } from "./errors.ts";
+import { typeName } from "./inspect.ts";
 import { isA } from "./user_code.ts";
 
 /** No bytes at all; shared, as an empty typed array takes 200 bytes too. */
@@ -141,4 +143,59 @@ export function keepSegments(segments: readonly Uint8Array[]): void {
     if (spare.length === MOST_SPARE) return;
     spare.push(segment);
   }
+}
+
+const bufferLength =
+  /* @__PURE__ */ (() =>
+    Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, "byteLength")
+      ?.get as () => number)();
+
+/**
+ * The bytes of a chunk that a stream has yielded. A plain `Uint8Array` is
+ * returned as it is. Any other view, Node's `Buffer` and an `ArrayBuffer`, of
+ * any realm, become a view of the same memory. Shared memory is copied, since
+ * other threads can write to it.
+ *
+ * Text is refused: nothing here guesses how it would be encoded.
+ *
+ * @throws {ConnectionError} `invalid_argument` if it is anything else, or its
+ *   memory has been transferred.
+ */
+export function toChunk(value: unknown): Uint8Array {
+  if (Object.getPrototypeOf(value ?? 0) === Uint8Array.prototype) {
+    const bytes = value as Uint8Array;
+    if (bytes.buffer instanceof ArrayBuffer) return bytes;
+  }
+  try {
+    if (ArrayBuffer.isView(value)) {
+      const { buffer, byteOffset, byteLength } = value;
+      const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+      return isUnshared(buffer) ? bytes : new Uint8Array(bytes);
+    }
+    if (isUnshared(value)) return new Uint8Array(value);
+  } catch {
+    throw notBytes("bytes whose memory has been transferred");
+  }
+  if (typeof value === "string") {
+    throw notBytes(`a string (${quote(value, 24)})`);
+  }
+  const type = typeName(value);
+  throw notBytes(type === "object" ? "an object that is no bytes" : type);
+}
+
+/** By its brand: an `ArrayBuffer` of another realm is no instance of this one's. */
+function isUnshared(value: unknown): value is ArrayBuffer {
+  try {
+    bufferLength.call(value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function notBytes(what: string): ConnectionError {
+  return new ConnectionError(
+    "invalid_argument",
+    `the transport yielded ${what}: a duplex's readable must yield bytes (Uint8Array); encode text before, with a TextEncoderStream or no setEncoding()`,
+  );
 }

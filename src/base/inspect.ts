@@ -37,3 +37,44 @@ export function checkKey(key: OrderKey): OrderKey {
     `Cannot order a call by its key: not a string or number, received ${type}`,
   );
 }
+
+/**
+ * Checks that a value has a `readable` and a `writable` stream that are free to
+ * use. It looks at their shape, not at their class: streams of another realm
+ * or of a polyfill are streams, too.
+ *
+ * @throws {TypeError} If one is missing, is no stream, is locked, or if
+ *   `writable` has failed.
+ */
+export function checkStreamPair(value: unknown): void {
+  if (typeof value !== "object" || value === null) {
+    throw new TypeError(
+      `Cannot use as a duplex: expected { readable, writable }, received ${
+        typeName(value)
+      }`,
+    );
+  }
+  const { readable, writable } = value as Record<string, unknown>;
+  checkStream("readable", readable, "getReader");
+  checkStream("writable", writable, "getWriter");
+  const writer = (writable as WritableStream).getWriter();
+  const failed = writer.desiredSize === null;
+  writer.releaseLock();
+  if (failed) {
+    throw new TypeError("Cannot use as a duplex: writable has failed");
+  }
+}
+
+function checkStream(side: string, value: unknown, method: string): void {
+  const stream = value as Record<string, unknown> | null | undefined;
+  if (typeof stream?.[method] !== "function") {
+    throw new TypeError(
+      `Cannot use as a duplex: ${side} is not a stream, received ${
+        typeName(value)
+      }`,
+    );
+  }
+  if (stream.locked) {
+    throw new TypeError(`Cannot use as a duplex: ${side} is locked`);
+  }
+}

@@ -6,6 +6,7 @@
  */
 
 import { streams } from "../streams/support.ts";
+import { toDuplex } from "../transport/deno_conn.ts";
 import type { Duplex } from "../types/duplex.ts";
 import { keepalive } from "../connection/watchdog.ts";
 import type { ConnectionStats, LiveCall } from "../types/stats.ts";
@@ -64,7 +65,7 @@ export class Client<
    *   too long.
    */
   constructor(duplex: Duplex, options: ClientOptions = {}) {
-    super(duplex, {
+    super(toDuplex(duplex), {
       ...options,
       streams: streams(),
       keepalive: keepalive(),

@@ -21,7 +21,11 @@ import { Timeout, TimerHeap } from "../base/timers.ts";
 import { madeCall } from "../call/call.ts";
 import { PendingCalls } from "../call/pending_calls.ts";
 import type { ConnectionStreams } from "../streams/contract.ts";
-import { type ByteChannel, takePath, toDuplex } from "../transport/duplex.ts";
+import {
+  type ByteChannel,
+  checkDuplex,
+  openChannel,
+} from "../transport/duplex.ts";
 import type { CallHandle, CallOptions } from "../types/call.ts";
 import type {
   CloseOptions,
@@ -119,7 +123,7 @@ export class RpcConnection
    *   too long.
    */
   constructor(transport: Duplex, setup: ConnectionSetup = {}) {
-    const duplex: Duplex & DuplexInfo = toDuplex(transport);
+    const duplex: Duplex & DuplexInfo = checkDuplex(transport);
     checkServices(setup.services);
     const limits = toLimits(setup);
     const settings = codecSettings(
@@ -135,7 +139,7 @@ export class RpcConnection
     this.limits = limits;
     this.clock = clock;
     this.tick = new Tick(clock);
-    const channel = this.channel = takePath(duplex);
+    const channel = this.channel = openChannel(duplex);
     const gate = this.gate = setup.makeGate?.(channel);
     const codec = this.codec = this.#makeCodec(settings);
     const sendBuffer = this.sendBuffer = new SendBuffer(

@@ -18,7 +18,8 @@
 
 import type { MemoryShare, ServeSide, Watchdog } from "./contract.ts";
 import { outside } from "../base/async_context.ts";
-import { type ByteChannel, toChunk } from "../transport/duplex.ts";
+import { toChunk } from "../base/bytes.ts";
+import type { ByteChannel } from "../transport/duplex.ts";
 import type { Clock, Tick } from "../base/clock.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { PeerGoaway, Shutdown } from "./shutdown.ts";

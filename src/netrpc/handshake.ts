@@ -11,12 +11,9 @@
  * @module
  */
 
-import {
-  type ByteChannel,
-  takePath,
-  toChunk,
-  toDuplex,
-} from "../transport/duplex.ts";
+import { toChunk } from "../base/bytes.ts";
+import { toDuplex } from "../transport/deno_conn.ts";
+import { type ByteChannel, openChannel } from "../transport/duplex.ts";
 import type { Duplex, DuplexInfo } from "../types/duplex.ts";
 import type { Clock } from "../base/clock.ts";
 import { ConnectionError } from "../base/errors.ts";
@@ -26,7 +23,7 @@ import {
   type ReadHalfEvents,
 } from "../transport/read_half.ts";
 import { WriteHalf } from "../transport/write_half.ts";
-import { ownDuplex } from "../transport/native_duplex.ts";
+import { nativeDuplex } from "../transport/native_duplex.ts";
 
 /** The longest time of a handshake, in ms. */
 const HANDSHAKE_TIME = 10_000;
@@ -62,7 +59,7 @@ export class HttpHandshake implements ReadHalfEvents {
   constructor(given: Duplex, options: HttpHandshakeOptions) {
     const duplex = toDuplex(given);
     const { remote, local, certificate } = duplex;
-    const channel = takePath(duplex);
+    const channel = openChannel(duplex);
     this.#channel = channel;
     this.#options = options;
     this.#readHalf = new HandshakeReadHalf(this);
@@ -72,7 +69,7 @@ export class HttpHandshake implements ReadHalfEvents {
       duplex,
       options.refusal,
     );
-    this.duplex = ownDuplex(this.#readHalf, this.#writeHalf, {
+    this.duplex = nativeDuplex(this.#readHalf, this.#writeHalf, {
       remote,
       local,
       certificate,
@@ -84,11 +81,11 @@ export class HttpHandshake implements ReadHalfEvents {
     return this.#done ??= this.#run();
   }
 
-  taken(): void {
-    if (this.#readHalf.room) this.#resume?.();
+  onRead(): void {
+    if (this.#readHalf.hasCapacity) this.#resume?.();
   }
 
-  cancelled(): void {
+  onCancel(): void {
     this.#resume?.();
   }
 
@@ -128,7 +125,7 @@ export class HttpHandshake implements ReadHalfEvents {
         const { done, value } = await this.#channel.read();
         if (done) return readHalf.end();
         readHalf.push(toChunk(value));
-        if (!readHalf.room) {
+        if (!readHalf.hasCapacity) {
           await new Promise<void>((resolve) => this.#resume = resolve);
         }
       }
@@ -200,7 +197,7 @@ class HandshakeWriteHalf extends WriteHalf {
     await this.#channel.close();
   }
 
-  override hold(on: boolean): void {
+  override setRef(on: boolean): void {
     if (on) this.#transport.ref?.();
     else this.#transport.unref?.();
   }

@@ -11,7 +11,8 @@
  * @module
  */
 
-import { type ByteChannel, toChunk } from "../transport/duplex.ts";
+import { toChunk } from "../base/bytes.ts";
+import type { ByteChannel } from "../transport/duplex.ts";
 import type { Duplex, DuplexInfo } from "../types/duplex.ts";
 import { NO_BYTES } from "../base/bytes.ts";
 import { type Clock, systemClock } from "../base/clock.ts";

@@ -10,7 +10,8 @@
  * @module
  */
 
-import { takePath, toDuplex } from "../transport/duplex.ts";
+import { toDuplex } from "../transport/deno_conn.ts";
+import { openChannel } from "../transport/duplex.ts";
 import type { Duplex } from "../types/duplex.ts";
 import { systemClock } from "../base/clock.ts";
 import type { CodecFactory, MessageHandler } from "../wire/codec.ts";
@@ -63,7 +64,7 @@ export class RejectedConnections {
    * @throws {TypeError} If it is no duplex, or one of its streams is locked.
    */
   add(duplex: Duplex, reason: ConnectionError): void {
-    const path = takePath(toDuplex(duplex));
+    const path = openChannel(toDuplex(duplex));
     if (this.#leaving.size >= AT_ONCE) return path.destroy(reason);
     const { clock = systemClock } = this.#options;
     const words = closeMode(this.#options, reason);

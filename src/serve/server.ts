@@ -24,7 +24,7 @@ import { RpcConnection } from "../connection/connection.ts";
 import type { Keepalive } from "../connection/contract.ts";
 import { keepalive } from "../connection/watchdog.ts";
 import { STREAM_SUPPORT } from "../streams/support.ts";
-import { toDuplex } from "../transport/duplex.ts";
+import { toDuplex } from "../transport/deno_conn.ts";
 import type { AsyncDisposal, Duplex } from "../types/duplex.ts";
 import { checkTimeout } from "../connection/shutdown.ts";
 import { DRAIN_TIME, GOODBYE_TIME } from "../connection/shutdown_states.ts";
@@ -162,7 +162,7 @@ export class Server<S extends object, M extends WireMap = "json"> {
     }
     const { authorize } = this.#options;
     const { turns, buffers, largeReads } = this.#shared;
-    const connection = new RpcConnection(duplex, {
+    const connection = new RpcConnection(toDuplex(duplex), {
       ...this.#options,
       services: this.#services,
       serve: (context) => this.#services.serve(context, turns),

@@ -1,12 +1,11 @@
 /**
- * Connections over TCP, Unix sockets and TLS: the dialling side (and, passed on
- * from `listener.ts`, the accepting one).
+ * Connects over TCP, Unix sockets and TLS.
  *
- * Invariants owned here:
- * - A dial settles once; on every way out its socket is either the caller's or
- *   destroyed, and no listener is left on the signal.
- * - TLS verifies the peer: there is no switch to turn that off. To trust a
- *   certificate of one's own, name it as `ca`.
+ * Invariants:
+ * - A dial settles once. Whichever way it ends, its socket is either the
+ *   caller's or destroyed, and no listener is left on the signal.
+ * - TLS verifies the peer; nothing turns that off. Pass a self-signed
+ *   certificate as `ca` to trust it.
  *
  * @module
  */
@@ -15,8 +14,6 @@ import type { Duplex, DuplexInfo } from "../types/duplex.ts";
 import {
   type Address,
   type ConnectTls,
-  faultOf,
-  type ListenTls,
   parseAddress,
   printAddress,
   type TcpAddress,
@@ -25,40 +22,36 @@ import {
 import { denoNet, dialDeno } from "./deno_dial.ts";
 import { builtin, type NodeSocket } from "./node_builtins.ts";
 import { socketDuplex } from "./node_stream.ts";
-
-export type { ConnectTls, ListenTls };
-
-export {
-  listen,
-  type ListenAddress,
-  type Listener,
-  type ListenOptions,
-} from "./listen.ts";
-export type { TcpAddress, UnixAddress };
+import { toConnectionError } from "./system_errors.ts";
 
 /** Options of {@linkcode connect}. */
 export type ConnectOptions = (TcpAddress | UnixAddress) & {
-  /** Gives the dial up; of no effect once connected. */
+  /** Aborts the dial. It has no effect once the connection is made. */
   signal?: AbortSignal | undefined;
-  /** Speak TLS 1.2 or later; `{}` for the defaults. */
+  /** Use TLS 1.2 or later; `{}` for the defaults. */
   tls?: ConnectTls | undefined;
 };
 
 /**
- * Connects over TCP (without delay), a Unix socket, or TLS over either.
+ * Connects to a server over TCP (with no delay for small packets), a Unix
+ * socket, or TLS over either.
  *
- * There is no time limit of its own: pass `AbortSignal.timeout(ms)`. An open
- * connection keeps the process alive, unless it was `unref`ed.
+ * There is no timeout; pass `AbortSignal.timeout(ms)` to set one. An open
+ * connection keeps the process alive until `unref` is called on it. Both
+ * streams of the result belong to the caller: close `writable` and read
+ * `readable` to its end, or abort `writable`.
  *
- * @param options `{ port }` or `{ host, port }` or `{ path }`, and how.
+ * @param options The address, as `{ port }`, `{ host, port }` or `{ path }`,
+ *   and how to connect.
  * @returns The connection.
  * @throws {TypeError} If the options are no address, or the runtime has no sockets.
- * @throws {RangeError} If the port is not 1 to 65535.
- * @throws {ConnectionError} If it cannot be made: `unavailableError` (refused, not
- *   found, reset), `permission_denied`, `resource_exhausted` (too many open
- *   files), or `unauthenticated` (the TLS handshake failed, or the server is not
- *   who it should be); the runtime's error is the `cause`.
- * @throws The signal's reason itself, if it is aborted first.
+ * @throws {RangeError} If the port is not a whole number from 1 to 65,535.
+ * @throws {ConnectionError} If the connection cannot be made. The code is
+ *   `unavailable` (such as refused, reset, or name not found),
+ *   `permission_denied`, `resource_exhausted` (too many open files) or
+ *   `unauthenticated` (the TLS handshake failed, or the certificate is not
+ *   valid for the server). The `cause` is the runtime's error.
+ * @throws The signal's reason itself, if the signal is aborted first.
  *
  * @example
  * ```ts
@@ -86,24 +79,26 @@ export async function connect(
   const { signal, tls } = options;
   const deno = denoNet();
   if (deno) return await dialDeno(deno, address, tls, signal, what);
-  const socket = await dial(address, options, what);
+  const socket = await dialNode(address, tls, signal, what);
   return socketDuplex(socket, address, "remote");
 }
 
-function dial(
+/** Dials on Node and Bun. */
+function dialNode(
   address: Address,
-  { signal, tls }: ConnectOptions,
+  tls: ConnectTls | undefined,
+  signal: AbortSignal | undefined,
   what: string,
 ): Promise<NodeSocket> {
   return new Promise((resolve, reject) => {
     let socket: NodeSocket;
     try {
-      socket = open(address, tls);
+      socket = openSocket(address, tls);
     } catch (error) {
-      reject(faultOf(what, error));
+      reject(toConnectionError(what, error));
       return;
     }
-    /** Between the first byte of TLS and its verdict, a fault is a fault of trust. */
+    /** Whether TCP is connected and TLS is not: a fault is then one of trust. */
     let handshaking = false;
     const settle = (error: unknown) => {
       signal?.removeEventListener("abort", abort);
@@ -112,7 +107,7 @@ function dial(
       if (error === undefined) {
         resolve(socket);
       } else {
-        // One more error may follow, and must not go uncaught.
+        // One more error may follow, and must not be uncaught.
         socket.on("error", () => {});
         socket.destroy();
         reject(error);
@@ -120,11 +115,13 @@ function dial(
     };
     const fail = (error: unknown) =>
       settle(
-        faultOf(
-          handshaking ? `${what}: TLS handshake failed` : what,
-          error,
-          handshaking ? "unauthenticated" : "unavailable",
-        ),
+        handshaking
+          ? toConnectionError(
+            `${what}: TLS handshake failed`,
+            error,
+            "unauthenticated",
+          )
+          : toConnectionError(what, error),
       );
     const closed = () => fail(new Error("closed while connecting"));
     const abort = () => settle(signal!.reason);
@@ -139,7 +136,7 @@ function dial(
   });
 }
 
-function open(address: Address, tls: ConnectTls | undefined): NodeSocket {
+function openSocket(address: Address, tls: ConnectTls | undefined): NodeSocket {
   const net = builtin("node:net", "TCP");
   const target = { ...address, allowHalfOpen: true, noDelay: true };
   if (!tls) return net.connect(target);

@@ -1,20 +1,22 @@
 /**
- * What is used of Deno's own network functions, and dialling by them.
+ * Deno's own network functions, as far as they are used, and dialling with
+ * them.
  *
- * Deno's `node:net` and `node:tls` are not used: in 2.9.5 a server that runs out
- * of file descriptors never accepts again, and tells nobody; a TLS write calls
- * back before the system has the bytes; and a TLS stream that ends while it is
- * paused never emits `end`. Deno's own functions are faster besides.
+ * Deno's `node:net` and `node:tls` are not used. In 2.9.5 a server that runs
+ * out of file descriptors never accepts again and reports nothing; a TLS write
+ * calls back before the system has the bytes; and a TLS stream that ends while
+ * it is paused never emits `end`. Deno's own functions are also faster.
  *
- * Invariant owned here: a dial settles once, and a connection that comes after
- * an abort is closed.
+ * Invariant: a dial settles once, and a connection that is made after an abort
+ * is closed.
  *
  * @module
  */
 
 import type { Duplex, DuplexInfo } from "../types/duplex.ts";
-import { type Address, type ConnectTls, faultOf } from "./address.ts";
+import type { Address, ConnectTls } from "./address.ts";
 import { type DenoConnLike, fromDenoConn } from "./deno_conn.ts";
+import { toConnectionError } from "./system_errors.ts";
 
 /** A `Deno.TcpConn`, `Deno.UnixConn` or `Deno.TlsConn`. */
 export interface DenoNetConn extends DenoConnLike {
@@ -31,10 +33,10 @@ export interface DenoListener {
   close(): void;
 }
 
-/** What the functions are told. */
+/** The options of those functions. */
 export type DenoOptions = Record<string, unknown>;
 
-/** What is used of `Deno`. */
+/** The functions of `Deno` that are used. */
 export interface DenoNet {
   connect(options: DenoOptions): Promise<DenoNetConn>;
   connectTls(options: DenoOptions): Promise<DenoNetConn>;
@@ -43,13 +45,17 @@ export interface DenoNet {
   listenTls(options: DenoOptions): DenoListener;
 }
 
-/** Deno's own network functions, or `undefined` where there are none. */
+/** Deno's network functions, or `undefined` on other runtimes. */
 export function denoNet(): DenoNet | undefined {
   const { Deno } = globalThis as unknown as { Deno?: DenoNet };
   return typeof Deno?.listenTls === "function" ? Deno : undefined;
 }
 
-/** Dials, and shakes hands where there is TLS. */
+/**
+ * Dials an address, and makes the TLS handshake if `tls` is given.
+ *
+ * @param what The start of an error's message.
+ */
 export async function dialDeno(
   net: DenoNet,
   address: Address,
@@ -57,17 +63,17 @@ export async function dialDeno(
   signal: AbortSignal | undefined,
   what: string,
 ): Promise<Duplex & DuplexInfo> {
-  const dial = new DenoDial(net, what, signal);
-  const conn = await dial.run(() => dial.steps(address, tls));
+  const conn = await new DenoDial(net, what, signal).run(address, tls);
   return duplexOf(conn, address, "remote");
 }
 
-/** One dial; on an abort what it holds is closed, and so is what it gets later. */
+/** One dial. An abort closes its connection, and one that it makes later. */
 class DenoDial {
   readonly #net: DenoNet;
   readonly #what: string;
   readonly #signal: AbortSignal | undefined;
-  #held: DenoNetConn | undefined;
+  /** The connection so far. */
+  #conn: DenoNetConn | undefined;
 
   constructor(net: DenoNet, what: string, signal: AbortSignal | undefined) {
     this.#net = net;
@@ -75,29 +81,29 @@ class DenoDial {
     this.#signal = signal;
   }
 
-  run(steps: () => Promise<DenoNetConn>): Promise<DenoNetConn> {
+  run(address: Address, tls: ConnectTls | undefined): Promise<DenoNetConn> {
     const signal = this.#signal;
     return new Promise((resolve, reject) => {
       const settle = () => signal?.removeEventListener("abort", abort);
-      // Deno ends a dial by itself, but neither a handshake nor `connectTls`.
+      // Deno itself aborts `connect`, but neither a handshake nor `connectTls`.
       const abort = () => {
         settle();
         reject(signal!.reason);
-        closeConn(this.#held);
+        closeConn(this.#conn);
       };
       signal?.addEventListener("abort", abort);
-      steps().then((conn) => {
+      this.#dial(address, tls).then((conn) => {
         settle();
         resolve(conn);
       }, (error) => {
         settle();
-        closeConn(this.#held);
+        closeConn(this.#conn);
         reject(error);
       });
     });
   }
 
-  async steps(
+  async #dial(
     address: Address,
     tls: ConnectTls | undefined,
   ): Promise<DenoNetConn> {
@@ -105,7 +111,7 @@ class DenoDial {
     if (!tls) return conn;
     try {
       const secure = tls.cert === undefined
-        ? this.#hold(
+        ? this.#track(
           await this.#net.startTls(conn, {
             hostname: tls.servername ?? tcpOnly(address).host,
             ...trust(tls),
@@ -115,7 +121,7 @@ class DenoDial {
       await secure.handshake?.();
       return secure;
     } catch (error) {
-      throw faultOf(
+      throw toConnectionError(
         `${this.#what}: TLS handshake failed`,
         error,
         "unauthenticated",
@@ -130,6 +136,8 @@ class DenoDial {
     if (tls) checkTls(tcpOnly(address).host, tls);
     const target = { ...denoAddress(address), signal: this.#signal };
     try {
+      // `startTls` cannot show a certificate, `connectTls` cannot verify
+      // another name than the host's.
       const conn = tls?.cert === undefined
         ? await this.#net.connect(target)
         : await this.#net.connectTls({
@@ -139,32 +147,33 @@ class DenoDial {
           key: tls.key,
         });
       if (!("path" in address)) conn.setNoDelay?.(true);
-      return this.#hold(conn);
+      return this.#track(conn);
     } catch (error) {
-      throw faultOf(this.#what, error);
+      throw toConnectionError(this.#what, error);
     }
   }
 
-  #hold(conn: DenoNetConn): DenoNetConn {
-    this.#held = conn;
+  /** Keeps the connection for an abort, or closes it if the abort has come. */
+  #track(conn: DenoNetConn): DenoNetConn {
+    this.#conn = conn;
     if (this.#signal?.aborted) closeConn(conn);
     return conn;
   }
 }
 
-/** The duplex of a connection that came by `address`. */
+/** The duplex of a connection that was dialled or accepted at `address`. */
 export function duplexOf(
   conn: DenoNetConn,
   address: Address,
   side: "remote" | "local",
 ): Duplex & DuplexInfo {
-  // The system knows the name it was bound at, not the one it has now.
+  // The system knows the path at which the socket was bound, not its path now.
   return "path" in address
     ? fromDenoConn(conn, { [side]: address.path })
     : fromDenoConn(conn);
 }
 
-/** An address in Deno's words. */
+/** An address as Deno's options. */
 export function denoAddress(address: Address): DenoOptions {
   return "path" in address
     ? { transport: "unix", path: address.path }
@@ -181,23 +190,25 @@ function trust(tls: ConnectTls): DenoOptions {
 function checkTls(host: string, { cert, servername = host }: ConnectTls): void {
   if (cert === undefined || servername === host) return;
   throw new TypeError(
-    "On Deno a client certificate and a servername other than the host exclude each other",
+    "Cannot connect: Deno supports either a client certificate or a servername other than the host, received both",
   );
 }
 
-/** @throws {TypeError} If it is a Unix socket: Deno has no TLS over these. */
+/** @throws {TypeError} If it is a Unix socket. */
 export function tcpOnly(address: Address): { host: string; port: number } {
   if ("path" in address) {
-    throw new TypeError("Deno has no TLS over Unix sockets: use Node or Bun");
+    throw new TypeError(
+      "Cannot use TLS over a Unix socket on Deno: use Node or Bun",
+    );
   }
   return address;
 }
 
-/** Closes what may be closed already. */
+/** Closes a connection, unless it is closed. */
 export function closeConn(conn: DenoNetConn | undefined): void {
   try {
     conn?.close();
   } catch {
-    // Closed already, or taken over by `startTls`: BadResource.
+    // BadResource: it is closed already, or `startTls` has taken it over.
   }
 }

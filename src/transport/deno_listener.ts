@@ -1,22 +1,22 @@
 /**
- * What listens by Deno's own functions; `deno_net.ts` says why by these.
+ * Listens with Deno's own functions; `deno_dial.ts` says why not with Node's.
  *
- * Invariants owned here:
- * - A connection is handed to the listener after its handshake, for which it
- *   has its time; one that comes later is closed.
- * - At most {@linkcode MAX_SHAKING} connections have not finished their
- *   handshake, those whose time has passed included. (Deno 2.9.5 cannot close
- *   such a connection: its socket stays open until the client closes it. So it
- *   is kept, to know when that is; and without a bound, silent clients would
- *   use up the descriptors of the whole process.)
- * - A fault of `accept` is told. The next attempt waits for lack of descriptors
- *   alone: a client that has gone again by then must not hold up the others.
+ * Invariants:
+ * - A connection is handed to the listener after its TLS handshake. One whose
+ *   handshake takes longer than {@linkcode HANDSHAKE_TIMEOUT} is closed.
+ * - At most {@linkcode MAX_HANDSHAKES} connections have not finished their
+ *   handshake, those that have timed out included: Deno 2.9.5 cannot close
+ *   these, so their sockets stay open until the client closes them. Without a
+ *   bound, silent clients would use up the descriptors of the whole process.
+ * - A fault of `accept` is reported. Only if the system lacks resources does
+ *   the next attempt wait: a client that has disconnected before it was
+ *   accepted must not delay the others.
  *
  * @module
  */
 
 import { type Clock, systemClock } from "../base/clock.ts";
-import { type Address, faultOf, HANDSHAKE, type ListenTls } from "./address.ts";
+import type { Address, ListenTls } from "./address.ts";
 import {
   closeConn,
   denoAddress,
@@ -26,55 +26,61 @@ import {
   duplexOf,
   tcpOnly,
 } from "./deno_dial.ts";
-import type { ListenerBackend, ListenerEvents } from "./duplex.ts";
+import {
+  HANDSHAKE_TIMEOUT,
+  type ListenerBackend,
+  type ListenerEvents,
+} from "./listener_backend.ts";
+import { toConnectionError } from "./system_errors.ts";
 import { bindUnix } from "./unix_socket_file.ts";
 
-/** Milliseconds between two attempts to accept, when there were no descriptors for the first. */
-const ACCEPT_PAUSE = 50;
+/** Milliseconds to wait before the next `accept`, when the system lacked resources for the last one. */
+const ACCEPT_DELAY = 50;
 
-/** TLS connections that have not finished their handshake; from then on none is accepted until one has, or has gone. */
-const MAX_SHAKING = 256;
+/** TLS connections that may be in their handshake at once. When exceeded, none is accepted until one has finished or closed. */
+const MAX_HANDSHAKES = 256;
 
-/** A `Deno.Listener` or `Deno.TlsListener`. */
+/** Listens with a `Deno.Listener` or `Deno.TlsListener`. */
 export class DenoListenerBackend implements ListenerBackend {
   readonly #net: DenoNet;
   readonly #address: Address;
   readonly #tls: ListenTls | undefined;
-  readonly #sink: ListenerEvents;
+  readonly #events: ListenerEvents;
   readonly #clock: Clock;
-  /** In their TLS handshake. */
-  readonly #shaking = new Set<DenoNetConn>();
-  /** Goes on accepting, where that waits for one of them. */
+  /** Connections in their TLS handshake. */
+  readonly #handshaking = new Set<DenoNetConn>();
+  /** Continues accepting, if that waits for a handshake to finish. */
   #resume: (() => void) | undefined;
   #listener: DenoListener | undefined;
   #accepting: Promise<void> | undefined;
-  #unbind: (() => Promise<void>) | undefined;
+  /** Removes the file of a Unix socket. */
+  #removeFile: (() => Promise<void>) | undefined;
   #closed = false;
 
   constructor(
     net: DenoNet,
     address: Address,
     tls: ListenTls | undefined,
-    sink: ListenerEvents,
+    events: ListenerEvents,
     clock: Clock = systemClock,
   ) {
     if (tls) tcpOnly(address);
     if (tls?.requestCert) {
       throw new TypeError(
-        "Deno cannot ask for client certificates: use Node or Bun",
+        "Cannot listen: Deno cannot request client certificates; use Node or Bun",
       );
     }
     this.#net = net;
     this.#address = address;
     this.#tls = tls;
-    this.#sink = sink;
+    this.#events = events;
     this.#clock = clock;
   }
 
   async open(): Promise<Address> {
     const address = this.#address;
     if ("path" in address) {
-      this.#unbind = await bindUnix(
+      this.#removeFile = await bindUnix(
         address.path,
         (path) => this.#bind({ path }),
       );
@@ -84,7 +90,7 @@ export class DenoListenerBackend implements ListenerBackend {
     return { host: address.host, port: this.#listener!.addr.port! };
   }
 
-  hold(on: boolean): void {
+  setRef(on: boolean): void {
     if (on) this.#listener?.ref?.();
     else this.#listener?.unref?.();
   }
@@ -92,14 +98,14 @@ export class DenoListenerBackend implements ListenerBackend {
   async close(): Promise<void> {
     this.#closed = true;
     this.#listener?.close();
-    for (const conn of this.#shaking) closeConn(conn);
+    for (const conn of this.#handshaking) closeConn(conn);
     this.#resume?.();
-    // Until its last `accept` has ended, Deno keeps the address.
+    // Deno keeps the address until its last `accept` has ended.
     await this.#accepting;
-    await this.#unbind?.();
+    await this.#removeFile?.();
   }
 
-  // In a promise, so that what Deno throws is a rejection.
+  // In a promise, so that an exception of Deno's becomes a rejection.
   #bind(address: Address): Promise<void> {
     return new Promise((resolve) => {
       const target = denoAddress(address);
@@ -122,62 +128,69 @@ export class DenoListenerBackend implements ListenerBackend {
     while (!this.#closed) {
       try {
         const conn = await listener.accept();
-        if (this.#tls) this.#shake(conn);
-        else this.#arrived(conn);
-        if (this.#shaking.size >= MAX_SHAKING) await this.#room();
+        if (this.#tls) this.#handshake(conn);
+        else this.#accept(conn);
+        if (this.#handshaking.size >= MAX_HANDSHAKES) await this.#capacity();
       } catch (error) {
         if (this.#closed) return;
-        const fault = faultOf("Cannot accept a connection", error);
-        this.#sink.fault(fault);
+        const fault = toConnectionError("Cannot accept a connection", error);
+        this.#events.fault(fault);
         if (fault.code !== "resource_exhausted") await this.#clock.turn();
-        // The next attempt would fail at once, too: let some be closed.
-        else await this.#pause();
+        // The next attempt would fail at once, too: connections must close first.
+        else await this.#delay();
       }
     }
   }
 
-  #pause(): Promise<void> {
+  #delay(): Promise<void> {
     return new Promise((resolve) => {
-      this.#clock.setTimeout(resolve, ACCEPT_PAUSE);
+      this.#clock.setTimeout(resolve, ACCEPT_DELAY);
     });
   }
 
-  #room(): Promise<void> {
+  /** Resolves when a handshake has finished, or the listener closes. */
+  #capacity(): Promise<void> {
     return new Promise((resolve) => this.#resume = resolve);
   }
 
-  async #shake(conn: DenoNetConn): Promise<void> {
-    this.#shaking.add(conn);
+  async #handshake(conn: DenoNetConn): Promise<void> {
+    this.#handshaking.add(conn);
     let late = false;
     const timer = this.#clock.setTimeout(() => {
       late = true;
-      this.#unshaken(new Error("it took too long"));
-    }, HANDSHAKE);
+      this.#reportHandshake(
+        new Error(`not finished within ${HANDSHAKE_TIMEOUT} ms`),
+      );
+    }, HANDSHAKE_TIMEOUT);
     try {
       await conn.handshake?.();
       if (late) closeConn(conn);
-      else this.#arrived(conn);
+      else this.#accept(conn);
     } catch (error) {
       closeConn(conn);
-      if (!late) this.#unshaken(error);
+      if (!late) this.#reportHandshake(error);
     } finally {
       this.#clock.clearTimeout(timer);
-      this.#shaking.delete(conn);
+      this.#handshaking.delete(conn);
       this.#resume?.();
     }
   }
 
-  #unshaken(error: unknown): void {
-    this.#sink.fault(faultOf("TLS handshake failed", error, "unauthenticated"));
+  #reportHandshake(error: unknown): void {
+    this.#events.fault(
+      toConnectionError("TLS handshake failed", error, "unauthenticated"),
+    );
   }
 
-  #arrived(conn: DenoNetConn): void {
+  #accept(conn: DenoNetConn): void {
     try {
       if (!("path" in this.#address)) conn.setNoDelay?.(true);
-      this.#sink.accept(duplexOf(conn, this.#address, "local"));
+      this.#events.accept(duplexOf(conn, this.#address, "local"));
     } catch (error) {
       closeConn(conn);
-      this.#sink.fault(faultOf("Cannot accept a connection", error));
+      this.#events.fault(
+        toConnectionError("Cannot accept a connection", error),
+      );
     }
   }
 }

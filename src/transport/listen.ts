@@ -1,23 +1,22 @@
 /**
- * Connections over TCP, Unix sockets and TLS: the accepting side.
+ * Listens on TCP, Unix sockets and TLS, and accepts connections.
  *
- * Invariants owned here:
- * - A fault of one connection, or of accepting, is told and never ends the
- *   listener.
- * - A connection is in one place: in its TLS handshake, waiting to be accepted,
- *   or the user's. `close` destroys those in the first two.
- * - At most {@linkcode UNACCEPTED} connections wait; more are turned away.
+ * Invariants:
+ * - A fault of one connection, or of accepting, is reported to `onError` and
+ *   never ends the listener.
+ * - A connection is in one place: in its TLS handshake, in the queue of those
+ *   to be accepted, or the user's. `close` destroys those in the first two.
+ * - At most {@linkcode MAX_UNACCEPTED} connections are in the queue; more are
+ *   destroyed.
  *
  * @module
  */
 
-import type { ListenerBackend, ListenerEvents } from "./duplex.ts";
-import type { AsyncDisposal, Duplex, DuplexInfo } from "../types/duplex.ts";
 import { ConnectionError } from "../base/errors.ts";
 import { tellHook } from "../base/user_code.ts";
+import type { AsyncDisposal, Duplex, DuplexInfo } from "../types/duplex.ts";
 import {
   type Address,
-  faultOf,
   type ListenTls,
   parseAddress,
   printAddress,
@@ -26,74 +25,82 @@ import {
 } from "./address.ts";
 import { denoNet } from "./deno_dial.ts";
 import { DenoListenerBackend } from "./deno_listener.ts";
+import type { ListenerBackend, ListenerEvents } from "./listener_backend.ts";
 import { NodeListenerBackend } from "./node_listener.ts";
-
-/** Connections that may wait for the listener's iterator. */
-const UNACCEPTED = 1024;
+import { toConnectionError } from "./system_errors.ts";
 
 /** Options of {@linkcode listen}. */
 export type ListenOptions = (TcpAddress | UnixAddress) & {
-  /** Gives up listening before it has begun; of no effect afterwards. */
+  /** Aborts listening before it has begun. It has no effect afterwards. */
   signal?: AbortSignal | undefined;
-  /** Speak TLS 1.2 or later. */
+  /** Use TLS 1.2 or later. */
   tls?: ListenTls | undefined;
   /**
-   * Told of what went wrong with a connection before it was accepted, and with
-   * accepting itself (too many open files, for one); the listener goes on.
-   * Exceptions it throws are ignored.
+   * Called with each fault that does not end the listener: what went wrong
+   * with a connection before it was accepted, and with accepting itself, such
+   * as too many open files. Exceptions it throws are ignored.
    */
   onError?: ((error: ConnectionError) => void) | undefined;
 };
 
-/** Where a {@linkcode Listener} can be reached; fit for `connect`. */
+/** Where a {@linkcode Listener} can be reached; can be passed to `connect`. */
 export type ListenAddress =
   | { readonly host: string; readonly port: number }
   | { readonly path: string };
 
 /**
- * Accepts connections: iterate it, or hand it to `server.serve()`.
+ * Accepts connections: iterate it with `for await`, or pass it to
+ * `server.serve()`.
  *
- * Leaving a loop over it leaves it open. Several loops share its connections.
+ * Leaving a loop leaves the listener open. Several loops share the connections:
+ * each connection goes to one of them.
  */
 export interface Listener
   extends AsyncIterable<Duplex & DuplexInfo>, AsyncDisposal {
-  /** Where it listens; the real port, if 0 was asked for. */
+  /** Where it listens, with the real port if port 0 was requested. */
   readonly address: ListenAddress;
-  /** Keeps the process alive while it listens, as it does from the start; undoes `unref`. */
+  /** Lets the open listener keep the process alive, which is the default; undoes `unref`. */
   ref(): void;
-  /** Lets the process end although it listens. Connections it has accepted are not concerned. */
+  /** Lets the process exit while the listener is open. Connections that it has accepted are not affected. */
   unref(): void;
   /**
-   * Stops listening, frees the address, ends every loop over it, and destroys
-   * what was not yet accepted; connections that were live on. Never rejects;
-   * every call returns the same promise.
+   * Stops listening, frees the address, ends every loop over the listener, and
+   * destroys connections that were not yet accepted. Accepted connections live
+   * on. Never rejects; every call returns the same promise.
    */
   close(): Promise<void>;
 }
 
+/** Connections that may wait for the listener's iterator. */
+const MAX_UNACCEPTED = 1024;
+
 /**
- * Listens on TCP, a Unix socket, or TLS over either. On loopback, unless a
- * host is given (`"0.0.0.0"` or `"::"` for everywhere).
+ * Listens on TCP, a Unix socket, or TLS over either.
  *
- * A Unix socket can be used by its owner alone (mode 0600, from the first
- * moment). The file of a server that has died is replaced, that of one alive is
- * not; it is removed by `close`.
+ * - TCP: the default host is `127.0.0.1`, so that only this machine can
+ *   connect. Pass `"0.0.0.0"` or `"::"` to accept connections from everywhere.
+ * - A Unix socket: only the user who owns the process can connect (its file has
+ *   mode 0600 from the start). The file of a dead server is replaced, the file
+ *   of a live one is not. `close` removes the file.
+ * - Up to 1,024 connections wait to be accepted. More are destroyed and
+ *   reported to `onError`, as are TLS handshakes that fail or take more than 10
+ *   seconds.
  *
- * At most 1,024 connections wait to be accepted; more are closed and told to
- * `onError`, as are TLS handshakes that fail or take over 10 seconds. (Deno
- * 2.9.5 cannot close a TLS connection before its handshake: such a socket stays
- * open until the client closes it. At most 256 can be in this state; then no
- * client is accepted until one of them goes.) An open listener keeps the process
- * alive, unless it was `unref`ed.
+ * An open listener keeps the process alive until `unref` is called on it.
  *
- * @param options `{ port }` or `{ host, port }` or `{ path }`, and how.
- * @returns The listener, listening.
+ * Deno 2.9.5 cannot close a TLS connection before its handshake has ended: its
+ * socket stays open until the client closes it. The listener allows 256 of
+ * them, and then accepts no client until one of them has closed.
+ *
+ * @param options The address, as `{ port }`, `{ host, port }` or `{ path }`,
+ *   and how to listen.
+ * @returns The listener, which listens already.
  * @throws {TypeError} If the options are no address, or the runtime has no sockets.
- * @throws {RangeError} If the port is not 0 to 65535.
- * @throws {ConnectionError} If it cannot listen: `address_in_use`,
- *   `permission_denied`, `unavailableError` or `resource_exhausted`; the runtime's
- *   error is the `cause`.
- * @throws The signal's reason itself, if it is aborted first.
+ * @throws {RangeError} If the port is not a whole number from 0 to 65,535.
+ * @throws {ConnectionError} If it cannot listen. The code is `address_in_use`,
+ *   `permission_denied`, `unavailable` or `resource_exhausted`. The `cause` is
+ *   the runtime's error.
+ * @throws The signal's reason itself, if the signal is aborted first.
  *
  * @example
  * ```ts
@@ -117,7 +124,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   } catch (error) {
     await listener.close();
     if (error instanceof ConnectionError) throw error;
-    throw faultOf(`Cannot listen at ${printAddress(address)}`, error);
+    throw toConnectionError(`Cannot listen at ${printAddress(address)}`, error);
   }
   if (options.signal?.aborted) {
     await listener.close();
@@ -128,37 +135,40 @@ export async function listen(options: ListenOptions): Promise<Listener> {
 
 class SocketListener implements Listener, ListenerEvents {
   address: Address;
-  readonly #source: ListenerBackend;
+  readonly #backend: ListenerBackend;
   readonly #onError: ((error: ConnectionError) => void) | undefined;
-  #unaccepted: (Duplex & DuplexInfo)[] = [];
-  #waiting: ((result: IteratorResult<Duplex & DuplexInfo>) => void)[] = [];
+  /** Connections that wait for an iterator; empty while iterators wait. */
+  readonly #unaccepted: (Duplex & DuplexInfo)[] = [];
+  /** Iterators that wait for a connection. */
+  readonly #waiting: ((result: IteratorResult<Duplex & DuplexInfo>) => void)[] =
+    [];
   #closed: Promise<void> | undefined;
 
   constructor(address: Address, options: ListenOptions) {
     this.address = address;
     this.#onError = options.onError;
     const deno = denoNet();
-    this.#source = deno
+    this.#backend = deno
       ? new DenoListenerBackend(deno, address, options.tls, this)
       : new NodeListenerBackend(address, options.tls, this);
   }
 
   async open(): Promise<void> {
-    this.address = await this.#source.open();
+    this.address = await this.#backend.open();
   }
 
   accept(duplex: Duplex & DuplexInfo): void {
-    const taker = this.#waiting.shift();
-    if (taker) {
-      taker({ done: false, value: duplex });
+    const resolve = this.#waiting.shift();
+    if (resolve) {
+      resolve({ done: false, value: duplex });
     } else if (this.#closed) {
-      drop(duplex);
-    } else if (this.#unaccepted.length >= UNACCEPTED) {
-      drop(duplex);
+      destroy(duplex);
+    } else if (this.#unaccepted.length >= MAX_UNACCEPTED) {
+      destroy(duplex);
       this.fault(
         new ConnectionError(
           "resource_exhausted",
-          `Cannot accept a connection: ${UNACCEPTED} wait already`,
+          `Cannot accept a connection: ${MAX_UNACCEPTED} others wait to be accepted`,
         ),
       );
     } else {
@@ -167,7 +177,7 @@ class SocketListener implements Listener, ListenerEvents {
   }
 
   fault(error: ConnectionError): void {
-    if (!this.#closed) tellHook({ told: this.#onError }, "told", error);
+    if (!this.#closed) tellHook({ onError: this.#onError }, "onError", error);
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Duplex & DuplexInfo> {
@@ -182,11 +192,11 @@ class SocketListener implements Listener, ListenerEvents {
   }
 
   ref(): void {
-    if (!this.#closed) this.#source.hold(true);
+    if (!this.#closed) this.#backend.setRef(true);
   }
 
   unref(): void {
-    if (!this.#closed) this.#source.hold(false);
+    if (!this.#closed) this.#backend.setRef(false);
   }
 
   close(): Promise<void> {
@@ -194,11 +204,11 @@ class SocketListener implements Listener, ListenerEvents {
   }
 
   #close(): Promise<void> {
-    for (const duplex of this.#unaccepted.splice(0)) drop(duplex);
-    for (const taker of this.#waiting.splice(0)) {
-      taker({ done: true, value: undefined });
+    for (const duplex of this.#unaccepted.splice(0)) destroy(duplex);
+    for (const resolve of this.#waiting.splice(0)) {
+      resolve({ done: true, value: undefined });
     }
-    return this.#source.close();
+    return this.#backend.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -206,7 +216,7 @@ class SocketListener implements Listener, ListenerEvents {
   }
 }
 
-function drop(duplex: Duplex): void {
+function destroy(duplex: Duplex): void {
   duplex.writable.abort(new Error("Nobody accepted the connection"))
     .catch(() => {});
 }

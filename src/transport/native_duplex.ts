@@ -1,56 +1,57 @@
 /**
- * The duplexes that our own transports hand out: two halves that know nothing
- * of streams, and public streams over them.
+ * The duplexes of this library's own transports: two halves that are no
+ * streams, and streams over them.
  *
- * A chunk through a pair of Web Streams costs several promises and queues a
- * direction, and the pair itself some 8 KiB; so the streams are made when
- * somebody asks for them, and a connection takes the halves instead.
+ * A chunk through a pair of Web Streams costs several promises and a queue in
+ * each direction, and the pair itself takes about 8 KiB. So the streams are
+ * created when somebody asks for them, and a connection takes the halves.
  *
- * Invariants owned here:
- * - The halves are taken once, and only if nobody has asked for a stream: else
- *   chunks might be in it. From then on the streams are locked.
+ * Invariants:
+ * - The halves are taken once, and only if nobody has asked for a stream:
+ *   otherwise chunks might be in it. From then on the streams are locked.
  * - An end or a failure shows on the streams at once, whether or not somebody
- *   reads or writes; what arrived before it is read first.
- *
- * This file is below `duplex.ts`; it imports none of its types.
+ *   reads or writes. What arrived before it is read first.
  *
  * @module
  */
 
-import { shared } from "../base/brand.ts";
+import { typeName } from "../base/inspect.ts";
+import {
+  attachChannel,
+  channelOf,
+  type OwnChannel,
+  type ReadResult,
+} from "./duplex.ts";
 import type { ReadFailure, ReadHalf } from "./read_half.ts";
 import type { WriteHalf } from "./write_half.ts";
-
-const OWN = shared("halves");
 
 /**
  * A duplex over two halves.
  *
- * @param info What else it says of itself.
+ * @param info What the transport knows about the connection.
  */
-export function ownDuplex<Info extends object>(
+export function nativeDuplex<Info extends object>(
   readHalf: ReadHalf,
   writeHalf: WriteHalf,
   info: Info,
 ): Info & NativeDuplex {
-  const halves = new NativeChannel(readHalf, writeHalf);
+  const channel = new NativeChannel(readHalf, writeHalf);
   const duplex = {
-    __proto__: HOLDS,
+    __proto__: REFS,
     get readable() {
-      return halves.readable;
+      return channel.readable;
     },
     get writable() {
-      return halves.writable;
+      return channel.writable;
     },
     ...info,
   };
-  halves.duplex = duplex;
-  Object.defineProperty(duplex, OWN, { value: halves });
+  channel.duplex = duplex;
+  attachChannel(duplex, channel);
   // The compiler does not know of `__proto__`.
   return duplex as unknown as Info & NativeDuplex;
 }
 
-/** What a duplex of ours has, but for what its transport says of itself. */
 interface NativeDuplex {
   readonly readable: ReadableStream<Uint8Array>;
   readonly writable: WritableStream<Uint8Array>;
@@ -58,28 +59,25 @@ interface NativeDuplex {
   readonly unref: () => void;
 }
 
-/** What all of them can do. */
-const HOLDS = {
+/** The prototype of all of them, so that no connection holds two functions of its own. */
+const REFS = {
   ref(this: object): void {
-    halvesOf(this)?.hold(true);
+    setRef(this, true);
   },
   unref(this: object): void {
-    halvesOf(this)?.hold(false);
+    setRef(this, false);
   },
 };
 
-/** What lies under a duplex, if it is one of ours. A copy of it is not, nor a proxy, nor what inherits from it: its streams may have been exchanged. */
-export function halvesOf(duplex: object): NativeChannel | undefined {
-  const own = Object.getOwnPropertyDescriptor(duplex, OWN);
-  const halves = own?.value as NativeChannel | undefined;
-  return halves?.duplex === duplex ? halves : undefined;
+/** Does nothing for a proxy, or for an object that inherits from the duplex: these carry no channel. */
+function setRef(duplex: object, on: boolean): void {
+  (channelOf(duplex) as NativeChannel | undefined)?.setRef(on);
 }
 
-/** Both halves of a duplex of ours; who has taken them uses them instead of the streams. */
-export class NativeChannel {
-  /** Every transport of ours has taken the bytes, or a copy, when a write succeeds. */
+/** Both halves of a duplex. A connection that has taken it uses the halves in place of the streams. */
+class NativeChannel implements OwnChannel {
+  /** When a write succeeds, every transport of this library has sent or copied the bytes. */
   readonly borrows = true;
-  /** What they are the halves of. */
   duplex: object | undefined = undefined;
   readonly #readHalf: ReadHalf;
   readonly #writeHalf: WriteHalf;
@@ -104,18 +102,16 @@ export class NativeChannel {
     return stream;
   }
 
-  /** Whether the halves can be taken: nobody has, nobody has asked for a stream, and writing has not failed. */
   get free(): boolean {
     return !this.#taken && !this.#readable && !this.#writable &&
       !this.#writeHalf.failure;
   }
 
-  /** Takes the halves, if they are free. */
   take(): boolean {
     return this.free && (this.#taken = true);
   }
 
-  read(): Promise<ReadableStreamReadResult<Uint8Array>> {
+  read(): Promise<ReadResult> {
     return this.#readHalf.read();
   }
 
@@ -127,10 +123,6 @@ export class NativeChannel {
     return this.#writeHalf.close().catch(() => {});
   }
 
-  hold(on: boolean): void {
-    this.#writeHalf.hold(on);
-  }
-
   destroy(reason: unknown): void {
     this.#writeHalf.abort(reason);
     this.#readHalf.cancel();
@@ -139,32 +131,37 @@ export class NativeChannel {
   watch(failed: (reason: unknown) => void): void {
     this.#writeHalf.watch(failed);
   }
+
+  /** Says whether the transport keeps the process alive. */
+  setRef(on: boolean): void {
+    this.#writeHalf.setRef(on);
+  }
 }
 
 function readableOver(readHalf: ReadHalf): ReadableStream<Uint8Array> {
   let pulling = false;
-  let over: { failure: ReadFailure | undefined } | undefined;
-  // Not while a pull waits, which may have been given a chunk just now. Nor,
-  // with a failure, while a chunk that nobody waited for is in the stream's own
-  // queue, which the stream would throw away: the next pull will tell of it.
+  let ended: { failure: ReadFailure | undefined } | undefined;
+  // Not during a pull, which may just have been given a chunk. And not with a
+  // failure while the stream's own queue has a chunk that nobody waited for:
+  // the stream would drop it. The next pull reports the failure.
   const settle = (controller: ReadableStreamDefaultController) => {
-    if (over === undefined || pulling) return;
-    if (over.failure === undefined) controller.close();
+    if (ended === undefined || pulling) return;
+    if (ended.failure === undefined) controller.close();
     else if (controller.desiredSize === 0) {
-      controller.error(over.failure.reason);
+      controller.error(ended.failure.reason);
     }
   };
   return new ReadableStream<Uint8Array>({
     start: (controller) =>
       readHalf.watch((failure) => {
-        over = { failure };
+        ended = { failure };
         settle(controller);
       }),
     pull: async (controller) => {
       pulling = true;
       const { done, value } = await readHalf.read();
       pulling = false;
-      // After a cancel in between this throws, which nobody hears of.
+      // Throws after a cancel in between; the stream ignores that.
       if (!done) controller.enqueue(value);
       settle(controller);
     },
@@ -176,12 +173,12 @@ function writableOver(writeHalf: WriteHalf): WritableStream<Uint8Array> {
   return new WritableStream<Uint8Array>({
     start: (controller) => {
       const { signal } = controller;
-      // The sink's own `abort` would be called when the write under way has
-      // settled, which one towards a stalled peer never does by itself.
+      // The sink's own `abort` is called only when the current write has
+      // settled, and a write to a stalled peer never settles by itself.
       signal.addEventListener("abort", () => writeHalf.abort(signal.reason));
       writeHalf.watch((reason) => {
-        // An aborted stream fails by itself. To fail it from here, before it
-        // has noted the abort, would make the promise of `abort` reject.
+        // An aborted stream fails by itself. An error from here, before it has
+        // noted the abort, would make the promise of `abort` reject.
         if (!signal.aborted) controller.error(reason);
       });
     },
@@ -189,9 +186,8 @@ function writableOver(writeHalf: WriteHalf): WritableStream<Uint8Array> {
       if (chunk instanceof Uint8Array) {
         return chunk.byteLength > 0 ? writeHalf.write([chunk]) : undefined;
       }
-      const type = chunk === null ? "null" : typeof chunk;
       const reason = new TypeError(
-        `Cannot write: expected a Uint8Array, received ${type}`,
+        `Cannot write: expected a Uint8Array, received ${typeName(chunk)}`,
       );
       writeHalf.abort(reason);
       throw reason;
@@ -199,7 +195,7 @@ function writableOver(writeHalf: WriteHalf): WritableStream<Uint8Array> {
     close: () => writeHalf.close(),
   }, {
     highWaterMark: Math.max(1, writeHalf.highWaterMark),
-    // What is no chunk of bytes is refused when its turn comes.
+    // `write` refuses what is no `Uint8Array`.
     size: (chunk) => chunk instanceof Uint8Array ? chunk.byteLength : 0,
   });
 }

@@ -1,16 +1,16 @@
 /**
- * The one place that reaches for the built-in modules of Deno, Bun and Node,
- * and what of them is used, as structural types.
+ * The built-in modules of Node, Bun and Deno, and structural types of what is
+ * used of them.
  *
- * Invariants owned here:
- * - Modules are looked up when they are needed and never imported, so that the
- *   library bundles for a browser with no configuration.
- * - No type of `node:*` shows in what is exported.
+ * Invariants:
+ * - A module is looked up when it is needed, by `process.getBuiltinModule`, and
+ *   never imported. So the library bundles for a browser without configuration.
+ * - No type of `node:*` appears in what is exported.
  *
  * @module
  */
 
-/** What is used of a `stream.Readable` of Node, such as `child.stdout`. */
+/** The members of Node's `stream.Readable` that are used, as of `child.stdout`. */
 export interface NodeReadable {
   /** Adds a listener for an event. */
   on(event: string, listener: (argument?: unknown) => void): unknown;
@@ -18,53 +18,53 @@ export interface NodeReadable {
   resume(): unknown;
   /** Stops the flow of `data` events. */
   pause(): unknown;
-  /** Takes what is buffered. */
+  /** Returns what is buffered. */
   read(): unknown;
-  /** Lets the stream go at once. */
+  /** Destroys the stream at once. */
   destroy(): unknown;
-  /** Whether it was let go. */
+  /** Whether it was destroyed. */
   readonly destroyed?: boolean;
-  /** What it failed with. */
+  /** The error it failed with. */
   readonly errored?: unknown;
   /** Whether its end was read. */
   readonly readableEnded?: boolean;
-  /** What `setEncoding` has set: then it yields text. */
+  /** The encoding that `setEncoding` has set; the stream then yields text. */
   readonly readableEncoding?: string | null;
-  /** Lets the process end although this is open, where it can. */
+  /** Lets the process exit while the stream is open; some streams lack it. */
   unref?(): unknown;
-  /** Keeps the process alive again. */
+  /** Undoes `unref`. */
   ref?(): unknown;
 }
 
-/** What is used of a `stream.Writable` of Node, such as `child.stdin`. */
+/** The members of Node's `stream.Writable` that are used, as of `child.stdin`. */
 export interface NodeWritable {
   /** Adds a listener for an event. */
   on(event: string, listener: (argument?: unknown) => void): unknown;
-  /** Writes; `done` is called when the chunk is the system's. */
+  /** Writes a chunk, and calls `done` when the system has it. */
   write(chunk: Uint8Array, done?: (error?: unknown) => void): boolean;
-  /** Holds writes back until `uncork`, so that they leave together. */
+  /** Buffers writes until `uncork`, so that they leave together. */
   cork?(): void;
-  /** Lets them go. */
+  /** Sends what was buffered since `cork`. */
   uncork?(): void;
-  /** Ends the stream after what is written. */
+  /** Ends the stream after what was written. */
   end(done?: () => void): unknown;
-  /** Lets the stream go at once. */
+  /** Destroys the stream at once. */
   destroy(): unknown;
-  /** Lets a TCP socket go at once, and tells the peer. */
+  /** Destroys a TCP socket with a reset, which the peer reads as an error. */
   resetAndDestroy?(): unknown;
-  /** Whether it was let go. */
+  /** Whether it was destroyed. */
   readonly destroyed?: boolean;
-  /** What it failed with. */
+  /** The error it failed with. */
   readonly errored?: unknown;
-  /** Whether its `end` was called. */
+  /** Whether `end` was called. */
   readonly writableEnded?: boolean;
-  /** Lets the process end although this is open, where it can. */
+  /** Lets the process exit while the stream is open; some streams lack it. */
   unref?(): unknown;
-  /** Keeps the process alive again. */
+  /** Undoes `unref`. */
   ref?(): unknown;
 }
 
-/** What is used of a `net.Socket` or `tls.TLSSocket`. */
+/** The members of a `net.Socket` or `tls.TLSSocket` that are used. */
 export interface NodeSocket extends NodeReadable, NodeWritable {
   once(event: string, listener: (argument?: unknown) => void): unknown;
   off(event: string, listener: (argument?: unknown) => void): unknown;
@@ -77,7 +77,7 @@ export interface NodeSocket extends NodeReadable, NodeWritable {
   readonly localPort?: number;
 }
 
-/** What is used of a `net.Server` or `tls.Server`. */
+/** The members of a `net.Server` or `tls.Server` that are used. */
 export interface NodeServer {
   on(
     event: string,
@@ -91,7 +91,7 @@ export interface NodeServer {
   unref?(): unknown;
 }
 
-/** The built-in modules, as far as they are used. */
+/** The built-in modules that are used. */
 export interface Builtins {
   "node:net": {
     connect(options: Record<string, unknown>): NodeSocket;
@@ -113,14 +113,14 @@ export interface Builtins {
   };
 }
 
-/** What is used of `fs.Stats`. */
+/** The members of `fs.Stats` that are used. */
 export interface FileStatus {
   readonly dev: number;
   readonly ino: number;
   isSocket(): boolean;
 }
 
-/** What is used of `process`. */
+/** The members of `process` that are used. */
 export interface Process {
   readonly platform: string;
   readonly stdin: NodeReadable;
@@ -131,13 +131,15 @@ export interface Process {
 /**
  * The runtime's `process`.
  *
- * @param what What needs it, for the message.
- * @throws {TypeError} If the runtime is neither Deno, Bun nor Node.
+ * @param what What needs it, for the error's message.
+ * @throws {TypeError} If the runtime is not Deno, Bun or Node.
  */
 export function nodeProcess(what: string): Process {
   const { process } = globalThis as unknown as { process?: Process };
   if (typeof process?.getBuiltinModule !== "function") {
-    throw new TypeError(`${what} needs Deno, Bun or Node`);
+    throw new TypeError(
+      `Cannot use ${what}: this runtime is not Deno, Bun or Node`,
+    );
   }
   return process;
 }
@@ -145,9 +147,8 @@ export function nodeProcess(what: string): Process {
 /**
  * A built-in module of the runtime.
  *
- * @param name Which.
- * @param what What needs it, for the message.
- * @throws {TypeError} If the runtime is neither Deno, Bun nor Node.
+ * @param what What needs it, for the error's message.
+ * @throws {TypeError} If the runtime is not Deno, Bun or Node.
  */
 export function builtin<Name extends keyof Builtins>(
   name: Name,

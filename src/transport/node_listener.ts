@@ -1,13 +1,19 @@
 /**
- * What listens by `node:net` and `node:tls`.
+ * Listens with `node:net` and `node:tls`, on Node and Bun.
  *
- * Invariant owned here: a connection that is not yet handed over is in its TLS
- * handshake, has its time for that, and is destroyed by `close`.
+ * Invariant: a connection that is not yet handed to the listener is in its TLS
+ * handshake, which may take {@linkcode HANDSHAKE_TIMEOUT}, and is destroyed by
+ * `close`.
  *
  * @module
  */
 
-import { type Address, faultOf, HANDSHAKE, type ListenTls } from "./address.ts";
+import type { Address, ListenTls } from "./address.ts";
+import {
+  HANDSHAKE_TIMEOUT,
+  type ListenerBackend,
+  type ListenerEvents,
+} from "./listener_backend.ts";
 import {
   builtin,
   nodeProcess,
@@ -15,28 +21,29 @@ import {
   type NodeSocket,
 } from "./node_builtins.ts";
 import { socketDuplex } from "./node_stream.ts";
-import type { ListenerBackend, ListenerEvents } from "./duplex.ts";
+import { toConnectionError } from "./system_errors.ts";
 import { bindUnix } from "./unix_socket_file.ts";
 
-/** A `net.Server` or `tls.Server`. */
+/** Listens with a `net.Server` or `tls.Server`. */
 export class NodeListenerBackend implements ListenerBackend {
   readonly #address: Address;
   readonly #tls: boolean;
-  readonly #sink: ListenerEvents;
+  readonly #events: ListenerEvents;
   readonly #server: NodeServer;
-  /** In their handshake, by the peer's address: the TLS socket that comes of it tells no other link. */
-  readonly #shaking = new Map<string, NodeSocket>();
+  /** Sockets in their TLS handshake, by the peer's address: nothing else links one to the TLS socket that it becomes. */
+  readonly #handshaking = new Map<string, NodeSocket>();
   #listening = false;
-  #unbind: (() => Promise<void>) | undefined;
+  /** Removes the file of a Unix socket. */
+  #removeFile: (() => Promise<void>) | undefined;
 
   constructor(
     address: Address,
     tls: ListenTls | undefined,
-    sink: ListenerEvents,
+    events: ListenerEvents,
   ) {
     this.#address = address;
     this.#tls = tls !== undefined;
-    this.#sink = sink;
+    this.#events = events;
     this.#server = makeServer(tls);
     this.#subscribe();
   }
@@ -44,10 +51,10 @@ export class NodeListenerBackend implements ListenerBackend {
   async open(): Promise<Address> {
     const address = this.#address;
     if ("path" in address) {
-      // On Windows a named pipe: no file, no mode, no name left behind.
+      // On Windows it is a named pipe, which has no file.
       if (nodeProcess("TCP").platform === "win32") await this.#bind(address);
       else {
-        this.#unbind = await bindUnix(
+        this.#removeFile = await bindUnix(
           address.path,
           (path) => this.#bind({ path }),
         );
@@ -61,15 +68,15 @@ export class NodeListenerBackend implements ListenerBackend {
       : address;
   }
 
-  hold(on: boolean): void {
+  setRef(on: boolean): void {
     if (on) this.#server.ref?.();
     else this.#server.unref?.();
   }
 
   async close(): Promise<void> {
     if (this.#listening) this.#server.close();
-    for (const raw of this.#shaking.values()) raw.destroy();
-    await this.#unbind?.();
+    for (const socket of this.#handshaking.values()) socket.destroy();
+    await this.#removeFile?.();
   }
 
   #bind(target: Address): Promise<void> {
@@ -87,43 +94,45 @@ export class NodeListenerBackend implements ListenerBackend {
     const server = this.#server;
     server.on("error", (error) => {
       if (!this.#listening) return;
-      this.#sink.fault(faultOf("Cannot accept a connection", error));
+      this.#events.fault(
+        toConnectionError("Cannot accept a connection", error),
+      );
     });
     if (!this.#tls) {
-      server.on("connection", (socket) => this.#arrived(socket as NodeSocket));
+      server.on("connection", (socket) => this.#accept(socket as NodeSocket));
       return;
     }
-    server.on("connection", (raw) => this.#shake(raw as NodeSocket));
+    server.on("connection", (socket) => this.#handshake(socket as NodeSocket));
     server.on("secureConnection", (socket) => {
       const key = peerKey(socket as NodeSocket);
-      if (key !== undefined) this.#shaking.delete(key);
-      this.#arrived(socket as NodeSocket);
+      if (key !== undefined) this.#handshaking.delete(key);
+      this.#accept(socket as NodeSocket);
     });
     server.on("tlsClientError", (error, socket) => {
       const client = socket as NodeSocket | undefined;
       client?.destroy();
-      this.#sink.fault(
-        faultOf(
+      this.#events.fault(
+        toConnectionError(
           "TLS handshake failed",
-          untrusted(client) ?? error,
+          certificateFault(client) ?? error,
           "unauthenticated",
         ),
       );
     });
   }
 
-  #shake(raw: NodeSocket): void {
-    const key = peerKey(raw);
-    // A Unix socket has no key: its handshake ends by itself, or in time.
+  #handshake(socket: NodeSocket): void {
+    const key = peerKey(socket);
+    // A Unix socket has no key: `close` leaves it to the handshake's timeout.
     if (key === undefined) return;
-    this.#shaking.set(key, raw);
-    raw.on("close", () => {
-      if (this.#shaking.get(key) === raw) this.#shaking.delete(key);
+    this.#handshaking.set(key, socket);
+    socket.on("close", () => {
+      if (this.#handshaking.get(key) === socket) this.#handshaking.delete(key);
     });
   }
 
-  #arrived(socket: NodeSocket): void {
-    this.#sink.accept(socketDuplex(socket, this.#address, "local"));
+  #accept(socket: NodeSocket): void {
+    this.#events.accept(socketDuplex(socket, this.#address, "local"));
   }
 }
 
@@ -139,12 +148,12 @@ function makeServer(tls: ListenTls | undefined): NodeServer {
     rejectUnauthorized: true,
     ALPNProtocols: tls.alpn,
     minVersion: "TLSv1.2",
-    handshakeTimeout: HANDSHAKE,
+    handshakeTimeout: HANDSHAKE_TIMEOUT,
   });
 }
 
-/** Node 24 says "socket hang up" of a client that it has turned away itself for its certificate. */
-function untrusted(client: NodeSocket | undefined): Error | undefined {
+/** Why the server rejected a client's certificate, if it did. (The error that Node 24 reports then is "socket hang up".) */
+function certificateFault(client: NodeSocket | undefined): Error | undefined {
   const code = client?.authorizationError;
   if (!code) return undefined;
   const text = String(code instanceof Error ? code.message : code);

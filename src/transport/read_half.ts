@@ -1,50 +1,51 @@
 /**
- * The reading half of every byte transport: chunks are pushed in as they
- * arrive, and read as they are asked for.
+ * The read half of every byte transport: a queue into which the transport
+ * pushes chunks as they arrive, and from which they are read.
  *
- * Invariants owned here:
+ * Invariants:
  * - What arrived before an end or a failure is read before it.
- * - `push` tells when the source must pause, `taken` when it may go on.
- * - After `cancel` the source keeps running and its bytes are dropped.
+ * - The queue is bounded if its source keeps to `hasCapacity`: it pauses when
+ *   that is false, and `onRead` says when it may continue.
+ * - After `cancel` the source keeps running, and its bytes are dropped.
  *
  * @module
  */
 
-/** Bytes that each direction of a transport holds before it pauses its source. */
+import type { ReadResult } from "./duplex.ts";
+
+/** Bytes that a transport buffers in each direction before it pauses its source. */
 export const BUFFER = 65_536;
 
-/** How a transport learns what its reader does. */
+/** What a read half reports to its transport. */
 export interface ReadHalfEvents {
-  /** A chunk has left the queue: there may be room again. */
-  taken(): void;
-  /** Nobody will read any more; whatever is pushed from now on is dropped. */
-  cancelled(): void;
+  /** A chunk has left the queue, so there may be capacity again. */
+  onRead(): void;
+  /** The reader has cancelled; chunks pushed from now on are dropped. */
+  onCancel(): void;
 }
 
-/** Why something has failed; what people throw may be `undefined`. */
+/** Why something has failed. The reason is wrapped, since `undefined` can be one. */
 export interface ReadFailure {
   readonly reason: unknown;
 }
 
-/** A queue of bytes between a source that pushes and a reader that asks. */
+/** A queue of chunks between a source that pushes and a reader that pulls. */
 export class ReadHalf {
   readonly #limit: number;
   readonly #events: ReadHalfEvents;
   #chunks: Uint8Array[] = [];
   #head = 0;
   #bytes = 0;
-  /** `ending`: an end or a failure comes after what is queued. */
+  /** `ending`: an end or a failure follows what is queued. */
   #state: "open" | "ending" | "done" = "open";
   #failure: ReadFailure | undefined;
-  /** The `read` that waits. */
-  #waiting:
-    | PromiseWithResolvers<ReadableStreamReadResult<Uint8Array>>
-    | undefined;
+  /** The pending `read`, if any. The queue is empty then. */
+  #waiting: PromiseWithResolvers<ReadResult> | undefined;
   #watcher: ((failure: ReadFailure | undefined) => void) | undefined;
 
   /**
-   * @param limit Bytes in the queue from which on the source should pause.
-   * @param events Told of what the reader does.
+   * @param limit Bytes in the queue at which the source must pause.
+   * @param events Receives what the reader does.
    */
   constructor(limit: number, events: ReadHalfEvents) {
     this.#limit = limit;
@@ -54,27 +55,27 @@ export class ReadHalf {
   // For the reader.
 
   /** The next chunk, as from a stream's reader; one read at a time. */
-  read(): Promise<ReadableStreamReadResult<Uint8Array>> {
+  read(): Promise<ReadResult> {
     if (this.#head < this.#chunks.length) {
       const value = this.#shift();
       this.#finishIfEmpty();
-      this.#events.taken();
+      this.#events.onRead();
       return Promise.resolve({ done: false, value });
     }
     this.#waiting = Promise.withResolvers();
     const { promise } = this.#waiting;
-    if (this.#state === "done") this.#answer();
+    if (this.#state === "done") this.#settleWaiting();
     return promise;
   }
 
-  /** Wants no more. A read that waits gets the end. */
+  /** Stops reading. A pending read gets the end. */
   cancel(): void {
     if (this.#state === "done") return;
     this.#clear();
-    this.#events.cancelled();
+    this.#events.onCancel();
   }
 
-  /** Tells once everything is read that there will be no more, also while nobody reads. */
+  /** Calls `watcher` at the end or failure, once everything before it was read, even if nobody reads. */
   watch(watcher: (failure: ReadFailure | undefined) => void): void {
     this.#watcher = watcher;
     if (this.#state === "done") watcher(this.#failure);
@@ -82,17 +83,17 @@ export class ReadHalf {
 
   // For the source.
 
-  /** Whether the source may go on: less than the limit is queued. */
-  get room(): boolean {
+  /** Whether the source may continue: less than the limit is queued. */
+  get hasCapacity(): boolean {
     return this.#bytes < this.#limit;
   }
 
-  /** Bytes queued. */
+  /** Bytes in the queue. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Takes over a chunk; dropped if nobody will read it. */
+  /** Takes over a chunk, or drops it if nobody will read it. */
   push(chunk: Uint8Array): void {
     if (this.#state !== "open") return;
     if (this.#waiting !== undefined) {
@@ -105,28 +106,28 @@ export class ReadHalf {
     }
   }
 
-  /** Ends after what is queued; only the first end or failure counts. */
+  /** Ends after what is queued. Only the first end or failure counts. */
   end(): void {
     if (this.#state !== "open") return;
     this.#state = "ending";
     this.#finishIfEmpty();
   }
 
-  /** Fails after what is queued; only the first end or failure counts. */
+  /** Fails after what is queued. Only the first end or failure counts. */
   fail(reason: unknown): void {
     if (this.#state !== "open") return;
     this.#failure = { reason };
     this.end();
   }
 
-  /** Fails at once: this end itself gave up, and wants no more. */
-  drop(reason: unknown): void {
+  /** Fails at once, and drops what is queued: the local user has aborted. */
+  abort(reason: unknown): void {
     if (this.#state === "done") return;
     this.#failure = { reason };
     this.#finish();
   }
 
-  /** A head index instead of `Array.shift`, which costs the length of the queue. */
+  /** Takes the first chunk by a head index: `Array.shift` would move the whole queue. */
   #shift(): Uint8Array {
     const chunk = this.#chunks[this.#head++]!;
     this.#bytes -= chunk.byteLength;
@@ -156,11 +157,11 @@ export class ReadHalf {
     this.#chunks = [];
     this.#head = 0;
     this.#bytes = 0;
-    this.#answer();
+    this.#settleWaiting();
   }
 
-  /** Tells the `read` that waits that there will be no more. */
-  #answer(): void {
+  /** Gives a pending `read` the end or the failure. */
+  #settleWaiting(): void {
     if (this.#failure) this.#waiting?.reject(this.#failure.reason);
     else this.#waiting?.resolve({ done: true, value: undefined });
     this.#waiting = undefined;

@@ -1,31 +1,34 @@
 /**
- * This process's standard input and output as a duplex: for a server that its
+ * This process's standard input and output as a duplex, for a server that its
  * client starts as a child process.
  *
  * @module
  */
 
 import type { Duplex, DuplexInfo } from "../types/duplex.ts";
-import { adapt, checkStreams } from "./node_stream.ts";
 import { type DenoConnLike, fromDenoConn } from "./deno_conn.ts";
 import { nodeProcess } from "./node_builtins.ts";
+import { checkNodeStreams, fromNodeStreams } from "./node_stream.ts";
 
 /**
- * Standard input and output as a duplex. Take it once, and print nothing else
- * to standard output; `console.error` is free.
+ * The standard input and output of this process as a duplex. The client that
+ * has started the process passes the child's streams to
+ * {@linkcode nodeDuplex}.
  *
- * Standard output is never closed, as not every runtime can: `writable.close()`
- * waits until all is written, and the peer reads the end when the process
- * exits. Once writing is closed and reading has ended or been cancelled,
- * nothing here keeps the process alive.
+ * Call it once, and print nothing else to standard output; `console.error` is
+ * free to use.
  *
- * For the other side, hand the child's streams to `nodeDuplex`.
+ * `writable.close()` waits until everything is written. It does not close
+ * standard output, which not every runtime can: the peer reads the end when
+ * this process exits. Once writing is closed, and reading has ended or been
+ * cancelled, the duplex no longer keeps the process alive.
  *
  * @returns The duplex.
- * @throws {TypeError} If the runtime is neither Deno, Bun nor Node.
- * @throws {ConnectionError} `unavailableError` if one of them has ended or was
- *   destroyed; `invalid_argument` if standard input yields text, by
- *   `setEncoding`. (On Deno the first read tells of the former.)
+ * @throws {TypeError} If the runtime is not Deno, Bun or Node.
+ * @throws {ConnectionError} `unavailable` if one of the streams has ended,
+ *   failed or been destroyed (on Deno the first read fails instead);
+ *   `invalid_argument` if `setEncoding` was called on standard input, which
+ *   then yields text.
  *
  * @example
  * ```ts ignore
@@ -41,17 +44,17 @@ export function stdio(): Duplex & DuplexInfo {
     return fromDenoConn(stdioConn(Deno), info, true);
   }
   const { stdin, stdout } = nodeProcess("stdio");
-  checkStreams(stdin, stdout);
-  return adapt(stdin, stdout, info, true);
+  checkNodeStreams(stdin, stdout);
+  return fromNodeStreams(stdin, stdout, info, true);
 }
 
-/** What is used of `Deno`. */
+/** The members of `Deno` that are used. */
 interface DenoStdio {
   readonly stdin: Pick<DenoConnLike, "read" | "close">;
   readonly stdout: Pick<DenoConnLike, "write">;
 }
 
-/** Deno 2.9.5 goes on reading a `process.stdin` that was destroyed, and never exits: its own streams instead. */
+/** Deno's own streams: Deno 2.9.5 still reads a `process.stdin` that was destroyed, and never exits. */
 function stdioConn({ stdin, stdout }: DenoStdio): DenoConnLike {
   return {
     read: (buffer) => stdin.read(buffer),

@@ -1,60 +1,61 @@
 /**
- * The file of a listening Unix socket: made private, taken over from the dead,
- * never from the living.
+ * The file of a listening Unix socket: created private, replaced if its server
+ * is dead, never replaced if its server is alive.
  *
- * Invariants owned here:
- * - Nobody but the owner can connect, from the first moment: the socket is
- *   bound inside a directory made with mode 0700, set to 0600 there, and only
- *   then given its name. (Not by `umask`: that is the whole process's, a worker
- *   thread may not set it, and it needs `listen` to bind at once.)
- * - The name is given by `link`, which never replaces anything. What is in the
- *   way is removed only if it is a socket that refuses connections, and only if
- *   it is still that same file when it has been moved aside.
- * - At the end the file is removed if it is still ours.
+ * Invariants:
+ * - Only the owner can connect, from the first moment. The socket is bound in a
+ *   directory created with mode 0700, set to mode 0600 there, and only then
+ *   given its name. (`umask` would not do: it belongs to the whole process, a
+ *   worker thread may not set it, and it needs a `listen` that binds at once.)
+ * - The name is given by `link`, which never replaces a file. A file that
+ *   already has the name is removed only if it is a socket that refuses
+ *   connections, and is still the same file after it was moved aside.
+ * - When the listener closes, the file is removed if it is still its own.
  *
  * @module
  */
 
 import type { ConnectionError } from "../base/errors.ts";
-import { faultOf } from "./address.ts";
 import { builtin, type Builtins, type FileStatus } from "./node_builtins.ts";
+import { toConnectionError } from "./system_errors.ts";
 
 type Files = Builtins["node:fs/promises"];
 
-/** How often a name is tried that others keep taking and leaving. */
+/** Attempts to take a name that other servers keep taking and giving up. */
 const ATTEMPTS = 8;
 
 /**
  * Binds a Unix socket at `path`.
  *
- * @param path The name it gets.
- * @param bind Binds it, at another name that it is given.
- * @returns What removes the file at the end; never rejects.
+ * @param path The name that the socket gets.
+ * @param bind Binds the socket at the path it is given, which is another one.
+ * @returns A function that removes the file; it never rejects.
  */
 export async function bindUnix(
   path: string,
   bind: (path: string) => Promise<void>,
 ): Promise<() => Promise<void>> {
-  const fs = builtin("node:fs/promises", "A Unix socket");
+  const fs = builtin("node:fs/promises", "a Unix socket");
   const cut = path.lastIndexOf("/") + 1;
-  const room = await fs.mkdtemp(`${path.slice(0, cut)}.s-`);
+  const directory = await fs.mkdtemp(`${path.slice(0, cut)}.s-`);
   try {
-    const hidden = `${room}/s`;
+    const hidden = `${directory}/s`;
     await bind(hidden);
     await fs.chmod(hidden, 0o600);
     const own = await fs.lstat(hidden);
-    await claim(fs, hidden, path, room);
+    await claim(fs, hidden, path, directory);
     return () => remove(fs, path, own);
   } finally {
-    await fs.rm(room, { recursive: true, force: true });
+    await fs.rm(directory, { recursive: true, force: true });
   }
 }
 
+/** Gives the socket at `hidden` the name `path`. */
 async function claim(
   fs: Files,
   hidden: string,
   path: string,
-  room: string,
+  directory: string,
 ): Promise<void> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     try {
@@ -63,10 +64,11 @@ async function claim(
       if (codeOf(error) !== "EEXIST") throw error;
     }
     const found = await status(fs, path);
+    // Gone in the meantime: try again.
     if (!found) continue;
-    if (!found.isSocket()) throw inUse(path, "it is no socket");
-    if (await answers(path)) throw inUse(path, "a server answers there");
-    const aside = `${room}/${attempt}`;
+    if (!found.isSocket()) throw inUse(path, "the file is not a socket");
+    if (await isAlive(path)) throw inUse(path, "a server is listening there");
+    const aside = `${directory}/${attempt}`;
     try {
       await fs.rename(path, aside);
     } catch (error) {
@@ -74,19 +76,19 @@ async function claim(
       throw error;
     }
     const moved = await fs.lstat(aside);
-    if (!same(moved, found)) {
-      // Between the look and the move another server took the name: give it back.
+    if (!sameFile(moved, found)) {
+      // Another server took the name in between: give it back.
       await fs.rename(aside, path);
-      throw inUse(path, "another server took it");
+      throw inUse(path, "another server has taken it");
     }
   }
   throw inUse(path, "other servers keep taking it");
 }
 
-/** Whether a server lives there; whatever is not a plain refusal counts as life. */
-function answers(path: string): Promise<boolean> {
+/** Whether a server listens there. Any result but a plain refusal counts as yes. */
+function isAlive(path: string): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = builtin("node:net", "A Unix socket").connect({ path });
+    const socket = builtin("node:net", "a Unix socket").connect({ path });
     const settle = (alive: boolean) => {
       resolve(alive);
       socket.destroy();
@@ -106,9 +108,9 @@ async function remove(
 ): Promise<void> {
   try {
     const found = await status(fs, path);
-    if (found && same(found, own)) await fs.unlink(path);
+    if (found && sameFile(found, own)) await fs.unlink(path);
   } catch {
-    // The name is no longer ours to remove, or its directory has gone.
+    // The directory is gone, or this process may not remove the file.
   }
 }
 
@@ -124,7 +126,7 @@ async function status(
   }
 }
 
-function same(a: FileStatus, b: FileStatus): boolean {
+function sameFile(a: FileStatus, b: FileStatus): boolean {
   return a.dev === b.dev && a.ino === b.ino;
 }
 
@@ -133,7 +135,7 @@ function codeOf(error: unknown): unknown {
 }
 
 function inUse(path: string, why: string): ConnectionError {
-  return faultOf(
+  return toConnectionError(
     `Cannot listen at ${path}`,
     Object.assign(new Error(why), { code: "EADDRINUSE" }),
   );

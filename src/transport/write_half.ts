@@ -1,23 +1,23 @@
 /**
- * The writing half of every byte transport: what they share of a write under
- * way, and of a failure.
+ * The write half of every byte transport: the write or close under way, and
+ * the failure.
  *
- * Invariants owned here:
- * - Only the first failure counts, and it is for good: the write or close under
- *   way, all later ones, and who watches get its reason.
+ * Invariant: only the first failure counts, and it is final. The operation
+ * under way, all later ones and all watchers get its reason.
  *
  * @module
  */
 
-import { lost } from "./address.ts";
 import { BUFFER, type ReadFailure } from "./read_half.ts";
+import { lostError } from "./system_errors.ts";
 
-/** Where bytes go; one write or close at a time. */
+/** Where a transport's bytes go; one write or close at a time. */
 export abstract class WriteHalf {
-  /** Bytes that may wait before a writer should. */
+  /** Bytes that may be buffered before a writer should wait. */
   readonly highWaterMark: number;
   /** Why nothing more can be written. */
   failure: ReadFailure | undefined;
+  /** Rejects the operation under way. */
   #reject: ((reason: unknown) => void) | undefined;
   #watchers: ((reason: unknown) => void)[] | undefined;
 
@@ -25,25 +25,25 @@ export abstract class WriteHalf {
     this.highWaterMark = highWaterMark;
   }
 
-  /** Writes all chunks, of which there is at least one; settles when there is room again. */
+  /** Writes all chunks, of which there must be at least one. Settles when there is capacity again. */
   abstract write(chunks: readonly Uint8Array[]): Promise<void>;
 
-  /** Sends FIN behind what was written. */
+  /** Sends FIN after what was written. */
   abstract close(): Promise<void>;
 
-  /** Ends both directions at once, also one that lingers after its close. */
+  /** Ends both directions at once, even if writing is closed. */
   abstract abort(reason: unknown): void;
 
-  /** Says whether the transport keeps the process alive; nothing to do where it never does. */
-  hold(_on: boolean): void {}
+  /** Says whether the transport keeps the process alive. Does nothing for one that never does. */
+  setRef(_on: boolean): void {}
 
-  /** Tells of the failure of writing, also while nobody writes. */
+  /** Calls `watcher` once writing fails, even if nobody writes. */
   watch(watcher: (reason: unknown) => void): void {
     if (this.failure) watcher(this.failure.reason);
     else (this.#watchers ??= []).push(watcher);
   }
 
-  /** Nothing more can be written. */
+  /** Makes writing fail for good. */
   fail(reason: unknown): void {
     if (this.failure) return;
     this.failure = { reason };
@@ -53,15 +53,15 @@ export abstract class WriteHalf {
     this.#watchers = undefined;
   }
 
-  /** Starts a write or the close, and settles with it or with the failure of writing. */
-  protected wait(
+  /** Starts a write or the close. Settles when it calls `done`, or when writing fails. */
+  protected untilDone(
     start: (done: (error?: unknown) => void) => void,
   ): Promise<void> {
     if (this.failure) return Promise.reject(this.failure.reason);
     return new Promise((resolve, reject) => {
       this.#reject = reject;
       const done = (error?: unknown) => {
-        if (error) this.fail(lost(error));
+        if (error) this.fail(lostError(error));
         this.#reject = undefined;
         resolve();
       };

@@ -1,70 +1,87 @@
 /**
- * A duplex of bytes: what every transport makes, and every connection is made of.
+ * What a connection runs over: a pair of byte streams.
+ *
+ * Whoever passes a {@linkcode Duplex} to Sluice must keep this contract:
+ * - `readable` yields `Uint8Array` chunks, which belong to the reader from then
+ *   on. It ends when the peer has sent its FIN, and errors when the connection
+ *   is lost. Bytes that arrived before either are delivered first.
+ * - `writable.write()` settles when the transport has capacity again. Until
+ *   then the chunk belongs to the transport, which reads it and never changes
+ *   it.
+ * - `writable.close()` sends what is buffered and then FIN; reading goes on.
+ * - `writable.abort()` destroys both directions at once.
+ * - `readable.cancel()` stops reading and leaves writing alone.
  *
  * @module
  */
 
-/** A readable and a writable side of bytes; see the module for what each must do. */
+/**
+ * Two byte streams to and from a peer, such as a socket's.
+ *
+ * `readable` must end at the peer's FIN and error when the connection is lost;
+ * `writable.close()` must send FIN and leave reading open; `writable.abort()`
+ * must destroy both directions; `readable.cancel()` must leave writing open.
+ */
 export interface Duplex {
-  /** What the peer sends. */
+  /** Yields what the peer sends, as `Uint8Array` chunks of any size. */
   readonly readable: ReadableStream<Uint8Array>;
-  /** What is sent to the peer. */
+  /** Sends chunks to the peer. */
   readonly writable: WritableStream<Uint8Array>;
 }
 
-/** The symbol of asynchronous disposal, where the compiler's libraries have it; `never` elsewhere. */
-export type AsyncDisposeKey = SymbolConstructor extends
-  { readonly asyncDispose: infer Key extends symbol } ? Key : never;
-
-/**
- * What `await using` needs: a method under `Symbol.asyncDispose`, which does
- * the same as `close()`. Where the compiler's libraries lack that symbol
- * (before TypeScript's `esnext.disposable`), the type asks for nothing.
- */
-export type AsyncDisposal = {
-  readonly [Key in AsyncDisposeKey]: () => Promise<void>;
-};
-
-/** Where a connection comes from; all of it optional. */
+/** What a transport knows about its connection; every member is optional. */
 export interface DuplexInfo {
-  /** The peer's address, printable. */
+  /** The peer's address as text, such as `127.0.0.1:80`. */
   readonly remote?: string | undefined;
-  /** Our own address, printable. */
+  /** The local address as text. */
   readonly local?: string | undefined;
-  /** What the peer showed in the TLS handshake, on runtimes that tell it: Node and Bun, not Deno. */
+  /** The certificate that the peer has shown and TLS has verified; on Node and Bun only, as Deno does not disclose it. */
   readonly certificate?: PeerCertificate | undefined;
   /**
-   * Whether `readable` is the standard output of a child process, into which
-   * more may print than the peer: a wire of lines then drops what is no message
-   * and tells `onError`, where it would close any other connection.
-   * {@linkcode nodeDuplex} sets it.
+   * Whether `readable` is the standard output of a child process, which may
+   * print other text between the peer's messages. A JSON-RPC protocol of lines
+   * then drops such text and reports it to `onError`; on any other duplex it
+   * closes the connection. {@linkcode nodeDuplex} sets this.
    */
   readonly childOutput?: boolean | undefined;
-  /** Keeps the process alive while the transport is open, as it does from the start; undoes `unref`. */
+  /** Lets the open transport keep the process alive, which is the default; undoes `unref`. */
   readonly ref?: (() => void) | undefined;
-  /** Lets the process end although the transport is open. Without it, it is the transport's own business. */
+  /** Lets the process exit while the transport is open. A duplex without this method decides by itself. */
   readonly unref?: (() => void) | undefined;
 }
 
 /** The names of a certificate's subject or issuer, by their short types: `CN`, `O`, `OU`, ... */
 export type CertificateNames = Readonly<Record<string, string | string[]>>;
 
-/** What a peer's certificate says. */
+/** The certificate that a peer has shown in the TLS handshake, and TLS has verified. */
 export interface PeerCertificate {
-  /** Whom it is for. */
+  /** The names of the peer. */
   readonly subject: CertificateNames;
-  /** Who vouches for that. */
+  /** The names of the authority that has signed it. */
   readonly issuer: CertificateNames;
-  /** Further names it is for, as `DNS:a.example, URI:spiffe://b`; undefined if there are none. */
+  /** Further names of the peer, as `DNS:a.example, URI:spiffe://b`; `undefined` if there are none. */
   readonly altNames: string | undefined;
-  /** Its number at the issuer, in hex. */
+  /** Its serial number at the issuer, in hex. */
   readonly serialNumber: string;
-  /** SHA-256 over the whole of it, in hex with colons. */
+  /** The SHA-256 of the whole certificate, in hex with colons. */
   readonly fingerprint256: string;
-  /** From when it is valid, as the runtime prints it. */
+  /** The start of its validity, as the runtime prints it. */
   readonly validFrom: string;
-  /** Until when. */
+  /** The end of its validity, as the runtime prints it. */
   readonly validTo: string;
-  /** The whole of it, as DER. */
+  /** The whole certificate, as DER. */
   readonly raw: Uint8Array;
 }
+
+/** The type of `Symbol.asyncDispose`, or `never` where the compiler's libraries lack it (before TypeScript's `esnext.disposable`). */
+export type AsyncDisposeKey = SymbolConstructor extends
+  { readonly asyncDispose: infer Key extends symbol } ? Key : never;
+
+/**
+ * Can be used with `await using`: has a method under `Symbol.asyncDispose`
+ * that does the same as `close()`. Where the compiler's libraries lack that
+ * symbol, the type has no member.
+ */
+export type AsyncDisposal = {
+  readonly [Key in AsyncDisposeKey]: () => Promise<void>;
+};

@@ -1,71 +1,89 @@
 /**
- * The frame codec as Web Streams: whole frames in, bytes out, and back.
+ * The native protocol's frames as Web Streams, for tools that speak it without
+ * a client or server.
  *
- * Invariant owned here: what a user gets is the user's own; a frame's body
- * never shares memory with a transport's chunk.
+ * Invariant: the body of a decoded frame is a copy that belongs to the user. It
+ * shares no memory with a chunk of the transport.
  *
  * @module
  */
 
-import { toChunk, toDuplex } from "../transport/duplex.ts";
+import { copyBytes, toChunk } from "../base/bytes.ts";
+import { checkStreamPair } from "../base/inspect.ts";
 import type { Duplex } from "../types/duplex.ts";
 import { HEADER_SIZE, HELLO, writeHeader } from "./frame.ts";
 import { checkHelloBits, FrameDecoder } from "./frame_decoder.ts";
-import { copyBytes } from "../base/bytes.ts";
 
-/** One frame: what its header says, and its body. */
+/** One frame: the fields of its header, and its body. */
 export interface Frame {
-  /** What it is; see `docs/protocol.md`. */
+  /** The kind, 0 to 255; `docs/protocol.md` lists them. */
   kind: number;
-  /** Bits whose meaning depends on the kind; 0 unless given. */
+  /** Flags, whose meaning depends on the kind. Default 0. */
   flags?: number | undefined;
-  /** The call it belongs to; 0 unless given. */
+  /** The id of the call that the frame belongs to. Default 0. */
   id?: number | undefined;
-  /** Its content; empty unless given. */
+  /** The content. Default empty. */
   body?: Uint8Array | undefined;
 }
 
 /** Options of {@linkcode FrameDecoderStream} and {@linkcode framed}. */
 export interface FrameDecoderOptions {
-  /** The largest body accepted, in bytes; 4 MiB unless given. */
+  /** The largest body that is accepted, in bytes. Default 4 MiB. */
   maxBody?: number | undefined;
 }
 
-/** The default of {@linkcode FrameDecoderOptions.maxBody}: 4 MiB. */
-const DEFAULT_MAX_BODY = 4 * 1024 * 1024;
-/** The most a frame's length field can say. */
-const MOST_BODY = 0xffffffff;
+/** 4 MiB. */
+const DEFAULT_MAX_BODY = 4_194_304;
+
+/** The largest value of a frame's length field. */
+const LARGEST_BODY = 0xffffffff;
 
 /**
- * A TransformStream from frames to bytes: one chunk a frame.
+ * Encodes frames: `writable` takes frames, `readable` yields their bytes, one
+ * chunk for each frame. For `pipeThrough`, like a `TransformStream`.
+ *
+ * A write settles when the frame's bytes have been read. Closing, aborting and
+ * cancelling pass from one side to the other as in any `TransformStream`.
  *
  * @example
  * ```ts
  * import { assertEquals } from "@std/assert";
  * import { FrameEncoderStream } from "@sluice/rpc";
  *
- * const bytes = ReadableStream.from([{ kind: 6, id: 1 }]).pipeThrough(new FrameEncoderStream());
- * for await (const chunk of bytes) {
- *   assertEquals(chunk, new Uint8Array([0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 1]));
- * }
+ * const frames = ReadableStream.from([{ kind: 6, id: 1 }]);
+ * const bytes = frames.pipeThrough(new FrameEncoderStream());
+ * assertEquals(await Array.fromAsync(bytes), [
+ *   new Uint8Array([0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 1]),
+ * ]);
  * ```
  */
-export class FrameEncoderStream extends TransformStream<Frame, Uint8Array> {
-  /** Makes one; it has no options. */
+export class FrameEncoderStream {
+  /** Yields the bytes of each frame. */
+  readonly readable: ReadableStream<Uint8Array>;
+  /** Takes frames. */
+  readonly writable: WritableStream<Frame>;
+
+  /** Creates an encoder; it has no options. */
   constructor() {
-    super({
+    const { readable, writable } = new TransformStream<Frame, Uint8Array>({
       transform(frame, controller) {
         controller.enqueue(encodeFrame(frame));
       },
     });
+    this.readable = readable;
+    this.writable = writable;
   }
 }
 
 /**
- * A TransformStream from bytes, however cut, to whole frames.
+ * Decodes frames: `writable` takes bytes in chunks of any size, `readable`
+ * yields whole frames. For `pipeThrough`, like a `TransformStream`.
  *
- * It errors with a {@linkcode ConnectionError}: `frame_too_large`,
- * `protocol_error`, or `truncated` if the bytes end inside a frame.
+ * Frames that a receiver must skip (padding, and kinds reserved for extensions)
+ * are left out. Bytes that are no frames error both sides with a
+ * {@linkcode ConnectionError}: `frame_too_large` if a body exceeds `maxBody`,
+ * `protocol_error` if a header is invalid, `truncated` if the bytes end inside
+ * a frame, `invalid_argument` if a chunk is no bytes.
  *
  * @example
  * ```ts
@@ -75,26 +93,34 @@ export class FrameEncoderStream extends TransformStream<Frame, Uint8Array> {
  * const frames = ReadableStream.from([{ kind: 6, id: 1 }])
  *   .pipeThrough(new FrameEncoderStream())
  *   .pipeThrough(new FrameDecoderStream({ maxBody: 1024 }));
- * for await (const frame of frames) assertEquals(frame.id, 1);
+ * const [frame] = await Array.fromAsync(frames);
+ * assertEquals([frame.kind, frame.id, frame.body.length], [6, 1, 0]);
  * ```
  */
-export class FrameDecoderStream
-  extends TransformStream<Uint8Array, Required<Frame>> {
+export class FrameDecoderStream {
+  /** Yields whole frames. */
+  readonly readable: ReadableStream<Required<Frame>>;
+  /** Takes bytes. */
+  readonly writable: WritableStream<Uint8Array>;
+
   /**
-   * Makes one, with a limit on the body.
+   * Creates a decoder.
    *
-   * @throws {RangeError} If the limit is not a whole number from 0 to 2^32 - 1.
+   * @throws {RangeError} If `maxBody` is not a whole number from 0 to 2^32 - 1.
    */
   constructor(options: FrameDecoderOptions = {}) {
     const { maxBody = DEFAULT_MAX_BODY } = options;
-    // A NaN would be no limit at all.
-    if (!Number.isInteger(maxBody) || maxBody < 0 || maxBody > MOST_BODY) {
+    // NaN would be no limit at all.
+    if (!Number.isInteger(maxBody) || maxBody < 0 || maxBody > LARGEST_BODY) {
       throw new RangeError(
-        `Cannot use maxBody: a whole number from 0 to ${MOST_BODY}, received ${maxBody}`,
+        `Cannot use maxBody: expected a whole number from 0 to ${LARGEST_BODY}, received ${maxBody}`,
       );
     }
     let decoder: FrameDecoder;
-    super({
+    const { readable, writable } = new TransformStream<
+      Uint8Array,
+      Required<Frame>
+    >({
       start(controller) {
         decoder = new FrameDecoder({
           frame(kind, flags, id, bytes, start, end) {
@@ -111,24 +137,31 @@ export class FrameDecoderStream
         decoder.end();
       },
     });
+    this.readable = readable;
+    this.writable = writable;
   }
 }
 
-/** A duplex of whole frames; made by {@linkcode framed}. */
+/** A duplex of whole frames, as {@linkcode framed} returns it. */
 export interface FramedDuplex {
-  /** The peer's frames. */
+  /** Yields the peer's frames. */
   readonly readable: ReadableStream<Required<Frame>>;
-  /** Takes frames for the peer. */
+  /** Sends frames to the peer. */
   readonly writable: WritableStream<Frame>;
 }
 
 /**
- * Turns a duplex of bytes into a duplex of frames: for tools that speak the
- * wire without the client and server, such as a proxy or a conformance test.
+ * Turns a duplex of bytes into a duplex of frames, for tools that speak the
+ * native protocol without a client or server, such as a proxy or a conformance
+ * test.
  *
- * Closing, aborting and cancelling pass through to the duplex underneath.
+ * Closing, aborting and cancelling pass through to the duplex underneath. A
+ * fault in the peer's bytes errors `readable` as in
+ * {@linkcode FrameDecoderStream}; writing goes on, so that the peer can still
+ * be sent the reason. Adapt a `Deno.Conn` with {@linkcode toDuplex} first.
  *
- * @throws {TypeError} If it is no duplex, or one of its streams is locked.
+ * @throws {TypeError} If it is no duplex, one of its streams is locked, or
+ *   `writable` has failed.
  * @throws {RangeError} If `maxBody` is not a whole number from 0 to 2^32 - 1.
  *
  * @example
@@ -148,18 +181,17 @@ export function framed(
   duplex: Duplex,
   options: FrameDecoderOptions = {},
 ): FramedDuplex {
-  const { readable, writable } = toDuplex(duplex);
+  checkStreamPair(duplex);
   const decoder = new FrameDecoderStream(options);
   const encoder = new FrameEncoderStream();
-  // What ends the pipe ends both its streams, which is how the user sees it.
-  encoder.readable.pipeTo(writable).catch(() => {});
+  // A failure of the pipe also errors its two streams, where the user sees it.
+  encoder.readable.pipeTo(duplex.writable).catch(() => {});
   return {
-    readable: readable.pipeThrough(decoder),
+    readable: duplex.readable.pipeThrough(decoder),
     writable: encoder.writable,
   };
 }
 
-/** The bytes of one frame. */
 function encodeFrame(frame: Frame): Uint8Array {
   const { kind, flags = 0, id = 0, body } = frame;
   const length = body?.length ?? 0;

@@ -10,7 +10,7 @@
  */
 
 import { ConnectionError, type Duplex } from "../../mod.ts";
-import { ownDuplex } from "../../src/transport/native_duplex.ts";
+import { nativeDuplex } from "../../src/transport/native_duplex.ts";
 import { FaultLine, type LineOptions } from "./fault_line.ts";
 
 /** How the two directions behave; `out` is what the near end writes. */
@@ -57,8 +57,8 @@ export function faultPair(options: FaultOptions = {}): FaultPair {
     aborted: (reason) => destroy(back, out, reason),
   });
   return {
-    near: ownDuplex(back.intake, out, {}),
-    far: ownDuplex(out.intake, back, {}),
+    near: nativeDuplex(back.intake, out, {}),
+    far: nativeDuplex(out.intake, back, {}),
     out,
     back,
     reset,

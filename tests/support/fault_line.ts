@@ -99,8 +99,8 @@ export class FaultLine extends WriteHalf {
     this.#manual = options.manual === true;
     this.#events = events;
     this.intake = new ReadHalf(this.highWaterMark, {
-      taken: () => this.#flowOn(),
-      cancelled: () => this.#vanish(),
+      onRead: () => this.#flowOn(),
+      onCancel: () => this.#vanish(),
     });
   }
 
@@ -148,7 +148,7 @@ export class FaultLine extends WriteHalf {
 
   /** The end that reads this line gave up: what is written vanishes. */
   drop(reason: unknown): void {
-    this.intake.drop(reason);
+    this.intake.abort(reason);
     this.#vanish();
   }
 
@@ -179,7 +179,7 @@ export class FaultLine extends WriteHalf {
     this.#held.push(new Uint8Array(chunk));
     this.#heldBytes += chunk.length;
     this.#flow();
-    if (!this.#room) await this.wait((done) => this.#waiting = done);
+    if (!this.#room) await this.untilDone((done) => this.#waiting = done);
   }
 
   get #room(): boolean {

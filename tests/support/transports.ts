@@ -11,12 +11,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 import type { Duplex, DuplexInfo } from "../../src/types/duplex.ts";
 import { memoryPair } from "../../src/transport/memory.ts";
-import {
-  connect,
-  type ConnectOptions,
-  listen,
-  type ListenOptions,
-} from "../../src/transport/connect.ts";
+import { connect, type ConnectOptions } from "../../src/transport/connect.ts";
+import { listen, type ListenOptions } from "../../src/transport/listen.ts";
 
 export type End = Duplex & DuplexInfo;
 

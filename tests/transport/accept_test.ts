@@ -1,6 +1,6 @@
-// Accepting: clients that are gone before they are accepted, and such as say
-// nothing in their TLS handshake. What listens by Deno's functions is put over
-// functions by hand, so that this runs everywhere and time stands still.
+// Accepting connections: clients that disconnect before they are accepted, and
+// clients that send nothing in their TLS handshake. Deno's backend runs over
+// fake functions, so that the tests run on every runtime, on a test clock.
 
 import { assert, assertEquals } from "@std/assert";
 import { connect as netConnect } from "node:net";
@@ -12,13 +12,14 @@ import type {
   DenoNetConn,
 } from "../../src/transport/deno_dial.ts";
 import { DenoListenerBackend } from "../../src/transport/deno_listener.ts";
-import { connect, listen } from "../../src/transport/connect.ts";
+import { connect } from "../../src/transport/connect.ts";
+import { listen } from "../../src/transport/listen.ts";
 import { settle, TestClock } from "../support/clock.ts";
 
-/** A connection that reads nothing, and whose handshake the test ends. */
+/** A connection that reads nothing, and whose handshake the test settles. */
 class StillConn implements DenoNetConn {
   closed = false;
-  readonly shaken = Promise.withResolvers<unknown>();
+  readonly handshakeResult = Promise.withResolvers<unknown>();
   read(): Promise<null> {
     return new Promise(() => {});
   }
@@ -29,16 +30,16 @@ class StillConn implements DenoNetConn {
     return Promise.resolve();
   }
   handshake(): Promise<unknown> {
-    return this.shaken.promise;
+    return this.handshakeResult.promise;
   }
   close(): void {
     this.closed = true;
-    this.shaken.promise.catch(() => {});
-    this.shaken.reject(new Error("closed"));
+    this.handshakeResult.promise.catch(() => {});
+    this.handshakeResult.reject(new Error("closed"));
   }
 }
 
-/** A listener whose next connection or fault the test makes. */
+/** A listener to which the test gives connections and faults. */
 class StillListener implements DenoListener {
   readonly addr = { port: 1 };
   accepts = 0;
@@ -67,8 +68,8 @@ class StillListener implements DenoListener {
   }
 }
 
-/** A clock that notes its timers. */
-class NotingClock extends TestClock {
+/** A clock that records the delays of its timers. */
+class RecordingClock extends TestClock {
   readonly waits: number[] = [];
   override setTimeout(fn: () => void, ms: number): number {
     this.waits.push(ms);
@@ -76,9 +77,9 @@ class NotingClock extends TestClock {
   }
 }
 
-async function source(tls: boolean) {
+async function startBackend(tls: boolean) {
   const listener = new StillListener();
-  const clock = new NotingClock();
+  const clock = new RecordingClock();
   const accepted: (Duplex & DuplexInfo)[] = [];
   const faults: ConnectionError[] = [];
   const open = () => listener;
@@ -90,7 +91,7 @@ async function source(tls: boolean) {
     listen: open,
     listenTls: open,
   };
-  const source = new DenoListenerBackend(
+  const backend = new DenoListenerBackend(
     net,
     { host: "127.0.0.1", port: 0 },
     tls ? { cert: "", key: "" } : undefined,
@@ -100,12 +101,14 @@ async function source(tls: boolean) {
     },
     clock,
   );
-  await source.open();
-  return { source, listener, clock, accepted, faults };
+  await backend.open();
+  return { backend, listener, clock, accepted, faults };
 }
 
-test("[X7] a client that is gone before it is accepted is told, and holds nobody up", async () => {
-  const { source: s, listener, clock, accepted, faults } = await source(false);
+test("[X7] a client that disconnects before it is accepted is reported, and delays no other client", async () => {
+  const { backend, listener, clock, accepted, faults } = await startBackend(
+    false,
+  );
   for (let i = 0; i < 50; i++) {
     for (const code of ["ENOTCONN", "ECONNABORTED", "ECONNRESET", "EINVAL"]) {
       await listener.fail(code);
@@ -115,12 +118,12 @@ test("[X7] a client that is gone before it is accepted is told, and holds nobody
   assert(faults.every(({ code }) => code !== "resource_exhausted"));
   await listener.give(new StillConn());
   assertEquals(accepted.length, 1);
-  await s.close();
+  await backend.close();
 });
 
 for (const code of ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"]) {
-  test(`[X7] for lack of what a connection needs (${code}) the next attempt waits`, async () => {
-    const { source: s, listener, clock, accepted, faults } = await source(
+  test(`[X7] after ${code} the next accept waits 50 ms`, async () => {
+    const { backend, listener, clock, accepted, faults } = await startBackend(
       false,
     );
     await listener.fail(code);
@@ -129,12 +132,14 @@ for (const code of ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"]) {
     await clock.advance(50);
     await listener.give(new StillConn());
     assertEquals(accepted.length, 1);
-    await s.close();
+    await backend.close();
   });
 }
 
-test("[X7] a client that cannot be set up any more is closed and told", async () => {
-  const { source: s, listener, clock, accepted, faults } = await source(false);
+test("[X7] a client that fails while it is set up is closed and reported", async () => {
+  const { backend, listener, clock, accepted, faults } = await startBackend(
+    false,
+  );
   const conn = new StillConn();
   const broken = Object.assign(conn, {
     setNoDelay: () => {
@@ -144,45 +149,47 @@ test("[X7] a client that cannot be set up any more is closed and told", async ()
   await listener.give(broken);
   assertEquals([conn.closed, accepted.length], [true, 0]);
   assertEquals([faults.length, clock.waits], [1, []]);
-  await s.close();
+  await backend.close();
 });
 
-test("[X7] a silent TLS client is told of once, and closed if it speaks too late", async () => {
-  const { source: s, listener, clock, accepted, faults } = await source(true);
+test("[X7] a silent TLS client is reported once, and closed if its handshake ends too late", async () => {
+  const { backend, listener, clock, accepted, faults } = await startBackend(
+    true,
+  );
   const conn = new StillConn();
   await listener.give(conn);
   await clock.advance(10_001);
   assertEquals(faults.map(({ code }) => code), ["unauthenticated"]);
-  conn.shaken.resolve(undefined);
+  conn.handshakeResult.resolve(undefined);
   await settle();
   assertEquals([conn.closed, accepted.length, faults.length], [true, 0, 1]);
-  await s.close();
+  await backend.close();
 });
 
-test("[X7] silent TLS clients are at most 256; then no client is accepted until one has gone", async () => {
-  const { source: s, listener, clock, accepted } = await source(true);
+test("[X7] with 256 silent TLS clients no client is accepted until one of them disconnects", async () => {
+  const { backend, listener, clock, accepted } = await startBackend(true);
   const silent = Array.from({ length: 256 }, () => new StillConn());
   for (const conn of silent) await listener.give(conn);
   assertEquals(listener.accepts, 256);
-  // Their time passes, and the platform still has their sockets.
+  // They time out, and Deno still has their sockets.
   await clock.advance(10_001);
   assertEquals(listener.accepts, 256);
-  silent[7].shaken.reject(new Error("the client has closed"));
+  silent[7].handshakeResult.reject(new Error("the client has closed"));
   await settle();
   assertEquals(listener.accepts, 257);
   const honest = new StillConn();
   await listener.give(honest);
-  honest.shaken.resolve(undefined);
+  honest.handshakeResult.resolve(undefined);
   await settle();
   assertEquals(accepted.length, 1);
-  await s.close();
+  await backend.close();
   assertEquals(silent.filter(({ closed }) => !closed).length, 0);
 });
 
-test("[X7] after hundreds of clients that connect and reset, the next is served", async () => {
+test("[X7] after hundreds of clients that connect and reset, the next client is accepted", async () => {
   const listener = await listen({ port: 0, onError: () => {} });
   const { port } = listener.address as { port: number };
-  const gone = async () => {
+  const connectAndReset = async () => {
     const socket = netConnect(port, "127.0.0.1");
     socket.on("error", () => {});
     await new Promise((resolve) => socket.once("connect", resolve));
@@ -190,7 +197,7 @@ test("[X7] after hundreds of clients that connect and reset, the next is served"
     await new Promise((resolve) => socket.once("close", resolve));
   };
   for (let i = 0; i < 10; i++) {
-    await Promise.all(Array.from({ length: 30 }, gone));
+    await Promise.all(Array.from({ length: 30 }, connectAndReset));
   }
   const near = await connect(listener.address);
   for await (const far of listener) {

@@ -1,5 +1,5 @@
-// The adapters alone, over sockets that misbehave in one way each, and what
-// `toDuplex` takes.
+// The adapters over fake sockets and connections, each of which fails in one
+// way, and what `toDuplex` accepts.
 
 import {
   assert,
@@ -10,18 +10,18 @@ import {
 } from "@std/assert";
 import { EventEmitter } from "node:events";
 import { test } from "node:test";
-import { toDuplex } from "../../src/transport/duplex.ts";
+import { toDuplex } from "../../src/transport/deno_conn.ts";
 import type { Duplex } from "../../src/types/duplex.ts";
 import { ConnectionError } from "../../src/base/errors.ts";
 import { memoryPair } from "../../src/transport/memory.ts";
 import { nodeDuplex } from "../../src/transport/node_stream.ts";
 import { pattern, receive, send } from "../support/transports.ts";
 
-/** A socket that does nothing by itself: the test says what happens. */
+/** A socket that does nothing by itself: the test makes its events. */
 class StillSocket extends EventEmitter {
   paused = false;
   destroyed = false;
-  /** What `read` gives: the stream's own buffer. */
+  /** The stream's own buffer, which `read` returns. */
   buffered: Uint8Array[] = [];
   done: ((error?: Error) => void) | undefined;
   pause() {
@@ -91,7 +91,7 @@ for (
   });
 }
 
-test("[L20] end alone ends the reader and lets the writer live", async () => {
+test("[L20] end alone ends reading, and writing goes on", async () => {
   const { socket, duplex } = still();
   socket.emit("end");
   assert((await receive(duplex)).ended);
@@ -107,7 +107,7 @@ test("[L20] end alone ends the reader and lets the writer live", async () => {
   assert(socket.destroyed);
 });
 
-test("a write settles when the socket has it, not before", async () => {
+test("a write settles when the socket calls back, and not before", async () => {
   const { socket, duplex } = still();
   let settled = false;
   const writing = send(duplex, pattern(1)).then(() => settled = true);
@@ -117,7 +117,7 @@ test("a write settles when the socket has it, not before", async () => {
   await writing;
 });
 
-test("64 KiB unread pause the socket, a read resumes it", async () => {
+test("a socket is paused at 64 KiB unread, and a read resumes it", async () => {
   const { socket, duplex } = still();
   socket.emit("data", Buffer.alloc(65_535));
   assert(!socket.paused);
@@ -127,7 +127,7 @@ test("64 KiB unread pause the socket, a read resumes it", async () => {
   assert(!socket.paused);
 });
 
-test("[L20] what has arrived is read before the reset, also from the socket's own buffer", async () => {
+test("[L20] what arrived before a reset is read first, from the socket's own buffer too", async () => {
   const { socket, duplex } = still();
   socket.emit("data", Buffer.from(pattern(65_536)));
   socket.buffered.push(Buffer.from(pattern(100, 65_536)));
@@ -140,7 +140,7 @@ test("[L20] what has arrived is read before the reset, also from the socket's ow
   assertEquals(error.message, "Connection lost: connection reset");
 });
 
-test("[L20] errors after the end are nobody's", async () => {
+test("[L20] errors after an abort are handled", async () => {
   const { socket, duplex } = still();
   await duplex.writable.abort();
   socket.emit("error", reset);
@@ -150,7 +150,7 @@ test("[L20] errors after the end are nobody's", async () => {
   await microtasks();
 });
 
-test("a cancelled reader keeps the socket flowing", async () => {
+test("after a cancel the socket is read on", async () => {
   const { socket, duplex } = still();
   socket.emit("data", Buffer.alloc(100_000));
   assert(socket.paused);
@@ -160,7 +160,7 @@ test("a cancelled reader keeps the socket flowing", async () => {
   assert(!socket.paused && !socket.destroyed);
 });
 
-test("a memory pair's buffer has the size asked for", async () => {
+test("a write to a memory pair waits when highWaterMark is exceeded", async () => {
   const [a, b] = memoryPair({ highWaterMark: 10 });
   const writer = a.writable.getWriter();
   await writer.write(pattern(10));
@@ -175,7 +175,7 @@ test("a memory pair's buffer has the size asked for", async () => {
   }
 });
 
-test("a memory pair without a buffer hands over one write at a time", async () => {
+test("a write to a memory pair with highWaterMark 0 waits until it is read", async () => {
   const [a, b] = memoryPair({ highWaterMark: 0 });
   const writer = a.writable.getWriter();
   let settled = false;
@@ -186,7 +186,7 @@ test("a memory pair without a buffer hands over one write at a time", async () =
   await writing;
 });
 
-test("toDuplex takes duplexes, and says what else it was given", () => {
+test("toDuplex returns a duplex as it is, and refuses other values with a TypeError", () => {
   const [a] = memoryPair();
   assertStrictEquals(toDuplex(a), a);
   assert(!a.readable.locked && !a.writable.locked);
@@ -198,7 +198,7 @@ test("toDuplex takes duplexes, and says what else it was given", () => {
   assertThrows(
     () => toDuplex({ readable: a.readable } as never),
     TypeError,
-    "writable is not a stream",
+    "writable is not a stream, received undefined",
   );
 });
 
@@ -214,7 +214,7 @@ test("[L8] toDuplex refuses locked and failed streams", async () => {
   assertThrows(() => toDuplex(a), TypeError, "writable has failed");
 });
 
-/** A `Deno.Conn` in memory; `released` tells when it is closed. */
+/** A `Deno.Conn` in memory, whose incoming data the test makes. */
 function denoConn() {
   const incoming: (Uint8Array | null | Error)[] = [];
   let wake = () => {};
@@ -266,7 +266,7 @@ function denoConn() {
   };
 }
 
-test("a Deno.Conn is adapted: halves close apart, and all when both have", async () => {
+test("the directions of a Deno.Conn close separately, and it closes after both", async () => {
   const { conn, calls, written, arrive } = denoConn();
   const duplex = toDuplex(conn);
   assertEquals(duplex.remote, "192.0.2.1:80");
@@ -283,7 +283,7 @@ test("a Deno.Conn is adapted: halves close apart, and all when both have", async
   assertEquals(calls, ["closeWrite", "close"]);
 });
 
-test("a Deno.Conn that is lost delivers what came before", async () => {
+test("what arrived before a Deno.Conn was lost is read first", async () => {
   const { conn, calls, arrive } = denoConn();
   const duplex = toDuplex(conn);
   arrive(pattern(100));
@@ -297,7 +297,7 @@ test("a Deno.Conn that is lost delivers what came before", async () => {
   assertEquals(calls, ["close"]);
 });
 
-test("a Deno.Conn whose reader is cancelled is read on", async () => {
+test("after a cancel a Deno.Conn is read on", async () => {
   const { conn, calls, arrive } = denoConn();
   const duplex = toDuplex(conn);
   await duplex.readable.cancel();
@@ -311,7 +311,7 @@ test("a Deno.Conn whose reader is cancelled is read on", async () => {
   assertEquals(calls, ["closeWrite", "close"]);
 });
 
-test("the buffer for a Deno.Conn grows with what comes, and shrinks again", async () => {
+test("the read buffer of a Deno.Conn grows with large reads, and shrinks after small ones", async () => {
   const { conn, buffers, arrive } = denoConn();
   const duplex = toDuplex(conn);
   // Together they fill four buffers, the third and fourth of the largest size.
@@ -332,7 +332,7 @@ test("the buffer for a Deno.Conn grows with what comes, and shrinks again", asyn
   assertEquals(buffers, [...sizes.slice(1), 1024]);
 });
 
-test("a chunk from a Deno.Conn is the reader's own, whatever is read next", async () => {
+test("later reads of a Deno.Conn leave a chunk unchanged", async () => {
   const { conn, arrive } = denoConn();
   const duplex = toDuplex(conn);
   for (const length of [10, 300, 1000, 1024, 4096, 5000]) {

@@ -1,6 +1,6 @@
 /**
- * The two ways of a connection's bytes, through an adapter's streams and past
- * them: nothing but the cost may tell them apart.
+ * A connection behaves the same over a transport's own channel and over its
+ * streams.
  */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
@@ -24,8 +24,8 @@ import {
   turn,
 } from "../support/transports.ts";
 
-/** The same bytes through streams that are not the adapter's own. */
-function through({ readable, writable, ...info }: End, seen: () => void): End {
+/** A duplex with the same bytes, whose streams are not the transport's own. */
+function wrap({ readable, writable, ...info }: End, seen: () => void): End {
   const counter = () =>
     new TransformStream<Uint8Array, Uint8Array>({
       transform(chunk, controller) {
@@ -40,22 +40,22 @@ function through({ readable, writable, ...info }: End, seen: () => void): End {
   return { ...info, readable: inward.readable, writable: outward.writable };
 }
 
-/** A scenario over every transport: directly, and with the reading end's stream exchanged. */
-function bothWays(
+/** Runs a scenario over every transport, with its own channel and with its streams. */
+function bothChannels(
   name: string,
   scenario: (a: End, b: End) => Promise<void>,
 ): void {
   for (const transport of transports) {
     for (const wrapped of [false, true]) {
-      const way = wrapped ? "through streams" : "directly";
-      test(`${transport.name}, ${way}: ${name}`, async () => {
+      const channel = wrapped ? "through streams" : "its own channel";
+      test(`${transport.name}, ${channel}: ${name}`, async () => {
         const { a, b, release } = await transport.make();
         let chunks = 0;
         const count = () => chunks++;
         try {
-          if (wrapped) await scenario(through(a, count), through(b, count));
+          if (wrapped) await scenario(wrap(a, count), wrap(b, count));
           else await scenario(a, b);
-          assert(!wrapped || chunks > 0, "the wrapper was passed by");
+          assert(!wrapped || chunks > 0, "the wrapper was bypassed");
         } finally {
           await release().catch(() => {});
         }
@@ -64,8 +64,8 @@ function bothWays(
   }
 }
 
-bothWays(
-  "calls of every size are answered, then both ends close",
+bothChannels(
+  "calls of every size are answered, then both sides close",
   async (a, b) => {
     const server = new Server(echoServices());
     server.accept(b);
@@ -82,7 +82,7 @@ bothWays(
   },
 );
 
-bothWays("an abort settles every call", async (a, b) => {
+bothChannels("an abort settles every call", async (a, b) => {
   const server = new Server({
     Test: { hang: () => new Promise<never>(() => {}) },
   });
@@ -100,7 +100,7 @@ bothWays("an abort settles every call", async (a, b) => {
   await server.close();
 });
 
-test("a stream that was read before is not passed by: nothing is lost", async () => {
+test("a duplex whose streams were used before loses nothing", async () => {
   for (const transport of transports) await readBefore(transport);
 });
 
@@ -127,7 +127,7 @@ async function readBefore(transport: Transport): Promise<void> {
   }
 }
 
-test("a chunk that a reader asked for and did not wait for is not lost", async () => {
+test("a chunk for a read that nobody waited for is not lost", async () => {
   for (const transport of transports) {
     const { a, b, release } = await transport.make();
     const reader = b.readable.getReader();
@@ -137,7 +137,7 @@ test("a chunk that a reader asked for and did not wait for is not lost", async (
     await reading;
     const client = new Client<EchoServices>(a);
     const reply = client.call("HelloService.Hello", "x");
-    // Until it has come: the first chunk is in the stream's own queue now.
+    // Until it has arrived: the first chunk is in the stream's own queue then.
     await stall({ bytes: 0 });
     const server = new Server(echoServices());
     server.accept(b);
@@ -149,7 +149,7 @@ test("a chunk that a reader asked for and did not wait for is not lost", async (
 });
 
 for (const when of ["before", "after"]) {
-  test(`a connection locks the streams it passes by, made ${when} it`, async () => {
+  test(`a connection locks streams that were created ${when} it`, async () => {
     for (const transport of transports) {
       const { a, b, release } = await transport.make();
       const before = when === "before" ? [a.readable, a.writable] : [];
@@ -170,7 +170,7 @@ for (const when of ["before", "after"]) {
   });
 }
 
-test("a connection over a transport of ours makes no streams", async () => {
+test("a connection over a transport of the library creates no streams", async () => {
   const { ReadableStream, WritableStream } = globalThis;
   let made = 0;
   const count = <T extends new (...args: never[]) => object>(constructor: T) =>
@@ -198,7 +198,7 @@ test("a connection over a transport of ours makes no streams", async () => {
   }
 });
 
-test("a writable that keeps its chunks finds them as they were written", async () => {
+test("chunks that a writable keeps are never changed", async () => {
   const [a, b] = memoryPair();
   const server = new Server(echoServices());
   server.accept(b);

@@ -1,5 +1,5 @@
-// What a transport yields besides plain bytes, streams that are over before
-// they are adapted, and how errors print.
+// Chunks that are not plain bytes, streams that are over before they are
+// adapted, and how errors print.
 
 import {
   assert,
@@ -33,15 +33,15 @@ import { netrpc } from "../../netrpc.ts";
 import { settle, TestClock } from "../support/clock.ts";
 import { assertNothingLeft } from "../support/pair.ts";
 
-/** The same bytes in other clothes; what they share is 8 bytes of something else before and behind. */
-const CLOTHES: Record<string, (bytes: Uint8Array) => unknown> = {
+/** The same bytes as other types. A view has 8 other bytes before and after it in its memory. */
+const AS_TYPE: Record<string, (bytes: Uint8Array) => unknown> = {
   "an ArrayBuffer": (bytes) => new Uint8Array(bytes).buffer,
   "a DataView": (bytes) => {
     const { buffer } = padded(bytes);
     return new DataView(buffer, 8, bytes.length);
   },
   "a Uint16Array": (bytes) => {
-    // An odd byte goes by itself: see `dress`.
+    // The length is even: see `converted`.
     const { buffer } = padded(bytes);
     return new Uint16Array(buffer, 8, bytes.length / 2);
   },
@@ -77,10 +77,10 @@ function foreign(code: string, bytes: Uint8Array): unknown {
   return runInContext(code, createContext({ list: [...bytes] }));
 }
 
-/** A duplex whose readable yields what `dress` makes of its chunks. */
-function dressed(
+/** A duplex whose readable yields what `convert` makes of its chunks. An odd byte is yielded by itself. */
+function converted(
   { readable, writable }: Duplex,
-  dress: (bytes: Uint8Array) => unknown,
+  convert: (bytes: Uint8Array) => unknown,
 ): Duplex {
   const transform = new TransformStream<Uint8Array, Uint8Array>({
     transform(chunk, controller) {
@@ -88,21 +88,21 @@ function dressed(
       for (const part of [chunk.subarray(0, even), chunk.subarray(even)]) {
         if (part.length === 0) continue;
         const odd = part.length % 2 === 1;
-        controller.enqueue((odd ? part : dress(part)) as Uint8Array);
+        controller.enqueue((odd ? part : convert(part)) as Uint8Array);
       }
     },
   });
   return { readable: readable.pipeThrough(transform), writable };
 }
 
-for (const [what, dress] of Object.entries(CLOTHES)) {
-  test(`[X12] ${what} is taken for the bytes it is, by every wire`, async () => {
+for (const [what, convert] of Object.entries(AS_TYPE)) {
+  test(`[X12] every protocol accepts ${what} as bytes`, async () => {
     for (const wire of [undefined, netrpc(), netrpc({ encoding: "json" })]) {
       const [near, far] = memoryPair();
       const server = new Server(echoServices(), { protocol: wire } as never);
-      server.accept(dressed(far, dress));
+      server.accept(converted(far, convert));
       const client = new Client<ReturnType<typeof echoServices>>(
-        dressed(near, dress),
+        converted(near, convert),
         { protocol: wire } as never,
       );
       assertEquals(await client.call("HelloService.Hello", "ä"), "hello:ä");
@@ -113,15 +113,15 @@ for (const [what, dress] of Object.entries(CLOTHES)) {
     const [near, far] = memoryPair();
     const services = { add: ([a, b]: [number, number]) => a + b };
     const server = new JsonRpcServer(services);
-    server.accept(dressed(far, dress));
-    const client = new JsonRpcClient<typeof services>(dressed(near, dress));
+    server.accept(converted(far, convert));
+    const client = new JsonRpcClient<typeof services>(converted(near, convert));
     assertEquals(await client.call("add", [1, 2]), 3);
     await client.close();
     await server.close();
   });
 }
 
-test("[X12] a decoder of frames takes them, too", async () => {
+test("[X12] FrameDecoderStream accepts an ArrayBuffer", async () => {
   const frame = Uint8Array.of(0, 0, 0, 1, 6, 0, 0, 0, 0, 0, 0, 7, 42);
   const decoder = new FrameDecoderStream();
   const frames = ReadableStream.from([frame.buffer as unknown as Uint8Array])
@@ -139,14 +139,14 @@ const NOT_BYTES: readonly [string, unknown, string][] = [
   ["an array", [1, 2], "an object"],
   ["an object like bytes", { length: 1, byteLength: 1, 0: 1 }, "an object"],
   [
-    "an object that says it is an ArrayBuffer",
+    "an object with the tag of an ArrayBuffer",
     { [Symbol.toStringTag]: "ArrayBuffer", byteLength: 1 },
     "an object",
   ],
 ];
 
 for (const [what, chunk, name] of NOT_BYTES) {
-  test(`[X12] ${what} ends the connection with an error that names it`, async () => {
+  test(`[X12] ${what} as a chunk closes the connection with an error that names it`, async () => {
     const clock = new TestClock();
     const { writable } = memoryPair()[0];
     const readable = ReadableStream.from([chunk]) as ReadableStream<Uint8Array>;
@@ -234,7 +234,7 @@ test("[X11] nodeDuplex refuses a socket that was destroyed, or that its peer has
   await once(server, "close");
 });
 
-test("[X11] nodeDuplex refuses the streams of a child that has gone", async () => {
+test("[X11] nodeDuplex refuses the streams of a child that has exited", async () => {
   const child = spawn(process.execPath, ["--version"], {
     stdio: ["pipe", "pipe", "inherit"],
   });
@@ -248,7 +248,7 @@ test("[X11] nodeDuplex refuses the streams of a child that has gone", async () =
   );
 });
 
-test("[X11] setEncoding behind nodeDuplex's back ends the connection, and names it", async () => {
+test("[X11] setEncoding after nodeDuplex closes the connection with an error that names text", async () => {
   const input = new PassThrough();
   const output = new PassThrough();
   output.resume();
@@ -277,7 +277,7 @@ const WEB_OVER: readonly [string, () => Duplex][] = [
 ];
 
 for (const [what, make] of WEB_OVER) {
-  test(`[X11] a Web stream, ${what}, ends the connection at once, typed`, async () => {
+  test(`[X11] ${what}, as a Web stream, closes the connection at once with a ConnectionError`, async () => {
     const client = new Client(make(), { clock: new TestClock() });
     const failed = assertRejects(() => client.connection.call("a"), RpcError);
     const reason = await client.closed;
@@ -287,7 +287,7 @@ for (const [what, make] of WEB_OVER) {
   });
 }
 
-test("[X11] a Web stream whose writable has closed ends the connection at once, typed", async () => {
+test("[X11] a writable that has closed, as a Web stream, closes the connection at once with a ConnectionError", async () => {
   const { readable, writable } = memoryPair()[0];
   const plain = new WritableStream<Uint8Array>();
   await plain.close();
@@ -299,7 +299,7 @@ test("[X11] a Web stream whose writable has closed ends the connection at once, 
   await writable.abort();
 });
 
-test("[X11] a Deno.Conn that is closed ends the connection at once, typed", async () => {
+test("[X11] a Deno.Conn that is closed closes the connection at once with a ConnectionError", async () => {
   const bad = () => Promise.reject(new Error("BadResource"));
   const conn = { read: bad, write: bad, closeWrite: bad, close: () => {} };
   const client = new Client(conn as unknown as Duplex, {
@@ -311,7 +311,7 @@ test("[X11] a Deno.Conn that is closed ends the connection at once, typed", asyn
 
 // How errors print.
 
-test("[X49] no error prints a cause that it has not", async () => {
+test("[X49] an error without a cause prints none", async () => {
   const { client, close } = await abortedClient();
   const errors: unknown[] = [
     new RpcError("x", "y", { cause: undefined }),
@@ -336,7 +336,7 @@ async function abortedClient() {
   return { client, close: () => far.writable.abort().catch(() => {}) };
 }
 
-test("[X49] times in messages are whole milliseconds", async () => {
+test("[X49] messages give times in whole milliseconds", async () => {
   const clock = new TestClock();
   for (const timeout of [4999.832000999999, 1000 / 3, 0.1 + 0.2]) {
     const [near, far] = memoryPair();

@@ -1,24 +1,24 @@
 /**
- * The public streams of a transport of ours, which are made when somebody asks
- * for them: whenever that is, they tell the same.
+ * The streams of the library's own transports. They are created when somebody
+ * asks for them, and show the same whenever that is.
  */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { ConnectionError } from "../../src/base/errors.ts";
-import { toDuplex } from "../../src/transport/duplex.ts";
+import { toDuplex } from "../../src/transport/deno_conn.ts";
 import type { Duplex } from "../../src/types/duplex.ts";
 import { memoryPair } from "../../src/transport/memory.ts";
 import { matrix, pattern, receive, turn } from "../support/transports.ts";
 
-/** Writes through the streams of one end, and lets them go. */
+/** Writes through the stream of one side, and releases it. */
 async function send(end: Duplex, chunk: Uint8Array): Promise<void> {
   const writer = end.writable.getWriter();
   await writer.write(chunk);
   writer.releaseLock();
 }
 
-matrix("an end shows on an idle reader at once", async (a, b) => {
+matrix("the end shows on an idle reader at once", async (a, b) => {
   const reader = a.readable.getReader();
   await b.writable.close();
   await reader.closed;
@@ -44,7 +44,7 @@ test("a reset shows on an idle reader and writer", async () => {
   await assertRejects(() => writer.closed, ConnectionError);
 });
 
-test("streams made after the end, or after a reset, tell of it", async () => {
+test("streams created after the end, or after a reset, show it", async () => {
   const [a, b] = memoryPair();
   await send(b, pattern(10));
   await b.writable.close();
@@ -67,14 +67,14 @@ test("toDuplex refuses a duplex that was reset before it had streams", async () 
 });
 
 for (const how of ["close", "abort"] as const) {
-  test(`a chunk and ${how} in one turn: the reader that waits gets both`, async () => {
+  test(`a pending read gets a chunk, and then the ${how} of the same turn`, async () => {
     const [a, b] = memoryPair();
     const reader = a.readable.getReader();
     const reading = reader.read();
     await turn();
     const writer = b.writable.getWriter();
     await writer.ready;
-    // Nobody else's turn comes between the two.
+    // Nothing else runs between the two.
     writer.write(pattern(10)).catch(() => {});
     await Promise.resolve();
     const ending = writer[how]().catch(() => {});
@@ -84,7 +84,7 @@ for (const how of ["close", "abort"] as const) {
     await ending;
   });
 
-  test(`a chunk that came when its reader had gone is read before ${how}`, async () => {
+  test(`a chunk for a released reader is read before the ${how}`, async () => {
     const [a, b] = memoryPair();
     const reader = a.readable.getReader();
     const reading = reader.read().catch(() => {});
@@ -100,7 +100,7 @@ for (const how of ["close", "abort"] as const) {
   });
 }
 
-test("a chunk that comes as its reader cancels is dropped in silence", async () => {
+test("a chunk that arrives during a cancel is dropped without an error", async () => {
   const [a, b] = memoryPair();
   const reader = a.readable.getReader();
   const reading = reader.read();

@@ -1,4 +1,4 @@
-// A child process spoken to over its standard input and output.
+// A connection to a child process over its standard input and output.
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { once } from "node:events";
@@ -17,7 +17,7 @@ function start(mode: string) {
   return { child, exit, duplex: nodeDuplex(child.stdout!, child.stdin!) };
 }
 
-test("8 MiB go through a child and come back whole", async () => {
+test("a child echoes 8 MiB without a change", async () => {
   const { duplex, exit } = start("echo");
   const sent = pattern(8 * MIB);
   const [received] = await Promise.all([
@@ -30,7 +30,7 @@ test("8 MiB go through a child and come back whole", async () => {
   assertEquals(await exit, 0);
 });
 
-test("a parent that does not read stalls the child, and that the parent", async () => {
+test("a parent that does not read stalls the child, which stalls the parent", async () => {
   const { duplex, exit } = start("echo");
   const progress = { bytes: 0 };
   const writing = flood(duplex, 16 * MIB, progress);
@@ -49,7 +49,7 @@ test("a parent that does not read stalls the child, and that the parent", async 
   assertEquals(await exit, 0);
 });
 
-test("a child that has closed exits, though its input is still open", async () => {
+test("a child that has closed exits while its input is still open", async () => {
   const { duplex, exit } = start("close");
   await send(duplex, pattern(10));
   const received = await receive(duplex);
@@ -59,7 +59,7 @@ test("a child that has closed exits, though its input is still open", async () =
   await duplex.writable.close().catch(() => {});
 });
 
-test("a child that has aborted exits, though its input is still open", async () => {
+test("a child that has aborted exits while its input is still open", async () => {
   const { duplex, exit } = start("abort");
   await send(duplex, pattern(10));
   assertEquals((await receive(duplex)).bytes, pattern(10));
@@ -67,7 +67,7 @@ test("a child that has aborted exits, though its input is still open", async () 
   await duplex.writable.close().catch(() => {});
 });
 
-test("when a child is killed its reader ends and its writer fails", async () => {
+test("when the child is killed reading ends and writing fails", async () => {
   const { child, duplex, exit } = start("echo");
   await send(duplex, pattern(10));
   assertEquals((await receive(duplex, 10)).bytes, pattern(10));
@@ -79,18 +79,18 @@ test("when a child is killed its reader ends and its writer fails", async () => 
   await exit;
 });
 
-test("an abort destroys both of a child's streams", async () => {
+test("an abort destroys both streams of the child", async () => {
   const { duplex, exit } = start("echo");
   await send(duplex, pattern(10));
   assertEquals((await receive(duplex, 10)).bytes, pattern(10));
   const reason = new Error("enough");
   await duplex.writable.abort(reason);
   assertEquals((await receive(duplex)).error, reason);
-  // The child reads the end, and has nobody to write to.
+  // The child reads the end, and its writes fail.
   await exit;
 });
 
-test("only Node streams can be adapted", () => {
+test("nodeDuplex refuses what is not a Node stream with a TypeError", () => {
   const { readable, writable } = new TransformStream();
   assertThrows(
     () => nodeDuplex(readable as never, writable as never),

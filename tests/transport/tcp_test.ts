@@ -1,4 +1,4 @@
-// Dialling and listening: what TCP alone has.
+// Connecting and listening over TCP.
 
 import {
   assert,
@@ -8,7 +8,8 @@ import {
 } from "@std/assert";
 import { test } from "node:test";
 import { ConnectionError } from "../../src/base/errors.ts";
-import { connect, listen } from "../../src/transport/connect.ts";
+import { connect } from "../../src/transport/connect.ts";
+import { listen } from "../../src/transport/listen.ts";
 import { runScript } from "../support/script.ts";
 import { pattern, receive, send, socketPair } from "../support/transports.ts";
 
@@ -35,7 +36,7 @@ function countListeners(signal: AbortSignal): () => number {
   return () => count;
 }
 
-test("[W4] listening is on loopback, and tells the real port", async () => {
+test("[W4] a listener is on loopback by default, and has its real port", async () => {
   const listener = await listen({ port: 0 });
   const { host, port } = listener.address as { host: string; port: number };
   assertEquals(host, "127.0.0.1");
@@ -43,7 +44,7 @@ test("[W4] listening is on loopback, and tells the real port", async () => {
   await listener.close();
 });
 
-test("both ends know both addresses", async () => {
+test("both sides know both addresses", async () => {
   const { a, b, release } = await socketPair({ port: 0 });
   assertEquals(a.remote, b.local);
   assertEquals(a.local, b.remote);
@@ -59,7 +60,7 @@ test("IPv6 addresses work and are printed in brackets", async () => {
   await release();
 });
 
-test("host names work", async () => {
+test("host names are resolved", async () => {
   const { a, b, release } = await socketPair({ host: "localhost", port: 0 });
   await send(b, pattern(10));
   assertEquals((await receive(a, 10)).bytes, pattern(10));
@@ -98,7 +99,7 @@ test("[L14] a port in use is address_in_use, with its cause", async () => {
   await listener.close();
 });
 
-test("[L14] an address of another machine cannot be listened at", async () => {
+test("[L14] listening at an address of another machine is unavailable", async () => {
   const error = await assertRejects(
     () => listen({ host: "192.0.2.1", port: 0 }),
     ConnectionError,
@@ -107,7 +108,7 @@ test("[L14] an address of another machine cannot be listened at", async () => {
   assertEquals(error.code, "unavailable");
 });
 
-test("wrong options are programmer errors", async () => {
+test("an invalid address is a TypeError, a port out of range a RangeError", async () => {
   for (const port of [-1, 65_536, 1.5, NaN]) {
     await assertRejects(() => connect({ port }), RangeError, "port must be 1");
     await assertRejects(() => listen({ port }), RangeError, "port must be 0");
@@ -129,7 +130,7 @@ test("wrong options are programmer errors", async () => {
   }
 });
 
-test("an aborted signal prevents the dial", async () => {
+test("an aborted signal rejects connect without a dial", async () => {
   const listener = await listen({ port: 0 });
   const reason = { custom: "reason" };
   const signal = AbortSignal.abort(reason);
@@ -137,7 +138,7 @@ test("an aborted signal prevents the dial", async () => {
     .catch((error) => error);
   assertStrictEquals(caught, reason);
 
-  // The next connection is the first to come.
+  // The next connection is the first one.
   const [a, b] = await Promise.all([
     connect(listener.address),
     listener[Symbol.asyncIterator]().next(),
@@ -148,7 +149,7 @@ test("an aborted signal prevents the dial", async () => {
   await b.value.writable.abort();
 });
 
-test("[L5] [L16] an abort ends a dial, and leaves no listener on the signal", async () => {
+test("[L5] [L16] an abort rejects a dial with its reason, and no listener is left on the signal", async () => {
   const listener = await listen({ port: 0 });
   const controller = new AbortController();
   const { signal } = controller;
@@ -162,7 +163,7 @@ test("[L5] [L16] an abort ends a dial, and leaves no listener on the signal", as
   await listener.close();
 });
 
-test("a dial that succeeds or fails leaves no listener on the signal", async () => {
+test("after a dial that succeeds or fails no listener is left on the signal", async () => {
   const { signal } = new AbortController();
   const listeners = countListeners(signal);
   const { a, release } = await socketPair({ port: 0 }, { signal });
@@ -174,7 +175,7 @@ test("a dial that succeeds or fails leaves no listener on the signal", async () 
   assertEquals(listeners(), 0);
 });
 
-test("an abort after the dial does nothing", async () => {
+test("an abort after the dial has no effect", async () => {
   const controller = new AbortController();
   const { a, b, release } = await socketPair({ port: 0 }, {
     signal: controller.signal,
@@ -185,14 +186,14 @@ test("an abort after the dial does nothing", async () => {
   await release();
 });
 
-test("listening with an aborted signal does not", async () => {
+test("an aborted signal rejects listen", async () => {
   const reason = new Error("enough");
   const caught = await listen({ port: 0, signal: AbortSignal.abort(reason) })
     .catch((error) => error);
   assertStrictEquals(caught, reason);
 });
 
-test("closing a listener ends its loops, frees the port, and lets connections be", async () => {
+test("closing a listener ends its loops and frees the port, and connections live on", async () => {
   const listener = await listen({ port: 0 });
   const [a, accepted] = await Promise.all([
     connect(listener.address),
@@ -217,11 +218,11 @@ test("closing a listener ends its loops, frees the port, and lets connections be
   await Promise.all([receive(a), receive(b)]);
 });
 
-test("closing a listener destroys what nobody accepted", async () => {
+test("closing a listener destroys connections that nobody has accepted", async () => {
   const listener = await listen({ port: 0 });
   const first = await connect(listener.address);
   const second = await connect(listener.address);
-  // The first has been accepted when the second's turn comes.
+  // Takes the first of the two; nobody takes the second.
   await listener[Symbol.asyncIterator]().next().then(({ value }) =>
     value.writable.abort()
   );
@@ -247,12 +248,12 @@ test("leaving a loop leaves the listener open", async () => {
   await listener.close();
 });
 
-test("[L14] a listener that was out of files goes on", async () => {
+test("[L14] a listener that ran out of file descriptors accepts again", async () => {
   const { stdout } = await runScript("emfile.ts", { files: 64 });
   assertEquals(stdout, "goes on true\n");
 });
 
-test("[L13] a process whose connections and listener are closed exits by itself", async () => {
+test("[L13] a process exits by itself once its connections and listener are closed", async () => {
   const { code, stdout } = await runScript("exit.ts");
   assertEquals({ code, stdout }, { code: 0, stdout: "closed\n" });
 });

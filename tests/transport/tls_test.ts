@@ -1,15 +1,11 @@
-// TLS: who is let in, who is refused, and what is said about it.
+// TLS: which peers are accepted, which are rejected, and with which errors.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
 import { ConnectionError } from "../../src/base/errors.ts";
-import {
-  connect,
-  type ConnectTls,
-  listen,
-  type Listener,
-  type ListenTls,
-} from "../../src/transport/connect.ts";
+import type { ConnectTls, ListenTls } from "../../src/transport/address.ts";
+import { connect } from "../../src/transport/connect.ts";
+import { listen, type Listener } from "../../src/transport/listen.ts";
 import {
   fixture,
   pattern,
@@ -25,7 +21,7 @@ function identity(name: string): { cert: string; key: string } {
   return { cert: fixture(`${name}.pem`), key: fixture(`${name}-key.pem`) };
 }
 
-/** Listens as `name`, and tells the first fault. */
+/** Listens with the certificate `name`; `fault` is the first fault. */
 async function serve(
   name: string,
   more: Partial<ListenTls> = {},
@@ -41,7 +37,7 @@ async function serve(
   return { listener, port: (listener.address as { port: number }).port, fault };
 }
 
-/** Dials a server that must be refused, and gives the error. */
+/** Dials a server with the certificate `name`, which must be rejected; returns the error. */
 async function refusal(
   name: string,
   tls: ConnectTls,
@@ -59,8 +55,8 @@ async function refusal(
   return error;
 }
 
-/** Whether the error says it, in one runtime's words or another's. */
-function says(error: ConnectionError, pattern: RegExp): void {
+/** Asserts that the error matches; the runtimes have different texts. */
+function assertSays(error: ConnectionError, pattern: RegExp): void {
   const cause = error.cause as Error & { code?: string };
   assert(
     pattern.test(`${error.message} ${cause.code}`),
@@ -68,34 +64,34 @@ function says(error: ConnectionError, pattern: RegExp): void {
   );
 }
 
-test("[W3] a certificate that nobody vouches for is refused", async () => {
-  says(await refusal("server", {}), /UNABLE_TO_VERIFY|UnknownIssuer/);
+test("[W3] a certificate of an unknown issuer is rejected", async () => {
+  assertSays(await refusal("server", {}), /UNABLE_TO_VERIFY|UnknownIssuer/);
 });
 
-test("[W3] a self-signed certificate is refused", async () => {
+test("[W3] a self-signed certificate is rejected", async () => {
   const error = await refusal("selfsigned", { ca: fixture("ca.pem") });
-  says(error, /SELF_SIGNED|UNABLE_TO_VERIFY|UnknownIssuer/);
+  assertSays(error, /SELF_SIGNED|UNABLE_TO_VERIFY|UnknownIssuer/);
 });
 
-test("[W3] a certificate for another host is refused", async () => {
+test("[W3] a certificate for another host is rejected", async () => {
   const error = await refusal("other", { ca: fixture("ca.pem") });
-  says(error, /ALTNAME_INVALID|NotValidForName|not valid for name/);
+  assertSays(error, /ALTNAME_INVALID|NotValidForName|not valid for name/);
 });
 
-test("[W3] a certificate that bears not the name asked for is refused", async () => {
+test("[W3] a certificate that is not valid for servername is rejected", async () => {
   const error = await refusal("server", {
     ca: fixture("ca.pem"),
     servername: "other.invalid",
   });
-  says(error, /ALTNAME_INVALID|NotValidForName|not valid for name/);
+  assertSays(error, /ALTNAME_INVALID|NotValidForName|not valid for name/);
 });
 
-test("[W3] an expired certificate is refused", async () => {
+test("[W3] an expired certificate is rejected", async () => {
   const error = await refusal("expired", { ca: fixture("ca.pem") });
-  says(error, /EXPIRED|[Ee]xpired/);
+  assertSays(error, /EXPIRED|[Ee]xpired/);
 });
 
-test("a name other than the host's is verified when it is given", async () => {
+test("servername is verified in place of the host", async () => {
   const { a, b, release } = await socketPair(
     { port: 0, tls: identity("other") },
     { tls: { ca: fixture("ca.pem"), servername: "other.invalid" } },
@@ -105,7 +101,7 @@ test("a name other than the host's is verified when it is given", async () => {
   await release();
 });
 
-test("host names are verified", async () => {
+test("host names are verified by default", async () => {
   const { a, b, release } = await socketPair(
     { host: "localhost", port: 0, tls: identity("server") },
     { tls: { ca: [fixture("other.pem"), fixture("ca.pem")] } },
@@ -115,7 +111,7 @@ test("host names are verified", async () => {
   await release();
 });
 
-test("protocols are agreed on", async () => {
+test("client and server agree on an application protocol", async () => {
   const { release } = await socketPair(
     { port: 0, tls: { ...identity("server"), alpn: ["sluice", "other"] } },
     { tls: { ca: fixture("ca.pem"), alpn: ["sluice"] } },
@@ -123,7 +119,7 @@ test("protocols are agreed on", async () => {
   await release();
 });
 
-test("[W3] a client that speaks no TLS is turned away, and the next one served", async () => {
+test("[W3] a client without TLS is rejected, and the next client accepted", async () => {
   const { listener, port, fault } = await serve("server");
   const plain = await connect({ port });
   await send(plain, new TextEncoder().encode("hello, who is there?\r\n\r\n"));
@@ -155,7 +151,7 @@ function oldClientHello(minor: number): Uint8Array {
 }
 
 for (const [name, minor] of [["1.0", 1], ["1.1", 2]] as const) {
-  test(`[W3] a client that would go down to TLS ${name} is turned away`, async () => {
+  test(`[W3] a client that offers TLS ${name} only is rejected`, async () => {
     const { listener, port, fault } = await serve("server");
     const old = await connect({ port });
     await send(old, oldClientHello(minor));
@@ -170,7 +166,7 @@ for (const [name, minor] of [["1.0", 1], ["1.1", 2]] as const) {
   });
 }
 
-test("[W3] a server that speaks no TLS is refused", async () => {
+test("[W3] a server without TLS is rejected", async () => {
   const listener = await listen({ port: 0 });
   const { port } = listener.address as { port: number };
   const serving = (async () => {
@@ -190,7 +186,7 @@ test("[W3] a server that speaks no TLS is refused", async () => {
   await serving;
 });
 
-test("a refused connection is unavailable, not untrusted", async () => {
+test("a refused connection with TLS is unavailable, not unauthenticated", async () => {
   const { listener, port } = await serve("server");
   await listener.close();
   const error = await assertRejects(
@@ -201,7 +197,7 @@ test("a refused connection is unavailable, not untrusted", async () => {
   assertEquals(error.code, "unavailable");
 });
 
-test("an abort ends a handshake that never comes to its end", async () => {
+test("an abort ends a handshake that the server never answers", async () => {
   const listener = await listen({ port: 0 });
   const { port } = listener.address as { port: number };
   const controller = new AbortController();
@@ -211,13 +207,13 @@ test("an abort ends a handshake that never comes to its end", async () => {
   const reason = new Error("enough");
   controller.abort(reason);
   assertEquals(await dialling, reason);
-  // The client has let go of the socket.
+  // The client has closed the socket.
   await receive(peer);
   await peer.writable.abort().catch(() => {});
   await listener.close();
 });
 
-test("closing a listener destroys connections in their handshake", async () => {
+test("closing a listener destroys connections in their TLS handshake", async () => {
   const { listener, port } = await serve("server");
   const plain = await connect({ port });
   // Another handshake is complete: the first has been accepted by then.
@@ -234,7 +230,7 @@ test("closing a listener destroys connections in their handshake", async () => {
 });
 
 if (onDeno) {
-  test("Deno says that it cannot ask for client certificates", async () => {
+  test("on Deno a listener cannot request client certificates", async () => {
     await assertRejects(
       () =>
         listen({
@@ -242,11 +238,11 @@ if (onDeno) {
           tls: { ...identity("server"), requestCert: true },
         }),
       TypeError,
-      "Deno cannot ask for client certificates",
+      "Deno cannot request client certificates",
     );
   });
 } else {
-  test("a client that shows a certificate is let in", async () => {
+  test("a client with a valid certificate is accepted", async () => {
     const { a, b, release } = await socketPair(
       {
         port: 0,
@@ -264,13 +260,13 @@ if (onDeno) {
   });
 
   for (const name of ["none", "selfsigned"]) {
-    test(`a client whose certificate is ${name} is turned away`, async () => {
+    test(`a client is rejected whose certificate is ${name}`, async () => {
       const { listener, port, fault } = await serve("server", {
         requestCert: true,
         ca: fixture("ca.pem"),
       });
       const own = name === "none" ? {} : identity(name);
-      // In TLS 1.3 the client is done before the server has looked.
+      // In TLS 1.3 the client is connected before the server has checked it.
       const client = await connect({
         port,
         tls: { ca: fixture("ca.pem"), ...own },

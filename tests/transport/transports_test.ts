@@ -1,4 +1,4 @@
-// Every scenario over every transport, in both directions.
+// Scenarios that run over every transport, in both directions.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConnectionError } from "../../src/base/errors.ts";
@@ -31,7 +31,7 @@ matrix("what is written comes back from an echo", async (a, b) => {
   assert(received.ended);
 });
 
-matrix("an end that has closed still reads", async (a, b) => {
+matrix("a side that has closed still reads", async (a, b) => {
   await send(a, pattern(10));
   await a.writable.close();
   const first = await receive(b);
@@ -46,19 +46,19 @@ matrix("an end that has closed still reads", async (a, b) => {
   assertEquals(second.bytes, pattern(200_000));
 });
 
-matrix("both ends close at the same time", async (a, b) => {
+matrix("both sides close at the same time", async (a, b) => {
   await Promise.all([a.writable.close(), b.writable.close()]);
   const ends = await Promise.all([receive(a), receive(b)]);
   assertEquals(ends.map((end) => end.ended), [true, true]);
 });
 
 matrix(
-  "a stalled reader stalls the writer, and lets it go on",
+  "a stalled reader stalls the writer until it reads again",
   async (a, b) => {
     const progress = { bytes: 0 };
     const writing = flood(a, 64 * MIB, progress);
     await stall(progress);
-    // The system's buffers hold up to 10 MiB or so, ours 64 KiB here and there.
+    // The system buffers up to about 10 MiB, each half 64 KiB.
     assert(progress.bytes < 32 * MIB, `${progress.bytes} bytes taken`);
 
     const reading = receive(b);
@@ -83,7 +83,7 @@ matrix("while one direction is stalled the other flows", async (a, b) => {
   assert(await writing instanceof ConnectionError);
 });
 
-matrix("[L20] 8 MiB and a close arrive whole", async (a, b) => {
+matrix("[L20] 8 MiB and then the end arrive without a change", async (a, b) => {
   const sent = pattern(8 * MIB);
   const sending = send(a, sent).then(() => a.writable.close());
   const received = await receive(b);
@@ -111,7 +111,7 @@ matrix(
 );
 
 matrix(
-  "what is read is a plain Uint8Array and the reader's own",
+  "a chunk that is read is a plain Uint8Array that belongs to the reader",
   async (a, b) => {
     await send(a, pattern(1000));
     const reader = b.readable.getReader();
@@ -125,7 +125,7 @@ matrix(
 );
 
 matrix(
-  "an abort rejects the own read and the peer's",
+  "an abort rejects the local read and the peer's",
   async (a, b, transport) => {
     const reason = new Error("enough");
     const own = receive(a);
@@ -144,7 +144,7 @@ matrix(
   },
 );
 
-matrix("an abort frees the own stalled write", async (a, b) => {
+matrix("an abort settles the local stalled write", async (a, b) => {
   const progress = { bytes: 0 };
   const chunk = new Uint8Array(65_536);
   const writer = a.writable.getWriter();
@@ -165,7 +165,7 @@ matrix("an abort frees the own stalled write", async (a, b) => {
 });
 
 matrix(
-  "[L20] a reset frees a stalled write and a waiting read",
+  "[L20] a reset settles a stalled write and a pending read",
   async (a, b, transport) => {
     const progress = { bytes: 0 };
     const writing = flood(a, 64 * MIB, progress);
@@ -198,7 +198,7 @@ matrix(
   },
 );
 
-matrix("a cancelled reader still writes, and its peer too", async (a, b) => {
+matrix("after a cancel both sides still write", async (a, b) => {
   await a.readable.cancel(new Error("not interested"));
   const progress = { bytes: 0 };
   const [failure, received] = await Promise.all([
@@ -214,7 +214,7 @@ matrix("a cancelled reader still writes, and its peer too", async (a, b) => {
 });
 
 matrix(
-  "a cancel while the peer's write is stalled lets it go on",
+  "a cancel resumes the peer's stalled write",
   async (a, b) => {
     const progress = { bytes: 0 };
     const writing = flood(b, 64 * MIB, progress);
@@ -226,20 +226,23 @@ matrix(
   },
 );
 
-matrix("[L20] a close towards a chatty peer loses nothing", async (a, b) => {
-  const chatter = flood(b, 16 * MIB, { bytes: 0 })
-    .then(() => b.writable.close());
-  const discarding = receive(a);
-  const sending = send(a, pattern(MIB)).then(() => a.writable.close());
-  const received = await receive(b);
-  await Promise.all([chatter, sending]);
-  assert(received.ended);
-  assertEquals(received.bytes, pattern(MIB));
-  assertEquals((await discarding).bytes.byteLength, 16 * MIB);
-});
+matrix(
+  "[L20] a close while the peer is sending loses nothing",
+  async (a, b) => {
+    const chatter = flood(b, 16 * MIB, { bytes: 0 })
+      .then(() => b.writable.close());
+    const discarding = receive(a);
+    const sending = send(a, pattern(MIB)).then(() => a.writable.close());
+    const received = await receive(b);
+    await Promise.all([chatter, sending]);
+    assert(received.ended);
+    assertEquals(received.bytes, pattern(MIB));
+    assertEquals((await discarding).bytes.byteLength, 16 * MIB);
+  },
+);
 
 matrix(
-  "a write of something else than bytes ends the connection",
+  "a write that is not bytes fails and ends the connection",
   async (a, b) => {
     const writer = a.writable.getWriter();
     await assertRejects(
@@ -253,7 +256,7 @@ matrix(
   },
 );
 
-matrix("an empty chunk is no end", async (a, b) => {
+matrix("an empty chunk does not end the stream", async (a, b) => {
   await send(a, new Uint8Array(0), pattern(5), new Uint8Array(0));
   await a.writable.close();
   assertEquals((await receive(b)).bytes, pattern(5));

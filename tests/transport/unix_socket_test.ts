@@ -1,4 +1,4 @@
-// The file of a Unix socket: whose it is, and when it goes.
+// The file of a Unix socket: who can use it, and when it is removed.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { lstat, readdir, symlink, writeFile } from "node:fs/promises";
@@ -6,7 +6,8 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { test } from "node:test";
 import { ConnectionError } from "../../src/base/errors.ts";
-import { connect, listen } from "../../src/transport/connect.ts";
+import { connect } from "../../src/transport/connect.ts";
+import { listen } from "../../src/transport/listen.ts";
 import { startScript } from "../support/script.ts";
 import {
   pattern,
@@ -25,7 +26,7 @@ function unixTest(name: string, use: (path: string) => Promise<void>): void {
     }));
 }
 
-unixTest("the ends know the path", async (path) => {
+unixTest("both sides know the path", async (path) => {
   const { a, b, release } = await socketPair({ path });
   assertEquals(a.remote, path);
   assertEquals(b.local, path);
@@ -33,7 +34,7 @@ unixTest("the ends know the path", async (path) => {
 });
 
 unixTest(
-  "[W4] only the owner can use it, and it goes with its listener",
+  "[W4] only the owner can use the file, and closing the listener removes it",
   async (path) => {
     const listener = await listen({ path });
     assertEquals(listener.address, { path });
@@ -45,7 +46,7 @@ unixTest(
 );
 
 unixTest(
-  "[W4] at no moment is there a file that others could use",
+  "[W4] other users can use the file at no moment",
   async (path) => {
     const directory = join(path, "..");
     const seen = new Set<string>();
@@ -88,7 +89,7 @@ unixTest("[W4] the socket of a dead server is replaced", async (path) => {
   await release();
 });
 
-unixTest("[W4] the socket of a live server is not", async (path) => {
+unixTest("[W4] the socket of a live server is not replaced", async (path) => {
   const listener = await listen({ path });
   const error = await assertRejects(
     () => listen({ path }),
@@ -98,27 +99,30 @@ unixTest("[W4] the socket of a live server is not", async (path) => {
   assertEquals(error.code, "address_in_use");
   assertEquals((error.cause as { code: string }).code, "EADDRINUSE");
 
-  // It lives on: the second caller is served. (The first was the other's look.)
+  // The server is still there. (Its first connection was the other server's check.)
   const a = await connect({ path });
   await a.writable.abort();
   await listener.close();
 });
 
-unixTest("[W4] of many servers at once one gets the path", async (path) => {
-  const results = await Promise.allSettled(
-    Array.from({ length: 8 }, () => listen({ path })),
-  );
-  const won = results.filter((result) => result.status === "fulfilled");
-  assertEquals(won.length, 1);
-  for (const result of results) {
-    if (result.status === "rejected") {
-      assertEquals(result.reason.code, "address_in_use");
+unixTest(
+  "[W4] of many servers that start at once one gets the path",
+  async (path) => {
+    const results = await Promise.allSettled(
+      Array.from({ length: 8 }, () => listen({ path })),
+    );
+    const won = results.filter((result) => result.status === "fulfilled");
+    assertEquals(won.length, 1);
+    for (const result of results) {
+      if (result.status === "rejected") {
+        assertEquals(result.reason.code, "address_in_use");
+      }
     }
-  }
-  await won[0]!.value.close();
-});
+    await won[0]!.value.close();
+  },
+);
 
-test("[W4] what is no socket is never replaced", () =>
+test("[W4] a file that is not a socket is never replaced", () =>
   withDirectory(async (directory) => {
     const file = join(directory, "file");
     await writeFile(file, "precious");
@@ -145,20 +149,26 @@ unixTest("a listener does not remove its successor's socket", async (path) => {
   await second.close();
 });
 
-unixTest("where nothing is, a connection is unavailable", async (path) => {
-  const error = await assertRejects(
-    () => connect({ path }),
-    ConnectionError,
-    `Cannot connect to ${path}: no such socket`,
-  );
-  assertEquals(error.code, "unavailable");
-  assertEquals((error.cause as { code: string }).code, "ENOENT");
-});
+unixTest(
+  "connecting to a path without a socket is unavailable",
+  async (path) => {
+    const error = await assertRejects(
+      () => connect({ path }),
+      ConnectionError,
+      `Cannot connect to ${path}: no such socket`,
+    );
+    assertEquals(error.code, "unavailable");
+    assertEquals((error.cause as { code: string }).code, "ENOENT");
+  },
+);
 
-unixTest("in a directory that is not there one cannot listen", async (path) => {
-  const error = await assertRejects(
-    () => listen({ path: `${path}/not/there` }),
-    ConnectionError,
-  );
-  assertEquals(error.code, "unavailable");
-});
+unixTest(
+  "listening in a directory that does not exist is unavailable",
+  async (path) => {
+    const error = await assertRejects(
+      () => listen({ path: `${path}/not/there` }),
+      ConnectionError,
+    );
+    assertEquals(error.code, "unavailable");
+  },
+);

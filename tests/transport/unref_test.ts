@@ -1,4 +1,4 @@
-// What is idle and unref'ed lets the process end; ref undoes that.
+// What is idle and unref'ed lets the process exit; ref undoes that.
 
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
@@ -32,7 +32,7 @@ const CASES = [
 ];
 
 for (const what of CASES) {
-  test(`[X50] a process ends though it has an idle ${what.replaceAll("-", " ")} that is unref'ed`, async () => {
+  test(`[X50] a process exits although it has an idle ${what.replaceAll("-", " ")} that is unref'ed`, async () => {
     const tls = what.endsWith("tls")
       ? { cert: fixture("server.pem"), key: fixture("server-key.pem") }
       : undefined;
@@ -47,8 +47,8 @@ for (const what of CASES) {
   });
 }
 
-/** A duplex that notes what it is told. */
-function noting(): { duplex: Duplex & DuplexInfo; notes: string[] } {
+/** A duplex that records calls of ref and unref. */
+function recording(): { duplex: Duplex & DuplexInfo; notes: string[] } {
   const notes: string[] = [];
   const { readable, writable } = memoryPair()[0];
   const ref = () => void notes.push("ref");
@@ -73,9 +73,9 @@ class HoldingClock extends TestClock {
   }
 }
 
-test("[X50] a client passes unref and ref on to its transport and its timers", async () => {
+test("[X50] a client applies unref and ref to its transport and its timers", async () => {
   const clock = new HoldingClock();
-  const { duplex, notes } = noting();
+  const { duplex, notes } = recording();
   const client = new Client<{ a(): void }>(duplex, { clock });
   client.call("a", undefined, { timeout: 5000 }).catch(() => {});
   assertEquals(clock.held.size, 1);
@@ -89,11 +89,11 @@ test("[X50] a client passes unref and ref on to its transport and its timers", a
   assertEquals(clock.held.size, 0);
 });
 
-test("[X50] a reconnecting client passes them on to every connection, those to come included", async () => {
+test("[X50] a reconnecting client applies them to every connection, later ones included", async () => {
   const clock = new HoldingClock();
-  const ends: ReturnType<typeof noting>[] = [];
+  const ends: ReturnType<typeof recording>[] = [];
   const dial = () => {
-    const end = noting();
+    const end = recording();
     ends.push(end);
     return Promise.resolve(end.duplex);
   };

@@ -1,4 +1,4 @@
-// The codec as Web Streams: frames in, bytes out, and back.
+// The frame streams: frames in, bytes out, and back.
 
 import {
   assert,
@@ -22,7 +22,7 @@ import { chunked, session } from "../support/frames.ts";
 import { frame, join, KIND } from "../support/raw_peer.ts";
 import { pattern } from "../support/transports.ts";
 
-/** The frames that chunks are decoded to. */
+/** Decodes chunks. */
 function decoded(
   chunks: Iterable<Uint8Array>,
   maxBody?: number,
@@ -36,7 +36,7 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
   return (await assertRejects(() => promise, ConnectionError)).code;
 }
 
-test("an encoder writes a chunk a frame, flags, id and body 0 unless given", async () => {
+test("an encoder yields one chunk for each frame, with defaults for flags, id and body", async () => {
   const { frames } = session();
   const source = ReadableStream.from<Frame>([...frames, { kind: 0x80 }]);
   const chunks = await Array.fromAsync(
@@ -48,7 +48,7 @@ test("an encoder writes a chunk a frame, flags, id and body 0 unless given", asy
   assertEquals(chunks, [...wanted, frame(0x80)]);
 });
 
-test("[B1] frames come back through encoder and decoder, however the bytes are cut", async () => {
+test("[B1] a decoder yields what an encoder was given, however the bytes are split", async () => {
   const { bytes, frames } = session();
   for (let cut = 0; cut <= bytes.length; cut++) {
     assertEquals(await decoded(chunked(bytes, [cut])), frames);
@@ -57,7 +57,7 @@ test("[B1] frames come back through encoder and decoder, however the bytes are c
   assertEquals(await decoded(single), frames);
 });
 
-test("[B7] a decoder leaves PAD and skippable frames out", async () => {
+test("[B7] a decoder leaves out PAD and frames that must be skipped", async () => {
   const frames = await decoded([
     join(frame(KIND.PAD, 1, [1, 2]), frame(0x80, 2, [3]), frame(KIND.PING, 3)),
   ]);
@@ -72,7 +72,7 @@ test("[B4] a decoder accepts bodies up to maxBody", async () => {
   assertEquals(await codeOf(above), "frame_too_large");
 });
 
-test("[B4] without maxBody 4 MiB are the limit", async () => {
+test("[B4] the default of maxBody is 4 MiB", async () => {
   const header = frame(KIND.REPLY);
   const view = new DataView(header.buffer);
   view.setUint32(0, 4 << 20);
@@ -81,7 +81,7 @@ test("[B4] without maxBody 4 MiB are the limit", async () => {
   assertEquals(await codeOf(decoded([header])), "frame_too_large");
 });
 
-test("a maxBody that is no limit is a RangeError", () => {
+test("a maxBody out of range is a RangeError, and the duplex stays unlocked", () => {
   for (const maxBody of [NaN, -1, 1.5, Infinity, 2 ** 32]) {
     assertThrows(() => new FrameDecoderStream({ maxBody }), RangeError);
     const [a] = memoryPair();
@@ -90,7 +90,7 @@ test("a maxBody that is no limit is a RangeError", () => {
   }
 });
 
-test("[B5] an end inside a frame errors the frames as truncated", async () => {
+test("[B5] an end inside a frame is a truncated error", async () => {
   const bytes = frame(KIND.REPLY, 1, [1, 2, 3]);
   for (const cut of [1, 11, 12, 14]) {
     const promise = decoded([bytes.subarray(0, cut)]);
@@ -98,7 +98,7 @@ test("[B5] an end inside a frame errors the frames as truncated", async () => {
   }
 });
 
-test("[B7] a fault errors the frames, and cancels where the bytes come from", async () => {
+test("[B7] a protocol error errors the frames, and cancels the source of the bytes", async () => {
   const cancelled = Promise.withResolvers<unknown>();
   const source = new ReadableStream<Uint8Array>({
     pull(controller) {
@@ -115,7 +115,7 @@ test("[B7] a fault errors the frames, and cancels where the bytes come from", as
   assertStrictEquals(await cancelled.promise, error);
 });
 
-test("a body is the user's own: the chunk it came in may change", async () => {
+test("a body shares no memory with the chunk it came in", async () => {
   const bytes = frame(KIND.REPLY, 1, [1, 2, 3]);
   // A Buffer's own `slice` would share its memory.
   const chunks = [Buffer.from(bytes), Uint8Array.from(bytes)];
@@ -133,7 +133,7 @@ test("a body is the user's own: the chunk it came in may change", async () => {
   }
 });
 
-test("a body is a plain Uint8Array, whole and from its memory's start", async () => {
+test("a body is a plain Uint8Array that covers all of its memory", async () => {
   const large = pattern(10_000);
   const bytes = frame(KIND.REPLY, 1, large);
   for (const cuts of [[], [5000], [12, 20]]) {
@@ -145,7 +145,7 @@ test("a body is a plain Uint8Array, whole and from its memory's start", async ()
   }
 });
 
-test("an encoder keeps nothing of a body once it has written it", async () => {
+test("an encoded chunk shares no memory with the body", async () => {
   const encoder = new FrameEncoderStream();
   const writer = encoder.writable.getWriter();
   const reader = encoder.readable.getReader();
@@ -157,7 +157,7 @@ test("an encoder keeps nothing of a body once it has written it", async () => {
   assertEquals(value, frame(KIND.REPLY, 0, [1, 2, 3]));
 });
 
-test("a decoder that is not read from asks for no more bytes, and goes on when it is", async () => {
+test("a decoder pulls no more bytes while nobody reads, and continues on a read", async () => {
   let pulls = 0;
   const source = new ReadableStream<Uint8Array>({
     pull: (controller) => controller.enqueue(frame(KIND.PING, ++pulls)),
@@ -173,7 +173,7 @@ test("a decoder that is not read from asks for no more bytes, and goes on when i
   await reader.cancel();
 });
 
-test("an encoder that is not read from makes its writer wait", async () => {
+test("an encoder makes its writer wait while nobody reads", async () => {
   const encoder = new FrameEncoderStream();
   const writer = encoder.writable.getWriter();
   const reader = encoder.readable.getReader();
@@ -200,7 +200,7 @@ test("cancelling the frames cancels the bytes with the same reason", async () =>
   assertStrictEquals(await cancelled.promise, reason);
 });
 
-test("what fails the bytes fails the frames with the same reason", async () => {
+test("a failure of the bytes fails the frames with the same reason", async () => {
   const reason = new Error("lost");
   const source = new ReadableStream<Uint8Array>({
     start: (controller) => controller.error(reason),

@@ -1,4 +1,4 @@
-// A duplex of bytes as a duplex of frames.
+// framed(): a duplex of frames over a duplex of bytes.
 
 import {
   assertEquals,
@@ -20,8 +20,8 @@ import { settle } from "../support/clock.ts";
 import { session } from "../support/frames.ts";
 import { frame, KIND } from "../support/raw_peer.ts";
 
-/** A duplex that notes how it is ended. */
-function spied(): { duplex: Duplex; ends: [string, unknown][] } {
+/** A duplex that records how it is ended. */
+function recording(): { duplex: Duplex; ends: [string, unknown][] } {
   const ends: [string, unknown][] = [];
   const duplex = {
     readable: new ReadableStream<Uint8Array>({
@@ -35,7 +35,7 @@ function spied(): { duplex: Duplex; ends: [string, unknown][] } {
   return { duplex, ends };
 }
 
-test("frames cross in both directions, and closing one leaves the other open", async () => {
+test("frames travel in both directions, and closing one leaves the other open", async () => {
   const { frames } = session();
   const [a, b] = memoryPair().map((end) => framed(end));
   for (const [from, to] of [[a, b], [b, a]]) {
@@ -45,7 +45,7 @@ test("frames cross in both directions, and closing one leaves the other open", a
   }
 });
 
-test("a frame written is one chunk of the duplex", async () => {
+test("each frame is written as one chunk", async () => {
   const [a, b] = memoryPair();
   const writer = framed(a).writable.getWriter();
   await writer.write({ kind: KIND.REPLY, id: 3, body: Uint8Array.of(9) });
@@ -53,7 +53,7 @@ test("a frame written is one chunk of the duplex", async () => {
   assertEquals(value, frame(KIND.REPLY, 3, [9]));
 });
 
-test("a proxy of frames between a client and a server changes nothing", async () => {
+test("a client and a server work through a proxy of frames", async () => {
   const services = { Echo: { echo: (value: unknown) => value } };
   const [near, left] = memoryPair();
   const [right, far] = memoryPair();
@@ -72,19 +72,19 @@ test("a proxy of frames between a client and a server changes nothing", async ()
 
 test("closing, aborting and cancelling pass through, with their reasons", async () => {
   const reason = new Error("enough");
-  const closing = spied();
+  const closing = recording();
   await framed(closing.duplex).writable.close();
   await settle();
   assertEquals(closing.ends, [["close", undefined]]);
 
-  const aborting = spied();
+  const aborting = recording();
   await framed(aborting.duplex).writable.abort(reason);
   await settle();
   assertEquals(aborting.ends.length, 1);
   assertEquals(aborting.ends[0][0], "abort");
   assertStrictEquals(aborting.ends[0][1], reason);
 
-  const cancelling = spied();
+  const cancelling = recording();
   await framed(cancelling.duplex).readable.cancel(reason);
   await settle();
   assertEquals(cancelling.ends.length, 1);
@@ -102,7 +102,7 @@ test("a peer's reset fails both directions", async () => {
   await failed;
 });
 
-test("a fault in the peer's bytes fails reading alone", async () => {
+test("a protocol error in the peer's bytes fails reading, and writing goes on", async () => {
   const [a, b] = memoryPair();
   const { readable, writable } = framed(a);
   await b.writable.getWriter().write(frame(0x7f));
@@ -111,13 +111,13 @@ test("a fault in the peer's bytes fails reading alone", async () => {
     ConnectionError,
   );
   assertEquals(error.code, "protocol_error");
-  // So that whoever found the fault can still say so.
+  // So that the peer can be sent the reason.
   await writable.getWriter().write({ kind: KIND.GOAWAY, flags: 1 });
   const { value } = await b.readable.getReader().read();
   assertEquals(value, frame(KIND.GOAWAY, 0, [], 1));
 });
 
-test("maxBody bounds what is read", async () => {
+test("a body above maxBody fails reading", async () => {
   const [a, b] = memoryPair();
   const { readable } = framed(a, { maxBody: 3 });
   const writer = b.writable.getWriter();
@@ -129,7 +129,7 @@ test("maxBody bounds what is read", async () => {
   assertEquals(error.code, "frame_too_large");
 });
 
-test("[L8] a locked stream is a TypeError at once", () => {
+test("[L8] framed refuses a duplex with a locked stream", () => {
   for (const side of ["readable", "writable"] as const) {
     const [a] = memoryPair();
     if (side === "readable") a.readable.getReader();

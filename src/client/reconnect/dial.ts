@@ -17,7 +17,7 @@ import { STREAM_SUPPORT } from "../../streams/support.ts";
 import type { ConnectionSetup, Keepalive } from "../../connection/contract.ts";
 import type { Credentials, CredentialsSource } from "../../types/connection.ts";
 import type { Timeout } from "../../base/timers.ts";
-import { toDuplex } from "../../transport/duplex.ts";
+import { toDuplex } from "../../transport/deno_conn.ts";
 import type { Duplex } from "../../types/duplex.ts";
 import { ConnectionError, printMs } from "../../base/errors.ts";
 import type { PendingCalls } from "../../call/pending_calls.ts";
@@ -154,7 +154,7 @@ export class DialAttempt {
     timer.clear();
     // A protocol without HELLO calls `onHello` while the connection is constructed.
     let helloReceived = false;
-    const connection = new RpcConnection(duplex, {
+    const connection = new RpcConnection(toDuplex(duplex), {
       streams: STREAM_SUPPORT,
       keepalive: keepalive() as Keepalive,
       ...setup,

@@ -4,7 +4,8 @@
 
 import { closeSync, openSync } from "node:fs";
 import type { Duplex, DuplexInfo } from "../../../src/types/duplex.ts";
-import { connect, listen } from "../../../src/transport/connect.ts";
+import { connect } from "../../../src/transport/connect.ts";
+import { listen } from "../../../src/transport/listen.ts";
 import { turn } from "../transports.ts";
 
 const faults: string[] = [];

@@ -1,6 +1,7 @@
 // Opens and closes one of everything; must then exit by itself.
 
-import { connect, listen } from "../../../src/transport/connect.ts";
+import { connect } from "../../../src/transport/connect.ts";
+import { listen } from "../../../src/transport/listen.ts";
 
 const listener = await listen({ port: 0 });
 const [a, { value: b }] = await Promise.all([
