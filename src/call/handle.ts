@@ -94,8 +94,10 @@ export class Handle<T = unknown> implements CallHandle<T> {
   get sent(): Promise<boolean> {
     return this.#sent ??= new Promise((resolve, reject) => {
       const call = this.#call;
-      if (this.#owner.flushed(call)) resolve(true);
-      else if (call.state === "done") resolve(call.outcome !== "not_sent");
+      // First: a call that was taken back from its batch has an id as if that
+      // batch had flushed it.
+      if (call.state === "done") resolve(call.outcome !== "not_sent");
+      else if (this.#owner.flushed(call)) resolve(true);
       else {
         call.extras().sent = { resolve, reject };
         this.#owner.resolveOnFlush(call);

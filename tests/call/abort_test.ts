@@ -52,6 +52,26 @@ test("[A1] a signal aborted before the call sends nothing", async () => {
   await close();
 });
 
+test("[A2] a call that was taken back from its batch was not sent, whenever its handle is asked", async () => {
+  const { client } = await raw();
+  const controller = new AbortController();
+  const { signal } = controller;
+  const asksAtOnce = client.go("m", "x", { signal });
+  const asksLater = client.go("m", "x", { signal });
+  const sent = asksAtOnce.sent;
+  client.go("after");
+  controller.abort("now");
+  await settle();
+  // The batch has gone, and with it the ids of both calls.
+  for (const handle of [asksAtOnce, asksLater]) {
+    assertEquals(await handle.settled, "not_sent");
+    assertEquals(handle.outcome, "not_sent");
+  }
+  assertEquals(await sent, false);
+  assertEquals(await asksLater.sent, false);
+  await client.abort();
+});
+
 test("[A2] aborted in the turn of the call, its frame becomes a PAD and no CANCEL follows", async () => {
   const { peer, client } = await raw();
   const controller = new AbortController();
