@@ -10,7 +10,7 @@
  * @module
  */
 
-import { brand } from "./brand.ts";
+import { isInstance } from "./brand.ts";
 
 /**
  * Whether a failed call may have run.
@@ -100,8 +100,14 @@ export class RpcError extends Error {
   /** Where it was made: true if the peer sent it, false if this end found out by itself (a deadline, a lost connection, params without a form on the wire). */
   readonly remote: boolean;
 
-  static {
-    brand(this, "RpcError");
+  /** The same in every copy of the library. */
+  static get sluiceBrand(): string {
+    return "RpcError";
+  }
+
+  /** True also for an instance that another copy of the library has made. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(value, this, RpcError);
   }
 
   /** Makes one; at most 64 bytes of the code and 4 KiB of the message travel. */
@@ -162,8 +168,14 @@ export class ConnectionError extends Error {
   /** What went wrong. */
   readonly code: ErrorCode;
 
-  static {
-    brand(this, "ConnectionError");
+  /** The same in every copy of the library. */
+  static get sluiceBrand(): string {
+    return "ConnectionError";
+  }
+
+  /** True also for an instance that another copy of the library has made. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(value, this, ConnectionError);
   }
 
   /** Makes one; the underlying error, where there is one, is the `cause`. */
