@@ -18,26 +18,28 @@ import { typeName } from "./inspect.ts";
 import { isA } from "./user_code.ts";
 
 /** No bytes at all; shared, as an empty typed array takes 200 bytes too. */
-export const NO_BYTES: Uint8Array = new Uint8Array(0);
+export const NO_BYTES: Uint8Array = /* @__PURE__ */ new Uint8Array(0);
 /** The same, to read and write several bytes at once. */
-export const NO_VIEW: DataView = viewOf(NO_BYTES);
+export const NO_VIEW: DataView = /* @__PURE__ */ viewOf(NO_BYTES);
 
 /** All of `bytes`, to read and write several at once. */
 export function viewOf({ buffer, byteOffset, length }: Uint8Array): DataView {
   return new DataView(buffer, byteOffset, length);
 }
 
-const TypedArray = Object.getPrototypeOf(Uint8Array.prototype) as object;
-
-/** What every typed array is asked by, whatever its own properties say. */
-function getter<T>(name: PropertyKey): (this: unknown) => T {
-  return Object.getOwnPropertyDescriptor(TypedArray, name)?.get as () => T;
+/** Reads a property of every typed array, or of every `ArrayBuffer`, whatever its own properties say. */
+function getter<T>(name: PropertyKey, ofBuffer = false): (this: unknown) => T {
+  const prototype: object = ofBuffer
+    ? ArrayBuffer.prototype
+    : Object.getPrototypeOf(Uint8Array.prototype);
+  return Object.getOwnPropertyDescriptor(prototype, name)?.get as () => T;
 }
 
-const tagOf = getter<string | undefined>(Symbol.toStringTag);
-const lengthGetter = getter<number>("length");
-const offsetGetter = getter<number>("byteOffset");
-const bufferGetter = getter<ArrayBuffer>("buffer");
+const tagOf = /* @__PURE__ */ getter<string | undefined>(Symbol.toStringTag);
+const lengthGetter = /* @__PURE__ */ getter<number>("length");
+const offsetGetter = /* @__PURE__ */ getter<number>("byteOffset");
+const bufferGetter = /* @__PURE__ */ getter<ArrayBuffer>("buffer");
+const bufferLength = /* @__PURE__ */ getter<number>("byteLength", true);
 
 /** Whether it is a `Uint8Array`, a subclass of it such as Node's `Buffer`, or one of another realm. Never throws. */
 export function isBytes(value: unknown): value is Uint8Array {
@@ -60,11 +62,10 @@ export function lengthOf(bytes: Uint8Array): number {
 
 /** A plain view of the same memory: what it does is ours to say. */
 export function plainView(bytes: Uint8Array): Uint8Array {
-  const length = lengthGetter.call(bytes);
   return new Uint8Array(
     bufferGetter.call(bytes),
     offsetGetter.call(bytes),
-    length,
+    lengthGetter.call(bytes),
   );
 }
 
@@ -96,10 +97,15 @@ export function copyWords(
 const MIN_BLANK = 4096;
 
 /** Memory that nobody has cleared, of an `ArrayBuffer` of its own: what Node's `Buffer` has. Deno's clears it all the same. */
-const allocate = "Deno" in globalThis
-  ? undefined
-  : (globalThis as { Buffer?: { allocUnsafeSlow(n: number): Uint8Array } })
-    .Buffer?.allocUnsafeSlow;
+const allocate = /* @__PURE__ */ findAllocate();
+
+function findAllocate(): ((n: number) => Uint8Array) | undefined {
+  const { Buffer, Deno } = globalThis as {
+    Buffer?: { allocUnsafeSlow(n: number): Uint8Array };
+    Deno?: unknown;
+  };
+  return Deno === undefined ? Buffer?.allocUnsafeSlow : undefined;
+}
 
 /**
  * `n` bytes to be overwritten, all of them: they may hold what anything in this
@@ -144,11 +150,6 @@ export function keepSegments(segments: readonly Uint8Array[]): void {
     spare.push(segment);
   }
 }
-
-const bufferLength =
-  /* @__PURE__ */ (() =>
-    Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, "byteLength")
-      ?.get as () => number)();
 
 /**
  * The bytes of a chunk that a stream has yielded. A plain `Uint8Array` is
@@ -196,6 +197,6 @@ function isUnshared(value: unknown): value is ArrayBuffer {
 function notBytes(what: string): ConnectionError {
   return new ConnectionError(
     "invalid_argument",
-    `the transport yielded ${what}: a duplex's readable must yield bytes (Uint8Array); encode text before, with a TextEncoderStream or no setEncoding()`,
+    `the transport yielded ${what}: a duplex's readable must yield bytes (Uint8Array); encode text, or do not call setEncoding()`,
   );
 }

@@ -48,10 +48,8 @@ export function checkKey(key: OrderKey): OrderKey {
  */
 export function checkStreamPair(value: unknown): void {
   if (typeof value !== "object" || value === null) {
-    throw new TypeError(
-      `Cannot use as a duplex: expected { readable, writable }, received ${
-        typeName(value)
-      }`,
+    throw noDuplex(
+      `expected { readable, writable }, received ${typeName(value)}`,
     );
   }
   const { readable, writable } = value as Record<string, unknown>;
@@ -60,21 +58,17 @@ export function checkStreamPair(value: unknown): void {
   const writer = (writable as WritableStream).getWriter();
   const failed = writer.desiredSize === null;
   writer.releaseLock();
-  if (failed) {
-    throw new TypeError("Cannot use as a duplex: writable has failed");
-  }
+  if (failed) throw noDuplex("writable has failed");
 }
 
 function checkStream(side: string, value: unknown, method: string): void {
   const stream = value as Record<string, unknown> | null | undefined;
   if (typeof stream?.[method] !== "function") {
-    throw new TypeError(
-      `Cannot use as a duplex: ${side} is not a stream, received ${
-        typeName(value)
-      }`,
-    );
+    throw noDuplex(`${side} is not a stream, received ${typeName(value)}`);
   }
-  if (stream.locked) {
-    throw new TypeError(`Cannot use as a duplex: ${side} is locked`);
-  }
+  if (stream.locked) throw noDuplex(`${side} is locked`);
+}
+
+function noDuplex(why: string): TypeError {
+  return new TypeError(`Cannot use as a duplex: ${why}`);
 }
