@@ -1,7 +1,6 @@
 /**
  * The abort signals that calls listen to.
  *
- * Invariants owned here:
  * - One listener per distinct signal, however many calls share it; it is there
  *   exactly while at least one of them needs it.
  * - The signal is held strongly meanwhile: one that nobody else holds (the

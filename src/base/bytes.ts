@@ -1,11 +1,10 @@
 /**
- * Bytes: empty, copied, and several at once.
+ * Bytes: inspected, copied, and kept for reuse.
  *
- * Invariants owned here:
  * - A copy shares no memory with its source. (`Buffer.prototype.slice` does,
  *   and chunks from Node are Buffers: so never `bytes.slice`.)
- * - Memory that is not cleared is overwritten, all of it, by whoever asked for
- *   it, before anybody else sees it.
+ * - Memory that is not cleared is overwritten, all of it, by the code that asked
+ *   for it, before any other code sees it.
  * - A user's bytes are recognised and measured by what they are, not by what
  *   their prototype or properties say: bytes of another realm and subclasses
  *   are bytes, a Proxy is none, and a `length` that lies is not believed.
@@ -108,8 +107,8 @@ function findAllocate(): ((n: number) => Uint8Array) | undefined {
 }
 
 /**
- * `n` bytes to be overwritten, all of them: they may hold what anything in this
- * process has left. (For payloads of 64 KiB, 7 % of both ends' CPU time on Node
+ * `n` bytes to be overwritten, all of them: they may hold any old data of this
+ * process. (For payloads of 64 KiB it saves 7 % of both sides' CPU time on Node,
  * and 8 % on Bun.)
  */
 export function blank(n: number): Uint8Array {
@@ -118,7 +117,7 @@ export function blank(n: number): Uint8Array {
     : new Uint8Array(allocate(n).buffer);
 }
 
-/** A copy of `bytes[start..end)` that is its owner's alone. */
+/** A copy of `bytes[start..end)`. */
 export function copyBytes(
   bytes: Uint8Array,
   start = 0,
@@ -135,7 +134,7 @@ export const MAX_SEGMENT: number = 64 * 1024;
 /** One megabyte. */
 const MOST_SPARE = 16;
 
-/** The last one given back is the first one used: the processor may have it at hand. */
+/** The last one given back is the first one used: the processor's cache may still have it. */
 const spare: Uint8Array[] = [];
 
 /** A full segment, with whatever it has held before. */
@@ -184,7 +183,7 @@ export function toChunk(value: unknown): Uint8Array {
   throw notBytes(type === "object" ? "an object that is no bytes" : type);
 }
 
-/** By its brand: an `ArrayBuffer` of another realm is no instance of this one's. */
+/** Whether it is an `ArrayBuffer`, also of another realm. */
 function isUnshared(value: unknown): value is ArrayBuffer {
   try {
     bufferLength.call(value);

@@ -13,6 +13,7 @@ const decoder = /* @__PURE__ */ new TextDecoder("utf-8", {
   ignoreBOM: true,
 });
 
+/** A value for one runtime, and another for all others. */
 function valueOn(runtime: string, value: number, otherwise: number): number {
   return runtime in globalThis ? value : otherwise;
 }
@@ -25,16 +26,8 @@ function valueOn(runtime: string, value: number, otherwise: number): number {
  * 78 ns; Bun 90, 68, 84 and 131, 92, 133 ns.
  */
 const CODES_DECODE = /* @__PURE__ */ valueOn("Bun", 4, 16);
-/** For each length up to that: its arguments. */
-const CODES = /* @__PURE__ */ codeLists();
-
-function codeLists(): number[][] {
-  const lists: number[][] = [];
-  for (let length = 0; length <= CODES_DECODE; length++) {
-    lists.push(new Array<number>(length).fill(0));
-  }
-  return lists;
-}
+/** For each length up to that: the array of the arguments, made when first used. */
+const CODES: number[][] = [];
 
 /**
  * Up to this many, `latin1Slice` does, where the runtime has it. Measured at 31
@@ -109,7 +102,7 @@ export function readText(
 ): string {
   const length = end - start;
   if (length <= CODES_DECODE) {
-    const codes = CODES[length];
+    const codes = CODES[length] ??= new Array<number>(length).fill(0);
     let all = 0;
     for (let i = 0; i < length; i++) all |= codes[i] = bytes[start + i];
     if (all < 0x80) return String.fromCharCode(...codes);

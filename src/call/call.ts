@@ -11,10 +11,9 @@
 
 import type { Scope } from "../base/async_context.ts";
 import { ticksSince } from "../base/clock.ts";
-import { attribute, type Outcome, RpcError } from "../base/errors.ts";
+import { attribute, type Outcome } from "../base/errors.ts";
 import type { ListNode } from "../base/linked_list.ts";
 import type { TimerEntry } from "../base/timers.ts";
-import { isA } from "../base/user_code.ts";
 import type { OutgoingStreams } from "../streams/contract.ts";
 import type { CallEnd } from "../types/observe.ts";
 import type { LiveCall, LiveCallContext, LiveState } from "../types/stats.ts";
@@ -35,12 +34,6 @@ export type CallState =
   | "abandoned"
   | "done";
 
-/** What a promise is settled with. */
-export interface PromiseResolvers<T> {
-  resolve: (value: T) => void;
-  reject: (reason: unknown) => void;
-}
-
 /** What only some calls have; the others do not pay for it. */
 export interface CallExtras extends TimerEntry {
   /** Aborts the call; listened to while it is waiting or sent. */
@@ -53,10 +46,10 @@ export interface CallExtras extends TimerEntry {
   replyMetadata: MetadataBlock | undefined;
   /** Its streams, if it has any. */
   streams: OutgoingStreams | undefined;
-  /** Waits for the final outcome. */
-  settled: PromiseResolvers<Outcome> | undefined;
-  /** Waits for the flush. */
-  sent: PromiseResolvers<boolean> | undefined;
+  /** Resolves the handle's `settled`. */
+  settled: ((outcome: Outcome) => void) | undefined;
+  /** Resolves the handle's `sent`. */
+  sent: ((sent: boolean) => void) | undefined;
   /** Notified of the call's end, if there are observers. */
   observed: CallEnd | undefined;
   /** The async context in which its params are read, if they are a stream and that is not the one in which it is sent. */
@@ -138,15 +131,13 @@ export class Call implements Numbered {
   endStream(failure: { readonly error: unknown } | undefined): void {
     this.state = "done";
     // If it was aborted meanwhile, its handle may have been asked only then.
-    this.extra?.settled?.resolve(this.outcome);
+    this.extra?.settled?.(this.outcome);
     this.#notifyObservers("executed", failure !== undefined, failure?.error);
   }
 
   /** Names this call in an error that the library has made for it. Never in the reason of an abort, which belongs to the caller. */
   blame<T>(error: T): T {
-    if (isA(error, RpcError)) {
-      attribute(error, this.method, this.extra?.calledAt);
-    }
+    attribute(error, this.method, this.extra?.calledAt);
     return error;
   }
 
@@ -154,8 +145,8 @@ export class Call implements Numbered {
   finish(outcome: Outcome): void {
     this.state = "done";
     this.outcome = outcome;
-    this.extra?.settled?.resolve(outcome);
-    this.extra?.sent?.resolve(outcome !== "not_sent");
+    this.extra?.settled?.(outcome);
+    this.extra?.sent?.(outcome !== "not_sent");
   }
 
   /** Its extras, made when first needed. */

@@ -35,7 +35,7 @@ export interface CallOwner {
   abort(call: Call, reason: unknown): void;
   /** Whether the call's frame was flushed. */
   flushed(call: Call): boolean;
-  /** Makes `call.extra.sent` resolve when the frame is flushed. */
+  /** Calls `call.extra.sent` when the frame is flushed. */
   resolveOnFlush(call: Call): void;
 }
 
@@ -88,14 +88,14 @@ export class Handle<T = unknown> implements CallHandle<T> {
   }
 
   get sent(): Promise<boolean> {
-    return this.#sent ??= new Promise((resolve, reject) => {
+    return this.#sent ??= new Promise((resolve) => {
       const call = this.#call;
       // First: a call that was taken back from its batch has an id as if that
       // batch had flushed it.
       if (call.state === "done") resolve(call.outcome !== "not_sent");
       else if (this.#owner.flushed(call)) resolve(true);
       else {
-        call.extras().sent = { resolve, reject };
+        call.extras().sent = resolve;
         this.#owner.resolveOnFlush(call);
       }
     });
@@ -112,11 +112,11 @@ export class Handle<T = unknown> implements CallHandle<T> {
   }
 
   get settled(): Promise<Outcome> {
-    return this.#settled ??= new Promise((resolve, reject) => {
+    return this.#settled ??= new Promise((resolve) => {
       const call = this.#call;
       const known = call.state === "done" || call.state === "streaming";
       if (known) resolve(call.outcome);
-      else call.extras().settled = { resolve, reject };
+      else call.extras().settled = resolve;
     });
   }
 

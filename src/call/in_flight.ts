@@ -274,7 +274,7 @@ export class InFlightCalls extends CallTable<Call> {
     return call.seq >= 0 && call.seq < this.#batchStart;
   }
 
-  /** Resolves `call.extra.sent` when the batch that is filling is flushed. */
+  /** Calls `call.extra.sent` when the batch that is filling is flushed. */
   resolveOnFlush(call: Call): void {
     this.#awaited.push(call);
   }
@@ -296,7 +296,7 @@ export class InFlightCalls extends CallTable<Call> {
       // One that was taken back is not sent, though another connection may
       // have given it an id by now.
       if (this.get(call.seq >>> 0) !== call) continue;
-      call.extra?.sent?.resolve(true);
+      call.extra?.sent?.(true);
       call.extra?.streams?.handedOver();
     }
   }

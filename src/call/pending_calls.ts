@@ -51,7 +51,7 @@ export interface PendingCallsContext
   readonly observe: CallObserverHub | undefined;
   readonly connection: Connection;
   /** Called when no call is waiting or in flight any more. */
-  emptied(): void;
+  settled(): void;
 }
 
 /** The pending table of one connection. */
@@ -70,7 +70,7 @@ export class PendingCalls implements CallOwner {
     const settler = this.settler = new CallSettler(context.deadlines, {
       abort: (call, reason) => this.abort(call, reason),
       settled: () => {
-        if (this.empty) context.emptied();
+        if (this.empty) context.settled();
       },
     });
     this.queue = new SendQueue(context, inFlight, settler);

@@ -186,7 +186,6 @@ export class RpcConnection
       observe: this.setup.observe as CallObserverHub | undefined,
       streams: () => this.streams(),
       peerMaxMessage: () => this.pending.inFlight.window.granted.maxMessage,
-      emptied: advance,
       settled: advance,
     };
   }
