@@ -3,7 +3,7 @@
  * filling, or flushed and not answered.
  *
  * - A call occupies its slot from entering the batch until its answer is read,
- *   whatever its caller was told meanwhile. One that was taken back from its
+ *   also if its caller was notified meanwhile. One that was taken back from its
  *   batch occupies it until that batch is flushed: so call-then-abort in a loop
  *   is bounded by the window, too.
  * - Only a call that was flushed can be answered.
