@@ -1,9 +1,9 @@
 /**
  * A first-in, first-out queue whose entries can leave from the middle.
  *
- * Invariant owned here: entering, leaving and taking the first cost the same
- * however long the queue is, and an entry that left holds no memory here. (An
- * array with holes would grow without bound under call-then-abort in a loop.)
+ * Entering, leaving and taking the first cost the same however long the queue
+ * is, and an entry that left holds no memory here. (An array with holes would
+ * grow without bound under call-then-abort in a loop.)
  *
  * @module
  */

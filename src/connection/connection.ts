@@ -185,8 +185,7 @@ export class RpcConnection
       largeReads: this.largeReads,
       observe: this.setup.observe as CallObserverHub | undefined,
       streams: () => this.streams(),
-      peerMaxMessage: () => this.pending.maxMessage,
-      emptied: advance,
+      peerMaxMessage: () => this.pending.inFlight.window.granted.maxMessage,
       settled: advance,
     };
   }
@@ -219,11 +218,11 @@ export class RpcConnection
   }
 
   get ready(): Promise<void> {
-    return this.pending.ready;
+    return this.pending.queue.ready;
   }
 
   get desiredSize(): number {
-    return this.pending.desiredSize;
+    return this.pending.queue.desiredSize;
   }
 
   get rtt(): number | undefined {
@@ -257,7 +256,7 @@ export class RpcConnection
       chunksWritten: sendBuffer.chunks,
       bytesWritten: sendBuffer.written,
       bytesRead: this.reader.bytes,
-      listeners: pending.listeners,
+      listeners: pending.settler.listeners,
       timers: deadlines.size,
       rtt: pings.rtt,
       ...(this.#streams?.numbers ?? NO_STREAMS),
@@ -299,15 +298,15 @@ export class RpcConnection
 
   /** Whether the peer's HELLO was read, on a protocol that has one. */
   get helloReceived(): boolean {
-    return this.pending.peer !== undefined;
+    return this.pending.inFlight.window.helloReceived !== undefined;
   }
 
   streams(): ConnectionStreams | undefined {
     const { codec, sendBuffer, limits, pending, serveSide, largeReads } = this;
     return this.#streams ??= this.setup.streams?.table({
       ...{ codec, sendBuffer, limits, largeReads },
-      granted: () => pending.peer,
-      peerMaxMessage: () => pending.maxMessage,
+      granted: () => pending.inFlight.window.helloReceived,
+      peerMaxMessage: () => pending.inFlight.window.granted.maxMessage,
       grown: () => this.onGrown(),
       find: (id, ours) =>
         ours ? pending.replies.streamsOf(id) : serveSide.streamsOf(id),
@@ -318,7 +317,7 @@ export class RpcConnection
 
   onHello(hello: PeerHello): void {
     // The credentials are for `authorize` alone, and not kept.
-    this.pending.onHello({ ...hello, credentials: undefined });
+    this.pending.queue.onHello({ ...hello, credentials: undefined });
     this.handshake.hello(hello);
   }
 
@@ -359,7 +358,9 @@ export class RpcConnection
   }
 
   onGoaway(lastId: number | undefined, code: string, text: string): void {
-    const last = this.pending.widen(lastId);
+    const last = lastId === undefined
+      ? -Infinity
+      : this.pending.inFlight.widen(lastId);
     const reason = this.peerGoaway.note(last, code, text);
     if (reason === undefined) return;
     this.pending.goaway(last, reason);
@@ -380,7 +381,7 @@ export class RpcConnection
   onFlush(): void {
     this.tick.stale();
     this.watchdog.writing();
-    this.pending.onFlush();
+    this.pending.inFlight.onFlush();
     this.serveSide.onFlush();
     this.codec.flushed?.();
     this.reader.onFlush();
@@ -397,7 +398,7 @@ export class RpcConnection
   onWritten(): void {
     if (!this.sendBuffer.writing) this.watchdog.written();
     if (!this.shutdown.over) {
-      this.pending.flushQueue();
+      this.pending.queue.flushQueue();
       this.serveSide.startWaiting();
       this.#streams?.writeReady();
       this.shutdown.advance();
@@ -408,12 +409,13 @@ export class RpcConnection
 
   onWriteFailed(cause: unknown): void {
     this.shutdown.onConnectionLost("writing failed", cause);
-    this.pending.batchLost();
+    this.pending.inFlight.freeRetracted();
     this.linger.written();
   }
 
   busy(): boolean {
-    return this.pending.inFlight + this.serveSide.held > MANY_CALLS;
+    return this.pending.inFlight.window.calls + this.serveSide.held >
+      MANY_CALLS;
   }
 
   onGrown(): void {
@@ -441,9 +443,9 @@ export class RpcConnection
   }
 
   activity(): number | undefined {
-    const { empty, lastSent } = this.pending;
+    const { empty, inFlight } = this.pending;
     if (!empty || this.serveSide.busy() > 0) return undefined;
-    return lastSent + (this.serveSide.lastId ?? 0);
+    return inFlight.last + (this.serveSide.lastId ?? 0);
   }
 
   onIdle(): void {

@@ -86,7 +86,7 @@ export class Reader implements ChunkHandler {
       at = to;
       tick.stale();
       watchdog.heard();
-      pending.flushQueue();
+      pending.queue.flushQueue();
       share?.recordProgress();
     } catch (error) {
       // The one place where a breach of the rules becomes teardown. Reading

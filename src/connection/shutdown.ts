@@ -145,7 +145,7 @@ export class Shutdown {
     const { pending, serveSide } = this.#context;
     const text = "this end has closed the connection";
     this.#finishes = true;
-    pending.refuseNew(new ConnectionError("unavailable", text));
+    pending.queue.refuseNew(new ConnectionError("unavailable", text));
     serveSide.drain(text);
     // A peer that has sent its FIN makes no calls any more.
     if (!this.halfClosed) this.#sayGoaway("", "");
@@ -284,7 +284,7 @@ export class Shutdown {
     if (denied || how === "shed") {
       sendBuffer.discard();
       pings.discard();
-      this.#context.pending.batchLost();
+      this.#context.pending.inFlight.freeRetracted();
     }
     if (how === "destroy") linger.destroy();
     else if (how !== "flush") {

@@ -10,7 +10,7 @@
  * @module
  */
 
-import { brand } from "../base/brand.ts";
+import { isInstance } from "../base/brand.ts";
 import type { CallContext } from "../types/handler.ts";
 import type { StandardSchema, ValidatedMethod } from "../types/schema.ts";
 import type { CallOrder } from "./serial_queue.ts";
@@ -23,8 +23,14 @@ export class SchemaMethod<Input, Output, Result>
   /** Runs with what the schema returned. */
   readonly handler: (params: Output, ctx: CallContext) => Result;
 
-  static {
-    brand(this, "ValidatedMethod");
+  /** The same in every copy of the library. */
+  static get sluiceBrand(): string {
+    return "ValidatedMethod";
+  }
+
+  /** True also for an instance that another copy of the library has made. */
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(value, this, SchemaMethod);
   }
 
   /** Use {@linkcode method}. */

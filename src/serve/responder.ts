@@ -11,7 +11,7 @@
  * @module
  */
 
-import { brand } from "../base/brand.ts";
+import { isInstance } from "../base/brand.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { Connection } from "../types/connection.ts";
@@ -30,8 +30,14 @@ import { messageOf } from "../base/user_code.ts";
 export class PreHandlerError {
   readonly error: unknown;
 
-  static {
-    brand(this, "NotStarted");
+  /** The same in every copy of the library. */
+  static get sluiceBrand(): string {
+    return "NotStarted";
+  }
+
+  /** True also for an instance that another copy of the library has made. */
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(value, this, PreHandlerError);
   }
 
   constructor(error: unknown) {

@@ -104,8 +104,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a call in flight when the connection is lost counts as not sent",
     file: "src/call/pending_calls.ts",
-    find: `this.#loseAbove(-Infinity, "unknown", reason);`,
-    replace: `this.#loseAbove(-Infinity, "not_sent", reason);`,
+    find: `this.#failAfter(-Infinity, "unknown", reason, cancel);`,
+    replace: `this.#failAfter(-Infinity, "not_sent", reason, cancel);`,
   },
   {
     name: "calls that wait are forgotten when the connection ends",
