@@ -154,12 +154,12 @@ test("[X17] PINGs, PONGs, PADs, CANCELs and late DATA without end are no such fr
 
 test("[X17] a GOAWAY that says nothing new changes nothing, and makes no error", () => {
   const seen = new PeerGoaway();
-  const first = seen.note(7, "", "");
-  assertEquals(seen.note(7, "", "again"), undefined);
-  const lower = seen.note(5, "", "");
-  assertEquals(seen.note(5, "", ""), undefined);
-  const failed = seen.note(5, "internal", "oh");
-  assertEquals(seen.note(5, "internal", "oh"), undefined);
+  const first = seen.record(7, "", "");
+  assertEquals(seen.record(7, "", "again"), undefined);
+  const lower = seen.record(5, "", "");
+  assertEquals(seen.record(5, "", ""), undefined);
+  const failed = seen.record(5, "internal", "oh");
+  assertEquals(seen.record(5, "internal", "oh"), undefined);
   assertEquals([first, lower].map((e) => e?.code), [
     "unavailable",
     "unavailable",
