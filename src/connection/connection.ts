@@ -444,11 +444,7 @@ export class RpcConnection
 
 function checkServices(services: unknown): void {
   if (services === undefined) return;
-  const { methods, serve } = services as {
-    methods?: unknown;
-    serve?: unknown;
-  };
-  if (methods instanceof Map && typeof serve === "function") return;
+  if (typeof (services as { serve?: unknown })?.serve === "function") return;
   throw new TypeError(
     `Cannot serve: not made by callable(), received ${typeName(services)}`,
   );

@@ -187,7 +187,7 @@ export class Shutdown {
 
   #drain(): void {
     const { pending, incoming } = this.#context;
-    const text = "the local side has closed the connection";
+    const text = "the connection is closing";
     this.#endsWhenDone = true;
     pending.refuseNew(new ConnectionError("unavailable", text));
     incoming.drain(text);
@@ -260,7 +260,7 @@ export class Shutdown {
     this.#endAfter(
       this.#peerTimer,
       limits.halfCloseTimeout,
-      "the peer closed its half, and its calls did not finish within ",
+      "the peer's calls did not finish after its FIN within ",
     );
     channel.watch((cause) => this.onConnectionLost("writing failed", cause));
     watchdog?.onPeerHalfClose();
