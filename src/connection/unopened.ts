@@ -15,25 +15,26 @@ import { SendBuffer } from "./send_buffer.ts";
 
 const ignore = () => {};
 
-/** Ends a connection that there never was: writes what `say` says, FIN, lingers, and destroys it. Never rejects. */
+/** Writes what `write` puts into the send buffer, then closes the channel. `over` never rejects. */
 export function closeUnopened(
-  path: ByteChannel,
+  channel: ByteChannel,
   clock: Clock,
-  say: (sendBuffer: SendBuffer) => void,
+  write: (sendBuffer: SendBuffer) => void,
 ): { linger: Linger; over: Promise<void> } {
-  const ended = () => linger.written();
-  const sendBuffer = new SendBuffer(path, clock, Infinity, {
+  const onWritten = () => linger.onWritten();
+  const sendBuffer = new SendBuffer(channel, clock, Infinity, {
     onFlush: ignore,
-    onWritten: ended,
-    onWriteFailed: ended,
-    busy: () => false,
+    onWritten,
+    onWriteFailed: onWritten,
+    manyCalls: () => false,
     onGrown: ignore,
     onOverflow: ignore,
     onSpoiled: ignore,
   });
-  const linger = new Linger(path, sendBuffer, clock, new TimerHeap(clock));
-  say(sendBuffer);
-  const reading = readLoop(path, clock, {
+  const deadlines = new TimerHeap(clock);
+  const linger = new Linger({ channel, sendBuffer, clock, deadlines });
+  write(sendBuffer);
+  const reading = readLoop(channel, clock, {
     chunk: (chunk) => {
       linger.discard(chunk.length);
       return chunk.length;

@@ -15,14 +15,10 @@ import type { Clock } from "../base/clock.ts";
 import { ReceiveWindow } from "../connection/receive_window.ts";
 import { Responder, type ResponderContext } from "./responder.ts";
 import type { Connection } from "../types/connection.ts";
-import type {
-  IncomingCallStats,
-  LiveCall,
-  LiveCallContext,
-} from "../types/stats.ts";
+import type { LiveCall, LiveCallContext } from "../types/stats.ts";
 import { servedCall, ServerCall, type ServerCallHost } from "./server_call.ts";
 import {
-  ConnectionError,
+  type ConnectionError,
   type ErrorCode,
   quote,
   RpcError,
@@ -37,7 +33,7 @@ import type {
   ConnectionStreams,
   IncomingStreams,
 } from "../streams/contract.ts";
-import type { ServeContext, ServeSide } from "../connection/contract.ts";
+import type { IncomingCalls, ServeContext } from "../connection/contract.ts";
 
 /** What the dispatch needs of its connection. */
 export interface DispatcherContext
@@ -50,9 +46,9 @@ export interface DispatcherContext
 }
 
 /** The served calls of one connection. */
-export class Dispatcher implements ServerCallHost, ServeSide {
+export class Dispatcher implements ServerCallHost, IncomingCalls {
   readonly #context: DispatcherContext;
-  readonly #receiveWindow: ReceiveWindow;
+  readonly receiveWindow: ReceiveWindow;
   readonly #answers: Responder;
   readonly #calls: OpenCalls;
   readonly #gate: Scheduler;
@@ -70,7 +66,7 @@ export class Dispatcher implements ServerCallHost, ServeSide {
     const calls = new OpenCalls(context, receiveWindow, answers);
     const gate = new Scheduler(context, (call) => runner.start(call));
     const runner = new HandlerRunner(context, calls, gate, answers);
-    this.#receiveWindow = receiveWindow;
+    this.receiveWindow = receiveWindow;
     this.#answers = answers;
     this.#calls = calls;
     this.#gate = gate;
@@ -86,42 +82,14 @@ export class Dispatcher implements ServerCallHost, ServeSide {
   }
 
   /** What is served, in numbers. */
-  get numbers(): IncomingCallStats {
-    const { calls: held, bytes: heldBytes } = this.#receiveWindow;
+  get numbers(): IncomingCalls["numbers"] {
     const { running, waiting, ordered } = this.#gate;
     const served = { ...this.#answers.counts };
-    return {
-      receiving: held,
-      receivingBytes: heldBytes,
-      running,
-      waiting,
-      ordered,
-      served,
-    };
-  }
-
-  /** What the calls that are not answered take: their bytes, what was decoded from them, and a charge each. */
-  get heldBytes(): number {
-    return this.#receiveWindow.heldBytes;
+    return { running, waiting, ordered, served };
   }
 
   calls(context: LiveCallContext): LiveCall[] {
     return this.#calls.all().map((call) => servedCall(call, context));
-  }
-
-  /** Calls that hold a place in the window we granted. */
-  get held(): number {
-    return this.#receiveWindow.calls;
-  }
-
-  /** Whether the peer's calls are as many as we hold, on a wire that does not tell it how many. */
-  get full(): boolean {
-    return this.#receiveWindow.full;
-  }
-
-  /** The latest id seen, or undefined. */
-  get lastId(): number | undefined {
-    return this.#receiveWindow.lastId;
   }
 
   /** The call whose handler is on the stack right now. */
@@ -130,13 +98,13 @@ export class Dispatcher implements ServerCallHost, ServeSide {
   }
 
   /** Handlers and waiting calls, those of `except` left out. */
-  busy(except: ReadonlySet<unknown> = NOBODY): number {
-    let busy = this.#gate.running + this.#gate.waiting;
+  countOpen(except: ReadonlySet<unknown> = NOBODY): number {
+    let open = this.#gate.running + this.#gate.waiting;
     for (const call of except) {
       const { state } = call as ServerCall;
-      if (state === "running" || state === "streaming") busy--;
+      if (state === "running" || state === "streaming") open--;
     }
-    return busy;
+    return open;
   }
 
   /** A call has come; its payload is the codec's current one. */
@@ -147,7 +115,7 @@ export class Dispatcher implements ServerCallHost, ServeSide {
     remaining: number,
     metadata: MetadataBlock | undefined,
   ): void {
-    const receiveWindow = this.#receiveWindow;
+    const receiveWindow = this.receiveWindow;
     receiveWindow.checkId(id, this.#calls);
     // A call that finds no place is not noted: our GOAWAY then refuses it.
     const { codec, methodTable, clock, tick, observe } = this.#context;
@@ -209,22 +177,16 @@ export class Dispatcher implements ServerCallHost, ServeSide {
 
   #refuse(request: RequestInfo, code: ErrorCode, message: string): void {
     this.#answers.refuse(request, code, message);
-    this.#receiveWindow.answered(request.size);
+    this.receiveWindow.answered(request.size);
   }
 
   /** The peer cancels call `id`. */
   cancel(id: number): void {
     const call = this.#calls.get(id);
     // A running call may be older than serial arithmetic reaches.
-    if (call === undefined && !this.#receiveWindow.seen(id)) {
-      throw new ConnectionError(
-        "protocol_error",
-        `CANCEL for call ${id}, which was never made`,
-      );
-    }
-    // Answered already: the CANCEL crossed the answer.
-    if (call === undefined) return;
-    this.#withdraw(call, "cancelled", CANCELLED);
+    if (call !== undefined) this.#withdraw(call, "cancelled", CANCELLED);
+    // Otherwise it is answered already: the CANCEL crossed the answer.
+    else this.receiveWindow.checkSeen(id, "CANCEL");
   }
 
   /** A deadline has passed before the answer. */
@@ -262,16 +224,13 @@ export class Dispatcher implements ServerCallHost, ServeSide {
   streamsOf(id: number): IncomingStreams | null | undefined {
     const call = this.#calls.get(id);
     if (call !== undefined) return call.streams ?? null;
-    if (this.#receiveWindow.seen(id)) return undefined;
-    throw new ConnectionError(
-      "protocol_error",
-      `a frame of a stream for call ${id}, which was never made`,
-    );
+    this.receiveWindow.checkSeen(id, "a frame of a stream");
+    return undefined;
   }
 
   /** The peer has been let in, and is granted its window: handlers may start. */
   open(): void {
-    this.#receiveWindow.grant(this.#context.limits);
+    this.receiveWindow.grant(this.#context.limits);
     this.#gate.open();
   }
 
@@ -283,7 +242,7 @@ export class Dispatcher implements ServerCallHost, ServeSide {
   /** A batch has gone: the calls answered in it free their places. */
   onFlush(): void {
     this.#answers.onFlush();
-    this.#receiveWindow.onFlush();
+    this.receiveWindow.onFlush();
   }
 
   /** The reply to call `id` has lost its bytes before it was handed over. */
@@ -294,24 +253,24 @@ export class Dispatcher implements ServerCallHost, ServeSide {
   /** Serves no request that comes from now on. */
   drain(why: string): void {
     this.#draining = true;
-    this.tellDraining(why);
+    this.signalDraining(why);
   }
 
   /** Tells the calls that are served, and those that come, that an end of the connection drains. */
-  tellDraining(why: string): void {
+  signalDraining(why: string): void {
     if (this.#leaving !== undefined) return;
     this.#leaving = why;
     for (const call of this.#calls.all()) call.drain();
   }
 
   /** Why the connection drains, if it does; made for who asks. */
-  get leaving(): RpcError | undefined {
+  get drainReason(): RpcError | undefined {
     if (this.#leaving === undefined) return undefined;
     return this.#leavingError ??= gone("unavailable", this.#leaving);
   }
 
   /** The peer sends nothing any more: params that have not ended never will. */
-  halfClosed(reason: ConnectionError): void {
+  onPeerHalfClose(reason: ConnectionError): void {
     this.drain(reason.message);
     const lost = gone("unavailable", reason.message, reason);
     for (const call of this.#calls.entered()) {
@@ -351,7 +310,7 @@ export class Dispatcher implements ServerCallHost, ServeSide {
   end(reason: ConnectionError): void {
     this.#gate.shut();
     this.#draining = true;
-    this.tellDraining(reason.message);
+    this.signalDraining(reason.message);
     let lost: RpcError | undefined;
     const why = () => lost ??= gone("unavailable", reason.message, reason);
     for (const call of this.#calls.all()) {
@@ -360,7 +319,7 @@ export class Dispatcher implements ServerCallHost, ServeSide {
       call.abort(why);
       call.streams?.onConnectionLost(call.aborted?.reason);
     }
-    this.#receiveWindow.end();
+    this.receiveWindow.end();
     this.#gate.end();
   }
 }

@@ -21,13 +21,15 @@ import type {
   WireMap,
 } from "../types/connection.ts";
 import { RpcConnection } from "../connection/connection.ts";
-import type { Keepalive } from "../connection/contract.ts";
 import { keepalive } from "../connection/watchdog.ts";
 import { STREAM_SUPPORT } from "../streams/support.ts";
 import { toDuplex } from "../transport/deno_conn.ts";
 import type { AsyncDisposal, Duplex } from "../types/duplex.ts";
-import { checkTimeout } from "../connection/shutdown.ts";
-import { DRAIN_TIME, GOODBYE_TIME } from "../connection/shutdown_states.ts";
+import {
+  checkTimeout,
+  DRAIN_TIME,
+  FINISH_TIME,
+} from "../connection/shutdown.ts";
 import { ConnectionError } from "../base/errors.ts";
 import type { ServerMiddleware } from "../types/middleware.ts";
 import type { LiveCall, TotalStats } from "../types/stats.ts";
@@ -167,7 +169,7 @@ export class Server<S extends object, M extends WireMap = "json"> {
       services: this.#services,
       serve: (context) => this.#services.serve(context, turns),
       streams: STREAM_SUPPORT,
-      keepalive: keepalive() as Keepalive,
+      keepalive: keepalive(),
       memory: buffers,
       largeReads,
       makeGate: authorize &&
@@ -257,7 +259,7 @@ export class Server<S extends object, M extends WireMap = "json"> {
   async #closeAll(options: CloseOptions): Promise<void> {
     const { timeout = DRAIN_TIME } = options;
     const closing = [...this.#connections].map((c) => c.close(options));
-    const gone = this.#rejected.gone(timeout + GOODBYE_TIME);
+    const gone = this.#rejected.gone(timeout + FINISH_TIME);
     await Promise.all([...closing, gone]);
   }
 

@@ -40,7 +40,7 @@ export interface ServerCallHost {
   readonly clock: Clock;
   readonly connection: Connection;
   /** Why the connection drains, if it does. */
-  readonly leaving: unknown;
+  readonly drainReason: unknown;
   expire(call: ServerCall): void;
 }
 
@@ -134,8 +134,8 @@ export class ServerCall
   get draining(): AbortSignal {
     if (this.#draining === undefined) {
       this.#draining = new AbortController();
-      const { leaving } = this.#owner;
-      if (leaving !== undefined) this.#draining.abort(leaving);
+      const { drainReason } = this.#owner;
+      if (drainReason !== undefined) this.#draining.abort(drainReason);
     }
     return this.#draining.signal;
   }
@@ -183,7 +183,7 @@ export class ServerCall
 
   /** The connection drains. */
   drain(): void {
-    this.#draining?.abort(this.#owner.leaving);
+    this.#draining?.abort(this.#owner.drainReason);
   }
 
   onTimeout(): void {

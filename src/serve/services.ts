@@ -24,7 +24,7 @@ import {
   type Middleware,
   type ServerMiddleware,
 } from "../types/middleware.ts";
-import type { ServeContext, ServeSide } from "../connection/contract.ts";
+import type { IncomingCalls, ServeContext } from "../connection/contract.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import type { FairShare } from "./fair_share.ts";
 import { toRegistry } from "./method_table.ts";
@@ -97,7 +97,7 @@ export function callable<L extends object, M extends WireMap = "json">(
 
 /** A service definition as a server uses it: `turns` limits the handlers of all its connections. */
 export interface ServedServices extends ServiceDefinition {
-  readonly serve: (context: ServeContext, turns?: FairShare) => ServeSide;
+  readonly serve: (context: ServeContext, turns?: FairShare) => IncomingCalls;
 }
 
 /** The same without types. */
@@ -111,13 +111,20 @@ export function toCallable(
   return {
     methods: methodTable,
     onError: report,
-    serve: (context: ServeContext, turns?: FairShare) =>
-      new Dispatcher({
-        ...context,
+    serve(context: ServeContext, turns?: FairShare) {
+      const { codec, sendBuffer, deadlines, clock, tick, limits } = context;
+      const { connection, observe, largeReads } = context;
+      return new Dispatcher({
+        ...{ codec, sendBuffer, deadlines, clock, tick, limits },
+        ...{ connection, observe, largeReads },
+        streams: () => context.streams(),
+        settled: () => context.settled(),
+        peerMaxMessage: () => context.peerMaxMessage(),
         ...{ methodTable, exposeErrors, turns },
         onError: (error, { method, id, connection }) =>
           report(error, { method, id, connection }),
-      }),
+      });
+    },
   };
 }
 
