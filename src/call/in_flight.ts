@@ -85,7 +85,7 @@ export class InFlightCalls {
     const id = call.seq >>> 0;
     this.#codec.request(sendBuffer, id, call.method, remaining, metadata);
     call.batchOffset = sendBuffer.batchOffset;
-    extra?.streams?.written(id);
+    extra?.streams?.onWritten(id);
   }
 
   /** Takes an answered call out and frees its place; undefined if no call of this id can be answered. */
@@ -98,7 +98,7 @@ export class InFlightCalls {
   /** The call of this id that can be answered: it was handed over, and has no answer yet. */
   find(id: number): Call | undefined {
     const call = this.live(id);
-    return call?.extra?.streams?.answered ? undefined : call;
+    return call?.extra?.streams?.reader ? undefined : call;
   }
 
   /** The call of this id that the peer knows of, and is not over. */
@@ -173,7 +173,7 @@ export class InFlightCalls {
         // have given it an id by now.
         if (this.#ring.get(call.seq >>> 0) !== call) continue;
         call.extra?.sent?.resolve(true);
-        call.extra?.streams?.handedOver();
+        call.extra?.streams?.start();
       }
     }
   }

@@ -230,7 +230,7 @@ export class PendingCalls implements CallOwner {
       () => this.replies.streamEnded(call),
     );
     try {
-      streams.offer(params);
+      streams.setParams(params);
     } catch (cause) {
       const text = "the params are a stream that is in use already";
       const outcome = "not_sent";

@@ -96,7 +96,9 @@ export class ReplyHandler {
     } catch {
       // The failure is what counts; data that does not parse is no data.
     }
-    const { cause } = call.extra?.streams ?? {};
+    // Params that failed have brought the failure of the call about.
+    const failed = call.extra?.streams?.writer?.failure;
+    const cause = failed && { cause: failed.error };
     const options = { outcome, data, remote: true, ...cause };
     this.#settler.fail(call, outcome, new RpcError(code, message, options));
   }
@@ -114,7 +116,7 @@ export class ReplyHandler {
       call,
       () => this.streamEnded(call),
     );
-    const result = streams.answer(id);
+    const result = streams.openResult(id);
     if (call.state !== "abandoned") {
       this.#settler.stream(call, result);
       return;

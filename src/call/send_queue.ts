@@ -133,7 +133,7 @@ export class SendQueue {
     const { sendBuffer } = this.#context;
     return this.#sent.window.canSend(call.size) && this.#outboxHasRoom() &&
       sendBuffer.size + call.size <= sendBuffer.most &&
-      (streams === undefined || streams.admitted);
+      (streams === undefined || streams.canSend);
   }
 
   #hasRoom(): boolean {

@@ -308,9 +308,9 @@ export class RpcConnection
       ...{ codec, sendBuffer, limits, largeReads },
       granted: () => pending.peer,
       peerMaxMessage: () => pending.maxMessage,
-      grown: () => this.onGrown(),
-      find: (id, ours) =>
-        ours ? pending.replies.streamsOf(id) : serveSide.streamsOf(id),
+      onGrown: () => this.onGrown(),
+      find: (id, outgoing) =>
+        outgoing ? pending.replies.streamsOf(id) : serveSide.streamsOf(id),
     });
   }
 
