@@ -98,8 +98,10 @@ export class ReplyHandler {
     }
     // Params that failed have brought the failure of the call about.
     const failed = call.extra?.streams?.writer?.failure;
-    const cause = failed && { cause: failed.error };
-    const options = { outcome, data, remote: true, ...cause };
+    const options = {
+      ...{ outcome, data, remote: true },
+      ...(failed && { cause: failed.error }),
+    };
     this.#settler.fail(call, outcome, new RpcError(code, message, options));
   }
 

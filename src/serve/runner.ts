@@ -289,7 +289,8 @@ export class HandlerRunner implements IncomingStreamHost<ServerCall> {
   streamDone(call: ServerCall, thrown: Thrown | undefined): void {
     this.#answers.cleanedUp(call, thrown);
     const { streams, aborted } = call;
-    const failure = streams?.resultError ?? aborted?.reason as RpcError | undefined;
+    const failure = streams?.resultError ??
+      aborted?.reason as RpcError | undefined;
     this.#calls.finishStream(call, failure);
     this.#finishStream(call);
   }

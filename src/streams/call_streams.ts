@@ -17,7 +17,6 @@ import {
   type Thrown,
   toScopedSource,
 } from "../base/pull_source.ts";
-import type { StreamGrant } from "../types/connection.ts";
 import type { StreamFailure } from "../wire/codec.ts";
 import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import type {
@@ -34,8 +33,6 @@ import { StreamWriter } from "./stream_writer.ts";
 
 /** What the streams of a call use of the table that holds them. */
 export interface CallStreamsHost extends StreamHost {
-  /** What the peer's HELLO grants; read only after it has arrived. */
-  readonly grant: StreamGrant;
   /** Whether one more stream may be opened towards the peer. */
   readonly hasRoom: boolean;
   /** Why result streams are ended in order: those that are open, and those opened from now on. */
@@ -83,7 +80,8 @@ export abstract class CallStreams implements StreamOwner, CallStreamsView {
 
   /** Starts to write: the peer knows of the stream. */
   start(): void {
-    this.writer?.start(this.host.grant.credit);
+    const granted = this.host.context.granted()?.streams;
+    this.writer?.start(granted?.credit ?? 0);
   }
 
   close(): void {

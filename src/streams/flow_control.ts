@@ -185,7 +185,11 @@ export class StreamWindow {
   close(): void {
     const grown = this.#grown;
     const borrowed = this.#borrowed;
-    this.#grown = this.#borrowed = this.credit = this.#size = 0;
+    this.#grown =
+      this.#borrowed =
+      this.credit =
+      this.#size =
+        0;
     this.stopWaiting();
     this.#budget.release(grown, borrowed);
   }

@@ -18,7 +18,6 @@ import {
   type Outcome,
   RpcError,
 } from "../base/errors.ts";
-import type { StreamGrant } from "../types/connection.ts";
 import type { StreamStats } from "../types/stats.ts";
 import type { PayloadView, StreamFrameWriter } from "../wire/codec.ts";
 import { STREAM_CHARGE } from "../wire/limits.ts";
@@ -78,10 +77,6 @@ export class StreamTable implements ConnectionStreams, CallStreamsHost {
     this.frames = codec.streams as StreamFrameWriter;
     this.scheduler = new WriteScheduler(sendBuffer, limits);
     this.budget = new WindowBudget(limits.streamBudget);
-  }
-
-  get grant(): StreamGrant {
-    return this.context.granted()?.streams as StreamGrant;
   }
 
   get hasRoom(): boolean {

@@ -94,15 +94,14 @@ export class NativeStreamFrames implements StreamFrameWriter {
   ): void {
     const payload = this.#payload;
     const text = new CodeAndText(code, message);
+    let fits = false;
     try {
       payload.prepare(data, false);
+      fits = text.size + 1 + payload.size <= maxBody;
     } catch {
       // Data that cannot be encoded must not keep the failure from the peer.
-      payload.prepare(undefined, false);
     }
-    if (text.size + 1 + payload.size > maxBody) {
-      payload.prepare(undefined, false);
-    }
+    if (!fits) payload.prepare(undefined, false);
     this.#writePayload(stream, END, FLAG_ERROR, text);
   }
 
