@@ -10,7 +10,7 @@
  */
 
 import { scopeOfNow } from "../base/async_context.ts";
-import { RpcError, toSendableError } from "../base/errors.ts";
+import { type RpcError, toSendableError } from "../base/errors.ts";
 import {
   type PullSource,
   type StreamValue,

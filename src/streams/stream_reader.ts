@@ -137,7 +137,7 @@ export class StreamReader implements ReaderView {
 
   // What else ends it.
 
-  /** Ends the stream because the connection closes: the reader finds the end behind what has arrived, and the producer is told to stop. */
+  /** Ends the stream because the connection closes: the reader finds the end behind what has arrived, and the producer receives STOP. */
   finish(reason: unknown): void {
     if (this.#state !== "open") return;
     this.#sendStop(reason);

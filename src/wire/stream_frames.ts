@@ -21,7 +21,6 @@ import {
 } from "./frame.ts";
 import { CodeAndText, type FrameWriter } from "./frame_writer.ts";
 import { type FieldReader, writeU32 } from "./fields.ts";
-import type { FrameBuffer } from "./frame_buffer.ts";
 import { decodePayload, type PayloadEncoder } from "./payload.ts";
 import type { Serializer } from "../types/connection.ts";
 import type {
