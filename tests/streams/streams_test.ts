@@ -133,6 +133,37 @@ test("items pass a custom serializer", async () => {
   await close();
 });
 
+test("a serializer may abort the call whose item it decodes: the reader gets the reason, and nothing else breaks", async () => {
+  const abort = new AbortController();
+  const serializer = {
+    name: "aborts",
+    encode: (value: unknown) => new TextEncoder().encode(String(value)),
+    decode: (bytes: Uint8Array) => {
+      if (bytes[0] === 0x32) abort.abort("enough");
+      return new TextDecoder().decode(bytes);
+    },
+  };
+  const options = { serializer };
+  const { client, close } = pair({
+    S: {
+      async *numbers() {
+        yield* [1, 2, 3];
+      },
+      one: () => 1,
+    },
+  }, { client: options, server: options });
+  const { signal } = abort;
+  const result = await client.call("S.numbers", undefined, { signal });
+  const reader = (result as ReadableStream<string>).getReader();
+  assertEquals(await reader.read(), { done: false, value: "1" });
+  assertEquals(await reader.read().catch((reason) => reason), "enough");
+  await settle();
+  assertEquals(await client.call("S.one"), "1");
+  const { bufferedBytes, streamHeld } = client.stats();
+  assertEquals([bufferedBytes, streamHeld], [0, 0]);
+  await close();
+});
+
 test("bytes are streamed as bytes: cut and joined, none lost, none empty", async () => {
   const echo = (stream: ReadableStream<Uint8Array>) => stream;
   const { client, close } = pair({ S: { echo } });
