@@ -114,7 +114,7 @@ export class Call implements Numbered {
     } else if (failed) this.reject?.(result);
     else this.resolve(result);
     // A stream has only begun.
-    if (this.extra !== undefined && !this.extra.streams?.answered) {
+    if (this.extra !== undefined && !this.extra.streams?.reader) {
       this.#notifyObservers(outcome, failed, result);
     }
   }

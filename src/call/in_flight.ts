@@ -213,7 +213,7 @@ export class InFlightCalls extends CallTable<Call> {
     const id = call.seq >>> 0;
     codec.request(sendBuffer, id, call.method, remaining, extra?.metadata);
     call.batchOffset = sendBuffer.batchOffset;
-    extra?.streams?.written(id);
+    extra?.streams?.onWritten(id);
   }
 
   /** The call of this id that was flushed and is not over. */
@@ -225,7 +225,7 @@ export class InFlightCalls extends CallTable<Call> {
   /** The same, if it has no answer yet. */
   unanswered(id: number): Call | undefined {
     const call = this.live(id);
-    return call?.extra?.streams?.answered ? undefined : call;
+    return call?.extra?.streams?.reader ? undefined : call;
   }
 
   /** Whether a call with this id was flushed, or could have been. */
@@ -297,7 +297,7 @@ export class InFlightCalls extends CallTable<Call> {
       // have given it an id by now.
       if (this.get(call.seq >>> 0) !== call) continue;
       call.extra?.sent?.(true);
-      call.extra?.streams?.handedOver();
+      call.extra?.streams?.start();
     }
   }
 }

@@ -182,7 +182,7 @@ export class PendingCalls implements CallOwner {
       throw new RpcError("invalid_argument", NO_STREAM_SUPPORT, { outcome });
     }
     try {
-      streams.offer(params);
+      streams.setParams(params);
     } catch (cause) {
       const text = "the params are a stream that is in use already";
       throw new RpcError("invalid_argument", text, { outcome, cause });

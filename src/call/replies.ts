@@ -88,8 +88,12 @@ export class ReplyHandler {
     } catch {
       // The failure is what counts; data that does not parse is no data.
     }
-    const cause = call.extra?.streams?.cause;
-    const options = { outcome, data, remote: true, ...cause };
+    // Params that failed have brought the failure of the call about.
+    const failed = call.extra?.streams?.writer?.failure;
+    const options = {
+      ...{ outcome, data, remote: true },
+      ...(failed && { cause: failed.error }),
+    };
     this.#settler.fail(call, outcome, new RpcError(code, message, options));
   }
 
@@ -102,7 +106,7 @@ export class ReplyHandler {
     const streams = call.extras().streams ??= this.streamsFor(
       call,
     ) as OutgoingStreams;
-    const result = streams.answer(id);
+    const result = streams.openResult(id);
     if (call.state !== "abandoned") {
       this.#settler.stream(call, result);
       return;

@@ -127,7 +127,7 @@ export class SendQueue {
     const { sendBuffer } = this.#context;
     return this.#inFlight.window.canSend(call.size) && this.#bufferHasRoom() &&
       sendBuffer.size + call.size <= sendBuffer.most &&
-      (streams === undefined || streams.admitted);
+      (streams === undefined || streams.canSend);
   }
 
   #hasRoom(): boolean {

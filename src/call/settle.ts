@@ -110,7 +110,7 @@ export class CallSettler {
     reason: ConnectionError,
   ): void {
     const streams = call.extra?.streams;
-    if (streams?.answered) {
+    if (streams?.reader) {
       const lost = call.blame(unavailableError(reason, "executed"));
       this.finishStream(call, lost);
       streams.release(lost);

@@ -172,7 +172,7 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     // A codec tells of streams only where there is support for them.
     const table = this.#context.streams() as ConnectionStreams;
     call.streams = table.incoming(call, this.#runner);
-    call.streams.accept();
+    call.streams.openParams();
   }
 
   #refuse(request: RequestInfo, code: ErrorCode, message: string): void {

@@ -261,7 +261,7 @@ export class HandlerRunner implements IncomingStreamHost<ServerCall> {
       this.#cleanUp(call, source, this.unserializableResult(call, error));
       return;
     }
-    const refusal = streams.reply(source) ?? this.#answers.stream(call);
+    const refusal = streams.setResult(source) ?? this.#answers.stream(call);
     if (refusal !== undefined) {
       this.#cleanUp(call, source, refusal);
       return;
@@ -289,7 +289,8 @@ export class HandlerRunner implements IncomingStreamHost<ServerCall> {
   streamDone(call: ServerCall, thrown: Thrown | undefined): void {
     this.#answers.cleanedUp(call, thrown);
     const { streams, aborted } = call;
-    const failure = streams?.told ?? aborted?.reason as RpcError | undefined;
+    const failure = streams?.resultError ??
+      aborted?.reason as RpcError | undefined;
     this.#calls.finishStream(call, failure);
     this.#finishStream(call);
   }
@@ -302,7 +303,7 @@ export class HandlerRunner implements IncomingStreamHost<ServerCall> {
     this.#settled();
   }
 
-  describeStream(call: ServerCall, error: unknown): RpcError {
+  streamError(call: ServerCall, error: unknown): RpcError {
     return this.#answers.toRpcError(call, error);
   }
 

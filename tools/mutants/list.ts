@@ -195,72 +195,58 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "the end of a stream is not told",
     file: "src/streams/stream_writer.ts",
-    find:
-      "if (failure === undefined) frames.end(sendBuffer, id, caller);\n    else ",
+    find: "if (failure === undefined) frames.end(owner);\n      else ",
     replace: "if (failure !== undefined) ",
   },
   {
     name: "a lost connection leaves the source of a stream running",
     file: "src/streams/stream_writer.ts",
-    find: `        this.#state = "over";
-        this.#drop();
-        this.#clean(reason, CANCELLED);`,
-    replace: `        this.#state = "over";
-        this.#drop();`,
+    find: 'if (this.live) this.#stop("over", reason);\n    else ',
+    replace: "",
   },
   {
     name: "a lost connection leaves the reader of a stream waiting",
     file: "src/streams/stream_reader.ts",
-    find: `      case "open":
-        this.#close();
-        this.#error(reason);`,
-    replace: `      case "open":
-        this.#close();`,
+    find: "    if (open) this.#fail(reason);\n",
+    replace: "",
   },
   {
     name: "a reader's cancel is not told to the producer",
     file: "src/streams/stream_reader.ts",
-    find: "        this.#owner.stop(reason);\n",
-    replace: "",
+    find: "cancel: (reason) => void this.#giveUp({ reason }),",
+    replace: "cancel: () => void this.#giveUp(),",
   },
   {
     name: "a call keeps its place when its streams have ended",
     file: "src/streams/call_streams.ts",
-    find: "    this.#ended();\n",
-    replace: "",
+    find: "    super(host, 0, onEnd);\n",
+    replace: "    super(host, 0);\n",
   },
   {
     name: "a stream's place is not given back",
     file: "src/streams/stream_table.ts",
-    find: "    this.#out -= outs;\n",
+    find: "    this.#outgoing -= outgoing;\n",
     replace: "",
   },
   {
     name: "credit is granted twice",
     file: "src/streams/stream_reader.ts",
-    find: "    this.#owner.credit(bytes);\n",
-    replace: "    this.#owner.credit(bytes);\n    this.#owner.credit(bytes);\n",
+    find: "frames.credit(this.#owner, bytes);",
+    replace: "frames.credit(this.#owner, 2 * bytes);",
   },
   {
     name: "what had come is still read after an abort",
     file: "src/streams/stream_reader.ts",
-    find: `        this.#discard();
-        this.#state = "stopped";
-        this.#error(reason);`,
-    replace: `        this.#failure = { error: reason };
-        this.#state = "ended";
-        if (this.#wanted) this.#deliver();`,
+    find: "    if (this.#giveUp()) this.#fail(reason);\n",
+    replace: `    if (this.#state !== "open") return;
+    this.failure = { error: reason };
+    this.#finish();\n`,
   },
   {
     name: "the source of a cancelled stream is not told",
     file: "src/streams/stream_writer.ts",
-    find: `        this.#state = "stopping";
-        this.#drop();
-        this.#clean(reason, failure);`,
-    replace: `        this.#state = "stopping";
-        this.#drop();
-        this.#end(CANCELLED);
-        this.#owner.done(undefined);`,
+    find: "    this.#drop();\n    this.#cleanUp(reason, failure);\n",
+    replace: "    this.#drop();\n    this.#end(failure, undefined);\n",
   },
   {
     name: "what is lent for a large item is never given back",
@@ -272,9 +258,9 @@ export const MUTANTS: readonly Mutant[] = [
     name: "END overtakes what waits for credit",
     file: "src/streams/stream_writer.ts",
     find:
-      "if (rest === undefined) return this.#dry ? this.#finish() : this.#ask();",
+      "if (item === undefined) {\n      return this.#exhausted ? this.#finish() : this.#pull();",
     replace:
-      "if (rest === undefined || this.#dry) return this.#dry ? this.#finish() : this.#ask();",
+      "if (item === undefined || this.#exhausted) {\n      return this.#exhausted ? this.#finish() : this.#pull();",
   },
   {
     name: "a request may have the id of a call without an answer",
