@@ -72,7 +72,7 @@ export class NoServices implements ServeSide {
     method: string,
     size: number,
     _remaining: number,
-    block: MetadataBlock | undefined,
+    metadataBlock: MetadataBlock | undefined,
   ): void {
     const { codec, streams } = this.#context;
     this.#window.checkId(id, NO_IDS);
@@ -81,14 +81,14 @@ export class NoServices implements ServeSide {
       // The peer settles calls above the id of our GOAWAY by itself.
       if (codec.features.goaway) return;
       const text = "the connection is closing";
-      this.#refuse(id, method, size, block, "unavailable", text);
+      this.#refuse(id, method, size, metadataBlock, "unavailable", text);
       return;
     }
     this.#window.reserve(size);
     if (codec.streamed) streams()?.checkRoom();
     this.#window.recordId(id);
     const text = `there is no method ${quote(method)}`;
-    this.#refuse(id, method, size, block, "not_found", text);
+    this.#refuse(id, method, size, metadataBlock, "not_found", text);
     this.#window.answered(size);
   }
 
@@ -96,7 +96,7 @@ export class NoServices implements ServeSide {
     id: number,
     method: string,
     size: number,
-    block: MetadataBlock | undefined,
+    metadataBlock: MetadataBlock | undefined,
     code: string,
     text: string,
   ): void {
@@ -111,7 +111,7 @@ export class NoServices implements ServeSide {
     this.#served.refused++;
     if (!observe?.active) return;
     const error = new RpcError(code, text, { outcome: "refused" });
-    const request = { connection, method, id, size, block };
+    const request = { connection, method, id, size, metadataBlock };
     observe.refused(request, clock, error, sendBuffer.size - before);
   }
 

@@ -79,7 +79,7 @@ export interface RequestInfo {
   readonly id: number;
   readonly size: number;
   /** What was sent along. */
-  readonly block: LazyMetadata | undefined;
+  readonly metadataBlock: LazyMetadata | undefined;
   /** Its streams, if it has any. */
   readonly streams?: {
     readonly writer: { readonly items: number } | undefined;
