@@ -77,8 +77,8 @@ export class LargeReads {
 
 /** One who reads large messages: one at a time. */
 export class LargeRead implements ListNode<LargeRead> {
-  before: LargeRead | undefined = undefined;
-  after: LargeRead | undefined = undefined;
+  previous: LargeRead | undefined = undefined;
+  next: LargeRead | undefined = undefined;
   /** Of the message that waits, in bytes. */
   size = 0;
   readonly #reads: LargeReads;

@@ -296,7 +296,7 @@ export class QueuedCalls {
 
   /** Enters a call, with its payload. */
   push(call: Call, draft: Opaque): void {
-    call.waiting = { call, draft, before: undefined, after: undefined };
+    call.waiting = { call, draft, previous: undefined, next: undefined };
     this.#calls.push(call.waiting);
     this.#bytes += call.size;
   }

@@ -87,8 +87,8 @@ export class FairShare {
 
 /** What one connection runs of a server's handlers, and where it waits to start another. */
 export class ConnectionShare implements ListNode<ConnectionShare> {
-  before: ConnectionShare | undefined = undefined;
-  after: ConnectionShare | undefined = undefined;
+  previous: ConnectionShare | undefined = undefined;
+  next: ConnectionShare | undefined = undefined;
   readonly startOne: () => boolean;
   readonly #server: FairShare;
   #running = 0;

@@ -53,8 +53,8 @@ export class ServerCall
   state: ServerCallState = "waiting";
   /** Whether it is in the table of {@linkcode OpenCalls}, which alone sets this. */
   registered = false;
-  before: ServerCall | undefined = undefined;
-  after: ServerCall | undefined = undefined;
+  previous: ServerCall | undefined = undefined;
+  next: ServerCall | undefined = undefined;
   heapIndex = -1;
   expiresAt: number;
   readonly id: number;

@@ -71,8 +71,8 @@ interface UnsentItem {
 
 /** One stream that goes out. */
 export class StreamWriter implements ScheduledWriter {
-  before: ScheduledWriter | undefined = undefined;
-  after: ScheduledWriter | undefined = undefined;
+  previous: ScheduledWriter | undefined = undefined;
+  next: ScheduledWriter | undefined = undefined;
   lined = false;
   /** Items that the source gave. */
   items = 0;
