@@ -29,18 +29,25 @@ import type {
   ConnectionStreams,
   IncomingStreams,
 } from "../streams/contract.ts";
-import type { ServeSide } from "../connection/contract.ts";
+import type { ServeContext, ServeSide } from "../connection/contract.ts";
 import { ReceiveWindow } from "../connection/receive_window.ts";
-import type { DispatcherContext } from "./context.ts";
+import type { FairShare } from "./fair_share.ts";
+import type { MethodTable } from "./method.ts";
 import { OpenCalls } from "./open_calls.ts";
-import { Responder } from "./responder.ts";
+import { type ErrorPolicy, Responder } from "./responder.ts";
 import { HandlerRunner } from "./runner.ts";
 import { Scheduler } from "./scheduler.ts";
 import { ServerCall, type ServerCallHost, toLiveCall } from "./server_call.ts";
 
+/** The services of a connection, as a {@linkcode Dispatcher} uses them. */
+export interface ServedMethods extends ErrorPolicy {
+  readonly methodTable: MethodTable;
+}
+
 /** Serves the peer's calls; what each member promises stands at {@linkcode ServeSide}. */
 export class Dispatcher implements ServerCallHost, ServeSide {
-  readonly #context: DispatcherContext;
+  readonly #context: ServeContext;
+  readonly #methodTable: MethodTable;
   readonly #receiveWindow: ReceiveWindow;
   readonly #responder: Responder;
   readonly #openCalls: OpenCalls;
@@ -52,12 +59,22 @@ export class Dispatcher implements ServerCallHost, ServeSide {
   #drainReason: string | undefined;
   #drainError: RpcError | undefined;
 
-  constructor(context: DispatcherContext) {
+  /** @param fairShare Limits the handlers of all connections, on a server. */
+  constructor(
+    context: ServeContext,
+    services: ServedMethods,
+    fairShare: FairShare | undefined,
+  ) {
     this.#context = context;
+    this.#methodTable = services.methodTable;
     const receiveWindow = new ReceiveWindow(context.codec.features.excess);
-    const responder = new Responder(context);
+    const responder = new Responder(context, services);
     const openCalls = new OpenCalls(context, receiveWindow, responder);
-    const scheduler = new Scheduler(context, (call) => runner.start(call));
+    const scheduler = new Scheduler(
+      context,
+      fairShare,
+      (call) => runner.start(call),
+    );
     const runner = new HandlerRunner(context, openCalls, scheduler, responder);
     this.#receiveWindow = receiveWindow;
     this.#responder = responder;
@@ -125,7 +142,7 @@ export class Dispatcher implements ServerCallHost, ServeSide {
   ): void {
     const receiveWindow = this.#receiveWindow;
     receiveWindow.checkId(id, this.#openCalls.table);
-    const { codec, methodTable, clock, tick, observe } = this.#context;
+    const { codec, clock, tick, observe } = this.#context;
     const { streamed } = codec;
     // Before `recordId`: our GOAWAY then refuses a call that exceeds the window.
     if (!this.#draining) {
@@ -140,7 +157,7 @@ export class Dispatcher implements ServerCallHost, ServeSide {
       }
       return;
     }
-    const methodEntry = methodTable.get(method);
+    const methodEntry = this.#methodTable.get(method);
     if (methodEntry === undefined || remaining === 0) {
       if (methodEntry === undefined) {
         const text = `there is no method ${quote(method)}`;

@@ -17,8 +17,8 @@ import {
   type ErrorCode,
   type RpcError,
 } from "../base/errors.ts";
+import type { ServeContext } from "../connection/contract.ts";
 import type { ReceiveWindow } from "../connection/receive_window.ts";
-import type { DispatcherContext } from "./context.ts";
 import type { Responder } from "./responder.ts";
 import type { ServerCall } from "./server_call.ts";
 
@@ -26,13 +26,13 @@ import type { ServerCall } from "./server_call.ts";
 export class OpenCalls {
   /** The call whose code is on the stack: its handler, its schema, its serializer or its key. The {@linkcode HandlerRunner} sets it. */
   current: ServerCall | undefined;
-  readonly #context: DispatcherContext;
+  readonly #context: ServeContext;
   readonly #receiveWindow: ReceiveWindow;
   readonly #responder: Responder;
   readonly #table = new Map<number, ServerCall>();
 
   constructor(
-    context: DispatcherContext,
+    context: ServeContext,
     receiveWindow: ReceiveWindow,
     responder: Responder,
   ) {

@@ -17,7 +17,7 @@ import type { RequestInfo } from "../types/observe.ts";
 import { noneServed, type ServedCounts } from "../types/stats.ts";
 import { GONE } from "../wire/payload.ts";
 import { unserializable } from "../wire/to_json.ts";
-import type { DispatcherContext } from "./context.ts";
+import type { ServeContext } from "../connection/contract.ts";
 import type { ServerCall } from "./server_call.ts";
 
 /** What was thrown before the handler was called, where only the code that threw it knows that. */
@@ -38,6 +38,14 @@ export class PreHandlerError {
   }
 }
 
+/** What becomes of an exception that is not an `RpcError`. */
+export interface ErrorPolicy {
+  /** Whether callers receive its message. */
+  readonly exposeErrors: boolean;
+  /** Reports it to the operator. */
+  readonly onError: (error: unknown, call: ServerCall) => void;
+}
+
 /**
  * Writes replies. `reply`, `replyWithError` and `fail` return whether they wrote
  * one: the user's code runs while a value is encoded, and may end the
@@ -46,12 +54,14 @@ export class PreHandlerError {
 export class Responder {
   /** How many calls were answered, and how many got no reply. */
   readonly counts: ServedCounts = noneServed();
-  readonly #context: DispatcherContext;
+  readonly #context: ServeContext;
+  readonly #errors: ErrorPolicy;
   /** Calls whose replies are in the current batch and carry transferred bytes. */
   #transferred: ServerCall[] = [];
 
-  constructor(context: DispatcherContext) {
+  constructor(context: ServeContext, errors: ErrorPolicy) {
     this.#context = context;
+    this.#errors = errors;
   }
 
   // Calls whose handlers were called.
@@ -117,7 +127,7 @@ export class Responder {
     try {
       codec.prepare(data, false, undefined, "data");
     } catch (cause) {
-      this.#context.onError(cause, call);
+      this.#errors.onError(cause, call);
       codec.prepare(undefined, false);
     }
     if (call.done) return false;
@@ -213,8 +223,8 @@ export class Responder {
     const sendable = toSendableError(error) ?? sharedDeadline(call, error) ??
       abortReason(call, error);
     if (sendable !== undefined) return this.#withSendableData(call, sendable);
-    this.#context.onError(error, call);
-    const text = this.#context.exposeErrors ? messageOf(error, HIDDEN) : HIDDEN;
+    this.#errors.onError(error, call);
+    const text = this.#errors.exposeErrors ? messageOf(error, HIDDEN) : HIDDEN;
     return new RpcError("internal", text);
   }
 
@@ -226,14 +236,14 @@ export class Responder {
       this.#context.codec.prepare(data, false, undefined, "data");
       return error;
     } catch (cause) {
-      this.#context.onError(cause, call);
+      this.#errors.onError(cause, call);
       return new RpcError(code, message);
     }
   }
 
   /** The error for a result, or an item of one, that cannot be serialized. */
   unserializableResult(call: ServerCall, error: unknown): RpcError {
-    this.#context.onError(error, call);
+    this.#errors.onError(error, call);
     return new RpcError(
       "internal",
       "the handler's result cannot be serialized",
@@ -245,22 +255,25 @@ export class Responder {
     if (thrown === undefined) return;
     const { error } = thrown;
     if (abortReason(call, error) === undefined) {
-      this.#context.onError(error, call);
+      this.#errors.onError(error, call);
     }
   }
 
   /** The largest body of a reply: what the peer accepts, and what fits into the send buffer. */
   get #maxReply(): number {
-    const { codec, sendBuffer, peerMaxMessage } = this.#context;
-    return Math.min(peerMaxMessage(), sendBuffer.most - codec.overhead);
+    const { codec, sendBuffer } = this.#context;
+    return Math.min(
+      this.#context.peerMaxMessage(),
+      sendBuffer.most - codec.overhead,
+    );
   }
 
   /** The error of a call whose prepared reply is too large to be sent. */
   #tooLarge(call: ServerCall): RpcError | undefined {
-    const { codec, peerMaxMessage } = this.#context;
+    const { codec } = this.#context;
     const size = codec.replySize(call.replyMetadata);
     if (size <= this.#maxReply) return undefined;
-    const most = peerMaxMessage();
+    const most = this.#context.peerMaxMessage();
     // A protocol without windows does not say what the caller accepts.
     const whose = codec.features.window
       ? "the caller accepts"

@@ -23,9 +23,9 @@ import {
   type Thrown,
   toScopedSource,
 } from "../base/pull_source.ts";
-import type { IncomingStreamHost } from "../streams/contract.ts";
 import type { SchemaResult, StandardSchema } from "../types/schema.ts";
-import type { DispatcherContext } from "./context.ts";
+import type { IncomingStreamHost } from "../streams/contract.ts";
+import type { ServeContext } from "../connection/contract.ts";
 import { validationError } from "./method.ts";
 import type { OpenCalls } from "./open_calls.ts";
 import type { Responder } from "./responder.ts";
@@ -35,13 +35,13 @@ import type { ServerCall } from "./server_call.ts";
 
 /** Runs the handlers of one connection. */
 export class HandlerRunner implements IncomingStreamHost<ServerCall> {
-  readonly #context: DispatcherContext;
+  readonly #context: ServeContext;
   readonly #openCalls: OpenCalls;
   readonly #scheduler: Scheduler;
   readonly #responder: Responder;
 
   constructor(
-    context: DispatcherContext,
+    context: ServeContext,
     openCalls: OpenCalls,
     scheduler: Scheduler,
     responder: Responder,

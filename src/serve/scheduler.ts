@@ -17,8 +17,8 @@ import { outside } from "../base/async_context.ts";
 import type { OrderKey } from "../base/inspect.ts";
 import { LARGE, type LargeRead } from "../base/large_reads.ts";
 import { LinkedList } from "../base/linked_list.ts";
-import type { DispatcherContext } from "./context.ts";
-import type { ConnectionShare } from "./fair_share.ts";
+import type { ServeContext } from "../connection/contract.ts";
+import type { ConnectionShare, FairShare } from "./fair_share.ts";
 import type { CallOrder, SerialQueues } from "./serial_queue.ts";
 import type { ServerCall } from "./server_call.ts";
 
@@ -26,7 +26,7 @@ import type { ServerCall } from "./server_call.ts";
 export class Scheduler {
   /** Handlers and validations that have not settled; the {@linkcode HandlerRunner} counts them. */
   running = 0;
-  readonly #context: DispatcherContext;
+  readonly #context: ServeContext;
   readonly #start: (call: ServerCall) => void;
   readonly #waiting = new LinkedList<ServerCall>();
   readonly #share: ConnectionShare | undefined;
@@ -36,13 +36,19 @@ export class Scheduler {
   /** Handlers that may run at once: none before the peer is authorized. */
   #maxRunning = 0;
 
-  /** @param start Starts a call. */
-  constructor(context: DispatcherContext, start: (call: ServerCall) => void) {
-    const { fairShare, largeReads } = context;
+  /**
+   * @param fairShare Limits the handlers of all connections, on a server.
+   * @param start Starts a call.
+   */
+  constructor(
+    context: ServeContext,
+    fairShare: FairShare | undefined,
+    start: (call: ServerCall) => void,
+  ) {
     this.#context = context;
     this.#start = start;
     this.#share = fairShare?.join(() => this.#startOne());
-    this.#largeRead = largeReads?.reader(() => this.startWaiting());
+    this.#largeRead = context.largeReads?.reader(() => this.startWaiting());
   }
 
   /** How many calls wait to be started. */

@@ -19,7 +19,7 @@ import type {
 import type { ServerMiddleware } from "../types/middleware.ts";
 import type { Checked } from "../types/services.ts";
 import type { ServeContext, ServeSide } from "../connection/contract.ts";
-import { Dispatcher } from "./dispatcher.ts";
+import { Dispatcher, type ServedMethods } from "./dispatcher.ts";
 import type { FairShare } from "./fair_share.ts";
 import { toMethodTable } from "./method_table.ts";
 import { withMiddleware } from "./middleware.ts";
@@ -98,15 +98,15 @@ export function toServices(
   const methodTable = withMiddleware(toMethodTable(services), use);
   const report = (error: unknown, info: ErrorInfo) =>
     tellHook({ onError }, "onError", error, info);
+  const served: ServedMethods = {
+    methodTable,
+    exposeErrors,
+    onError: (error, { method, id, connection }) =>
+      report(error, { method, id, connection }),
+  };
   return {
     methods: methodTable,
     onError: report,
-    serve: (context: ServeContext, fairShare?: FairShare) =>
-      new Dispatcher({
-        ...context,
-        ...{ methodTable, exposeErrors, fairShare },
-        onError: (error, { method, id, connection }) =>
-          report(error, { method, id, connection }),
-      }),
+    serve: (context, fairShare) => new Dispatcher(context, served, fairShare),
   };
 }
