@@ -51,7 +51,7 @@ export interface PendingCallsContext
   readonly observe: CallObserverHub | undefined;
   readonly connection: Connection;
   /** Called when nothing is waiting or sent any more. */
-  emptied(): void;
+  settled(): void;
 }
 
 /** The pending table of one connection. */
@@ -71,7 +71,7 @@ export class PendingCalls implements CallOwner {
     this.#settler = new CallSettler(context.deadlines, {
       abort: (call, reason) => this.abort(call, reason),
       settled: () => {
-        if (this.empty) context.emptied();
+        if (this.empty) context.settled();
       },
     });
     this.#gate = new SendQueue(context, this.#sent, this.#settler);

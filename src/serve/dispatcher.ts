@@ -13,23 +13,19 @@
 
 import type { Clock } from "../base/clock.ts";
 import {
-  ConnectionError,
+  type ConnectionError,
   type ErrorCode,
   quote,
   RpcError,
 } from "../base/errors.ts";
 import type { Connection } from "../types/connection.ts";
-import type {
-  IncomingCallStats,
-  LiveCall,
-  LiveCallContext,
-} from "../types/stats.ts";
+import type { LiveCall, LiveCallContext } from "../types/stats.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import type {
   ConnectionStreams,
   IncomingStreams,
 } from "../streams/contract.ts";
-import type { ServeContext, ServeSide } from "../connection/contract.ts";
+import type { IncomingCalls, ServeContext } from "../connection/contract.ts";
 import { ReceiveWindow } from "../connection/receive_window.ts";
 import type { FairShare } from "./fair_share.ts";
 import type { MethodTable } from "./method.ts";
@@ -44,11 +40,11 @@ export interface ServedMethods extends ErrorPolicy {
   readonly methodTable: MethodTable;
 }
 
-/** Serves the peer's calls; what each member promises stands at {@linkcode ServeSide}. */
-export class Dispatcher implements ServerCallHost, ServeSide {
+/** Serves the peer's calls; what each member promises stands at {@linkcode IncomingCalls}. */
+export class Dispatcher implements ServerCallHost, IncomingCalls {
   readonly #context: ServeContext;
   readonly #methodTable: MethodTable;
-  readonly #receiveWindow: ReceiveWindow;
+  readonly receiveWindow: ReceiveWindow;
   readonly #responder: Responder;
   readonly #openCalls: OpenCalls;
   readonly #scheduler: Scheduler;
@@ -76,7 +72,7 @@ export class Dispatcher implements ServerCallHost, ServeSide {
       (call) => runner.start(call),
     );
     const runner = new HandlerRunner(context, openCalls, scheduler, responder);
-    this.#receiveWindow = receiveWindow;
+    this.receiveWindow = receiveWindow;
     this.#responder = responder;
     this.#openCalls = openCalls;
     this.#scheduler = scheduler;
@@ -91,27 +87,10 @@ export class Dispatcher implements ServerCallHost, ServeSide {
     return this.#context.connection;
   }
 
-  get numbers(): IncomingCallStats {
-    const { calls: receiving, bytes: receivingBytes } = this.#receiveWindow;
+  get numbers(): IncomingCalls["numbers"] {
     const { running, waiting, ordered } = this.#scheduler;
     const served = { ...this.#responder.counts };
-    return { receiving, receivingBytes, running, waiting, ordered, served };
-  }
-
-  get heldBytes(): number {
-    return this.#receiveWindow.heldBytes;
-  }
-
-  get held(): number {
-    return this.#receiveWindow.calls;
-  }
-
-  get full(): boolean {
-    return this.#receiveWindow.full;
-  }
-
-  get lastId(): number | undefined {
-    return this.#receiveWindow.lastId;
+    return { running, waiting, ordered, served };
   }
 
   get current(): ServerCall | undefined {
@@ -122,13 +101,13 @@ export class Dispatcher implements ServerCallHost, ServeSide {
     return this.#openCalls.all().map((call) => toLiveCall(call, context));
   }
 
-  busy(except: ReadonlySet<unknown> = NO_CALLS): number {
-    let busy = this.#scheduler.running + this.#scheduler.waiting;
+  countOpen(except: ReadonlySet<unknown> = NO_CALLS): number {
+    let open = this.#scheduler.running + this.#scheduler.waiting;
     for (const call of except) {
       const { state } = call as ServerCall;
-      if (state === "running" || state === "streaming") busy--;
+      if (state === "running" || state === "streaming") open--;
     }
-    return busy;
+    return open;
   }
 
   // Messages of the peer.
@@ -140,7 +119,7 @@ export class Dispatcher implements ServerCallHost, ServeSide {
     remaining: number,
     metadata: MetadataBlock | undefined,
   ): void {
-    const receiveWindow = this.#receiveWindow;
+    const receiveWindow = this.receiveWindow;
     receiveWindow.checkId(id, this.#openCalls.table);
     const { codec, clock, tick, observe } = this.#context;
     const { streamed } = codec;
@@ -217,25 +196,17 @@ export class Dispatcher implements ServerCallHost, ServeSide {
 
   cancel(id: number): void {
     const call = this.#openCalls.table.get(id);
+    // The table first: a call that has run for 2^31 ids would not count as seen.
     if (call !== undefined) this.#giveUp(call, "cancelled", CANCELLED);
     // Otherwise the CANCEL has crossed the reply.
-    else this.#checkSeen(id, "CANCEL");
+    else this.receiveWindow.checkSeen(id, "CANCEL");
   }
 
   streamsOf(id: number): IncomingStreams | null | undefined {
     const call = this.#openCalls.table.get(id);
     if (call !== undefined) return call.streams ?? null;
-    this.#checkSeen(id, "a frame of a stream");
+    this.receiveWindow.checkSeen(id, "a frame of a stream");
     return undefined;
-  }
-
-  /** Of a call that is not in the table: one that runs may be older than `seen` can tell. */
-  #checkSeen(id: number, what: string): void {
-    if (this.#receiveWindow.seen(id)) return;
-    throw new ConnectionError(
-      "protocol_error",
-      `${what} for call ${id}, which was never made`,
-    );
   }
 
   expire(call: ServerCall): void {
@@ -271,7 +242,7 @@ export class Dispatcher implements ServerCallHost, ServeSide {
   // What the connection does.
 
   open(): void {
-    this.#receiveWindow.grant(this.#context.limits);
+    this.receiveWindow.grant(this.#context.limits);
     this.#scheduler.open();
   }
 
@@ -281,7 +252,7 @@ export class Dispatcher implements ServerCallHost, ServeSide {
 
   onFlush(): void {
     this.#responder.onFlush();
-    this.#receiveWindow.onFlush();
+    this.receiveWindow.onFlush();
   }
 
   spoiled(id: number): void {
@@ -290,21 +261,21 @@ export class Dispatcher implements ServerCallHost, ServeSide {
 
   drain(why: string): void {
     this.#draining = true;
-    this.tellDraining(why);
+    this.signalDraining(why);
   }
 
-  tellDraining(why: string): void {
+  signalDraining(why: string): void {
     if (this.#drainReason !== undefined) return;
     this.#drainReason = why;
     for (const call of this.#openCalls.all()) call.drain();
   }
 
-  get leaving(): RpcError | undefined {
+  get drainReason(): RpcError | undefined {
     if (this.#drainReason === undefined) return undefined;
     return this.#drainError ??= abortError("unavailable", this.#drainReason);
   }
 
-  halfClosed(reason: ConnectionError): void {
+  onPeerHalfClose(reason: ConnectionError): void {
     this.drain(reason.message);
     // Params that have not ended never will.
     const lost = abortError("unavailable", reason.message, reason);
@@ -355,7 +326,7 @@ export class Dispatcher implements ServerCallHost, ServeSide {
       call.abort(why);
       call.streams?.onConnectionLost(call.aborted?.reason);
     }
-    this.#receiveWindow.end();
+    this.receiveWindow.end();
     this.#scheduler.end();
   }
 }

@@ -30,7 +30,7 @@ import { toDuplex } from "../transport/deno_conn.ts";
 import { openChannel } from "../transport/duplex.ts";
 import { STREAM_SUPPORT } from "../streams/support.ts";
 import { RpcConnection } from "../connection/connection.ts";
-import type { ConnectionSetup, Keepalive } from "../connection/contract.ts";
+import type { ConnectionSetup } from "../connection/contract.ts";
 import { checkTimeout } from "../connection/shutdown.ts";
 import { Totals } from "../connection/totals.ts";
 import { keepalive } from "../connection/watchdog.ts";
@@ -175,7 +175,7 @@ export class Server<S extends object, M extends WireMap = "json"> {
       services: this.#services,
       serve: (context) => this.#services.serve(context, fairShare),
       streams: STREAM_SUPPORT,
-      keepalive: keepalive() as Keepalive,
+      keepalive: keepalive(),
       memory,
       largeReads,
       makeGate: authorize && gate(authorize),

@@ -40,7 +40,7 @@ export interface ServerCallHost {
   readonly clock: Clock;
   readonly connection: Connection;
   /** Why the connection drains, if it does. */
-  readonly leaving: unknown;
+  readonly drainReason: unknown;
   /** The deadline of a call has passed. */
   expire(call: ServerCall): void;
 }
@@ -137,8 +137,8 @@ export class ServerCall
   get draining(): AbortSignal {
     if (this.#drainController === undefined) {
       this.#drainController = new AbortController();
-      const { leaving } = this.#host;
-      if (leaving !== undefined) this.#drainController.abort(leaving);
+      const { drainReason } = this.#host;
+      if (drainReason !== undefined) this.#drainController.abort(drainReason);
     }
     return this.#drainController.signal;
   }
@@ -187,7 +187,7 @@ export class ServerCall
 
   /** The connection drains: fires `draining`. */
   drain(): void {
-    this.#drainController?.abort(this.#host.leaving);
+    this.#drainController?.abort(this.#host.drainReason);
   }
 
   onTimeout(): void {

@@ -116,7 +116,7 @@ export class MemoryBudget implements MemoryPool {
     while (this.#total > this.#max && this.#shares.size > 0) {
       const text = `the server's connections hold more than ${this.#max} ` +
         "bytes, and this one has gone longest without progress";
-      this.#stalest().shed(new ConnectionError("resource_exhausted", text));
+      this.#stalest().evict(new ConnectionError("resource_exhausted", text));
     }
     this.#scheduled = false;
   }
@@ -159,8 +159,8 @@ class BudgetShare implements MemoryShare {
   }
 
   /** Closes the connection. */
-  shed(reason: ConnectionError): void {
-    if (this.#holder.shed(reason)) this.end();
+  evict(reason: ConnectionError): void {
+    if (this.#holder.evict(reason)) this.end();
     else this.recordProgress();
   }
 

@@ -18,7 +18,7 @@ import type {
 } from "../types/connection.ts";
 import type { ServerMiddleware } from "../types/middleware.ts";
 import type { Checked } from "../types/services.ts";
-import type { ServeContext, ServeSide } from "../connection/contract.ts";
+import type { IncomingCalls, ServeContext } from "../connection/contract.ts";
 import { Dispatcher, type ServedMethods } from "./dispatcher.ts";
 import type { FairShare } from "./fair_share.ts";
 import { toMethodTable } from "./method_table.ts";
@@ -87,7 +87,10 @@ export function callable<L extends object, M extends WireMap = "json">(
 /** What `callable` makes, as the library uses it. */
 export interface Services extends ServiceDefinition {
   /** Serves one connection. On a server, `fairShare` limits the handlers of all its connections. */
-  readonly serve: (context: ServeContext, fairShare?: FairShare) => ServeSide;
+  readonly serve: (
+    context: ServeContext,
+    fairShare?: FairShare,
+  ) => IncomingCalls;
 }
 
 /** Does what {@linkcode callable} does, without its types. */

@@ -37,7 +37,7 @@ export interface StreamTableContext {
   /** The largest message body that the peer accepts, in bytes. */
   peerMaxMessage(): number;
   /** Called when the items that wait to be sent have grown by another 16 KiB. */
-  grown(): void;
+  onGrown(): void;
   /**
    * The streams of a call in flight, by who made it (`ours`): `null` if it has
    * none, undefined if the call is over.

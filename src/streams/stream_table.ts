@@ -225,7 +225,7 @@ export class StreamTable implements ConnectionStreams, StreamHub {
       return;
     }
     this.#notice = this.#waiting + STEP;
-    this.#context.grown();
+    this.#context.onGrown();
   }
 
   get numbers(): StreamStats {

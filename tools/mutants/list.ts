@@ -73,7 +73,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "nobody starts what waits once the writer has room",
     file: "src/connection/connection.ts",
-    find: "      this.serveSide.startWaiting();\n",
+    find: "      this.incoming.startWaiting();\n",
     replace: "",
   },
   {
@@ -171,7 +171,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a FIN without GOAWAY counts as an orderly half-close",
     file: "src/connection/reader.ts",
-    find: "codec.features.goaway && peerGoaway.reason === undefined",
+    find: "codec.features.goaway && reason === undefined",
     replace: "!codec.features.goaway",
   },
   {
