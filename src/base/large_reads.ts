@@ -74,8 +74,8 @@ export class LargeReads {
 
 /** A reader of large messages, one at a time. */
 export class LargeRead implements ListNode<LargeRead> {
-  before: LargeRead | undefined = undefined;
-  after: LargeRead | undefined = undefined;
+  previous: LargeRead | undefined = undefined;
+  next: LargeRead | undefined = undefined;
   /** The size of the message that waits, in bytes. */
   size = 0;
   readonly #reads: LargeReads;

@@ -108,7 +108,7 @@ export class SendQueue {
       );
     }
     const draft = codec.savePrepared();
-    call.waiting = { call, draft, before: undefined, after: undefined };
+    call.waiting = { call, draft, previous: undefined, next: undefined };
     this.calls.push(call.waiting);
     this.bytes += size;
   }

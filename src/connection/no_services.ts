@@ -50,7 +50,7 @@ export class NoServices implements IncomingCalls {
     method: string,
     size: number,
     _remaining: number,
-    block: MetadataBlock | undefined,
+    metadataBlock: MetadataBlock | undefined,
   ): void {
     const { receiveWindow } = this;
     const { codec, sendBuffer, observe, clock, connection } = this.#context;
@@ -72,7 +72,7 @@ export class NoServices implements IncomingCalls {
     this.#served.refused++;
     if (!observe?.active) return;
     const error = new RpcError("not_found", text, { outcome: "refused" });
-    const request = { connection, method, id, size, block };
+    const request = { connection, method, id, size, metadataBlock };
     observe.refused(request, clock, error, sendBuffer.size - before);
   }
 

@@ -159,7 +159,7 @@ export interface ChunkHandler {
 }
 
 /** Reads until the end. Rejects with what the stream or the handler throws. */
-export async function readLoop(
+async function readLoop(
   channel: Pick<ByteChannel, "read">,
   clock: Clock,
   handler: ChunkHandler,

@@ -51,8 +51,8 @@ interface UnsentItem {
 
 /** One outgoing stream. */
 export class StreamWriter implements ScheduledWriter, WriterView {
-  before: ScheduledWriter | undefined = undefined;
-  after: ScheduledWriter | undefined = undefined;
+  previous: ScheduledWriter | undefined = undefined;
+  next: ScheduledWriter | undefined = undefined;
   queued = false;
   /** Items taken from the source. */
   items = 0;

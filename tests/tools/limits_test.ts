@@ -195,7 +195,7 @@ const PLACES: Record<string, [string, string][]> = {
     ["src/transport/deno_listener.ts", "MAX_HANDSHAKES"],
   ],
   "connections rejected by a full server that are still being closed": [
-    ["src/serve/reject.ts", "AT_ONCE"],
+    ["src/serve/server.ts", "MAX_REJECTED"],
   ],
   "flush: time to write what is left when a connection ends": [
     ["src/connection/linger.ts", "FLUSH_TIME"],

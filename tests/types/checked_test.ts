@@ -409,7 +409,7 @@ test("[X44] the error of expose() without names says what to write", () => {
     // @ts-expect-error: the names are missing
     () => expose(new Counter()),
     TypeError,
-    'Cannot expose: no list of names, received undefined; write expose(instance, ["Hello"])',
+    'Cannot expose: not a list of names, received undefined; write expose(instance, ["Hello"])',
   );
   assertThrows(
     // @ts-expect-error: one name is no list

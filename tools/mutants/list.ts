@@ -26,15 +26,15 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a call cancelled before its start is started",
     file: "src/serve/dispatcher.ts",
-    find: `        this.#gate.remove(call);
-        this.#calls.rejectUnstarted(call, code, text);`,
-    replace: `        this.#calls.rejectUnstarted(call, code, text);`,
+    find: `        this.#scheduler.remove(call);
+        this.#openCalls.rejectUnstarted(call, code, text);`,
+    replace: `        this.#openCalls.rejectUnstarted(call, code, text);`,
   },
   {
     name: "a handler's own error is answered as not started",
     file: "src/serve/runner.ts",
-    find: "else this.#calls.replyWithError(call, true, result);",
-    replace: "else this.#calls.replyWithError(call, false, result);",
+    find: "else this.#openCalls.replyWithError(call, true, result);",
+    replace: "else this.#openCalls.replyWithError(call, false, result);",
   },
   {
     name: "a running call is answered when it is cancelled",
@@ -42,7 +42,7 @@ export const MUTANTS: readonly Mutant[] = [
     find: `        this.#context.deadlines.remove(call);
         call.abort(reason);`,
     replace: `        call.abort(reason);
-        this.#calls.fail(call, true, reason());`,
+        this.#openCalls.fail(call, true, reason());`,
   },
   {
     name: "a CANCEL does not fire the handler's signal",
@@ -60,9 +60,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "calls past our GOAWAY are served",
     file: "src/serve/dispatcher.ts",
-    find: "if (this.#draining) {\n      // Past",
+    find: "if (this.#draining) {\n      // The caller",
     replace:
-      "if (this.#draining) admission.hold(size);\n    if (!codec) {\n      // Past",
+      "if (this.#draining) receiveWindow.reserve(size);\n    if (!codec) {\n      // The caller",
   },
   {
     name: "handlers are not told that their connection is lost",
@@ -278,10 +278,10 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a handler that fails after the end keeps its place of the server's",
     file: "src/serve/runner.ts",
     find: `    }, (error) => {
-      this.#gate.release();
+      this.#scheduler.release();
       this.#ran(call, false, error);`,
     replace: `    }, (error) => {
-      if (!call.done) this.#gate.release();
+      if (!call.done) this.#scheduler.release();
       this.#ran(call, false, error);`,
   },
 ];
