@@ -11,6 +11,7 @@ import {
 import * as v from "valibot";
 import {
   type CallContext,
+  type CallEnding,
   Client,
   type ClientMiddleware,
   clientMiddleware,
@@ -446,6 +447,67 @@ test("middleware that goes on after its call has ended gets nowhere", async () =
   await close();
 });
 
+test("a call that is aborted while a middleware's params are serialized is cancelled", async () => {
+  const held = new Held();
+  const aborter = new AbortController();
+  const reason = new Error("not any more");
+  const params = {
+    toJSON: () => {
+      aborter.abort(reason);
+      return 1;
+    },
+  };
+  const { client, close } = pair(held.services, {
+    client: { use: clientMiddleware((_call, next) => next({ params })) },
+  });
+  const handle = client.go("Held.work", 1, { signal: aborter.signal });
+  assertStrictEquals(await handle.reply.catch((e) => e), reason);
+  assertEquals(await handle.settled, "not_sent");
+  await settle();
+  assertEquals(held.calls.length, 0);
+  await close();
+});
+
+test("middleware can stand before any caller, also before other middleware", async () => {
+  const { client, close } = pair({
+    count: async function* () {
+      yield 1;
+      yield 2;
+    },
+  });
+  const passing = clientMiddleware((_call, next) => next());
+  const endings: unknown[] = [];
+  const watching = clientMiddleware((call, next) => {
+    call.ended.then((ending) => endings.push(ending));
+    return next();
+  });
+  const { connection } = client;
+  const own = {
+    call: connection.call.bind(connection),
+    go: (...args: Parameters<typeof connection.go>) => {
+      const { id, method, size, reply, sent, settled, outcome } = connection.go(
+        ...args,
+      );
+      const abort = () => {};
+      const rest = { metadata: undefined, abort };
+      return { id, method, size, reply, sent, settled, outcome, ...rest };
+    },
+  };
+  const before = [connection, passing.wrap(connection, {}), own];
+  for (const caller of before) {
+    const handle = watching.wrap(caller, {}).go("count");
+    const stream = await handle.reply as ReadableStream<number>;
+    assertEquals(await Array.fromAsync(stream), [1, 2]);
+  }
+  await settle();
+  assertEquals(endings.map((ending) => (ending as CallEnding).error), [
+    undefined,
+    undefined,
+    undefined,
+  ]);
+  await close();
+});
+
 test("what a middleware throws in the same turn rejects the call", async () => {
   const broken = new Error("broken");
   const { client, close } = onions([() => {
@@ -551,6 +613,35 @@ test("[X46] middleware of both sides can ask how a call ended, its stream includ
   await connection.abort();
   await told(["count", 2, "unavailable"]);
   await client.closed;
+});
+
+test("[X46] a middleware that throws after a stream has begun ends the call with its error, and cancels the stream", async () => {
+  const broken = new Error("broken");
+  const endings: unknown[] = [];
+  const ended = Promise.withResolvers<void>();
+  const { client, close } = pair({
+    count: async function* () {
+      try {
+        for (;;) yield 1;
+      } finally {
+        ended.resolve();
+      }
+    },
+  }, {
+    client: {
+      use: clientMiddleware(async (call, next) => {
+        call.ended.then((ending) => endings.push(ending));
+        await next();
+        throw broken;
+      }),
+    },
+  });
+  const handle = client.go("count");
+  assertStrictEquals(await handle.reply.catch((e) => e), broken);
+  assertEquals(await handle.settled, "executed");
+  await ended.promise;
+  assertEquals(endings, [{ items: undefined, error: broken }]);
+  await close();
 });
 
 test("[X46] a client's middleware is told of a call that was aborted", async () => {
