@@ -113,6 +113,8 @@ export class ServiceClient<
   S extends object = UntypedServices,
   M extends WireMap = "json",
 > {
+  /** Never there: TypeScript infers from it which services a client has that is passed to {@linkcode stage} or {@linkcode map}. */
+  declare readonly "~types"?: { readonly services: S; readonly wire: M };
   readonly #caller: Caller;
 
   /** Made by its subclasses. */
