@@ -72,7 +72,7 @@ export type { RetryOptions } from "./src/client/reconnect/dialer.ts";
 export {
   map,
   stage,
-  type StageInputs,
+  type StageInputsOf,
   type StageOf,
   type StageOutputOf,
 } from "./src/client/stage.ts";

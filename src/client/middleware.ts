@@ -48,15 +48,20 @@ import { dueTime, isAbort, type SentOptions } from "../call/options.ts";
 import type { MiddlewareSettings, MiddlewareStack } from "./service_client.ts";
 
 /**
- * Middleware for a client's `use`, the first one outermost. (A function, so
- * that a program whose clients use none does not carry the code for it.)
+ * Makes the value of a client's `use` from middleware: functions that run around
+ * every call. The first one is outermost: it sees a call first, and its result
+ * last. Each may change params and metadata, send the call several times, or
+ * return a result without sending it.
  *
- * @throws {TypeError} If one of them is no function.
+ * A call ends at once when its signal fires or its deadline passes, however long
+ * a middleware takes; its outcome is the worst of all times it was sent.
  *
- * @example A token with every call
+ * @throws {TypeError} If one of them is not a function.
+ *
+ * @example Send a token with every call
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { type CallContext, Client, memoryPair, clientMiddleware, Server } from "@sluice/rpc";
+ * import { type CallContext, Client, clientMiddleware, memoryPair, Server } from "@sluice/rpc";
  *
  * const services = { Who: { am: (_: null, ctx: CallContext) => ctx.metadata.get("token") ?? "" } };
  * const [near, far] = memoryPair();
@@ -66,6 +71,32 @@ import type { MiddlewareSettings, MiddlewareStack } from "./service_client.ts";
  *   use: clientMiddleware((call, next) => next({ metadata: { ...call.metadata, token: "t1" } })),
  * });
  * assertEquals(await client.call("Who.am", null), "t1");
+ * await client.close();
+ * await server.close();
+ * ```
+ *
+ * @example Send a call again that certainly did not run
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { memoryPair, RpcError, Server } from "@sluice/rpc";
+ * import { Client, clientMiddleware, type ClientMiddleware } from "@sluice/rpc/client";
+ *
+ * let busy = true;
+ * const [near, far] = memoryPair();
+ * const services = { add: ([a, b]: [number, number]) => a + b };
+ * const server = new Server(services, {
+ *   use: [(_call, next) => {
+ *     if (!busy) return next();
+ *     busy = false;
+ *     throw new RpcError("busy", "try again");
+ *   }],
+ * });
+ * server.accept(far);
+ *
+ * const retryOnce: ClientMiddleware = (_call, next) =>
+ *   next().catch((error) => error.outcome === "refused" ? next() : Promise.reject(error));
+ * const client = new Client<typeof services>(near, { use: clientMiddleware(retryOnce) });
+ * assertEquals(await client.call("add", [1, 2]), 3);
  * await client.close();
  * await server.close();
  * ```
