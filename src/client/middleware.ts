@@ -115,7 +115,7 @@ class MiddlewareCaller implements Caller {
   readonly clock: Clock;
   readonly settings: MiddlewareSettings;
   readonly deadlines: TimerHeap;
-  readonly signals = new AbortListeners<MiddlewareCall>((call, reason) =>
+  readonly signals = new AbortListeners<WrappedCall>((call, reason) =>
     call.end(reason)
   );
   /** Runs all middleware, the first one outermost, and sends the call. */
@@ -146,7 +146,7 @@ class MiddlewareCaller implements Caller {
   }
 
   go(method: string, params?: unknown, options: CallOptions = {}): CallHandle {
-    return new MiddlewareCall(this, method, params, options);
+    return new WrappedCall(this, method, params, options);
   }
 }
 
@@ -157,8 +157,8 @@ interface Settled {
   readonly value: unknown;
 }
 
-/** One call and the handle of it, however often its middleware sends it. */
-class MiddlewareCall implements CallHandle, TimerEntry {
+/** One call of a client with middleware, however often that sends it; also the handle of the call. */
+class WrappedCall implements CallHandle, TimerEntry {
   readonly method: string;
   readonly client: MiddlewareCaller;
   /** The caller's options, without metadata and times. */
@@ -391,14 +391,14 @@ class MiddlewareCall implements CallHandle, TimerEntry {
 
 /** A call as one middleware sees it: each layer can have other params and metadata. */
 class CallView implements OutgoingCall {
-  readonly call: MiddlewareCall;
+  readonly call: WrappedCall;
   readonly params: unknown;
   /** The params as they are sent. */
   readonly sent: unknown;
   readonly metadata: Readonly<Record<string, string>>;
 
   constructor(
-    call: MiddlewareCall,
+    call: WrappedCall,
     params: unknown,
     sent: unknown,
     metadata: Readonly<Record<string, string>>,
