@@ -169,6 +169,8 @@ class WrappedCall implements CallHandle, TimerEntry {
   #size = 0;
   /** Undefined once the call has settled. */
   #params: unknown;
+  /** The signals that abort the call. */
+  readonly #signals: AbortSignal[] = [];
   /** One handle for each time that the middleware sent the call. */
   readonly #handles: CallHandle[] = [];
   /** The streams that the peer has replied with, and the handles they belong to. */
@@ -213,8 +215,11 @@ class WrappedCall implements CallHandle, TimerEntry {
     const sent = snapshot(params, transfer === true, client.settings);
     this.#size = snapshotSize(sent);
     const metadata = toRecord(options.metadata ?? {});
-    if (signal !== undefined) client.signals.add(signal, this);
-    if (ctx !== undefined) client.signals.add(ctx.signal, this);
+    for (const each of [signal, ctx?.signal]) {
+      if (each === undefined) continue;
+      client.signals.add(each, this);
+      this.#signals.push(each);
+    }
     client.deadlines.add(this);
     return new CallView(this, params, sent, metadata);
   }
@@ -265,10 +270,8 @@ class WrappedCall implements CallHandle, TimerEntry {
   #settle(failed: boolean, value: unknown): void {
     if (this.#settled !== undefined) return;
     this.#settled = { failed, value };
-    const { signal, ctx } = this.options;
     const { signals, deadlines } = this.client;
-    if (signal !== undefined) signals.remove(signal, this);
-    if (ctx !== undefined) signals.remove(ctx.signal, this);
+    for (const signal of this.#signals) signals.remove(signal, this);
     deadlines.remove(this);
     if (this.#handles.length === 0) discard(this.#params, value);
     this.#params = undefined;

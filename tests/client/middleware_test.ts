@@ -468,6 +468,25 @@ test("a call that is aborted while a middleware's params are serialized is cance
   await close();
 });
 
+test("options that throw when they are read reject their call behind middleware, too", async () => {
+  const broken = new Error("broken");
+  const { client, close } = onions([(_call, next) => next()]);
+  const throwing = () => {
+    throw broken;
+  };
+  const ctx = Object.defineProperty({ remaining: 1 }, "signal", {
+    get: throwing,
+  });
+  const late = Object.defineProperty({}, "timeout", { get: throwing });
+  for (const options of [{ ctx }, late, { signal: 5 }, { metadata: 5 }]) {
+    const handle = client.go("S.echo", 1, options as never);
+    assert(await handle.reply.catch((error) => error) instanceof Error);
+    assertEquals(await handle.settled, "not_sent");
+  }
+  assertEquals(await client.call("S.echo", 1), 1);
+  await close();
+});
+
 test("middleware can stand before any caller, also before other middleware", async () => {
   const { client, close } = pair({
     count: async function* () {
