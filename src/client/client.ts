@@ -77,6 +77,8 @@ export class CoreClient<
 > extends ServiceClient<S, M> {
   /** The client's connection, with `stats()`, `calls()`, `ping()` and `rtt`. */
   readonly connection: Connection;
+  /** Resolves when the connection has closed: with the error, or with `undefined` if one side closed it gracefully. Never rejects. */
+  readonly closed: Promise<ConnectionError | undefined>;
 
   /**
    * Takes over the duplex. Calls can be made at once: the client does not wait
@@ -93,6 +95,7 @@ export class CoreClient<
     // Directly, not through the connection: saves a function call for each call.
     super(toCaller(connection.pending, options));
     this.connection = connection;
+    this.closed = connection.closed;
   }
 
   /** Resolves when the in-flight window has room for a call. Rejects once the client accepts no more calls; that is never reported as unhandled. */
@@ -115,11 +118,6 @@ export class CoreClient<
    */
   get desiredSize(): number {
     return this.connection.desiredSize;
-  }
-
-  /** Resolves when the connection has closed: with the error, or with `undefined` if one side closed it gracefully. Never rejects. */
-  get closed(): Promise<ConnectionError | undefined> {
-    return this.connection.closed;
   }
 
   /** Lets the open connection keep the process alive, which is the default. Undoes `unref`. */

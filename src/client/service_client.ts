@@ -66,9 +66,15 @@ export function toCaller(
 ): Caller {
   const { timeout, metadata, use, captureStacks } = options;
   const wrapped = use === undefined ? caller : use.wrap(caller, options);
-  const inner = captureStacks === true ? withStacks(wrapped) : wrapped;
+  // The stack is that of the code that made the call.
+  const inner = captureStacks === true
+    ? withOptions(wrapped, (options): SentOptions => ({
+      ...options,
+      calledAt: new Error(),
+    }))
+    : wrapped;
   if (timeout === undefined && metadata === undefined) return inner;
-  const withDefaults = (options: CallOptions = {}): CallOptions => {
+  return withOptions(inner, (options = {}) => {
     try {
       return {
         ...options,
@@ -82,12 +88,18 @@ export function toCaller(
     } catch (error) {
       return unreadable(error);
     }
-  };
+  });
+}
+
+/** A caller whose calls have the options that `change` returns. */
+function withOptions(
+  caller: Caller,
+  change: (options?: CallOptions) => CallOptions,
+): Caller {
   return {
     call: (method, params, options) =>
-      inner.call(method, params, withDefaults(options)),
-    go: (method, params, options) =>
-      inner.go(method, params, withDefaults(options)),
+      caller.call(method, params, change(options)),
+    go: (method, params, options) => caller.go(method, params, change(options)),
   };
 }
 
@@ -97,20 +109,6 @@ function unreadable(error: unknown): CallOptions {
     get signal(): never {
       throw error;
     },
-  };
-}
-
-/** Adds the stack of the code that makes a call to its options. */
-function withStacks(caller: Caller): Caller {
-  const withStack = (options?: CallOptions): SentOptions => ({
-    ...options,
-    calledAt: new Error(),
-  });
-  return {
-    call: (method, params, options) =>
-      caller.call(method, params, withStack(options)),
-    go: (method, params, options) =>
-      caller.go(method, params, withStack(options)),
   };
 }
 
