@@ -130,6 +130,8 @@ class MiddlewareCaller implements Caller {
     this.clock = settings.clock ?? systemClock;
     this.settings = settings;
     this.deadlines = new TimerHeap(this.clock);
+    // Whether a call keeps the process alive is up to its connection; see `unref`.
+    this.deadlines.hold(false);
     this.run = compose<CallView, OutgoingChange>(
       list as readonly Middleware<CallView, OutgoingChange>[],
       (view, change) => view.with(change),
