@@ -10,7 +10,7 @@ import {
   listed,
   readCatalogue,
   relisted,
-} from "../tests/support/catalogue.ts";
+} from "./faults/catalogue.ts";
 import { tool } from "./process.ts";
 
 await tool(() => {

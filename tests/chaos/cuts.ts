@@ -10,8 +10,8 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import { turn } from "../support/clock.ts";
 import type { Fault } from "../support/fault_line.ts";
-import { runSession } from "../support/session.ts";
-import { watchUnhandled } from "../support/watch.ts";
+import { runScenario } from "../support/scenario.ts";
+import { watchUnhandled } from "../support/unhandled.ts";
 
 /** The faults. Each strikes at every offset, each offset's garbled bit is another. */
 export const KINDS = ["cut", "reset", "stall", "garble"] as const;
@@ -42,7 +42,7 @@ export async function runCase({ direction, kind, at }: Case): Promise<void> {
   const fault: Fault = kind === "garble"
     ? { kind, at, bit: at % 8 }
     : { kind, at };
-  await runSession({
+  await runScenario({
     faults: { [direction]: fault },
     garbled: kind === "garble",
   });
@@ -94,7 +94,7 @@ async function main(): Promise<void> {
     },
   });
   const began = performance.now();
-  const lengths = await runSession();
+  const lengths = await runScenario();
   const [part, parts] = values.part.split("/").map(Number);
   const { every, phase, only } = values;
   const cases = only !== undefined

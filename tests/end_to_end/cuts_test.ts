@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import { allCases, KINDS, runCase } from "../chaos/cuts.ts";
-import { runSession } from "../support/session.ts";
+import { runScenario } from "../support/scenario.ts";
 import { Random } from "../support/random.ts";
 
 /** One offset in this many; which one differs from run to run. */
@@ -12,9 +12,9 @@ const EVERY = 149;
 test("the recorded session has at least 200 calls of every kind, and the same bytes each time", async () => {
   const bytes: number[] = [];
   const record = (_: string, chunk: Uint8Array) => void bytes.push(...chunk);
-  const first = await runSession({ record });
+  const first = await runScenario({ record });
   const once = bytes.splice(0);
-  const second = await runSession({ record });
+  const second = await runScenario({ record });
   assertEquals(second, first);
   assertEquals(bytes, once);
   assert(first.calls >= 200, `${first.calls} calls`);
@@ -40,7 +40,7 @@ const WORDS = {
 
 for (const kind of KINDS) {
   test(`[L1] [B10] a session ${WORDS[kind]} at any byte is accounted for, and leaves nothing`, async () => {
-    const lengths = await runSession();
+    const lengths = await runScenario();
     const random = new Random();
     const cases = allCases(lengths, EVERY, random.below(EVERY));
     for (const each of cases) {

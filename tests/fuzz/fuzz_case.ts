@@ -7,7 +7,7 @@
 
 import type { Random } from "../support/random.ts";
 import { KIND } from "../support/raw_peer.ts";
-import { runSession } from "../support/session.ts";
+import { runScenario } from "../support/scenario.ts";
 import { fromHex, toHex, VECTORS } from "../support/vectors.ts";
 import { gobStreams, recordGob } from "./gob_pool.ts";
 import { goJsonStream, jsonRpcStream } from "./json_text.ts";
@@ -77,7 +77,7 @@ export interface Pool {
 /** Records the session, and reads the vectors. */
 export async function makePool(): Promise<Pool> {
   const bytes: Record<"out" | "back", number[]> = { out: [], back: [] };
-  await runSession({ record: (way, chunk) => bytes[way].push(...chunk) });
+  await runScenario({ record: (way, chunk) => bytes[way].push(...chunk) });
   const golden = [...VECTORS.valid, ...VECTORS.malformed]
     .map((vector) => fromHex(vector.bytes));
   const server = split(Uint8Array.from(bytes.out));

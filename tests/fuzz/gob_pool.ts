@@ -11,7 +11,7 @@ import { encodeGob, netrpc, Registered } from "../../netrpc.ts";
 import { MessageSplitter } from "../../src/netrpc/gob/splitter.ts";
 import { faultPair } from "../support/fault_duplex.ts";
 import { fromHex } from "../support/vectors.ts";
-import { All, generate, registered } from "../support/zoo.ts";
+import { All, generate, registered } from "../support/go_zoo.ts";
 
 /** Whole streams of one value. */
 export function gobStreams(): Uint8Array[] {

@@ -9,7 +9,7 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import { turn } from "../support/clock.ts";
 import { newSeed, Random } from "../support/random.ts";
-import { watchUnhandled } from "../support/watch.ts";
+import { watchUnhandled } from "../support/unhandled.ts";
 import {
   type FuzzCase,
   isParser,

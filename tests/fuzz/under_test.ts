@@ -18,7 +18,7 @@ import {
 } from "../../mod.ts";
 import { settle, TestClock } from "../support/clock.ts";
 import { faultPair } from "../support/fault_duplex.ts";
-import { CallLedger } from "../support/ledger.ts";
+import { CallLog } from "../support/call_log.ts";
 import { assertNothingLeft } from "../support/pair.ts";
 import { SignalCount } from "../support/signal_count.ts";
 import { StreamWatch } from "../support/stream_watch.ts";
@@ -31,7 +31,7 @@ export type Hear = (bytes: Uint8Array) => void;
 export abstract class UnderTest {
   protected readonly clock: TestClock = new TestClock(1);
   protected readonly signals: SignalCount = new SignalCount();
-  protected readonly ledger: CallLedger = new CallLedger();
+  protected readonly ledger: CallLog = new CallLog();
   protected readonly watch: StreamWatch = new StreamWatch();
   protected abstract readonly connection: Connection;
   readonly #pair = faultPair({ back: { capacity: 64 } });

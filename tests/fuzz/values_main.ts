@@ -8,7 +8,7 @@
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { turn } from "../support/clock.ts";
-import { watchUnhandled } from "../support/watch.ts";
+import { watchUnhandled } from "../support/unhandled.ts";
 import { reportOf, ValueCase } from "./value_case.ts";
 
 /** Findings before it gives up: more would tell the same. */

@@ -366,13 +366,13 @@ const EXITS: [string, (gate: Gate) => Promise<unknown>][] = [
   ["breaks the rules", ({ peer }) => peer.send(hello())],
 ];
 
-for (const [how, leave] of EXITS) {
+for (const [how, sendGoaway] of EXITS) {
   test(`[W7] a peer that ${how} while authorize awaits: nothing is started, the verdict is nobody's`, async () => {
     for (const late of [(g: Gate) => g.verdict.resolve("admin"), reject]) {
       const gate = new Gate();
       const { connection, clock } = gate.facing;
       await gate.send(hello(), call(1), call(2));
-      await leave(gate);
+      await sendGoaway(gate);
       await settle();
       gate.peer.end().catch(() => {});
       assert((await connection.closed) !== undefined);

@@ -17,7 +17,7 @@ import type { Connection, ConnectionStats, Limits } from "../../mod.ts";
 import { EARLY_BYTES, EARLY_CALLS } from "../../src/wire/protocol.ts";
 import type { FaultLine } from "../support/fault_line.ts";
 import type { FaultPair } from "../support/fault_duplex.ts";
-import type { Entry } from "../support/ledger.ts";
+import type { Entry } from "../support/call_log.ts";
 import { KIND } from "../support/raw_peer.ts";
 import { type StreamGrants, StreamTap } from "./stream_tap.ts";
 import { FrameTap, Places, type WireFrame } from "./wire_tap.ts";

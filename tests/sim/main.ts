@@ -7,7 +7,7 @@
 
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { watchUnhandled } from "../support/watch.ts";
+import { watchUnhandled } from "../support/unhandled.ts";
 import { simulateHostile } from "./hostile_world.ts";
 import { simulate } from "./run.ts";
 import { addTallies, type Tallies } from "./tally.ts";

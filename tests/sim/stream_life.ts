@@ -13,7 +13,7 @@
  * @module
  */
 
-import { show } from "../support/ledger.ts";
+import { show } from "../support/call_log.ts";
 
 /** How a source ends that is not told to. */
 export type Ending = "done" | "threw" | "unsayable";

@@ -6,7 +6,7 @@
  */
 
 import { type CallContext, RpcError } from "../../mod.ts";
-import type { Entry } from "../support/ledger.ts";
+import type { Entry } from "../support/call_log.ts";
 import type { End } from "./link.ts";
 import type { StreamLife, Truth } from "./stream_life.ts";
 

@@ -11,7 +11,7 @@
  */
 
 import { type CallContext, type Clock, RpcError } from "../../mod.ts";
-import type { Entry } from "../support/ledger.ts";
+import type { Entry } from "../support/call_log.ts";
 import { Random } from "../support/random.ts";
 import type { End } from "./link.ts";
 import { type Actor, StreamLife } from "./stream_life.ts";

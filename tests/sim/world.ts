@@ -20,7 +20,7 @@ import {
 } from "../../mod.ts";
 import { settle, TestClock } from "../support/clock.ts";
 import { faultPair } from "../support/fault_duplex.ts";
-import { CallLedger, type Entry, show } from "../support/ledger.ts";
+import { CallLog, type Entry, show } from "../support/call_log.ts";
 import type { Random } from "../support/random.ts";
 import { SignalCount } from "../support/signal_count.ts";
 import { firstId, limitsOf, methodOf, payload } from "./chance.ts";
@@ -63,7 +63,7 @@ export class World {
   /** Whether little goes wrong, and the limits are wide: so that most calls are served. */
   readonly fair: boolean;
   readonly clock: TestClock = new StepClock(1);
-  readonly ledger: CallLedger = new CallLedger();
+  readonly ledger: CallLog = new CallLog();
   readonly signals: SignalCount = new SignalCount();
   readonly slots: Slot[];
   readonly links: Link[] = [];

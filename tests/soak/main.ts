@@ -24,7 +24,7 @@ import {
 import { turn } from "../support/clock.ts";
 import { type Memory, memory } from "../support/heap.ts";
 import { newSeed, Random } from "../support/random.ts";
-import { watchUnhandled } from "../support/watch.ts";
+import { watchUnhandled } from "../support/unhandled.ts";
 import { SoakCalls } from "./calls.ts";
 import type { SoakServices } from "./server.ts";
 

@@ -135,12 +135,12 @@ export class Reconnecting {
     await settle();
     await over;
     await this.client.closed;
-    assertLeft(this);
+    assertNothingIsLeft(this);
   }
 }
 
 /** Asserts that nothing is left of a client that is over. */
-export function assertLeft({ client, clock }: Reconnecting): void {
+export function assertNothingIsLeft({ client, clock }: Reconnecting): void {
   const { state, connections, waiting, inFlight, queued, listeners, timers } =
     client.stats();
   assertEquals(
@@ -159,7 +159,10 @@ export function assertLeft({ client, clock }: Reconnecting): void {
 }
 
 /** A peer that says goodbye to all calls above `lastId`. */
-export async function leave(peer: RawPeer, lastId?: number): Promise<void> {
+export async function sendGoaway(
+  peer: RawPeer,
+  lastId?: number,
+): Promise<void> {
   await peer.send(goaway(lastId));
   await settle();
 }

@@ -65,7 +65,7 @@ export function faultOf(
 }
 
 /** A short session of every kind that is delivered, bodies empty and not. */
-export function session(): {
+export function sampleFrames(): {
   bytes: Uint8Array;
   frames: Required<Frame>[];
   bodyBytes: number;

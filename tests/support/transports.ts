@@ -13,6 +13,7 @@ import type { Duplex, DuplexInfo } from "../../src/types/duplex.ts";
 import { memoryPair } from "../../src/transport/memory.ts";
 import { connect, type ConnectOptions } from "../../src/transport/connect.ts";
 import { listen, type ListenOptions } from "../../src/transport/listen.ts";
+import { turn } from "./clock.ts";
 
 export type End = Duplex & DuplexInfo;
 
@@ -201,11 +202,6 @@ export async function flood(
   } finally {
     writer.releaseLock();
   }
-}
-
-/** One turn of the event loop. */
-export function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /**

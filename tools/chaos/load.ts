@@ -17,7 +17,7 @@ import {
 import type { Runtime } from "../../bench/demo/runtimes.ts";
 import { readJournal } from "./journal.ts";
 import type { JobServices } from "./journal_server.ts";
-import { Ledger, type Verdict } from "./ledger.ts";
+import { Ledger, type Verdict } from "./call_log.ts";
 import { ServerProcess } from "./server_process.ts";
 
 /** A small seeded generator (mulberry32): the same run each time. */

@@ -13,8 +13,7 @@ import {
   Server,
   type ServerOptions,
 } from "../../mod.ts";
-import { collect } from "../../tests/support/collect.ts";
-import { memory, memoryNow } from "../../tests/support/heap.ts";
+import { collect, memory, memoryNow } from "../../tests/support/heap.ts";
 import { caseOf, LIMITS } from "./cases.ts";
 import { gob } from "./gob.ts";
 

@@ -6,7 +6,7 @@ import { closeSync, openSync } from "node:fs";
 import type { Duplex, DuplexInfo } from "../../../src/types/duplex.ts";
 import { connect } from "../../../src/transport/connect.ts";
 import { listen } from "../../../src/transport/listen.ts";
-import { turn } from "../transports.ts";
+import { turn } from "../clock.ts";
 
 const faults: string[] = [];
 const listener = await listen({

@@ -15,7 +15,7 @@ import process from "node:process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-const SOURCES = fileURLToPath(new URL("../interop/go", import.meta.url));
+const SOURCES = fileURLToPath(new URL("./go", import.meta.url));
 
 /** Calls of one style; the full form is `SLUICE_GO_CALLS=524288`. */
 export const GO_CALLS: number = Number(process.env.SLUICE_GO_CALLS ?? 2048);

@@ -6,7 +6,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { type CallHandle, type Outcome, RpcError } from "../../mod.ts";
 import { settle } from "../support/clock.ts";
-import { CallLedger } from "../support/ledger.ts";
+import { CallLog } from "../support/call_log.ts";
 
 /** What a call was told, and what its handler saw. */
 interface Story {
@@ -19,7 +19,7 @@ interface Story {
 
 async function problems(story: Story, expected?: string): Promise<string[]> {
   const { reply, error, settled, started = 0, finished = 0 } = story;
-  const ledger = new CallLedger();
+  const ledger = new CallLog();
   const never = new Promise<never>(() => {});
   const failed = new RpcError("x", "", { outcome: error });
   const handle = {
@@ -111,7 +111,7 @@ test("the ledger has nothing to say where they agree", async () => {
 });
 
 test("check throws all problems at once", () => {
-  const ledger = new CallLedger();
+  const ledger = new CallLog();
   const { signal } = new AbortController();
   ledger.started(5, "a", { id: 1, signal });
   const error = assertThrows(() => ledger.check(), Error);

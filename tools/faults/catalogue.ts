@@ -7,7 +7,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 
 const DOCUMENT = new URL("../../docs/faults.md", import.meta.url);
-const TESTS = new URL("../", import.meta.url);
+const TESTS = new URL("../../tests/", import.meta.url);
 
 /** One test that names rows. */
 export interface NamedTest {

@@ -39,7 +39,7 @@ export interface Entry {
 }
 
 /** All calls of a test. */
-export class CallLedger {
+export class CallLog {
   readonly entries: Entry[] = [];
   /** How many callers were told, and how many final outcomes are known. */
   told = 0;

@@ -23,7 +23,7 @@ export function bytes(text: string): Uint8Array {
 export const ascii = (text: string) => new TextEncoder().encode(text);
 
 /** The far end of a duplex, by hand. */
-export class Raw {
+export class RawBytePeer {
   readonly duplex: Duplex;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;

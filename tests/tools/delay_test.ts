@@ -4,7 +4,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
 import { delayed } from "../../bench/delay.ts";
 import { type Duplex, memoryPair } from "../../mod.ts";
-import { settle, TestClock } from "./clock.ts";
+import { settle, TestClock } from "../support/clock.ts";
 
 /** A pair whose near end is 10 ms away in each direction. */
 function far10(): { clock: TestClock; near: Duplex; far: Duplex } {

@@ -21,19 +21,19 @@ import {
 import { settle, TestClock } from "./clock.ts";
 import { faultPair } from "./fault_duplex.ts";
 import type { Fault, FaultLine } from "./fault_line.ts";
-import { CallLedger, type Entry, show } from "./ledger.ts";
+import { CallLog, type Entry, show } from "./call_log.ts";
 import { assertNothingLeft } from "./pair.ts";
 import { SignalCount } from "./signal_count.ts";
 import { type SourceEnd, StreamWatch } from "./stream_watch.ts";
 
 /** Faults of the two directions: `out` is what the client writes. */
-export interface SessionFaults {
+export interface ScenarioFaults {
   readonly out?: Fault;
   readonly back?: Fault;
 }
 
 /** What a session was. */
-export interface SessionRecord {
+export interface ScenarioRecord {
   /** Calls made. */
   readonly calls: number;
   /** Bytes delivered to the server, and to the client. */
@@ -43,9 +43,9 @@ export interface SessionRecord {
   readonly told: Readonly<Record<string, number>>;
 }
 
-/** Options of {@linkcode runSession}. */
+/** Options of {@linkcode runScenario}. */
 export interface RunOptions {
-  readonly faults?: SessionFaults;
+  readonly faults?: ScenarioFaults;
   /** Whether the bytes may have been changed: then only that all is over is checked, not what was said. */
   readonly garbled?: boolean;
   /** Sees the bytes of both directions as they are written. */
@@ -53,9 +53,9 @@ export interface RunOptions {
 }
 
 /** Runs it once, to its end, and checks what is left. */
-export async function runSession(
+export async function runScenario(
   options: RunOptions = {},
-): Promise<SessionRecord> {
+): Promise<ScenarioRecord> {
   const session = new Session(options);
   await session.play();
   await session.finish(options.garbled === true);
@@ -70,7 +70,7 @@ const ITEMS = 3;
 const KINDS = ["json", "string", "bytes", "object", "undefined"] as const;
 
 class Session {
-  readonly #ledger = new CallLedger();
+  readonly #ledger = new CallLog();
   readonly #clock = new TestClock(1);
   readonly #signals = new SignalCount();
   readonly #watch = new StreamWatch();
@@ -102,7 +102,7 @@ class Session {
   }
 
   /** What was said and told. */
-  recorded(): SessionRecord {
+  recorded(): ScenarioRecord {
     const told: Record<string, number> = {};
     for (const { told: t } of this.#ledger.entries) {
       if (t !== undefined) told[t.how] = (told[t.how] ?? 0) + 1;
