@@ -10,7 +10,7 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import type { Case } from "../tests/conformance/case.ts";
 import type { Target } from "../tests/conformance/session.ts";
-import type { Verdict } from "../tests/conformance/suite.ts";
+import type { CaseResult } from "../tests/conformance/suite.ts";
 import { ClientsAt, runAll, serverAt } from "../tests/conformance/tcp.ts";
 import { currentBin, type Runtime, RUNTIMES, scriptArgs } from "./floors.ts";
 import { kill, listening, run, start, tool, usage } from "./process.ts";
@@ -44,10 +44,10 @@ async function judge(
 ): Promise<void> {
   const began = performance.now();
   const reasons = new Map<string, number>();
-  const tell = ({ id, about }: Case, { verdict, why }: Verdict) => {
-    if (verdict === "skipped") reasons.set(why, (reasons.get(why) ?? 0) + 1);
-    if (verdict === "passed" && !verbose) return;
-    console.log(`${verdict} ${id} ${about}${why && `\n  ${why}`}`);
+  const tell = ({ id, about }: Case, { result, why }: CaseResult) => {
+    if (result === "skipped") reasons.set(why, (reasons.get(why) ?? 0) + 1);
+    if (result === "passed" && !verbose) return;
+    console.log(`${result} ${id} ${about}${why && `\n  ${why}`}`);
   };
   const { passed, failed: faults, skipped } = await runAll(target, only, tell);
   for (const [why, count] of reasons) console.log(`${count} skipped: ${why}`);

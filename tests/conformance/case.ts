@@ -82,7 +82,7 @@ export function closes(
 ): Case[] {
   const codes = typeof code === "string" ? [code] : code;
   return either(id, `${about}: closes, ${codes.join(" or ")}`, async (end) => {
-    await end.greet();
+    await end.exchangeHello();
     await end.send(bytes);
     await end.closes(code);
   });
@@ -105,7 +105,7 @@ export function closesUngreeted(
 /** Bytes that an end of either role takes without a word, after HELLO. */
 export function ignores(id: string, about: string, bytes: Uint8Array): Case[] {
   return either(id, `${about}: ignored`, async (end) => {
-    await end.greet();
+    await end.exchangeHello();
     await end.send(bytes);
     await end.alive();
   });

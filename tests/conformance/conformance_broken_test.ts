@@ -20,7 +20,7 @@ import { driveMinimal } from "./minimal.ts";
 import { clientStreams } from "./sections/streams_client.ts";
 import { conformanceServices } from "./services.ts";
 import type { Role } from "./session.ts";
-import { CASES, runCase, type Verdict } from "./suite.ts";
+import { type CaseResult, CASES, runCase } from "./suite.ts";
 import { serverAt } from "./tcp.ts";
 import type { RawFrame } from "./wire.ts";
 import { data, end, frame, goaway, hello, KIND } from "../support/raw_peer.ts";
@@ -43,7 +43,7 @@ function target(role: Role, between: Between): MemoryTarget {
     : memoryClient({ maxStreams: 16 }, between);
 }
 
-async function verdictOf(one: Case, between: Between): Promise<Verdict> {
+async function resultOf(one: Case, between: Between): Promise<CaseResult> {
   // Whatever is left of it is the broken end's, and of no interest.
   return await runCase(one, target(one.role, between));
 }
@@ -381,11 +381,11 @@ for (const { fault, seenBy, make } of BROKEN) {
       test(`conformance ${id} fails a ${role} that ${fault}`, async () => {
         const one = CASES.find((it) => it.id === id && it.role === role);
         assert(one !== undefined, `there is no case ${id} for a ${role}`);
-        const { verdict, why } = await verdictOf(
+        const { result, why } = await resultOf(
           one,
           (far) => meddle(far, make),
         );
-        assertEquals(verdict, "failed", why);
+        assertEquals(result, "failed", why);
       });
     }
   }
@@ -405,8 +405,8 @@ test("conformance EN6.2 fails a server over TCP that closes its socket at once",
   await once(listener, "listening");
   const { port } = listener.address() as AddressInfo;
   const one = CASES.find(({ id, role }) => id === "EN6.2" && role === "server");
-  const { verdict, why } = await runCase(one!, serverAt("127.0.0.1", port));
-  assertEquals([verdict, why], [
+  const { result, why } = await runCase(one!, serverAt("127.0.0.1", port));
+  assertEquals([result, why], [
     "failed",
     "it closed the connection without lingering",
   ]);
@@ -440,9 +440,9 @@ async function skippedOf(
   for (const one of CASES) {
     if (one.role !== role || !one.id.startsWith(only)) continue;
     const end = make();
-    const { verdict, why } = await runCase(one, end);
-    assert(verdict !== "failed", `${one.id}: ${why}`);
-    if (verdict === "skipped") skipped.set(one.id, why);
+    const { result, why } = await runCase(one, end);
+    assert(result !== "failed", `${one.id}: ${why}`);
+    if (result === "skipped") skipped.set(one.id, why);
     await end.end();
   }
   return skipped;
@@ -499,9 +499,9 @@ test("conformance: the metadata of a client that sends none is skipped", async (
   );
   const skipped: string[] = [];
   for (const one of about) {
-    const { verdict, why } = await verdictOf(one, plain);
-    assert(verdict !== "failed", `${one.id}: ${why}`);
-    if (verdict !== "skipped") continue;
+    const { result, why } = await resultOf(one, plain);
+    assert(result !== "failed", `${one.id}: ${why}`);
+    if (result !== "skipped") continue;
     assertEquals(why, "the client sends no metadata");
     skipped.push(one.id);
   }

@@ -29,8 +29,8 @@ const SIZED = /^(FR2|HE13|CA|WI|CN2|GA|EN)/;
 function check(one: Case, name: string, make: () => MemoryTarget): void {
   test(`conformance ${one.id}, ${name}: ${one.about}`, async () => {
     const target = make();
-    const { verdict, why } = await runCase(one, target);
-    assertEquals([verdict, why], ["passed", ""]);
+    const { result, why } = await runCase(one, target);
+    assertEquals([result, why], ["passed", ""]);
     await target.end();
   });
 }

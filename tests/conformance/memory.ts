@@ -137,7 +137,7 @@ export function memoryClient(
 export async function dismiss(target: Target): Promise<void> {
   const session = new ClientSession(target);
   await session.open();
-  await session.greet();
+  await session.exchangeHello();
   await session.dismiss();
   await session.end();
 }

@@ -77,7 +77,7 @@ class MinimalClient {
   readonly #clock: Clock;
   readonly #handshake: unknown;
   #bytes = new Uint8Array(0);
-  #greeted = false;
+  #helloReceived = false;
   #window = EARLY;
   #maxMessage = MAX_MESSAGE;
   #used = 0;
@@ -128,14 +128,14 @@ class MinimalClient {
   giveUp(call: MyCall, code: string): void {
     if (this.#waiting.includes(call)) {
       this.#waiting = this.#waiting.filter((other) => other !== call);
-      this.#tell(call, { outcome: "not_sent", code });
+      this.#report(call, { outcome: "not_sent", code });
     } else if (this.#flight.get(call.id) === call && call.given === undefined) {
       call.given = code;
       this.#send(frame(KIND.CANCEL, call.id));
     }
   }
 
-  #tell(call: MyCall, report: CallReport): void {
+  #report(call: MyCall, report: CallReport): void {
     this.#clock.clearTimeout(call.timer);
     const { given } = call;
     call.settle(
@@ -173,11 +173,11 @@ class MinimalClient {
       const { calls, bytes: most } = this.#window;
       const never = length > most || length - 12 > this.#maxMessage ||
         calls === 0;
-      if (this.#last !== undefined || (this.#greeted && never)) {
+      if (this.#last !== undefined || (this.#helloReceived && never)) {
         this.#waiting.shift();
         const gone = this.#last !== undefined;
         const code = gone ? "unavailable" : "resource_exhausted";
-        this.#tell(call, { outcome: "not_sent", code });
+        this.#report(call, { outcome: "not_sent", code });
         continue;
       }
       if (this.#flight.size >= calls || this.#used + length > most) return;
@@ -208,7 +208,7 @@ class MinimalClient {
       }
     }
     for (const call of this.#waiting.splice(0)) {
-      this.#tell(call, { outcome: "not_sent", code: "unavailable" });
+      this.#report(call, { outcome: "not_sent", code: "unavailable" });
     }
     for (const call of [...this.#flight.values()]) {
       this.#settle(call, { outcome: "unknown", code: "unavailable" });
@@ -244,12 +244,14 @@ class MinimalClient {
   #frame(): boolean {
     const bytes = this.#bytes;
     const view = new DataView(bytes.buffer);
-    if (!this.#greeted && bytes.length >= 4 && view.getUint32(0) > 65_535) {
+    if (
+      !this.#helloReceived && bytes.length >= 4 && view.getUint32(0) > 65_535
+    ) {
       throw new Fault("not_sluice", "the peer does not speak Sluice");
     }
     if (bytes.length < 12) return false;
     const length = view.getUint32(0);
-    if (length > (this.#greeted ? MAX_MESSAGE : 16_384)) {
+    if (length > (this.#helloReceived ? MAX_MESSAGE : 16_384)) {
       throw new Fault("frame_too_large", `a frame of ${length} bytes`);
     }
     const kind = bytes[4];
@@ -269,14 +271,14 @@ class MinimalClient {
     if (skipped) return true;
     const got = { kind, flags, reserved, id, body };
     if (kind === KIND.HELLO) this.#hello(got);
-    else if (!this.#greeted && kind !== KIND.GOAWAY) broken("no HELLO");
+    else if (!this.#helloReceived && kind !== KIND.GOAWAY) broken("no HELLO");
     else this.#take(got);
     return true;
   }
 
   #hello(got: RawFrame): void {
     const { body } = got;
-    if (this.#greeted) broken("a second HELLO");
+    if (this.#helloReceived) broken("a second HELLO");
     const magic = utf8("SLUICE").every((byte, i) => body[i] === byte);
     if (body.length < 8 || !magic) throw new Fault("not_sluice", "no magic");
     if (body[6] !== 0 || body[7] !== 1) {
@@ -292,7 +294,7 @@ class MinimalClient {
       broken("limits that are not legal");
     }
     this.#clock.clearTimeout(this.#handshake);
-    this.#greeted = true;
+    this.#helloReceived = true;
     this.#window = { calls, bytes };
     this.#maxMessage = maxMessage;
     this.#pump();
@@ -361,8 +363,8 @@ class MinimalClient {
   #settle(call: MyCall, report: CallReport): void {
     this.#flight.delete(call.id);
     this.#used -= call.size;
-    this.#tell(call, report);
-    if (this.#greeted) this.#pump();
+    this.#report(call, report);
+    if (this.#helloReceived) this.#pump();
   }
 
   /** Step 11. */

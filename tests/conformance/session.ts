@@ -58,7 +58,7 @@ export class Session {
   readonly target: Target;
   readonly pace: Pace;
   wire!: Wire;
-  /** What the end's HELLO said; `greet` reads it. */
+  /** What the end's HELLO said; `exchangeHello` reads it. */
   hello!: Hello;
   #pings = 0x7000;
 
@@ -88,7 +88,7 @@ export class Session {
   }
 
   /** Sends a HELLO, and reads the end's. */
-  async greet(ours: HelloFields | Uint8Array = {}): Promise<void> {
+  async exchangeHello(ours: HelloFields | Uint8Array = {}): Promise<void> {
     await this.send(ours instanceof Uint8Array ? ours : hello(ours));
     await this.readHello();
   }
@@ -100,13 +100,13 @@ export class Session {
     this.hello = readHello(got!);
   }
 
-  /** As `greet`, with a HELLO that accepts streams; a case is skipped where the end's does not. */
+  /** As `exchangeHello`, with a HELLO that accepts streams; a case is skipped where the end's does not. */
   async greetAble(
     grant: Partial<StreamGrant> = {},
     ours: HelloFields = {},
   ): Promise<void> {
     const { credit = 65_536, max = 16 } = grant;
-    await this.greet({ ...ours, streams: { credit, max } });
+    await this.exchangeHello({ ...ours, streams: { credit, max } });
     this.needStreams();
   }
 
@@ -301,8 +301,10 @@ export class ClientSession extends Session {
   nextId = 0;
 
   /** As its base; then reads the call that asks what to do. */
-  override async greet(ours: HelloFields | Uint8Array = {}): Promise<void> {
-    await super.greet(ours);
+  override async exchangeHello(
+    ours: HelloFields | Uint8Array = {},
+  ): Promise<void> {
+    await super.exchangeHello(ours);
     this.nextId = (await this.request("Conformance.next")).id;
   }
 
@@ -351,7 +353,7 @@ export class ClientSession extends Session {
   /** Ends the connection, and reads on the next what the client makes of it. */
   async report(): Promise<Report> {
     await this.reconnected();
-    await this.greet();
+    await this.exchangeHello();
     await this.script({ do: "report" });
     const { value } = await this.request("Conformance.report");
     assert(value !== undefined && value !== null, "no report came");

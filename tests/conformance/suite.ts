@@ -55,19 +55,19 @@ export const WITHOUT_CASE: Readonly<Record<string, string>> = {
 };
 
 /** What became of a case. */
-export interface Verdict {
-  readonly verdict: "passed" | "failed" | "skipped";
+export interface CaseResult {
+  readonly result: "passed" | "failed" | "skipped";
   /** Why it failed or was skipped. */
   readonly why: string;
 }
 
 /** Runs one case; never rejects. */
-export async function runCase(one: Case, target: Target): Promise<Verdict> {
+export async function runCase(one: Case, target: Target): Promise<CaseResult> {
   try {
     await one.run(target);
-    return { verdict: "passed", why: "" };
+    return { result: "passed", why: "" };
   } catch (error) {
-    const verdict = error instanceof Skipped ? "skipped" : "failed";
-    return { verdict, why: (error as Error).message };
+    const result = error instanceof Skipped ? "skipped" : "failed";
+    return { result, why: (error as Error).message };
   }
 }

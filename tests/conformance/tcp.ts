@@ -7,7 +7,7 @@
 import { connect, type Duplex, listen, type Listener } from "../../mod.ts";
 import type { Case } from "./case.ts";
 import { ClientSession, type Role, type Target } from "./session.ts";
-import { CASES, runCase, type Verdict } from "./suite.ts";
+import { type CaseResult, CASES, runCase } from "./suite.ts";
 import type { Pace } from "./wire.ts";
 
 /** Milliseconds an end may take to answer, and for it to have said all it has to say. */
@@ -89,7 +89,7 @@ export class ClientsAt implements Target {
       const session = new ClientSession(this);
       try {
         await session.open();
-        await session.greet();
+        await session.exchangeHello();
         return;
       } catch {
         continue;
@@ -104,7 +104,7 @@ export class ClientsAt implements Target {
     const session = new ClientSession(this);
     try {
       await session.open();
-      await session.greet();
+      await session.exchangeHello();
       await session.dismiss();
     } finally {
       await session.end();
@@ -114,21 +114,21 @@ export class ClientsAt implements Target {
 }
 
 /** How many cases came to what. */
-export type Tally = Record<Verdict["verdict"], number>;
+export type Tally = Record<CaseResult["result"], number>;
 
 /** Runs all cases of a target's role whose id starts with `only`, one after the other. */
 export async function runAll(
   target: Target,
   only: string,
-  tell: (one: Case, verdict: Verdict) => void,
+  tell: (one: Case, result: CaseResult) => void,
 ): Promise<Tally> {
   const tally: Tally = { passed: 0, failed: 0, skipped: 0 };
   for (const one of CASES) {
     if (one.role !== target.role || !one.id.startsWith(only)) continue;
-    const verdict = await runCase(one, target);
-    tally[verdict.verdict]++;
-    tell(one, verdict);
-    if (verdict.verdict === "failed" && target instanceof ClientsAt) {
+    const result = await runCase(one, target);
+    tally[result.result]++;
+    tell(one, result);
+    if (result.result === "failed" && target instanceof ClientsAt) {
       await target.resume();
     }
   }

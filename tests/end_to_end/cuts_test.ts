@@ -18,7 +18,7 @@ test("the recorded session has at least 200 calls of every kind, and the same by
   assertEquals(second, first);
   assertEquals(bytes, once);
   assert(first.calls >= 200, `${first.calls} calls`);
-  assertEquals(Object.keys(first.told).sort(), [
+  assertEquals(Object.keys(first.received).sort(), [
     "aborted",
     "cancelled",
     "deadline_exceeded",

@@ -31,7 +31,7 @@ export type Hear = (bytes: Uint8Array) => void;
 export abstract class UnderTest {
   protected readonly clock: TestClock = new TestClock(1);
   protected readonly signals: SignalCount = new SignalCount();
-  protected readonly ledger: CallLog = new CallLog();
+  protected readonly callLog: CallLog = new CallLog();
   protected readonly watch: StreamWatch = new StreamWatch();
   protected abstract readonly connection: Connection;
   readonly #pair = faultPair({ back: { capacity: 64 } });
@@ -90,7 +90,7 @@ export abstract class UnderTest {
     if (this.#misheard !== undefined) throw this.#misheard;
     const reason = await this.connection.closed;
     if (reason?.code === "internal") throw reason;
-    const open = this.ledger.open();
+    const open = this.callLog.open();
     if (open.length > 0) throw new Error(`${open.length} calls are open`);
     this.watch.check(true);
     assertNothingLeft(this.connection);
@@ -124,7 +124,7 @@ export class ClientUnderTest extends UnderTest {
       const options = { signal, timeout: i % 2 ? 100 * i : undefined };
       const params = i % 4 === 1 ? this.watch.source(i) : [i];
       const handle = this.#client.go("S.m", params, options);
-      this.ledger.enter("c", handle);
+      this.callLog.enter("c", handle);
       handle.reply.then((result) => this.#read(result, i)).catch(() => {});
     }
   }
@@ -136,10 +136,10 @@ export class ClientUnderTest extends UnderTest {
   }
 
   protected act(): void {
-    for (const { n, handle } of this.ledger.entries) {
+    for (const { n, handle } of this.callLog.entries) {
       if (n % 3 === 0) handle?.abort();
     }
-    this.ledger.enter("c", this.#client.go("S.m", ["later"]));
+    this.callLog.enter("c", this.#client.go("S.m", ["later"]));
   }
 
   protected finish(): Promise<void> {

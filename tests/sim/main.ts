@@ -12,10 +12,10 @@ import { simulateHostile } from "./hostile_world.ts";
 import { simulate } from "./run.ts";
 import { addTallies, type Tallies } from "./tally.ts";
 
-/** Seeds that fail before a part gives up: more would tell the same. */
+/** A part stops after this many failed seeds: more would show nothing new. */
 const ENOUGH = 5;
 
-/** What the last line says. */
+/** What the last line of output contains. */
 class Report {
   runs = 0;
   failed = 0;
@@ -26,7 +26,7 @@ class Report {
   readonly tallies: Tallies = {};
 }
 
-/** Runs one seed; returns what was wrong. */
+/** Runs one seed, and returns what was wrong. */
 type Life = (seed: number, report: Report) => Promise<readonly string[]>;
 
 const honest = (trace: boolean): Life => async (seed, report) => {

@@ -17,7 +17,7 @@ function kinds(frames: readonly RawFrame[]): number[] {
 
 export const cancels: Section = [
   ...client("CN1.1", "a call given up in flight gets one CANCEL", async (c) => {
-    await c.greet();
+    await c.exchangeHello();
     await c.script(
       { do: "call", method: "a" },
       { do: "call", method: "gate" },
@@ -31,7 +31,7 @@ export const cancels: Section = [
     await c.silence();
   }),
   ...client("CN1.2", "100 calls given up get one CANCEL each", async (c) => {
-    await c.greet();
+    await c.exchangeHello();
     const all = Array.from({ length: 100 }, (_, i) => i + 1);
     await c.script(
       { do: "call", method: "gate" },
@@ -50,7 +50,7 @@ export const cancels: Section = [
     "CN1.3",
     "a call given up in its own turn: no CANCEL before its REQUEST",
     async (c) => {
-      await c.greet();
+      await c.exchangeHello();
       await c.script(
         { do: "call", method: "brief" },
         { do: "abort", call: 1 },
@@ -74,7 +74,7 @@ export const cancels: Section = [
     "CN1.4",
     "a call given up while it waits for the window is never seen",
     async (c) => {
-      await c.greet({ calls: 1 });
+      await c.exchangeHello({ calls: 1 });
       await c.script(
         { do: "call", method: "first" },
         { do: "call", method: "waits" },
@@ -92,7 +92,7 @@ export const cancels: Section = [
     "CN1.5",
     "giving up a call that was answered sends nothing",
     async (c) => {
-      await c.greet();
+      await c.exchangeHello();
       await c.script(
         { do: "call", method: "m" },
         { do: "await", call: 1 },
@@ -106,7 +106,7 @@ export const cancels: Section = [
     "CN2.1",
     "a call cancelled before its start: answered at once, not started",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const busy = await fillRunning(s);
       const id = await s.go("Conformance.note", "cancelled");
       await s.silence();
@@ -121,7 +121,7 @@ export const cancels: Section = [
     "CN2.2",
     "REQUEST and CANCEL of a waiting call in one chunk: the same",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const busy = await fillRunning(s);
       const call = s.make("Conformance.note", "cancelled");
       await s.send(call, cancel(s.lastId));
@@ -135,7 +135,7 @@ export const cancels: Section = [
     "CN2.3",
     "those behind a cancelled call keep their order",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const busy = await fillRunning(s);
       const gone = await s.go("Conformance.note", "cancelled");
       await s.go("Conformance.note", "a");
@@ -153,7 +153,7 @@ export const cancels: Section = [
     "CN3.1",
     "a running call is answered only when its handler has ended",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const held = await s.begin("Conformance.hold");
       await s.send(cancel(held));
       await s.silence();
@@ -167,7 +167,7 @@ export const cancels: Section = [
     "CN3.2",
     "the handler is told, and its own answer counts",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const id = await s.begin("Conformance.wait");
       await s.send(cancel(id));
       const { code, started } = await s.answer(id);
@@ -175,7 +175,7 @@ export const cancels: Section = [
     },
   ),
   ...server("CN3.3", "a second CANCEL changes nothing", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     const held = await s.begin("Conformance.hold");
     await s.send(cancel(held), cancel(held), cancel(held));
     await s.silence();
@@ -185,20 +185,20 @@ export const cancels: Section = [
     await s.silence();
   }),
   ...server("CN4.1", "a CANCEL for an answered call is ignored", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     const { id } = await s.call("Echo.echo");
     await s.send(cancel(id), cancel(id));
     await s.serves();
     await s.silence();
   }),
   ...server("CN4.2", "for a refused one, too", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     const { id } = await s.call("no.such");
     await s.send(cancel(id));
     await s.serves();
   }),
   ...server("CN4.3", "and for an id in a gap", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     await s.send(request(5, "Echo.echo"), request(9, "Echo.echo"));
     await s.answer(5);
     await s.answer(9);
@@ -209,7 +209,7 @@ export const cancels: Section = [
     "CN4.4",
     "and for a call that the server discards after its GOAWAY",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       await s.go("Conformance.hold");
       await s.drains();
       const id = await s.go("Echo.echo");
@@ -218,7 +218,7 @@ export const cancels: Section = [
     },
   ),
   ...server("CN5.1", "a CANCEL for an id after the last: closes", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     const { id } = await s.call("Echo.echo");
     await s.send(cancel(id + 1));
     await s.closes("protocol_error");
@@ -233,7 +233,7 @@ export const cancels: Section = [
     "CN5.4",
     "a CANCEL for an id far after the last: closes",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       await s.call("Echo.echo");
       await s.send(cancel(2 ** 31 - 5));
       await s.closes("protocol_error");
@@ -243,7 +243,7 @@ export const cancels: Section = [
     "CN5.5",
     "a CANCEL before its REQUEST in the same chunk: closes",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       await s.send(cancel(1), s.make("Echo.echo"));
       const { frames } = await s.closes("protocol_error");
       assertEquals(frames, []);
@@ -253,7 +253,7 @@ export const cancels: Section = [
     "CN5.6",
     "a call of more than 2^31 ids ago can be cancelled",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       await s.go("Conformance.wait");
       for (const id of [2 ** 31 - 1, 2 ** 32 - 3]) {
         await s.send(request(id, "Echo.echo"));

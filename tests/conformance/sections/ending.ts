@@ -21,7 +21,7 @@ export const endings: Section = [
     "EN1.1",
     "a server that ends in order answers what it has accepted",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const held = await s.go("Conformance.wait");
       const { code } = await s.drains();
       assertEquals(code, "");
@@ -35,7 +35,7 @@ export const endings: Section = [
     "EN1.2",
     "a client that ends in order waits for its answers",
     async (c) => {
-      await c.greet();
+      await c.exchangeHello();
       await c.script({ do: "call", method: "m" }, { do: "close" });
       const { id } = await c.request();
       const { code, lastId } = readGoaway(await c.expect(KIND.GOAWAY));
@@ -49,7 +49,7 @@ export const endings: Section = [
     },
   ),
   ...client("EN1.3", "with nothing in flight it ends at once", async (c) => {
-    await c.greet();
+    await c.exchangeHello();
     await c.script({ do: "close" });
     const frames = await c.wire.rest();
     assertEquals(frames.map(({ kind }) => kind), [KIND.GOAWAY]);
@@ -58,7 +58,7 @@ export const endings: Section = [
     "EN1.4",
     "calls that wait for the window are sent before it ends",
     async (c) => {
-      await c.greet({ calls: 1 });
+      await c.exchangeHello({ calls: 1 });
       await c.script(
         { do: "call", method: "first" },
         { do: "call", method: "second" },
@@ -72,12 +72,12 @@ export const endings: Section = [
     },
   ),
   ...client("EN2.1", "a client says GOAWAY before its FIN", async (c) => {
-    await c.greet();
+    await c.exchangeHello();
     await c.script({ do: "close" });
     assertEquals((await c.wire.rest()).at(-1)?.kind, KIND.GOAWAY);
   }),
   ...server("EN2.2", "a server says GOAWAY before its FIN", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     await s.drains();
     assertEquals(await s.wire.next(), undefined);
   }),
@@ -85,7 +85,7 @@ export const endings: Section = [
     "EN3.1",
     "a peer that said GOAWAY and FIN gets its answers",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       // Ends by its deadline: nobody is left to end it otherwise.
       const id = await s.go("Conformance.wait", undefined, { deadline: 200 });
       await s.send(goaway(undefined));
@@ -102,7 +102,7 @@ export const endings: Section = [
     "EN3.2",
     "calls, GOAWAY and FIN in one go are answered",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const calls = Array.from(
         { length: 30 },
         (_, i) => s.make("Echo.echo", i),
@@ -141,7 +141,7 @@ export const endings: Section = [
     "EN4.1",
     "a FIN without a GOAWAY: the end sends FIN, too",
     async (end) => {
-      await end.greet();
+      await end.exchangeHello();
       await end.wire.fin();
       const rest = await end.wire.rest();
       assert(rest.every(({ kind }) => kind !== KIND.REPLY));
@@ -152,7 +152,7 @@ export const endings: Section = [
     await end.wire.rest();
   }),
   ...server("EN4.3", "answers made before it are still written", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     await s.send(s.make("Echo.echo", "made"));
     await s.wire.fin();
     assertEquals((await s.answer(1)).value, "made");
@@ -172,7 +172,7 @@ export const endings: Section = [
         id,
         `a FIN behind ${size} bytes of a header: truncated`,
         async (end) => {
-          await end.greet();
+          await end.exchangeHello();
           await end.send(frame(KIND.PING, 1).subarray(0, size));
           await end.wire.fin();
           await end.closes("truncated");
@@ -188,7 +188,7 @@ export const endings: Section = [
         id,
         `a FIN behind ${size} of a frame's 40 bytes: truncated`,
         async (end) => {
-          await end.greet();
+          await end.exchangeHello();
           await end.send(
             frame(KIND.REQUEST, 1, new Uint8Array(28)).subarray(0, size),
           );
@@ -198,7 +198,7 @@ export const endings: Section = [
       ),
   ),
   ...either("EN5.21", "a FIN inside a PAD: truncated", async (end) => {
-    await end.greet();
+    await end.exchangeHello();
     await end.send(frame(KIND.PAD, 1, new Uint8Array(9)).subarray(0, 15));
     await end.wire.fin();
     await end.closes("truncated");
@@ -224,7 +224,7 @@ export const faults: Section = [
     "EN6.1",
     "behind a fault an end reads on: its GOAWAY arrives",
     async (end) => {
-      await end.greet();
+      await end.exchangeHello();
       await end.send(frame(0x7f));
       const chunk = frame(KIND.PAD, 0, new Uint8Array(50_000));
       for (let i = 0; i < 20; i++) await end.send(chunk);
@@ -235,20 +235,20 @@ export const faults: Section = [
     "EN6.2",
     "behind a fault, its GOAWAY and its FIN an end reads on for a while",
     async (end) => {
-      await end.greet();
+      await end.exchangeHello();
       await end.send(frame(0x7f));
       await end.closes("protocol_error");
       await readsOn(end);
     },
   ),
   ...client("EN6.3", "and so behind an end in order", async (c) => {
-    await c.greet();
+    await c.exchangeHello();
     await c.script({ do: "close" });
     await c.wire.rest();
     await readsOn(c);
   }),
   ...server("EN6.4", "of a server as well", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     await s.drains();
     await s.wire.rest();
     await readsOn(s);
@@ -257,17 +257,17 @@ export const faults: Section = [
     "ER1.1",
     "a fault is told by a GOAWAY with a text, then FIN",
     async (end) => {
-      await end.greet();
+      await end.exchangeHello();
       await end.send(frame(0x7f));
       const { text } = await end.closes("protocol_error");
       assert(text.length > 0 && new TextEncoder().encode(text).length <= 4096);
     },
   ),
   ...server("ER1.2", "a fault ends its own connection alone", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     const first = s.wire;
     await s.open();
-    await s.greet();
+    await s.exchangeHello();
     await s.send(frame(0x7f));
     await s.closes("protocol_error");
     await s.end();
@@ -278,7 +278,7 @@ export const faults: Section = [
     "ER2.1",
     "calls before a fault are answered or dropped, and GOAWAY says which",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const ids = Array.from({ length: 50 }, (_, i) => i + 1);
       const calls = ids.map((id) => s.make("Echo.echo", id));
       await s.send(...calls, frame(KIND.PING, 0, [1]));
@@ -293,7 +293,7 @@ export const faults: Section = [
     "ER2.2",
     "calls that run when a fault is found get no answer",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       await s.go("Conformance.hold");
       await s.alive();
       await s.send(frame(0x7f));
@@ -320,7 +320,7 @@ export const faults: Section = [
         id,
         `a GOAWAY of code "${code.slice(0, 20)}" is taken`,
         async (end) => {
-          await end.greet();
+          await end.exchangeHello();
           await end.send(goaway(undefined, code, "said"));
           await end.wire.fin();
           const rest = await end.wire.rest();
@@ -332,7 +332,7 @@ export const faults: Section = [
       ),
   ),
   ...either("ER3.11", "and one with a text of 4,096 bytes", async (end) => {
-    await end.greet();
+    await end.exchangeHello();
     await end.send(
       frame(KIND.GOAWAY, 0, errorBody("c", "t".repeat(4096), []), 1),
     );
@@ -348,7 +348,7 @@ export const faults: Section = [
     "ER1.3",
     "no stack, path or message of the server's own is told",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const got = await s.call("Conformance.fail");
       assert(!/secret|at |\.ts|\//.test(got.message), got.message);
       assertEquals(got.kind, PAYLOAD.NONE);

@@ -7,7 +7,7 @@ export async function inFlight(
   c: ClientSession,
   count: number,
 ): Promise<number[]> {
-  await c.greet();
+  await c.exchangeHello();
   await c.script(
     ...Array.from(
       { length: count },

@@ -15,7 +15,7 @@ import { inFlight, outcomes } from "./flight.ts";
 
 export const goaways: Section = [
   ...server("GA1.1", "GOAWAY names the last call accepted", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     await s.call("Echo.echo");
     const { lastId, code } = await s.drains();
     assertEquals([lastId, code], [s.lastId, ""]);
@@ -24,7 +24,7 @@ export const goaways: Section = [
     "GA1.2",
     "calls behind it get no answer, those before it do",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const held = await s.go("Conformance.wait");
       await s.drains();
       await s.send(
@@ -38,7 +38,7 @@ export const goaways: Section = [
     },
   ),
   ...server("GA1.3", "their ids must increase all the same", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     await s.go("Conformance.hold");
     await s.drains();
     await s.send(request(1, "Echo.echo"));
@@ -48,7 +48,7 @@ export const goaways: Section = [
     "GA1.4",
     "its GOAWAY says NONE to a peer that made no call",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       await s.send(frame(0x7f));
       assertEquals((await s.closes("protocol_error")).lastId, undefined);
     },
@@ -76,7 +76,7 @@ export const goaways: Section = [
     assertEquals(await outcomes(c), ["refused", "refused", "refused"]);
   }),
   ...client("GA2.3", "with the id of before the first as well", async (c) => {
-    await c.greet();
+    await c.exchangeHello();
     await c.send(goaway((c.nextId - 1) >>> 0));
     await c.leave();
     assertEquals((await c.report()).calls[0].outcome, "refused");
@@ -104,7 +104,7 @@ export const goaways: Section = [
     "GA3.1",
     "no REQUEST follows a GOAWAY; what waits is not sent",
     async (c) => {
-      await c.greet({ calls: 1 });
+      await c.exchangeHello({ calls: 1 });
       await c.script(
         { do: "call", method: "gate" },
         { do: "call", method: "waits" },
@@ -119,7 +119,7 @@ export const goaways: Section = [
     },
   ),
   ...server("GA4.1", "a peer that says GOAWAY may still call", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     await s.send(goaway(undefined));
     await s.alive();
     assertEquals((await s.call("Echo.echo", "still")).value, "still");
@@ -128,7 +128,7 @@ export const goaways: Section = [
     "GA4.2",
     "calls that run go on behind the peer's GOAWAY",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const held = await s.go("Conformance.hold");
       await s.send(goaway(undefined));
       await s.go("Conformance.release");
@@ -184,7 +184,7 @@ export const goaways: Section = [
     "GA5.21",
     "an id behind NONE, towards an end that never called: closes",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       await s.go("Conformance.hold");
       await s.send(goaway(undefined), goaway(5));
       await s.closes("protocol_error");

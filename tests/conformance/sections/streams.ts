@@ -28,7 +28,7 @@ function data(value: unknown, flags = CALLER, id = 1): Uint8Array {
 }
 
 /** A call whose params are a stream. */
-function opening(id: number, method: string): Uint8Array {
+function requestOf(id: number, method: string): Uint8Array {
   return request(id, method, undefined, { raw: [STREAM] });
 }
 
@@ -38,7 +38,7 @@ async function open(
   grant?: Partial<StreamGrant>,
 ): Promise<void> {
   await s.greetAble(grant);
-  await s.send(opening(1, "Echo.echo"));
+  await s.send(requestOf(1, "Echo.echo"));
 }
 
 /** What comes until the result has ended, credits left out. */
@@ -155,8 +155,8 @@ export const streams: Section = [
     "ST1.1",
     "a stream of params from an end that has not stated the capability: closes",
     async (s) => {
-      await s.greet();
-      await s.send(opening(1, "Echo.echo"));
+      await s.exchangeHello();
+      await s.send(requestOf(1, "Echo.echo"));
       await s.closes("protocol_error");
     },
   ),
@@ -167,7 +167,7 @@ export const streams: Section = [
       await s.greetAble();
       const { max } = s.hello.streams!;
       const ids = Array.from({ length: max + 1 }, (_, i) => i + 1);
-      const calls = ids.map((id) => opening(id, "Conformance.hold"));
+      const calls = ids.map((id) => requestOf(id, "Conformance.hold"));
       const window = Math.max(64, s.hello.calls);
       const bytes = Math.max(65_536, s.hello.bytes);
       if (calls.length > window || calls[0].length * calls.length > bytes) {
@@ -185,7 +185,7 @@ export const streams: Section = [
     async (s) => {
       await open(s, { max: 1 });
       await s.expect(KIND.REPLY);
-      await s.send(opening(2, "Echo.echo"));
+      await s.send(requestOf(2, "Echo.echo"));
       const got = await nextBut(s, [KIND.CREDIT, KIND.STOP]);
       const { id, code, started } = readAnswer(got);
       assertEquals([id, code, started], [2, "resource_exhausted", true]);
@@ -199,7 +199,7 @@ export const streams: Section = [
     async (s) => {
       await open(s, { max: 1 });
       for (let id = 1; id < 20; id++) {
-        if (id > 1) await s.send(opening(id, "Echo.echo"));
+        if (id > 1) await s.send(requestOf(id, "Echo.echo"));
         await s.send(frame(KIND.END, id, [], CALLER));
         assertEquals(kinds(await echoed(s)), [KIND.REPLY, KIND.END]);
       }

@@ -121,7 +121,7 @@ const opened = [
     "ST1.2",
     "a stream of params towards a server without the capability: not sent",
     async (c) => {
-      await c.greet();
+      await c.exchangeHello();
       c.needStreams();
       await c.script(call({ items: values(1) }));
       await c.silence();

@@ -44,7 +44,7 @@ const callers = [
     "WI1.1",
     "a window of 3 calls: 3 are sent, and one for each answer",
     async (c) => {
-      await c.greet({ calls: 3 });
+      await c.exchangeHello({ calls: 3 });
       await c.script(...many(10));
       const sent = await c.requests(3);
       await c.silence();
@@ -57,7 +57,7 @@ const callers = [
     },
   ),
   ...client("WI1.2", "a window of one call: one at a time", async (c) => {
-    await c.greet({ calls: 1 });
+    await c.exchangeHello({ calls: 1 });
     await c.script(...many(5));
     for (let i = 0; i < 5; i++) {
       const { id } = await c.request();
@@ -70,7 +70,7 @@ const callers = [
     "bytes are counted with their headers, to the byte",
     async (c) => {
       // Two calls of 12 + 2 + 1 + 1 + 1000 bytes and a byte too few for a third.
-      await c.greet({ bytes: 3 * 1016 - 1 });
+      await c.exchangeHello({ bytes: 3 * 1016 - 1 });
       const call = { do: "call", method: "m", bytes: 1000 } as const;
       await c.script(call, call, call);
       const [first] = await c.requests(2);
@@ -84,7 +84,7 @@ const callers = [
     "WI1.4",
     "a window that fits three calls exactly takes three",
     async (c) => {
-      await c.greet({ bytes: 3 * 1016 });
+      await c.exchangeHello({ bytes: 3 * 1016 });
       const call = { do: "call", method: "m", bytes: 1000 } as const;
       await c.script(call, call, call, call);
       await c.requests(3);
@@ -95,7 +95,7 @@ const callers = [
     "WI1.5",
     "a call larger than the window of bytes is not sent",
     async (c) => {
-      await c.greet({ bytes: 2000 });
+      await c.exchangeHello({ bytes: 2000 });
       await c.script({ do: "call", method: "m", bytes: 3000 });
       await c.silence();
       const [, got] = (await c.report()).calls;
@@ -103,7 +103,7 @@ const callers = [
     },
   ),
   ...client("WI1.6", "a window of 0 calls: calls fail, not sent", async (c) => {
-    await c.greet();
+    await c.exchangeHello();
     await c.script({ do: "reconnect" }, ...many(80));
     await c.reconnected();
     await c.send(hello({ calls: 0 }));
@@ -119,7 +119,7 @@ const callers = [
     "WI2.1",
     "a call given up holds its place until its answer",
     async (c) => {
-      await c.greet({ calls: 2 });
+      await c.exchangeHello({ calls: 2 });
       await c.script(
         ...many(2),
         { do: "await", call: 1 },
@@ -137,7 +137,7 @@ const callers = [
     },
   ),
   ...client("WI2.2", "so does one whose deadline has passed", async (c) => {
-    await c.greet({ calls: 1 });
+    await c.exchangeHello({ calls: 1 });
     await c.script({ do: "call", method: "late", timeout: 50 }, ...many(1));
     const { id } = await c.request("late");
     await c.pace.lapse(60);
@@ -151,7 +151,7 @@ const callers = [
     "a call given up holds its bytes, too, until its answer",
     async (c) => {
       // Room for the first large call and the gate, not for two large ones.
-      await c.greet({ bytes: 2100 });
+      await c.exchangeHello({ bytes: 2100 });
       await c.script(
         { do: "call", method: "big", bytes: 1000 },
         { do: "call", method: "gate" },
@@ -168,7 +168,7 @@ const callers = [
     },
   ),
   ...client("WI2.6", "so does one whose deadline has passed", async (c) => {
-    await c.greet({ bytes: 2100 });
+    await c.exchangeHello({ bytes: 2100 });
     await c.script(
       { do: "call", method: "late", bytes: 1000, timeout: 50 },
       { do: "call", method: "next", bytes: 1200 },
@@ -184,7 +184,7 @@ const callers = [
     "WI4.1",
     "a call taken back costs the window nothing for long",
     async (c) => {
-      await c.greet({ calls: 2 });
+      await c.exchangeHello({ calls: 2 });
       await c.script(
         { do: "call", method: "taken back" },
         { do: "abort", call: 1 },
@@ -203,7 +203,7 @@ const callees = [
     "WI2.3",
     "cancelled calls hold their places while they run",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const ids = await fillBytes(s);
       // They must have started; one that has not is answered, and frees its place.
       await s.silence();
@@ -214,7 +214,7 @@ const callees = [
     },
   ),
   ...server("WI2.4", "and so do those whose deadline has passed", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     const { bytes } = granted(s);
     const most = Math.max(65_536, s.hello.maxMessage) + 12;
     if (bytes > 2 * most || await s.running() < 2) {
@@ -237,7 +237,7 @@ const callees = [
     "WI3.1",
     "one call more than the window: closes, resource_exhausted",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const { calls } = granted(s);
       const holds = Array.from(
         { length: calls + 1 },
@@ -249,7 +249,7 @@ const callees = [
     },
   ),
   ...server("WI3.2", "exactly the window of calls is held", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     const { calls } = granted(s);
     await s.send(
       ...Array.from({ length: calls }, () => s.make("Conformance.hold")),
@@ -260,14 +260,14 @@ const callees = [
     "WI3.3",
     "one byte more than the window: closes, resource_exhausted",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       await fillBytes(s);
       await s.send(request(s.lastId + 1, ""));
       await s.closes("resource_exhausted");
     },
   ),
   ...server("WI3.4", "exactly the window of bytes is held", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     await fillBytes(s);
     await s.alive();
   }),
@@ -275,7 +275,7 @@ const callees = [
     "WI3.5",
     "an answer frees its place: the window may be filled again and again",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const { calls } = granted(s);
       for (let round = 0; round < 3; round++) {
         const batch = Array.from({ length: calls }, () => s.make("Echo.echo"));
@@ -285,7 +285,7 @@ const callees = [
     },
   ),
   ...server("WI3.6", "refused calls free theirs as well", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     const { calls } = granted(s);
     for (let round = 0; round < 3; round++) {
       const batch = Array.from({ length: calls }, () => s.make("no.such"));
@@ -294,7 +294,7 @@ const callees = [
     }
   }),
   ...server("WI4.2", "PADs take no place", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     const { calls } = granted(s);
     const body = request(1, "Conformance.hold").subarray(12);
     const pads = Array.from(
@@ -308,7 +308,7 @@ const callees = [
     "WI5.1",
     "calls past the server's GOAWAY take no place",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const { calls } = granted(s);
       await s.go("Conformance.hold");
       await s.drains();
