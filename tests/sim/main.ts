@@ -13,7 +13,7 @@ import { simulate } from "./run.ts";
 import { addTallies, type Tallies } from "./tally.ts";
 
 /** A part stops after this many failed seeds: more would show nothing new. */
-const ENOUGH = 5;
+const ENOUGH = "5";
 
 /** What the last line of output contains. */
 class Report {
@@ -54,15 +54,21 @@ async function main(): Promise<void> {
       seeds: { type: "string", default: "1" },
       step: { type: "string", default: "1" },
       hostile: { type: "boolean", default: false },
+      enough: { type: "string", default: ENOUGH },
       trace: { type: "boolean", default: false },
     },
   });
-  const [first, seeds, step] = [values.seed, values.seeds, values.step]
+  const [first, seeds, step, enough] = [
+    values.seed,
+    values.seeds,
+    values.step,
+    values.enough,
+  ]
     .map(Number);
   const unhandled = watchUnhandled();
   const report = new Report();
   const live = values.hostile ? hostile : honest(values.trace);
-  for (let i = 0; i < seeds && report.failed < ENOUGH; i++) {
+  for (let i = 0; i < seeds && report.failed < enough; i++) {
     const seed = first + i * step;
     const found = await live(seed, report);
     const problems = [...found, ...unhandled.splice(0).map(String)];
