@@ -12,8 +12,8 @@ import { run, tool, usage } from "./process.ts";
 
 const USAGE = `Usage: deno task coverage [options]
 
-  --lines PERCENT       lines that must be covered (95)
-  --branches PERCENT    branches that must be covered (90)
+  --lines PERCENT       share of lines that must be covered (95)
+  --branches PERCENT    share of branches that must be covered (90)
   --help                print this`;
 
 function options() {
@@ -30,7 +30,7 @@ function options() {
   }
 }
 
-/** The report's table without Node's line markers. */
+/** The table of Node's report, without its line markers. */
 function report(output: string): string {
   const lines = output.split("\n").map((line) => line.replace(/^ℹ /, ""));
   const first = lines.findIndex((line) => line.includes("start of coverage"));

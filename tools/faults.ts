@@ -1,5 +1,5 @@
 /**
- * Writes the list of tests in docs/faults.md anew: `faults.ts`.
+ * Updates the list of tests in `docs/faults.md`: `deno task faults`.
  *
  * @module
  */

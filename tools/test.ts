@@ -1,6 +1,6 @@
 /**
- * Runs the test suite on all three runtimes, one after the other, and prints
- * one table: `deno task test [--runtime NAME] [--floors] [FILE ...]`.
+ * Runs the tests on all three runtimes, one after the other, and prints one
+ * table: `deno task test [--runtime NAME] [--floors] [FILE ...]`.
  *
  * @module
  */
@@ -30,16 +30,16 @@ const USAGE = `Usage: deno task test [options] [FILE ...]
   --limit SECONDS   for one test (60); all of them may take ten times that
   --help            print this`;
 
-/** Seconds that one test may take; everything on one runtime may take ten times that. */
+/** Seconds that one test may take. All tests of one runtime may take ten times as long. */
 const TEST_LIMIT = "60";
 
-/** How a runtime is told to test, and how its report is read. */
+/** How to start the tests on a runtime, and how to read its report. */
 interface Harness {
   args(files: string[], limit: number): string[];
   passed: RegExp;
   failed: RegExp[];
   skipped: RegExp;
-  /** Lines of passing tests, left out when a failed run's output is shown. */
+  /** Lines of passing tests, which are not shown when a run fails. */
   quiet: RegExp;
 }
 
@@ -55,7 +55,7 @@ const HARNESS: Record<Runtime | "doc", Harness> = {
     args: (files, limit) => [
       "--test",
       "--test-reporter=spec",
-      // Two files at a time: Node's own default is one less than there are cores.
+      // Two files at a time, where Node's default is one less than the number of cores.
       "--test-concurrency=2",
       `--test-timeout=${limit}`,
       ...files,
@@ -77,7 +77,7 @@ const HARNESS: Record<Runtime | "doc", Harness> = {
     quiet: /^\((pass|skip|todo)\) /,
   },
   deno: { args: (files) => ["test", "-A", ...files], ...DENO_REPORT },
-  // Every example in the documentation: of the public interface, and of docs/.
+  // Every example in doc comments of the public interface, and in the documents.
   doc: {
     args: () => [
       ...["test", "--doc", "-A", "README.md", "docs"],
@@ -87,7 +87,7 @@ const HARNESS: Record<Runtime | "doc", Harness> = {
   },
 };
 
-/** A failed run in which no test failed (it did not load, hung, ran none) counts as one; a skipped test does where none may be. */
+/** A run that failed without a failed test (it did not load, hung, or ran no test) counts as one failure, and so does a skipped test where none may be skipped. */
 function count(
   name: string,
   harness: Harness,
@@ -130,7 +130,7 @@ async function suite(
   return row;
 }
 
-/** Where the tests against other people's programs are, with what they need. */
+/** The folder of the tests against other people's programs, with their packages. */
 const INTEROP = "tests/interop/";
 
 async function testFiles(
@@ -162,7 +162,11 @@ function options() {
     const unknown = runtimes.find((r) => !RUNTIMES.includes(r as Runtime));
     if (unknown) throw new Error(`Cannot test: unknown runtime ${unknown}`);
     const limit = Number(values.limit) * 1000;
-    if (!(limit > 0)) throw new Error(`Cannot test: no limit ${values.limit}`);
+    if (!(limit > 0)) {
+      throw new Error(
+        `Cannot test: --limit ${values.limit} is not a number of seconds`,
+      );
+    }
     return {
       ...values,
       limit,
@@ -180,7 +184,7 @@ async function main(): Promise<void> {
   if (interop) await ensureInstalled(join(ROOT, INTEROP));
   const files = await testFiles(filters, interop);
   if (files.length === 0) usage("Cannot test: no file matches", USAGE);
-  // In CI nothing that others' programs should show may be left out.
+  // In CI no test against other people's programs may be skipped.
   const strict = interop && process.env.CI !== undefined;
   const rows: Row[] = [];
   for (const runtime of runtimes) {
