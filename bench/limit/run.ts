@@ -7,7 +7,7 @@
 import { Child } from "../demo/child.ts";
 import type { Runtime } from "../demo/runtimes.ts";
 import { type Listening, runPair } from "../pair.ts";
-import { type Row, type Told, toRow } from "../rows.ts";
+import { type ResultOrFault, type Row, toRow } from "../rows.ts";
 import type { ClientOrder } from "./client.ts";
 import type { LimitStyle } from "./styles.ts";
 
@@ -41,7 +41,7 @@ export async function runLimit(
     ({ port }) => {
       const order: ClientOrder = { style, port, calls: most, seconds };
       const text = JSON.stringify(order);
-      return new Child<Told>(runtime, "../limit/client.ts", text);
+      return new Child<ResultOrFault>(runtime, "../limit/client.ts", text);
     },
   );
   return toRow("limit", style, runtime, result);

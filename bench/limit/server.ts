@@ -7,7 +7,7 @@
 
 import type { Socket } from "node:net";
 import process from "node:process";
-import { parentDone, tell } from "../demo/parent.ts";
+import { parentDone, sendToParent } from "../demo/parent.ts";
 import type { Listening } from "../pair.ts";
 import { Answers, Cutter } from "./frames.ts";
 import { listenNode, listenPlain } from "./plain.ts";
@@ -48,7 +48,7 @@ async function echo({ readable, writable }: Streams): Promise<void> {
 
 if (import.meta.main) {
   const port = await LISTEN[process.argv[2] as LimitStyle]();
-  tell({ port } satisfies Listening);
+  sendToParent({ port } satisfies Listening);
   await parentDone();
   process.exit();
 }

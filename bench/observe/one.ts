@@ -40,8 +40,8 @@ export const KINDS = {
   },
   /** Both hooks, on both sides. */
   hooks: ({ observers }: Library) => {
-    let told = 0;
-    const count = () => void told++;
+    let events = 0;
+    const count = () => void events++;
     const observe = observers({ start: count, end: count });
     return { client: { observe }, server: { observe } };
   },

@@ -7,9 +7,9 @@
 
 import process from "node:process";
 import { Client, connect, type EchoServices } from "../../mod.ts";
-import { parentDone, tell } from "../demo/parent.ts";
+import { parentDone, sendToParent } from "../demo/parent.ts";
 import { cpuSeconds, Peak } from "../demo/usage.ts";
-import { CHUNK, type Result, type Told } from "../rows.ts";
+import { CHUNK, type Result, type ResultOrFault } from "../rows.ts";
 
 /** What the client is told, as JSON, by its only argument. */
 export interface BulkOrder {
@@ -61,9 +61,11 @@ function isRight(reply: unknown): boolean {
 if (import.meta.main) {
   parentDone().then(() => process.exit());
   try {
-    tell(await run(JSON.parse(process.argv[2])) satisfies Told);
+    sendToParent(
+      await run(JSON.parse(process.argv[2])) satisfies ResultOrFault,
+    );
   } catch (error) {
     const fault = error instanceof Error ? error.message : String(error);
-    tell({ fault } satisfies Told);
+    sendToParent({ fault } satisfies ResultOrFault);
   }
 }

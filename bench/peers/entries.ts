@@ -17,7 +17,7 @@ import {
 } from "../limit/run.ts";
 import type { LimitStyle } from "../limit/styles.ts";
 import { type Listening, runPair } from "../pair.ts";
-import { type Result, type Row, type Told, toRow } from "../rows.ts";
+import { type Result, type ResultOrFault, type Row, toRow } from "../rows.ts";
 import type { BulkOrder } from "./bulk.ts";
 import type { PeerOrder } from "./js/client.ts";
 import type { JsPeer } from "./js/peers.ts";
@@ -189,9 +189,12 @@ function goClient(
   calls: number,
   seconds: number,
   port: number,
-): Program<Told> {
+): Program<ResultOrFault> {
   const work = [style, calls, TASKS, seconds, port].map(String);
-  return new Program<Told>("Go's client", program, ["client", ...work]);
+  return new Program<ResultOrFault>("Go's client", program, [
+    "client",
+    ...work,
+  ]);
 }
 
 async function runGo(
@@ -247,7 +250,7 @@ async function runJs(
       const work = { calls: calls[peer], tasks: TASKS, seconds };
       const order: PeerOrder = { peer, style, port, ...work };
       const text = JSON.stringify(order);
-      return new Child<Told>(runtime, "../peers/js/client.ts", text);
+      return new Child<ResultOrFault>(runtime, "../peers/js/client.ts", text);
     },
   );
   return toRow(peer, style, runtime, result);
@@ -291,9 +294,9 @@ function ourClient(
   return new Child(runtime, "client.ts", JSON.stringify(order));
 }
 
-function ourResult(told: ClientMessage): Result | undefined {
-  if ("fault" in told) throw new Error(told.fault);
-  return "result" in told ? told.result : undefined;
+function ourResult(message: ClientMessage): Result | undefined {
+  if ("fault" in message) throw new Error(message.fault);
+  return "result" in message ? message.result : undefined;
 }
 
 async function runBulk(runtime: Runtime, { limits }: Size): Promise<Row> {
@@ -302,7 +305,7 @@ async function runBulk(runtime: Runtime, { limits }: Size): Promise<Row> {
     ({ host, port }) => {
       const order: BulkOrder = { calls: limits.chunks, host: host!, port };
       const text = JSON.stringify(order);
-      return new Child<Told>(runtime, "../peers/bulk.ts", text);
+      return new Child<ResultOrFault>(runtime, "../peers/bulk.ts", text);
     },
   );
   return toRow("sluice", "bulk", runtime, result);

@@ -106,14 +106,14 @@ function targetSection(medians: Medians): string {
   const lines = targets.map((target) => [
     target.what,
     target.goal,
-    ...RUNTIMES.map((_, i) => verdict(target, i)),
+    ...RUNTIMES.map((_, i) => metOrMissed(target, i)),
   ]);
   return `### Ratios of medians\n\n${
     table(["", "goal", ...RUNTIMES], lines, 2)
   }\n\nIn brackets: the goal is missed.`;
 }
 
-function verdict({ values, met }: Target, i: number): string {
+function metOrMissed({ values, met }: Target, i: number): string {
   const value = values[i];
   if (value === undefined) return "";
   const text = value < 1 ? value.toFixed(2) : value.toFixed(1);

@@ -22,7 +22,7 @@ export async function withServer<Result>(
   const child = new Child<StreamsServer>(OWN, file, `${bytes}`);
   try {
     let address: StreamsServer;
-    await child.listen((told) => (address = told) !== undefined);
+    await child.listen((message) => (address = message) !== undefined);
     const { host, port, plain } = address!;
     const client: StreamClient = new Client<StreamServices>(
       await connect({ host, port }),

@@ -8,7 +8,7 @@
 
 import process from "node:process";
 import { listen, Server } from "../../mod.ts";
-import { parentDone, tell } from "../demo/parent.ts";
+import { parentDone, sendToParent } from "../demo/parent.ts";
 import { listenPlain } from "../limit/plain.ts";
 import { BYTE } from "../limit/styles.ts";
 import { ECHO, streamServices } from "./services.ts";
@@ -42,7 +42,7 @@ if (import.meta.main) {
     };
   });
   const { host, port } = listener.address as StreamsServer;
-  tell({ host, port, plain } satisfies StreamsServer);
+  sendToParent({ host, port, plain } satisfies StreamsServer);
   await parentDone();
   process.exit();
 }

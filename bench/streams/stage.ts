@@ -23,11 +23,11 @@ export interface StageResult {
 }
 
 const HELLO = "HelloService.Hello";
-const GREETING = "hello:";
+const PREFIX = "hello:";
 const WINDOW = 1024;
 
-function check(greeting: string, i: number, reply: string): void {
-  if (reply === greeting + "client " + i) return;
+function check(prefix: string, i: number, reply: string): void {
+  if (reply === prefix + "client " + i) return;
   throw new Error(`call ${i} was answered "${reply}"`);
 }
 
@@ -37,7 +37,7 @@ async function loop(client: StreamClient, calls: number): Promise<void> {
   for (let i = 0; i < calls; i++) {
     if (client.desiredSize <= 0) await client.ready;
     client.go(HELLO, "client " + i).reply.then((reply) => {
-      check(GREETING, i, reply);
+      check(PREFIX, i, reply);
       if (++right === calls) done.resolve();
     }).catch(done.reject);
   }
@@ -48,7 +48,7 @@ async function loop(client: StreamClient, calls: number): Promise<void> {
 async function through(
   transform: ReadableWritablePair<string, string>,
   calls: number,
-  greeting: string,
+  prefix: string,
 ): Promise<void> {
   let made = 0;
   const names = new ReadableStream<string>({
@@ -60,7 +60,7 @@ async function through(
   const reader = names.pipeThrough(transform).getReader();
   for (let i = 0; i < calls; i++) {
     const { value } = await reader.read();
-    check(greeting, i, `${value}`);
+    check(prefix, i, `${value}`);
   }
   await reader.cancel();
 }
@@ -70,7 +70,7 @@ function run({ calls, rounds }: StageOrder): Promise<StageResult> {
     const ways: Record<keyof StageResult, () => Promise<void>> = {
       loop: () => loop(client, calls),
       stage: () =>
-        through(client.stage(HELLO, { window: WINDOW }), calls, GREETING),
+        through(client.stage(HELLO, { window: WINDOW }), calls, PREFIX),
       nothing: () => through(new TransformStream(), calls, ""),
     };
     const names = Object.keys(ways) as (keyof StageResult)[];

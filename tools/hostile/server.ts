@@ -6,7 +6,7 @@
  */
 
 import process from "node:process";
-import { parentDone, tell } from "../../bench/demo/parent.ts";
+import { parentDone, sendToParent } from "../../bench/demo/parent.ts";
 import {
   type CallContext,
   type Connection,
@@ -84,9 +84,9 @@ if (import.meta.main) {
   });
   const listener = await listen({ port: 0 });
   server.serve(listener);
-  tell({ address: listener.address });
+  sendToParent({ address: listener.address });
   const timer = setInterval(
-    () => tell(health(server.connections, ended)),
+    () => sendToParent(health(server.connections, ended)),
     EVERY,
   );
   await parentDone();

@@ -7,7 +7,7 @@
 
 import { connect as dial, type Socket } from "node:net";
 import process from "node:process";
-import { parentDone, tell } from "../../bench/demo/parent.ts";
+import { parentDone, sendToParent } from "../../bench/demo/parent.ts";
 import { Client, connect } from "../../mod.ts";
 import {
   CALLER,
@@ -165,5 +165,5 @@ if (import.meta.main) {
   parentDone().then(() => process.exit());
   const [id, host, port] = process.argv.slice(2);
   const sent = await attack(caseOf(id), { host, port: Number(port) });
-  tell({ sent });
+  sendToParent({ sent });
 }

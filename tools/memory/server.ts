@@ -6,7 +6,7 @@
  */
 
 import process from "node:process";
-import { parentDone, tell } from "../../bench/demo/parent.ts";
+import { parentDone, sendToParent } from "../../bench/demo/parent.ts";
 import {
   type CallContext,
   listen,
@@ -76,7 +76,7 @@ if (import.meta.main) {
   server.serve(listener);
   const before = await memory();
   const { host, port } = listener.address as { host: string; port: number };
-  tell({ address: { host, port } } satisfies Report);
+  sendToParent({ address: { host, port } } satisfies Report);
   const done = parentDone();
   for (let over = false; !over;) {
     over = await Promise.race([done.then(() => true), pause()]);
@@ -85,8 +85,8 @@ if (import.meta.main) {
     const { live } = await memoryNow();
     const { bytesRead: read } = server.stats();
     const size = { rss: rss - before.rss, held: live - before.live, read };
-    tell(size satisfies Report);
+    sendToParent(size satisfies Report);
   }
-  tell({ ended } satisfies Report);
+  sendToParent({ ended } satisfies Report);
   process.exit();
 }

@@ -7,7 +7,7 @@
 import process from "node:process";
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
-import { parentDone, tell } from "../../demo/parent.ts";
+import { parentDone, sendToParent } from "../../demo/parent.ts";
 
 /** One point: who, in which style, how fast. */
 export interface Point {
@@ -77,5 +77,5 @@ function brief(n: number): string {
 
 if (import.meta.main) {
   parentDone().then(() => process.exit());
-  tell({ svg: draw(JSON.parse(process.argv[2])) } satisfies Drawn);
+  sendToParent({ svg: draw(JSON.parse(process.argv[2])) } satisfies Drawn);
 }
