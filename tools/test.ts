@@ -9,6 +9,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { coverageArgs, coverageOf } from "./coverage.ts";
 import {
   currentBin,
   floorBin,
@@ -25,6 +26,8 @@ const USAGE = `Usage: deno task test [options] [FILE ...]
   FILE              run only test files whose path contains this
   --runtime NAME    run only on node, bun or deno (may be repeated)
   --floors          use the oldest supported versions
+  --coverage        on Node also measure coverage of src/, with the thresholds
+                    of the task coverage
   --interop         run the tests against other people's programs instead,
                     whose packages are installed when first asked for
   --limit SECONDS   for one test (60); all of them may take ten times that
@@ -35,7 +38,7 @@ const TEST_LIMIT = "60";
 
 /** How to start the tests on a runtime, and how to read its report. */
 interface Harness {
-  args(files: string[], limit: number): string[];
+  args(files: string[], limit: number, coverage: boolean): string[];
   passed: RegExp;
   failed: RegExp[];
   skipped: RegExp;
@@ -52,12 +55,13 @@ const DENO_REPORT = {
 
 const HARNESS: Record<Runtime | "doc", Harness> = {
   node: {
-    args: (files, limit) => [
+    args: (files, limit, coverage) => [
       "--test",
       "--test-reporter=spec",
       // Two files at a time, where Node's default is one less than the number of cores.
       "--test-concurrency=2",
       `--test-timeout=${limit}`,
+      ...(coverage ? coverageArgs() : []),
       ...files,
     ],
     passed: /^ℹ pass (\d+)/m,
@@ -108,18 +112,30 @@ function count(
   };
 }
 
+interface SuiteOptions {
+  /** Milliseconds for one test. */
+  readonly limit: number;
+  /** Whether a skipped test counts as a failure. */
+  readonly strict: boolean;
+  /** Whether coverage is measured, and fails below its thresholds. */
+  readonly coverage?: boolean;
+}
+
 async function suite(
   name: string,
   bin: string,
   harness: Harness,
   files: string[],
-  { limit, strict }: { limit: number; strict: boolean },
+  { limit, strict, coverage = false }: SuiteOptions,
 ): Promise<Row> {
   process.stderr.write(`${name} ...\n`);
-  const result = await run(bin, harness.args(files, limit), {
+  const result = await run(bin, harness.args(files, limit, coverage), {
     timeout: 10 * limit,
   });
   const row = count(name, harness, result, strict);
+  if (coverage) {
+    console.log(coverageOf(result.output) ?? `${name}: printed no coverage`);
+  }
   if (row.failed > 0) {
     const lines = result.output.split("\n");
     console.log(lines.filter((line) => !harness.quiet.test(line)).join("\n"));
@@ -154,6 +170,7 @@ function options() {
         runtime: { type: "string", multiple: true },
         floors: { type: "boolean" },
         interop: { type: "boolean", default: false },
+        coverage: { type: "boolean", default: false },
         limit: { type: "string", default: TEST_LIMIT },
         help: { type: "boolean" },
       },
@@ -179,7 +196,8 @@ function options() {
 }
 
 async function main(): Promise<void> {
-  const { help, floors, interop, limit, runtimes, filters } = options();
+  const { help, floors, interop, limit, runtimes, filters, ...given } =
+    options();
   if (help) return console.log(USAGE);
   if (interop) await ensureInstalled(join(ROOT, INTEROP));
   const files = await testFiles(filters, interop);
@@ -190,9 +208,9 @@ async function main(): Promise<void> {
   for (const runtime of runtimes) {
     const bin = floors ? await floorBin(runtime) : currentBin(runtime);
     const name = await versionOf(runtime, bin);
-    rows.push(
-      await suite(name, bin, HARNESS[runtime], files, { limit, strict }),
-    );
+    const coverage = given.coverage && runtime === "node";
+    const settings = { limit, strict, coverage };
+    rows.push(await suite(name, bin, HARNESS[runtime], files, settings));
     if (runtime !== "deno" || floors || interop) continue;
     if (filters.length > 0) continue;
     rows.push(

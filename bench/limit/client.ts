@@ -1,5 +1,5 @@
 /**
- * The calling end of a limit, in a process of its own: `client.ts ORDER`.
+ * The client of a limit, in a process of its own: `client.ts ORDER`.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { cpuSeconds, Peak } from "../demo/usage.ts";
 import type { Result, ResultOrFault } from "../rows.ts";
 import { LIMITS, type LimitStyle, type LimitWork } from "./styles.ts";
 
-/** What the client is told, as JSON, by its only argument. */
+/** The options of the client: its only argument, as JSON. */
 export interface ClientOrder extends LimitWork {
   readonly style: LimitStyle;
   readonly port: number;

@@ -1,6 +1,6 @@
 /**
- * The answering end of a limit, in a process of its own:
- * `server.ts STYLE`, until whoever started it lets go.
+ * The server of a limit, in a process of its own: `server.ts STYLE`. It exits when
+ * its parent ends it.
  *
  * @module
  */
@@ -24,7 +24,7 @@ const LISTEN: Record<LimitStyle, () => Promise<number> | number> = {
     listenPlain((socket) => ({ data: (bytes) => socket.write(bytes) })),
 };
 
-/** Answers calls: one write for each chunk of them. */
+/** Replies to calls with one write for each chunk of them. */
 function answer(socket: Socket): void {
   const answers = new Answers();
   const cutter = new Cutter((bytes, at, end) => answers.add(bytes, at, end));

@@ -1,6 +1,6 @@
 /**
- * What is measured: peers, the library and the limits, each in every style, and
- * how much of it.
+ * The entries that are measured: peers, the library and the limits, each in every
+ * style; and the amount of work.
  *
  * @module
  */
@@ -23,7 +23,7 @@ import type { PeerOrder } from "./js/client.ts";
 import type { JsPeer } from "./js/peers.ts";
 import type { CallStyle } from "./js/styles.ts";
 
-/** One thing to measure. */
+/** One entry. */
 export interface Entry {
   readonly peer: string;
   readonly style: string;
@@ -31,7 +31,7 @@ export interface Entry {
   run(): Promise<Row>;
 }
 
-/** How much is measured. */
+/** The amount of work. */
 export interface Size {
   readonly rounds: number;
   /** Calls of the concurrent and pipeline styles. */
@@ -42,8 +42,8 @@ export interface Size {
 }
 
 /**
- * Everything that can be asked for by name. `sluice-to-go` is our client on Go's
- * server, `go-to-sluice` Go's client on ours; both stand beside Go to Go.
+ * All names. `sluice-to-go` is this library's client with Go's server, and
+ * `go-to-sluice` Go's client with this library's server.
  */
 export type PeerName =
   | "go"
@@ -96,7 +96,7 @@ export const FULL: Size = {
   limits: LIMIT_FULL,
 };
 
-/** For a look: less of what is slow. */
+/** The quick amount: less of what is slow. */
 export const QUICK: Size = {
   rounds: 3,
   calls: {
@@ -114,7 +114,7 @@ export const QUICK: Size = {
   limits: LIMIT_QUICK,
 };
 
-/** Whether it works at all. */
+/** The smallest amount, which only shows that everything works. */
 export const SMOKE: Size = {
   rounds: 1,
   calls: Object.fromEntries(
@@ -124,7 +124,7 @@ export const SMOKE: Size = {
   limits: { calls: 1_000, seconds: 0.2, chunks: 100 },
 };
 
-/** What a round runs, in its order: what is compared stands side by side. */
+/** The entries of a round, in order. Entries that are compared follow each other. */
 export function entries(
   names: ReadonlySet<PeerName>,
   size: Size,

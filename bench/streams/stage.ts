@@ -1,5 +1,5 @@
 /**
- * Small calls by `stage()`, by a loop of `go`, and no calls at all through a
+ * Measures small calls by `stage()`, by a loop of `go`, and items through a
  * `TransformStream` that does nothing, in turns.
  *
  * @module
@@ -28,7 +28,7 @@ const WINDOW = 1024;
 
 function check(prefix: string, i: number, reply: string): void {
   if (reply === prefix + "client " + i) return;
-  throw new Error(`call ${i} was answered "${reply}"`);
+  throw new Error(`call ${i} has the reply "${reply}"`);
 }
 
 async function loop(client: StreamClient, calls: number): Promise<void> {
@@ -79,7 +79,7 @@ function run({ calls, rounds }: StageOrder): Promise<StageResult> {
     for (let i = 0; i <= rounds; i++) {
       for (const [j, name] of names.entries()) {
         const seconds = await timed(ways[name]);
-        if (i > 0) times[j].push(seconds); // The first one warms up.
+        if (i > 0) times[j].push(seconds); // The first round only warms up.
       }
     }
     names.forEach((name, j) => rates[name] = calls / median(times[j]));

@@ -1,6 +1,6 @@
-// The conformance suite against ends that break one rule each, which the cases
-// for that rule must see, and against ends that lack an ability, which must be
-// skipped and not failed.
+// The conformance suite against clients and servers that break one rule each,
+// which the cases of that rule must detect, and against ones that lack an ability,
+// whose cases must be skipped and not fail.
 
 import { assert, assertEquals } from "@std/assert";
 import { once } from "node:events";
@@ -44,11 +44,11 @@ function target(role: Role, between: Between): MemoryTarget {
 }
 
 async function resultOf(one: Case, between: Between): Promise<CaseResult> {
-  // Whatever is left of it is the broken end's, and of no interest.
+  // Whatever is left belongs to the broken side, and does not matter.
   return await runCase(one, target(one.role, between));
 }
 
-/** An end that breaks a rule, and the cases that have to see it. */
+/** A side that breaks a rule, and the cases that must detect it. */
 interface Broken {
   readonly fault: string;
   readonly seenBy: Partial<Record<Role, readonly string[]>>;
@@ -76,19 +76,19 @@ function isStream(got: RawFrame, kind: number): boolean {
   return got.kind === kind && got.body.at(-1) === STREAM;
 }
 
-/** Drops frames of these kinds, which the end sends. */
+/** Drops frames of these kinds that the side sends. */
 function mute(...kinds: number[]): () => Meddler {
   return () => ({
     fromEnd: ({ kind }) => kinds.includes(kind) ? [] : undefined,
   });
 }
 
-/** Drops frames of the suite's that this is true of. */
+/** Drops the suite's frames for which this is true. */
 function deaf(to: (got: RawFrame) => boolean): () => Meddler {
   return () => ({ fromSuite: (got) => to(got) ? [] : undefined });
 }
 
-/** Closes at a frame of the suite's that this is true of. */
+/** Closes at a frame of the suite for which this is true. */
 function closesAt(
   what: () => (got: RawFrame) => boolean,
   code: string,
@@ -422,7 +422,7 @@ test("every case of a client's streams is seen to fail", () => {
   assertEquals(unseen, []);
 });
 
-/** An end that neither states nor sees the capability for streams. */
+/** A side that neither sends nor reads the capability for streams. */
 function withoutStreams(far: Duplex): Duplex {
   return helloAlone(
     far,
@@ -430,7 +430,7 @@ function withoutStreams(far: Duplex): Duplex {
   );
 }
 
-/** Runs all cases of a role whose ids begin with `only`; gives what was skipped, and asserts that nothing failed. */
+/** Runs all cases of a role whose ids begin with `only`. Returns what was skipped, and asserts that nothing failed. */
 async function skippedOf(
   role: Role,
   only: string,
@@ -448,7 +448,7 @@ async function skippedOf(
   return skipped;
 }
 
-/** What the rules are about, as their ids begin. */
+/** The subjects of the rules, by the beginning of their ids. */
 const RULES = new Set(CASES.map(({ id }) => id.slice(0, 2)));
 
 for (const role of ["server", "client"] as const) {
@@ -460,7 +460,7 @@ for (const role of ["server", "client"] as const) {
         assertEquals(why, `the ${role}'s HELLO has no capability for streams`);
       }
       const about = CASES.filter((it) => it.role === role && /^ST/.test(it.id));
-      // That such an end accepts no streams can be told all the same.
+      // Even so the cases can decide that such a side accepts no streams.
       const least = rules === "ST" ? about.length - 1 : 0;
       assert(skipped.size >= least, `${skipped.size} were skipped`);
     });

@@ -1,5 +1,5 @@
-// The conformance suite against our own two ends, and the check that it speaks
-// of every requirement of docs/protocol.md.
+// The conformance suite against this library's client and server, and the check
+// that it has a case for every requirement of docs/protocol.md.
 
 import { assert, assertEquals } from "@std/assert";
 import { readFileSync } from "node:fs";
@@ -16,14 +16,14 @@ const USUAL: ServerOptions = {
   maxStreams: 16,
 };
 
-/** Smaller than the protocol's constants, which then count. */
+/** Smaller than the constants of the protocol, so that these apply. */
 const SMALL: ServerOptions = {
   windowCalls: 4,
   windowBytes: 5000,
   maxMessage: 16_384,
 };
 
-/** Where the size of the windows may matter. */
+/** Requirements for which the size of the window may matter. */
 const SIZED = /^(FR2|HE13|CA|WI|CN2|GA|EN)/;
 
 function check(one: Case, name: string, make: () => MemoryTarget): void {

@@ -1,7 +1,7 @@
 /**
- * The minimal peer of docs/protocol.md, written from its 12 steps and nothing
- * of the library: without streams, metadata, deadlines on the wire, or calls
- * from the server. The suite must skip what it lacks, and fail nothing.
+ * The minimal peer of docs/protocol.md, written from its 12 steps without any code
+ * of the library. It has no streams, metadata, deadlines on the wire, or calls
+ * from the server. The suite must skip what it lacks, and no case may fail.
  *
  * @module
  */
@@ -53,7 +53,7 @@ function after(a: number, b: number): boolean {
   return ((a - b) | 0) > 0;
 }
 
-/** A call of ours; its id is 0 until it is sent. */
+/** An outgoing call. Its id is 0 until it is sent. */
 interface MyCall {
   readonly method: string;
   readonly raw: Uint8Array;
@@ -61,14 +61,14 @@ interface MyCall {
   readonly settle: (report: CallReport) => void;
   id: number;
   size: number;
-  /** What its user was told, who has lost interest. */
+  /** The report of the call, once its caller has aborted it. */
   given?: string;
   timer?: unknown;
 }
 
 /** One connection of a client. */
 class MinimalClient {
-  /** Resolves with the code it ended with; null in order. */
+  /** Resolves with the code with which it ended; null after a graceful close. */
   readonly closed: Promise<string | null>;
   readonly #duplex: Duplex;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
@@ -82,14 +82,14 @@ class MinimalClient {
   #maxMessage = MAX_MESSAGE;
   #used = 0;
   #next = 1;
-  /** The last call of ours that the peer serves; undefined while it has not said GOAWAY. */
+  /** The last outgoing call that the peer serves; undefined before its GOAWAY. */
   #last: number | undefined;
-  /** The last call of the peer's. */
+  /** The id of the last call of the peer. */
   #theirs: number | undefined;
   /** The code of the peer's GOAWAY. */
   #gone: string | null = null;
   #draining = false;
-  /** It has sent FIN in order. */
+  /** It has sent FIN after a graceful close. */
   #finished = false;
   readonly #late = Promise.withResolvers<never>();
   #saidGoaway = false;
@@ -215,7 +215,7 @@ class MinimalClient {
     }
     this.#clock.clearTimeout(this.#handshake);
     this.#writer.close().catch(() => {});
-    // Lingers: what comes is discarded until the peer's FIN.
+    // Lingers: received bytes are discarded until the peer's FIN.
     while (!(await reader.read().catch(() => ({ done: true }))).done);
     return code;
   }
@@ -240,7 +240,7 @@ class MinimalClient {
     }
   }
 
-  /** Steps 2 to 4: takes one frame, if it is whole. */
+  /** Steps 2 to 4: reads one frame, if it is whole. */
   #frame(): boolean {
     const bytes = this.#bytes;
     const view = new DataView(bytes.buffer);
@@ -395,7 +395,7 @@ class MinimalClient {
   }
 }
 
-/** Checks that a HELLO's fields fit; gives their types. */
+/** Checks the fields of a HELLO, and returns their types. */
 function checkFields(body: Uint8Array): Set<number> {
   const types = new Set<number>();
   for (let at = 8; at < body.length;) {
@@ -451,7 +451,7 @@ function payloadAt({ kind, flags, body }: RawFrame): number {
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Checks the layout and the payload's kind, which it gives. */
+/** Checks the layout, and returns the kind of the payload. */
 function checkBody(got: RawFrame): number {
   const at = payloadAt(got);
   const kind = got.body[at];
@@ -465,7 +465,7 @@ function withoutPayload(got: RawFrame): Uint8Array {
   return new Uint8Array(join(got.body.subarray(0, payloadAt(got)), [0]));
 }
 
-/** Does what the suite says, as docs/conformance.md has it; knows no metadata, deadline or stream. */
+/** Follows the instructions of the suite. It has no metadata, deadlines or streams. */
 export async function driveMinimal(
   dial: () => Promise<Duplex>,
   clock: Clock,

@@ -1,5 +1,5 @@
 /**
- * Ends as targets over TCP: a server somewhere, or clients that come to us.
+ * Targets over TCP: a server at an address, or clients that connect to the suite.
  *
  * @module
  */
@@ -23,8 +23,8 @@ const realPace: Pace = {
     const limit = PATIENCE + extra;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<never>((_, reject) => {
-      const tell = () => reject(new Error(`${what} came within ${limit} ms`));
-      timer = setTimeout(tell, limit);
+      const report = () => reject(new Error(`${what} came within ${limit} ms`));
+      timer = setTimeout(report, limit);
     });
     try {
       return await Promise.race([promise, late]);
@@ -99,7 +99,7 @@ export class ClientsAt implements Target {
     }
   }
 
-  /** Tells the client that this was all. */
+  /** Tells the client that there are no further instructions. */
   async close(): Promise<void> {
     const session = new ClientSession(this);
     try {
@@ -120,14 +120,14 @@ export type Tally = Record<CaseResult["result"], number>;
 export async function runAll(
   target: Target,
   only: string,
-  tell: (one: Case, result: CaseResult) => void,
+  report: (one: Case, result: CaseResult) => void,
 ): Promise<Tally> {
   const tally: Tally = { passed: 0, failed: 0, skipped: 0 };
   for (const one of CASES) {
     if (one.role !== target.role || !one.id.startsWith(only)) continue;
     const result = await runCase(one, target);
     tally[result.result]++;
-    tell(one, result);
+    report(one, result);
     if (result.result === "failed" && target instanceof ClientsAt) {
       await target.resume();
     }

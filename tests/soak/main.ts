@@ -1,8 +1,8 @@
 /**
- * A long life: a great many calls of all kinds from one process to another,
- * every answer looked at, and the memory of both measured at each tenth:
- * `main.ts --calls N --megabytes N [--seed S]`. Run by `tools/soak.ts`; the last
- * line it prints is JSON.
+ * Makes a great many calls of all kinds from one process to another, checks every
+ * reply, and measures the memory of both after each tenth:
+ * `main.ts --calls N --megabytes N [--seed S]`. `tools/soak.ts` runs it; the last
+ * line of its output is JSON.
  *
  * @module
  */
@@ -51,13 +51,13 @@ async function startServer(): Promise<[ChildProcess, TcpAddress]> {
   return [child, JSON.parse(line)];
 }
 
-/** A soak under way. */
+/** A run of the soak test. */
 class Soak {
   readonly samples: Sample[] = [];
   readonly #calls: SoakCalls;
   readonly #address: TcpAddress;
   readonly #client: Client<SoakServices>;
-  /** The end that is called back. */
+  /** The side that is called back. */
   readonly #peer: Connection;
 
   private constructor(
@@ -97,7 +97,7 @@ class Soak {
     this.samples.push({ server, client: await memory() });
   }
 
-  /** A connection that comes and goes. */
+  /** Opens a connection, makes some calls over it, and closes it. */
   async #visit(): Promise<void> {
     const visitor = new Client<SoakServices>(await connect(this.#address));
     this.#calls.make(visitor, this.#peer, VISIT.calls);

@@ -12,7 +12,7 @@ import type { ResultOrFault } from "../../rows.ts";
 import { type JsPeer, loadPeer } from "./peers.ts";
 import { type CallStyle, PEER_STYLES, type PeerWork } from "./styles.ts";
 
-/** What the client is told, as JSON, by its only argument. */
+/** The options of the client: its only argument, as JSON. */
 export interface PeerOrder extends PeerWork {
   readonly peer: JsPeer;
   readonly style: CallStyle;
