@@ -130,9 +130,9 @@ async function bundleAll(dir: string): Promise<number> {
   for (const [name, bundle] of Object.entries({ esbuild, rollup })) {
     const size = await bundle("client.js", dir);
     if (size > limit) failed++;
-    const verdict = size > limit ? "FAILED" : "ok    ";
+    const result = size > limit ? "FAILED" : "ok    ";
     console.log(
-      `${verdict} client from the tarball, ${name}: ${size} bytes gzip` +
+      `${result} client from the tarball, ${name}: ${size} bytes gzip` +
         `, at most ${limit}`,
     );
   }

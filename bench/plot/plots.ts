@@ -273,7 +273,7 @@ const latencyPlot: Plot = {
     const depths = depthsOf(points).map(depthText);
     const shades = ["#0072b2", "#007a5a", "#8a6d00", "#d55e00", "#a3387f"];
     const what =
-      "microseconds; lines: calls under way (∞: what the window admits)";
+      "microseconds; lines: calls in flight (∞: as many as the window allows)";
     return finish(canvas, title, what, {
       x: {
         ...{ type: "point", domain: Object.keys(PERCENTILES) },

@@ -512,7 +512,7 @@ const LACKS = new Set([
   "the client's HELLO has no capability for streams",
   "the client sends no metadata",
   "the client sends no deadline",
-  "the client had written the REQUEST by then",
+  "the client had already written the REQUEST",
 ]);
 
 for (const rules of RULES) {

@@ -282,12 +282,12 @@ class MinimalClient {
     const magic = utf8("SLUICE").every((byte, i) => body[i] === byte);
     if (body.length < 8 || !magic) throw new Fault("not_sluice", "no magic");
     if (body[6] !== 0 || body[7] !== 1) {
-      throw new Fault("version_mismatch", "this end speaks version 1");
+      throw new Fault("version_mismatch", "only version 1 is supported");
     }
     if (got.flags !== 0 || got.reserved !== 0) broken("bits on HELLO");
     const fields = checkFields(body);
     if (fields.has(4)) {
-      throw new Fault("serializer_mismatch", "this end has none");
+      throw new Fault("serializer_mismatch", "no serializer is supported");
     }
     const { maxMessage, calls, bytes } = readHello(got);
     if (maxMessage < 16_384 || maxMessage > 2 ** 30 || calls > 2 ** 24) {

@@ -104,7 +104,7 @@ export function hostileServices(host: HostileHost): object {
   const wait = handler("wait", async (_, ctx) => {
     await fired(ctx);
     if (random.oneIn(2)) throw ctx.signal.reason;
-    return "told";
+    return "cancelled";
   });
   const line = handler("line", (_, ctx) => pause(ctx).then(() => 1));
   const schema = schemaOf((value) => {
@@ -145,7 +145,7 @@ export function hostileServices(host: HostileHost): object {
       }),
       deaf: handler("deaf", () => host.released),
       crash: handler("crash", () => {
-        throw random.oneIn(2) ? undefined : new Error("not told");
+        throw random.oneIn(2) ? undefined : new Error("hidden");
       }),
       fail: handler("fail", async (_, ctx) => {
         ctx.setReplyMetadata({ why: "it fails" });

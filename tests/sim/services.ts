@@ -40,7 +40,7 @@ export function services(world: World): object {
         throw new RpcError("sorry", "no", { data: [1] });
       }),
       crash: entered(() => {
-        throw new Error("not told");
+        throw new Error("hidden");
       }),
       big: entered(() => new Uint8Array(world.random.pick([300, 20_000]))),
       // Calls back before it waits; the call inherits signal and deadline.

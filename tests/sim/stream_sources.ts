@@ -179,7 +179,7 @@ export class Items implements Supply {
       case 0:
         return { ending: "threw", error: new RpcError("dry", "no more") };
       case 1:
-        return { ending: "threw", error: new Error("not told") };
+        return { ending: "threw", error: new Error("hidden") };
       case 2:
         return { ending: "unsayable" };
       default:

@@ -30,7 +30,7 @@ import type { SoakServices } from "./server.ts";
 
 const FILE = fileURLToPath(new URL("server.ts", import.meta.url));
 const TENTHS = 10;
-/** Calls under way when more are made, at most, and how many then. */
+/** More calls are made when at most this many are in flight, and how many more. */
 const AT_ONCE = 1000;
 const BURST = 1000;
 /** So many calls are made over a connection of their own that then closes, once in so many. */

@@ -66,7 +66,7 @@ test("what comes arrives after the delay, in order, then its end", async () => {
   assertEquals(clock.timers, 0);
 });
 
-test("any number of chunks are under way at once", async () => {
+test("any number of chunks are on their way at once", async () => {
   const { clock, near, far } = far10();
   const got = reading(far.readable);
   const writer = near.writable.getWriter();

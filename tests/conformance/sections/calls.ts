@@ -43,7 +43,7 @@ const CODES = [
   "a_code_of_its_own",
 ];
 
-/** A client with one call in flight; gives its id. */
+/** A client with one call in flight, and returns its id. */
 async function calling(c: ClientSession): Promise<number> {
   await c.exchangeHello();
   await c.script({ do: "call", method: "m" });
@@ -88,7 +88,7 @@ const answered = [
   }),
   ...server(
     "CA1.23",
-    "calls sent with HELLO, before the server's is read",
+    "calls sent with HELLO, before the server's HELLO is read",
     async (s) => {
       await s.send(hello(), s.make("Echo.echo", 1), s.make("Echo.echo", 2));
       await s.readHello();
@@ -105,14 +105,14 @@ const answered = [
     const byId = answers.sort((a, b) => a.id - b.id);
     assertEquals(byId.map(({ ok }) => ok), [true, false, true]);
   }),
-  ...server("CA1.25", "the greeting of the demo", async (s) => {
+  ...server("CA1.25", "the call of the demo", async (s) => {
     await s.exchangeHello();
     const { value } = await s.call("HelloService.Hello", "client 1");
     assertEquals(value, "hello:client 1");
   }),
   ...server(
     "CA1.26",
-    "a call that is cancelled is answered, once",
+    "a cancelled call gets one reply",
     async (s) => {
       await s.exchangeHello();
       const id = await s.go("Conformance.wait");
@@ -140,11 +140,15 @@ const started = [
     const got = await s.call("Conformance.fail", { code: "teapot" });
     assertEquals([got.code, got.started], ["teapot", true]);
   }),
-  ...server("CA2.4", "a handler that breaks: internal, started", async (s) => {
-    await s.exchangeHello();
-    const got = await s.call("Conformance.fail");
-    assertEquals([got.code, got.started], ["internal", true]);
-  }),
+  ...server(
+    "CA2.4",
+    "a handler that throws an internal error: internal, started",
+    async (s) => {
+      await s.exchangeHello();
+      const got = await s.call("Conformance.fail");
+      assertEquals([got.code, got.started], ["internal", true]);
+    },
+  ),
   ...server("CA2.5", "a handler's own not_found: started", async (s) => {
     await s.exchangeHello();
     // Not to be taken for a method that is not there.
@@ -181,24 +185,32 @@ const started = [
 ];
 
 const order = [
-  ...server("CA3.1", "calls are started in the order they came", async (s) => {
-    await s.exchangeHello();
-    const names = Array.from({ length: 20 }, (_, i) => `n${i}`);
-    await s.send(...names.map((name) => s.make("Conformance.note", name)));
-    for (const _ of names) await s.answer();
-    assertEquals(await s.started(), names);
-  }),
-  ...server("CA3.2", "a call that runs on holds no later one up", async (s) => {
-    await s.exchangeHello();
-    const held = await s.go("Conformance.hold");
-    await s.serves();
-    await s.go("Conformance.release");
-    const ids = [(await s.answer()).id, (await s.answer()).id];
-    assert(ids.includes(held));
-  }),
+  ...server(
+    "CA3.1",
+    "handlers start in the order of the requests",
+    async (s) => {
+      await s.exchangeHello();
+      const names = Array.from({ length: 20 }, (_, i) => `n${i}`);
+      await s.send(...names.map((name) => s.make("Conformance.note", name)));
+      for (const _ of names) await s.answer();
+      assertEquals(await s.started(), names);
+    },
+  ),
+  ...server(
+    "CA3.2",
+    "a call that keeps running does not delay later ones",
+    async (s) => {
+      await s.exchangeHello();
+      const held = await s.go("Conformance.hold");
+      await s.serves();
+      await s.go("Conformance.release");
+      const ids = [(await s.answer()).id, (await s.answer()).id];
+      assert(ids.includes(held));
+    },
+  ),
   ...server(
     "CA3.3",
-    "calls past the running limit start in order",
+    "calls above the limit of running handlers start in order",
     async (s) => {
       await s.exchangeHello();
       const limit = await s.running();
@@ -244,7 +256,7 @@ const unasked = [
   }),
   ...client(
     "CA4.5",
-    "an ERROR behind a REPLY: closes; the REPLY counts",
+    "an ERROR after a REPLY: closes; the REPLY counts",
     async (c) => {
       const id = await calling(c);
       await c.send(reply(id, "first"), failure(id, "internal", "", true));
@@ -254,7 +266,7 @@ const unasked = [
   ),
   ...client(
     "CA4.6",
-    "a REPLY behind an ERROR: closes; the ERROR counts",
+    "a REPLY after an ERROR: closes; the ERROR counts",
     async (c) => {
       const id = await calling(c);
       await c.send(failure(id, "internal", "", false), reply(id));
@@ -280,19 +292,23 @@ const unasked = [
       await c.closes("protocol_error");
     },
   ),
-  ...client("CA4.9", "a call given up takes its answer, once", async (c) => {
+  ...client("CA4.9", "an aborted call accepts one reply", async (c) => {
     const id = await givenUp(c);
     await c.send(reply(id));
     await c.alive();
     const { outcome, code } = (await c.report()).calls[1];
     assertEquals([outcome, code], ["executed", "aborted"]);
   }),
-  ...client("CA4.10", "and not twice: closes", async (c) => {
-    const id = await givenUp(c);
-    await c.send(reply(id), reply(id));
-    await c.closes("protocol_error");
-  }),
-  ...client("CA4.11", "a call given up may turn out refused", async (c) => {
+  ...client(
+    "CA4.10",
+    "a second reply of an aborted call: closes",
+    async (c) => {
+      const id = await givenUp(c);
+      await c.send(reply(id), reply(id));
+      await c.closes("protocol_error");
+    },
+  ),
+  ...client("CA4.11", "an aborted call may still be refused", async (c) => {
     const id = await givenUp(c);
     await c.send(failure(id, "cancelled", "", false));
     await c.alive();
@@ -300,7 +316,7 @@ const unasked = [
   }),
   ...client(
     "CA4.12",
-    "answers in the reverse order reach their callers",
+    "replies in reverse order reach their callers",
     async (c) => {
       await c.exchangeHello();
       await c.script(
@@ -322,7 +338,7 @@ const unasked = [
   ),
 ];
 
-/** A client that has given its call up in flight; gives the call's id. */
+/** Makes a client abort its call in flight, and returns the id of the call. */
 async function givenUp(c: ClientSession): Promise<number> {
   await c.exchangeHello();
   await c.script(
@@ -355,16 +371,20 @@ const bounded = [
       assert(got.message.length <= 4096, `${got.message.length} bytes`);
     },
   ),
-  ...server("CA5.3", "neither is cut inside a character", async (s) => {
-    await s.exchangeHello();
-    const [code, message] = ["a" + "é".repeat(50), "a" + "→".repeat(5000)];
-    const got = await s.call("Conformance.fail", { code, message });
-    assert(utf8(got.code).length <= 64 && utf8(got.message).length <= 4096);
-    assert(code.startsWith(got.code) && message.startsWith(got.message));
-  }),
+  ...server(
+    "CA5.3",
+    "code and message are not cut inside a character",
+    async (s) => {
+      await s.exchangeHello();
+      const [code, message] = ["a" + "é".repeat(50), "a" + "→".repeat(5000)];
+      const got = await s.call("Conformance.fail", { code, message });
+      assert(utf8(got.code).length <= 64 && utf8(got.message).length <= 4096);
+      assert(code.startsWith(got.code) && message.startsWith(got.message));
+    },
+  ),
   ...server(
     "CA5.4",
-    "the answer to a long unknown name is bounded",
+    "the reply to a long unknown method name is bounded",
     async (s) => {
       await s.exchangeHello();
       const { message } = await s.call("é".repeat(30_000));
@@ -389,19 +409,23 @@ const bounded = [
     const { ok, bytes } = await s.call("Conformance.bytes", 16_383);
     assertEquals([ok, bytes.length], [true, 16_383]);
   }),
-  ...server("CA6.2", "a larger one: resource_exhausted, started", async (s) => {
-    await s.exchangeHello({ maxMessage: 16_384 });
-    const { code, started } = await s.call("Conformance.bytes", 16_384);
-    assertEquals([code, started], ["resource_exhausted", true]);
-    await s.serves();
-  }),
+  ...server(
+    "CA6.2",
+    "a result larger than the caller accepts: resource_exhausted, started",
+    async (s) => {
+      await s.exchangeHello({ maxMessage: 16_384 });
+      const { code, started } = await s.call("Conformance.bytes", 16_384);
+      assertEquals([code, started], ["resource_exhausted", true]);
+      await s.serves();
+    },
+  ),
   ...server("CA6.3", "error data that is too large is left out", async (s) => {
     await s.exchangeHello({ maxMessage: 16_384 });
     const data = "d".repeat(20_000);
     const got = await s.call("Conformance.fail", { code: "c", data });
     assertEquals([got.code, got.started, got.kind], ["c", true, PAYLOAD.NONE]);
   }),
-  ...server("CA6.4", "error data that fits is told", async (s) => {
+  ...server("CA6.4", "error data that fits is sent", async (s) => {
     await s.exchangeHello();
     const got = await s.call("Conformance.fail", { code: "c", data: { n: 1 } });
     assertEquals(got.value, { n: 1 });

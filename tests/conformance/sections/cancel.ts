@@ -16,39 +16,47 @@ function kinds(frames: readonly RawFrame[]): number[] {
 }
 
 export const cancels: Section = [
-  ...client("CN1.1", "a call given up in flight gets one CANCEL", async (c) => {
-    await c.exchangeHello();
-    await c.script(
-      { do: "call", method: "a" },
-      { do: "call", method: "gate" },
-      { do: "await", call: 2 },
-      { do: "abort", call: 1 },
-      { do: "abort", call: 1 },
-    );
-    const [a, gate] = await c.requests(2);
-    await c.send(reply(gate.id));
-    assertEquals((await c.expect(KIND.CANCEL)).id, a.id);
-    await c.silence();
-  }),
-  ...client("CN1.2", "100 calls given up get one CANCEL each", async (c) => {
-    await c.exchangeHello();
-    const all = Array.from({ length: 100 }, (_, i) => i + 1);
-    await c.script(
-      { do: "call", method: "gate" },
-      ...all.map(() => ({ do: "call", method: "m" }) as const),
-      { do: "await", call: 1 },
-      ...all.map((n) => ({ do: "abort", call: n + 1 }) as const),
-    );
-    const [gate, ...calls] = await c.requests(101);
-    await c.send(reply(gate.id));
-    const ids = new Set<number>();
-    for (const _ of all) ids.add((await c.expect(KIND.CANCEL)).id);
-    assertEquals(ids, new Set(calls.map(({ id }) => id)));
-    await c.silence();
-  }),
+  ...client(
+    "CN1.1",
+    "a call aborted in flight is followed by one CANCEL",
+    async (c) => {
+      await c.exchangeHello();
+      await c.script(
+        { do: "call", method: "a" },
+        { do: "call", method: "gate" },
+        { do: "await", call: 2 },
+        { do: "abort", call: 1 },
+        { do: "abort", call: 1 },
+      );
+      const [a, gate] = await c.requests(2);
+      await c.send(reply(gate.id));
+      assertEquals((await c.expect(KIND.CANCEL)).id, a.id);
+      await c.silence();
+    },
+  ),
+  ...client(
+    "CN1.2",
+    "100 aborted calls are followed by one CANCEL each",
+    async (c) => {
+      await c.exchangeHello();
+      const all = Array.from({ length: 100 }, (_, i) => i + 1);
+      await c.script(
+        { do: "call", method: "gate" },
+        ...all.map(() => ({ do: "call", method: "m" }) as const),
+        { do: "await", call: 1 },
+        ...all.map((n) => ({ do: "abort", call: n + 1 }) as const),
+      );
+      const [gate, ...calls] = await c.requests(101);
+      await c.send(reply(gate.id));
+      const ids = new Set<number>();
+      for (const _ of all) ids.add((await c.expect(KIND.CANCEL)).id);
+      assertEquals(ids, new Set(calls.map(({ id }) => id)));
+      await c.silence();
+    },
+  ),
   ...client(
     "CN1.3",
-    "a call given up in its own turn: no CANCEL before its REQUEST",
+    "a call aborted in the turn in which it is made: no CANCEL before its REQUEST",
     async (c) => {
       await c.exchangeHello();
       await c.script(
@@ -72,7 +80,7 @@ export const cancels: Section = [
   ),
   ...client(
     "CN1.4",
-    "a call given up while it waits for the window is never seen",
+    "a call aborted while it waits for the window is never sent",
     async (c) => {
       await c.exchangeHello({ calls: 1 });
       await c.script(
@@ -90,7 +98,7 @@ export const cancels: Section = [
   ),
   ...client(
     "CN1.5",
-    "giving up a call that was answered sends nothing",
+    "aborting a call that has its reply sends nothing",
     async (c) => {
       await c.exchangeHello();
       await c.script(
@@ -119,7 +127,7 @@ export const cancels: Section = [
   ),
   ...server(
     "CN2.2",
-    "REQUEST and CANCEL of a waiting call in one chunk: the same",
+    "REQUEST and CANCEL of a waiting call in one chunk: answered at once, not started",
     async (s) => {
       await s.exchangeHello();
       const busy = await fillRunning(s);
@@ -133,7 +141,7 @@ export const cancels: Section = [
   ),
   ...server(
     "CN2.3",
-    "those behind a cancelled call keep their order",
+    "calls after a cancelled call keep their order",
     async (s) => {
       await s.exchangeHello();
       const busy = await fillRunning(s);
@@ -151,7 +159,7 @@ export const cancels: Section = [
   ),
   ...server(
     "CN3.1",
-    "a running call is answered only when its handler has ended",
+    "a cancelled running call gets its reply only when its handler has ended",
     async (s) => {
       await s.exchangeHello();
       const held = await s.begin("Conformance.hold");
@@ -165,7 +173,7 @@ export const cancels: Section = [
   ),
   ...server(
     "CN3.2",
-    "the handler is told, and its own answer counts",
+    "the handler's signal fires, and its own reply counts",
     async (s) => {
       await s.exchangeHello();
       const id = await s.begin("Conformance.wait");
@@ -191,13 +199,13 @@ export const cancels: Section = [
     await s.serves();
     await s.silence();
   }),
-  ...server("CN4.2", "for a refused one, too", async (s) => {
+  ...server("CN4.2", "a CANCEL for a refused call is ignored", async (s) => {
     await s.exchangeHello();
     const { id } = await s.call("no.such");
     await s.send(cancel(id));
     await s.serves();
   }),
-  ...server("CN4.3", "and for an id in a gap", async (s) => {
+  ...server("CN4.3", "a CANCEL for an id in a gap is ignored", async (s) => {
     await s.exchangeHello();
     await s.send(request(5, "Echo.echo"), request(9, "Echo.echo"));
     await s.answer(5);
@@ -207,7 +215,7 @@ export const cancels: Section = [
   }),
   ...server(
     "CN4.4",
-    "and for a call that the server discards after its GOAWAY",
+    "a CANCEL for a call that the server discards after its GOAWAY is ignored",
     async (s) => {
       await s.exchangeHello();
       await s.go("Conformance.hold");

@@ -2,7 +2,7 @@
 
 import type { ClientSession } from "../session.ts";
 
-/** A client with so many calls in flight; gives their ids. */
+/** A client with so many calls in flight, and returns their ids. */
 export async function inFlight(
   c: ClientSession,
   count: number,

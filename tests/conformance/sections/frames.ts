@@ -145,7 +145,7 @@ const LAYOUT: [number, number, string, readonly number[]][] = [
   [
     REQ,
     FLAG_DEADLINE,
-    "a REQUEST with a deadline and no more",
+    "a REQUEST that has only a deadline",
     [0, 0, 1, 0],
   ],
   [REQ, FLAG_METADATA, "a REQUEST with half a block's length", [0]],
@@ -209,11 +209,15 @@ const texts = [
     await c.send(frame(KIND.ERROR, c.nextId, errorBody(BAD)));
     await c.closes("protocol_error");
   }),
-  ...client("FR4.25", "an ERROR's message: the same", async (c) => {
-    await c.exchangeHello();
-    await c.send(frame(KIND.ERROR, c.nextId, errorBody("a", BAD)));
-    await c.closes("protocol_error");
-  }),
+  ...client(
+    "FR4.25",
+    "an ERROR's message that is no UTF-8: closes",
+    async (c) => {
+      await c.exchangeHello();
+      await c.send(frame(KIND.ERROR, c.nextId, errorBody("a", BAD)));
+      await c.closes("protocol_error");
+    },
+  ),
   ...closesUngreeted(
     "FR4.26",
     "a serializer's name that is no UTF-8",
@@ -298,11 +302,15 @@ const whole = [
       assertEquals([outcome, code], ["not_sent", "resource_exhausted"]);
     },
   ),
-  ...client("FR6.2", "a call exactly as large is sent", async (c) => {
-    await c.exchangeHello({ maxMessage: 16_384 });
-    await c.script({ do: "call", method: "x", bytes: 16_380 });
-    assertEquals((await c.request()).size, 16_384 + 12);
-  }),
+  ...client(
+    "FR6.2",
+    "a call exactly as large as maxMessage is sent",
+    async (c) => {
+      await c.exchangeHello({ maxMessage: 16_384 });
+      await c.script({ do: "call", method: "x", bytes: 16_380 });
+      assertEquals((await c.request()).size, 16_384 + 12);
+    },
+  ),
 ];
 
 const FATAL: [string, Uint8Array][] = [
@@ -327,7 +335,7 @@ const fatal = [
     )),
   ...server(
     "FR7.11",
-    "a call before a fault may be answered, one behind it is not",
+    "a call before a fault may get a reply, a call after it does not",
     async (s) => {
       await s.exchangeHello();
       const [before, behind] = [s.make("Echo.echo"), s.make("Echo.echo")];
@@ -335,16 +343,20 @@ const fatal = [
       s.checkAnswered(await s.closes("protocol_error"), [1]);
     },
   ),
-  ...server("FR7.12", "1,000 calls behind a fault start nothing", async (s) => {
-    await s.exchangeHello();
-    const calls = Array.from(
-      { length: 1000 },
-      (_, i) => request(i + 1, "Echo.echo"),
-    );
-    await s.send(frame(0x7f), ...calls);
-    const { frames, lastId } = await s.closes("protocol_error");
-    assertEquals([frames.length, lastId], [0, undefined]);
-  }),
+  ...server(
+    "FR7.12",
+    "1,000 calls after a fault start no handler",
+    async (s) => {
+      await s.exchangeHello();
+      const calls = Array.from(
+        { length: 1000 },
+        (_, i) => request(i + 1, "Echo.echo"),
+      );
+      await s.send(frame(0x7f), ...calls);
+      const { frames, lastId } = await s.closes("protocol_error");
+      assertEquals([frames.length, lastId], [0, undefined]);
+    },
+  ),
 ];
 
 const SKIPPED: [string, Uint8Array][] = [
@@ -451,7 +463,7 @@ export const frames: Section = [
     )),
   ...either(
     "FR11.1",
-    "the end's own HELLO has id 0",
+    "the HELLO of the side has id 0",
     (end) => end.exchangeHello(),
   ),
   ...either("FR11.2", "another id in HELLO is ignored", async (end) => {

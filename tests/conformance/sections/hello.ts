@@ -178,7 +178,7 @@ const ILLEGAL: [string, string, Uint8Array, string | string[]][] = [
   ],
   [
     "HE9.1",
-    "the name of a serializer that this end does not have",
+    "the name of a serializer that the side does not have",
     helloOf([[4, [...utf8("conformance-of-nobody")]]]),
     "serializer_mismatch",
   ],
@@ -446,7 +446,7 @@ export const hellos: Section = [
     (id, [what, bytes]) =>
       closesUngreeted(id, `${what} in place of HELLO`, bytes, "not_sluice"),
   ),
-  ...either("HE1.22", "a GOAWAY may stand in its place", async (end) => {
+  ...either("HE1.22", "a GOAWAY in place of HELLO is accepted", async (end) => {
     await end.send(goaway(undefined, "unauthenticated", "go away"));
     await end.wire.fin();
     const said = (await end.wire.rest()).filter(({ kind }) =>

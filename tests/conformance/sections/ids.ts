@@ -66,7 +66,7 @@ export const ids: Section = [
   ),
   ...server(
     "ID1.21",
-    "the id of a call that was refused counts, too",
+    "the id of a refused call counts as used, too",
     async (s) => {
       await s.exchangeHello();
       await s.send(request(9, "no.such"));
@@ -100,21 +100,25 @@ export const ids: Section = [
       last = id;
     }
   }),
-  ...client("ID1.32", "so they do when answers come in between", async (c) => {
-    await c.exchangeHello();
-    let last = c.nextId;
-    const twice = [1, 2, 3, 4, 5].flatMap((n) => [
-      { do: "call", method: "m" } as const,
-      { do: "await", call: n } as const,
-    ]);
-    await c.script(...twice);
-    for (let i = 0; i < 5; i++) {
-      const { id } = await c.request();
-      assert(((id - last) | 0) > 0, `${id} after ${last}`);
-      last = id;
-      await c.send(reply(id));
-    }
-  }),
+  ...client(
+    "ID1.32",
+    "the ids of a client's calls increase with replies in between, too",
+    async (c) => {
+      await c.exchangeHello();
+      let last = c.nextId;
+      const twice = [1, 2, 3, 4, 5].flatMap((n) => [
+        { do: "call", method: "m" } as const,
+        { do: "await", call: n } as const,
+      ]);
+      await c.script(...twice);
+      for (let i = 0; i < 5; i++) {
+        const { id } = await c.request();
+        assert(((id - last) | 0) > 0, `${id} after ${last}`);
+        last = id;
+        await c.send(reply(id));
+      }
+    },
+  ),
   ...rows("ID2", 1, [
     ["", [1, 2 ** 31 - 1, 2 ** 32 - 2, 1]],
     [", across 0", [2 ** 32 - 3, 2 ** 31 - 4, 2 ** 32 - 6, 2 ** 32 - 3]],
@@ -135,7 +139,7 @@ export const ids: Section = [
     )),
   ...client(
     "ID3.1",
-    "a call taken back leaves a gap, and no REQUEST",
+    "a call aborted before it is sent leaves a gap, and no REQUEST",
     async (c) => {
       await c.exchangeHello();
       await c.script(
@@ -154,7 +158,7 @@ export const ids: Section = [
   ),
   ...client(
     "ID3.2",
-    "an answer to the gap is an answer to no call",
+    "a reply to an id in a gap: closes",
     async (c) => {
       await c.exchangeHello();
       await c.script(

@@ -118,7 +118,7 @@ const payloads = [
         assertEquals([got.code, got.data], ["c", value]);
       }),
   ),
-  ...client("PL2.1", "params travel as kinds 0 to 3", async (c) => {
+  ...client("PL2.1", "params are sent as kinds 0 to 3", async (c) => {
     await c.exchangeHello();
     const values = [undefined, "text", null, 7, { a: [1] }, [], true];
     await c.script(
@@ -131,7 +131,7 @@ const payloads = [
   }),
   ...server(
     "PL2.2",
-    "kind 4 towards a server without a serializer ends one call or the connection",
+    "kind 4 to a server without a serializer ends the call or the connection",
     async (s) => {
       await s.exchangeHello();
       await s.send(request(1, "Echo.echo", undefined, { raw: [4, 1, 2] }));
@@ -258,12 +258,16 @@ function blockCases(): Case[] {
       21,
       BLOCKS,
       (id, [what, metadata]) =>
-        server(id, `${what} is taken, and told to the handler`, async (s) => {
-          await s.exchangeHello();
-          const got = await s.call("Conformance.metadata", 1, { metadata });
-          const told = Object.entries(got.value as object);
-          assertEquals(told.sort(), metadata.toSorted());
-        }),
+        server(
+          id,
+          `${what} is accepted, and the handler receives it`,
+          async (s) => {
+            await s.exchangeHello();
+            const got = await s.call("Conformance.metadata", 1, { metadata });
+            const received = Object.entries(got.value as object);
+            assertEquals(received.sort(), metadata.toSorted());
+          },
+        ),
     ),
   ];
 }
@@ -288,7 +292,7 @@ const metadata = [
   }),
   ...server(
     "ME2.1",
-    "a name that is there twice: the last counts, or it closes",
+    "a metadata name that occurs twice: the last one counts, or the side closes",
     async (s) => {
       await s.exchangeHello();
       const metadata = [["a", "1"], ["a", "2"]] as const;
@@ -301,7 +305,7 @@ const metadata = [
       if (got) assertEquals(got.value, { a: "2" });
     },
   ),
-  ...client("ME2.2", "a client names nothing twice", async (c) => {
+  ...client("ME2.2", "a client sends no metadata name twice", async (c) => {
     await c.exchangeHello();
     const metadata = { a: "1", b: "2" };
     await c.script({ do: "call", method: "m", metadata });

@@ -13,7 +13,7 @@ function granted({ hello }: ServerSession): { calls: number; bytes: number } {
   return { calls, bytes };
 }
 
-/** Fills the window's bytes with as few running calls as can be; gives their ids. */
+/** Fills the window's bytes with as few running calls as can be, and returns their ids. */
 async function fillBytes(s: ServerSession): Promise<number[]> {
   const running = await s.running();
   // The answers that are still on their way hold places, too.
@@ -42,7 +42,7 @@ function many(count: number, method = "m") {
 const callers = [
   ...client(
     "WI1.1",
-    "a window of 3 calls: 3 are sent, and one for each answer",
+    "a window of 3 calls: 3 are sent, and one more for each reply",
     async (c) => {
       await c.exchangeHello({ calls: 3 });
       await c.script(...many(10));
@@ -82,7 +82,7 @@ const callers = [
   ),
   ...client(
     "WI1.4",
-    "a window that fits three calls exactly takes three",
+    "a window of exactly three calls allows three",
     async (c) => {
       await c.exchangeHello({ bytes: 3 * 1016 });
       const call = { do: "call", method: "m", bytes: 1000 } as const;
@@ -117,7 +117,7 @@ const callers = [
   }),
   ...client(
     "WI2.1",
-    "a call given up holds its place until its answer",
+    "an aborted call occupies the window until its reply",
     async (c) => {
       await c.exchangeHello({ calls: 2 });
       await c.script(
@@ -136,19 +136,23 @@ const callers = [
       assertEquals((await c.request()).method, "fourth");
     },
   ),
-  ...client("WI2.2", "so does one whose deadline has passed", async (c) => {
-    await c.exchangeHello({ calls: 1 });
-    await c.script({ do: "call", method: "late", timeout: 50 }, ...many(1));
-    const { id } = await c.request("late");
-    await c.pace.lapse(60);
-    await c.expect(KIND.CANCEL);
-    await c.silence();
-    await c.send(reply(id));
-    await c.request("m");
-  }),
+  ...client(
+    "WI2.2",
+    "a call whose deadline has passed occupies the window until its reply",
+    async (c) => {
+      await c.exchangeHello({ calls: 1 });
+      await c.script({ do: "call", method: "late", timeout: 50 }, ...many(1));
+      const { id } = await c.request("late");
+      await c.pace.lapse(60);
+      await c.expect(KIND.CANCEL);
+      await c.silence();
+      await c.send(reply(id));
+      await c.request("m");
+    },
+  ),
   ...client(
     "WI2.5",
-    "a call given up holds its bytes, too, until its answer",
+    "an aborted call occupies its bytes of the window until its reply",
     async (c) => {
       // Room for the first large call and the gate, not for two large ones.
       await c.exchangeHello({ bytes: 2100 });
@@ -167,22 +171,26 @@ const callers = [
       await c.request("next");
     },
   ),
-  ...client("WI2.6", "so does one whose deadline has passed", async (c) => {
-    await c.exchangeHello({ bytes: 2100 });
-    await c.script(
-      { do: "call", method: "late", bytes: 1000, timeout: 50 },
-      { do: "call", method: "next", bytes: 1200 },
-    );
-    const { id } = await c.request("late");
-    await c.pace.lapse(60);
-    await c.expect(KIND.CANCEL);
-    await c.silence();
-    await c.send(reply(id));
-    await c.request("next");
-  }),
+  ...client(
+    "WI2.6",
+    "a call whose deadline has passed occupies its bytes of the window until its reply",
+    async (c) => {
+      await c.exchangeHello({ bytes: 2100 });
+      await c.script(
+        { do: "call", method: "late", bytes: 1000, timeout: 50 },
+        { do: "call", method: "next", bytes: 1200 },
+      );
+      const { id } = await c.request("late");
+      await c.pace.lapse(60);
+      await c.expect(KIND.CANCEL);
+      await c.silence();
+      await c.send(reply(id));
+      await c.request("next");
+    },
+  ),
   ...client(
     "WI4.1",
-    "a call taken back costs the window nothing for long",
+    "a call aborted before it is sent soon frees the window",
     async (c) => {
       await c.exchangeHello({ calls: 2 });
       await c.script(
@@ -201,7 +209,7 @@ const callers = [
 const callees = [
   ...server(
     "WI2.3",
-    "cancelled calls hold their places while they run",
+    "cancelled calls occupy the window while they run",
     async (s) => {
       await s.exchangeHello();
       const ids = await fillBytes(s);
@@ -213,26 +221,30 @@ const callees = [
       await s.closes("resource_exhausted");
     },
   ),
-  ...server("WI2.4", "and so do those whose deadline has passed", async (s) => {
-    await s.exchangeHello();
-    const { bytes } = granted(s);
-    const most = Math.max(65_536, s.hello.maxMessage) + 12;
-    if (bytes > 2 * most || await s.running() < 2) {
-      throw new Skipped("a window of more than two messages");
-    }
-    await s.serves();
-    const parts = { deadline: 300 };
-    const base =
-      request(1, "Conformance.hold", new Uint8Array(0), parts).length;
-    for (const size of [bytes >> 1, bytes - (bytes >> 1)]) {
-      await s.go("Conformance.hold", new Uint8Array(size - base), parts);
-    }
-    await s.silence();
-    await s.pace.lapse(310);
-    await s.silence();
-    await s.go("Echo.echo");
-    await s.closes("resource_exhausted");
-  }),
+  ...server(
+    "WI2.4",
+    "calls whose deadline has passed occupy the window while they run",
+    async (s) => {
+      await s.exchangeHello();
+      const { bytes } = granted(s);
+      const most = Math.max(65_536, s.hello.maxMessage) + 12;
+      if (bytes > 2 * most || await s.running() < 2) {
+        throw new Skipped("a window of more than two messages");
+      }
+      await s.serves();
+      const parts = { deadline: 300 };
+      const base =
+        request(1, "Conformance.hold", new Uint8Array(0), parts).length;
+      for (const size of [bytes >> 1, bytes - (bytes >> 1)]) {
+        await s.go("Conformance.hold", new Uint8Array(size - base), parts);
+      }
+      await s.silence();
+      await s.pace.lapse(310);
+      await s.silence();
+      await s.go("Echo.echo");
+      await s.closes("resource_exhausted");
+    },
+  ),
   ...server(
     "WI3.1",
     "one call more than the window: closes, resource_exhausted",
@@ -248,7 +260,7 @@ const callees = [
       s.checkAnswered(await s.closes("resource_exhausted"), ids);
     },
   ),
-  ...server("WI3.2", "exactly the window of calls is held", async (s) => {
+  ...server("WI3.2", "exactly the window of calls is accepted", async (s) => {
     await s.exchangeHello();
     const { calls } = granted(s);
     await s.send(
@@ -266,14 +278,14 @@ const callees = [
       await s.closes("resource_exhausted");
     },
   ),
-  ...server("WI3.4", "exactly the window of bytes is held", async (s) => {
+  ...server("WI3.4", "exactly the window of bytes is accepted", async (s) => {
     await s.exchangeHello();
     await fillBytes(s);
     await s.alive();
   }),
   ...server(
     "WI3.5",
-    "an answer frees its place: the window may be filled again and again",
+    "a reply frees the window, which may be filled again and again",
     async (s) => {
       await s.exchangeHello();
       const { calls } = granted(s);

@@ -45,7 +45,7 @@ for (const file of files) closeSync(file);
 const third = await connect(listener.address);
 await meet(third);
 console.log("goes on", faults.every((code) => code === "resource_exhausted"));
-if (faults.length) console.error("told", faults.length, faults[0]);
+if (faults.length) console.error("onError received", faults.length, faults[0]);
 for (const duplex of [first, second, third, ...accepted.values()]) {
   await duplex?.writable.abort().catch(() => {});
 }
