@@ -100,7 +100,7 @@ function counted(): { sendBuffer: SendBuffer; left: () => number } {
     },
   };
   const sendBuffer = new SendBuffer(path, systemClock, 64 << 20, {
-    busy: () => false,
+    manyCalls: () => false,
     onFlush: ignore,
     onWritten: ignore,
     onWriteFailed: ignore,

@@ -377,7 +377,7 @@ class MiddlewareCaller implements Caller, CallOwner {
 
   #watchSent(call: MiddlewareRun, handle: CallHandle): void {
     handle.sent.then((sent) => {
-      if (sent) call.extra?.sent?.resolve(true);
+      if (sent) call.extra?.sent?.(true);
     });
   }
 }

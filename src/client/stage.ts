@@ -39,8 +39,8 @@ import { tame } from "../base/user_code.ts";
 
 /** One input on its way. */
 class StageItemState implements ListNode<StageItemState> {
-  before: StageItemState | undefined = undefined;
-  after: StageItemState | undefined = undefined;
+  previous: StageItemState | undefined = undefined;
+  next: StageItemState | undefined = undefined;
   readonly index: number;
   readonly input: unknown;
   /** Its call; undefined if the stage had failed before it was made. */
@@ -224,7 +224,7 @@ export class StageTransform implements Stage<unknown, unknown> {
   /** A call has failed. */
   #fail(index: number, cause: unknown): void {
     this.#failure = { index, cause };
-    for (let s = this.#steps.first; s !== undefined; s = s.after) {
+    for (let s = this.#steps.first; s !== undefined; s = s.next) {
       if (!s.done) s.handle?.abort(cause);
     }
     this.#advance();
@@ -264,7 +264,7 @@ const BOTH = "both";
 
 function all(list: LinkedList<StageItemState>): StageItemState[] {
   const steps: StageItemState[] = [];
-  for (let s = list.first; s !== undefined; s = s.after) steps.push(s);
+  for (let s = list.first; s !== undefined; s = s.next) steps.push(s);
   return steps;
 }
 

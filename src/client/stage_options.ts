@@ -6,7 +6,7 @@
 
 import type { CallOptions } from "../types/call.ts";
 
-import { brand } from "../base/brand.ts";
+import { isInstance } from "../base/brand.ts";
 import { causeOf, type Outcome } from "../base/errors.ts";
 import { messageOf } from "../base/user_code.ts";
 
@@ -133,8 +133,14 @@ export class StageError<I = unknown> extends Error {
   /** Every input that was taken and not delivered, in order; the failed one is among them. */
   readonly unacknowledged: readonly Unacknowledged<I>[];
 
-  static {
-    brand(this, "StageError");
+  /** The same in every copy of the library. */
+  static get sluiceBrand(): string {
+    return "StageError";
+  }
+
+  /** True also for an instance that another copy of the library has made. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(value, this, StageError);
   }
 
   /** Made by stages; `cause` is what the call, the source, the reader or the signal gave as its reason. */

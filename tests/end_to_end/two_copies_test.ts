@@ -106,6 +106,26 @@ test("[X32] an error of either copy is an instance of the other's class, and of 
   }
 });
 
+test("[X32] an instance of a subclass is one of the other copy's class", () => {
+  for (const [made, used] of ways()) {
+    class Mine extends made.RpcError {}
+    const error = new Mine("a", "b");
+    assert(error instanceof made.RpcError);
+    assert(error instanceof used.RpcError);
+    assert(!(error instanceof used.ConnectionError));
+  }
+});
+
+test("[X32] no decoded value passes for an instance of the library's classes", () => {
+  for (const name of ["RpcError", "ConnectionError", "StageError"] as const) {
+    const brand = JSON.stringify({ sluiceBrand: name });
+    const decoded = JSON.parse(
+      `{"constructor":${brand},"__proto__":${brand},"sluiceBrand":"${name}"}`,
+    );
+    assert(!(decoded instanceof one[name]));
+  }
+});
+
 test("[X32] a handler's RpcError of the other copy reaches its caller whole", async () => {
   for (const [made, used] of ways()) {
     const fails = () => {

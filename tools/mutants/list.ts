@@ -30,16 +30,16 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a handler starts although its call was cancelled before",
     caughtBy: "simulation",
     file: "src/serve/dispatcher.ts",
-    find: `        this.#gate.remove(call);
-        this.#calls.rejectUnstarted(call, code, text);`,
-    replace: `        this.#calls.rejectUnstarted(call, code, text);`,
+    find: `        this.#scheduler.remove(call);
+        this.#openCalls.rejectUnstarted(call, code, text);`,
+    replace: `        this.#openCalls.rejectUnstarted(call, code, text);`,
   },
   {
     name: "an error that a handler throws is reported as not started",
     caughtBy: "simulation",
     file: "src/serve/runner.ts",
-    find: "else this.#calls.replyWithError(call, true, result);",
-    replace: "else this.#calls.replyWithError(call, false, result);",
+    find: "else this.#openCalls.replyWithError(call, true, result);",
+    replace: "else this.#openCalls.replyWithError(call, false, result);",
   },
   {
     name: "a running call gets a reply when it is cancelled",
@@ -48,7 +48,7 @@ export const MUTANTS: readonly Mutant[] = [
     find: `        this.#context.deadlines.remove(call);
         call.abort(reason);`,
     replace: `        call.abort(reason);
-        this.#calls.fail(call, true, reason());`,
+        this.#openCalls.fail(call, true, reason());`,
   },
   {
     name: "a CANCEL does not fire the handler's signal",
@@ -69,9 +69,9 @@ export const MUTANTS: readonly Mutant[] = [
     name: "calls after the server's GOAWAY are served",
     caughtBy: "simulation",
     file: "src/serve/dispatcher.ts",
-    find: "if (this.#draining) {\n      // Past",
+    find: "if (this.#draining) {\n      // The caller",
     replace:
-      "if (this.#draining) admission.hold(size);\n    if (!codec) {\n      // Past",
+      "if (this.#draining) receiveWindow.reserve(size);\n    if (!codec) {\n      // The caller",
   },
   {
     name: "the loss of a connection does not abort its handlers",
@@ -84,7 +84,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "waiting calls do not start when the writer has room again",
     caughtBy: "simulation",
     file: "src/connection/connection.ts",
-    find: "      this.serveSide.startWaiting();\n",
+    find: "      this.incoming.startWaiting();\n",
     replace: "",
   },
   {
@@ -120,8 +120,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a call in flight when the connection is lost is not_sent",
     caughtBy: "simulation",
     file: "src/call/pending_calls.ts",
-    find: `this.#loseAbove(-Infinity, "unknown", reason);`,
-    replace: `this.#loseAbove(-Infinity, "not_sent", reason);`,
+    find: `this.#failAfter(-Infinity, "unknown", reason, cancel);`,
+    replace: `this.#failAfter(-Infinity, "not_sent", reason, cancel);`,
   },
   {
     name: "queued calls stay open when the connection ends",
@@ -198,7 +198,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a FIN without GOAWAY counts as a graceful half-close",
     caughtBy: "simulation",
     file: "src/connection/reader.ts",
-    find: "codec.features.goaway && peerGoaway.reason === undefined",
+    find: "codec.features.goaway && reason === undefined",
     replace: "!codec.features.goaway",
   },
   {
@@ -226,80 +226,66 @@ export const MUTANTS: readonly Mutant[] = [
     name: "no END follows the last item of a stream",
     caughtBy: "simulation",
     file: "src/streams/stream_writer.ts",
-    find:
-      "if (failure === undefined) frames.end(sendBuffer, id, caller);\n    else ",
+    find: "if (failure === undefined) frames.end(owner);\n      else ",
     replace: "if (failure !== undefined) ",
   },
   {
     name: "a lost connection leaves the source of a stream running",
     caughtBy: "simulation",
     file: "src/streams/stream_writer.ts",
-    find: `        this.#state = "over";
-        this.#drop();
-        this.#clean(reason, CANCELLED);`,
-    replace: `        this.#state = "over";
-        this.#drop();`,
+    find: 'if (this.live) this.#stop("over", reason);\n    else ',
+    replace: "",
   },
   {
     name: "a lost connection leaves the reader of a stream waiting",
     caughtBy: "simulation",
     file: "src/streams/stream_reader.ts",
-    find: `      case "open":
-        this.#close();
-        this.#error(reason);`,
-    replace: `      case "open":
-        this.#close();`,
+    find: "    if (open) this.#fail(reason);\n",
+    replace: "",
   },
   {
     name: "no STOP follows when a reader cancels",
     caughtBy: "simulation",
     file: "src/streams/stream_reader.ts",
-    find: "        this.#owner.stop(reason);\n",
-    replace: "",
+    find: "cancel: (reason) => void this.#giveUp({ reason }),",
+    replace: "cancel: () => void this.#giveUp(),",
   },
   {
     name: "a call occupies the window after its streams have ended",
     caughtBy: "simulation",
     file: "src/streams/call_streams.ts",
-    find: "    this.#ended();\n",
-    replace: "",
+    find: "    super(host, 0, onEnd);\n",
+    replace: "    super(host, 0);\n",
   },
   {
     name: "an ended stream still counts towards `maxStreams`",
     caughtBy: "simulation",
     file: "src/streams/stream_table.ts",
-    find: "    this.#out -= outs;\n",
+    find: "    this.#outgoing -= outgoing;\n",
     replace: "",
   },
   {
     name: "credit is granted twice",
     caughtBy: "simulation",
     file: "src/streams/stream_reader.ts",
-    find: "    this.#owner.credit(bytes);\n",
-    replace: "    this.#owner.credit(bytes);\n    this.#owner.credit(bytes);\n",
+    find: "frames.credit(this.#owner, bytes);",
+    replace: "frames.credit(this.#owner, 2 * bytes);",
   },
   {
     name: "received items are still read after an abort",
     caughtBy: "simulation",
     file: "src/streams/stream_reader.ts",
-    find: `        this.#discard();
-        this.#state = "stopped";
-        this.#error(reason);`,
-    replace: `        this.#failure = { error: reason };
-        this.#state = "ended";
-        if (this.#wanted) this.#deliver();`,
+    find: "    if (this.#giveUp()) this.#fail(reason);\n",
+    replace: `    if (this.#state !== "open") return;
+    this.failure = { error: reason };
+    this.#finish();\n`,
   },
   {
     name: "the source of a cancelled stream is not closed",
     caughtBy: "simulation",
     file: "src/streams/stream_writer.ts",
-    find: `        this.#state = "stopping";
-        this.#drop();
-        this.#clean(reason, failure);`,
-    replace: `        this.#state = "stopping";
-        this.#drop();
-        this.#end(CANCELLED);
-        this.#owner.done(undefined);`,
+    find: "    this.#drop();\n    this.#cleanUp(reason, failure);\n",
+    replace: "    this.#drop();\n    this.#end(failure, undefined);\n",
   },
   {
     name: "credit borrowed for a large item is never returned",
@@ -313,9 +299,9 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: "simulation",
     file: "src/streams/stream_writer.ts",
     find:
-      "if (rest === undefined) return this.#dry ? this.#finish() : this.#ask();",
+      "if (item === undefined) {\n      return this.#exhausted ? this.#finish() : this.#pull();",
     replace:
-      "if (rest === undefined || this.#dry) return this.#dry ? this.#finish() : this.#ask();",
+      "if (item === undefined || this.#exhausted) {\n      return this.#exhausted ? this.#finish() : this.#pull();",
   },
   {
     name: "a request may have the id of a call without a reply",
@@ -336,10 +322,10 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: "hostile",
     file: "src/serve/runner.ts",
     find: `    }, (error) => {
-      this.#gate.release();
+      this.#scheduler.release();
       this.#ran(call, false, error);`,
     replace: `    }, (error) => {
-      if (!call.done) this.#gate.release();
+      if (!call.done) this.#scheduler.release();
       this.#ran(call, false, error);`,
   },
 ];
