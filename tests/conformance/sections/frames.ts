@@ -359,6 +359,28 @@ const fatal = [
   ),
 ];
 
+const order = [
+  ...either(
+    "FR12.1",
+    "the header of an unknown kind above the limit: closes, frame_too_large",
+    async (end) => {
+      await end.greet();
+      const limit = Math.max(end.hello.maxMessage, 65_536);
+      await end.send(header(limit + 1, 0x7f));
+      await end.closes("frame_too_large");
+    },
+  ),
+  ...either(
+    "FR12.2",
+    "a second HELLO, of another version: closes, protocol_error",
+    async (end) => {
+      await end.greet();
+      await end.send(helloOf([], 2));
+      await end.closes("protocol_error");
+    },
+  ),
+];
+
 const SKIPPED: [string, Uint8Array][] = [
   ["an empty PAD", frame(KIND.PAD)],
   ["a PAD with flags, id and body", frame(KIND.PAD, 9, [1, 2, 3], 0xff)],
@@ -416,6 +438,7 @@ export const frames: Section = [
   ...texts,
   ...whole,
   ...fatal,
+  ...order,
   ...rows("FR8", 1, SKIPPED, (id, [what, bytes]) => ignores(id, what, bytes)),
   ...rows(
     "FR8",
