@@ -100,7 +100,7 @@ function counted(): { outbox: SendBuffer; left: () => number } {
     },
   };
   const outbox = new SendBuffer(path, systemClock, 64 << 20, {
-    busy: () => false,
+    manyCalls: () => false,
     onFlush: ignore,
     onWritten: ignore,
     onWriteFailed: ignore,

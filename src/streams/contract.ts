@@ -1,9 +1,7 @@
 /**
- * What calls and connections see of streams.
- *
- * Streams are a feature that is passed in: these types are all that the rooms
- * above know of them, and a program that passes no {@linkcode StreamSupport}
- * carries no code for streams.
+ * What calls and connections see of streams. A program that passes no
+ * {@linkcode StreamSupport} carries no code for streams: the rooms above import
+ * these types alone.
  *
  * @module
  */
@@ -17,45 +15,45 @@ import type { StreamStats } from "../types/stats.ts";
 import type { Codec, StreamCodec, StreamFrameHandler } from "../wire/codec.ts";
 import type { FrameBuffer } from "../wire/frame_buffer.ts";
 
-/** Streams as a feature; made by `streams()`. */
+/** Streams as a feature: what `streams()` returns. */
 export interface StreamSupport {
-  /** The frames of streams on the native protocol. */
+  /** Writes and reads the frames of streams on the native protocol. */
   readonly codec: StreamCodec;
   /** Makes the table of one connection's streams. */
   table(context: StreamTableContext): ConnectionStreams;
 }
 
-/** What the streams of a connection need of it. */
+/** What the streams of a connection use of it. */
 export interface StreamTableContext {
   readonly codec: Codec;
   readonly sendBuffer: FrameBuffer;
   readonly limits: Limits;
-  /** What the peer's HELLO grants: no `streams` if it accepts none; undefined before HELLO. */
+  /** Returns what the peer's HELLO grants: no `streams` if it accepts none; undefined before HELLO has arrived. */
   granted(): { readonly streams?: StreamGrant } | undefined;
-  /** Decides when a large message may be read, on a server. */
+  /** On a server, decides when a large item may be decoded. */
   readonly largeReads: LargeReads | undefined;
-  /** The largest message body that the peer accepts, in bytes. */
+  /** Returns the largest message body that the peer accepts, in bytes. */
   peerMaxMessage(): number;
-  /** Called when the items that wait to be sent have grown by another 16 KiB. */
-  grown(): void;
+  /** Called each time that the items that wait to be sent have grown by 16 KiB. */
+  onGrown(): void;
   /**
-   * The streams of a call in flight, by who made it (`ours`): `null` if it has
+   * Finds the streams of an outgoing or an incoming call: `null` if it has
    * none, undefined if the call is over.
    *
    * @throws {ConnectionError} `protocol_error`, if there never was such a call.
    */
-  find(id: number, ours: boolean): CallStreamsView | null | undefined;
+  find(id: number, outgoing: boolean): CallStreamsView | null | undefined;
 }
 
 /** All streams of one connection. */
 export interface ConnectionStreams extends StreamFrameHandler {
-  /** What the waiting items take, in both directions, with a charge for each stream, in bytes. */
+  /** Bytes of the items that wait in either direction, and a charge for each stream. */
   readonly heldBytes: number;
   readonly numbers: StreamStats;
   /**
-   * Checks that one more stream may come in.
+   * Checks that the peer may open one more stream.
    *
-   * @throws {ConnectionError} `resource_exhausted`, if it is one too many.
+   * @throws {ConnectionError} `resource_exhausted`, if it may not.
    */
   checkRoom(): void;
   /** Makes the streams of an outgoing call; `ended` is called when its result stream has ended. */
@@ -65,30 +63,32 @@ export interface ConnectionStreams extends StreamFrameHandler {
     call: C,
     host: IncomingStreamHost<C>,
   ): IncomingStreams;
-  /** Lets the writers write for which there is credit and room. */
+  /** Lets streams write that have an item to send, credit for it, and their turn. */
   writeReady(): void;
-  /** The peer has sent its FIN: writers that need credit get none. */
+  /** Called when the peer's FIN has arrived: streams that need more credit to go on fail. */
   onPeerHalfClose(): void;
-  /** This side closes, and ends result streams without waiting for them. */
+  /** Ends result streams in order, because the connection closes. */
   endResults(reason: RpcError): void;
 }
 
-/** What is read of one stream of a call. */
+/** What others see of an incoming stream. */
 export interface ReaderView {
   readonly readable: ReadableStream<unknown>;
-  /** Items that its user has read. */
+  /** Items that have arrived. */
   readonly items: number;
   /** Why it failed, if it did. */
   readonly failure: { readonly error: unknown } | undefined;
-  /** The connection is lost: what has come can still be read. */
+  /** Called when the connection is lost. Items of a stream that its producer has ended can still be read. */
   onConnectionLost(reason: unknown): void;
 }
 
-/** What is read of one stream that is sent. */
+/** What others see of an outgoing stream. */
 export interface WriterView {
   /** Items taken from the source. */
   readonly items: number;
-  /** Ends it because its call is over: the peer is not notified. */
+  /** Why it failed, if it did. */
+  readonly failure: { readonly error: unknown } | undefined;
+  /** Ends it because its call is over; the peer is not notified. */
   release(reason: unknown): void;
 }
 
@@ -96,78 +96,74 @@ export interface WriterView {
 export interface CallStreamsView {
   readonly reader: ReaderView | undefined;
   readonly writer: WriterView | undefined;
-  /** Called when the call has given its place in the window back. */
+  /** Called when the call is closed. */
   closed: (() => void) | undefined;
-  /** Ends both: the call is over or abandoned. */
+  /** Ends both because the call has ended or was given up; the peer is not notified. */
   release(reason: unknown): void;
-  /** The call has given its place in the window back. */
+  /** Called when the call no longer occupies a slot of the window; nor do its streams. */
   close(): void;
 }
 
-/** What the streams of an outgoing call need of it. */
+/** What the streams of an outgoing call use of it. */
 export interface OutgoingStreamCall {
   readonly extra: { readonly scope: Scope | undefined } | undefined;
   /** Names the call in an error that its caller gets. */
   blame<T>(error: T): T;
 }
 
-/** The streams of an outgoing call: its params go out, its result comes in. */
+/** The streams of an outgoing call: `writer` sends its params, `reader` has its result. */
 export interface OutgoingStreams extends CallStreamsView {
-  /** Whether the result is a stream, which has begun. */
-  readonly answered: boolean;
-  /** Whether the call may be sent now. */
-  readonly admitted: boolean;
-  /** The failure of the params that made the call fail, if one did. */
-  readonly cause: { readonly cause: unknown } | undefined;
+  /** Whether the peer has room for the stream that the call opens. */
+  readonly canSend: boolean;
   /**
    * Takes over the params.
    *
-   * @throws {TypeError} If they are locked, or are no stream.
+   * @throws {TypeError} If they are locked, or have no iterator.
    */
-  offer(params: StreamValue): void;
+  setParams(params: StreamValue): void;
   /**
-   * Checks that the call can be sent at some time; passes before the peer's HELLO.
+   * Checks that the call can be sent sooner or later. Passes before the peer's HELLO.
    *
    * @throws {RpcError} If it cannot.
    */
   checkFit(): void;
-  /** The request was written into the send buffer. */
-  written(id: number): void;
-  /** The request was handed to the transport. */
-  handedOver(): void;
-  /** The reply says that the result is a stream. */
-  answer(id: number): ReadableStream<unknown>;
+  /** Called when the request was written into the send buffer. */
+  onWritten(id: number): void;
+  /** Starts to send the params; called when the request was handed to the transport. */
+  start(): void;
+  /** Opens the result; called when the reply says that it is a stream. */
+  openResult(id: number): ReadableStream<unknown>;
 }
 
-/** What the streams of an incoming call need of it. */
+/** What the streams of an incoming call use of it. */
 export interface IncomingStreamCall {
   readonly id: number;
   /** Fires the handler's signal. */
   abort(reason: () => unknown): void;
 }
 
-/** What serves incoming calls, for their streams. */
+/** What serves incoming calls, as their streams see it. */
 export interface IncomingStreamHost<C> {
-  /** What the caller receives for an error that the handler's stream threw. */
-  describeStream(call: C, error: unknown): RpcError;
-  /** The same for an item that cannot be serialized. */
+  /** Turns what the handler's stream threw into what the caller receives. */
+  streamError(call: C, error: unknown): RpcError;
+  /** Does the same for an item that cannot be serialized. */
   unserializableResult(call: C, error: unknown): RpcError;
-  /** The result stream and its cleanup are over; `thrown` is what the cleanup threw. */
+  /** Called when the result stream and its cleanup are over; `thrown` is what the cleanup threw. */
   streamDone(call: C, thrown: Thrown | undefined): void;
 }
 
-/** The streams of an incoming call: its params come in, its result goes out. */
+/** The streams of an incoming call: `reader` has its params, `writer` sends its result. */
 export interface IncomingStreams extends CallStreamsView {
   /** The error that the caller received for a result that failed. */
-  readonly told: RpcError | undefined;
-  /** The params are a stream. */
-  accept(): void;
-  /** Takes over the result; returns the call's error if the caller cannot take it. */
-  reply(result: PullSource): RpcError | undefined;
-  /** The reply was written: the result may be sent. */
+  readonly resultError: RpcError | undefined;
+  /** Opens the params. */
+  openParams(): void;
+  /** Takes over the result; returns the call's error if it cannot be sent. */
+  setResult(result: PullSource): RpcError | undefined;
+  /** Starts to send the result; called when the reply was written. */
   start(): void;
-  /** The call was cancelled, or its deadline passed: the result ends when its cleanup is over. */
+  /** Cancels both because the call was cancelled or its deadline passed; the result ends when its cleanup is over. */
   cancel(reason: unknown): void;
-  /** The peer is gone: params that have come whole can still be read. */
+  /** Called when the connection is lost. Params that have arrived whole can still be read. */
   onConnectionLost(reason: unknown): void;
 }

@@ -1,14 +1,15 @@
 /**
- * What the reading end of a stream grants, and the memory behind it.
+ * How much the reader of a stream lets the peer send, and the memory behind it.
  *
- * Invariants owned here:
- * - window = credit + held + owed, for each stream: what may still come, what
- *   waits to be read, and what was read and is not given back yet.
+ * Bounds:
+ * - The window of each stream is its credit (what the peer may still send), what
+ *   it holds (what waits to be read), and what it owes (what was read and is not
+ *   granted again yet). The three always add up to the window's size.
  * - The windows of all streams together are at most their number times the
  *   initial credit, and the budget.
- * - Whoever waits for the rest of a large item gets the window for all of it at
- *   once, in turn: two that hold a part each would wait for each other. So
- *   windows that grow for speed use half of the budget only.
+ * - A reader that waits for the rest of a large item gets the window for all of
+ *   it at once, first come, first served: two that have a part each would wait
+ *   for each other. So windows that grow for speed use half of the budget only.
  *
  * @module
  */
@@ -21,68 +22,69 @@ import {
   QUANTUM,
 } from "../wire/protocol.ts";
 
-/** What the largest DATA frame uses up. */
-const FULL = MAX_DATA + CHARGE_BESIDE;
+/** What the largest DATA frame counts. */
+const FULL_FRAME = MAX_DATA + CHARGE_BESIDE;
 
 /** What the windows of one connection's streams may grow by, in bytes. */
 export class WindowBudget {
   /** What waits to be read, over all streams; also of those whose calls are over. */
   held = 0;
   readonly #total: number;
-  /** Given out for speed, and for large items. */
+  /** Half of the total, which windows may grow by for speed. */
+  readonly #half: number;
   #grown = 0;
-  #lent = 0;
-  /** Windows that wait for a loan, in turn. At most one for each stream. */
+  #borrowed = 0;
+  /** Retries of windows that wait to borrow, in order; at most one for each stream. */
   readonly #waiting = new Set<() => void>();
 
   constructor(total: number) {
     this.#total = total;
+    this.#half = Math.floor(total / 2);
   }
 
-  /** The largest window a stream can get that begins with `initial`. */
-  most(initial: number): number {
-    return Math.min(MAX_WINDOW, initial + Math.floor(this.#total / 2));
+  /** The largest size of a window that starts with `initial` bytes. */
+  maxWindow(initial: number): number {
+    return Math.min(MAX_WINDOW, initial + this.#half);
   }
 
-  /** Up to `n` bytes for speed. */
+  /** Gives up to `n` bytes for speed. */
   grow(n: number): number {
-    const half = Math.floor(this.#total / 2);
-    // Loans may have taken the other half, and some of this one.
-    const left = Math.min(half, this.#total - this.#lent) - this.#grown;
-    const grown = Math.max(0, Math.min(n, left));
+    // Borrowers may have taken the other half, and some of this one.
+    const left = Math.min(this.#half, this.#total - this.#borrowed);
+    const grown = Math.max(0, Math.min(n, left - this.#grown));
     this.#grown += grown;
     return grown;
   }
 
-  /** All of `n` bytes for a large item, or nothing; then `again` is called when it may be asked for. */
-  borrow(n: number, again: () => void): boolean {
-    const [next = again] = this.#waiting;
-    if (next === again && this.#grown + this.#lent + n <= this.#total) {
-      this.#waiting.delete(again);
-      this.#lent += n;
+  /** Lends all of `n` bytes for a large item, or nothing: then `retry` is called when it is worth another try. */
+  borrow(n: number, retry: () => void): boolean {
+    const [first = retry] = this.#waiting;
+    if (first === retry && this.#grown + this.#borrowed + n <= this.#total) {
+      this.#waiting.delete(retry);
+      this.#borrowed += n;
       return true;
     }
-    this.#waiting.add(again);
+    this.#waiting.add(retry);
     return false;
   }
 
-  /** Gives back what was given for speed and for items. */
-  release(grown: number, lent: number): void {
+  /** Takes back what was given for speed, and what was lent. */
+  release(grown: number, borrowed: number): void {
     this.#grown -= grown;
-    this.#lent -= lent;
-    if (grown + lent > 0) this.#serve();
+    this.#borrowed -= borrowed;
+    if (grown + borrowed > 0) this.#retryWaiting();
   }
 
-  /** Waits no more. */
-  leave(again: () => void): void {
-    if (this.#waiting.delete(again)) this.#serve();
+  /** Takes a window out of the queue of those that wait to borrow. */
+  stopWaiting(retry: () => void): void {
+    if (this.#waiting.delete(retry)) this.#retryWaiting();
   }
 
-  #serve(): void {
-    for (const each of this.#waiting) {
-      each();
-      // Still there: it did not get its loan, and nobody goes before it.
-      if (this.#waiting.has(each)) return;
+  #retryWaiting(): void {
+    for (const retry of this.#waiting) {
+      retry();
+      // It still waits, and nobody overtakes it.
+      if (this.#waiting.has(retry)) return;
     }
   }
 }
@@ -93,85 +95,80 @@ export class StreamWindow {
   credit: number;
   /** What waits to be read. */
   held = 0;
-  /** All of it. */
-  size: number;
+  #size: number;
   readonly #budget: WindowBudget;
-  readonly #most: number;
-  readonly #again: () => void;
+  readonly #maxSize: number;
+  readonly #retry: () => void;
   #grown = 0;
   #borrowed = 0;
 
-  /** @param again Called when a loan that was not to be had may be asked for. */
-  constructor(initial: number, budget: WindowBudget, again: () => void) {
-    this.credit = this.size = initial;
+  /** @param retry Called when `extendForItem` is worth another try. */
+  constructor(initial: number, budget: WindowBudget, retry: () => void) {
+    this.credit = this.#size = initial;
     this.#budget = budget;
-    this.#most = budget.most(initial);
-    this.#again = again;
+    this.#maxSize = budget.maxWindow(initial);
+    this.#retry = retry;
   }
 
   /**
-   * A frame has come that uses up `charge` of the credit; `kept` bytes of it
-   * wait to be read, and the rest is owed at once.
+   * Counts a frame of `charge` bytes; `kept` of them wait to be read, the rest
+   * is owed at once.
    *
-   * @throws {ConnectionError} `resource_exhausted`, if that is more than was granted.
+   * @throws {ConnectionError} `resource_exhausted`, if the peer was not granted as much.
    */
   take(charge: number, kept: number): void {
-    if (charge > this.credit) {
+    const { credit } = this;
+    if (charge > credit) {
       throw new ConnectionError(
         "resource_exhausted",
-        `DATA that counts ${charge} bytes; the stream had ${this.credit} bytes of credit left`,
+        `the peer sent DATA of ${charge} bytes, and had ${credit} bytes of credit`,
       );
     }
     this.credit -= charge;
     this.#hold(kept);
   }
 
-  /** Frames were read; returns what is to be granted for them now, mostly 0. `drained` says that the reader has waited since the last grant. */
+  /** Counts `charge` held bytes as read; returns what to grant now, which is mostly 0. `drained` says that the reader has waited since the last grant. */
   read(charge: number, drained: boolean): number {
     this.drop(charge);
     if (this.#borrowed > 0) this.#repay();
-    if (2 * this.#owed < this.size) return 0;
+    if (2 * this.#owed < this.#size) return 0;
     if (drained) {
-      const wanted = Math.min(this.size, this.#most - this.size);
-      const grown = this.#budget.grow(wanted);
+      const size = this.#size;
+      const grown = this.#budget.grow(Math.min(size, this.#maxSize - size));
       this.#grown += grown;
-      this.size += grown;
+      this.#size += grown;
     }
     return this.#grant();
   }
 
-  /** The reader waits for the rest of an item; returns what is to be granted for it now. */
+  /** Makes room for the rest of an item that the reader waits for; returns what to grant now. */
   extendForItem(): number {
-    const own = this.size - this.#borrowed;
-    // A producer that sends full frames alone must be able to, if it could begin.
-    const least = own < FULL ? own / 2 : Math.max(own / 2, FULL);
+    const own = this.#size - this.#borrowed;
+    // A peer that sends only full frames must be able to send the next one, if it could send the first.
+    const least = own < FULL_FRAME ? own / 2 : Math.max(own / 2, FULL_FRAME);
     if (this.credit >= least) {
       this.stopWaiting();
       return 0;
     }
-    const wanted = this.#most - this.size;
-    if (wanted > 0 && this.#budget.borrow(wanted, this.#again)) {
+    const wanted = this.#maxSize - this.#size;
+    if (wanted > 0 && this.#budget.borrow(wanted, this.#retry)) {
       this.#borrowed += wanted;
-      this.size += wanted;
+      this.#size += wanted;
     }
-    // A loan is granted as the item comes, never more than the stream's own
-    // window at once: credit that is left over could not be taken back.
+    // Borrowed bytes are granted as the item arrives, never more at once than
+    // the stream's own window: credit that is left over cannot be taken back.
     return this.#grant(own - this.credit);
   }
 
-  /** Nobody waits for the rest of an item. */
+  /** The reader does not wait for the rest of an item any more. */
   stopWaiting(): void {
-    this.#budget.leave(this.#again);
+    this.#budget.stopWaiting(this.#retry);
   }
 
-  /** Held bytes were read that are not granted again. */
-  drop(charge: number): void {
+  /** Drops held bytes without granting them again; all of them by default. */
+  drop(charge: number = this.held): void {
     this.#hold(-charge);
-  }
-
-  /** What is held is thrown away. */
-  discard(): void {
-    this.#hold(-this.held);
   }
 
   #hold(delta: number): void {
@@ -179,38 +176,39 @@ export class StreamWindow {
     this.#budget.held += delta;
   }
 
-  /** Whether all that can be granted is used up: what has not come whole by now never fits. */
+  /** Whether the window cannot grow and has no credit left that is worth sending for: an item that has not arrived whole by now never fits. */
   get exhausted(): boolean {
-    return this.size >= this.#most && this.credit + this.#owed < QUANTUM;
+    return this.#size >= this.#maxSize && this.credit + this.#owed < QUANTUM;
   }
 
-  /** Its call is over: nothing is granted any more. What is held goes on being counted until it is read. */
+  /** Gives the window back when its call is over. Nothing is granted any more; what is held counts until it is read. */
   close(): void {
-    const [grown, lent] = [this.#grown, this.#borrowed];
+    const grown = this.#grown;
+    const borrowed = this.#borrowed;
     this.#grown =
       this.#borrowed =
       this.credit =
-      this.size =
+      this.#size =
         0;
-    this.#budget.leave(this.#again);
-    this.#budget.release(grown, lent);
+    this.stopWaiting();
+    this.#budget.release(grown, borrowed);
   }
 
   get #owed(): number {
-    return this.size - this.credit - this.held;
+    return this.#size - this.credit - this.held;
   }
 
   #grant(most = Infinity): number {
-    const owed = Math.min(most, this.#owed);
-    this.credit += owed;
-    return owed;
+    const granted = Math.min(most, this.#owed);
+    this.credit += granted;
+    return granted;
   }
 
-  /** Credit cannot be taken back: a loan shrinks by what is not granted again. */
+  /** Returns borrowed bytes. Credit cannot be taken back, so these are bytes that were read and are not granted again. */
   #repay(): void {
     const paid = Math.min(this.#borrowed, this.#owed);
     this.#borrowed -= paid;
-    this.size -= paid;
+    this.#size -= paid;
     this.#budget.release(0, paid);
   }
 }

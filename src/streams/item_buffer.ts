@@ -1,82 +1,78 @@
 /**
  * Items that wait to be read, as bytes.
  *
- * Invariant owned here: what waits takes about as much memory as it was
- * counted for. Small payloads share a block, behind a header of four bytes
- * each: a typed array for every byte of a hostile peer's would take ten times
- * that. The parts of an item are joined as they come, however small they are;
- * what waits of one that is not whole takes at most twice its bytes.
+ * Bound: waiting items take about as much memory as the window counts for
+ * them. Small payloads share a block, behind a header of four bytes each: one
+ * typed array for each payload of a byte would take ten times as much. The
+ * parts of an item are joined as they arrive, however small they are; an item
+ * that has not arrived whole takes at most twice its bytes.
  *
  * @module
  */
 
-import { copyBytes, NO_BYTES } from "../base/bytes.ts";
-import { BYTES } from "../wire/protocol.ts";
+import { copyBytes } from "../base/bytes.ts";
 import type { PayloadView } from "../wire/codec.ts";
+import { BYTES } from "../wire/protocol.ts";
 
-/** Payloads of at least this many bytes are kept by themselves. */
+/** Payloads of at least this many bytes get a block of their own. */
 const OWN_BLOCK = 1024;
 const MIN_BLOCK = 256;
 const MAX_BLOCK = 8 * 1024;
-/** Parts of at least this many bytes are kept by themselves; smaller ones are joined into blocks of up to as many. */
+/** Parts of at least this many bytes stay arrays of their own; smaller ones are joined into arrays of up to as many. */
 const OWN_PART = 4096;
-const HEAD = 4;
+/** The header of a payload in a shared block: its kind, its length in two bytes, and one byte unused. */
+const HEADER = 4;
+/** The kind of a shared block. */
+const SHARED = -1;
 
+/** One large payload in parts, or many small ones in a single part. */
 interface ItemBlock {
-  readonly bytes: Uint8Array;
-  /** How far it is filled, and read. */
-  fill: number;
+  /** The payload kind, or {@linkcode SHARED}. */
+  readonly kind: number;
+  readonly parts: readonly Uint8Array[];
+  /** Bytes in it, and how many of them were read. */
+  size: number;
   at: number;
-  /** The payload kind, and whether its item goes on in the next block, of a block that is one payload; -1 for one of many. */
-  readonly mark: number;
 }
 
-const MORE = 0x80;
-
-/** The payload that was taken last. */
-class ItemView implements PayloadView {
-  kind = 0;
-  bytes: Uint8Array = NO_BYTES;
-  at = 0;
-  end = 0;
-  /** Whether the bytes are nobody else's. */
-  owned = false;
-  /** Whether its item goes on in the next one. */
-  more = false;
+/** An item taken out of the buffer. */
+export interface StoredItem extends PayloadView {
+  /** Whether nothing else uses the bytes. */
+  readonly owned: boolean;
 }
 
-/** A queue of payloads. */
+/** A queue of items. */
 export class ItemBuffer {
-  /** The payload that `take` took. */
-  readonly view = new ItemView();
-  /** Bytes of the item that is not whole. */
+  /** Bytes of the item that has not arrived whole. */
   unfinished = 0;
   #blocks: ItemBlock[] = [];
-  #head = 0;
-  /** The item that is not whole: its bytes, and how far the last array is filled. */
+  /** The parts of the item that has not arrived whole, and how far the last array is filled; 0 if it takes no more. */
   #parts: Uint8Array[] = [];
   #fill = 0;
 
-  /** Adds a payload, or a part of one; `owned` says that its bytes may be kept. */
+  /** Adds an item, or a part of one if `more` follows; `owned` says that the buffer may keep the bytes. */
   push(
     { kind, bytes, at, end }: PayloadView,
     more: boolean,
     owned: boolean,
   ): void {
-    if (!more && this.unfinished === 0) {
-      return this.#add(kind, bytes, at, end, owned);
-    }
-    if (end - at >= OWN_PART) {
+    const size = end - at;
+    const whole = !more && this.unfinished === 0;
+    if (size < (whole ? OWN_BLOCK : OWN_PART)) {
+      if (whole) this.#addSmall(kind, bytes.subarray(at, end));
+      else this.#join(bytes, at, end);
+    } else {
+      const own = owned ? bytes.subarray(at, end) : copyBytes(bytes, at, end);
+      if (whole) return this.#addLarge(kind, [own], size);
       this.#seal();
-      this.#parts.push(
-        owned ? bytes.subarray(at, end) : copyBytes(bytes, at, end),
-      );
-    } else this.#join(bytes, at, end);
-    this.unfinished += end - at;
+      this.#parts.push(own);
+    }
+    if (whole) return;
+    this.unfinished += size;
     if (!more) this.#finish(kind);
   }
 
-  /** Copies a small part behind those that came. */
+  /** Copies a small part behind those that arrived before. */
   #join(bytes: Uint8Array, at: number, end: number): void {
     while (at < end) {
       if (this.#fill === 0) {
@@ -91,90 +87,92 @@ export class ItemBuffer {
     }
   }
 
-  /** What comes next does not go into the last array. */
+  /** Ends the last array where it is filled. */
   #seal(): void {
     if (this.#fill === 0) return;
-    const last = this.#parts.length - 1;
-    this.#parts[last] = this.#parts[last].subarray(0, this.#fill);
+    this.#parts.push((this.#parts.pop() as Uint8Array).subarray(0, this.#fill));
     this.#fill = 0;
   }
 
-  /** The item is whole. */
+  /** Adds the item whose last part has arrived. */
   #finish(kind: number): void {
     this.#seal();
     const parts = this.#parts;
-    const size = this.unfinished;
-    this.#parts = [];
-    this.unfinished = 0;
-    if (size < OWN_BLOCK) {
-      return this.#add(kind, join(parts, size), 0, size, false);
+    const size = this.abandon();
+    if (size < OWN_BLOCK) this.#addSmall(kind, join(parts, size));
+    else this.#addLarge(kind, parts, size);
+  }
+
+  #addLarge(kind: number, parts: readonly Uint8Array[], size: number): void {
+    this.#blocks.push({ kind, parts, size, at: 0 });
+  }
+
+  #addSmall(kind: number, payload: Uint8Array): void {
+    const { length } = payload;
+    const block = this.#blockFor(HEADER + length);
+    const bytes = block.parts[0];
+    const at = block.size;
+    bytes[at] = kind;
+    bytes[at + 1] = length >>> 8;
+    bytes[at + 2] = length;
+    bytes.set(payload, at + HEADER);
+    block.size = at + HEADER + length;
+  }
+
+  /** The last block if it is shared and has `n` bytes left, else a new one. */
+  #blockFor(n: number): ItemBlock {
+    const last = this.#blocks.at(-1);
+    let wanted = MIN_BLOCK;
+    if (last?.kind === SHARED) {
+      const { length } = last.parts[0];
+      if (last.size + n <= length) return last;
+      wanted = 2 * length;
     }
-    parts.forEach((bytes, i) => {
-      const mark = kind | (i < parts.length - 1 ? MORE : 0);
-      this.#blocks.push({ bytes, fill: bytes.length, at: 0, mark });
-    });
+    const bytes = new Uint8Array(Math.max(n, Math.min(MAX_BLOCK, wanted)));
+    const block = { kind: SHARED, parts: [bytes], size: 0, at: 0 };
+    this.#blocks.push(block);
+    return block;
   }
 
-  #add(
-    kind: number,
-    bytes: Uint8Array,
-    at: number,
-    end: number,
-    owned: boolean,
-  ): void {
-    const length = end - at;
-    if (length >= OWN_BLOCK) {
-      const own = owned ? bytes.subarray(at, end) : copyBytes(bytes, at, end);
-      this.#blocks.push({ bytes: own, fill: length, at: 0, mark: kind });
-      return;
+  /** Takes out the first item, in one piece. */
+  take(): StoredItem {
+    const block = this.#first();
+    const { kind, parts, at, size } = block;
+    const bytes = parts[0];
+    if (kind !== SHARED) {
+      this.#blocks.shift();
+      const whole = parts.length === 1 ? bytes : join(parts, size);
+      return { kind, bytes: whole, at: 0, end: size, owned: true };
     }
-    const block = this.#room(HEAD + length);
-    const to = block.fill;
-    block.bytes[to] = kind;
-    block.bytes[to + 1] = length >>> 8;
-    block.bytes[to + 2] = length;
-    block.bytes.set(bytes.subarray(at, end), to + HEAD);
-    block.fill = to + HEAD + length;
+    const start = at + HEADER;
+    const end = start + ((bytes[at + 1] << 8) | bytes[at + 2]);
+    block.at = end;
+    if (end === size) {
+      // A small block that was read serves again: where each item is read as
+      // it arrives, no memory is allocated.
+      const again = this.#blocks.length === 1 && bytes.length <= OWN_BLOCK;
+      if (again) block.size = block.at = 0;
+      else this.#blocks.shift();
+    }
+    return { kind: bytes[at], bytes, at: start, end, owned: false };
   }
 
-  /** Takes the first payload out; `view` shows it until the next call of anything here. */
-  take(): void {
-    let block = this.#blocks[this.#head];
-    // One that was kept to be filled again, and did not suit.
-    if (block.at === block.fill) block = this.#blocks[++this.#head];
-    const single = block.mark >= 0;
-    const { bytes } = block;
-    const mark = single ? block.mark : bytes[block.at];
-    const at = single ? 0 : block.at + HEAD;
-    const length = single
-      ? block.fill
-      : (bytes[block.at + 1] << 8) | bytes[block.at + 2];
-    block.at = at + length;
-    if (block.at === block.fill) this.#used(block);
-    const { view } = this;
-    view.kind = mark & ~MORE;
-    view.bytes = bytes;
-    view.at = at;
-    view.end = at + length;
-    view.owned = single;
-    view.more = (mark & MORE) !== 0;
-  }
-
-  /** The size of the item that `take` begins next, in bytes: 0 for a small one, and for bytes, which nobody parses. */
+  /** The size in bytes of the item that `take` returns next; 0 for a small one, and for bytes, which are not parsed. */
   get nextSize(): number {
-    let i = this.#head;
-    if (this.#blocks[i].at === this.#blocks[i].fill) i++;
-    const { mark } = this.#blocks[i];
-    if (mark < 0 || (mark & ~MORE) === BYTES) return 0;
-    let size = 0;
-    for (;; i++) {
-      const block = this.#blocks[i];
-      size += block.fill;
-      if ((block.mark & MORE) === 0) return size;
-    }
+    const { kind, size } = this.#first();
+    return kind === SHARED || kind === BYTES ? 0 : size;
   }
 
-  /** Lets go of the item that is not whole; returns how many bytes that were. */
+  /** The first block with an item. */
+  #first(): ItemBlock {
+    const block = this.#blocks[0];
+    if (block.at < block.size) return block;
+    // It was kept to serve again, and was too small.
+    this.#blocks.shift();
+    return this.#blocks[0];
+  }
+
+  /** Drops the item that has not arrived whole; returns how many bytes of it had. */
   abandon(): number {
     const { unfinished } = this;
     this.#parts = [];
@@ -182,46 +180,15 @@ export class ItemBuffer {
     return unfinished;
   }
 
-  /** Lets go of everything. */
+  /** Drops everything. */
   clear(): void {
     this.#blocks = [];
-    this.#head = 0;
     this.abandon();
-    this.forget();
-  }
-
-  /** Lets go of the payload that was taken. */
-  forget(): void {
-    this.view.bytes = NO_BYTES;
-  }
-
-  #room(n: number): ItemBlock {
-    const last = this.#blocks.at(-1);
-    const open = last !== undefined && last.mark < 0;
-    if (open && last.fill + n <= last.bytes.length) return last;
-    const wanted = open ? 2 * last.bytes.length : MIN_BLOCK;
-    const size = Math.max(n, Math.min(MAX_BLOCK, wanted));
-    const block = { bytes: new Uint8Array(size), fill: 0, at: 0, mark: -1 };
-    this.#blocks.push(block);
-    return block;
-  }
-
-  /** A small block that is read up serves again: where each item is read as it comes, none is allocated. */
-  #used(block: ItemBlock): void {
-    const last = this.#head === this.#blocks.length - 1;
-    if (last && block.mark < 0 && block.bytes.length <= OWN_BLOCK) {
-      block.fill = block.at = 0;
-      return;
-    }
-    this.#blocks[this.#head++] = EMPTY;
-    if (this.#head < 32 && !last) return;
-    this.#blocks.splice(0, this.#head);
-    this.#head = 0;
   }
 }
 
-/** Byte arrays of `size` bytes in all, as one. */
-export function join(parts: readonly Uint8Array[], size: number): Uint8Array {
+/** Joins byte arrays of `size` bytes in all. */
+function join(parts: readonly Uint8Array[], size: number): Uint8Array {
   const bytes = new Uint8Array(size);
   let at = 0;
   for (const part of parts) {
@@ -230,5 +197,3 @@ export function join(parts: readonly Uint8Array[], size: number): Uint8Array {
   }
   return bytes;
 }
-
-const EMPTY: ItemBlock = { bytes: NO_BYTES, fill: 0, at: 0, mark: -1 };

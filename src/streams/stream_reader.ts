@@ -1,19 +1,21 @@
 /**
- * The reading end of one stream: frames of the peer's in, a `ReadableStream`
- * out.
+ * The reading side of one stream: DATA frames of the peer in, a
+ * `ReadableStream` out.
  *
- * Invariants owned here:
- * - Items stay bytes until they are read, and are read one at a time: nothing
- *   is decoded, and no credit given back, for a reader that does not ask.
- * - It ends once. What had come before an end or a failure of its producer's
- *   is still read; an abort, or the end of its call, ends it at once.
- * - The bytes of an item are its reader's own.
+ * Order and bounds:
+ * - Items stay bytes until they are read, and are decoded one at a time, when
+ *   the local reader asks. Credit is given back for items that were read.
+ * - The stream ends once. Items that had arrived before the producer ended or
+ *   failed are still read; an abort, or the end of the call, ends it at once.
+ * - The bytes of an item belong to its reader.
  *
  * @module
  */
 
-import { ConnectionError, RpcError } from "../base/errors.ts";
+import { ConnectionError, RpcError, toSendableError } from "../base/errors.ts";
 import { LARGE, type LargeRead } from "../base/large_reads.ts";
+import { tame } from "../base/user_code.ts";
+import type { PayloadView, StreamFailure } from "../wire/codec.ts";
 import {
   BYTES,
   CHARGE_BESIDE,
@@ -21,365 +23,267 @@ import {
   MAX_ITEM,
   UNDEFINED,
 } from "../wire/protocol.ts";
-import { tame } from "../base/user_code.ts";
-import { StreamWindow, type WindowBudget } from "./flow_control.ts";
-import { ItemBuffer, join } from "./item_buffer.ts";
-import type { PayloadView } from "../wire/codec.ts";
-
-/** What an inlet asks of its connection. */
-export interface StreamReaderOwner {
-  /** Grants the producer `bytes` more. */
-  credit(bytes: number): void;
-  /** Tells the producer that no more is wanted. */
-  stop(reason: unknown): void;
-  /** Who says when a large item may be parsed, if somebody does; `again` is called when one that had to wait may be. */
-  largeRead(again: () => void): LargeRead | undefined;
-  /** The item in a frame. Throws if it does not parse. */
-  open(view: PayloadView, owned: boolean): unknown;
-  /** What a reader is told whose item does not parse. */
-  unreadable(cause: unknown): RpcError;
-  /** Names the call in what its reader is told. */
-  blame(error: RpcError): RpcError;
-}
+import type { ReaderView } from "./contract.ts";
+import { StreamWindow } from "./flow_control.ts";
+import { ItemBuffer } from "./item_buffer.ts";
+import type { StreamOwner } from "./stream_host.ts";
 
 /**
- * Where a stream is for its reader: `open`; `ended` by its producer, while what
- * came before is read; `stopped` by its reader, until the producer has ended
- * it; `over`.
+ * - `open`: items may arrive.
+ * - `ended`: the producer has ended it; the reader reads what had arrived.
+ * - `stopped`: the reader wants no more; the producer has not ended it yet.
+ * - `over`
  */
 type StreamReaderState = "open" | "ended" | "stopped" | "over";
 
-/** One stream that comes in. */
-export class StreamReader {
+/** One incoming stream. */
+export class StreamReader implements ReaderView {
   readonly readable: ReadableStream<unknown>;
-  readonly #owner: StreamReaderOwner;
-  readonly #window: StreamWindow;
-  readonly #store = new ItemBuffer();
-  #state: StreamReaderState = "open";
-  #output!: ReadableStreamDefaultController<unknown>;
-  /** Items that have come. */
+  /** Items that have arrived. */
   items = 0;
-  /** Whether its producer has not said its END: also of one that its reader, or its own end, has given up. */
+  /** Whether the producer has not sent END: true also after the reader or the call gave it up. */
   live = true;
-  /** Those of them that wait to be read. */
-  #items = 0;
-  /** The kind of the item whose frames are coming; -1 between items. */
-  #unfinished = -1;
-  /** A read waits. */
-  #wanted = false;
-  /** One has waited since credit was granted last. */
+  /** Why it failed; undefined if it ended in order, or its reader cancelled it. */
+  failure: { readonly error: unknown } | undefined;
+  readonly #owner: StreamOwner;
+  readonly #window: StreamWindow;
+  readonly #buffer = new ItemBuffer();
+  #state: StreamReaderState = "open";
+  #controller!: ReadableStreamDefaultController<unknown>;
+  /** Items in the buffer. */
+  #buffered = 0;
+  /** The kind of the item whose parts are arriving; -1 between items. */
+  #partKind = -1;
+  /** Whether the local reader waits for an item. */
+  #pulled = false;
+  /** Whether it has waited since credit was granted last. */
   #drained = false;
-  #settled = false;
   /** Made for the first large item. */
   #large: LargeRead | undefined;
-  /** What it failed with. */
-  #failure: { readonly error: unknown } | undefined;
 
-  constructor(owner: StreamReaderOwner, credit: number, budget: WindowBudget) {
+  constructor(owner: StreamOwner) {
+    const { context, budget } = owner.host;
+    const { streamCredit } = context.limits;
     this.#owner = owner;
     this.#window = new StreamWindow(
-      credit,
+      streamCredit,
       budget,
       () => this.#extendForItem(),
     );
     this.readable = new ReadableStream({
-      start: (controller) => void (this.#output = controller),
+      start: (controller) => void (this.#controller = controller),
       pull: () => this.#deliver(),
-      cancel: (reason) => this.#cancel(reason),
+      cancel: (reason) => void this.#giveUp({ reason }),
     }, { highWaterMark: 0 });
   }
 
-  /** What waits to be read, in bytes as they are charged. */
+  /** What waits to be read, in bytes as the window counts them. */
   get held(): number {
     return this.#window.held;
   }
 
-  /** What its producer may still send, while it is open. */
+  /** What the producer may still send, in bytes. */
   get granted(): number {
     return this.#state === "open" ? this.#window.credit : 0;
   }
 
-  /** What its reader fails with; undefined if it ended in order, or its reader wanted no more. */
-  get failure(): { readonly error: unknown } | undefined {
-    return this.#failure;
-  }
-
-  // What its producer says.
+  // What the producer sends.
 
   /**
-   * A frame of an item.
+   * Takes an item, or a part of one if `more` follows.
    *
-   * @throws {ConnectionError} If it is more than was granted, or breaks an item.
+   * @throws {ConnectionError} If the producer had no credit for it, or breaks the rules for parts.
    */
   data(view: PayloadView, more: boolean, owned: boolean): void {
-    switch (this.#state) {
-      case "open":
-      case "stopped":
-        break;
-      case "ended":
-      case "over":
-        return;
+    const open = this.#state === "open";
+    if (!open && this.#state !== "stopped") return;
+    const { kind } = view;
+    const size = view.end - view.at;
+    if (size > MAX_DATA) refuse(`DATA with a payload of ${size} bytes`);
+    const first = this.#partKind < 0;
+    // The parts of an item are joined: only the first takes more than its bytes.
+    const kept = first ? size + CHARGE_BESIDE : size;
+    this.#window.take(size + CHARGE_BESIDE, open ? kept : 0);
+    if (!first && kind !== this.#partKind) {
+      refuse("an item of two payload kinds");
     }
-    const length = view.end - view.at;
-    if (length > MAX_DATA) fault(`a DATA payload of ${length} bytes`);
-    const stopped = this.#state === "stopped";
-    // The parts of an item are joined as they come: only the first takes more than its bytes.
-    const beside = this.#unfinished < 0 ? CHARGE_BESIDE : 0;
-    this.#window.take(length + CHARGE_BESIDE, stopped ? 0 : length + beside);
-    this.#follow(view.kind, more, length);
-    if (stopped) return;
-    this.#store.push(view, more, owned);
-    if (more) {
-      if (this.#wanted) this.#extendForItem();
-      return;
+    if (more && (kind === BYTES || kind === UNDEFINED)) {
+      refuse(`a part of an item of payload kind ${kind}`);
     }
-    this.items++;
-    this.#items++;
-    if (this.#wanted) this.#deliver();
+    if (more && size === 0) refuse("an empty part that is not the last");
+    this.#partKind = more ? kind : -1;
+    if (!open) return;
+    this.#buffer.push(view, more, owned);
+    if (!more) {
+      this.items++;
+      this.#buffered++;
+      if (this.#pulled) this.#deliver();
+    } else if (this.#pulled) this.#extendForItem();
   }
 
-  /** The producer has ended it, in order or by a failure. */
+  /** The producer has ended the stream, in order or with a failure. */
   end(failure?: { readonly error: unknown }): void {
     this.live = false;
-    switch (this.#state) {
-      case "open":
-        if (this.#unfinished >= 0 && failure === undefined) {
-          fault("END inside an item");
-        }
-        // An item that is cut off is not delivered.
-        if (this.#unfinished >= 0) {
-          this.#window.drop(this.#store.abandon() + CHARGE_BESIDE);
-        }
-        this.#failure = failure;
-        this.#state = "ended";
-        if (this.#wanted) this.#deliver();
-        return;
-      case "stopped":
-        this.#close();
-        return;
-      case "ended":
-      case "over":
-        return;
+    if (this.#state === "stopped") this.#close();
+    if (this.#state !== "open") return;
+    if (this.#partKind >= 0) {
+      if (failure === undefined) refuse("END inside an item");
+      // An item that is cut off is not delivered.
+      this.#window.drop(this.#buffer.abandon() + CHARGE_BESIDE);
     }
+    this.failure = failure;
+    this.#finish();
   }
 
-  // What ends it otherwise.
+  // What else ends it.
 
-  /** Its own end closes: its reader finds the end behind what has come, and the producer is told to stop. */
+  /** Ends the stream because the connection closes: the reader finds the end behind what has arrived, and the producer receives STOP. */
   finish(reason: unknown): void {
     if (this.#state !== "open") return;
-    this.#state = "ended";
-    this.#owner.stop(reason);
-    if (this.#wanted) this.#deliver();
+    this.#sendStop(reason);
+    this.#finish();
   }
 
-  /** Its call is given up: its reader fails at once, and what still comes is discarded until the producer has ended it. */
+  /** Fails the reader at once because the call was given up. What still arrives is discarded until the producer ends the stream. */
   abort(reason: unknown): void {
-    switch (this.#state) {
-      case "open":
-        this.#discard();
-        this.#state = "stopped";
-        this.#error(reason);
-        return;
-      case "ended":
-        this.#close();
-        this.#error(reason);
-        return;
-      case "stopped":
-      case "over":
-        return;
-    }
+    if (this.#giveUp()) this.#fail(reason);
   }
 
-  /** Its call is over, or its connection: nothing comes any more. One whose producer has ended it is read to its end all the same. */
+  /** Fails the reader because nothing arrives any more. A stream that its producer has ended is still read to its end. */
   onConnectionLost(reason: unknown): void {
-    switch (this.#state) {
-      case "open":
-        this.#close();
-        this.#error(reason);
-        return;
-      case "stopped":
-        this.#close();
-        return;
-      case "ended":
-      case "over":
-        return;
-    }
+    const open = this.#state === "open";
+    if (!open && this.#state !== "stopped") return;
+    this.#close();
+    if (open) this.#fail(reason);
   }
 
-  /** Its call has given its place back, and the window goes with it: what is left to be read is its reader's. */
-  settle(): void {
-    this.#settled = true;
+  /** The call is over, and its window with it; the reader can still read what is left. */
+  onCallClosed(): void {
     this.#window.close();
   }
 
-  // What its reader does.
+  // What the local reader does.
 
-  #cancel(reason: unknown): void {
-    switch (this.#state) {
-      case "open":
-        this.#discard();
-        this.#state = "stopped";
-        this.#owner.stop(reason);
-        return;
-      case "ended":
-        this.#close();
-        return;
-      case "stopped":
-      case "over":
-        return;
-    }
-  }
-
-  /** Frames of an item are of one kind; only a kind that has to arrive whole is cut. */
-  #follow(kind: number, more: boolean, length: number): void {
-    if (this.#unfinished >= 0 && kind !== this.#unfinished) {
-      fault("an item of two payload kinds");
-    }
-    if (more && (kind === BYTES || kind === UNDEFINED)) {
-      fault(`MORE on payload kind ${kind}`);
-    }
-    if (more && length === 0) fault("an empty part that is not the last");
-    this.#unfinished = more ? kind : -1;
-  }
-
-  /** Hands the reader an item, now or when there is one. */
+  /** Gives the reader an item, now or when there is one. */
   #deliver(): void {
-    this.#wanted = false;
-    if (this.#items > 0) {
-      if (this.#mayRead()) this.#read();
-      else this.#wanted = true;
-      return;
-    }
-    switch (this.#state) {
-      case "open":
-        this.#wanted = this.#drained = true;
-        if (this.#unfinished >= 0) this.#extendForItem();
-        return;
-      case "ended":
-        this.#close();
-        if (this.#failure === undefined) this.#output.close();
-        else this.#output.error(this.#failure.error);
-        return;
-      case "stopped":
-      case "over":
-        return;
+    this.#pulled = true;
+    if (this.#buffered > 0) {
+      if (this.#mayDecode()) this.#decode();
+    } else if (this.#state === "open") {
+      this.#drained = true;
+      if (this.#partKind >= 0) this.#extendForItem();
+    } else if (this.#state === "ended") {
+      this.#close();
+      const { failure } = this;
+      if (failure === undefined) this.#controller.close();
+      else this.#controller.error(failure.error);
     }
   }
 
-  /** Whether the next item may be parsed now; `#deliver` is called again when it may. */
-  #mayRead(): boolean {
-    const size = this.#store.nextSize;
+  /** Whether the next item may be decoded now; if not, `#deliver` runs when it may. */
+  #mayDecode(): boolean {
+    const size = this.#buffer.nextSize;
     if (size < LARGE) return true;
-    this.#large ??= this.#owner.largeRead(() => {
-      if (this.#wanted) this.#deliver();
+    this.#large ??= this.#owner.host.context.largeReads?.reader(() => {
+      if (this.#pulled) this.#deliver();
     });
     return this.#large === undefined || this.#large.ask(size);
   }
 
-  #read(): void {
-    this.#items--;
-    let charge = 0;
+  #decode(): void {
+    this.#pulled = false;
+    this.#buffered--;
+    const view = this.#buffer.take();
+    const { caller, host } = this.#owner;
     let item: unknown;
     try {
-      const whole = this.#assemble();
-      charge = whole.charge;
-      item = this.#owner.open(whole, whole.owned);
+      item = host.frames.open(view, view.owned);
     } catch (cause) {
-      this.#refuse(this.#owner.unreadable(cause));
+      const code = caller ? "invalid_reply" : "invalid_argument";
+      const text = `an item of the ${caller ? "result" : "params"}`;
+      this.#fault(new RpcError(code, `${text} does not parse`, { cause }));
       return;
     }
-    this.#store.forget();
-    this.#consumed(charge);
-    this.#output.enqueue(item);
-  }
-
-  /** Frames were read: a producer that may go on is granted as much again. */
-  #consumed(charge: number): void {
-    if (this.#state === "open" && !this.#settled) {
+    // Decoding may run the user's code, which may have ended the stream.
+    if (this.#state !== "open" && this.#state !== "ended") return;
+    const charge = view.end - view.at + CHARGE_BESIDE;
+    if (this.#state === "open") {
       this.#grant(this.#window.read(charge, this.#drained));
     } else this.#window.drop(charge);
+    this.#controller.enqueue(item);
   }
 
-  /** The next item, in one piece. */
-  #assemble(): PayloadView & { owned: boolean; charge: number } {
-    const { view } = this.#store;
-    const parts: Uint8Array[] = [];
-    let size = 0;
-    do {
-      this.#store.take();
-      const { bytes, at, end, more } = view;
-      size += end - at;
-      if (!more && parts.length === 0) {
-        const { kind, owned } = view;
-        return { kind, bytes, at, end, owned, charge: size + CHARGE_BESIDE };
-      }
-      // Small ones share a block, which stays as it is until the next comes.
-      parts.push(bytes.subarray(at, end));
-    } while (view.more);
-    const bytes = join(parts, size);
-    const charge = size + CHARGE_BESIDE;
-    return { kind: view.kind, bytes, at: 0, end: size, owned: true, charge };
-  }
-
-  /** A reader waits for the rest of an item: there must be room for all of it. */
+  /** The reader waits for the rest of an item: the window must have room for all of it. */
   #extendForItem(): void {
-    const waits = this.#wanted && this.#unfinished >= 0;
-    if (this.#state !== "open" || !waits) return this.#window.stopWaiting();
+    if (this.#state !== "open" || !this.#pulled || this.#partKind < 0) {
+      return this.#window.stopWaiting();
+    }
     const grant = this.#window.extendForItem();
-    // What little could be granted still is no use to a producer that needs more.
-    const fits = this.#store.unfinished <= MAX_ITEM && !this.#window.exhausted;
+    // The little that may still be granted is no use to a producer that needs more.
+    const fits = this.#buffer.unfinished <= MAX_ITEM && !this.#window.exhausted;
     if (fits) return this.#grant(grant);
     const text = "an item of the stream is larger than its reader can take";
-    this.#refuse(new RpcError("resource_exhausted", text));
+    this.#fault(new RpcError("resource_exhausted", text));
   }
 
   #grant(bytes: number): void {
     if (bytes === 0) return;
     this.#drained = false;
-    this.#owner.credit(bytes);
+    this.#owner.host.frames.credit(this.#owner, bytes);
   }
 
   // Ending.
 
-  /** This end cannot read it any further. */
-  #refuse(error: RpcError): void {
-    switch (this.#state) {
-      case "open":
-        this.#discard();
-        this.#state = "stopped";
-        this.#owner.stop(error);
-        break;
-      case "ended":
-        this.#close();
-        break;
-      case "stopped":
-      case "over":
-        return;
+  #sendStop(reason: unknown): void {
+    const { code, message } = toSendableError(reason) ?? CANCELLED;
+    this.#owner.host.frames.stop(this.#owner, code, message);
+  }
+
+  /** The producer's part is over: what has arrived is left to be read. */
+  #finish(): void {
+    this.#state = "ended";
+    if (this.#pulled) this.#deliver();
+  }
+
+  /** Fails the reader with a fault of the stream that this side has found. */
+  #fault(error: RpcError): void {
+    if (this.#giveUp({ reason: error })) this.#fail(this.#owner.blame(error));
+  }
+
+  /** Stops reading, and sends STOP if there is a reason to send; returns false if reading had stopped before. */
+  #giveUp(stop?: { readonly reason: unknown }): boolean {
+    const open = this.#state === "open";
+    if (!open && this.#state !== "ended") return false;
+    this.#close();
+    if (open) {
+      this.#state = "stopped";
+      if (stop !== undefined) this.#sendStop(stop.reason);
     }
-    this.#error(this.#owner.blame(error));
+    return true;
   }
 
-  /** Fails its reader. */
-  #error(reason: unknown): void {
-    this.#failure = { error: reason };
-    this.#output.error(tame(reason));
-  }
-
-  #discard(): void {
-    this.#store.clear();
-    this.#items = 0;
-    this.#wanted = false;
-    this.#large?.end();
-    this.#window.discard();
+  #fail(error: unknown): void {
+    this.failure = { error };
+    this.#controller.error(tame(error));
   }
 
   #close(): void {
-    this.#discard();
+    this.#buffer.clear();
+    this.#buffered = 0;
+    this.#pulled = false;
+    this.#large?.end();
+    this.#window.stopWaiting();
+    this.#window.drop();
     this.#state = "over";
   }
 }
 
-function fault(message: string): never {
-  throw new ConnectionError("protocol_error", message);
+/** Ends the connection with a peer that breaks the protocol. */
+function refuse(what: string): never {
+  throw new ConnectionError("protocol_error", `the peer sent ${what}`);
 }
+
+const CANCELLED: StreamFailure = {
+  code: "cancelled",
+  message: "the reader has cancelled the stream",
+};

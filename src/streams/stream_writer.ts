@@ -1,23 +1,24 @@
 /**
- * The sending end of one stream: a source of the user's in, frames out.
+ * The writing side of one stream: items of a local source in, DATA frames out.
  *
- * Invariants owned here:
- * - Nothing is asked of the source before the stream is open at both ends, and
- *   no further item while one waits to be written (bytes below half a frame
- *   excepted, which gather).
- * - No DATA without credit for it. What waits for more than {@linkcode QUANTUM}
- *   is cut to what there is.
- * - END is written once, when the source is done or its cleanup is over; an
- *   outlet whose call is over writes nothing any more.
- * - A source is told to end once, by `cancel`, `release` or `complete`. Only
- *   after the last is what it had been asked for still written.
+ * Order and bounds:
+ * - The source is asked for nothing before both sides have opened the stream,
+ *   and for no further item while one waits to be written. (Bytes below half a
+ *   frame are the exception: they gather.)
+ * - No DATA is written without credit for it. An item that waits for more than
+ *   {@linkcode QUANTUM} bytes is cut to the credit there is.
+ * - END is written once, when the source and its cleanup are over. After its
+ *   call is over a writer writes nothing.
+ * - The source is cancelled at most once, by `cancel`, `release` or `complete`.
+ *   Only after `complete` are the items written that it had been asked for.
  *
  * @module
  */
 
-import { ConnectionError, RpcError } from "../base/errors.ts";
 import { isBytes, lengthOf, plainView } from "../base/bytes.ts";
-import type { FrameBuffer } from "../wire/frame_buffer.ts";
+import { ConnectionError, RpcError } from "../base/errors.ts";
+import type { PullSource, Thrown } from "../base/pull_source.ts";
+import type { StreamFailure } from "../wire/codec.ts";
 import {
   BYTES,
   CHARGE_BESIDE,
@@ -26,111 +27,94 @@ import {
   MAX_ITEM,
   QUANTUM,
 } from "../wire/protocol.ts";
-import type { PullSource, Thrown } from "../base/pull_source.ts";
-import type { StreamFailure, StreamFrameWriter } from "../wire/codec.ts";
-import type { ScheduledWriter, WriteScheduler } from "./write_scheduler.ts";
-
-/** What an outlet asks of its connection. */
-export interface StreamWriterOwner {
-  readonly sendBuffer: FrameBuffer;
-  readonly frames: StreamFrameWriter;
-  readonly turns: WriteScheduler;
-  /** Whether the peer sends no more credit. */
-  readonly peerHalfClosed: boolean;
-  /** The call's id. */
-  readonly id: number;
-  /** Whether this end made the call. */
-  readonly caller: boolean;
-  /** The largest body the peer accepts. */
-  readonly most: number;
-  /** What waits to be written has grown by so many bytes. */
-  waits(bytes: number): void;
-  /** Prepares an item. Throws what its stream fails with if it has no form on the wire. */
-  prepare(item: unknown): void;
-  /** What the peer is told of what the stream fails with. */
-  toRpcError(error: unknown): StreamFailure;
-  /** The source is over, and END written if it was to be; its cleanup threw something, if that is given. */
-  done(thrown: Thrown | undefined): void;
-}
+import type { WriterView } from "./contract.ts";
+import type { StreamOwner } from "./stream_host.ts";
+import type { ScheduledWriter } from "./write_scheduler.ts";
 
 /**
- * Where a stream is for its producer: `waiting` to be opened; `open`;
- * `stopping`, its source being cancelled; `over`.
+ * - `waiting`: not opened yet.
+ * - `open`: items are taken from the source and written.
+ * - `stopping`: the source is being cancelled.
+ * - `over`
  */
 type StreamWriterState = "waiting" | "open" | "stopping" | "over";
 
-/** What waits to be written: `bytes` from `at` to `end`, cut as credit allows. */
+/** An item to write: `bytes` from `at` to `end`, cut as the credit allows. */
 interface UnsentItem {
   readonly kind: number;
   bytes: Uint8Array;
   at: number;
   end: number;
-  /** Whether the bytes are ours to write to. */
+  /** Whether the memory is the writer's own, so that it may write to it. */
   own: boolean;
 }
 
-/** One stream that goes out. */
-export class StreamWriter implements ScheduledWriter {
-  before: ScheduledWriter | undefined = undefined;
-  after: ScheduledWriter | undefined = undefined;
-  lined = false;
-  /** Items that the source gave. */
+/** One outgoing stream. */
+export class StreamWriter implements ScheduledWriter, WriterView {
+  previous: ScheduledWriter | undefined = undefined;
+  next: ScheduledWriter | undefined = undefined;
+  queued = false;
+  /** Items taken from the source. */
   items = 0;
-  /** What the source failed with. */
+  /** Why the stream failed, if it did. */
   failure: { readonly error: unknown } | undefined;
-  readonly #owner: StreamWriterOwner;
+  readonly #owner: StreamOwner;
   readonly #source: PullSource;
   #state: StreamWriterState = "waiting";
   #credit = 0;
-  /** The source was asked, and has not answered. */
-  #asked = false;
-  /** Nothing more is wanted of the source; whether it has to be told; whether it has ended of itself: it is not told then, as by no loop over it. */
-  #dry = false;
-  #broken = false;
-  #creditExhausted = false;
-  /** Under way, or over, since it was asked for no more: see `complete`. */
-  #cleanup: Promise<Thrown | undefined> | undefined;
-  #ended: unknown;
-  #untidy: Thrown | undefined;
-  #rest: UnsentItem | undefined;
-  /** What came while bytes gathered in `#rest`, and does not fit there. */
-  #behind: UnsentItem | undefined;
-  readonly #next = (next: IteratorResult<unknown>) => this.#came(next);
-  readonly #threw = (error: unknown) => {
-    // It was told to end, and says that it has.
-    if (this.#ended !== undefined && isGivingUp(error, this.#ended)) return;
-    this.#fail(error, false);
+  /** Whether the source was asked for an item that has not come yet. */
+  #pulling = false;
+  /** Whether no item comes any more: the stream ends behind what is unsent. */
+  #exhausted = false;
+  /** Whether the source has ended by itself, or was cancelled: it is not cancelled again. */
+  #sourceEnded = false;
+  /** Set by `complete`: the source was asked to end, and `cleanup` resolves when it has. */
+  #completion:
+    | {
+      readonly reason: unknown;
+      readonly cleanup: Promise<Thrown | undefined>;
+    }
+    | undefined;
+  /** What that cleanup threw. */
+  #thrown: Thrown | undefined;
+  #unsent: UnsentItem | undefined;
+  /** An item that came while bytes gathered in `#unsent`, and does not fit there. */
+  #nextUnsent: UnsentItem | undefined;
+  readonly #onItem = (result: IteratorResult<unknown>) => this.#take(result);
+  readonly #onThrown = (error: unknown) => {
+    // A source that was asked to end may answer with an error that says so.
+    const completion = this.#completion;
+    if (completion && isCancellation(error, completion.reason)) return;
+    this.#fail(error, true);
   };
 
-  constructor(owner: StreamWriterOwner, source: PullSource) {
+  constructor(owner: StreamOwner, source: PullSource) {
     this.#owner = owner;
     this.#source = source;
   }
 
-  /** What the peer has granted and is not used, while it is open. */
+  /** Unused credit, in bytes. */
   get granted(): number {
     return this.#state === "open" ? this.#credit : 0;
   }
 
-  /** Whether anything its reader says changes it. */
+  /** Whether CREDIT or STOP would change anything. */
   get live(): boolean {
     return this.#state === "open" || this.#state === "waiting";
   }
 
-  /** It is open at both ends: the source is asked for its first item. */
+  /** Starts to write: both sides have opened the stream. */
   start(credit: number): void {
     if (this.#state !== "waiting") return;
     this.#state = "open";
     this.#credit = credit;
-    this.#ask();
+    this.#pull();
   }
 
-  // What its reader says.
-
   /**
-   * More credit has come.
+   * Adds credit that the reader grants.
    *
-   * @throws {ConnectionError} `protocol_error`, if that is more than can be.
+   * @throws {ConnectionError} `protocol_error`, if that makes more than the protocol allows.
    */
   grant(bytes: number): void {
     if (this.#state !== "open") return;
@@ -138,7 +122,7 @@ export class StreamWriter implements ScheduledWriter {
     if (this.#credit > MAX_CREDIT) {
       throw new ConnectionError(
         "protocol_error",
-        `credit of ${this.#credit} bytes; at most ${MAX_CREDIT} can be granted`,
+        `the peer granted a stream ${this.#credit} bytes; at most ${MAX_CREDIT} are allowed`,
       );
     }
     this.advance();
@@ -146,260 +130,242 @@ export class StreamWriter implements ScheduledWriter {
 
   // What ends it.
 
-  /** Cancels the source; once its cleanup is over, END says that it was cancelled, or what `failure` says. */
+  /** Cancels the source. Once its cleanup is over, END tells the peer `failure`. */
   cancel(reason: unknown, failure = CANCELLED): void {
-    switch (this.#state) {
-      case "waiting":
-      case "open":
-        this.#state = "stopping";
-        this.#drop();
-        this.#clean(reason, failure);
-        return;
-      case "stopping":
-      case "over":
-        return;
-    }
+    if (this.live) this.#stop("stopping", reason, failure);
   }
 
-  /** Its call is over, or its connection: the source is cancelled, and nobody told. */
+  /** Cancels the source because the call or the connection is over: the peer is not notified. */
   release(reason: unknown): void {
-    switch (this.#state) {
-      case "waiting":
-      case "open":
-        this.#state = "over";
-        this.#drop();
-        this.#clean(reason, CANCELLED);
-        return;
-      case "stopping":
-        this.#state = "over";
-        return;
-      case "over":
-        return;
-    }
+    if (this.live) this.#stop("over", reason);
+    else this.#state = "over";
   }
 
-  /** Asks the source for no more. What it has given, and what it had been asked for, is still written; then END says that all is well. */
+  /** Asks the source for no more. The items that it gave or had been asked for are still written; then END says that the stream ended in order. */
   async complete(reason: unknown): Promise<void> {
-    if (this.#state !== "open" || this.#dry || this.#cleanup) return;
-    this.#ended = reason;
-    this.#cleanup = this.#source.cancel(reason);
-    const thrown = await this.#cleanup;
-    // What failed meanwhile has been told; so has who was cancelled.
-    if (this.#state !== "open" || this.#dry) return;
-    this.#dry = this.#creditExhausted = true;
-    if (!isGivingUp(thrown?.error, reason)) this.#untidy = thrown;
-    this.advance();
+    if (this.#state !== "open" || this.#exhausted || this.#completion) return;
+    const cleanup = this.#source.cancel(reason);
+    this.#completion = { reason, cleanup };
+    const thrown = await cleanup;
+    // A failure or a cancellation that came meanwhile ends the stream instead.
+    if (this.#state !== "open" || this.#exhausted) return;
+    if (!isCancellation(thrown?.error, reason)) this.#thrown = thrown;
+    this.#exhaust();
+  }
+
+  #stop(
+    state: StreamWriterState,
+    reason: unknown,
+    failure?: StreamFailure,
+  ): void {
+    this.#state = state;
+    this.#drop();
+    this.#cleanUp(reason, failure);
   }
 
   #drop(): void {
-    for (const rest of [this.#rest, this.#behind]) {
-      if (rest !== undefined) this.#owner.waits(rest.at - rest.end);
+    for (const item of [this.#unsent, this.#nextUnsent]) {
+      if (item !== undefined) this.#owner.host.addUnsent(item.at - item.end);
     }
-    this.#rest = this.#behind = undefined;
-    this.#owner.turns.dequeue(this);
+    this.#unsent = this.#nextUnsent = undefined;
+    this.#owner.host.scheduler.dequeue(this);
   }
 
-  async #clean(reason: unknown, failure: StreamFailure): Promise<void> {
-    const thrown = this.#creditExhausted
-      ? undefined
-      : await (this.#cleanup ?? this.#source.cancel(reason));
-    // Over: there is nobody to tell, but the cleanup counts all the same.
-    if (this.#state === "stopping") this.#end(failure);
-    this.#owner.done(thrown);
+  /** Ends the stream when the source's cleanup is over: now, if the source has ended. */
+  #cleanUp(reason: unknown, failure: StreamFailure | undefined): void {
+    if (this.#sourceEnded) return this.#end(failure, this.#thrown);
+    const cleanup = this.#completion?.cleanup ?? this.#source.cancel(reason);
+    cleanup.then((thrown) => this.#end(failure, thrown));
   }
 
-  #end(failure: StreamFailure | undefined): void {
-    const { frames, sendBuffer, id, caller, most } = this.#owner;
-    this.#state = "over";
-    if (failure === undefined) frames.end(sendBuffer, id, caller);
-    else frames.fail(sendBuffer, id, caller, failure, most);
+  #end(failure: StreamFailure | undefined, thrown: Thrown | undefined): void {
+    const owner = this.#owner;
+    // Otherwise the call is over, and only its owner waits for the cleanup.
+    if (this.#state === "stopping") {
+      this.#state = "over";
+      const { frames, context } = owner.host;
+      if (failure === undefined) frames.end(owner);
+      else frames.fail(owner, failure, context.peerMaxMessage());
+    }
+    owner.onSourceDone(thrown);
   }
 
-  // What the source says.
+  // What the source gives.
 
-  #ask(): void {
-    if (this.#asked || this.#dry || this.#state !== "open") return;
-    if (this.#cleanup !== undefined) return;
-    this.#asked = true;
-    this.#source.next().then(this.#next, this.#threw);
+  #pull(): void {
+    const idle = !this.#pulling && !this.#exhausted && !this.#completion;
+    if (!idle || this.#state !== "open") return;
+    this.#pulling = true;
+    this.#source.next().then(this.#onItem, this.#onThrown);
   }
 
-  #came(next: IteratorResult<unknown>): void {
-    this.#asked = false;
-    // Cancelled meanwhile: the item is nobody's.
+  #take(result: IteratorResult<unknown>): void {
+    this.#pulling = false;
+    // Nobody wants the item if the stream was cancelled meanwhile.
     if (this.#state !== "open") return;
     let item: unknown;
     try {
-      if (typeof next !== "object" || next === null) throw noResult(next);
-      if (next.done) {
-        // Its cleanup has to be over first.
-        if (this.#cleanup !== undefined) return;
-        this.#dry = this.#creditExhausted = true;
-        return this.advance();
+      // Anything but a result object would be taken for an endless stream.
+      if (typeof result !== "object" || result === null) {
+        throw new TypeError(
+          `Cannot read the stream: next() gave no result object, received ${typeof result}`,
+        );
       }
-      item = next.value;
+      if (result.done) {
+        // `complete` goes on when the cleanup is over.
+        if (!this.#completion) this.#exhaust();
+        return;
+      }
+      item = result.value;
     } catch (error) {
-      return this.#fail(error, true);
+      return this.#fail(error, false);
     }
-    if (isBytes(item)) this.#take(item);
-    else this.#encode(item);
-  }
-
-  #take(item: Uint8Array): void {
+    if (!isBytes(item)) return this.#encode(item);
     let end: number;
     try {
       end = lengthOf(item);
     } catch {
-      // Its memory is gone, which to encode it says.
+      // Its memory is gone. Encoding it throws the error that says so.
       return this.#encode(item);
     }
+    if (end === 0) return this.#pull();
     const bytes = plainView(item);
-    if (end > 0) this.#add({ kind: BYTES, bytes, at: 0, end, own: false });
-    else this.#ask();
+    this.#add({ kind: BYTES, bytes, at: 0, end, own: false });
   }
 
   #encode(item: unknown): void {
-    const { frames, sendBuffer, turns, id, caller } = this.#owner;
+    const { host } = this.#owner;
+    const { frames, scheduler } = host;
     try {
-      // Runs user code, which may end the call or the connection.
+      // Runs the user's code, which may end the call or the connection.
       this.#owner.prepare(item);
     } catch (error) {
-      return this.#fail(error, true);
+      return this.#fail(error, false);
     }
     if (this.#state !== "open") return;
     const { size } = frames;
     const charge = size + CHARGE_BESIDE;
     if (size > MAX_ITEM) {
       const text = `an item of ${size} bytes; at most ${MAX_ITEM} fit`;
-      this.#fail(new RpcError("resource_exhausted", text), true);
+      this.#fail(new RpcError("resource_exhausted", text), false);
     } else if (
-      size <= MAX_DATA && charge <= this.#credit && turns.free &&
-      this.#rest === undefined
+      size <= MAX_DATA && charge <= this.#credit && scheduler.free &&
+      this.#unsent === undefined
     ) {
       this.items++;
       this.#credit -= charge;
-      turns.note();
-      frames.data(sendBuffer, id, caller);
-      this.#ask();
+      scheduler.onFrame();
+      frames.data(this.#owner);
+      this.#pull();
     } else {
       this.#add({ ...frames.cut(), at: 0, end: size, own: false });
     }
   }
 
-  /** The source has failed, or has to. */
-  #fail(error: unknown, broken: boolean): void {
-    this.#asked = false;
-    if (this.#state !== "open") return;
-    this.failure = { error };
-    this.#dry = true;
-    this.#creditExhausted ||= !broken;
-    this.#broken = broken;
+  /** Ends the stream behind what is unsent: the source has ended. */
+  #exhaust(): void {
+    this.#exhausted = this.#sourceEnded = true;
     this.advance();
   }
 
-  #add(rest: UnsentItem): void {
+  /** Fails the stream behind what is unsent. */
+  #fail(error: unknown, sourceEnded: boolean): void {
+    this.#pulling = false;
+    if (this.#state !== "open") return;
+    this.failure = { error };
+    this.#exhausted = true;
+    this.#sourceEnded ||= sourceEnded;
+    this.advance();
+  }
+
+  #add(item: UnsentItem): void {
     this.items++;
-    this.#owner.waits(rest.end - rest.at);
-    if (this.#rest === undefined) this.#rest = rest;
-    else if (!gather(this.#rest, rest)) this.#behind = rest;
+    this.#owner.host.addUnsent(item.end - item.at);
+    if (this.#unsent === undefined) this.#unsent = item;
+    else if (!append(this.#unsent, item)) this.#nextUnsent = item;
     this.advance();
   }
 
   // Writing.
 
-  /** Goes on as far as credit, turns and the source allow. */
+  /** Writes and asks the source, as far as credit and the scheduler allow. */
   advance(): void {
     if (this.#state !== "open") return;
-    const { turns, peerHalfClosed: deaf } = this.#owner;
-    const rest = this.#rest;
-    if (rest === undefined) return this.#dry ? this.#finish() : this.#ask();
+    const item = this.#unsent;
+    if (item === undefined) {
+      return this.#exhausted ? this.#finish() : this.#pull();
+    }
+    const { scheduler, peerHalfClosed } = this.#owner.host;
     if (this.#sendable) {
-      turns.enqueue(this);
-      turns.writeReady();
-    } else if (deaf) {
+      scheduler.enqueue(this);
+      scheduler.writeReady();
+    } else if (peerHalfClosed) {
       this.#drop();
-      this.#fail(new RpcError("unavailable", DEAF), true);
-      return;
+      const text = "the peer has sent FIN, and can grant the stream no credit";
+      return this.#fail(new RpcError("unavailable", text), false);
     }
     // Small bytes gather while they wait.
-    const waits = rest === this.#rest && this.#behind === undefined;
-    if (waits && rest.kind === BYTES && rest.end - rest.at < MAX_DATA / 2) {
-      if (!rest.own) widen(rest, 0);
-      this.#ask();
+    const waits = item === this.#unsent && this.#nextUnsent === undefined;
+    if (waits && item.kind === BYTES && item.end - item.at < MAX_DATA / 2) {
+      if (!item.own) move(item, 0);
+      this.#pull();
     }
   }
 
   get #sendable(): boolean {
-    const rest = this.#rest;
-    if (rest === undefined) return false;
-    const charge = rest.end - rest.at + CHARGE_BESIDE;
+    const item = this.#unsent;
+    if (item === undefined) return false;
+    const charge = item.end - item.at + CHARGE_BESIDE;
     return this.#credit >= Math.min(charge, QUANTUM);
   }
 
   write(): boolean {
-    const rest = this.#rest;
-    if (rest === undefined || !this.#sendable) return false;
-    const { sendBuffer, frames, id, caller, peerHalfClosed: deaf } =
-      this.#owner;
-    const { at, end } = rest;
-    if (rest.bytes.length < end) {
-      // Its producer gave the memory away while it waited.
+    const item = this.#unsent;
+    if (item === undefined || !this.#sendable) return false;
+    const owner = this.#owner;
+    const { host } = owner;
+    const { at, end } = item;
+    if (item.bytes.length < end) {
+      // Its producer has transferred the memory away while it waited.
       this.#drop();
-      this.#encode(rest.bytes);
+      this.#encode(item.bytes);
       return false;
     }
     const room = Math.min(MAX_DATA, this.#credit - CHARGE_BESIDE);
     const until = Math.min(end, at + room);
-    const more = rest.kind !== BYTES && until < end;
+    const more = item.kind !== BYTES && until < end;
     this.#credit -= until - at + CHARGE_BESIDE;
-    rest.at = until;
-    this.#owner.waits(at - until);
-    frames.part(sendBuffer, id, caller, rest, at, until, more);
+    item.at = until;
+    host.addUnsent(at - until);
+    host.frames.part(owner, item, at, until, more);
     if (until === end) {
-      this.#rest = this.#behind;
-      this.#behind = undefined;
+      this.#unsent = this.#nextUnsent;
+      this.#nextUnsent = undefined;
     }
-    // No credit comes any more that what is left could wait for.
-    if (this.#rest === undefined || (deaf && !this.#sendable)) this.advance();
+    // What is left may wait for credit that cannot come any more.
+    const stuck = host.peerHalfClosed && !this.#sendable;
+    if (this.#unsent === undefined || stuck) this.advance();
     return this.#sendable;
   }
 
   /** Everything is written that the source gave. */
   #finish(): void {
     const { failure } = this;
-    if (failure === undefined) {
-      this.#end(undefined);
-      this.#owner.done(this.#untidy);
-      return;
-    }
-    const words = this.#owner.toRpcError(failure.error);
-    // What describes it is the user's, and may have ended the call.
+    const sent = failure && this.#owner.toRpcError(failure.error);
+    // `toRpcError` may run the user's code, which may have ended the call.
     if (this.#state !== "open") return;
-    if (this.#broken) {
-      this.#state = "stopping";
-      this.#clean(failure.error, words);
-    } else {
-      this.#end(words);
-      this.#owner.done(undefined);
-    }
+    this.#state = "stopping";
+    this.#cleanUp(failure?.error, sent);
   }
 }
 
-/** What is no result of an iterator would be taken for an endless row of items. */
-function noResult(next: unknown): TypeError {
-  return new TypeError(
-    `Cannot read the stream: next() gave no result object, received ${typeof next}`,
-  );
-}
-
-const DEAF = "the peer reads no further";
 const CANCELLED: StreamFailure = {
   code: "cancelled",
   message: "the stream was cancelled",
 };
 
-/** Whether an error only says that its thrower was told to end: by the signal's reason, or as the platform's functions do. */
-function isGivingUp(error: unknown, reason: unknown): boolean {
+/** Whether an error only says that the source was asked to end: it is the signal's reason, or the `AbortError` of the platform's functions. */
+function isCancellation(error: unknown, reason: unknown): boolean {
   if (error === reason) return true;
   try {
     return (error as Error).name === "AbortError";
@@ -408,22 +374,21 @@ function isGivingUp(error: unknown, reason: unknown): boolean {
   }
 }
 
-/** Adds bytes to bytes that wait, if both fit in a frame: into a buffer that grows, so that many small ones are not copied again and again. */
-function gather(rest: UnsentItem, more: UnsentItem): boolean {
-  const length = more.end - more.at;
-  const both = rest.kind === BYTES && more.kind === BYTES;
-  if (!both || rest.end - rest.at + length > MAX_DATA) return false;
-  if (rest.end + length > rest.bytes.length) widen(rest, length);
-  rest.bytes.set(more.bytes.subarray(more.at, more.end), rest.end);
-  rest.end += length;
+/** Appends bytes to bytes that wait, if both fit in one frame. The buffer doubles, so that many small items are not copied again and again. */
+function append(item: UnsentItem, next: UnsentItem): boolean {
+  const length = next.end - next.at;
+  const bytes = item.kind === BYTES && next.kind === BYTES;
+  if (!bytes || item.end - item.at + length > MAX_DATA) return false;
+  if (item.end + length > item.bytes.length) move(item, length);
+  item.bytes.set(next.bytes.subarray(next.at, next.end), item.end);
+  item.end += length;
   return true;
 }
 
-/** Moves what waits into memory of our own, with room for more: the producer may use its own again. */
-function widen(rest: UnsentItem, length: number): void {
-  const waiting = rest.end - rest.at;
-  const room = Math.min(MAX_DATA, 2 * (waiting + length));
-  const bytes = new Uint8Array(room);
-  bytes.set(rest.bytes.subarray(rest.at, rest.end));
-  Object.assign(rest, { bytes, at: 0, end: waiting, own: true });
+/** Moves what waits into memory of the writer's own, with room for `length` bytes more: the producer may use its memory again. */
+function move(item: UnsentItem, length: number): void {
+  const end = item.end - item.at;
+  const bytes = new Uint8Array(Math.min(MAX_DATA, 2 * (end + length)));
+  bytes.set(item.bytes.subarray(item.at, item.end));
+  Object.assign(item, { bytes, at: 0, end, own: true });
 }

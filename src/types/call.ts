@@ -1,48 +1,161 @@
 /**
- * What a caller passes with a call and gets back for it.
+ * What a caller passes with a call, and gets back for it.
  *
  * @module
  */
 
 import type { Outcome } from "../base/errors.ts";
 
-/** What a nested call inherits from the handler that makes it; every handler's `ctx` is one. */
+/**
+ * What a nested call takes over from the call whose handler makes it. Every
+ * handler's {@linkcode CallContext} is one: pass it as the option `ctx`.
+ */
 export interface ParentCall {
-  /** Fires when the outer call is cancelled, late, or has lost its caller. */
+  /** Fires when the outer call is cancelled, its deadline passes, or its connection is lost. */
   readonly signal: AbortSignal;
-  /** What is left of the outer call's deadline, in ms; `Infinity` without one. */
+  /** Milliseconds until the outer call's deadline, 0 once it has passed; `Infinity` without one. */
   readonly remaining: number;
 }
 
-/** Short texts by name: a plain object, or a `Map` such as a handler's `ctx.metadata`. */
+/** Metadata to send: a plain object of strings, or a `Map` such as a handler's `ctx.metadata`. */
 export type MetadataInit =
   | Readonly<Record<string, string>>
   | ReadonlyMap<string, string>;
 
-/** Options of one call. */
+/**
+ * Options of one call. Every member may be left out.
+ *
+ * A call with an option of the wrong type rejects with `TypeError`, one with
+ * too much metadata with `RangeError`. Neither is sent.
+ *
+ * @example A call with a time limit
+ * ```ts
+ * import { assertEquals, assertRejects } from "@std/assert";
+ * import { Client, memoryPair, RpcError, Server } from "@sluice/rpc";
+ *
+ * const services = { Slow: { wait: () => new Promise<string>(() => {}) } };
+ * const [near, far] = memoryPair();
+ * const server = new Server(services);
+ * server.accept(far);
+ * const client = new Client<typeof services>(near);
+ *
+ * const error = await assertRejects(
+ *   () => client.call("Slow.wait", undefined, { timeout: 10 }),
+ *   RpcError,
+ * );
+ * assertEquals(error.code, "deadline_exceeded");
+ * await client.close({ timeout: 0 });
+ * await server.close({ timeout: 0 });
+ * ```
+ */
 export interface CallOptions {
-  /** Aborts the call: it rejects at once with `signal.reason`, and the handler's own signal fires. */
+  /**
+   * Aborts the call when it fires: the call rejects at once with the signal's
+   * `reason`, and on the server the handler's `ctx.signal` fires. A call whose
+   * signal has fired before is not sent.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { Client, echoServices, memoryPair, Server } from "@sluice/rpc";
+   *
+   * const [near, far] = memoryPair();
+   * const server = new Server(echoServices());
+   * server.accept(far);
+   * const client = new Client(near);
+   * const signal = AbortSignal.abort("changed my mind");
+   * const reason = await client.call("HelloService.Hello", "x", { signal })
+   *   .catch((reason) => reason);
+   * assertEquals(reason, "changed my mind");
+   * await client.close();
+   * await server.close();
+   * ```
+   */
   signal?: AbortSignal | undefined;
-  /** Milliseconds until the call rejects with `deadline_exceeded`; 0 and below at once, `Infinity` never. */
+  /**
+   * Milliseconds until the call rejects with `deadline_exceeded`; the server
+   * then cancels the handler. A call with 0 or less is not sent. Default
+   * `Infinity`, or the client's own `timeout`.
+   */
   timeout?: number | undefined;
-  /** The same as a moment: a `Date` or milliseconds since the epoch. The earlier of the two counts. */
+  /**
+   * The moment at which the call rejects with `deadline_exceeded`: a `Date`, or
+   * milliseconds since the epoch. With a `timeout` as well, the earlier of both
+   * holds.
+   */
   deadline?: Date | number | undefined;
-  /** The `ctx` of the handler that makes this call: its signal and what is left of its deadline hold here too. */
+  /**
+   * The `ctx` of the handler that makes this call. The call is then aborted
+   * when the handler's own call is, and has at most as much time left.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { type CallContext, Client, echoServices, memoryPair, Server } from "@sluice/rpc";
+   *
+   * const [near, far] = memoryPair();
+   * const server = new Server(echoServices());
+   * server.accept(far);
+   * const inner = new Client<ReturnType<typeof echoServices>>(near);
+   *
+   * const outer = {
+   *   Front: {
+   *     greet: (name: string, ctx: CallContext) =>
+   *       inner.call("HelloService.Hello", name, { ctx }),
+   *   },
+   * };
+   * const [left, right] = memoryPair();
+   * const front = new Server(outer);
+   * front.accept(right);
+   * const client = new Client<typeof outer>(left);
+   * assertEquals(await client.call("Front.greet", "x", { timeout: 1000 }), "hello:x");
+   * for (const each of [client, front, inner, server]) await each.close();
+   * ```
+   */
   ctx?: ParentCall | undefined;
-  /** Short texts that travel with the call, at most 65,535 bytes in all; names at most 255 bytes. */
+  /**
+   * Short texts for the handler, which finds them in `ctx.metadata`. Names have
+   * at most 255 bytes of UTF-8, and all names and values together 65,535 bytes
+   * with three bytes for each entry.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { type CallContext, Client, memoryPair, Server } from "@sluice/rpc";
+   *
+   * const services = {
+   *   Who: { am: (_: undefined, ctx: CallContext) => ctx.metadata.get("user") },
+   * };
+   * const [near, far] = memoryPair();
+   * const server = new Server(services);
+   * server.accept(far);
+   * const client = new Client<typeof services>(near);
+   * const metadata = { user: "ada" };
+   * assertEquals(await client.call("Who.am", undefined, { metadata }), "ada");
+   * await client.close();
+   * await server.close();
+   * ```
+   */
   metadata?: MetadataInit | undefined;
-  /** Hands `Uint8Array` params over instead of copying them: they must not be changed afterwards. */
+  /**
+   * Whether `Uint8Array` params are sent without a copy. The caller must not
+   * change them afterwards. Saves time from some 16 KiB on. Default false.
+   */
   transfer?: boolean | undefined;
-  /** Whether running twice is as good as once: then a {@linkcode ReconnectingClient} re-sends it even if it may have run. A plain client ignores it. */
+  /**
+   * Whether the method may run twice without harm. A
+   * {@linkcode ReconnectingClient} then sends the call again even if it may
+   * have run already; other clients ignore this. Default false.
+   */
   idempotent?: boolean | undefined;
 }
 
-/** Metadata of a call: short texts by name. */
+/** Metadata that was received: short texts by name. */
 export type Metadata = ReadonlyMap<string, string>;
 
 /**
- * A call that `go` made: it can be watched and aborted, and its failure goes
- * unreported until somebody asks for its `reply`.
+ * A call made by `go`: watches it, and aborts it. If the call fails and nobody
+ * has read `reply`, there is no unhandled rejection.
  *
  * @example
  * ```ts
@@ -61,40 +174,40 @@ export type Metadata = ReadonlyMap<string, string>;
  * ```
  */
 export interface CallHandle<T = unknown> {
-  /** The id on the wire; `undefined` while the call waits for the window, and for good if it was never sent. */
+  /** The call's id on its connection; `undefined` until it is sent, and for good if it never is. */
   readonly id: number | undefined;
   /** The method called. */
   readonly method: string;
-  /** The bytes that the request takes: exact once it is sent, about right before that, and 0 if it cannot be encoded. */
+  /** The bytes of the request: exact once it was sent, an estimate before, and 0 if it cannot be encoded. */
   readonly size: number;
-  /** The result. Rejects with an {@linkcode RpcError}, or with the reason that the call was aborted with. */
+  /** Resolves with the result. Rejects with an {@linkcode RpcError}, or with the reason that the call was aborted with. */
   readonly reply: Promise<T>;
-  /** Resolves with `true` once the request was handed to the transport, with `false` once it never will be. Never rejects. */
+  /** Resolves with `true` once the request was handed to the transport, or with `false` once that cannot happen any more. Never rejects. */
   readonly sent: Promise<boolean>;
   /** The metadata that the handler sent with its reply; `undefined` before the reply, and if it sent none. */
   readonly metadata: Metadata | undefined;
-  /** Whether the call may have run, as far as is known now: a reply turns `unknown` into `executed`. */
+  /** Whether the call may have run, as far as is known now: a late reply turns `unknown` into `executed`. */
   readonly outcome: Outcome;
   /**
-   * The final outcome. Resolves when the peer has replied, or when the call or
-   * its connection has ended without a reply. Never rejects. For an aborted
-   * call this is later than its `reply`.
+   * Resolves with the final outcome: when the peer has replied, or when the
+   * call or its connection has ended without a reply. Never rejects. For an
+   * aborted call this is later than its `reply`.
    */
   readonly settled: Promise<Outcome>;
-  /** Aborts the call, as its signal would. Has no effect on a call that has settled, its result stream included. */
+  /** Aborts the call, as its signal would; `reply` rejects with `reason`. Has no effect once the call has settled and its result stream, if any, has ended. */
   abort(reason?: unknown): void;
 }
 
-/** What makes untyped calls: a {@linkcode Connection}, or what stands before one. */
+/** Makes untyped calls: a {@linkcode Connection} is one, and so is what middleware puts in front of it. */
 export interface Caller {
-  /** Calls a method and promises its result. */
+  /** Calls a method. The promise resolves with the result, and rejects with an {@linkcode RpcError} or with the reason of an abort. */
   call(
     method: string,
     params?: unknown,
     options?: CallOptions,
   ): Promise<unknown>;
-  /** Calls a method and returns a handle at once. */
+  /** Calls a method and returns a handle at once. Never throws: a call that cannot be made is a handle whose `reply` rejects. */
   go(method: string, params?: unknown, options?: CallOptions): CallHandle;
-  /** Why calls wait for a connection, where they do and that is known. */
+  /** Why calls wait for a connection, on a caller that reconnects; `undefined` if they do not, or if the reason is not known. */
   readonly away?: unknown;
 }

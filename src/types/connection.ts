@@ -1,5 +1,6 @@
 /**
- * What users see of a connection: its options, its limits and what it knows of the peer.
+ * What users see of a connection: its options, its limits, and what it knows of
+ * the peer.
  *
  * @module
  */
@@ -8,65 +9,92 @@ import type { Clock } from "../base/clock.ts";
 import type { ConnectionError } from "../base/errors.ts";
 import type { Caller } from "./call.ts";
 import type { AsyncDisposal, PeerCertificate } from "./duplex.ts";
+import type { Optional } from "./optional.ts";
 import type { ConnectionStats, LiveCall } from "./stats.ts";
 
-import type { Optional } from "./optional.ts";
-
-/** What the transport tells of a peer. */
+/** What the transport knows of the peer. */
 export interface Peer {
-  /** Its address, where the transport knows it. */
+  /** The peer's address, such as `127.0.0.1:80`; `undefined` if the transport does not know it. */
   readonly remote: string | undefined;
-  /** What it showed in the TLS handshake, and was verified; `undefined` if nothing, or on Deno, which does not tell. */
+  /** The certificate that the peer showed in the TLS handshake and that was verified; `undefined` if it showed none, and on Deno, which does not disclose it. */
   readonly certificate: PeerCertificate | undefined;
 }
 
-/** A live connection. A {@linkcode Client} holds one; a server has one for each caller, and a handler sees it as `ctx.connection`. */
+/**
+ * A connection to one peer: makes calls, and can be watched and closed. A
+ * {@linkcode Client} has one; a server has one for each client, and a handler
+ * finds it as `ctx.connection`.
+ *
+ * @example A handler that calls its client back
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { type CallContext, callable, Client, memoryPair, Server } from "@sluice/rpc";
+ *
+ * const services = {
+ *   Greeter: {
+ *     greet: async (_: undefined, { connection }: CallContext) =>
+ *       `hello, ${await connection.call("Me.name")}`,
+ *   },
+ * };
+ * const [near, far] = memoryPair();
+ * const server = new Server(services);
+ * server.accept(far);
+ * const client = new Client<typeof services>(near, {
+ *   services: callable({ Me: { name: () => "ada" } }),
+ * });
+ * assertEquals(await client.call("Greeter.greet"), "hello, ada");
+ * await client.close();
+ * await server.close();
+ * ```
+ */
 export interface Connection extends Caller, AsyncDisposal {
-  /** The peer's address, where the transport knows it. */
+  /** The peer's address; `undefined` if the transport does not know it. */
   readonly remote: string | undefined;
-  /** What the transport tells of the peer. */
+  /** What the transport knows of the peer: its address, and its certificate over TLS. */
   readonly peer: Peer;
-  /** What the server's `authorize` returned for this peer; `undefined` before that, and without one. */
+  /** What the server's `authorize` returned for this peer; `undefined` before it has, and without one. */
   readonly auth: unknown;
-  /** Resolves when the connection is over: with what went wrong, or with `undefined` if one of its ends closed it in order. Never rejects. */
+  /** Resolves when the connection is closed: with the fault that ended it, or with `undefined` after a graceful close by either side. Never rejects. */
   readonly closed: Promise<ConnectionError | undefined>;
-  /** Resolves when the window has room for a call, as a stream writer's `ready`; rejects once no call is taken any more. Ignoring it is safe. */
+  /** Resolves when the peer's window has room for a call, like `ready` of a stream's writer. Rejects once the connection accepts no more calls. Ignoring it is safe. */
   readonly ready: Promise<void>;
-  /** How many calls the window has room for, as a stream writer's `desiredSize`; see {@linkcode Client.desiredSize}. */
+  /** How many calls the peer's window has room for, like `desiredSize` of a stream's writer; negative by the calls that wait. See {@linkcode Client.desiredSize}. */
   readonly desiredSize: number;
-  /** Milliseconds that the latest PING and its PONG took; undefined before. The library sends one by itself only to a peer that is silent. */
+  /** The round-trip time of the latest PING, in ms; `undefined` until one was answered. The library sends a PING by itself only to a silent peer. */
   readonly rtt: number | undefined;
-  /** Sends a PING and resolves with the round-trip time in ms; rejects if the connection ends first. Ignoring it is safe. */
+  /** Sends a PING; resolves with its round-trip time in ms. Rejects if the connection ends first. Ignoring it is safe. */
   ping(): Promise<number>;
-  /** The connection in numbers. */
+  /** Returns numbers of the connection: calls, bytes, streams, timers. */
   stats(): ConnectionStats;
-  /** What hangs? Every call that has not ended, those made by this end first; made when it is asked for. */
+  /** Lists the calls in flight, outgoing calls first. Use it to find requests that hang. */
   calls(): LiveCall[];
-  /** Keeps the process alive while the connection is open, as it does from the start; undoes `unref`. */
+  /** Keeps the process alive while the connection is open, which is the default; undoes `unref`. */
   ref(): void;
   /**
-   * Lets the process end although the connection is open, calls in flight or
-   * not; for the idle clients of command-line programs. Of no effect for a
-   * transport that cannot: a duplex of Web Streams without an `unref` of its
-   * own, standard input on Deno, and where there is no process to end.
+   * Lets the process exit while the connection is open, even with calls in
+   * flight: for idle clients of command-line programs. Has no effect on a
+   * duplex of Web Streams without an `unref` of its own, and on standard input
+   * on Deno.
    */
   unref(): void;
   /**
-   * Drains, in this order: takes no new call; says GOAWAY; lets calls already
-   * accepted and running handlers finish, within `timeout`; flushes; closes.
-   * What is not finished by then is settled with its true outcome, and the peer
-   * is told. Resolves within `timeout` and 1,000 ms, whatever the peer does.
-   * Idempotent: every call returns the same promise, which never rejects; one
-   * with a shorter `timeout` than those before shortens it.
+   * Closes the connection gracefully. It accepts no new calls, sends GOAWAY,
+   * lets accepted calls and running handlers finish, sends what is buffered,
+   * and closes the transport, in this order.
+   *
+   * Calls that are not finished within `timeout` are settled with their true
+   * outcome. The promise resolves at most 1,000 ms after that, whatever the peer
+   * does, and never rejects. Closing again returns the same promise; a shorter
+   * `timeout` then replaces the longer one.
    *
    * @throws {TypeError} If `timeout` is not a number.
    */
   close(options?: CloseOptions): Promise<void>;
-  /** Ends the connection at once: nothing is flushed, calls in flight are `unknown`. Resolves when it is over. */
+  /** Ends the connection at once, without sending what is buffered: calls in flight reject, with outcome `unknown` if they were sent. Resolves when the connection is closed; never rejects. */
   abort(reason?: unknown): Promise<void>;
 }
 
-/** What a call that failed on our side was, for `onError`. */
+/** Which call failed, for `onError`. */
 export interface CallInfo {
   /** The method called. */
   readonly method: string;
@@ -74,54 +102,75 @@ export interface CallInfo {
   readonly id: number;
 }
 
-/** Where an error that `onError` is told came from; all undefined for one of accepting. */
+/** Where an error came from, for `onError`. All members are undefined if it happened while a connection was accepted. */
 export interface ErrorInfo extends Partial<CallInfo> {
-  /** The connection it came by. */
+  /** The connection of the call. */
   readonly connection?: Connection | undefined;
 }
 
-/**
- * Services that are ready to be served; made by {@linkcode callable}. Its
- * members are for the library.
- */
+/** Services that are ready to be served; made by {@linkcode callable}. Its members are for the library. */
 export interface ServiceDefinition {
   /** The methods by dotted name. */
   readonly methods: ReadonlyMap<string, object>;
-  /** Makes what serves them on one connection. */
+  /** Makes the part of one connection that serves them. */
   readonly serve: (context: never) => object;
-  /** Reports an error that callers do not receive; never throws. */
+  /** Reports an error that callers do not receive. Never throws. */
   readonly onError: (error: unknown, info: ErrorInfo) => void;
 }
 
 /** Streams as a feature of a client; made by {@linkcode streams}. Its members are for the library. */
 export interface StreamFeature {
-  /** The frames of streams. */
+  /** Writes and reads the frames of streams. */
   readonly codec: object;
   /** Makes the streams of one connection. */
   readonly table: (context: never) => object;
 }
 
-/** Keepalive as a feature of a client; made by {@linkcode keepalive}. Calling it is for the library. */
+/** Keepalive as a feature of a client; made by {@linkcode keepalive}. Only the library calls it. */
 export type KeepaliveFeature = (...args: never) => object;
 
-/** What both ends of a connection can set. */
+/**
+ * Options that clients and servers share; every member may be left out.
+ *
+ * A limit outside its range throws a `RangeError` when the client or the server
+ * is made.
+ *
+ * @example Larger messages, fewer calls at the same time
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { Client, type ConnectionOptions, echoServices, memoryPair, Server } from "@sluice/rpc";
+ *
+ * const options: ConnectionOptions = {
+ *   maxMessage: 16 * 1024 * 1024,
+ *   windowCalls: 100,
+ * };
+ * const [near, far] = memoryPair();
+ * const server = new Server(echoServices(), options);
+ * server.accept(far);
+ * const client = new Client<ReturnType<typeof echoServices>>(near, options);
+ * const bytes = new Uint8Array(5 * 1024 * 1024);
+ * assertEquals(await client.call("Echo.echo", bytes), bytes);
+ * await client.close();
+ * await server.close();
+ * ```
+ */
 export interface ConnectionOptions extends Optional<Limits> {
-  /** Replaces JSON; both ends must have one of the same name. */
+  /** Encodes values in place of JSON. Both sides need a serializer of the same name, or the connection closes with `serializer_mismatch`. */
   serializer?: Serializer | undefined;
-  /** Another wire than the native one; both ends must speak the same. */
+  /** The protocol on the wire, such as `netrpc()`; by default Sluice's own. Both sides need the same. */
   protocol?: Protocol | undefined;
-  /** Time, for tests. */
+  /** The source of time; for tests. By default the platform's. */
   clock?: Clock | undefined;
-  /** Who is told of each call that begins and ends, either way; see {@linkcode observers}. */
+  /** Observers that are notified when a call in either direction starts and ends; made by {@linkcode observers}. */
   observe?: Observers | undefined;
-  /** The first call's id, for tests. Default 1. */
+  /** The id of the first call; for tests. Default 1. */
   firstId?: number | undefined;
 }
 
 /**
- * How a connection is closed.
+ * How long closing may take, and what becomes of streams.
  *
- * @example A feed that would never end
+ * @example End a feed that would never end by itself
  * ```ts
  * import { assertEquals } from "@std/assert";
  * import { type CallContext, Client, memoryPair, Server } from "@sluice/rpc";
@@ -152,122 +201,144 @@ export interface ConnectionOptions extends Optional<Limits> {
  */
 export interface CloseOptions {
   /**
-   * Milliseconds for accepted calls and running handlers to finish. Default
-   * 5,000. It holds whatever the connection's state is, and the shortest that
-   * was asked for holds; 1,000 ms later the connection is over in any case.
+   * Milliseconds for accepted calls and running handlers to finish; 0 for none,
+   * `Infinity` for as long as they take. Default 5,000. If `close` is called
+   * several times, the shortest holds. At most 1,000 ms later the connection is
+   * closed.
    */
   timeout?: number | undefined;
   /**
-   * What becomes of results that are streams: a drain lets them `finish` (the
-   * default), or `end`s them in order. Then each source is asked for no more
-   * (an iterator's `return` is called, a `ReadableStream` cancelled), and its
-   * reader finds the end behind what had come; `ctx.draining` has fired before.
+   * What becomes of results that are streams. With `finish`, the default,
+   * closing waits for them as for any call. With `end` it ends them in order:
+   * after `ctx.draining` has fired, an iterator's `return` is called, or the
+   * `ReadableStream` cancelled, and the reader finds the end of the stream
+   * behind the items that were sent.
    */
   streams?: "finish" | "end" | undefined;
-  /** The `ctx` of the handler that closes its own connection: it is not waited for. */
+  /** The `ctx` of the handler that calls `close`: closing does not wait for this handler, so it may await `close`. */
   ctx?: object | undefined;
 }
 
-/** What a client shows: a text, or any bytes; at most 15,360 bytes, of text as UTF-8. The server gets what was given: a string or a `Uint8Array`. */
+/** Credentials that a client shows to a server's `authorize`: text or bytes, at most 15,360 bytes (of text as UTF-8). The server receives a string or a `Uint8Array`, as it was given. */
 export type Credentials = string | Uint8Array;
 
-/** Gives credentials anew for each dial. Its signal fires when they are not wanted any more; what it throws fails the dial. */
+/** Returns credentials for each dial of a reconnecting client. The signal fires when the dial is given up. The dial fails with what this function throws. */
 export type CredentialsSource = (
   signal: AbortSignal,
 ) => Credentials | Promise<Credentials>;
 
-/** Observers of calls, for the option `observe`; made by {@linkcode observers}, and by nothing else. */
+/** Observers of calls, for the option `observe`; made only by {@linkcode observers}. */
 export interface Observers {
-  /** Whether anybody wants to know of a call that begins now. */
+  /** Whether any observer wants to be notified of a call that starts now. */
   readonly active: boolean;
 }
 
-/** How values change on the way: as JSON does it, or not at all, with a serializer that says so. */
+/** How values change between sender and receiver, for types: as JSON changes them (`json`), or not at all (`exact`). */
 export type WireMap = "json" | "exact";
 
-/** What an end tells the other in its first message. */
+/** What the peer has sent in HELLO, its first message: the limits that calls to it must keep, and its credentials. A server's `authorize` receives it. */
 export interface PeerHello {
-  /** Largest message body accepted, in bytes. */
+  /** The largest message body that the peer accepts, in bytes. */
   readonly maxMessage: number;
-  /** Calls accepted at once. */
+  /** How many calls the peer accepts at the same time. */
   readonly windowCalls: number;
-  /** Bytes of calls accepted at once, headers included. */
+  /** How many request bytes of those calls the peer accepts, headers included. */
   readonly windowBytes: number;
-  /** Who it says it is, if it does and the wire can: a string if it gave text, else bytes. */
+  /** The peer's credentials: a string if it gave text, else bytes. Undefined if it gave none, or the protocol has none. */
   readonly credentials?: Credentials;
-  /** What it grants for streams; undefined if it takes none. */
+  /** The streams that the peer accepts; undefined if it accepts none. */
   readonly streams?: StreamGrant;
 }
 
-/**
- * Another wire than the native one, for the `wire` option of a client or a
- * server; made by an entry point such as `@sluice/rpc/netrpc`.
- */
+/** A protocol in place of Sluice's own, for the option `protocol`; made by an entry point such as `@sluice/rpc/netrpc`. Its members are for the library. */
 export interface Protocol<M extends WireMap = WireMap> {
-  /** For messages. */
+  /** The protocol's name, for error messages. */
   readonly name: string;
-  /** How values change on the way. */
+  /** How values change between sender and receiver. */
   readonly values?: M;
-  /** Whether values travel as JSON text, so that they can be fixed as such before they are sent. */
+  /** Whether values travel as JSON text: a call that waits is then encoded when it is made. */
   readonly json?: boolean;
-  /** Makes the codec of one connection; the library's own business. */
+  /** Makes the codec of one connection. */
   readonly codec: (receiver: never, settings: never) => object;
 }
 
-/** What an end grants for the streams that come to it. */
+/** The streams that one side accepts from the other. */
 export interface StreamGrant {
-  /** Bytes of each that may come before its reader grants more. */
+  /** Bytes of each stream that may be sent before its reader grants more. */
   readonly credit: number;
-  /** How many may be open at once. */
+  /** How many streams may be open at the same time. */
   readonly max: number;
 }
 
-/** The limits of one connection; each end has its own. */
+/**
+ * The limits of one connection. Each side sets its own; sizes are in bytes,
+ * times in milliseconds. All are whole numbers or, where there is no upper
+ * bound, `Infinity`. `docs/limits.md` says what happens when one is exceeded.
+ *
+ * @example Fail fast in place of a long queue
+ * ```ts
+ * import { assertEquals, assertRejects } from "@std/assert";
+ * import { Client, memoryPair, RpcError, Server } from "@sluice/rpc";
+ *
+ * const services = { Slow: { wait: () => new Promise<string>(() => {}) } };
+ * const [near, far] = memoryPair();
+ * const server = new Server(services, { windowCalls: 1 });
+ * server.accept(far);
+ * const client = new Client<typeof services>(near, { maxQueuedCalls: 0 });
+ * await client.connection.ping(); // The server's limits are known now.
+ * client.go("Slow.wait");
+ * const error = await assertRejects(() => client.call("Slow.wait"), RpcError);
+ * assertEquals([error.code, error.outcome], ["resource_exhausted", "not_sent"]);
+ * await client.close({ timeout: 0 });
+ * await server.close({ timeout: 0 });
+ * ```
+ */
 export interface Limits {
-  /** Largest message body accepted, in bytes. Default 4 MiB; at least 16 KiB, at most 1 GiB. */
+  /** The largest message body that this side accepts, in bytes. A peer that sends more is disconnected. Default 4 MiB; from 16 KiB to 1 GiB. */
   readonly maxMessage: number;
-  /** Calls the peer may have with us at once. Default 4,096; at most 2^24; 0 serves nothing. */
+  /** How many calls of the peer may be in flight. Well-behaved callers queue the rest. Default 4,096; at most 2^24. With 0 this side serves no calls. */
   readonly windowCalls: number;
-  /** Bytes of such calls, headers included. Default 16 MiB, or room for one message of `maxMessage` if that is more; at most 2^32 - 1. */
+  /** Request bytes of those calls, headers included. Default 16 MiB, or room for one message of `maxMessage` if that is more; at most 2^32 - 1. */
   readonly windowBytes: number;
-  /** Handlers that run at once. Default 1,024. */
+  /** How many handlers may run at the same time. Further calls wait. Default 1,024; at least 1. */
   readonly maxRunning: number;
-  /** Calls of ours that may wait for the peer's window. Default 1,048,576. */
+  /** How many outgoing calls may wait for the peer's window. The next one is rejected: `resource_exhausted`, outcome `not_sent`. Default 1,048,576; 0 lets none wait. */
   readonly maxQueuedCalls: number;
-  /** Bytes of such calls. Default 256 MiB. */
+  /** Request bytes of those calls. Default 256 MiB. */
   readonly maxQueuedBytes: number;
-  /** Outgoing bytes above which no new handler is started. Default 1 MiB. */
+  /** Unsent bytes above which this side starts no further handler. Default 1 MiB; at least 1. */
   readonly highWaterMark: number;
-  /** Most outgoing bytes: the frame that would pass it is not kept, and the connection ends. Default 64 MiB, or twice `maxMessage` if that is more; at least 64 KiB. */
+  /** The most unsent bytes. A frame that would exceed it is dropped, and the connection ends: `resource_exhausted`. Default 64 MiB, or twice `maxMessage` if that is more; at least 64 KiB. */
   readonly maxSendBuffer: number;
-  /** Bytes of each stream that the peer may send before its reader reads. Default 64 KiB; 16 KiB to 1 MiB. */
+  /** Bytes of one incoming stream that the peer may send before they are read. Default 64 KiB; from 16 KiB to 1 MiB. */
   readonly streamCredit: number;
-  /** Streams that may be open towards us at once. Default 1,024; 0 takes none; at most 2^32 - 1. */
+  /** How many incoming streams may be open at the same time. Default 1,024; at most 2^32 - 1. With 0 this side accepts none. */
   readonly maxStreams: number;
-  /** Bytes that the windows of all streams may grow by, for readers that keep up and for large items. Default 16 MiB. */
+  /** Bytes by which the windows of all incoming streams together may grow beyond `streamCredit`: for readers that keep up, and for large items. Default 16 MiB. */
   readonly streamBudget: number;
-  /** Milliseconds for the peer's first message to come. Default 10,000. */
+  /** Time for the peer's HELLO to arrive, and for `authorize`; when it is over, the connection ends. Default 10,000. */
   readonly handshakeTimeout: number;
-  /** Milliseconds without a byte from the peer after which it is sent a PING. Default 30,000; `Infinity` for never. */
+  /** Time without a byte from the peer, after which this side sends a PING. Default 30,000; `Infinity` for never. */
   readonly keepaliveTime: number;
-  /** Milliseconds for that PING to be answered by any byte at all; else the peer counts as gone. Default 20,000. */
+  /** Time from that PING to the next byte from the peer; when it is over, the connection counts as lost. Default 20,000. */
   readonly keepaliveTimeout: number;
-  /** Milliseconds for the transport to take a batch; a peer that does not read is let go. Default 60,000. */
+  /** Time for the transport to take one batch of bytes; a peer that reads nothing for so long is disconnected. Default 60,000. */
   readonly writeTimeout: number;
-  /** Milliseconds for a message that has begun to arrive whole. Default 60,000. */
+  /** Time from the first to the last byte of one message; when it is over, the connection ends. Default 60,000. */
   readonly messageTimeout: number;
-  /** Milliseconds for the calls of a peer that has closed its half in order, and so answers no PING. Default 300,000; `Infinity` for no limit. */
+  /** Time for the calls of a peer that has closed its sending half in order, and so answers no PING. Default 300,000; `Infinity` for no limit. */
   readonly halfCloseTimeout: number;
-  /** Milliseconds without a call in either direction after which the connection is closed. Default `Infinity`. */
+  /** Time without a call in either direction, after which this side closes the connection gracefully. Default `Infinity`. */
   readonly idleTimeout: number;
 }
 
 /**
- * Replaces JSON for values that are neither `undefined`, a string nor a
- * `Uint8Array`. Both ends must use one of the same name: it is told in HELLO,
- * and a connection between two that differ closes with `serializer_mismatch`.
+ * Encodes values in place of JSON; for the option `serializer`. It receives all
+ * values but `undefined`, strings and `Uint8Array`s, which travel as they are.
+ * Both sides need a serializer of the same name: HELLO carries it, and if the
+ * names differ the connection closes with `serializer_mismatch`.
  *
- * @example
+ * @example Dates that stay dates
  * ```ts
  * import type { Serializer } from "@sluice/rpc";
  *
@@ -279,10 +350,10 @@ export interface Limits {
  * ```
  */
 export interface Serializer {
-  /** Told to the peer; at most 255 bytes of UTF-8. */
+  /** The name that both sides must agree on; at most 255 bytes of UTF-8. */
   readonly name: string;
-  /** A value's bytes; they are the library's from then on. What it throws fails that call alone. */
+  /** Returns a value's bytes, which it must not change afterwards. If it throws, only that call fails. */
   encode(value: unknown): Uint8Array;
-  /** The value again; `bytes` is its own to keep. What it throws fails that call alone. */
+  /** Returns the value; it may keep `bytes`. If it throws, only that call fails. */
   decode(bytes: Uint8Array): unknown;
 }

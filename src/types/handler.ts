@@ -1,28 +1,57 @@
 /**
- * What a handler is given with its params.
+ * What a handler receives besides its params.
  *
  * @module
  */
 
 import type { Metadata, MetadataInit, ParentCall } from "./call.ts";
-import type { Connection } from "../types/connection.ts";
-import type { Peer } from "./connection.ts";
+import type { Connection, Peer } from "./connection.ts";
 
-/** The second argument of every handler; pass it on as a nested call's `ctx` option. */
+/**
+ * The second argument of every handler: the call's caller, deadline, metadata
+ * and connection. Pass it as the option `ctx` of calls that the handler makes.
+ *
+ * @example A handler that stops when nobody waits for it
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { type CallContext, Client, memoryPair, Server } from "@sluice/rpc";
+ *
+ * const services = {
+ *   Files: {
+ *     read: (path: string, ctx: CallContext) => {
+ *       ctx.signal.throwIfAborted();
+ *       ctx.setReplyMetadata({ path });
+ *       return `${path}, ${ctx.remaining} ms left`;
+ *     },
+ *   },
+ * };
+ * const [near, far] = memoryPair();
+ * const server = new Server(services);
+ * server.accept(far);
+ * const client = new Client<typeof services>(near);
+ * const handle = client.go("Files.read", "a.txt");
+ * assertEquals(await handle.reply, "a.txt, Infinity ms left");
+ * assertEquals(handle.metadata?.get("path"), "a.txt");
+ * await client.close();
+ * await server.close();
+ * ```
+ */
 export interface CallContext extends ParentCall {
   /** The method called. */
   readonly method: string;
   /** The call's id on its connection. */
   readonly id: number;
   /**
-   * Fires when the caller cancelled, the deadline passed, or the connection
-   * went away; its `reason` is an {@linkcode RpcError} that says which.
+   * Fires when the caller has cancelled the call, its deadline has passed, or
+   * the connection is lost: the handler should stop, as nobody waits for its
+   * result. The signal's `reason` is an {@linkcode RpcError} that says which.
    */
   readonly signal: AbortSignal;
   /**
-   * Fires when either end of the connection begins to drain, or it is lost: the
-   * time for a handler without an end of its own, a live feed say, to come to
-   * one. The call goes on; what the handler does is up to it.
+   * Fires when the client or the server begins to close the connection
+   * gracefully, and when the connection is lost. A handler that would run
+   * forever, such as a live feed, should then return. The call goes on until
+   * it does, or until the time for closing is over.
    *
    * @example
    * ```ts
@@ -53,25 +82,25 @@ export interface CallContext extends ParentCall {
    * ```
    */
   readonly draining: AbortSignal;
-  /** When the caller stops waiting, in milliseconds since the epoch, as near as the wall clock tells; `undefined` without a deadline. */
+  /** When the caller stops waiting, in milliseconds since the epoch by the local wall clock; `undefined` without a deadline. */
   readonly deadline: number | undefined;
-  /** What is left of that, in ms; `Infinity` without a deadline. */
+  /** Milliseconds until the deadline, 0 once it has passed; `Infinity` without one. Changes of the wall clock do not affect it. */
   readonly remaining: number;
-  /** What the caller sent along. */
+  /** The metadata that the caller sent with the call; empty if it sent none. */
   readonly metadata: Metadata;
   /**
-   * Sends short texts along with the answer, result or error; a later value of
-   * a name replaces an earlier one. The caller finds them as its handle's
-   * `metadata`.
+   * Adds metadata to the reply, be that a result or an error. A second call
+   * adds to the first, and replaces values of the same name. The caller finds
+   * it as `metadata` of the call's handle.
    *
-   * @throws {TypeError} If a value is not a string.
-   * @throws {RangeError} If it is too large; see `metadata` of a call's options.
+   * @throws {TypeError} If `metadata` is neither a plain object nor a `Map`, or a value is not a string.
+   * @throws {RangeError} If it is larger than {@linkcode CallOptions.metadata} may be.
    */
   setReplyMetadata(metadata: MetadataInit): void;
   /**
-   * Gives bytes away: as the handler's result they are sent uncopied, as a
-   * call's params are with its `transfer` option, and are not to be touched any
-   * more. Worth it from some 16 KiB on. Returns them.
+   * Returns the bytes, which are then sent without a copy if they are the
+   * handler's result. The handler must not change them afterwards. Saves time
+   * from some 16 KiB on.
    *
    * @example
    * ```ts
@@ -91,10 +120,10 @@ export interface CallContext extends ParentCall {
    * ```
    */
   transfer<Bytes extends Uint8Array>(bytes: Bytes): Bytes;
-  /** What the server's `authorize` returned for this connection; `undefined` without one. */
+  /** What the server's `authorize` returned for this connection; `undefined` if the server has none. */
   readonly auth: unknown;
-  /** What the transport tells of the caller: its address, and its certificate over TLS. */
+  /** The caller's address, and its certificate over TLS, as far as the transport knows them. */
   readonly peer: Peer;
-  /** The connection the call came by, to call back on or to close. */
+  /** The connection that the call arrived on. The handler can call the client back on it, or close it. */
   readonly connection: Connection;
 }

@@ -1,11 +1,8 @@
 /**
- * What stands around calls, the same on both sides: an onion of functions that
- * each get a call and the way on.
+ * Middleware: functions around calls, on clients and on servers.
  *
- * Invariants owned here:
- * - The first one named is outermost: it sees a call first and its end last.
- * - Who uses none pays nothing: calls and handlers are wrapped when a client
- *   or a server is made, never asked when a call is.
+ * Order: the first function in the list is the outermost. It sees a call first
+ * and its end last.
  *
  * @module
  */
@@ -13,38 +10,68 @@
 import type { Metadata, MetadataInit, ParentCall } from "./call.ts";
 import type { CallContext } from "./handler.ts";
 
-/** What a middleware knows of a call, on either side. */
+/** A call as middleware of either side sees it. */
 export interface MiddlewareCall {
   /** The method called. */
   readonly method: string;
-  /** As its caller, or the middleware before, gave them; on a server before any schema has seen them. */
+  /** The params as the caller, or the middleware before, has passed them; on a server they are not validated yet. */
   readonly params: unknown;
-  /** Fires when the call is given up: aborted, late, or its connection gone. */
+  /** Fires when the call is aborted, its deadline passes, or its connection is lost. */
   readonly signal: AbortSignal;
-  /** What is left of its deadline, in ms; `Infinity` without one. */
+  /** Milliseconds until its deadline, 0 once it has passed; `Infinity` without one. */
   readonly remaining: number;
   /**
-   * Resolves when the call is over: when its result, or its error, is on its
-   * way, or the stream that is its result has ended. Never rejects. (The
-   * promise of `next` resolves when that stream begins.) It must not be awaited
-   * by the middleware before that returns, as the call would wait for itself.
+   * Resolves when the call is over: when its result or error is passed on, or
+   * when the stream that is its result has ended. (The promise of `next`
+   * resolves when that stream begins.) Never rejects. Do not await it before the
+   * middleware returns: the call would wait for itself.
+   *
+   * @example Count the items of streams
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { Client, clientMiddleware, memoryPair, Server } from "@sluice/rpc";
+   *
+   * const counts: (number | undefined)[] = [];
+   * const use = clientMiddleware((call, next) => {
+   *   call.ended.then(({ items }) => counts.push(items));
+   *   return next();
+   * });
+   *
+   * const services = {
+   *   Letters: {
+   *     async *list() {
+   *       yield* "abc";
+   *     },
+   *   },
+   * };
+   * const [near, far] = memoryPair();
+   * const server = new Server(services);
+   * server.accept(far);
+   * const client = new Client<typeof services>(near, { use });
+   * const letters = await client.call("Letters.list");
+   * assertEquals(await Array.fromAsync(letters), ["a", "b", "c"]);
+   * await client.close();
+   * assertEquals(counts, [3]);
+   * await server.close();
+   * ```
    */
   readonly ended: Promise<CallEnding>;
 }
 
 /** How a call ended. */
 export interface CallEnding {
-  /** How many items the stream of its result had; `undefined` if the result is no stream. */
+  /** How many items the result had, if it was a stream; else `undefined`. */
   readonly items: number | undefined;
-  /** What it ended with, if that is an error: on a server what its caller is told, on a client what its caller, or the reader of the stream, gets. */
+  /** The error that the call failed with, else `undefined`: on a server as the caller receives it, on a client as the caller or the reader of its stream gets it. */
   readonly error: unknown;
 }
 
-/** A promise of a call's ending, made if somebody asks for it. */
+/** Holds how a call ended; makes the promise of it only if somebody asks. */
 export class CallEndingCell {
   #ending: CallEnding | undefined;
   #asked: PromiseWithResolvers<CallEnding> | undefined;
 
+  /** Resolves when the call has ended. */
   get promise(): Promise<CallEnding> {
     if (this.#asked === undefined) {
       this.#asked = Promise.withResolvers();
@@ -53,7 +80,7 @@ export class CallEndingCell {
     return this.#asked.promise;
   }
 
-  /** It has ended; the first one counts. */
+  /** Sets how the call ended; only the first time counts. */
   end(ending: CallEnding): void {
     if (this.#ending !== undefined) return;
     this.#ending = ending;
@@ -61,20 +88,21 @@ export class CallEndingCell {
   }
 }
 
-/** What a middleware can change on the way on. */
+/** What middleware can change of a call when it passes the call on. */
 export interface CallChange {
-  /** Other params. */
+  /** Params that replace the call's. */
   readonly params?: unknown;
 }
 
-/** The way on: to the next middleware, and at last to the call itself. Without an argument nothing changes; a call may be passed as it is. */
+/** Passes the call on: to the next middleware, and at last to the peer or the handler. Resolves with the result, and rejects with the call's error. Without an argument the call is passed on unchanged. */
 export type Next<Change> = (change?: Change) => Promise<unknown>;
 
 /**
- * Stands around calls: returns their result, or something in its place, or
- * throws. It may go on (`next`) once, never, or several times.
+ * A function around calls. What it returns, or its promise resolves with, is the
+ * call's result; if it throws, the call fails. It may call `next` once, never,
+ * or several times.
  *
- * @example One that fits both sides
+ * @example Middleware for either side
  * ```ts
  * import { type Middleware, RpcError } from "@sluice/rpc";
  *
@@ -94,34 +122,44 @@ export type Middleware<
   Change extends CallChange = CallChange,
 > = (call: C, next: Next<Change>) => unknown;
 
-/** What a client's middleware knows of a call. */
+/** A call as a client's middleware sees it. */
 export interface OutgoingCall extends MiddlewareCall {
-  /** What is sent along. */
+  /** The metadata that is sent with the call. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** What came along with the latest answer. */
+  /** The metadata of the latest reply; `undefined` before a reply, and if it had none. */
   readonly replyMetadata: Metadata | undefined;
-  /** Whether its caller says that running twice is as good as once. */
+  /** Whether the caller says that the method may run twice without harm. */
   readonly idempotent: boolean;
-  /** The `ctx` of the handler that makes it, if its caller said so. */
+  /** The caller's option `ctx`: the context of the handler that makes the call. */
   readonly ctx: ParentCall | undefined;
 }
 
-/** What a client's middleware can change on the way on. */
+/**
+ * What a client's middleware can change of a call when it passes the call on.
+ *
+ * @example Add metadata
+ * ```ts
+ * import { type ClientMiddleware } from "@sluice/rpc";
+ *
+ * const signed: ClientMiddleware = (call, next) =>
+ *   next({ metadata: { ...call.metadata, token: "secret" } });
+ * ```
+ */
 export interface OutgoingChange extends CallChange {
-  /** What is sent along in place of what was. */
+  /** Metadata that replaces the call's. */
   readonly metadata?: MetadataInit | undefined;
 }
 
-/** Middleware of a client. */
+/** Middleware of a client; see {@linkcode clientMiddleware}. */
 export type ClientMiddleware = Middleware<OutgoingCall, OutgoingChange>;
 
-/** What a server's middleware knows of a call. */
+/** A call as a server's middleware sees it. */
 export interface IncomingCall extends MiddlewareCall {
-  /** What its caller sent along. */
+  /** The metadata that the caller sent with the call. */
   readonly metadata: Metadata;
-  /** What its handler gets: this very object, so a `WeakMap` can carry things from here to there. */
+  /** The very object that the handler receives as `ctx`: a `WeakMap` with it as key can carry values from middleware to the handler. */
   readonly ctx: CallContext;
 }
 
-/** Middleware of a server. */
+/** Middleware of a server, for its option `use`. */
 export type ServerMiddleware = Middleware<IncomingCall, CallChange>;

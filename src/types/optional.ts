@@ -4,5 +4,5 @@
  * @module
  */
 
-/** Options: any member may be left out, or be `undefined`. (`Partial` allows the second only without `exactOptionalPropertyTypes`.) */
+/** A type of options: every member of `T` may be left out, or be `undefined`. (With `exactOptionalPropertyTypes`, `Partial` does not allow `undefined`.) */
 export type Optional<T> = { [K in keyof T]?: T[K] | undefined };

@@ -6,44 +6,48 @@
 
 import type { CallContext } from "./handler.ts";
 
-/** The part of Standard Schema v1 that is used here; the specification's own names. */
+/** A schema of any library that implements Standard Schema v1, such as Zod or Valibot; the part that {@linkcode method} uses. */
 export interface StandardSchema<Input = unknown, Output = Input> {
-  /** The specification's one property. */
+  /** The one property that the specification defines. */
   readonly "~standard": {
-    /** Version of the specification. */
+    /** The version of the specification. */
     readonly version: 1;
-    /** Who made the schema library. */
+    /** The name of the schema library. */
     readonly vendor: string;
-    /** Checks a value; a result without `issues` carries the `value` to use. */
+    /** Checks a value. A result without `issues` has the `value` to use. */
     readonly validate: (
       value: unknown,
     ) => SchemaResult<Output> | Promise<SchemaResult<Output>>;
-    /** Types only; nothing at run time. */
+    /** The types of input and output; not there at run time. */
     readonly types?:
       | { readonly input: Input; readonly output: Output }
       | undefined;
   };
 }
 
-/** What a schema says of a value. */
+/** The result of a check: the value, or what is wrong with it. */
 export type SchemaResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | { readonly issues: readonly SchemaIssue[] };
 
-/** What is wrong with a value, and where. */
+/** One fault of a value. */
 export interface SchemaIssue {
-  /** For people. */
+  /** What is wrong, for people. */
   readonly message: string;
-  /** Keys on the way to the place, or objects that hold one. */
+  /** Where it is wrong: keys from the value down to the faulty member, or objects that hold one each. */
   readonly path?:
     | ReadonlyArray<PropertyKey | { readonly key: PropertyKey }>
     | undefined;
 }
 
-/** A handler whose params are validated before it starts; made by {@linkcode method}. */
+/**
+ * A handler whose params are validated before it starts; made by
+ * {@linkcode method}. A call with invalid params fails with
+ * `invalid_argument`, and the handler does not run.
+ */
 export interface ValidatedMethod<Input, Output, Result> {
-  /** Validates the params. */
+  /** The schema of the params. */
   readonly schema: StandardSchema<Input, Output>;
-  /** Runs with what the schema returned. */
+  /** The handler; receives the value that the schema returned. */
   readonly handler: (params: Output, ctx: CallContext) => Result;
 }

@@ -1,5 +1,5 @@
 /**
- * What a connection, a client and a server count, and how in-flight calls are listed.
+ * What a connection counts, and how in-flight calls are listed.
  *
  * @module
  */
@@ -7,13 +7,23 @@
 import type { Outcome } from "../base/errors.ts";
 
 /**
- * Where a call is. Of those this end made: `away` (a reconnecting client has no
- * connection for it), `queued` (the peer's window is full), `batched` (to leave
- * with the next write), `sent`, `streaming` (its caller has the stream that is
- * its result), `abandoned` (its caller has been told, its place is held until
- * the peer answers). Of those it serves: `waiting` to be started, `validating`
- * its params, `running`, `streaming` its result, `cancelled` (its caller has
- * given up, its handler runs on).
+ * The state of a call in a list of in-flight calls.
+ *
+ * Of outgoing calls:
+ * - `away`: waits for a connection, on a reconnecting client.
+ * - `queued`: waits for the peer's window.
+ * - `batched`: written into the send buffer, and leaves with the next write.
+ * - `sent`: waits for the reply.
+ * - `streaming`: its result is a stream, which has not ended.
+ * - `abandoned`: its caller has given up; it occupies a slot of the window until
+ *   the peer replies.
+ *
+ * Of incoming calls:
+ * - `waiting`: its handler has not been started.
+ * - `validating`: its params are being checked with a schema.
+ * - `running`: its handler runs.
+ * - `streaming`: its result is a stream, which has not ended.
+ * - `cancelled`: its caller has given up, and its handler still runs.
  */
 export type LiveState =
   | "away"
@@ -27,80 +37,130 @@ export type LiveState =
   | "running"
   | "cancelled";
 
-/** A call that has not ended, as of when the list was made. */
+/**
+ * A call in flight, as it was when the list was made.
+ *
+ * @example Find requests that hang
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { Client, memoryPair, Server } from "@sluice/rpc";
+ *
+ * const services = { Slow: { wait: () => new Promise<string>(() => {}) } };
+ * const [near, far] = memoryPair();
+ * const server = new Server(services);
+ * server.accept(far);
+ * const client = new Client<typeof services>(near);
+ * const handle = client.go("Slow.wait");
+ * await handle.sent;
+ * const [call] = client.calls();
+ * assertEquals([call.side, call.method, call.state], ["client", "Slow.wait", "sent"]);
+ * await client.close({ timeout: 0 });
+ * await server.close({ timeout: 0 });
+ * ```
+ */
 export interface LiveCall {
-  /** Whether this end made it (`client`) or serves it (`server`). */
+  /** `client` if the local side made the call, `server` if it serves it. */
   readonly side: "client" | "server";
   /** The method called. */
   readonly method: string;
-  /** The id on the wire; `undefined` while a call of ours waits to be sent. */
+  /** The call's id on its connection; `undefined` while an outgoing call waits to be sent. */
   readonly id: number | undefined;
-  /** Where it is. */
+  /** How far the call has come. */
   readonly state: LiveState;
-  /** Whole milliseconds since it was made, or came; may be too many by the time that up to 64 calls in a row took to be made. */
+  /** Whole milliseconds since the call was made, or arrived. May be too many by the time that it took to make up to 64 calls in a row. */
   readonly age: number;
-  /** What is left of its deadline, in ms; `Infinity` without one. */
+  /** Milliseconds until its deadline, 0 once it has passed; `Infinity` without one. */
   readonly remaining: number;
-  /** What its request counts in bytes. */
+  /** The bytes of its request. */
   readonly bytes: number;
-  /** The peer's address, where the transport knows it. */
+  /** The peer's address, if the transport knows it. */
   readonly remote: string | undefined;
 }
 
 /** What a list of calls is made with. */
 export interface LiveCallContext {
-  /** The clock's `now`. */
+  /** The clock's `now`, in ms. */
   readonly now: number;
+  /** The peer's address, if the transport knows it. */
   readonly remote: string | undefined;
 }
 
-/** A connection in numbers, as of now. */
+/**
+ * Numbers of one connection: gauges that say what is the case now, and counters
+ * that only grow. A counter is marked "so far".
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { Client, echoServices, memoryPair, Server } from "@sluice/rpc";
+ *
+ * const [near, far] = memoryPair();
+ * const server = new Server(echoServices());
+ * server.accept(far);
+ * const client = new Client<ReturnType<typeof echoServices>>(near);
+ * await client.call("HelloService.Hello", "x");
+ * const { state, inFlight, settled } = client.stats();
+ * assertEquals([state, inFlight, settled.executed], ["open", 0, 1]);
+ * await client.close();
+ * await server.close();
+ * ```
+ */
 export interface ConnectionStats extends StreamStats {
-  /** Where it is in its life. */
+  /**
+   * Where the connection is in its life: `open`; `draining`, as either side
+   * closes it gracefully and calls finish; `finishing`, as the last bytes are
+   * sent; `closed`.
+   */
   readonly state: "open" | "draining" | "finishing" | "closed";
-  /** Calls of ours that hold a place in the peer's window, and their bytes. */
+  /** Outgoing calls that occupy a slot of the peer's window. */
   readonly inFlight: number;
-  /** Bytes of those. */
+  /** Request bytes of those calls. */
   readonly inFlightBytes: number;
-  /** Calls of ours that wait for the window. */
+  /** Outgoing calls that wait for the peer's window. */
   readonly queued: number;
-  /** Bytes of those. */
+  /** Request bytes of those calls. */
   readonly queuedBytes: number;
-  /** Calls of ours that have ended so far, by outcome. */
+  /** Outgoing calls that have ended so far, by outcome. */
   readonly settled: OutcomeCounts;
-  /** Answers that came after their caller had been told otherwise. */
+  /** Replies that arrived so far for calls whose caller had given up. */
   readonly lateReplies: number;
-  /** The peer's calls that hold a place in our window. */
+  /** Incoming calls that occupy a slot of the local window. */
   readonly receiving: number;
-  /** Bytes of those. */
+  /** Request bytes of those calls. */
   readonly receivingBytes: number;
-  /** Handlers that have not settled. */
+  /** Handlers that have not settled, those of cancelled calls included. */
   readonly running: number;
-  /** The peer's calls that wait to be started. */
+  /** Incoming calls whose handler has not been started. */
   readonly waiting: number;
-  /** Those of them that wait for an earlier call of their order: see {@linkcode ordered}. */
+  /** Those of them that wait for an earlier call of the same key: see {@linkcode ordered}. */
   readonly ordered: number;
-  /** The peer's calls that have ended so far, by how. */
+  /** Incoming calls that have ended so far, by how they ended. */
   readonly served: ServedCounts;
-  /** Bytes not taken by the transport yet. */
+  /** Bytes that the transport has not taken yet. */
   readonly outgoingBytes: number;
-  /** What counts towards a server's `maxTotalBuffered`: those; calls that are not answered, in either direction, with what their params take; items of streams that wait to be read or sent; and what has come of an unfinished message. Each call counts 512 bytes more, each open stream 4,096. */
+  /**
+   * Bytes that the connection holds in memory, as a server's `maxTotalBuffered`
+   * counts them: `outgoingBytes`, the params of calls without a reply in either
+   * direction, items of streams that wait to be read or sent, and the part of an
+   * unfinished message that has arrived. Each call counts 512 bytes more, and
+   * each open stream 4,096.
+   */
   readonly bufferedBytes: number;
   /** Chunks handed to the transport so far. */
   readonly chunksWritten: number;
-  /** Bytes of those. */
+  /** Bytes handed to the transport so far. */
   readonly bytesWritten: number;
-  /** Bytes read so far. */
+  /** Bytes read from the transport so far. */
   readonly bytesRead: number;
-  /** Abort signals listened to. */
+  /** Abort signals of outgoing calls that the connection listens to. */
   readonly listeners: number;
-  /** Deadlines and other times waited for. */
+  /** Deadlines and other timers that are set. */
   readonly timers: number;
-  /** The latest round-trip time, in ms; undefined until a PING was answered. */
+  /** The round-trip time of the latest PING, in ms; `undefined` until one was answered. */
   readonly rtt: number | undefined;
 }
 
-/** What of that tells of the calls that this end made. */
+/** The numbers that count outgoing calls. */
 export type OutgoingCallStats = Pick<
   ConnectionStats,
   | "inFlight"
@@ -111,53 +171,53 @@ export type OutgoingCallStats = Pick<
   | "lateReplies"
 >;
 
-/** And of those that it serves. */
+/** The numbers that count incoming calls. */
 export type IncomingCallStats = Pick<
   ConnectionStats,
   "receiving" | "receivingBytes" | "running" | "waiting" | "ordered" | "served"
 >;
 
-/** Calls by outcome; an aborted one counts once its final outcome is known. */
+/** Calls by outcome. An aborted call counts once its final outcome is known. */
 export type OutcomeCounts = Record<Outcome, number>;
 
-/** Served calls by how they ended. */
+/** Incoming calls by how they ended. */
 export interface ServedCounts {
-  /** Answered with a result. */
+  /** The reply was a result. */
   ok: number;
-  /** Answered with an error, after the handler was started. */
+  /** The reply was an error, and the handler had been started. */
   failed: number;
-  /** Answered with an error, and never started. */
+  /** The reply was an error, and the handler was never started. */
   refused: number;
-  /** Under way when their connection ended: nobody was left to answer. */
+  /** The connection ended before the reply. */
   lost: number;
 }
 
-/** No calls. */
+/** Makes counts of 0. */
 export function noOutcomes(): OutcomeCounts {
   return { not_sent: 0, refused: 0, executed: 0, unknown: 0 };
 }
 
-/** No calls. */
+/** Makes counts of 0. */
 export function noneServed(): ServedCounts {
   return { ok: 0, failed: 0, refused: 0, lost: 0 };
 }
 
-/** The numbers of many connections, added up. */
+/** Numbers of many connections, added up. Counters include the connections that are over. */
 export type TotalStats = Omit<ConnectionStats, "state" | "rtt">;
 
-/** Streams in numbers, for the connection's `stats`. */
+/** Numbers of the streams of a connection. */
 export interface StreamStats {
-  /** Open ones, both ways. */
+  /** Open streams, in both directions. */
   readonly streams: number;
-  /** Bytes that came and wait to be read. */
+  /** Bytes that have arrived and wait to be read. */
   readonly streamHeld: number;
-  /** Bytes that the peer may still send. */
+  /** Bytes of credit that the peer has: it may still send as many. */
   readonly streamGranted: number;
-  /** Bytes that may still be sent. */
+  /** Bytes of credit that the local side has. */
   readonly streamCredit: number;
 }
 
-/** Where there never was one. */
+/** The numbers of a connection that never had a stream. */
 export const NO_STREAMS: StreamStats = {
   streams: 0,
   streamHeld: 0,

@@ -256,53 +256,43 @@ export interface Fragment {
   readonly bytes: Uint8Array;
 }
 
-/** Writes the frames of streams. `caller` says whether this end made the call. */
+/** The stream that a frame belongs to, and the buffer that the frame is written into. */
+export interface StreamAddress {
+  readonly sendBuffer: FrameBuffer;
+  /** The id of the stream's call. */
+  readonly id: number;
+  /** Whether the local side made the call. */
+  readonly caller: boolean;
+}
+
+/** Writes the frames of streams. */
 export interface StreamFrameWriter {
   /** Prepares the payload of a request or reply whose value is a stream. */
   prepare(): void;
-  /** The size of the prepared item's payload. */
+  /** The size of the prepared item's payload, in bytes. */
   readonly size: number;
-  /** The prepared item as bytes. */
+  /** Returns the prepared item as bytes. */
   cut(): Fragment;
   /** Writes the prepared item, which is at most MAX_DATA bytes. */
-  data(sendBuffer: FrameBuffer, id: number, caller: boolean): void;
-  /** Writes a part of an item; there is `more` of it to come. */
+  data(stream: StreamAddress): void;
+  /** Writes the bytes of an item from `start` to `end`; `more` says that other parts follow. */
   part(
-    sendBuffer: FrameBuffer,
-    id: number,
-    caller: boolean,
-    cut: Fragment,
+    stream: StreamAddress,
+    item: Fragment,
     start: number,
     end: number,
     more: boolean,
   ): void;
-  /** The item in a frame. Throws if it does not parse. */
+  /** Decodes the item in a frame. Throws if it does not parse. */
   open(view: PayloadView, owned: boolean): unknown;
   /** Writes the end of a stream. */
-  end(sendBuffer: FrameBuffer, id: number, caller: boolean): void;
-  /** Writes the failure of a stream; `data` is left out if it has no form on the wire, or is larger than `most`. */
-  fail(
-    sendBuffer: FrameBuffer,
-    id: number,
-    caller: boolean,
-    error: StreamFailure,
-    most: number,
-  ): void;
-  /** Says that the reader wants no more, ahead of all that is not urgent. */
-  stop(
-    sendBuffer: FrameBuffer,
-    id: number,
-    caller: boolean,
-    code: string,
-    text: string,
-  ): void;
-  /** Grants `bytes` more, ahead of all that is not urgent. */
-  credit(
-    sendBuffer: FrameBuffer,
-    id: number,
-    caller: boolean,
-    bytes: number,
-  ): void;
+  end(stream: StreamAddress): void;
+  /** Writes the failure of a stream. Leaves out its `data` if that cannot be encoded, or makes the body larger than `maxBody` bytes. */
+  fail(stream: StreamAddress, error: StreamFailure, maxBody: number): void;
+  /** Tells the producer that the reader wants no more items. Written ahead of frames that are not urgent. */
+  stop(stream: StreamAddress, code: string, text: string): void;
+  /** Grants the producer `bytes` more. Written ahead of frames that are not urgent. */
+  credit(stream: StreamAddress, bytes: number): void;
 }
 
 /** The frames of streams on the native protocol, passed in by who wants streams. */
@@ -340,10 +330,8 @@ export interface StreamFrameHandler {
     more: boolean,
     owned: boolean,
   ): void;
-  /** The stream has ended. */
-  onEnd(id: number, caller: boolean): void;
-  /** The stream has failed; the data of its error is the codec's current payload. */
-  onFail(id: number, caller: boolean, code: string, message: string): void;
+  /** The stream has ended; with a `code` it has failed, and the codec's current payload is the data of the error. */
+  onEnd(id: number, caller: boolean, code?: string, message?: string): void;
   /** The reader of a stream of ours wants no more. */
   onStop(id: number, caller: boolean, code: string, text: string): void;
   /** The reader of a stream of ours grants more. */

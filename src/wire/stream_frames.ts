@@ -1,9 +1,9 @@
 /**
- * The frames of streams on the native wire. `docs/protocol.md` section 14 is
- * normative for every layout here.
+ * The frames of streams on the native protocol: DATA, END, STOP, CREDIT.
+ * `docs/protocol.md` section 14 is normative for their layouts.
  *
- * Invariant owned here: a body is exactly as long as its layout says, before
- * its message is told.
+ * The handler is notified of a frame only after its whole body was checked: a
+ * body is exactly as long as its layout says.
  *
  * @module
  */
@@ -21,38 +21,40 @@ import {
 } from "./frame.ts";
 import { CodeAndText, type FrameWriter } from "./frame_writer.ts";
 import { type FieldReader, writeU32 } from "./fields.ts";
-import type { FrameBuffer } from "./frame_buffer.ts";
-import { decodePayload } from "./payload.ts";
+import { decodePayload, type PayloadEncoder } from "./payload.ts";
 import type { Serializer } from "../types/connection.ts";
 import type {
   Fragment,
   PayloadView,
+  StreamAddress,
   StreamCodec,
   StreamFailure,
   StreamFrameHandler,
   StreamFrameWriter,
 } from "./codec.ts";
 
-/** Writes them. */
+/** Writes the frames. */
 export class NativeStreamFrames implements StreamFrameWriter {
   readonly #frames: FrameWriter;
+  readonly #payload: PayloadEncoder;
   readonly #serializer: Serializer | undefined;
 
   constructor(frames: FrameWriter, serializer: Serializer | undefined) {
     this.#frames = frames;
+    this.#payload = frames.payload;
     this.#serializer = serializer;
   }
 
   prepare(): void {
-    this.#frames.payload.prepareStream();
+    this.#payload.prepareStream();
   }
 
   get size(): number {
-    return this.#frames.payload.size;
+    return this.#payload.size;
   }
 
   cut(): Fragment {
-    const { payload } = this.#frames;
+    const payload = this.#payload;
     const cut = { kind: payload.kind, bytes: payload.toBytes() };
     payload.clear();
     return cut;
@@ -62,95 +64,106 @@ export class NativeStreamFrames implements StreamFrameWriter {
     return decodePayload(kind, bytes, at, end, this.#serializer, owned);
   }
 
-  data(sendBuffer: FrameBuffer, id: number, caller: boolean): void {
-    const frames = this.#frames;
-    const size = HEADER_SIZE + 1 + frames.payload.size;
-    const at = frames.beginWithPayload(
-      sendBuffer,
-      size,
-      DATA,
-      flag(caller),
-      id,
-    );
-    frames.endWithPayload(sendBuffer, at);
+  data(stream: StreamAddress): void {
+    this.#writePayload(stream, DATA, 0);
   }
 
   part(
-    sendBuffer: FrameBuffer,
-    id: number,
-    caller: boolean,
+    stream: StreamAddress,
     { kind, bytes }: Fragment,
     start: number,
     end: number,
     more: boolean,
   ): void {
-    const flags = flag(caller) | (more ? FLAG_MORE : 0);
-    const size = HEADER_SIZE + 1 + end - start;
-    const at = this.#frames.begin(sendBuffer, size, DATA, flags, id);
+    const flags = more ? FLAG_MORE : 0;
+    const at = this.#begin(stream, 1 + end - start, DATA, flags);
+    const { sendBuffer } = stream;
     sendBuffer.bytes[at] = kind;
     sendBuffer.bytes.set(bytes.subarray(start, end), at + 1);
   }
 
-  end(sendBuffer: FrameBuffer, id: number, caller: boolean): void {
-    this.#frames.begin(sendBuffer, HEADER_SIZE, END, flag(caller), id);
+  end(stream: StreamAddress): void {
+    this.#begin(stream, 0, END, 0);
   }
 
   fail(
-    sendBuffer: FrameBuffer,
-    id: number,
-    caller: boolean,
+    stream: StreamAddress,
     { code, message, data }: StreamFailure,
-    most: number,
+    maxBody: number,
   ): void {
-    const { payload } = this.#frames;
-    const words = new CodeAndText(code, message);
+    const payload = this.#payload;
+    const text = new CodeAndText(code, message);
+    let fits = false;
     try {
       payload.prepare(data, false);
+      fits = text.size + 1 + payload.size <= maxBody;
     } catch {
-      // Data that has no form on the wire does not hold the failure up.
-      payload.prepare(undefined, false);
+      // Data that cannot be encoded must not keep the failure from the peer.
     }
-    if (words.size + 1 + payload.size > most) payload.prepare(undefined, false);
-    const size = HEADER_SIZE + words.size + 1 + payload.size;
-    const flags = flag(caller) | FLAG_ERROR;
-    const at = this.#frames.beginWithPayload(sendBuffer, size, END, flags, id);
-    this.#frames.endWithPayload(sendBuffer, words.write(sendBuffer.bytes, at));
+    if (!fits) payload.prepare(undefined, false);
+    this.#writePayload(stream, END, FLAG_ERROR, text);
   }
 
-  stop(
-    sendBuffer: FrameBuffer,
-    id: number,
-    caller: boolean,
-    code: string,
-    text: string,
-  ): void {
-    const words = new CodeAndText(code, text);
-    const at = sendBuffer.reserveUrgent(HEADER_SIZE + words.size);
-    const { urgentBytes } = sendBuffer;
-    writeHeader(urgentBytes, at, words.size, STOP, flag(caller), id);
-    words.write(urgentBytes, at + HEADER_SIZE);
+  stop(stream: StreamAddress, code: string, text: string): void {
+    const reason = new CodeAndText(code, text);
+    const at = beginUrgent(stream, reason.size, STOP);
+    reason.write(stream.sendBuffer.urgentBytes, at);
   }
 
-  credit(
-    sendBuffer: FrameBuffer,
-    id: number,
-    caller: boolean,
-    bytes: number,
+  credit(stream: StreamAddress, bytes: number): void {
+    const at = beginUrgent(stream, 4, CREDIT);
+    writeU32(stream.sendBuffer.urgentBytes, at, bytes);
+  }
+
+  #begin(
+    stream: StreamAddress,
+    size: number,
+    kind: number,
+    flags: number,
+  ): number {
+    const { sendBuffer, id } = stream;
+    flags |= flagOf(stream);
+    return this.#frames.begin(sendBuffer, HEADER_SIZE + size, kind, flags, id);
+  }
+
+  /** Writes a frame that ends with the prepared payload, behind `text` if there is one. */
+  #writePayload(
+    stream: StreamAddress,
+    kind: number,
+    flags: number,
+    text?: CodeAndText,
   ): void {
-    const at = sendBuffer.reserveUrgent(HEADER_SIZE + 4);
-    const { urgentBytes } = sendBuffer;
-    writeHeader(urgentBytes, at, 4, CREDIT, flag(caller), id);
-    writeU32(urgentBytes, at + HEADER_SIZE, bytes);
+    const { sendBuffer, id } = stream;
+    const frames = this.#frames;
+    const size = HEADER_SIZE + (text?.size ?? 0) + 1 + this.#payload.size;
+    flags |= flagOf(stream);
+    const at = frames.beginWithPayload(sendBuffer, size, kind, flags, id);
+    frames.endWithPayload(
+      sendBuffer,
+      text?.write(sendBuffer.bytes, at) ?? at,
+    );
   }
 }
 
-function flag(caller: boolean): number {
+/** Begins an urgent frame with a body of `size` bytes; returns where the body begins. */
+function beginUrgent(
+  stream: StreamAddress,
+  size: number,
+  kind: number,
+): number {
+  const { sendBuffer, id } = stream;
+  const at = sendBuffer.reserveUrgent(HEADER_SIZE + size);
+  writeHeader(sendBuffer.urgentBytes, at, size, kind, flagOf(stream), id);
+  return at + HEADER_SIZE;
+}
+
+function flagOf({ caller }: StreamAddress): number {
   return caller ? FLAG_CALLER : 0;
 }
 
-/** Tells what one of their frames says; false if `kind` is no kind of theirs. */
+/** Reads one frame and notifies the handler; returns false if `kind` is not a frame of streams. */
 function readStreamFrame(
-  receiver: StreamFrameHandler,
+  handler: StreamFrameHandler,
   kind: number,
   flags: number,
   id: number,
@@ -161,31 +174,30 @@ function readStreamFrame(
   switch (kind) {
     case DATA:
       body.payload();
-      receiver.onData(id, caller, body, (flags & FLAG_MORE) !== 0, owned);
+      handler.onData(id, caller, body, (flags & FLAG_MORE) !== 0, owned);
       return true;
-    case END: {
+    case END:
       if ((flags & FLAG_ERROR) === 0) {
         body.done();
-        receiver.onEnd(id, caller);
-        return true;
+        handler.onEnd(id, caller);
+      } else {
+        const code = body.text(body.u8(), "error code");
+        const message = body.text(body.u16(), "error message");
+        body.payload();
+        handler.onEnd(id, caller, code, message);
       }
-      const code = body.text(body.u8(), "error code");
-      const message = body.text(body.u16(), "error message");
-      body.payload();
-      receiver.onFail(id, caller, code, message);
       return true;
-    }
     case STOP: {
       const code = body.text(body.u8(), "STOP code");
       const text = body.text(body.u16(), "STOP text");
       body.done();
-      receiver.onStop(id, caller, code, text);
+      handler.onStop(id, caller, code, text);
       return true;
     }
     case CREDIT: {
       const bytes = body.u32();
       body.done();
-      receiver.onCredit(id, caller, bytes);
+      handler.onCredit(id, caller, bytes);
       return true;
     }
     default:
@@ -193,7 +205,7 @@ function readStreamFrame(
   }
 }
 
-/** The frames of streams, to be passed to a codec. */
+/** The frames of streams on the native protocol, for the codec's settings. */
 export const nativeStreamCodec: StreamCodec = {
   writer: (frames, serializer) => new NativeStreamFrames(frames, serializer),
   read: readStreamFrame,

@@ -1,4 +1,4 @@
-// One-way calls: a promise of the hand-over, and a place in the window.
+// One-way calls: a promise of the flush, and a slot in the window.
 
 import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { test } from "node:test";
@@ -9,7 +9,7 @@ import { pair } from "../support/pair.ts";
 import { failure, hello, KIND, RawPeer, reply } from "../support/raw_peer.ts";
 import { Held } from "../support/services.ts";
 
-test("notify resolves at the hand-over, before any answer", async () => {
+test("notify resolves when the request is flushed, before any reply", async () => {
   const held = new Held();
   const { client, close } = pair(held.services);
   assertEquals(await client.notify("Held.work", "x"), undefined);
@@ -22,7 +22,7 @@ test("notify resolves at the hand-over, before any answer", async () => {
   await close();
 });
 
-test("what a notified handler throws reaches nobody here", async () => {
+test("an error that a notified handler throws does not reach the caller", async () => {
   const { client, errors, close } = pair({
     Log: {
       add: (_text: string) => {
@@ -36,7 +36,7 @@ test("what a notified handler throws reaches nobody here", async () => {
   await close();
 });
 
-test("notify waits for the window, and keeps its place until it is answered", async () => {
+test("notify waits for the window, and keeps its slot until it is answered", async () => {
   const peer = new RawPeer();
   const client = new Client<Held["services"]>(peer.duplex);
   await peer.send(hello({ calls: 1 }));

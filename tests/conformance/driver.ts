@@ -10,6 +10,7 @@ import {
   type CallHandle,
   Client,
   type ClientOptions,
+  type CoreClient,
   type Duplex,
   type Outcome,
   RpcError,
@@ -71,23 +72,29 @@ export interface Report {
   readonly closed: string | null;
 }
 
-/** Connects again and again until it is told that there is nothing left to do. */
+/** Makes the client under test. */
+export type MakeClient = (
+  duplex: Duplex,
+  options: ClientOptions,
+) => CoreClient<object>;
+
+/** Connects again and again until the suite says that there is nothing left to do. */
 export async function drive(
   dial: () => Promise<Duplex>,
   options: ClientOptions = {},
+  make: MakeClient = (duplex, options) => new Client<object>(duplex, options),
 ): Promise<void> {
   let report: Report | null = null;
   do {
-    report = await once(dial, options, report);
+    report = await once(async () => make(await dial(), options), report);
   } while (report !== null);
 }
 
 async function once(
-  dial: () => Promise<Duplex>,
-  options: ClientOptions,
+  connect: () => Promise<CoreClient<object>>,
   last: Report | null,
 ): Promise<Report | null> {
-  let client = new Client<object>(await dial(), options);
+  let client = await connect();
   const next = new Made(client.connection.go("Conformance.next"));
   const calls = [next];
   // A connection that breaks before it is told what to do is a case, too.
@@ -95,7 +102,7 @@ async function once(
   for (const step of steps ?? [{ do: "close" }] satisfies Step[]) {
     if (step.do === "reconnect") {
       client.abort();
-      client = new Client<object>(await dial(), options);
+      client = await connect();
     } else if (step.do === "await") {
       await calls[step.call].handle.reply.catch(() => {});
     } else if (step.do === "report") {
@@ -113,7 +120,7 @@ async function once(
 
 /** At once: what is given up in the turn of its call need not be sent. */
 function perform(
-  client: Client<object>,
+  client: CoreClient<object>,
   calls: Made[],
   step: Extract<Step, { do: "call" | "abort" | "stop" | "close" }>,
 ): void {

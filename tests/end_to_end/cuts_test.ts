@@ -1,4 +1,5 @@
-// A sample of the exhaustive cut: `deno task chaos` visits every byte.
+// A recorded session that is cut at some of its bytes. `deno task chaos` cuts it
+// at every byte.
 
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
@@ -6,7 +7,7 @@ import { allCases, KINDS, runCase } from "../chaos/cuts.ts";
 import { runSession } from "../support/session.ts";
 import { Random } from "../support/random.ts";
 
-/** One offset in this many; which one differs from run to run. */
+/** Cuts at one offset in this many, which differ from run to run. */
 const EVERY = 149;
 
 test("the recorded session has at least 200 calls of every kind, and the same bytes each time", async () => {
@@ -39,7 +40,7 @@ const WORDS = {
 } as const;
 
 for (const kind of KINDS) {
-  test(`[L1] [B10] a session ${WORDS[kind]} at any byte is accounted for, and leaves nothing`, async () => {
+  test(`[L1] [B10] a session ${WORDS[kind]} at any byte settles every call with its true outcome, and leaves nothing`, async () => {
     const lengths = await runSession();
     const random = new Random();
     const cases = allCases(lengths, EVERY, random.below(EVERY));

@@ -552,7 +552,7 @@ test("[X27] the error names whose maxMessage a message would exceed", async () =
     const error = await assertRejects(
       () => client.call("HelloService.Hello", "x".repeat(20_000)),
       RpcError,
-      "this end's maxMessage, 16384 bytes, has no room",
+      "exceeds the local maxMessage, 16384 bytes",
     );
     assertEquals(error.outcome, "not_sent");
     await client.abort();

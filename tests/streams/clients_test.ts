@@ -102,7 +102,7 @@ test("a call with a stream is never sent twice: a lost connection settles it, id
   await Promise.all(servers.map((server) => server.close()));
 });
 
-test("a stream that waits for a connection in vain is cancelled", async () => {
+test("a stream whose call never gets a connection is cancelled", async () => {
   const dial = () => new Promise<never>(() => {});
   const client = new ReconnectingClient<Services>(dial);
   const [first, second, third] = [source([]), source([]), source([])];
@@ -177,7 +177,7 @@ test("a stream that middleware never sends is cancelled", async () => {
   await close();
 });
 
-test("a schema is shown the stream itself, and may refuse it", async () => {
+test("a schema validates the stream itself, and may reject it", async () => {
   const { client, close } = pair({
     S: {
       any: method(
@@ -196,7 +196,7 @@ test("a schema is shown the stream itself, and may refuse it", async () => {
   await close();
 });
 
-test("a peer without the capability: params are invalid, and nothing is sent", async () => {
+test("a peer that accepts no streams: a call with a stream as params fails, and nothing is sent", async () => {
   const facing = faceClient();
   const { stream, told } = source([]);
   const early = errorOf(facing.connection.call("S.sum", stream));
@@ -216,7 +216,7 @@ test("a peer without the capability: params are invalid, and nothing is sent", a
   await facing.connection.closed;
 });
 
-test("a wire without streams: params are invalid, a result is the handler's failure", async () => {
+test("a protocol without streams: a stream as params fails the call, a stream as result fails the handler", async () => {
   const [near, far] = memoryPair();
   const errors: unknown[] = [];
   const wire = jsonRpc();
@@ -243,7 +243,7 @@ test("a wire without streams: params are invalid, a result is the handler's fail
   await server.close();
 });
 
-test("a stream in use already is refused, at either end", async () => {
+test("a stream that is already in use is rejected, on the client and on the server", async () => {
   const locked = ReadableStream.from([1]);
   locked.getReader();
   const { client, errors, close } = pair({
@@ -256,7 +256,7 @@ test("a stream in use already is refused, at either end", async () => {
   await close();
 });
 
-test("the server's side streams to the client's, on the same connection", async () => {
+test("the server calls the client with streams, on the same connection", async () => {
   const { client, close } = pair({
     S: {
       relay: async (_: null, ctx: CallContext) => {

@@ -14,7 +14,7 @@ import { KIND } from "../support/raw_peer.ts";
 const CHUNK = 3000;
 const CHUNKS = 9;
 const SIZE = CHUNK * CHUNKS;
-/** Frames of more than this many bytes are visited at both ends only. */
+/** Frames of more than this many bytes are cut only at their first and last bytes. */
 const SHORT = 64;
 
 const DIRECTIONS = ["out", "back"] as const;
@@ -24,7 +24,7 @@ type Faults = { readonly [D in (typeof DIRECTIONS)[number]]?: Fault };
 
 /** Chunks whose bytes say where they are, and what becomes of their source. */
 class Source {
-  /** Whether it was asked for anything, and has ended: by itself, or told to. */
+  /** Whether it was asked for anything, and has ended: by itself, or cancelled. */
   begun = false;
   ended = false;
 
@@ -133,7 +133,7 @@ function offsets(bytes: readonly number[]): number[] {
 const said: Record<"out" | "back", number[]> = { out: [], back: [] };
 await run({}, (line, bytes) => void said[line].push(...bytes));
 
-test("the recorded streams are granted more on their way, in both directions", () => {
+test("the recorded streams receive more credit as they go, in both directions", () => {
   for (const direction of DIRECTIONS) {
     const kinds = framesOf(said[direction]).map(({ kind }) => kind);
     assert(kinds.includes(KIND.CREDIT) && kinds.includes(KIND.DATA), direction);

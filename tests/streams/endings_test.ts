@@ -1,6 +1,6 @@
 // Every way a stream can end, in pairs, in both orders, at once and one after
-// the other, at each of its first items: each side is told once, nothing is
-// held, and no place is lost.
+// the other, at each of its first items: each side is notified once,
+// nothing is held, and no slot is lost.
 
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
@@ -61,7 +61,7 @@ class Scene {
     });
   }
 
-  /** Notes when the reader is told of an end. */
+  /** Notes when the reader gets an end. */
   async #read(stream: ReadableStream<unknown>): Promise<void> {
     this.#reading = stream.getReader();
     try {
@@ -191,7 +191,7 @@ for (const what of ["params", "result"] as const) {
   }
 }
 
-test("[S4] a cancelled source is told why", async () => {
+test("[S4] a cancelled source receives the reason", async () => {
   const whys: [Ending, (reason: unknown) => boolean][] = [
     ["the caller aborts", (reason) => reason === "aborted"],
     ["the handler answers", (r) => (r as RpcError).code === "cancelled"],
@@ -215,7 +215,7 @@ test("[S4] a cancelled source is told why", async () => {
   }
 });
 
-test("a source that has ended of itself is not told to stop as well", async () => {
+test("a source that has ended by itself is not cancelled", async () => {
   for (const throws of [false, true]) {
     let [asked, told] = [0, 0];
     const source: AsyncIterable<Uint8Array> = {

@@ -36,7 +36,7 @@ function anItem(random: Random): unknown {
   }
 }
 
-test("[S6] through random lives of streams what is granted is what is free, at both ends", async () => {
+test("[S6] through random lives of streams the credit equals the free part of the window, on both sides", async () => {
   const seed = Math.floor(Math.random() * 2 ** 32);
   console.log(`seed ${seed}`);
   const random = new Random(seed);
@@ -103,7 +103,7 @@ test("[S6] through random lives of streams what is granted is what is free, at b
   await close();
 });
 
-test("[S6] a stream at rest has its credit split in what is free and what is held", async () => {
+test("[S6] the window of an idle stream is its credit and what it holds", async () => {
   const { client, connection, close } = pair({
     S: {
       endless: async function* () {
@@ -125,7 +125,7 @@ test("[S6] a stream at rest has its credit split in what is free and what is hel
   await close();
 });
 
-test("the window of a reader that keeps up doubles, up to 1 MiB; that of one that does not stays", async () => {
+test("the window of a reader that keeps up doubles, up to 1 MiB; the window of a slow reader does not grow", async () => {
   const { client, connection, close } = pair({
     S: {
       endless: async function* () {
@@ -147,7 +147,7 @@ test("the window of a reader that keeps up doubles, up to 1 MiB; that of one tha
   await close();
 });
 
-test("many readers of large items get them all, though the budget is for a few", async () => {
+test("many readers of large items get them all, although the budget suffices for a few at a time", async () => {
   const large = "x".repeat(900_000);
   const { client, close } = pair({
     S: {
@@ -164,7 +164,7 @@ test("many readers of large items get them all, though the budget is for a few",
   await close();
 });
 
-test("an item over 1,000,000 bytes fails its stream at once, typed", async () => {
+test("an item over 1,000,000 bytes fails its stream at once with resource_exhausted", async () => {
   const { client, close } = pair({
     S: {
       count: async (s: ReadableStream<string>) =>
@@ -183,7 +183,7 @@ test("an item over 1,000,000 bytes fails its stream at once, typed", async () =>
   await close();
 });
 
-test("an item that does not fit fails its stream, though there is a little to grant for the one before it", async () => {
+test("an item that does not fit fails its stream, even if a little credit is left to grant for the item before it", async () => {
   const { client, close } = pair({
     S: {
       items: async function* () {
@@ -201,7 +201,7 @@ test("an item that does not fit fails its stream, though there is a little to gr
   await close();
 });
 
-test("streams that wait for their next item hold nothing of what was lent for the last one", async () => {
+test("streams that wait for their next item have returned what they borrowed for the last one", async () => {
   const { client } = pair({
     S: {
       feed: async function* (item: string) {
@@ -224,7 +224,7 @@ test("streams that wait for their next item hold nothing of what was lent for th
   await client.connection.abort();
 });
 
-test("windows that grow for speed leave alone what is lent for large items", async () => {
+test("windows that grow for speed leave half of the budget to large items", async () => {
   const budget = 300_000;
   const facing = faceClient({ streamCredit: 16_384, streamBudget: budget });
   await greet(facing, { streams: true });
@@ -255,7 +255,7 @@ test("windows that grow for speed leave alone what is lent for large items", asy
   await client.connection.abort();
 });
 
-test("streams write by turns, and a small call does not wait behind them", async () => {
+test("streams write round robin, and a small call does not wait behind them", async () => {
   const order: number[] = [];
   const { client, connection, close } = pair({
     S: {
@@ -281,7 +281,7 @@ test("streams write by turns, and a small call does not wait behind them", async
   await close();
 });
 
-test("both ends can saturate each other with streams and calls", async () => {
+test("client and server can saturate each other with streams and calls", async () => {
   const bytes = async function* () {
     for (let i = 0; i < 100; i++) yield new Uint8Array(50_000);
   };
@@ -312,7 +312,7 @@ test("both ends can saturate each other with streams and calls", async () => {
   await close();
 });
 
-test("a producer waits for a free stream, a handler's stream past the grant fails its call", async () => {
+test("a caller waits until the peer accepts one more stream; a handler's stream above the grant fails its call", async () => {
   const hold = Promise.withResolvers<void>();
   const { client, connection, close } = pair({
     S: {

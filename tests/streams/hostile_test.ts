@@ -57,7 +57,7 @@ function bytes(n: number): Uint8Array {
   return payload;
 }
 
-test("[S1] DATA up to the credit is taken, one frame past it closes", async () => {
+test("[S1] DATA up to the credit is accepted, one frame more closes the connection", async () => {
   // 16,384 bytes are granted; a frame of 1,007 bytes counts 1,024.
   const full = Array.from({ length: 16 }, () => data(1, bytes(1007), CALLER));
   const grant = { streamCredit: 16_384 };
@@ -71,7 +71,7 @@ test("[S1] DATA up to the credit is taken, one frame past it closes", async () =
   await assertCloses(facing, "resource_exhausted");
 });
 
-test("[S1] credit past 2^31 - 1 closes", async () => {
+test("[S1] credit above 2^31 - 1 closes the connection", async () => {
   const { facing } = faceHolding();
   await greet(facing, { streams: { credit: 65_536, max: 1 } });
   await facing.peer.send(
@@ -84,7 +84,7 @@ test("[S1] credit past 2^31 - 1 closes", async () => {
   await assertCloses(facing, "protocol_error");
 });
 
-test("[S1] frames of a stream that was never opened close", async () => {
+test("[S1] frames of a stream that was never opened close the connection", async () => {
   const never: [string, Uint8Array][] = [
     ["DATA", data(5, NUMBER, CALLER)],
     ["END", end(5, CALLER)],
@@ -106,7 +106,7 @@ test("[S1] frames of a stream that was never opened close", async () => {
   }
 });
 
-test("[S1] what comes for a stream that has ended is ignored", async () => {
+test("[S1] frames for a stream that has ended are ignored", async () => {
   const late = [
     data(1, NUMBER, CALLER),
     data(1, bytes(32_767), CALLER),
@@ -130,7 +130,7 @@ test("[S1] what comes for a stream that has ended is ignored", async () => {
   await assertLost(facing);
 });
 
-test("[S1] the same holds for results of our own calls", async () => {
+test("[S1] frames for the ended result of an outgoing call are ignored", async () => {
   const facing = faceClient();
   await greet(facing, { streams: true });
   const { connection, peer } = facing;
@@ -151,7 +151,7 @@ test("[S1] the same holds for results of our own calls", async () => {
   await assertLost(facing);
 });
 
-test("[S1] more streams than were granted close, in either direction", async () => {
+test("[S1] more streams than were granted close the connection, in either direction", async () => {
   const { facing } = faceHolding({ maxStreams: 1 });
   await greet(facing, { streams: true });
   await facing.peer.send(
@@ -169,7 +169,7 @@ test("[S1] more streams than were granted close, in either direction", async () 
   assertEquals(handles[0].outcome, "executed");
 });
 
-test("[S1] a second answer to a call that has its stream closes", async () => {
+test("[S1] a second reply to a call whose result is a stream closes the connection", async () => {
   for (
     const second of [
       reply(1, STREAM),
@@ -187,7 +187,7 @@ test("[S1] a second answer to a call that has its stream closes", async () => {
   }
 });
 
-test("[S1] bodies that break the rules close", async () => {
+test("[S1] malformed bodies close the connection", async () => {
   const bad: [string, Uint8Array, ErrorCode?][] = [
     ["DATA without a kind", data(1, [], CALLER)],
     ["DATA over 32 KiB", data(1, bytes(32_769), CALLER)],
@@ -207,7 +207,7 @@ test("[S1] bodies that break the rules close", async () => {
   }
 });
 
-test("an item of two kinds, or cut off by END, closes", async () => {
+test("an item of two kinds, or one cut off by END, closes the connection", async () => {
   for (const second of [data(1, NUMBER, CALLER), end(1, CALLER)]) {
     const { facing } = faceHolding();
     await greet(facing, { streams: true });
@@ -242,7 +242,7 @@ test("an item that does not parse fails its stream and no other", async () => {
   await assertLost(facing);
 });
 
-test("an item larger than its reader can take fails its stream, typed, and no other", async () => {
+test("an item larger than its reader can take fails its stream with resource_exhausted, and no other", async () => {
   const options = { streamCredit: 16_384, streamBudget: 65_536 };
   const { facing, streams, release } = faceHolding(options);
   await greet(facing, { streams: true });
@@ -318,7 +318,7 @@ async function deliver(
   return ended ?? "it is never delivered";
 }
 
-test("[X22] an item up to the limit is delivered, in whatever parts it comes", async () => {
+test("[X22] an item up to the limit is delivered, whatever parts it arrives in", async () => {
   for (const size of [999_999, 1_000_000]) {
     for (const part of [32_768, 32_767, 20_000, 4096, 4095, 1024, 300]) {
       assertEquals(await deliver(size, part), size, `parts of ${part}`);
@@ -329,13 +329,13 @@ test("[X22] an item up to the limit is delivered, in whatever parts it comes", a
   }
 });
 
-test("[X22] an item above the limit is stopped, in whatever parts it comes", async () => {
+test("[X22] an item above the limit is stopped, whatever parts it arrives in", async () => {
   for (const part of [32_768, 20_000, 4096, 300]) {
     assertEquals(await deliver(1_100_000, part), "resource_exhausted");
   }
 });
 
-test("[X22] the same holds for other credits than the default", async () => {
+test("[X22] the limit on items holds for other credits than the default", async () => {
   for (
     const streamCredit of [32_785, 40_000, 65_569, 65_570, 98_000, 1_048_576]
   ) {
@@ -352,7 +352,7 @@ test("[X22] the same holds for other credits than the default", async () => {
   assertEquals(await deliver(20_000, 300, options), "resource_exhausted");
 });
 
-test("[X22] parts of an item that are mixed with whole ones keep their bytes", async () => {
+test("[X22] items in parts and whole items keep their bytes when they alternate", async () => {
   const { facing, streams, release } = faceHolding();
   await greet(facing, { streams: true });
   const { peer } = facing;
@@ -383,7 +383,7 @@ test("[X22] parts of an item that are mixed with whole ones keep their bytes", a
   await assertLost(facing);
 });
 
-test("[S3] a thousand streams that nobody reads hold no more than their credit, and calls go on", async () => {
+test("[S3] a thousand unread streams hold no more than their credit, and calls go on", async () => {
   const { facing, streams } = faceHolding();
   await greet(facing, { streams: true });
   const { connection, peer } = facing;
@@ -403,7 +403,7 @@ test("[S3] a thousand streams that nobody reads hold no more than their credit, 
   await assertLost(facing);
 });
 
-test("[S7] tiny and empty frames are charged a fixed cost, and use their credit up", async () => {
+test("[S7] each frame costs a fixed charge, so tiny and empty frames use up the credit", async () => {
   for (const payload of [[2], [0], [2, 7], [3, 0x61]]) {
     const { facing } = faceHolding({ streamCredit: 16_384 });
     await greet(facing, { streams: true });
@@ -418,7 +418,7 @@ test("[S7] tiny and empty frames are charged a fixed cost, and use their credit 
   }
 });
 
-test("[S7] an honest stream of 100,000 tiny items goes on beside one of empty frames", async () => {
+test("[S7] a stream of 100,000 tiny items goes on beside a hostile stream of empty frames", async () => {
   let honest = 0;
   const facing = faceServer({
     Test: {
@@ -464,7 +464,7 @@ test("[S7] an honest stream of 100,000 tiny items goes on beside one of empty fr
   await assertLost(facing);
 });
 
-test("after the peer's FIN a result that needs credit fails, and params that have not ended do", async () => {
+test("after the peer's FIN results that need more credit fail, and params that have not ended fail", async () => {
   const params = Promise.withResolvers<unknown>();
   const facing = faceServer({
     Test: {
@@ -507,7 +507,7 @@ test("after the peer's FIN a result that needs credit fails, and params that hav
   assertEquals(await facing.connection.closed, undefined);
 });
 
-test("a result that begins, or is given its items, only after the peer's FIN fails if it needs credit", async () => {
+test("a result that starts, or gets its items, after the peer's FIN fails if it needs more credit", async () => {
   for (const method of ["Test.going", "Test.late"]) {
     const hold = Promise.withResolvers<void>();
     const large = async function* () {

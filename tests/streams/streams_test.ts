@@ -1,5 +1,5 @@
 // Streams as params and results: what arrives, in all four combinations, and
-// how each way of ending one is told at the other end.
+// how each kind of ending one reaches the other side.
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
@@ -66,7 +66,7 @@ test("a stream as result arrives as a ReadableStream, from an iterable or a Read
   await close();
 });
 
-test("params and result can both be streams, one going on while the other does", async () => {
+test("params and result can both be streams at the same time", async () => {
   const { client, close } = pair({
     S: {
       async *doubled(numbers: ReadableStream<number>) {
@@ -133,6 +133,37 @@ test("items pass a custom serializer", async () => {
   await close();
 });
 
+test("a serializer may abort the call whose item it decodes: the reader gets the reason, and nothing else breaks", async () => {
+  const abort = new AbortController();
+  const serializer = {
+    name: "aborts",
+    encode: (value: unknown) => new TextEncoder().encode(String(value)),
+    decode: (bytes: Uint8Array) => {
+      if (bytes[0] === 0x32) abort.abort("enough");
+      return [new TextDecoder().decode(bytes)];
+    },
+  };
+  const options = { serializer };
+  const { client, close } = pair({
+    S: {
+      async *numbers() {
+        yield* [["1"], ["2"], ["3"]];
+      },
+      one: () => ["1"],
+    },
+  }, { client: options, server: options });
+  const { signal } = abort;
+  const result = await client.call("S.numbers", undefined, { signal });
+  const reader = result.getReader();
+  assertEquals(await reader.read(), { done: false, value: ["1"] });
+  assertEquals(await reader.read().catch((reason) => reason), "enough");
+  await settle();
+  assertEquals(String(await client.call("S.one")), "1");
+  const { bufferedBytes, streamHeld } = client.stats();
+  assertEquals([bufferedBytes, streamHeld], [0, 0]);
+  await close();
+});
+
 test("bytes are streamed as bytes: cut and joined, none lost, none empty", async () => {
   const echo = (stream: ReadableStream<Uint8Array>) => stream;
   const { client, close } = pair({ S: { echo } });
@@ -174,7 +205,7 @@ test("bytes read belong to their reader, and those sent may be used again for th
   await close();
 });
 
-test("nothing is asked of a source whose items nobody reads", async () => {
+test("a source is asked for nothing while nobody reads its items", async () => {
   let made = 0;
   const { client, connection, close } = pair({
     S: {
@@ -194,7 +225,7 @@ test("nothing is asked of a source whose items nobody reads", async () => {
   await close();
 });
 
-test("a call with a stream result is executed when it has the stream, and keeps its places until that has ended", async () => {
+test("a call whose result is a stream is executed when the stream begins, and occupies its slots until the stream has ended", async () => {
   const { client, connection, close } = pair({
     S: { count: (n: number) => count(n) },
   });
@@ -217,7 +248,7 @@ test("a call with a stream result is executed when it has the stream, and keeps 
   await close();
 });
 
-test("running handlers bound the streams they return", async () => {
+test("the limit of running handlers also bounds the streams that they return", async () => {
   const { client, connection, close } = pair(
     { S: { count: (n: number) => count(n) } },
     { server: { maxRunning: 2 } },
@@ -238,7 +269,7 @@ test("running handlers bound the streams they return", async () => {
 
 // How they end.
 
-test("a reader that cancels cancels the handler's source, and its signal fires", async () => {
+test("cancelling the reader cancels the handler's source, and fires the handler's signal", async () => {
   const told: unknown[] = [];
   const { client, close } = pair({
     S: {
@@ -261,7 +292,7 @@ test("a reader that cancels cancels the handler's source, and its signal fires",
   await close();
 });
 
-test("a reader that leaves a loop returns from the handler's generator; other reasons stay its own", async () => {
+test("leaving the loop over a result returns from the handler's generator; other reasons stay local", async () => {
   let over = 0;
   const reasons: unknown[] = [];
   const { client, close } = pair({
@@ -312,7 +343,7 @@ test("a handler that cancels its params cancels the caller's source, and the cal
   await close();
 });
 
-test("a handler's stream that fails reaches the reader as a handler's error does, after its items", async () => {
+test("a failure of the handler's stream reaches the reader like a handler's error, after the items", async () => {
   const error = new RpcError("gone", "no more", { data: { at: 2 } });
   const { client, errors, close } = pair({
     S: {
@@ -349,7 +380,7 @@ test("a handler's stream that fails reaches the reader as a handler's error does
   await close();
 });
 
-test("params that fail reach the handler without what was private, and are the cause if the call fails for it", async () => {
+test("a failure of the params reaches the handler without private details, and is the cause if the call then fails", async () => {
   const seen: RpcError[] = [];
   const { client, close } = pair({
     S: {
@@ -453,7 +484,7 @@ test("an abort fails the result with the signal's own reason, cancels the params
   await close();
 });
 
-test("a deadline holds for the stream, at both ends", async () => {
+test("a deadline ends the stream on the client and on the server", async () => {
   const clock = new TestClock();
   let over = 0;
   const { client, connection, close } = pair({
@@ -476,7 +507,7 @@ test("a deadline holds for the stream, at both ends", async () => {
   await close();
 });
 
-test("a place is not free before the cleanup of a cancelled source is over", async () => {
+test("a slot becomes free only after the cleanup of the cancelled source", async () => {
   const cleanup = Promise.withResolvers<void>();
   const { client, connection, close } = pair({
     S: {
@@ -506,7 +537,7 @@ test("a place is not free before the cleanup of a cancelled source is over", asy
   await close();
 });
 
-test("a handler cancelled before it returns its stream has that cancelled, and only then is its place free", async () => {
+test("if a handler is cancelled before it returns its stream, that is cancelled before the slot becomes free", async () => {
   const started = Promise.withResolvers<void>();
   const go = Promise.withResolvers<void>();
   let over: unknown;
@@ -531,7 +562,7 @@ test("a handler cancelled before it returns its stream has that cancelled, and o
   await close();
 });
 
-test("close drains streams at both ends", async () => {
+test("close drains the streams of client and server", async () => {
   const { client, server, connection } = pair({
     S: { count: (n: number) => count(n) },
   });
@@ -543,7 +574,7 @@ test("close drains streams at both ends", async () => {
   assertEquals(connection.stats().streams, 0);
 });
 
-test("a lost connection fails both ends, with the outcome as far as it is known", async () => {
+test("a lost connection fails the streams of both sides, with the outcome as far as it is known", async () => {
   const told: Record<string, unknown> = {};
   const { client, connection } = pair({
     S: {

@@ -70,7 +70,7 @@ export function serializerField(name: string): number[] {
 
 /** Sends a HELLO, and passes over the other end's. */
 export async function greet(
-  { peer }: Facing,
+  { peer }: Pick<Facing, "peer"> & Partial<Facing>,
   fields?: Parameters<typeof hello>[0],
 ): Promise<void> {
   await peer.send(hello(fields));

@@ -71,7 +71,7 @@ test("an interface of services compiles as a type does", () => {
   assertEquals(server.connections.size, 0);
 });
 
-test("a result that JSON does not carry does not compile", () => {
+test("a result that JSON cannot carry does not compile", () => {
   // @ts-expect-error: JSON has no Map
   new Server({ S: { f: () => new Map<string, number>() } });
   // @ts-expect-error: JSON has no Set
@@ -88,7 +88,7 @@ test("a result that JSON does not carry does not compile", () => {
   new Server({ S: { f: () => new ArrayBuffer(1) } });
 });
 
-test("nor does one that has such a member anywhere", () => {
+test("a result with a member that JSON cannot carry does not compile, at any depth", () => {
   // @ts-expect-error: JSON has no Map
   new Server({ S: { f: () => ({ a: { b: [new Map<string, 1>()] } }) } });
   // @ts-expect-error: JSON has no Set
@@ -109,7 +109,7 @@ test("nor does one that has such a member anywhere", () => {
   new Server({ S: { f: () => new Counter() } });
 });
 
-test("nor does one of a type that contains itself and such a member", () => {
+test("a result of a recursive type with a member that JSON cannot carry does not compile", () => {
   interface Node {
     next?: Node;
     seen: Set<Node>;
@@ -132,7 +132,7 @@ test("the compiler's message names the reason", () => {
   holds<Equal<Seen<DataView | ArrayBuffer>, Bytes>>();
 });
 
-test("params declared otherwise than they arrive do not compile", () => {
+test("params declared with another type than arrives do not compile", () => {
   // @ts-expect-error: a Date arrives as a string
   new Server({ S: { f: (at: Date) => at.getTime() } });
   // @ts-expect-error: a Date arrives as a string
@@ -156,14 +156,14 @@ test("params declared otherwise than they arrive do not compile", () => {
   new Server({ S: method });
 });
 
-test("a handler takes params and a context, nothing else", () => {
+test("a handler with other arguments than params and context does not compile", () => {
   // @ts-expect-error: the second argument is the context
   new Server({ S: { f: (a: string, b: number) => a.length + b } });
   // @ts-expect-error: there is no third
   new Server({ S: { f: (_: string, __: CallContext, c: number) => c } });
 });
 
-test("what is no function does not compile, nor is it served", () => {
+test("a member that is no function does not compile, and is not served", () => {
   // @ts-expect-error: not a function
   assertThrows(() => new Server({ S: { version: 3 } }), TypeError);
   // @ts-expect-error: not a function
@@ -220,7 +220,7 @@ test("a validated method's client cannot pass its output", async () => {
   await close();
 });
 
-test("a validated method's input and result must survive the wire", () => {
+test("a validated method whose input or result cannot be sent does not compile", () => {
   // @ts-expect-error: a Date arrives as a string, so this schema refuses all
   new Server({ S: { f: method(z.object({ at: z.date() }), () => 1) } });
   // @ts-expect-error: JSON has no Map
@@ -241,7 +241,7 @@ test("a service may have methods called schema and handler", async () => {
   await close();
 });
 
-test("an exact serializer turns the check off, another one does not", () => {
+test("only an exact serializer turns the check of JSON off", () => {
   const encode = () => new Uint8Array();
   const decode = () => undefined;
   const services = {
@@ -260,7 +260,7 @@ test("an exact serializer turns the check off, another one does not", () => {
   );
 });
 
-test("a proxy's type has none of the members that its object denies", () => {
+test("the type of a proxy lacks the members that the proxy reserves", () => {
   type Odd = {
     then: () => 1;
     toJSON: () => 1;
@@ -272,7 +272,7 @@ test("a proxy's type has none of the members that its object denies", () => {
   holds<Equal<keyof ServiceProxy<Odd>["Here"], "on">>();
 });
 
-test("an untyped peer is reached through the connection", async () => {
+test("a peer without types is called through the connection", async () => {
   const [near, far] = memoryPair();
   const server = new Server(services);
   server.accept(far);
@@ -356,7 +356,7 @@ test("[X35] an Error within a value does not compile; data with its members does
   new Server({ S: { f: () => ({ name: "x", message: "y" }) } });
 });
 
-test("[X35] options may be undefined, as may what a schema says of its types", async () => {
+test("[X35] options, and the types of a schema, may be undefined", async () => {
   const { client, close } = pair(services);
   const none: CallOptions = {
     signal: undefined,
@@ -399,7 +399,7 @@ test("[X44] a method of two parameters does not compile", () => {
   new Server({ S: { f: (_a: number, { id }: { id: number }) => id } });
 });
 
-test("[X44] expose() without names says what to write", () => {
+test("[X44] the error of expose() without names says what to write", () => {
   class Counter {
     add(by: number): number {
       return by;
@@ -409,7 +409,7 @@ test("[X44] expose() without names says what to write", () => {
     // @ts-expect-error: the names are missing
     () => expose(new Counter()),
     TypeError,
-    'Cannot expose: no list of names, received undefined; write expose(instance, ["Hello"])',
+    'Cannot expose: not a list of names, received undefined; write expose(instance, ["Hello"])',
   );
   assertThrows(
     // @ts-expect-error: one name is no list
@@ -419,7 +419,7 @@ test("[X44] expose() without names says what to write", () => {
   );
 });
 
-test("[X44] a client without a type calls anything, as unknown", async () => {
+test("[X44] a client without a type calls any method, with params and result unknown", async () => {
   const [near, far] = memoryPair();
   const server = new Server(services);
   server.accept(far);
@@ -440,7 +440,7 @@ test("[X44] a client without a type calls anything, as unknown", async () => {
   await server.close();
 });
 
-test("[X36] what closes has what `await using` needs, by its type too", () => {
+test("[X36] what can be closed can be used with `await using`, by its type as well", () => {
   const disposable = (_: AsyncDisposable | undefined) => {};
   disposable(undefined as Client | undefined);
   disposable(undefined as ReconnectingClient | undefined);

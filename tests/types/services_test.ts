@@ -69,7 +69,7 @@ test("a type that contains itself arrives as itself", async () => {
   await close();
 });
 
-test("a name that is no method does not compile", async () => {
+test("a call of a method that does not exist does not compile", async () => {
   const { client, close } = pair(served);
   // @ts-expect-error: there is no such method
   await assertRejects(() => client.call("Users.lose", 1), RpcError);
@@ -92,7 +92,7 @@ test("a method whose service has dots in its key is found by its whole name", as
   await close();
 });
 
-test("params are demanded, optional or absent as the handler declares them", async () => {
+test("params are required, optional or absent as the handler declares them", async () => {
   const { client, close } = pair({
     S: {
       none: () => 1,
@@ -127,7 +127,7 @@ test("params are demanded, optional or absent as the handler declares them", asy
   await close();
 });
 
-test("sync, async and void handlers are one to their caller", async () => {
+test("callers see no difference between sync, async and void handlers", async () => {
   const { client, close } = pair({
     S: {
       sync: (): number => 1,
@@ -153,7 +153,7 @@ test("sync, async and void handlers are one to their caller", async () => {
   await close();
 });
 
-test("what arrives is what JSON makes of what was sent", () => {
+test("the type of what arrives is what JSON makes of what was sent", () => {
   const hidden: unique symbol = Symbol("hidden");
   interface Row {
     readonly id: number;
@@ -200,7 +200,7 @@ test("what JSON does not change keeps its type", () => {
   holds<Equal<Wire<{ a: [1, [2, "3"]] }>, { a: [1, [2, "3"]] }>>();
 });
 
-test("bytes arrive as bytes that are the receiver's own", async () => {
+test("bytes arrive as bytes that belong to the receiver", async () => {
   const { client, close } = pair({
     S: { bytes: (b: Uint8Array): Uint8Array | undefined => b },
   });
@@ -210,7 +210,7 @@ test("bytes arrive as bytes that are the receiver's own", async () => {
   await close();
 });
 
-test("a service's proxy has its methods, typed", async () => {
+test("the proxy of a service has its methods, with types", async () => {
   const { client, close } = pair(served);
   const users = client.service("Users");
   holds<Equal<typeof users, ServiceProxy<typeof served.Users>>>();
@@ -263,7 +263,7 @@ test("an exposed instance has the named methods, and no other", async () => {
   await close();
 });
 
-test("an exact serializer's client gets the very types", async () => {
+test("with an exact serializer the client gets the declared types", async () => {
   const serializer = exactDates;
   const services = { S: { next: (at: Date) => new Date(at.getTime() + 1) } };
   const [near, far] = memoryPair();
@@ -289,7 +289,7 @@ const exactDates = {
     new Date(Number(new TextDecoder().decode(bytes))),
 };
 
-test("no type on the way is any", () => {
+test("no type of a call is any", () => {
   type IsAny<T> = 0 extends (1 & T) ? true : false;
   holds<Equal<IsAny<ParamsOf<typeof services.Math.half>>, false>>();
   holds<Equal<IsAny<Wire<unknown>>, false>>();

@@ -26,15 +26,15 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a call cancelled before its start is started",
     file: "src/serve/dispatcher.ts",
-    find: `        this.#gate.remove(call);
-        this.#calls.rejectUnstarted(call, code, text);`,
-    replace: `        this.#calls.rejectUnstarted(call, code, text);`,
+    find: `        this.#scheduler.remove(call);
+        this.#openCalls.rejectUnstarted(call, code, text);`,
+    replace: `        this.#openCalls.rejectUnstarted(call, code, text);`,
   },
   {
     name: "a handler's own error is answered as not started",
     file: "src/serve/runner.ts",
-    find: "else this.#calls.replyWithError(call, true, result);",
-    replace: "else this.#calls.replyWithError(call, false, result);",
+    find: "else this.#openCalls.replyWithError(call, true, result);",
+    replace: "else this.#openCalls.replyWithError(call, false, result);",
   },
   {
     name: "a running call is answered when it is cancelled",
@@ -42,7 +42,7 @@ export const MUTANTS: readonly Mutant[] = [
     find: `        this.#context.deadlines.remove(call);
         call.abort(reason);`,
     replace: `        call.abort(reason);
-        this.#calls.fail(call, true, reason());`,
+        this.#openCalls.fail(call, true, reason());`,
   },
   {
     name: "a CANCEL does not fire the handler's signal",
@@ -60,9 +60,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "calls past our GOAWAY are served",
     file: "src/serve/dispatcher.ts",
-    find: "if (this.#draining) {\n      // Past",
+    find: "if (this.#draining) {\n      // The caller",
     replace:
-      "if (this.#draining) admission.hold(size);\n    if (!codec) {\n      // Past",
+      "if (this.#draining) receiveWindow.reserve(size);\n    if (!codec) {\n      // The caller",
   },
   {
     name: "handlers are not told that their connection is lost",
@@ -73,7 +73,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "nobody starts what waits once the writer has room",
     file: "src/connection/connection.ts",
-    find: "      this.serveSide.startWaiting();\n",
+    find: "      this.incoming.startWaiting();\n",
     replace: "",
   },
   {
@@ -104,8 +104,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a call in flight when the connection is lost counts as not sent",
     file: "src/call/pending_calls.ts",
-    find: `this.#loseAbove(-Infinity, "unknown", reason);`,
-    replace: `this.#loseAbove(-Infinity, "not_sent", reason);`,
+    find: `this.#failAfter(-Infinity, "unknown", reason, cancel);`,
+    replace: `this.#failAfter(-Infinity, "not_sent", reason, cancel);`,
   },
   {
     name: "calls that wait are forgotten when the connection ends",
@@ -171,7 +171,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a FIN without GOAWAY counts as an orderly half-close",
     file: "src/connection/reader.ts",
-    find: "codec.features.goaway && peerGoaway.reason === undefined",
+    find: "codec.features.goaway && reason === undefined",
     replace: "!codec.features.goaway",
   },
   {
@@ -195,72 +195,58 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "the end of a stream is not told",
     file: "src/streams/stream_writer.ts",
-    find:
-      "if (failure === undefined) frames.end(sendBuffer, id, caller);\n    else ",
+    find: "if (failure === undefined) frames.end(owner);\n      else ",
     replace: "if (failure !== undefined) ",
   },
   {
     name: "a lost connection leaves the source of a stream running",
     file: "src/streams/stream_writer.ts",
-    find: `        this.#state = "over";
-        this.#drop();
-        this.#clean(reason, CANCELLED);`,
-    replace: `        this.#state = "over";
-        this.#drop();`,
+    find: 'if (this.live) this.#stop("over", reason);\n    else ',
+    replace: "",
   },
   {
     name: "a lost connection leaves the reader of a stream waiting",
     file: "src/streams/stream_reader.ts",
-    find: `      case "open":
-        this.#close();
-        this.#error(reason);`,
-    replace: `      case "open":
-        this.#close();`,
+    find: "    if (open) this.#fail(reason);\n",
+    replace: "",
   },
   {
     name: "a reader's cancel is not told to the producer",
     file: "src/streams/stream_reader.ts",
-    find: "        this.#owner.stop(reason);\n",
-    replace: "",
+    find: "cancel: (reason) => void this.#giveUp({ reason }),",
+    replace: "cancel: () => void this.#giveUp(),",
   },
   {
     name: "a call keeps its place when its streams have ended",
     file: "src/streams/call_streams.ts",
-    find: "    this.#ended();\n",
-    replace: "",
+    find: "    super(host, 0, onEnd);\n",
+    replace: "    super(host, 0);\n",
   },
   {
     name: "a stream's place is not given back",
     file: "src/streams/stream_table.ts",
-    find: "    this.#out -= outs;\n",
+    find: "    this.#outgoing -= outgoing;\n",
     replace: "",
   },
   {
     name: "credit is granted twice",
     file: "src/streams/stream_reader.ts",
-    find: "    this.#owner.credit(bytes);\n",
-    replace: "    this.#owner.credit(bytes);\n    this.#owner.credit(bytes);\n",
+    find: "frames.credit(this.#owner, bytes);",
+    replace: "frames.credit(this.#owner, 2 * bytes);",
   },
   {
     name: "what had come is still read after an abort",
     file: "src/streams/stream_reader.ts",
-    find: `        this.#discard();
-        this.#state = "stopped";
-        this.#error(reason);`,
-    replace: `        this.#failure = { error: reason };
-        this.#state = "ended";
-        if (this.#wanted) this.#deliver();`,
+    find: "    if (this.#giveUp()) this.#fail(reason);\n",
+    replace: `    if (this.#state !== "open") return;
+    this.failure = { error: reason };
+    this.#finish();\n`,
   },
   {
     name: "the source of a cancelled stream is not told",
     file: "src/streams/stream_writer.ts",
-    find: `        this.#state = "stopping";
-        this.#drop();
-        this.#clean(reason, failure);`,
-    replace: `        this.#state = "stopping";
-        this.#drop();
-        this.#end(CANCELLED);
-        this.#owner.done(undefined);`,
+    find: "    this.#drop();\n    this.#cleanUp(reason, failure);\n",
+    replace: "    this.#drop();\n    this.#end(failure, undefined);\n",
   },
   {
     name: "what is lent for a large item is never given back",
@@ -272,9 +258,9 @@ export const MUTANTS: readonly Mutant[] = [
     name: "END overtakes what waits for credit",
     file: "src/streams/stream_writer.ts",
     find:
-      "if (rest === undefined) return this.#dry ? this.#finish() : this.#ask();",
+      "if (item === undefined) {\n      return this.#exhausted ? this.#finish() : this.#pull();",
     replace:
-      "if (rest === undefined || this.#dry) return this.#dry ? this.#finish() : this.#ask();",
+      "if (item === undefined || this.#exhausted) {\n      return this.#exhausted ? this.#finish() : this.#pull();",
   },
   {
     name: "a request may have the id of a call without an answer",
@@ -292,10 +278,10 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a handler that fails after the end keeps its place of the server's",
     file: "src/serve/runner.ts",
     find: `    }, (error) => {
-      this.#gate.release();
+      this.#scheduler.release();
       this.#ran(call, false, error);`,
     replace: `    }, (error) => {
-      if (!call.done) this.#gate.release();
+      if (!call.done) this.#scheduler.release();
       this.#ran(call, false, error);`,
   },
 ];
