@@ -4,7 +4,7 @@ import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { test } from "node:test";
 import { Client, clientMiddleware, RpcError } from "../../mod.ts";
 import { settle } from "../support/clock.ts";
-import { leave, Reconnecting } from "../support/dials.ts";
+import { Reconnecting, sendGoaway } from "../support/dials.ts";
 import { pair } from "../support/pair.ts";
 import { failure, hello, KIND, RawPeer, reply } from "../support/raw_peer.ts";
 import { Held } from "../support/services.ts";
@@ -97,7 +97,7 @@ test("a notify that a GOAWAY refuses is sent again, though its promise is long r
   const t = new Reconnecting(["peer"]);
   let peer = await t.ready();
   await t.client.notify("m", 1);
-  await leave(peer);
+  await sendGoaway(peer);
   await t.advance(50);
   peer = await t.ready();
   assertEquals((await peer.nextOf(KIND.REQUEST)).id, 1);

@@ -23,7 +23,7 @@ import { pair } from "../support/pair.ts";
 import { reply } from "../support/raw_peer.ts";
 import { Held } from "../support/services.ts";
 import { SignalCount } from "../support/signal_count.ts";
-import { type Equal, holds } from "../support/types.ts";
+import { type Equal, holds } from "../support/type_assertions.ts";
 
 const numbers = {
   Math: {

@@ -1,5 +1,5 @@
-// The conformance suite against this library's servers and clients, and the
-// check that it covers every requirement of docs/protocol.md.
+// The conformance suite against this library's client and server, and the check
+// that it has a case for every requirement of docs/protocol.md.
 
 import { assert, assertEquals } from "@std/assert";
 import { readFileSync } from "node:fs";
@@ -18,23 +18,23 @@ const USUAL: ServerOptions = {
   maxStreams: 16,
 };
 
-/** Smaller than the protocol's constants, which then count. */
+/** Smaller than the constants of the protocol, so that these apply. */
 const SMALL: ServerOptions = {
   windowCalls: 4,
   windowBytes: 5000,
   maxMessage: 16_384,
 };
 
-/** Where the size of the windows may matter. */
+/** Requirements for which the size of the window may matter. */
 const SIZED = /^(FR2|HE13|CA|WI|CN2|GA|EN)/;
 
 function check(one: Case, name: string, make: () => MemoryTarget): void {
   test(`conformance ${one.id}, ${name}: ${one.about}`, async () => {
     const target = make();
-    const { verdict, why } = await runCase(one, target);
-    if (name === PLAIN && verdict === "skipped") {
+    const { result, why } = await runCase(one, target);
+    if (name === PLAIN && result === "skipped") {
       assert(why.includes("no capability for streams"), why);
-    } else assertEquals([verdict, why], ["passed", ""]);
+    } else assertEquals([result, why], ["passed", ""]);
     await target.end();
   });
 }

@@ -18,7 +18,7 @@ import {
 import { netrpc } from "../../netrpc.ts";
 import { settle, TestClock } from "../support/clock.ts";
 import { faceServer, greet } from "../support/facing.ts";
-import { FIRST, Raw } from "../support/go_wire.ts";
+import { FIRST, RawBytePeer } from "../support/go_peer.ts";
 import { faceJsonServer } from "../support/json_peer.ts";
 import { assertNothingLeft } from "../support/pair.ts";
 import {
@@ -184,7 +184,7 @@ test("[X8] JSON-RPC: a FIN alone is a half-close of halfCloseTimeout at most", a
 
 test("[X8] net/rpc: a FIN alone is a half-close of halfCloseTimeout at most", async () => {
   const clock = new TestClock();
-  const raw = new Raw();
+  const raw = new RawBytePeer();
   const signals: AbortSignal[] = [];
   const server = new Server<object, "exact">({
     HelloService: {

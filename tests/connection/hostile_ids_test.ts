@@ -22,7 +22,7 @@ import {
   greet,
   serializerField,
 } from "../support/facing.ts";
-import { ascii, Raw } from "../support/go_wire.ts";
+import { ascii, RawBytePeer } from "../support/go_peer.ts";
 import { faceJsonServer } from "../support/json_peer.ts";
 import { assertNothingLeft } from "../support/pair.ts";
 import { frame, hello, KIND, RawPeer, request } from "../support/raw_peer.ts";
@@ -205,7 +205,7 @@ test("[X1] on other protocols two calls with one id are two calls, and the signa
   const json = faceJsonServer({ Test: { hold } });
   const call = { jsonrpc: "2.0", id: 1, method: "Test.hold" };
   await json.peer.send(call, call, [call, call]);
-  const go = new Raw();
+  const go = new RawBytePeer();
   const server = new Server<object>({ Test: { hold } }, {
     protocol: netrpc({ encoding: "json" }),
   });

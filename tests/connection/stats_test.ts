@@ -12,7 +12,7 @@ import {
   Server,
 } from "../../mod.ts";
 import { settle } from "../support/clock.ts";
-import { leave, Reconnecting, serving } from "../support/dials.ts";
+import { Reconnecting, sendGoaway, serving } from "../support/dials.ts";
 import { pair } from "../support/pair.ts";
 import {
   failure,
@@ -142,7 +142,7 @@ test("a reconnecting client counts a call once, with the outcome of all its atte
   const first = await t.ready();
   const handle = t.go("x");
   await settle();
-  await leave(first);
+  await sendGoaway(first);
   await t.advance(100);
   const second = await t.ready();
   assertEquals(t.client.stats().resent, 1);

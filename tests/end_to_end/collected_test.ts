@@ -16,9 +16,8 @@ import {
   Server,
 } from "../../mod.ts";
 import { settle } from "../support/clock.ts";
-import { collect } from "../support/collect.ts";
 import { FULL } from "../support/full.ts";
-import { type Memory, memory } from "../support/heap.ts";
+import { collect, type Memory, memory } from "../support/heap.ts";
 import { JsonRpcClient, JsonRpcServer } from "../../jsonrpc.ts";
 import { netrpc } from "../../netrpc.ts";
 import { pair } from "../support/pair.ts";

@@ -21,11 +21,11 @@ import {
   ERROR_REPLY,
   FIRST,
   FIRST_REPLY,
-  Raw,
+  RawBytePeer,
   REQUEST_TYPE,
   RESPONSE_TYPE,
   SECOND,
-} from "../support/go_wire.ts";
+} from "../support/go_peer.ts";
 import { assertNothingLeft, type Pair, pair } from "../support/pair.ts";
 import { join } from "../support/raw_peer.ts";
 
@@ -36,8 +36,8 @@ const hello = { HelloService: { Hello: (name: string) => `hello:${name}` } };
 function serve(
   services: object,
   options: ServerOptions<"exact"> = {},
-): { raw: Raw; server: Server<object, "exact">; errors: unknown[] } {
-  const raw = new Raw();
+): { raw: RawBytePeer; server: Server<object, "exact">; errors: unknown[] } {
+  const raw = new RawBytePeer();
   const errors: unknown[] = [];
   const server = new Server<object, "exact">(services, {
     protocol: netrpc(),
@@ -50,8 +50,8 @@ function serve(
 
 function dial(
   options: ClientOptions = {},
-): { raw: Raw; client: Client<Hello> } {
-  const raw = new Raw();
+): { raw: RawBytePeer; client: Client<Hello> } {
+  const raw = new RawBytePeer();
   const client = new Client<Hello>(raw.duplex, {
     protocol: netrpc(),
     ...options,

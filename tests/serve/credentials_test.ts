@@ -21,7 +21,7 @@ import { jsonRpc } from "../../jsonrpc.ts";
 import { netrpc } from "../../netrpc.ts";
 import {
   type Any,
-  assertLeft,
+  assertNothingIsLeft,
   Dials,
   Reconnecting,
   serving,
@@ -238,7 +238,7 @@ test("[W1] a reconnecting client that is rejected twice in a row ends, and its c
   const error = await handle.reply.then(() => {}, (reason) => reason);
   assertEquals((error as RpcError).code, "unauthenticated");
   assertEquals(gate.shown, ["stale", "stale"]);
-  assertLeft(t);
+  assertNothingIsLeft(t);
   await gate.server.close();
 });
 

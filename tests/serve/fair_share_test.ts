@@ -14,7 +14,7 @@ import {
 import { jsonRpc } from "../../jsonrpc.ts";
 import { netrpc } from "../../netrpc.ts";
 import { settle, TestClock } from "../support/clock.ts";
-import { collect } from "../support/collect.ts";
+import { collect } from "../support/heap.ts";
 import type { Any } from "../support/dials.ts";
 import { assertNothingLeft } from "../support/pair.ts";
 import {

@@ -26,8 +26,8 @@ import {
   type Wire,
 } from "../../mod.ts";
 import { pair } from "../support/pair.ts";
-import { type Equal, holds } from "../support/types.ts";
-import { services } from "../support/typed_services.ts";
+import { type Equal, holds } from "../support/type_assertions.ts";
+import { services } from "./typed_services.ts";
 import * as v from "valibot";
 import * as z from "zod";
 
