@@ -174,6 +174,15 @@ export class ConnectionError extends Error {
 }
 
 /**
+ * Ends the connection: the peer's bytes break the rules of the protocol.
+ *
+ * @throws {ConnectionError} `protocol_error`, always.
+ */
+export function protocolError(message: string): never {
+  throw new ConnectionError("protocol_error", message);
+}
+
+/**
  * A peer's text made fit for a message or a log: quoted, control and
  * non-ASCII characters escaped, cut at `max` characters.
  */

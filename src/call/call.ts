@@ -20,7 +20,6 @@ import type { OutgoingStreams } from "../streams/contract.ts";
 import { isA } from "../base/user_code.ts";
 import { ticksSince } from "../base/clock.ts";
 import type { LiveCall, LiveCallContext, LiveState } from "../types/stats.ts";
-import type { Opaque } from "../wire/codec.ts";
 import type { ListNode } from "../base/linked_list.ts";
 
 /**
@@ -206,7 +205,7 @@ function madeState(state: CallState, handedOver: boolean): LiveState {
 /** A call that waits, with its payload. */
 export interface QueuedCall extends ListNode<QueuedCall> {
   readonly call: Call;
-  readonly draft: Opaque;
+  readonly draft: unknown;
 }
 
 /** What a {@linkcode CallTable} holds. */

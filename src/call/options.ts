@@ -11,7 +11,7 @@ import type { CallOptions } from "../types/call.ts";
 /** The same with what the library says of a call to itself; it goes along with them wherever they are handed on. */
 export interface SentOptions extends CallOptions {
   /** Nobody waits for the answer: a wire that has notifications sends one. */
-  oneWay?: boolean | undefined;
+  notification?: boolean | undefined;
   /** Has the stack of the code that made the call, if its client captures stacks. */
   calledAt?: Error | undefined;
 }

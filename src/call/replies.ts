@@ -52,7 +52,7 @@ export class ReplyHandler {
 
   /** The result of call `id` is the codec's current payload. */
   reply(id: number, metadata: MetadataBlock | undefined): void {
-    if (this.#context.codec.streamed) return this.#stream(id, metadata);
+    if (this.#context.codec.valueIsStream) return this.#stream(id, metadata);
     const call = this.#take(id, metadata);
     if (call === undefined) return;
     if (call.state === "abandoned") {
@@ -166,7 +166,7 @@ export class ReplyHandler {
   /** An answer has come. */
   #answered(call: Call, metadata: MetadataBlock | undefined): void {
     if (metadata !== undefined) call.extras().replyMetadata = metadata;
-    call.extra?.observed?.answered(this.#context.codec.answerSize);
+    call.extra?.observed?.answered(this.#context.codec.receivedSize);
   }
 
   #stray(id: number): void {

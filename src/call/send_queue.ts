@@ -14,7 +14,7 @@
 
 import type { Call, CallExtras, QueuedCall } from "./call.ts";
 import type { Clock } from "../base/clock.ts";
-import type { Codec, Opaque } from "../wire/codec.ts";
+import type { Codec } from "../wire/codec.ts";
 import type { Limits, PeerHello } from "../types/connection.ts";
 import type { ConnectionError } from "../base/errors.ts";
 import type { CallSettler } from "./settle.ts";
@@ -203,7 +203,7 @@ export class SendQueue {
     if (this.#ready.waited && this.#hasRoom()) this.#ready.wake();
   }
 
-  #sendDraft(call: Call, draft: Opaque): void {
+  #sendDraft(call: Call, draft: unknown): void {
     try {
       this.#context.codec.restorePrepared(draft);
     } catch (error) {
@@ -295,14 +295,14 @@ export class QueuedCalls {
   }
 
   /** Enters a call, with its payload. */
-  push(call: Call, draft: Opaque): void {
+  push(call: Call, draft: unknown): void {
     call.waiting = { call, draft, before: undefined, after: undefined };
     this.#calls.push(call.waiting);
     this.#bytes += call.size;
   }
 
   /** Takes out a call that is in; returns its payload. */
-  remove(call: Call): Opaque {
+  remove(call: Call): unknown {
     const waiting = call.waiting as QueuedCall;
     call.waiting = undefined;
     this.#calls.remove(waiting);

@@ -296,13 +296,13 @@ class MiddlewareCaller implements Caller, CallOwner {
       discard(sent, reason);
       throw reason;
     }
-    const { idempotent, transfer, oneWay, calledAt } = call.options;
+    const { idempotent, transfer, notification, calledAt } = call.options;
     const timeout = remaining === Infinity ? undefined : remaining;
     const options: SentOptions = {
       idempotent,
       transfer,
       timeout,
-      oneWay,
+      notification,
       calledAt,
     };
     if (Object.keys(metadata).length > 0) options.metadata = metadata;

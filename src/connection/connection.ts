@@ -388,10 +388,10 @@ export class RpcConnection
   }
 
   onSpoiled(batchOffset: number): void {
-    const frame = this.codec.idAt?.(this.sendBuffer, batchOffset);
+    const frame = this.codec.callAt?.(this.sendBuffer, batchOffset);
     if (frame === undefined) return;
     this.codec.retract(this.sendBuffer, batchOffset);
-    (frame.ours ? this.pending : this.serveSide).spoiled(frame.id);
+    (frame.isRequest ? this.pending : this.serveSide).spoiled(frame.id);
   }
 
   onWritten(): void {

@@ -111,7 +111,7 @@ export class Handshake {
 export function codecSettings(
   setup: ConnectionSetup,
   limits: Limits,
-  stray: CodecSettings["stray"],
+  onStrayLine: CodecSettings["onStrayLine"],
 ): CodecSettings {
   const { services, serializer, makeGate, streams } = setup;
   const methods = services?.methods;
@@ -130,12 +130,12 @@ export function codecSettings(
       streams: streams &&
         { credit: limits.streamCredit, max: limits.maxStreams },
     },
-    own,
-    guarded: makeGate !== undefined,
+    limits: own,
+    authorizesPeer: makeGate !== undefined,
     methodTable: methods,
     serializer,
     streams: streams?.codec,
-    stray,
+    onStrayLine,
   };
 }
 

@@ -85,7 +85,7 @@ export class NoServices implements ServeSide {
       return;
     }
     this.#window.reserve(size);
-    if (codec.streamed) streams()?.checkRoom();
+    if (codec.valueIsStream) streams()?.checkRoom();
     this.#window.recordId(id);
     const text = `there is no method ${quote(method)}`;
     this.#refuse(id, method, size, block, "not_found", text);

@@ -151,10 +151,10 @@ export class Dispatcher implements ServerCallHost, ServeSide {
     receiveWindow.checkId(id, this.#calls);
     // A call that finds no place is not noted: our GOAWAY then refuses it.
     const { codec, methodTable, clock, tick, observe } = this.#context;
-    const { streamed } = codec;
+    const { valueIsStream } = codec;
     if (!this.#draining) {
       receiveWindow.reserve(size);
-      if (streamed) this.#context.streams()?.checkRoom();
+      if (valueIsStream) this.#context.streams()?.checkRoom();
     }
     receiveWindow.recordId(id);
     if (this.#draining) {
@@ -187,7 +187,7 @@ export class Dispatcher implements ServerCallHost, ServeSide {
       metadata,
       began,
     );
-    if (streamed) this.#acceptStream(call);
+    if (valueIsStream) this.#acceptStream(call);
     if (observe !== undefined && observe.active) {
       observe.onIncoming(call, clock);
     }

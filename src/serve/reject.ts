@@ -90,7 +90,7 @@ function closeMode(
   const own = toLimits({ windowCalls: 0 });
   const codec = ((wire?.codec ?? nativeCodec) as CodecFactory)(DEAF, {
     hello: own,
-    own,
+    limits: own,
     methodTable: undefined,
     serializer,
   });

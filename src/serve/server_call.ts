@@ -10,7 +10,6 @@
 
 import type { Scope } from "../base/async_context.ts";
 import { type Clock, ticksSince } from "../base/clock.ts";
-import type { Opaque } from "../wire/codec.ts";
 import type { Metadata, MetadataInit } from "../types/call.ts";
 import type { Connection, Peer } from "../types/connection.ts";
 import type { TimerEntry } from "../base/timers.ts";
@@ -70,7 +69,7 @@ export class ServerCall
   /** What the handler gave away. */
   transferred: Uint8Array | undefined = undefined;
   /** The params, undecoded, while they wait. */
-  retained: Opaque = undefined;
+  retained: unknown = undefined;
   /** What its params take beyond their bytes once they are decoded; -1 before, and for a call answered in the turn it came. */
   decoded = -1;
   /** Its streams, if it has any. */

@@ -19,7 +19,8 @@ import {
   RpcError,
 } from "../base/errors.ts";
 import type { StreamStats } from "../types/stats.ts";
-import type { PayloadView, StreamFrameWriter } from "../wire/codec.ts";
+import type { StreamFrameWriter } from "../wire/codec.ts";
+import type { PayloadView } from "../wire/payload.ts";
 import { STREAM_CHARGE } from "../wire/limits.ts";
 import {
   CalleeStreams,

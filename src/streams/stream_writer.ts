@@ -258,7 +258,7 @@ export class StreamWriter implements ScheduledWriter, WriterView {
       frames.data(this.#owner);
       this.#pull();
     } else {
-      this.#add({ ...frames.cut(), at: 0, end: size, own: false });
+      this.#add({ ...frames.takeItem(), at: 0, end: size, own: false });
     }
   }
 
@@ -337,7 +337,7 @@ export class StreamWriter implements ScheduledWriter, WriterView {
     this.#credit -= until - at + CHARGE_BESIDE;
     item.at = until;
     host.addUnsent(at - until);
-    host.frames.part(owner, item, at, until, more);
+    host.frames.fragment(owner, item, at, until, more);
     if (until === end) {
       this.#unsent = this.#nextUnsent;
       this.#nextUnsent = undefined;

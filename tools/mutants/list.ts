@@ -20,8 +20,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a request that was taken back is sent all the same",
     file: "src/wire/native_codec.ts",
-    find: "sendBuffer.overwrite(place, 4, PAD);",
-    replace: "void place;",
+    find: "sendBuffer.overwrite(batchOffset, 4, PAD);",
+    replace: "void batchOffset;",
   },
   {
     name: "a call cancelled before its start is started",
