@@ -18,7 +18,7 @@ import {
 } from "./protocol.ts";
 
 /** The default of each limit; docs/limits.md has the same numbers. */
-export const DEFAULT_LIMITS: Limits = {
+export const DEFAULT_LIMITS: Limits = /* @__PURE__ */ (() => ({
   maxMessage: 4 * 1024 * 1024,
   windowCalls: 4096,
   windowBytes: 16 * 1024 * 1024,
@@ -37,7 +37,7 @@ export const DEFAULT_LIMITS: Limits = {
   messageTimeout: 60_000,
   halfCloseTimeout: 300_000,
   idleTimeout: Infinity,
-};
+}))();
 
 /** The least send buffer, in bytes: a frame of a stream, or an error with its text, always fits. */
 const MIN_SEND_BUFFER = 64 * 1024;

@@ -64,8 +64,8 @@ export interface PayloadView {
 const ATTACH_SIZE = 16 * 1024;
 
 /** The text between `prepare` and `write`. One for all connections: both happen in one turn, with no user code between. */
-const scratch = new Uint8Array(16 * 1024);
-const scratchView = viewOf(scratch);
+const scratch = /* @__PURE__ */ new Uint8Array(16384);
+const scratchView = /* @__PURE__ */ viewOf(scratch);
 
 /** Prepares one payload at a time and writes it. */
 export class PayloadEncoder {
