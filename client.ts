@@ -1,25 +1,44 @@
 /**
- * A client for pages and small programs: calls, deadlines, cancellation and
- * outcomes. Everything else is passed in, so that a bundle carries what it uses
- * and nothing more: {@linkcode streams}, {@linkcode callable} services,
- * {@linkcode stage} and {@linkcode map}, {@linkcode keepalive},
- * {@linkcode clientMiddleware}, {@linkcode observers}.
+ * A small client for pages: calls, deadlines, cancellation and outcomes. A
+ * program imports each further feature and passes it as an option, so that its
+ * bundle carries only what it uses.
  *
- * `@sluice/rpc` has the client with all of these built in.
+ * | to | pass or call | without it |
+ * | --- | --- | --- |
+ * | send and receive streams | `streams: streams()` | a stream as params is refused: `invalid_argument` |
+ * | be called by the server | `services: callable(services)` | its calls are refused: `not_found` |
+ * | detect a silent peer | `keepalive: keepalive()` | only deadlines and the transport end a call |
+ * | run code around calls | `use: clientMiddleware(log)` | |
+ * | be notified of calls | `observe: observers(metrics)` | |
+ * | call with each item of a stream | `stage(client, method)`, `map(client, method, inputs)` | |
+ *
+ * The client of `@sluice/rpc` has streams, keepalive, stages and maps built in.
+ * It opens sockets with `connect` of `@sluice/rpc`; this one takes any duplex.
  *
  * @example
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { echoServices, memoryPair, Server } from "@sluice/rpc";
- * import { Client, streams } from "@sluice/rpc/client";
+ * import { memoryPair, Server } from "@sluice/rpc";
+ * import { Client, keepalive, stage, streams } from "@sluice/rpc/client";
  *
- * const services = { Text: { count: async (lines: AsyncIterable<string>) => (await Array.fromAsync(lines)).length } };
+ * const services = {
+ *   Text: {
+ *     length: (line: string) => line.length,
+ *     count: async (lines: AsyncIterable<string>) => (await Array.fromAsync(lines)).length,
+ *   },
+ * };
  * const [near, far] = memoryPair();
  * const server = new Server(services);
  * server.accept(far);
  *
- * const client = new Client<typeof services>(near, { streams: streams() });
- * assertEquals(await client.call("Text.count", ReadableStream.from(["a", "b"])), 2);
+ * const client = new Client<typeof services>(near, {
+ *   streams: streams(),
+ *   keepalive: keepalive({ time: 15_000, timeout: 5_000 }),
+ * });
+ * const lines = () => ReadableStream.from(["one", "three"]);
+ * assertEquals(await client.call("Text.count", lines()), 2);
+ * const lengths = lines().pipeThrough(stage(client, "Text.length"));
+ * assertEquals(await Array.fromAsync(lengths), [3, 5]);
  * await client.close();
  * await server.close();
  * ```
@@ -32,15 +51,19 @@ export {
   type CoreClientOptions as ClientOptions,
 } from "./src/client/client.ts";
 
-// Features.
+// Options: each function makes the value of one.
 export { streams } from "./src/streams/support.ts";
-export { keepalive, type KeepaliveOptions } from "./src/connection/watchdog.ts";
 export { callable, type CallableOptions } from "./src/serve/services.ts";
 export { expose } from "./src/serve/method_table.ts";
-export { map, stage } from "./src/client/stage.ts";
+export { keepalive, type KeepaliveOptions } from "./src/connection/watchdog.ts";
 export { clientMiddleware } from "./src/client/middleware.ts";
-export { clientOf } from "./src/client/service_client.ts";
 export { observers } from "./src/observe/observe.ts";
+
+// Functions that take a client or a connection.
+export { map, stage } from "./src/client/stage.ts";
+export { clientOf } from "./src/client/service_client.ts";
+
+// A duplex without a network, for tests.
 export { memoryPair } from "./src/transport/memory.ts";
 
 // Errors.
@@ -52,5 +75,5 @@ export {
 } from "./src/base/errors.ts";
 export { StageError } from "./src/client/stage_options.ts";
 
-// Types, as `@sluice/rpc` has them.
+// The types of `@sluice/rpc`.
 export type * from "./mod.ts";

@@ -1,13 +1,17 @@
 /**
  * Pipelined RPC over Web Streams: send requests without waiting for replies,
- * and always know what became of each.
+ * and always know whether a failed call may have run.
  *
- * - {@linkcode Client} calls, {@linkcode Server} serves plain functions; types
- *   follow from the services' type, nothing is generated.
- * - {@linkcode connect} and {@linkcode listen} make TCP, TLS and Unix-socket
- *   duplexes; {@linkcode stdio} and {@linkcode memoryPair} make others; any
- *   `{ readable, writable }` of bytes will do.
- * - {@linkcode RpcError} says of every failed call whether it may have run.
+ * - {@linkcode Client} makes calls; {@linkcode ReconnectingClient} makes them
+ *   over one connection after another.
+ * - {@linkcode Server} serves plain functions. The types of the calls follow from
+ *   the type of the services; no code is generated.
+ * - {@linkcode connect} and {@linkcode listen} open TCP, TLS and Unix sockets.
+ *   Any `{ readable, writable }` of bytes will do as well.
+ * - {@linkcode RpcError} tells for every failed call whether it may have run.
+ *
+ * Other entry points: `@sluice/rpc/client` is a small client for pages,
+ * `@sluice/rpc/jsonrpc` speaks JSON-RPC, `@sluice/rpc/netrpc` speaks Go's net/rpc.
  *
  * @example
  * ```ts
@@ -30,14 +34,12 @@
  * @module
  */
 
-// Calling.
+// 1. Make calls.
 export { Client, type ClientOptions } from "./src/client/full_client.ts";
 export type { CoreClient, CoreClientOptions } from "./src/client/client.ts";
 export {
   type CallerOptions,
   clientOf,
-  type MiddlewareSettings,
-  type MiddlewareStack,
   ServiceClient,
 } from "./src/client/service_client.ts";
 export type {
@@ -48,35 +50,82 @@ export type {
   MetadataInit,
   ParentCall,
 } from "./src/types/call.ts";
+
+// 2. Make calls over one connection after another.
 export {
   ReconnectingClient,
   type ReconnectingClientOptions,
 } from "./src/client/reconnect/reconnecting_client.ts";
 export type { Dial } from "./src/client/reconnect/dial.ts";
+export type { RetryOptions } from "./src/client/reconnect/dialer.ts";
 export type {
   ClientState,
   ReconnectingStats,
   StateDetail,
   StateListener,
 } from "./src/client/reconnect/client_state.ts";
-export type {
-  ConnectionStats,
-  LiveCall,
-  LiveState,
-  OutcomeCounts,
-  ServedCounts,
-  StreamStats,
-  TotalStats,
-} from "./src/types/stats.ts";
-export type { RetryOptions } from "./src/client/reconnect/dialer.ts";
+
+// 3. Call a method with each item of a stream or an iterable.
 export {
   map,
   stage,
-  type StageInputs,
+  type StageInputsOf,
   type StageOf,
   type StageOutputOf,
 } from "./src/client/stage.ts";
+export {
+  type OnStageError,
+  type Stage,
+  StageError,
+  type StageItem,
+  type StageOptions,
+  type StageOutput,
+  type Unacknowledged,
+} from "./src/client/stage_options.ts";
+
+// 4. Serve calls.
+export {
+  type DuplexSource,
+  Server,
+  type ServerOptions,
+  type ServerStats,
+} from "./src/serve/server.ts";
+export type { ServerLimits } from "./src/serve/server_limits.ts";
+export type { Authorize } from "./src/serve/authorize.ts";
+export type { CallContext } from "./src/types/handler.ts";
+export { callable, type CallableOptions } from "./src/serve/services.ts";
+export { expose } from "./src/serve/method_table.ts";
+export { method } from "./src/serve/method.ts";
+export type {
+  SchemaIssue,
+  SchemaResult,
+  StandardSchema,
+  ValidatedMethod,
+} from "./src/types/schema.ts";
+export {
+  ordered,
+  type OrderedOptions,
+  type ParamsIn,
+} from "./src/serve/ordered.ts";
+export type { OrderKey } from "./src/base/inspect.ts";
+export { type EchoServices, echoServices } from "./src/serve/echo.ts";
+
+// 5. Errors and outcomes.
+export {
+  ConnectionError,
+  ERROR_CODES,
+  type ErrorCode,
+  type Outcome,
+  RpcError,
+  type RpcErrorOptions,
+} from "./src/base/errors.ts";
+
+// 6. Run code around calls: middleware and observers.
 export { clientMiddleware } from "./src/client/middleware.ts";
+export type {
+  MiddlewareSettings,
+  MiddlewareStack,
+} from "./src/client/service_client.ts";
 export type {
   CallChange,
   CallEnding,
@@ -89,27 +138,11 @@ export type {
   OutgoingChange,
   ServerMiddleware,
 } from "./src/types/middleware.ts";
-export {
-  type OnStageError,
-  type Stage,
-  StageError,
-  type StageItem,
-  type StageOptions,
-  type StageOutput,
-  type Unacknowledged,
-} from "./src/client/stage_options.ts";
+export { observers } from "./src/observe/observe.ts";
+export { diagnostics } from "./src/observe/diagnostics_channel.ts";
+export type { CallObserver, ObservedCall } from "./src/types/observe.ts";
 
-// Serving.
-export {
-  type DuplexSource,
-  Server,
-  type ServerOptions,
-  type ServerStats,
-} from "./src/serve/server.ts";
-export { callable, type CallableOptions } from "./src/serve/services.ts";
-export type { ServerLimits } from "./src/serve/server_limits.ts";
-export type { CallContext } from "./src/types/handler.ts";
-export type { Authorize } from "./src/serve/authorize.ts";
+// 7. Connections: options, limits and numbers, the same on both sides.
 export type {
   CallInfo,
   CloseOptions,
@@ -130,56 +163,17 @@ export type {
   StreamGrant,
 } from "./src/types/connection.ts";
 export type {
-  AsyncDisposal,
-  AsyncDisposeKey,
-  CertificateNames,
-  Duplex,
-  DuplexInfo,
-  PeerCertificate,
-} from "./src/types/duplex.ts";
-export { expose } from "./src/serve/method_table.ts";
-export { method } from "./src/serve/method.ts";
-export type {
-  SchemaIssue,
-  SchemaResult,
-  StandardSchema,
-  ValidatedMethod,
-} from "./src/types/schema.ts";
-export {
-  ordered,
-  type OrderedOptions,
-  type ParamsIn,
-} from "./src/serve/ordered.ts";
-export type { OrderKey } from "./src/base/inspect.ts";
-export { type EchoServices, echoServices } from "./src/serve/echo.ts";
-
-// The connection underneath.
+  ConnectionStats,
+  LiveCall,
+  LiveState,
+  OutcomeCounts,
+  ServedCounts,
+  StreamStats,
+  TotalStats,
+} from "./src/types/stats.ts";
 export type { Clock } from "./src/base/clock.ts";
 
-// Observers.
-export { observers } from "./src/observe/observe.ts";
-export { diagnostics } from "./src/observe/diagnostics_channel.ts";
-export type { CallObserver, ObservedCall } from "./src/types/observe.ts";
-
-// Errors.
-export {
-  ConnectionError,
-  ERROR_CODES,
-  type ErrorCode,
-  type Outcome,
-  RpcError,
-  type RpcErrorOptions,
-} from "./src/base/errors.ts";
-
-// Transports.
-export { type DenoConnLike, toDuplex } from "./src/transport/deno_conn.ts";
-export { memoryPair, type MemoryPairOptions } from "./src/transport/memory.ts";
-export type {
-  ConnectTls,
-  ListenTls,
-  TcpAddress,
-  UnixAddress,
-} from "./src/transport/address.ts";
+// 8. Open duplexes: sockets, pipes, memory.
 export { connect, type ConnectOptions } from "./src/transport/connect.ts";
 export {
   listen,
@@ -187,14 +181,30 @@ export {
   type Listener,
   type ListenOptions,
 } from "./src/transport/listen.ts";
+export type {
+  ConnectTls,
+  ListenTls,
+  TcpAddress,
+  UnixAddress,
+} from "./src/transport/address.ts";
 export { stdio } from "./src/transport/stdio.ts";
+export { memoryPair, type MemoryPairOptions } from "./src/transport/memory.ts";
 export { nodeDuplex } from "./src/transport/node_stream.ts";
 export type {
   NodeReadable,
   NodeWritable,
 } from "./src/transport/node_builtins.ts";
+export { type DenoConnLike, toDuplex } from "./src/transport/deno_conn.ts";
+export type {
+  AsyncDisposal,
+  AsyncDisposeKey,
+  CertificateNames,
+  Duplex,
+  DuplexInfo,
+  PeerCertificate,
+} from "./src/types/duplex.ts";
 
-// Frames, for tools that speak the wire themselves.
+// 9. Read and write frames, for tools that speak the protocol themselves.
 export {
   type Frame,
   framed,
@@ -204,6 +214,6 @@ export {
   FrameEncoderStream,
 } from "./src/wire/frame_transforms.ts";
 
-// Types.
-export type { Optional } from "./src/types/optional.ts";
+// 10. Types of services: names, params and results of methods.
 export type * from "./src/types/services.ts";
+export type { Optional } from "./src/types/optional.ts";

@@ -1,7 +1,7 @@
 /**
- * The pure cases, as a plain table: parts of the library, and whole calls over
- * memory, without sockets or other processes. `mitata.ts` runs them on every
- * runtime, `deno_bench.ts` under `deno bench`.
+ * The table of cases that need no sockets and no other processes: parts of the
+ * library, and whole calls over memory. `mitata.ts` runs them on every runtime,
+ * `deno_bench.ts` under `deno bench`.
  *
  * @module
  */
@@ -15,16 +15,16 @@ import { PENDING } from "./cases/pending.ts";
 export interface Case {
   readonly name: string;
   readonly group: string;
-  /** How many operations one run of the body is. */
+  /** Number of operations in one run of the body. */
   readonly operations: number;
-  /** Makes the body, once. The body throws if what it did was wrong. */
+  /** Makes the body once. The body throws if a result is wrong. */
   readonly setup: () => Body;
 }
 
-/** What is measured; it may be run any number of times. */
+/** The code that is measured. It may run any number of times. */
 export type Body = (() => void) | (() => Promise<void>);
 
-/** All of them. */
+/** All cases. */
 export const CASES: readonly Case[] = [
   ...FRAMES,
   ...PAYLOADS,

@@ -1,8 +1,8 @@
 /**
- * The single costs that have a target: memory of a pending call, one more call
- * among many, abort, idle connections, chunks written, and what pipelining is
- * worth where the network is slow. Each is measured in fresh processes, and
- * printed beside its target. A miss is not an error; a wrong reply is.
+ * Measures the costs that have a target: the memory of a pending call, one more
+ * call among many, abort, idle connections, chunks written, and the gain of
+ * pipelining over a slow network. Each is measured in new processes, and printed
+ * beside its target. A missed target is not an error; a wrong reply is.
  *
  * @module
  */

@@ -1,11 +1,10 @@
 /**
- * Network latency for a duplex: what a far peer would be like, with a near one.
+ * Adds network latency to a duplex, so that a near peer behaves like a far one.
  *
- * Invariants owned here:
- * - Each direction delivers what it was given in the same order, never earlier
- *   than after the delay: chunks, ends and failures alike.
- * - The delay holds nothing back but time: any number of chunks are under way
- *   at once, up to {@linkcode UNDER_WAY} bytes in each direction.
+ * - Each direction delivers chunks, ends and failures in order, and never before
+ *   the delay has passed.
+ * - The delay does not limit the rate: any number of chunks are on their way at
+ *   once, up to {@linkcode UNDER_WAY} bytes in each direction.
  *
  * @module
  */
@@ -14,8 +13,8 @@ import type { Duplex } from "../mod.ts";
 import { type Clock, systemClock } from "../src/base/clock.ts";
 
 /**
- * Bytes under way in one direction before its writer has to wait: what a line
- * of 10 Gbit/s holds at 50 ms, which is more than anything here sends.
+ * Bytes on their way in one direction before its writer has to wait: what a line
+ * of 10 Gbit/s holds at 50 ms, which is more than any benchmark here sends.
  */
 const UNDER_WAY = 64 * 1024 * 1024;
 
@@ -23,9 +22,9 @@ const UNDER_WAY = 64 * 1024 * 1024;
  * A duplex that is `ms` further away in each direction. An abort or a cancel
  * does not wait.
  *
- * @param duplex What it goes through; nobody else's from then on.
- * @param ms The delay of one direction; half of the round trip. It is as exact
- *   as the runtime's timers: late by up to a millisecond or two.
+ * @param duplex The duplex to delay. Nobody else may use it from then on.
+ * @param ms The delay of one direction, half of the round trip. It is as exact as
+ *   the timers of the runtime: up to two milliseconds late.
  */
 export function delayed(
   duplex: Duplex,
@@ -40,9 +39,9 @@ export function delayed(
   };
 }
 
-/** What is done on a line is done later, in the same order. */
+/** Runs actions after the delay, in the same order. */
 class Line {
-  /** Bytes under way; whoever delivers them takes them off. */
+  /** Bytes on their way. The code that delivers them subtracts them. */
   bytes = 0;
   readonly #ms: number;
   readonly #clock: Clock;
@@ -61,7 +60,7 @@ class Line {
     if (this.#due.length === 1) this.#wait();
   }
 
-  /** Forgets what is under way, and delays no more. */
+  /** Drops all actions that wait, and takes no more. */
   cut(): void {
     this.#cut = true;
     this.#due = [];
@@ -73,7 +72,7 @@ class Line {
     this.#timer = this.#clock.setTimeout(() => this.#arrive(), left);
   }
 
-  /** Timers may fire a little early; that is no reason to be early, too. */
+  /** Timers may fire a little early, but an action must not run early. */
   #arrive(): void {
     const now = this.#clock.now();
     const under = this.#due.findIndex(({ at }) => at > now);
@@ -91,7 +90,7 @@ function delayedWritable(
   aborted: () => void,
 ): WritableStream<Uint8Array> {
   const writer = inner.getWriter();
-  /** The write that waits for room, and the close on its way. */
+  /** The write that waits for room, and the close that waits for the delay. */
   let room: PromiseWithResolvers<void> | undefined;
   let closing: PromiseWithResolvers<void> | undefined;
   const stop = (reason: unknown) => {
@@ -108,10 +107,10 @@ function delayedWritable(
   return new WritableStream<Uint8Array>({
     start(controller) {
       const { signal } = controller;
-      // The sink's `abort` would wait for the write under way.
+      // The `abort` of the sink would wait for the current write.
       signal.addEventListener("abort", () => {
         stop(signal.reason);
-        aborted(); // An abort ends reading, too.
+        aborted(); // An abort also ends reading.
         writer.abort(signal.reason).catch(ignore);
       });
       writer.closed.catch((reason) => {
@@ -121,11 +120,11 @@ function delayedWritable(
     },
     async write(chunk) {
       line.bytes += chunk.length;
-      // A copy: the chunk is the caller's again as soon as this settles.
+      // A copy, because the caller may change the chunk as soon as this settles.
       const copy = chunk.slice();
       line.later(() => deliver(copy).catch(ignore));
-      // As a socket's. A write that settled within this turn would leave a loop
-      // of calls no time to gather: it would get them a few at a time.
+      // It settles later, as with a socket. If a write settled within this turn, a
+      // loop of calls would have no time to gather them into one chunk.
       await clock.turn();
       if (line.bytes <= UNDER_WAY) return;
       room = Promise.withResolvers();
@@ -160,7 +159,7 @@ function delayedReadable(
           line.bytes -= value.length;
           controller.enqueue(value);
         });
-        // What is under way and what has arrived count together.
+        // Bytes on their way and bytes that have arrived count together.
         while (line.bytes >= (controller.desiredSize ?? 0)) {
           await new Promise<void>((resolve) => wake = resolve);
         }

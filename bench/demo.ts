@@ -1,9 +1,10 @@
 /**
- * The experiment this library grew from: what is gained by not waiting.
+ * The experiment from which this library began: how much faster calls are that do
+ * not wait for each other.
  *
- * An echo server in a process of its own, and for each style of calling a
- * client in a process of its own, with one TCP connection. Every reply is
- * checked; a wrong one, like anything else that goes wrong, exits with 1.
+ * An echo server has a process of its own, and so has the client of each style of
+ * calling, with one TCP connection. Every reply is checked. A wrong reply, like
+ * any other fault, exits with 1.
  *
  * @module
  */
@@ -39,7 +40,7 @@ async function main(): Promise<void> {
   const server = new Child<ServerMessage>(chosen.runtime, "server.ts");
   try {
     let address: Address | undefined;
-    await server.listen((told) => (address = told) !== undefined);
+    await server.listen((message) => (address = message) !== undefined);
     await runAll(chosen, address!);
   } finally {
     await server.stop();
@@ -74,10 +75,10 @@ async function runStyle(
   const bar = new Bar(style, calls, style === "sync" ? SYNC_LIMIT : Infinity);
   try {
     let result: Result | undefined;
-    await client.listen((told) => {
-      if ("fault" in told) throw new Error(`${style}: ${told.fault}`);
-      if ("done" in told) bar.show(told.done);
-      else result = told.result;
+    await client.listen((message) => {
+      if ("fault" in message) throw new Error(`${style}: ${message.fault}`);
+      if ("done" in message) bar.show(message.done);
+      else result = message.result;
       return result !== undefined;
     });
     return result!;

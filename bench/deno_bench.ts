@@ -1,6 +1,6 @@
 /**
- * The pure cases under `deno bench`: times are of one run of a case, which is
- * as many operations as its name says.
+ * Runs the cases of `cases.ts` under `deno bench`. A time is of one run of a case,
+ * which has as many operations as its name says.
  *
  * @module
  */

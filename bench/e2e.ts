@@ -1,6 +1,6 @@
 /**
- * Rate and latency from end to end: by runtime, transport, calls under way,
- * size, and added network.
+ * Measures rate and latency between two processes, by runtime, transport, calls
+ * in flight, payload size and added network latency.
  *
  * @module
  */
@@ -20,10 +20,10 @@ import type { ServerAddress } from "./e2e/server.ts";
 import { measure } from "./support/program.ts";
 import { round, short, table } from "./support/table.ts";
 
-/** What a client queues at most: calls under way times their bytes stay below. */
+/** Largest number of bytes that a client queues: calls in flight times their size. */
 const MOST_QUEUED = 128 << 20;
 
-/** One measurement; one line of `--json`. */
+/** One measurement, which is one line of `--json`. */
 export interface Row {
   readonly peer: "sluice";
   readonly style: "sync" | "concurrent" | "pipeline";
@@ -44,7 +44,7 @@ export interface Row {
   readonly p999_us: number;
 }
 
-/** What a row is of. */
+/** The settings of a row. */
 type Setting = Pick<ClientOrder, "transport" | "depth" | "payload" | "rtt">;
 
 function options(): Options {
@@ -55,7 +55,7 @@ function options(): Options {
   }
 }
 
-/** The rows that are asked for and that a client can hold, of one transport. */
+/** The rows of one transport that the options ask for and that fit the bound above. */
 function settings(transport: Transport, chosen: Options): Setting[] {
   const all = chosen.rtts.flatMap((rtt) =>
     chosen.payloads.flatMap((payload) =>
@@ -67,7 +67,7 @@ function settings(transport: Transport, chosen: Options): Setting[] {
   );
 }
 
-/** Runs `use` with a server of its own process, where the transport needs one. */
+/** Runs `use` with a server process, if the transport needs one. */
 async function withServer(
   runtime: Runtime,
   transport: Transport,
@@ -80,7 +80,7 @@ async function withServer(
   const server = new Child<ServerAddress>(runtime, file, transport);
   try {
     let address: ServerAddress;
-    await server.listen((told) => (address = told) !== undefined);
+    await server.listen((message) => (address = message) !== undefined);
     await use(address!);
   } finally {
     await server.stop();

@@ -1,16 +1,17 @@
 /**
- * The physical limits that the library is measured against: what the runtime
- * does over a socket of loopback if nothing is asked of it but the bytes.
+ * Measures the physical limits with which the library is compared: what a runtime
+ * can do over a loopback socket if it only moves bytes.
  *
- * - `raw`: frames encoded beforehand in chunks of 64 KiB over `node:net`; the
- *   server parses and answers, the client parses and counts.
- * - `promise`: the same with one promise a call, resolved through an array, and
- *   each reply compared.
- * - `pingpong`: one byte forth and back over the plainest socket.
+ * - `raw`: frames that are encoded in advance, in chunks of 64 KiB. The server
+ *   parses them and replies, the client parses and counts.
+ * - `promise`: the same with one promise for each call, resolved through an array,
+ *   and each reply is compared.
+ * - `pingpong`: one byte there and back over the simplest socket.
  * - `webstreams`: the same over bare Web Streams.
- * - `bulk`: chunks of 64 KiB echoed through the plainest socket.
+ * - `bulk`: chunks of 64 KiB echoed through the simplest socket.
  *
- * A slow limit would flatter: a change here may only make it faster.
+ * A slow limit would flatter the library, so a change here may only make a limit
+ * faster.
  *
  * @module
  */
@@ -29,10 +30,10 @@ const USAGE = `Usage: deno task bench:limit [options]
 Measures the limits of a runtime over loopback: ${STYLES.join(", ")}.
 
   --runtime NAME  ${RUNTIMES.join(", ")}, or all (${OWN})
-  --only NAMES    only these limits, with commas between
-  --calls N       calls, round trips, chunks: at most so many
+  --only NAMES    only these limits, separated by commas
+  --calls N       largest number of calls, round trips and chunks
   --quick         shorter ping-pongs, a quarter of the chunks
-  --json          one line of JSON per limit, and nothing else
+  --json          print one line of JSON for each limit, and nothing else
   --help          print this`;
 
 interface Options {

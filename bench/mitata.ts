@@ -1,5 +1,5 @@
 /**
- * The pure cases under mitata, on the runtime that runs this or on others.
+ * Runs the cases of `cases.ts` under mitata, on this runtime or on others.
  *
  * @module
  */
@@ -23,12 +23,12 @@ const USAGE = `Usage: deno task bench [options]
 Measures the parts of the library, and whole calls within one process.
 
   --runtime NAMES   some of ${RUNTIMES.join(", ")}, one after the other
-  --only TEXT       cases whose group or name contains it
-  --quick           a few runs of each: to see that it works, not how fast
-  --json            one line of JSON per case, and nothing else
+  --only TEXT       only cases whose group or name contains TEXT
+  --quick           a few runs of each: shows that it works, not how fast
+  --json            print one line of JSON for each case, and nothing else
   --help            print this`;
 
-/** What a case took; one line of `--json`. */
+/** The result of a case, which is one line of `--json`. */
 interface Row {
   readonly peer: "case";
   readonly style: string;
@@ -39,12 +39,12 @@ interface Row {
   readonly calls_per_s: number;
   readonly cpu_s: number;
   readonly rss_mb: number;
-  /** Nanoseconds an operation: the median, and of the slowest hundredth. */
+  /** Nanoseconds for an operation: the median, and the 99th percentile. */
   readonly p50_ns: number;
   readonly p99_ns: number;
 }
 
-/** Enough for mitata to see that a case works. */
+/** Options with which mitata only shows that a case works. */
 const QUICK = { min_cpu_time: 1, min_samples: 2, batch_samples: 4 };
 
 async function measureCase(each: Case, quick: boolean): Promise<Row> {
@@ -112,14 +112,16 @@ async function measureHere({ only, quick, json }: Options): Promise<void> {
     if (json) console.log(JSON.stringify(row));
     rows.push(row);
   }
-  if (rows.length === 0) throw new Error(`No case contains "${only}"`);
+  if (rows.length === 0) {
+    throw new Error(`Cannot measure: no case contains "${only}"`);
+  }
   if (json) return;
   const head = ["group", "case", "per second", "median ns", "p99 ns"];
   console.log(`${OWN} ${process.versions[OWN]}\n`);
   console.log(table(head, rows.map(toCells)) + "\n");
 }
 
-/** Measures in a process of another runtime, which prints for itself. */
+/** Measures in a process of another runtime, which prints its own results. */
 async function measureOn(runtime: Runtime): Promise<void> {
   const [program, args] = command(runtime, fileURLToPath(import.meta.url));
   const given = [...process.argv.slice(2), "--runtime", runtime];
@@ -141,5 +143,5 @@ async function main(): Promise<void> {
 
 if (import.meta.main) {
   await tool(main);
-  process.exit(); // Connections are left open.
+  process.exit(); // Some connections are still open.
 }

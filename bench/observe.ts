@@ -1,9 +1,10 @@
 /**
- * What observing costs a call, and that it costs nothing who does not.
+ * Measures what observers cost a call, and that a call without observers pays
+ * nothing.
  *
- * Each kind is measured in fresh processes, by turns; the median of the ratios
- * of each round is what to look at. CPU time is told, which other programs
- * disturb less than time itself.
+ * Each kind is measured in new processes, one after the other in each round. Look
+ * at the median of the ratios of all rounds. CPU time is measured, because other
+ * programs disturb it less than wall-clock time.
  *
  * @module
  */
@@ -30,12 +31,12 @@ nothing observed and with each kind of observing.
   --base DIR        another checkout, measured with nothing observed; all is
                     then compared to it, else to the first of the names
   --runtime NAMES   some of ${RUNTIMES.join(", ")} (all)
-  --rounds N        how often each is measured (11)
-  --quick           small numbers: to see that it works, not how fast
-  --json            one line of JSON per result, and nothing else
+  --rounds N        number of rounds (11)
+  --quick           small numbers: shows that it works, not how fast
+  --json            print one line of JSON for each result, and nothing else
   --help            print this`;
 
-/** What is measured by turns. */
+/** A kind that is measured in each round. */
 interface Case {
   readonly name: string;
   readonly kind: Kind;
@@ -90,7 +91,7 @@ async function main(): Promise<void> {
   for (const runtime of runtimes) {
     const cases = toCases(only, base);
     for (let i = 0; i < rounds; i++) {
-      // The turns turn: nobody always comes first.
+      // The order changes with each round: no kind is always first.
       for (let at = 0; at < cases.length; at++) {
         const { kind, url, cpu } = cases[(at + i) % cases.length];
         const order = { kind, url, ...size };

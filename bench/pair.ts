@@ -1,13 +1,13 @@
 /**
- * A server and a client of it, each in a process of its own.
+ * Runs a server and its client, each in a process of its own.
  *
  * @module
  */
 
 import type { Program } from "./demo/child.ts";
-import type { Result, Told } from "./rows.ts";
+import type { Result, ResultOrFault } from "./rows.ts";
 
-/** What a server tells once it listens. */
+/** The message of a server that listens. */
 export interface Listening {
   readonly host?: string;
   readonly port: number;
@@ -15,17 +15,17 @@ export interface Listening {
 
 /**
  * Starts a server, then its client, and resolves with the first result that
- * `read` finds in what the client tells.
+ * `read` finds in the messages of the client.
  *
- * @throws {Error} What `read` throws, or if either end ends early.
+ * @throws {Error} What `read` throws, or if either process exits early.
  */
-export async function runPair<T = Told>(
+export async function runPair<T = ResultOrFault>(
   startServer: () => Program<Listening>,
   startClient: (server: Listening) => Program<T>,
-  read: (told: T) => Result | undefined = toResult as typeof read,
+  read: (message: T) => Result | undefined = toResult as typeof read,
 ): Promise<Result> {
   return await using(startServer(), async (server) => {
-    const listening = await first(server, (told) => told);
+    const listening = await first(server, (message) => message);
     return await using(
       startClient(listening),
       (client) => first(client, read),
@@ -33,9 +33,9 @@ export async function runPair<T = Told>(
   });
 }
 
-function toResult(told: Told): Result {
-  if ("fault" in told) throw new Error(told.fault);
-  return told;
+function toResult(message: ResultOrFault): Result {
+  if ("fault" in message) throw new Error(message.fault);
+  return message;
 }
 
 async function using<T, R>(
@@ -49,14 +49,14 @@ async function using<T, R>(
   }
 }
 
-/** The first thing told that `read` makes something of. */
+/** The first message of which `read` makes a result. */
 async function first<T, R>(
   program: Program<T>,
-  read: (told: T) => R | undefined,
+  read: (message: T) => R | undefined,
 ): Promise<R> {
   let found: R | undefined;
-  await program.listen((told) => {
-    found ??= read(told); // What comes behind it is of no interest.
+  await program.listen((message) => {
+    found ??= read(message); // Later messages do not matter.
     return found !== undefined;
   });
   return found!;

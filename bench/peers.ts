@@ -1,7 +1,7 @@
 /**
- * The library next to its peers and to the physical limits, in one run: every
- * round runs everything once, so that what the machine does meanwhile falls on
- * all alike. Every reply is checked.
+ * Compares the library with other RPC libraries and with the physical limits, in
+ * one run. Each round measures everything once, so that other work of the machine
+ * affects all of them alike. Every reply is checked.
  *
  * @module
  */
@@ -37,14 +37,16 @@ Measures the library and its peers (${PEERS.join(", ")}),
 client and server in processes of their own, in three styles each, and prints
 medians and ratios. Slow peers make fewer calls.
 
-  --only NAMES      only these of them, with commas between
-  --rounds N        rounds (${FULL.rounds})
+  --only NAMES      only these, separated by commas
+  --rounds N        number of rounds (${FULL.rounds})
   --quick           fewer calls: less than 5 minutes on 2 cores
-  --smoke           next to nothing of everything: whether it works, no figures
-  --runtime NAME    ${RUNTIMES.join(", ")}: what JavaScript peers run on (node);
+  --smoke           very few calls of everything: shows that it works
+  --runtime NAME    ${
+  RUNTIMES.join(", ")
+}: runtime of the JavaScript peers (node);
                     the library and the limits always run on all three
-  --json            one line of JSON per result, and nothing else
-  --write           tables and plot into docs/performance.md
+  --json            print one line of JSON for each result, and nothing else
+  --write           write tables and plot into docs/performance.md
   --help            print this`;
 
 interface Options {

@@ -1,5 +1,5 @@
 /**
- * Draws what `bench:e2e --json` has measured, as SVG.
+ * Draws the results of `bench:e2e --json` as SVG.
  *
  * @module
  */
@@ -22,8 +22,8 @@ Draws the rows that bench:e2e --json printed into the files, or into standard
 input. Of rows with the same settings, the medians are drawn. A plot that no
 row belongs to is left out.
 
-  --out DIR        where the pictures go (docs/performance)
-  --machine TEXT   what was measured on (this machine and these runtimes)
+  --out DIR        folder for the pictures (docs/performance)
+  --machine TEXT   the machine and runtimes that were measured (these)
   --help           print this`;
 
 function options() {

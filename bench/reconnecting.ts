@@ -1,9 +1,9 @@
 /**
- * What a call through a reconnecting client costs, next to a plain one:
+ * Compares the cost of a call through a reconnecting client and a plain one:
  * `reconnecting.ts [--calls N] [--rounds N]`.
  *
- * Both clients call one echo server over TCP, in turns, in one run; the ratio
- * of the medians is what to look at.
+ * Both clients call one echo server over TCP, in turns, in one run. Look at the
+ * ratio of the medians.
  *
  * @module
  */

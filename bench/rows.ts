@@ -1,13 +1,13 @@
 /**
- * What was measured, as a row.
+ * The results of measurements, as rows.
  *
  * @module
  */
 
-/** Bytes of a chunk, or a payload, that is echoed in bulk. */
+/** Bytes of a chunk, or of a payload, that is echoed in bulk. */
 export const CHUNK = 64 * 1024;
 
-/** What a client's work took; CPU in seconds, the peak of its memory in MB. */
+/** What the work of a client took: CPU in seconds, the peak of its memory in MB. */
 export interface Result {
   readonly calls: number;
   readonly seconds: number;
@@ -15,8 +15,8 @@ export interface Result {
   readonly peak: number;
 }
 
-/** What a client tells at its end. */
-export type Told = Result | { readonly fault: string };
+/** The last message of a client. */
+export type ResultOrFault = Result | { readonly fault: string };
 
 /** One line of `--json`. */
 export interface Row {
@@ -28,11 +28,11 @@ export interface Row {
   readonly calls_per_s: number;
   readonly cpu_s: number;
   readonly rss_mb: number;
-  /** Of style `bulk` alone: bytes that came back, in 10^6 a second. */
+  /** Only of style `bulk`: MB (10^6 bytes) a second that came back. */
   readonly mb_per_s?: number;
 }
 
-/** Makes a row of what was told. */
+/** Makes a row of a result. */
 export function toRow(
   peer: string,
   style: string,

@@ -1,7 +1,7 @@
 /**
- * What streams cost that have a target: `stage()` beside a loop, bytes beside a
- * plain socket, calls beside bytes, and what very many or slow ones hold. Each
- * is measured in fresh processes.
+ * Measures the costs of streams that have a target: `stage()` compared with a loop,
+ * bytes compared with a plain socket, calls beside a stream of bytes, and the
+ * memory of very many or slow streams. Each is measured in new processes.
  *
  * @module
  */

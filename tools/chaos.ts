@@ -1,7 +1,8 @@
 /**
- * Breaks a recorded session at every byte of both directions, in four ways, on
- * every runtime: `deno task chaos [--quick] [--runtime NAME]`. Or breaks server
- * processes under load: `deno task chaos --kills N`, and the like.
+ * Puts each of several faults at every byte of a fixed scenario, in both
+ * directions, on every runtime: `deno task chaos [--quick] [--runtime NAME]`. Or
+ * kills, restarts or stops a server process under load:
+ * `deno task chaos --kills N`, `--restarts N`, `--stops N`.
  *
  * @module
  */
@@ -19,23 +20,24 @@ import { table } from "./table.ts";
 
 const USAGE = `Usage: deno task chaos [options]
 
-  --quick           all offsets on Node, every seventh on Bun and Deno
+  --quick           every offset on Node, every seventh on Bun and Deno
   --runtime NAME    only on node, bun or deno (may be repeated)
-  --only CASE       one case, such as out:cut:123
+  --only CASE       run one case, such as out:cut:123
   --help            print this
 
-Or, with a server process under load (more options: --kills 1 --help):
+Or, with a server process under load (for more options: --kills 1 --help):
 
-  --kills N         kills it (kill -9) and starts it anew
-  --restarts N      restarts it by draining it: no call may fail
-  --stops N         has it stand still (SIGSTOP) until it is given up, and go on`;
+  --kills N         kill it (kill -9) and start it again, N times
+  --restarts N      drain it and start it again, N times: no call may fail
+  --stops N         stop it (SIGSTOP) until the client gives it up, then let it
+                    continue, N times`;
 
-/** What is done to server processes, each asked for by an option of its name. */
+/** The programs with a server process. Each has an option of its name. */
 const PROGRAMS: readonly Program[] = [KILLS, RESTARTS, STOPS];
 
 const SCRIPT = "tests/chaos/cuts.ts";
 const LIMIT = 1_800_000;
-/** Of a quick run's offsets; the phase moves on each minute, so that none is left out for good. */
+/** A quick run uses one offset of seven. Which one changes each minute, so that all offsets have their turn. */
 const SEVENTH = 7;
 
 function options() {
@@ -57,15 +59,15 @@ function options() {
   }
 }
 
-/** The program that the command line asks for, if it asks for one. */
-function asked(): Program | undefined {
+/** The program with a server process that the command line names, if any. */
+function programOf(): Program | undefined {
   return PROGRAMS.find(({ what }) =>
     process.argv.some((arg) => arg.split("=")[0] === `--${what}`)
   );
 }
 
 async function main(): Promise<void> {
-  const program = asked();
+  const program = programOf();
   if (program !== undefined) return await runProgram(program);
   const { help, quick, runtimes, only } = options();
   if (help) return console.log(USAGE);
@@ -85,7 +87,7 @@ async function main(): Promise<void> {
     });
     const { calls, out, back } = row.reports[0] ?? {};
     console.log(
-      `${runtime}: ${calls} calls, ${out} + ${back} bytes; every ${every}, from ${from}`,
+      `${runtime}: ${calls} calls, ${out} + ${back} bytes; faults at every ${every} bytes, from ${from}`,
     );
     rows.push(row);
   }

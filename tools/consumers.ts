@@ -1,11 +1,12 @@
 /**
- * The npm package as users compile and bundle it: `deno task pack:types`.
+ * Compiles and bundles programs that use the npm package, as users do:
+ * `deno task pack:types`.
  *
- * Type-checks two programs against the packed tarball, with every supported
- * TypeScript, both module resolutions, and the types of Node alone and of DOM
- * alone, under the strictest settings and `skipLibCheck: false`. Then bundles
- * the client from the tarball with esbuild and with Rollup: neither may be
- * larger than what esbuild makes of the sources, but for a stated slack.
+ * It type-checks two programs against the packed tarball, with every supported
+ * TypeScript, both module resolutions, and the types of Node alone and of the DOM
+ * alone, with the strictest settings and `skipLibCheck: false`. Then it bundles
+ * the client from the tarball with esbuild and with Rollup. Neither bundle may be
+ * more than a stated share larger than the one that esbuild makes from source.
  *
  * @module
  */
@@ -29,7 +30,7 @@ import { ensureInstalled } from "./setup.ts";
 
 const CONSUMERS = join(ROOT, "tools", "consumers");
 
-/** The oldest supported TypeScript first. */
+/** The supported versions of TypeScript, the oldest first. */
 const COMPILERS = ["5.7", "5.9", "6.0", "7.0"];
 
 /** The module settings of programs for Node, and of programs for a bundler. */
@@ -49,10 +50,10 @@ const GLOBALS = [
   { name: "dom", lib: ["es2024", "dom"], types: [], files: ["portable.ts"] },
 ];
 
-/** How much larger than from source a bundle of the tarball may be, gzipped. */
+/** How many times larger a bundle from the tarball may be than one from source, compressed by gzip. */
 const SLACK = 1.02;
 
-/** Type-checks one combination; returns what was wrong. */
+/** Type-checks one combination, and returns the errors. */
 async function check(
   dir: string,
   compiler: string,
@@ -129,9 +130,9 @@ async function bundleAll(dir: string): Promise<number> {
   for (const [name, bundle] of Object.entries({ esbuild, rollup })) {
     const size = await bundle("client.js", dir);
     if (size > limit) failed++;
-    const verdict = size > limit ? "FAILED" : "ok    ";
+    const result = size > limit ? "FAILED" : "ok    ";
     console.log(
-      `${verdict} client from the tarball, ${name}: ${size} bytes gzip` +
+      `${result} client from the tarball, ${name}: ${size} bytes gzip` +
         `, at most ${limit}`,
     );
   }
@@ -157,7 +158,7 @@ async function main(): Promise<void> {
   }
 }
 
-/** Puts the tarball among the installed compilers and bundlers. */
+/** Unpacks the tarball next to the installed compilers and bundlers. */
 async function installInto(dir: string): Promise<void> {
   const { devDependencies } = JSON.parse(
     await readFile(join(CONSUMERS, "package.json"), "utf8"),

@@ -1,9 +1,10 @@
 /**
- * Runs every example on every runtime, and each pair of a server and a
- * client in all nine mixes of runtimes: `deno task examples [--floors] [NAME ...]`.
+ * Runs every example on every runtime, and each pair of a server and a client in
+ * all nine combinations of runtimes:
+ * `deno task examples [--floors] [NAME ...]`.
  *
  * An example passes if it exits with 0 by itself. A server prints
- * `listening on HOST:PORT` and serves until it is told to stop.
+ * `listening on HOST:PORT` and serves until it gets SIGTERM.
  *
  * @module
  */
@@ -36,10 +37,10 @@ import { ensureInstalled } from "./setup.ts";
 const USAGE = `Usage: deno task examples [options] [NAME ...]
 
   NAME        run only examples whose file name contains this
-  --floors    run them on the oldest supported versions, too
+  --floors    also run them on the oldest supported versions
   --help      print this`;
 
-/** A server and its client, not run by themselves; `address` is what the server takes for a free port. */
+/** A server and its client, which do not run alone. `address` is the argument with which the server picks a free port. */
 interface Pair {
   name: string;
   server: string;
@@ -64,7 +65,7 @@ const PAIRS: Pair[] = [
 
 const APART = PAIRS.flatMap(({ server, client }) => [server, client]);
 
-/** Milliseconds for one example. */
+/** Milliseconds that one example may take. */
 const RUN_LIMIT = 120_000;
 
 /** One executable of one runtime. */
@@ -120,7 +121,7 @@ async function runPair(pair: Pair, server: Host, client: Host): Promise<void> {
   }
 }
 
-/** Asks the server to stop; the fault if it does not, or did before. */
+/** Asks the server to stop. Returns the fault if it does not, or has exited before. */
 function stop(child: ChildProcess): Promise<string> {
   if (child.exitCode !== null || child.signalCode !== null) {
     return Promise.resolve("the server ended early");
@@ -144,7 +145,7 @@ async function hosts(bin: (runtime: Runtime) => string | Promise<string>) {
   return found;
 }
 
-/** Files, and of directories, which have packages of their own, their `main.ts`. */
+/** The example files; of a folder, which has packages of its own, its `main.ts`. */
 async function examples(): Promise<string[]> {
   const entries = await readdir(join(ROOT, "examples"), {
     withFileTypes: true,
@@ -188,7 +189,7 @@ async function main(): Promise<void> {
   if (values.help) return console.log(USAGE);
   const wanted = (file: string) =>
     positionals.length === 0 || positionals.some((part) => file.includes(part));
-  // One of them starts a language server that is there.
+  // One example starts an installed language server.
   await ensureInstalled(join(ROOT, "tests", "interop"));
   await runAll(await hosts(currentBin), wanted);
   if (values.floors) await runAll(await hosts(floorBin), wanted);

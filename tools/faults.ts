@@ -1,5 +1,5 @@
 /**
- * Writes the list of tests in docs/faults.md anew: `faults.ts`.
+ * Updates the list of tests in `docs/faults.md`: `deno task faults`.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import {
   listed,
   readCatalogue,
   relisted,
-} from "../tests/support/catalogue.ts";
+} from "./faults/catalogue.ts";
 import { tool } from "./process.ts";
 
 await tool(() => {

@@ -1,7 +1,7 @@
 /**
- * The runtimes that tools start: the current ones, pinned in `package.json`
- * (Deno is the one running the task), and the floors, the oldest supported,
- * pinned in `tools/floors/package.json` and installed when first asked for.
+ * The runtimes that tools start: the current ones, pinned in `package.json` (Deno
+ * is the one that runs the task), and the floors, which are the oldest supported
+ * versions, pinned in `tools/floors/package.json` and installed on first use.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { ensureInstalled } from "./setup.ts";
 /** A runtime by name. */
 export type Runtime = "node" | "bun" | "deno";
 
-/** Every runtime, in the order they are run. */
+/** All runtimes, in the order in which they run. */
 export const RUNTIMES: readonly Runtime[] = ["node", "bun", "deno"];
 
 /** The path of a current runtime's executable. */
@@ -34,7 +34,7 @@ export function scriptArgs(runtime: Runtime, file: string): string[] {
   return runtime === "deno" ? ["run", "-A", file] : [file];
 }
 
-/** What a runtime's executable says of its version, as `name 1.2.3`. */
+/** The version that an executable reports, like `node 1.2.3`. */
 export async function versionOf(
   runtime: Runtime,
   bin: string,

@@ -1,7 +1,7 @@
 /**
- * Feeds mutated and random bytes to parsers, clients and servers of every wire
- * for a while, or hostile values to their users' side:
- * `deno task fuzz [--seconds N] [--cases N] [--values N] [--seed S]`.
+ * Feeds mutated and random bytes to the parsers, clients and servers of every
+ * protocol: `deno task fuzz [--seconds N] [--cases N] [--seed S]`. Or passes
+ * hostile values to the public interface: `deno task fuzz --values N`.
  *
  * @module
  */
@@ -15,17 +15,17 @@ import { table } from "./table.ts";
 
 const USAGE = `Usage: deno task fuzz [options]
 
-  --seconds N       how long, shared by the runtimes (60)
-  --cases N         how many cases at least, likewise (0): it goes on until then
-  --values N        in place of bytes, N values in place of those that users
-                    hand over, on each runtime; each has a seed of its own
-  --seed S          the first part's seed (random); the others' follow it
+  --seconds N       seconds for all runtimes together (60)
+  --cases N         least number of cases of all runtimes together (0): it
+                    continues until then
+  --values N        instead, N hostile values on each runtime, one for each seed
+  --seed S          the first seed (random)
   --runtime NAME    only on node, bun or deno (may be repeated)
   --help            print this`;
 
 const SCRIPT = "tests/fuzz/main.ts";
 const VALUES = "tests/fuzz/values_main.ts";
-/** Seconds a part may take beyond its time, and for so many cases more. */
+/** Seconds that a part may take in addition; and how many cases a second it must reach. */
 const GRACE = 60;
 const CASES_A_SECOND = 500;
 const VALUES_A_SECOND = 50;
@@ -50,7 +50,9 @@ function options() {
     const seed = Number(values.seed);
     const hostile = Number(values.values);
     if (!(seconds > 0 && cases >= 0) || !Number.isSafeInteger(seed + hostile)) {
-      throw new Error("Cannot fuzz: not a number");
+      throw new Error(
+        `Cannot fuzz: not a number in ${process.argv.slice(2).join(" ")}`,
+      );
     }
     return { seconds, cases, hostile, seed, runtimes, help: values.help };
   } catch (error) {
@@ -76,7 +78,7 @@ async function main(): Promise<void> {
   }
   console.log(table(rows));
   const reports = rows.flatMap((row) => row.reports);
-  // Whose cases a report counts apart: `client`, `gob-server`, and the parsers.
+  // A report counts cases by target: `client`, `gob-server`, and the parsers.
   const sum = (of: (name: string) => boolean) => {
     const counts = reports.flatMap((report) => Object.entries(report));
     return counts.reduce(
@@ -95,7 +97,7 @@ async function main(): Promise<void> {
   if (failed > 0) process.exitCode = 1;
 }
 
-/** The same seeds on each runtime, shared by its parts. */
+/** Runs the same seeds on each runtime, in parts. */
 async function fuzzValues(
   hostile: number,
   seed: number,

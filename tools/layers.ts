@@ -1,6 +1,5 @@
 /**
- * Checks that the rooms of `src/` stand on each other in one order:
- * `deno task layers`.
+ * Checks which room of `src/` imports which: `deno task layers`.
  *
  * - A room imports only the rooms below it that `ALLOWED` names.
  * - No import closes a cycle between files; `import type` counts.
@@ -24,10 +23,10 @@ import { ROOT, run, tool, usage } from "./process.ts";
 
 const USAGE = `Usage: deno task layers [options]
 
-  --root DIR    the project to check (this one)
+  --root DIR    the project to check (default: this one)
   --help        print this`;
 
-/** What each room may import, from the ground up; `type:` permits `import type` alone. Each room may import itself. */
+/** What each room may import, from the ground up. `type:` permits only `import type`. Each room may import itself. */
 export const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   base: [],
   types: ["base"],
@@ -49,7 +48,7 @@ export const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   netrpc: ["base", "types", "wire", "transport"],
 };
 
-/** Files directly in one folder; more than these are hard to survey. */
+/** Largest number of files in one folder. */
 export const MAX_FILES = 20;
 
 /** One import of a file of the project by another one. Paths are relative to the project's root. */
@@ -57,11 +56,11 @@ export interface Import {
   readonly from: string;
   readonly to: string;
   readonly line: number;
-  /** It is erased before the program runs. */
+  /** Whether it is an `import type`, which does not exist at run time. */
   readonly type: boolean;
 }
 
-/** One place at which a rule is broken. */
+/** One place that breaks a rule. */
 export interface Violation {
   readonly file: string;
   readonly line: number;
@@ -206,7 +205,7 @@ export function shortestCycle(
 /** Searches breadth first from a file until an import leads back to it. */
 function circleThrough(start: string, imports: readonly Import[]): Import[] {
   const reached = new Map<string, Import[]>([[start, []]]);
-  for (const [file, path] of reached) { // which grows meanwhile
+  for (const [file, path] of reached) { // The list grows during the loop.
     for (const one of imports) {
       if (one.from !== file) continue;
       if (one.to === start) return [...path, one];
@@ -285,13 +284,13 @@ export function declaredTwice(
   return found;
 }
 
-/** What is to be printed of a tree, and whether it keeps every rule. */
+/** The lines to print about a project, and whether it keeps every rule. */
 export interface Report {
   readonly lines: readonly string[];
   readonly ok: boolean;
 }
 
-/** Checks a tree, given what `deno info` printed of it and the text of each file of `src/`. */
+/** Checks a project, given the output of `deno info` and the text of each file of `src/`. */
 export function inspect(
   info: Info,
   root: string,

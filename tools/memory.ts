@@ -1,7 +1,7 @@
 /**
- * What a peer can make a server's process take: `deno task memory`. For each
- * case and runtime a server in a process of its own, and its hostile peers in
- * another.
+ * Measures how much memory hostile peers can make a server hold:
+ * `deno task memory`. Each case and runtime has a process for the server, and one
+ * for the hostile peers.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { parseArgs } from "node:util";
 import { Child } from "../bench/demo/child.ts";
 import { type Runtime, RUNTIMES } from "../bench/demo/runtimes.ts";
 import { type Case, CASES } from "./memory/cases.ts";
-import type { Told } from "./memory/server.ts";
+import type { Report } from "./memory/server.ts";
 import { tool, usage } from "./process.ts";
 
 const TEXT = `Usage: deno task memory [options]
@@ -21,13 +21,13 @@ const TEXT = `Usage: deno task memory [options]
   --quick          Node alone: what CI runs
   --help           print this
 
-Prints for each case what was sent; what the server held for it, garbage left
-out, at its most (of X15 in the end); how much that may be; and by how much the
-process grew, garbage included. Ends with 1 if one held more than it may.`;
+Prints for each case: the bytes sent; the most that the server held at any time
+(for X15 at the end), without garbage; the bound of that; and the growth of the
+process, garbage included. Exits with 1 if a case is above its bound.`;
 
-/** Milliseconds without a further byte read after which an attack is over. */
+/** An attack has ended after this many milliseconds in which the server reads no byte. */
 const QUIET = 600;
-/** Milliseconds that one may take in all. */
+/** Milliseconds that one attack may take. */
 const LIMIT = 60_000;
 
 interface Row {
@@ -58,8 +58,12 @@ function read() {
     const cases = CASES.filter(({ id }) =>
       values.case === undefined || id === values.case
     );
-    if (runtimes.length === 0) throw new Error(`Cannot run on ${given}`);
-    if (cases.length === 0) throw new Error(`Cannot find case ${values.case}`);
+    if (runtimes.length === 0) {
+      throw new Error(`Cannot run: unknown runtime ${given}`);
+    }
+    if (cases.length === 0) {
+      throw new Error(`Cannot run: unknown case ${values.case}`);
+    }
     return { runtimes, cases, help: values.help };
   } catch (error) {
     usage((error as Error).message, TEXT);
@@ -69,7 +73,7 @@ function read() {
 /** Runs one case on one runtime. */
 async function runCase(each: Case, runtime: Runtime): Promise<Row> {
   const began = performance.now();
-  const server = new Child<Told>(
+  const server = new Child<Report>(
     runtime,
     import.meta.resolve("./memory/server.ts"),
     each.id,
@@ -77,35 +81,37 @@ async function runCase(each: Case, runtime: Runtime): Promise<Row> {
   const address = Promise.withResolvers<{ host: string; port: number }>();
   let [most, last, peak, read, readAt] = [0, 0, 0, 0, 0];
   let ended: Record<string, number> = {};
-  const over = server.listen((told) => {
-    if ("address" in told) address.resolve(told.address);
-    else if ("rss" in told) {
-      peak = Math.max(peak, told.rss);
-      most = Math.max(most, told.held);
-      last = told.held;
-      if (told.read !== read) readAt = performance.now();
-      read = told.read;
+  const over = server.listen((report) => {
+    if ("address" in report) address.resolve(report.address);
+    else if ("rss" in report) {
+      peak = Math.max(peak, report.rss);
+      most = Math.max(most, report.held);
+      last = report.held;
+      if (report.read !== read) readAt = performance.now();
+      read = report.read;
     } else {
-      ended = told.ended;
+      ended = report.ended;
       return true;
     }
     return false;
   });
   const { host, port } = await Promise.race([
     address.promise,
-    over.then(() => Promise.reject(new Error("the server did not listen"))),
+    over.then(() =>
+      Promise.reject(new Error("the server exited before it listened"))
+    ),
   ]);
   let sent = 0;
   let failed = false;
-  // The same on every runtime: what is measured is the server.
+  // Always on Node: the server is what is measured.
   const attack = new Child<{ sent: number }>(
     "node",
     import.meta.resolve("./memory/attack.ts"),
     ...[each.id, host, String(port)],
   );
   try {
-    await attack.listen((told) => {
-      sent = told.sent;
+    await attack.listen((report) => {
+      sent = report.sent;
       return true;
     });
     const doneAt = performance.now();
@@ -115,7 +121,7 @@ async function runCase(each: Case, runtime: Runtime): Promise<Row> {
     ) await new Promise((resolve) => setTimeout(resolve, 50));
     await Promise.all([server.stop(), over]);
   } catch (error) {
-    // Its memory may have been too little for the attack.
+    // The server may have run out of memory.
     ended = { [(error as Error).message]: 1 };
     failed = true;
   } finally {

@@ -1,10 +1,10 @@
 /**
  * Makes the npm package: `deno task pack [--out FILE]`.
  *
- * `deno pack` compiles the sources and writes the declarations. This adds what
- * it has no place for: the fields of `package.json` that tell users and
- * bundlers about the package, and source maps that name the package's own
- * files instead of those of the machine that made it.
+ * `deno pack` compiles the sources and writes the declarations. This program adds
+ * what `deno pack` cannot write: fields of `package.json` for users and bundlers,
+ * and source maps that name the files of the package instead of those of the
+ * machine that made it.
  *
  * @module
  */
@@ -26,15 +26,15 @@ import { ROOT, run, type RunResult, tool, usage } from "./process.ts";
 
 const USAGE = `Usage: deno task pack [options]
 
-  --out FILE    where the tarball goes (package.tgz)
+  --out FILE    the tarball to write (package.tgz)
   --help        print this`;
 
-/** Fields of the repository's package.json that the package shares. */
+/** Fields that the package takes over from package.json of the repository. */
 const SHARED = [
   ...["description", "repository", "engines", "sideEffects"],
 ] as const;
 
-/** Ends the program unless a step went well. */
+/** Throws if a step failed. */
 export function must(step: string, result: RunResult): void {
   if (result.ok) return;
   throw new Error(`${step}: ${result.fault}\n${result.output}`);
@@ -76,7 +76,7 @@ async function completeManifest(file: string): Promise<void> {
 
 const MAP = /\/\/# sourceMappingURL=data:application\/json;base64,(.*)\s*$/;
 
-/** Names each map's source relative to the map's own file. */
+/** Makes the source that each map names relative to the map's own file. */
 async function cleanSourceMaps(root: string): Promise<void> {
   for (const name of await readdir(root, { recursive: true })) {
     if (!name.endsWith(".js")) continue;

@@ -1,7 +1,7 @@
 /**
- * Tests the npm package as a user meets it: packs it, installs the tarball in
- * an empty project, and runs README's server and client there, on Node (both
- * the floor and the current version) and on Bun.
+ * Tests the npm package as a user installs it: packs it, installs the tarball in
+ * an empty project, and runs README's server and client there on Node (the oldest
+ * supported and the current version) and on Bun.
  *
  * README marks the two blocks with `<!-- server -->` and `<!-- client -->`.
  *
@@ -18,10 +18,10 @@ import { currentBin, floorBin, type Runtime, versionOf } from "./floors.ts";
 import { must, pack } from "./pack.ts";
 import { kill, ROOT, run, start, tool } from "./process.ts";
 
-/** The port in README, replaced by a free one. */
+/** The port in README, which is replaced by a free one. */
 const README_PORT = "8848";
 
-/** Milliseconds for a client, and for a server to listen. */
+/** Milliseconds in which a server must listen, and a client must exit. */
 const CLIENT_LIMIT = 60_000;
 const LISTEN_LIMIT = 20_000;
 
@@ -51,7 +51,7 @@ async function packInto(dir: string): Promise<void> {
   );
 }
 
-/** Writes README's two programs into the project; returns their port. */
+/** Writes README's two programs into the project, and returns their port. */
 async function writePrograms(dir: string): Promise<number> {
   const port = await freePort();
   const readme = await readFile(join(ROOT, "README.md"), "utf8");
@@ -74,7 +74,9 @@ function freePort(): Promise<number> {
 
 async function untilListening(child: ChildProcess, port: number) {
   for (const end = Date.now() + LISTEN_LIMIT; Date.now() < end;) {
-    if (child.exitCode !== null) throw new Error("the server ended early");
+    if (child.exitCode !== null) {
+      throw new Error("the server exited before it listened");
+    }
     if (await accepts(port)) return;
     await sleep(50);
   }
@@ -92,7 +94,7 @@ function accepts(port: number): Promise<boolean> {
   });
 }
 
-/** Runs server and client with one executable; throws unless all goes well. */
+/** Runs server and client with one executable. Throws if something is wrong. */
 async function tryOut(dir: string, bin: string): Promise<string> {
   const port = await writePrograms(dir);
   const server = start(bin, ["server.ts"], { cwd: dir });
@@ -109,7 +111,9 @@ async function tryOut(dir: string, bin: string): Promise<string> {
     if (!line) throw new Error(`client: no "hello:" in\n${client.output}`);
     return line;
   } catch (error) {
-    throw new Error(`${(error as Error).message}\nserver said: ${said}`);
+    throw new Error(
+      `${(error as Error).message}\noutput of the server: ${said}`,
+    );
   } finally {
     kill(server);
   }

@@ -1,6 +1,6 @@
 /**
- * Programs under `tests/` that are run in parts, as many at once as pay, on
- * one runtime after the other.
+ * Runs programs of `tests/` in parts, several at once, on one runtime after the
+ * other.
  *
  * A part prints what failed, and as its last line JSON with at least `runs`
  * and `failed`.
@@ -13,19 +13,19 @@ import { currentBin, type Runtime } from "./floors.ts";
 import { run } from "./process.ts";
 import type { Row } from "./table.ts";
 
-/** What the last line of a part says. */
+/** The last line of output of a part. */
 export interface PartReport {
   readonly runs: number;
   readonly failed: number;
   readonly [more: string]: unknown;
 }
 
-/** What all parts said. */
+/** The results of all parts. */
 export interface Parts extends Row {
   readonly reports: PartReport[];
 }
 
-/** How many parts are run at once. */
+/** How many parts run at once. */
 export const PARTS: number = Math.min(4, Math.max(1, availableParallelism()));
 
 const FLAGS: Record<Runtime, string[]> = {
@@ -34,7 +34,7 @@ const FLAGS: Record<Runtime, string[]> = {
   deno: ["run", "-A", "--no-check"],
 };
 
-/** Runs the parts of `script` on a runtime, each with the arguments that `argsOf` gives for its number. */
+/** Runs the parts of `script` on a runtime. `argsOf` gives the arguments of each part. */
 export async function runParts(
   runtime: Runtime,
   script: string,

@@ -1,6 +1,6 @@
 /**
- * Running other programs: bounded in time, killed with their children, output
- * kept as well as (if asked) shown.
+ * Runs other programs with a time limit, kills them with their children, and
+ * collects their output.
  *
  * @module
  */
@@ -9,30 +9,30 @@ import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 
-/** The repository's root directory. */
+/** The root folder of the repository. */
 export const ROOT: string = fileURLToPath(new URL("..", import.meta.url));
 
 /** How to run a program. */
 export interface RunOptions {
-  /** Working directory; the repository's root unless set. */
+  /** Working directory. Default: the root of the repository. */
   cwd?: string;
-  /** Variables added to this process's own. */
+  /** Environment variables in addition to those of this process. */
   env?: Record<string, string>;
   /** Milliseconds until the program and its children are killed. */
   timeout?: number;
-  /** Passes the output on, to standard error, while it is collected. */
+  /** Also prints the output to standard error while it is collected. */
   echo?: boolean;
 }
 
 /** How a program ended. */
 export interface RunResult {
-  /** Ended by itself, within its time, with status 0. */
+  /** Whether it ended by itself, in time, with status 0. */
   ok: boolean;
-  /** What went wrong, in a few words; empty if nothing did. */
+  /** What went wrong; empty if nothing did. */
   fault: string;
   /** Standard output. */
   stdout: string;
-  /** Standard output and standard error, in the order they came. */
+  /** Standard output and standard error, in the order of arrival. */
   output: string;
   /** Wall-clock seconds. */
   seconds: number;
@@ -44,7 +44,7 @@ export const SERVER_LIMIT = 20_000;
 const live = new Set<ChildProcess>();
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-/** Being heads of their own groups, children get no Ctrl-C: it is passed on here. */
+/** Children lead their own process groups and get no Ctrl-C, so it is passed on to them here. */
 function interrupted(): void {
   for (const child of live) kill(child);
   process.exit(130);
@@ -65,7 +65,7 @@ function watch(child: ChildProcess): void {
   child.on("close", forget);
 }
 
-/** Starts a program as the head of its own process group, its output plain. */
+/** Starts a program as the leader of its own process group, without colours in its output. */
 export function start(
   command: string,
   args: string[],
@@ -90,11 +90,11 @@ export function kill(
   try {
     process.kill(-child.pid, signal);
   } catch {
-    // It is gone already.
+    // It has exited already.
   }
 }
 
-/** Runs a program to its end; never throws for what the program does. */
+/** Runs a program to its end. Never throws because of what the program does. */
 export function run(
   command: string,
   args: string[],
@@ -111,7 +111,7 @@ export function run(
     }, options.timeout);
     const end = (fault: string) => {
       clearTimeout(timer);
-      kill(child); // descendants that outlived it
+      kill(child); // Descendants may outlive it.
       result.fault ||= fault;
       result.ok = result.fault === "";
       result.seconds = (performance.now() - began) / 1000;
@@ -138,7 +138,7 @@ function collect(
   }
 }
 
-/** The address that a server prints as `listening on HOST:PORT`, or an error with all it said instead. */
+/** Resolves with the address that a server prints as `listening on HOST:PORT`; rejects with its output if it exits or is too slow. */
 export function listening(child: ChildProcess): Promise<string> {
   return new Promise((resolve, reject) => {
     let output = "";
@@ -160,13 +160,13 @@ export function listening(child: ChildProcess): Promise<string> {
   });
 }
 
-/** Says what is wrong with the command line, how to use it, and exits with 2. */
+/** Prints what is wrong with the command line and how to use it, and exits with 2. */
 export function usage(problem: string, text: string): never {
   process.stderr.write(`${problem}\n\n${text}\n`);
   process.exit(2);
 }
 
-/** A tool's body: what it throws is printed as one message, and exits with 1. */
+/** Runs the body of a tool. An exception is printed as one message, and exits with 1. */
 export async function tool(main: () => Promise<void>): Promise<void> {
   try {
     await main();

@@ -1,9 +1,9 @@
 /**
- * Installs `node_modules` from the lockfile, if it is missing or out of date:
- * the repository's, or that of a directory in it.
+ * Installs `node_modules` from the lockfile if it is missing or out of date: that
+ * of the repository, or of a folder in it.
  *
- * Run by every task. Speaks on standard error only, so that a task's standard
- * output is its own; two at once take turns.
+ * Every task runs it. It prints to standard error only, so that standard output
+ * belongs to the task. Of two that run at once, one waits for the other.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { ROOT, run, tool } from "./process.ts";
 
-/** What a lockfile says of one installed package. */
+/** The entry of one package in a lockfile. */
 interface Locked {
   version?: string;
   integrity?: string;
@@ -26,7 +26,7 @@ interface Locked {
 export async function ensureInstalled(dir: string): Promise<void> {
   if (await isInstalled(dir)) return;
   using lock = await takeTurn(dir);
-  if (await isInstalled(dir)) return; // by whoever had the turn before
+  if (await isInstalled(dir)) return; // Another process installed them in the meantime.
   await install(dir);
   lock.unlockSync();
 }
@@ -56,7 +56,7 @@ function matches(
   return true;
 }
 
-/** The packages of a lockfile by path, its root left out; none if unreadable. */
+/** The packages of a lockfile by path, without its root; empty if it cannot be read. */
 async function lockedPackages(
   file: string,
 ): Promise<Map<string, Locked> | undefined> {
@@ -69,7 +69,7 @@ async function lockedPackages(
   }
 }
 
-/** A file lock: the system frees it however its holder ends. */
+/** Locks a file. The system frees the lock however the process ends. */
 async function takeTurn(dir: string): Promise<Deno.FsFile> {
   const name = createHash("sha256").update(dir).digest("hex").slice(0, 16);
   const file = await Deno.open(join(tmpdir(), `sluice-setup-${name}.lock`), {

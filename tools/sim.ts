@@ -1,7 +1,7 @@
 /**
- * Simulates clients and servers over faulty lines, a seed a run:
- * `deno task sim [--seeds N] [--seed S]`; or facing peers that break the rules:
- * `deno task sim --hostile N [--seed S]`.
+ * Simulates clients and servers over faulty connections, one run for each seed:
+ * `deno task sim [--seeds N] [--seed S]`. Or simulates connections whose peers
+ * break the rules: `deno task sim --hostile N [--seed S]`.
  *
  * @module
  */
@@ -17,12 +17,14 @@ import { table } from "./table.ts";
 
 const USAGE = `Usage: deno task sim [options]
 
-  --seeds N         how many seeds, on Node (1,000; 1 with --seed)
+  --seeds N         number of seeds (1,000; 1 with --seed)
   --seed S          the first seed (random)
-  --hostile N       N connections instead whose peers break the rules, ${LINKS} a seed
-  --runtime NAME    all of them on node, bun or deno instead; hostile also on all
-  --compare N       how many of them run on all three, traces compared (20)
-  --trace           print what happens, step by step
+  --hostile N       instead, N connections whose peers break the rules, ${LINKS} for
+                    each seed
+  --runtime NAME    node, bun or deno (node); with --hostile also all
+  --compare N       number of seeds that run on all three runtimes, which must
+                    give the same traces (20)
+  --trace           print every step
   --help            print this`;
 
 const SCRIPT = "tests/sim/main.ts";
@@ -50,7 +52,9 @@ function options() {
     const [seeds, first] = numbers;
     const compare = Math.min(seeds, Number(values.compare));
     if (![seeds, first, compare].every(Number.isSafeInteger)) {
-      throw new Error("Cannot simulate: not a number of seeds");
+      throw new Error(
+        `Cannot simulate: not a number in ${process.argv.slice(2).join(" ")}`,
+      );
     }
     const runtimes = hostile && runtime === "all"
       ? RUNTIMES
@@ -72,7 +76,7 @@ function options() {
   }
 }
 
-/** The seeds from `first`, dealt out to as many parts as pay. */
+/** Runs the seeds from `first` in as many parts as pay. */
 async function simulate(
   runtime: Runtime,
   first: number,
@@ -87,7 +91,7 @@ async function simulate(
   }, { parts, timeout: LIMIT });
 }
 
-/** One part, whose hashes are kept. */
+/** Runs seeds in one part, and keeps the hashes of their traces. */
 async function hashes(runtime: Runtime, first: number, seeds: number) {
   const args = [`--seed=${first}`, `--seeds=${seeds}`];
   const parts = await runParts(runtime, SCRIPT, () => args, {
@@ -97,7 +101,7 @@ async function hashes(runtime: Runtime, first: number, seeds: number) {
   return { parts, hashes: (parts.reports[0]?.hashes ?? []) as string[] };
 }
 
-/** Runs the same seeds everywhere; a trace that differs counts as failed. */
+/** Runs the same seeds on every runtime. A trace that differs counts as failed. */
 async function compare(first: number, seeds: number): Promise<Parts[]> {
   const results = [];
   for (const runtime of RUNTIMES) {
@@ -119,7 +123,7 @@ async function compare(first: number, seeds: number): Promise<Parts[]> {
   return results.map(({ parts }) => parts);
 }
 
-/** Connections whose peers break the rules; prints what was tried. */
+/** Runs connections whose peers break the rules, and prints what was tried. */
 async function simulateHostile(
   runtimes: readonly Runtime[],
   first: number,

@@ -2,12 +2,13 @@
  * Bundles each entry point, and what typical programs import, for a browser,
  * and checks the sizes: `deno task size`. `ROWS` has the limits.
  *
- * - Each bundle is made from source and from the npm package. Both must keep
- *   the limit, which is of the bundle minified and gzipped.
- * - A bundle that needs anything a browser lacks fails (esbuild resolves no
- *   `node:` module for browsers), as does one that carries what it does not use.
- * - A name costs no more through `mod.ts` than from its own file.
- * - What stays of an entry point of which nothing is used is listed, and limited.
+ * - Each bundle is made from source and from the npm package, minified and
+ *   compressed by gzip. Both must stay within the limit.
+ * - A bundle that needs what a browser lacks fails (esbuild resolves no `node:`
+ *   module for browsers), and so does one that carries what it does not use.
+ * - A name imported through `mod.ts` costs no more than from its own file.
+ * - An import that uses nothing of an entry point leaves little in the bundle.
+ * - `FEATURES` says what each feature adds to the slim client: the table of README.
  *
  * @module
  */
@@ -23,7 +24,6 @@ import {
   symlink,
   writeFile,
 } from "node:fs/promises";
-import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import process from "node:process";
@@ -34,30 +34,30 @@ import { ROOT, run, tool, usage } from "./process.ts";
 
 const USAGE = `Usage: deno task size [options]
 
-  --modules     print the bytes of each room and each module, too
-  --source      leave out the npm package, which takes a few seconds to make
+  --modules     also print the bytes of each room and each module
+  --source      do not make the npm package, which takes a few seconds
   --help        print this`;
 
 const PACKAGE = "@sluice/rpc";
 const SLIM = "@sluice/rpc/client";
 
-/** A program to bundle, and what its bundle may be. */
+/** A program to bundle, and the bounds of its bundle. */
 export interface Row {
   readonly name: string;
   /** The entry points of the package that the program imports. */
   readonly from: string;
-  /** What it imports; everything if there are no names. */
+  /** The names that it imports; everything if the list is empty. */
   readonly names: readonly string[];
-  /** Bytes, minified and gzipped. */
+  /** Largest size in bytes, minified and compressed by gzip. */
   readonly limit: number;
-  /** Rooms of `src/` of which the bundle may have nothing. */
+  /** Rooms of `src/` that must not be in the bundle. */
   readonly without: readonly string[];
 }
 
-/** Rooms that no client needs unless it asks for them. */
+/** Rooms that no client carries unless the program imports them. */
 const OPTIONAL = ["observe", "jsonrpc", "netrpc"];
 
-/** Lower a limit when the bundle has become smaller; a higher one needs a reason in the commit. */
+/** Lower a limit when its bundle becomes smaller. A commit that raises a limit says why. */
 const ROWS: readonly Row[] = [
   // The entry points as wholes.
   {
@@ -133,28 +133,76 @@ const ROWS: readonly Row[] = [
   },
 ];
 
-/** What stays, minified, of an entry point that is imported for nothing by a bundler that knows of no `sideEffects: false`, as with JSR. */
-const REMAINS: Readonly<Record<string, number>> = {
+/** A feature that a program passes to the slim client. */
+export interface Feature {
+  /** The first cell of its line, in Markdown. */
+  readonly text: string;
+  /** What the program imports beside the slim `Client`. */
+  readonly names: readonly string[];
+  /** The entry point that has the names. Default: the slim client's. */
+  readonly from?: string;
+}
+
+/** What the table of README lists, in this order. */
+const FEATURES: readonly Feature[] = [
+  {
+    text: "`streams()`: streams as params and results",
+    names: ["streams"],
+  },
+  {
+    text: "`callable()`: services that the server may call",
+    names: ["callable"],
+  },
+  { text: "`keepalive()`: notices a silent peer", names: ["keepalive"] },
+  {
+    text: "`stage()`, `map()`: calls as a stage of a pipeline",
+    names: ["stage", "map"],
+  },
+  {
+    text: "`clientMiddleware()`: code around each call",
+    names: ["clientMiddleware"],
+  },
+  {
+    text: "`observers()`: hooks for metrics and traces",
+    names: ["observers"],
+  },
+  {
+    text: "`stats()`, `calls()`: numbers, calls in flight",
+    names: ["stats", "calls"],
+  },
+  {
+    text: "`toDuplex()` of `@sluice/rpc`: adapts a `Deno.Conn`",
+    names: ["toDuplex"],
+    from: PACKAGE,
+  },
+];
+
+/**
+ * Largest minified size of what stays in a bundle that imports an entry point
+ * and uses nothing of it, where the bundler does not read `sideEffects: false`
+ * (as with JSR).
+ */
+const UNUSED: Readonly<Record<string, number>> = {
   ".": 115_000,
   "./client": 3_000,
   "./jsonrpc": 115_000,
   "./netrpc": 4_700,
 };
 
-/** What must cost the same through `mod.ts` as from its own file. */
+/** Names that must cost the same through `mod.ts` as from their own files. */
 const SAME = ["Client", "Server", "RpcError", "memoryPair", "framed"];
 
-/** How much more it may cost, at most. */
+/** How many times larger the bundle through `mod.ts` may be. */
 const SLACK = 1.01;
 
-/** Texts of what only some programs use: the reconnecting client, middleware, services and their orders, hooks and channels have no place in the client alone. */
+/** Texts that must not be in a bundle of the client alone: those of the reconnecting client, middleware, services, ordered methods, observers and diagnostics channels. */
 const ABSENT = [
   ...["the dial did not finish", "its middleware may not go on"],
   ...["it contains itself", "Cannot order"],
   ...["Cannot observe", "node:diagnostics_channel"],
 ];
 
-/** What shows that a protocol is in a bundle; only its own entry point may have it. */
+/** Texts by which a protocol is recognised. Only the bundle of its own entry point may have them. */
 const MARKS = [
   { from: `${PACKAGE}/jsonrpc`, mark: "$/cancelRequest" },
   { from: `${PACKAGE}/netrpc`, mark: "rpc: can't find service" },
@@ -178,7 +226,7 @@ async function esbuild(args: readonly string[], cwd: string): Promise<void> {
   if (!result.ok) throw new Error(`Cannot bundle:\n${result.output}`);
 }
 
-/** Bundles programs, given by their texts, in a folder that has what they import. `home` is the folder of the library. */
+/** Bundles programs, given as source text, in a folder whose `node_modules` has the library. `home` is the folder of the library. */
 async function bundle(
   programs: readonly string[],
   dir: string,
@@ -190,7 +238,7 @@ async function bundle(
   }
   const out = ["--outdir=out", "--metafile=meta.json", "--minify"];
   await esbuild([...ESBUILD, ...out, ...files], dir);
-  // Not by node:zlib: what Deno has there compresses differently from zlib.
+  // Not with node:zlib, because Deno's compresses differently from zlib.
   const made = files.map((file) => join(dir, "out", file));
   must("gzip", await run("gzip", ["-9", "-n", "-k", "-f", ...made]));
   const meta = JSON.parse(await readFile(join(dir, "meta.json"), "utf8"));
@@ -213,13 +261,13 @@ async function bundle(
   }));
 }
 
-/** The text of a row's program. */
+/** The source text of a row's program. */
 export function programOf({ names, from }: Row): string {
   const what = names.length === 0 ? "*" : `{ ${names.join(", ")} }`;
   return `export ${what} from "${from}";\n`;
 }
 
-/** The bytes of each room; a folder in a room counts as part of it, and as a room of its own. */
+/** The bytes of each room. A folder inside a room counts for the room and also by itself. */
 export function roomsOf(
   modules: ReadonlyMap<string, number>,
 ): Map<string, number> {
@@ -234,7 +282,7 @@ export function roomsOf(
   return rooms;
 }
 
-/** Says what is wrong with a bundle. */
+/** Lists the faults of a bundle. */
 export function faultsOf(row: Row, bundle: Bundle, origin: string): string[] {
   const { name, limit, without, from, names } = row;
   const { gzipped, modules, code } = bundle;
@@ -263,21 +311,25 @@ export function faultsOf(row: Row, bundle: Bundle, origin: string): string[] {
     if (code.includes(one.mark) === (from === one.from)) continue;
     faults.push(
       from === one.from
-        ? `${of}: lacks ${JSON.stringify(one.mark)}, by which it is known`
+        ? `${of}: lacks ${
+          JSON.stringify(one.mark)
+        }, which its protocol must have`
         : `${of}: carries the protocol of ${one.from}`,
     );
   }
   return faults;
 }
 
-/** Texts to look for that no bundle of everything has, so that looking for them proves nothing. */
-function forgotten(everything: string): string[] {
+/** Lists texts of `ABSENT` that the whole library no longer contains: checking for them proves nothing. */
+function outdatedTexts(everything: string): string[] {
   return ABSENT.filter((text) => !everything.includes(text)).map((text) =>
-    `ABSENT in tools/size.ts: the library has no ${JSON.stringify(text)}`
+    `ABSENT in tools/size.ts is out of date: the library has no ${
+      JSON.stringify(text)
+    }`
   );
 }
 
-/** The file that an entry point takes a name from. */
+/** The file from which an entry point exports a name. */
 export function sourceOf(entry: string, name: string): string | undefined {
   const exports = /export\s+\{([^}]*)\}\s+from\s+"([^"]+)"/g;
   for (const [, names, file] of entry.matchAll(exports)) {
@@ -287,7 +339,7 @@ export function sourceOf(entry: string, name: string): string | undefined {
   return undefined;
 }
 
-/** Compares names taken from `mod.ts` with the same from their own files. */
+/** Compares names imported through `mod.ts` with the same names from their own files. */
 async function compareOwn(dir: string, home: string): Promise<string[]> {
   const entry = await readFile(join(home, "mod.ts"), "utf8");
   const programs = SAME.flatMap((name) => {
@@ -303,15 +355,17 @@ async function compareOwn(dir: string, home: string): Promise<string[]> {
     const [through, own] = made.slice(2 * i, 2 * i + 2) as [Bundle, Bundle];
     const text = `${name} ${bytes(through.minified)} / ${bytes(own.minified)}`;
     if (through.minified > own.minified * SLACK) {
-      faults.push(`through mod.ts / from its own file: ${text}`);
+      faults.push(`minified, through mod.ts / from its own file: ${text}`);
     }
     return text;
   });
-  console.log(`\nthrough mod.ts / from its own file: ${costs.join(", ")}`);
+  console.log(
+    `\nminified, through mod.ts / from its own file: ${costs.join(", ")}`,
+  );
   return faults;
 }
 
-/** The names of an entry point's exports that are declared in a bundle. */
+/** The exports of an entry point that are declared in a bundle. */
 export function stayingExports(
   code: string,
   exports: readonly string[],
@@ -322,8 +376,8 @@ export function stayingExports(
   return exports.filter((name) => names.has(name));
 }
 
-/** Imports each entry point for nothing, from a copy that states no `sideEffects`, and lists what stays of it. */
-async function remains(
+/** Imports each entry point and uses nothing of it, from a copy without `sideEffects`, and lists what stays in the bundle. */
+async function checkUnused(
   entries: readonly (readonly [string, string])[],
   dir: string,
   { modules: detailed }: { modules: boolean },
@@ -337,10 +391,12 @@ async function remains(
   );
   const made = await bundle(programs, home, home);
   const faults: string[] = [];
-  console.log("\nstays when nothing is used, without sideEffects: false");
+  console.log(
+    "\nwhat stays of an import that uses nothing, without sideEffects: false",
+  );
   for (const [i, [entry, file]] of entries.entries()) {
     const { minified, modules } = made[i]!;
-    const limit = REMAINS[entry] ?? 0;
+    const limit = UNUSED[entry] ?? 0;
     const args = [...ESBUILD, "--outdir=plain", "--metafile=plain.json"];
     await esbuild([...args, `program${i}.js`, file], home);
     const code = await readFile(join(home, "plain", `program${i}.js`), "utf8");
@@ -367,7 +423,7 @@ const EXPORT =
   /^export (?=(?:default |abstract |async |declare )*(?:const|let|function|class|interface|type +[\w$]))/gm;
 const BARE = /^(?:import\b[^;]*|export\b[^;]*);\n/gm;
 
-/** Lists the statements of each module that a bundler cannot drop, with what they need in the module: nothing but these keep others. */
+/** Lists the statements of each module that a bundler cannot drop, with what they need in the module. Only these keep other code in the bundle. */
 async function listRoots(home: string): Promise<void> {
   const dir = join(home, "unexported");
   const sources = await readSources(home);
@@ -391,6 +447,63 @@ async function listRoots(home: string): Promise<void> {
         console.log(`    ${line.slice(0, 100)}`);
       }
     }
+  }
+}
+
+/** The Markdown table of README: the slim client, what each feature adds, and all together. */
+export function featureTable(
+  lines: readonly (readonly [text: string, gzipped: number])[],
+  slim: number,
+  totals: readonly (readonly [text: string, gzipped: number])[],
+): string[] {
+  const kilobytes = (n: number) => (n / 1000).toFixed(1);
+  const cells = [
+    ["import from `@sluice/rpc/client`", "kB, gzip"],
+    ["`Client`", kilobytes(slim)],
+    ...lines.map(([text, n]) => [text, `+ ${kilobytes(n - slim)}`]),
+    ...totals.map(([text, n]) => [text, kilobytes(n)]),
+  ] as [string, string][];
+  const [first, second] = [0, 1].map((i) =>
+    Math.max(...cells.map((cell) => cell[i]!.length))
+  ) as [number, number];
+  const line = ([text, size]: [string, string]) =>
+    `| ${text.padEnd(first)} | ${size.padStart(second)} |`;
+  const rule = `| ${"-".repeat(first)} | ${"-".repeat(second - 1)}: |`;
+  const [head, ...body] = cells.map(line);
+  return [head!, rule, ...body];
+}
+
+/** Bundles the slim client with each feature, and prints what the feature adds. */
+async function printFeatures(dir: string): Promise<void> {
+  const entry = await readFile(join(ROOT, "client.ts"), "utf8");
+  const isThere = ({ names, from }: Feature) =>
+    from !== undefined || names.every((name) => sourceOf(entry, name));
+  const features = FEATURES.filter(isThere);
+  const program = (used: readonly Feature[]) =>
+    `export { Client } from "${SLIM}";\n` +
+    used.map(({ names, from = SLIM }) =>
+      `export { ${names.join(", ")} } from "${from}";\n`
+    ).join("");
+  const own = features.filter(({ from }) => from === undefined);
+  const programs = [
+    program([]),
+    program(own),
+    `export { Client } from "${PACKAGE}";\n`,
+    ...features.map((feature) => program([feature])),
+  ];
+  const sizes = (await bundle(programs, dir, ROOT)).map((b) => b.gzipped);
+  const [slim, all, full, ...each] = sizes as [number, number, number];
+  console.log("\nwhat each feature adds to the slim client, for README");
+  const lines = features.map(({ text }, i) => [text, each[i]!] as const);
+  console.log(
+    featureTable(lines, slim, [
+      ["all of these from `@sluice/rpc/client`", all],
+      ["the full `Client` of `@sluice/rpc`", full],
+    ]).join("\n"),
+  );
+  const missing = FEATURES.filter((feature) => !isThere(feature));
+  for (const { names } of missing) {
+    console.log(`NOTICE: client.ts does not export ${names.join(", ")}`);
   }
 }
 
@@ -430,8 +543,8 @@ function bytes(n: number): string {
   return n.toLocaleString("en-US");
 }
 
-/** Prints each row, and says what is wrong. */
-function judge(
+/** Prints a line for each row, and returns the faults. */
+function printRows(
   rows: readonly Row[],
   origins: ReadonlyMap<string, readonly Bundle[]>,
 ): string[] {
@@ -457,7 +570,7 @@ function judge(
   return faults;
 }
 
-/** Puts the sources, or the npm package, where programs find the library; returns its folder. */
+/** Installs the sources or the npm package where the programs find the library, and returns its folder. */
 async function install(dir: string, source: boolean): Promise<string> {
   const home = join(dir, "node_modules", ...PACKAGE.split("/"));
   await mkdir(join(home, ".."), { recursive: true });
@@ -473,7 +586,7 @@ async function install(dir: string, source: boolean): Promise<string> {
   return home;
 }
 
-/** The entry points that are there, as `["./client", "client.ts"]`. */
+/** The entry points of `deno.json`, each like `["./client", "client.ts"]`. */
 async function readEntries(): Promise<[string, string][]> {
   const config = JSON.parse(await readFile(join(ROOT, "deno.json"), "utf8"));
   return Object.entries<string>(config.exports).map((
@@ -485,9 +598,7 @@ async function check(
   dir: string,
   options: { modules: boolean; source: boolean },
 ): Promise<string[]> {
-  const slim = existsSync(join(ROOT, "client.ts"));
-  const rows = ROWS.filter(({ from }) => slim || from !== SLIM);
-  const programs = rows.map(programOf);
+  const programs = ROWS.map(programOf);
   const origins = new Map<string, Bundle[]>();
   for (const origin of ["source", "package"]) {
     if (origin === "package" && options.source) continue;
@@ -495,16 +606,11 @@ async function check(
     const home = await install(own, origin === "source");
     origins.set(origin, await bundle(programs, own, home));
   }
-  const faults = judge(rows, origins);
-  if (!slim) {
-    const count = ROWS.length - rows.length;
-    console.log(
-      `NOTICE: there is no client.ts yet; ${count} rows are left out`,
-    );
-  }
+  const faults = printRows(ROWS, origins);
   const sources = origins.get("source")!;
-  faults.push(...forgotten(sources[0]!.code));
+  faults.push(...outdatedTexts(sources[0]!.code));
   faults.push(...await compareOwn(join(dir, "source"), ROOT));
+  await printFeatures(join(dir, "source"));
   const entries = await readEntries();
   const nothing = await bundle(
     entries.map(([entry]) => `import "${PACKAGE}${entry.slice(1)}";`),
@@ -519,9 +625,9 @@ async function check(
       } alone, with sideEffects: false: ${minified} bytes stay`,
     );
   }
-  faults.push(...await remains(entries, dir, options));
+  faults.push(...await checkUnused(entries, dir, options));
   if (options.modules) {
-    console.log(`\n${moduleTable(rows, sources).join("\n")}`);
+    console.log(`\n${moduleTable(ROWS, sources).join("\n")}`);
   }
   return faults;
 }

@@ -1,5 +1,5 @@
 /**
- * What a program that only calls would import; `tools/size.ts` bundles it.
+ * A program that only makes calls, which `tools/consumers.ts` bundles.
  *
  * @module
  */

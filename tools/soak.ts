@@ -1,7 +1,7 @@
 /**
- * A long life of a client and a server, on every runtime: every answer is
- * looked at, both ends' books are compared, and memory must not grow:
- * `deno task soak [--quick]`.
+ * Runs a client and a server process for long: `deno task soak [--quick]`. Every
+ * reply is checked, the counts of both processes are compared, and their memory
+ * must not grow.
  *
  * @module
  */
@@ -16,19 +16,19 @@ import { tool, usage } from "./process.ts";
 const USAGE = `Usage: deno task soak [options]
 
   --quick           500,000 calls and 100 MB, on each runtime
-  --calls N         how many calls (10,000,000)
-  --megabytes N     how much payload, each way (2,000)
-  --runtime NAME    on node, bun or deno (may be repeated; node, all with --quick)
-  --seed S          what is called (random)
+  --calls N         number of calls (10,000,000)
+  --megabytes N     payload in each direction, in MB (2,000)
+  --runtime NAME    node, bun or deno; may be repeated (node; all with --quick)
+  --seed S          seed of the calls (random)
   --help            print this`;
 
 const SCRIPT = "tests/soak/main.ts";
-/** Calls a second at the least, and the time besides. */
+/** Least number of calls a second, and milliseconds in addition, before it counts as hung. */
 const SLOWEST = 2000;
 const GRACE = 120_000;
-/** How much more may be live at the end than after the first tenth. */
+/** By how much live memory may grow after the first tenth, as a share. */
 const GROWTH = 0.1;
-/** In a short run the first tenth is too short for the runtime to have compiled all it will: so many bytes are its own. */
+/** How many bytes may be added in a short run, whose first tenth is too short for the runtime to compile everything. */
 const COMPILED = 2_000_000;
 
 /** What `tests/soak/main.ts` reports. */
@@ -61,7 +61,9 @@ function options() {
     const calls = Number(values.calls ?? (quick ? 500_000 : 10_000_000));
     const megabytes = Number(values.megabytes ?? (quick ? 100 : 2000));
     if (!(calls >= 1000 && megabytes > 0)) {
-      throw new Error("Cannot soak: at least 1,000 calls and 1 MB");
+      throw new Error(
+        `Cannot soak: needs at least 1,000 calls and 1 MB, received ${calls} calls and ${megabytes} MB`,
+      );
     }
     const compiled = quick ? COMPILED : 0;
     return { runtimes, calls, megabytes, compiled, seed, help };
@@ -70,13 +72,13 @@ function options() {
   }
 }
 
-/** What an end held after the first tenth and at the end, in words; and whether that is too much. */
+/** Says what a side held after the first tenth and at the end, and whether it grew too much. */
 function grown(
   { samples }: Report,
   end: "client" | "server",
   allowed: number,
 ): [string, boolean] {
-  // What is compiled and then not needed any more goes late: the less of two.
+  // Code that is no longer needed is freed late: the smaller of two samples counts.
   const [a, b] = [samples[0][end], samples[1][end]];
   const first = a.live < b.live ? a : b;
   const last = samples[samples.length - 1][end];
@@ -90,7 +92,7 @@ function grown(
   return [text, last.live - first.live > most];
 }
 
-/** Soaks one runtime; whether all is well. */
+/** Runs one runtime. Returns whether everything is right. */
 async function soak(
   runtime: Runtime,
   { calls, megabytes, compiled, seed }: ReturnType<typeof options>,

@@ -1,10 +1,11 @@
 /**
- * The table that programs print of what passed; `.ci/run` adds it up.
+ * The table of passed and failed checks that programs print; `.ci/run` adds up its
+ * numbers.
  *
  * @module
  */
 
-/** One line of it. */
+/** One line of the table. */
 export interface Row {
   name: string;
   passed: number;

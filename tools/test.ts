@@ -1,6 +1,6 @@
 /**
- * Runs the test suite on all three runtimes, one after the other, and prints
- * one table: `deno task test [--runtime NAME] [--floors] [FILE ...]`.
+ * Runs the tests on all three runtimes, one after the other, and prints one
+ * table: `deno task test [--runtime NAME] [--floors] [FILE ...]`.
  *
  * @module
  */
@@ -9,6 +9,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { coverageArgs, coverageOf } from "./coverage.ts";
 import {
   currentBin,
   floorBin,
@@ -25,21 +26,23 @@ const USAGE = `Usage: deno task test [options] [FILE ...]
   FILE              run only test files whose path contains this
   --runtime NAME    run only on node, bun or deno (may be repeated)
   --floors          use the oldest supported versions
+  --coverage        on Node also measure coverage of src/, with the thresholds
+                    of the task coverage
   --interop         run the tests against other people's programs instead,
                     whose packages are installed when first asked for
   --limit SECONDS   for one test (60); all of them may take ten times that
   --help            print this`;
 
-/** Seconds that one test may take; everything on one runtime may take ten times that. */
+/** Seconds that one test may take. All tests of one runtime may take ten times as long. */
 const TEST_LIMIT = "60";
 
-/** How a runtime is told to test, and how its report is read. */
+/** How to start the tests on a runtime, and how to read its report. */
 interface Harness {
-  args(files: string[], limit: number): string[];
+  args(files: string[], limit: number, coverage: boolean): string[];
   passed: RegExp;
   failed: RegExp[];
   skipped: RegExp;
-  /** Lines of passing tests, left out when a failed run's output is shown. */
+  /** Lines of passing tests, which are not shown when a run fails. */
   quiet: RegExp;
 }
 
@@ -52,12 +55,13 @@ const DENO_REPORT = {
 
 const HARNESS: Record<Runtime | "doc", Harness> = {
   node: {
-    args: (files, limit) => [
+    args: (files, limit, coverage) => [
       "--test",
       "--test-reporter=spec",
-      // Two files at a time: Node's own default is one less than there are cores.
+      // Two files at a time, where Node's default is one less than the number of cores.
       "--test-concurrency=2",
       `--test-timeout=${limit}`,
+      ...(coverage ? coverageArgs() : []),
       ...files,
     ],
     passed: /^ℹ pass (\d+)/m,
@@ -77,7 +81,7 @@ const HARNESS: Record<Runtime | "doc", Harness> = {
     quiet: /^\((pass|skip|todo)\) /,
   },
   deno: { args: (files) => ["test", "-A", ...files], ...DENO_REPORT },
-  // Every example in the documentation: of the public interface, and of docs/.
+  // Every example in doc comments of the public interface, and in the documents.
   doc: {
     args: () => [
       ...["test", "--doc", "-A", "README.md", "docs"],
@@ -87,7 +91,7 @@ const HARNESS: Record<Runtime | "doc", Harness> = {
   },
 };
 
-/** A failed run in which no test failed (it did not load, hung, ran none) counts as one; a skipped test does where none may be. */
+/** A run that failed without a failed test (it did not load, hung, or ran no test) counts as one failure, and so does a skipped test where none may be skipped. */
 function count(
   name: string,
   harness: Harness,
@@ -108,18 +112,30 @@ function count(
   };
 }
 
+interface SuiteOptions {
+  /** Milliseconds for one test. */
+  readonly limit: number;
+  /** Whether a skipped test counts as a failure. */
+  readonly strict: boolean;
+  /** Whether coverage is measured, and fails below its thresholds. */
+  readonly coverage?: boolean;
+}
+
 async function suite(
   name: string,
   bin: string,
   harness: Harness,
   files: string[],
-  { limit, strict }: { limit: number; strict: boolean },
+  { limit, strict, coverage = false }: SuiteOptions,
 ): Promise<Row> {
   process.stderr.write(`${name} ...\n`);
-  const result = await run(bin, harness.args(files, limit), {
+  const result = await run(bin, harness.args(files, limit, coverage), {
     timeout: 10 * limit,
   });
   const row = count(name, harness, result, strict);
+  if (coverage) {
+    console.log(coverageOf(result.output) ?? `${name}: printed no coverage`);
+  }
   if (row.failed > 0) {
     const lines = result.output.split("\n");
     console.log(lines.filter((line) => !harness.quiet.test(line)).join("\n"));
@@ -130,7 +146,7 @@ async function suite(
   return row;
 }
 
-/** Where the tests against other people's programs are, with what they need. */
+/** The folder of the tests against other people's programs, with their packages. */
 const INTEROP = "tests/interop/";
 
 async function testFiles(
@@ -154,6 +170,7 @@ function options() {
         runtime: { type: "string", multiple: true },
         floors: { type: "boolean" },
         interop: { type: "boolean", default: false },
+        coverage: { type: "boolean", default: false },
         limit: { type: "string", default: TEST_LIMIT },
         help: { type: "boolean" },
       },
@@ -162,7 +179,11 @@ function options() {
     const unknown = runtimes.find((r) => !RUNTIMES.includes(r as Runtime));
     if (unknown) throw new Error(`Cannot test: unknown runtime ${unknown}`);
     const limit = Number(values.limit) * 1000;
-    if (!(limit > 0)) throw new Error(`Cannot test: no limit ${values.limit}`);
+    if (!(limit > 0)) {
+      throw new Error(
+        `Cannot test: --limit ${values.limit} is not a number of seconds`,
+      );
+    }
     return {
       ...values,
       limit,
@@ -175,20 +196,21 @@ function options() {
 }
 
 async function main(): Promise<void> {
-  const { help, floors, interop, limit, runtimes, filters } = options();
+  const { help, floors, interop, limit, runtimes, filters, ...given } =
+    options();
   if (help) return console.log(USAGE);
   if (interop) await ensureInstalled(join(ROOT, INTEROP));
   const files = await testFiles(filters, interop);
   if (files.length === 0) usage("Cannot test: no file matches", USAGE);
-  // In CI nothing that others' programs should show may be left out.
+  // In CI no test against other people's programs may be skipped.
   const strict = interop && process.env.CI !== undefined;
   const rows: Row[] = [];
   for (const runtime of runtimes) {
     const bin = floors ? await floorBin(runtime) : currentBin(runtime);
     const name = await versionOf(runtime, bin);
-    rows.push(
-      await suite(name, bin, HARNESS[runtime], files, { limit, strict }),
-    );
+    const coverage = given.coverage && runtime === "node";
+    const settings = { limit, strict, coverage };
+    rows.push(await suite(name, bin, HARNESS[runtime], files, settings));
     if (runtime !== "deno" || floors || interop) continue;
     if (filters.length > 0) continue;
     rows.push(

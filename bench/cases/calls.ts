@@ -1,5 +1,5 @@
 /**
- * Whole calls, both ends in this process, over a memory pair.
+ * Whole calls over a memory pair: both sides are in this process.
  *
  * @module
  */

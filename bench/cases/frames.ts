@@ -1,6 +1,6 @@
 /**
  * Frames to bytes and back: the decoder by size of frame and of chunk, the
- * native codec both ways, and the outbox.
+ * native codec both ways, and the send buffer.
  *
  * @module
  */
@@ -22,7 +22,7 @@ const SPLITS = {
   "16 B": 16,
 };
 
-/** Bytes that a run works through, about. */
+/** About how many bytes a run processes. */
 const TOTAL = 256 * 1024;
 
 function repeated(bytes: Uint8Array, count: number): Uint8Array {
@@ -65,7 +65,7 @@ function decoding(sizeName: string, size: number, splitName: string): Case {
   };
 }
 
-/** A codec whose receiver reads replies, and an outbox that goes nowhere. */
+/** A codec whose receiver reads replies, and a send buffer that goes nowhere. */
 function native(replied: (value: unknown) => void) {
   const receiver: MessageHandler = {
     onHello: ignore,
@@ -89,8 +89,8 @@ function native(replied: (value: unknown) => void) {
   return codec;
 }
 
-/** An outbox that counts what leaves it. */
-function counted(): { outbox: SendBuffer; left: () => number } {
+/** A send buffer that counts what leaves it. */
+function counted(): { sendBuffer: SendBuffer; left: () => number } {
   let bytes = 0;
   const path = {
     borrows: true,
@@ -99,8 +99,8 @@ function counted(): { outbox: SendBuffer; left: () => number } {
       return Promise.resolve();
     },
   };
-  const outbox = new SendBuffer(path, systemClock, 64 << 20, {
-    busy: () => false,
+  const sendBuffer = new SendBuffer(path, systemClock, 64 << 20, {
+    manyCalls: () => false,
     onFlush: ignore,
     onWritten: ignore,
     onWriteFailed: ignore,
@@ -108,12 +108,12 @@ function counted(): { outbox: SendBuffer; left: () => number } {
     onOverflow: ignore,
     onSpoiled: ignore,
   });
-  return { outbox, left: () => bytes };
+  return { sendBuffer, left: () => bytes };
 }
 
-/** Resolves when an outbox has written all. */
-async function flushed(outbox: SendBuffer): Promise<void> {
-  while (!outbox.idle) await undefined;
+/** Resolves when a send buffer has written all. */
+async function flushed(sendBuffer: SendBuffer): Promise<void> {
+  while (!sendBuffer.idle) await undefined;
 }
 
 function encode(name: string, size: number): Case {
@@ -124,15 +124,15 @@ function encode(name: string, size: number): Case {
     operations,
     setup: () => {
       const codec = native(ignore);
-      const { outbox, left } = counted();
+      const { sendBuffer, left } = counted();
       const payload = new Uint8Array(size);
       return async () => {
         const before = left();
         for (let i = 0; i < operations; i++) {
           codec.prepare(payload, false);
-          codec.request(outbox, i, "Echo.echo", -1, undefined);
+          codec.request(sendBuffer, i, "Echo.echo", -1, undefined);
         }
-        await flushed(outbox);
+        await flushed(sendBuffer);
         expect(left() - before, operations * (size + 24));
       };
     },
@@ -161,22 +161,22 @@ function decode(name: string, size: number): Case {
   };
 }
 
-/** Frames gathered into chunks: what a loop of calls leaves to the outbox. */
+/** Frames gathered into chunks: what a loop of calls leaves in the send buffer. */
 function gather(size: number): Case {
   const operations = 10_000;
   return {
     name: `gather frames of ${size} B`,
-    group: "outbox",
+    group: "send buffer",
     operations,
     setup: () => {
-      const { outbox, left } = counted();
+      const { sendBuffer, left } = counted();
       return async () => {
         const before = left();
         for (let i = 0; i < operations; i++) {
-          const at = outbox.reserve(size);
-          outbox.bytes[at] = i;
+          const at = sendBuffer.reserve(size);
+          sendBuffer.bytes[at] = i;
         }
-        await flushed(outbox);
+        await flushed(sendBuffer);
         expect(left() - before, operations * size);
       };
     },

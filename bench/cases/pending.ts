@@ -1,5 +1,5 @@
 /**
- * Calls added, and settled or aborted, against a peer that costs nothing.
+ * Calls made, and settled or aborted, with a peer that costs nothing.
  *
  * @module
  */
@@ -15,11 +15,11 @@ function connected() {
   const ids: number[] = [];
   const peer = new ScriptedPeer((id) => ids.push(id));
   const client = new Client<EchoServices>(peer.duplex);
-  /** Answers all, the last of which is awaited. */
+  /** Sends the replies of all calls, and awaits the last one. */
   const answer = async (last: Promise<string>) => {
     peer.answer(Uint32Array.from(ids.splice(0)));
     const reply = await last;
-    if (reply !== ANSWER) throw new Error(`a call was answered "${reply}"`);
+    if (reply !== ANSWER) throw new Error(`a call has the reply "${reply}"`);
     const { inFlight } = client.stats();
     if (inFlight > 0) throw new Error(`${inFlight} calls are left`);
   };
@@ -38,7 +38,7 @@ function settling(): Body {
   };
 }
 
-/** In flight: rejected at once, then cancelled, and answered all the same. */
+/** Aborts calls in flight: they reject at once, a CANCEL follows, and the replies still arrive. */
 function aborting(): Body {
   const { peer, call, answer } = connected();
   return async () => {
@@ -53,7 +53,7 @@ function aborting(): Body {
   };
 }
 
-/** Before they leave: taken back, so that the peer only skips them. */
+/** Aborts calls before they are sent: the peer only skips them. */
 function retracting(): Body {
   const { peer, call, answer } = connected();
   return async () => {

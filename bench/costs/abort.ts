@@ -1,10 +1,10 @@
 /**
- * What aborting costs: very many calls in flight, on one shared signal, or on
- * a signal each.
+ * Measures the cost of aborting very many calls in flight, on one shared signal, or
+ * on one signal for each.
  *
- * Beside it, in the same process, what it costs without this library: to
- * reject as many promises, and to abort as many signals with one listener
- * each. All times run until every reaction has run.
+ * In the same process it measures the same without the library: rejecting as many
+ * promises, and aborting as many signals with one listener each. All times end
+ * when every reaction has run.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { program } from "../support/program.ts";
 import { ScriptedPeer } from "../support/scripted_peer.ts";
 import { median } from "../support/stats.ts";
 
-/** How many calls, and how often. */
+/** Number of calls and of rounds. */
 export interface AbortOrder {
   readonly calls: number;
   readonly rounds: number;
@@ -33,7 +33,7 @@ export interface AbortResult {
   readonly aborting: number;
 }
 
-/** What is aborted, and how to tell that it was. */
+/** What is aborted, and a promise of its end. */
 interface Aborted {
   abort(): void;
   finished(): Promise<void>;
@@ -87,7 +87,7 @@ async function own(calls: number): Promise<Aborted> {
   };
 }
 
-/** Every call has rejected and every CANCEL is out. */
+/** Resolves when every call has rejected and every CANCEL is sent. */
 async function over(
   peer: ScriptedPeer,
   calls: number,
@@ -134,7 +134,7 @@ function makeControllers(count: number): AbortController[] {
 }
 
 function answered(): void {
-  throw new Error("an aborted call was answered");
+  throw new Error("an aborted call got a reply");
 }
 
 function caught(): void {}
@@ -148,7 +148,7 @@ async function run({ calls, rounds }: AbortOrder): Promise<AbortResult> {
   for (let i = 0; i <= rounds; i++) {
     for (const name of Object.keys(cases) as (keyof AbortResult)[]) {
       const us = await time(calls, await cases[name](calls));
-      if (i > 0) times[name].push(us); // The first round is to warm up.
+      if (i > 0) times[name].push(us); // The first round only warms up.
     }
   }
   return {

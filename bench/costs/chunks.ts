@@ -1,6 +1,6 @@
 /**
- * How well calls and replies are gathered: chunks written for very many small
- * calls, in both directions, over TCP to another process and over memory.
+ * Measures how well calls and replies are gathered: the number of chunks written
+ * for very many small calls, in both directions, over TCP and over memory.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import { OWN } from "../demo/runtimes.ts";
 import { program } from "../support/program.ts";
 import type { ServerMessage } from "../demo/server.ts";
 
-/** How many calls. */
+/** Number of calls. */
 export interface ChunksOrder {
   readonly calls: number;
 }
@@ -48,9 +48,9 @@ type Call = (i: number) => Promise<void>;
 
 const TASKS = 64;
 
-/** The ways to make the calls. */
+/** The styles of making the calls. */
 const LOOPS = {
-  /** One loop that waits for room in the window. */
+  /** One loop that waits only for room in the window. */
   async ready(client: Client<Services>, calls: number, call: Call) {
     const replies: Promise<void>[] = [];
     for (let i = 0; i < calls; i++) {
@@ -65,7 +65,7 @@ const LOOPS = {
     for (let i = 0; i < calls; i++) replies.push(call(i));
     await Promise.all(replies);
   },
-  /** Tasks that each wait for their replies. */
+  /** Several tasks, each of which waits for its replies. */
   async tasks(_client: Client<Services>, calls: number, call: Call) {
     let next = 0;
     const task = async () => {
@@ -86,7 +86,7 @@ async function count(
     const reply = await client.call("HelloService.Hello", "client " + i);
     if (reply !== "hello:client " + i) throw new Error(`call ${i}: "${reply}"`);
   };
-  // The first answer has not been written when its handler counts.
+  // The first reply is not written yet when its handler counts.
   const serverBefore = await client.call("Chunks.written") + 1;
   const clientBefore = client.stats().chunksWritten;
   await LOOPS[style](client, calls, call);
@@ -105,7 +105,7 @@ async function run({ calls }: ChunksOrder): Promise<ChunksResult[]> {
   const results: ChunksResult[] = [];
   try {
     let address: ServerMessage;
-    await child.listen((told) => (address = told) !== undefined);
+    await child.listen((message) => (address = message) !== undefined);
     for (const style of Object.keys(LOOPS) as ChunksResult["style"][]) {
       const tcp = await connect(address!);
       results.push(await count(tcp, "tcp", style, calls));

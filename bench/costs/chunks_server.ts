@@ -6,14 +6,14 @@
 
 import process from "node:process";
 import { listen, Server } from "../../mod.ts";
-import { parentDone, tell } from "../demo/parent.ts";
+import { parentDone, sendToParent } from "../demo/parent.ts";
 import { countingServices } from "./chunks.ts";
 
 if (import.meta.main) {
   const server = new Server(countingServices());
   const listener = await listen({ port: 0 });
   server.serve(listener);
-  tell(listener.address satisfies object);
+  sendToParent(listener.address satisfies object);
   await parentDone();
   process.exit();
 }

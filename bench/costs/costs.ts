@@ -1,6 +1,6 @@
 /**
- * The costs that have a target of their own, and how each is measured: in
- * fresh processes of the runtime under measurement.
+ * The costs that have a target, and how each is measured, in new processes of the
+ * runtime under measurement.
  *
  * @module
  */
@@ -34,7 +34,7 @@ const memory: Cost = async (runtime, quick) => {
   return [{ what, calls, value: bytes, unit: "bytes", most: 400 }];
 };
 
-/** Pending calls, and the share of the cost with the fewest that is allowed. */
+/** Numbers of pending calls, and how many times the cost with the fewest is allowed. */
 const STEADY = [[10], [1000, 1.5], [100_000, 1.5], [1_000_000, 3]] as const;
 
 const steady: Cost = async (runtime, quick) => {
@@ -67,7 +67,7 @@ const steady: Cost = async (runtime, quick) => {
   return findings;
 };
 
-/** Measures each case once, then each again, and so on. */
+/** Measures all cases once in each round. */
 async function interleaved<Case, Result>(
   rounds: number,
   cases: readonly Case[],
@@ -96,7 +96,7 @@ const idle: Cost = async (runtime, quick) => {
     ? `; ${connections} connections, as no more files may be open`
     : "";
   return [{
-    what: "idle connection, beyond a bare socket",
+    what: "idle connection, in addition to a bare socket",
     calls: ours.connections,
     value: (ours.bytes - bare.bytes) / KIB,
     unit: "KiB",
@@ -107,7 +107,7 @@ const idle: Cost = async (runtime, quick) => {
   }];
 };
 
-/** How many files a process may have open. */
+/** Largest number of files that a process may open. */
 function openFiles(): number {
   const text = execFileSync("sh", ["-c", "ulimit -n"], { encoding: "utf8" });
   return text.trim() === "unlimited" ? Infinity : Number(text);
@@ -122,14 +122,14 @@ const abort: Cost = async (runtime, quick) => {
   );
   const bare = `${short(us.rejecting)} us for bare promises`;
   return [{
-    what: "abort on one shared signal, our part",
+    what: "abort on one shared signal, the library's part",
     calls,
     value: us.shared - us.rejecting,
     unit: "us",
     most: 1,
     note: `${short(us.shared)} us, less ${bare}`,
   }, {
-    what: "abort on a signal each, to bare abort()",
+    what: "abort on a signal each, compared with bare abort()",
     calls,
     value: (us.own - us.rejecting) / us.aborting,
     unit: "x",
@@ -163,14 +163,14 @@ const chunks: Cost = async (runtime, quick) => {
   );
 };
 
-/** Milliseconds that a round trip is made longer. */
+/** Milliseconds added to a round trip. */
 const RTT = 10;
 
 const latency: Cost = async (runtime, quick) => {
   const server = new Child<ServerMessage>(runtime, "server.ts");
   try {
     let address: ServerMessage;
-    await server.listen((told) => (address = told) !== undefined);
+    await server.listen((message) => (address = message) !== undefined);
     const rate = async (style: StyleName, calls: number) => {
       const order: ClientOrder = {
         ...{ style, calls, tasks: 1, rtt: RTT },
@@ -194,7 +194,7 @@ const latency: Cost = async (runtime, quick) => {
   }
 };
 
-/** Calls a second of a demo's client. */
+/** Calls a second of the demo's client. */
 async function demoRate(
   runtime: Runtime,
   order: ClientOrder,
@@ -206,10 +206,12 @@ async function demoRate(
   );
   try {
     let rate = 0;
-    await client.listen((told) => {
-      if ("fault" in told) throw new Error(`${order.style}: ${told.fault}`);
-      if ("done" in told) return false;
-      rate = told.result.calls / told.result.seconds;
+    await client.listen((message) => {
+      if ("fault" in message) {
+        throw new Error(`${order.style}: ${message.fault}`);
+      }
+      if ("done" in message) return false;
+      rate = message.result.calls / message.result.seconds;
       return true;
     });
     return rate;
@@ -218,5 +220,5 @@ async function demoRate(
   }
 }
 
-/** All of them, by name, in the order they are run. */
+/** All costs by name, in the order in which they run. */
 export const COSTS = { chunks, memory, steady, abort, idle, latency };

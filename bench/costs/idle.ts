@@ -1,7 +1,7 @@
 /**
- * What an idle connection holds on a server: growth of resident memory with
- * very many of them, each of which has made one call. Beside it the same with
- * bare sockets of the kind that the runtime's transport is made of.
+ * Measures the memory of an idle connection on a server: the growth of resident
+ * memory with very many connections, each of which has made one call; and the same
+ * with bare sockets of the kind on which the transport is built.
  *
  * @module
  */
@@ -12,24 +12,24 @@ import { Child } from "../demo/child.ts";
 import { residentBytes } from "../support/heap.ts";
 import { program } from "../support/program.ts";
 
-/** How many connections, with Sluice or bare. */
+/** Number of connections, with Sluice or bare. */
 export interface IdleOrder {
   readonly connections: number;
   readonly bare: boolean;
 }
 
-/** Bytes for each of those that could be made. */
+/** Bytes for each connection that could be made. */
 export interface IdleResult {
   readonly connections: number;
   readonly bytes: number;
 }
 
-/** What the clients tell. */
+/** The messages of the clients. */
 export type DialerMessage =
   | { readonly connected: number }
   | { readonly fault: string };
 
-/** Connections made and ended before the first is counted. */
+/** Connections made and ended before the measurement. */
 const WARM_UP = 100;
 
 /** A listening server; returns its port. */
@@ -66,18 +66,18 @@ function serveDeno(): number {
   return (listener.addr as Deno.NetAddr).port;
 }
 
-/** Connects clients, and returns how many, and how to end them. */
+/** Connects clients. Returns their number, and a function that ends them. */
 async function dial(port: number, connections: number) {
-  // Always the same clients: they are not what is measured.
+  // Always the same clients, because only the server is measured.
   const clients = new Child<DialerMessage>(
     "node",
     import.meta.resolve("./idle_clients.ts"),
     JSON.stringify({ port, connections }),
   );
   let connected = 0;
-  await clients.listen((told) => {
-    if ("fault" in told) throw new Error(told.fault);
-    connected = told.connected;
+  await clients.listen((message) => {
+    if ("fault" in message) throw new Error(message.fault);
+    connected = message.connected;
     return true;
   });
   return { clients, connected };

@@ -1,6 +1,6 @@
 /**
- * The clients of `idle.ts`, all in one process: each makes one call by hand,
- * checks the answer, and stays connected until the server lets go.
+ * The clients of `idle.ts`, all in one process. Each writes the bytes of one call,
+ * checks the reply, and stays connected until the parent ends the process.
  *
  * @module
  */
@@ -8,10 +8,10 @@
 import { connect, type Socket } from "node:net";
 import process from "node:process";
 import { hello, join, request } from "../../tests/support/raw_peer.ts";
-import { parentDone, tell } from "../demo/parent.ts";
+import { parentDone, sendToParent } from "../demo/parent.ts";
 import type { DialerMessage } from "./idle.ts";
 
-/** Dials under way at once. */
+/** Largest number of dials at once. */
 const AT_ONCE = 100;
 
 const CALL = join(
@@ -19,7 +19,7 @@ const CALL = join(
   request(1, "HelloService.Hello", "client 1"),
 );
 
-/** A connection whose call was answered; a bare server answers with the call itself. */
+/** A connection whose call has its reply; a bare server replies with the call itself. */
 function dial(port: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: "127.0.0.1" });
@@ -34,7 +34,7 @@ function dial(port: number): Promise<Socket> {
   });
 }
 
-/** Connects as many as the system lets it. */
+/** Connects as many as the system allows. */
 async function dialAll(port: number, count: number): Promise<Socket[]> {
   const sockets: Socket[] = [];
   while (sockets.length < count) {
@@ -51,8 +51,8 @@ if (import.meta.main) {
   const { port, connections } = JSON.parse(process.argv[2]);
   try {
     const sockets = await dialAll(port, connections);
-    tell({ connected: sockets.length } satisfies DialerMessage);
+    sendToParent({ connected: sockets.length } satisfies DialerMessage);
   } catch (error) {
-    tell({ fault: String(error) } satisfies DialerMessage);
+    sendToParent({ fault: String(error) } satisfies DialerMessage);
   }
 }

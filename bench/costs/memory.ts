@@ -1,6 +1,6 @@
 /**
- * What a pending call holds: live memory with very many of them in flight,
- * their promises included.
+ * Measures the memory of a pending call, its promise included: live memory with
+ * very many calls in flight.
  *
  * @module
  */
@@ -10,12 +10,12 @@ import { liveBytes } from "../support/heap.ts";
 import { program } from "../support/program.ts";
 import { ScriptedPeer } from "../support/scripted_peer.ts";
 
-/** How many calls are to be pending. */
+/** Number of pending calls. */
 export interface MemoryOrder {
   readonly calls: number;
 }
 
-/** Live bytes for each. */
+/** Live bytes for each call. */
 export interface MemoryResult {
   readonly bytes: number;
 }
@@ -24,8 +24,8 @@ export interface MemoryResult {
 const BURST = 4096;
 
 /**
- * Makes calls that are never answered, until so many are in flight. Their
- * promises have no reactions: those would be the user's.
+ * Makes calls that get no reply, until enough are in flight. Their promises have no
+ * reactions, because those belong to the user.
  */
 async function pend(calls: number): Promise<Client<EchoServices>> {
   const client = new Client<EchoServices>(new ScriptedPeer().duplex);

@@ -1,9 +1,9 @@
 /**
- * What one more call costs, added and settled, while many others are pending.
+ * Measures the cost of one more call, made and settled, while many are pending.
  *
- * In two forms: `stay`, where the others are never answered and calls come and
- * go beside them; `turn`, where each call is answered after all those before
- * it, as in a full pipeline.
+ * There are two forms: `stay`, where the others get no reply and calls are made and
+ * settled beside them; and `turn`, where each call gets its reply after all calls
+ * before it, as in a full pipeline.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { program } from "../support/program.ts";
 import { ANSWER, ScriptedPeer } from "../support/scripted_peer.ts";
 import { median } from "../support/stats.ts";
 
-/** How many are pending, and how long to look. */
+/** Number of pending calls, and length of the measurement. */
 export interface SteadyOrder {
   readonly form: "stay" | "turn";
   readonly pending: number;
@@ -27,20 +27,20 @@ export interface SteadyResult {
   readonly mean: number;
 }
 
-/** Calls made and answered at once, no more than the fewest pending; and how often that is done for a sample. */
+/** Calls made and settled at once, at most the smallest number of pending calls; and how often that happens in one sample. */
 const ROUND = 10;
 const ROUNDS = 100;
 
-/** Samples before the first that counts. */
+/** Samples that only warm up. */
 const WARM_UP = 30;
 
-/** Rounds of calls, made and answered in the same order. */
+/** Rounds of calls, which get their replies in the same order. */
 class Steady {
   readonly #peer: ScriptedPeer;
   readonly #client: Client<EchoServices>;
   /**
-   * The ids of the calls to answer, and of each round the last one's reply, in
-   * rings: this must leave no garbage, or its collection is what is measured.
+   * The ids of the calls without a reply, and the last reply of each round, in ring
+   * buffers: they leave no garbage, whose collection would be measured, too.
    */
   readonly #ids: Uint32Array;
   readonly #replies: (Promise<string> | undefined)[];
@@ -48,7 +48,7 @@ class Steady {
   #added = 0;
   #settled = 0;
 
-  /** @param rounds How many are to be pending at most. */
+  /** @param rounds Largest number of pending rounds. */
   constructor(rounds: number) {
     const ids = this.#ids = new Uint32Array(rounds * ROUND);
     this.#replies = new Array(rounds).fill(undefined);
@@ -72,7 +72,7 @@ class Steady {
     await this.#peer.received(this.#added * ROUND);
   }
 
-  /** Answers the oldest round. */
+  /** Sends the replies of the oldest round. */
   async settle(): Promise<void> {
     const from = this.#settled * ROUND % this.#ids.length;
     this.#peer.answer(this.#ids.subarray(from, from + ROUND));
@@ -81,7 +81,7 @@ class Steady {
     if (reply !== ANSWER) throw new Error(`a call was answered "${reply}"`);
   }
 
-  /** Leaves the rounds that are pending unanswered. */
+  /** Gives the pending rounds no replies. */
   skip(): void {
     this.#settled = this.#added;
   }

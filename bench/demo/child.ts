@@ -1,6 +1,6 @@
 /**
- * A program of a benchmark, as the benchmark sees it: it is started, tells
- * things as lines of JSON, and ends when the benchmark lets go of it.
+ * A program that a benchmark starts. It sends messages as lines of JSON, and exits
+ * when the benchmark closes its standard input.
  *
  * @module
  */
@@ -10,28 +10,28 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { command, type Runtime } from "./runtimes.ts";
 
-/** Milliseconds that a child has to end by itself. */
+/** Milliseconds that a child has to exit by itself. */
 const GRACE = 5000;
 
-/** A running program. What it writes to standard error is this process's own. */
+/** A running program. It shares standard error with this process. */
 export class Program<Message> {
   readonly #name: string;
   readonly #process: ChildProcess;
-  /** Resolves with how it ended, in words. */
+  /** Resolves with a description of how it ended. */
   readonly #ended: Promise<string>;
 
   /**
-   * Starts a program; `name` is what errors call it.
+   * Starts a program; errors call it `name`.
    *
-   * Not detached: a Ctrl-C reaches it, too. Its standard input is what ties it
-   * to this process: see `parent.ts`.
+   * It is not detached, so a Ctrl-C reaches it, too. Its standard input ties it to
+   * this process: see `parent.ts`.
    */
   constructor(name: string, program: string, args: readonly string[]) {
     this.#name = name;
     const child = this.#process = spawn(program, args, {
       stdio: ["pipe", "pipe", "inherit"],
     });
-    child.stdin!.on("error", () => {}); // It ended first; `#ended` tells.
+    child.stdin!.on("error", () => {}); // It has exited; `#ended` reports that.
     this.#ended = new Promise((resolve) => {
       child.on("error", (error) => resolve(error.message));
       child.on("close", (code, signal) => {
@@ -40,24 +40,24 @@ export class Program<Message> {
     });
   }
 
-  /** What it tells, until `last` says that this was all. */
+  /** Passes its messages to `last`, until that returns true. */
   async listen(last: (message: Message) => boolean): Promise<void> {
     const lines = createInterface({ input: this.#process.stdout! });
-    const told = Promise.withResolvers<void>();
+    const ended = Promise.withResolvers<void>();
     lines.on("line", (line) => {
       try {
-        if (last(JSON.parse(line))) told.resolve();
+        if (last(JSON.parse(line))) ended.resolve();
       } catch (error) {
-        told.reject(error);
+        ended.reject(error);
       }
     });
     this.#ended.then((how) =>
-      told.reject(new Error(`${this.#name} ended early: ${how}`))
+      ended.reject(new Error(`${this.#name} ended early: ${how}`))
     );
-    await told.promise;
+    await ended.promise;
   }
 
-  /** Lets it go, and waits until it has gone. */
+  /** Closes its standard input, and waits until it has exited. */
   async stop(): Promise<void> {
     this.#process.stdin!.end();
     const timer = setTimeout(() => this.#process.kill("SIGKILL"), GRACE);

@@ -1,6 +1,6 @@
 /**
- * The demo's client, in a process of its own: runs one style over one
- * connection, tells how far it is, and at the end what it took.
+ * The demo's client, in a process of its own: runs one style over one connection,
+ * and sends its progress and at the end its result.
  *
  * @module
  */
@@ -10,26 +10,26 @@ import { Client, connect, type EchoServices } from "../../mod.ts";
 import { netrpc } from "../../netrpc.ts";
 import { delayed } from "../delay.ts";
 import type { Address } from "./options.ts";
-import { parentDone, tell } from "./parent.ts";
+import { parentDone, sendToParent } from "./parent.ts";
 import { type StyleName, STYLES, Tally, type Work } from "./styles.ts";
 import { cpuSeconds, Peak } from "./usage.ts";
 
-/** What the client is told, as JSON, by its only argument. */
+/** The options of the client: its only argument, as JSON. */
 export interface ClientOrder extends Work {
   readonly style: StyleName;
   readonly server: Address;
   readonly rtt: number;
-  /** Speaks Go's wire instead of ours. */
+  /** Whether to use Go's protocol instead of the native one. */
   readonly gob?: boolean;
 }
 
-/** What it tells: how many replies were right so far, then how it ended. */
+/** Its messages: the number of right replies so far, then how it ended. */
 export type ClientMessage =
   | { readonly done: number }
   | { readonly fault: string }
   | { readonly result: Result };
 
-/** What a style took. */
+/** The result of a style. */
 export interface Result {
   readonly calls: number;
   readonly seconds: number;
@@ -37,7 +37,7 @@ export interface Result {
   readonly peak: number;
 }
 
-/** Milliseconds between two tellings, and without any reply until it is a fault. */
+/** Milliseconds between two progress messages, and without a reply before it counts as a fault. */
 const TELL_EVERY = 100;
 const PATIENCE = 60_000;
 
@@ -59,7 +59,7 @@ async function run(
   return { ...result, peak: peak.megabytes() };
 }
 
-/** Tells how far it is, by a timer: the loops need not know. */
+/** Sends the progress from a timer, so that the loops need not do it. */
 function watch(tally: Tally, peak: Peak): void {
   let seen = 0;
   let since = performance.now();
@@ -72,27 +72,29 @@ function watch(tally: Tally, peak: Peak): void {
     } else if (now - since > PATIENCE) {
       tellFault(`no reply came for ${PATIENCE / 1000} s`);
     }
-    tell({ done: tally.done } satisfies ClientMessage);
+    sendToParent({ done: tally.done } satisfies ClientMessage);
   }, TELL_EVERY);
 }
 
-/** Told at once, whatever the calls still under way do: the demo ends us then. */
+/** Sends a fault at once, whatever the calls in flight do: the demo then ends this process. */
 function tellFault(reason: unknown): void {
   const fault = reason instanceof Error ? reason.message : String(reason);
-  tell({ fault } satisfies ClientMessage);
+  sendToParent({ fault } satisfies ClientMessage);
 }
 
 if (import.meta.main) {
-  // Once the demo has heard the end, it lets go; if it is gone, all is over.
+  // The demo closes standard input when it has the last message, and so does its end.
   parentDone().then(() => process.exit());
   const order: ClientOrder = JSON.parse(process.argv[2]);
   const tally = new Tally(order.calls, tellFault);
   const peak = new Peak();
   watch(tally, peak);
   try {
-    tell({ result: await run(order, tally, peak) } satisfies ClientMessage);
+    sendToParent(
+      { result: await run(order, tally, peak) } satisfies ClientMessage,
+    );
   } catch (error) {
-    // What follows from a fault comes after it: the demo heeds the first.
+    // Consequences of a fault follow it: the demo uses the first message.
     tellFault(error);
   }
 }

@@ -7,22 +7,22 @@
 import { parseArgs } from "node:util";
 import { OWN, type Runtime, RUNTIMES } from "./runtimes.ts";
 
-/** How `--help` puts it. */
+/** The text of `--help`. */
 export const USAGE = `Usage: deno task demo [options]
 
 Calls an echo server over one TCP connection in three styles, checks every
 reply, and compares: sync (a loop that waits for each reply), concurrent (many
 tasks that each wait), pipeline (a loop that waits only for room in the window).
 
-  --calls N         calls of each style (524288); sync stops after 10 s
-  --tasks N         tasks of the concurrent style (64); at most 1048576
+  --calls N         number of calls of each style (524288); sync stops after 10 s
+  --tasks N         number of tasks of the concurrent style (64); at most 1048576
   --runtime NAME    deno, bun or node, for client and server (${OWN})
   --rtt MS          network latency to add, there and back (0)
-  --server ADDRESS  HOST:PORT of an echo server that runs already
-  --json            one line of JSON per style, and nothing else
+  --server ADDRESS  HOST:PORT of an echo server that is already running
+  --json            print one line of JSON for each style, and nothing else
   --help            print this`;
 
-/** What the command line asks for. */
+/** The options of the command line. */
 export interface Options {
   readonly calls: number;
   readonly tasks: number;
@@ -39,7 +39,7 @@ export interface Address {
   readonly port: number;
 }
 
-/** As many as may wait for the window by default. */
+/** The default number of calls that may wait for the window. */
 const MAX_TASKS = 1024 * 1024;
 const MAX_CALLS = 1_000_000_000;
 const MAX_RTT = 60_000;
@@ -47,7 +47,7 @@ const MAX_RTT = 60_000;
 /**
  * Reads the command line.
  *
- * @throws {Error} If it is wrong; the message says how.
+ * @throws {Error} If an option is wrong.
  */
 export function readOptions(args?: string[]): Options {
   const { values } = parseArgs({

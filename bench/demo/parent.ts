@@ -1,14 +1,14 @@
 /**
- * A child's tie to the program that started it: its standard input, which ends
- * when that program does, in whatever way. A child that sees to it is never
- * left behind, not even by a `SIGKILL`.
+ * Ties a child process to the program that started it: its standard input ends
+ * when that program ends, even by `SIGKILL`. So a child that watches its standard
+ * input never outlives its parent.
  *
  * @module
  */
 
 import process from "node:process";
 
-/** Resolves when the parent closes this process's standard input, or is gone. */
+/** Resolves when the parent closes the standard input of this process, or has ended. */
 export function parentDone(): Promise<void> {
   return new Promise((resolve) => {
     process.stdin.on("end", resolve);
@@ -17,7 +17,7 @@ export function parentDone(): Promise<void> {
   });
 }
 
-/** Tells the parent something, as one line of JSON. */
-export function tell(message: object): void {
+/** Sends a message to the parent, as one line of JSON. */
+export function sendToParent(message: object): void {
   process.stdout.write(JSON.stringify(message) + "\n");
 }

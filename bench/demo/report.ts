@@ -1,5 +1,5 @@
 /**
- * How the demo shows what goes on, and what came of it.
+ * Shows the progress of the demo, and its results.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import process from "node:process";
 import type { StyleName } from "./styles.ts";
 
-/** What a style took; one line of `--json`. */
+/** The result of a style, which is one line of `--json`. */
 export interface Row {
   readonly style: StyleName;
   readonly runtime: string;
@@ -20,7 +20,7 @@ export interface Row {
 
 const WIDTH = 40;
 
-/** A line on a terminal that shows how far a style is; elsewhere nothing. */
+/** A progress line on a terminal; prints nothing elsewhere. */
 export class Bar {
   readonly #style: StyleName;
   readonly #calls: number;
@@ -49,7 +49,7 @@ export class Bar {
   }
 }
 
-/** What all styles took, side by side. */
+/** The table of all results. */
 export function table(rows: readonly Row[]): string {
   const head = "style,calls,seconds,calls/s,CPU s,peak MB,to sync".split(",");
   const lines = rows.map((row) => [
@@ -66,7 +66,7 @@ export function table(rows: readonly Row[]): string {
   ).join("\n");
 }
 
-/** What the table says, in a sentence. */
+/** The sentence below the table. */
 export function conclusion(rows: readonly Row[], tasks: number): string {
   const [sync, concurrent, pipeline] = rows;
   const count = Math.min(tasks, concurrent.calls);
@@ -79,7 +79,7 @@ export function conclusion(rows: readonly Row[], tasks: number): string {
     `${cost(pipeline)} of CPU, against ${cost(sync)} and ${cost(concurrent)}.`;
 }
 
-/** How many times as fast as another a style was. */
+/** How many times faster one style was than another. */
 function ratio(row: Row, other: Row): string {
   const times = (row.calls / row.seconds) / (other.calls / other.seconds);
   return `${times < 10 ? times.toFixed(1) : grouped(times)} x`;

@@ -11,7 +11,7 @@ import { ROOT } from "../../tools/process.ts";
 /** A runtime by name. */
 export type Runtime = "deno" | "bun" | "node";
 
-/** Every runtime. */
+/** All runtimes. */
 export const RUNTIMES: readonly Runtime[] = ["deno", "bun", "node"];
 
 /** The runtime of this program. */
@@ -22,8 +22,9 @@ export const OWN: Runtime = process.versions.deno
   : "node";
 
 /**
- * What starts a TypeScript file: this program's own runtime as it is, Bun and
- * Node as installed for development, Deno from the PATH.
+ * The command that runs a TypeScript file. This runtime is the executable of this
+ * process; Bun and Node are the installed development packages; Deno is on the
+ * PATH.
  */
 export function command(runtime: Runtime, file: string): [string, string[]] {
   const args = runtime === "deno" ? ["run", "-A", file] : [file];

@@ -1,6 +1,6 @@
 /**
- * The demo's server, in a process of its own: the echo services on a free port
- * of loopback, until the demo lets go of it. `server.ts gob` speaks Go's wire.
+ * The demo's server, in a process of its own: the echo services on a free loopback
+ * port, until the demo ends it. `server.ts gob` uses Go's protocol.
  *
  * @module
  */
@@ -8,9 +8,9 @@
 import process from "node:process";
 import { echoServices, listen, Server } from "../../mod.ts";
 import { netrpc } from "../../netrpc.ts";
-import { parentDone, tell } from "./parent.ts";
+import { parentDone, sendToParent } from "./parent.ts";
 
-/** What the server tells the demo. */
+/** The message of the server: its address. */
 export interface ServerMessage {
   readonly host: string;
   readonly port: number;
@@ -23,7 +23,7 @@ if (import.meta.main) {
   });
   const listener = await listen({ port: 0 });
   server.serve(listener);
-  tell(listener.address satisfies object);
+  sendToParent(listener.address satisfies object);
   await parentDone();
   await server.close({ timeout: 1000 });
   process.exit();

@@ -1,9 +1,8 @@
 /**
  * The three styles of the experiment, and the check of every reply.
  *
- * The loops are what is measured: they do nothing but call, and compare each
- * reply with what it must be. Who wants to know how far they are looks at
- * {@linkcode Tally}.
+ * The loops are measured: they only call, and compare each reply with the expected
+ * one. {@linkcode Tally} has their progress.
  *
  * @module
  */
@@ -12,7 +11,7 @@ import type { Client, EchoServices } from "../../mod.ts";
 
 const HELLO = "HelloService.Hello";
 
-/** What a style is asked to do. */
+/** The options of a style. */
 export interface Work {
   readonly calls: number;
   /** Tasks of the concurrent style. */
@@ -21,14 +20,14 @@ export interface Work {
   readonly syncLimit: number;
 }
 
-/** A way to make the calls; done when all replies have come. */
+/** A style of making calls. Resolves when all replies have arrived. */
 export type Style = (
   client: Client<EchoServices>,
   work: Work,
   tally: Tally,
 ) => Promise<void>;
 
-/** Counts the right replies; the first one wrong, or missing, is the fault. */
+/** Counts right replies. The first wrong or missing reply is the fault. */
 export class Tally {
   done = 0;
   /** Settles when `calls` replies were right, or with the fault. */
@@ -36,7 +35,7 @@ export class Tally {
   readonly #calls: number;
   readonly #finished = Promise.withResolvers<void>();
 
-  /** @param fault Called with what went wrong first. */
+  /** @param fault Called with the first fault. */
   constructor(calls: number, fault: (reason: unknown) => void) {
     this.#calls = calls;
     this.finished = this.#finished.promise;
@@ -51,11 +50,11 @@ export class Tally {
     } else if (++this.done === this.#calls) this.#finished.resolve();
   }
 
-  /** Notes a fault; those after the first are its consequences. */
+  /** Records a fault. Only the first counts; others are its consequences. */
   readonly fail = (reason: unknown): void => this.#finished.reject(reason);
 }
 
-/** Waits for each reply. */
+/** Waits for each reply before the next call. */
 const sync: Style = async (client, { calls, syncLimit }, tally) => {
   let late = false;
   const timer = setTimeout(() => late = true, syncLimit);
@@ -65,7 +64,7 @@ const sync: Style = async (client, { calls, syncLimit }, tally) => {
   clearTimeout(timer);
 };
 
-/** Tasks that each wait. With a task per call, this is what the write-up did. */
+/** Several tasks, each of which waits for each of its replies. */
 const concurrent: Style = async (client, { calls, tasks }, tally) => {
   let next = 0;
   const task = async () => {
@@ -77,19 +76,19 @@ const concurrent: Style = async (client, { calls, tasks }, tally) => {
   await Promise.all(Array.from({ length: Math.min(tasks, calls) }, task));
 };
 
-/** One loop that waits for nothing but room in the window. */
+/** One loop that waits only for room in the window. */
 const pipeline: Style = async (client, { calls }, tally) => {
   for (let i = 0; i < calls; i++) {
-    // `await client.ready` alone does as well, but waits a microtask each time.
+    // `await client.ready` alone would do, but it costs a microtask each time.
     if (client.desiredSize <= 0) await client.ready;
-    // Not `go(...).reply.then`: that makes a handle besides, of no use here.
+    // Not `go(...).reply.then`, which would also make a handle.
     client.call(HELLO, "client " + i)
       .then((reply) => tally.check(i, reply), tally.fail);
   }
   await tally.finished;
 };
 
-/** The styles by name, in the order they are run. */
+/** The styles by name, in the order in which they run. */
 export const STYLES = { sync, concurrent, pipeline };
 
 /** The name of a style. */

@@ -1,5 +1,5 @@
 /**
- * What a process has used: CPU time, and memory at its peak.
+ * The resources that a process has used: CPU time and peak memory.
  *
  * @module
  */
@@ -14,18 +14,18 @@ export function cpuSeconds(): number {
 }
 
 /**
- * The most memory this process has ever held.
+ * The peak memory of this process.
  *
- * Linux's own word is taken where there is one: its `maxRSS` starts with the
- * peak of whoever started the process. Elsewhere that is what there is, in KiB
- * on all three runtimes, or in bytes where one passes on macOS's number as it
- * is: what the process holds now tells which. Deno has it since 2.9; before,
- * the most that was seen by `sample` counts.
+ * On Linux it is the number that the system keeps for the process, because `maxRSS`
+ * starts with the peak of the parent process. Elsewhere it is `maxRSS`, in KiB, or
+ * in bytes where a runtime passes on the number of macOS; the memory that the
+ * process holds now shows which. Deno has `maxRSS` since 2.9; before, the largest
+ * value that `sample` saw counts.
  */
 export class Peak {
   #seen = 0;
 
-  /** Looks; to be called now and then. */
+  /** Measures once. Call it from time to time. */
   sample(): void {
     this.#seen = Math.max(this.#seen, process.memoryUsage().rss);
   }
@@ -44,7 +44,7 @@ function linuxPeak(): number | undefined {
     const kib = /^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1];
     return kib === undefined ? undefined : Number(kib) * 1024;
   } catch {
-    return undefined; // Not Linux, or not told.
+    return undefined; // Not Linux, or not readable.
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * The end-to-end benchmark's client, in a process of its own: echoes bytes for
- * a given time, and tells what it took.
+ * The client of the end-to-end benchmark, in a process of its own: echoes bytes
+ * for a given time, and sends the result.
  *
  * @module
  */
@@ -26,10 +26,10 @@ import { EchoLoad } from "./load.ts";
 import type { Depth, Transport } from "./options.ts";
 import type { ServerAddress } from "./server.ts";
 
-/** What the client is to do. */
+/** The options of the client. */
 export interface ClientOrder {
   readonly transport: Transport;
-  /** Where the server listens, if it does. */
+  /** The address of the server, if it listens. */
   readonly server: ServerAddress | undefined;
   readonly depth: Depth;
   readonly payload: number;
@@ -37,7 +37,7 @@ export interface ClientOrder {
   readonly seconds: number;
 }
 
-/** What came of it. Latencies are in microseconds. */
+/** The result. Latencies are in microseconds. */
 export interface ClientResult {
   readonly calls: number;
   readonly seconds: number;
@@ -49,10 +49,10 @@ export interface ClientResult {
   readonly p999: number;
 }
 
-/** The share of the time that is spent before measuring begins. */
+/** The share of the time that passes before measuring starts. */
 const WARM_UP = 0.25;
 
-/** A way to a server, and how to end what was started for it. */
+/** A connection to a server, and a function that ends what was started for it. */
 interface Reached {
   readonly duplex: Duplex;
   readonly ended: () => Promise<unknown>;

@@ -1,5 +1,5 @@
 /**
- * The load of the end-to-end benchmark: bytes echoed, each reply checked.
+ * The load of the end-to-end benchmark: echoes bytes, and checks each reply.
  *
  * @module
  */
@@ -8,10 +8,10 @@ import { createHistogram } from "node:perf_hooks";
 import type { Client, EchoServices } from "../../mod.ts";
 import type { Depth } from "./options.ts";
 
-/** Calls between two looks at the clock, where many are under way. */
+/** Calls between two reads of the clock, if many are in flight. */
 const LOOK_EVERY = 16;
 
-/** Calls under way from which on only every so many-th is timed: to time each would slow them all. */
+/** With more calls in flight than this, only a share of them is timed, because timing slows all calls. */
 const MANY = 64;
 
 /** Makes calls of one size over one client. */
@@ -24,7 +24,7 @@ export class EchoLoad {
   #made = 0;
   #answered = 0;
   #every = 1;
-  /** Called whenever as many are answered as were made. */
+  /** Called whenever all calls have their replies. */
   #lastAnswered: () => void = () => {};
 
   /** @param size Bytes of a call; the first four are its number. */
@@ -34,7 +34,7 @@ export class EchoLoad {
     this.#view = new DataView(this.#payload.buffer);
   }
 
-  /** Makes calls for so long, and waits for the last reply. */
+  /** Makes calls for a time, and waits for the last reply. */
   async run(
     depth: Depth,
     seconds: number,
@@ -50,7 +50,7 @@ export class EchoLoad {
     return { calls: this.#answered - before, seconds: took };
   }
 
-  /** Tasks that each wait for their replies. */
+  /** Several tasks, each of which waits for its replies. */
   async #wait(end: number, tasks: number): Promise<void> {
     let over = false;
     const task = async () => {
@@ -61,13 +61,13 @@ export class EchoLoad {
           } else await this.#call();
         }
       } finally {
-        over = true; // For all of them, if one has failed.
+        over = true; // If one has failed, all stop.
       }
     };
     await Promise.all(Array.from({ length: tasks }, task));
   }
 
-  /** One loop that waits for nothing but room in the window. */
+  /** One loop that waits only for room in the window. */
   async #pipeline(end: number): Promise<void> {
     const fault = Promise.withResolvers<never>();
     let failed = false;
@@ -84,18 +84,18 @@ export class EchoLoad {
     await Promise.race([fault.promise, this.#drained()]);
   }
 
-  /** Whether it is time to stop; looks at the clock now and then. */
+  /** Whether it is time to stop. Reads the clock from time to time. */
   #late(end: number): boolean {
     return this.#made % this.#every === 0 && performance.now() >= end;
   }
 
-  /** Resolves when every call made has been answered. */
+  /** Resolves when every call has its reply. */
   #drained(): Promise<void> {
     if (this.#answered === this.#made) return Promise.resolve();
     return new Promise((resolve) => this.#lastAnswered = resolve);
   }
 
-  /** A call that goes into the histogram; resolves with the time it ended at. */
+  /** Makes a call that goes into the histogram. Resolves with the time of its end. */
   async #timed(): Promise<number> {
     const began = performance.now();
     await this.#call();
@@ -115,13 +115,15 @@ export class EchoLoad {
   #check(number: number, reply: unknown): void {
     const size = this.#payload.length;
     if (!(reply instanceof Uint8Array) || reply.length !== size) {
-      throw new Error(`call ${number} was not answered ${size} bytes`);
+      throw new Error(
+        `call ${number} has a reply of another size than ${size} bytes`,
+      );
     }
     const found =
       ((reply[0] << 24) | (reply[1] << 16) | (reply[2] << 8) | reply[3]) >>> 0;
     const tail = size === 4 ? 0xa5 : reply[size - 1];
     if (found !== number || tail !== 0xa5) {
-      throw new Error(`call ${number} was answered other bytes`);
+      throw new Error(`call ${number} has a reply with other bytes`);
     }
   }
 }

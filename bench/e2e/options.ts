@@ -11,31 +11,31 @@ import { choices, decimal, wholes } from "../support/options.ts";
 /** How the client reaches the server. */
 export const TRANSPORTS = ["tcp", "unix", "stdio", "memory"] as const;
 
-/** One of those. */
+/** The name of a transport. */
 export type Transport = typeof TRANSPORTS[number];
 
-/** Calls that wait for a reply at once; without a limit, what the window admits. */
+/** Number of calls in flight; "unlimited" is as many as the window allows. */
 export type Depth = number | "unlimited";
 
-/** How `--help` puts it. */
+/** The text of `--help`. */
 export const USAGE = `Usage: deno task bench:e2e [options]
 
 Echoes bytes between a client and a server, each in a process of its own (over
-memory: both in one), checks every reply, and tells rate and latency.
+memory: both in one), checks every reply, and prints rate and latency.
 
   --runtime LIST    some of ${RUNTIMES.join(", ")} (all)
   --transport LIST  some of ${TRANSPORTS.join(", ")} (all)
-  --depth LIST      calls under way at once: whole numbers, or "unlimited" for
+  --depth LIST      calls in flight: whole numbers, or "unlimited" for
                     what the window admits (1,8,64,512,unlimited)
   --payload LIST    bytes of each call and reply, from 4 to 1048576
                     (16,256,4096,65536,1048576)
-  --rtt LIST        milliseconds of network to add, there and back (0)
+  --rtt LIST        milliseconds of network latency to add, there and back (0)
   --seconds N       of measuring for each row (1)
-  --quick           a few short rows: to see that it works, not how fast
-  --json            one line of JSON per row, and nothing else
+  --quick           a few short rows: shows that it works, not how fast
+  --json            print one line of JSON for each row, and nothing else
   --help            print this`;
 
-/** What the command line asks for. */
+/** The options of the command line. */
 export interface Options {
   readonly runtimes: readonly Runtime[];
   readonly transports: readonly Transport[];
@@ -47,7 +47,7 @@ export interface Options {
   readonly help: boolean;
 }
 
-/** What `--quick` takes for what is not given. */
+/** The defaults with `--quick`. */
 const QUICK = { depth: "64,unlimited", payload: "16,65536", seconds: "0.05" };
 const FULL = {
   depth: "1,8,64,512,unlimited",
@@ -58,7 +58,7 @@ const FULL = {
 /**
  * Reads the command line.
  *
- * @throws {Error} If it is wrong; the message says how.
+ * @throws {Error} If an option is wrong.
  */
 export function readOptions(args?: string[]): Options {
   const { values } = parseArgs({

@@ -17,9 +17,9 @@ import {
   type TcpAddress,
   type UnixAddress,
 } from "../../mod.ts";
-import { parentDone, tell } from "../demo/parent.ts";
+import { parentDone, sendToParent } from "../demo/parent.ts";
 
-/** Where it listens. */
+/** The address on which it listens. */
 export type ServerAddress = TcpAddress | UnixAddress;
 
 function newServer() {
@@ -28,7 +28,7 @@ function newServer() {
   });
 }
 
-/** Serves the parent alone, until that ends it. */
+/** Serves only its parent, until the parent ends it. */
 async function serveParent(): Promise<void> {
   await newServer().accept(stdio()).closed;
 }
@@ -41,7 +41,7 @@ async function serveAll(transport: "tcp" | "unix"): Promise<void> {
       ? listen({ port: 0 })
       : listen({ path: join(dir, "socket") }));
     server.serve(listener);
-    tell(listener.address satisfies object);
+    sendToParent(listener.address satisfies object);
     await parentDone();
     await server.close({ timeout: 1000 });
   } finally {

@@ -1,16 +1,16 @@
 /**
- * The calling end of a limit, in a process of its own: `client.ts ORDER`.
+ * The client of a limit, in a process of its own: `client.ts ORDER`.
  *
  * @module
  */
 
 import process from "node:process";
-import { parentDone, tell } from "../demo/parent.ts";
+import { parentDone, sendToParent } from "../demo/parent.ts";
 import { cpuSeconds, Peak } from "../demo/usage.ts";
-import type { Result, Told } from "../rows.ts";
+import type { Result, ResultOrFault } from "../rows.ts";
 import { LIMITS, type LimitStyle, type LimitWork } from "./styles.ts";
 
-/** What the client is told, as JSON, by its only argument. */
+/** The options of the client: its only argument, as JSON. */
 export interface ClientOrder extends LimitWork {
   readonly style: LimitStyle;
   readonly port: number;
@@ -32,9 +32,11 @@ async function run(order: ClientOrder): Promise<Result> {
 if (import.meta.main) {
   parentDone().then(() => process.exit());
   try {
-    tell(await run(JSON.parse(process.argv[2])) satisfies Told);
+    sendToParent(
+      await run(JSON.parse(process.argv[2])) satisfies ResultOrFault,
+    );
   } catch (error) {
     const fault = error instanceof Error ? error.message : String(error);
-    tell({ fault } satisfies Told);
+    sendToParent({ fault } satisfies ResultOrFault);
   }
 }

@@ -1,7 +1,6 @@
 /**
- * The frames of the limits: those of the native wire (`docs/protocol.md`), for
- * the calls that everything in `bench/` makes, and no code that is not needed
- * for them.
+ * The frames of the limits: those of the native protocol (`docs/protocol.md`) for
+ * the calls that all benchmarks make, with only the code that they need.
  *
  * @module
  */
@@ -18,9 +17,9 @@ import { CHUNK } from "../rows.ts";
 const STRING = 3;
 
 const METHOD = ascii("HelloService.Hello");
-/** What a REQUEST has between its header and its text: the method, and a kind. */
+/** The bytes between the header and the text of a REQUEST: the method, and the kind of the payload. */
 const CALL = Uint8Array.of(0, METHOD.length, ...METHOD, STRING);
-/** What a REPLY has there, and the start of its text. */
+/** The same bytes of a REPLY, and the start of its text. */
 const ANSWER = Uint8Array.of(STRING, ...ascii("hello:"));
 
 const TEXT_AT = HEADER_SIZE + CALL.length;
@@ -62,10 +61,10 @@ export type TakeFrame = (
   end: number,
 ) => void;
 
-/** Makes whole frames of chunks that end anywhere. */
+/** Joins chunks that end anywhere into whole frames. */
 export class Cutter {
   readonly #take: TakeFrame;
-  /** The frame that the last chunk ended in, as far as it has come. */
+  /** The received part of the frame in which the last chunk ended. */
   readonly #joint = new Uint8Array(SPARE);
   #held = 0;
 
@@ -86,7 +85,7 @@ export class Cutter {
     while (at < length) this.#joint[this.#held++] = chunk[at++];
   }
 
-  /** Completes the frame of an earlier chunk; returns how much of this one it took. */
+  /** Completes the frame of an earlier chunk. Returns how many bytes of this chunk it took. */
   #join(chunk: Uint8Array): number {
     const joint = this.#joint;
     for (let at = 0; at < chunk.length;) {
@@ -117,7 +116,7 @@ export function frameId(bytes: Uint8Array, at: number): number {
     bytes[at + 11]) >>> 0;
 }
 
-/** Where a REPLY's text begins, behind its header and its payload's kind. */
+/** Offset of the text of a REPLY, after its header and the kind of its payload. */
 export const REPLY_TEXT = HEADER_SIZE + 1;
 
 /** Throws unless the frame at `at` is a REPLY with a text. */
@@ -127,12 +126,12 @@ export function checkReply(bytes: Uint8Array, at: number): void {
   }
 }
 
-/** Answers REQUESTs as the echo service does, into one buffer for each chunk of them. */
+/** Writes the replies of the echo service into one buffer for each chunk of REQUESTs. */
 export class Answers {
   #bytes = new Uint8Array(CHUNK);
   #at = 0;
 
-  /** Answers the REQUEST at `at`. */
+  /** Writes the reply to the REQUEST at `at`. */
   add(bytes: Uint8Array, at: number, end: number): void {
     checkRequest(bytes, at);
     const text = at + TEXT_AT;
@@ -147,7 +146,7 @@ export class Answers {
     this.#at = to;
   }
 
-  /** What was answered since, its owner's alone. */
+  /** The replies since the last call, which belong to the caller from now on. */
   take(): Uint8Array {
     const taken = this.#bytes.subarray(0, this.#at);
     this.#bytes = new Uint8Array(CHUNK);
@@ -162,7 +161,7 @@ export class Answers {
   }
 }
 
-/** Throws unless the frame at `at` calls the one method there is, with a text. */
+/** Throws unless the frame at `at` calls the one known method with a text. */
 function checkRequest(bytes: Uint8Array, at: number): void {
   let same = bytes[at + 4] === REQUEST;
   for (let i = 0; i < CALL.length; i++) {

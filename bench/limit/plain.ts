@@ -1,5 +1,5 @@
 /**
- * The runtime's plainest socket: `Deno.connect` on Deno, `Bun.connect` on Bun,
+ * The simplest socket of each runtime: `Deno.connect` on Deno, `Bun.connect` on Bun,
  * `node:net` on Node; TCP over loopback, without Nagle's delay.
  *
  * Measured by the CPU time of 30,000 round trips of a byte: Bun's own socket
@@ -15,13 +15,13 @@ import { CHUNK } from "../rows.ts";
 
 /** A socket that is open. */
 export interface Plain {
-  /** Writes; a promise if the bytes are not taken yet, and are to be left alone until then. */
+  /** Writes bytes. If it returns a promise, the bytes must not change until it resolves. */
   write(bytes: Uint8Array): void | Promise<void>;
 }
 
-/** What becomes of a socket's input. */
+/** Receives the input of a socket. */
 export interface Reader {
-  /** Takes bytes that are only lent; nothing more is read until its promise, if any, resolves. */
+  /** Receives bytes that are valid only during the call. If it returns a promise, no more is read until that resolves. */
   data(bytes: Uint8Array): void | Promise<void>;
 }
 
@@ -55,7 +55,7 @@ export function listenNode(
   accept: (socket: net.Socket) => void,
 ): Promise<number> {
   const server = net.createServer({ noDelay: true }, (socket) => {
-    socket.on("error", () => {}); // The other end is gone: its fault, if any.
+    socket.on("error", () => {}); // The other process has exited; it reports its own faults.
     accept(socket);
   });
   return new Promise((resolve, reject) => {
@@ -79,7 +79,7 @@ export function connectNode(
   });
 }
 
-/** Reads into one buffer: Node allots 64 KiB for every read otherwise. */
+/** Reads into one buffer, because Node otherwise allocates 64 KiB for every read. */
 async function connectNodePlain(port: number, attach: Attach): Promise<void> {
   const socket = await connectNode(port, {
     buffer: new Uint8Array(NODE_BUFFER),
@@ -92,7 +92,7 @@ async function connectNodePlain(port: number, attach: Attach): Promise<void> {
   const reader = attach({ write: (bytes) => writeNode(socket, bytes) });
 }
 
-/** Servers have no such option. */
+/** Sockets of servers, which have no such option. */
 function attachNode(socket: net.Socket, attach: Attach): void {
   const reader = attach({ write: (bytes) => writeNode(socket, bytes) });
   socket.on("data", (bytes) => {
@@ -103,7 +103,7 @@ function attachNode(socket: net.Socket, attach: Attach): void {
   });
 }
 
-/** Writes to a socket of `node:net`; a promise if it has enough for now. */
+/** Writes to a socket of `node:net`. Returns a promise if the socket is full. */
 export function writeNode(
   socket: net.Socket,
   bytes: Uint8Array,
@@ -112,7 +112,7 @@ export function writeNode(
   return new Promise((resolve) => socket.once("drain", resolve));
 }
 
-/** Listens as Deno does it. */
+/** Listens with Deno's own API. */
 export function acceptDeno(accept: (conn: Deno.TcpConn) => void): number {
   const listener = Deno.listen({ hostname: HOST, port: 0 });
   (async () => {
@@ -128,7 +128,7 @@ function listenDeno(attach: Attach): number {
   return acceptDeno((conn) => attachDeno(conn, attach));
 }
 
-/** Connects as Deno does it. */
+/** Connects with Deno's own API. */
 export async function connectDeno(port: number): Promise<Deno.TcpConn> {
   const conn = await Deno.connect({ hostname: HOST, port });
   conn.setNoDelay();
@@ -157,7 +157,7 @@ export async function writeDeno(
   }
 }
 
-/** What is used of Bun's sockets. */
+/** The part of Bun's sockets that is used. */
 export interface BunSocket {
   data: BunState;
   write(bytes: Uint8Array, offset?: number): number;
@@ -168,11 +168,11 @@ export interface BunSocket {
 
 interface BunState {
   reader: Reader;
-  /** What is called when there is room again. */
+  /** Called when there is room again. */
   drained: (() => void) | undefined;
 }
 
-/** What is used of Bun. */
+/** The part of Bun that is used. */
 interface BunApi {
   listen(options: object): { port: number };
   connect(options: object): Promise<BunSocket>;
@@ -182,13 +182,13 @@ function bun(): BunApi {
   return (globalThis as unknown as { Bun: BunApi }).Bun;
 }
 
-/** Listens as Bun does it. */
+/** Listens with Bun's own API. */
 export function listenBun(attach: Attach): number {
   return bun().listen({ hostname: HOST, port: 0, socket: handlers(attach) })
     .port;
 }
 
-/** Connects as Bun does it. */
+/** Connects with Bun's own API. */
 export async function connectBun(port: number, attach: Attach): Promise<void> {
   await bun().connect({ hostname: HOST, port, socket: handlers(attach) });
 }
@@ -211,11 +211,11 @@ function handlers(attach: Attach): object {
       socket.data.drained = undefined;
       drained?.();
     },
-    error() {}, // The other end is gone: its fault, if any.
+    error() {}, // The other process has exited; it reports its own faults.
   };
 }
 
-/** Bun takes what fits, and tells when more does. */
+/** Writes what fits, and the rest when Bun reports that there is room. */
 function writeBun(socket: BunSocket, bytes: Uint8Array): void | Promise<void> {
   let written = socket.write(bytes);
   if (written === bytes.length) return;

@@ -7,13 +7,13 @@
 import { Child } from "../demo/child.ts";
 import type { Runtime } from "../demo/runtimes.ts";
 import { type Listening, runPair } from "../pair.ts";
-import { type Row, type Told, toRow } from "../rows.ts";
+import { type ResultOrFault, type Row, toRow } from "../rows.ts";
 import type { ClientOrder } from "./client.ts";
 import type { LimitStyle } from "./styles.ts";
 
-/** How much a limit does. */
+/** The amount of work of a limit. */
 export interface LimitSize {
-  /** Calls of `raw` and `promise`; at most so many round trips and chunks. */
+  /** Calls of `raw` and `promise`, and the largest number of round trips and chunks. */
   readonly calls: number;
   /** Seconds of a ping-pong. */
   readonly seconds: number;
@@ -21,7 +21,7 @@ export interface LimitSize {
   readonly chunks: number;
 }
 
-/** As much as it takes for steady figures, and for any. */
+/** The full amount, which gives steady figures, and a quick one. */
 export const FULL: LimitSize = { calls: 524_288, seconds: 3, chunks: 32_768 };
 export const QUICK: LimitSize = { calls: 524_288, seconds: 1, chunks: 8_192 };
 
@@ -41,7 +41,7 @@ export async function runLimit(
     ({ port }) => {
       const order: ClientOrder = { style, port, calls: most, seconds };
       const text = JSON.stringify(order);
-      return new Child<Told>(runtime, "../limit/client.ts", text);
+      return new Child<ResultOrFault>(runtime, "../limit/client.ts", text);
     },
   );
   return toRow("limit", style, runtime, result);

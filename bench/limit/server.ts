@@ -1,13 +1,13 @@
 /**
- * The answering end of a limit, in a process of its own:
- * `server.ts STYLE`, until whoever started it lets go.
+ * The server of a limit, in a process of its own: `server.ts STYLE`. It exits when
+ * its parent ends it.
  *
  * @module
  */
 
 import type { Socket } from "node:net";
 import process from "node:process";
-import { parentDone, tell } from "../demo/parent.ts";
+import { parentDone, sendToParent } from "../demo/parent.ts";
 import type { Listening } from "../pair.ts";
 import { Answers, Cutter } from "./frames.ts";
 import { listenNode, listenPlain } from "./plain.ts";
@@ -24,7 +24,7 @@ const LISTEN: Record<LimitStyle, () => Promise<number> | number> = {
     listenPlain((socket) => ({ data: (bytes) => socket.write(bytes) })),
 };
 
-/** Answers calls: one write for each chunk of them. */
+/** Replies to calls with one write for each chunk of them. */
 function answer(socket: Socket): void {
   const answers = new Answers();
   const cutter = new Cutter((bytes, at, end) => answers.add(bytes, at, end));
@@ -48,7 +48,7 @@ async function echo({ readable, writable }: Streams): Promise<void> {
 
 if (import.meta.main) {
   const port = await LISTEN[process.argv[2] as LimitStyle]();
-  tell({ port } satisfies Listening);
+  sendToParent({ port } satisfies Listening);
   await parentDone();
   process.exit();
 }

@@ -1,9 +1,9 @@
 /**
- * Bare Web Streams over a socket: the least code that makes a
- * `{ readable, writable }` with backpressure of it.
+ * Bare Web Streams over a socket: the least code that makes it a
+ * `{ readable, writable }` with backpressure.
  *
- * Made by hand over the plainest socket on every runtime, since the runtimes'
- * own were slower. CPU time of 30,000 round trips of a byte, ours and theirs:
+ * They are written here over the simplest socket, because those of the runtimes are
+ * slower. CPU time of 30,000 round trips of a byte, these and those:
  * Deno 0.59 s and 1.0 s (`conn.readable`), Node 0.65 s and 0.84 s
  * (`Duplex.toWeb`), Bun 0.35 s and 0.51 s (`Duplex.toWeb`).
  *
@@ -46,7 +46,7 @@ export async function connectStreams(port: number): Promise<Streams> {
   });
 }
 
-/** On Deno a read is asked for, as a stream's is: nothing need be pushed. */
+/** On Deno the stream pulls: each read of the stream reads the socket. */
 function denoStreams(conn: Deno.Conn): Streams {
   const buffer = new Uint8Array(CHUNK);
   const readable = new ReadableStream<Uint8Array>({
@@ -62,7 +62,7 @@ function denoStreams(conn: Deno.Conn): Streams {
   return { readable, writable };
 }
 
-/** Elsewhere bytes come by themselves, until they are told to stop. */
+/** On other runtimes the socket pushes bytes until it is paused. */
 function attachTo(accept: (streams: Streams) => void): Attach {
   return (socket: Plain): Reader => {
     let control!: ReadableStreamDefaultController<Uint8Array>;

@@ -1,5 +1,5 @@
 /**
- * The limits: what each does at its calling end, and nothing else.
+ * The limits: the loop of the client of each, and nothing else.
  *
  * @module
  */
@@ -17,24 +17,24 @@ import {
 import { connectNode, connectPlain, type Plain, writeNode } from "./plain.ts";
 import { connectStreams } from "./streams.ts";
 
-/** What goes forth and back in a ping-pong. */
+/** The byte that goes there and back in a ping-pong. */
 export const BYTE: Uint8Array = Uint8Array.of(7);
 
-/** What a limit is asked to do. */
+/** The options of a limit. */
 export interface LimitWork {
   readonly calls: number;
   /** Seconds after which a ping-pong stops. */
   readonly seconds: number;
 }
 
-/** Does the work in `begin`'s time; resolves with the calls made. */
+/** Does the work. Resolves with the number of calls made. */
 type Limit = (
   port: number,
   work: LimitWork,
   begin: () => void,
 ) => Promise<number>;
 
-/** Frames encoded beforehand; replies parsed and counted. */
+/** Sends frames that are encoded in advance; parses and counts replies. */
 const raw: Limit = async (port, { calls }, begin) => {
   const chunks = encodeRequests(calls);
   const socket = await connectNode(port);
@@ -54,16 +54,16 @@ const raw: Limit = async (port, { calls }, begin) => {
 };
 
 /**
- * Calls in flight with a promise each, at most: so few that the promises are
- * collected young. Without a bound it was slower by half.
+ * Largest number of calls in flight with a promise each: so few that the promises
+ * are collected young. Without a bound it was slower by half.
  */
 const WINDOW = 8192;
-/** Slots for them, and for a chunk more. */
+/** Slots for these calls, and for one more chunk. */
 const SLOTS = 2 * WINDOW;
 
 type Resolve = (reply: string) => void;
 
-/** The same with a promise a call, resolved through an array, and its reply compared. */
+/** The same with a promise for each call, resolved through an array, and each reply is compared. */
 const promise: Limit = async (port, { calls }, begin) => {
   const chunks = encodeRequests(calls);
   const socket = await connectNode(port);
@@ -110,12 +110,12 @@ const promise: Limit = async (port, { calls }, begin) => {
   return await finished.promise;
 };
 
-/** Decodes a chunk at once, and cuts the texts out of it: the fastest on all three. */
+/** Decodes a whole chunk at once, and cuts the texts out of it: the fastest on all three runtimes. */
 class Texts {
   #bytes: Uint8Array | undefined;
   #text = "";
 
-  /** To be called when bytes may have changed. */
+  /** Call this when bytes may have changed. */
   forget(): void {
     this.#bytes = undefined;
   }
@@ -134,7 +134,7 @@ function wrong(i: number, reply: string): Error {
   return new Error(`call ${i} was answered ${JSON.stringify(reply)}`);
 }
 
-/** Reads a socket; what `take` throws is its reader's fault. */
+/** Reads a socket. An exception of `take` is a fault of the reader. */
 function read(
   socket: Socket,
   reject: (reason: unknown) => void,
@@ -150,7 +150,7 @@ function read(
   });
 }
 
-/** A byte forth, the same back, and the next. */
+/** Sends a byte, waits for the same byte, and sends the next. */
 const pingpong: Limit = async (port, { calls, seconds }, begin) => {
   const { promise, resolve } = Promise.withResolvers<number>();
   const clock = new Clock(seconds);
@@ -179,14 +179,14 @@ const webstreams: Limit = async (port, { calls, seconds }, begin) => {
   clock.start();
   let done = 0;
   while (done < calls && !clock.late) {
-    writer.write(BYTE); // The byte that comes back says that it was taken.
+    writer.write(BYTE); // The byte that comes back shows that it was taken.
     await reader.read();
     done++;
   }
   return done;
 };
 
-/** Chunks of {@linkcode CHUNK} bytes written as fast as they are taken; bytes counted. */
+/** Writes chunks of {@linkcode CHUNK} bytes as fast as they are taken, and counts the bytes that come back. */
 const bulk: Limit = async (port, { calls }, begin) => {
   const { promise, resolve } = Promise.withResolvers<number>();
   let socket!: Plain;
@@ -209,7 +209,7 @@ const bulk: Limit = async (port, { calls }, begin) => {
   return await promise;
 };
 
-/** Says when a time is over, without reading a clock each time it is asked. */
+/** Says whether a time is over, without reading the clock each time. */
 class Clock {
   late = false;
   readonly #seconds: number;
@@ -223,7 +223,7 @@ class Clock {
   }
 }
 
-/** The limits by name, in the order they are run. */
+/** The limits by name, in the order in which they run. */
 export const LIMITS = { raw, promise, pingpong, webstreams, bulk };
 
 /** The name of a limit. */

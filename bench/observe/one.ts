@@ -1,6 +1,6 @@
 /**
- * One kind of observing, measured in a process of its own: a server and a
- * client over TCP, pipelined, and the CPU time that a call takes of both.
+ * Measures one kind of observers in a process of its own: the CPU time of a call
+ * for a server and a client together, pipelined over TCP.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export interface Order {
   readonly kind: Kind;
   /** Address of the library's `mod.ts`. */
   readonly url: string;
-  /** Calls a sample. */
+  /** Calls in a sample. */
   readonly calls: number;
   readonly samples: number;
 }
@@ -29,23 +29,23 @@ export interface Result {
 type Library = typeof library;
 type Client = library.Client<library.EchoServices>;
 
-/** What clients and servers are made with, by kind. */
+/** Options of clients and servers, by kind. */
 export const KINDS = {
-  /** As they are; also in another checkout, which may not know the others. */
+  /** No observers; also for another checkout, which may not have the other kinds. */
   plain: () => ({}),
-  /** Channels to which nobody has subscribed. */
+  /** Diagnostics channels without subscribers. */
   channels: ({ diagnostics, observers }: Library) => {
     const observe = observers(diagnostics());
     return { client: { observe }, server: { observe } };
   },
   /** Both hooks, on both sides. */
   hooks: ({ observers }: Library) => {
-    let told = 0;
-    const count = () => void told++;
+    let events = 0;
+    const count = () => void events++;
     const observe = observers({ start: count, end: count });
     return { client: { observe }, server: { observe } };
   },
-  /** A middleware that only goes on. */
+  /** A middleware that only calls `next`. */
   middleware: ({ clientMiddleware }: Library) => ({
     client: { use: clientMiddleware((_call, next) => next()) },
   }),

@@ -1,24 +1,24 @@
 /**
- * The library's bulk client, in a process of its own: payloads of 64 KiB that
- * the echo service gives back, sent as the window allows.
+ * The library's bulk client, in a process of its own: it sends payloads of 64 KiB
+ * to the echo service, as the window allows.
  *
  * @module
  */
 
 import process from "node:process";
 import { Client, connect, type EchoServices } from "../../mod.ts";
-import { parentDone, tell } from "../demo/parent.ts";
+import { parentDone, sendToParent } from "../demo/parent.ts";
 import { cpuSeconds, Peak } from "../demo/usage.ts";
-import { CHUNK, type Result, type Told } from "../rows.ts";
+import { CHUNK, type Result, type ResultOrFault } from "../rows.ts";
 
-/** What the client is told, as JSON, by its only argument. */
+/** The options of the client: its only argument, as JSON. */
 export interface BulkOrder {
   readonly calls: number;
   readonly host: string;
   readonly port: number;
 }
 
-/** What every payload is full of. */
+/** The byte of which every payload consists. */
 const FILL = 7;
 
 async function run({ calls, host, port }: BulkOrder): Promise<Result> {
@@ -43,7 +43,7 @@ async function echoAll(
     if (!isRight(reply)) reject(new Error("a payload came back changed"));
     else if (--missing === 0) resolve();
   };
-  // Handed over, not copied: no one changes it.
+  // Transferred, not copied: no code changes it.
   const payload = new Uint8Array(CHUNK).fill(FILL);
   for (let i = 0; i < calls; i++) {
     await client.ready;
@@ -52,7 +52,7 @@ async function echoAll(
   await promise;
 }
 
-/** Its length and ends tell: to look at every byte would be what is measured. */
+/** Checks its length, first and last byte. Checking every byte would be measured, too. */
 function isRight(reply: unknown): boolean {
   return reply instanceof Uint8Array && reply.length === CHUNK &&
     reply[0] === FILL && reply[CHUNK - 1] === FILL;
@@ -61,9 +61,11 @@ function isRight(reply: unknown): boolean {
 if (import.meta.main) {
   parentDone().then(() => process.exit());
   try {
-    tell(await run(JSON.parse(process.argv[2])) satisfies Told);
+    sendToParent(
+      await run(JSON.parse(process.argv[2])) satisfies ResultOrFault,
+    );
   } catch (error) {
     const fault = error instanceof Error ? error.message : String(error);
-    tell({ fault } satisfies Told);
+    sendToParent({ fault } satisfies ResultOrFault);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * What is measured: peers, the library and the limits, each in every style, and
- * how much of it.
+ * The entries that are measured: peers, the library and the limits, each in every
+ * style; and the amount of work.
  *
  * @module
  */
@@ -17,13 +17,13 @@ import {
 } from "../limit/run.ts";
 import type { LimitStyle } from "../limit/styles.ts";
 import { type Listening, runPair } from "../pair.ts";
-import { type Result, type Row, type Told, toRow } from "../rows.ts";
+import { type Result, type ResultOrFault, type Row, toRow } from "../rows.ts";
 import type { BulkOrder } from "./bulk.ts";
 import type { PeerOrder } from "./js/client.ts";
 import type { JsPeer } from "./js/peers.ts";
 import type { CallStyle } from "./js/styles.ts";
 
-/** One thing to measure. */
+/** One entry. */
 export interface Entry {
   readonly peer: string;
   readonly style: string;
@@ -31,7 +31,7 @@ export interface Entry {
   run(): Promise<Row>;
 }
 
-/** How much is measured. */
+/** The amount of work. */
 export interface Size {
   readonly rounds: number;
   /** Calls of the concurrent and pipeline styles. */
@@ -42,8 +42,8 @@ export interface Size {
 }
 
 /**
- * Everything that can be asked for by name. `sluice-to-go` is our client on Go's
- * server, `go-to-sluice` Go's client on ours; both stand beside Go to Go.
+ * All names. `sluice-to-go` is this library's client with Go's server, and
+ * `go-to-sluice` Go's client with this library's server.
  */
 export type PeerName =
   | "go"
@@ -96,7 +96,7 @@ export const FULL: Size = {
   limits: LIMIT_FULL,
 };
 
-/** For a look: less of what is slow. */
+/** The quick amount: less of what is slow. */
 export const QUICK: Size = {
   rounds: 3,
   calls: {
@@ -114,7 +114,7 @@ export const QUICK: Size = {
   limits: LIMIT_QUICK,
 };
 
-/** Whether it works at all. */
+/** The smallest amount, which only shows that everything works. */
 export const SMOKE: Size = {
   rounds: 1,
   calls: Object.fromEntries(
@@ -124,7 +124,7 @@ export const SMOKE: Size = {
   limits: { calls: 1_000, seconds: 0.2, chunks: 100 },
 };
 
-/** What a round runs, in its order: what is compared stands side by side. */
+/** The entries of a round, in order. Entries that are compared follow each other. */
 export function entries(
   names: ReadonlySet<PeerName>,
   size: Size,
@@ -189,9 +189,12 @@ function goClient(
   calls: number,
   seconds: number,
   port: number,
-): Program<Told> {
+): Program<ResultOrFault> {
   const work = [style, calls, TASKS, seconds, port].map(String);
-  return new Program<Told>("Go's client", program, ["client", ...work]);
+  return new Program<ResultOrFault>("Go's client", program, [
+    "client",
+    ...work,
+  ]);
 }
 
 async function runGo(
@@ -247,7 +250,7 @@ async function runJs(
       const work = { calls: calls[peer], tasks: TASKS, seconds };
       const order: PeerOrder = { peer, style, port, ...work };
       const text = JSON.stringify(order);
-      return new Child<Told>(runtime, "../peers/js/client.ts", text);
+      return new Child<ResultOrFault>(runtime, "../peers/js/client.ts", text);
     },
   );
   return toRow(peer, style, runtime, result);
@@ -291,9 +294,9 @@ function ourClient(
   return new Child(runtime, "client.ts", JSON.stringify(order));
 }
 
-function ourResult(told: ClientMessage): Result | undefined {
-  if ("fault" in told) throw new Error(told.fault);
-  return "result" in told ? told.result : undefined;
+function ourResult(message: ClientMessage): Result | undefined {
+  if ("fault" in message) throw new Error(message.fault);
+  return "result" in message ? message.result : undefined;
 }
 
 async function runBulk(runtime: Runtime, { limits }: Size): Promise<Row> {
@@ -302,7 +305,7 @@ async function runBulk(runtime: Runtime, { limits }: Size): Promise<Row> {
     ({ host, port }) => {
       const order: BulkOrder = { calls: limits.chunks, host: host!, port };
       const text = JSON.stringify(order);
-      return new Child<Told>(runtime, "../peers/bulk.ts", text);
+      return new Child<ResultOrFault>(runtime, "../peers/bulk.ts", text);
     },
   );
   return toRow("sluice", "bulk", runtime, result);

@@ -1,6 +1,5 @@
 /**
- * The rows of all rounds, and what they say: medians, ratios, and how far they
- * are from the targets.
+ * The medians of the rows of all rounds, their ratios, and the targets.
  *
  * @module
  */
@@ -11,23 +10,23 @@ import { JS_PEERS } from "./entries.ts";
 
 /** The median of a peer's rows in one style, on one runtime. */
 export interface Median extends Row {
-  /** CPU microseconds a call, of the client's process. */
+  /** CPU microseconds for a call, of the client's process. */
   readonly cpu_us: number;
   /** The lowest and highest rate of the rounds. */
   readonly span: readonly [number, number];
 }
 
-/** One thing that is to be reached, and where it stands on each runtime. */
+/** One target, and the result on each runtime. */
 export interface Target {
   readonly what: string;
-  /** As it is written: "at least 12 x". */
+  /** Its text, such as "at least 12 x". */
   readonly goal: string;
-  /** By runtime, in their order; undefined where nothing can be said. */
+  /** The values by runtime, in order; undefined where there is none. */
   readonly values: readonly (number | undefined)[];
   readonly met: readonly boolean[];
 }
 
-/** A limit that is slower than this many times Go's pipeline on Node would flatter. */
+/** A limit below this many times Go's pipeline on Node would flatter the library. */
 const FAST_ENOUGH = { raw: 40, promise: 14 };
 
 /** Medians of rows. */
@@ -66,7 +65,7 @@ export class Medians {
     );
   }
 
-  /** Whether the limits are fast enough that a share of them says something. */
+  /** Whether the limits are fast enough for a comparison. */
   get limitsHold(): boolean {
     return (this.overGo("raw") ?? 0) >= FAST_ENOUGH.raw &&
       (this.overGo("promise") ?? 0) >= FAST_ENOUGH.promise;
@@ -139,7 +138,7 @@ export class Medians {
   }
 }
 
-/** A negative goal is one not to go above. */
+/** A negative goal is an upper bound. */
 function target(
   what: string,
   goal: number,

@@ -1,6 +1,6 @@
 /**
- * What the peers need: packages, which are installed here, and programs of the
- * system, which are not.
+ * The requirements of the peers: packages, which are installed here, and programs
+ * of the system, which are not.
  *
  * @module
  */
@@ -17,14 +17,14 @@ export const DIR: string = join(ROOT, "bench", "peers");
 
 const GO: [string, string[], string] = ["go", ["version"], "golang-go"];
 
-/** The peers that are Go's, at one end at least. */
+/** The peers with Go on at least one side. */
 export const GO_PEERS: readonly PeerName[] = [
   "go",
   "sluice-to-go",
   "go-to-sluice",
 ];
 
-/** A program of the system that a peer needs, and how to get it. */
+/** A program of the system that a peer needs, and how to install it. */
 const PROGRAMS: Partial<Record<PeerName, [string, string[], string]>> = {
   "go": GO,
   "sluice-to-go": GO,
@@ -32,13 +32,13 @@ const PROGRAMS: Partial<Record<PeerName, [string, string[], string]>> = {
   "ioredis": ["redis-server", ["--version"], "redis-server"],
 };
 
-/** Milliseconds to build a program, or to ask for its version. */
+/** Milliseconds in which a program must build, or print its version. */
 const PATIENCE = 300_000;
 
-/** What of a program's version matters. */
+/** The relevant part of the version of a program. */
 const VERSION = /\d+\.\d+(\.\d+)?/;
 
-/** The peers of `names` that can be run, and the versions of what they need. */
+/** The peers of `names` that can run, and the versions of the programs that they need. */
 export async function available(
   names: ReadonlySet<PeerName>,
 ): Promise<{ names: Set<PeerName>; versions: string[] }> {

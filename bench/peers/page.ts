@@ -1,6 +1,6 @@
 /**
- * Writes what was measured into `docs/performance.md`, between two comments,
- * and its plot beside it.
+ * Writes the results into `docs/performance.md`, between two comments, and the plot
+ * into a file beside it.
  *
  * @module
  */
@@ -22,7 +22,7 @@ const PLOT = "performance-peers.svg";
 const BEGIN = "<!-- bench:peers -->";
 const END = "<!-- /bench:peers -->";
 
-/** How the figures came about. */
+/** How the figures were measured. */
 export interface Origin {
   readonly command: string;
   readonly rounds: number;
@@ -33,7 +33,7 @@ export interface Origin {
 /**
  * Writes tables and plot.
  *
- * @throws {Error} If the page has no place for them.
+ * @throws {Error} If the page does not have the two comments.
  */
 export async function writePage(
   medians: Medians,

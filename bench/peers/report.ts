@@ -1,5 +1,5 @@
 /**
- * What was measured, as tables that a terminal and Markdown both show.
+ * The results as Markdown tables, which can also be read on a terminal.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import { RUNTIMES } from "../demo/runtimes.ts";
 import type { Median, Medians, Target } from "./medians.ts";
 
-/** How a style is made, in a line. */
+/** One line about each style. */
 const STYLES: Record<string, string> = {
   pipeline: "Pipeline: one loop that does not wait for replies",
   concurrent: "Concurrent: 64 tasks that each wait",
@@ -22,7 +22,7 @@ const LIMITS: Record<string, string> = {
   bulk: "(d) 64 KiB chunks echoed, MB/s",
 };
 
-/** All of it, in Markdown, below headings of that level. */
+/** The whole report in Markdown, with headings of the given level. */
 export function report(medians: Medians): string {
   return [
     ...Object.keys(STYLES).map((style) => styleSection(medians, style)),
@@ -89,7 +89,7 @@ function limitNote(medians: Medians): string {
   const raw = medians.overGo("raw");
   const promise = medians.overGo("promise");
   if (raw === undefined || promise === undefined) {
-    return "Without Go's pipeline nobody can tell whether the limits are fast enough: no share of them is given.";
+    return "Go's pipeline was not measured, so it is unknown whether the limits are fast enough: no share of them is given.";
   }
   const said = `On Node (a) is ${times(raw)} and (b) ${
     times(promise)
@@ -106,21 +106,21 @@ function targetSection(medians: Medians): string {
   const lines = targets.map((target) => [
     target.what,
     target.goal,
-    ...RUNTIMES.map((_, i) => verdict(target, i)),
+    ...RUNTIMES.map((_, i) => metOrMissed(target, i)),
   ]);
   return `### Ratios of medians\n\n${
     table(["", "goal", ...RUNTIMES], lines, 2)
   }\n\nIn brackets: the goal is missed.`;
 }
 
-function verdict({ values, met }: Target, i: number): string {
+function metOrMissed({ values, met }: Target, i: number): string {
   const value = values[i];
   if (value === undefined) return "";
   const text = value < 1 ? value.toFixed(2) : value.toFixed(1);
   return met[i] ? text : `(${text})`;
 }
 
-/** What a peer does better than the library on any runtime, by these three measures. */
+/** Lists where a peer is better than the library on any runtime, by three measures. */
 const MEASURES: [string, (row: Median) => number, (row: Median) => string][] = [
   [
     "calls/s",

@@ -2,8 +2,8 @@
  * Draws the rows of `bench/demo.ts --json` as the picture in README:
  * `deno run -A bench/demo.ts --json | deno run -A bench/plot/demo_svg.ts > docs/demo.svg`.
  *
- * The rows of several runs may come one after the other; the picture then shows
- * the median of each style. Its colours follow the reader's light or dark mode.
+ * With the rows of several runs one after the other, the picture shows the median
+ * of each style. Its colours follow the reader's light or dark mode.
  *
  * @module
  */
@@ -22,7 +22,7 @@ const USAGE = `Usage: demo_svg.ts [options] < ROWS > FILE.svg
 
 Draws the lines that bench/demo.ts --json printed, from standard input.
 
-  --machine TEXT   what was measured on (this machine and this runtime)
+  --machine TEXT   the machine and runtime that were measured (these)
   --help           print this`;
 
 /** The styles from top to bottom, and what each of them does. */

@@ -1,6 +1,6 @@
 /**
- * Observable Plot, and a document for it to draw in: installed when first
- * needed, so that nobody else has to.
+ * Observable Plot, and a document in which it can draw. Both are installed on first
+ * use, so that other tasks do not need them.
  *
  * @module
  */
@@ -11,12 +11,12 @@ import { pathToFileURL } from "node:url";
 import { ROOT } from "../../tools/process.ts";
 import { ensureInstalled } from "../../tools/setup.ts";
 
-/** Something to be drawn. */
+/** A part of a drawing. */
 export type Mark = unknown;
 
 type MarkOf = (data: readonly unknown[], options?: object) => Mark;
 
-/** What is used of Observable Plot. */
+/** The part of Observable Plot that is used. */
 export interface PlotLibrary {
   plot(options: object): SvgElement;
   ruleY: MarkOf;
@@ -28,7 +28,7 @@ export interface PlotLibrary {
   text: MarkOf;
 }
 
-/** What is used of a drawing. */
+/** The part of a drawing that is used. */
 export interface SvgElement {
   readonly outerHTML: string;
   setAttribute(name: string, value: string): void;
@@ -43,7 +43,7 @@ export interface Canvas {
 
 const DIR = join(ROOT, "bench", "plot");
 
-/** Loads them, after an installation if need be. */
+/** Loads them, and installs them before if necessary. */
 export async function loadCanvas(): Promise<Canvas> {
   await ensureInstalled(DIR);
   const plot: PlotLibrary = await load("@observablehq/plot");
@@ -53,7 +53,7 @@ export async function loadCanvas(): Promise<Canvas> {
   return { plot, document };
 }
 
-/** Not by a plain import: the types of all else can be checked without these. */
+/** Not a static import, so that everything else can be type-checked without these packages. */
 async function load<T>(name: string): Promise<T> {
   const { resolve } = createRequire(join(DIR, "package.json"));
   return await import(pathToFileURL(resolve(name)).href);

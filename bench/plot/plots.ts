@@ -1,8 +1,8 @@
 /**
- * The plots: what each is of, and how it looks.
+ * The plots: the data of each, and how it looks.
  *
- * They are legible on any page: black on white, whatever is around them, and
- * lines are told apart by their labels, not only by colour.
+ * They can be read on any page: black on white, and labels distinguish the lines,
+ * not only colours.
  *
  * @module
  */
@@ -20,7 +20,7 @@ export interface Plot {
   readonly draw: (canvas: Canvas, points: Point[], title: Title) => string;
 }
 
-/** What stands above a plot. */
+/** The text above a plot. */
 export interface Title {
   readonly title: string;
   readonly subtitle: string;
@@ -37,7 +37,7 @@ const MARGINS = {
 const INK = "#1f2328";
 const FAINT = "#59636e";
 
-/** Colours of Okabe and Ito, which differ for every kind of eye. */
+/** Colours of Okabe and Ito, which colour-blind readers can distinguish. */
 const RUNTIMES = ["deno", "bun", "node"];
 const COLORS = ["#0072b2", "#d55e00", "#007a5a"];
 
@@ -51,7 +51,7 @@ function compact(n: number): string {
   }).toLowerCase().replace("m", "M");
 }
 
-/** Depths in their order, from one call to as many as the window admits. */
+/** Depths in order, from one call to as many as the window allows. */
 function byDepth(a: Point["depth"], b: Point["depth"]): number {
   const size = (depth: Point["depth"]) =>
     depth === "unlimited" ? Infinity : depth;
@@ -71,12 +71,12 @@ function transportsOf(points: readonly Point[]): string[] {
   return order.filter((each) => points.some((p) => p.transport === each));
 }
 
-/** The smallest size among the points: what rates of calls are shown of. */
+/** The smallest size among the points, for which rates of calls are shown. */
 function smallest({ payload, rtt_ms }: Point): boolean {
   return payload === SMALL && rtt_ms === 0;
 }
 
-/** Puts a drawing together: margins, title, white ground. */
+/** Makes a drawing with margins, title and white background. */
 function finish(
   { plot, document }: Canvas,
   { title, subtitle }: Title,
@@ -146,7 +146,7 @@ function lines({ plot }: Canvas, spots: readonly Spot[]): Mark[] {
   ];
 }
 
-/** Pixels from one label to the next, at least. */
+/** Smallest distance between two labels, in pixels. */
 const LABEL_HEIGHT = 15;
 
 /** The last spot of every line, moved up where its label would cover another. */
@@ -167,14 +167,14 @@ function ends(spots: readonly Spot[]): Spot[] {
 
 const byDepthPlot: Plot = {
   file: "calls-by-depth.svg",
-  title: "Calls per second, by calls under way at once",
+  title: "Calls per second, by calls in flight",
   of: smallest,
   draw(canvas, points, title) {
     points.sort((a, b) => byDepth(a.depth, b.depth));
     return finish(canvas, title, "calls per second", {
       x: {
         ...{ type: "point", domain: depthsOf(points).map(depthText) },
-        label: "calls under way (∞: what the window admits) →",
+        label: "calls in flight (∞: as many as the window allows) →",
       },
       y: logAxis,
       fx: { domain: transportsOf(points), label: null, padding: 0.25 },
@@ -190,7 +190,7 @@ const byDepthPlot: Plot = {
   },
 };
 
-/** The three styles, as calls under way at once. */
+/** The three styles, by calls in flight. */
 const STYLES: readonly Point["depth"][] = [1, 64, "unlimited"];
 
 const STYLE_NAMES = new Map<Point["depth"], string>([
@@ -273,7 +273,7 @@ const latencyPlot: Plot = {
     const depths = depthsOf(points).map(depthText);
     const shades = ["#0072b2", "#007a5a", "#8a6d00", "#d55e00", "#a3387f"];
     const what =
-      "microseconds; lines: calls under way (∞: what the window admits)";
+      "microseconds; lines: calls in flight (∞: as many as the window allows)";
     return finish(canvas, title, what, {
       x: {
         ...{ type: "point", domain: Object.keys(PERCENTILES) },
@@ -319,7 +319,7 @@ const bySizePlot: Plot = {
   },
 };
 
-/** All of them. */
+/** All plots. */
 export const PLOTS: readonly Plot[] = [
   byDepthPlot,
   byRuntimePlot,

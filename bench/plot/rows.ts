@@ -1,5 +1,5 @@
 /**
- * The rows that are drawn: lines of JSON that the benchmarks printed.
+ * Reads the rows to draw from lines of JSON that benchmarks printed.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import type { Row } from "../e2e.ts";
 import { median } from "../support/stats.ts";
 
-/** A row's settings, apart from what was measured. */
+/** The settings of a row. */
 const SETTINGS = [
   "runtime",
   "transport",
@@ -16,7 +16,7 @@ const SETTINGS = [
   "rtt_ms",
 ] as const satisfies (keyof Row)[];
 
-/** What was measured, and is drawn. */
+/** The results of a row. */
 const MEASURED = [
   "calls_per_s",
   "mb_per_s",
@@ -26,17 +26,17 @@ const MEASURED = [
   "p999_us",
 ] as const satisfies (keyof Row)[];
 
-/** What is drawn of a row. */
+/** One point of a plot. */
 export type Point = Pick<
   Row,
   typeof SETTINGS[number] | typeof MEASURED[number]
 >;
 
 /**
- * Reads rows of `bench:e2e`; lines of other benchmarks are passed over. Rows of
- * the same settings become one, their median.
+ * Reads rows of `bench:e2e`, and skips lines of other benchmarks. Rows with the same
+ * settings become one, with their medians.
  *
- * @throws {SyntaxError} If a line is no JSON.
+ * @throws {SyntaxError} If a line is not JSON.
  */
 export function readPoints(text: string): Point[] {
   const groups = new Map<string, Row[]>();

@@ -1,7 +1,7 @@
 /**
- * How long small calls take, one after the other, by themselves and beside a
- * stream of bytes that takes all it gets, in turns; and the same of a byte over
- * a plain socket beside another: what the runtime and the system make of it.
+ * Measures the latency of small calls, one after the other, alone and beside a
+ * stream of bytes that is as fast as it can be, in turns; and the same of a byte
+ * over a plain socket beside another, which shows what runtime and system cost.
  *
  * @module
  */
@@ -19,13 +19,13 @@ export interface BesideOrder {
   readonly rounds: number;
 }
 
-/** The 99th percentile of their times, in microseconds; of plain sockets, of a byte there and one back. */
+/** 99th percentiles in microseconds; of plain sockets, the time of a byte there and one back. */
 export interface BesideResult {
   readonly alone: number;
   readonly up: number;
   readonly down: number;
   readonly plainAlone: number;
-  /** Beside another socket that is written to as fast as it takes. */
+  /** Beside another socket that is written as fast as possible. */
   readonly plainBeside: number;
 }
 
@@ -85,7 +85,7 @@ async function saturate(port: number): Promise<() => Promise<void>> {
   };
 }
 
-/** What is written, or read, while calls are made; resolves with what stops it. */
+/** Starts a stream that is written or read while calls are made. Resolves with a function that stops it. */
 const BULK: Record<
   keyof BesideResult,
   (client: StreamClient, plain: number) => Promise<() => Promise<unknown>>
@@ -128,7 +128,7 @@ function run({ calls, rounds }: BesideOrder): Promise<BesideResult> {
         const call = way.startsWith("plain") ? ping : hello.bind(null, client);
         const time = await p99(call, calls);
         await stop();
-        if (i > 0) times[j].push(time); // The first one warms up.
+        if (i > 0) times[j].push(time); // The first round only warms up.
       }
     }
     const found = ways.map((way, j) => [way, median(times[j])]);

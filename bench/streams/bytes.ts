@@ -1,5 +1,5 @@
 /**
- * Bytes as a stream, each way, and over a plain socket, in turns.
+ * Measures bytes as a stream, in each direction, and over a plain socket, in turns.
  *
  * @module
  */
@@ -24,7 +24,7 @@ export interface BytesResult {
   readonly down: number;
 }
 
-/** Writes chunks to a plain socket, and waits until they have been taken. */
+/** Writes chunks to a plain socket, and waits until the server has read them. */
 async function plain(port: number, most: number): Promise<void> {
   const taken = Promise.withResolvers<void>();
   let socket!: Plain;

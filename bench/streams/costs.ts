@@ -1,5 +1,5 @@
 /**
- * What is measured of streams, and the targets.
+ * The costs of streams, and their targets.
  *
  * @module
  */
@@ -24,14 +24,14 @@ const stage: Cost = async (runtime, quick) => {
     { calls, rounds: quick ? 1 : 5 },
   );
   return [{
-    what: "stage(), window 1,024, to a loop of go",
+    what: "stage(), window 1,024, compared with a loop of go",
     calls,
     value: stage / loop,
     unit: "x",
     least: 0.8,
     note: `${short(stage)} and ${short(loop)} calls/s`,
   }, {
-    what: "a TransformStream that does nothing, to a loop of go",
+    what: "an empty TransformStream, compared with a loop of go",
     calls,
     value: nothing / loop,
     unit: "x",
@@ -47,7 +47,9 @@ const bytes: Cost = async (runtime, quick) => {
     { chunks, rounds: quick ? 1 : 5 },
   );
   return (["up", "down"] as const).map((way) => ({
-    what: `bytes as ${way === "up" ? "params" : "result"}, to a plain socket`,
+    what: `bytes as ${
+      way === "up" ? "params" : "result"
+    }, compared with a plain socket`,
     calls: chunks,
     value: rates[way] / rates.plain,
     unit: "x",
@@ -64,7 +66,7 @@ const beside: Cost = async (runtime, quick) => {
     { calls, rounds: quick ? 1 : 3 },
   );
   const besides = (["up", "down"] as const).map((way) => ({
-    what: `p99 of a call beside bytes ${way}, to alone`,
+    what: `p99 of a call beside bytes ${way}, compared with alone`,
     calls,
     value: p99[way] / p99.alone,
     unit: "x",
@@ -80,7 +82,7 @@ const beside: Cost = async (runtime, quick) => {
   }];
 };
 
-/** What the receiver may hold of a thousand: 64 KiB of each, and the budget. */
+/** Bytes that the receiver may hold of a thousand streams: 64 KiB of each, and the budget. */
 const BOUND = 1000 * 64 / 1024 + 16;
 
 const many: Cost = async (runtime, quick) => {
@@ -120,5 +122,5 @@ const slow: Cost = async (runtime, quick) => {
   }];
 };
 
-/** All of them, by name, in the order they are run. */
+/** All costs by name, in the order in which they run. */
 export const STREAMS = { stage, bytes, beside, many, slow };

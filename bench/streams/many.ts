@@ -1,5 +1,5 @@
 /**
- * What very many streams at once hold at their reading end.
+ * Measures the memory that very many streams hold at their reading side.
  *
  * @module
  */
@@ -9,13 +9,13 @@ import { program } from "../support/program.ts";
 import { expect, withServer } from "./peer.ts";
 import { chunks, type Most } from "./services.ts";
 
-/** How many, and the chunks of each. */
+/** Number of streams, and of the chunks of each. */
 export interface ManyOrder {
   readonly streams: number;
   readonly chunks: number;
 }
 
-/** What the server held at most, and its memory before. */
+/** The most that the server held, and its memory before. */
 export interface ManyResult extends Most {
   readonly before: number;
 }

@@ -1,5 +1,5 @@
 /**
- * A client of the server of the benchmarks of streams.
+ * Starts the server of the stream benchmarks, and a client of it.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import type { StreamServices } from "./services.ts";
 /** A client of {@linkcode StreamServices}. */
 export type StreamClient = Client<StreamServices>;
 
-/** Hands `work` a client of a server that runs while it does; `bytes` is what its plain socket waits for. */
+/** Runs `work` with a client of a new server. `bytes` is the number of bytes for which its plain socket waits. */
 export async function withServer<Result>(
   work: (client: StreamClient, plain: number) => Promise<Result>,
   bytes = 0,
@@ -22,7 +22,7 @@ export async function withServer<Result>(
   const child = new Child<StreamsServer>(OWN, file, `${bytes}`);
   try {
     let address: StreamsServer;
-    await child.listen((told) => (address = told) !== undefined);
+    await child.listen((message) => (address = message) !== undefined);
     const { host, port, plain } = address!;
     const client: StreamClient = new Client<StreamServices>(
       await connect({ host, port }),
@@ -42,7 +42,7 @@ export async function timed(work: () => Promise<unknown>): Promise<number> {
   return (performance.now() - began) / 1000;
 }
 
-/** @throws {Error} If there were not as many of them. */
+/** @throws {Error} If the number is not the expected one. */
 export function expect(what: string, got: number, wanted: number): void {
   if (got !== wanted) throw new Error(`${what}: ${got}, not ${wanted}`);
 }

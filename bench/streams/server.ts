@@ -1,19 +1,19 @@
 /**
- * The server of the benchmarks of streams, in a process of its own, and beside
- * it plain sockets: one that takes `server.ts BYTES` bytes says so with one, and
- * one whose first byte is {@linkcode ECHO} answers each of its chunks with one.
+ * The server of the stream benchmarks, in a process of its own, and plain sockets
+ * beside it: `server.ts BYTES`. A plain socket that has received BYTES bytes sends
+ * one byte; one whose first byte is {@linkcode ECHO} sends a byte for each chunk.
  *
  * @module
  */
 
 import process from "node:process";
 import { listen, Server } from "../../mod.ts";
-import { parentDone, tell } from "../demo/parent.ts";
+import { parentDone, sendToParent } from "../demo/parent.ts";
 import { listenPlain } from "../limit/plain.ts";
 import { BYTE } from "../limit/styles.ts";
 import { ECHO, streamServices } from "./services.ts";
 
-/** Where it can be reached. */
+/** Its addresses. */
 export interface StreamsServer {
   readonly host: string;
   readonly port: number;
@@ -22,7 +22,7 @@ export interface StreamsServer {
 
 if (import.meta.main) {
   const server = new Server(streamServices(), {
-    // For a thousand calls whose streams are under way.
+    // Enough for a thousand calls with open streams.
     windowCalls: 4096,
     maxRunning: 4096,
   });
@@ -42,7 +42,7 @@ if (import.meta.main) {
     };
   });
   const { host, port } = listener.address as StreamsServer;
-  tell({ host, port, plain } satisfies StreamsServer);
+  sendToParent({ host, port, plain } satisfies StreamsServer);
   await parentDone();
   process.exit();
 }

@@ -1,5 +1,5 @@
 /**
- * What the benchmarks of streams call.
+ * The services of the stream benchmarks.
  *
  * @module
  */
@@ -12,9 +12,9 @@ import {
 import { Peak } from "../demo/usage.ts";
 import { CHUNK } from "../rows.ts";
 
-/** What the memory of a server was at most. */
+/** The largest values of memory of a server. */
 export interface Most {
-  /** Bytes that waited to be read, or might still have come, as they are charged. */
+  /** Bytes that waited to be read or were granted, as flow control counts them. */
   readonly streams: number;
   /** MB of the process. */
   readonly resident: number;
@@ -25,24 +25,24 @@ export type StreamServices = EchoServices & {
   readonly Streams: {
     /** Counts the bytes. */
     count(bytes: ReadableStream<Uint8Array>): Promise<number>;
-    /** As many chunks. */
+    /** Returns this many chunks. */
     chunks(count: number): AsyncGenerator<Uint8Array>;
-    /** Watches the streams of its caller's connection from now on. */
+    /** Watches the streams of the caller's connection from now on. */
     watch(none: undefined, ctx: CallContext): void;
     most(): Most;
   };
 };
 
-/** What a plain socket begins with that wants an answer to each chunk. */
+/** The first byte of a plain socket that wants a byte for each chunk. */
 export const ECHO = 1;
 
-/** So many chunks, all the same memory. */
+/** A number of chunks, which all share one memory. */
 export async function* chunks(count: number): AsyncGenerator<Uint8Array> {
   const chunk = new Uint8Array(CHUNK).fill(7);
   for (let i = 0; i < count; i++) yield chunk;
 }
 
-/** Reads to the end; returns the bytes there were. */
+/** Reads to the end, and returns the number of bytes. */
 export async function count(
   bytes: ReadableStream<Uint8Array>,
 ): Promise<number> {
@@ -55,10 +55,10 @@ export async function count(
   }
 }
 
-/** Milliseconds between two looks. */
+/** Milliseconds between two measurements. */
 const LOOK = 5;
 
-/** Makes them. */
+/** Makes the services. */
 export function streamServices(): StreamServices {
   const peak = new Peak();
   let streams = 0;

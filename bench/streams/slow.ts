@@ -1,6 +1,6 @@
 /**
- * What a stream holds whose reader is slower than its source: both ends in this
- * process.
+ * Measures the memory of a stream whose reader is slower than its source. Both
+ * sides are in this process.
  *
  * @module
  */
@@ -10,12 +10,12 @@ import { liveBytes } from "../support/heap.ts";
 import { program } from "../support/program.ts";
 import { expect } from "./peer.ts";
 
-/** How many items. */
+/** Number of items. */
 export interface SlowOrder {
   readonly items: number;
 }
 
-/** Live bytes after each tenth of them. */
+/** Live bytes after each tenth of the items. */
 export interface SlowResult {
   readonly live: readonly number[];
 }

@@ -1,5 +1,5 @@
 /**
- * Small calls by `stage()`, by a loop of `go`, and no calls at all through a
+ * Measures small calls by `stage()`, by a loop of `go`, and items through a
  * `TransformStream` that does nothing, in turns.
  *
  * @module
@@ -23,12 +23,12 @@ export interface StageResult {
 }
 
 const HELLO = "HelloService.Hello";
-const GREETING = "hello:";
+const PREFIX = "hello:";
 const WINDOW = 1024;
 
-function check(greeting: string, i: number, reply: string): void {
-  if (reply === greeting + "client " + i) return;
-  throw new Error(`call ${i} was answered "${reply}"`);
+function check(prefix: string, i: number, reply: string): void {
+  if (reply === prefix + "client " + i) return;
+  throw new Error(`call ${i} has the reply "${reply}"`);
 }
 
 async function loop(client: StreamClient, calls: number): Promise<void> {
@@ -37,7 +37,7 @@ async function loop(client: StreamClient, calls: number): Promise<void> {
   for (let i = 0; i < calls; i++) {
     if (client.desiredSize <= 0) await client.ready;
     client.go(HELLO, "client " + i).reply.then((reply) => {
-      check(GREETING, i, reply);
+      check(PREFIX, i, reply);
       if (++right === calls) done.resolve();
     }).catch(done.reject);
   }
@@ -48,7 +48,7 @@ async function loop(client: StreamClient, calls: number): Promise<void> {
 async function through(
   transform: ReadableWritablePair<string, string>,
   calls: number,
-  greeting: string,
+  prefix: string,
 ): Promise<void> {
   let made = 0;
   const names = new ReadableStream<string>({
@@ -60,7 +60,7 @@ async function through(
   const reader = names.pipeThrough(transform).getReader();
   for (let i = 0; i < calls; i++) {
     const { value } = await reader.read();
-    check(greeting, i, `${value}`);
+    check(prefix, i, `${value}`);
   }
   await reader.cancel();
 }
@@ -70,7 +70,7 @@ function run({ calls, rounds }: StageOrder): Promise<StageResult> {
     const ways: Record<keyof StageResult, () => Promise<void>> = {
       loop: () => loop(client, calls),
       stage: () =>
-        through(client.stage(HELLO, { window: WINDOW }), calls, GREETING),
+        through(client.stage(HELLO, { window: WINDOW }), calls, PREFIX),
       nothing: () => through(new TransformStream(), calls, ""),
     };
     const names = Object.keys(ways) as (keyof StageResult)[];
@@ -79,7 +79,7 @@ function run({ calls, rounds }: StageOrder): Promise<StageResult> {
     for (let i = 0; i <= rounds; i++) {
       for (const [j, name] of names.entries()) {
         const seconds = await timed(ways[name]);
-        if (i > 0) times[j].push(seconds); // The first one warms up.
+        if (i > 0) times[j].push(seconds); // The first round only warms up.
       }
     }
     names.forEach((name, j) => rates[name] = calls / median(times[j]));

@@ -1,6 +1,7 @@
 /**
- * Benchmarks whose findings have a target: measured in fresh processes, on each
- * runtime, and printed beside it. A miss is not an error; a wrong reply is.
+ * Runs benchmarks whose results have a target, in new processes on each runtime,
+ * and prints results and targets. A missed target is not an error; a wrong reply
+ * is.
  *
  * @module
  */
@@ -11,21 +12,21 @@ import { type Runtime, RUNTIMES } from "../demo/runtimes.ts";
 import { choices } from "./options.ts";
 import { round, short, table } from "./table.ts";
 
-/** One number that was measured, with the target it is held against. */
+/** One number that was measured, with its target. */
 export interface Finding {
-  /** What it is of. */
+  /** What was measured. */
   readonly what: string;
   readonly calls: number;
   readonly value: number;
   readonly unit: string;
-  /** The target: at most, or at least. */
+  /** The target: an upper or a lower bound. */
   readonly most?: number;
   readonly least?: number;
-  /** What it was computed from, or fell short of. */
+  /** The numbers from which it was computed, or a note. */
   readonly note?: string;
 }
 
-/** Measures one kind of cost; `quick` is small, for looking whether it works. */
+/** Measures one kind of cost. `quick` uses small numbers, to show that it works. */
 export type Cost = (runtime: Runtime, quick: boolean) => Promise<Finding[]>;
 
 interface Options {
@@ -70,8 +71,8 @@ ${about}
 
   --only NAMES      some of ${all.join(", ")}
   --runtime NAMES   some of ${RUNTIMES.join(", ")} (all)
-  --quick           small numbers: to see that it works, not how fast
-  --json            one line of JSON per finding, and nothing else
+  --quick           small numbers: shows that it works, not how fast
+  --json            print one line of JSON for each result, and nothing else
   --help            print this`;
 }
 
@@ -97,14 +98,14 @@ function toCells(runtime: Runtime, finding: Finding): string[] {
     ? ""
     : `${most === undefined ? "at least" : "at most"} ${bound}`;
   const share = bound === undefined ? "" : `${short(value / bound)} x`;
-  const verdict = { true: "met", false: "MISSED", undefined: "" }[
+  const result = { true: "met", false: "MISSED", undefined: "" }[
     `${met(finding)}`
   ];
   const shown = `${short(value)} ${unit}`;
-  return [what, runtime, shown, target, share, verdict, note];
+  return [what, runtime, shown, target, share, result, note];
 }
 
-/** The whole of such a benchmark: reads the command line, measures, prints. */
+/** The body of such a benchmark: reads the command line, measures, and prints. */
 export async function findings(
   task: string,
   about: string,
@@ -126,6 +127,6 @@ export async function findings(
     }
   }
   if (json) return;
-  const head = "what,runtime,measured,target,of target,verdict,from";
+  const head = "what,runtime,measured,target,of target,result,from";
   console.log(table(head.split(","), rows));
 }

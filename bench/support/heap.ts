@@ -1,5 +1,6 @@
 /**
- * What memory holds after a collection, on every runtime and without flags.
+ * The memory that a process holds after a garbage collection, on every runtime and
+ * without flags.
  *
  * @module
  */
@@ -8,10 +9,10 @@ import process from "node:process";
 import v8 from "node:v8";
 import vm from "node:vm";
 
-/** What Bun has of its own; absent elsewhere. */
+/** The global of Bun; undefined on other runtimes. */
 const bun = (globalThis as { Bun?: { gc(force: boolean): void } }).Bun;
 
-/** Collects, as far as one go reaches. */
+/** Runs one collection. */
 export const collectOnce: () => void = bun === undefined
   ? exposed()
   : () => void bun.gc(true);
@@ -21,7 +22,7 @@ function exposed(): () => void {
   return vm.runInNewContext("gc");
 }
 
-/** Collects, with turns of the event loop between, for what is freed in steps. */
+/** Runs several collections with turns of the event loop between them, because some memory is freed in steps. */
 export async function collect(): Promise<void> {
   for (let i = 0; i < 4; i++) {
     collectOnce();

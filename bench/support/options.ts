@@ -1,13 +1,13 @@
 /**
- * What the benchmarks' command lines have in common.
+ * Reads lists and numbers from command lines of benchmarks.
  *
  * @module
  */
 
 /**
- * Reads a comma list of names.
+ * Reads a list of names, separated by commas.
  *
- * @throws {Error} If one of them is none of `all`; the message says how.
+ * @throws {Error} If a name is not one of `all`.
  */
 export function choices<T extends string>(
   option: string,
@@ -22,9 +22,9 @@ export function choices<T extends string>(
 }
 
 /**
- * Reads a comma list of whole numbers.
+ * Reads a list of whole numbers, separated by commas.
  *
- * @throws {Error} If one of them is not, or out of range.
+ * @throws {Error} If one is not a whole number, or is out of range.
  */
 export function wholes(
   option: string,
@@ -42,7 +42,7 @@ export function wholes(
 /**
  * Reads one number.
  *
- * @throws {Error} If it is not, or out of range.
+ * @throws {Error} If it is not a number, or is out of range.
  */
 export function decimal(option: string, text: string, most: number): number {
   const n = Number(text);
@@ -50,7 +50,7 @@ export function decimal(option: string, text: string, most: number): number {
   throw wrong(option, `a number from 0 to ${most}`, text);
 }
 
-/** What is wrong with an option. */
+/** The error for a wrong option. */
 export function wrong(
   option: string,
   expected: string,

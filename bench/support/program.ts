@@ -1,6 +1,6 @@
 /**
- * A measurement in a process of its own: the side that asks, and the side that
- * measures. The order goes as the program's only argument, the answer comes
+ * A measurement in a process of its own: the side that starts it, and the side
+ * that measures. The options are the program's only argument; the result comes
  * back as a line of JSON.
  *
  * @module
@@ -8,19 +8,19 @@
 
 import process from "node:process";
 import { Child } from "../demo/child.ts";
-import { parentDone, tell } from "../demo/parent.ts";
+import { parentDone, sendToParent } from "../demo/parent.ts";
 import type { Runtime } from "../demo/runtimes.ts";
 
-/** What a measuring program tells. */
+/** The message of a measuring program. */
 type Answer<Result> =
   | { readonly result: Result }
   | { readonly fault: string };
 
 /**
- * Runs a measuring program, and returns what it found.
+ * Runs a measuring program, and returns its result.
  *
- * @param file Its address: `import.meta.resolve("./it.ts")`.
- * @throws {Error} If it failed, or ended without an answer.
+ * @param file Its URL: `import.meta.resolve("./program.ts")`.
+ * @throws {Error} If it failed, or exited without a result.
  */
 export async function measure<Order, Result>(
   runtime: Runtime,
@@ -41,16 +41,16 @@ export async function measure<Order, Result>(
   }
 }
 
-/** The body of a measuring program: answers its order, and waits to be let go. */
+/** The body of a measuring program: measures, sends the result, and waits until the parent ends it. */
 export async function program<Order, Result>(
   run: (order: Order) => Promise<Result>,
 ): Promise<void> {
   parentDone().then(() => process.exit());
   try {
     const result = await run(JSON.parse(process.argv[2]));
-    tell({ result } satisfies Answer<Result>);
+    sendToParent({ result } satisfies Answer<Result>);
   } catch (error) {
     const fault = error instanceof Error ? error.stack ?? error.message : error;
-    tell({ fault: String(fault) } satisfies Answer<Result>);
+    sendToParent({ fault: String(fault) } satisfies Answer<Result>);
   }
 }

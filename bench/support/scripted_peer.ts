@@ -1,7 +1,6 @@
 /**
- * A peer that holds nothing: it grants any window, drops what it is sent, and
- * answers only when told to. So what is measured at the other end is that
- * end's own.
+ * A peer that holds no memory: it grants any window, drops what it receives, and
+ * replies only when the benchmark asks for it. So only the other side is measured.
  *
  * @module
  */
@@ -10,14 +9,14 @@ import type { Duplex } from "../../mod.ts";
 import { FrameDecoder } from "../../src/wire/frame_decoder.ts";
 import { hello, KIND, reply } from "../../tests/support/raw_peer.ts";
 
-/** What every call is answered with. */
+/** The reply of every call. */
 export const ANSWER = "hello:client";
 
-/** Where a frame's header has its id. */
+/** Offset of the id in the header of a frame. */
 const ID_OFFSET = 8;
 const REPLY = reply(0, ANSWER);
 
-/** The far end of a connection under measurement. */
+/** The peer of a connection that is measured. */
 export class ScriptedPeer {
   readonly duplex: Duplex;
   /** Requests and cancels received. */
@@ -50,7 +49,7 @@ export class ScriptedPeer {
     this.#controller.enqueue(hello(widest));
   }
 
-  /** Resolves when `count` requests and cancels have come in all. */
+  /** Resolves when it has received `count` requests and cancels in total. */
   received(count: number): Promise<void> {
     if (this.requests + this.cancels >= count) return Promise.resolve();
     this.#awaited = count;
@@ -58,7 +57,7 @@ export class ScriptedPeer {
     return this.#arrived.promise;
   }
 
-  /** Answers these calls, in one chunk. */
+  /** Sends the replies of these calls in one chunk. */
   answer(ids: Uint32Array): void {
     const chunk = new Uint8Array(ids.length * REPLY.length);
     const view = new DataView(chunk.buffer);

@@ -1,10 +1,10 @@
 /**
- * Small statistics.
+ * The median.
  *
  * @module
  */
 
-/** The middle one of some numbers; of an even count, the mean of the two. */
+/** The median of some numbers; of an even count, the mean of the middle two. */
 export function median(numbers: readonly number[]): number {
   const sorted = [...numbers].sort((a, b) => a - b);
   const half = sorted.length >> 1;

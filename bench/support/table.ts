@@ -1,10 +1,10 @@
 /**
- * Tables of results, for people.
+ * Prints results as tables of text.
  *
  * @module
  */
 
-/** Rows under a head, as wide as they need: text to the left, numbers to the right. */
+/** Rows below a heading: text is aligned to the left, numbers to the right. */
 export function table(
   head: readonly string[],
   rows: readonly (readonly string[])[],
@@ -20,7 +20,7 @@ export function table(
   ).join("\n");
 }
 
-/** A number with three digits or more that count, thousands grouped. */
+/** A number with at least three significant digits, and thousands grouped. */
 export function short(n: number): string {
   const digits = Math.abs(n) >= 100 ? 0 : Math.abs(n) >= 10 ? 1 : 2;
   return n.toLocaleString("en-US", {

@@ -1,7 +1,6 @@
 /**
  * The abort signals that calls listen to.
  *
- * Invariants owned here:
  * - One listener per distinct signal, however many calls share it; it is there
  *   exactly while at least one of them needs it.
  * - The signal is held strongly meanwhile: one that nobody else holds (the
@@ -10,8 +9,10 @@
  * @module
  */
 
-/** Called for each call of a signal that fired, in the order they were added. */
-type Abort<T> = (call: T, reason: unknown) => void;
+/** Aborts the calls of a signal that fired, in the order in which they were added. */
+interface Aborter<T> {
+  abort(call: T, reason: unknown): void;
+}
 
 /**
  * The calls of one signal, and its listener. Mostly that is one call: a set is
@@ -20,13 +21,13 @@ type Abort<T> = (call: T, reason: unknown) => void;
  */
 class Group<T> {
   readonly #signal: AbortSignal;
-  readonly #abort: Abort<T>;
+  readonly #aborter: Aborter<T>;
   #only: T | undefined;
   #calls: Set<T> | undefined;
 
-  constructor(signal: AbortSignal, call: T, abort: Abort<T>) {
+  constructor(signal: AbortSignal, call: T, aborter: Aborter<T>) {
     this.#signal = signal;
-    this.#abort = abort;
+    this.#aborter = aborter;
     this.#only = call;
     signal.addEventListener("abort", this, ONCE);
   }
@@ -63,10 +64,10 @@ class Group<T> {
     } catch (error) {
       reason = error;
     }
-    if (this.#only !== undefined) this.#abort(this.#only, reason);
+    if (this.#only !== undefined) this.#aborter.abort(this.#only, reason);
     else if (this.#calls !== undefined) {
       // Aborting a call takes it out of the set, which a Set's iteration allows.
-      for (const call of this.#calls) this.#abort(call, reason);
+      for (const call of this.#calls) this.#aborter.abort(call, reason);
     }
   }
 }
@@ -76,10 +77,10 @@ const ONCE = { once: true };
 /** Calls by the signal that aborts them. */
 export class AbortListeners<T> {
   readonly #groups = new Map<AbortSignal, Group<T>>();
-  readonly #abort: Abort<T>;
+  readonly #aborter: Aborter<T>;
 
-  constructor(abort: Abort<T>) {
-    this.#abort = abort;
+  constructor(aborter: Aborter<T>) {
+    this.#aborter = aborter;
   }
 
   /** How many listeners there are. */
@@ -91,7 +92,7 @@ export class AbortListeners<T> {
   add(signal: AbortSignal, call: T): void {
     const group = this.#groups.get(signal);
     if (group !== undefined) group.add(call);
-    else this.#groups.set(signal, new Group(signal, call, this.#abort));
+    else this.#groups.set(signal, new Group(signal, call, this.#aborter));
   }
 
   /** Ends that. */

@@ -2,12 +2,11 @@
  * Async context: what an `AsyncLocalStorage` of the user's holds while code
  * runs, on the runtimes that have it.
  *
- * Invariants owned here:
  * - No handler runs in the context in which its connection was opened, nor in
  *   that of another call. Reading, and the start of calls that have waited,
- *   begin {@linkcode outside} of all.
- * - A context is kept only for what is called later: a source of items, a dial.
- *   Where none of these is used, nothing is done.
+ *   begin {@linkcode outside} of all contexts.
+ * - A context is kept only for code that is called later: a source of items, a
+ *   dial.
  *
  * The context outside is the one in which this module was loaded; there is none
  * unless it was imported within the `run` of a storage.
@@ -33,20 +32,28 @@ interface AsyncHooks {
   };
 }
 
-const { process } = globalThis as {
-  process?: { getBuiltinModule?: (name: string) => unknown };
-};
-const hooks = process?.getBuiltinModule?.("node:async_hooks") as
-  | AsyncHooks
-  | undefined;
+const hooks = /* @__PURE__ */ loadHooks();
 
-/** The context of now; undefined on a runtime that has none. */
+function loadHooks(): AsyncHooks | undefined {
+  const { process } = globalThis as {
+    process?: { getBuiltinModule?: (name: string) => unknown };
+  };
+  return process?.getBuiltinModule?.("node:async_hooks") as
+    | AsyncHooks
+    | undefined;
+}
+
+/** The current context; undefined on a runtime that has none. */
 export function scopeOfNow(): Scope | undefined {
   return hooks?.AsyncLocalStorage.snapshot?.();
 }
 
 /** Runs a function outside of all contexts. */
-export const outside: Scope = scopeOfNow() ?? ((fn, ...args) => fn(...args));
+export const outside: Scope = /* @__PURE__ */ outermost();
+
+function outermost(): Scope {
+  return scopeOfNow() ?? ((fn, ...args) => fn(...args));
+}
 
 /**
  * The same, with a context of its own: a store that the function enters for

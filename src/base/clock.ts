@@ -1,8 +1,8 @@
 /**
  * Time as the library sees it: monotonic milliseconds, one timer at a time.
  *
- * Invariant owned here: nothing else in `src/` reads a clock or sets a timer,
- * so a test that injects a {@linkcode Clock} controls all of time.
+ * Nothing else in `src/` reads a clock or sets a timer, so a test that injects
+ * a {@linkcode Clock} controls all of time.
  *
  * @module
  */
@@ -15,9 +15,9 @@ export interface Clock {
   date(): number;
   /** Calls `fn` once after `ms` (at most 2^31 - 1) milliseconds. */
   setTimeout(fn: () => void, ms: number): unknown;
-  /** Forgets what `setTimeout` returned. */
+  /** Cancels a timer that `setTimeout` returned. */
   clearTimeout(timer: unknown): void;
-  /** Lets the process end although this timer is set, where the runtime can. */
+  /** Lets the process exit although this timer is set, if the runtime can. */
   unref?(timer: unknown): void;
   /** Resolves after the event loop has turned once, so that other work gets its share. */
   turn(): Promise<void>;
@@ -33,7 +33,7 @@ export const systemClock: Clock = {
   turn: () => new Promise((resolve) => soon(resolve)),
 };
 
-/** Node's and Bun's timers are objects that can; Deno's are numbers. */
+/** Timers are objects with `unref` on Node and Bun, and numbers on Deno. */
 function unref(timer: unknown): void {
   if (typeof timer === "object") (timer as { unref?(): void }).unref?.();
   else {
@@ -53,10 +53,10 @@ function soon(fn: () => void): void {
   else setTimeout(fn, 0);
 }
 
-/** Times asked that one look at the clock serves. */
+/** How many calls of `now` share one reading. Calls that wait make no batch that would end it. */
 const USES = 64;
 
-/** A clock that is looked at seldom. */
+/** A clock that is read once for many calls: of a chunk, or of a batch. */
 export class Tick {
   readonly #clock: Clock;
   #value = 0;
@@ -68,18 +68,16 @@ export class Tick {
 
   /** About now, in ms modulo 2^32. */
   now(): number {
-    if (this.#left-- <= 0) this.#look();
+    if (this.#left-- <= 0) {
+      this.#left = USES - 1;
+      this.#value = toTick(this.#clock.now());
+    }
     return this.#value;
   }
 
-  /** Time may have passed: the next `now` looks. */
+  /** Time may have passed: the next `now` reads the clock. */
   stale(): void {
     this.#left = 0;
-  }
-
-  #look(): void {
-    this.#value = toTick(this.#clock.now());
-    this.#left = USES - 1;
   }
 }
 

@@ -4,15 +4,15 @@
  * @module
  */
 
-/** One function of the onion, as either side has it. */
+/** One middleware, of either side. */
 type Layer<C, Change> = (
   call: C,
   next: (change?: Change) => Promise<unknown>,
 ) => unknown;
 
 /**
- * One function of several; `last` is where they lead. What each of them returns
- * goes through `keep`, in the async context in which it was called.
+ * Composes middleware into one function; the innermost calls `last`. The result
+ * of each passes through `keep`, in the async context in which it was called.
  */
 export function compose<C, Change>(
   list: readonly Layer<C, Change>[],
@@ -20,7 +20,7 @@ export function compose<C, Change>(
   last: (call: C) => unknown,
   keep: (call: C, result: unknown) => unknown = (_call, result) => result,
 ): (call: C) => Promise<unknown> {
-  // From the inside outwards, once: a call makes no more than its own way.
+  // Composed once, from the inside outwards.
   return list.reduceRight<(call: C) => Promise<unknown>>(
     (inner, middleware) => async (call) =>
       keep(

@@ -1,24 +1,23 @@
 /**
- * The errors Sluice throws, and the words they are told by.
+ * The errors that the library throws, and their codes.
  *
- * Invariants owned here:
- * - A fault says in its class whether it ended one call ({@linkcode RpcError})
- *   or a whole connection ({@linkcode ConnectionError}); never in its text.
+ * - The class of an error tells whether one call failed ({@linkcode RpcError})
+ *   or a whole connection ({@linkcode ConnectionError}). Its text never does.
  * - The library's own codes are one closed table ({@linkcode ErrorCode}).
- * - Text made from a peer's bytes is escaped and bounded ({@linkcode quote}).
+ * - Text from a peer is escaped and bounded ({@linkcode quote}).
  *
  * @module
  */
 
-import { brand } from "./brand.ts";
+import { isInstance } from "./brand.ts";
 
 /**
  * Whether a failed call may have run.
  *
- * - `not_sent`: no request with its id reaches the peer. Safe to send again.
- * - `refused`: the peer says that it did not start it. Safe to send again.
- * - `unknown`: handed over, and no answer came. It may have run.
- * - `executed`: its handler started, and an answer says how it ended.
+ * - `not_sent`: its request does not reach the peer. Safe to send again.
+ * - `refused`: the peer replied that it did not start it. Safe to send again.
+ * - `unknown`: it was sent, and no reply came. It may have run.
+ * - `executed`: its handler started, and the reply tells how it ended.
  */
 export type Outcome = "not_sent" | "refused" | "unknown" | "executed";
 
@@ -49,34 +48,34 @@ export const ERROR_CODES = [
  */
 export type ErrorCode = (typeof ERROR_CODES)[number];
 
-/** Whether a peer's word is one of the library's codes. */
+/** Whether a code that a peer sent is one of the library's. */
 export function isErrorCode(code: string): code is ErrorCode {
   return (ERROR_CODES as readonly string[]).includes(code);
 }
 
-/** What an {@linkcode RpcError} is made from. */
+/** The options of an {@linkcode RpcError}. */
 export interface RpcErrorOptions {
-  /** Whether the call may have run; `executed` unless given, which is what a handler that throws one means. */
+  /** Whether the call may have run. Default `executed`, which fits an error that a handler throws. */
   outcome?: Outcome | undefined;
-  /** Anything the serializer can carry; travels with the error. */
+  /** Any value that the serializer can carry; sent with the error. */
   data?: unknown;
-  /** What brought the error about; stays on this side of the wire. */
+  /** What caused the error; it is never sent. */
   cause?: unknown;
   /** Whether the peer made the error. Default false; the library sets it, and tests may. */
   remote?: boolean | undefined;
 }
 
 /**
- * One call failed; the connection and all other calls go on (or have an end of
- * their own, which is then the `cause`).
+ * One call failed. The connection and all other calls continue, unless the
+ * connection failed: then its {@linkcode ConnectionError} is the `cause`.
  *
  * A handler throws one to choose the code, message and data that its caller
- * sees; everything else a handler throws reaches the caller as `internal`. So
- * does an error of a call that the handler itself has made (one with a
- * `method`): what another service says to this one is not for its callers. To
- * forward it, throw a new `RpcError` with what the caller may see.
+ * receives. Everything else that a handler throws reaches the caller as
+ * `internal`. So does an error of a call that the handler itself has made (one
+ * with a `method`): what another service replied to this one is not for its
+ * callers. To forward it, throw a new `RpcError` with what the caller may see.
  *
- * @example A handler that says what is wrong
+ * @example An error for a handler to throw
  * ```ts
  * import { assertEquals } from "@std/assert";
  * import { RpcError } from "@sluice/rpc";
@@ -89,22 +88,28 @@ export interface RpcErrorOptions {
 export class RpcError extends Error {
   /** The class name, fixed so that minifying does not change it. */
   override readonly name = "RpcError";
-  /** What went wrong: one of {@linkcode ErrorCode}, or a handler's own code (at most 64 bytes on the wire). */
+  /** What went wrong: one of {@linkcode ErrorCode}, or a handler's own code (at most 64 bytes are sent). */
   readonly code: ErrorCode | (string & Record<never, never>);
   /** Whether the call may have run. */
   readonly outcome: Outcome;
   /** What the handler attached, or `undefined`. */
   readonly data: unknown;
-  /** The method of the call that failed with it, at the end that made the call; `undefined` of an error that a handler or middleware has made. */
+  /** The method of the call that failed, on the side that made the call; `undefined` in an error that a handler or middleware has made. */
   readonly method: string | undefined = undefined;
-  /** Where it was made: true if the peer sent it, false if this end found out by itself (a deadline, a lost connection, params without a form on the wire). */
+  /** Whether the peer sent the error. False if this side made it (a deadline, a lost connection, params that cannot be serialized). */
   readonly remote: boolean;
 
-  static {
-    brand(this, "RpcError");
+  /** The same in every copy of the library. */
+  static get sluiceBrand(): string {
+    return "RpcError";
   }
 
-  /** Makes one; at most 64 bytes of the code and 4 KiB of the message travel. */
+  /** True also for an instance that another copy of the library has made. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(value, this, RpcError);
+  }
+
+  /** At most 64 bytes of the code and 4 KiB of the message are sent. */
   constructor(
     code: ErrorCode | (string & Record<never, never>),
     message: string,
@@ -118,24 +123,28 @@ export class RpcError extends Error {
   }
 }
 
-/** Names the call that failed with an error, unless that names one, and says where it was called if that is known. What cannot be changed stays as it is. */
+/**
+ * Names the call that failed in an error of the library, unless the error names
+ * a call already, and adds the stack of its caller if that is known. An error
+ * that cannot be changed stays as it is.
+ */
 export function attribute(
-  error: RpcError,
+  error: unknown,
   method: string,
   calledAt: Error | undefined,
 ): void {
   try {
-    if (error.method !== undefined) return;
+    if (!(error instanceof RpcError) || error.method !== undefined) return;
     Object.assign(error, { method });
     if (calledAt === undefined) return;
     const frames = `${calledAt.stack}`.replace(/^(?!\s*at\s|.*@).*\n/gm, "");
     error.stack = `${error.stack}\nCalled at:\n${frames}`;
   } catch {
-    // It is a user's own, frozen or worse.
+    // It is an object of the user: frozen, or one that throws when it is read.
   }
 }
 
-/** A cause of `undefined` is none: an error that had it would be printed with `[cause]: undefined`. */
+/** Leaves out a cause of `undefined`, which would be printed as `[cause]: undefined`. */
 export function causeOf(
   options: ErrorOptions | undefined,
 ): ErrorOptions | undefined {
@@ -143,9 +152,9 @@ export function causeOf(
 }
 
 /**
- * A connection could not be made, or has ended otherwise than by its own
- * `close()`. The calls it took with it reject with an {@linkcode RpcError} each
- * that has this as its `cause`.
+ * A connection could not be made, or has ended other than by a local `close()`.
+ * Each call that it ended rejects with an {@linkcode RpcError} that has this
+ * error as its `cause`.
  *
  * @example
  * ```ts
@@ -162,11 +171,17 @@ export class ConnectionError extends Error {
   /** What went wrong. */
   readonly code: ErrorCode;
 
-  static {
-    brand(this, "ConnectionError");
+  /** The same in every copy of the library. */
+  static get sluiceBrand(): string {
+    return "ConnectionError";
   }
 
-  /** Makes one; the underlying error, where there is one, is the `cause`. */
+  /** True also for an instance that another copy of the library has made. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(value, this, ConnectionError);
+  }
+
+  /** The underlying error, if there is one, is the `cause`. */
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
     super(message, causeOf(options));
     this.code = code;
@@ -174,7 +189,7 @@ export class ConnectionError extends Error {
 }
 
 /**
- * Ends the connection: the peer's bytes break the rules of the protocol.
+ * Throws for bytes of the peer that break the rules of the protocol.
  *
  * @throws {ConnectionError} `protocol_error`, always.
  */
@@ -183,8 +198,8 @@ export function protocolError(message: string): never {
 }
 
 /**
- * A peer's text made fit for a message or a log: quoted, control and
- * non-ASCII characters escaped, cut at `max` characters.
+ * Quotes a peer's text for a message or a log: control and non-ASCII characters
+ * are escaped, and it is cut at `max` characters.
  */
 export function quote(text: string, max = 64): string {
   const cut = text.length > max ? text.slice(0, max) : text;
@@ -195,12 +210,12 @@ export function quote(text: string, max = 64): string {
   return cut === text ? json : `${json}... (${text.length} characters)`;
 }
 
-/** A duration for a message: whole milliseconds, and fractions below one. */
+/** Prints a duration for a message: whole milliseconds, fractions only below one. */
 export function printMs(ms: number): string {
   return `${ms < 1 ? Number(ms.toPrecision(2)) : Math.round(ms)} ms`;
 }
 
-/** From what surely did not run to what did. */
+/** From what certainly did not run to what did. */
 const ORDER: readonly Outcome[] = [
   "not_sent",
   "refused",
@@ -208,16 +223,16 @@ const ORDER: readonly Outcome[] = [
   "executed",
 ];
 
-/** The one that says more of what may have happened. */
+/** The later one in that order. */
 export function worse(a: Outcome, b: Outcome): Outcome {
   return ORDER.indexOf(a) > ORDER.indexOf(b) ? a : b;
 }
 
 /**
- * An RpcError in words that can be sent; undefined for anything else. One that
- * has a `method` is of a call that this end has made: what another service
- * says to this one, or why it was not reached, is not for this one's callers.
- * What was thrown may throw again on being looked at.
+ * Copies what may be sent of an error that a handler threw; undefined for
+ * anything but an {@linkcode RpcError}. One that has a `method` belongs to a call
+ * that this side has made: what another service replied, or why it was not
+ * reached, is not for the callers of this one. Reading a thrown value may throw.
  */
 export function toSendableError(error: unknown): RpcError | undefined {
   try {
@@ -230,7 +245,7 @@ export function toSendableError(error: unknown): RpcError | undefined {
   }
 }
 
-/** Why a stream ends whose call does. */
+/** Why a stream ends: its call has ended. */
 export function callEndedError(): RpcError {
   const text = "the call is over, and its streams with it";
   return new RpcError("cancelled", text, { outcome: "unknown" });

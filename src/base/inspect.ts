@@ -1,34 +1,34 @@
 /**
- * What a value is: used to check what users hand over, and to name it in errors.
+ * The type of a value: to check what users pass, and to name it in errors.
  *
  * @module
  */
 
-/** By its source: only that tells a class from a function. A method may be called "class". */
+/** Whether it is a class: only its source tells that from a function. (A method may be named "class".) */
 export function isClass(fn: unknown): boolean {
   return typeof fn === "function" &&
     /^class(?!\s*\()\b/.test(Function.prototype.toString.call(fn));
 }
 
-/** What a value is, for messages. */
+/** The type of a value, for messages. */
 export function typeName(value: unknown): string {
   return value === null ? "null" : typeof value;
 }
 
-/** Whether it is an object that no class made. */
+/** Whether it is an object of no class. */
 export function isPlain(node: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(node);
   return prototype === Object.prototype || prototype === null;
 }
 
-/** What tells calls of one order apart: those of different keys do not wait for each other. */
+/** The key of a call order: calls with different keys do not wait for each other. */
 export type OrderKey = string | number | bigint;
 
 /**
- * A user's key, if it is one. (An object would be another key each time, and
- * nothing would be ordered.)
+ * Checks a user's key. (An object would be another key each time, and nothing
+ * would be ordered.)
  *
- * @throws {TypeError} If it is none.
+ * @throws {TypeError} If it is not a string, a number or a bigint.
  */
 export function checkKey(key: OrderKey): OrderKey {
   const type = typeof key;
@@ -48,10 +48,8 @@ export function checkKey(key: OrderKey): OrderKey {
  */
 export function checkStreamPair(value: unknown): void {
   if (typeof value !== "object" || value === null) {
-    throw new TypeError(
-      `Cannot use as a duplex: expected { readable, writable }, received ${
-        typeName(value)
-      }`,
+    throw noDuplex(
+      `expected { readable, writable }, received ${typeName(value)}`,
     );
   }
   const { readable, writable } = value as Record<string, unknown>;
@@ -60,21 +58,17 @@ export function checkStreamPair(value: unknown): void {
   const writer = (writable as WritableStream).getWriter();
   const failed = writer.desiredSize === null;
   writer.releaseLock();
-  if (failed) {
-    throw new TypeError("Cannot use as a duplex: writable has failed");
-  }
+  if (failed) throw noDuplex("writable has failed");
 }
 
 function checkStream(side: string, value: unknown, method: string): void {
   const stream = value as Record<string, unknown> | null | undefined;
   if (typeof stream?.[method] !== "function") {
-    throw new TypeError(
-      `Cannot use as a duplex: ${side} is not a stream, received ${
-        typeName(value)
-      }`,
-    );
+    throw noDuplex(`${side} is not a stream, received ${typeName(value)}`);
   }
-  if (stream.locked) {
-    throw new TypeError(`Cannot use as a duplex: ${side} is locked`);
-  }
+  if (stream.locked) throw noDuplex(`${side} is locked`);
+}
+
+function noDuplex(why: string): TypeError {
+  return new TypeError(`Cannot use as a duplex: ${why}`);
 }

@@ -1,14 +1,13 @@
 /**
- * When a large message may be read: its payload is parsed at once, and all
- * else that the process has to do waits meanwhile.
+ * Decides when a large message may be read: its payload is parsed in one piece,
+ * and everything else in the process waits meanwhile.
  *
- * Invariants owned here:
- * - In one turn of the event loop messages of {@linkcode LARGE} bytes and more
- *   come to at most {@linkcode PER_TURN} bytes over all connections of a
- *   server, or it is a single one. Smaller ones are none of this file's
- *   business: a plain call pays one comparison.
- * - Who has to wait stands in line, each reader once, and has its turn in the
- *   order of the line: so connections that send large messages take turns.
+ * - In one turn of the event loop a server reads at most {@linkcode PER_TURN}
+ *   bytes of large messages over all its connections, or a single larger one.
+ *   Messages below {@linkcode LARGE} bytes are not limited: a plain call pays
+ *   one comparison.
+ * - Readers that have to wait are queued, each of them once, and read in the
+ *   order of the queue: so connections that send large messages take turns.
  *
  * @module
  */
@@ -25,7 +24,7 @@ const PER_TURN = 256 * 1024;
 /** The large messages of one server. */
 export class LargeReads {
   readonly #clock: Clock;
-  readonly #line = new LinkedList<LargeRead>();
+  readonly #queue = new LinkedList<LargeRead>();
   #left = PER_TURN;
   #resting = false;
 
@@ -33,12 +32,12 @@ export class LargeReads {
     this.#clock = clock;
   }
 
-  /** A reader; `again` is called when what had to wait may be read. */
+  /** Makes a reader; `again` is called when the message that had to wait may be read. */
   reader(again: () => void): LargeRead {
     return new LargeRead(this, again);
   }
 
-  /** Takes `bytes` of this turn, if there are as many left; what is more than one turn has goes alone. */
+  /** Takes `bytes` of this turn if that many are left. A message that exceeds a whole turn is read alone. */
   take(bytes: number): boolean {
     if (bytes > this.#left && this.#left < PER_TURN) return false;
     this.#left -= bytes;
@@ -46,19 +45,17 @@ export class LargeReads {
     return true;
   }
 
-  /** Enters the line. */
-  join(read: LargeRead): void {
-    this.#line.push(read);
+  enqueue(read: LargeRead): void {
+    this.#queue.push(read);
   }
 
-  /** Leaves it. */
-  leave(read: LargeRead): void {
-    this.#line.remove(read);
+  dequeue(read: LargeRead): void {
+    this.#queue.remove(read);
   }
 
-  /** Whether somebody waits: nobody goes before those. */
+  /** Whether readers wait: no other reader overtakes them. */
   get busy(): boolean {
-    return this.#line.length > 0;
+    return this.#queue.length > 0;
   }
 
   async #rest(): Promise<void> {
@@ -67,7 +64,7 @@ export class LargeReads {
       await this.#clock.turn();
       this.#left = PER_TURN;
       let read: LargeRead | undefined;
-      while ((read = this.#line.first) !== undefined && this.take(read.size)) {
+      while ((read = this.#queue.first) !== undefined && this.take(read.size)) {
         read.grant();
       }
     } while (this.#left < PER_TURN);
@@ -75,11 +72,11 @@ export class LargeReads {
   }
 }
 
-/** One who reads large messages: one at a time. */
+/** A reader of large messages, one at a time. */
 export class LargeRead implements ListNode<LargeRead> {
-  before: LargeRead | undefined = undefined;
-  after: LargeRead | undefined = undefined;
-  /** Of the message that waits, in bytes. */
+  previous: LargeRead | undefined = undefined;
+  next: LargeRead | undefined = undefined;
+  /** The size of the message that waits, in bytes. */
   size = 0;
   readonly #reads: LargeReads;
   readonly #again: () => void;
@@ -95,7 +92,7 @@ export class LargeRead implements ListNode<LargeRead> {
     return this.#state === "waiting";
   }
 
-  /** Whether a message of so many bytes may be read now; if not, it stands in line from here on. */
+  /** Whether a message of this size may be read now; if not, it is queued. */
   ask(bytes: number): boolean {
     switch (this.#state) {
       case "granted":
@@ -107,21 +104,21 @@ export class LargeRead implements ListNode<LargeRead> {
         if (!this.#reads.busy && this.#reads.take(bytes)) return true;
         this.#state = "waiting";
         this.size = bytes;
-        this.#reads.join(this);
+        this.#reads.enqueue(this);
         return false;
     }
   }
 
-  /** Its turn has come. */
+  /** The message that waits may be read. */
   grant(): void {
-    this.#reads.leave(this);
+    this.#reads.dequeue(this);
     this.#state = "granted";
     this.#again();
   }
 
-  /** It reads nothing any more. */
+  /** Reads nothing any more. */
   end(): void {
-    if (this.waiting) this.#reads.leave(this);
+    if (this.waiting) this.#reads.dequeue(this);
     this.#state = "idle";
   }
 }

@@ -1,19 +1,19 @@
 /**
  * A first-in, first-out queue whose entries can leave from the middle.
  *
- * Invariant owned here: entering, leaving and taking the first cost the same
- * however long the queue is, and an entry that left holds no memory here. (An
- * array with holes would grow without bound under call-then-abort in a loop.)
+ * Entering, leaving and taking the first cost the same however long the queue
+ * is, and an entry that left holds no memory here. (An array with holes would
+ * grow without bound under call-then-abort in a loop.)
  *
  * @module
  */
 
 /** An entry of a {@linkcode LinkedList}; in at most one list at a time. */
 export interface ListNode<T> {
-  /** The neighbour that entered before. */
-  before: T | undefined;
-  /** The neighbour that entered after. */
-  after: T | undefined;
+  /** The entry that was added before this one. */
+  previous: T | undefined;
+  /** The entry that was added after this one. */
+  next: T | undefined;
 }
 
 /** A doubly linked list threaded through its entries. */
@@ -27,9 +27,9 @@ export class LinkedList<T extends ListNode<T>> {
 
   /** Enters at the end. */
   push(entry: T): void {
-    entry.before = this.last;
+    entry.previous = this.last;
     if (this.last === undefined) this.first = entry;
-    else this.last.after = entry;
+    else this.last.next = entry;
     this.last = entry;
     this.length++;
   }
@@ -37,23 +37,23 @@ export class LinkedList<T extends ListNode<T>> {
   /** All of them, in order; safe against changes meanwhile. */
   all(): T[] {
     const all: T[] = [];
-    for (let e = this.first; e !== undefined; e = e.after) all.push(e);
+    for (let e = this.first; e !== undefined; e = e.next) all.push(e);
     return all;
   }
 
   /** Whether an entry that is in no other list is in this one. */
   has(entry: T): boolean {
-    return entry.before !== undefined || this.first === entry;
+    return entry.previous !== undefined || this.first === entry;
   }
 
   /** Takes out an entry that is in. */
   remove(entry: T): void {
-    const { before, after } = entry;
-    if (before === undefined) this.first = after;
-    else before.after = after;
-    if (after === undefined) this.last = before;
-    else after.before = before;
-    entry.before = entry.after = undefined;
+    const { previous, next } = entry;
+    if (previous === undefined) this.first = next;
+    else previous.next = next;
+    if (next === undefined) this.last = previous;
+    else next.previous = previous;
+    entry.previous = entry.next = undefined;
     this.length--;
   }
 }

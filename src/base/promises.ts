@@ -1,8 +1,9 @@
 /**
- * Promises that are not ours: what a handler or a schema returns.
+ * Promises of other code, such as what a handler or a schema returns, and the
+ * promises of `ready`.
  *
- * Invariant owned here: what is waited for calls back once, and never in the
- * turn it is asked.
+ * What is waited for calls back once, and never in the turn in which it is
+ * asked.
  *
  * @module
  */
@@ -14,7 +15,7 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
     typeof (value as { then?: unknown }).then === "function";
 }
 
-const { then } = Promise.prototype;
+const then = /* @__PURE__ */ (() => Promise.prototype.then)();
 
 /**
  * Calls `kept` or `broken` back, once and later, whatever the thenable does: a
@@ -40,12 +41,11 @@ export function whenSettled(
   new Promise((resolve) => resolve(thenable)).then(kept, broken);
 }
 
-const OPEN = Promise.resolve();
+/** Shared by all who ask while there is room. */
+const OPEN: Promise<void> = /* @__PURE__ */ Promise.resolve();
 
-/** Opens and shuts as the window does. */
+/** The promises of `ready`: resolved while there is room. */
 export class ReadySignal {
-  /** Shared by all who ask while there is room. */
-  readonly #open: Promise<void> = OPEN;
   #round: PromiseWithResolvers<void> | undefined;
   #reason: (() => unknown) | undefined;
   #closed: Promise<void> | undefined;
@@ -60,17 +60,17 @@ export class ReadySignal {
     if (this.#reason !== undefined) {
       return this.#closed ??= this.#reject(this.#reason());
     }
-    if (open && this.#round === undefined) return this.#open;
+    if (open && this.#round === undefined) return OPEN;
     return (this.#round ??= Promise.withResolvers()).promise;
   }
 
-  /** There is room: all who wait are told. */
+  /** There is room: resolves the promise of all who wait. */
   wake(): void {
     this.#round?.resolve();
     this.#round = undefined;
   }
 
-  /** There will be no room any more. The first reason stays. */
+  /** There will be no room any more: rejects. The first reason stays. */
   close(reason: () => unknown): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;

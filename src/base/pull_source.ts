@@ -1,23 +1,22 @@
 /**
- * Where the items of an outgoing stream come from: a `ReadableStream` or an
- * async iterable of the user's.
+ * The source of an outgoing stream: a `ReadableStream` or an async iterable of
+ * the user, read one item at a time.
  *
- * Invariants owned here:
- * - Nothing is asked of a source that nobody asked for an item.
- * - A source is cancelled once, and what its cleanup throws is nobody's
- *   failure but its own: `cancel` resolves when the cleanup is over.
+ * - A source is asked for an item only when the stream needs one.
+ * - A source is cancelled once. `cancel` resolves when the user's cleanup is
+ *   over, also if that throws.
  * - Whatever a user's iterator or reader does (throw, return no promise, call
- *   back twice), `next` settles as a promise does and nothing is thrown.
+ *   back twice), `next` settles as a promise does and throws nothing.
  *
  * @module
  */
 
 import type { Scope } from "./async_context.ts";
 
-/** What travels as a stream. */
+/** A value that is sent as a stream. */
 export type StreamValue = ReadableStream<unknown> | AsyncIterable<unknown>;
 
-/** Whether a value travels as a stream: it has `getReader` or an async iterator. Whatever throws on being looked at is none. */
+/** Whether a value is sent as a stream: it has `getReader` or an async iterator. A value that throws when it is inspected is none. */
 export function isStream(value: unknown): value is StreamValue {
   if (typeof value !== "object" || value === null) return false;
   try {
@@ -34,11 +33,11 @@ interface IteratorShape {
   readonly [Symbol.asyncIterator]?: unknown;
 }
 
-/** Items of a user's, one at a time. */
+/** Items of the user, one at a time. */
 export interface PullSource {
-  /** The next item; called again only when the last one has come. */
+  /** The next item. Called again only when the one before has arrived. */
   next(): Promise<IteratorResult<unknown>>;
-  /** Wants no more. Resolves when the user's cleanup is over, with what it threw, if it did. */
+  /** Ends the source. Resolves when the user's cleanup is over, with what that threw, if it did. */
   cancel(reason: unknown): Promise<Thrown | undefined>;
 }
 
@@ -63,20 +62,20 @@ export function toSource(value: StreamValue): PullSource {
     : new ReadableSource(own);
 }
 
-/** Streams that were taken over: they are not to be discarded as well. */
+/** Streams that were taken over: `discard` leaves them alone. */
 const taken = new WeakSet<object>();
 
-/** Cancels what was to be sent and never was, if it is a stream, once. Nobody waits for it. */
+/** Cancels a value that will not be sent, if it is a stream that nothing has taken over. Nothing waits for its cleanup. */
 export function discard(value: unknown, reason: unknown): void {
   if (!isStream(value) || taken.has(value)) return;
   try {
     toSource(value).cancel(reason);
   } catch {
-    // Locked: it is somebody else's to cancel.
+    // It is locked: whoever reads it cancels it.
   }
 }
 
-/** The reader of a stream of the platform's, which does what the standard says; undefined for any other. */
+/** The reader of a stream of the platform, which follows the standard; undefined for any other. */
 function readerOf(
   value: ReadableStream<unknown>,
 ): ReadableStreamDefaultReader<unknown> | undefined {
@@ -103,7 +102,7 @@ class ReadableSource implements PullSource {
   }
 }
 
-/** What reads a stream that is not the platform's, as an iterator: it is trusted no more than one. */
+/** Reads a stream that is not the platform's as an iterator, since it deserves no more trust than one. */
 class ReaderIterable implements AsyncIterable<unknown> {
   readonly #reader: ReadableStreamDefaultReader<unknown>;
 
@@ -123,7 +122,7 @@ class ReaderIterable implements AsyncIterable<unknown> {
   }
 }
 
-/** What else a stream can be given up by, if nobody has begun to read it. */
+/** Other methods that end a stream, if nothing has begun to read it. */
 interface Disposable {
   readonly destroy?: unknown;
   readonly [Symbol.asyncDispose]?: unknown;
@@ -133,7 +132,7 @@ class IteratorSource implements PullSource {
   readonly #iterable: AsyncIterable<unknown>;
   readonly #iterator: AsyncIterator<unknown>;
   #next: Promise<unknown> | undefined;
-  /** It was asked, and has not answered. */
+  /** Whether it was asked for an item and has not answered. */
   #pending = false;
 
   constructor(iterable: AsyncIterable<unknown>) {
@@ -164,16 +163,16 @@ class IteratorSource implements PullSource {
 
   async cancel(reason: unknown): Promise<Thrown | undefined> {
     try {
-      // To return an iterator that was never asked runs no code: a generator
-      // has not begun, and Node's streams stay open. To return one that has not
-      // answered waits for its answer, which may never come.
+      // `return` of an iterator that was never asked runs no code: a generator
+      // has not begun, and Node's streams stay open. `return` of one that has
+      // not answered waits for its answer, which may never come.
       const unasked = this.#next === undefined;
       const stuck = unasked || this.#pending;
       if (stuck && await this.#destroy()) return;
       if (unasked && await this.#dispose()) return;
-      // A generator would wait for what it is told to return.
+      // A generator would wait for the value that `return` gets.
       const why = this.#iterable instanceof ReaderIterable ? reason : undefined;
-      // One that cannot be told is over when it has given what it was asked for.
+      // One without any such method is over when it has answered.
       if (this.#iterator.return !== undefined) await this.#iterator.return(why);
       else if (!await this.#destroy() && !await this.#dispose()) {
         await this.#next;
@@ -183,11 +182,11 @@ class IteratorSource implements PullSource {
     }
   }
 
-  /** Ends the stream itself, as Node's can be; false if it has no way to. */
+  /** Ends the stream itself, as Node's streams can be; false if it has no such method. */
   async #destroy(): Promise<boolean> {
     const { destroy } = this.#iterable as Disposable;
     if (typeof destroy !== "function") return false;
-    // Without a reason: as an error of the stream nobody would listen to it.
+    // Without a reason: it would be an `error` event that nobody listens to.
     await destroy.call(this.#iterable);
     return true;
   }
@@ -207,7 +206,7 @@ function thrown(error: unknown): Thrown {
 }
 
 /**
- * As {@linkcode toSource}, within `scope` if there is one.
+ * As {@linkcode toSource}, in the async context `scope` if there is one.
  *
  * @throws {TypeError} If the stream is locked already, or its iterator cannot be had.
  */
@@ -234,7 +233,7 @@ export function toScopedSource(
   };
 }
 
-/** Whether its iterator is a generator of the language's: what that is asked waits for what it was asked before. */
+/** Whether its iterator is a generator of the language, which queues its requests. */
 function isGenerator(value: StreamValue): boolean {
   const tag = Object.prototype.toString;
   const { [Symbol.asyncIterator]: iterator } = value as AsyncIterable<unknown>;

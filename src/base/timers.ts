@@ -1,8 +1,7 @@
 /**
  * All deadlines of one connection, on one timer.
  *
- * Invariants owned here:
- * - At most one timer is set, and none while nothing is due.
+ * - At most one timer is set, and none while there is no deadline.
  * - An entry expires at most once, never before its time by the monotonic
  *   clock, and never after it was removed.
  *
@@ -14,7 +13,7 @@
 
 import type { Clock } from "./clock.ts";
 
-/** Something that has a time. */
+/** Something that has a deadline. */
 export interface TimerEntry {
   /** When it expires, by the clock's `now`. */
   expiresAt: number;
@@ -69,7 +68,7 @@ export class TimerHeap {
     if (this.#heap.length === 0) this.#disarm();
   }
 
-  /** Says whether what is waited for keeps the process alive, where the clock can let it end. */
+  /** Sets whether the timer keeps the process alive, if the clock can let it exit. */
   hold(on: boolean): void {
     this.#held = on;
     this.#disarm();
@@ -99,13 +98,11 @@ export class TimerHeap {
   #disarm(): void {
     if (this.#timerAt === Infinity) return;
     this.#clock.clearTimeout(this.#timer);
-    this.#timer = undefined;
     this.#timerAt = Infinity;
   }
 
   readonly #fire = () => {
     this.#timerAt = Infinity;
-    this.#timer = undefined;
     const now = this.#clock.now();
     while (this.#heap.length > 0 && this.#heap[0].expiresAt <= now) {
       const entry = this.#heap[0];
@@ -148,7 +145,7 @@ export class TimerHeap {
   }
 }
 
-/** One thing waited for at a time, on a connection's {@linkcode TimerHeap}. */
+/** One timeout at a time, on a connection's {@linkcode TimerHeap}. */
 export class Timeout implements TimerEntry {
   expiresAt = Infinity;
   heapIndex = -1;
@@ -161,7 +158,7 @@ export class Timeout implements TimerEntry {
     this.#deadlines = deadlines;
   }
 
-  /** Calls `then` after `ms`, and forgets what it was set to before. */
+  /** Calls `then` after `ms`; replaces an earlier timeout. */
   set(ms: number, then: () => void): void {
     this.clear();
     this.expiresAt = this.#clock.now() + ms;
@@ -169,7 +166,7 @@ export class Timeout implements TimerEntry {
     this.#deadlines.add(this);
   }
 
-  /** Forgets what it was set to. */
+  /** Cancels the timeout. */
   clear(): void {
     this.#deadlines.remove(this);
   }

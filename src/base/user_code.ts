@@ -1,16 +1,15 @@
 /**
- * The boundary to code that is not the library's: values that its users hand
- * over, and functions of theirs that it calls.
+ * The boundary to code of the user: values that users pass, and functions of
+ * theirs that the library calls.
  *
- * Invariants owned here:
- * - To ask what a value is never throws. (A revoked Proxy throws on
- *   `instanceof`; so may any Proxy with traps, and any object with getters.)
- * - What a hook throws, or rejects with, ends nothing: there is nobody to tell.
+ * - Inspecting a value never throws. (A revoked Proxy throws on `instanceof`; so
+ *   may any Proxy with traps, and any object with getters.)
+ * - What a hook throws, or rejects with, is ignored.
  *
  * @module
  */
 
-/** Whether `value` is an instance of `type`; false for one that throws when it is asked. */
+/** Whether `value` is an instance of `type`; false for a value that throws when it is inspected. */
 export function isA<T>(
   value: unknown,
   type: abstract new (...args: never) => T,
@@ -22,17 +21,17 @@ export function isA<T>(
   }
 }
 
-/** A reason that a platform's stream can be failed with: Deno's throw where nobody can catch it if the reason does on being looked at. */
+/** A reason that the platform's streams can fail with: if the reason throws when it is inspected, so do Deno's streams, where nobody can catch it. */
 export function tame(reason: unknown): unknown {
   try {
     void (reason instanceof Error);
     return reason;
   } catch (cause) {
-    return new TypeError("the reason given cannot be looked at", { cause });
+    return new TypeError("the reason throws when it is inspected", { cause });
   }
 }
 
-/** What a thrown value says: an error's message, or the value as text; `fallback` if it cannot even say that. */
+/** An error's message, or the thrown value as text; `fallback` if that throws. */
 export function messageOf(thrown: unknown, fallback: string): string {
   try {
     return String(isA(thrown, Error) ? thrown.message : thrown);
@@ -54,16 +53,16 @@ export function tellHook<N extends string>(
   try {
     const hook = target[name];
     if (typeof hook !== "function") return;
-    const told: unknown = Reflect.apply(hook, target, args);
-    if (typeof told === "object" && told !== null) ignore(told);
+    const result: unknown = Reflect.apply(hook, target, args);
+    if (typeof result === "object" && result !== null) ignore(result);
   } catch {
     return;
   }
 }
 
-/** Handles the rejection of something that may be a promise. (By `catch` alone it would be looked at twice.) */
-function ignore(told: object): void {
-  new Promise((resolve) => resolve(told)).then(nothing, nothing);
+/** Handles the rejection of something that may be a promise. (`catch` alone would read `then` twice.) */
+function ignore(result: object): void {
+  new Promise((resolve) => resolve(result)).then(nothing, nothing);
 }
 
 function nothing(): void {}

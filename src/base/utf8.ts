@@ -1,14 +1,22 @@
 /**
  * Text to UTF-8 and back, on the hot path.
  *
- * Invariant owned here: decoding is strict. Bytes that are not UTF-8 throw, none
- * is replaced, and a byte order mark is kept.
+ * Decoding is strict: bytes that are not UTF-8 throw, none is replaced, and a
+ * byte order mark is kept.
  *
  * @module
  */
 
-const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const encoder = /* @__PURE__ */ new TextEncoder();
+const decoder = /* @__PURE__ */ new TextDecoder("utf-8", {
+  fatal: true,
+  ignoreBOM: true,
+});
+
+/** A value for one runtime, and another for all others. */
+function valueOn(runtime: string, value: number, otherwise: number): number {
+  return runtime in globalThis ? value : otherwise;
+}
 
 /**
  * Up to this many bytes of ASCII are decoded by one `String.fromCharCode`, where
@@ -17,12 +25,9 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
  * put together: Node 40, 64, 53 and 62, 80, 82 ns; Deno 33, 62, 42 and 56, 79,
  * 78 ns; Bun 90, 68, 84 and 131, 92, 133 ns.
  */
-const CODES_DECODE = "Bun" in globalThis ? 4 : 16;
-/** For each length up to that: its arguments. */
-const CODES = Array.from(
-  { length: CODES_DECODE + 1 },
-  (_, length) => new Array<number>(length).fill(0),
-);
+const CODES_DECODE = /* @__PURE__ */ valueOn("Bun", 4, 16);
+/** For each length up to that: the array of the arguments, made when first used. */
+const CODES: number[][] = [];
 
 /**
  * Up to this many, `latin1Slice` does, where the runtime has it. Measured at 31
@@ -32,13 +37,14 @@ const CODES = Array.from(
 const SLICE_DECODE = 256;
 
 /** Bytes to a string, one character each: what Node's `Buffer` has, on all three runtimes and for any bytes. Browsers have none. */
-const latin1Slice = (globalThis as {
-  Buffer?: {
-    prototype: {
-      latin1Slice?(this: Uint8Array, start: number, end: number): string;
+const latin1Slice = /* @__PURE__ */ (() =>
+  (globalThis as {
+    Buffer?: {
+      prototype: {
+        latin1Slice?(this: Uint8Array, start: number, end: number): string;
+      };
     };
-  };
-}).Buffer?.prototype.latin1Slice;
+  }).Buffer?.prototype.latin1Slice)();
 
 /**
  * Up to this many characters a loop encodes ASCII fastest, else `encodeInto`.
@@ -47,9 +53,9 @@ const latin1Slice = (globalThis as {
  * to 71; Bun 106 to 113, 109 to 114, 117 to 107, 141 to 117; Deno 67 to 95, 79
  * to 104, 101 to 128, 142 to 138. (Flat ones of 16: Node 27 to 46.)
  */
-export const SHORT_ENCODE = "Deno" in globalThis ? 40 : 16;
+export const SHORT_ENCODE = /* @__PURE__ */ valueOn("Deno", 40, 16);
 
-/** Whether a loop over its characters is the way to encode `text`. */
+/** Whether {@linkcode writeAscii} can encode `text`. */
 export function isShortAscii(text: string): boolean {
   if (text.length > SHORT_ENCODE) return false;
   for (let i = 0; i < text.length; i++) {
@@ -96,7 +102,7 @@ export function readText(
 ): string {
   const length = end - start;
   if (length <= CODES_DECODE) {
-    const codes = CODES[length];
+    const codes = CODES[length] ??= new Array<number>(length).fill(0);
     let all = 0;
     for (let i = 0; i < length; i++) all |= codes[i] = bytes[start + i];
     if (all < 0x80) return String.fromCharCode(...codes);

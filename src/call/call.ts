@@ -1,33 +1,30 @@
 /**
- * One call that this end made, and the handle a user holds of it.
+ * One call that this side makes: the entry of the pending table.
  *
- * Invariants owned here:
- * - A call settles once: `settle` is reached by one path only, for a call that
- *   was just taken out of the table or the queue (or abandoned in it).
- * - What a handle was not asked for costs nothing and is never reported: its
- *   promises are made when they are asked for.
+ * - A call settles once: only the code that has just taken it out of the table
+ *   or the queue (or abandoned it there) calls `settle`.
+ * - What its handle was not asked for costs nothing: the promises of a handle
+ *   are made when they are asked for.
  *
  * @module
  */
 
 import type { Scope } from "../base/async_context.ts";
-import type { TimerEntry } from "../base/timers.ts";
-import { attribute, type Outcome, RpcError } from "../base/errors.ts";
-import type { MetadataBlock } from "../wire/metadata.ts";
-import type { CallEnd } from "../types/observe.ts";
-
-import type { OutgoingStreams } from "../streams/contract.ts";
-import { isA } from "../base/user_code.ts";
 import { ticksSince } from "../base/clock.ts";
-import type { LiveCall, LiveCallContext, LiveState } from "../types/stats.ts";
+import { attribute, type Outcome } from "../base/errors.ts";
 import type { ListNode } from "../base/linked_list.ts";
+import type { TimerEntry } from "../base/timers.ts";
+import type { OutgoingStreams } from "../streams/contract.ts";
+import type { CallEnd } from "../types/observe.ts";
+import type { LiveCall, LiveCallContext, LiveState } from "../types/stats.ts";
+import type { MetadataBlock } from "../wire/metadata.ts";
 
 /**
- * Where a call is. It moves to the right only:
- * `waiting` for the window, then `sent` (in the batch or on its way), then
- * perhaps `streaming` (its caller has the stream; its place is held until that
- * ends), then perhaps `abandoned` (its caller was told; its place is held until
- * the peer answers), then `done`.
+ * Where a call is. It moves to the right only: it is `waiting` for the window,
+ * then `sent` (in the batch or flushed), then perhaps `streaming` (its caller
+ * has the stream; its slot is occupied until that ends), then perhaps
+ * `abandoned` (its caller was notified; its slot is occupied until the peer
+ * answers), then `done`.
  */
 export type CallState =
   | "waiting"
@@ -35,12 +32,6 @@ export type CallState =
   | "streaming"
   | "abandoned"
   | "done";
-
-/** What a promise is settled with. */
-export interface PromiseResolvers<T> {
-  resolve: (value: T) => void;
-  reject: (reason: unknown) => void;
-}
 
 /** What only some calls have; the others do not pay for it. */
 export interface CallExtras extends TimerEntry {
@@ -50,29 +41,41 @@ export interface CallExtras extends TimerEntry {
   inherited: AbortSignal | undefined;
   /** Travels with the request. */
   metadata: MetadataBlock | undefined;
-  /** Came with the answer. */
+  /** Came with the reply. */
   replyMetadata: MetadataBlock | undefined;
   /** Its streams, if it has any. */
   streams: OutgoingStreams | undefined;
-  /** Waits for the final outcome. */
-  settled: PromiseResolvers<Outcome> | undefined;
-  /** Waits for the hand-over. */
-  sent: PromiseResolvers<boolean> | undefined;
-  /** Is told the call's end, where somebody observes. */
+  /** Resolves the handle's `settled`. */
+  settled: ((outcome: Outcome) => void) | undefined;
+  /** Resolves the handle's `sent`. */
+  sent: ((sent: boolean) => void) | undefined;
+  /** Notified of the call's end, if there are observers. */
   observed: CallEnd | undefined;
   /** The async context in which its params are read, if they are a stream and that is not the one in which it is sent. */
   scope: Scope | undefined;
-  /** Has the stack of the code that made the call, where its client captures them. */
+  /** Has the stack of the code that made the call, if its client captures stacks. */
   calledAt: Error | undefined;
 }
 
-/** A failure that nobody has asked for yet: a class of ours, so that no result is taken for one. */
+/** A failure that nobody has asked for yet. It has a class of its own, so that no result is taken for one. */
 export class Rejection {
   readonly reason: unknown;
 
   constructor(reason: unknown) {
     this.reason = reason;
   }
+}
+
+/** A call that waits, with its payload. */
+export interface QueuedCall extends ListNode<QueuedCall> {
+  readonly call: Call;
+  readonly draft: unknown;
+}
+
+/** What a {@linkcode CallTable} holds. */
+export interface Numbered {
+  /** The count that its id is made from; negative before there is one. */
+  seq: number;
 }
 
 /**
@@ -88,21 +91,21 @@ export class Call implements Numbered {
   size = 0;
   /** Where it stands in the batch it was written into. */
   batchOffset = 0;
-  /** Its place in the queue, while it waits. */
+  /** Its entry in the queue, while it waits. */
   waiting: QueuedCall | undefined = undefined;
   extra: CallExtras | undefined = undefined;
   /** The caller's promise; without one, the result or {@linkcode Rejection} is kept for the handle. */
   resolve: ((value: unknown) => void) | undefined = undefined;
   reject: ((reason: unknown) => void) | undefined = undefined;
   result: unknown = undefined;
-  /** When it was made, by the `Tick` of who made it; 0 before. */
+  /** When it was made, as a tick of the clock (see `toTick`); 0 before. */
   startedAt = 0;
 
   constructor(method: string) {
     this.method = method;
   }
 
-  /** Tells the caller, who has not been told yet. */
+  /** Notifies the caller, who has not been notified yet. */
   settle(outcome: Outcome, failed: boolean, result: unknown): void {
     this.outcome = outcome;
     if (this.resolve === undefined) {
@@ -111,47 +114,38 @@ export class Call implements Numbered {
     else this.resolve(result);
     // A stream has only begun.
     if (this.extra !== undefined && !this.extra.streams?.reader) {
-      this.#tellEnd(outcome, failed, result);
+      this.#notifyObservers(outcome, failed, result);
     }
   }
 
-  #tellEnd(outcome: Outcome, failed: boolean, result: unknown): void {
+  #notifyObservers(outcome: Outcome, failed: boolean, result: unknown): void {
     const { extra } = this;
-    if (extra?.observed === undefined) return;
-    const { observed } = extra;
+    const observed = extra?.observed;
+    if (extra === undefined || observed === undefined) return;
     extra.observed = undefined;
     observed.ended(outcome, failed, result);
   }
 
-  /** The stream that its caller has been given is over, by a failure if there is one. */
-  streamed(failure: { readonly error: unknown } | undefined): void {
+  /** The stream that its caller got has ended, with a failure if there is one. */
+  endStream(failure: { readonly error: unknown } | undefined): void {
     this.state = "done";
-    // One that was aborted meanwhile may have been asked only then.
-    this.extra?.settled?.resolve(this.outcome);
-    this.#tellEnd("executed", failure !== undefined, failure?.error);
+    // If it was aborted meanwhile, its handle may have been asked only then.
+    this.extra?.settled?.(this.outcome);
+    this.#notifyObservers("executed", failure !== undefined, failure?.error);
   }
 
-  /** Names this call in an error that the library has made for it. Never in what aborted it, which is its user's. */
+  /** Names this call in an error that the library has made for it. Never in the reason of an abort, which belongs to the caller. */
   blame<T>(error: T): T {
-    if (isA(error, RpcError)) {
-      attribute(error, this.method, this.extra?.calledAt);
-    }
+    attribute(error, this.method, this.extra?.calledAt);
     return error;
   }
 
-  /** Tells the caller of a stream, which is as good as an answer; the call lives on until that has ended. */
-  stream(result: unknown): void {
-    this.settle("executed", false, result);
-    this.finish("executed");
-    this.state = "streaming";
-  }
-
-  /** Ends its life; an abandoned call's outcome may have become known. */
+  /** Ends its life; the outcome of an abandoned call may have become known. */
   finish(outcome: Outcome): void {
     this.state = "done";
     this.outcome = outcome;
-    this.extra?.settled?.resolve(outcome);
-    this.extra?.sent?.resolve(outcome !== "not_sent");
+    this.extra?.settled?.(outcome);
+    this.extra?.sent?.(outcome !== "not_sent");
   }
 
   /** Its extras, made when first needed. */
@@ -159,7 +153,7 @@ export class Call implements Numbered {
     return this.extra ??= {
       expiresAt: Infinity,
       heapIndex: -1,
-      onTimeout: never,
+      onTimeout: nothing,
       signal: undefined,
       inherited: undefined,
       metadata: undefined,
@@ -174,42 +168,29 @@ export class Call implements Numbered {
   }
 }
 
-function never(): void {}
+function nothing(): void {}
 
-/** A call that this end made, as it stands. */
+/** What `calls()` lists for a call. */
 export function madeCall(
   call: Call,
-  handedOver: boolean,
+  flushed: boolean,
   { now, remote }: LiveCallContext,
 ): LiveCall {
-  const { method, seq, startedAt: began, size, extra } = call;
+  const { method, seq, startedAt, size, extra } = call;
   return {
     side: "client",
     method,
     id: seq < 0 ? undefined : seq >>> 0,
-    state: madeState(call.state, handedOver),
-    age: ticksSince(began, now),
+    state: liveState(call.state, flushed),
+    age: ticksSince(startedAt, now),
     remaining: Math.max(0, (extra?.expiresAt ?? Infinity) - now),
     bytes: size,
     remote,
   };
 }
 
-function madeState(state: CallState, handedOver: boolean): LiveState {
+function liveState(state: CallState, flushed: boolean): LiveState {
   if (state === "waiting") return "queued";
-  if (state === "sent") return handedOver ? "sent" : "batched";
-  if (state === "streaming") return state;
-  return "abandoned";
-}
-
-/** A call that waits, with its payload. */
-export interface QueuedCall extends ListNode<QueuedCall> {
-  readonly call: Call;
-  readonly draft: unknown;
-}
-
-/** What a {@linkcode CallTable} holds. */
-export interface Numbered {
-  /** The count that was handed out for it. */
-  seq: number;
+  if (state === "sent") return flushed ? "sent" : "batched";
+  return state === "streaming" ? state : "abandoned";
 }

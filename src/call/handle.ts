@@ -4,15 +4,13 @@
  * @module
  */
 
-import { shared } from "../base/brand.ts";
-import type { CallHandle, Metadata } from "../types/call.ts";
 import type { Outcome } from "../base/errors.ts";
 import { isA } from "../base/user_code.ts";
+import type { CallHandle, Metadata } from "../types/call.ts";
 import { type Call, Rejection } from "./call.ts";
 
-/** Hands its two functions out, so that a call's promise costs no closure of ours. */
+/** The functions of the promise made last: so a call's promise costs no closure. */
 let resolveNext: (value: unknown) => void;
-
 let rejectNext: (reason: unknown) => void;
 
 const executor = (
@@ -31,22 +29,19 @@ export function promiseOf(call: Call): Promise<unknown> {
   return promise;
 }
 
-/** What a handle asks of the table its call is in. */
+/** The table that a handle's call is in. */
 export interface CallOwner {
   /** Rejects the call with `reason` and cancels it at the peer. */
   abort(call: Call, reason: unknown): void;
-  /** Whether the call's frame was handed to the transport. */
+  /** Whether the call's frame was flushed. */
   flushed(call: Call): boolean;
-  /** Makes `call.extra.sent` resolve at the hand-over. */
+  /** Calls `call.extra.sent` when the frame is flushed. */
   resolveOnFlush(call: Call): void;
 }
 
-/** Under this symbol a handle has its call, also one that another copy of the library made. */
-const CALL = /* @__PURE__ */ shared("call");
-
-/** The call of a handle, for code that watches over the calls it makes. */
+/** The call of a handle, also of one that another copy of the library has made. */
 export function callOf(handle: CallHandle): Call {
-  return (handle as unknown as { [CALL]: Call })[CALL];
+  return (handle as Handle).sluiceCall;
 }
 
 /** The handle of one call. Its promises are made when they are asked for. */
@@ -62,7 +57,8 @@ export class Handle<T = unknown> implements CallHandle<T> {
     this.#owner = owner;
   }
 
-  get [CALL](): Call {
+  /** For {@linkcode callOf}, which may be another copy's. */
+  get sluiceCall(): Call {
     return this.#call;
   }
 
@@ -92,12 +88,14 @@ export class Handle<T = unknown> implements CallHandle<T> {
   }
 
   get sent(): Promise<boolean> {
-    return this.#sent ??= new Promise((resolve, reject) => {
+    return this.#sent ??= new Promise((resolve) => {
       const call = this.#call;
-      if (this.#owner.flushed(call)) resolve(true);
-      else if (call.state === "done") resolve(call.outcome !== "not_sent");
+      // First: a call that was taken back from its batch has an id as if that
+      // batch had flushed it.
+      if (call.state === "done") resolve(call.outcome !== "not_sent");
+      else if (this.#owner.flushed(call)) resolve(true);
       else {
-        call.extras().sent = { resolve, reject };
+        call.extras().sent = resolve;
         this.#owner.resolveOnFlush(call);
       }
     });
@@ -114,11 +112,11 @@ export class Handle<T = unknown> implements CallHandle<T> {
   }
 
   get settled(): Promise<Outcome> {
-    return this.#settled ??= new Promise((resolve, reject) => {
+    return this.#settled ??= new Promise((resolve) => {
       const call = this.#call;
       const known = call.state === "done" || call.state === "streaming";
       if (known) resolve(call.outcome);
-      else call.extras().settled = { resolve, reject };
+      else call.extras().settled = resolve;
     });
   }
 

@@ -1,183 +1,23 @@
 /**
- * The calls that hold a place in the window: in the batch, or on their way.
+ * The calls that occupy the peer's window: written into the batch that is
+ * filling, or flushed and not answered.
  *
- * Invariants owned here:
- * - A call holds its place from entering the batch until its answer is read,
- *   whatever its caller was told meanwhile. One that was taken back holds it
- *   until its batch is handed over: so call-then-abort in a loop is bounded by
- *   the window too.
- * - Only a call that was handed over can be answered.
+ * - A call occupies its slot from entering the batch until its answer is read,
+ *   also if its caller was notified meanwhile. One that was taken back from its
+ *   batch occupies it until that batch is flushed: so call-then-abort in a loop
+ *   is bounded by the window, too.
+ * - Only a call that was flushed can be answered.
  *
  * @module
  */
 
-import type { Call, Numbered } from "./call.ts";
-import type { Codec } from "../wire/codec.ts";
-import type { MetadataBlock } from "../wire/metadata.ts";
-import type { FrameBuffer } from "../wire/frame_buffer.ts";
-
+import type { Clock } from "../base/clock.ts";
 import type { PeerHello } from "../types/connection.ts";
+import type { Codec } from "../wire/codec.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import { EARLY_BYTES, EARLY_CALLS, EARLY_MESSAGE } from "../wire/protocol.ts";
+import type { Call, Numbered } from "./call.ts";
 import { noServicesError, queueFullError } from "./errors.ts";
-
-/** The table of sent calls, with the window they fill. */
-export class InFlightCalls {
-  readonly window: SendWindow;
-  readonly #codec: Codec;
-  readonly #sendBuffer: FrameBuffer;
-  readonly #ring: CallTable<Call>;
-  /** The first count of the batch that is filling: ids are handed out in the order of writing. */
-  #batchStart: number;
-  readonly #firstId: number;
-  /** Places of taken-back requests in the batch that is filling. */
-  #retractedCalls = 0;
-  #retractedBytes = 0;
-  /** Calls of the batch that is filling whose hand-over somebody awaits. */
-  #awaited: Call[] = [];
-
-  constructor(codec: Codec, sendBuffer: FrameBuffer, firstId: number) {
-    this.#codec = codec;
-    this.#sendBuffer = sendBuffer;
-    this.#ring = new CallTable(firstId);
-    this.#firstId = this.#batchStart = firstId;
-    this.window = new SendWindow(codec.overhead, !codec.features.window);
-  }
-
-  /** How many calls are in. */
-  get size(): number {
-    return this.#ring.size;
-  }
-
-  /** The count of the latest one. */
-  get last(): number {
-    return this.#ring.last;
-  }
-
-  /** All of them, in the order they were sent. */
-  all(): Call[] {
-    return this.#ring.all();
-  }
-
-  /** Those sent after the one with the count `seq`, in the order they were sent. */
-  after(seq: number): Call[] {
-    return this.#ring.after(seq);
-  }
-
-  /** The 53-bit count that an id of ours on the wire stands for. */
-  widen(id: number): number {
-    return this.#ring.widen(id);
-  }
-
-  /** Registers a call, then writes it, with the prepared payload. */
-  send(
-    call: Call,
-    remaining: number,
-    metadata: MetadataBlock | undefined,
-  ): void {
-    const sendBuffer = this.#sendBuffer;
-    this.#ring.add(call);
-    this.window.take(call.size);
-    call.state = "sent";
-    const { extra } = call;
-    if (extra?.sent !== undefined || extra?.streams !== undefined) {
-      this.#awaited.push(call);
-    }
-    const id = call.seq >>> 0;
-    this.#codec.request(sendBuffer, id, call.method, remaining, metadata);
-    call.batchOffset = sendBuffer.batchOffset;
-    extra?.streams?.onWritten(id);
-  }
-
-  /** Takes an answered call out and frees its place; undefined if no call of this id can be answered. */
-  take(id: number): Call | undefined {
-    const call = this.find(id);
-    if (call !== undefined) this.drop(call);
-    return call;
-  }
-
-  /** The call of this id that can be answered: it was handed over, and has no answer yet. */
-  find(id: number): Call | undefined {
-    const call = this.live(id);
-    return call?.extra?.streams?.reader ? undefined : call;
-  }
-
-  /** The call of this id that the peer knows of, and is not over. */
-  live(id: number): Call | undefined {
-    const call = this.#ring.get(id);
-    return call !== undefined && this.handedOver(call) ? call : undefined;
-  }
-
-  /** Whether a call with this id was handed over, or could have been. */
-  used(id: number): boolean {
-    const last = this.#batchStart - 1;
-    return last >= this.#firstId && ((id - last) | 0) <= 0;
-  }
-
-  /** Takes a call out and frees its place now. */
-  drop(call: Call): void {
-    this.#ring.remove(call);
-    this.window.release(1, call.size);
-    call.extra?.streams?.close();
-  }
-
-  /** Takes a call out; its place is freed when the batch that is filling is handed over. */
-  release(call: Call): void {
-    this.#ring.remove(call);
-    call.extra?.streams?.close();
-    this.#retractedCalls++;
-    this.#retractedBytes += call.size;
-  }
-
-  /** Takes a request back, if it is still in the batch that is filling. */
-  retract(call: Call): boolean {
-    if (this.handedOver(call)) return false;
-    if (!this.#codec.retract(this.#sendBuffer, call.batchOffset)) return false;
-    this.release(call);
-    return true;
-  }
-
-  /** Takes out the request with this id, which is to be handed over and must not be; undefined if it was taken back. */
-  spoil(id: number): Call | undefined {
-    const call = this.#ring.get(id);
-    if (call === undefined || this.handedOver(call)) return undefined;
-    this.release(call);
-    return call;
-  }
-
-  /** Whether a call's frame is the transport's. */
-  handedOver(call: Call): boolean {
-    return call.seq >= 0 && call.seq < this.#batchStart;
-  }
-
-  /** Resolves `call.extra.sent` when the batch that is filling is handed over. */
-  awaitHandOver(call: Call): void {
-    this.#awaited.push(call);
-  }
-
-  /** A batch has gone, or never will: what was taken back from it frees its places. */
-  freeRetracted(): void {
-    if (this.#retractedCalls === 0) return;
-    this.window.release(this.#retractedCalls, this.#retractedBytes);
-    this.#retractedCalls = this.#retractedBytes = 0;
-  }
-
-  /** A batch has gone. */
-  onFlush(): void {
-    this.#batchStart = this.#ring.last + 1;
-    this.freeRetracted();
-    if (this.#awaited.length > 0) {
-      const awaited = this.#awaited;
-      this.#awaited = [];
-      for (const call of awaited) {
-        // One that was taken back is not sent, though another connection may
-        // have given it an id by now.
-        if (this.#ring.get(call.seq >>> 0) !== call) continue;
-        call.extra?.sent?.resolve(true);
-        call.extra?.streams?.start();
-      }
-    }
-  }
-}
 
 /** Entries by wire id. */
 export class CallTable<T extends Numbered> {
@@ -185,7 +25,7 @@ export class CallTable<T extends Numbered> {
   size = 0;
   /** The count handed out last. */
   last: number;
-  /** Doubled as needed: an end that only serves keeps its one slot. */
+  /** Doubled as needed: a side that only serves keeps its one slot. */
   #slots: (T | undefined)[] = [undefined];
   #mask = 0;
 
@@ -245,40 +85,33 @@ export class CallTable<T extends Numbered> {
   }
 }
 
+/** What the protocol lets a caller assume before the peer's HELLO is read. */
+const EARLY: PeerHello = {
+  maxMessage: EARLY_MESSAGE,
+  windowCalls: EARLY_CALLS,
+  windowBytes: EARLY_BYTES,
+};
+
 /** Calls and bytes in flight against what the peer grants. */
 export class SendWindow {
-  /** Calls that hold a place. */
+  /** Calls that occupy a slot. */
   calls = 0;
   /** Their bytes. */
   bytes = 0;
-  /** Before the peer's HELLO is read, the protocol's constants hold. */
-  granted: PeerHello = {
-    maxMessage: EARLY_MESSAGE,
-    windowCalls: EARLY_CALLS,
-    windowBytes: EARLY_BYTES,
-  };
-  #greeted = false;
+  /** What the peer's HELLO grants. Calls in flight when it is read stay counted. */
+  granted = EARLY;
   readonly #overhead: number;
   readonly #granter: string;
 
-  /**
-   * @param overhead What a call's size counts beyond the body that `maxMessage` bounds, in bytes.
-   * @param own Whether it is this end itself that grants, on a wire where no peer does.
-   */
-  constructor(overhead: number, own = false) {
+  constructor({ overhead, features }: Codec) {
     this.#overhead = overhead;
-    this.#granter = own ? "this end's" : "the peer's";
+    // On a protocol without windows the local limits hold.
+    this.#granter = features.window ? "the peer's" : "the local";
   }
 
-  /** The peer has said what it grants; what is in flight already stays counted. */
-  grant(hello: PeerHello): void {
-    this.#greeted = true;
-    this.granted = hello;
-  }
-
-  /** What the peer has said; undefined before its HELLO is read. */
+  /** The peer's HELLO; undefined before it is read. */
   get helloReceived(): PeerHello | undefined {
-    return this.#greeted ? this.granted : undefined;
+    return this.granted === EARLY ? undefined : this.granted;
   }
 
   /** Whether a call of this size may be sent now. */
@@ -288,18 +121,13 @@ export class SendWindow {
       size <= maxMessage + this.#overhead;
   }
 
-  /** Whether there is room for anything at all. */
-  get open(): boolean {
-    return this.calls < this.granted.windowCalls &&
-      this.bytes < this.granted.windowBytes;
-  }
-
-  /** Calls for which there is room. */
+  /** How many calls it has room for. */
   get free(): number {
-    return this.open ? this.granted.windowCalls - this.calls : 0;
+    const { windowCalls, windowBytes } = this.granted;
+    return this.bytes < windowBytes ? Math.max(0, windowCalls - this.calls) : 0;
   }
 
-  /** Whether there is room for a good many calls: an eighth of the window, at most 512 calls and 32 KiB. */
+  /** Whether it has room for a good many calls: an eighth of the window, at most 512 calls and 32 KiB. */
   get roomy(): boolean {
     const { windowCalls, windowBytes } = this.granted;
     return windowCalls - this.calls >= Math.min(512, windowCalls >>> 3) &&
@@ -307,27 +135,27 @@ export class SendWindow {
   }
 
   /**
-   * Says whether a call of this size can ever be sent; before the peer's HELLO
-   * is read, nobody knows.
+   * Checks that a call of this size can be sent at some time; passes before the
+   * peer's HELLO is read.
    *
-   * @throws {RpcError} If it cannot: `unavailableError` where the peer serves
-   * nothing, else `resource_exhausted`.
+   * @throws {RpcError} `unavailable` if the peer serves nothing, else
+   *   `resource_exhausted`.
    */
   checkFit(size: number): void {
-    if (!this.#greeted) return;
-    const { windowCalls, windowBytes, maxMessage } = this.granted;
-    if (windowCalls === 0) throw noServicesError();
-    const most = maxMessage + this.#overhead;
-    if (size <= Math.min(most, windowBytes)) return;
-    const limit = size > most
-      ? `maxMessage, ${maxMessage} bytes,`
-      : `windowBytes, ${windowBytes} bytes,`;
+    const { granted } = this;
+    if (granted === EARLY) return;
+    if (granted.windowCalls === 0) throw noServicesError();
+    const most = granted.maxMessage + this.#overhead;
+    if (size <= Math.min(most, granted.windowBytes)) return;
+    const limit = size > most ? "maxMessage" : "windowBytes";
     throw queueFullError(
-      `a call of ${size} bytes; ${this.#granter} ${limit} has no room`,
+      `a call of ${size} bytes exceeds ${this.#granter} ${limit}, ${
+        granted[limit]
+      } bytes`,
     );
   }
 
-  take(size: number): void {
+  acquire(size: number): void {
     this.calls++;
     this.bytes += size;
   }
@@ -335,5 +163,141 @@ export class SendWindow {
   release(calls: number, bytes: number): void {
     this.calls -= calls;
     this.bytes -= bytes;
+  }
+}
+
+/** What the calls in flight need of their connection. */
+export interface InFlightCallsContext {
+  readonly codec: Codec;
+  readonly sendBuffer: FrameBuffer;
+  readonly clock: Clock;
+}
+
+/** The table of calls in flight, and the window that they fill. */
+export class InFlightCalls extends CallTable<Call> {
+  readonly window: SendWindow;
+  readonly #context: InFlightCallsContext;
+  /** The first count of the batch that is filling: ids are handed out in the order of writing. */
+  #batchStart: number;
+  readonly #firstId: number;
+  /** Requests taken back from the batch that is filling. */
+  #retractedCalls = 0;
+  #retractedBytes = 0;
+  /** Calls of that batch of which somebody awaits the flush. */
+  #awaited: Call[] = [];
+
+  constructor(context: InFlightCallsContext, firstId: number) {
+    super(firstId);
+    this.#context = context;
+    this.#firstId = this.#batchStart = firstId;
+    this.window = new SendWindow(context.codec);
+  }
+
+  /** Registers a call, then writes it with the prepared payload. */
+  send(call: Call): void {
+    const { codec, sendBuffer, clock } = this.#context;
+    this.add(call);
+    this.window.acquire(call.size);
+    call.state = "sent";
+    const { extra } = call;
+    let remaining = -1;
+    if (extra !== undefined) {
+      if (extra.expiresAt !== Infinity) {
+        const left = Math.ceil(extra.expiresAt - clock.now());
+        remaining = Math.min(0xffffffff, Math.max(1, left));
+      }
+      if (extra.sent !== undefined || extra.streams !== undefined) {
+        this.resolveOnFlush(call);
+      }
+    }
+    const id = call.seq >>> 0;
+    codec.request(sendBuffer, id, call.method, remaining, extra?.metadata);
+    call.batchOffset = sendBuffer.batchOffset;
+    extra?.streams?.onWritten(id);
+  }
+
+  /** The call of this id that was flushed and is not over. */
+  live(id: number): Call | undefined {
+    const call = this.get(id);
+    return call !== undefined && this.flushed(call) ? call : undefined;
+  }
+
+  /** The same, if it has no answer yet. */
+  unanswered(id: number): Call | undefined {
+    const call = this.live(id);
+    return call?.extra?.streams?.reader ? undefined : call;
+  }
+
+  /** Whether a call with this id was flushed, or could have been. */
+  used(id: number): boolean {
+    const last = this.#batchStart - 1;
+    return last >= this.#firstId && ((id - last) | 0) <= 0;
+  }
+
+  /** Takes a call out and frees its slot now. */
+  drop(call: Call): void {
+    this.window.release(1, call.size);
+    this.#remove(call);
+  }
+
+  /** Takes a call out; its slot is free when the batch that is filling is flushed. */
+  dropOnFlush(call: Call): void {
+    this.#retractedCalls++;
+    this.#retractedBytes += call.size;
+    this.#remove(call);
+  }
+
+  #remove(call: Call): void {
+    this.remove(call);
+    call.extra?.streams?.close();
+  }
+
+  /** Takes a request back, if it is still in the batch that is filling. */
+  retract(call: Call): boolean {
+    const { codec, sendBuffer } = this.#context;
+    if (this.flushed(call)) return false;
+    if (!codec.retract(sendBuffer, call.batchOffset)) return false;
+    this.dropOnFlush(call);
+    return true;
+  }
+
+  /** Takes out the request with this id, which the flush must not send; undefined if it was taken back. */
+  spoil(id: number): Call | undefined {
+    const call = this.get(id);
+    if (call === undefined || this.flushed(call)) return undefined;
+    this.dropOnFlush(call);
+    return call;
+  }
+
+  /** Whether the batch that a call was written into was flushed. */
+  flushed(call: Call): boolean {
+    return call.seq >= 0 && call.seq < this.#batchStart;
+  }
+
+  /** Calls `call.extra.sent` when the batch that is filling is flushed. */
+  resolveOnFlush(call: Call): void {
+    this.#awaited.push(call);
+  }
+
+  /** A batch was flushed, or never will be: what was taken back from it frees its slots. */
+  freeRetracted(): void {
+    this.window.release(this.#retractedCalls, this.#retractedBytes);
+    this.#retractedCalls = this.#retractedBytes = 0;
+  }
+
+  /** A batch was flushed. */
+  onFlush(): void {
+    this.#batchStart = this.last + 1;
+    this.freeRetracted();
+    if (this.#awaited.length === 0) return;
+    const awaited = this.#awaited;
+    this.#awaited = [];
+    for (const call of awaited) {
+      // One that was taken back is not sent, though another connection may
+      // have given it an id by now.
+      if (this.get(call.seq >>> 0) !== call) continue;
+      call.extra?.sent?.(true);
+      call.extra?.streams?.start();
+    }
   }
 }

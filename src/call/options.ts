@@ -1,23 +1,23 @@
 /**
- * What a user can say of one call, read into the library's terms.
+ * The options of one call, read from what its caller passed.
  *
  * @module
  */
 
-import type { Call } from "./call.ts";
 import type { Clock } from "../base/clock.ts";
 import type { CallOptions } from "../types/call.ts";
+import type { Call, CallExtras } from "./call.ts";
 
-/** The same with what the library says of a call to itself; it goes along with them wherever they are handed on. */
+/** The options with those that only the library sets; they are passed on together. */
 export interface SentOptions extends CallOptions {
-  /** Nobody waits for the answer: a wire that has notifications sends one. */
+  /** Nobody waits for the reply: a protocol that has notifications sends one. */
   notification?: boolean | undefined;
   /** Has the stack of the code that made the call, if its client captures stacks. */
   calledAt?: Error | undefined;
 }
 
 /**
- * When a call is due, by the clock's `now`; `Infinity` if never.
+ * The deadline of a call, by the clock's `now`; `Infinity` if it has none.
  *
  * @throws {TypeError} If a time is not a number.
  */
@@ -41,12 +41,18 @@ function checkTime(name: string, value: number): number {
   throw new TypeError(`Cannot use ${name}: not a time, received ${value}`);
 }
 
-/** Has a call's errors say where it was made, if that was captured. */
+/** Makes a call's errors show where it was made, if that was captured. */
 export function notePlace(call: Call, { calledAt }: SentOptions): void {
   if (calledAt !== undefined) call.extras().calledAt = calledAt;
 }
 
-/** Whether an error is what a call was aborted with: that is its user's, and stays as it is. */
+/** Throws what a call was aborted with, if it was. */
+export function throwIfAborted({ signal, inherited }: CallExtras): void {
+  if (signal?.aborted) throw signal.reason;
+  if (inherited?.aborted) throw inherited.reason;
+}
+
+/** Whether an error is the reason that a call was aborted with. That belongs to the caller, and is not changed. */
 export function isAbort(
   options: CallOptions | undefined,
   error: unknown,
@@ -56,7 +62,7 @@ export function isAbort(
     return signal?.aborted === true && signal.reason === error ||
       ctx?.signal.aborted === true && ctx.signal.reason === error;
   } catch {
-    // Options that cannot be read are why it failed.
+    // The call failed because its options cannot be read.
     return false;
   }
 }

@@ -1,142 +1,109 @@
 /**
- * The calls this end made, from `call` to settled.
+ * The calls that this side makes, from `call` to settled.
  *
- * Invariants owned here:
- * - A call is in exactly one place: waiting at the gate, sent in the table,
- *   or done. Taking it out of its place is the only way to settle it, and
- *   the ledger the only place where a caller is told.
- * - What a call's user changes once it is made, params or options, does not
- *   show.
+ * - A call is in exactly one place: it waits in the send queue, is in flight,
+ *   or is done. Taking it out of its place is the only way to settle it, and
+ *   the settler is the only place where a caller is notified.
+ * - What a caller changes once the call is made, params or options, has no
+ *   effect.
  *
  * @module
  */
 
-import { CALL_CHARGE } from "../wire/limits.ts";
-import { Call } from "./call.ts";
-import { type CallOwner, Handle, promiseOf } from "./handle.ts";
-import type { CallHandle } from "../types/call.ts";
-import type { PeerHello } from "../types/connection.ts";
-import type { Connection } from "../types/connection.ts";
-import type { OutgoingCallStats } from "../types/stats.ts";
-import type { TimerHeap } from "../base/timers.ts";
+import type { Tick } from "../base/clock.ts";
 import {
   type ConnectionError,
   type Outcome,
   RpcError,
 } from "../base/errors.ts";
-import { CallSettler } from "./settle.ts";
-import type { CallObserverHub } from "../types/observe.ts";
-import { dueTime, isAbort, notePlace, type SentOptions } from "./options.ts";
-import { toMetadata } from "../wire/metadata.ts";
-import type { CallOptions } from "../types/call.ts";
-import { deadlineError } from "./errors.ts";
-import { ReplyHandler, type ReplyHandlerContext } from "./replies.ts";
-import {
-  SendQueue,
-  type SendQueueContext,
-  throwIfAborted,
-} from "./send_queue.ts";
-import { InFlightCalls } from "./in_flight.ts";
 import { isStream, type StreamValue } from "../base/pull_source.ts";
-import type { Tick } from "../base/clock.ts";
+import type { TimerHeap } from "../base/timers.ts";
+import type { CallHandle, CallOptions } from "../types/call.ts";
+import type { Connection } from "../types/connection.ts";
+import type { CallObserverHub } from "../types/observe.ts";
+import type { OutgoingCallStats } from "../types/stats.ts";
+import type { WireFeatures } from "../wire/codec.ts";
+import { CALL_CHARGE } from "../wire/limits.ts";
+import { toMetadata } from "../wire/metadata.ts";
 import { GONE } from "../wire/payload.ts";
 import { unserializable } from "../wire/to_json.ts";
+import { Call } from "./call.ts";
+import { deadlineError } from "./errors.ts";
+import { type CallOwner, Handle, promiseOf } from "./handle.ts";
+import { InFlightCalls } from "./in_flight.ts";
+import {
+  dueTime,
+  isAbort,
+  notePlace,
+  type SentOptions,
+  throwIfAborted,
+} from "./options.ts";
+import { ReplyHandler, type ReplyHandlerContext } from "./replies.ts";
+import { SendQueue, type SendQueueContext } from "./send_queue.ts";
+import { CallSettler } from "./settle.ts";
 
 /** What the table needs of its connection. */
 export interface PendingCallsContext
   extends SendQueueContext, ReplyHandlerContext {
   readonly deadlines: TimerHeap;
   readonly tick: Tick;
-  /** Tells somebody of calls, if anybody wants to know. */
+  /** Observes calls, if there are observers. */
   readonly observe: CallObserverHub | undefined;
   readonly connection: Connection;
-  /** Called when nothing is waiting or sent any more. */
-  emptied(): void;
+  /** Called when no call is waiting or in flight any more. */
+  settled(): void;
 }
 
 /** The pending table of one connection. */
 export class PendingCalls implements CallOwner {
-  /** Takes what the peer answers. */
+  /** The calls that wait. */
+  readonly queue: SendQueue;
+  /** The calls that were sent and have no reply, abandoned ones included. */
+  readonly inFlight: InFlightCalls;
   readonly replies: ReplyHandler;
+  readonly settler: CallSettler;
   readonly #context: PendingCallsContext;
-  readonly #gate: SendQueue;
-  readonly #sent: InFlightCalls;
-  readonly #settler: CallSettler;
-  /** It is over, and the peer is told of each call that it has: an abandoned one it has been told of. */
-  #cancels = false;
 
   constructor(context: PendingCallsContext, firstId: number) {
     this.#context = context;
-    this.#sent = new InFlightCalls(context.codec, context.sendBuffer, firstId);
-    this.#settler = new CallSettler(context.deadlines, {
+    const inFlight = this.inFlight = new InFlightCalls(context, firstId);
+    const settler = this.settler = new CallSettler(context.deadlines, {
       abort: (call, reason) => this.abort(call, reason),
       settled: () => {
-        if (this.empty) context.emptied();
+        if (this.empty) context.settled();
       },
     });
-    this.#gate = new SendQueue(context, this.#sent, this.#settler);
-    this.replies = new ReplyHandler(context, this.#sent, this.#settler);
+    this.queue = new SendQueue(context, inFlight, settler);
+    this.replies = new ReplyHandler(context, inFlight, settler);
   }
 
-  /** What was called, in numbers. */
   get numbers(): OutgoingCallStats {
-    const { calls: inFlight, bytes: inFlightBytes } = this.#sent.window;
-    const { length: queued, bytes: queuedBytes } = this.#gate;
-    const settled = { ...this.#settler.counts };
-    const { late: lateReplies } = this.replies;
-    const counts = { inFlight, inFlightBytes, queued, queuedBytes };
-    return { ...counts, settled, lateReplies };
+    const { queue, inFlight: { window }, settler, replies } = this;
+    return {
+      inFlight: window.calls,
+      inFlightBytes: window.bytes,
+      queued: queue.calls.length,
+      queuedBytes: queue.bytes,
+      settled: { ...settler.counts },
+      lateReplies: replies.late,
+    };
   }
 
-  /** Calls in the window, taken-back ones in the batch included. */
-  get inFlight(): number {
-    return this.#sent.window.calls;
-  }
-
-  /** The count of the latest call sent. */
-  get lastSent(): number {
-    return this.#sent.last;
-  }
-
-  /** What the calls that are not answered take: the bytes of those that wait, and a charge each. */
+  /** What the calls without a reply take: the bytes of those that wait, and a charge each. */
   get heldBytes(): number {
-    const { length, bytes } = this.#gate;
-    return bytes + CALL_CHARGE * (length + this.#sent.size);
+    const { queue, inFlight } = this;
+    return queue.bytes + CALL_CHARGE * (queue.calls.length + inFlight.size);
   }
 
-  /** Listeners on abort signals. */
-  get listeners(): number {
-    return this.#settler.listeners;
-  }
-
-  /** Every call that has not ended: those sent in that order, then those that wait. */
+  /** Lists the calls that have not ended: those in flight in the order in which they were sent, then those that wait. */
   all(): Call[] {
-    return [...this.#sent.all(), ...this.#gate.all()];
+    const waiting = this.queue.calls.all().map(({ call }) => call);
+    return [...this.inFlight.all(), ...waiting];
   }
 
-  /** Whether nothing is waiting, sent or abandoned. */
+  /** Whether no call is waiting or in flight. */
   get empty(): boolean {
-    return this.#gate.length === 0 && this.#sent.size === 0;
-  }
-
-  /** What the peer's HELLO says; undefined before it is read. */
-  get peer(): PeerHello | undefined {
-    return this.#sent.window.helloReceived;
-  }
-
-  /** What the peer accepts as a message body, in bytes. */
-  get maxMessage(): number {
-    return this.#sent.window.granted.maxMessage;
-  }
-
-  /** How many calls the window has room for; negative by those that wait for it already. */
-  get desiredSize(): number {
-    return this.#gate.desiredSize;
-  }
-
-  /** Resolves when the window has room; rejects once no call is taken any more. */
-  get ready(): Promise<void> {
-    return this.#gate.ready;
+    return this.queue.calls.length === 0 && this.inFlight.size === 0;
   }
 
   call(
@@ -147,7 +114,7 @@ export class PendingCalls implements CallOwner {
     const call = new Call(method);
     const promise = promiseOf(call);
     this.#observe(call);
-    this.#begin(call, params, options);
+    this.submit(call, params, options);
     return promise;
   }
 
@@ -158,33 +125,23 @@ export class PendingCalls implements CallOwner {
   ): CallHandle {
     const call = new Call(method);
     this.#observe(call);
-    this.#begin(call, params, options);
+    this.submit(call, params, options);
     return new Handle(call, this);
   }
 
-  /** As `call`, for a call that was made elsewhere, by somebody who hears of its end from the call itself. */
-  submit(
-    call: Call,
-    params: unknown,
-    options: CallOptions | undefined,
-  ): void {
-    this.#begin(call, params, options);
-  }
-
   #observe(call: Call): void {
-    const { observe } = this.#context;
-    if (observe === undefined || !observe.active) return;
-    const { clock, connection } = this.#context;
-    observe.onOutgoing(call, clock, () => connection);
+    const { observe, clock, connection } = this.#context;
+    if (observe?.active) observe.onOutgoing(call, clock, () => connection);
   }
 
-  #begin(
+  /** Sends a call or lets it wait. Its caller is notified by the call itself, also where it is not accepted. */
+  submit(
     call: Call,
     params: unknown,
     options: SentOptions | undefined,
   ): void {
     const { codec, tick } = this.#context;
-    // One that was sent before, by another connection, is as old as it is.
+    // A call that another connection had sent before keeps its age.
     if (call.startedAt === 0) call.startedAt = tick.now();
     try {
       if (typeof call.method !== "string") throw noMethod(call.method);
@@ -193,7 +150,7 @@ export class PendingCalls implements CallOwner {
       if (streamed) this.#offer(call, params);
       if (options !== undefined) this.#apply(call, options);
       // Runs user code (toJSON, a serializer), which may abort the call or
-      // close the connection: so the gate looks at what they decide afterwards.
+      // close the connection: so those are checked afterwards.
       if (streamed) codec.streams?.prepare();
       else {
         const transfer = options?.transfer === true;
@@ -204,36 +161,30 @@ export class PendingCalls implements CallOwner {
       const timed = extra !== undefined && extra.expiresAt !== Infinity;
       call.size = codec.requestSize(call.method, timed, extra?.metadata);
       if (extra !== undefined) {
-        // First: a signal that is none throws, and then nothing is sent.
         throwIfAborted(extra);
-        this.#settler.watch(call, extra);
+        // Throws if a signal is none, and then nothing is sent.
+        this.settler.watch(call, extra);
       }
-      this.#gate.enter(call);
+      this.queue.enter(call);
     } catch (error) {
-      // Lets go of what is prepared and will not be written.
+      // Drops what is prepared and will not be written.
       codec.prepare(undefined, false);
       if (!isAbort(options, error)) call.blame(error);
-      this.#settler.settle(call, "not_sent", true, error);
+      this.settler.settle(call, "not_sent", true, error);
     }
   }
 
-  /** The params are a stream: it is this call's from now on. */
+  /** The params are a stream, which belongs to this call from now on. */
   #offer(call: Call, params: StreamValue): void {
-    const table = this.#context.streams();
-    if (table === undefined) {
-      throw new RpcError("invalid_argument", NO_STREAM_SUPPORT, {
-        outcome: "not_sent",
-      });
+    const streams = this.replies.streamsFor(call);
+    const outcome = "not_sent";
+    if (streams === undefined) {
+      throw new RpcError("invalid_argument", NO_STREAM_SUPPORT, { outcome });
     }
-    const streams = table.outgoing(
-      call,
-      () => this.replies.streamEnded(call),
-    );
     try {
       streams.setParams(params);
     } catch (cause) {
       const text = "the params are a stream that is in use already";
-      const outcome = "not_sent";
       throw new RpcError("invalid_argument", text, { outcome, cause });
     }
     call.extras().streams = streams;
@@ -254,32 +205,17 @@ export class PendingCalls implements CallOwner {
     throwIfAborted(extra);
   }
 
-  /** Sends what waits and now fits. */
-  flushQueue(): void {
-    this.#gate.flushQueue();
-  }
-
-  /** A batch has gone. */
-  onFlush(): void {
-    this.#sent.onFlush();
-  }
-
-  /** No batch will go any more. */
-  batchLost(): void {
-    this.#sent.freeRetracted();
-  }
-
-  /** Request `id` is handed over without the bytes that were its params: it has not been sent. */
+  /** The batch with request `id` is flushed without the bytes that were its params: the call was not sent. */
   spoiled(id: number): void {
-    const call = this.#sent.spoil(id);
+    const call = this.inFlight.spoil(id);
     if (call === undefined) return;
     // From here on nothing else ends it.
     const { state } = call;
     call.state = "abandoned";
     queueMicrotask(() => {
       const error = unserializable(`params: ${GONE}`);
-      if (state === "sent") this.#settler.settle(call, "not_sent", true, error);
-      else this.#settler.finish(call, "not_sent");
+      if (state === "sent") this.settler.settle(call, "not_sent", true, error);
+      else this.settler.finish(call, "not_sent");
     });
   }
 
@@ -290,104 +226,90 @@ export class PendingCalls implements CallOwner {
   }
 
   flushed(call: Call): boolean {
-    return this.#sent.handedOver(call);
+    return this.inFlight.flushed(call);
   }
 
   resolveOnFlush(call: Call): void {
     const waits = call.state === "sent" || call.state === "abandoned";
-    if (waits) this.#sent.awaitHandOver(call);
+    if (waits) this.inFlight.resolveOnFlush(call);
   }
 
-  /** Tells the caller now, and the peer where it may know of the call. */
+  /** Notifies the caller now, and the peer if it may know of the call. */
   #abandon(call: Call, reason: (outcome: Outcome) => unknown): void {
     switch (call.state) {
       case "waiting":
-        this.#gate.remove(call);
-        this.#settler.settle(call, "not_sent", true, reason("not_sent"));
-        return;
+        this.queue.remove(call);
+        break;
       case "sent":
-        if (this.#sent.retract(call)) {
-          this.#settler.settle(call, "not_sent", true, reason("not_sent"));
-        } else this.#cancel(call, reason("unknown"));
+        if (this.inFlight.retract(call)) break;
+        this.#cancel(call, "unknown", reason("unknown"));
         return;
       case "streaming":
-        this.#abandonStream(call, reason("executed"));
+        this.#cancel(call, "executed", reason("executed"));
         return;
       case "abandoned":
       case "done":
         return;
     }
+    this.settler.settle(call, "not_sent", true, reason("not_sent"));
   }
 
-  #cancel(call: Call, reason: unknown): void {
+  /** Abandons a call that the peer knows of. It keeps its slot until the peer has answered, or has ended the stream that the caller has. */
+  #cancel(call: Call, outcome: Outcome, reason: unknown): void {
+    const { extra } = call;
+    call.state = "abandoned";
+    if (extra !== undefined) this.settler.unwatch(call, extra);
+    const cancel = this.#sendCancel(call);
+    if (outcome === "unknown") {
+      call.settle(outcome, true, reason);
+      if (cancel === "silent") {
+        this.inFlight.dropOnFlush(call);
+        this.settler.finish(call, outcome);
+      }
+    }
+    extra?.streams?.release(reason);
+  }
+
+  /** Sends CANCEL if the protocol has it, and returns what the peer does with it. */
+  #sendCancel(call: Call): WireFeatures["cancel"] {
     const { codec, sendBuffer } = this.#context;
     const { cancel } = codec.features;
-    call.state = "abandoned";
-    if (call.extra !== undefined) this.#settler.unwatch(call, call.extra);
     if (cancel !== "none") codec.cancel(sendBuffer, call.seq >>> 0);
-    call.settle("unknown", true, reason);
-    if (cancel === "silent") {
-      this.#sent.release(call);
-      this.#settler.finish(call, "unknown");
-    }
-    call.extra?.streams?.release(reason);
+    return cancel;
   }
 
-  /** Fails the stream that the caller has. The call keeps its place until the peer has ended it. */
-  #abandonStream(call: Call, reason: unknown): void {
-    const { codec, sendBuffer } = this.#context;
-    const { extra, seq } = call;
-    call.state = "abandoned";
-    codec.cancel(sendBuffer, seq >>> 0);
-    if (extra === undefined) return;
-    this.#settler.unwatch(call, extra);
-    extra.streams?.release(reason);
-  }
+  // How a connection ends.
 
-  // Openings and endings.
-
-  /** The peer has said what it grants. Calls that can never fit are settled. */
-  onHello(hello: PeerHello): void {
-    this.#gate.onHello(hello);
-  }
-
-  /** Takes no new call from now on, and says why. The first reason stays. */
-  refuseNew(reason: ConnectionError): void {
-    this.#gate.refuseNew(reason);
-  }
-
-  /** The 53-bit count that an id of a GOAWAY stands for; before all others if it serves none. */
-  widen(lastId: number | undefined): number {
-    return lastId === undefined ? -Infinity : this.#sent.widen(lastId);
-  }
-
-  /** The peer serves nothing after the call with the count `last`: those calls are settled, the others go on. */
+  /** The peer serves no call that was sent after the one with the count `last`: those calls are settled, the others continue. */
   goaway(last: number, reason: ConnectionError): void {
-    this.#loseAbove(last, "refused", reason);
+    this.#failAfter(last, "refused", reason, false);
   }
 
   /**
-   * It is over: whatever is left is settled with its true outcome. With
-   * `cancel` the peer is told, so that it does not work for nobody.
+   * The connection is over: every call is settled with its true outcome. With
+   * `cancel` the peer is notified, so that it does not work for nobody.
    */
   end(reason: ConnectionError, cancel = false): void {
-    this.#cancels = cancel && this.#context.codec.features.cancel !== "none";
-    this.#loseAbove(-Infinity, "unknown", reason);
+    this.#failAfter(-Infinity, "unknown", reason, cancel);
   }
 
-  /** Settles what waits, and what was sent after `last`: `not_sent` where its frame could be taken back, else `outcome`. */
-  #loseAbove(last: number, outcome: Outcome, reason: ConnectionError): void {
-    this.#gate.failOnConnectionLoss(reason);
-    for (const call of this.#sent.after(last)) {
-      if (this.#sent.retract(call)) {
-        this.#settler.failOnConnectionLoss(call, "not_sent", reason);
-      } else {
-        if (this.#cancels && call.state !== "abandoned") {
-          this.#context.codec.cancel(this.#context.sendBuffer, call.seq >>> 0);
-        }
-        this.#sent.drop(call);
-        this.#settler.failOnConnectionLoss(call, outcome, reason);
+  /** Settles the calls that wait, and those sent after `last`: `not_sent` if the frame could be taken back, else `outcome`. */
+  #failAfter(
+    last: number,
+    outcome: Outcome,
+    reason: ConnectionError,
+    cancel: boolean,
+  ): void {
+    this.queue.failOnConnectionLoss(reason);
+    for (const call of this.inFlight.after(last)) {
+      let known: Outcome = "not_sent";
+      if (!this.inFlight.retract(call)) {
+        known = outcome;
+        // The peer knows already that an abandoned call is.
+        if (cancel && call.state !== "abandoned") this.#sendCancel(call);
+        this.inFlight.drop(call);
       }
+      this.settler.failOnConnectionLoss(call, known, reason);
     }
   }
 }

@@ -1,67 +1,63 @@
 /**
- * What the peer answers to the calls that this end made.
+ * The peer's replies to the calls that this side makes.
  *
- * Invariants owned here:
- * - An answer settles the call of its id, if that is in flight, and no other.
- *   Where the caller was told long ago it refines the outcome, and that is all.
+ * - A reply settles the call of its id, if that is in flight, and no other. If
+ *   the caller was notified long ago, the reply only updates the outcome.
  * - A payload that does not parse fails its own call alone.
  *
  * @module
  */
 
-import type { Call } from "./call.ts";
-import type { Codec } from "../wire/codec.ts";
 import {
   callEndedError,
-  ConnectionError,
   type Outcome,
+  protocolError,
   RpcError,
 } from "../base/errors.ts";
-import type { CallSettler } from "./settle.ts";
-import type { MetadataBlock } from "../wire/metadata.ts";
-import type { InFlightCalls } from "./in_flight.ts";
 import type {
   ConnectionStreams,
   OutgoingStreams,
 } from "../streams/contract.ts";
+import type { Codec } from "../wire/codec.ts";
+import type { MetadataBlock } from "../wire/metadata.ts";
+import type { Call } from "./call.ts";
+import type { InFlightCalls } from "./in_flight.ts";
+import type { CallSettler } from "./settle.ts";
 
 /** What the replies need of their connection. */
 export interface ReplyHandlerContext {
   readonly codec: Codec;
-  /** The connection's streams, made when they are asked for. */
+  /** The connection's streams, made when first used; undefined without support for them. */
   streams(): ConnectionStreams | undefined;
 }
 
-/** Hands answers to the calls they are for. */
+/** Hands replies to the calls that they are for. */
 export class ReplyHandler {
-  /** Answers that came for calls whose callers had been told otherwise. */
+  /** Replies to calls whose callers had been notified before. */
   late = 0;
   readonly #context: ReplyHandlerContext;
-  readonly #sent: InFlightCalls;
+  readonly #inFlight: InFlightCalls;
   readonly #settler: CallSettler;
 
   constructor(
     context: ReplyHandlerContext,
-    sent: InFlightCalls,
+    inFlight: InFlightCalls,
     settler: CallSettler,
   ) {
     this.#context = context;
-    this.#sent = sent;
+    this.#inFlight = inFlight;
     this.#settler = settler;
   }
 
   /** The result of call `id` is the codec's current payload. */
   reply(id: number, metadata: MetadataBlock | undefined): void {
-    if (this.#context.codec.valueIsStream) return this.#stream(id, metadata);
-    const call = this.#take(id, metadata);
+    const { codec } = this.#context;
+    if (codec.valueIsStream) return this.#stream(id, metadata);
+    const call = this.#take(id, metadata, "executed");
     if (call === undefined) return;
-    if (call.state === "abandoned") {
-      this.#updateOutcome(call, "executed");
-      return;
-    }
     let value: unknown;
     try {
-      value = this.#context.codec.value();
+      value = codec.value();
     } catch (cause) {
       const text = "the reply's payload does not parse";
       const error = new RpcError("invalid_reply", text, { cause });
@@ -79,17 +75,13 @@ export class ReplyHandler {
     message: string,
     metadata: MetadataBlock | undefined,
   ): void {
-    const call = this.#take(id, metadata);
-    if (call === undefined) return;
     const outcome: Outcome = started === undefined
       ? "unknown"
       : started
       ? "executed"
       : "refused";
-    if (call.state === "abandoned") {
-      this.#updateOutcome(call, outcome);
-      return;
-    }
+    const call = this.#take(id, metadata, outcome);
+    if (call === undefined) return;
     let data: unknown;
     try {
       data = this.#context.codec.value();
@@ -105,35 +97,34 @@ export class ReplyHandler {
     this.#settler.fail(call, outcome, new RpcError(code, message, options));
   }
 
-  /** The result of call `id` is a stream: its caller is told, and the call lives on. */
+  /** The result of call `id` is a stream: its caller gets it, and the call lives on until it has ended. */
   #stream(id: number, metadata: MetadataBlock | undefined): void {
-    const call = this.#sent.find(id);
-    if (call === undefined) return this.#stray(id);
-    const extra = call.extras();
-    this.#answered(call, metadata);
-    // A codec tells of streams only where there is support for them.
-    const table = this.#context.streams() as ConnectionStreams;
-    table.checkRoom();
-    const streams = extra.streams ??= table.outgoing(
+    const call = this.#unanswered(id, metadata);
+    if (call === undefined) return;
+    // A codec reports streams only where there is support for them.
+    (this.#context.streams() as ConnectionStreams).checkRoom();
+    const streams = call.extras().streams ??= this.streamsFor(
       call,
-      () => this.streamEnded(call),
-    );
+    ) as OutgoingStreams;
     const result = streams.openResult(id);
     if (call.state !== "abandoned") {
       this.#settler.stream(call, result);
       return;
     }
-    // Given up: its CANCEL is under way, and the stream's end will come.
+    // Its CANCEL is under way, and the end of the stream will come.
     this.#updateOutcome(call, "executed");
     call.state = "abandoned";
     streams.release(callEndedError());
   }
 
-  /** The result stream of a call has ended, and the call with it. */
-  streamEnded(call: Call): void {
-    this.#sent.drop(call);
-    this.#settler.finishStream(call);
-    call.extra?.streams?.writer?.release(callEndedError());
+  /** Makes the streams of a call; undefined without support for streams. */
+  streamsFor(call: Call): OutgoingStreams | undefined {
+    return this.#context.streams()?.outgoing(call, () => {
+      // The result stream has ended, and the call with it.
+      this.#inFlight.drop(call);
+      this.#settler.finishStream(call);
+      call.extra?.streams?.writer?.release(callEndedError());
+    });
   }
 
   /**
@@ -142,43 +133,48 @@ export class ReplyHandler {
    * @throws {ConnectionError} `protocol_error`, if there never was one.
    */
   streamsOf(id: number): OutgoingStreams | null | undefined {
-    const call = this.#sent.live(id);
+    const call = this.#inFlight.live(id);
     if (call !== undefined) return call.extra?.streams ?? null;
-    if (this.#sent.used(id)) return undefined;
-    throw new ConnectionError(
-      "protocol_error",
-      `a frame of a stream for call ${id}, which was never made`,
-    );
+    if (this.#inFlight.used(id)) return undefined;
+    protocolError(`a frame of a stream for call ${id}, which was never made`);
+  }
+
+  /** Takes an answered call out; undefined if its caller needs no notice any more. */
+  #take(
+    id: number,
+    metadata: MetadataBlock | undefined,
+    outcome: Outcome,
+  ): Call | undefined {
+    const call = this.#unanswered(id, metadata);
+    if (call === undefined) return undefined;
+    this.#inFlight.drop(call);
+    if (call.state !== "abandoned") return call;
+    this.#updateOutcome(call, outcome);
+    return undefined;
   }
 
   /**
-   * Takes an answered call out. There is none if the id was never used, is not
-   * handed over yet, or was answered before: the peer breaks the rules, unless
-   * its wire knows of silent cancels.
+   * Finds the call that a reply is for. There is none if the id was never used,
+   * is not flushed yet, or was answered before: the peer violates the protocol,
+   * unless that has cancels without a reply.
    */
-  #take(id: number, metadata: MetadataBlock | undefined): Call | undefined {
-    const call = this.#sent.take(id);
-    if (call === undefined) this.#stray(id);
-    else this.#answered(call, metadata);
-    return call;
-  }
-
-  /** An answer has come. */
-  #answered(call: Call, metadata: MetadataBlock | undefined): void {
-    if (metadata !== undefined) call.extras().replyMetadata = metadata;
-    call.extra?.observed?.answered(this.#context.codec.receivedSize);
-  }
-
-  #stray(id: number): void {
+  #unanswered(
+    id: number,
+    metadata: MetadataBlock | undefined,
+  ): Call | undefined {
+    const { codec } = this.#context;
+    const call = this.#inFlight.unanswered(id);
+    if (call !== undefined) {
+      if (metadata !== undefined) call.extras().replyMetadata = metadata;
+      call.extra?.observed?.answered(codec.receivedSize);
+      return call;
+    }
     this.late++;
-    if (this.#context.codec.features.unknownReply === "drop") return;
-    throw new ConnectionError(
-      "protocol_error",
-      `an answer to call ${id}, which is not in flight`,
-    );
+    if (codec.features.unknownReply === "drop") return undefined;
+    protocolError(`an answer to call ${id}, which is not in flight`);
   }
 
-  /** The peer has answered for a call whose caller was told long ago. */
+  /** The peer has answered a call whose caller was notified long ago. */
   #updateOutcome(call: Call, outcome: Outcome): void {
     this.late++;
     this.#settler.finish(call, outcome);

@@ -1,26 +1,28 @@
 /**
- * Where callers are told, and what wakes a call before its answer does.
+ * Settles calls: notifies the caller, and ends what could end the call before
+ * its reply does.
  *
- * Invariants owned here:
- * - Every call is told once, and finished once: an abandoned one is told when
- *   it is abandoned, and finished when its outcome is known.
- * - A call that was told listens to no signal and waits for no deadline.
+ * - Every caller is notified once, and every call finished once: an abandoned
+ *   call's caller is notified when it is abandoned, and the call is finished
+ *   when its outcome is known.
+ * - A call whose caller was notified listens to no signal and has no deadline.
  *
  * @module
  */
 
-import type { Call, CallExtras } from "./call.ts";
-import type { TimerHeap } from "../base/timers.ts";
+import { AbortListeners } from "../base/abort_listeners.ts";
 import {
   callEndedError,
   type ConnectionError,
   type Outcome,
+  type RpcError,
 } from "../base/errors.ts";
+import type { TimerHeap } from "../base/timers.ts";
 import { noOutcomes, type OutcomeCounts } from "../types/stats.ts";
+import type { Call, CallExtras } from "./call.ts";
 import { unavailableError } from "./errors.ts";
-import { AbortListeners } from "../base/abort_listeners.ts";
 
-/** What the ledger tells its table. */
+/** What the settler reports to the table of its calls. */
 export interface CallSettlerEvents {
   /** A signal that `call` listens to has fired. */
   abort(call: Call, reason: unknown): void;
@@ -28,7 +30,7 @@ export interface CallSettlerEvents {
   settled(): void;
 }
 
-/** Settles calls. */
+/** Settles calls, and watches their signals and deadlines until then. */
 export class CallSettler {
   /** Calls finished so far. */
   readonly counts: OutcomeCounts = noOutcomes();
@@ -39,9 +41,7 @@ export class CallSettler {
   constructor(deadlines: TimerHeap, events: CallSettlerEvents) {
     this.#deadlines = deadlines;
     this.#events = events;
-    this.#signals = new AbortListeners((call, reason) =>
-      events.abort(call, reason)
-    );
+    this.#signals = new AbortListeners(events);
   }
 
   /** Listeners on abort signals. */
@@ -65,7 +65,7 @@ export class CallSettler {
     this.#deadlines.remove(extra);
   }
 
-  /** Tells the caller of a call that was just taken out of its place. */
+  /** Settles a call that was just taken out of its place. */
   settle(
     call: Call,
     outcome: Outcome,
@@ -79,29 +79,31 @@ export class CallSettler {
     call.extra?.streams?.release(failed ? result : callEndedError());
   }
 
-  /** Fails a call with an error of the library's, which names it from now on. */
+  /** Fails a call with an error of the library, which names the call from now on. */
   fail(call: Call, outcome: Outcome, error: unknown): void {
     this.settle(call, outcome, true, call.blame(error));
   }
 
-  /** Tells the caller of a stream; what ends the call goes on being listened to. */
+  /** Gives the caller its stream, which is as good as a reply. The call lives on until that has ended, and can still be aborted. */
   stream(call: Call, result: unknown): void {
     this.counts.executed++;
-    call.stream(result);
+    call.settle("executed", false, result);
+    call.finish("executed");
+    call.state = "streaming";
   }
 
-  /** Ends a call whose stream has ended, or is lost for the reason given: only who observes it is told any more. */
-  finishStream(call: Call, lost?: unknown): void {
+  /** Ends a call whose stream has ended, or is lost with the given error. */
+  finishStream(call: Call, lost?: RpcError): void {
     const { extra } = call;
     if (call.state === "streaming" && extra !== undefined) {
       this.unwatch(call, extra);
     }
     const failure = extra?.streams?.reader?.failure;
-    call.streamed(failure ?? (lost === undefined ? lost : { error: lost }));
+    call.endStream(failure ?? (lost && { error: lost }));
     this.#events.settled();
   }
 
-  /** Settles a call that its connection takes along; an abandoned one only learns its outcome. */
+  /** Settles a call that its connection has lost; of an abandoned one only the outcome is still open. */
   failOnConnectionLoss(
     call: Call,
     outcome: Outcome,
@@ -116,7 +118,7 @@ export class CallSettler {
     else this.fail(call, outcome, unavailableError(reason, outcome));
   }
 
-  /** Ends a call whose caller has been told. */
+  /** Finishes a call whose caller has been notified. */
   finish(call: Call, outcome: Outcome): void {
     if (outcome === "executed") this.counts.executed++;
     else this.counts[outcome]++;

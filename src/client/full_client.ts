@@ -1,22 +1,22 @@
 /**
- * The client with everything: the core, streams, services, stages, keepalive,
- * statistics.
+ * The client of `@sluice/rpc`: the slim client with streams, keepalive, Deno's
+ * connections as duplexes, and the functions of `@sluice/rpc/client` as methods.
  *
  * @module
  */
 
-import { streams } from "../streams/support.ts";
-import { toDuplex } from "../transport/deno_conn.ts";
-import type { Duplex } from "../types/duplex.ts";
-import { keepalive } from "../connection/watchdog.ts";
-import type { ConnectionStats, LiveCall } from "../types/stats.ts";
-import { CoreClient, type CoreClientOptions } from "./client.ts";
-import type { MethodName, UntypedServices } from "../types/services.ts";
 import type { WireMap } from "../types/connection.ts";
+import type { Duplex } from "../types/duplex.ts";
+import type { MethodName, UntypedServices } from "../types/services.ts";
+import type { ConnectionStats, LiveCall } from "../types/stats.ts";
+import { toDuplex } from "../transport/deno_conn.ts";
+import { streams } from "../streams/support.ts";
+import { keepalive } from "../connection/watchdog.ts";
+import { CoreClient, type CoreClientOptions } from "./client.ts";
 import {
   map,
   stage,
-  type StageInputs,
+  type StageInputsOf,
   type StageOf,
   type StageOutputOf,
 } from "./stage.ts";
@@ -27,11 +27,11 @@ export interface ClientOptions
   extends Omit<CoreClientOptions, "streams" | "keepalive"> {}
 
 /**
- * Calls the services at the other end of a duplex.
+ * Calls the services of a server over a duplex: a socket of
+ * {@linkcode connect}, pipes, or {@linkcode memoryPair} within a process.
  *
- * The type argument is the services' type: method names, params and results
- * follow from it, nothing is generated. Without a network in between, the same
- * holds for a pair of pipes or {@linkcode memoryPair}.
+ * The type argument is the type of the services. Method names, params and
+ * results follow from it; no code is generated.
  *
  * @example
  * ```ts
@@ -72,7 +72,7 @@ export class Client<
     });
   }
 
-  /** The connection in numbers. */
+  /** Returns counters of the connection: calls, windows, bytes, streams. */
   stats(): ConnectionStats {
     return this.connection.stats();
   }
@@ -82,7 +82,7 @@ export class Client<
     return this.connection.calls();
   }
 
-  /** The method as a transform of streams; see {@linkcode stage}. */
+  /** Returns the method as a transform of streams; see {@linkcode stage}. */
   stage<
     N extends { [K in MethodName<S>]: K }[MethodName<S>],
     Ordered extends boolean = true,
@@ -94,14 +94,14 @@ export class Client<
     return stage(this, method, options);
   }
 
-  /** The results of the method called with each of `inputs`; see {@linkcode map}. */
+  /** Calls the method with each of `inputs` and iterates over the results; see {@linkcode map}. */
   map<
     N extends { [K in MethodName<S>]: K }[MethodName<S>],
     Ordered extends boolean = true,
     OnError extends OnStageError = "fail",
   >(
     method: N,
-    inputs: StageInputs<S, N>,
+    inputs: StageInputsOf<S, N>,
     options: StageOptions<Ordered, OnError> = {},
   ): AsyncIterableIterator<StageOutputOf<S, N, M, Ordered, OnError>> {
     return map(this, method, inputs, options);

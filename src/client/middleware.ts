@@ -1,31 +1,37 @@
 /**
- * Middleware around the calls a client makes.
+ * Middleware around the calls that a client makes.
  *
- * Invariants owned here:
- * - Middleware stands around calls of all kinds, and a call looks to its caller
- *   as it does without: it ends at once when its signal fires or its time is
- *   up, however long a middleware takes, and tells its outcome.
- * - Params are encoded when the call is made: later changes to the object do
- *   not show, unless a middleware gives other params.
- * - A call given up goes no further: the way on is closed to its middleware.
+ * A call with middleware is the promise of its outermost middleware, raced with
+ * the call's signal and deadline. Each `next()` that reaches the innermost layer
+ * sends an ordinary call; its handle answers every other question.
+ *
+ * Invariants:
+ * - A call settles as it does without middleware: at once when its signal fires
+ *   or its deadline passes, however long a middleware takes. Its outcome is the
+ *   worst of all times it was sent.
+ * - Params are serialized when the call is made: later changes to the object
+ *   are not sent, unless a middleware passes other params.
+ * - A call that has settled is not sent again: `next()` throws.
+ * - The caller gets the stream that its middleware returned. Every other stream
+ *   that the peer replied with is cancelled.
  *
  * @module
  */
 
-import { Call } from "../call/call.ts";
-import { callOf, type CallOwner, Handle } from "../call/handle.ts";
-import type { CallHandle } from "../types/call.ts";
-import type { MiddlewareSettings, MiddlewareStack } from "./service_client.ts";
+import { AbortListeners } from "../base/abort_listeners.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
+import { checkList, compose } from "../base/compose.ts";
+import { attribute, type Outcome, RpcError, worse } from "../base/errors.ts";
+import { discard, isStream } from "../base/pull_source.ts";
+import { type TimerEntry, TimerHeap } from "../base/timers.ts";
+import { isA } from "../base/user_code.ts";
 import type {
   Caller,
+  CallHandle,
   CallOptions,
   Metadata,
   ParentCall,
 } from "../types/call.ts";
-import { type Clock, systemClock } from "../base/clock.ts";
-import { TimerHeap } from "../base/timers.ts";
-import { type Outcome, RpcError, worse } from "../base/errors.ts";
-import { CallSettler } from "../call/settle.ts";
 import {
   type CallEnding,
   CallEndingCell,
@@ -34,29 +40,28 @@ import {
   type OutgoingCall,
   type OutgoingChange,
 } from "../types/middleware.ts";
-import { checkList, compose } from "../base/compose.ts";
-import {
-  dueTime,
-  isAbort,
-  notePlace,
-  type SentOptions,
-} from "../call/options.ts";
 import { toRecord } from "../wire/metadata.ts";
 import { snapshot, snapshotSize } from "../wire/payload.ts";
 import { deadlineError } from "../call/errors.ts";
-import type { OutgoingStreams } from "../streams/contract.ts";
-import { discard, isStream } from "../base/pull_source.ts";
+import { callOf } from "../call/handle.ts";
+import { dueTime, isAbort, type SentOptions } from "../call/options.ts";
+import type { MiddlewareSettings, MiddlewareStack } from "./service_client.ts";
 
 /**
- * Middleware for a client's `use`, the first one outermost. (A function, so
- * that a program whose clients use none does not carry the code for it.)
+ * Makes the value of a client's `use` from middleware: functions that run around
+ * every call. The first one is outermost: it sees a call first, and its result
+ * last. Each may change params and metadata, send the call several times, or
+ * return a result without sending it.
  *
- * @throws {TypeError} If one of them is no function.
+ * A call ends at once when its signal fires or its deadline passes, however long
+ * a middleware takes; its outcome is the worst of all times it was sent.
  *
- * @example A token with every call
+ * @throws {TypeError} If one of them is not a function.
+ *
+ * @example Send a token with every call
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { type CallContext, Client, memoryPair, clientMiddleware, Server } from "@sluice/rpc";
+ * import { type CallContext, Client, clientMiddleware, memoryPair, Server } from "@sluice/rpc";
  *
  * const services = { Who: { am: (_: null, ctx: CallContext) => ctx.metadata.get("token") ?? "" } };
  * const [near, far] = memoryPair();
@@ -69,6 +74,32 @@ import { discard, isStream } from "../base/pull_source.ts";
  * await client.close();
  * await server.close();
  * ```
+ *
+ * @example Send a call again that certainly did not run
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { memoryPair, RpcError, Server } from "@sluice/rpc";
+ * import { Client, clientMiddleware, type ClientMiddleware } from "@sluice/rpc/client";
+ *
+ * let busy = true;
+ * const [near, far] = memoryPair();
+ * const services = { add: ([a, b]: [number, number]) => a + b };
+ * const server = new Server(services, {
+ *   use: [(_call, next) => {
+ *     if (!busy) return next();
+ *     busy = false;
+ *     throw new RpcError("busy", "try again");
+ *   }],
+ * });
+ * server.accept(far);
+ *
+ * const retryOnce: ClientMiddleware = (_call, next) =>
+ *   next().catch((error) => error.outcome === "refused" ? next() : Promise.reject(error));
+ * const client = new Client<typeof services>(near, { use: clientMiddleware(retryOnce) });
+ * assertEquals(await client.call("add", [1, 2]), 3);
+ * await client.close();
+ * await server.close();
+ * ```
  */
 export function clientMiddleware(...list: ClientMiddleware[]): MiddlewareStack {
   checkList(list);
@@ -78,63 +109,317 @@ export function clientMiddleware(...list: ClientMiddleware[]): MiddlewareStack {
   };
 }
 
-/** One call of the caller's, however often its middleware sends it. */
-class MiddlewareRun extends Call {
-  options: SentOptions = {};
-  deadline = Infinity;
-  /** Fires when the call is given up; made when a middleware asks. */
-  controller: AbortController | undefined = undefined;
-  /** Why it was given up. */
-  end: { readonly reason: unknown } | undefined = undefined;
-  /** Every sending of it. */
-  readonly sendings: CallHandle[] = [];
-  readonly ending = new CallEndingCell();
-  /** What its caller gave; its own to cancel if it is a stream and never sent. */
-  params: unknown = undefined;
+/** Makes the calls of one client through its middleware. */
+class MiddlewareCaller implements Caller {
+  readonly caller: Caller;
+  readonly clock: Clock;
+  readonly settings: MiddlewareSettings;
+  readonly deadlines: TimerHeap;
+  readonly signals = new AbortListeners<WrappedCall>({
+    abort: (call, reason) => call.end(reason),
+  });
+  /** Runs all middleware, the first one outermost, and sends the call. */
+  readonly run: (view: CallView) => Promise<unknown>;
 
-  /** Whether its caller has been told. */
-  get settled(): boolean {
-    return this.state === "abandoned" || this.state === "done";
+  constructor(
+    caller: Caller,
+    list: readonly ClientMiddleware[],
+    settings: MiddlewareSettings,
+  ) {
+    this.caller = caller;
+    this.clock = settings.clock ?? systemClock;
+    this.settings = settings;
+    this.deadlines = new TimerHeap(this.clock);
+    // Whether a call keeps the process alive is up to its connection; see `unref`.
+    this.deadlines.hold(false);
+    this.run = compose<CallView, OutgoingChange>(
+      list as readonly Middleware<CallView, OutgoingChange>[],
+      (view, change) => view.with(change),
+      (view) => view.call.send(view),
+    );
   }
 
-  /** What is known of all its sendings. */
-  get whole(): Outcome {
-    return this.sendings.reduce<Outcome>(
+  call(
+    method: string,
+    params?: unknown,
+    options?: CallOptions,
+  ): Promise<unknown> {
+    return this.go(method, params, options).reply;
+  }
+
+  go(method: string, params?: unknown, options: CallOptions = {}): CallHandle {
+    return new WrappedCall(this, method, params, options);
+  }
+}
+
+/** What a caller gets for a call. */
+interface Settled {
+  readonly failed: boolean;
+  /** The result, or the error. */
+  readonly value: unknown;
+}
+
+/** One call of a client with middleware, however often that sends it; also the handle of the call. */
+class WrappedCall implements CallHandle, TimerEntry {
+  readonly method: string;
+  readonly client: MiddlewareCaller;
+  /** The caller's options, without metadata and times. */
+  options: SentOptions = {};
+  readonly ending = new CallEndingCell();
+  expiresAt = Infinity;
+  heapIndex = -1;
+  #size = 0;
+  /** Undefined once the call has settled. */
+  #params: unknown;
+  /** The signals that abort the call. */
+  readonly #signals: AbortSignal[] = [];
+  /** One handle for each time that the middleware sent the call. */
+  readonly #handles: CallHandle[] = [];
+  /** The streams that the peer has replied with, and the handles they belong to. */
+  #streams: Map<unknown, CallHandle> | undefined;
+  /** Made when a middleware reads `signal`. */
+  #controller: AbortController | undefined;
+  /** Why the call was aborted, or that its deadline has passed. */
+  #aborted: { readonly reason: unknown } | undefined;
+  #settled: Settled | undefined;
+  /** Resolves when the call has settled. */
+  readonly #whenSettled = Promise.withResolvers<void>();
+  #replyPromise: Promise<unknown> | undefined;
+  #outcomePromise: Promise<Outcome> | undefined;
+  #sentPromise: PromiseWithResolvers<boolean> | undefined;
+
+  constructor(
+    client: MiddlewareCaller,
+    method: string,
+    params: unknown,
+    options: CallOptions,
+  ) {
+    this.client = client;
+    this.method = method;
+    this.#params = params;
+    try {
+      client.run(this.#begin(params, options)).then(
+        (value) => this.#settle(false, value),
+        (error) => this.#settle(true, error),
+      );
+    } catch (error) {
+      this.#settle(true, isAbort(options, error) ? error : this.#blame(error));
+    }
+  }
+
+  #begin(params: unknown, options: SentOptions): CallView {
+    const { signal, ctx, idempotent, transfer, notification, calledAt } =
+      options;
+    this.options = {
+      signal,
+      ctx,
+      idempotent,
+      transfer,
+      notification,
+      calledAt,
+    };
+    if (signal?.aborted) throw signal.reason;
+    if (ctx?.signal.aborted) throw ctx.signal.reason;
+    const { client } = this;
+    this.expiresAt = dueTime(options, client.clock);
+    const sent = snapshot(params, transfer === true, client.settings);
+    this.#size = snapshotSize(sent);
+    const metadata = toRecord(options.metadata ?? {});
+    for (const each of [signal, ctx?.signal]) {
+      if (each === undefined) continue;
+      client.signals.add(each, this);
+      this.#signals.push(each);
+    }
+    client.deadlines.add(this);
+    return new CallView(this, params, sent, metadata);
+  }
+
+  /** The innermost layer: sends the call as it is sent without middleware. */
+  send({ sent, metadata, remaining }: CallView): Promise<unknown> {
+    if (this.#settled !== undefined) {
+      const text = "the call has settled: its middleware cannot send it";
+      const late = new RpcError("cancelled", text, { outcome: "not_sent" });
+      const reason = this.#aborted ? this.#aborted.reason : this.#blame(late);
+      discard(sent, reason);
+      throw reason;
+    }
+    // The signals are passed on: they abort the stream of a result, too.
+    const handle = this.client.caller.go(this.method, sent, {
+      ...this.options,
+      timeout: remaining,
+      metadata: Object.keys(metadata).length > 0 ? metadata : undefined,
+    });
+    this.#handles.push(handle);
+    if (this.#sentPromise !== undefined) this.#resolveOnSend(handle);
+    // Serializing other params runs code of the user, which may abort the call.
+    if (this.#aborted !== undefined) handle.abort(this.#aborted.reason);
+    const { reply } = handle;
+    reply.then((value) => this.#noteStream(value, handle), () => {});
+    return reply;
+  }
+
+  /** Keeps a stream that the peer replied with, to cancel it if the caller does not get it. */
+  #noteStream(value: unknown, handle: CallHandle): void {
+    if (!isStream(value)) return;
+    this.#streams ??= new Map();
+    this.#streams.set(value, handle);
+    // The middleware did not wait for it.
+    if (this.#settled !== undefined) this.#cancelStreams(this.#settled);
+  }
+
+  /** Cancels the streams that the caller does not get. */
+  #cancelStreams({ failed, value }: Settled): void {
+    const streams = this.#streams ?? new Map<unknown, CallHandle>();
+    // A stream that the middleware made may read from one of these.
+    if (!failed && isStream(value) && !streams.has(value)) return;
+    for (const [stream, handle] of streams) {
+      if (failed || stream !== value) handle.abort();
+    }
+  }
+
+  #settle(failed: boolean, value: unknown): void {
+    if (this.#settled !== undefined) return;
+    this.#settled = { failed, value };
+    const { signals, deadlines } = this.client;
+    for (const signal of this.#signals) signals.remove(signal, this);
+    deadlines.remove(this);
+    if (this.#handles.length === 0) discard(this.#params, value);
+    this.#params = undefined;
+    this.#cancelStreams(this.#settled);
+    this.#noteEnding(this.#settled);
+    this.#whenSettled.resolve();
+  }
+
+  /** Resolves `ended`: now, or when the stream that the caller gets has ended. */
+  #noteEnding({ failed, value }: Settled): void {
+    const last = this.#handles.at(-1);
+    const call = last && !failed && isStream(value) ? callOf(last) : undefined;
+    const streams = call?.extra?.streams;
+    const end = () => {
+      const { items, failure } = streams?.reader ?? {};
+      const error = failed ? value : failure?.error;
+      this.ending.end({ items, error });
+    };
+    if (streams === undefined || call?.state !== "streaming") end();
+    // The reader of the stream is notified first.
+    else streams.closed = () => queueMicrotask(end);
+  }
+
+  /** Aborts the call, for the reason of its user or of a signal, or because its deadline has passed. */
+  end(reason: unknown): void {
+    if (this.#settled !== undefined) {
+      // The stream that its caller got may still be open.
+      this.#streams?.forEach((handle) => handle.abort(reason));
+      return;
+    }
+    this.#aborted = { reason };
+    // First, as the outcome depends on how far each of them got.
+    for (const handle of this.#handles) handle.abort(reason);
+    this.#settle(true, reason);
+    this.#controller?.abort(reason);
+  }
+
+  onTimeout(): void {
+    const { away } = this.client.caller;
+    this.end(this.#blame(deadlineError(this.outcome, away)));
+  }
+
+  #blame(error: unknown): unknown {
+    if (isA(error, RpcError)) {
+      attribute(error, this.method, this.options.calledAt);
+    }
+    return error;
+  }
+
+  /** The signal that middleware sees. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#aborted) this.#controller.abort(this.#aborted.reason);
+    }
+    return this.#controller.signal;
+  }
+
+  /** The metadata of the latest reply, also before the call has settled. */
+  get replyMetadata(): Metadata | undefined {
+    return this.#handles.at(-1)?.metadata;
+  }
+
+  // What its caller asks the handle.
+
+  get id(): number | undefined {
+    return this.#handles.at(-1)?.id;
+  }
+
+  get size(): number {
+    return this.#handles.at(-1)?.size ?? this.#size;
+  }
+
+  get metadata(): Metadata | undefined {
+    return this.#settled && this.replyMetadata;
+  }
+
+  get outcome(): Outcome {
+    return this.#handles.reduce<Outcome>(
       (worst, { outcome }) => worse(worst, outcome),
       "not_sent",
     );
   }
 
-  get signal(): AbortSignal {
-    if (this.controller === undefined) {
-      this.controller = new AbortController();
-      if (this.end !== undefined) this.controller.abort(this.end.reason);
+  get reply(): Promise<unknown> {
+    return this.#replyPromise ??= this.#whenSettled.promise.then(() => {
+      const { failed, value } = this.#settled as Settled;
+      if (failed) throw value;
+      return value;
+    });
+  }
+
+  get settled(): Promise<Outcome> {
+    return this.#outcomePromise ??= this.#whenSettled.promise.then(async () => {
+      await Promise.all(this.#handles.map(({ settled }) => settled));
+      return this.outcome;
+    });
+  }
+
+  get sent(): Promise<boolean> {
+    if (this.#sentPromise === undefined) {
+      this.#sentPromise = Promise.withResolvers();
+      const { resolve } = this.#sentPromise;
+      for (const handle of this.#handles) this.#resolveOnSend(handle);
+      this.settled.then((outcome) => resolve(outcome !== "not_sent"));
     }
-    return this.controller.signal;
+    return this.#sentPromise.promise;
+  }
+
+  #resolveOnSend(handle: CallHandle): void {
+    handle.sent.then((sent) => {
+      if (sent) this.#sentPromise?.resolve(true);
+    });
+  }
+
+  abort(reason?: unknown): void {
+    this.end(reason ?? new DOMException("The call was aborted", "AbortError"));
   }
 }
 
-/** A call as one middleware sees it. */
+/** A call as one middleware sees it: each layer can have other params and metadata. */
 class CallView implements OutgoingCall {
+  readonly call: WrappedCall;
   readonly params: unknown;
-  readonly metadata: Readonly<Record<string, string>>;
-  /** What is sent for the params. */
+  /** The params as they are sent. */
   readonly sent: unknown;
-  readonly call: MiddlewareRun;
-  readonly #clock: Clock;
+  readonly metadata: Readonly<Record<string, string>>;
 
   constructor(
-    call: MiddlewareRun,
+    call: WrappedCall,
     params: unknown,
     sent: unknown,
     metadata: Readonly<Record<string, string>>,
-    clock: Clock,
   ) {
     this.call = call;
     this.params = params;
     this.sent = sent;
     this.metadata = metadata;
-    this.#clock = clock;
   }
 
   get method(): string {
@@ -146,12 +431,12 @@ class CallView implements OutgoingCall {
   }
 
   get remaining(): number {
-    const { deadline: due } = this.call;
-    return due === Infinity ? due : Math.max(0, due - this.#clock.now());
+    const { expiresAt, client } = this.call;
+    return Math.max(0, expiresAt - client.clock.now());
   }
 
   get replyMetadata(): Metadata | undefined {
-    return this.call.sendings.at(-1)?.metadata;
+    return this.call.replyMetadata;
   }
 
   get ended(): Promise<CallEnding> {
@@ -173,211 +458,6 @@ class CallView implements OutgoingCall {
       other ? change.params : this.params,
       other ? change.params : this.sent,
       change.metadata === undefined ? this.metadata : toRecord(change.metadata),
-      this.#clock,
     );
-  }
-}
-
-/** Its latest sending, if its result is a stream that has not ended. */
-function streamOf({ sendings }: MiddlewareRun): Call | undefined {
-  const last = sendings.at(-1);
-  const call = last && callOf(last);
-  return call?.state === "streaming" ? call : undefined;
-}
-
-/** How the stream of a result ended; asked when what ended it has told its reader. */
-function endingOf({ reader: streamReader }: OutgoingStreams): CallEnding {
-  return { items: streamReader?.items, error: streamReader?.failure?.error };
-}
-
-/** Ends the streams of results that the caller does not get; a stream of another making may be made of one of them. */
-function dropStreams({ sendings }: MiddlewareRun, kept: unknown): void {
-  const streams = sendings.map((sending) => resultOf(sending));
-  if (isStream(kept) && !streams.includes(kept)) return;
-  for (const [i, stream] of streams.entries()) {
-    if (stream !== undefined && stream !== kept) sendings[i].abort();
-  }
-}
-
-/** The stream that answered a sending and has not ended. */
-function resultOf(sending: CallHandle): unknown {
-  const call = callOf(sending);
-  return call.state === "streaming"
-    ? call.extra?.streams?.reader?.readable
-    : undefined;
-}
-
-/** Makes calls by way of middleware. */
-class MiddlewareCaller implements Caller, CallOwner {
-  readonly #caller: Caller;
-  readonly #clock: Clock;
-  readonly #settings: MiddlewareSettings;
-  readonly #settler: CallSettler;
-  readonly #way: (view: CallView) => Promise<unknown>;
-
-  constructor(
-    caller: Caller,
-    list: readonly ClientMiddleware[],
-    settings: MiddlewareSettings,
-  ) {
-    this.#caller = caller;
-    this.#clock = settings.clock ?? systemClock;
-    this.#settings = settings;
-    this.#settler = new CallSettler(new TimerHeap(this.#clock), {
-      abort: (call, reason) => this.abort(call, reason),
-      settled: () => {},
-    });
-    this.#way = compose<CallView, OutgoingChange>(
-      list as readonly Middleware<CallView, OutgoingChange>[],
-      (view, change) => view.with(change),
-      (view) => this.#send(view),
-    );
-  }
-
-  call(
-    method: string,
-    params?: unknown,
-    options?: CallOptions,
-  ): Promise<unknown> {
-    return this.go(method, params, options).reply;
-  }
-
-  go(method: string, params?: unknown, options: CallOptions = {}): CallHandle {
-    const call = new MiddlewareRun(method);
-    call.params = params;
-    notePlace(call, options);
-    try {
-      const view = this.#begin(call, params, options);
-      this.#way(view).then(
-        (value) => this.#settle(call, false, value),
-        (error) => this.#settle(call, true, error),
-      );
-    } catch (error) {
-      if (call.extra !== undefined) this.#settler.unwatch(call, call.extra);
-      if (!isAbort(options, error)) call.blame(error);
-      call.settle("not_sent", true, error);
-      call.finish("not_sent");
-      discard(params, error);
-    }
-    return new Handle(call, this);
-  }
-
-  #begin(call: MiddlewareRun, params: unknown, options: CallOptions): CallView {
-    const { signal, ctx, metadata } = options;
-    if (signal?.aborted) throw signal.reason;
-    if (ctx?.signal.aborted) throw ctx.signal.reason;
-    call.options = { ...options };
-    call.deadline = dueTime(options, this.#clock);
-    const transfer = options.transfer === true;
-    const sent = snapshot(params, transfer, this.#settings);
-    call.size = snapshotSize(sent);
-    const extra = call.extras();
-    extra.expiresAt = call.deadline;
-    extra.signal = signal;
-    extra.inherited = ctx?.signal;
-    extra.onTimeout = () =>
-      this.abort(
-        call,
-        call.blame(deadlineError(call.whole, this.#caller.away)),
-      );
-    this.#settler.watch(call, extra);
-    const record = metadata === undefined ? {} : toRecord(metadata);
-    return new CallView(call, params, sent, record, this.#clock);
-  }
-
-  /** The innermost: what the call is without middleware. */
-  #send({ call, sent, metadata, remaining }: CallView): Promise<unknown> {
-    if (call.settled) {
-      const text = "the call has ended: its middleware may not go on";
-      const ended = new RpcError("cancelled", text, { outcome: "not_sent" });
-      const reason = call.end === undefined
-        ? call.blame(ended)
-        : call.end.reason;
-      discard(sent, reason);
-      throw reason;
-    }
-    const { idempotent, transfer, notification, calledAt } = call.options;
-    const timeout = remaining === Infinity ? undefined : remaining;
-    const options: SentOptions = {
-      idempotent,
-      transfer,
-      timeout,
-      notification,
-      calledAt,
-    };
-    if (Object.keys(metadata).length > 0) options.metadata = metadata;
-    const handle = this.#caller.go(call.method, sent, options);
-    call.sendings.push(handle);
-    call.state = "sent";
-    call.seq = handle.id ?? -1;
-    if (call.extra?.sent !== undefined) this.#watchSent(call, handle);
-    return handle.reply;
-  }
-
-  /** Its middleware is done. */
-  #settle(call: MiddlewareRun, failed: boolean, result: unknown): void {
-    if (!call.settled) this.#tell(call, failed, result);
-  }
-
-  #tell(call: MiddlewareRun, failed: boolean, result: unknown): void {
-    const extra = call.extras();
-    const unwatch = () => this.#settler.unwatch(call, extra);
-    const streams = streamOf(call)?.extra?.streams;
-    // What ends the call ends its stream, too.
-    if (streams === undefined || call.end !== undefined) unwatch();
-    if (streams === undefined) {
-      const error = failed ? result : undefined;
-      call.ending.end({ items: undefined, error });
-    } else {
-      streams.closed = () => {
-        unwatch();
-        queueMicrotask(() => call.ending.end(endingOf(streams)));
-      };
-    }
-    if (call.sendings.length === 0) discard(call.params, result);
-    call.params = undefined;
-    const last = call.sendings.at(-1);
-    extra.replyMetadata = last && callOf(last).extra?.replyMetadata;
-    call.settle(call.whole, failed, result);
-    call.state = "abandoned";
-    const kept = failed ? undefined : result;
-    dropStreams(call, kept);
-    const ends = call.sendings.map(({ settled }) => settled);
-    Promise.all(ends).then(() => {
-      // One that its middleware did not wait for may be answered by a stream now.
-      dropStreams(call, kept);
-      call.finish(call.whole);
-    });
-  }
-
-  // What a handle asks.
-
-  abort(given: Call, reason: unknown): void {
-    const call = given as MiddlewareRun;
-    if (call.settled) {
-      // Its stream may still be under way.
-      if (streamOf(call) !== undefined) call.sendings.at(-1)?.abort(reason);
-      return;
-    }
-    call.end = { reason };
-    // Its sendings first: what they are is what is told.
-    for (const handle of call.sendings) handle.abort(reason);
-    this.#tell(call, true, reason);
-    call.controller?.abort(reason);
-  }
-
-  flushed(call: Call): boolean {
-    return (call as MiddlewareRun).whole !== "not_sent";
-  }
-
-  resolveOnFlush(given: Call): void {
-    const call = given as MiddlewareRun;
-    for (const handle of call.sendings) this.#watchSent(call, handle);
-  }
-
-  #watchSent(call: MiddlewareRun, handle: CallHandle): void {
-    handle.sent.then((sent) => {
-      if (sent) call.extra?.sent?.resolve(true);
-    });
   }
 }

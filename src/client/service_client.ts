@@ -1,18 +1,21 @@
 /**
- * Typed calls over something that makes untyped ones.
+ * Typed calls, made by a caller that knows no types: what every client extends.
  *
- * Invariant owned here: it adds types, the proxy and what a client sets of its
- * calls, and nothing to what a call costs that sets nothing.
+ * Adds types, default options and the service proxy. A client without default
+ * options and middleware calls its connection directly, so that they cost
+ * nothing unless they are used.
  *
  * @module
  */
 
-import type { CallHandle } from "../types/call.ts";
 import type { Clock } from "../base/clock.ts";
+import type {
+  Caller,
+  CallHandle,
+  CallOptions,
+  MetadataInit,
+} from "../types/call.ts";
 import type { Protocol, Serializer, WireMap } from "../types/connection.ts";
-import type { SentOptions } from "../call/options.ts";
-import { toRecord } from "../wire/metadata.ts";
-import type { Caller, CallOptions, MetadataInit } from "../types/call.ts";
 import type {
   CallArguments,
   MethodAt,
@@ -22,30 +25,32 @@ import type {
   ServiceProxy,
   UntypedServices,
 } from "../types/services.ts";
+import { toRecord } from "../wire/metadata.ts";
+import type { SentOptions } from "../call/options.ts";
 
-/** What stands between a client and its connection; made by {@linkcode clientMiddleware}. */
+/** Middleware between a client and its connection; made by {@linkcode clientMiddleware}. */
 export interface MiddlewareStack {
-  /** What makes calls by way of the middleware; the client calls it once, when it is made. */
+  /** Returns a caller whose calls pass through the middleware to `caller`. A client calls it once, when it is made. */
   wrap(caller: Caller, settings: MiddlewareSettings): Caller;
 }
 
-/** What of its settings a client tells its middleware. */
+/** The options of a client that its middleware needs, to serialize params as the client does. */
 export interface MiddlewareSettings {
   /** Replaces JSON. */
   readonly serializer?: Serializer | undefined;
-  /** Another wire than the native one. */
+  /** Replaces the native protocol. */
   readonly protocol?: Protocol<WireMap> | undefined;
-  /** Time, for tests. */
+  /** Replaces the system's clock, for tests. */
   readonly clock?: Clock | undefined;
 }
 
-/** What a client can set of every call it makes. */
+/** Options that a client applies to every call it makes. */
 export interface CallerOptions {
-  /** The `timeout` of every call that names neither `timeout` nor `deadline`, in ms. */
+  /** The `timeout` of every call that sets neither `timeout` nor `deadline`, in ms. Default: none. */
   timeout?: number | undefined;
-  /** Metadata of every call; a call's own is added to it, name by name. */
+  /** Metadata of every call. The call's own is added to it, and replaces entries of the same name. */
   metadata?: MetadataInit | undefined;
-  /** What every call passes through on its way out: see {@linkcode clientMiddleware}. */
+  /** Middleware around every call: see {@linkcode clientMiddleware}. */
   use?: MiddlewareStack | undefined;
   /**
    * Whether the `stack` of a call's error also shows the code that made the
@@ -54,16 +59,22 @@ export interface CallerOptions {
   captureStacks?: boolean | undefined;
 }
 
-/** `caller` with what the options add to it: itself, if they add nothing, so that who sets nothing pays nothing. */
+/** Adds the options to a caller. Returns `caller` itself if they add nothing. */
 export function toCaller(
   caller: Caller,
   options: CallerOptions & MiddlewareSettings,
 ): Caller {
   const { timeout, metadata, use, captureStacks } = options;
-  const whole = use === undefined ? caller : use.wrap(caller, options);
-  const inner = captureStacks === true ? placed(whole) : whole;
+  const wrapped = use === undefined ? caller : use.wrap(caller, options);
+  // The stack is that of the code that made the call.
+  const inner = captureStacks === true
+    ? withOptions(wrapped, (options): SentOptions => ({
+      ...options,
+      calledAt: new Error(),
+    }))
+    : wrapped;
   if (timeout === undefined && metadata === undefined) return inner;
-  const complete = (options: CallOptions = {}): CallOptions => {
+  return withOptions(inner, (options = {}) => {
     try {
       return {
         ...options,
@@ -77,16 +88,22 @@ export function toCaller(
     } catch (error) {
       return unreadable(error);
     }
-  };
+  });
+}
+
+/** A caller whose calls have the options that `change` returns. */
+function withOptions(
+  caller: Caller,
+  change: (options?: CallOptions) => CallOptions,
+): Caller {
   return {
     call: (method, params, options) =>
-      inner.call(method, params, complete(options)),
-    go: (method, params, options) =>
-      inner.go(method, params, complete(options)),
+      caller.call(method, params, change(options)),
+    go: (method, params, options) => caller.go(method, params, change(options)),
   };
 }
 
-/** Options that cannot be read: a call with them fails with what reading them threw. */
+/** Options that throw when they are read: the call rejects with `error`. */
 function unreadable(error: unknown): CallOptions {
   return {
     get signal(): never {
@@ -95,57 +112,47 @@ function unreadable(error: unknown): CallOptions {
   };
 }
 
-/** `caller`, whose calls know where they were made. */
-function placed(caller: Caller): Caller {
-  const place = (options?: CallOptions): SentOptions => ({
-    ...options,
-    calledAt: new Error(),
-  });
-  return {
-    call: (method, params, options) =>
-      caller.call(method, params, place(options)),
-    go: (method, params, options) => caller.go(method, params, place(options)),
-  };
-}
-
-/** What {@linkcode Client} and {@linkcode ReconnectingClient} have in common: calls with the types of the services at the other end. */
+/** Typed calls of the peer's services: what {@linkcode Client}, {@linkcode ReconnectingClient} and {@linkcode clientOf} have in common. */
 export class ServiceClient<
   S extends object = UntypedServices,
   M extends WireMap = "json",
 > {
+  /** Never set. TypeScript reads from it the services of a client that is passed to {@linkcode stage} or {@linkcode map}. */
+  declare readonly "~types"?: { readonly services: S; readonly wire: M };
   readonly #caller: Caller;
 
-  /** Made by its subclasses. */
+  /** Called by subclasses. */
   constructor(caller: Caller) {
     this.#caller = caller;
   }
 
   /**
-   * Calls a method and promises its result.
+   * Calls a method; resolves with its result.
    *
-   * Calls made without waiting for each other are pipelined: sent in this
-   * order, answered in any. One beyond the peer's window waits, up to the
-   * limits on queued calls.
+   * Calls that do not wait for each other are pipelined: they are sent in the
+   * order in which they were made, and may be answered in any order. A call that
+   * exceeds the peer's window waits in a queue, up to the limits `maxQueuedCalls`
+   * and `maxQueuedBytes`.
    *
-   * Rejects with an {@linkcode RpcError} whose `outcome` says whether the call
-   * may have run; with the signal's own `reason` if it was aborted.
+   * Rejects with an {@linkcode RpcError} whose `outcome` tells whether the call
+   * may have run, or with the signal's own `reason` if the call was aborted.
    */
   call<N extends { [K in MethodName<S>]: K }[MethodName<S>]>(
     method: N,
     ...args: CallArguments<ParamsOf<MethodAt<S, N>>>
   ): Promise<ResultOf<MethodAt<S, N>, M>> {
-    // By index: a pattern would iterate, for each call.
+    // By index: destructuring would run an iterator for each call.
     return this.#caller.call(method, args[0], args[1]) as Promise<
       ResultOf<MethodAt<S, N>, M>
     >;
   }
 
   /**
-   * Calls a method and returns a handle at once: to watch the call's outcome,
-   * to abort it, or to look at its reply later or never. A failure nobody asks
-   * for is not reported.
+   * Calls a method and returns a handle at once: use it to watch the call's
+   * outcome, to abort the call, or to read its reply later or never. A failure
+   * is not reported as unhandled unless `reply` was read.
    *
-   * Never blocks; `await client.ready` before it keeps to the window.
+   * Never waits. To stay within the peer's window, `await client.ready` first.
    */
   go<N extends { [K in MethodName<S>]: K }[MethodName<S>]>(
     method: N,
@@ -157,13 +164,13 @@ export class ServiceClient<
   }
 
   /**
-   * Calls a method for what it does, not for what it answers. Resolves once
-   * the request was handed to the transport; rejects as a call does that could
-   * not be sent, and ignoring that is safe.
+   * Calls a method and drops its result. Resolves when the request was handed
+   * to the transport; rejects if it cannot be sent. The promise may be ignored:
+   * its rejection is not reported as unhandled.
    *
-   * It keeps its place in the window until the peer has answered, like any
-   * call; the answer, a failure too, is dropped. A wire that has notifications
-   * (JSON-RPC) sends one: it is not answered, and keeps its place until then.
+   * Like any call it occupies the window until the peer has replied; the reply,
+   * a failure included, is dropped. On a protocol with notifications (JSON-RPC)
+   * the client sends one, to which the peer does not reply.
    */
   notify<N extends { [K in MethodName<S>]: K }[MethodName<S>]>(
     method: N,
@@ -173,18 +180,18 @@ export class ServiceClient<
   }
 
   /**
-   * A service's methods as functions: `client.service("Math").square(3)`.
+   * Returns a service's methods as functions: `client.service("Math").square(3)`.
    *
-   * To await it, to print it or to make text or JSON of it calls nothing:
-   * methods named `then`, `toJSON`, `toString`, `toLocaleString` or `valueOf`
-   * need `call`.
+   * Awaiting, printing or converting the proxy makes no call. So methods named
+   * `then`, `toJSON`, `toString`, `toLocaleString` or `valueOf` can only be
+   * called by `call`.
    */
   service<K extends keyof S & string>(name: K): ServiceProxy<S[K], M> {
     return proxy(this.#caller, name) as ServiceProxy<S[K], M>;
   }
 }
 
-/** Calls, and promises that the request was handed to the transport. */
+/** Makes a call whose reply nobody reads. Resolves when the request was handed to the transport. */
 export function sendOneWay(
   caller: Caller,
   method: string,
@@ -200,7 +207,7 @@ export function sendOneWay(
   return sent;
 }
 
-/** What must not look like a method: who asks for these wants text. */
+/** Members that return text instead of a method, because the platform reads them to print the proxy. */
 const RESERVED: ReadonlySet<PropertyKey> = new Set([
   "toString",
   "toLocaleString",
@@ -224,12 +231,13 @@ function proxy(caller: Caller, path: string): object {
 }
 
 /**
- * Typed calls to the other end of a connection: for a handler that calls its
- * caller back by `ctx.connection`, or a server that calls one of its
- * `connections`. It holds nothing, and costs an object.
+ * Returns typed calls over an existing connection: for a handler that calls
+ * back over `ctx.connection`, or a server that calls a client over one of its
+ * `connections`. It needs no cleanup.
  *
- * A call made for another passes `{ ctx }`, and so ends with it. The other end
- * must serve what is called: see a client's `services`.
+ * The peer must serve what is called: see the option `services` of a client. A
+ * handler passes `{ ctx }` with each call that it makes for its own caller: the
+ * call is then cancelled, and its deadline passes, with the handler's.
  *
  * @example
  * ```ts

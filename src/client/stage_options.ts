@@ -1,44 +1,43 @@
 /**
- * What a user can say of a stage, and what it makes of the types.
+ * The options of a stage, the types of what it yields, and its error.
  *
  * @module
  */
 
-import type { CallOptions } from "../types/call.ts";
-
-import { brand } from "../base/brand.ts";
+import { isInstance } from "../base/brand.ts";
 import { causeOf, type Outcome } from "../base/errors.ts";
 import { messageOf } from "../base/user_code.ts";
+import type { CallOptions } from "../types/call.ts";
 
-/** What a call that fails does to its stage. */
+/** What happens when a call fails: the stage fails, or it yields the error as an item. */
 export type OnStageError = "fail" | "yield";
 
-/** Options of {@linkcode Client.stage} and {@linkcode Client.map}; those of a call hold for each of its calls. */
+/** Options of {@linkcode stage} and {@linkcode map}. The options of a call apply to each of its calls. */
 export interface StageOptions<
   Ordered extends boolean = boolean,
   OnError extends OnStageError = OnStageError,
 > extends CallOptions {
-  /** Ends the whole stage: what is in flight is cancelled, and the stage fails with the signal's reason as its cause. */
+  /** Ends the whole stage: the calls in flight are cancelled, and the stage fails with the signal's reason as its cause. */
   signal?: AbortSignal | undefined;
-  /** Inputs taken and not yet delivered, at most. Default 1,024. */
+  /** The most inputs whose results were not yet delivered. Default 1,024. */
   window?: number | undefined;
-  /** Bytes of their requests from which on no further input is taken. Default 16 MiB. */
+  /** No further input is taken while their requests have this many bytes or more. Default 16 MiB. */
   windowBytes?: number | undefined;
-  /** Whether results come in the order of the inputs (the default), or as they are answered, each with its input's index. */
+  /** Whether results come in the order of the inputs; otherwise they come as the server replies, each with its input's index. Default true. */
   ordered?: Ordered | undefined;
-  /** Whether a failed call fails the stage (`fail`, the default), or is an item in its place (`yield`). */
+  /** Whether a failed call fails the stage (`fail`), or is an item in place of the result (`yield`). Default `fail`. */
   onError?: OnError | undefined;
 }
 
-/** A result with the number of its input, from 0. */
+/** A result and the index of its input, with `ordered: false`. */
 export interface StageItem<O> {
-  /** The number of the input. */
+  /** The index of the input, from 0. */
   readonly index: number;
   /** The result. */
   readonly value: O;
 }
 
-/** What a stage yields: results; with `ordered: false` with their indexes; with `onError: "yield"` failures between them. */
+/** The chunks of a stage: results; with `ordered: false` each in a {@linkcode StageItem}; with `onError: "yield"` a {@linkcode StageError} for each failed call. */
 export type StageOutput<
   I,
   O,
@@ -48,30 +47,31 @@ export type StageOutput<
   | (Ordered extends true ? O : StageItem<O>)
   | (OnError extends "yield" ? StageError<I> : never);
 
-/** A method as a transform of streams: each chunk written is a call's params, each chunk read its result. */
+/** A method as a transform of streams, made by {@linkcode stage}. */
 export interface Stage<I, O> {
-  /** The results. */
+  /** Yields the results. */
   readonly readable: ReadableStream<O>;
-  /** The params. */
+  /** Takes the params. */
   readonly writable: WritableStream<I>;
 }
 
-/** The settings of a stage, checked. */
+/** The options of a stage with defaults, checked. */
 export interface StageSettings {
   readonly window: number;
   readonly windowBytes: number;
   readonly ordered: boolean;
+  /** Whether a failed call is an item. */
   readonly yields: boolean;
-  /** Those that end the whole of it. */
+  /** The signals that end the whole stage. */
   readonly signals: readonly AbortSignal[];
-  /** Those of each call; undefined if there are none. */
+  /** The options of each call; undefined if there are none. */
   readonly each: CallOptions | undefined;
 }
 
 /**
  * Reads a stage's options.
  *
- * @throws {RangeError} If a bound is out of its range.
+ * @throws {RangeError} If `window` or `windowBytes` is less than 1.
  */
 export function toStageSettings(options: StageOptions): StageSettings {
   const {
@@ -97,23 +97,23 @@ export function toStageSettings(options: StageOptions): StageSettings {
 function checkBound(name: string, value: number): void {
   if (value >= 1) return;
   throw new RangeError(
-    `Cannot use ${name}: a number from 1, received ${value}`,
+    `Cannot use ${name}: it must be 1 or more, received ${value}`,
   );
 }
 
-/** An input whose result was not delivered. */
+/** An input that was taken and whose result was not delivered. */
 export interface Unacknowledged<I = unknown> {
-  /** Its number among the stage's inputs, from 0. */
+  /** Its index among the stage's inputs, from 0. */
   readonly index: number;
-  /** The input itself, as it was written. */
+  /** The input, as it was written. */
   readonly input: I;
-  /** Whether its call may have run, as known when the stage ended: of one that was cancelled in flight `unknown`. */
+  /** Whether its call may have run, as far as was known when the stage ended; `unknown` for a call that was cancelled in flight. */
   readonly outcome: Outcome;
 }
 
 /**
- * A stage has failed, or was given up; or, with `onError: "yield"`, one of its
- * calls has failed.
+ * The error of a stage that failed or was cancelled; with `onError: "yield"`, the
+ * error of one failed call.
  *
  * @example
  * ```ts
@@ -126,18 +126,24 @@ export interface Unacknowledged<I = unknown> {
  * ```
  */
 export class StageError<I = unknown> extends Error {
-  /** The class name, fixed so that minifying does not change it. */
+  /** The class name. Minifying does not change it. */
   override readonly name = "StageError";
-  /** The input whose call failed; where none did (abort, cancel, the source's own error), the first that was not delivered. */
+  /** The index of the input whose call failed. If none failed (abort, cancel, an error of the source), the index of the first input without a delivered result. */
   readonly index: number;
-  /** Every input that was taken and not delivered, in order; the failed one is among them. */
+  /** Every input that was taken and whose result was not delivered, in order; the failed one is among them. */
   readonly unacknowledged: readonly Unacknowledged<I>[];
 
-  static {
-    brand(this, "StageError");
+  /** The same in every copy of the library. */
+  static get sluiceBrand(): string {
+    return "StageError";
   }
 
-  /** Made by stages; `cause` is what the call, the source, the reader or the signal gave as its reason. */
+  /** True also for an instance that another copy of the library has made. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(value, this, StageError);
+  }
+
+  /** Called by stages; `cause` is the error of the call or the source, or the reason of the reader or the signal. */
   constructor(
     index: number,
     cause: unknown,

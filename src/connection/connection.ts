@@ -17,15 +17,7 @@ import { type Clock, systemClock, Tick } from "../base/clock.ts";
 import { ConnectionError } from "../base/errors.ts";
 import { typeName } from "../base/inspect.ts";
 import type { LargeReads } from "../base/large_reads.ts";
-import { Timeout, TimerHeap } from "../base/timers.ts";
-import { madeCall } from "../call/call.ts";
-import { PendingCalls } from "../call/pending_calls.ts";
-import type { ConnectionStreams } from "../streams/contract.ts";
-import {
-  type ByteChannel,
-  checkDuplex,
-  openChannel,
-} from "../transport/duplex.ts";
+import { TimerHeap } from "../base/timers.ts";
 import type { CallHandle, CallOptions } from "../types/call.ts";
 import type {
   CloseOptions,
@@ -50,42 +42,63 @@ import type {
 import { toLimits } from "../wire/limits.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import { nativeCodec } from "../wire/native_codec.ts";
+import {
+  type ByteChannel,
+  checkDuplex,
+  openChannel,
+} from "../transport/duplex.ts";
+import type {
+  ConnectionStreams,
+  StreamTableContext,
+} from "../streams/contract.ts";
+import { madeCall } from "../call/call.ts";
+import {
+  PendingCalls,
+  type PendingCallsContext,
+} from "../call/pending_calls.ts";
 import type {
   ConnectionSetup,
+  IncomingCalls,
   MemoryHolder,
   MemoryShare,
   PeerGate,
   ServeContext,
-  ServeSide,
   Watchdog,
-  WatchdogEvents,
 } from "./contract.ts";
 import {
   codecSettings,
   Handshake,
   type HandshakeContext,
 } from "./handshake.ts";
-import { Linger } from "./linger.ts";
+import { Linger, type LingerContext } from "./linger.ts";
 import { NoServices } from "./no_services.ts";
-import { Ping } from "./ping.ts";
+import { Ping, type PingContext } from "./ping.ts";
 import { Reader, type ReaderContext } from "./reader.ts";
 import { SendBuffer, type SendBufferEvents } from "./send_buffer.ts";
 import { PeerGoaway, Shutdown, type ShutdownContext } from "./shutdown.ts";
-import { NoWatchdog } from "./no_watchdog.ts";
+import type { Keepalive, WatchdogContext } from "./watchdog.ts";
 
 /** From this many calls in flight on, frames gather for a turn of the event loop. */
 const MANY_CALLS = 32;
 
-/** A connection. Users see it as {@linkcode Connection}; the other members are for its parts. */
+/**
+ * A connection. Users see it as {@linkcode Connection}; the other members are
+ * for its parts, each of which names what it needs of them in a context.
+ */
 export class RpcConnection
   implements
     Connection,
     ShutdownContext,
     HandshakeContext,
+    LingerContext,
     ReaderContext,
+    PingContext,
+    WatchdogContext,
+    PendingCallsContext,
+    ServeContext,
+    StreamTableContext,
     MessageHandler,
     SendBufferEvents,
-    WatchdogEvents,
     MemoryHolder {
   readonly remote: string | undefined;
   readonly closed: Promise<ConnectionError | undefined>;
@@ -98,18 +111,20 @@ export class RpcConnection
   readonly codec: Codec;
   readonly sendBuffer: SendBuffer;
   readonly deadlines: TimerHeap;
-  readonly timer: Timeout;
-  readonly pending: PendingCalls;
-  readonly serveSide: ServeSide;
-  readonly pings: Ping;
-  readonly watchdog: Watchdog;
-  readonly peerGoaway = new PeerGoaway();
-  readonly share: MemoryShare | undefined;
+  readonly observe: CallObserverHub | undefined;
   readonly largeReads: LargeReads | undefined;
+  readonly pending: PendingCalls;
+  readonly incoming: IncomingCalls;
+  readonly pings: Ping;
+  readonly watchdog: Watchdog | undefined;
+  readonly peerGoaway: PeerGoaway = new PeerGoaway();
+  readonly share: MemoryShare | undefined;
   readonly linger: Linger;
   readonly shutdown: Shutdown;
   readonly handshake: Handshake;
   readonly reader: Reader;
+  /** Itself, as the contexts of calls name it. */
+  readonly connection: Connection = this;
   readonly #duplex: DuplexInfo;
   #streams: ConnectionStreams | undefined;
 
@@ -126,43 +141,36 @@ export class RpcConnection
     const duplex: Duplex & DuplexInfo = checkDuplex(transport);
     checkServices(setup.services);
     const limits = toLimits(setup);
-    const settings = codecSettings(
-      setup,
-      limits,
-      duplex.childOutput ? (error) => this.#onStray(error) : undefined,
-    );
+    const onStray = (error: unknown) =>
+      setup.services?.onError(error, { connection: this });
+    const stray = duplex.childOutput ? onStray : undefined;
+    const settings = codecSettings(setup, limits, stray);
     limits.windowCalls = settings.hello.windowCalls;
-    const clock = setup.clock ?? systemClock;
     this.remote = duplex.remote;
     this.#duplex = duplex;
     this.setup = setup;
     this.limits = limits;
-    this.clock = clock;
-    this.tick = new Tick(clock);
-    const channel = this.channel = openChannel(duplex);
-    const gate = this.gate = setup.makeGate?.(channel);
-    const codec = this.codec = this.#makeCodec(settings);
-    const sendBuffer = this.sendBuffer = new SendBuffer(
-      gate ?? channel,
-      clock,
+    this.clock = setup.clock ?? systemClock;
+    this.tick = new Tick(this.clock);
+    this.channel = openChannel(duplex);
+    this.gate = setup.makeGate?.(this.channel);
+    this.codec = this.#makeCodec(settings);
+    this.sendBuffer = new SendBuffer(
+      this.gate ?? this.channel,
+      this.clock,
       limits.maxSendBuffer,
       this,
       setup.memory?.step,
     );
-    const deadlines = this.deadlines = new TimerHeap(clock);
-    this.timer = new Timeout(clock, deadlines);
+    this.deadlines = new TimerHeap(this.clock);
+    this.observe = setup.observe as CallObserverHub | undefined;
     this.largeReads = setup.largeReads;
-    const context = this.#callsContext();
-    this.pending = new PendingCalls(context, setup.firstId ?? 1);
-    this.serveSide = this.#makeServeSide(context);
-    this.pings = new Ping(codec, sendBuffer, clock);
-    this.watchdog = setup.keepalive?.(
-      clock,
-      limits,
-      this,
-      codec.features.ping,
-    ) ?? new NoWatchdog();
-    this.linger = new Linger(channel, sendBuffer, clock, deadlines);
+    // From here on each part finds those before it in the connection.
+    this.pending = new PendingCalls(this, setup.firstId ?? 1);
+    this.incoming = this.#makeIncoming();
+    this.pings = new Ping(this);
+    this.watchdog = (setup.keepalive as Keepalive | undefined)?.(this);
+    this.linger = new Linger(this);
     this.shutdown = new Shutdown(this);
     this.closed = this.shutdown.closed;
     this.share = setup.memory?.share(this);
@@ -170,25 +178,6 @@ export class RpcConnection
     this.handshake = new Handshake(this);
     // Last: where the send buffer has no room for HELLO, the connection ends here.
     this.handshake.begin();
-  }
-
-  #onStray(error: unknown): void {
-    this.setup.services?.onError(error, { connection: this });
-  }
-
-  #callsContext() {
-    const { codec, sendBuffer, deadlines, clock, limits, tick } = this;
-    const advance = () => this.shutdown.advance();
-    return {
-      ...{ codec, sendBuffer, deadlines, clock, limits, tick },
-      connection: this,
-      largeReads: this.largeReads,
-      observe: this.setup.observe as CallObserverHub | undefined,
-      streams: () => this.streams(),
-      peerMaxMessage: () => this.pending.maxMessage,
-      emptied: advance,
-      settled: advance,
-    };
   }
 
   #makeCodec(settings: CodecSettings): Codec {
@@ -200,12 +189,12 @@ export class RpcConnection
     return codec;
   }
 
-  #makeServeSide(context: ServeContext): ServeSide {
+  #makeIncoming(): IncomingCalls {
     const { serve, services } = this.setup;
-    if (serve !== undefined) return serve(context);
+    if (serve !== undefined) return serve(this);
     return services === undefined
-      ? new NoServices(context)
-      : services.serve(context as never) as ServeSide;
+      ? new NoServices(this)
+      : services.serve(this as never) as IncomingCalls;
   }
 
   // The public side; see `Connection` for what each member promises.
@@ -219,11 +208,11 @@ export class RpcConnection
   }
 
   get ready(): Promise<void> {
-    return this.pending.ready;
+    return this.pending.queue.ready;
   }
 
   get desiredSize(): number {
-    return this.pending.desiredSize;
+    return this.pending.queue.desiredSize;
   }
 
   get rtt(): number | undefined {
@@ -247,19 +236,21 @@ export class RpcConnection
   }
 
   stats(): ConnectionStats {
-    const { pending, serveSide, sendBuffer, pings, deadlines } = this;
+    const { pending, incoming, sendBuffer } = this;
     return {
       state: this.shutdown.state,
       ...pending.numbers,
-      ...serveSide.numbers,
+      ...incoming.numbers,
+      receiving: incoming.receiveWindow.calls,
+      receivingBytes: incoming.receiveWindow.bytes,
       outgoingBytes: sendBuffer.size,
       bufferedBytes: this.bytesHeld(),
       chunksWritten: sendBuffer.chunks,
       bytesWritten: sendBuffer.written,
       bytesRead: this.reader.bytes,
-      listeners: pending.listeners,
-      timers: deadlines.size,
-      rtt: pings.rtt,
+      listeners: pending.settler.listeners,
+      timers: this.deadlines.size,
+      rtt: this.rtt,
       ...(this.#streams?.numbers ?? NO_STREAMS),
     };
   }
@@ -269,7 +260,7 @@ export class RpcConnection
     const context = { now: clock.now(), remote };
     return [
       ...pending.all().map((c) => madeCall(c, pending.flushed(c), context)),
-      ...this.serveSide.calls(context),
+      ...this.incoming.calls(context),
     ];
   }
 
@@ -295,31 +286,35 @@ export class RpcConnection
     return this.close();
   }
 
-  // What the handshake, the shutdown and the reader need.
+  // What calls and streams need of their connection.
 
-  /** Whether the peer's HELLO was read, on a protocol that has one. */
-  get helloReceived(): boolean {
-    return this.pending.peer !== undefined;
+  settled(): void {
+    this.shutdown.advance();
   }
+
+  peerMaxMessage(): number {
+    return this.pending.inFlight.window.granted.maxMessage;
+  }
+
+  granted(): PeerHello | undefined {
+    return this.pending.inFlight.window.helloReceived;
+  }
+
+  find(id: number, ours: boolean): ReturnType<StreamTableContext["find"]> {
+    const calls = ours ? this.pending.replies : this.incoming;
+    return calls.streamsOf(id);
+  }
+
+  // What has arrived: see MessageHandler. For `streams` see also the contexts.
 
   streams(): ConnectionStreams | undefined {
-    const { codec, sendBuffer, limits, pending, serveSide, largeReads } = this;
-    return this.#streams ??= this.setup.streams?.table({
-      ...{ codec, sendBuffer, limits, largeReads },
-      granted: () => pending.peer,
-      peerMaxMessage: () => pending.maxMessage,
-      onGrown: () => this.onGrown(),
-      find: (id, outgoing) =>
-        outgoing ? pending.replies.streamsOf(id) : serveSide.streamsOf(id),
-    });
+    return this.#streams ??= this.setup.streams?.table(this);
   }
-
-  // What has come: see MessageHandler.
 
   onHello(hello: PeerHello): void {
     // The credentials are for `authorize` alone, and not kept.
-    this.pending.onHello({ ...hello, credentials: undefined });
-    this.handshake.hello(hello);
+    this.pending.queue.onHello({ ...hello, credentials: undefined });
+    this.handshake.onHello(hello);
   }
 
   onRequest(
@@ -329,7 +324,7 @@ export class RpcConnection
     remaining: number,
     metadata: MetadataBlock | undefined,
   ): void {
-    this.serveSide.request(id, method, size, remaining, metadata);
+    this.incoming.request(id, method, size, remaining, metadata);
   }
 
   onReply(id: number, metadata?: MetadataBlock): void {
@@ -347,7 +342,7 @@ export class RpcConnection
   }
 
   onCancel(id: number): void {
-    this.serveSide.cancel(id);
+    this.incoming.cancel(id);
   }
 
   onPing(id: number): void {
@@ -359,61 +354,67 @@ export class RpcConnection
   }
 
   onGoaway(lastId: number | undefined, code: string, text: string): void {
-    const last = this.pending.widen(lastId);
-    const reason = this.peerGoaway.note(last, code, text);
+    const { pending } = this;
+    const last = lastId === undefined
+      ? -Infinity
+      : pending.inFlight.widen(lastId);
+    const reason = this.peerGoaway.record(last, code, text);
     if (reason === undefined) return;
-    this.pending.goaway(last, reason);
+    pending.goaway(last, reason);
     this.setup.onGoaway?.(reason);
-    this.shutdown.goaway(this.helloReceived);
+    this.shutdown.onGoaway(pending.inFlight.window.helloReceived !== undefined);
   }
 
   full(): boolean {
-    return this.serveSide.full;
+    return this.incoming.receiveWindow.full;
   }
 
   mayRead(bytes: number): boolean {
-    return this.reader.mayRead(bytes);
+    return this.reader.large?.ask(bytes) ?? true;
   }
 
   // What was written: see SendBufferEvents.
 
   onFlush(): void {
     this.tick.stale();
-    this.watchdog.writing();
-    this.pending.onFlush();
-    this.serveSide.onFlush();
+    this.watchdog?.onFlush();
+    this.pending.inFlight.onFlush();
+    this.incoming.onFlush();
     this.codec.flushed?.();
     this.reader.onFlush();
     this.pings.onFlush();
   }
 
   onSpoiled(batchOffset: number): void {
-    const frame = this.codec.callAt?.(this.sendBuffer, batchOffset);
+    const { codec, sendBuffer } = this;
+    const frame = codec.callAt?.(sendBuffer, batchOffset);
     if (frame === undefined) return;
-    this.codec.retract(this.sendBuffer, batchOffset);
-    (frame.isRequest ? this.pending : this.serveSide).spoiled(frame.id);
+    codec.retract(sendBuffer, batchOffset);
+    (frame.isRequest ? this.pending : this.incoming).spoiled(frame.id);
   }
 
   onWritten(): void {
-    if (!this.sendBuffer.writing) this.watchdog.written();
-    if (!this.shutdown.over) {
-      this.pending.flushQueue();
-      this.serveSide.startWaiting();
+    if (!this.sendBuffer.writing) this.watchdog?.onWritten();
+    if (!this.shutdown.ended) {
+      this.pending.queue.flushQueue();
+      this.incoming.startWaiting();
       this.#streams?.writeReady();
       this.shutdown.advance();
     }
     this.share?.recordProgress();
-    this.linger.written();
+    this.linger.onWritten();
   }
 
   onWriteFailed(cause: unknown): void {
     this.shutdown.onConnectionLost("writing failed", cause);
-    this.pending.batchLost();
-    this.linger.written();
+    this.pending.inFlight.freeRetracted();
+    this.linger.onWritten();
   }
 
-  busy(): boolean {
-    return this.pending.inFlight + this.serveSide.held > MANY_CALLS;
+  manyCalls(): boolean {
+    return this.pending.inFlight.window.calls +
+        this.incoming.receiveWindow.calls >
+      MANY_CALLS;
   }
 
   onGrown(): void {
@@ -425,56 +426,28 @@ export class RpcConnection
     const text =
       `more than ${maxSendBuffer} bytes wait for a peer that does not read`;
     const error = new ConnectionError("resource_exhausted", text);
-    this.shutdown.end(error, "giveUp");
-  }
-
-  // What takes too long: see WatchdogEvents.
-
-  sendPing(): void {
-    if (!this.shutdown.halfClosed) this.pings.send();
-    // Otherwise what is being written probes the peer as well.
-    else if (this.sendBuffer.idle) this.pings.probe();
-  }
-
-  unfinished(): number | undefined {
-    return this.codec.unfinished;
-  }
-
-  activity(): number | undefined {
-    const { empty, lastSent } = this.pending;
-    if (!empty || this.serveSide.busy() > 0) return undefined;
-    return lastSent + (this.serveSide.lastId ?? 0);
-  }
-
-  onIdle(): void {
-    this.shutdown.close({});
-  }
-
-  onExpired(code: "unavailable" | "deadline_exceeded", text: string): void {
-    const how = code === "unavailable" ? "destroy" : "giveUp";
-    this.shutdown.end(new ConnectionError(code, text), how);
+    this.shutdown.end(error, "cancel");
   }
 
   // What is held: see MemoryHolder.
 
   bytesHeld(): number {
-    return this.sendBuffer.size + this.serveSide.heldBytes +
+    return this.sendBuffer.size + this.incoming.receiveWindow.heldBytes +
       this.pending.heldBytes + this.codec.unfinishedBytes +
       (this.#streams?.heldBytes ?? 0);
   }
 
-  shed(reason: ConnectionError): boolean {
-    return this.shutdown.shed(reason);
+  evict(reason: ConnectionError): boolean {
+    const { ended } = this.shutdown;
+    if (ended) this.linger.destroy();
+    else this.shutdown.end(reason, "discard");
+    return ended;
   }
 }
 
 function checkServices(services: unknown): void {
   if (services === undefined) return;
-  const { methods, serve } = services as {
-    methods?: unknown;
-    serve?: unknown;
-  };
-  if (methods instanceof Map && typeof serve === "function") return;
+  if (typeof (services as { serve?: unknown })?.serve === "function") return;
   throw new TypeError(
     `Cannot serve: not made by callable(), received ${typeName(services)}`,
   );

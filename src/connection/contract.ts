@@ -1,21 +1,22 @@
 /**
  * What a connection is made with, and what plugs into it.
  *
- * The connection owns these interfaces; `serve/` and `streams/` implement them
- * and are handed in, so that a connection that serves nothing carries no server.
+ * The connection owns these interfaces. `serve/`, `streams/` and `watchdog.ts`
+ * implement them and are passed in, so that a client that does not use a
+ * feature does not carry its code.
  *
  * @module
  */
 
-import type { LargeReads } from "../base/large_reads.ts";
-import type { ConnectionError, RpcError } from "../base/errors.ts";
 import type { Clock, Tick } from "../base/clock.ts";
+import type { ConnectionError, RpcError } from "../base/errors.ts";
+import type { LargeReads } from "../base/large_reads.ts";
 import type { TimerHeap } from "../base/timers.ts";
-import type { ByteChannel } from "../transport/duplex.ts";
 import type {
   Connection,
   ConnectionOptions,
   Credentials,
+  KeepaliveFeature,
   Limits,
   PeerHello,
   ServiceDefinition,
@@ -26,13 +27,15 @@ import type {
   LiveCall,
   LiveCallContext,
 } from "../types/stats.ts";
+import type { Codec } from "../wire/codec.ts";
+import type { MetadataBlock } from "../wire/metadata.ts";
+import type { ByteChannel } from "../transport/duplex.ts";
 import type {
   ConnectionStreams,
   IncomingStreams,
   StreamSupport,
 } from "../streams/contract.ts";
-import type { Codec } from "../wire/codec.ts";
-import type { MetadataBlock } from "../wire/metadata.ts";
+import type { ReceiveWindow } from "./receive_window.ts";
 import type { SendBuffer } from "./send_buffer.ts";
 
 /** What a client or a server makes a connection with. */
@@ -40,12 +43,12 @@ export interface ConnectionSetup extends ConnectionOptions {
   /** What the peer may call. */
   services?: ServiceDefinition | undefined;
   /** Serves them, in place of `services.serve`: a server limits all its connections together. */
-  serve?: ((context: ServeContext) => ServeSide) | undefined;
+  serve?: ((context: ServeContext) => IncomingCalls) | undefined;
   /** Makes streams; without it params and results cannot be streams. */
   streams?: StreamSupport | undefined;
-  /** Watches for a peer that is silent or stuck; without it nothing is watched. */
-  keepalive?: Keepalive | undefined;
-  /** The credentials in the HELLO of this side. */
+  /** Watches for a peer that is silent or stuck; made by `keepalive()`. Without it nothing is watched. */
+  keepalive?: KeepaliveFeature | undefined;
+  /** The credentials in the local HELLO. */
   credentials?: Credentials | undefined;
   /** Makes the gate that authorizes the peer; without it every peer is accepted. */
   makeGate?: ((channel: ByteChannel) => PeerGate) | undefined;
@@ -78,26 +81,21 @@ export interface ServeContext {
   peerMaxMessage(): number;
 }
 
-/** The serving half of a connection: the peer's calls. */
-export interface ServeSide {
-  readonly numbers: IncomingCallStats;
-  /** What the unanswered calls take: their bytes, what was decoded from them, and a charge for each. */
-  readonly heldBytes: number;
-  /** Calls that occupy the receive window. */
-  readonly held: number;
-  /** Whether no further call may be read, on a protocol without windows. */
-  readonly full: boolean;
-  /** The id of the latest call, if there was one. */
-  readonly lastId: number | undefined;
+/** The peer's calls on one connection. */
+export interface IncomingCalls {
+  /** The window that the peer's calls occupy, and their ids. */
+  readonly receiveWindow: ReceiveWindow;
+  /** The calls in numbers, without those of the window. */
+  readonly numbers: Omit<IncomingCallStats, "receiving" | "receivingBytes">;
   /** The call whose handler is on the stack now. */
   readonly current: object | undefined;
   /** Why the connection drains, if it does. */
-  readonly leaving: RpcError | undefined;
+  readonly drainReason: RpcError | undefined;
   /** How many calls run or wait, without those in `except`. */
-  busy(except?: ReadonlySet<unknown>): number;
-  /** Lists the calls that have no answer yet, in the order they came. */
+  countOpen(except?: ReadonlySet<unknown>): number;
+  /** Lists the calls that have no reply yet, in the order in which they arrived. */
   calls(context: LiveCallContext): LiveCall[];
-  /** A call has come; its payload is the codec's current one. */
+  /** A call has arrived; its payload is the codec's current one. */
   request(
     id: number,
     method: string,
@@ -119,13 +117,13 @@ export interface ServeSide {
   spoiled(id: number): void;
   /** Refuses every request from now on. */
   drain(why: string): void;
-  /** Fires `ctx.draining` of the calls that are served now, and of those that come. */
-  tellDraining(why: string): void;
-  /** The peer sends nothing more. */
-  halfClosed(reason: ConnectionError): void;
+  /** Fires `ctx.draining` of the calls that are served now, and of those that arrive later. */
+  signalDraining(why: string): void;
+  /** The peer has sent its FIN: no further call arrives. */
+  onPeerHalfClose(reason: ConnectionError): void;
   /** Refuses the calls that were never started; returns the last id for GOAWAY. */
   refuseUnstarted(lastId: number | undefined): number | undefined;
-  /** The connection is over: signals fire, and nothing is answered. */
+  /** The connection is over: signals fire, and no reply is written any more. */
   end(reason: ConnectionError): void;
 }
 
@@ -173,46 +171,22 @@ export interface MemoryShare {
 export interface MemoryHolder {
   /** Bytes that it holds now. */
   bytesHeld(): number;
-  /** Closes it, without what can still be taken back. Returns whether it ended at once. */
-  shed(reason: ConnectionError): boolean;
-}
-
-/** What is watched, as the watchdog sees it. */
-export interface WatchdogEvents {
-  /** Asks the peer whether it is there. */
-  sendPing(): void;
-  /** Which message has begun and not ended, if one has. */
-  unfinished(): number | undefined;
-  /** A number that differs if there were calls since it was last asked for; undefined while there are some. */
-  activity(): number | undefined;
-  /** A time has passed that may not. */
-  onExpired(code: "unavailable" | "deadline_exceeded", text: string): void;
-  /** Nothing was called for `idleTimeout`. */
-  onIdle(): void;
+  /** Closes it and drops what the transport has not taken yet. Returns whether that ends it at once. */
+  evict(reason: ConnectionError): boolean;
 }
 
 /** Watches one connection from the peer's HELLO on. */
 export interface Watchdog {
-  /** Whether the peer's HELLO has come. */
-  readonly running: boolean;
   start(): void;
   stop(): void;
-  /** The peer has sent GOAWAY: it may be idle for no longer than this. */
-  leave(idleTimeout: number): void;
-  /** The peer's FIN has come. */
+  /** The peer has sent GOAWAY: the connection may be idle for no longer than this, in ms. */
+  limitIdle(idleTimeout: number): void;
+  /** The peer's FIN has arrived. */
   onPeerHalfClose(): void;
   /** A chunk was read. */
-  heard(): void;
+  onRead(): void;
   /** A batch was handed to the transport. */
-  writing(): void;
+  onFlush(): void;
   /** The transport has taken all of it. */
-  written(): void;
+  onWritten(): void;
 }
-
-/** Makes the watchdog of one connection; made by {@linkcode keepalive}. */
-export type Keepalive = (
-  clock: Clock,
-  limits: Limits,
-  events: WatchdogEvents,
-  canPing: boolean,
-) => Watchdog;

@@ -1,110 +1,105 @@
 /**
- * The first part of a connection's life: from our HELLO to the peer's being in.
+ * The first part of a connection's life: from the local HELLO until the peer
+ * has said HELLO and is authorized.
  *
- * Invariants owned here:
- * - The peer's HELLO, and the verdict on it where there is one, come within
- *   `handshakeTimeout` of the start, also where either end drains meanwhile.
- * - No handler runs before the verdict, and nothing is watched before the
- *   peer's HELLO.
+ * - The peer's HELLO, and the decision of `authorize` where there is one, come
+ *   within `handshakeTimeout` of the start, also where either side drains
+ *   meanwhile.
+ * - No handler runs before the peer is authorized, and nothing is watched
+ *   before the peer's HELLO.
  *
  * @module
  */
 
+import type { Clock } from "../base/clock.ts";
+import { ConnectionError } from "../base/errors.ts";
+import { Timeout, type TimerHeap } from "../base/timers.ts";
+import type { Connection, Limits, PeerHello } from "../types/connection.ts";
+import type { Codec, CodecSettings } from "../wire/codec.ts";
+import { toCredentials } from "../wire/hello.ts";
 import type {
   ConnectionSetup,
+  IncomingCalls,
   PeerGate,
-  ServeSide,
   Watchdog,
 } from "./contract.ts";
-import type { Clock } from "../base/clock.ts";
-import type { Codec, CodecSettings } from "../wire/codec.ts";
-import type { Limits, PeerHello } from "../types/connection.ts";
-import type { Connection } from "../types/connection.ts";
-import type { Timeout } from "../base/timers.ts";
-import type { Shutdown } from "./shutdown.ts";
-import { ConnectionError } from "../base/errors.ts";
 import type { SendBuffer } from "./send_buffer.ts";
-import { toCredentials } from "../wire/hello.ts";
+import type { Shutdown } from "./shutdown.ts";
 
-/** What the opening needs of its connection. */
+/** What the handshake needs of its connection. */
 export interface HandshakeContext extends Connection {
   readonly codec: Codec;
   readonly sendBuffer: SendBuffer;
   readonly clock: Clock;
+  readonly deadlines: TimerHeap;
   readonly limits: Limits;
-  readonly serveSide: ServeSide;
+  readonly incoming: IncomingCalls;
   readonly shutdown: Shutdown;
-  readonly timer: Timeout;
-  readonly watchdog: Watchdog;
-  /** Whether the peer may come in; undefined where everybody may. */
+  readonly watchdog: Watchdog | undefined;
   readonly gate: PeerGate | undefined;
-  /** Its `onHello` is told of the peer's, once the peer may come in. */
   readonly setup: Pick<ConnectionSetup, "onHello">;
 }
 
 /** Opens one connection. */
 export class Handshake {
   readonly #context: HandshakeContext;
+  readonly #timeout: Timeout;
+  /** Whether the peer has said HELLO and is authorized. */
+  #done = false;
 
   constructor(context: HandshakeContext) {
     this.#context = context;
+    this.#timeout = new Timeout(context.clock, context.deadlines);
   }
 
-  /** Says HELLO. On a wire without one, the peer's has come when this returns. */
+  /** Sends HELLO. On a protocol without one, the peer's counts as received when this returns. */
   begin(): void {
-    const { codec, sendBuffer, serveSide } = this.#context;
-    const { timer, limits, gate } = this.#context;
-    timer.set(limits.handshakeTimeout, () => void this.#late());
+    const { codec, sendBuffer, incoming, limits, gate } = this.#context;
+    this.#timeout.set(limits.handshakeTimeout, () => void this.#expire());
     codec.hello(sendBuffer);
-    // Alone: what is said behind it can still be taken back until the verdict.
+    // In a batch of its own: what follows can be taken back until the peer is authorized.
     if (gate !== undefined) sendBuffer.flush();
-    else serveSide.open();
+    else incoming.open();
   }
 
-  /** The peer's HELLO has come. */
-  hello(hello: PeerHello): void {
-    const { shutdown, timer, gate } = this.#context;
-    if (gate === undefined) {
-      timer.clear();
-      this.#onHello();
-      return;
+  /** The peer's HELLO has arrived. */
+  onHello(hello: PeerHello): void {
+    const { shutdown, gate } = this.#context;
+    if (gate === undefined) this.#accept();
+    else {
+      gate.ask(hello, this.#context, {
+        accepted: () => this.#accept(),
+        denied: (reason) => shutdown.end(reason, "goaway"),
+      });
     }
-    gate.ask(hello, this.#context, {
-      accepted: () => this.#admitted(),
-      denied: (reason) => shutdown.end(reason, "goaway"),
-    });
   }
 
-  #admitted(): void {
-    const { codec, serveSide, shutdown, timer } = this.#context;
-    timer.clear();
+  #accept(): void {
+    const { codec, incoming, shutdown, watchdog, setup } = this.#context;
+    this.#done = true;
+    this.#timeout.clear();
     codec.onPeerAuthorized?.();
-    this.#onHello();
-    serveSide.open();
+    // The calls that HELLO rules out may have been all that a drain waited for.
+    if (shutdown.ended) return;
+    watchdog?.start();
+    setup.onHello?.();
+    incoming.open();
     shutdown.advance();
   }
 
-  /** The peer's HELLO is here, and it may come in. */
-  #onHello(): void {
-    // What it refuses may have been all that a drain waited for.
-    if (this.#context.shutdown.over) return;
-    this.#context.watchdog.start();
-    this.#context.setup.onHello?.();
-  }
-
-  async #late(): Promise<void> {
-    const { clock, shutdown, gate, watchdog } = this.#context;
+  async #expire(): Promise<void> {
+    const { clock, shutdown, gate } = this.#context;
     await readFirst(clock);
-    if (shutdown.over || watchdog.running) return;
+    if (shutdown.ended || this.#done) return;
     const text = gate?.asked
-      ? "whether the peer may come in was not decided in time"
-      : "the peer's HELLO did not come in time";
+      ? "`authorize` did not decide in time"
+      : "the peer's HELLO did not arrive in time";
     shutdown.end(new ConnectionError("deadline_exceeded", text), "goaway");
   }
 }
 
 /**
- * Reads them off what a connection is made with.
+ * What the codec of a connection is made with.
  *
  * @throws {RangeError} If the credentials are too long.
  */
@@ -113,36 +108,31 @@ export function codecSettings(
   limits: Limits,
   onStrayLine: CodecSettings["onStrayLine"],
 ): CodecSettings {
-  const { services, serializer, makeGate, streams } = setup;
-  const methods = services?.methods;
-  const { maxMessage, windowCalls, windowBytes } = limits;
-  const own = { maxMessage, windowCalls, windowBytes };
-  const credentials = setup.credentials === undefined
-    ? undefined
-    : toCredentials(setup.credentials);
+  const { services, serializer, makeGate, streams, credentials } = setup;
   return {
     hello: {
-      ...own,
-      windowCalls: methods === undefined || methods.size === 0
-        ? 0
-        : windowCalls,
-      credentials,
+      ...limits,
+      // A peer that can call nothing is granted no calls.
+      windowCalls: services?.methods.size ? limits.windowCalls : 0,
+      credentials: credentials === undefined
+        ? undefined
+        : toCredentials(credentials),
       streams: streams &&
         { credit: limits.streamCredit, max: limits.maxStreams },
     },
-    limits: own,
+    limits,
     authorizesPeer: makeGate !== undefined,
-    methodTable: methods,
+    methodTable: services?.methods,
     serializer,
     streams: streams?.codec,
     onStrayLine,
   };
 }
 
-/** Turns of the event loop in which what has arrived is read before a verdict. */
+/** Turns of the event loop in which what has arrived is read before a time counts as over. */
 const TURNS_TO_READ = 2;
 
-/** Lets what has arrived be read before a peer is judged: our own event loop may have been the one that slept. */
+/** Lets what has arrived be read before a peer counts as silent: the local event loop may have been blocked. */
 export async function readFirst(clock: Clock): Promise<void> {
   for (let i = 0; i < TURNS_TO_READ; i++) await clock.turn();
 }

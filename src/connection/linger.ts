@@ -1,96 +1,96 @@
 /**
  * The last part of a connection's life: flush, FIN, linger, destroy.
  *
- * Invariants owned here:
- * - After our FIN we read and discard until the peer's, within bounds: a socket
- *   closed with unread input resets, and the reset destroys what the peer has
- *   not read yet (measured on loopback: of 200,000 bytes none arrived).
+ * - After the local FIN, what the peer sends is read and discarded until its
+ *   FIN, within bounds: a socket closed with unread input sends a reset, and the
+ *   reset destroys what the peer has not read yet (measured on loopback: of
+ *   200,000 bytes none arrived).
  * - Every step is bounded in time, so a peer that neither reads nor closes
- *   holds nothing for long.
+ *   occupies nothing for long.
  *
  * @module
  */
 
-import type { ByteChannel } from "../transport/duplex.ts";
 import type { Clock } from "../base/clock.ts";
-import { Timeout, type TimerHeap } from "../base/timers.ts";
 import { ConnectionError } from "../base/errors.ts";
+import { Timeout, type TimerHeap } from "../base/timers.ts";
+import type { ByteChannel } from "../transport/duplex.ts";
 import type { SendBuffer } from "./send_buffer.ts";
 
-/** How long what was said last may take to be written, in ms. */
+/** How long the flush may take, in ms. */
 const FLUSH_TIME = 5000;
-/** After our FIN: how long the peer's is waited for, in ms. */
+/** After the local FIN: how long to wait for the peer's, in ms. */
 const LINGER_TIME = 1000;
-/** And how much is read and discarded meanwhile, in bytes. */
+/** How much is read and discarded meanwhile, in bytes. */
 const LINGER_BYTES = 16 * 1024 * 1024;
+
+/** What is ended, and with what. */
+export interface LingerContext {
+  readonly channel: ByteChannel;
+  readonly sendBuffer: SendBuffer;
+  readonly clock: Clock;
+  readonly deadlines: TimerHeap;
+}
 
 /** Ends one duplex. */
 export class Linger {
-  readonly #channel: ByteChannel;
-  readonly #sendBuffer: SendBuffer;
-  readonly #clock: Clock;
+  readonly #context: LingerContext;
   readonly #timer: Timeout;
-  /** By when the step under way has to be over, and all of it. */
+  /** When the current step must be over, and when all of it. */
   #stepBy = Infinity;
   #allBy = Infinity;
   #over = false;
   #flushed: (() => void) | undefined;
   #discarded = 0;
 
-  constructor(
-    channel: ByteChannel,
-    sendBuffer: SendBuffer,
-    clock: Clock,
-    deadlines: TimerHeap,
-  ) {
-    this.#channel = channel;
-    this.#sendBuffer = sendBuffer;
-    this.#clock = clock;
-    this.#timer = new Timeout(clock, deadlines);
+  constructor(context: LingerContext) {
+    this.#context = context;
+    this.#timer = new Timeout(context.clock, context.deadlines);
   }
 
   /**
-   * Runs its course; `reading` resolves when the peer's stream has ended. Calls
-   * `lingers` when the FIN has been sent. Never rejects.
+   * Runs all steps. `reading` resolves when the peer's stream has ended. Calls
+   * `onLinger` when the FIN was sent. Never rejects.
    */
-  async run(reader: Promise<void>, lingers: () => void): Promise<void> {
+  async run(reading: Promise<void>, onLinger: () => void): Promise<void> {
+    const { channel, sendBuffer } = this.#context;
     this.#begin(FLUSH_TIME);
-    if (!this.#sendBuffer.idle) {
+    if (!sendBuffer.idle) {
       await new Promise<void>((resolve) => this.#flushed = resolve);
     }
-    await this.#channel.close();
-    lingers();
+    await channel.close();
+    onLinger();
     this.#begin(LINGER_TIME);
-    await reader;
+    await reading;
     this.#over = true;
     this.#timer.clear();
     this.destroy();
   }
 
-  /** Has it end within `ms`, wherever it is by then; it keeps the limits of its steps. */
+  /** Ends it within `ms`, at whatever step it is then; the limits of the steps stay. */
   within(ms: number): void {
-    this.#allBy = Math.min(this.#allBy, this.#clock.now() + ms);
+    this.#allBy = Math.min(this.#allBy, this.#context.clock.now() + ms);
     this.#arm();
   }
 
-  /** A step begins, which may take `ms`. */
+  /** Begins a step, which may take `ms`. */
   #begin(ms: number): void {
-    this.#stepBy = this.#clock.now() + ms;
+    this.#stepBy = this.#context.clock.now() + ms;
     this.#arm();
   }
 
   #arm(): void {
     if (this.#over) return;
     const by = Math.min(this.#stepBy, this.#allBy);
-    this.#timer.set(by - this.#clock.now(), () => this.destroy());
+    this.#timer.set(by - this.#context.clock.now(), () => this.destroy());
   }
 
-  /** The outbox has been written, or has failed. */
-  written(): void {
-    if (this.#sendBuffer.idle) this.#flushed?.();
+  /** The send buffer was written, or failed. */
+  onWritten(): void {
+    if (this.#context.sendBuffer.idle) this.#flushed?.();
   }
 
-  /** The peer has sent bytes that nobody handles any more. */
+  /** Counts bytes of the peer that nobody handles any more. */
   discard(bytes: number): void {
     this.#discarded += bytes;
     if (this.#discarded > LINGER_BYTES) this.destroy();
@@ -99,6 +99,6 @@ export class Linger {
   /** Ends both directions at once. */
   destroy(): void {
     const reason = new ConnectionError("cancelled", "the connection is over");
-    this.#channel.destroy(reason);
+    this.#context.channel.destroy(reason);
   }
 }

@@ -20,13 +20,18 @@ interface SentPing {
   readonly rtt: PromiseWithResolvers<number>;
 }
 
+/** What PINGs need of their connection. */
+export interface PingContext {
+  readonly codec: Codec;
+  readonly sendBuffer: FrameBuffer;
+  readonly clock: Clock;
+}
+
 /** Sends PINGs, and answers those of the peer. */
 export class Ping {
   /** Milliseconds from the latest answered PING to its PONG. */
   rtt: number | undefined;
-  readonly #codec: Codec;
-  readonly #sendBuffer: FrameBuffer;
-  readonly #clock: Clock;
+  readonly #context: PingContext;
   #sent: SentPing[] = [];
   #lastId = 0;
   /** The batch that has a PONG already, and the id that the next one answers. */
@@ -34,10 +39,8 @@ export class Ping {
   #due: number | undefined;
   #over: ConnectionError | undefined;
 
-  constructor(codec: Codec, sendBuffer: FrameBuffer, clock: Clock) {
-    this.#codec = codec;
-    this.#sendBuffer = sendBuffer;
-    this.#clock = clock;
+  constructor(context: PingContext) {
+    this.#context = context;
   }
 
   /** Sends a PING. Resolves with the round-trip time in ms; rejects if the connection ends first. */
@@ -47,36 +50,38 @@ export class Ping {
     if (this.#over !== undefined) rtt.reject(unavailableError(this.#over));
     else {
       this.probe();
-      this.#sent.push({ id: this.#lastId, at: this.#clock.now(), rtt });
+      this.#sent.push({ id: this.#lastId, at: this.#context.clock.now(), rtt });
     }
     return rtt.promise;
   }
 
   /** Sends a PING without waiting for its PONG: to a peer that only reads, where all that counts is whether writing succeeds. */
   probe(): void {
+    const { codec, sendBuffer } = this.#context;
     this.#lastId = (this.#lastId + 1) >>> 0;
-    this.#codec.ping(this.#sendBuffer, this.#lastId);
+    codec.ping(sendBuffer, this.#lastId);
   }
 
-  /** A PONG has come. One that answers no PING is ignored. */
+  /** A PONG has arrived. One that answers no PING is ignored. */
   onPong(id: number): void {
     if (this.#sent.length === 0) return;
     // Ids count up, so the PING is found without a search.
     const last = (id - this.#sent[0].id) >>> 0;
     if (last >= this.#sent.length) return;
-    const now = this.#clock.now();
+    const now = this.#context.clock.now();
     this.rtt = now - this.#sent[last].at;
     for (const { at, rtt } of this.#sent.splice(0, last + 1)) {
       rtt.resolve(now - at);
     }
   }
 
-  /** A PING has come: answers it now, or in the next batch. */
+  /** A PING has arrived: answers it now, or in the next batch. */
   onPing(id: number): void {
-    if (this.#batch === this.#sendBuffer.batch) this.#due = id;
+    const { codec, sendBuffer } = this.#context;
+    if (this.#batch === sendBuffer.batch) this.#due = id;
     else {
-      this.#codec.pong(this.#sendBuffer, id);
-      this.#batch = this.#sendBuffer.batch;
+      codec.pong(sendBuffer, id);
+      this.#batch = sendBuffer.batch;
     }
   }
 

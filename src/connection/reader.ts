@@ -1,34 +1,32 @@
 /**
- * What a connection makes of the bytes that come.
+ * Reads what arrives on a connection.
  *
- * Invariants owned here:
- * - Reading never stops while the connection lives, however stalled our own
- *   writes are: replies, cancels and pings always get through. (It may wait for
- *   its turn to read a large message, which comes whatever this connection
- *   does; and on a wire where one end alone calls, while that end's calls are
- *   as many as we hold.)
- * - A protocol fault is told to the peer by GOAWAY, and every answer made
- *   before it still arrives.
+ * - Reading never stops while the connection lives, however stalled the local
+ *   writes are: replies, CANCELs and PINGs always get through. (It may wait
+ *   until a large message may be read, which does not depend on this
+ *   connection; and on a protocol where only one side calls, while that side's
+ *   calls fill the window.)
+ * - The peer receives a GOAWAY for a protocol fault, after every reply that was
+ *   made before the fault.
  * - The end of the stream means two things: after a GOAWAY without a code the
- *   peer still reads our answers; without a GOAWAY, or after one with a code,
- *   nobody does.
+ *   peer still reads replies; without a GOAWAY, or after one with a code, it
+ *   does not.
  *
  * @module
  */
 
-import type { MemoryShare, ServeSide, Watchdog } from "./contract.ts";
 import { outside } from "../base/async_context.ts";
 import { toChunk } from "../base/bytes.ts";
-import type { ByteChannel } from "../transport/duplex.ts";
 import type { Clock, Tick } from "../base/clock.ts";
-import type { Codec } from "../wire/codec.ts";
-import type { PeerGoaway, Shutdown } from "./shutdown.ts";
 import { ConnectionError } from "../base/errors.ts";
-import type { Linger } from "./linger.ts";
 import type { LargeRead, LargeReads } from "../base/large_reads.ts";
-import type { PendingCalls } from "../call/pending_calls.ts";
-
 import { isA } from "../base/user_code.ts";
+import type { Codec } from "../wire/codec.ts";
+import type { ByteChannel } from "../transport/duplex.ts";
+import type { PendingCalls } from "../call/pending_calls.ts";
+import type { IncomingCalls, MemoryShare, Watchdog } from "./contract.ts";
+import type { Linger } from "./linger.ts";
+import type { PeerGoaway, Shutdown } from "./shutdown.ts";
 
 /** What reading needs of its connection. */
 export interface ReaderContext {
@@ -36,15 +34,13 @@ export interface ReaderContext {
   readonly clock: Clock;
   readonly codec: Codec;
   readonly pending: PendingCalls;
-  readonly serveSide: ServeSide;
+  readonly incoming: IncomingCalls;
   readonly shutdown: Shutdown;
   readonly linger: Linger;
   readonly peerGoaway: PeerGoaway;
   readonly tick: Tick;
-  readonly watchdog: Watchdog;
-  /** What the connection holds, as its server counts it. */
+  readonly watchdog: Watchdog | undefined;
   readonly share: MemoryShare | undefined;
-  /** The large messages of all connections, at a server. */
   readonly largeReads: LargeReads | undefined;
 }
 
@@ -52,31 +48,32 @@ export interface ReaderContext {
 export class Reader implements ChunkHandler {
   /** Bytes decoded so far. */
   bytes = 0;
-  /** Resolves when reading has ended, for whatever reason. */
-  readonly done: Promise<void>;
   readonly #context: ReaderContext;
-  readonly #large: LargeRead | undefined;
-  /** Goes on, where it waits. */
+  /** Resolves when reading has ended, for whatever reason. */
+  readonly #done: Promise<void>;
+  /** Decides when a large message may be read, on a server. */
+  readonly large: LargeRead | undefined;
+  /** Ends the wait for `room`. */
   #resume: (() => void) | undefined;
 
-  /** Starts. */
+  /** Starts reading. */
   constructor(context: ReaderContext) {
     this.#context = context;
     const { channel, clock, shutdown, largeReads } = context;
-    this.#large = largeReads?.reader(() => this.#resume?.());
-    // Whoever opens the connection does so for all calls that come by it.
-    this.done = outside(readLoop, channel, clock, this).catch((cause) => {
-      // A transport that yields no bytes is a mistake of its user's.
+    this.large = largeReads?.reader(() => this.#resume?.());
+    // Outside the caller's async context, which is not that of the calls that arrive.
+    this.#done = outside(readLoop, channel, clock, this).catch((cause) => {
+      // A transport that yields something other than bytes is a mistake of its user.
       if (isA(cause, ConnectionError) && cause.code === BAD_CHUNK) {
         shutdown.end(cause, "destroy");
       } else shutdown.onConnectionLost("reading failed", cause);
     });
   }
 
-  /** A chunk has come, of which `at` bytes are decoded; returns how far it came. */
+  /** Decodes `chunk` from `at`; returns where it stopped. */
   chunk(chunk: Uint8Array, at: number): number {
     const { codec, pending, shutdown, tick, watchdog, share } = this.#context;
-    if (shutdown.over) {
+    if (shutdown.ended) {
       this.#context.linger.discard(chunk.length);
       return chunk.length;
     }
@@ -85,68 +82,61 @@ export class Reader implements ChunkHandler {
       this.bytes += to - at;
       at = to;
       tick.stale();
-      watchdog.heard();
-      pending.flushQueue();
+      watchdog?.onRead();
+      pending.queue.flushQueue();
       share?.recordProgress();
     } catch (error) {
-      // The one place where a breach of the rules becomes teardown. Reading
-      // goes on, to discard.
+      // The one place where a protocol fault becomes teardown. Reading goes on,
+      // to discard.
       shutdown.end(toFault(error), "goaway");
     }
-    return shutdown.over ? chunk.length : at;
+    return shutdown.ended ? chunk.length : at;
   }
 
-  /** Whether a large message may be read now. */
-  mayRead(bytes: number): boolean {
-    return this.#large === undefined || this.#large.ask(bytes);
-  }
-
-  /** What reading waits for: its turn to read a large message, or on a wire without windows for room, if the peer's calls are more than we hold. */
+  /** What reading waits for: until a large message may be read or, on a protocol without windows, until the peer's calls do not fill the window. */
   room(): Promise<void> | undefined {
-    const { serveSide, shutdown } = this.#context;
-    const waits = this.#large?.waiting || serveSide.full;
-    if (shutdown.over || !waits) return undefined;
+    const { incoming, shutdown } = this.#context;
+    const waits = this.large?.waiting || incoming.receiveWindow.full;
+    if (shutdown.ended || !waits) return undefined;
     return new Promise((resolve) => this.#resume = resolve);
   }
 
-  /** What comes is only discarded from now on. Returns `done`. */
+  /** Discards what arrives from now on. Resolves when reading has ended. */
   finish(): Promise<void> {
-    this.#large?.end();
+    this.large?.end();
     this.#resume?.();
-    return this.done;
+    return this.#done;
   }
 
-  /** A batch has gone: there may be room. */
+  /** A batch was handed to the transport: there may be room. */
   onFlush(): void {
-    if (!this.#context.serveSide.full) this.#resume?.();
+    if (!this.#context.incoming.receiveWindow.full) this.#resume?.();
   }
 
   /** The peer has sent its FIN. */
   end(): void {
     const { codec, shutdown, peerGoaway } = this.#context;
-    if (shutdown.over) return;
+    if (shutdown.ended) return;
     try {
       codec.end();
     } catch (error) {
-      shutdown.end(toFault(error), "goaway");
-      return;
-    }
-    if (codec.features.goaway && peerGoaway.reason === undefined) {
-      const text = "the peer ended the connection without a GOAWAY";
-      shutdown.end(new ConnectionError("unavailable", text), "flush");
-      return;
+      return shutdown.end(toFault(error), "goaway");
     }
     const { fault, reason } = peerGoaway;
-    if (fault !== undefined) return shutdown.end(fault, "flush");
-    const text = "the peer closed the connection";
-    shutdown.halfClose(reason ?? new ConnectionError("unavailable", text));
+    const unannounced = codec.features.goaway && reason === undefined;
+    const text = unannounced
+      ? "the peer ended the connection without a GOAWAY"
+      : "the peer closed the connection";
+    const why = fault ?? reason ?? new ConnectionError("unavailable", text);
+    if (unannounced || fault !== undefined) shutdown.end(why, "flush");
+    else shutdown.onPeerHalfClose(why);
   }
 }
 
-/** The code of what `toChunk` throws, and no transport of ours. */
+/** The code of what `toChunk` throws, and no transport of this library. */
 const BAD_CHUNK = "invalid_argument";
 
-/** Anything but a ConnectionError would be a mistake of this library's own. */
+/** Any other error than a `ConnectionError` is a bug of this library. */
 function toFault(error: unknown): ConnectionError {
   if (isA(error, ConnectionError)) return error;
   return new ConnectionError("internal", "decoding failed", { cause: error });
@@ -158,9 +148,9 @@ export const MESSAGES_PER_TURN = 4096;
 /** Chunks read before it gets one: a transport without a socket may never turn it by itself. */
 const CHUNKS_PER_TURN = 8;
 
-/** Takes what is read. */
+/** Takes the chunks that are read. */
 export interface ChunkHandler {
-  /** Takes `chunk` from `at`; returns how far it came, less than its length to be called again after a turn. */
+  /** Takes `chunk` from `at`; returns where it stopped. If that is before the end, it is called again after a turn. */
   chunk(chunk: Uint8Array, at: number): number;
   /** The stream has ended. */
   end(): void;
@@ -168,21 +158,21 @@ export interface ChunkHandler {
   room(): Promise<void> | undefined;
 }
 
-/** Reads until the end. What the stream or the sink throws rejects. */
-export async function readLoop(
+/** Reads until the end. Rejects with what the stream or the handler throws. */
+async function readLoop(
   channel: Pick<ByteChannel, "read">,
   clock: Clock,
-  sink: ChunkHandler,
+  handler: ChunkHandler,
 ): Promise<void> {
   for (let chunks = 1;; chunks++) {
     const { done, value } = await channel.read();
-    if (done) return sink.end();
-    // Whatever the transport is: here all of them pass.
+    if (done) return handler.end();
+    // Every transport's chunks pass here.
     const chunk = toChunk(value);
-    let at = sink.chunk(chunk, 0);
+    let at = handler.chunk(chunk, 0);
     while (at < chunk.length) {
-      await (sink.room() ?? clock.turn());
-      at = sink.chunk(chunk, at);
+      await (handler.room() ?? clock.turn());
+      at = handler.chunk(chunk, at);
     }
     if (chunks % CHUNKS_PER_TURN === 0) await clock.turn();
   }

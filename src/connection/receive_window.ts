@@ -1,25 +1,25 @@
 /**
- * What of the peer's calls is let in: ids, and places in the window we granted.
+ * Which of the peer's requests are accepted: their ids, and the window that was
+ * granted to the peer.
  *
- * Invariants owned here:
  * - Ids increase, by serial-number arithmetic (RFC 1982), and none is that of a
- *   call without an answer. Steps that all increase can still come round to an
+ *   call without a reply. Steps that all increase can still come round to an
  *   id that is in use, but only after 2^32 ids: until then a duplicate needs no
  *   look-up.
- * - A call holds its place from its header until its answer is handed to the
- *   writer. So this end frees first: what looks free to an honest caller is
- *   free here, and a peer that never reads uses up its window.
+ * - A call occupies the window from its header until its reply is handed to the
+ *   transport. So the receiver frees first: what looks free to a well-behaved
+ *   caller is free here, and a peer that never reads uses up its window.
  *
  * @module
  */
 
-import { CALL_CHARGE } from "../wire/limits.ts";
-import type { WireFeatures } from "../wire/codec.ts";
-import { ConnectionError } from "../base/errors.ts";
-import { EARLY_BYTES, EARLY_CALLS } from "../wire/protocol.ts";
+import { ConnectionError, protocolError } from "../base/errors.ts";
 import type { Limits } from "../types/connection.ts";
+import type { WireFeatures } from "../wire/codec.ts";
+import { CALL_CHARGE } from "../wire/limits.ts";
+import { EARLY_BYTES, EARLY_CALLS } from "../wire/protocol.ts";
 
-/** The ids of calls that have no answer yet. */
+/** The ids of calls that have no reply yet. */
 export interface IdsInUse {
   readonly size: number;
   has(id: number): boolean;
@@ -28,9 +28,9 @@ export interface IdsInUse {
 /** How many ids there are. */
 const IDS = 2 ** 32;
 
-/** The window of one connection, as its callee counts it. */
+/** The window of one connection, as the receiver of the calls counts it. */
 export class ReceiveWindow {
-  /** Calls that hold a place. */
+  /** Calls that occupy the window. */
   calls = 0;
   /** Their bytes. */
   bytes = 0;
@@ -38,7 +38,7 @@ export class ReceiveWindow {
   decoded = 0;
   /** The latest id seen. */
   lastId: number | undefined;
-  /** Places of calls whose answers are in the batch that is filling. */
+  /** Calls in the window whose replies are in the batch that is filling. */
   #answeredCalls = 0;
   #answeredBytes = 0;
   /** How far the ids have come since the oldest call that may still be in use. */
@@ -53,9 +53,9 @@ export class ReceiveWindow {
   }
 
   /**
-   * Grants a window; before, the protocol's constants are one. They hold where
-   * they are larger, too: nobody knows when the peer reads what our HELLO
-   * grants.
+   * Grants a window. Until then the protocol's constants are the window. They
+   * also hold where they are larger: nobody knows when the peer reads what the
+   * local HELLO grants.
    */
   grant({ windowCalls, windowBytes }: Limits): void {
     this.#maxCalls = Math.max(windowCalls, EARLY_CALLS);
@@ -63,7 +63,7 @@ export class ReceiveWindow {
   }
 
   /**
-   * Looks at a request's id.
+   * Checks the id of a request.
    *
    * @throws {ConnectionError} `protocol_error`, if it does not increase, or is
    *   in use.
@@ -73,10 +73,7 @@ export class ReceiveWindow {
     if (last === undefined) return;
     const step = (id - last) | 0;
     if (step <= 0) {
-      throw new ConnectionError(
-        "protocol_error",
-        `request id ${id} after ${last}: ids must increase`,
-      );
+      protocolError(`request id ${id} after ${last}: ids must increase`);
     }
     if (this.#span + step >= IDS) this.#checkFree(id, inUse);
   }
@@ -85,34 +82,41 @@ export class ReceiveWindow {
   #checkFree(id: number, inUse: IdsInUse): void {
     if (inUse.size === 0) this.#span = 0;
     else if (inUse.has(id)) {
-      throw new ConnectionError(
-        "protocol_error",
+      protocolError(
         `request id ${id} is that of a call that has no answer yet`,
       );
     }
   }
 
-  /** Takes note of a request that is let in. */
+  /** Records the id of a request that was accepted. */
   recordId(id: number): void {
     if (this.lastId !== undefined) this.#span += (id - this.lastId) | 0;
     this.lastId = id;
   }
 
-  /** Whether a request with this id has come, or could have. */
-  seen(id: number): boolean {
-    return this.lastId !== undefined && ((id - this.lastId) | 0) <= 0;
+  /**
+   * Checks the id of a message about a call of the peer's that is not open
+   * (any more); `what` names the message.
+   *
+   * @throws {ConnectionError} `protocol_error`, if no request had this id.
+   */
+  checkSeen(id: number, what: string): void {
+    const last = this.lastId;
+    if (last !== undefined && ((id - last) | 0) <= 0) return;
+    protocolError(`${what} for call ${id}, which was never made`);
   }
 
-  /** Whether no further call may be read; never, on a wire where both ends call. */
+  /** Whether no further call may be read; always false on a protocol that grants windows. */
   get full(): boolean {
     return this.#excess === "wait" &&
       (this.calls >= this.#maxCalls || this.bytes >= this.#maxBytes);
   }
 
   /**
-   * Takes a place.
+   * Takes a call into the window.
    *
-   * @throws {ConnectionError} `resource_exhausted`, if the peer was granted none.
+   * @throws {ConnectionError} `resource_exhausted`, if the peer exceeds what it
+   *   was granted.
    */
   reserve(size: number): void {
     this.calls++;
@@ -125,19 +129,19 @@ export class ReceiveWindow {
     );
   }
 
-  /** What the calls without an answer take, with a charge each. */
+  /** What the calls without a reply take, in bytes, with a charge for each. */
   get heldBytes(): number {
     return this.bytes - this.#answeredBytes + this.decoded +
       CALL_CHARGE * (this.calls - this.#answeredCalls);
   }
 
-  /** The call's answer is in the batch. */
+  /** The reply to a call of `size` bytes is in the batch. */
   answered(size: number): void {
     this.#answeredCalls++;
     this.#answeredBytes += size;
   }
 
-  /** It is over: nobody holds a place any more. */
+  /** The connection is over: no call occupies the window any more. */
   end(): void {
     this.calls =
       this.bytes =
@@ -146,7 +150,7 @@ export class ReceiveWindow {
         0;
   }
 
-  /** A batch has gone: the calls answered in it free their places. */
+  /** A batch was handed to the transport: the calls answered in it leave the window. */
   onFlush(): void {
     this.calls -= this.#answeredCalls;
     this.bytes -= this.#answeredBytes;

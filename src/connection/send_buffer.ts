@@ -1,28 +1,25 @@
 /**
- * The batcher: frames in, few large chunks out.
+ * The send buffer: frames in, few large chunks out.
  *
- * Invariants owned here:
  * - The first frame after idle leaves in a microtask; from then on one batch is
- *   outstanding, and frames gather until the writer has taken it. While many
- *   calls are under way a batch below a full segment waits for the event loop
- *   to turn besides: a writer may take a batch within a few microtasks. (Chunks
- *   per 10,000 calls of a loop that awaits `ready` each time: on Deno over TCP
- *   570 without, 34 with; over a memory pair 2,087 and 53.)
+ *   outstanding, and frames gather until the transport has taken it. While many
+ *   calls are in flight, a batch below a full segment also waits for a turn of
+ *   the event loop: a transport may take a batch within a few microtasks.
+ *   (Chunks per 10,000 calls of a loop that awaits `ready` each time: on Deno
+ *   over TCP 570 without, 34 with; over a memory pair 2,087 and 53.)
  * - A batch is a list of chunks written without a break: all of it counts as
- *   handed over when its first chunk is. What is said ahead (the urgent lane)
- *   stands at the head of a batch, never inside one.
- * - `size` counts every byte that the writer has not taken, and is never above
- *   `limit`: a frame that would pass it is not kept, nor is any frame behind
- *   it. The outbox reports that once, and its connection ends.
+ *   handed over when its first chunk is. Urgent frames stand at the head of a
+ *   batch, never inside one.
+ * - `size` counts every byte that the transport has not taken, and is never
+ *   above the limit: a frame that would exceed it is not kept, nor is any frame
+ *   after it. The send buffer reports that once, and its connection ends.
  * - A chunk once handed over is not touched again, as a stream may pass it on
- *   without a copy; unless the way only borrows it, and the write has succeeded.
+ *   without a copy; unless the channel only borrows it, and the write has
+ *   succeeded.
  *
  * @module
  */
 
-import type { ByteChannel } from "../transport/duplex.ts";
-import type { FrameBuffer } from "../wire/frame_buffer.ts";
-import type { Clock } from "../base/clock.ts";
 import {
   keepSegments,
   MAX_SEGMENT,
@@ -32,46 +29,46 @@ import {
   takeSegment,
   viewOf,
 } from "../base/bytes.ts";
+import type { Clock } from "../base/clock.ts";
+import type { FrameBuffer } from "../wire/frame_buffer.ts";
+import type { ByteChannel } from "../transport/duplex.ts";
 
-/** What the outbox tells its connection. */
+/** What the send buffer reports to its connection. */
 export interface SendBufferEvents {
-  /** The batch numbered `outbox.batch - 1` is the writer's now; its first bytes go with this turn. */
+  /** The batch numbered `sendBuffer.batch - 1` is handed to the transport; its first bytes leave in this turn. */
   onFlush(): void;
-  /** The writer has taken everything it was given; more may have gathered meanwhile. */
+  /** The transport has taken everything it was given; more may have gathered meanwhile. */
   onWritten(): void;
-  /** The writer failed: nothing more can be sent. */
+  /** The transport failed: nothing more can be sent. */
   onWriteFailed(reason: unknown): void;
-  /** Whether many calls are under way, so that more frames will come soon. */
-  busy(): boolean;
+  /** Whether many calls are in flight, so that more frames will follow soon. */
+  manyCalls(): boolean;
   /** `size` has grown by another `step`. Called while a frame is being written. */
   onGrown(): void;
-  /** A frame would have taken `size` past `limit`: it was dropped. Called in a later microtask. */
+  /** A frame would have exceeded the limit: it was dropped. Called in a later microtask. */
   onOverflow(): void;
-  /** Bytes that were lent to the frame at `place` are gone, and zeros stand for them. Called just before the batch is handed over: it may write over the frame, and nothing else. */
-  onSpoiled(place: number): void;
+  /** Bytes that were lent to the frame at `batchOffset` are gone, and zeros stand for them. Called just before the batch is handed over: it may write over the frame, and nothing else. */
+  onSpoiled(batchOffset: number): void;
 }
 
-/** Bytes of a user's in the batch. */
-interface LentSegments {
+/** Bytes of the user in the batch. */
+interface LentBytes {
   readonly chunk: Uint8Array;
   readonly size: number;
   /** Where their frame begins. */
-  readonly place: number;
+  readonly batchOffset: number;
 }
 
-/** The size of an idle connection's first segment, in bytes; a busy one's are as large as pays. */
+/** The size of an idle connection's first segment, in bytes. A busy one's are as large as the latest batch suggests. */
 const MIN_SEGMENT = 1024;
 
 /** What a GOAWAY or another small frame takes, at most, in bytes. */
-const LAST_WORDS = 8 * 1024;
+const RESERVED = 8 * 1024;
 
-/** Positions are `segment index * PLACE_STRIDE + offset`: one small integer. */
-const PLACE_STRIDE = 0x100000;
+/** Batch offsets are `segment index * OFFSET_STRIDE + offset`: one small integer. */
+const OFFSET_STRIDE = 0x100000;
 
 const NONE: readonly Uint8Array[] = [];
-
-/** What it needs of the way of its bytes. */
-type SendBufferChannel = Pick<ByteChannel, "write" | "borrows">;
 
 type State = "idle" | "scheduled" | "writing" | "failed";
 
@@ -85,63 +82,60 @@ export class SendBuffer implements FrameBuffer {
   urgentBytes: Uint8Array = NO_BYTES;
   /** The number of the batch being filled; lower ones are handed over. */
   batch = 0;
-  /** Bytes the writer has not taken yet. */
+  /** Bytes that the transport has not taken yet. */
   size = 0;
-  /** Where the latest reservation stands in its batch. */
+  /** Where the latest reservation stands in its batch; -1 if it was not kept. */
   batchOffset = 0;
   /** Chunks written so far. */
   chunks = 0;
   /** Their bytes. */
   written = 0;
 
-  readonly #path: SendBufferChannel;
+  readonly #channel: Pick<ByteChannel, "write" | "borrows">;
   readonly #clock: Clock;
   readonly #events: SendBufferEvents;
-  /** The largest message that can be written, in bytes, frame included: there is room for last words behind it. */
+  /** The largest message that can be written, in bytes, with its header: a GOAWAY fits after it. */
   readonly most: number;
   readonly #limit: number;
   readonly #step: number;
-  /** The size at which somebody is told that it has grown. */
+  /** The size at which `onGrown` is called. */
   #notice: number;
-  /** Chunks of this batch that are full, in order; a place's segment index counts them. */
+  /** Chunks of this batch that are full, in order; a batch offset's segment index counts them. */
   #sealed: Uint8Array[] = [];
-  /** Full segments of this batch, and of the one the writer is taking. */
+  /** Full segments of this batch, and of the one that the transport is taking. */
   #segments: Uint8Array[] = [];
-  #lent: readonly Uint8Array[] = NONE;
+  #borrowed: readonly Uint8Array[] = NONE;
   /** Users' bytes in the batch that is filling: no more than its attached chunks. */
-  #users: LentSegments[] = [];
-  /** The largest rest of a segment of this batch that nothing was found for. */
+  #lent: LentBytes[] = [];
+  /** The largest rest of a segment of this batch that no frame has fitted in. */
   #rest: Uint8Array = NO_BYTES;
   /** How far `bytes` and `urgentBytes` are filled. */
   #fill = 0;
   #urgentFill = 0;
-  /** Bytes of this batch that are in no segment it shares, and bytes of the batch before that were. */
+  /** Bytes of this batch that are in chunks of their own, and bytes of the previous batch that were in shared segments. */
   #apart = 0;
   #lastFilled = 0;
-  /** Bytes the writer is taking. */
+  /** Bytes that the transport is taking. */
   #outstanding = 0;
   /** The `size` at which something is to be done next. */
   #mark = 0;
   #state: State = "idle";
   #full = false;
-  /** No frame is refused any more: only the connection's last words are still to come. */
+  /** Whether the connection ends: what is written now is the last, and always kept. */
   #concluding = false;
-  readonly #flush = () => this.#leave();
-  readonly #written = () => this.#afterWrite();
-  readonly #failed = (reason: unknown) => this.#fail(reason);
-  readonly #overflowed = () => this.#events.onOverflow();
+  readonly #flush = () => this.flush();
 
   constructor(
-    path: SendBufferChannel,
+    channel: Pick<ByteChannel, "write" | "borrows">,
     clock: Clock,
     limit: number,
     events: SendBufferEvents,
     step = Infinity,
   ) {
-    this.#path = path;
+    this.#channel = channel;
     this.#clock = clock;
     this.#limit = limit;
-    this.most = limit - LAST_WORDS;
+    this.most = limit - RESERVED;
     this.#events = events;
     this.#step = step;
     this.#notice = step;
@@ -162,7 +156,7 @@ export class SendBuffer implements FrameBuffer {
     return this.#full;
   }
 
-  /** Whether a batch is with the writer. */
+  /** Whether the transport is taking a batch. */
   get writing(): boolean {
     return this.#state === "writing";
   }
@@ -176,15 +170,17 @@ export class SendBuffer implements FrameBuffer {
    */
   reserve(n: number, attached = 0): number {
     if (this.size + n + attached >= this.#mark && !this.canSend(n + attached)) {
-      return this.#drop(n);
+      // Room for a frame that is not kept.
+      this.batchOffset = -1;
+      this.#startSegment(new Uint8Array(n + SPILL));
+      return 0;
     }
-    let at = this.#fill;
-    if (at + n + SPILL > this.bytes.length) {
+    if (this.#fill + n + SPILL > this.bytes.length) {
       this.#nextSegment(n + SPILL);
-      at = 0;
     }
+    const at = this.#fill;
     this.#fill = at + n;
-    this.batchOffset = this.#sealed.length * PLACE_STRIDE + at;
+    this.batchOffset = this.#sealed.length * OFFSET_STRIDE + at;
     this.#grew(n);
     return at;
   }
@@ -192,29 +188,27 @@ export class SendBuffer implements FrameBuffer {
   /** Adds bytes as a chunk of their own, uncopied: they must not change from now on. */
   attach(chunk: Uint8Array): void {
     if (chunk.length === 0 || this.#full) return;
-    const rest = this.bytes.subarray(this.#fill);
-    this.#seal();
+    // What is left of the segment serves the frames that follow.
+    this.#startSegment(this.bytes.subarray(this.#fill));
     this.#sealed.push(chunk);
     this.#apart += chunk.length;
-    // What is left of the segment serves the frames that follow.
-    this.#fillNext(rest);
-    this.#fill = 0;
     this.#grew(chunk.length);
   }
 
-  /** The same of bytes that are a user's: they may be gone when the batch is handed over. */
+  /** Adds the user's bytes uncopied: they may be gone when the batch is handed over. */
   lend(chunk: Uint8Array): void {
     if (this.#full) return;
-    this.#users.push({ chunk, size: chunk.length, place: this.batchOffset });
+    const { batchOffset } = this;
+    this.#lent.push({ chunk, size: chunk.length, batchOffset });
     this.attach(chunk);
   }
 
-  /** Puts zeros in the place of bytes that are gone, so that what follows them stands where it must. */
+  /** Puts zeros in the place of bytes that are gone, so that what follows them keeps its place. */
   #checkLent(): void {
-    for (const { chunk, size, place } of this.#users) {
+    for (const { chunk, size, batchOffset } of this.#lent) {
       if (chunk.length === size) continue;
       this.#sealed[this.#sealed.indexOf(chunk)] = new Uint8Array(size);
-      this.#events.onSpoiled(place);
+      this.#events.onSpoiled(batchOffset);
     }
   }
 
@@ -235,45 +229,31 @@ export class SendBuffer implements FrameBuffer {
     return at;
   }
 
-  /** Whether a frame of `n` bytes, which may be written in parts, fits below the limit. If not, it must not be written, and the connection ends. */
+  /** Whether a frame of `n` bytes, which may be written in parts, is within the limit. If not, it must not be written, and the connection ends. */
   canSend(n: number): boolean {
     if (this.#full) return false;
     if (this.size + n <= this.#limit || this.#concluding) return true;
-    // What goes ahead of the next batch is of no use to a connection that ends.
+    // Urgent frames are of no use to a connection that ends.
     this.#shrink(this.#urgentFill);
     this.#urgentFill = 0;
     // What was written last may have been copied with a few bytes too many.
-    this.#seal();
-    this.#fillNext(NO_BYTES);
-    this.#fill = 0;
+    this.#startSegment(NO_BYTES);
     this.#full = true;
     const empty = this.#batchBytes === 0;
     if (empty && this.#state === "scheduled") this.#state = "idle";
     this.#setMark();
-    queueMicrotask(this.#overflowed);
+    queueMicrotask(() => this.#events.onOverflow());
     return false;
   }
 
-  /** The connection ends: what is written from now on are its last words, and always kept. */
+  /** The connection ends: what is written from now on is the last, and always kept. */
   conclude(): void {
     this.#concluding = true;
     if (!this.#full) return;
     this.#full = false;
-    this.#fillNext(NO_BYTES);
+    this.#startSegment(NO_BYTES);
     this.urgentBytes = NO_BYTES;
     this.#setMark();
-  }
-
-  /** Room for a frame that is not kept. */
-  #drop(n: number): number {
-    this.batchOffset = -1;
-    this.#fillNext(new Uint8Array(n + SPILL));
-    return 0;
-  }
-
-  /** Hands over now what has gathered, without waiting for the turn to end. */
-  flush(): void {
-    this.#leave();
   }
 
   /** Throws away what has gathered and is not handed over. */
@@ -283,40 +263,33 @@ export class SendBuffer implements FrameBuffer {
     if (this.#state === "scheduled") this.#enter("idle");
   }
 
-  /** Overwrites one byte of the batch being filled, `offset` behind `place`. */
-  overwrite(place: number, offset: number, byte: number): void {
-    // It was not kept.
-    if (place < 0) return;
-    this.at(place)[offset] = byte;
+  /** Overwrites one byte of the batch that is filling, `offset` after `batchOffset`. */
+  overwrite(batchOffset: number, offset: number, byte: number): void {
+    // A frame that was not kept has the offset -1.
+    if (batchOffset >= 0) this.at(batchOffset)[offset] = byte;
   }
 
-  /** The batch being filled from `place` on, as far as it is in one piece. */
-  at(place: number): Uint8Array {
-    const segment = this.#sealed[Math.floor(place / PLACE_STRIDE)];
-    return (segment ?? this.bytes).subarray(place % PLACE_STRIDE);
+  /** The bytes of the batch that is filling from `batchOffset` on, as far as they are contiguous. */
+  at(batchOffset: number): Uint8Array {
+    const segment = this.#sealed[Math.floor(batchOffset / OFFSET_STRIDE)];
+    return (segment ?? this.bytes).subarray(batchOffset % OFFSET_STRIDE);
   }
 
   #grew(n: number): void {
     this.size += n;
-    if (this.size >= this.#mark) this.#reach();
+    if (this.size >= this.#mark) this.#onMark();
   }
 
-  /** `size` has come to the mark. Nothing is written now: whoever reserved has not filled its frame yet. */
-  #reach(): void {
+  /** `size` has reached the mark. Nothing is written now: the frame just reserved is not filled yet. */
+  #onMark(): void {
     if (this.#state === "idle") this.#schedule();
-    else {
-      if (this.#state === "scheduled" && this.size >= MAX_SEGMENT) {
-        queueMicrotask(this.#flush);
-      }
-      this.#setMark();
+    else if (this.#state === "scheduled" && this.size >= MAX_SEGMENT) {
+      queueMicrotask(this.#flush);
     }
-    if (this.size >= this.#notice) this.#tell();
-  }
-
-  #tell(): void {
-    this.#notice = this.size + this.#step;
+    const grown = this.size >= this.#notice;
+    if (grown) this.#notice = this.size + this.#step;
     this.#setMark();
-    this.#events.onGrown();
+    if (grown) this.#events.onGrown();
   }
 
   #shrink(n: number): void {
@@ -339,20 +312,23 @@ export class SendBuffer implements FrameBuffer {
     } else this.#mark = next;
   }
 
-  /** Begins a segment; what is left of one before a larger frame than it holds serves the frames that follow. */
+  /** Starts a segment of at least `size` bytes. What a frame has left of one for want of room serves smaller frames later. */
   #nextSegment(size: number): void {
     const rest = this.bytes.subarray(this.#fill);
-    this.#seal();
     if (rest.length > this.#rest.length) this.#rest = rest;
     if (size <= this.#rest.length) {
-      this.#fillNext(this.#rest);
+      this.#startSegment(this.#rest);
       this.#rest = NO_BYTES;
-    } else this.#fillNext(this.#segment(Math.max(size, this.#segmentSize())));
+    } else this.#startSegment(this.#newSegment(size));
     if (size > MAX_SEGMENT) this.#apart += size;
   }
 
-  #segment(size: number): Uint8Array {
-    if (size !== MAX_SEGMENT || !this.#path.borrows) {
+  /** As large as what the previous batch had in segments, so that sync callers stay small and busy ones need few segments. */
+  #newSegment(size: number): Uint8Array {
+    const filled = this.#batchBytes - this.#apart;
+    const wanted = Math.max(MIN_SEGMENT, this.#lastFilled, 2 * filled);
+    size = Math.max(size, Math.min(MAX_SEGMENT, wanted));
+    if (size !== MAX_SEGMENT || !this.#channel.borrows) {
       return new Uint8Array(size);
     }
     const segment = takeSegment();
@@ -360,38 +336,35 @@ export class SendBuffer implements FrameBuffer {
     return segment;
   }
 
-  #fillNext(segment: Uint8Array): void {
-    this.bytes = segment;
-    this.view = viewOf(segment);
-  }
-
-  /** Ends the segment being filled; its frames keep their places, as places count from its start. */
+  /** Ends the segment that is filling; its frames keep their batch offsets, which count from its start. */
   #seal(): void {
     if (this.#fill > 0) this.#sealed.push(this.bytes.subarray(0, this.#fill));
   }
 
-  /** As large as what the last batch had in such, so that sync callers stay small and busy ones need few segments. */
-  #segmentSize(): number {
-    const filled = this.#batchBytes - this.#apart;
-    const wanted = Math.max(this.#lastFilled, 2 * filled);
-    return Math.min(MAX_SEGMENT, Math.max(MIN_SEGMENT, wanted));
+  /** Fills `segment` from now on. */
+  #startSegment(segment: Uint8Array): void {
+    this.#seal();
+    this.bytes = segment;
+    this.view = viewOf(segment);
+    this.#fill = 0;
   }
 
   #schedule(): void {
     this.#enter("scheduled");
-    if (this.#batchBytes < MAX_SEGMENT && this.#events.busy()) {
+    if (this.#batchBytes < MAX_SEGMENT && this.#events.manyCalls()) {
       this.#clock.turn().then(this.#flush);
     } else queueMicrotask(this.#flush);
   }
 
-  #leave(): void {
+  /** Hands over now what has gathered, without waiting for the turn to end. */
+  flush(): void {
     // A full segment may have left before the turn that was waited for.
     if (this.#state === "scheduled") this.#writeBatch();
   }
 
   #writeBatch(): void {
     this.#seal();
-    if (this.#users.length > 0) this.#checkLent();
+    if (this.#lent.length > 0) this.#checkLent();
     const chunks = this.#sealed;
     if (this.#urgentFill > 0) {
       chunks.unshift(this.urgentBytes.subarray(0, this.#urgentFill));
@@ -399,47 +372,43 @@ export class SendBuffer implements FrameBuffer {
     this.#lastFilled = this.size - this.#apart;
     this.#outstanding = this.size;
     if (this.#segments.length > 0) {
-      this.#lent = this.#segments;
+      this.#borrowed = this.#segments;
       this.#segments = [];
     }
     this.#clearBatch();
     this.#enter("writing");
     this.batch++;
     this.#events.onFlush();
-    this.#write(chunks);
-  }
-
-  #write(chunks: Uint8Array[]): void {
     this.chunks += chunks.length;
     this.written += this.#outstanding;
-    this.#path.write(chunks).then(this.#written, this.#failed);
+    this.#channel.write(chunks).then(this.#onWritten, this.#onFailed);
   }
 
-  #afterWrite(): void {
+  readonly #onWritten = () => {
     this.#shrink(this.#outstanding);
     this.#outstanding = 0;
-    keepSegments(this.#lent);
-    this.#lent = NONE;
+    keepSegments(this.#borrowed);
+    this.#borrowed = NONE;
     if (this.#state === "failed") return;
     if (this.size === 0) this.#enter("idle");
-    else if (this.#events.busy()) this.#schedule();
+    else if (this.#events.manyCalls()) this.#schedule();
     else this.#writeBatch();
     this.#events.onWritten();
-  }
+  };
 
-  #fail(reason: unknown): void {
+  readonly #onFailed = (reason: unknown) => {
     if (this.#state === "failed") return;
     this.#outstanding = 0;
     this.size = 0;
     this.#clearBatch();
     this.#enter("failed");
     this.#events.onWriteFailed(reason);
-  }
+  };
 
   #clearBatch(): void {
     this.#sealed = [];
     this.#segments.length = 0;
-    if (this.#users.length > 0) this.#users = [];
+    if (this.#lent.length > 0) this.#lent = [];
     this.#apart = 0;
     this.#rest = NO_BYTES;
     this.bytes = NO_BYTES;

@@ -1,46 +1,51 @@
 /**
- * How a connection ends: what moves it from one of its `ending_states.ts` to
- * the next.
+ * How a connection ends: drain, GOAWAY, half-close, and the one teardown.
  *
- * Invariants owned here:
- * - One teardown, `end`; the first reason wins.
+ * Each side has a state of its own, and both states only move forward.
+ * `docs/semantics.md` has the table of every state and event;
+ * `tests/connection/shutdown_states_test.ts` has a test for each cell.
+ *
+ * - There is one teardown, `end`. The first reason wins.
  * - Calls are settled before anything is waited for.
- * - A drain waits for what was accepted, but not for a handler that closed its
- *   own connection. It lasts no longer than the shortest time that a `close`
- *   has asked for, and all that follows no longer than `GOODBYE_TIME` after.
- * - A peer that can still hear is told what became of its calls: those that
- *   were never started are refused, and ours that nobody waits for cancelled.
+ * - A drain waits for the calls that were accepted, but not for a handler that
+ *   closed its own connection. It lasts no longer than the shortest time that a
+ *   `close` has asked for, and flush and linger no longer than `FINISH_TIME`
+ *   after that.
+ * - Every state but open has a limit. Only a call in flight, to or from a peer
+ *   that still answers PINGs, lets a drain of the peer last longer.
+ * - A peer that still reads learns what became of its calls: those that were
+ *   never started are refused, and the local calls that nobody waits for are
+ *   cancelled.
  *
  * @module
  */
 
-import type { MemoryShare, PeerGate, ServeSide, Watchdog } from "./contract.ts";
-import type { ByteChannel } from "../transport/duplex.ts";
 import type { Clock } from "../base/clock.ts";
-import type { Codec } from "../wire/codec.ts";
-import type { ConnectionStats } from "../types/stats.ts";
-import type { CloseOptions, Limits } from "../types/connection.ts";
-import { Timeout, type TimerHeap } from "../base/timers.ts";
-import {
-  DRAIN_TIME,
-  GOODBYE_TIME,
-  LEAVING_IDLE,
-  ShutdownStates,
-} from "./shutdown_states.ts";
 import {
   ConnectionError,
   isErrorCode,
   printMs,
+  protocolError,
   quote,
 } from "../base/errors.ts";
-import type { Linger } from "./linger.ts";
-
-import type { SendBuffer } from "./send_buffer.ts";
-import type { PendingCalls } from "../call/pending_calls.ts";
-import type { Ping } from "./ping.ts";
+import { Timeout, type TimerHeap } from "../base/timers.ts";
+import type { CloseOptions, Limits } from "../types/connection.ts";
+import type { ConnectionStats } from "../types/stats.ts";
+import type { Codec } from "../wire/codec.ts";
+import type { ByteChannel } from "../transport/duplex.ts";
 import type { ConnectionStreams } from "../streams/contract.ts";
+import type { PendingCalls } from "../call/pending_calls.ts";
+import type {
+  IncomingCalls,
+  MemoryShare,
+  PeerGate,
+  Watchdog,
+} from "./contract.ts";
+import type { Linger } from "./linger.ts";
+import type { Ping } from "./ping.ts";
+import type { SendBuffer } from "./send_buffer.ts";
 
-/** What the ending needs of its connection. */
+/** What the shutdown needs of its connection. */
 export interface ShutdownContext {
   readonly channel: ByteChannel;
   readonly clock: Clock;
@@ -49,42 +54,75 @@ export interface ShutdownContext {
   readonly sendBuffer: SendBuffer;
   readonly deadlines: TimerHeap;
   readonly pending: PendingCalls;
-  readonly serveSide: ServeSide;
+  readonly incoming: IncomingCalls;
   readonly pings: Ping;
   readonly peerGoaway: PeerGoaway;
   readonly linger: Linger;
   readonly gate: PeerGate | undefined;
-  readonly watchdog: Watchdog;
+  readonly watchdog: Watchdog | undefined;
   readonly reader: {
-    /** What comes is only discarded from now on. Resolves when reading has ended, for whatever reason. */
+    /** Discards what arrives from now on. Resolves when reading has ended, for whatever reason. */
     finish(): Promise<void>;
   };
-  /** What the connection holds, as its server counts it. */
   readonly share: MemoryShare | undefined;
-  /** The connection's streams, made when they are asked for. */
+  /** The connection's streams, made when they are first used. */
   streams(): ConnectionStreams | undefined;
 }
 
-/** What is said last: what there is; a GOAWAY behind that; what became of the calls that are given up, and a GOAWAY; only a GOAWAY; or nothing. */
-export type CloseMode = "flush" | "goaway" | "giveUp" | "shed" | "destroy";
+/** How long a drain may take unless its `close` says otherwise, in ms. */
+export const DRAIN_TIME = 5000;
+/** How long flush and linger may take together once the time that `close` gave is over, in ms. */
+export const FINISH_TIME = 1000;
+/** How long the FIN may take that follows a GOAWAY with a code, in ms. */
+const FAILED_TIME = 5000;
+/** How long a connection may be without a call in either direction once the peer has sent GOAWAY, in ms. Then it closes. */
+const DRAINING_IDLE_TIME = 5000;
+
+/** Neither side has begun to close. */
+const OPEN = 0;
+/** GOAWAY was sent: by a local `close`, or by the peer without a code. */
+const DRAINING = 1;
+
+/** Local: every call is settled, and the rest of the send buffer is written. */
+const FLUSHING = 2;
+/** Local: FIN was sent, and the peer's is waited for. */
+const LINGERING = 3;
+/** Local: the transport was given up. */
+const CLOSED = 4;
+
+/** Peer: it sent GOAWAY with a code, and answers nothing any more. */
+const FAILED = 2;
+/** Peer: it sent FIN after a GOAWAY without a code, and only reads. Any other FIN ends the connection at once. */
+const HALF_CLOSED = 3;
+
+/**
+ * What is written before FIN, behind the calls that are settled: `flush` what
+ * the send buffer has; `goaway` that and a GOAWAY; `cancel` also CANCELs and
+ * refusals for the calls that are given up, before the GOAWAY; `discard` only a
+ * GOAWAY, without what the transport has not taken yet; `destroy` nothing.
+ */
+export type CloseMode = "flush" | "goaway" | "cancel" | "discard" | "destroy";
 
 /** Ends one connection. */
 export class Shutdown {
   readonly #context: ShutdownContext;
-  readonly #states = new ShutdownStates();
   readonly #closed = Promise.withResolvers<ConnectionError | undefined>();
+  /** Resolves with what went wrong when the connection is over. */
+  readonly closed: Promise<ConnectionError | undefined> = this.#closed.promise;
+  #local = OPEN;
+  #peer = OPEN;
   /** Made by the first `close`; the same for all. */
   #closing: PromiseWithResolvers<void> | undefined;
-  /** By when the calls of a drain must have ended: the earliest that a `close` has asked for. */
+  /** When the calls of a drain must have ended: the earliest time that a `close` has asked for. */
   #closeBy = Infinity;
   readonly #closeTimer: Timeout;
-  /** For the state that the peer is in. */
+  /** The limit of the peer's state. */
   readonly #peerTimer: Timeout;
-  /** Handlers that closed their own connection; not waited for. */
-  readonly #excused = new Set<object>();
-  /** Whether it ends once nothing is left to be done: this end drains, or the peer only reads. */
-  #finishes = false;
-  /** What our GOAWAY said; a later one may not say more. */
+  /** Handlers that closed their own connection: the drain does not wait for them. */
+  readonly #closers = new Set<object>();
+  /** Whether the connection ends once no call is left: the local side drains, or the peer only reads. */
+  #endsWhenDone = false;
+  /** What the local GOAWAY said; a later one may not say more. */
   #goaway: { readonly lastId: number | undefined } | undefined;
 
   constructor(context: ShutdownContext) {
@@ -94,68 +132,76 @@ export class Shutdown {
     this.#peerTimer = new Timeout(clock, deadlines);
   }
 
-  /** The state as `stats` tells it. */
+  /** The state that `stats` shows. */
   get state(): ConnectionStats["state"] {
-    const { own, over } = this.#states;
-    if (own === "closed") return own;
-    if (over) return "finishing";
-    return this.#finishes ? "draining" : "open";
+    if (this.#local === CLOSED) return "closed";
+    if (this.ended) return "finishing";
+    return this.#endsWhenDone ? "draining" : "open";
   }
 
-  /** Whether every call has been settled, and what comes is only discarded. */
-  get over(): boolean {
-    return this.#states.over;
+  /** Whether every call has been settled; what arrives is discarded. */
+  get ended(): boolean {
+    return this.#local >= FLUSHING;
   }
 
   /** Whether the peer has sent its FIN in order, and only reads. */
-  get halfClosed(): boolean {
-    return this.#states.peer === "halfClosed";
+  get peerHalfClosed(): boolean {
+    return this.#peer === HALF_CLOSED;
   }
 
-  /** Resolves when it is over, with what went wrong. */
-  get closed(): Promise<ConnectionError | undefined> {
-    return this.#closed.promise;
+  /** Moves the local state forward; returns false if it is there or further already. */
+  #enter(state: number): boolean {
+    if (state <= this.#local) return false;
+    this.#local = state;
+    return true;
   }
 
-  // This end closes.
+  /** The same for the peer's state, which a connection that ended does not follow. */
+  #peerEnters(state: number): boolean {
+    if (this.ended || state <= this.#peer) return false;
+    this.#peer = state;
+    return true;
+  }
+
+  // The local side closes.
 
   /** See {@linkcode Connection.close}. */
-  close(options: CloseOptions): Promise<void> {
-    const { serveSide, gate } = this.#context;
-    const { timeout, streams } = options;
+  close({ timeout, streams, ctx }: CloseOptions): Promise<void> {
+    const { incoming, gate } = this.#context;
     checkTimeout(timeout);
-    const excused = options.ctx ?? serveSide.current;
-    if (excused !== undefined) this.#excused.add(excused);
+    const closer = ctx ?? incoming.current;
+    if (closer !== undefined) this.#closers.add(closer);
     const first = this.#closing === undefined;
     const closing = this.#closing ??= Promise.withResolvers();
     if (first) this.closed.then(() => closing.resolve());
     if (first || timeout !== undefined) {
       this.#closeWithin(timeout ?? DRAIN_TIME);
     }
-    // Nothing has been accepted that could be finished.
+    // Before authorization no call has been accepted that could be finished.
     if (gate?.pending) this.end(undefined, "goaway");
-    else if (this.#states.enter("draining")) this.#drain();
-    if (streams === "end" && !this.over) this.#endResults();
-    // Not in this turn: a drain begun by a handler must not outrun its answer.
+    else if (this.#enter(DRAINING)) this.#drain();
+    if (streams === "end" && !this.ended) this.#endResults();
+    // Not in this turn: a drain begun by a handler must not outrun its reply.
     queueMicrotask(() => this.advance());
     return closing.promise;
   }
 
   #drain(): void {
-    const { pending, serveSide } = this.#context;
-    const text = "this end has closed the connection";
-    this.#finishes = true;
-    pending.refuseNew(new ConnectionError("unavailable", text));
-    serveSide.drain(text);
+    const { pending, incoming } = this.#context;
+    const text = "the connection is closing";
+    this.#endsWhenDone = true;
+    pending.queue.refuseNew(new ConnectionError("unavailable", text));
+    incoming.drain(text);
     // A peer that has sent its FIN makes no calls any more.
-    if (!this.halfClosed) this.#sayGoaway("", "");
+    if (!this.peerHalfClosed) this.#sendGoaway();
   }
 
   #endResults(): void {
-    const { codec, serveSide } = this.#context;
-    // Their handlers have been told already: an item made in farewell is still sent.
-    if (codec.features.streams && serveSide.leaving !== undefined) {
-      this.#context.streams()?.endResults(serveSide.leaving);
+    const { codec, incoming } = this.#context;
+    const { drainReason } = incoming;
+    // `ctx.draining` has fired already: a last item that a handler makes then is still sent.
+    if (codec.features.streams && drainReason !== undefined) {
+      this.#context.streams()?.endResults(drainReason);
     }
   }
 
@@ -164,82 +210,89 @@ export class Shutdown {
     const by = this.#context.clock.now() + timeout;
     if (by >= this.#closeBy) return;
     this.#closeBy = by;
-    if (this.over) this.#context.linger.within(timeout + GOODBYE_TIME);
-    else this.#closeTimer.set(timeout, () => this.#late(timeout));
+    if (this.ended) this.#context.linger.within(timeout + FINISH_TIME);
+    else {
+      this.#endAfter(
+        this.#closeTimer,
+        timeout,
+        "the drain did not finish within ",
+      );
+    }
   }
 
-  #late(timeout: number): void {
-    const text = `the drain did not finish within ${printMs(timeout)}`;
-    this.end(new ConnectionError("deadline_exceeded", text), "giveUp");
+  /** Gives up after `ms`. */
+  #endAfter(timer: Timeout, ms: number, text: string): void {
+    timer.set(ms, () => {
+      const error = new ConnectionError(
+        "deadline_exceeded",
+        text + printMs(ms),
+      );
+      this.end(error, "cancel");
+    });
   }
 
   // The peer closes.
 
-  /** The peer has said GOAWAY, before its HELLO (then nothing but its FIN follows) or behind it. */
-  goaway(greeted: boolean): void {
-    const { peerGoaway, serveSide, limits, watchdog } = this.#context;
+  /** The peer has sent GOAWAY, before its HELLO (then nothing but its FIN follows) or after it. */
+  onGoaway(helloReceived: boolean): void {
+    const { peerGoaway, incoming, watchdog } = this.#context;
     const { reason, fault } = peerGoaway;
-    if (this.over || reason === undefined) return;
-    if (!greeted) return this.#leave(fault);
-    const limit = this.#states.peerEnters(
-      fault === undefined ? "draining" : "failed",
-      limits,
-    );
-    if (limit === undefined) return;
-    serveSide.tellDraining(reason.message);
-    watchdog.leave(LEAVING_IDLE);
-    this.#peerTimer.set(limit, () => this.#leave(fault));
+    if (this.ended || reason === undefined) return;
+    if (!helloReceived) return this.#leave(fault);
+    if (!this.#peerEnters(fault === undefined ? DRAINING : FAILED)) return;
+    incoming.signalDraining(reason.message);
+    watchdog?.limitIdle(DRAINING_IDLE_TIME);
+    if (fault !== undefined) {
+      this.#peerTimer.set(FAILED_TIME, () => this.#leave(fault));
+    }
   }
 
-  /** The peer answers nothing any more, and its FIN has not come. */
+  /** Ends the connection with a peer that answers nothing any more, and whose FIN has not arrived. */
   #leave(fault: ConnectionError | undefined): void {
-    if (this.#goaway === undefined) this.#sayGoaway("", "");
+    if (this.#goaway === undefined) this.#sendGoaway();
     this.end(fault, "flush");
   }
 
-  /** The peer's FIN has come, in order: nothing can be answered any more; what is served still is, within the state's limit. */
-  halfClose(reason: ConnectionError): void {
-    const { limits, channel, pending, pings, serveSide, watchdog } =
+  /** The peer has sent its FIN in order: it sends no reply any more, but still reads the replies to its own calls. */
+  onPeerHalfClose(reason: ConnectionError): void {
+    const { limits, channel, pending, pings, incoming, watchdog } =
       this.#context;
-    const limit = this.#states.peerEnters("halfClosed", limits);
-    if (limit === undefined) return;
-    this.#peerTimer.set(limit, () => {
-      const text =
-        `the peer closed its half, and its calls did not finish within ${
-          printMs(limit)
-        }`;
-      this.end(new ConnectionError("deadline_exceeded", text), "giveUp");
-    });
+    if (!this.#peerEnters(HALF_CLOSED)) return;
+    this.#endAfter(
+      this.#peerTimer,
+      limits.halfCloseTimeout,
+      "the peer's calls did not finish after its FIN within ",
+    );
     channel.watch((cause) => this.onConnectionLost("writing failed", cause));
-    watchdog.onPeerHalfClose();
-    // Each of these may end a drain, or be told to users, who may end it all.
+    watchdog?.onPeerHalfClose();
+    // Each of these may end a drain, or run the user's code, which may end it all.
     pending.end(reason);
     pings.end(reason);
-    serveSide.halfClosed(reason);
+    incoming.onPeerHalfClose(reason);
     // Made if there are none yet: a handler that runs may still answer with one.
     this.#context.streams()?.onPeerHalfClose();
-    this.#finishes = !this.over;
+    this.#endsWhenDone = !this.ended;
     this.advance();
   }
 
-  /** Goes on with a drain if what it waits for has come about. */
+  /** Ends the connection if all that a drain waits for has happened. */
   advance(): void {
-    const { pending, serveSide, sendBuffer, peerGoaway } = this.#context;
-    if (!this.#finishes || !pending.empty) return;
-    if (this.#excused.size > 0 && serveSide.busy(this.#excused) === 0) {
+    const { pending, incoming, sendBuffer, peerGoaway } = this.#context;
+    if (!this.#endsWhenDone || !pending.empty) return;
+    if (this.#closers.size > 0 && incoming.countOpen(this.#closers) === 0) {
       this.#closing?.resolve();
     }
-    if (serveSide.busy() > 0 || !sendBuffer.idle) return;
+    if (incoming.countOpen() > 0 || !sendBuffer.idle) return;
     this.end(peerGoaway.fault, "flush");
   }
 
-  // It ends.
+  // The connection ends.
 
   /** See {@linkcode Connection.abort}. */
   async abort(cause: unknown): Promise<void> {
     const text = "the connection was aborted";
     this.end(new ConnectionError("cancelled", text, { cause }), "destroy");
-    // One that was lingering already stops at once too.
+    // One that is flushing or lingering stops at once, too.
     this.#context.linger.destroy();
     await this.closed;
   }
@@ -250,116 +303,103 @@ export class Shutdown {
     this.end(new ConnectionError("unavailable", text, { cause }), "destroy");
   }
 
-  /** The server's memory is spent, and most of it here. Returns whether it ended at once. */
-  shed(reason: ConnectionError): boolean {
-    const { over } = this;
-    if (over) this.#context.linger.destroy();
-    else this.end(reason, "shed");
-    return over;
-  }
-
   /**
-   * The one teardown. Calls are settled before anything is waited for; then
-   * the last words are flushed ("goaway" adds one; "giveUp" tells the peer of
-   * the calls that nobody waits for or starts any more besides; "shed" takes
-   * back all that has not been handed over), or nothing is ("destroy").
-   * A peer that was not let in yet hears nothing but the GOAWAY.
+   * The one teardown: settles the calls, writes what `how` says, sends FIN,
+   * lingers. A peer that was not authorized yet receives only the GOAWAY.
    */
   end(reason: ConnectionError | undefined, how: CloseMode): void {
-    if (!this.#states.enter("flushing")) return;
-    const { codec, sendBuffer, linger, pings, gate, clock } = this.#context;
-    this.#finishes = false;
+    if (!this.#enter(FLUSHING)) return;
+    const { codec, sendBuffer, linger, pending, pings, gate, clock } =
+      this.#context;
+    this.#endsWhenDone = false;
     codec.stop();
-    const why = reason ??
-      new ConnectionError("unavailable", "the connection was closed");
     const denied = gate?.drop() === true;
     if (denied) this.#goaway = { lastId: undefined };
-    // What a GOAWAY with a code says to the peer's handlers, CANCEL does where there is none.
-    const told = how === "giveUp" ||
-      (how === "goaway" && !codec.features.goaway);
-    // Within `maxSendBuffer`, as all that the peer makes this end say; the GOAWAY always fits.
-    this.#settleAll(why, told && !denied);
+    // Where the protocol has no GOAWAY, refusals and CANCELs say what its code would.
+    const notify = !denied &&
+      (how === "cancel" || (how === "goaway" && !codec.features.goaway));
+    // Within `maxSendBuffer`, as all that a peer makes this side write; the GOAWAY always fits.
+    this.#settleAll(
+      reason ??
+        new ConnectionError("unavailable", "the connection was closed"),
+      notify,
+    );
     sendBuffer.conclude();
-    const reader = this.#context.reader.finish();
-    if (denied || how === "shed") {
+    const reading = this.#context.reader.finish();
+    if (denied || how === "discard") {
       sendBuffer.discard();
       pings.discard();
-      this.#context.pending.batchLost();
+      pending.inFlight.freeRetracted();
     }
     if (how === "destroy") linger.destroy();
-    else if (how !== "flush") {
-      this.#sayGoaway(reason?.code ?? "", reason?.message ?? "");
-    }
-    linger.run(reader, () => this.#states.enter("lingering")).then(() => {
-      this.#states.enter("closed");
+    else if (how !== "flush") this.#sendGoaway(reason?.code, reason?.message);
+    linger.run(reading, () => this.#enter(LINGERING)).then(() => {
+      this.#enter(CLOSED);
       this.#context.share?.end();
       this.#closed.resolve(reason);
     });
-    // Behind what clears all timers.
-    const rest = Math.max(0, this.#closeBy - clock.now()) + GOODBYE_TIME;
-    linger.within(rest);
+    // After `#settleAll`, which clears all timers.
+    linger.within(Math.max(0, this.#closeBy - clock.now()) + FINISH_TIME);
   }
 
-  /** `tell` says whether the peer hears of the calls that end so: by CANCEL of ours, by a refusal of those it made that were not started. */
-  #settleAll(why: ConnectionError, tell: boolean): void {
-    const { pending, serveSide, pings, watchdog, deadlines } = this.#context;
-    pending.end(why, tell);
-    if (tell) this.#refuseUnstarted();
-    serveSide.end(why);
+  /** Settles every call. With `notify` the peer receives CANCEL for the local calls, and a refusal of those of its calls that were not started. */
+  #settleAll(why: ConnectionError, notify: boolean): void {
+    const { codec, pending, incoming, pings, watchdog, deadlines } =
+      this.#context;
+    pending.end(why, notify);
+    if (notify) {
+      const { lastId } = this.#goaway ?? incoming.receiveWindow;
+      const last = incoming.refuseUnstarted(lastId);
+      if (codec.features.goaway) this.#goaway = { lastId: last };
+    }
+    incoming.end(why);
     pings.end(why);
-    watchdog.stop();
+    watchdog?.stop();
     deadlines.clear();
   }
 
-  #refuseUnstarted(): void {
-    const { codec, serveSide } = this.#context;
-    const { lastId } = this.#goaway ?? serveSide;
-    const last = serveSide.refuseUnstarted(lastId);
-    if (codec.features.goaway) this.#goaway = { lastId: last };
-  }
-
-  #sayGoaway(code: string, text: string): void {
-    const { codec, sendBuffer, serveSide } = this.#context;
+  #sendGoaway(code = "", text = ""): void {
+    const { codec, sendBuffer, incoming } = this.#context;
     if (!codec.features.goaway) return;
-    this.#goaway ??= { lastId: serveSide.lastId };
+    this.#goaway ??= { lastId: incoming.receiveWindow.lastId };
     codec.goaway(sendBuffer, this.#goaway.lastId, code, text);
   }
 }
 
 /**
- * Looks at what `close` was given.
+ * Checks the `timeout` of a `close`.
  *
- * @throws {TypeError} If the time is not a number.
+ * @throws {TypeError} If it is not a number.
  */
 export function checkTimeout(timeout: number | undefined): void {
   if (timeout === undefined || timeout === timeout) return;
   throw new TypeError("Cannot close: timeout is not a number");
 }
 
-/** How many GOAWAYs of one peer are taken. An end of this library sends at most two: that it drains, and that it ends by an error. */
+/** How many GOAWAYs of one peer are accepted. This library sends at most two: that it drains, and that it ends by an error. */
 export const MAX_GOAWAYS = 16;
 
-/** What both ends say of a client that is not let in. */
+/** The message of the error, on both sides, when a client is not authorized. */
 export const DENIED = "the server did not accept the credentials";
 
-/** Why the peer goes; a plain drain has no code. */
-export function goawayError(code: string, text: string): ConnectionError {
+/** The error that a GOAWAY stands for; a plain drain has no code. */
+function goawayError(code: string, text: string): ConnectionError {
   const known = isErrorCode(code) ? code : "unavailable";
   return new ConnectionError(known, describe(code, text));
 }
 
 function describe(code: string, text: string): string {
   if (code === "") return "the peer is closing the connection";
-  const words = quote(text, 256);
+  const quoted = quote(text, 256);
   if (code !== "unauthenticated") {
-    return `the peer closed the connection: ${quote(code)} ${words}`;
+    return `the peer closed the connection: ${quote(code)} ${quoted}`;
   }
-  return text === "" || text === DENIED ? DENIED : `${DENIED}: ${words}`;
+  return text === "" || text === DENIED ? DENIED : `${DENIED}: ${quoted}`;
 }
 
 /** What the peer's GOAWAYs have said so far. */
 export class PeerGoaway {
-  /** Why calls above its id are refused; undefined until it has come. */
+  /** Why calls above its id are refused; undefined until it has arrived. */
   reason: ConnectionError | undefined;
   /** What went wrong, if it was no plain drain. */
   fault: ConnectionError | undefined;
@@ -367,18 +407,19 @@ export class PeerGoaway {
   #count = 0;
 
   /**
-   * Takes note of one that serves ids up to `last`, a 53-bit count. Returns why
-   * the peer goes; undefined if this one says nothing new.
+   * Records a GOAWAY that serves ids up to `last`, a 53-bit count. Returns why
+   * the peer closes; undefined if this one says nothing new.
    *
-   * @throws {ConnectionError} `protocol_error`, if an earlier one said less;
-   *   `resource_exhausted`, if it is one too many.
+   * @throws {ConnectionError} `protocol_error`, if its id is higher than that of
+   *   an earlier one; `resource_exhausted`, if it is one too many.
    */
-  note(last: number, code: string, text: string): ConnectionError | undefined {
+  record(
+    last: number,
+    code: string,
+    text: string,
+  ): ConnectionError | undefined {
     if (last > this.#last) {
-      throw new ConnectionError(
-        "protocol_error",
-        "a second GOAWAY with a higher id than the first",
-      );
+      protocolError("a second GOAWAY with a higher id than the first");
     }
     if (++this.#count > MAX_GOAWAYS) {
       throw new ConnectionError(

@@ -1,8 +1,6 @@
 /**
- * What is counted, and the sum of it over many connections.
- *
- * Invariant owned here: a number that only grows goes on counting when its
- * connection is over; one that tells of now does not.
+ * Sums of statistics over many connections: counters go on counting when their
+ * connection is over, gauges leave the sum with it.
  *
  * @module
  */
@@ -11,8 +9,8 @@ import type { ConnectionStats, TotalStats } from "../types/stats.ts";
 
 type Key = keyof TotalStats;
 
-/** Those that only grow. */
-const LASTING: readonly Key[] = [
+/** The counters; all others are gauges. */
+const COUNTERS: readonly Key[] = [
   "settled",
   "served",
   "lateReplies",
@@ -23,16 +21,16 @@ const LASTING: readonly Key[] = [
 
 type Sum = Partial<Record<Key, number | Record<string, number>>>;
 
-/** Adds up connections that live, and remembers of others what lasts. */
+/** Adds up the connections that live, and keeps the counters of those that are over. */
 export class Totals {
   readonly #ended: Sum = {};
 
   /** A connection is over. */
   end(stats: ConnectionStats): void {
-    add(this.#ended, stats, LASTING);
+    add(this.#ended, stats, COUNTERS);
   }
 
-  /** The sum of all that were, and of those that live. */
+  /** Returns the sum over all connections so far; `live` are those that are not over. */
   sum(live: readonly ConnectionStats[]): TotalStats {
     const sum: Sum = structuredClone(this.#ended);
     for (const stats of [ZERO, ...live]) {

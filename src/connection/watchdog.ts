@@ -1,77 +1,98 @@
 /**
- * What a connection may not do for too long: say nothing, take nothing, never
- * finish a message, lie idle.
+ * Watches for what may not last too long: a peer that sends nothing, a write
+ * that does not end, a message that never arrives whole, a connection without
+ * calls.
  *
- * Invariants owned here:
- * - One timer watches over all four, set for the earliest moment at which one
- *   of them can be due, and it never keeps a process alive.
- * - Any byte received proves that the peer lives. Before a verdict what has
- *   arrived is read: our own event loop may have been the one that slept.
- * - A peer that has sent its FIN cannot answer, and is not judged by silence:
- *   PINGs go on being written, two for each of its silences (to the first one a
- *   system that has no such connection any more answers with a reset, and the
- *   second cannot be written), and `writeTimeout` holds for them.
- * - Nothing here runs per message; per chunk and per batch it is one look at
- *   the clock.
+ * - One timer watches all four, set for the earliest time at which one of them
+ *   can be due. It never keeps a process alive.
+ * - Any byte received proves that the peer lives. What has arrived is read
+ *   before a time counts as over: the local event loop may have been blocked.
+ * - A peer that has sent its FIN cannot answer, so its silence proves nothing:
+ *   PINGs go on being written, two for each silence (a system that no longer has
+ *   the connection answers the first with a reset, and the second cannot be
+ *   written), and `writeTimeout` applies to them.
+ * - Nothing here runs for each message; for each chunk and each batch it is one
+ *   look at the clock.
  *
  * @module
  */
 
-import { printMs } from "../base/errors.ts";
 import type { Clock } from "../base/clock.ts";
-import type { Keepalive, Watchdog, WatchdogEvents } from "./contract.ts";
-import { toLimits } from "../wire/limits.ts";
-import { readFirst } from "./handshake.ts";
+import { ConnectionError, printMs } from "../base/errors.ts";
 import type { KeepaliveFeature, Limits } from "../types/connection.ts";
+import type { Codec } from "../wire/codec.ts";
+import { toLimits } from "../wire/limits.ts";
+import type { PendingCalls } from "../call/pending_calls.ts";
+import type { IncomingCalls, Watchdog } from "./contract.ts";
+import { readFirst } from "./handshake.ts";
+import type { Ping } from "./ping.ts";
+import type { SendBuffer } from "./send_buffer.ts";
+import type { Shutdown } from "./shutdown.ts";
 
-/** `silent` and `unsure` are answered by a PING, `idle` by a close; the rest ends the connection. */
-type What = "silent" | "unsure" | "dead" | "stalled" | "trickling" | "idle";
+/** What the watchdog needs of its connection. */
+export interface WatchdogContext {
+  readonly clock: Clock;
+  readonly limits: Limits;
+  readonly codec: Codec;
+  readonly sendBuffer: SendBuffer;
+  readonly pending: PendingCalls;
+  readonly incoming: IncomingCalls;
+  readonly pings: Ping;
+  readonly shutdown: Shutdown;
+}
+
+/** Makes the watchdog of one connection; made by {@linkcode keepalive}. */
+export type Keepalive = (connection: WatchdogContext) => Watchdog;
+
+/** A PING follows `silent` and `unsure`, a graceful close `idle`; the others end the connection. */
+type Condition =
+  | "silent"
+  | "unsure"
+  | "dead"
+  | "stalled"
+  | "trickling"
+  | "idle";
 
 interface Due {
-  readonly what: What;
+  readonly condition: Condition;
   readonly at: number;
   /** Whether what has arrived is read first. */
-  readonly judged: boolean;
+  readonly readsFirst: boolean;
 }
 
 /** Watches one connection, from the peer's HELLO on. */
 export class IdleWatchdog implements Watchdog {
+  readonly #connection: WatchdogContext;
   readonly #clock: Clock;
   readonly #limits: Limits;
-  readonly #watched: WatchdogEvents;
   #timer: unknown;
   #running = false;
-  readonly #tick = () => void this.#look();
-  /** When the latest chunk came, and the PING that waits for one was sent. */
-  #heardAt = 0;
-  #askedAt: number | undefined;
-  /** Since when the batch that is being written, and the message that is being read, are under way. */
+  readonly #onTimer = () => void this.#check();
+  /** When the latest chunk arrived, and when the PING was sent that waits for one. */
+  #readAt = 0;
+  #pingedAt: number | undefined;
+  /** Since when the current batch is being written, and the current message read. */
   #writingSince: number | undefined;
   #readingSince: number | undefined;
-  #reader: number | undefined;
-  /** When there was last a call, and what `activity` said then. */
+  #message: number | undefined;
+  /** When there was last a call, and the count of calls at the last check. */
   #activeAt = 0;
   #calls: number | undefined;
   #idleTimeout: number;
-  /** The peer's FIN has come. */
   #peerHalfClosed = false;
 
-  constructor(clock: Clock, limits: Limits, watched: WatchdogEvents) {
-    this.#clock = clock;
+  /** `limits` are those of the connection, with the times of `keepalive()`. */
+  constructor(connection: WatchdogContext, limits: Limits) {
+    this.#connection = connection;
+    this.#clock = connection.clock;
     this.#limits = limits;
-    this.#watched = watched;
     this.#idleTimeout = limits.idleTimeout;
-  }
-
-  /** Whether it watches: the peer's HELLO has come. */
-  get running(): boolean {
-    return this.#running;
   }
 
   start(): void {
     if (this.#running) return;
     this.#running = true;
-    this.#heardAt = this.#activeAt = this.#clock.now();
+    this.#readAt = this.#activeAt = this.#clock.now();
     this.#arm();
   }
 
@@ -81,44 +102,39 @@ export class IdleWatchdog implements Watchdog {
     this.#timer = undefined;
   }
 
-  /** The peer has said goodbye: it may be idle for less. */
-  leave(idleTimeout: number): void {
+  limitIdle(idleTimeout: number): void {
     if (idleTimeout >= this.#idleTimeout) return;
     this.#idleTimeout = idleTimeout;
     this.#activeAt = this.#clock.now();
     if (this.#running) this.#arm();
   }
 
-  /** The peer's FIN has come. */
   onPeerHalfClose(): void {
     this.#peerHalfClosed = true;
-    this.#asked();
+    this.#restartSilence();
     if (this.#running) this.#arm();
   }
 
-  /** A chunk has been read. */
-  heard(): void {
-    this.#asked();
-    const message = this.#watched.unfinished();
-    if (message === this.#reader) return;
-    this.#reader = message;
-    this.#readingSince = message === undefined ? undefined : this.#heardAt;
+  onRead(): void {
+    this.#restartSilence();
+    const message = this.#connection.codec.unfinished;
+    if (message === this.#message) return;
+    this.#message = message;
+    this.#readingSince = message === undefined ? undefined : this.#readAt;
   }
 
-  /** A batch is the writer's. */
-  writing(): void {
+  onFlush(): void {
     this.#writingSince = this.#clock.now();
   }
 
-  /** The writer has taken all. */
-  written(): void {
+  onWritten(): void {
     this.#writingSince = undefined;
   }
 
-  /** Nothing is to be asked for a while. */
-  #asked(): void {
-    this.#heardAt = this.#clock.now();
-    this.#askedAt = undefined;
+  /** No PING is due for `keepaliveTime`. */
+  #restartSilence(): void {
+    this.#readAt = this.#clock.now();
+    this.#pingedAt = undefined;
   }
 
   #arm(): void {
@@ -128,80 +144,106 @@ export class IdleWatchdog implements Watchdog {
     const next = Math.min(...this.#dues(now).map(({ at }) => at));
     if (next === Infinity) return;
     const delay = Math.min(MAX_DELAY, Math.max(1, Math.ceil(next - now)));
-    this.#timer = this.#clock.setTimeout(this.#tick, delay);
+    this.#timer = this.#clock.setTimeout(this.#onTimer, delay);
     this.#clock.unref?.(this.#timer);
   }
 
   /** What can be due, and when; what has not begun could begin now. */
   #dues(now: number): Due[] {
-    const { keepaliveTime, keepaliveTimeout, writeTimeout } = this.#limits;
-    const { messageTimeout } = this.#limits;
-    const asked = this.#askedAt;
+    const { keepaliveTime, keepaliveTimeout, writeTimeout, messageTimeout } =
+      this.#limits;
+    const pinged = this.#pingedAt;
     const writing = this.#writingSince ?? now;
-    const reader = this.#readingSince ?? now;
+    const reading = this.#readingSince ?? now;
+    const due = (condition: Condition, at: number, readsFirst = false) => ({
+      condition,
+      at,
+      readsFirst,
+    });
     return [
-      asked === undefined
-        ? { what: "silent", at: this.#heardAt + keepaliveTime, judged: false }
+      pinged === undefined
+        ? due("silent", this.#readAt + keepaliveTime)
         : this.#peerHalfClosed
-        ? { what: "unsure", at: asked + keepaliveTimeout, judged: false }
-        : { what: "dead", at: asked + keepaliveTimeout, judged: true },
-      { what: "stalled", at: writing + writeTimeout, judged: true },
-      { what: "trickling", at: reader + messageTimeout, judged: true },
-      { what: "idle", at: this.#activeAt + this.#idleTimeout, judged: false },
+        ? due("unsure", pinged + keepaliveTimeout)
+        : due("dead", pinged + keepaliveTimeout, true),
+      due("stalled", writing + writeTimeout, true),
+      due("trickling", reading + messageTimeout, true),
+      due("idle", this.#activeAt + this.#idleTimeout),
     ];
   }
 
-  async #look(): Promise<void> {
+  /** The number of all calls so far; undefined while one is open. */
+  #countCalls(): number | undefined {
+    const { pending, incoming } = this.#connection;
+    if (!pending.empty || incoming.countOpen() > 0) return undefined;
+    return pending.inFlight.last + (incoming.receiveWindow.lastId ?? 0);
+  }
+
+  async #check(): Promise<void> {
     const now = this.#clock.now();
-    const calls = this.#watched.activity();
+    const calls = this.#countCalls();
     if (calls === undefined || calls !== this.#calls) this.#activeAt = now;
     this.#calls = calls;
     const due = this.#dues(now).filter(({ at }) => at <= now);
-    if (due.some(({ judged }) => judged)) await readFirst(this.#clock);
+    if (due.some(({ readsFirst }) => readsFirst)) await readFirst(this.#clock);
     const still = this.#dues(now);
-    for (const { what, at } of due) {
-      const since = still.find((other) => other.what === what)?.at;
-      if (this.#running && since === at) this.#act(what);
+    for (const { condition, at } of due) {
+      const since = still.find((other) => other.condition === condition)?.at;
+      if (this.#running && since === at) this.#act(condition);
     }
     if (this.#running) this.#arm();
   }
 
-  #act(what: What): void {
+  #act(condition: Condition): void {
     const { keepaliveTimeout, writeTimeout, messageTimeout } = this.#limits;
-    switch (what) {
+    const { shutdown } = this.#connection;
+    switch (condition) {
       case "silent":
-        this.#askedAt = this.#clock.now();
-        this.#watched.sendPing();
+        this.#pingedAt = this.#clock.now();
+        this.#ping();
         return;
       case "unsure":
-        this.#asked();
-        this.#watched.sendPing();
+        this.#restartSilence();
+        this.#ping();
         return;
       case "idle":
-        this.#watched.onIdle();
+        shutdown.close({});
         return;
-      case "dead":
-        this.#watched.onExpired(
-          "unavailable",
-          `the peer did not answer a PING within ${printMs(keepaliveTimeout)}`,
-        );
+      case "dead": {
+        const text = "the peer did not answer a PING within ";
+        const error = expired("unavailable", text, keepaliveTimeout);
+        shutdown.end(error, "destroy");
         return;
-      case "stalled":
-        this.#watched.onExpired(
-          "deadline_exceeded",
-          `the peer took nothing of what was written for ${
-            printMs(writeTimeout)
-          }`,
-        );
+      }
+      case "stalled": {
+        const text = "the peer took nothing of what was written for ";
+        const error = expired("deadline_exceeded", text, writeTimeout);
+        shutdown.end(error, "cancel");
         return;
-      case "trickling":
-        this.#watched.onExpired(
-          "deadline_exceeded",
-          `a message did not arrive whole within ${printMs(messageTimeout)}`,
-        );
+      }
+      case "trickling": {
+        const text = "a message did not arrive whole within ";
+        const error = expired("deadline_exceeded", text, messageTimeout);
+        shutdown.end(error, "cancel");
         return;
+      }
     }
   }
+
+  #ping(): void {
+    const { pings, sendBuffer } = this.#connection;
+    if (!this.#peerHalfClosed) pings.send();
+    // Otherwise what is being written probes the peer as well.
+    else if (sendBuffer.idle) pings.probe();
+  }
+}
+
+function expired(
+  code: "unavailable" | "deadline_exceeded",
+  text: string,
+  ms: number,
+): ConnectionError {
+  return new ConnectionError(code, text + printMs(ms));
 }
 
 /** Longest delay a platform timer takes, in ms. */
@@ -216,24 +258,61 @@ export interface KeepaliveOptions {
 }
 
 /**
- * Notices a peer that is silent (`keepaliveTime`, `keepaliveTimeout`), that
- * does not read (`writeTimeout`), or that never finishes a message
- * (`messageTimeout`), and closes a connection without calls (`idleTimeout`).
- * Without it a client relies on its calls' deadlines and on the transport.
+ * Closes the connection to a peer that is silent (`keepaliveTime`,
+ * `keepaliveTimeout`), that does not read (`writeTimeout`), or that never
+ * finishes a message (`messageTimeout`), and a connection without calls
+ * (`idleTimeout`). Without it a client relies on the deadlines of its calls and
+ * on the transport.
  *
  * @throws {RangeError} If a time is out of its range.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals, assertRejects } from "@std/assert";
+ * import { memoryPair, Server } from "@sluice/rpc";
+ * import { Client, keepalive, RpcError } from "@sluice/rpc/client";
+ *
+ * const services = { Math: { square: (n: number) => n * n } };
+ * const server = new Server(services);
+ * const [{ readable, writable }, far] = memoryPair();
+ * server.accept(far);
+ *
+ * // A network on which the server's bytes stop arriving.
+ * let broken = false;
+ * const network = new TransformStream<Uint8Array, Uint8Array>({
+ *   transform(chunk, controller) {
+ *     if (!broken) controller.enqueue(chunk);
+ *   },
+ * });
+ * const duplex = { readable: readable.pipeThrough(network), writable };
+ * const client = new Client<typeof services>(duplex, {
+ *   keepalive: keepalive({ time: 20, timeout: 10 }),
+ * });
+ * assertEquals(await client.call("Math.square", 7), 49);
+ *
+ * // The call fails long before its deadline.
+ * broken = true;
+ * await assertRejects(
+ *   () => client.call("Math.square", 8, { timeout: 5000 }),
+ *   RpcError,
+ *   "the peer did not answer a PING within 10 ms",
+ * );
+ * await server.close();
+ * ```
  */
 export function keepalive(options: KeepaliveOptions = {}): KeepaliveFeature {
   const { time, timeout } = options;
   // Read at once, so that a mistake shows where it is made.
   const checked = toLimits({ keepaliveTime: time, keepaliveTimeout: timeout });
-  const made: Keepalive = (clock, limits, events, canPing) => {
-    const own = { ...limits };
-    if (time !== undefined) own.keepaliveTime = checked.keepaliveTime;
-    if (timeout !== undefined) own.keepaliveTimeout = checked.keepaliveTimeout;
+  const make: Keepalive = (connection) => {
+    const limits = { ...connection.limits };
+    if (time !== undefined) limits.keepaliveTime = checked.keepaliveTime;
+    if (timeout !== undefined) {
+      limits.keepaliveTimeout = checked.keepaliveTimeout;
+    }
     // Silence means nothing on a protocol without PING.
-    if (!canPing) own.keepaliveTime = Infinity;
-    return new IdleWatchdog(clock, own, events);
+    if (!connection.codec.features.ping) limits.keepaliveTime = Infinity;
+    return new IdleWatchdog(connection, limits);
   };
-  return made;
+  return make;
 }

@@ -12,7 +12,7 @@
 
 import { Client, type ClientOptions } from "../client/full_client.ts";
 import { Server, type ServerOptions } from "../serve/server.ts";
-import { toCallable } from "../serve/services.ts";
+import { toServices } from "../serve/services.ts";
 import type {
   ConnectionOptions,
   ErrorInfo,
@@ -117,7 +117,7 @@ export class JsonRpcClient<
       protocol: toProtocol(toSettings(options), (codec) => codecs.push(codec)),
       services: services !== undefined && isServiceDefinition(services)
         ? services
-        : toCallable(services ?? {}, { use: incoming, exposeErrors, onError }),
+        : toServices(services ?? {}, { use: incoming, exposeErrors, onError }),
     });
     this.#codec = codecs[0];
   }

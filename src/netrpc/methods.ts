@@ -5,7 +5,7 @@
  * @module
  */
 
-import { brand } from "../base/brand.ts";
+import { isInstance } from "../base/brand.ts";
 import type { GobType } from "./gob/schema.ts";
 
 /** The types of one Go method's argument and reply. Create it with {@linkcode goMethod}. */
@@ -15,8 +15,14 @@ export class GoMethod<P, R> {
   /** The type of the reply. */
   readonly result: GobType<R>;
 
-  static {
-    brand(this, "GoMethod");
+  /** The same in every copy of the library. */
+  static get sluiceBrand(): string {
+    return "GoMethod";
+  }
+
+  /** True also for an instance that another copy of the library has made. */
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(value, this, GoMethod);
   }
 
   /** For {@linkcode goMethod}. */

@@ -180,7 +180,7 @@ class ObservedIncoming extends ObservedBase implements ObservedCall {
   readonly connection: Connection;
   readonly requestBytes: number;
   readonly #request: RequestInfo;
-  readonly #block: RequestInfo["block"];
+  readonly #metadataBlock: RequestInfo["metadataBlock"];
 
   constructor(request: RequestInfo, clock: Clock) {
     super(clock);
@@ -189,11 +189,11 @@ class ObservedIncoming extends ObservedBase implements ObservedCall {
     this.id = request.id;
     this.connection = request.connection;
     this.requestBytes = request.size;
-    this.#block = request.block;
+    this.#metadataBlock = request.metadataBlock;
   }
 
   get metadata(): Metadata {
-    return this.#block?.entries ?? NO_METADATA;
+    return this.#metadataBlock?.entries ?? NO_METADATA;
   }
 
   get items(): number | undefined {

@@ -1,79 +1,81 @@
 /**
- * The calls the peer makes, as its messages tell of them.
+ * Serves the calls that the peer makes on one connection: takes its messages,
+ * and passes each call to the part that is responsible for it.
  *
- * Invariants owned here:
- * - A call is let in, or refused: what of it is wrong before its params are
- *   looked at is answered in the turn it came.
- * - A call not started is answered as soon as its caller cancels, or its
- *   deadline passes; one that runs has its signal fired, and is answered when
- *   it settles. No error of our own making frees a place before.
+ * - A request is accepted or refused in the turn in which it arrived, from its
+ *   header alone, before its params are decoded.
+ * - A call that has not started is answered as soon as its caller cancels it or
+ *   its deadline passes. The signal of one that runs fires, and the call is
+ *   answered when its handler settles: only then is its slot free.
  *
  * @module
  */
 
 import type { Clock } from "../base/clock.ts";
-import { ReceiveWindow } from "../connection/receive_window.ts";
-import { Responder, type ResponderContext } from "./responder.ts";
-import type { Connection } from "../types/connection.ts";
-import type {
-  IncomingCallStats,
-  LiveCall,
-  LiveCallContext,
-} from "../types/stats.ts";
-import { servedCall, ServerCall, type ServerCallHost } from "./server_call.ts";
 import {
-  ConnectionError,
+  type ConnectionError,
   type ErrorCode,
   quote,
   RpcError,
 } from "../base/errors.ts";
+import type { Connection } from "../types/connection.ts";
+import type { LiveCall, LiveCallContext } from "../types/stats.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
-import type { RequestInfo } from "../types/observe.ts";
-import type { MethodTable } from "./method.ts";
-import { HandlerRunner, type HandlerRunnerContext } from "./runner.ts";
-import { OpenCalls } from "./open_calls.ts";
-import { Scheduler, type SchedulerContext } from "./scheduler.ts";
 import type {
   ConnectionStreams,
   IncomingStreams,
 } from "../streams/contract.ts";
-import type { ServeContext, ServeSide } from "../connection/contract.ts";
+import type { IncomingCalls, ServeContext } from "../connection/contract.ts";
+import { ReceiveWindow } from "../connection/receive_window.ts";
+import type { FairShare } from "./fair_share.ts";
+import type { MethodTable } from "./method.ts";
+import { OpenCalls } from "./open_calls.ts";
+import { type ErrorPolicy, Responder } from "./responder.ts";
+import { HandlerRunner } from "./runner.ts";
+import { Scheduler } from "./scheduler.ts";
+import { ServerCall, type ServerCallHost, toLiveCall } from "./server_call.ts";
 
-/** What the dispatch needs of its connection. */
-export interface DispatcherContext
-  extends
-    ServeContext,
-    ResponderContext,
-    HandlerRunnerContext,
-    SchedulerContext {
+/** The services of a connection, as a {@linkcode Dispatcher} uses them. */
+export interface ServedMethods extends ErrorPolicy {
   readonly methodTable: MethodTable;
 }
 
-/** The served calls of one connection. */
-export class Dispatcher implements ServerCallHost, ServeSide {
-  readonly #context: DispatcherContext;
-  readonly #receiveWindow: ReceiveWindow;
-  readonly #answers: Responder;
-  readonly #calls: OpenCalls;
-  readonly #gate: Scheduler;
+/** Serves the peer's calls; what each member promises stands at {@linkcode IncomingCalls}. */
+export class Dispatcher implements ServerCallHost, IncomingCalls {
+  readonly #context: ServeContext;
+  readonly #methodTable: MethodTable;
+  readonly receiveWindow: ReceiveWindow;
+  readonly #responder: Responder;
+  readonly #openCalls: OpenCalls;
+  readonly #scheduler: Scheduler;
   readonly #runner: HandlerRunner;
-  /** No request is served any more: we said GOAWAY, or it is over. */
+  /** Requests are refused: the connection drains, or is over. */
   #draining = false;
-  /** Why the calls that run should come to their end, if an end of the connection drains, or it is over. */
-  #leaving: string | undefined;
-  #leavingError: RpcError | undefined;
+  /** Why handlers should finish, if either side drains or the connection is over. */
+  #drainReason: string | undefined;
+  #drainError: RpcError | undefined;
 
-  constructor(context: DispatcherContext) {
+  /** @param fairShare Limits the handlers of all connections, on a server. */
+  constructor(
+    context: ServeContext,
+    services: ServedMethods,
+    fairShare: FairShare | undefined,
+  ) {
     this.#context = context;
+    this.#methodTable = services.methodTable;
     const receiveWindow = new ReceiveWindow(context.codec.features.excess);
-    const answers = new Responder(context);
-    const calls = new OpenCalls(context, receiveWindow, answers);
-    const gate = new Scheduler(context, (call) => runner.start(call));
-    const runner = new HandlerRunner(context, calls, gate, answers);
-    this.#receiveWindow = receiveWindow;
-    this.#answers = answers;
-    this.#calls = calls;
-    this.#gate = gate;
+    const responder = new Responder(context, services);
+    const openCalls = new OpenCalls(context, receiveWindow, responder);
+    const scheduler = new Scheduler(
+      context,
+      fairShare,
+      (call) => runner.start(call),
+    );
+    const runner = new HandlerRunner(context, openCalls, scheduler, responder);
+    this.receiveWindow = receiveWindow;
+    this.#responder = responder;
+    this.#openCalls = openCalls;
+    this.#scheduler = scheduler;
     this.#runner = runner;
   }
 
@@ -85,61 +87,31 @@ export class Dispatcher implements ServerCallHost, ServeSide {
     return this.#context.connection;
   }
 
-  /** What is served, in numbers. */
-  get numbers(): IncomingCallStats {
-    const { calls: held, bytes: heldBytes } = this.#receiveWindow;
-    const { running, waiting, ordered } = this.#gate;
-    const served = { ...this.#answers.counts };
-    return {
-      receiving: held,
-      receivingBytes: heldBytes,
-      running,
-      waiting,
-      ordered,
-      served,
-    };
+  get numbers(): IncomingCalls["numbers"] {
+    const { running, waiting, ordered } = this.#scheduler;
+    const served = { ...this.#responder.counts };
+    return { running, waiting, ordered, served };
   }
 
-  /** What the calls that are not answered take: their bytes, what was decoded from them, and a charge each. */
-  get heldBytes(): number {
-    return this.#receiveWindow.heldBytes;
+  get current(): ServerCall | undefined {
+    return this.#openCalls.current;
   }
 
   calls(context: LiveCallContext): LiveCall[] {
-    return this.#calls.all().map((call) => servedCall(call, context));
+    return this.#openCalls.all().map((call) => toLiveCall(call, context));
   }
 
-  /** Calls that hold a place in the window we granted. */
-  get held(): number {
-    return this.#receiveWindow.calls;
-  }
-
-  /** Whether the peer's calls are as many as we hold, on a wire that does not tell it how many. */
-  get full(): boolean {
-    return this.#receiveWindow.full;
-  }
-
-  /** The latest id seen, or undefined. */
-  get lastId(): number | undefined {
-    return this.#receiveWindow.lastId;
-  }
-
-  /** The call whose handler is on the stack right now. */
-  get current(): ServerCall | undefined {
-    return this.#calls.current;
-  }
-
-  /** Handlers and waiting calls, those of `except` left out. */
-  busy(except: ReadonlySet<unknown> = NOBODY): number {
-    let busy = this.#gate.running + this.#gate.waiting;
+  countOpen(except: ReadonlySet<unknown> = NO_CALLS): number {
+    let open = this.#scheduler.running + this.#scheduler.waiting;
     for (const call of except) {
       const { state } = call as ServerCall;
-      if (state === "running" || state === "streaming") busy--;
+      if (state === "running" || state === "streaming") open--;
     }
-    return busy;
+    return open;
   }
 
-  /** A call has come; its payload is the codec's current one. */
+  // Messages of the peer.
+
   request(
     id: number,
     method: string,
@@ -147,104 +119,113 @@ export class Dispatcher implements ServerCallHost, ServeSide {
     remaining: number,
     metadata: MetadataBlock | undefined,
   ): void {
-    const receiveWindow = this.#receiveWindow;
-    receiveWindow.checkId(id, this.#calls);
-    // A call that finds no place is not noted: our GOAWAY then refuses it.
-    const { codec, methodTable, clock, tick, observe } = this.#context;
+    const receiveWindow = this.receiveWindow;
+    receiveWindow.checkId(id, this.#openCalls.table);
+    const { codec, clock, tick, observe } = this.#context;
     const { valueIsStream } = codec;
+    // Before `recordId`: our GOAWAY then refuses a call that exceeds the window.
     if (!this.#draining) {
       receiveWindow.reserve(size);
       if (valueIsStream) this.#context.streams()?.checkRoom();
     }
     receiveWindow.recordId(id);
     if (this.#draining) {
-      // Past our GOAWAY's id, the caller has settled it as refused by itself.
+      // The caller itself settles the calls above the id of our GOAWAY.
       if (!codec.features.goaway) {
-        const { connection } = this;
-        const request = { connection, method, id, size, block: metadata };
-        this.#answers.refuse(request, "unavailable", GOING);
+        this.#refuse(id, method, size, metadata, "unavailable", CLOSING);
       }
       return;
     }
-    const target = methodTable.get(method);
-    if (target === undefined || remaining === 0) {
-      const { connection } = this;
-      const request = { connection, method, id, size, block: metadata };
-      if (target === undefined) {
+    const methodEntry = this.#methodTable.get(method);
+    if (methodEntry === undefined || remaining === 0) {
+      if (methodEntry === undefined) {
         const text = `there is no method ${quote(method)}`;
-        this.#refuse(request, "not_found", text);
-      } else this.#refuse(request, "deadline_exceeded", LATE);
+        this.#refuse(id, method, size, metadata, "not_found", text);
+      } else {this.#refuse(
+          id,
+          method,
+          size,
+          metadata,
+          "deadline_exceeded",
+          LATE,
+        );}
+      receiveWindow.answered(size);
       return;
     }
-    const due = remaining < 0 ? Infinity : clock.now() + remaining;
-    const began = tick.now();
     const call = new ServerCall(
       this,
-      target,
+      methodEntry,
       id,
       size,
-      due,
+      remaining < 0 ? Infinity : clock.now() + remaining,
       metadata,
-      began,
+      tick.now(),
     );
     if (valueIsStream) this.#acceptStream(call);
     if (observe !== undefined && observe.active) {
       observe.onIncoming(call, clock);
     }
-    if (this.#gate.tryAcquire()) this.#runner.start(call);
+    if (this.#scheduler.mayStartNow()) this.#runner.start(call);
     else {
       call.retained = codec.retain();
-      this.#calls.keep(call);
-      this.#gate.wait(call);
+      this.#openCalls.register(call);
+      this.#scheduler.wait(call);
     }
   }
 
   /** The params are a stream. */
   #acceptStream(call: ServerCall): void {
-    // A codec tells of streams only where there is support for them.
+    // The codec reads a stream only where streams are supported.
     const table = this.#context.streams() as ConnectionStreams;
     call.streams = table.incoming(call, this.#runner);
     call.streams.openParams();
   }
 
-  #refuse(request: RequestInfo, code: ErrorCode, message: string): void {
-    this.#answers.refuse(request, code, message);
-    this.#receiveWindow.answered(request.size);
+  #refuse(
+    id: number,
+    method: string,
+    size: number,
+    metadataBlock: MetadataBlock | undefined,
+    code: ErrorCode,
+    text: string,
+  ): void {
+    const { connection } = this.#context;
+    const request = { connection, method, id, size, metadataBlock };
+    this.#responder.refuse(request, code, text);
   }
 
-  /** The peer cancels call `id`. */
   cancel(id: number): void {
-    const call = this.#calls.get(id);
-    // A running call may be older than serial arithmetic reaches.
-    if (call === undefined && !this.#receiveWindow.seen(id)) {
-      throw new ConnectionError(
-        "protocol_error",
-        `CANCEL for call ${id}, which was never made`,
-      );
-    }
-    // Answered already: the CANCEL crossed the answer.
-    if (call === undefined) return;
-    this.#withdraw(call, "cancelled", CANCELLED);
+    const call = this.#openCalls.table.get(id);
+    // The table first: a call that has run for 2^31 ids would not count as seen.
+    if (call !== undefined) this.#giveUp(call, "cancelled", CANCELLED);
+    // Otherwise the CANCEL has crossed the reply.
+    else this.receiveWindow.checkSeen(id, "CANCEL");
   }
 
-  /** A deadline has passed before the answer. */
+  streamsOf(id: number): IncomingStreams | null | undefined {
+    const call = this.#openCalls.table.get(id);
+    if (call !== undefined) return call.streams ?? null;
+    this.receiveWindow.checkSeen(id, "a frame of a stream");
+    return undefined;
+  }
+
   expire(call: ServerCall): void {
-    this.#withdraw(call, "deadline_exceeded", LATE);
+    this.#giveUp(call, "deadline_exceeded", LATE);
   }
 
-  /** Ends a call early: one not started is answered at once, a running one when it settles. */
-  #withdraw(call: ServerCall, code: ErrorCode, text: string): void {
-    // An error with its stack costs more than all else here: a flood of cancels must not make one each.
-    const reason = () => gone(code, text);
+  /** Ends a call early: answers one that has not started, and fires the signal of one that runs. */
+  #giveUp(call: ServerCall, code: ErrorCode, text: string): void {
+    // Made only if it is read: an error with its stack costs more than all else here, and peers may send floods of CANCELs.
+    const reason = () => abortError(code, text);
     switch (call.state) {
       case "waiting":
-        this.#gate.remove(call);
-        this.#calls.rejectUnstarted(call, code, text);
-        this.#gate.passTurn(call);
+        this.#scheduler.remove(call);
+        this.#openCalls.rejectUnstarted(call, code, text);
+        this.#scheduler.leaveQueue(call);
         this.#context.settled();
         return;
       case "validating":
-        this.#calls.rejectUnstarted(call, code, text);
+        this.#openCalls.rejectUnstarted(call, code, text);
         call.abort(reason);
         return;
       case "running":
@@ -258,79 +239,63 @@ export class Dispatcher implements ServerCallHost, ServeSide {
     }
   }
 
-  /** The streams of call `id`; see {@linkcode ReplyHandler.streamsOf}. */
-  streamsOf(id: number): IncomingStreams | null | undefined {
-    const call = this.#calls.get(id);
-    if (call !== undefined) return call.streams ?? null;
-    if (this.#receiveWindow.seen(id)) return undefined;
-    throw new ConnectionError(
-      "protocol_error",
-      `a frame of a stream for call ${id}, which was never made`,
-    );
-  }
+  // What the connection does.
 
-  /** The peer has been let in, and is granted its window: handlers may start. */
   open(): void {
-    this.#receiveWindow.grant(this.#context.limits);
-    this.#gate.open();
+    this.receiveWindow.grant(this.#context.limits);
+    this.#scheduler.open();
   }
 
-  /** Starts what waits and may start. */
   startWaiting(): void {
-    this.#gate.startWaiting();
+    this.#scheduler.startWaiting();
   }
 
-  /** A batch has gone: the calls answered in it free their places. */
   onFlush(): void {
-    this.#answers.onFlush();
-    this.#receiveWindow.onFlush();
+    this.#responder.onFlush();
+    this.receiveWindow.onFlush();
   }
 
-  /** The reply to call `id` has lost its bytes before it was handed over. */
   spoiled(id: number): void {
-    this.#answers.spoiled(id);
+    this.#responder.spoiled(id);
   }
 
-  /** Serves no request that comes from now on. */
   drain(why: string): void {
     this.#draining = true;
-    this.tellDraining(why);
+    this.signalDraining(why);
   }
 
-  /** Tells the calls that are served, and those that come, that an end of the connection drains. */
-  tellDraining(why: string): void {
-    if (this.#leaving !== undefined) return;
-    this.#leaving = why;
-    for (const call of this.#calls.all()) call.drain();
+  signalDraining(why: string): void {
+    if (this.#drainReason !== undefined) return;
+    this.#drainReason = why;
+    for (const call of this.#openCalls.all()) call.drain();
   }
 
-  /** Why the connection drains, if it does; made for who asks. */
-  get leaving(): RpcError | undefined {
-    if (this.#leaving === undefined) return undefined;
-    return this.#leavingError ??= gone("unavailable", this.#leaving);
+  get drainReason(): RpcError | undefined {
+    if (this.#drainReason === undefined) return undefined;
+    return this.#drainError ??= abortError("unavailable", this.#drainReason);
   }
 
-  /** The peer sends nothing any more: params that have not ended never will. */
-  halfClosed(reason: ConnectionError): void {
+  onPeerHalfClose(reason: ConnectionError): void {
     this.drain(reason.message);
-    const lost = gone("unavailable", reason.message, reason);
-    for (const call of this.#calls.entered()) {
+    // Params that have not ended never will.
+    const lost = abortError("unavailable", reason.message, reason);
+    for (const call of this.#openCalls.table.values()) {
       call.streams?.reader?.onConnectionLost(lost);
     }
   }
 
   /**
-   * Refuses the calls that were not started, and never will be. Of those up to
-   * `lastId` that came last our GOAWAY tells: returns the id that it has to
-   * name. The others are answered; they stand before one that was started, or
-   * the wire has no GOAWAY.
+   * Refuses the calls that have not started. The last of them, up to `lastId`,
+   * are refused by the id that this returns for our GOAWAY. The others are
+   * answered: a call that has started is behind them, or the protocol has no
+   * GOAWAY.
    */
   refuseUnstarted(lastId: number | undefined): number | undefined {
-    // What ends from here on must not start what the peer is told was not.
-    this.#gate.shut();
+    // Whatever ends from here on must not start a call that is refused.
+    this.#scheduler.stop();
     let last = lastId;
     let excluded = this.#context.codec.features.goaway;
-    for (const call of this.#calls.all().reverse()) {
+    for (const call of this.#openCalls.all().reverse()) {
       const { state, id } = call;
       const started = state !== "waiting" && state !== "validating";
       if (started) excluded = false;
@@ -342,39 +307,45 @@ export class Dispatcher implements ServerCallHost, ServeSide {
 
   #rejectUnstarted(call: ServerCall): void {
     const { state } = call;
-    if (state === "waiting") this.#gate.remove(call);
-    this.#calls.rejectUnstarted(call, "unavailable", GOING);
-    if (state === "validating") call.abort(() => gone("unavailable", GOING));
+    if (state === "waiting") this.#scheduler.remove(call);
+    this.#openCalls.rejectUnstarted(call, "unavailable", CLOSING);
+    if (state === "validating") {
+      call.abort(() => abortError("unavailable", CLOSING));
+    }
   }
 
-  /** It is over: signals fire, and nobody is answered any more. */
   end(reason: ConnectionError): void {
-    this.#gate.shut();
-    this.#draining = true;
-    this.tellDraining(reason.message);
+    this.#scheduler.stop();
+    this.drain(reason.message);
     let lost: RpcError | undefined;
-    const why = () => lost ??= gone("unavailable", reason.message, reason);
-    for (const call of this.#calls.all()) {
-      if (call.state === "waiting") this.#gate.remove(call);
-      this.#calls.onConnectionLost(call, why);
+    const why = () =>
+      lost ??= abortError("unavailable", reason.message, reason);
+    for (const call of this.#openCalls.all()) {
+      if (call.state === "waiting") this.#scheduler.remove(call);
+      this.#openCalls.onConnectionLost(call, why);
       call.abort(why);
       call.streams?.onConnectionLost(call.aborted?.reason);
     }
-    this.#receiveWindow.end();
-    this.#gate.end();
+    this.receiveWindow.end();
+    this.#scheduler.end();
   }
 }
 
-const NOBODY: ReadonlySet<unknown> = new Set();
+const NO_CALLS: ReadonlySet<unknown> = new Set();
 
 const CANCELLED = "the caller cancelled the call";
 const LATE = "the call's deadline has passed";
-const GOING = "this end is closing the connection";
+const CLOSING = "the connection is closing";
 
 /**
- * Why a handler's signal fires. Calls that the handler makes reject with the
- * very same error, which must not say of them that they were executed.
+ * Why the signal of a handler fires. Its outcome is `unknown`, because calls
+ * that the handler makes with its `ctx` reject with this very error, and it must
+ * not say of those that they were executed.
  */
-function gone(code: ErrorCode, message: string, cause?: unknown): RpcError {
+function abortError(
+  code: ErrorCode,
+  message: string,
+  cause?: unknown,
+): RpcError {
   return new RpcError(code, message, { outcome: "unknown", cause });
 }

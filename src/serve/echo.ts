@@ -1,28 +1,30 @@
 /**
- * The echo services: what tests, examples and benchmarks call.
+ * The echo services, which tests, examples and benchmarks call.
  *
  * @module
  */
 
-import type { CallContext } from "../types/handler.ts";
 import { RpcError } from "../base/errors.ts";
+import { typeName } from "../base/inspect.ts";
+import type { CallContext } from "../types/handler.ts";
 
 /** The services that {@linkcode echoServices} makes. */
 export interface EchoServices {
-  /** The service of the experiment this library grew from. */
+  /** Greets. */
   readonly HelloService: {
-    /** `"x"` to `"hello:x"`. */
+    /** Returns `hello:` and the name: `"hello:x"` for `"x"`. */
     readonly Hello: (name: string) => string;
   };
-  /** Gives back what it gets. */
+  /** Returns its params. */
   readonly Echo: {
-    /** Any payload back as it came: bytes as bytes, uncopied. */
+    /** Returns any value as it arrived. Bytes are sent back without a copy. */
     readonly echo: (value: unknown, ctx: CallContext) => unknown;
   };
 }
 
 /**
- * Services that answer with what they were sent.
+ * Makes services that send back what they receive, for tests, examples and
+ * measurements.
  *
  * @example
  * ```ts
@@ -42,12 +44,12 @@ export function echoServices(): EchoServices {
   return { HelloService: { Hello: hello }, Echo: { echo } };
 }
 
-/** Checks its type by hand, as a handler without a schema must. */
+/** Checks the type of its params itself, as a handler without a schema must. */
 function hello(name: string): string {
   if (typeof name !== "string") {
     throw new RpcError(
       "invalid_argument",
-      `Hello takes a string, received ${name === null ? "null" : typeof name}`,
+      `Cannot greet: not a string, received ${typeName(name)}`,
     );
   }
   return "hello:" + name;

@@ -1,16 +1,19 @@
 /**
- * Whose turn it is: the running handlers of all connections of a server.
+ * Which connection of a server starts the next handler, once the server as a
+ * whole runs as many as it may.
  *
- * Invariants owned here:
- * - At most `max` handlers run that outlive the turn they were started in. (One
- *   that answers at once takes no place, but is started only where one is free.)
- * - The last quarter of the places is for connections that run nothing: so a
- *   few whose handlers never end cannot keep all others from being served.
- * - Who finds no place stands in line, each connection once. A free place goes
- *   to the first in line, for one call; one that has more to start goes to the
- *   end. So between two starts of one connection every other that waits has one.
- *   Those that run nothing have a line of their own, which goes first.
- * - Nobody overtakes a line: while somebody is in it, all others join it.
+ * - At most `max` handlers run that outlive the turn of the event loop in which
+ *   they started. (A handler that returns at once occupies no slot, but it
+ *   starts only while one is free.)
+ * - The last quarter of the slots is reserved for connections that run no
+ *   handler. So a few connections whose handlers never end cannot keep the
+ *   others from being served.
+ * - A connection that finds no free slot waits in a queue, once. A free slot
+ *   goes to the first one, for one call; a connection that has more calls to
+ *   start goes to the end (round robin). So between two starts of one
+ *   connection every other one that waits starts a call. Connections that run
+ *   no handler wait in a queue of their own, which goes first.
+ * - While a connection waits, no connection of the same queue overtakes it.
  *
  * @module
  */
@@ -18,152 +21,123 @@
 import type { Clock } from "../base/clock.ts";
 import { LinkedList, type ListNode } from "../base/linked_list.ts";
 
-/** Starts in a row before the event loop gets a turn. */
+/** Starts in a row before the event loop runs other tasks. */
 const STARTS_PER_TURN = 4096;
 
-/** Places with a line for them. */
-class WaitList extends LinkedList<ShareSlot> {
-  /** Whether whoever asks may start at once. */
-  open = true;
-  /** It moves while fewer handlers than this run. */
-  readonly max: number;
-
-  constructor(max: number) {
-    super();
-    this.max = max;
-  }
-}
-
-/** The places of one server. */
+/** The running handlers of one server, and the connections that wait to start one. */
 export class FairShare {
-  /** For connections that run nothing, and for the others. */
-  readonly first: WaitList;
-  readonly more: WaitList;
-  #running = 0;
-  /** The event loop has been given its turn; the lines move on after it. */
-  #resting = false;
+  /** Connections that wait and run no handler. */
+  readonly idle: LinkedList<ConnectionShare> = new LinkedList();
+  /** Connections that wait and run at least one. */
+  readonly busy: LinkedList<ConnectionShare> = new LinkedList();
+  /** Handlers that outlive the turn in which they started. */
+  running = 0;
+  readonly #max: number;
+  /** How many may run when the next one is of a connection that runs one already. */
+  readonly #unreserved: number;
   readonly #clock: Clock;
+  /** The event loop runs other tasks; the queues go on after that. */
+  #resting = false;
 
   constructor(max: number, clock: Clock) {
-    this.first = new WaitList(max);
-    this.more = new WaitList(Math.ceil(max * 3 / 4));
+    this.#max = max;
+    this.#unreserved = Math.ceil(max * 3 / 4);
     this.#clock = clock;
   }
 
-  /** A connection's share; `next` starts its next call if it can, and says whether it could start another. */
-  turn(next: () => boolean): ShareSlot {
-    return new ShareSlot(this, next);
+  /** Adds a connection; `startOne` starts one of its calls, if it can, and returns whether it could start another. */
+  join(startOne: () => boolean): ConnectionShare {
+    return new ConnectionShare(this, startOne);
   }
 
-  /** A handler that was started goes on. */
-  acquire(): void {
-    this.#running++;
-    this.#shut();
+  /** Whether a connection may start a handler now, without overtaking one that waits. */
+  mayStart(idle: boolean): boolean {
+    if (this.#resting || this.idle.length > 0) return false;
+    if (idle) return this.running < this.#max;
+    return this.busy.length === 0 && this.running < this.#unreserved;
   }
 
-  /** It has settled; its place goes to nobody before `pass`. */
-  release(): void {
-    this.#running--;
-  }
-
-  /** Gives free places to those in line, in turn. */
+  /** Gives the free slots to the connections that wait, round robin. */
   startNext(): void {
     if (this.#resting) return;
     let left = STARTS_PER_TURN;
-    for (let turn; (turn = this.#head()) !== undefined;) {
+    for (let share; (share = this.#next()) !== undefined;) {
       if (left-- === 0) {
         this.#rest();
         return;
       }
-      turn.dequeue();
-      if (turn.next()) turn.enqueue();
+      share.dequeue();
+      if (share.startOne()) share.enqueue();
     }
-    // What is left in a line found no place.
-    this.first.open = this.more.open = true;
-    this.#shut();
   }
 
-  #head(): ShareSlot | undefined {
-    const { first, more } = this;
-    if (first.first !== undefined && this.#running < first.max) {
-      return first.first;
-    }
-    return this.#running < more.max ? more.first : undefined;
-  }
-
-  #shut(): void {
-    if (this.#running >= this.more.max) this.more.open = false;
-    if (this.#running >= this.first.max) this.first.open = false;
+  #next(): ConnectionShare | undefined {
+    const { idle, busy, running } = this;
+    if (idle.first !== undefined && running < this.#max) return idle.first;
+    return running < this.#unreserved ? busy.first : undefined;
   }
 
   async #rest(): Promise<void> {
     this.#resting = true;
-    this.first.open = this.more.open = false;
     await this.#clock.turn();
     this.#resting = false;
     this.startNext();
   }
 }
 
-/** One connection's place in line. */
-export class ShareSlot implements ListNode<ShareSlot> {
-  before: ShareSlot | undefined = undefined;
-  after: ShareSlot | undefined = undefined;
-  readonly next: () => boolean;
-  readonly #turns: FairShare;
-  /** Its handlers that outlive the turn they were started in. */
+/** What one connection runs of a server's handlers, and where it waits to start another. */
+export class ConnectionShare implements ListNode<ConnectionShare> {
+  previous: ConnectionShare | undefined = undefined;
+  next: ConnectionShare | undefined = undefined;
+  readonly startOne: () => boolean;
+  readonly #server: FairShare;
   #running = 0;
-  /** The line it stands in. */
-  #line: WaitList | undefined = undefined;
+  /** The queue in which it waits. */
+  #queue: LinkedList<ConnectionShare> | undefined = undefined;
 
-  constructor(turns: FairShare, next: () => boolean) {
-    this.#turns = turns;
-    this.next = next;
+  constructor(server: FairShare, startOne: () => boolean) {
+    this.#server = server;
+    this.startOne = startOne;
   }
 
-  /** Whether its connection may start a call now; if not, it stands in line from here on. */
-  tryAcquire(): boolean {
-    const { first, more } = this.#turns;
-    if ((this.#running === 0 ? first : more).open) return true;
+  /** Whether the connection may start a handler now; if not, it waits in a queue from here on. */
+  mayStart(): boolean {
+    if (this.#server.mayStart(this.#running === 0)) return true;
     this.enqueue();
     return false;
   }
 
-  /** Enters its line at the end. */
+  /** Enters its queue at the end, unless it waits already. */
   enqueue(): void {
-    if (this.#line !== undefined) return;
-    const { first, more } = this.#turns;
-    this.#line = this.#running === 0 ? first : more;
-    this.#line.push(this);
+    if (this.#queue !== undefined) return;
+    const { idle, busy } = this.#server;
+    this.#queue = this.#running === 0 ? idle : busy;
+    this.#queue.push(this);
   }
 
-  /** Leaves it. */
+  /** Waits no longer. */
   dequeue(): void {
-    this.#line?.remove(this);
-    this.#line = undefined;
+    this.#queue?.remove(this);
+    this.#queue = undefined;
   }
 
-  /** A handler that was started goes on. */
+  /** A handler outlives the turn in which it started: it occupies a slot. */
   acquire(): void {
     this.#running++;
-    this.#turns.acquire();
+    this.#server.running++;
   }
 
-  /** It has settled. */
+  /** It has settled. Its slot is given to the next one by `startNext`. */
   release(): void {
-    this.#turns.release();
-    if (--this.#running > 0 || this.#line === undefined) return;
+    this.#server.running--;
+    if (--this.#running > 0 || this.#queue === undefined) return;
+    // It runs nothing any more: it waits in the queue that goes first.
     this.dequeue();
     this.enqueue();
   }
 
-  /** What was given can be taken. */
+  /** Gives the free slots to the connections that wait. */
   startNext(): void {
-    this.#turns.startNext();
-  }
-
-  /** Its connection is over, and starts nothing any more; its handlers keep their places until they settle. */
-  end(): void {
-    this.dequeue();
+    this.#server.startNext();
   }
 }

@@ -1,30 +1,58 @@
 /**
- * Methods whose params are validated before their handler starts.
+ * Methods: the entries of a method table, and methods whose params a schema
+ * validates before their handler starts.
  *
- * The schema is anything that implements Standard Schema version 1
- * (https://standardschema.dev): Zod, Valibot, ArkType and others.
+ * A schema is any object that implements Standard Schema version 1
+ * (https://standardschema.dev): those of Zod, Valibot, ArkType and others do.
  *
- * Invariant owned here: a handler with a schema never sees params that the
- * schema did not return; a call it refuses was not started.
+ * A handler with a schema receives only what the schema returned. A call whose
+ * params the schema refuses has not started.
  *
  * @module
  */
 
-import { brand } from "../base/brand.ts";
+import { isInstance } from "../base/brand.ts";
+import { RpcError } from "../base/errors.ts";
+import { typeName } from "../base/inspect.ts";
 import type { CallContext } from "../types/handler.ts";
-import type { StandardSchema, ValidatedMethod } from "../types/schema.ts";
+import type {
+  SchemaIssue,
+  StandardSchema,
+  ValidatedMethod,
+} from "../types/schema.ts";
 import type { CallOrder } from "./serial_queue.ts";
 
-/** What {@linkcode method} makes; its brand tells it from a plain object. */
+/** One method that a peer may call. */
+export interface MethodEntry {
+  /** Its dotted name. */
+  readonly name: string;
+  /** Validates its params, if they are validated. */
+  readonly schema: StandardSchema | undefined;
+  /** The order in which its calls run, if it is ordered. */
+  readonly order: CallOrder | undefined;
+  /** Calls its handler, as a method of the object in which it was written. */
+  readonly run: (params: unknown, ctx: CallContext) => unknown;
+}
+
+/** Methods by dotted name. */
+export type MethodTable = ReadonlyMap<string, MethodEntry>;
+
+/** What {@linkcode method} makes. Its brand tells it from a plain object. */
 export class SchemaMethod<Input, Output, Result>
   implements ValidatedMethod<Input, Output, Result> {
-  /** Checks the params. */
+  /** Validates the params. */
   readonly schema: StandardSchema<Input, Output>;
-  /** Runs with what the schema returned. */
+  /** Receives what the schema returned. */
   readonly handler: (params: Output, ctx: CallContext) => Result;
 
-  static {
-    brand(this, "ValidatedMethod");
+  /** The same in every copy of the library. */
+  static get sluiceBrand(): string {
+    return "ValidatedMethod";
+  }
+
+  /** True also for an instance that another copy of the library has made. */
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(value, this, SchemaMethod);
   }
 
   /** Use {@linkcode method}. */
@@ -38,11 +66,15 @@ export class SchemaMethod<Input, Output, Result>
 }
 
 /**
- * A handler whose params are validated first: a call with others is answered
- * `invalid_argument`, outcome `refused`, the schema's issues as `data`.
+ * Makes a method whose params a schema validates before the handler starts.
  *
- * Without it, params are what the peer sent: the types are the compiler's word
- * about honest peers only.
+ * A call whose params the schema refuses fails with `invalid_argument`, with
+ * the outcome `refused` and the schema's issues as `data` (at most 32).
+ *
+ * Without a schema a handler receives whatever the peer sent: its parameter
+ * type is checked only for callers that were compiled with it.
+ *
+ * @throws {TypeError} If `schema` is not a Standard Schema.
  *
  * @example
  * ```ts
@@ -67,23 +99,23 @@ export function method<Input, Output, Result>(
 ): ValidatedMethod<Input, Output, Result> {
   if (typeof schema?.["~standard"]?.validate !== "function") {
     throw new TypeError(
-      `Cannot validate params: not a Standard Schema, received ${typeof schema}`,
+      `Cannot validate params: not a Standard Schema, received ${
+        typeName(schema)
+      }`,
     );
   }
   return new SchemaMethod(schema, handler);
 }
 
-/** One method, ready to be called. */
-export interface MethodEntry {
-  /** Its dotted name. */
-  readonly name: string;
-  /** What checks its params, if anything. */
-  readonly schema: StandardSchema | undefined;
-  /** What its calls wait for each other in, if anything. */
-  readonly order: CallOrder | undefined;
-  /** Calls it, on the object it was written in. */
-  readonly run: (params: unknown, ctx: CallContext) => unknown;
-}
+/** Most issues that travel with an error. */
+const MAX_ISSUES = 32;
 
-/** Methods by dotted name. */
-export type MethodTable = ReadonlyMap<string, MethodEntry>;
+/** The error of a call whose params have these issues. */
+export function validationError(issues: readonly SchemaIssue[]): RpcError {
+  const data = issues.slice(0, MAX_ISSUES).map(({ message, path }) => ({
+    message: `${message}`,
+    path: path?.map((p) => String(typeof p === "object" ? p.key : p)),
+  }));
+  const text = data[0]?.message ?? "the params are not valid";
+  return new RpcError("invalid_argument", text, { data });
+}

@@ -1,31 +1,30 @@
 /**
- * Services: from a tree of functions to a table of methods.
+ * Reads services: makes a table of methods of a tree of functions.
  *
- * Invariant owned here: what can be called is exactly what was written down as
- * an own data property of a plain object. Nothing inherited, no getter, no
- * class instance gets in by accident; the table is a `Map`, so no name reaches
- * a prototype.
+ * A peer can call exactly the functions that are own data properties of a plain
+ * object: nothing inherited, no getter, no method of a class instance unless
+ * `expose` names it. The table is a `Map`, so that no name reaches a prototype.
  *
  * @module
  */
 
+import { isClass, isPlain, typeName } from "../base/inspect.ts";
 import type { CallContext } from "../types/handler.ts";
-import { type MethodEntry, type MethodTable, SchemaMethod } from "./method.ts";
 import type { StandardSchema } from "../types/schema.ts";
+import { type MethodEntry, type MethodTable, SchemaMethod } from "./method.ts";
 import { mark, orderOf } from "./ordered.ts";
 import type { CallOrder } from "./serial_queue.ts";
-import { isClass, isPlain, typeName } from "../base/inspect.ts";
 
-/** A handler as the registry sees it: its types were checked where it was written. */
+/** A handler; TypeScript has checked its types where it was written. */
 type AnyHandler = (params: unknown, ctx: CallContext) => unknown;
 
 /**
- * Reads a tree of services.
+ * Makes the table of a tree of services.
  *
- * @throws {TypeError} If something in it is no plain object of functions; the
- * message says what to write instead.
+ * @throws {TypeError} If a part of it is not a plain object of functions; the
+ *   message says what to write instead.
  */
-export function toRegistry(services: object): MethodTable {
+export function toMethodTable(services: object): MethodTable {
   const methodTable = new Map<string, MethodEntry>();
   addAll(methodTable, services, "", []);
   return methodTable;
@@ -43,7 +42,7 @@ function addAll(
   if (!isPlain(node)) {
     throw new TypeError(
       `Cannot serve ${
-        path || "this"
+        path || "the services"
       }: it is a class instance; name its methods with expose(instance, ["Hello"])`,
     );
   }
@@ -85,7 +84,7 @@ function addMethod(
     );
   }
   if (methodTable.has(name)) {
-    throw new TypeError(`Cannot serve ${name}: the name is there twice`);
+    throw new TypeError(`Cannot serve ${name}: two methods have this name`);
   }
   const fn = handler as AnyHandler;
   const run: AnyHandler = (params, ctx) => fn.call(owner, params, ctx);
@@ -98,10 +97,11 @@ function addMethod(
 }
 
 /**
- * Makes a service of a class instance: of the named methods, and of no other.
+ * Makes a service of a class instance. A peer can call the named methods, and
+ * no others; they run as methods of the instance.
  *
- * @throws {TypeError} If there is no list of names, or one of them is not a
- *   method of the instance.
+ * @throws {TypeError} If `names` is not a list, or one of the names is not that
+ *   of a method of the instance.
  *
  * @example
  * ```ts
@@ -131,7 +131,7 @@ export function expose<T extends object, K extends keyof T & string>(
   const list: unknown = names;
   if (!Array.isArray(list)) {
     throw new TypeError(
-      `Cannot expose: no list of names, received ${
+      `Cannot expose: not a list of names, received ${
         typeName(list)
       }; write expose(instance, ["Hello"])`,
     );
@@ -144,7 +144,7 @@ export function expose<T extends object, K extends keyof T & string>(
       typeof method !== "function" || method === inherited || isClass(method)
     ) {
       throw new TypeError(
-        `Cannot expose ${name}: not a method of its own, received ${
+        `Cannot expose ${name}: not a method of the instance, received ${
           typeName(method)
         }`,
       );

@@ -1,65 +1,49 @@
 /**
- * The peer's calls that have been let in, until they are answered.
+ * The calls of the peer that have no reply yet.
  *
- * Invariants owned here:
- * - Every call is answered exactly once, cancelled or not: to answer is to
- *   leave, and who has left is answered no more.
- * - A call that outlives the turn it came in is entered by its id; one that is
- *   answered in that turn never is. The one whose code is on the stack counts
- *   as being here, entered or not.
- * - An entry is taken out by its own call alone, and none is made once that is
- *   answered or lost.
+ * - Every call is answered exactly once, cancelled or not: its reply sets the
+ *   state `done`, and a call that is done is not answered again.
+ * - A call that outlives the turn in which it arrived is in the table, by its
+ *   id; a call that is answered in that turn never is. The call whose code is
+ *   on the stack counts as open, in the table or not.
+ * - Only its own end removes a call from the table, and no call enters it that
+ *   is done.
  *
  * @module
  */
 
-import type { ReceiveWindow } from "../connection/receive_window.ts";
-import type { Responder } from "./responder.ts";
-import type { Codec } from "../wire/codec.ts";
-import type { ServerCall } from "./server_call.ts";
-import type { TimerHeap } from "../base/timers.ts";
 import {
   callEndedError,
   type ErrorCode,
   type RpcError,
 } from "../base/errors.ts";
+import type { ServeContext } from "../connection/contract.ts";
+import type { ReceiveWindow } from "../connection/receive_window.ts";
+import type { Responder } from "./responder.ts";
+import type { ServerCall } from "./server_call.ts";
 
-/** What the table needs of its connection. */
-export interface OpenCallsContext {
-  readonly codec: Codec;
-  readonly deadlines: TimerHeap;
-}
-
-/** The calls of one connection that have no answer yet. */
+/** The open calls of one connection. */
 export class OpenCalls {
-  /** The call whose code, its handler or what finds its key, is on the stack right now; set by who calls that. */
+  /** The call whose code is on the stack: its handler, its schema, its serializer or its key. The {@linkcode HandlerRunner} sets it. */
   current: ServerCall | undefined;
-  readonly #codec: Codec;
+  readonly #context: ServeContext;
   readonly #receiveWindow: ReceiveWindow;
-  readonly #answers: Responder;
-  readonly #deadlines: TimerHeap;
-  /** Those that wait, or whose handlers have not settled, by id. */
-  readonly #active = new Map<number, ServerCall>();
+  readonly #responder: Responder;
+  readonly #table = new Map<number, ServerCall>();
 
   constructor(
-    { codec, deadlines }: OpenCallsContext,
+    context: ServeContext,
     receiveWindow: ReceiveWindow,
-    answers: Responder,
+    responder: Responder,
   ) {
-    this.#codec = codec;
+    this.#context = context;
     this.#receiveWindow = receiveWindow;
-    this.#answers = answers;
-    this.#deadlines = deadlines;
+    this.#responder = responder;
   }
 
-  /** Those that are entered. */
-  entered(): Iterable<ServerCall> {
-    return this.#active.values();
-  }
-
-  /** All of them, in the order they came. */
+  /** All of them, in the order in which they arrived. */
   all(): ServerCall[] {
-    const all = [...this.#active.values()];
+    const all = [...this.#table.values()];
     const { current } = this;
     if (current !== undefined && !current.done && !all.includes(current)) {
       all.push(current);
@@ -67,94 +51,84 @@ export class OpenCalls {
     return all;
   }
 
-  /** The one with this id, if it is entered. */
-  get(id: number): ServerCall | undefined {
-    return this.#active.get(id);
+  /** The calls in the table, by id. */
+  get table(): ReadonlyMap<number, ServerCall> {
+    return this.#table;
   }
 
-  /** How many are entered. */
-  get size(): number {
-    return this.#active.size;
-  }
-
-  /** Whether a call with this id is entered. */
-  has(id: number): boolean {
-    return this.#active.has(id);
-  }
-
-  /** Enters a call that outlives this turn; nothing happens if it is in already, or has left. */
-  keep(call: ServerCall): void {
-    if (call.entered || call.done) return;
-    call.entered = true;
-    this.#active.set(call.id, call);
-    // Its params were decoded in this turn, and are still the codec's.
-    if (call.retained === undefined && call.decoded < 0) {
-      this.weigh(call);
+  /** Adds a call that outlives this turn to the table. Does nothing for one that is there or is done. */
+  register(call: ServerCall): void {
+    if (call.registered || call.done) return;
+    call.registered = true;
+    this.#table.set(call.id, call);
+    // Its params were decoded in this turn: the codec's payload is still its own.
+    if (call.retained === undefined && call.decodedBytes < 0) {
+      this.countDecoded(call);
     }
-    if (call.heapIndex < 0) this.#deadlines.add(call);
+    if (call.heapIndex < 0) this.#context.deadlines.add(call);
   }
 
-  /** The params, kept or just told, have been decoded: counts what that takes, until the call is over. */
-  weigh(call: ServerCall): void {
-    call.decoded = this.#codec.decodedSize(call.retained);
-    this.#receiveWindow.decoded += call.decoded;
+  /** The params have been decoded: counts the memory that they take until the call is done. */
+  countDecoded(call: ServerCall): void {
+    call.decodedBytes = this.#context.codec.decodedSize(call.retained);
+    this.#receiveWindow.decoded += call.decodedBytes;
   }
 
-  // Answers. A call whose connection has ended has nobody to tell.
+  // Replies. A call that is done gets none.
 
-  /** Answers with a handler's result. */
+  /** Replies with the result of a handler. */
   reply(call: ServerCall, value: unknown): void {
     if (call.done) return;
-    if (this.#answers.reply(call, value)) this.#answered(call);
+    if (this.#responder.reply(call, value)) this.#answered(call);
   }
 
-  /** Answers with what a handler, a schema or a key threw. */
+  /** Replies with what a handler, a schema or a key threw. */
   replyWithError(call: ServerCall, started: boolean, error: unknown): void {
     if (call.done) return;
-    if (this.#answers.replyWithError(call, started, error)) {
+    if (this.#responder.replyWithError(call, started, error)) {
       this.#answered(call);
     }
   }
 
-  /** Answers with an error as it is. */
+  /** Replies with this very error. */
   fail(call: ServerCall, started: boolean, error: RpcError): void {
     if (call.done) return;
-    if (this.#answers.fail(call, started, error)) this.#answered(call);
+    if (this.#responder.fail(call, started, error)) this.#answered(call);
   }
 
-  /** Answers a call that was not started, and is not to be. */
+  /** Refuses a call that has not started, and never will. */
   rejectUnstarted(call: ServerCall, code: ErrorCode, text: string): void {
-    this.#answers.rejectUnstarted(call, code, text);
+    this.#responder.rejectUnstarted(call, code, text);
     this.#answered(call);
   }
 
-  /** The stream that answers a call has ended, by an error if there is one. */
+  /** The stream that is the result of a call has ended; with an error, if there is one. */
   finishStream(call: ServerCall, error: RpcError | undefined): void {
     if (call.done) return;
-    this.#answers.finishStream(call, error);
+    this.#responder.finishStream(call, error);
     this.#answered(call);
   }
 
-  /** A call will never be answered: its connection is over. */
-  onConnectionLost(call: ServerCall, why: () => RpcError): void {
-    this.#leave(call);
-    this.#answers.onConnectionLost(call, why);
+  /** The connection is lost: the call gets no reply. */
+  onConnectionLost(call: ServerCall, reason: () => RpcError): void {
+    this.#end(call);
+    this.#responder.onConnectionLost(call, reason);
   }
 
   #answered(call: ServerCall): void {
     this.#receiveWindow.answered(call.size);
-    this.#leave(call);
+    this.#end(call);
     call.streams?.release(callEndedError());
   }
 
-  #leave(call: ServerCall): void {
+  #end(call: ServerCall): void {
     call.state = "done";
-    if (call.decoded > 0) this.#receiveWindow.decoded -= call.decoded;
-    if (call.entered) {
-      call.entered = false;
-      this.#active.delete(call.id);
+    if (call.decodedBytes > 0) this.#receiveWindow.decoded -= call.decodedBytes;
+    if (call.registered) {
+      call.registered = false;
+      this.#table.delete(call.id);
     }
-    this.#deadlines.remove(call);
+    this.#context.deadlines.remove(call);
     call.streams?.close();
   }
 }

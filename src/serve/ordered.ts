@@ -1,48 +1,56 @@
 /**
- * Methods whose calls run one at a time, in the order they came.
+ * Ordered methods: calls of them run one at a time, in the order in which they
+ * arrived.
  *
- * Invariants owned here:
- * - `ordered` changes nothing of what it is given; it returns a copy.
- * - The mark is on each method, not on the service around it: it goes along
- *   where a service is spread, merged or taken apart.
+ * - `ordered` does not change its argument; it returns a copy.
+ * - The mark is on each method, not on the service around it: a method stays
+ *   ordered where its service is spread, merged or taken apart.
  *
  * @module
  */
 
-import type { CallContext } from "../types/handler.ts";
-import { SchemaMethod } from "./method.ts";
-import type { ValidatedMethod } from "../types/schema.ts";
-
-import { isClass, isPlain, type OrderKey, typeName } from "../base/inspect.ts";
-import type { MethodAt, MethodName, ParamsOf } from "../types/services.ts";
 import { shared } from "../base/brand.ts";
-
+import { isClass, isPlain, type OrderKey, typeName } from "../base/inspect.ts";
+import type { CallContext } from "../types/handler.ts";
+import type { ValidatedMethod } from "../types/schema.ts";
+import type { MethodAt, MethodName, ParamsOf } from "../types/services.ts";
+import { SchemaMethod } from "./method.ts";
 import { CallOrder } from "./serial_queue.ts";
 
-/** What the methods of a service are called with. */
+/** The params of all methods of a service, as a union. */
 export type ParamsIn<S> = ParamsOf<MethodAt<S, MethodName<S>>>;
 
+/** Options of {@linkcode ordered}. */
+export interface OrderedOptions<P> {
+  /**
+   * Returns the key of a call: only calls with the same key wait for each other.
+   * It receives the params as the caller sent them, before a schema validates
+   * them. If it throws, that call fails and has not started.
+   */
+  key?: ((params: P) => OrderKey) | undefined;
+}
+
 /**
- * A method, or a whole service, whose calls are started and finished one at a
- * time, in the order they came, for each connection. All methods of a service
- * marked as one share one order; with a `key`, only calls of the same key do.
- * Calls of everything else run beside them.
+ * Makes a method, or all methods of a service, ordered: on each connection, a
+ * call starts when the one before it has finished, in the order in which they
+ * arrived. The methods of one service share one order. With a `key`, only calls
+ * with the same key wait for each other. All other calls run beside them.
  *
- * The result is a copy whose methods are marked, each for itself: they stay in
- * their order where the copy is spread into another service or taken apart. A
- * function that you put around an ordered one is not ordered.
+ * The result is a copy with a mark on each method: the methods stay in their
+ * order when you spread the copy into another service or take it apart. A
+ * function that you wrap around an ordered one is not ordered.
  *
- * A call that is cancelled or late before its turn is skipped: `refused`. The
- * turn ends when the handler has settled, not when its caller has given up: a
- * handler that ignores its signal holds up what is behind it, which `stats()`
- * shows as `ordered`.
+ * A call that is cancelled, or whose deadline passes, while it waits is skipped,
+ * and is `refused`. A call that runs delays the next one until its handler has
+ * settled, even if its caller has given up. So a handler that ignores its signal
+ * holds up the calls behind it, which `stats()` counts as `ordered`.
  *
- * Two connections do not wait for each other. What a call of an ordered method
- * does by `ctx.connection` may not be answered by way of the same order: it
- * would wait for itself.
+ * Calls of two connections do not wait for each other. A handler must not await
+ * a call on `ctx.connection` whose answer needs another call of the same order:
+ * it would wait for itself.
  *
- * @throws {TypeError} If it is no function, method or plain object of these, or
- *   has a getter.
+ * @throws {TypeError} If it is not a function, a method or a plain object of
+ *   these, or if it has a getter.
  *
  * @example
  * ```ts
@@ -68,32 +76,44 @@ export type ParamsIn<S> = ParamsOf<MethodAt<S, MethodName<S>>>;
  * await server.close();
  * ```
  *
- * @example By a key of the params: one account at a time
+ * @example One call at a time for each account
  * ```ts
- * import { ordered, Server } from "@sluice/rpc";
+ * import { assertEquals } from "@std/assert";
+ * import { Client, memoryPair, ordered, Server } from "@sluice/rpc";
  *
- * interface CallOrder { account: string; cents: number }
+ * interface Transfer { account: string; cents: number }
  * const balances = new Map<string, number>();
- * const add = ({ account, cents }: CallOrder) =>
+ * const add = ({ account, cents }: Transfer) =>
  *   void balances.set(account, (balances.get(account) ?? 0) + cents);
  * const services = {
  *   Account: ordered({
  *     deposit: add,
- *     withdraw: ({ account, cents }: CallOrder) => add({ account, cents: -cents }),
+ *     withdraw: ({ account, cents }: Transfer) => add({ account, cents: -cents }),
  *   }, { key: ({ account }) => account }),
  * };
- * await new Server(services).close();
+ * const [near, far] = memoryPair();
+ * const server = new Server(services);
+ * server.accept(far);
+ * const client = new Client<typeof services>(near);
+ * await Promise.all([
+ *   client.call("Account.deposit", { account: "a", cents: 100 }),
+ *   client.call("Account.withdraw", { account: "a", cents: 30 }),
+ *   client.call("Account.deposit", { account: "b", cents: 5 }),
+ * ]);
+ * assertEquals([...balances], [["a", 70], ["b", 5]]);
+ * await client.close();
+ * await server.close();
  * ```
  */
 export function ordered<
   F extends (params: never, ctx: CallContext) => unknown,
 >(handler: F, options?: OrderedOptions<ParamsOf<F>>): F;
-/** The same of a {@linkcode method}; its key gets the params before its schema does. */
+/** Makes a validated {@linkcode method} ordered; its key receives the params before the schema does. */
 export function ordered<Input, Output, Result>(
   method: ValidatedMethod<Input, Output, Result>,
   options?: OrderedOptions<Input>,
 ): ValidatedMethod<Input, Output, Result>;
-/** The same of a whole service. */
+/** Makes all methods of a service ordered, in one order. */
 export function ordered<S extends object>(
   service: S,
   options?: OrderedOptions<ParamsIn<S>>,
@@ -112,13 +132,13 @@ export function ordered(
   const copy = copyMethod(target, order) ?? copyService(target, order, []);
   if (copy !== undefined) return copy;
   throw new TypeError(
-    `Cannot order: neither a function nor a plain object of functions, received ${
+    `Cannot order: not a function or a plain object of functions, received ${
       typeName(target)
     }`,
   );
 }
 
-/** A marked copy of a method; undefined if it is none. */
+/** Returns a marked copy of a method; undefined if `target` is not a method. */
 function copyMethod(target: unknown, order: CallOrder): object | undefined {
   if (target instanceof SchemaMethod) {
     return mark(new SchemaMethod(target.schema, target.handler), order);
@@ -132,7 +152,7 @@ function copyMethod(target: unknown, order: CallOrder): object | undefined {
   );
 }
 
-/** A copy of a service whose methods are marked; undefined if it is none. What no server takes stays as it is, for the server to say so. */
+/** Returns a copy of a service with marked methods; undefined if `target` is not a service. What no server accepts is copied as it is, so that the server reports it. */
 function copyService(
   target: unknown,
   order: CallOrder,
@@ -144,11 +164,11 @@ function copyService(
   const properties = Object.getOwnPropertyDescriptors(target);
   for (const [name, property] of Object.entries(properties)) {
     const { value, get, set } = property;
-    // No server takes one either; but a copy of its value could not be marked.
+    // No server accepts one either, and a copy of its value could not be marked.
     if (get !== undefined || set !== undefined) {
       throw new TypeError(`Cannot order ${name}: it is a getter`);
     }
-    // The innermost mark is the one that counts.
+    // The innermost mark applies.
     if (isObject(value) && orderOf(value) !== undefined) continue;
     property.value &&= copyMethod(value, order) ??
       copyService(value, order, path) ?? value;
@@ -161,24 +181,14 @@ function isObject(value: unknown): value is object {
     (typeof value === "object" && value !== null);
 }
 
-/** What `ordered` can be told. */
-export interface OrderedOptions<P> {
-  /**
-   * The key of a call: only calls of the same one wait for each other. It gets
-   * the params as they came, before any schema has seen them. What it throws
-   * fails that call, which is not started.
-   */
-  key?: ((params: P) => OrderKey) | undefined;
-}
-
 const MARK = shared("ordered");
 
-/** Marks what `ordered` returns. */
+/** Marks a method that `ordered` returns. */
 export function mark<T extends object>(target: T, order: CallOrder): T {
   return Object.defineProperty(target, MARK, { value: order });
 }
 
-/** The order that something was marked with. */
+/** The order of a marked method. */
 export function orderOf(target: object): CallOrder | undefined {
   return Object.getOwnPropertyDescriptor(target, MARK)?.value;
 }

@@ -1,33 +1,21 @@
 /**
- * Runs handlers: a call from its start until nothing of it goes on.
+ * Runs the handlers of the peer's calls.
  *
- * Invariants owned here:
- * - STARTED is set by `#run`, just before the handler is called, and by
- *   nothing else.
- * - Params stay bytes until their handler starts: where an order has a key,
- *   they are decoded to find it when they first could be started, and again at
- *   their turn.
- * - A call runs until its handler has settled, the stream that this returned
- *   has ended and its cleanup is over, whatever its caller was told meanwhile:
- *   no error of our own making frees its place before.
+ * - Only `#run` sets the state `running`, just before it calls the handler:
+ *   what `executed` and `refused` mean rests on that.
+ * - Params stay encoded until their handler starts. The params of an ordered
+ *   call with a key are decoded when it could first start, to find the key, and
+ *   again when it may run.
+ * - A call counts as running until its handler has settled, the stream that it
+ *   returned has ended, and the cleanup of that is over, even if the caller has
+ *   its reply already.
  *
  * @module
  */
 
-import { invalid, type Responder } from "./responder.ts";
-import type { Codec } from "../wire/codec.ts";
-import type { ServerCall } from "./server_call.ts";
 import { RpcError } from "../base/errors.ts";
-import type { SchemaResult } from "../types/schema.ts";
-import type { CallOrder } from "./serial_queue.ts";
 import type { OrderKey } from "../base/inspect.ts";
-import type { MethodEntry } from "./method.ts";
-import type { OpenCalls } from "./open_calls.ts";
-import type { Scheduler } from "./scheduler.ts";
-import type {
-  ConnectionStreams,
-  IncomingStreamHost,
-} from "../streams/contract.ts";
+import { isThenable, whenSettled } from "../base/promises.ts";
 import {
   isStream,
   type PullSource,
@@ -35,46 +23,43 @@ import {
   type Thrown,
   toScopedSource,
 } from "../base/pull_source.ts";
-import { isThenable, whenSettled } from "../base/promises.ts";
+import type { SchemaResult, StandardSchema } from "../types/schema.ts";
+import type { IncomingStreamHost } from "../streams/contract.ts";
+import type { ServeContext } from "../connection/contract.ts";
+import { validationError } from "./method.ts";
+import type { OpenCalls } from "./open_calls.ts";
+import type { Responder } from "./responder.ts";
+import type { Scheduler } from "./scheduler.ts";
+import type { CallOrder } from "./serial_queue.ts";
+import type { ServerCall } from "./server_call.ts";
 
-/** What the runner needs of its connection. */
-export interface HandlerRunnerContext {
-  readonly codec: Codec;
-  /** The connection's streams, made when they are asked for. */
-  streams(): ConnectionStreams | undefined;
-  /** Tells the operator what the caller is not told. */
-  readonly onError: (error: unknown, call: ServerCall) => void;
-  /** Called when a handler or a waiting call has gone, otherwise than in the turn it came. */
-  settled(): void;
-}
-
-/** The handlers of one connection. */
+/** Runs the handlers of one connection. */
 export class HandlerRunner implements IncomingStreamHost<ServerCall> {
-  readonly #context: HandlerRunnerContext;
-  readonly #calls: OpenCalls;
-  readonly #gate: Scheduler;
-  readonly #answers: Responder;
+  readonly #context: ServeContext;
+  readonly #openCalls: OpenCalls;
+  readonly #scheduler: Scheduler;
+  readonly #responder: Responder;
 
   constructor(
-    context: HandlerRunnerContext,
-    calls: OpenCalls,
-    gate: Scheduler,
-    answers: Responder,
+    context: ServeContext,
+    openCalls: OpenCalls,
+    scheduler: Scheduler,
+    responder: Responder,
   ) {
     this.#context = context;
-    this.#calls = calls;
-    this.#gate = gate;
-    this.#answers = answers;
+    this.#openCalls = openCalls;
+    this.#scheduler = scheduler;
+    this.#responder = responder;
   }
 
-  // A call, in the order it lives.
+  // The steps of a call, in their order.
 
-  /** Starts a call that the gate lets through; one that finds it is not its turn waits once more. */
+  /** Starts a call. If an earlier call of its order runs, it waits once more. */
   start(call: ServerCall): void {
-    const calls = this.#calls;
+    const calls = this.#openCalls;
     const outer = calls.current;
-    // Serializer, key, schema and handler are the user's, and may end the
-    // connection: then this call has to be found, entered or not.
+    // Serializer, key, schema and handler are the user's code, and may end the
+    // connection, which then has to find this call, registered or not.
     calls.current = call;
     this.#start(call);
     calls.current = outer;
@@ -82,10 +67,10 @@ export class HandlerRunner implements IncomingStreamHost<ServerCall> {
 
   #start(call: ServerCall): void {
     const { codec } = this.#context;
-    const { order } = call.target;
-    const asks = order !== undefined && call.line === undefined;
-    // Without a key nobody needs to look at the params yet.
-    if (asks && !order.keyed && !this.#takeTurn(call, order)) return;
+    const { order } = call.methodEntry;
+    const enters = order !== undefined && call.queue === undefined;
+    // Without a key the params are not needed yet.
+    if (enters && !order.keyed && !this.#enterQueue(call, order)) return;
     let params: unknown = call.streams?.reader?.readable;
     try {
       params ??= call.retained === undefined
@@ -94,54 +79,54 @@ export class HandlerRunner implements IncomingStreamHost<ServerCall> {
     } catch {
       call.retained = undefined;
       const error = new RpcError("invalid_argument", UNREADABLE);
-      this.#calls.fail(call, false, error);
-      this.#gate.passTurn(call);
+      this.#openCalls.fail(call, false, error);
+      this.#scheduler.leaveQueue(call);
       return;
     }
-    // So is a serializer.
+    // The serializer may have ended the connection.
     if (call.done) return;
-    if (asks && order.keyed && !this.#takeTurn(call, order, params)) return;
+    if (enters && order.keyed && !this.#enterQueue(call, order, params)) return;
     if (call.retained !== undefined) {
-      this.#calls.weigh(call);
+      this.#openCalls.countDecoded(call);
       call.retained = undefined;
     }
-    if (call.target.schema === undefined) this.#run(call, params);
-    else this.#validate(call, params);
+    const { schema } = call.methodEntry;
+    if (schema === undefined) this.#run(call, params);
+    else this.#validate(call, schema, params);
   }
 
-  /** Whether the call may go on: not if an earlier one of its order has the turn, or its key fails. */
-  #takeTurn(call: ServerCall, order: CallOrder, params?: unknown): boolean {
+  /** Whether an ordered call may go on: not if an earlier call of its queue runs, or if its key fails. */
+  #enterQueue(call: ServerCall, order: CallOrder, params?: unknown): boolean {
     let key: OrderKey | undefined;
     try {
       key = order.keyOf(params);
     } catch (error) {
-      this.#calls.replyWithError(call, false, error);
+      this.#openCalls.replyWithError(call, false, error);
       return false;
     }
-    // The key is the user's code, which may have ended the connection.
+    // The function that finds the key may have ended the connection.
     if (call.done) return false;
-    if (this.#gate.takeTurn(call, order, key)) return true;
+    if (this.#scheduler.enterQueue(call, order, key)) return true;
     call.retained ??= this.#context.codec.retain();
-    this.#calls.keep(call);
+    this.#openCalls.register(call);
     return false;
   }
 
-  #validate(call: ServerCall, params: unknown): void {
-    const schema = call.target.schema as NonNullable<MethodEntry["schema"]>;
+  #validate(call: ServerCall, schema: StandardSchema, params: unknown): void {
     call.state = "validating";
-    this.#gate.running++;
+    this.#scheduler.running++;
     let result: unknown;
     try {
       result = schema["~standard"].validate(params);
       if (isThenable(result)) {
-        this.#calls.keep(call);
-        this.#gate.acquire();
+        this.#openCalls.register(call);
+        this.#scheduler.acquire();
         whenSettled(result, (result) => {
-          this.#gate.release();
+          this.#scheduler.release();
           this.#validated(call, result);
           this.#settled();
         }, (error) => {
-          this.#gate.release();
+          this.#scheduler.release();
           this.#notValidated(call, error);
           this.#settled();
         });
@@ -154,44 +139,44 @@ export class HandlerRunner implements IncomingStreamHost<ServerCall> {
     this.#validated(call, result);
   }
 
-  /** What a schema returned may be no result at all, or throw on being looked at. */
+  /** A schema has returned. Its result may be of another shape, or throw when it is looked at. */
   #validated(call: ServerCall, result: unknown): void {
     let value: unknown;
     let refusal: RpcError | undefined;
     try {
       const { issues } = result as SchemaResult<unknown>;
-      if (issues !== undefined) refusal = invalid(issues);
+      if (issues !== undefined) refusal = validationError(issues);
       else value = (result as { value: unknown }).value;
     } catch (error) {
       this.#notValidated(call, error);
       return;
     }
-    this.#gate.running--;
-    // Cancelled meanwhile, it is answered already, and never to be started.
+    this.#scheduler.running--;
+    // A call that was cancelled meanwhile is done: it must not start.
     if (call.state === "validating" && refusal === undefined) {
       this.#run(call, value);
       return;
     }
-    if (refusal !== undefined) this.#calls.fail(call, false, refusal);
-    this.#gate.passTurn(call);
+    if (refusal !== undefined) this.#openCalls.fail(call, false, refusal);
+    this.#scheduler.leaveQueue(call);
   }
 
   #notValidated(call: ServerCall, error: unknown): void {
-    this.#gate.running--;
-    this.#calls.replyWithError(call, false, error);
-    this.#gate.passTurn(call);
+    this.#scheduler.running--;
+    this.#openCalls.replyWithError(call, false, error);
+    this.#scheduler.leaveQueue(call);
   }
 
   #run(call: ServerCall, params: unknown): void {
-    const calls = this.#calls;
+    const calls = this.#openCalls;
     const outer = calls.current;
     calls.current = call;
     call.state = "running";
-    this.#gate.running++;
+    this.#scheduler.running++;
     let result: unknown;
     let thenable = false;
     try {
-      result = call.target.run(params, call);
+      result = call.methodEntry.run(params, call);
       thenable = isThenable(result);
     } catch (error) {
       calls.current = outer;
@@ -204,49 +189,49 @@ export class HandlerRunner implements IncomingStreamHost<ServerCall> {
   }
 
   #await(call: ServerCall, result: PromiseLike<unknown>): void {
-    if (call.state === "running") this.#calls.keep(call);
-    this.#gate.acquire();
+    if (call.state === "running") this.#openCalls.register(call);
+    this.#scheduler.acquire();
     whenSettled(result, (value) => {
-      this.#gate.release();
+      this.#scheduler.release();
       this.#ran(call, true, value);
       this.#settled();
     }, (error) => {
-      this.#gate.release();
+      this.#scheduler.release();
       this.#ran(call, false, error);
       this.#settled();
     });
   }
 
-  /** A handler has ended, one way or the other; its call goes on if the result is a stream. */
+  /** A handler has returned or thrown. If the result is a stream, the call goes on. */
   #ran(call: ServerCall, ok: boolean, result: unknown): void {
-    this.#gate.running--;
+    this.#scheduler.running--;
     if (ok && isStream(result)) this.#stream(call, result);
     else {
-      if (ok) this.#calls.reply(call, result);
-      else this.#calls.replyWithError(call, true, result);
-      this.#gate.passTurn(call);
+      if (ok) this.#openCalls.reply(call, result);
+      else this.#openCalls.replyWithError(call, true, result);
+      this.#scheduler.leaveQueue(call);
     }
   }
 
-  /** A handler has settled: a waiting one may start. */
+  /** A handler or a validation has settled: another call may start. */
   #settled(): void {
-    this.#gate.startNext();
+    this.#scheduler.startNext();
     this.#context.settled();
   }
 
-  // Results that are streams: the handler runs until they have ended.
+  // Results that are streams: the call runs until they have ended.
 
   #stream(call: ServerCall, value: StreamValue): void {
     let source: PullSource;
     try {
       source = toScopedSource(value, call.scope);
     } catch (error) {
-      this.#calls.replyWithError(call, true, error);
-      this.#gate.passTurn(call);
+      this.#openCalls.replyWithError(call, true, error);
+      this.#scheduler.leaveQueue(call);
       return;
     }
-    this.#gate.running++;
-    this.#gate.acquire();
+    this.#scheduler.running++;
+    this.#scheduler.acquire();
     if (call.done) {
       this.#cleanUp(call, source, call.aborted?.reason);
       return;
@@ -261,54 +246,54 @@ export class HandlerRunner implements IncomingStreamHost<ServerCall> {
       this.#cleanUp(call, source, this.unserializableResult(call, error));
       return;
     }
-    const refusal = streams.setResult(source) ?? this.#answers.stream(call);
+    const refusal = streams.setResult(source) ?? this.#responder.stream(call);
     if (refusal !== undefined) {
       this.#cleanUp(call, source, refusal);
       return;
     }
     call.state = "streaming";
-    this.#calls.keep(call);
-    // Cancelled while it ran: its cleanup is still to be waited for.
+    this.#openCalls.register(call);
+    // If the call was cancelled while its handler ran, the stream's cleanup remains.
     const { aborted } = call;
     if (aborted === undefined) streams.start();
     else streams.cancel(aborted.reason);
   }
 
-  /** Ends a stream that goes nowhere; its call fails when the cleanup is over. */
+  /** Ends a stream that nobody will read; its call fails when the cleanup is over. */
   async #cleanUp(
     call: ServerCall,
     source: PullSource,
     reason: unknown,
   ): Promise<void> {
-    if (!call.done) this.#calls.keep(call);
-    this.#answers.cleanedUp(call, await source.cancel(reason));
-    this.#calls.replyWithError(call, true, reason);
+    if (!call.done) this.#openCalls.register(call);
+    this.#responder.reportCleanup(call, await source.cancel(reason));
+    this.#openCalls.replyWithError(call, true, reason);
     this.#finishStream(call);
   }
 
   streamDone(call: ServerCall, thrown: Thrown | undefined): void {
-    this.#answers.cleanedUp(call, thrown);
+    this.#responder.reportCleanup(call, thrown);
     const { streams, aborted } = call;
     const failure = streams?.resultError ??
       aborted?.reason as RpcError | undefined;
-    this.#calls.finishStream(call, failure);
+    this.#openCalls.finishStream(call, failure);
     this.#finishStream(call);
   }
 
-  /** A stream of results is over, and its cleanup: its call holds nothing up any more. */
+  /** The result stream of a call and its cleanup are over: the call runs no more. */
   #finishStream(call: ServerCall): void {
-    this.#gate.running--;
-    this.#gate.release();
-    this.#gate.passTurn(call);
+    this.#scheduler.running--;
+    this.#scheduler.release();
+    this.#scheduler.leaveQueue(call);
     this.#settled();
   }
 
   streamError(call: ServerCall, error: unknown): RpcError {
-    return this.#answers.toRpcError(call, error);
+    return this.#responder.toRpcError(call, error);
   }
 
   unserializableResult(call: ServerCall, error: unknown): RpcError {
-    return this.#answers.unserializableResult(call, error);
+    return this.#responder.unserializableResult(call, error);
   }
 }
 

@@ -1,185 +1,185 @@
 /**
- * When a call of the peer's may start.
+ * When a call of the peer may start.
  *
- * Invariants owned here:
- * - Handlers start in the order their requests came, none before the gate is
- *   opened, at most `maxRunning` at once, and only while the outbox is below
- *   its high-water mark.
- * - A server's limits hold over all its connections: with its own room a
- *   connection still waits for its turn.
- * - An ordered call stands in line again when its turn comes, and until then
- *   holds up nobody but those of its own order.
+ * - Handlers start in the order in which their requests arrived; none before
+ *   the peer is authorized, at most `maxRunning` at once, and only while the
+ *   send buffer is below `highWaterMark`.
+ * - The limits of a server hold over all its connections: a connection that
+ *   could start a call by its own limits also waits for its {@linkcode FairShare}.
+ * - An ordered call whose predecessor still runs waits in its serial queue, and
+ *   delays only the calls of that queue. It enters the scheduler's queue again
+ *   when it may run.
  *
  * @module
  */
 
 import { outside } from "../base/async_context.ts";
-import type { ServerCall } from "./server_call.ts";
-import { LARGE, type LargeRead, type LargeReads } from "../base/large_reads.ts";
-import type { Limits } from "../types/connection.ts";
-import { LinkedList } from "../base/linked_list.ts";
-import type { CallOrder, SerialQueues } from "./serial_queue.ts";
 import type { OrderKey } from "../base/inspect.ts";
-import type { SendBuffer } from "../connection/send_buffer.ts";
-import type { FairShare, ShareSlot } from "./fair_share.ts";
+import { LARGE, type LargeRead } from "../base/large_reads.ts";
+import { LinkedList } from "../base/linked_list.ts";
+import type { ServeContext } from "../connection/contract.ts";
+import type { ConnectionShare, FairShare } from "./fair_share.ts";
+import type { CallOrder, SerialQueues } from "./serial_queue.ts";
+import type { ServerCall } from "./server_call.ts";
 
-/** What the gate needs of its connection. */
-export interface SchedulerContext {
-  readonly sendBuffer: SendBuffer;
-  readonly limits: Limits;
-  /** The running handlers of all connections, at a server. */
-  readonly turns: FairShare | undefined;
-  /** The large messages of all connections, at a server. */
-  readonly largeReads: LargeReads | undefined;
-}
-
-/** What stands between the calls of one connection and their handlers. */
+/** Starts the calls of one connection. */
 export class Scheduler {
-  /** Handlers and validations that have not settled; counted by who runs them. */
+  /** Handlers and validations that have not settled; the {@linkcode HandlerRunner} counts them. */
   running = 0;
-  readonly #context: SchedulerContext;
+  readonly #context: ServeContext;
   readonly #start: (call: ServerCall) => void;
   readonly #waiting = new LinkedList<ServerCall>();
-  readonly #turn: ShareSlot | undefined;
-  readonly #large: LargeRead | undefined;
+  readonly #share: ConnectionShare | undefined;
+  readonly #largeRead: LargeRead | undefined;
   /** Of ordered calls; made when the first one starts. */
-  #lines: SerialQueues<ServerCall> | undefined;
-  /** Handlers that may run at once: none before the peer has been let in. */
+  #queues: SerialQueues<ServerCall> | undefined;
+  /** Handlers that may run at once: none before the peer is authorized. */
   #maxRunning = 0;
 
-  /** @param start Starts a call that has waited. */
-  constructor(context: SchedulerContext, start: (call: ServerCall) => void) {
+  /**
+   * @param fairShare Limits the handlers of all connections, on a server.
+   * @param start Starts a call.
+   */
+  constructor(
+    context: ServeContext,
+    fairShare: FairShare | undefined,
+    start: (call: ServerCall) => void,
+  ) {
     this.#context = context;
     this.#start = start;
-    this.#turn = context.turns?.turn(() => this.#next());
-    this.#large = context.largeReads?.reader(() => this.startWaiting());
+    this.#share = fairShare?.join(() => this.#startOne());
+    this.#largeRead = context.largeReads?.reader(() => this.startWaiting());
   }
 
-  /** Calls that wait to be started. */
+  /** How many calls wait to be started. */
   get waiting(): number {
     return this.#waiting.length + this.ordered;
   }
 
-  /** Those of them that wait for an earlier one of their order. */
+  /** How many of those wait in a serial queue. */
   get ordered(): number {
-    return this.#lines?.waiting ?? 0;
+    return this.#queues?.waiting ?? 0;
   }
 
-  /** The peer has been let in: handlers may start, those of the calls that wait first. */
+  /** The peer is authorized: handlers may start. */
   open(): void {
     this.#maxRunning = this.#context.limits.maxRunning;
     this.startWaiting();
   }
 
-  /** The connection ends: nothing starts any more, whatever makes room. */
-  shut(): void {
+  /** The connection ends: no call starts any more. */
+  stop(): void {
     this.#maxRunning = 0;
   }
 
-  /** Whether a call that has just come may start at once; if not, it has to wait. */
-  tryAcquire(): boolean {
+  /** Whether a call that has just arrived may start at once; if not, the caller passes it to `wait`. */
+  mayStartNow(): boolean {
     return this.#waiting.length === 0 && this.#mayStart();
   }
 
-  /** Has a call wait, behind all that do. */
+  /** Lets a call wait, behind all that do. */
   wait(call: ServerCall): void {
     this.#waiting.push(call);
   }
 
-  /** Takes out a call that waits, wherever that is. One that is just being started waits nowhere, though it is not started yet: users' code that decodes it, or asks for its key, is on the stack. */
+  /**
+   * Removes a call in the state `waiting`. It may be in no queue at all: while
+   * the user's code decodes its params or finds its key, it is being started.
+   */
   remove(call: ServerCall): void {
-    const { line } = call;
-    if (line === undefined || line.holder === call) {
+    const { queue } = call;
+    if (queue === undefined || queue.current === call) {
       if (this.#waiting.has(call)) this.#waiting.remove(call);
-    } else this.#lines?.remove(call);
+    } else this.#queues?.remove(call);
   }
 
-  /** Starts what waits and may start. */
+  /** Starts the calls that wait and may start. */
   startWaiting(): void {
     let call: ServerCall | undefined;
     while (
       (call = this.#waiting.first) !== undefined && this.#mayStart() &&
-      this.#mayRead(call)
+      this.#mayDecode(call)
     ) {
       this.#waiting.remove(call);
       this.#resume(call);
     }
   }
 
-  /** Starts a call that has waited: who makes room for it has a context of its own. */
+  /** Starts a call that has waited, outside of the async context of the code that made room for it. */
   #resume(call: ServerCall): void {
     outside(this.#start, call);
   }
 
-  // What runs.
+  // Handlers that run.
 
-  /** One outlives the turn it began in: of all connections' limits it takes a place, too. */
+  /** A handler outlives the turn in which it started: it occupies a slot of the server. */
   acquire(): void {
-    this.#turn?.acquire();
+    this.#share?.acquire();
   }
 
-  /** It has settled; who waits for its place is started by `pass`. */
+  /** It has settled. Its slot is given to the next call by `startNext`. */
   release(): void {
-    this.#turn?.release();
+    this.#share?.release();
   }
 
-  /** What was given can be taken. */
+  /** A slot may be free: starts the calls that wait for it, those of other connections first. */
   startNext(): void {
-    // Those in line before this connection go first.
-    this.#turn?.startNext();
+    this.#share?.startNext();
     this.startWaiting();
   }
 
-  /** Starts nothing for other connections' sake any more. */
+  /** The connection has ended. Handlers that still run keep their slots until they settle. */
   end(): void {
-    this.#large?.end();
-    this.#turn?.end();
+    this.#largeRead?.end();
+    this.#share?.dequeue();
   }
 
   // Ordered calls.
 
-  /** Whether a call has its order's turn; if not, it waits for that. */
-  takeTurn(
+  /** Adds a call to its serial queue. Returns whether it may run now; otherwise it waits. */
+  enterQueue(
     call: ServerCall,
     order: CallOrder,
     key: OrderKey | undefined,
   ): boolean {
-    this.#lines ??= order.lines();
-    return this.#lines.take(call, order, key);
+    this.#queues ??= order.makeQueues();
+    return this.#queues.enter(call, order, key);
   }
 
-  /** If the call had its turn, the next one has it, and may be started once there is room. */
-  passTurn(call: ServerCall): void {
-    const { line } = call;
-    if (line?.holder !== call) return;
-    call.line = undefined;
-    const next = this.#lines?.startNext(line);
+  /** A call has finished. If it was the current one of a serial queue, the next one waits to be started. */
+  leaveQueue(call: ServerCall): void {
+    const { queue } = call;
+    if (queue?.current !== call) return;
+    call.queue = undefined;
+    const next = this.#queues?.startNext(queue);
     if (next !== undefined) this.#waiting.push(next);
   }
 
-  /** Whether this connection's own limits let another handler start. */
-  get #room(): boolean {
+  /** Whether the limits of this connection let another handler start. */
+  get #hasRoom(): boolean {
     const { limits, sendBuffer } = this.#context;
     return this.running < this.#maxRunning &&
       sendBuffer.size < limits.highWaterMark;
   }
 
   #mayStart(): boolean {
-    return this.#room && (this.#turn === undefined || this.#turn.tryAcquire());
+    return this.#hasRoom &&
+      (this.#share === undefined || this.#share.mayStart());
   }
 
-  /** Whether the params of a call that has waited may be parsed now; `pump` is called when they may. */
-  #mayRead({ size }: ServerCall): boolean {
-    return size < LARGE || this.#large === undefined || this.#large.ask(size);
+  /** Whether the params of a call that has waited may be decoded now; if not, `startWaiting` is called when they may. */
+  #mayDecode({ size }: ServerCall): boolean {
+    return size < LARGE || this.#largeRead === undefined ||
+      this.#largeRead.ask(size);
   }
 
-  /** This connection's turn has come: starts one call; returns whether there is another to start. */
-  #next(): boolean {
+  /** Starts one call for the {@linkcode FairShare}; returns whether there is another one to start. */
+  #startOne(): boolean {
     const call = this.#waiting.first;
-    if (call === undefined || !this.#room) return false;
-    if (!this.#mayRead(call)) return false;
+    if (call === undefined || !this.#hasRoom) return false;
+    if (!this.#mayDecode(call)) return false;
     this.#waiting.remove(call);
     this.#resume(call);
-    return this.#waiting.length > 0 && this.#room;
+    return this.#waiting.length > 0 && this.#hasRoom;
   }
 }

@@ -1,5 +1,6 @@
 /**
- * The queues of ordered calls: those of one order and key run one at a time, in the order they came.
+ * The queues of ordered calls on one connection: calls of the same order and
+ * key run one at a time, in the order in which they arrived.
  *
  * @module
  */
@@ -7,15 +8,15 @@
 import { checkKey, type OrderKey } from "../base/inspect.ts";
 import { LinkedList, type ListNode } from "../base/linked_list.ts";
 
-/** A call that can wait in a {@linkcode SerialQueue}. */
+/** A call that can be in a {@linkcode SerialQueue}. */
 export interface SerialCall<C extends ListNode<C>> extends ListNode<C> {
-  /** The queue it is in: it runs, or waits for the calls before it. */
-  line: { readonly behind: LinkedList<C> } | undefined;
+  /** The queue that it is in: it is the queue's current call, or waits behind that. */
+  queue: { readonly waiting: LinkedList<C> } | undefined;
 }
 
-/** An order that calls are started and finished in; one for each time `ordered` is called. */
+/** An order in which calls start and finish; `ordered` makes one each time it is called. */
 export class CallOrder {
-  /** Whether it takes a look at the params to tell whose turn it is. */
+  /** Whether the params are needed to find a call's key. */
   readonly keyed: boolean;
   readonly #key: ((params: never) => OrderKey) | undefined;
 
@@ -25,72 +26,73 @@ export class CallOrder {
   }
 
   /**
-   * A call's key; undefined in an order without one.
+   * The key of a call; undefined in an order without keys.
    *
-   * @throws {TypeError} If it is none; else what the user's function throws.
+   * @throws {TypeError} If it is neither a string, a number nor a bigint; and
+   *   whatever the user's function throws.
    */
   keyOf(params: unknown): OrderKey | undefined {
     return this.#key && checkKey(this.#key(params as never));
   }
 
-  /** What a connection keeps of all its orders: made by the first that it needs, so that who has none does not carry the code. */
-  lines<C extends SerialCall<C>>(): SerialQueues<C> {
+  /** Makes the queues of one connection, for all of its orders. It is a method so that a program without ordered methods does not carry the code. */
+  makeQueues<C extends SerialCall<C>>(): SerialQueues<C> {
     return new SerialQueues();
   }
 }
 
-/** The line of one order and key. */
+/** The calls of one order and key. */
 export class SerialQueue<C extends SerialCall<C>> {
-  /** The call that has its turn. */
-  holder: C;
-  /** Those that wait for theirs. */
-  readonly behind: LinkedList<C> = new LinkedList();
+  /** The call that may run. */
+  current: C;
+  /** The calls that wait for it to finish. */
+  readonly waiting: LinkedList<C> = new LinkedList();
   readonly order: CallOrder;
   readonly key: OrderKey | undefined;
 
-  constructor(holder: C, order: CallOrder, key: OrderKey | undefined) {
-    this.holder = holder;
+  constructor(current: C, order: CallOrder, key: OrderKey | undefined) {
+    this.current = current;
     this.order = order;
     this.key = key;
   }
 }
 
-/** All lines of one connection. */
+/** All queues of one connection. */
 export class SerialQueues<C extends SerialCall<C>> {
-  /** Calls that wait for their turn. */
+  /** How many calls wait in them. */
   waiting = 0;
   readonly #orders = new Map<
     CallOrder,
     Map<OrderKey | undefined, SerialQueue<C>>
   >();
 
-  /** Gives a call its turn; or has it wait for that, and returns false. */
-  take(call: C, order: CallOrder, key: OrderKey | undefined): boolean {
-    let lines = this.#orders.get(order);
-    if (lines === undefined) this.#orders.set(order, lines = new Map());
-    const line = call.line = lines.get(key);
-    if (line === undefined) {
-      lines.set(key, call.line = new SerialQueue(call, order, key));
+  /** Adds a call. Returns whether it may run now; otherwise it waits. */
+  enter(call: C, order: CallOrder, key: OrderKey | undefined): boolean {
+    let queues = this.#orders.get(order);
+    if (queues === undefined) this.#orders.set(order, queues = new Map());
+    const queue = call.queue = queues.get(key);
+    if (queue === undefined) {
+      queues.set(key, call.queue = new SerialQueue(call, order, key));
       return true;
     }
-    line.behind.push(call);
+    queue.waiting.push(call);
     this.waiting++;
     return false;
   }
 
-  /** Takes out a call that waits. */
+  /** Removes a call that waits. */
   remove(call: C): void {
-    call.line?.behind.remove(call);
+    call.queue?.waiting.remove(call);
     this.waiting--;
   }
 
-  /** Takes the turn from the call that has it; returns the one that has it now. */
-  startNext(line: SerialQueue<C>): C | undefined {
-    const next = line.behind.first;
-    if (next === undefined) this.#orders.get(line.order)?.delete(line.key);
+  /** The current call of `queue` has finished. Returns the one that may run now. */
+  startNext(queue: SerialQueue<C>): C | undefined {
+    const next = queue.waiting.first;
+    if (next === undefined) this.#orders.get(queue.order)?.delete(queue.key);
     else {
       this.remove(next);
-      line.holder = next;
+      queue.current = next;
     }
     return next;
   }

@@ -1,16 +1,17 @@
 /**
  * The server: one set of services, any number of connections.
  *
- * Invariants owned here:
- * - A connection is in `connections` exactly while it lives.
- * - One connection's failure, or one accept's, ends no other.
- * - There are never more than `maxConnections`; those turned away hold next to
- *   nothing.
+ * - A connection is in `connections` until it has ended.
+ * - The failure of one connection, or of one source, ends no other.
+ * - There are at most `maxConnections`. Those that exceed it are rejected: the
+ *   peer receives GOAWAY in place of HELLO, if its protocol has one. At most
+ *   `MAX_REJECTED` are being rejected at a time; further ones are destroyed.
  *
  * @module
  */
 
-import { type ServedServices, toCallable } from "./services.ts";
+import { ConnectionError } from "../base/errors.ts";
+import { tellHook } from "../base/user_code.ts";
 import type {
   CloseOptions,
   Connection,
@@ -20,61 +21,63 @@ import type {
   Serializer,
   WireMap,
 } from "../types/connection.ts";
-import { RpcConnection } from "../connection/connection.ts";
-import type { Keepalive } from "../connection/contract.ts";
-import { keepalive } from "../connection/watchdog.ts";
-import { STREAM_SUPPORT } from "../streams/support.ts";
-import { toDuplex } from "../transport/deno_conn.ts";
 import type { AsyncDisposal, Duplex } from "../types/duplex.ts";
-import { checkTimeout } from "../connection/shutdown.ts";
-import { DRAIN_TIME, GOODBYE_TIME } from "../connection/shutdown_states.ts";
-import { ConnectionError } from "../base/errors.ts";
 import type { ServerMiddleware } from "../types/middleware.ts";
-import type { LiveCall, TotalStats } from "../types/stats.ts";
-import { type ServerLimits, ServerResources } from "./server_limits.ts";
-import { RejectedConnections } from "./reject.ts";
-import { Totals } from "../connection/totals.ts";
-import type { Checked } from "../types/services.ts";
 import type { Optional } from "../types/optional.ts";
-import { tellHook } from "../base/user_code.ts";
+import type { Checked } from "../types/services.ts";
+import type { LiveCall, TotalStats } from "../types/stats.ts";
+import { toDuplex } from "../transport/deno_conn.ts";
+import { openChannel } from "../transport/duplex.ts";
+import { STREAM_SUPPORT } from "../streams/support.ts";
+import { RpcConnection } from "../connection/connection.ts";
+import type { ConnectionSetup } from "../connection/contract.ts";
+import { checkTimeout } from "../connection/shutdown.ts";
+import { Totals } from "../connection/totals.ts";
+import { keepalive } from "../connection/watchdog.ts";
 import { AuthorizationGate, type Authorize } from "./authorize.ts";
+import { type ServerLimits, ServerResources } from "./server_limits.ts";
+import { type Services, toServices } from "./services.ts";
 
-/** Options of a {@linkcode Server}; limits hold for each of its connections, but for {@linkcode ServerLimits}. */
+/** Rejected connections that are being closed at the same time. */
+const MAX_REJECTED = 1024;
+
+/** Options of a {@linkcode Server}. Its limits are those of each connection, except for {@linkcode ServerLimits}. */
 export interface ServerOptions<M extends WireMap = "json">
   extends ConnectionOptions, Optional<ServerLimits> {
-  /** Replaces JSON; one that says `wire: "exact"` also turns off the check of what JSON can carry. */
+  /** Replaces JSON. A serializer with `wire: "exact"` also turns off the check that JSON can carry the types. */
   serializer?: Serializer & { readonly wire?: M } | undefined;
-  /** What stands around every handler, the first one outermost. */
+  /** Middleware around every handler, the first one outermost. */
   use?: readonly ServerMiddleware[] | undefined;
-  /** Another wire than the native one; every caller must speak it. */
+  /** Another protocol than the native one. Every client must speak it. */
   protocol?: Protocol<M> | undefined;
-  /** Decides on each peer before anything of it is served; see {@linkcode Authorize}. Without it everybody may come in. */
+  /** Checks each client before the server serves it; see {@linkcode Authorize}. By default a server accepts every connection. */
   authorize?: Authorize | undefined;
-  /** Whether callers see the message of what a handler throws that is no `RpcError`. Default false. */
+  /** Whether callers receive the message of an exception that is not an `RpcError`. Default false: they receive `internal` and no details. */
   exposeErrors?: boolean | undefined;
-  /** Told what `internal` hides from callers, how connections ended that nobody closed, and what failed in accepting. What it throws is lost. */
+  /** Called with the exceptions that callers receive as `internal`, with the reason of each connection that was not closed in order, and with what failed while a connection was accepted. Exceptions that it throws are ignored. */
   onError?: ((error: unknown, info: ErrorInfo) => void) | undefined;
 }
 
-/** A server in numbers, as of now. */
+/** The numbers of a server at one moment. */
 export interface ServerStats extends TotalStats {
-  /** Connections that live. */
+  /** Open connections. */
   readonly connections: number;
   /** Connections accepted so far. */
   readonly accepted: number;
 }
 
-/** What `serve` takes: a listener, or anything that yields duplexes. A `close` that is there is called when the server closes. */
+/** What `serve` accepts connections from: a listener, or anything that yields duplexes. If it has a method `close`, the server calls it when it closes. */
 export type DuplexSource = AsyncIterable<Duplex> & {
   close?: (() => unknown) | undefined;
 };
 
 /**
- * Serves plain functions to whoever connects.
+ * Serves plain functions to the clients that connect.
  *
- * A handler is called as `handler(params, ctx)` and returns its result or a
- * promise of it. Only what was written as an own function of a plain object
- * can be called; see {@linkcode expose} for class instances.
+ * A handler is called as `handler(params, ctx)`, with a {@linkcode CallContext},
+ * and returns its result or a promise of it. A client can call exactly the
+ * functions that are own properties of plain objects; {@linkcode expose} makes
+ * a service of a class instance.
  *
  * @example
  * ```ts
@@ -93,52 +96,56 @@ export type DuplexSource = AsyncIterable<Duplex> & {
  * ```
  */
 export class Server<S extends object, M extends WireMap = "json"> {
-  /** The connections that live. */
+  /** The open connections. */
   readonly connections: ReadonlySet<Connection>;
 
   readonly #connections = new Set<Connection>();
-  readonly #services: ServedServices;
+  readonly #services: Services;
   readonly #options: ServerOptions<M>;
-  readonly #shared: ServerResources;
-  readonly #rejected: RejectedConnections;
+  readonly #resources: ServerResources;
+  /** Connections above `maxConnections` that are being closed. */
+  readonly #rejected = new Set<Connection>();
+  /** Stops each source that is being served. */
   readonly #sources = new Set<() => void>();
   #closing: Promise<void> | undefined;
   readonly #totals = new Totals();
   #accepted = 0;
 
   /**
-   * Reads the services.
+   * Reads the services. Later changes to the object have no effect.
    *
-   * @throws {TypeError} If something in them is no plain object of functions,
-   *   or a middleware is no function.
-   * @throws {RangeError} If a limit of the server as a whole is out of its range.
+   * @throws {TypeError} If a part of the services is not a plain object of
+   *   functions, or a middleware is not a function.
+   * @throws {RangeError} If one of {@linkcode ServerLimits} is out of its range.
    */
   constructor(services: S & Checked<S, M>, options: ServerOptions<M> = {}) {
-    this.#services = toCallable(services, options);
+    this.#services = toServices(services, options);
     this.#options = options;
-    this.#shared = new ServerResources(options, options.clock);
-    this.#rejected = new RejectedConnections(options);
+    this.#resources = new ServerResources(options, options.clock);
     this.connections = this.#connections;
   }
 
   /**
-   * Accepts every duplex of `source` until it ends or the server closes; then
-   * resolves. What the source throws is told to `onError`, and rejects the
-   * promise, which is never reported as unhandled.
+   * Accepts every duplex of `source`. Resolves when the source has ended or the
+   * server closes.
+   *
+   * An exception of the source is passed to `onError` and rejects the promise.
+   * The promise may be ignored: it is never reported as unhandled.
    */
   serve(source: DuplexSource): Promise<void> {
     const iterator = source[Symbol.asyncIterator]();
     const served = Promise.withResolvers<void>();
     served.promise.catch(() => {});
     const stop = () => {
-      this.#stopSource(source, iterator);
-      // Not when the loop ends: a source may never answer the `next` it was asked.
+      tellHook(source, "close");
+      tellHook(iterator, "return");
+      // Not when the loop ends: a source may never settle its last `next`.
       served.resolve();
     };
     if (this.#closing !== undefined) stop();
     else {
       this.#sources.add(stop);
-      this.#serve(iterator)
+      this.#acceptAll(iterator)
         .then(served.resolve, served.reject)
         .finally(() => this.#sources.delete(stop));
     }
@@ -146,46 +153,47 @@ export class Server<S extends object, M extends WireMap = "json"> {
   }
 
   /**
-   * Serves one duplex.
+   * Serves one duplex, and takes ownership of it.
    *
-   * @throws {TypeError} If it is no duplex, one of its streams is locked, or the server is closed.
-   * @throws {ConnectionError} `resource_exhausted`, if the server has `maxConnections` already: the peer is told the same, and closed.
+   * @throws {TypeError} If it is not a duplex, if one of its streams is locked,
+   *   or if the server is closed.
+   * @throws {ConnectionError} `resource_exhausted`, if the server has
+   *   `maxConnections` already. The peer receives the same code, and the
+   *   connection is closed.
    */
   accept(duplex: Duplex): Connection {
     if (this.#closing !== undefined) {
       throw new TypeError("Cannot accept a connection: the server is closed");
     }
-    if (this.#connections.size >= this.#shared.maxConnections) {
-      const reason = full(this.#shared.maxConnections);
-      this.#rejected.add(duplex, reason);
-      throw reason;
+    const { maxConnections, memory, fairShare, largeReads } = this.#resources;
+    if (this.#connections.size >= maxConnections) {
+      throw this.#reject(duplex, maxConnections);
     }
     const { authorize } = this.#options;
-    const { turns, buffers, largeReads } = this.#shared;
     const connection = new RpcConnection(toDuplex(duplex), {
       ...this.#options,
       services: this.#services,
-      serve: (context) => this.#services.serve(context, turns),
+      serve: (context) => this.#services.serve(context, fairShare),
       streams: STREAM_SUPPORT,
-      keepalive: keepalive() as Keepalive,
-      memory: buffers,
+      keepalive: keepalive(),
+      memory,
       largeReads,
-      makeGate: authorize &&
-        ((channel) => new AuthorizationGate(channel, authorize)),
+      makeGate: authorize && gate(authorize),
     });
     this.#connections.add(connection);
     this.#accepted++;
     connection.closed.then((reason) => {
       this.#connections.delete(connection);
       this.#totals.end(connection.stats());
-      if (reason !== undefined && !isDeparture(reason)) {
+      // A peer that closes in order is no error.
+      if (reason !== undefined && reason.code !== "cancelled") {
         this.#report(reason, { connection });
       }
     });
     return connection;
   }
 
-  /** The server in numbers: those of its connections added up; what only grows, over those that are gone as well. */
+  /** The sums of the numbers of all connections. Those that only grow include the connections that have ended. */
   stats(): ServerStats {
     const live = [...this.#connections].map((c) => c.stats());
     return {
@@ -195,23 +203,24 @@ export class Server<S extends object, M extends WireMap = "json"> {
     };
   }
 
-  /** What hangs? Every call of its connections that has not ended, served or made by this end; see {@linkcode Connection.calls}. */
+  /** Lists the calls of all connections that have not ended, in both directions; see {@linkcode Connection.calls}. Use it to find hung requests. */
   calls(): LiveCall[] {
     return [...this.#connections].flatMap((c) => c.calls());
   }
 
   /**
-   * Accepts no more, and drains every connection: see
-   * {@linkcode Connection.close}. Idempotent, and never rejects.
+   * Stops accepting connections, and drains every open one; see
+   * {@linkcode Connection.close}. Resolves when all have ended. It never
+   * rejects, and may be called again: the shortest `timeout` applies.
    *
    * @throws {TypeError} If `timeout` is not a number.
    */
   close(options: CloseOptions = {}): Promise<void> {
     checkTimeout(options.timeout);
     if (this.#closing === undefined) {
-      return this.#closing = this.#close(options);
+      for (const stop of this.#sources) stop();
+      return this.#closing = this.#closeAll(options);
     }
-    // One that has less time than those before: it holds.
     if (options.timeout !== undefined) this.#closeAll(options);
     return this.#closing;
   }
@@ -221,12 +230,17 @@ export class Server<S extends object, M extends WireMap = "json"> {
     return this.close();
   }
 
-  async #serve(iterator: AsyncIterator<Duplex>): Promise<void> {
+  async #closeAll(options: CloseOptions): Promise<void> {
+    const connections = [...this.#connections, ...this.#rejected];
+    await Promise.all(connections.map((c) => c.close(options)));
+  }
+
+  async #acceptAll(iterator: AsyncIterator<Duplex>): Promise<void> {
     try {
       for (;;) {
         const next = await iterator.next();
         if (next.done) return;
-        this.#admit(next.value);
+        this.#acceptNext(next.value);
       }
     } catch (error) {
       this.#report(error, {});
@@ -234,31 +248,35 @@ export class Server<S extends object, M extends WireMap = "json"> {
     }
   }
 
-  /** Tells a source that no more is wanted; it may be in the middle of waiting for the next. */
-  #stopSource(source: DuplexSource, iterator: AsyncIterator<Duplex>): void {
-    tellHook(source, "close");
-    tellHook(iterator, "return");
-  }
-
-  #admit(duplex: Duplex): void {
+  #acceptNext(duplex: Duplex): void {
     try {
       this.accept(duplex);
     } catch (error) {
-      if (this.#closing !== undefined) drop(duplex, error);
+      if (this.#closing !== undefined) discard(duplex, error);
       this.#report(error, {});
     }
   }
 
-  #close(options: CloseOptions): Promise<void> {
-    for (const stop of this.#sources) stop();
-    return this.#closeAll(options);
-  }
-
-  async #closeAll(options: CloseOptions): Promise<void> {
-    const { timeout = DRAIN_TIME } = options;
-    const closing = [...this.#connections].map((c) => c.close(options));
-    const gone = this.#rejected.gone(timeout + GOODBYE_TIME);
-    await Promise.all([...closing, gone]);
+  /** Closes a connection that the server has no room for, and returns why. */
+  #reject(duplex: Duplex, maxConnections: number): ConnectionError {
+    const reason = new ConnectionError(
+      "resource_exhausted",
+      `the server has reached its maxConnections, ${maxConnections}`,
+    );
+    const transport = toDuplex(duplex);
+    if (this.#rejected.size >= MAX_REJECTED) {
+      openChannel(transport).destroy(reason);
+      return reason;
+    }
+    const connection = new RpcConnection(transport, {
+      ...this.#options,
+      // Holds back HELLO, which GOAWAY then replaces.
+      makeGate: gate(undefined),
+    });
+    this.#rejected.add(connection);
+    connection.closed.then(() => this.#rejected.delete(connection));
+    connection.shutdown.end(reason, "goaway");
+    return reason;
   }
 
   #report(error: unknown, info: ErrorInfo): void {
@@ -266,23 +284,17 @@ export class Server<S extends object, M extends WireMap = "json"> {
   }
 }
 
-/** What is no duplex needs no end. */
-function drop(duplex: Duplex, reason: unknown): void {
+function gate(authorize: Authorize | undefined): ConnectionSetup["makeGate"] {
+  return (channel) => new AuthorizationGate(channel, authorize);
+}
+
+/** Destroys a duplex that a source has yielded after the server closed; does nothing if it is not a duplex. */
+function discard(duplex: Duplex, reason: unknown): void {
   try {
     toDuplex(duplex).writable.abort(reason).catch(() => {});
   } catch {
     return;
   }
-}
-
-function full(most: number): ConnectionError {
-  const text = `the server has ${most} connections, and takes no more`;
-  return new ConnectionError("resource_exhausted", text);
-}
-
-/** Whether a connection ended because its peer said goodbye: no error to report. */
-function isDeparture(reason: { readonly code: string }): boolean {
-  return reason.code === "cancelled";
 }
 
 /** Can be used with `await using`, which closes it. */

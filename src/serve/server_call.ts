@@ -1,31 +1,31 @@
 /**
- * What a handler knows of the call it serves.
+ * One call of the peer, from its request to its reply. Its handler sees it as
+ * its `ctx`.
  *
- * Invariants owned here:
- * - A call's signal fires at most once; it costs nothing until it is asked for.
- * - Deadlines are monotonic; only `deadline`, for people, tells wall time.
+ * - The signal of a call fires at most once. It is made when it is first read.
+ * - Time is measured by the monotonic clock; `deadline` alone is wall time.
  *
  * @module
  */
 
 import type { Scope } from "../base/async_context.ts";
 import { type Clock, ticksSince } from "../base/clock.ts";
+import type { ListNode } from "../base/linked_list.ts";
+import type { TimerEntry } from "../base/timers.ts";
 import type { Metadata, MetadataInit } from "../types/call.ts";
 import type { Connection, Peer } from "../types/connection.ts";
-import type { TimerEntry } from "../base/timers.ts";
-import type { ListNode } from "../base/linked_list.ts";
+import type { CallContext } from "../types/handler.ts";
 import type { CallEndingCell } from "../types/middleware.ts";
+import type { LiveCall, LiveCallContext } from "../types/stats.ts";
 import { type MetadataBlock, toMetadata, toRecord } from "../wire/metadata.ts";
+import type { IncomingStreams } from "../streams/contract.ts";
 import type { MethodEntry } from "./method.ts";
 import type { SerialQueue } from "./serial_queue.ts";
-import type { IncomingStreams } from "../streams/contract.ts";
-import type { LiveCall, LiveCallContext } from "../types/stats.ts";
-import type { CallContext } from "../types/handler.ts";
 
 /**
- * Where a served call is. It moves to the right only: `waiting` to be started,
- * `validating` its params, `running`, `streaming` (answered with a stream that
- * has not ended), `done` (answered, or nobody is left to answer).
+ * The states of a call. It moves only to the right: `waiting` to be started,
+ * `validating` its params, `running`, `streaming` (its reply is a stream that
+ * has not ended), `done` (answered, or its connection is lost).
  */
 export type ServerCallState =
   | "waiting"
@@ -34,84 +34,87 @@ export type ServerCallState =
   | "streaming"
   | "done";
 
-/** What a served call asks of its dispatch. */
+/** What a call needs of the dispatcher that serves it. */
 export interface ServerCallHost {
   readonly clock: Clock;
   readonly connection: Connection;
   /** Why the connection drains, if it does. */
-  readonly leaving: unknown;
+  readonly drainReason: unknown;
+  /** The deadline of a call has passed. */
   expire(call: ServerCall): void;
 }
 
 const NO_METADATA: Metadata = new Map();
 
-/** A call of the peer's that we serve; its handler sees it as a {@linkcode CallContext}. */
+/** A call of the peer. */
 export class ServerCall
   implements CallContext, TimerEntry, ListNode<ServerCall> {
   state: ServerCallState = "waiting";
-  /** Whether it is in the table of its connection; set by that alone. */
-  entered = false;
-  before: ServerCall | undefined = undefined;
-  after: ServerCall | undefined = undefined;
+  /** Whether it is in the table of {@linkcode OpenCalls}, which alone sets this. */
+  registered = false;
+  previous: ServerCall | undefined = undefined;
+  next: ServerCall | undefined = undefined;
   heapIndex = -1;
   expiresAt: number;
   readonly id: number;
   readonly size: number;
-  /** When it came, by its dispatch's `Tick`. */
-  readonly began: number;
-  readonly target: MethodEntry;
-  /** What the caller sent along. */
-  readonly block: MetadataBlock | undefined;
-  /** What goes along with the answer. */
+  /** When it arrived, by the `Tick` of its connection. */
+  readonly receivedAt: number;
+  readonly methodEntry: MethodEntry;
+  /** The metadata that the caller sent. */
+  readonly metadataBlock: MetadataBlock | undefined;
+  /** The metadata that the reply carries. */
   replyMetadata: MetadataBlock | undefined = undefined;
   /** How it ended, for its middleware; made if there is any. */
   ending: CallEndingCell | undefined = undefined;
-  /** What the handler gave away. */
+  /** The bytes that the handler passed to `transfer`. */
   transferred: Uint8Array | undefined = undefined;
-  /** The params, undecoded, while they wait. */
+  /** The encoded params, while the call waits. */
   retained: unknown = undefined;
-  /** What its params take beyond their bytes once they are decoded; -1 before, and for a call answered in the turn it came. */
-  decoded = -1;
+  /** What the decoded params take beyond their bytes; -1 before they are counted, and for a call answered in the turn in which it arrived. */
+  decodedBytes = -1;
   /** Its streams, if it has any. */
   streams: IncomingStreams | undefined = undefined;
   /** The async context in which its result is read, if that is a stream. */
   scope: Scope | undefined = undefined;
-  /** The line it is in, by the order of its method: it has its turn, or waits for it. */
-  line: SerialQueue<ServerCall> | undefined = undefined;
-  readonly #owner: ServerCallHost;
+  /** The queue of an ordered call: it may run, or waits for those before it. */
+  queue: SerialQueue<ServerCall> | undefined = undefined;
+  readonly #host: ServerCallHost;
   #controller: AbortController | undefined = undefined;
-  #draining: AbortController | undefined = undefined;
-  /** Makes the reason: most handlers never look at their signal. */
+  #drainController: AbortController | undefined = undefined;
+  /** Makes the reason of the signal: most handlers never read it. */
   #reason: (() => unknown) | undefined = undefined;
 
   constructor(
-    owner: ServerCallHost,
-    target: MethodEntry,
+    host: ServerCallHost,
+    methodEntry: MethodEntry,
     id: number,
     size: number,
-    due: number,
-    metadata: MetadataBlock | undefined,
-    began: number,
+    expiresAt: number,
+    metadataBlock: MetadataBlock | undefined,
+    receivedAt: number,
   ) {
-    this.#owner = owner;
-    this.target = target;
+    this.#host = host;
+    this.methodEntry = methodEntry;
     this.id = id;
     this.size = size;
-    this.expiresAt = due;
-    this.began = began;
-    this.block = metadata;
+    this.expiresAt = expiresAt;
+    this.receivedAt = receivedAt;
+    this.metadataBlock = metadataBlock;
   }
 
+  // What the handler sees: see `CallContext`.
+
   get method(): string {
-    return this.target.name;
+    return this.methodEntry.name;
   }
 
   get metadata(): Metadata {
-    return this.block?.entries ?? NO_METADATA;
+    return this.metadataBlock?.entries ?? NO_METADATA;
   }
 
   get connection(): Connection {
-    return this.#owner.connection;
+    return this.#host.connection;
   }
 
   get peer(): Peer {
@@ -131,31 +134,30 @@ export class ServerCall
   }
 
   get draining(): AbortSignal {
-    if (this.#draining === undefined) {
-      this.#draining = new AbortController();
-      const { leaving } = this.#owner;
-      if (leaving !== undefined) this.#draining.abort(leaving);
+    if (this.#drainController === undefined) {
+      this.#drainController = new AbortController();
+      const { drainReason } = this.#host;
+      if (drainReason !== undefined) this.#drainController.abort(drainReason);
     }
-    return this.#draining.signal;
+    return this.#drainController.signal;
   }
 
   get remaining(): number {
     if (this.expiresAt === Infinity) return Infinity;
-    return Math.max(0, this.expiresAt - this.#owner.clock.now());
+    return Math.max(0, this.expiresAt - this.#host.clock.now());
   }
 
   get deadline(): number | undefined {
     const { remaining } = this;
     if (remaining === Infinity) return undefined;
-    return this.#owner.clock.date() + remaining;
+    return this.#host.clock.date() + remaining;
   }
 
   setReplyMetadata(metadata: MetadataInit): void {
-    const all = {
+    this.replyMetadata = toMetadata({
       ...Object.fromEntries(this.replyMetadata?.entries ?? []),
       ...toRecord(metadata),
-    };
-    this.replyMetadata = toMetadata(all);
+    });
   }
 
   transfer<Bytes extends Uint8Array>(bytes: Bytes): Bytes {
@@ -163,46 +165,48 @@ export class ServerCall
     return bytes;
   }
 
-  /** Whether it is answered, or nobody is left to answer. */
+  // What its dispatcher uses.
+
+  /** Whether it has been answered, or its connection is lost. */
   get done(): boolean {
     return this.state === "done";
   }
 
-  /** Whether the signal has fired, and why. */
+  /** The reason of the signal, if it has fired. */
   get aborted(): { readonly reason: unknown } | undefined {
     return this.#reason && { reason: this.signal.reason };
   }
 
-  /** Fires the signal; the reason is made if somebody has asked, or asks, for the signal. */
+  /** Fires the signal. The reason is made only if the signal is read. */
   abort(reason: () => unknown): void {
     if (this.#reason !== undefined) return;
     this.#reason = reason;
     this.#controller?.abort(reason());
   }
 
-  /** The connection drains. */
+  /** The connection drains: fires `draining`. */
   drain(): void {
-    this.#draining?.abort(this.#owner.leaving);
+    this.#drainController?.abort(this.#host.drainReason);
   }
 
   onTimeout(): void {
-    this.#owner.expire(this);
+    this.#host.expire(this);
   }
 }
 
-/** A call that this end serves, as it stands. */
-export function servedCall(
+/** Describes a call as `connection.calls()` lists it. */
+export function toLiveCall(
   call: ServerCall,
   { now, remote }: LiveCallContext,
 ): LiveCall {
-  const { method, id, state, began, size, expiresAt: due } = call;
+  const { method, id, state, receivedAt, size, expiresAt } = call;
   return {
     side: "server",
     method,
     id,
     state: call.aborted !== undefined || state === "done" ? "cancelled" : state,
-    age: ticksSince(began, now),
-    remaining: Math.max(0, due - now),
+    age: ticksSince(receivedAt, now),
+    remaining: Math.max(0, expiresAt - now),
     bytes: size,
     remote,
   };

@@ -12,7 +12,7 @@
  * @module
  */
 
-import { ConnectionError, RpcError, toSendableError } from "../base/errors.ts";
+import { protocolError, RpcError, toSendableError } from "../base/errors.ts";
 import { LARGE, type LargeRead } from "../base/large_reads.ts";
 import { tame } from "../base/user_code.ts";
 import type { StreamFailure } from "../wire/codec.ts";
@@ -281,7 +281,7 @@ export class StreamReader implements ReaderView {
 
 /** Ends the connection with a peer that breaks the protocol. */
 function refuse(what: string): never {
-  throw new ConnectionError("protocol_error", `the peer sent ${what}`);
+  protocolError(`the peer sent ${what}`);
 }
 
 const CANCELLED: StreamFailure = {

@@ -16,7 +16,7 @@
  */
 
 import { isBytes, lengthOf, plainView } from "../base/bytes.ts";
-import { ConnectionError, RpcError } from "../base/errors.ts";
+import { protocolError, RpcError } from "../base/errors.ts";
 import type { PullSource, Thrown } from "../base/pull_source.ts";
 import type { StreamFailure } from "../wire/codec.ts";
 import {
@@ -51,8 +51,8 @@ interface UnsentItem {
 
 /** One outgoing stream. */
 export class StreamWriter implements ScheduledWriter, WriterView {
-  before: ScheduledWriter | undefined = undefined;
-  after: ScheduledWriter | undefined = undefined;
+  previous: ScheduledWriter | undefined = undefined;
+  next: ScheduledWriter | undefined = undefined;
   queued = false;
   /** Items taken from the source. */
   items = 0;
@@ -120,8 +120,7 @@ export class StreamWriter implements ScheduledWriter, WriterView {
     if (this.#state !== "open") return;
     this.#credit += bytes;
     if (this.#credit > MAX_CREDIT) {
-      throw new ConnectionError(
-        "protocol_error",
+      protocolError(
         `the peer granted a stream ${this.#credit} bytes; at most ${MAX_CREDIT} are allowed`,
       );
     }

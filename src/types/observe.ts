@@ -100,7 +100,7 @@ export interface RequestInfo {
   readonly id: number;
   readonly size: number;
   /** The metadata that was sent with the call. */
-  readonly block: LazyMetadata | undefined;
+  readonly metadataBlock: LazyMetadata | undefined;
   /** Its streams, if it has any. */
   readonly streams?: {
     readonly writer: { readonly items: number } | undefined;

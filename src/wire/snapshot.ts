@@ -4,15 +4,21 @@
  * @module
  */
 
-import { brand } from "../base/brand.ts";
+import { isInstance } from "../base/brand.ts";
 
 /**
  * A value in its wire form: what is sent of it, however late or often, is what
  * it was when this was made.
  */
 export class Snapshot {
-  static {
-    brand(this, "Snapshot");
+  /** The same in every copy of the library. */
+  static get sluiceBrand(): string {
+    return "Snapshot";
+  }
+
+  /** True also for an instance that another copy of the library has made. */
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(value, this, Snapshot);
   }
 
   readonly kind: number;

@@ -27,7 +27,7 @@ async function reasonOf(promise: Promise<unknown>): Promise<unknown> {
   throw new Error("it did not reject");
 }
 
-/** A client whose peer is made by hand and has said HELLO. */
+/** A client whose peer is made by hand and has sent HELLO. */
 async function raw(
   calls = 4096,
 ): Promise<{ peer: RawPeer; client: Client<Any> }> {
@@ -50,6 +50,26 @@ test("[A1] a signal aborted before the call sends nothing", async () => {
   assertEquals(await handle.sent, false);
   assertEquals(client.stats().inFlight, 0);
   await close();
+});
+
+test("[A2] a call that was taken back from its batch was not sent, whenever its handle is asked", async () => {
+  const { client } = await raw();
+  const controller = new AbortController();
+  const { signal } = controller;
+  const asksAtOnce = client.go("m", "x", { signal });
+  const asksLater = client.go("m", "x", { signal });
+  const sent = asksAtOnce.sent;
+  client.go("after");
+  controller.abort("now");
+  await settle();
+  // The batch has gone, and with it the ids of both calls.
+  for (const handle of [asksAtOnce, asksLater]) {
+    assertEquals(await handle.settled, "not_sent");
+    assertEquals(handle.outcome, "not_sent");
+  }
+  assertEquals(await sent, false);
+  assertEquals(await asksLater.sent, false);
+  await client.abort();
 });
 
 test("[A2] aborted in the turn of the call, its frame becomes a PAD and no CANCEL follows", async () => {
@@ -98,7 +118,7 @@ test("[A2] aborted while the batch waits for the writer, a call is not sent", as
   const peer = new RawPeer({ highWaterMark: 0 });
   const client = new Client<Any>(peer.duplex);
   await settle();
-  // HELLO is under way and nobody reads, so this batch waits.
+  // HELLO is being written and the peer does not read, so this batch waits.
   const stuck = client.go("stuck", new Uint8Array(30_000));
   await settle();
   const controller = new AbortController();
@@ -268,7 +288,7 @@ for (const stalled of [false, true]) {
     await peer.nextOf(KIND.HELLO);
     await hearing;
     await settle();
-    // Nobody reads from here on: the batch with this one is under way for ever.
+    // The peer does not read from here on: writing the batch with this call never ends.
     const first = client.go("m", "x".repeat(1000));
     if (stalled) await settle();
     let most = 0;

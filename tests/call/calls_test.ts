@@ -119,7 +119,7 @@ test("[I6] ids wrap past 2^32 and skip the slot of a call that still runs", asyn
   await close();
 });
 
-test("a handle tells id, method, outcome, and when it was sent", async () => {
+test("a handle has its id, method and outcome, and resolves when it was sent", async () => {
   const held = new Held();
   const { client, close } = pair(held.services);
   const handle = client.go("Held.work", 1);

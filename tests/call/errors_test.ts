@@ -79,7 +79,7 @@ class Facing {
   }
 }
 
-/** A way for a call to fail, and what its error says. */
+/** A failure of a call, and the error for it. */
 interface Way {
   readonly code: string;
   readonly remote?: true;

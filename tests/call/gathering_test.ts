@@ -88,7 +88,7 @@ test("desiredSize counts down to 0 and below, and up again with the answers", as
   assertEquals(client.desiredSize, 0);
 });
 
-test("a little room is given to who waits for it, also if no more comes", async () => {
+test("calls that wait get a little room after a while, also if no more comes", async () => {
   const held = new Held();
   const { client, close } = pair(held.services, {
     server: { windowCalls: 800 },

@@ -112,7 +112,7 @@ test("a call whose result is a stream is listed on both sides until that has end
   await close();
 });
 
-test("a handler that asks finds itself in the list, once", async () => {
+test("a handler that lists the calls finds its own call, once", async () => {
   const seen: LiveCall[][] = [];
   const look = (_: unknown, { connection }: CallContext) =>
     void seen.push(connection.calls());
@@ -171,7 +171,7 @@ test("a call made after a long silence is new, and so is one that comes then", a
   await server.close();
 });
 
-test("ages are told right where 32 bits of milliseconds turn over", async () => {
+test("ages are right when the clock passes 2^32 milliseconds", async () => {
   const clock = new TestClock();
   await clock.advance(2 ** 32 - 1_000_010);
   const peer = new RawPeer();

@@ -1,15 +1,15 @@
-// One-way calls: a promise of the hand-over, and a place in the window.
+// One-way calls: a promise of the flush, and a slot in the window.
 
 import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { test } from "node:test";
 import { Client, clientMiddleware, RpcError } from "../../mod.ts";
 import { settle } from "../support/clock.ts";
-import { leave, Reconnecting } from "../support/dials.ts";
+import { Reconnecting, sendGoaway } from "../support/dials.ts";
 import { pair } from "../support/pair.ts";
 import { failure, hello, KIND, RawPeer, reply } from "../support/raw_peer.ts";
 import { Held } from "../support/services.ts";
 
-test("notify resolves at the hand-over, before any answer", async () => {
+test("notify resolves when the request is flushed, before any reply", async () => {
   const held = new Held();
   const { client, close } = pair(held.services);
   assertEquals(await client.notify("Held.work", "x"), undefined);
@@ -22,7 +22,7 @@ test("notify resolves at the hand-over, before any answer", async () => {
   await close();
 });
 
-test("what a notified handler throws reaches nobody here", async () => {
+test("an error that a notified handler throws does not reach the caller", async () => {
   const { client, errors, close } = pair({
     Log: {
       add: (_text: string) => {
@@ -36,7 +36,7 @@ test("what a notified handler throws reaches nobody here", async () => {
   await close();
 });
 
-test("notify waits for the window, and keeps its place until it is answered", async () => {
+test("notify waits for the window, and keeps its slot until it is answered", async () => {
   const peer = new RawPeer();
   const client = new Client<Held["services"]>(peer.duplex);
   await peer.send(hello({ calls: 1 }));
@@ -97,7 +97,7 @@ test("a notify that a GOAWAY refuses is sent again, though its promise is long r
   const t = new Reconnecting(["peer"]);
   let peer = await t.ready();
   await t.client.notify("m", 1);
-  await leave(peer);
+  await sendGoaway(peer);
   await t.advance(50);
   peer = await t.ready();
   assertEquals((await peer.nextOf(KIND.REQUEST)).id, 1);

@@ -367,7 +367,7 @@ test("[L1] a lost connection holds no place for calls that were taken back, nor 
   await settle();
   out.deliver(Infinity);
   await settle();
-  out.admit();
+  out.resumeWriter();
   await settle();
   out.deliver(Infinity);
   await settle();

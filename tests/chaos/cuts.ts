@@ -1,7 +1,7 @@
 /**
- * Exhaustive cut: the recorded session, with a fault at every byte of both
- * directions. Run by `tools/chaos.ts`, in parts; the last line it prints is
- * JSON.
+ * Runs the scenario of `tests/support/scenario.ts` with a fault at every byte of
+ * both directions. `tools/chaos.ts` runs it in parts; the last line of its output
+ * is JSON.
  *
  * @module
  */
@@ -10,21 +10,21 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import { turn } from "../support/clock.ts";
 import type { Fault } from "../support/fault_line.ts";
-import { runSession } from "../support/session.ts";
-import { watchUnhandled } from "../support/watch.ts";
+import { runScenario } from "../support/scenario.ts";
+import { watchUnhandled } from "../support/unhandled.ts";
 
-/** The faults. Each strikes at every offset, each offset's garbled bit is another. */
+/** The faults. Each happens at every offset; the bit that is garbled depends on the offset. */
 export const KINDS = ["cut", "reset", "stall", "garble"] as const;
 export const DIRECTIONS = ["out", "back"] as const;
 
-/** One run's fault, as it is named on a command line: `out:cut:123`. */
+/** The fault of one run; its name on a command line is like `out:cut:123`. */
 export interface Case {
   readonly direction: (typeof DIRECTIONS)[number];
   readonly kind: (typeof KINDS)[number];
   readonly at: number;
 }
 
-/** Every case of a session of these lengths whose offset is `phase` modulo `every`. */
+/** Every case whose offset is `phase` modulo `every`, for a scenario of these lengths. */
 export function* allCases(
   lengths: Readonly<Record<Case["direction"], number>>,
   every = 1,
@@ -37,12 +37,12 @@ export function* allCases(
   }
 }
 
-/** Runs the session with one fault. Throws if anything is wrong afterwards. */
+/** Runs the scenario with one fault. Throws if anything is wrong afterwards. */
 export async function runCase({ direction, kind, at }: Case): Promise<void> {
   const fault: Fault = kind === "garble"
     ? { kind, at, bit: at % 8 }
     : { kind, at };
-  await runSession({
+  await runScenario({
     faults: { [direction]: fault },
     garbled: kind === "garble",
   });
@@ -60,8 +60,11 @@ function parseCase(name: string): Case {
   return { direction, kind, at: Number(at) } as Case;
 }
 
-/** Runs cases; prints those that fail. */
-async function runAll(cases: Iterable<Case>): Promise<[number, number]> {
+/** Runs cases until `enough` have failed, and prints the first ten that fail. */
+async function runAll(
+  cases: Iterable<Case>,
+  enough: number,
+): Promise<[number, number]> {
   const unhandled = watchUnhandled();
   let runs = 0;
   let failed = 0;
@@ -75,9 +78,11 @@ async function runAll(cases: Iterable<Case>): Promise<[number, number]> {
     if (fault === undefined) continue;
     failed++;
     const { direction, kind, at } = each;
-    // The first few tell enough.
-    if (failed > 10) continue;
-    console.log(`${direction}:${kind}:${at}: ${String(fault)}`);
+    // The first few are enough to see what is wrong.
+    if (failed <= 10) {
+      console.log(`${direction}:${kind}:${at}: ${String(fault)}`);
+    }
+    if (failed >= enough) break;
   }
   return [runs, failed];
 }
@@ -91,17 +96,18 @@ async function main(): Promise<void> {
       phase: { type: "string", default: "0" },
       part: { type: "string", default: "0/1" },
       only: { type: "string" },
+      enough: { type: "string", default: "Infinity" },
     },
   });
   const began = performance.now();
-  const lengths = await runSession();
+  const lengths = await runScenario();
   const [part, parts] = values.part.split("/").map(Number);
   const { every, phase, only } = values;
   const cases = only !== undefined
     ? [parseCase(only)]
     : [...allCases(lengths, Number(every), Number(phase))]
       .filter((_, i) => i % parts === part);
-  const [runs, failed] = await runAll(cases);
+  const [runs, failed] = await runAll(cases, Number(values.enough));
   const seconds = (performance.now() - began) / 1000;
   console.log(JSON.stringify({ runs, failed, seconds, ...lengths }));
   process.exit(failed > 0 ? 1 : 0);

@@ -1,4 +1,4 @@
-// A server that calls its client back, and both ends calling at once.
+// Servers that call their clients back, and both sides calling at once.
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
@@ -29,7 +29,7 @@ import { KIND, request } from "../support/raw_peer.ts";
 import { readHello } from "../conformance/bytes.ts";
 import { Held } from "../support/services.ts";
 
-/** What the clients of these tests serve. */
+/** The services of the clients in these tests. */
 function mine(seen: unknown[] = []) {
   return {
     Mine: {
@@ -43,7 +43,7 @@ function mine(seen: unknown[] = []) {
 }
 type Mine = ReturnType<typeof mine>;
 
-/** What their server does with that. */
+/** The services of their server, which call the clients back. */
 const theirs = {
   Theirs: {
     quadruple: async (n: number, ctx: CallContext) => {
@@ -125,7 +125,7 @@ test("calls of a connection take a client's options: timeout, metadata, middlewa
   await close();
 });
 
-test("what a call is called back for ends with it: the client's handler hears of it", async () => {
+test("a call back with ctx ends with the call that it was made for: the client's handler is cancelled", async () => {
   const held = new Held();
   const [near, far] = memoryPair();
   const server = new Server({
@@ -170,7 +170,7 @@ test("a client that serves grants its window in its HELLO; one that does not gra
   await close();
 });
 
-test("[F3] a server that goes past its client's window is closed, as a client would be", async () => {
+test("[F3] a server that exceeds its client's window is disconnected, as a client would be", async () => {
   const held = new Held();
   const facing = faceClient({
     services: callable(held.services),
@@ -184,7 +184,7 @@ test("[F3] a server that goes past its client's window is closed, as a client wo
   held.release();
 });
 
-test("a client's limit of running handlers holds for what its server calls", async () => {
+test("a client's limit on running handlers applies to its server's calls", async () => {
   const held = new Held();
   const { client, connection, close } = ends({
     services: callable(held.services),
@@ -212,7 +212,7 @@ const number: StandardSchema<number> = {
   },
 };
 
-test("a client's services have validation, middleware, exposed errors and onError, as a server's", async () => {
+test("a client's services have validation, middleware, exposed errors and onError, as a server's have", async () => {
   const told: [unknown, ErrorInfo][] = [];
   const seen: string[] = [];
   const services = {
@@ -255,7 +255,7 @@ test("a client's services have validation, middleware, exposed errors and onErro
   await close();
 });
 
-test("[W5] a server is not told what its client's handlers throw", async () => {
+test("[W5] what a client's handlers throw is not disclosed to the server", async () => {
   const { connection, close } = ends({ services: callable(mine()) });
   const error = await assertRejects(
     () => clientOf<Mine>(connection).call("Mine.fail"),
@@ -265,7 +265,7 @@ test("[W5] a server is not told what its client's handlers throw", async () => {
   await close();
 });
 
-test("[H6] services are made callable, or the client is not made", () => {
+test("[H6] a client whose services were not made by callable() throws", () => {
   const [near] = memoryPair();
   assertThrows(
     () => new Client(near, { services: mine() as never }),
@@ -320,7 +320,7 @@ test("JSON-RPC clients take callable services, too", async () => {
   await server.close();
 });
 
-test("once one end drains, its peer's handlers cannot call it back any more: unavailable, not run", async () => {
+test("once one side drains, handlers of its peer cannot call it back: unavailable, not run", async () => {
   const held = new Held();
   const { client, connection, close } = ends({
     services: callable(held.services),
@@ -341,7 +341,7 @@ test("once one end drains, its peer's handlers cannot call it back any more: una
 const CALLS = 400;
 const SIZE = 60_000;
 
-test("[F7] both ends saturate each other with calls and large replies: all are answered, in bounded memory", async () => {
+test("[F7] both sides saturate each other with calls and large replies: all are answered, in bounded memory", async () => {
   const limits = {
     windowCalls: 64,
     windowBytes: 1_000_000,
@@ -350,7 +350,7 @@ test("[F7] both ends saturate each other with calls and large replies: all are a
   };
   const connections: Connection[] = [];
   let most = 0;
-  // Plain and asynchronous by turns, each reply far larger than the pair holds.
+  // Handlers are synchronous and asynchronous in turn; each reply is far larger than the pair buffers.
   const large = (n: number) => {
     for (const connection of connections) {
       most = Math.max(most, connection.stats().outgoingBytes);
@@ -375,7 +375,7 @@ test("[F7] both ends saturate each other with calls and large replies: all are a
   for (const [i, bytes] of (await Promise.all(replies)).entries()) {
     assertEquals([bytes.length, bytes[0]], [SIZE, i % CALLS % 256]);
   }
-  // Small requests aside: the high-water mark, and a reply for each that ran.
+  // Apart from small requests: the high-water mark, and a reply for each running call.
   const bound = limits.highWaterMark + limits.maxRunning * (SIZE + 100);
   assert(most < bound + 64 * 100, `${most} bytes were outgoing`);
   await client.close();
@@ -383,7 +383,7 @@ test("[F7] both ends saturate each other with calls and large replies: all are a
   connections.forEach(assertNothingLeft);
 });
 
-test("[F7] both ends saturate each other with calls that call back: as long as one limit has room, all are answered", async () => {
+test("[F7] both sides saturate each other with calls that call back: while one limit has room, all are answered", async () => {
   const echo = (bytes: Uint8Array<ArrayBuffer>) => bytes;
   const leaf = { Leaf: { echo } };
   const services = {
@@ -414,7 +414,7 @@ test("[F7] both ends saturate each other with calls that call back: as long as o
   assertNothingLeft(connection);
 });
 
-test("[F7] handlers that fill the limits of both ends and wait for each other's are ended by their deadlines", async () => {
+test("[F7] handlers that fill the limits of both sides and wait for each other end at their deadlines", async () => {
   const clock = new TestClock();
   const services = {
     Leaf: { echo: (n: number) => n },

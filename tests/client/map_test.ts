@@ -9,7 +9,7 @@ import { Held } from "../support/services.ts";
 
 const services = { Math: { square: (n: number) => n * n } };
 
-/** Counts up for ever; tells whether it was ended. */
+/** Counts up for ever, and records whether it was ended. */
 function counting() {
   const state = { asked: 0, ended: false };
   async function* count() {
@@ -41,7 +41,7 @@ test("map takes arrays, generators, streams, and promises among the inputs", asy
   await close();
 });
 
-test("map asks nothing of its inputs before the first next, and no more than the window takes", async () => {
+test("map reads no input before the first next, and no more inputs than the window takes", async () => {
   const held = new Held();
   const { client, close } = pair(held.services);
   const { state, inputs } = counting();
@@ -58,7 +58,7 @@ test("map asks nothing of its inputs before the first next, and no more than the
   await close();
 });
 
-test("an early return cancels what is in flight and ends the inputs", async () => {
+test("an early return cancels the calls in flight and ends the inputs", async () => {
   const held = new Held();
   const { client, close } = pair(held.services);
   const { state, inputs } = counting();
@@ -77,7 +77,7 @@ test("an early return cancels what is in flight and ends the inputs", async () =
   await close();
 });
 
-test("return ends a next that waits", async () => {
+test("return ends a pending next", async () => {
   const held = new Held();
   const { client, close } = pair(held.services);
   const results = client.map("Held.work", ["a"]);
@@ -100,7 +100,7 @@ test("return before the first next starts nothing", async () => {
   await close();
 });
 
-test("map fails once, then has ended; the inputs are ended too", async () => {
+test("map fails once and has then ended; it ends the inputs, too", async () => {
   const held = new Held();
   const { client, close } = pair(held.services);
   const { state, inputs } = counting();
@@ -117,7 +117,7 @@ test("map fails once, then has ended; the inputs are ended too", async () => {
   await close();
 });
 
-test("an error of the inputs is the cause", async () => {
+test("an error of the inputs is the cause of the StageError", async () => {
   const { client, close } = pair(services);
   const broken = new Error("broken");
   function* inputs() {

@@ -1,4 +1,4 @@
-/** Middleware: the onion around calls on both sides, and what it leaves as it is. */
+// Middleware around calls on both sides, and what it does not change.
 
 import { test } from "node:test";
 import {
@@ -11,6 +11,7 @@ import {
 import * as v from "valibot";
 import {
   type CallContext,
+  type CallEnding,
   Client,
   type ClientMiddleware,
   clientMiddleware,
@@ -46,7 +47,7 @@ const services = {
   },
 };
 
-/** A client with middleware and a server with some. */
+/** A client with middleware, and a server with middleware. */
 function onions(client: ClientMiddleware[], server: ServerMiddleware[] = []) {
   return pair(services, {
     client: { use: clientMiddleware(...client) },
@@ -100,7 +101,7 @@ test("the first middleware is outermost, on both sides; one function fits both",
   await close();
 });
 
-test("middleware stands around calls of every kind, on both sides, and each can have metadata", async () => {
+test("middleware runs around calls of every kind, on both sides, and each can have metadata", async () => {
   const seen: string[] = [];
   const note = (side: string): Middleware => (call, next) => {
     const of = side === "client"
@@ -132,7 +133,7 @@ test("middleware stands around calls of every kind, on both sides, and each can 
   await close();
 });
 
-test("auth, retry, logging and validation hold for calls of every kind", async () => {
+test("auth, retry, logging and validation apply to calls of every kind", async () => {
   const log: string[] = [];
   let busy = 0;
   const auth: ClientMiddleware = (call, next) =>
@@ -169,7 +170,7 @@ test("auth, retry, logging and validation hold for calls of every kind", async (
   await close();
 });
 
-test("a connection's own calls, such as a server's back to its caller, pass middleware that is put before it", async () => {
+test("middleware can wrap a connection, for calls such as a server's back to its client", async () => {
   const seen: string[] = [];
   const use = clientMiddleware((call, next) => {
     seen.push(call.method);
@@ -184,7 +185,7 @@ test("a connection's own calls, such as a server's back to its caller, pass midd
   await close();
 });
 
-test("params, metadata and results can be changed on the way", async () => {
+test("middleware can change params, metadata and results", async () => {
   const { client, close } = onions(
     [
       async (call, next) => `<${await next({ params: `c${call.params}` })}>`,
@@ -197,7 +198,7 @@ test("params, metadata and results can be changed on the way", async () => {
   await close();
 });
 
-test("what a client sets of every call is there for its middleware", async () => {
+test("middleware sees the client's default options", async () => {
   const seen: unknown[] = [];
   const { client, close } = pair(services, {
     client: {
@@ -214,7 +215,7 @@ test("what a client sets of every call is there for its middleware", async () =>
   await close();
 });
 
-test("a client's middleware may answer by itself, and nothing is sent", async () => {
+test("a client's middleware may return a result by itself, and then nothing is sent", async () => {
   const { client, connection, close } = onions([() => "cached"]);
   const handle = client.go("S.echo", 1);
   assertEquals(await handle.reply, "cached");
@@ -247,7 +248,7 @@ test("a client's middleware may send several times; the outcome is the worst of 
   await close();
 });
 
-test("what a server's middleware refuses was not started, and its schema still stands behind it", async () => {
+test("a call that a server's middleware rejects was not started, and params it passes on are still validated", async () => {
   let ran = 0;
   const counted = {
     S: {
@@ -290,7 +291,7 @@ test("a server's middleware that throws after its handler has run does not undo 
   await close();
 });
 
-test("[A3] a call cancelled while a server's middleware has it is refused, and its handler never runs", async () => {
+test("[A3] a call that is cancelled while a server's middleware waits is refused, and its handler never runs", async () => {
   let ran = 0;
   const gate = Promise.withResolvers<void>();
   const counted = { work: () => void ran++ };
@@ -354,7 +355,7 @@ test("[A3] an abort ends a call at once, whatever its middleware waits for, and 
   await close();
 });
 
-test("[A8] a deadline holds over all of a call's sendings", async () => {
+test("[A8] one deadline holds for all times that a call is sent", async () => {
   const clock = new TestClock();
   const peer = new RawPeer();
   const client = new Client<Any>(peer.duplex, {
@@ -410,7 +411,7 @@ test("[A8] a deadline and an outer call's signal hold while a middleware waits, 
   const error = await errorOf(timed.reply);
   const { code, outcome } = error;
   assertEquals([code, outcome], ["deadline_exceeded", "not_sent"]);
-  // The way on is closed, and says why.
+  // A call that has settled is not sent any more: next() throws the reason.
   gate.resolve();
   await settle();
   assertEquals(late, [reason, error]);
@@ -418,7 +419,7 @@ test("[A8] a deadline and an outer call's signal hold while a middleware waits, 
   await close();
 });
 
-test("params are what they were when the call was made, however late they are sent", async () => {
+test("params are serialized when the call is made, however late they are sent", async () => {
   const { client, close } = onions([async (_call, next) => {
     await settle(1);
     return await next();
@@ -434,7 +435,7 @@ test("params are what they were when the call was made, however late they are se
   await close();
 });
 
-test("middleware that goes on after its call has ended gets nowhere", async () => {
+test("middleware that calls next after its call has settled gets an error, and nothing is sent", async () => {
   const { client, connection, close } = onions([(_call, next) => {
     settle(1).then(() => next()).catch((error) => late.resolve(error));
     return "done";
@@ -446,7 +447,87 @@ test("middleware that goes on after its call has ended gets nowhere", async () =
   await close();
 });
 
-test("what a middleware throws in the same turn rejects the call", async () => {
+test("a call that is aborted while a middleware's params are serialized is cancelled", async () => {
+  const held = new Held();
+  const aborter = new AbortController();
+  const reason = new Error("not any more");
+  const params = {
+    toJSON: () => {
+      aborter.abort(reason);
+      return 1;
+    },
+  };
+  const { client, close } = pair(held.services, {
+    client: { use: clientMiddleware((_call, next) => next({ params })) },
+  });
+  const handle = client.go("Held.work", 1, { signal: aborter.signal });
+  assertStrictEquals(await handle.reply.catch((e) => e), reason);
+  assertEquals(await handle.settled, "not_sent");
+  await settle();
+  assertEquals(held.calls.length, 0);
+  await close();
+});
+
+test("options that throw when they are read reject their call behind middleware, too", async () => {
+  const broken = new Error("broken");
+  const { client, close } = onions([(_call, next) => next()]);
+  const throwing = () => {
+    throw broken;
+  };
+  const ctx = Object.defineProperty({ remaining: 1 }, "signal", {
+    get: throwing,
+  });
+  const late = Object.defineProperty({}, "timeout", { get: throwing });
+  for (const options of [{ ctx }, late, { signal: 5 }, { metadata: 5 }]) {
+    const handle = client.go("S.echo", 1, options as never);
+    assert(await handle.reply.catch((error) => error) instanceof Error);
+    assertEquals(await handle.settled, "not_sent");
+  }
+  assertEquals(await client.call("S.echo", 1), 1);
+  await close();
+});
+
+test("middleware can stand before any caller, also before other middleware", async () => {
+  const { client, close } = pair({
+    count: async function* () {
+      yield 1;
+      yield 2;
+    },
+  });
+  const passing = clientMiddleware((_call, next) => next());
+  const endings: unknown[] = [];
+  const watching = clientMiddleware((call, next) => {
+    call.ended.then((ending) => endings.push(ending));
+    return next();
+  });
+  const { connection } = client;
+  const own = {
+    call: connection.call.bind(connection),
+    go: (...args: Parameters<typeof connection.go>) => {
+      const { id, method, size, reply, sent, settled, outcome } = connection.go(
+        ...args,
+      );
+      const abort = () => {};
+      const rest = { metadata: undefined, abort };
+      return { id, method, size, reply, sent, settled, outcome, ...rest };
+    },
+  };
+  const before = [connection, passing.wrap(connection, {}), own];
+  for (const caller of before) {
+    const handle = watching.wrap(caller, {}).go("count");
+    const stream = await handle.reply as ReadableStream<number>;
+    assertEquals(await Array.fromAsync(stream), [1, 2]);
+  }
+  await settle();
+  assertEquals(endings.map((ending) => (ending as CallEnding).error), [
+    undefined,
+    undefined,
+    undefined,
+  ]);
+  await close();
+});
+
+test("an exception that a middleware throws synchronously rejects the call", async () => {
   const broken = new Error("broken");
   const { client, close } = onions([() => {
     throw broken;
@@ -454,18 +535,18 @@ test("what a middleware throws in the same turn rejects the call", async () => {
   const handle = client.go("S.echo", 1);
   assertStrictEquals(await handle.reply.catch((e) => e), broken);
   assertEquals(await handle.settled, "not_sent");
-  client.go("S.echo", 1); // Its failure nobody asks for.
+  client.go("S.echo", 1); // Nobody reads its failure.
   await settle();
   await close();
 });
 
-test("middleware that is no function is refused when it is named", () => {
+test("middleware that is not a function throws a TypeError when the client or server is made", () => {
   const wrong = 5 as unknown as ClientMiddleware;
   assertThrows(() => clientMiddleware(wrong), TypeError, "not a function");
   assertThrows(() => new Server({}, { use: [wrong as never] }), TypeError);
 });
 
-test("[10] without middleware, a client calls its connection itself and a server its handlers", async () => {
+test("[10] without middleware, a client calls its connection directly and a server its handlers", async () => {
   const { client, close } = pair(services, {
     client: { use: clientMiddleware() },
     server: { use: [] },
@@ -482,7 +563,7 @@ test("[10] without middleware, a client calls its connection itself and a server
   await close();
 });
 
-test("a reconnecting client's middleware stands around all ways a call is sent", async () => {
+test("a reconnecting client's middleware runs once around a call, however often it is sent", async () => {
   const seen: string[] = [];
   const server = new Server<object>(services);
   let dials = 0;
@@ -502,7 +583,7 @@ test("a reconnecting client's middleware stands around all ways a call is sent",
   await server.close();
 });
 
-test("[X46] middleware of both sides can ask how a call ended, its stream included, and with how many items", async () => {
+test("[X46] middleware of both sides learns how a call ended, its stream included, and after how many items", async () => {
   const services = {
     count: async function* (to: number) {
       for (let n = 0; n < Math.min(to, 2); n++) yield n;
@@ -538,7 +619,7 @@ test("[X46] middleware of both sides can ask how a call ended, its stream includ
   await told(["fail", undefined, "out_of_luck"]);
   const one = await client.call("count", 1);
   await settle();
-  // It has begun, and is read by nobody yet: the server has ended it.
+  // The server has ended the stream; the client has not read it yet.
   await Array.fromAsync(one);
   await told(["count", 1, undefined]);
   await Array.fromAsync(await client.call("count", 2)).catch(() => {});
@@ -553,7 +634,36 @@ test("[X46] middleware of both sides can ask how a call ended, its stream includ
   await client.closed;
 });
 
-test("[X46] a client's middleware is told of a call that was aborted", async () => {
+test("[X46] a middleware that throws after a stream has begun ends the call with its error, and cancels the stream", async () => {
+  const broken = new Error("broken");
+  const endings: unknown[] = [];
+  const ended = Promise.withResolvers<void>();
+  const { client, close } = pair({
+    count: async function* () {
+      try {
+        for (;;) yield 1;
+      } finally {
+        ended.resolve();
+      }
+    },
+  }, {
+    client: {
+      use: clientMiddleware(async (call, next) => {
+        call.ended.then((ending) => endings.push(ending));
+        await next();
+        throw broken;
+      }),
+    },
+  });
+  const handle = client.go("count");
+  assertStrictEquals(await handle.reply.catch((e) => e), broken);
+  assertEquals(await handle.settled, "executed");
+  await ended.promise;
+  assertEquals(endings, [{ items: undefined, error: broken }]);
+  await close();
+});
+
+test("[X46] a client's middleware learns that a call was aborted", async () => {
   const held = new Held();
   const endings: unknown[] = [];
   const { client, close } = pair(held.services, {
@@ -574,7 +684,7 @@ test("[X46] a client's middleware is told of a call that was aborted", async () 
   await close();
 });
 
-test("params arrive on every wire as they are, though a middleware or a reconnecting client holds them", async () => {
+test("params arrive unchanged on every protocol, though a middleware or a reconnecting client keeps them first", async () => {
   const passing: ClientMiddleware = (_call, next) => next();
   const wires = [jsonRpc(), netrpc(), netrpc({ encoding: "json" })];
   for (const wire of wires as Protocol<"json">[]) {

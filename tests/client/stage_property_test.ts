@@ -10,7 +10,7 @@ import { type Pair, pair } from "../support/pair.ts";
 import { Held } from "../support/services.ts";
 import { SignalCount } from "../support/signal_count.ts";
 
-/** Answers `n` after as many turns as `delays` says. */
+/** Replies with `n` after as many turns as `delays` says. */
 function delayed(delays: readonly number[]) {
   return {
     Slow: {
@@ -25,7 +25,7 @@ function delayed(delays: readonly number[]) {
 
 const anyDelays = fc.array(fc.nat({ max: 3 }), { minLength: 1, maxLength: 8 });
 
-test("results are those of the inputs, each once, in order or with its index", async () => {
+test("each input has one result, in order or with its index", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.nat({ max: 60 }),
@@ -54,7 +54,7 @@ test("results are those of the inputs, each once, in order or with its index", a
 /** What can end a stage, at any moment. */
 const ENDINGS = ["call", "signal", "abort", "cancel", "client"] as const;
 
-/** One step of what may happen between taking inputs and the end. */
+/** One thing that may happen to a stage while it takes inputs. */
 type Move = { answer: number } | "read" | "turn";
 const anyMove: fc.Arbitrary<Move> = fc.oneof(
   fc.record({ answer: fc.nat({ max: 7 }) }),
@@ -62,7 +62,7 @@ const anyMove: fc.Arbitrary<Move> = fc.oneof(
   fc.constant("turn" as const),
 );
 
-/** A stage that is driven by hand. */
+/** A stage that the test drives step by step. */
 class Driven {
   readonly held: Held = new Held();
   readonly ends: Pair<Held["services"]>;
@@ -136,7 +136,7 @@ class Driven {
         break;
     }
     await settle();
-    // Where no call was left that could fail.
+    // There was no call left that could fail.
     this.controller.abort(reason);
     await settle();
   }
@@ -157,7 +157,7 @@ class Driven {
   }
 }
 
-test("whatever ends a stage at whatever moment, every input taken is delivered or named, and nothing is left", async () => {
+test("whatever ends a stage at whatever moment, every input taken is delivered or listed in the error, and nothing is left", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.integer({ min: 1, max: 6 }),

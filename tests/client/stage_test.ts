@@ -23,7 +23,7 @@ import { pair } from "../support/pair.ts";
 import { reply } from "../support/raw_peer.ts";
 import { Held } from "../support/services.ts";
 import { SignalCount } from "../support/signal_count.ts";
-import { type Equal, holds } from "../support/types.ts";
+import { type Equal, holds } from "../support/type_assertions.ts";
 
 const numbers = {
   Math: {
@@ -35,7 +35,7 @@ const numbers = {
   },
 };
 
-/** Counts up; says how far it was asked to, and whether it was cancelled. */
+/** Counts up, and records how many items were read and whether it was cancelled. */
 class Source {
   asked = 0;
   cancelled: unknown;
@@ -60,7 +60,7 @@ function range(end: number): number[] {
   return Array.from({ length: end }, (_, i) => i);
 }
 
-/** A stage whose calls the test holds, with both its sides in hand. */
+/** A stage whose calls the test settles, with a reader and a writer. */
 function heldStage(options = {}) {
   const held = new Held();
   const ends = pair(held.services);
@@ -82,7 +82,7 @@ function outcomes(error: StageError): [number, unknown, Outcome][] {
   return error.unacknowledged.map((u) => [u.index, u.input, u.outcome]);
 }
 
-test("a stage gives results in the order of its inputs, however they are answered", async () => {
+test("a stage yields results in the order of its inputs, whatever the order of the replies", async () => {
   const { held, writer, reader, close } = heldStage();
   for (const n of range(4)) await writer.write(n);
   const closed = writer.close();
@@ -99,7 +99,7 @@ test("a stage gives results in the order of its inputs, however they are answere
   await close();
 });
 
-test("with ordered: false results come as they are answered, with their indexes", async () => {
+test("with ordered: false results come in the order of the replies, with their indexes", async () => {
   const { held, writer, reader, close } = heldStage({ ordered: false });
   for (const n of range(3)) await writer.write(n);
   const closed = writer.close();
@@ -127,7 +127,7 @@ test("a stage composes with pipeThrough, pipeTo, from and tee", async () => {
   await close();
 });
 
-test("a stage without inputs ends", async () => {
+test("a stage without inputs ends without results", async () => {
   const { client, close } = pair(numbers);
   const signals = new SignalCount();
   const { signal } = signals.make();
@@ -139,7 +139,7 @@ test("a stage without inputs ends", async () => {
   await close();
 });
 
-test("at most window calls are in flight, and the source is asked for no more", async () => {
+test("at most window calls are in flight, and no more items of the source are read", async () => {
   const held = new Held();
   const { client, connection, close } = pair(held.services);
   const source = new Source();
@@ -160,7 +160,7 @@ test("at most window calls are in flight, and the source is asked for no more", 
   await close();
 });
 
-test("results that nobody reads take places of the window, too", async () => {
+test("results that nobody has read count in the window, too", async () => {
   const { client, close } = pair(numbers);
   const source = new Source();
   const reader = source.stream
@@ -176,7 +176,7 @@ test("results that nobody reads take places of the window, too", async () => {
 
 for (const use of [undefined, clientMiddleware((_, next) => next())]) {
   const way = use === undefined ? "" : ", through middleware too";
-  test(`past windowBytes no further input is taken${way}`, async () => {
+  test(`above windowBytes no further input is taken${way}`, async () => {
     const held = new Held();
     const { client, close } = pair(held.services, { client: { use } });
     const inputs = Array.from({ length: 10 }, () => new Uint8Array(1000));
@@ -195,7 +195,7 @@ for (const use of [undefined, clientMiddleware((_, next) => next())]) {
   });
 }
 
-test("a failed call fails the stage once, behind the results before it", async () => {
+test("a failed call fails the stage once, after the results before it", async () => {
   const { client, close } = pair(numbers);
   const source = new Source();
   const results: number[] = [];
@@ -214,7 +214,7 @@ test("a failed call fails the stage once, behind the results before it", async (
   await close();
 });
 
-test("a failed call cancels what is in flight, before and after it, and fails both sides with one error", async () => {
+test("a failed call cancels the calls in flight, earlier and later ones, and fails both sides with one error", async () => {
   const { held, writer, reader, close } = heldStage();
   for (const n of range(4)) await writer.write(n);
   const closed = failureOf(writer.closed);
@@ -258,7 +258,7 @@ test("until the results before a failure are read, further inputs are taken but 
   await close();
 });
 
-test("inputs that have no form on the wire fail, and were not sent", async () => {
+test("inputs that cannot be serialized fail, and were not sent", async () => {
   const { client, close } = pair({ Echo: { echo: (value: unknown) => value } });
   const results: unknown[] = [];
   const error = await failureOf(
@@ -290,7 +290,7 @@ for (const ordered of [true, false]) {
   });
 }
 
-test("its signal ends a stage at once, wherever it is, and is let go", async () => {
+test("a signal ends its stage at once, whatever it waits for, and no listener is left", async () => {
   const reason = new Error("enough");
   for (const taken of [0, 1, 3]) {
     const signals = new SignalCount();
@@ -321,7 +321,7 @@ test("its signal ends a stage at once, wherever it is, and is let go", async () 
   }
 });
 
-test("a stage whose signal has fired takes nothing", async () => {
+test("a stage whose signal has fired already takes no input", async () => {
   const { client, close } = pair(numbers);
   const signals = new SignalCount();
   const source = new Source();
@@ -336,7 +336,7 @@ test("a stage whose signal has fired takes nothing", async () => {
   await close();
 });
 
-test("an error of the source cancels what is in flight", async () => {
+test("an error of the source cancels the calls in flight", async () => {
   const held = new Held();
   const { client, close } = pair(held.services);
   const broken = new Error("the source broke");
@@ -360,7 +360,7 @@ test("an error of the source cancels what is in flight", async () => {
   await close();
 });
 
-test("an abort of the writable is heard while a write waits for room, and does not reject", async () => {
+test("an abort of the writable ends the stage while a write waits, and does not reject", async () => {
   const { held, writer, reader, close } = heldStage({ window: 1 });
   const written = failureOf(writer.write("a"));
   await settle();
@@ -374,7 +374,7 @@ test("an abort of the writable is heard while a write waits for room, and does n
   await close();
 });
 
-test("a reader that cancels cancels what is in flight, and the source learns what was not delivered", async () => {
+test("when the reader cancels, the calls in flight are cancelled and the source gets the list of undelivered inputs", async () => {
   const held = new Held();
   const { client, close } = pair(held.services);
   const source = new Source();
@@ -399,7 +399,7 @@ test("a reader that cancels cancels what is in flight, and the source learns wha
   await close();
 });
 
-test("a sink that fails rejects with its own error, and the stage ends", async () => {
+test("when the sink fails, the pipe rejects with the sink's error, and the stage ends", async () => {
   const { client, close } = pair(numbers);
   const source = new Source();
   const full = new Error("the sink is full");
@@ -433,7 +433,7 @@ test("a lost connection fails the stage with the outcome of every call", async (
   await close();
 });
 
-test("options of a call hold for each call; the signal of ctx ends the stage", async () => {
+test("call options apply to each call; the signal of ctx ends the stage", async () => {
   const { client, close } = pair({
     Meta: {
       get: (_: number, ctx: { metadata: ReadonlyMap<string, string> }) =>
@@ -460,7 +460,7 @@ test("options of a call hold for each call; the signal of ctx ends the stage", a
   await close();
 });
 
-test("params that end the stage while they are encoded are not sent", async () => {
+test("params that end the stage while they are serialized are not sent", async () => {
   const held = new Held();
   const { client, close } = pair(held.services);
   const controller = new AbortController();
@@ -477,7 +477,7 @@ test("params that end the stage while they are encoded are not sent", async () =
   await close();
 });
 
-test("a stage of a reconnecting client goes on over the next connection", async () => {
+test("a stage of a reconnecting client continues over the next connection", async () => {
   const ends = new Reconnecting(["peer", "peer"]);
   const { writable, readable } = ends.client.stage("m", { window: 4 });
   const writer = writable.getWriter();
@@ -496,7 +496,7 @@ test("a stage of a reconnecting client goes on over the next connection", async 
   await ends.over();
 });
 
-test("a bound that is none is a RangeError that names it", () => {
+test("an invalid window or windowBytes throws a RangeError that names it", () => {
   const { client } = pair(numbers);
   for (const bad of [0, -1, NaN]) {
     const made = () => client.stage("Math.square", { window: bad });

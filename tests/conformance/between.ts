@@ -1,7 +1,7 @@
 /**
- * A man in the middle: passes frames between the suite and an end of this
- * library, and changes some on their way. So an honest end becomes, as far as
- * the suite can see, one that breaks a rule or lacks an ability.
+ * A man in the middle: passes frames between the suite and a client or server of
+ * this library, and changes some of them. To the suite it looks like a side that
+ * breaks a rule or lacks an ability.
  *
  * @module
  */
@@ -11,15 +11,15 @@ import { frame, join, KIND } from "../support/raw_peer.ts";
 import { helloBody } from "./bytes.ts";
 import { Cutter, type RawFrame } from "./wire.ts";
 
-/** The two sides of one connection; what is sent goes at once. */
+/** The two directions of one connection. Frames are sent at once. */
 export interface Line {
   toSuite(...frames: Uint8Array[]): void;
   toEnd(...frames: Uint8Array[]): void;
-  /** Ends both connections, without a word. */
+  /** Ends both connections, without a GOAWAY. */
   cut(): void;
 }
 
-/** Changes what passes: frames to be passed in place of one, `undefined` for itself. */
+/** Changes frames: returns the frames to pass on in place of one, or `undefined` to pass it on unchanged. */
 export interface Meddler {
   readonly fromSuite?: (
     frame: RawFrame,
@@ -28,16 +28,16 @@ export interface Meddler {
   readonly fromEnd?: (frame: RawFrame, line: Line) => Uint8Array[] | undefined;
   /** The connection has just been made. */
   readonly begin?: (line: Line) => void;
-  /** The end has sent its FIN, which has been passed on. */
+  /** The side has sent its FIN, which has been passed on. */
   readonly ended?: (line: Line) => void;
 }
 
-/** The bytes of a frame as it came. */
+/** The bytes of a frame as it was received. */
 export function bytesOf({ kind, flags, id, body }: RawFrame): Uint8Array {
   return frame(kind, id, body, flags);
 }
 
-/** Puts a meddler, made anew for each connection, between an end and the suite. */
+/** Puts a new man in the middle between the side and the suite for each connection. */
 export function meddle(far: Duplex, make: () => Meddler): Duplex {
   const [near, middle] = memoryPair();
   const meddler = make();
@@ -74,7 +74,7 @@ export function meddle(far: Duplex, make: () => Meddler): Duplex {
   return {
     readable: near.readable,
     writable: new WritableStream({
-      // As a socket says that is closed at the other side.
+      // As with a socket that the other side has closed.
       write: (chunk) => closed ? Promise.reject(CLOSED) : writer.write(chunk),
       close: () => writer.close(),
       abort: (reason) => writer.abort(reason),
@@ -116,7 +116,7 @@ async function pump(
 /** The magic, and version 1. */
 const MAGIC = helloBody();
 
-/** A HELLO's fields, changed; bytes that are no HELLO stay as they are. */
+/** Changes the fields of a HELLO. Bytes that are no HELLO stay as they are. */
 export function changeHello(
   { kind, body }: RawFrame,
   change: (
@@ -140,8 +140,8 @@ export function changeHello(
 function ignore(): void {}
 
 /**
- * Changes the first HELLO that passes in a direction, and nothing else: bytes
- * that are no HELLO, or no frames, pass as they come.
+ * Changes only the first HELLO in a direction. Bytes that are no HELLO, or no
+ * frames, pass unchanged.
  */
 export function helloAlone(
   far: Duplex,
@@ -153,7 +153,7 @@ export function helloAlone(
   };
 }
 
-/** A writable whose bytes pass a transform; its abort is the other's, and FIN follows FIN. */
+/** A writable whose bytes pass a transform. It passes on abort and FIN. */
 function through(
   writable: WritableStream<Uint8Array>,
   transform: TransformStream<Uint8Array, Uint8Array>,

@@ -1,5 +1,5 @@
 /**
- * Frames as bytes, and back to what they say: what the cases are written with.
+ * Encodes frames and decodes them; all cases use it.
  *
  * @module
  */
@@ -40,7 +40,7 @@ export function u32(n: number): number[] {
   return [...u16(n >>> 16), ...u16(n & 0xffff)];
 }
 
-/** A payload as it stands in a body: its kind, then the bytes. */
+/** A payload as in a body: its kind, then the bytes. */
 export function payload(value: unknown): Uint8Array {
   if (value === undefined) return Uint8Array.of(PAYLOAD.NONE);
   if (value instanceof Uint8Array) return join([PAYLOAD.BYTES], value);
@@ -48,13 +48,13 @@ export function payload(value: unknown): Uint8Array {
   return join([PAYLOAD.JSON], utf8(JSON.stringify(value)));
 }
 
-/** What a REQUEST may carry. */
+/** The optional parts of a REQUEST. */
 export interface RequestParts {
   /** Milliseconds left; sets the flag. */
   deadline?: number;
   /** Entries, or the block's bytes; sets the flag. */
   metadata?: readonly (readonly [string, string])[] | Uint8Array;
-  /** The payload, kind first; else made of the value. */
+  /** The payload, kind first. Without it, the payload is made from the value. */
   raw?: Uint8Array | readonly number[];
 }
 
@@ -181,14 +181,14 @@ class Fields {
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** A payload as it came. */
+/** A received payload. */
 export interface Payload {
   readonly kind: number;
   readonly bytes: Uint8Array;
   readonly value: unknown;
 }
 
-/** What an answer says. */
+/** A decoded reply. */
 export interface Answer extends Payload {
   readonly id: number;
   readonly ok: boolean;
@@ -210,7 +210,7 @@ export function readAnswer(
   return { ...fields.payload(), id, ok, started, code, message };
 }
 
-/** What a REQUEST says. */
+/** A decoded REQUEST. */
 export interface Request extends Payload {
   readonly id: number;
   readonly method: string;
@@ -231,7 +231,7 @@ export function readRequest(
   return { ...fields.payload(), id, method, remaining, metadata, size };
 }
 
-/** What a DATA says; its value only makes sense of a whole item. */
+/** A decoded DATA. Its value is defined only for a whole item. */
 export function readData(
   { body }: RawFrame,
 ): { readonly kind: number; readonly bytes: Uint8Array } {
@@ -239,7 +239,7 @@ export function readData(
   return { kind: fields.uint(1), bytes: fields.take(body.length - 1) };
 }
 
-/** The value of a payload; throws if it does not parse. */
+/** The value of a payload. Throws if it cannot be parsed. */
 export function valueOf(kind: number, bytes: Uint8Array): unknown {
   switch (kind) {
     case PAYLOAD.NONE:
@@ -256,7 +256,7 @@ export function valueOf(kind: number, bytes: Uint8Array): unknown {
   throw new Error(`a payload of kind ${kind} and ${bytes.length} bytes came`);
 }
 
-/** What a GOAWAY says. */
+/** A decoded GOAWAY. */
 export interface Goaway {
   readonly lastId: number | undefined;
   readonly code: string;
@@ -273,12 +273,12 @@ export function readGoaway(
   return { lastId: (flags & 1) === 1 ? undefined : id, code, text };
 }
 
-/** What a HELLO says. */
+/** A decoded HELLO. */
 export interface Hello {
   readonly size: number;
   readonly magic: string;
   readonly version: number;
-  /** Types, in the order they came. */
+  /** The types of its fields, in order. */
   readonly types: number[];
   readonly maxMessage: number;
   readonly calls: number;
@@ -287,7 +287,7 @@ export interface Hello {
   readonly streams: StreamGrant | undefined;
 }
 
-/** What an end grants for the streams that come to it. */
+/** The stream limits that a side grants. */
 export interface StreamGrant {
   readonly credit: number;
   readonly max: number;

@@ -1,5 +1,5 @@
 /**
- * What a case is, and the shapes most of them have.
+ * The type of a case, and functions that make common kinds of cases.
  *
  * @module
  */
@@ -12,12 +12,12 @@ import {
   type Target,
 } from "./session.ts";
 
-/** One requirement put to one end. */
+/** A test of one requirement on one side. */
 export interface Case {
-  /** The requirement's id in docs/protocol.md, a dot, and a number that is never used again. */
+  /** The id of the requirement in docs/protocol.md, a dot, and a number that is never used again. */
   readonly id: string;
   readonly role: Role;
-  /** What is done, and what has to come of it. */
+  /** What the case does, and what must happen. */
   readonly about: string;
   run(target: Target): Promise<void>;
 }
@@ -47,7 +47,7 @@ function make<S extends Session>(
   return { id, role, about, run };
 }
 
-/** A case for servers. */
+/** Makes a case for servers. */
 export function server(
   id: string,
   about: string,
@@ -56,7 +56,7 @@ export function server(
   return [make(id, "server", about, body)];
 }
 
-/** A case for clients. */
+/** Makes a case for clients. */
 export function client(
   id: string,
   about: string,
@@ -65,7 +65,7 @@ export function client(
   return [make(id, "client", about, body)];
 }
 
-/** A case for both. */
+/** Makes a case for servers and one for clients. */
 export function either(id: string, about: string, body: Body<Session>): Case[] {
   return [
     make(id, "server", about, body),
@@ -73,7 +73,7 @@ export function either(id: string, about: string, body: Body<Session>): Case[] {
   ];
 }
 
-/** Bytes that end the connection of an end of either role, after HELLO. */
+/** Makes cases: the side closes the connection when it receives these bytes after HELLO. */
 export function closes(
   id: string,
   about: string,
@@ -82,13 +82,13 @@ export function closes(
 ): Case[] {
   const codes = typeof code === "string" ? [code] : code;
   return either(id, `${about}: closes, ${codes.join(" or ")}`, async (end) => {
-    await end.greet();
+    await end.exchangeHello();
     await end.send(bytes);
     await end.closes(code);
   });
 }
 
-/** The same, in the place of HELLO. */
+/** Makes cases: the side closes the connection when it receives these bytes in place of HELLO. */
 export function closesUngreeted(
   id: string,
   about: string,
@@ -102,16 +102,16 @@ export function closesUngreeted(
   });
 }
 
-/** Bytes that an end of either role takes without a word, after HELLO. */
+/** Makes cases: the side ignores these bytes after HELLO. */
 export function ignores(id: string, about: string, bytes: Uint8Array): Case[] {
   return either(id, `${about}: ignored`, async (end) => {
-    await end.greet();
+    await end.exchangeHello();
     await end.send(bytes);
     await end.alive();
   });
 }
 
-/** Cases numbered from `first`, one for each row. */
+/** Makes a case for each row, numbered from `first`. */
 export function rows<T>(
   rule: string,
   first: number,

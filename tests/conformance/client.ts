@@ -1,5 +1,5 @@
 // A client of this library for the conformance suite: `client.ts HOST:PORT`
-// connects, does what it is told, and exits when there is nothing left to do.
+// connects, follows the instructions, and exits when there are no more.
 
 import process from "node:process";
 import { connect } from "../../mod.ts";

@@ -1,6 +1,6 @@
-// The conformance suite against ends that break one rule each, which the cases
-// for that rule must see, and against ends that lack an ability, which must be
-// skipped and not failed.
+// The conformance suite against clients and servers that break one rule each,
+// which the cases of that rule must detect, and against ones that lack an ability,
+// whose cases must be skipped and not fail.
 
 import { assert, assertEquals } from "@std/assert";
 import { once } from "node:events";
@@ -20,7 +20,7 @@ import { driveMinimal } from "./minimal.ts";
 import { clientStreams } from "./sections/streams_client.ts";
 import { conformanceServices } from "./services.ts";
 import type { Role } from "./session.ts";
-import { CASES, runCase, type Verdict } from "./suite.ts";
+import { type CaseResult, CASES, runCase } from "./suite.ts";
 import { serverAt } from "./tcp.ts";
 import type { RawFrame } from "./wire.ts";
 import { data, end, frame, goaway, hello, KIND } from "../support/raw_peer.ts";
@@ -43,12 +43,12 @@ function target(role: Role, between: Between): MemoryTarget {
     : memoryClient({ maxStreams: 16 }, between);
 }
 
-async function verdictOf(one: Case, between: Between): Promise<Verdict> {
-  // Whatever is left of it is the broken end's, and of no interest.
+async function resultOf(one: Case, between: Between): Promise<CaseResult> {
+  // Whatever is left belongs to the broken side, and does not matter.
   return await runCase(one, target(one.role, between));
 }
 
-/** An end that breaks a rule, and the cases that have to see it. */
+/** A side that breaks a rule, and the cases that must detect it. */
 interface Broken {
   readonly fault: string;
   readonly seenBy: Partial<Record<Role, readonly string[]>>;
@@ -76,19 +76,19 @@ function isStream(got: RawFrame, kind: number): boolean {
   return got.kind === kind && got.body.at(-1) === STREAM;
 }
 
-/** Drops frames of these kinds, which the end sends. */
+/** Drops frames of these kinds that the side sends. */
 function mute(...kinds: number[]): () => Meddler {
   return () => ({
     fromEnd: ({ kind }) => kinds.includes(kind) ? [] : undefined,
   });
 }
 
-/** Drops frames of the suite's that this is true of. */
+/** Drops the suite's frames for which this is true. */
 function deaf(to: (got: RawFrame) => boolean): () => Meddler {
   return () => ({ fromSuite: (got) => to(got) ? [] : undefined });
 }
 
-/** Closes at a frame of the suite's that this is true of. */
+/** Closes at a frame of the suite for which this is true. */
 function closesAt(
   what: () => (got: RawFrame) => boolean,
   code: string,
@@ -381,11 +381,11 @@ for (const { fault, seenBy, make } of BROKEN) {
       test(`conformance ${id} fails a ${role} that ${fault}`, async () => {
         const one = CASES.find((it) => it.id === id && it.role === role);
         assert(one !== undefined, `there is no case ${id} for a ${role}`);
-        const { verdict, why } = await verdictOf(
+        const { result, why } = await resultOf(
           one,
           (far) => meddle(far, make),
         );
-        assertEquals(verdict, "failed", why);
+        assertEquals(result, "failed", why);
       });
     }
   }
@@ -405,8 +405,8 @@ test("conformance EN6.2 fails a server over TCP that closes its socket at once",
   await once(listener, "listening");
   const { port } = listener.address() as AddressInfo;
   const one = CASES.find(({ id, role }) => id === "EN6.2" && role === "server");
-  const { verdict, why } = await runCase(one!, serverAt("127.0.0.1", port));
-  assertEquals([verdict, why], [
+  const { result, why } = await runCase(one!, serverAt("127.0.0.1", port));
+  assertEquals([result, why], [
     "failed",
     "it closed the connection without lingering",
   ]);
@@ -422,7 +422,7 @@ test("every case of a client's streams is seen to fail", () => {
   assertEquals(unseen, []);
 });
 
-/** An end that neither states nor sees the capability for streams. */
+/** A side that neither sends nor reads the capability for streams. */
 function withoutStreams(far: Duplex): Duplex {
   return helloAlone(
     far,
@@ -430,7 +430,7 @@ function withoutStreams(far: Duplex): Duplex {
   );
 }
 
-/** Runs all cases of a role whose ids begin with `only`; gives what was skipped, and asserts that nothing failed. */
+/** Runs all cases of a role whose ids begin with `only`. Returns what was skipped, and asserts that nothing failed. */
 async function skippedOf(
   role: Role,
   only: string,
@@ -440,15 +440,15 @@ async function skippedOf(
   for (const one of CASES) {
     if (one.role !== role || !one.id.startsWith(only)) continue;
     const end = make();
-    const { verdict, why } = await runCase(one, end);
-    assert(verdict !== "failed", `${one.id}: ${why}`);
-    if (verdict === "skipped") skipped.set(one.id, why);
+    const { result, why } = await runCase(one, end);
+    assert(result !== "failed", `${one.id}: ${why}`);
+    if (result === "skipped") skipped.set(one.id, why);
     await end.end();
   }
   return skipped;
 }
 
-/** What the rules are about, as their ids begin. */
+/** The subjects of the rules, by the beginning of their ids. */
 const RULES = new Set(CASES.map(({ id }) => id.slice(0, 2)));
 
 for (const role of ["server", "client"] as const) {
@@ -460,7 +460,7 @@ for (const role of ["server", "client"] as const) {
         assertEquals(why, `the ${role}'s HELLO has no capability for streams`);
       }
       const about = CASES.filter((it) => it.role === role && /^ST/.test(it.id));
-      // That such an end accepts no streams can be told all the same.
+      // Even so the cases can decide that such a side accepts no streams.
       const least = rules === "ST" ? about.length - 1 : 0;
       assert(skipped.size >= least, `${skipped.size} were skipped`);
     });
@@ -499,9 +499,9 @@ test("conformance: the metadata of a client that sends none is skipped", async (
   );
   const skipped: string[] = [];
   for (const one of about) {
-    const { verdict, why } = await verdictOf(one, plain);
-    assert(verdict !== "failed", `${one.id}: ${why}`);
-    if (verdict !== "skipped") continue;
+    const { result, why } = await resultOf(one, plain);
+    assert(result !== "failed", `${one.id}: ${why}`);
+    if (result !== "skipped") continue;
     assertEquals(why, "the client sends no metadata");
     skipped.push(one.id);
   }
@@ -512,7 +512,7 @@ const LACKS = new Set([
   "the client's HELLO has no capability for streams",
   "the client sends no metadata",
   "the client sends no deadline",
-  "the client had written the REQUEST by then",
+  "the client had already written the REQUEST",
 ]);
 
 for (const rules of RULES) {

@@ -1,11 +1,13 @@
-// The conformance suite against our own two ends, and the check that it speaks
-// of every requirement of docs/protocol.md.
+// The conformance suite against this library's client and server, and the check
+// that it has a case for every requirement of docs/protocol.md.
 
 import { assert, assertEquals } from "@std/assert";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import * as slim from "../../client.ts";
 import type { ServerOptions } from "../../mod.ts";
 import type { Case } from "./case.ts";
+import { drive } from "./driver.ts";
 import { memoryClient, memoryServer, type MemoryTarget } from "./memory.ts";
 import { CASES, runCase, WITHOUT_CASE } from "./suite.ts";
 
@@ -16,28 +18,54 @@ const USUAL: ServerOptions = {
   maxStreams: 16,
 };
 
-/** Smaller than the protocol's constants, which then count. */
+/** Smaller than the constants of the protocol, so that these apply. */
 const SMALL: ServerOptions = {
   windowCalls: 4,
   windowBytes: 5000,
   maxMessage: 16_384,
 };
 
-/** Where the size of the windows may matter. */
+/** Requirements for which the size of the window may matter. */
 const SIZED = /^(FR2|HE13|CA|WI|CN2|GA|EN)/;
 
 function check(one: Case, name: string, make: () => MemoryTarget): void {
   test(`conformance ${one.id}, ${name}: ${one.about}`, async () => {
     const target = make();
-    const { verdict, why } = await runCase(one, target);
-    assertEquals([verdict, why], ["passed", ""]);
+    const { result, why } = await runCase(one, target);
+    if (name === PLAIN && result === "skipped") {
+      assert(why.includes("no capability for streams"), why);
+    } else assertEquals([result, why], ["passed", ""]);
     await target.end();
   });
+}
+
+/** A slim client that has no features: cases of streams are skipped. */
+const PLAIN = "slim client";
+
+/** The client of `@sluice/rpc/client`. */
+function slimClient(features: slim.ClientOptions): MemoryTarget {
+  return memoryClient(
+    { maxStreams: 16 },
+    undefined,
+    (dial, options) =>
+      drive(
+        dial,
+        options,
+        (duplex, options) =>
+          new slim.Client<object>(duplex, { ...options, ...features }),
+      ),
+  );
 }
 
 for (const one of CASES) {
   if (one.role === "client") {
     check(one, "client", () => memoryClient({ maxStreams: 16 }));
+    check(one, PLAIN, () => slimClient({}));
+    check(one, `${PLAIN} with features`, () =>
+      slimClient({
+        streams: slim.streams(),
+        keepalive: slim.keepalive(),
+      }));
   } else {
     check(one, "server", () => memoryServer(USUAL));
     if (SIZED.test(one.id)) {

@@ -1,7 +1,7 @@
 /**
- * A client under test: does what the conformance suite tells it, with this
- * library's client. `docs/conformance.md` has the convention, to be followed in
- * other languages.
+ * A client under test: it follows the instructions of the conformance suite with
+ * this library's client. `docs/conformance.md` describes the convention for other
+ * languages.
  *
  * @module
  */
@@ -10,12 +10,13 @@ import {
   type CallHandle,
   Client,
   type ClientOptions,
+  type CoreClient,
   type Duplex,
   type Outcome,
   RpcError,
 } from "../../mod.ts";
 
-/** One thing to do; they are done in order. */
+/** One instruction. Instructions are followed in order. */
 export type Step =
   /** Makes a call, and does not wait for it. `bytes` are that many zeros in place of `params`. */
   | {
@@ -27,22 +28,22 @@ export type Step =
     readonly metadata?: Record<string, string>;
     /** In place of `params`: they are a stream of these. */
     readonly items?: readonly Item[];
-    /** How that stream ends behind its items; in order unless it is said. */
+    /** How that stream ends after its items. Default: without an error. */
     readonly then?: "fail" | "wait";
-    /** Items of a result that are read before the reader pauses; all unless it is said. */
+    /** How many items of a result are read before the reader pauses. Default: all. */
     readonly read?: number;
   }
-  /** Wants no more of the stream that call `call` was answered with. */
+  /** Cancels the stream that is the result of call `call`. */
   | { readonly do: "stop"; readonly call: number }
-  /** Gives the call with this index up; 0 is the call that asked what to do. */
+  /** Aborts the call with this index; 0 is the call that asked for instructions. */
   | { readonly do: "abort"; readonly call: number }
-  /** Waits until the call with this index has come to its end. */
+  /** Waits until the call with this index has settled. */
   | { readonly do: "await"; readonly call: number }
-  /** Ends the connection in order. */
+  /** Closes the connection gracefully. */
   | { readonly do: "close" }
-  /** Calls `Conformance.report` with what became of the last script. */
+  /** Calls `Conformance.report` with the results of the last script. */
   | { readonly do: "report" }
-  /** Drops the connection, makes a new one, and goes on there at once. */
+  /** Drops the connection, makes a new one, and continues there at once. */
   | { readonly do: "reconnect" };
 
 /** An item of a stream: that many zero bytes, or a string of that many `x`, or the value itself. */
@@ -51,10 +52,10 @@ export type Item =
   | { readonly text: number }
   | { readonly value: unknown };
 
-/** What became of one call. */
+/** The result of one call. */
 export interface CallReport {
   readonly outcome: Outcome;
-  /** Of a failed call: its code; "aborted" if it was given up. */
+  /** Of a failed call: its code; "aborted" if it was aborted. */
   readonly code?: string;
   /** Of a failed call: its data, where there is some. */
   readonly data?: unknown;
@@ -64,38 +65,44 @@ export interface CallReport {
   readonly items?: unknown[];
 }
 
-/** What became of a script. */
+/** The result of a script. */
 export interface Report {
   readonly calls: CallReport[];
-  /** The code the connection ended with; null if it ended in order. */
+  /** The code with which the connection ended; null after a graceful close. */
   readonly closed: string | null;
 }
 
-/** Connects again and again until it is told that there is nothing left to do. */
+/** Makes the client under test. */
+export type MakeClient = (
+  duplex: Duplex,
+  options: ClientOptions,
+) => CoreClient<object>;
+
+/** Connects again and again until there are no further instructions. */
 export async function drive(
   dial: () => Promise<Duplex>,
   options: ClientOptions = {},
+  make: MakeClient = (duplex, options) => new Client<object>(duplex, options),
 ): Promise<void> {
   let report: Report | null = null;
   do {
-    report = await once(dial, options, report);
+    report = await once(async () => make(await dial(), options), report);
   } while (report !== null);
 }
 
 async function once(
-  dial: () => Promise<Duplex>,
-  options: ClientOptions,
+  connect: () => Promise<CoreClient<object>>,
   last: Report | null,
 ): Promise<Report | null> {
-  let client = new Client<object>(await dial(), options);
+  let client = await connect();
   const next = new Made(client.connection.go("Conformance.next"));
   const calls = [next];
-  // A connection that breaks before it is told what to do is a case, too.
+  // A connection that breaks before its instructions arrive is a case, too.
   const steps = await next.handle.reply.catch(() => []) as Step[] | null;
   for (const step of steps ?? [{ do: "close" }] satisfies Step[]) {
     if (step.do === "reconnect") {
       client.abort();
-      client = new Client<object>(await dial(), options);
+      client = await connect();
     } else if (step.do === "await") {
       await calls[step.call].handle.reply.catch(() => {});
     } else if (step.do === "report") {
@@ -111,9 +118,9 @@ async function once(
   };
 }
 
-/** At once: what is given up in the turn of its call need not be sent. */
+/** Aborts at once: a call aborted in the turn in which it is made need not be sent. */
 function perform(
-  client: Client<object>,
+  client: CoreClient<object>,
   calls: Made[],
   step: Extract<Step, { do: "call" | "abort" | "stop" | "close" }>,
 ): void {
@@ -171,7 +178,7 @@ class Made {
   readonly #items: unknown[] = [];
   /** Resolves when the result has been read, as far as it is to be. */
   readonly #read: Promise<void>;
-  /** Why no more could be read. */
+  /** Why reading failed. */
   #failure: { readonly error: unknown } | undefined;
 
   constructor(handle: CallHandle<unknown>, most = Infinity) {

@@ -1,6 +1,6 @@
 /**
- * Ends of this library as targets in one process: memory pairs, and a clock
- * that the cases move.
+ * Clients and servers of this library as targets in one process: memory pairs, and
+ * a clock that the cases move.
  *
  * @module
  */
@@ -22,11 +22,11 @@ import { conformanceServices } from "./services.ts";
 import { ClientSession, type Target } from "./session.ts";
 import type { Pace } from "./wire.ts";
 
-/** Turns of the event loop after which nothing more comes by itself. */
+/** Turns of the event loop after which nothing more happens by itself. */
 const QUIET_TURNS = 12;
 const PATIENT_TURNS = 2000;
 
-/** Time that stands still, and turns of the event loop in its place. */
+/** A clock that does not move, and turns of the event loop in place of time. */
 class MemoryPace implements Pace {
   readonly clock = new TestClock();
 
@@ -59,7 +59,7 @@ export interface MemoryTarget extends Target {
 /** Handlers that the server runs at once on a connection: few, so that calls come to wait. */
 const RUNNING = 8;
 
-/** What stands between the suite and an end: it may change what passes. */
+/** A man in the middle between the suite and a side, which may change frames. */
 export type Between = (far: Duplex) => Duplex;
 
 const direct: Between = (far) => far;
@@ -91,13 +91,13 @@ export function memoryServer(
   return { role: "server", pace, dial, end };
 }
 
-/** Does what the suite says, over connections that it dials. */
+/** Follows the instructions of the suite, over connections that it dials. */
 export type Driver = (
   dial: () => Promise<Duplex>,
   options: ClientOptions & { readonly clock: Clock },
 ) => Promise<void>;
 
-/** A client: of this library, unless it is said how else it runs. */
+/** A client: of this library, unless another one is given. */
 export function memoryClient(
   options: ClientOptions = {},
   between = direct,
@@ -133,16 +133,16 @@ export function memoryClient(
   return target;
 }
 
-/** Tells a client that there is nothing left to do. */
+/** Tells a client that there are no further instructions. */
 export async function dismiss(target: Target): Promise<void> {
   const session = new ClientSession(target);
   await session.open();
-  await session.greet();
+  await session.exchangeHello();
   await session.dismiss();
   await session.end();
 }
 
-/** Waits for what must end by now, but for what lingers. */
+/** Waits for everything that must have ended, except lingering connections. */
 async function over(pace: MemoryPace, ends: Promise<unknown>[]): Promise<void> {
   await pace.within("no end of it", Promise.all(ends), 10_000);
 }

@@ -1,7 +1,7 @@
 /**
- * The minimal peer of docs/protocol.md, written from its 12 steps and nothing
- * of the library: without streams, metadata, deadlines on the wire, or calls
- * from the server. The suite must skip what it lacks, and fail nothing.
+ * The minimal peer of docs/protocol.md, written from its 12 steps without any code
+ * of the library. It has no streams, metadata, deadlines on the wire, or calls
+ * from the server. The suite must skip what it lacks, and no case may fail.
  *
  * @module
  */
@@ -53,7 +53,7 @@ function after(a: number, b: number): boolean {
   return ((a - b) | 0) > 0;
 }
 
-/** A call of ours; its id is 0 until it is sent. */
+/** An outgoing call. Its id is 0 until it is sent. */
 interface MyCall {
   readonly method: string;
   readonly raw: Uint8Array;
@@ -61,14 +61,14 @@ interface MyCall {
   readonly settle: (report: CallReport) => void;
   id: number;
   size: number;
-  /** What its user was told, who has lost interest. */
+  /** The report of the call, once its caller has aborted it. */
   given?: string;
   timer?: unknown;
 }
 
 /** One connection of a client. */
 class MinimalClient {
-  /** Resolves with the code it ended with; null in order. */
+  /** Resolves with the code with which it ended; null after a graceful close. */
   readonly closed: Promise<string | null>;
   readonly #duplex: Duplex;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
@@ -77,19 +77,19 @@ class MinimalClient {
   readonly #clock: Clock;
   readonly #handshake: unknown;
   #bytes = new Uint8Array(0);
-  #greeted = false;
+  #helloReceived = false;
   #window = EARLY;
   #maxMessage = MAX_MESSAGE;
   #used = 0;
   #next = 1;
-  /** The last call of ours that the peer serves; undefined while it has not said GOAWAY. */
+  /** The last outgoing call that the peer serves; undefined before its GOAWAY. */
   #last: number | undefined;
-  /** The last call of the peer's. */
+  /** The id of the last call of the peer. */
   #theirs: number | undefined;
   /** The code of the peer's GOAWAY. */
   #gone: string | null = null;
   #draining = false;
-  /** It has sent FIN in order. */
+  /** It has sent FIN after a graceful close. */
   #finished = false;
   readonly #late = Promise.withResolvers<never>();
   #saidGoaway = false;
@@ -128,14 +128,14 @@ class MinimalClient {
   giveUp(call: MyCall, code: string): void {
     if (this.#waiting.includes(call)) {
       this.#waiting = this.#waiting.filter((other) => other !== call);
-      this.#tell(call, { outcome: "not_sent", code });
+      this.#report(call, { outcome: "not_sent", code });
     } else if (this.#flight.get(call.id) === call && call.given === undefined) {
       call.given = code;
       this.#send(frame(KIND.CANCEL, call.id));
     }
   }
 
-  #tell(call: MyCall, report: CallReport): void {
+  #report(call: MyCall, report: CallReport): void {
     this.#clock.clearTimeout(call.timer);
     const { given } = call;
     call.settle(
@@ -173,11 +173,11 @@ class MinimalClient {
       const { calls, bytes: most } = this.#window;
       const never = length > most || length - 12 > this.#maxMessage ||
         calls === 0;
-      if (this.#last !== undefined || (this.#greeted && never)) {
+      if (this.#last !== undefined || (this.#helloReceived && never)) {
         this.#waiting.shift();
         const gone = this.#last !== undefined;
         const code = gone ? "unavailable" : "resource_exhausted";
-        this.#tell(call, { outcome: "not_sent", code });
+        this.#report(call, { outcome: "not_sent", code });
         continue;
       }
       if (this.#flight.size >= calls || this.#used + length > most) return;
@@ -208,14 +208,14 @@ class MinimalClient {
       }
     }
     for (const call of this.#waiting.splice(0)) {
-      this.#tell(call, { outcome: "not_sent", code: "unavailable" });
+      this.#report(call, { outcome: "not_sent", code: "unavailable" });
     }
     for (const call of [...this.#flight.values()]) {
       this.#settle(call, { outcome: "unknown", code: "unavailable" });
     }
     this.#clock.clearTimeout(this.#handshake);
     this.#writer.close().catch(() => {});
-    // Lingers: what comes is discarded until the peer's FIN.
+    // Lingers: received bytes are discarded until the peer's FIN.
     while (!(await reader.read().catch(() => ({ done: true }))).done);
     return code;
   }
@@ -240,16 +240,18 @@ class MinimalClient {
     }
   }
 
-  /** Steps 2 to 4: takes one frame, if it is whole. */
+  /** Steps 2 to 4: reads one frame, if it is whole. */
   #frame(): boolean {
     const bytes = this.#bytes;
     const view = new DataView(bytes.buffer);
-    if (!this.#greeted && bytes.length >= 4 && view.getUint32(0) > 65_535) {
+    if (
+      !this.#helloReceived && bytes.length >= 4 && view.getUint32(0) > 65_535
+    ) {
       throw new Fault("not_sluice", "the peer does not speak Sluice");
     }
     if (bytes.length < 12) return false;
     const length = view.getUint32(0);
-    if (length > (this.#greeted ? MAX_MESSAGE : 16_384)) {
+    if (length > (this.#helloReceived ? MAX_MESSAGE : 16_384)) {
       throw new Fault("frame_too_large", `a frame of ${length} bytes`);
     }
     const kind = bytes[4];
@@ -269,30 +271,30 @@ class MinimalClient {
     if (skipped) return true;
     const got = { kind, flags, reserved, id, body };
     if (kind === KIND.HELLO) this.#hello(got);
-    else if (!this.#greeted && kind !== KIND.GOAWAY) broken("no HELLO");
+    else if (!this.#helloReceived && kind !== KIND.GOAWAY) broken("no HELLO");
     else this.#take(got);
     return true;
   }
 
   #hello(got: RawFrame): void {
     const { body } = got;
-    if (this.#greeted) broken("a second HELLO");
+    if (this.#helloReceived) broken("a second HELLO");
     const magic = utf8("SLUICE").every((byte, i) => body[i] === byte);
     if (body.length < 8 || !magic) throw new Fault("not_sluice", "no magic");
     if (body[6] !== 0 || body[7] !== 1) {
-      throw new Fault("version_mismatch", "this end speaks version 1");
+      throw new Fault("version_mismatch", "only version 1 is supported");
     }
     if (got.flags !== 0 || got.reserved !== 0) broken("bits on HELLO");
     const fields = checkFields(body);
     if (fields.has(4)) {
-      throw new Fault("serializer_mismatch", "this end has none");
+      throw new Fault("serializer_mismatch", "no serializer is supported");
     }
     const { maxMessage, calls, bytes } = readHello(got);
     if (maxMessage < 16_384 || maxMessage > 2 ** 30 || calls > 2 ** 24) {
       broken("limits that are not legal");
     }
     this.#clock.clearTimeout(this.#handshake);
-    this.#greeted = true;
+    this.#helloReceived = true;
     this.#window = { calls, bytes };
     this.#maxMessage = maxMessage;
     this.#pump();
@@ -361,8 +363,8 @@ class MinimalClient {
   #settle(call: MyCall, report: CallReport): void {
     this.#flight.delete(call.id);
     this.#used -= call.size;
-    this.#tell(call, report);
-    if (this.#greeted) this.#pump();
+    this.#report(call, report);
+    if (this.#helloReceived) this.#pump();
   }
 
   /** Step 11. */
@@ -393,7 +395,7 @@ class MinimalClient {
   }
 }
 
-/** Checks that a HELLO's fields fit; gives their types. */
+/** Checks the fields of a HELLO, and returns their types. */
 function checkFields(body: Uint8Array): Set<number> {
   const types = new Set<number>();
   for (let at = 8; at < body.length;) {
@@ -449,7 +451,7 @@ function payloadAt({ kind, flags, body }: RawFrame): number {
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Checks the layout and the payload's kind, which it gives. */
+/** Checks the layout, and returns the kind of the payload. */
 function checkBody(got: RawFrame): number {
   const at = payloadAt(got);
   const kind = got.body[at];
@@ -463,7 +465,7 @@ function withoutPayload(got: RawFrame): Uint8Array {
   return new Uint8Array(join(got.body.subarray(0, payloadAt(got)), [0]));
 }
 
-/** Does what the suite says, as docs/conformance.md has it; knows no metadata, deadline or stream. */
+/** Follows the instructions of the suite. It has no metadata, deadlines or streams. */
 export async function driveMinimal(
   dial: () => Promise<Duplex>,
   clock: Clock,

@@ -1,5 +1,5 @@
 // A server of this library for the conformance suite: prints its address, and
-// serves until it is ended. Limits are small, so that they are soon reached.
+// serves until it is ended. Its limits are small, so that they are reached soon.
 
 import { listen, Server } from "../../mod.ts";
 import { conformanceServices } from "./services.ts";

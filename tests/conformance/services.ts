@@ -1,6 +1,6 @@
 /**
- * The services a server under test offers; `docs/conformance.md` says what they
- * have to do, for servers in other languages.
+ * The services of a server under test. `docs/conformance.md` describes them for
+ * servers in other languages.
  *
  * @module
  */
@@ -12,11 +12,11 @@ import {
   RpcError,
 } from "../../mod.ts";
 
-/** What is remembered of one connection. */
+/** The state of one connection. */
 interface Room {
-  /** The params of the calls started, in order. */
+  /** The params of the calls whose handlers have started, in order. */
   readonly started: unknown[];
-  /** Ends the calls that are held. */
+  /** Functions that end the held calls. */
   readonly held: (() => void)[];
 }
 
@@ -31,19 +31,19 @@ function room({ connection }: CallContext): Room {
   return found;
 }
 
-/** How a call of `fail` is to end. */
+/** How a call of `fail` ends. */
 interface Failure {
   readonly code: string;
   readonly message?: string;
   readonly data?: unknown;
 }
 
-/** The services; `running` is how many handlers the server lets run at once on a connection. */
+/** Makes the services. `running` is the number of handlers that may run at once on a connection. */
 export function conformanceServices(running: number) {
   return {
     ...echoServices(),
     Conformance: {
-      /** Ends when `release` is called, whatever its signal says. */
+      /** Ends when `release` is called, even if its signal fires before. */
       hold(params: unknown, ctx: CallContext): Promise<string> {
         const { started, held } = room(ctx);
         started.push(brief(params));
@@ -58,7 +58,7 @@ export function conformanceServices(running: number) {
           else ctx.signal.addEventListener("abort", tell, { once: true });
         });
       },
-      /** Ends at once; remembered as the others are. */
+      /** Ends at once, and is recorded like the others. */
       note(params: unknown, ctx: CallContext): void {
         room(ctx).started.push(brief(params));
       },
@@ -70,7 +70,7 @@ export function conformanceServices(running: number) {
       started(_: unknown, ctx: CallContext): unknown[] {
         return room(ctx).started;
       },
-      /** Fails as it is told; without params with a fault of its own. */
+      /** Fails as its params say; without params it throws an internal error. */
       fail(params: Failure | undefined): never {
         if (params === undefined) throw new Error("a secret");
         const { code, message = "", data } = params;
@@ -80,17 +80,17 @@ export function conformanceServices(running: number) {
       bytes(count: number): Uint8Array {
         return new Uint8Array(count);
       },
-      /** The metadata of this very call. */
+      /** The metadata of this call. */
       metadata(_: unknown, ctx: CallContext): Record<string, string> {
         return Object.fromEntries(ctx.metadata);
       },
-      /** What is left of this very call's deadline, in ms; null without one. */
+      /** The time until this call's deadline, in ms; null without one. */
       remaining(_: unknown, ctx: CallContext): number | null {
         return ctx.deadline === undefined ? null : ctx.remaining;
       },
       /** How many handlers run at once on a connection. */
       running: (): number => running,
-      /** Ends the connection in order, once this call has been answered. */
+      /** Closes the connection gracefully, once this call has its reply. */
       close(_: unknown, ctx: CallContext): void {
         ctx.connection.close({ ctx });
       },
@@ -98,7 +98,7 @@ export function conformanceServices(running: number) {
   };
 }
 
-/** Large params are not worth keeping, and streams are not to be read. */
+/** Large params are not kept, and streams are not read. */
 function brief(params: unknown): unknown {
   if (params instanceof ReadableStream) return null;
   return params instanceof Uint8Array ? params.length : params ?? null;

@@ -1,7 +1,7 @@
 /**
- * What a case holds: one connection to the end under test, and what can be
- * asked of it. A server under test is called; a client under test is told what
- * to call, as docs/conformance.md says.
+ * The connection of a case to the side under test, and what a case can do with it.
+ * The suite calls a server under test, and instructs a client under test what to
+ * call, as docs/conformance.md describes.
  *
  * @module
  */
@@ -30,10 +30,10 @@ import {
 import type { Report, Step } from "./driver.ts";
 import { type Pace, type RawFrame, Wire } from "./wire.ts";
 
-/** The role of the end under test. */
+/** The role of the side under test. */
 export type Role = "server" | "client";
 
-/** Where the end under test is found. */
+/** How to reach the side under test. */
 export interface Target {
   readonly role: Role;
   readonly pace: Pace;
@@ -41,24 +41,24 @@ export interface Target {
   dial(): Promise<Duplex>;
 }
 
-/** A case that cannot be decided here. */
+/** Thrown if a case cannot be decided here. */
 export class Skipped extends Error {}
 
-/** Why a case about a REQUEST that is taken back is skipped. */
-export const WRITTEN = "the client had written the REQUEST by then";
+/** The reason to skip a case about a REQUEST that is aborted before it is sent. */
+export const WRITTEN = "the client had already written the REQUEST";
 
-/** The end's own word that a connection is over. */
+/** The GOAWAY with which the side ended a connection. */
 export interface Closing extends Goaway {
-  /** What came before the GOAWAY. */
+  /** The frames before the GOAWAY. */
   readonly frames: RawFrame[];
 }
 
-/** One connection to an end of either role. */
+/** One connection to a side of either role. */
 export class Session {
   readonly target: Target;
   readonly pace: Pace;
   wire!: Wire;
-  /** What the end's HELLO said; `greet` reads it. */
+  /** The HELLO of the side, which `exchangeHello` reads. */
   hello!: Hello;
   #pings = 0x7000;
 
@@ -77,7 +77,7 @@ export class Session {
     this.wire = new Wire(await dialed, this.pace);
   }
 
-  /** Lets go of the connection, in whatever state. */
+  /** Drops the connection, in whatever state it is. */
   async end(): Promise<void> {
     await this.wire?.destroy();
   }
@@ -87,30 +87,30 @@ export class Session {
     return this.wire.send(...parts);
   }
 
-  /** Sends a HELLO, and reads the end's. */
-  async greet(ours: HelloFields | Uint8Array = {}): Promise<void> {
+  /** Sends a HELLO, and reads the HELLO of the side. */
+  async exchangeHello(ours: HelloFields | Uint8Array = {}): Promise<void> {
     await this.send(ours instanceof Uint8Array ? ours : hello(ours));
     await this.readHello();
   }
 
-  /** Reads the end's HELLO. */
+  /** Reads the HELLO of the side. */
   async readHello(): Promise<void> {
     const got = await this.wire.next();
     assertEquals(got?.kind, KIND.HELLO, "the first frame is a HELLO");
     this.hello = readHello(got!);
   }
 
-  /** As `greet`, with a HELLO that accepts streams; a case is skipped where the end's does not. */
+  /** Like `exchangeHello`, with a HELLO that accepts streams. Skips the case if the side does not accept streams. */
   async greetAble(
     grant: Partial<StreamGrant> = {},
     ours: HelloFields = {},
   ): Promise<void> {
     const { credit = 65_536, max = 16 } = grant;
-    await this.greet({ ...ours, streams: { credit, max } });
+    await this.exchangeHello({ ...ours, streams: { credit, max } });
     this.needStreams();
   }
 
-  /** Skips a case about streams where the end's HELLO has none. */
+  /** Skips a case about streams if the HELLO of the side has no such capability. */
   needStreams(): void {
     if (this.hello.streams !== undefined) return;
     throw new Skipped(`the ${this.role}'s HELLO has no capability for streams`);
@@ -123,14 +123,14 @@ export class Session {
     return got!;
   }
 
-  /** Asserts that the end still answers a PING; returns what came before its PONG. */
+  /** Asserts that the side still answers a PING, and returns the frames before its PONG. */
   async alive(): Promise<RawFrame[]> {
     const id = this.#pings++;
     await this.send(frame(KIND.PING, id));
     const before: RawFrame[] = [];
     for (;;) {
       const got = await this.wire.next();
-      assert(got !== undefined, "it ended instead of answering a PING");
+      assert(got !== undefined, "it closed instead of answering a PING");
       if (got.kind === KIND.GOAWAY && readGoaway(got).code !== "") {
         throw new Error(`it closed: ${said(got)}`);
       }
@@ -139,13 +139,13 @@ export class Session {
     }
   }
 
-  /** Asserts that nothing is said. */
+  /** Asserts that the side sends nothing. */
   async silence(): Promise<void> {
     const kinds = (await this.wire.leftovers()).map(({ kind }) => kind);
-    assertEquals(kinds, [], "kinds of frames that came");
+    assertEquals(kinds, [], "kinds of unexpected frames");
   }
 
-  /** Asserts that the end closes with one of these codes: GOAWAY, FIN, nothing between. */
+  /** Asserts that the side closes with one of these codes: a GOAWAY, then FIN, with nothing between. */
   async closes(codes: string | readonly string[], extra = 0): Promise<Closing> {
     const frames = await this.wire.rest(extra);
     const last = frames.pop();
@@ -170,19 +170,19 @@ function said(goaway: RawFrame): string {
   return `${code} ${text}`;
 }
 
-/** A server under test, which is called. */
+/** A connection to a server under test. */
 export class ServerSession extends Session {
   lastId = 0;
   readonly #methods = new Map<number, string>();
 
-  /** A REQUEST with the next id, not sent yet. */
+  /** Makes a REQUEST with the next id, and does not send it. */
   make(method: string, value?: unknown, parts?: RequestParts): Uint8Array {
     const id = ++this.lastId;
     this.#methods.set(id, method);
     return request(id, method, value, parts);
   }
 
-  /** Sends a REQUEST; returns its id. */
+  /** Sends a REQUEST, and returns its id. */
   async go(
     method: string,
     value?: unknown,
@@ -192,13 +192,13 @@ export class ServerSession extends Session {
     return this.lastId;
   }
 
-  /** The next answer, which may be asked to be that of one call. */
+  /** The next reply; with an id it must be the reply of that call. */
   async answer(id?: number, extra = 0): Promise<Answer> {
     const got = await this.wire.next(extra);
-    assert(got !== undefined, "it ended instead of answering");
+    assert(got !== undefined, "it closed instead of replying");
     if (got.kind === KIND.GOAWAY) throw new Error(`it closed: ${said(got)}`);
     const isAnswer = got.kind === KIND.REPLY || got.kind === KIND.ERROR;
-    assert(isAnswer, `kind ${got.kind} came instead of an answer`);
+    assert(isAnswer, `a frame of kind ${got.kind} instead of a reply`);
     const answer = readAnswer(got);
     const method = this.#methods.get(answer.id) ?? "";
     if (answer.code === "not_found" && /^Conformance\./.test(method)) {
@@ -208,7 +208,7 @@ export class ServerSession extends Session {
     return answer;
   }
 
-  /** Sends a REQUEST and reads its answer. */
+  /** Sends a REQUEST, and reads its reply. */
   async call(
     method: string,
     value?: unknown,
@@ -217,19 +217,22 @@ export class ServerSession extends Session {
     return await this.answer(await this.go(method, value, parts));
   }
 
-  /** Answers to these calls, in the order of `ids`, in whatever order they come. */
+  /** The replies of these calls in the order of `ids`, in whatever order they arrive. */
   async answers(...ids: readonly number[]): Promise<Answer[]> {
     const byId = new Map<number, Answer>();
     for (const _ of ids) {
       const answer = await this.answer();
-      assert(ids.includes(answer.id), `an answer to call ${answer.id} came`);
-      assert(!byId.has(answer.id), `call ${answer.id} was answered twice`);
+      assert(
+        ids.includes(answer.id),
+        `a reply to call ${answer.id}, which was not expected`,
+      );
+      assert(!byId.has(answer.id), `two replies to call ${answer.id}`);
       byId.set(answer.id, answer);
     }
     return ids.map((id) => byId.get(id)!);
   }
 
-  /** Sends a REQUEST whose handler goes on running, and waits until it has started; returns its id. */
+  /** Sends a REQUEST whose handler keeps running, waits until it has started, and returns its id. */
   async begin(
     method: "Conformance.hold" | "Conformance.wait",
     parts?: RequestParts,
@@ -240,10 +243,10 @@ export class ServerSession extends Session {
       if ((await this.started()).length > before) return id;
       await this.pace.quiet();
     }
-    throw new Error(`the handler of ${method} was not started`);
+    throw new Error(`the handler of ${method} did not start`);
   }
 
-  /** Asserts what a fault leaves of the calls before it in the same bytes: each is answered or dropped, and the GOAWAY covers what was answered. */
+  /** Asserts that calls that precede a fault in the same bytes are answered or dropped, and that the GOAWAY covers those that were answered. */
   checkAnswered(
     { frames, lastId }: Closing,
     before: readonly number[],
@@ -260,19 +263,19 @@ export class ServerSession extends Session {
     }
   }
 
-  /** Asserts that calls are served: nothing but this one's answer is pending. */
+  /** Asserts that the server still serves calls. No other reply may be pending. */
   async serves(): Promise<void> {
     const { ok, value } = await this.call("Echo.echo", "still there");
     assertEquals([ok, value], [true, "still there"]);
   }
 
-  /** Asks the server to end in order; gives its GOAWAY. Calls before it may still be running. */
+  /** Asks the server to close gracefully, and returns its GOAWAY. Earlier calls may still be running. */
   async drains(): Promise<Goaway> {
     const id = await this.go("Conformance.close");
     let goaway: Goaway | undefined;
     for (let answered = false; !answered || goaway === undefined;) {
       const got = await this.wire.next();
-      assert(got !== undefined, "it ended without a GOAWAY");
+      assert(got !== undefined, "it closed without a GOAWAY");
       if (got.kind === KIND.GOAWAY) goaway = readGoaway(got);
       else answered ||= got.id === id;
       if (answered && got.id === id && got.kind === KIND.ERROR) {
@@ -282,42 +285,44 @@ export class ServerSession extends Session {
     return goaway;
   }
 
-  /** How many handlers run at once; a case that has to fill them is skipped where that is not told. */
+  /** How many handlers run at once. Skips the case if the server does not say. */
   async running(): Promise<number> {
     const { value } = await this.call("Conformance.running");
     if (typeof value === "number" && value <= 64) return value;
     throw new Skipped("the server does not bound its running handlers by 64");
   }
 
-  /** The params of the calls of `Conformance` that were started, in order. */
+  /** The params of the calls of `Conformance` whose handlers have started, in order. */
   async started(): Promise<unknown[]> {
     return (await this.call("Conformance.started")).value as unknown[];
   }
 }
 
-/** A client under test, which is told what to call. */
+/** A connection of a client under test. */
 export class ClientSession extends Session {
-  /** The id of the call that asks what to do; not answered until `script`. */
+  /** The id of the call that asks for instructions; `script` replies to it. */
   nextId = 0;
 
-  /** As its base; then reads the call that asks what to do. */
-  override async greet(ours: HelloFields | Uint8Array = {}): Promise<void> {
-    await super.greet(ours);
+  /** Like the base class; then reads the call that asks for instructions. */
+  override async exchangeHello(
+    ours: HelloFields | Uint8Array = {},
+  ): Promise<void> {
+    await super.exchangeHello(ours);
     this.nextId = (await this.request("Conformance.next")).id;
   }
 
-  /** Tells the client what to do. */
+  /** Sends the client its instructions. */
   async script(...steps: Step[]): Promise<void> {
     await this.send(jsonReply(this.nextId, steps));
   }
 
-  /** Tells the client that there is nothing left to do; it ends in order. */
+  /** Tells the client that there are no further instructions, so that it closes gracefully. */
   async dismiss(): Promise<void> {
     await this.send(jsonReply(this.nextId, null));
     await this.leave();
   }
 
-  /** The next REQUEST; PADs are passed over. */
+  /** The next REQUEST; skips PADs. */
   async request(method?: string): Promise<Request> {
     for (;;) {
       const got = await this.wire.next();
@@ -336,25 +341,25 @@ export class ClientSession extends Session {
     return got;
   }
 
-  /** The connection a `reconnect` step makes; nothing is read or sent on it. */
+  /** The connection that a `reconnect` step makes. Nothing has been read or sent on it. */
   async reconnected(): Promise<void> {
     await this.wire.destroy();
     await this.open();
   }
 
-  /** Sends FIN, and waits until the client has nothing more to say. */
+  /** Sends FIN, and waits until the client has sent everything. */
   async leave(): Promise<RawFrame[]> {
     await this.wire.fin();
     return await this.wire.rest();
   }
 
-  /** Ends the connection, and reads on the next what the client makes of it. */
+  /** Ends the connection, and reads on the next one the report of the client. */
   async report(): Promise<Report> {
     await this.reconnected();
-    await this.greet();
+    await this.exchangeHello();
     await this.script({ do: "report" });
     const { value } = await this.request("Conformance.report");
-    assert(value !== undefined && value !== null, "no report came");
+    assert(value !== undefined && value !== null, "the client sent no report");
     return value as Report;
   }
 }

@@ -1,7 +1,7 @@
 /**
- * Holds what the end under test sends of streams against the rules for
- * producers and callers: credit, sizes, places, ends. It looks at whatever a
- * case sends and reads, so a breach fails the case in which it happens.
+ * Checks the stream frames that the side under test sends: credit, sizes, numbers
+ * of streams, ends. It sees all frames that a case sends and reads, so a breach
+ * fails the case in which it happens.
  *
  * @module
  */
@@ -23,10 +23,10 @@ const METADATA = 2;
 /** The longest payload of a DATA, and of an item that is no bytes. */
 const MOST_DATA = 32_768;
 const MOST_ITEM = 1_000_000;
-/** What a DATA counts besides its body. */
+/** Bytes of credit that a DATA frame takes beside its body. */
 const CHARGE = 16;
 
-/** A stream that the end sends. */
+/** A stream that the side sends. */
 interface Outgoing {
   credit: number;
   ended: boolean;
@@ -40,9 +40,9 @@ export type Report = (rule: string, what: string) => never;
 
 /** Watches the streams of one connection. */
 export class StreamCheck {
-  /** What our HELLO grants, once it has been sent. */
+  /** The grants of the suite's HELLO, once it has been sent. */
   #grant: StreamGrant | undefined;
-  /** Streams of the end's, by who made the call (it, or we) and the call's id. */
+  /** Streams that the side sends, by the side that made the call and the call's id. */
   readonly #params = new Map<number, Outgoing>();
   readonly #results = new Map<number, Outgoing>();
   /** Streams for which it has sent STOP. */
@@ -53,12 +53,12 @@ export class StreamCheck {
     this.#report = report;
   }
 
-  /** Whether our HELLO has said that we accept streams. */
+  /** Whether the suite's HELLO accepts streams. */
   get able(): boolean {
     return this.#grant !== undefined;
   }
 
-  /** A frame of ours, which goes to the end. */
+  /** A frame that the suite sends. */
   sent(frame: RawFrame): void {
     const { kind, flags, id, body } = frame;
     switch (kind) {
@@ -79,7 +79,7 @@ export class StreamCheck {
         if ((flags & CALLER) === 0) this.#params.delete(id);
         return;
       case KIND.GOAWAY:
-        // Some of its calls may be refused by it, with their streams.
+        // The GOAWAY may refuse some of its calls, with their streams.
         this.#params.clear();
         return;
       case KIND.CREDIT: {
@@ -91,7 +91,7 @@ export class StreamCheck {
     }
   }
 
-  /** A frame of the end's. */
+  /** A frame that the side sends. */
   came(frame: RawFrame): void {
     const { kind, flags, id } = frame;
     switch (kind) {
@@ -164,7 +164,7 @@ export class StreamCheck {
     if (!more) stream.bytes = 0;
   }
 
-  /** Params may go on for a moment after we have answered the call; a result has a REPLY before it. */
+  /** Params may continue for a moment after the suite has replied to the call; a result follows a REPLY. */
   #late(flags: number, what: string): void {
     if ((flags & CALLER) !== 0) return;
     this.#report("ST1", `${what} before the REPLY that opens its stream`);

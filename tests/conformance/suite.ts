@@ -1,5 +1,5 @@
 /**
- * All cases, and what becomes of one that is run.
+ * All cases, and how one is run.
  *
  * @module
  */
@@ -37,14 +37,14 @@ export const CASES: readonly Case[] = [
   ...faults,
 ];
 
-const ADMISSION =
+const AUTHORIZATION =
   "binds an end that does not let everybody in; the suite knows nobody's secret";
 
-/** Requirements without a case of their own, and why. */
+/** Requirements without a case, and the reason. */
 export const WITHOUT_CASE: Readonly<Record<string, string>> = {
-  HE15: `${ADMISSION}; see tests/serve/authorize_test.ts`,
-  HE16: `${ADMISSION}; see tests/serve/authorize_test.ts`,
-  HE17: `${ADMISSION}; see tests/serve/authorize_test.ts`,
+  HE15: `${AUTHORIZATION}; see tests/serve/authorize_test.ts`,
+  HE16: `${AUTHORIZATION}; see tests/serve/authorize_test.ts`,
+  HE17: `${AUTHORIZATION}; see tests/serve/authorize_test.ts`,
   GA6:
     "takes a client whose ids can be made to jump; see tests/call/call_table_test.ts",
   PL5:
@@ -54,20 +54,20 @@ export const WITHOUT_CASE: Readonly<Record<string, string>> = {
   PP3: "binds an end that judges by silence; nothing of it can be seen",
 };
 
-/** What became of a case. */
-export interface Verdict {
-  readonly verdict: "passed" | "failed" | "skipped";
+/** The result of a case. */
+export interface CaseResult {
+  readonly result: "passed" | "failed" | "skipped";
   /** Why it failed or was skipped. */
   readonly why: string;
 }
 
 /** Runs one case; never rejects. */
-export async function runCase(one: Case, target: Target): Promise<Verdict> {
+export async function runCase(one: Case, target: Target): Promise<CaseResult> {
   try {
     await one.run(target);
-    return { verdict: "passed", why: "" };
+    return { result: "passed", why: "" };
   } catch (error) {
-    const verdict = error instanceof Skipped ? "skipped" : "failed";
-    return { verdict, why: (error as Error).message };
+    const result = error instanceof Skipped ? "skipped" : "failed";
+    return { result, why: (error as Error).message };
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Ends as targets over TCP: a server somewhere, or clients that come to us.
+ * Targets over TCP: a server at an address, or clients that connect to the suite.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import { connect, type Duplex, listen, type Listener } from "../../mod.ts";
 import type { Case } from "./case.ts";
 import { ClientSession, type Role, type Target } from "./session.ts";
-import { CASES, runCase, type Verdict } from "./suite.ts";
+import { type CaseResult, CASES, runCase } from "./suite.ts";
 import type { Pace } from "./wire.ts";
 
 /** Milliseconds an end may take to answer, and for it to have said all it has to say. */
@@ -23,8 +23,8 @@ const realPace: Pace = {
     const limit = PATIENCE + extra;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<never>((_, reject) => {
-      const tell = () => reject(new Error(`${what} came within ${limit} ms`));
-      timer = setTimeout(tell, limit);
+      const report = () => reject(new Error(`${what} came within ${limit} ms`));
+      timer = setTimeout(report, limit);
     });
     try {
       return await Promise.race([promise, late]);
@@ -89,7 +89,7 @@ export class ClientsAt implements Target {
       const session = new ClientSession(this);
       try {
         await session.open();
-        await session.greet();
+        await session.exchangeHello();
         return;
       } catch {
         continue;
@@ -99,12 +99,12 @@ export class ClientsAt implements Target {
     }
   }
 
-  /** Tells the client that this was all. */
+  /** Tells the client that there are no further instructions. */
   async close(): Promise<void> {
     const session = new ClientSession(this);
     try {
       await session.open();
-      await session.greet();
+      await session.exchangeHello();
       await session.dismiss();
     } finally {
       await session.end();
@@ -114,21 +114,21 @@ export class ClientsAt implements Target {
 }
 
 /** How many cases came to what. */
-export type Tally = Record<Verdict["verdict"], number>;
+export type Tally = Record<CaseResult["result"], number>;
 
 /** Runs all cases of a target's role whose id starts with `only`, one after the other. */
 export async function runAll(
   target: Target,
   only: string,
-  tell: (one: Case, verdict: Verdict) => void,
+  report: (one: Case, result: CaseResult) => void,
 ): Promise<Tally> {
   const tally: Tally = { passed: 0, failed: 0, skipped: 0 };
   for (const one of CASES) {
     if (one.role !== target.role || !one.id.startsWith(only)) continue;
-    const verdict = await runCase(one, target);
-    tally[verdict.verdict]++;
-    tell(one, verdict);
-    if (verdict.verdict === "failed" && target instanceof ClientsAt) {
+    const result = await runCase(one, target);
+    tally[result.result]++;
+    report(one, result);
+    if (result.result === "failed" && target instanceof ClientsAt) {
       await target.resume();
     }
   }

@@ -1,4 +1,4 @@
-/** Closing, draining and losing a connection: what becomes of every call. */
+/** Closing, draining and losing a connection: the outcome of every call. */
 
 import { test } from "node:test";
 import {
@@ -74,7 +74,7 @@ test("[L6] a call after close rejects, not sent", async () => {
   await close();
 });
 
-test("[L3] a drain that finishes loses nothing, on both ends", async () => {
+test("[L3] a drain that finishes loses nothing, on both sides", async () => {
   const held = new Held();
   const { client, server, close } = pair(held.services);
   const running = client.go("Held.work", 1);
@@ -90,7 +90,7 @@ test("[L3] a drain that finishes loses nothing, on both ends", async () => {
   await close();
 });
 
-test("[L3] a drain that runs out of time settles truly and fires the handler's signal", async () => {
+test("[L3] a drain that runs out of time settles calls with their true outcome and fires the handler's signal", async () => {
   const clock = new TestClock();
   const held = new Held();
   const { client, server, close } = pair(held.services, { server: { clock } });
@@ -109,7 +109,7 @@ test("[L3] a drain that runs out of time settles truly and fires the handler's s
   await close();
 });
 
-test("[L3] a client's own drain that runs out of time settles what is left", async () => {
+test("[L3] a client's drain that runs out of time settles the calls that are left", async () => {
   const clock = new TestClock();
   const peer = new RawPeer();
   const client = new Client<Any>(peer.duplex, { clock });
@@ -152,7 +152,7 @@ test("[L4] a GOAWAY refuses the calls above its id and lets the others finish", 
   assertNothingLeft(client.connection);
 });
 
-test("[L4] a GOAWAY that serves none, with the first id near the end of its range", async () => {
+test("[L4] a GOAWAY can refuse all calls when the first id is near the end of its range", async () => {
   const peer = new RawPeer();
   const client = new Client<Any>(peer.duplex, { firstId: 0xfffffff0 });
   await peer.send(hello());
@@ -164,7 +164,7 @@ test("[L4] a GOAWAY that serves none, with the first id near the end of its rang
   await client.closed;
 });
 
-test("[L4] ids on both sides of a wrap are told apart", async () => {
+test("[L4] a GOAWAY tells ids before a wrap from ids after it", async () => {
   const peer = new RawPeer();
   const client = new Client<Any>(peer.duplex, { firstId: 0xfffffffe });
   await peer.send(hello());
@@ -177,7 +177,7 @@ test("[L4] ids on both sides of a wrap are told apart", async () => {
   await client.abort();
 });
 
-test("[L4] a second GOAWAY may say less, never more", async () => {
+test("[L4] a second GOAWAY may have a lower id, never a higher one", async () => {
   const peer = new RawPeer();
   const client = new Client<Any>(peer.duplex);
   await peer.send(hello());
@@ -213,7 +213,7 @@ test("[L18] a GOAWAY while REQUESTs are in the batch turns them into PADs", asyn
   await peer.nextOf(KIND.HELLO);
   await sending;
   await settle();
-  // The first call is under way, in two chunks; the peer reads no more, so the
+  // The first call is being written, in two chunks; the peer reads no more, so the
   // next ones wait.
   const bytes = new Uint8Array(40_000);
   const first = client.go("m", bytes, { transfer: true });
@@ -233,7 +233,7 @@ test("[L18] a GOAWAY while REQUESTs are in the batch turns them into PADs", asyn
   await closing;
 });
 
-test("[L2] after a GOAWAY and FIN of its caller a handler still answers, and its signal does not fire", async () => {
+test("[L2] after the caller's GOAWAY and FIN a handler still answers, and its signal does not fire", async () => {
   const held = new Held();
   const server = new Server(held.services);
   const peer = new RawPeer();
@@ -248,7 +248,7 @@ test("[L2] after a GOAWAY and FIN of its caller a handler still answers, and its
   await server.close();
 });
 
-test("[L1] a bare FIN is a loss: signals fire, answers already made are still written", async () => {
+test("[L1] a FIN without GOAWAY is a loss: signals fire, and replies already made are still written", async () => {
   const held = new Held();
   const server = new Server(held.services);
   const peer = new RawPeer();
@@ -270,7 +270,7 @@ test("[L1] a bare FIN is a loss: signals fire, answers already made are still wr
   await server.close();
 });
 
-test("[L1] a connection lost with replies on the way: each call settles with its own truth", async () => {
+test("[L1] when a connection is lost with replies in transit, each call settles with its true outcome", async () => {
   const peer = new RawPeer();
   const client = new Client<Any>(peer.duplex);
   await peer.send(hello({ calls: 3 }));
@@ -292,7 +292,7 @@ test("[L1] a connection lost with replies on the way: each call settles with its
   assertNothingLeft(client.connection);
 });
 
-test("[B5] a stream that ends inside a frame says how much was missing", async () => {
+test("[B5] the error for a stream that ends inside a frame says how many bytes are missing", async () => {
   const peer = new RawPeer();
   const client = new Client<Any>(peer.duplex);
   const handle = client.go("m");
@@ -348,7 +348,7 @@ test("[L8] a locked stream is a TypeError at once", async () => {
   await client.abort();
 });
 
-test("[L16] a peer that sends no HELLO is given up after the handshake timeout", async () => {
+test("[L16] a peer that sends no HELLO is disconnected after the handshake timeout", async () => {
   const clock = new TestClock();
   const peer = new RawPeer();
   const client = new Client<Any>(peer.duplex, { clock });
@@ -360,7 +360,7 @@ test("[L16] a peer that sends no HELLO is given up after the handshake timeout",
   assertEquals((await client.closed)?.code, "deadline_exceeded");
 });
 
-test("[L19] a peer that neither reads our GOAWAY nor closes is cut off in time", async () => {
+test("[L19] a peer that neither reads the GOAWAY nor closes is disconnected in time", async () => {
   const clock = new TestClock();
   const peer = new RawPeer({ highWaterMark: 0 });
   const client = new Client<Any>(peer.duplex, { clock });
@@ -370,7 +370,7 @@ test("[L19] a peer that neither reads our GOAWAY nor closes is cut off in time",
   assertNothingLeft(client.connection);
 });
 
-test("[H7] a handler may close its own connection; its answer is still sent", async () => {
+test("[H7] a handler may close its own connection; its reply is still sent", async () => {
   const services = {
     Self: {
       sync: (_: unknown, { connection }: CallContext) => {
@@ -422,13 +422,13 @@ test("abort settles everything at once", async () => {
   await close();
 });
 
-test("a server that is closed accepts no more, and says so", async () => {
+test("a closed server accepts no connection, and throws", async () => {
   const server = new Server(echoServices());
   await server.close();
   assertThrows(() => server.accept(memoryPair()[0]), TypeError, "closed");
 });
 
-test("a protocol fault is told to the peer, with the replies made before it", async () => {
+test("the peer receives a GOAWAY for a protocol fault, after the replies made before it", async () => {
   const server = new Server(echoServices());
   const peer = new RawPeer();
   const connection = server.accept(peer.duplex);

@@ -1,4 +1,4 @@
-/** What close() does while it drains: its time, calls it gives up, feeds that have no end. */
+/** What close() does while it drains: its time limit, calls it gives up, streams without an end. */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
@@ -36,7 +36,7 @@ async function errorOf(promise: Promise<unknown>): Promise<RpcError> {
 
 // X8: the time that close() gives.
 
-test("[X8] a client whose drain gives up tells the server's handler", async () => {
+test("[X8] when a client's drain runs out of time, the signal of the server's handler fires", async () => {
   const clock = new TestClock();
   const held = new Held();
   const t = pair(held.services, { client: { clock } });
@@ -54,7 +54,7 @@ test("[X8] a client whose drain gives up tells the server's handler", async () =
   await t.close();
 });
 
-test("[X8] the CANCELs of a drain that gives up go to calls the peer has, once, before GOAWAY", async () => {
+test("[X8] a drain that runs out of time sends one CANCEL for each call that the peer has, before GOAWAY", async () => {
   const { client, peer, clock, connection } = faceClient();
   await greet({ peer, connection, clock });
   const calls = [1, 2, 3].map(() => client.connection.go("m"));
@@ -75,7 +75,7 @@ test("[X8] the CANCELs of a drain that gives up go to calls the peer has, once, 
   assertNothingLeft(connection);
 });
 
-test("[X8] JSON-RPC: a client whose drain gives up cancels what it leaves", async () => {
+test("[X8] JSON-RPC: a client whose drain runs out of time cancels the calls that are left", async () => {
   const { client, peer, clock, connection } = faceJsonClient<
     Record<string, () => unknown>
   >({ dialect: "lsp" });
@@ -90,7 +90,7 @@ test("[X8] JSON-RPC: a client whose drain gives up cancels what it leaves", asyn
   assertNothingLeft(connection);
 });
 
-test("[X8] the shortest time that a close() gives holds, and its lack changes nothing", async () => {
+test("[X8] the shortest timeout of all close() calls applies; a close() without one changes nothing", async () => {
   const facing = faceClient({ keepaliveTime: Infinity });
   const { client, clock } = facing;
   await greet(facing);
@@ -126,7 +126,7 @@ test("[X8] a drain without a limit, of a call that a silent server never answers
   assertEquals((await client.closed)?.code, "deadline_exceeded");
 });
 
-test("[X8] a timeout that is not a number is a TypeError", async () => {
+test("[X8] close() throws a TypeError for a timeout that is not a number", async () => {
   const t = pair({ Test: { call: () => 1 } });
   const again = new ReconnectingClient(() => new Promise(() => {}));
   for (const end of [t.client, t.server, t.connection, again]) {
@@ -137,7 +137,7 @@ test("[X8] a timeout that is not a number is a TypeError", async () => {
   await again.abort();
 });
 
-test("[X8] server.close({ timeout }) keeps its time whatever its peers do", async () => {
+test("[X8] server.close({ timeout }) resolves in time whatever its peers do", async () => {
   const clock = new TestClock();
   const held = new Held();
   const server = new Server(held.services, {
@@ -173,7 +173,7 @@ test("[X8] server.close({ timeout }) keeps its time whatever its peers do", asyn
   assert(held.calls.every(({ ctx }) => ctx.signal.aborted));
 });
 
-test("[X8] a later, shorter close of a server holds for all of its connections", async () => {
+test("[X8] a later, shorter close of a server applies to all of its connections", async () => {
   const clock = new TestClock();
   const held = new Held();
   const t = pair(held.services, { server: { clock } });
@@ -186,7 +186,7 @@ test("[X8] a later, shorter close of a server holds for all of its connections",
   await t.close();
 });
 
-test("[X8] a reconnecting client's close() keeps its time, the shortest that was given", async () => {
+test("[X8] a reconnecting client's close() resolves within the shortest timeout given", async () => {
   const t = new Reconnecting(["peer"]);
   const peer = await t.ready();
   const call = t.go();
@@ -204,7 +204,7 @@ test("[X8] a reconnecting client's close() keeps its time, the shortest that was
   await t.over();
 });
 
-test("[X8] a reconnecting client's close() holds for connections that only finish, too", async () => {
+test("[X8] a reconnecting client's close() also applies to connections that only finish their calls", async () => {
   const t = new Reconnecting(["peer", "peer"]);
   const peer = await t.ready();
   const call = t.go();
@@ -221,9 +221,9 @@ test("[X8] a reconnecting client's close() holds for connections that only finis
   await t.over();
 });
 
-// X8: what the peer says of its end.
+// X8: the peer's GOAWAY.
 
-test("[X8] a GOAWAY in place of HELLO is the end, whatever comes behind it", async () => {
+test("[X8] a GOAWAY in place of HELLO ends the connection, whatever follows", async () => {
   for (const code of ["", "unauthenticated"]) {
     const { client, peer, clock } = faceClient();
     const call = client.connection.go("m");
@@ -240,7 +240,7 @@ test("[X8] a GOAWAY in place of HELLO is the end, whatever comes behind it", asy
   }
 });
 
-test("[X8] an id behind the last call's excludes nothing, one before the first all", async () => {
+test("[X8] a GOAWAY with an id above the last call's refuses no call, one below the first refuses all", async () => {
   for (const [id, outcome] of [[7, "unknown"], [0, "refused"]] as const) {
     const facing = faceClient();
     const { client, peer } = facing;
@@ -254,7 +254,7 @@ test("[X8] an id behind the last call's excludes nothing, one before the first a
   }
 });
 
-test("[X8] a peer that said goodbye and has no call left is left, too", async () => {
+test("[X8] the connection closes when the peer has sent GOAWAY and no call is left", async () => {
   const facing = faceServer({ Test: { call: () => 1 } });
   const { peer, connection, clock } = facing;
   await greet(facing);
@@ -277,7 +277,7 @@ test("[X8] a peer that said goodbye and has no call left is left, too", async ()
 
 // X37: calls that the server never started.
 
-test("[X37] calls that a drain which gives up never started are refused", async () => {
+test("[X37] a drain that runs out of time refuses the calls that it never started", async () => {
   const clock = new TestClock();
   const held = new Held();
   const t = pair(held.services, { server: { clock, maxRunning: 2 } });
@@ -299,7 +299,7 @@ test("[X37] calls that a drain which gives up never started are refused", async 
   await t.close();
 });
 
-test("[X37] also those that wait behind another of their order, with later ones running", async () => {
+test("[X37] so it does those that wait for an ordered call, while later ones run", async () => {
   const clock = new TestClock();
   const held = new Held();
   const services = {
@@ -320,7 +320,7 @@ test("[X37] also those that wait behind another of their order, with later ones 
   await t.close();
 });
 
-test("[X37] also those whose params are still being validated", async () => {
+test("[X37] so it does those whose params are still being validated", async () => {
   const clock = new TestClock();
   const validate = () => new Promise<never>(() => {});
   const schema = {
@@ -341,7 +341,7 @@ test("[X37] also those whose params are still being validated", async () => {
   await t.close();
 });
 
-test("[X37] JSON-RPC: they are answered so", async () => {
+test("[X37] JSON-RPC: their replies say that they never started", async () => {
   const held = new Held();
   const { peer, connection, clock } = faceJsonServer(held.services, {
     maxRunning: 1,
@@ -360,7 +360,7 @@ test("[X37] JSON-RPC: they are answered so", async () => {
   assertNothingLeft(connection);
 });
 
-test("[X37] a reconnecting client sends them to the next server", async () => {
+test("[X37] a reconnecting client sends calls refused by a drain to the next server", async () => {
   const clock = new TestClock();
   const held = new Held();
   const next = new Server({ Held: { work: () => "next" } });
@@ -385,9 +385,9 @@ test("[X37] a reconnecting client sends them to the next server", async () => {
   await next.close();
 });
 
-// X45: feeds that have no end.
+// X45: streams without an end.
 
-/** A feed that gives one item and then waits, for what it is told to look at. */
+/** A stream that yields one item and then waits for the signal it was given. */
 function feed(wait: (ctx: CallContext) => Promise<unknown>, last?: number) {
   let open = 0;
   const services = {
@@ -442,7 +442,7 @@ for (const who of ["server", "client", "connection"] as const) {
     const next = reader.read();
     await settle();
     const closing = t[who].close({ streams: "end" });
-    // The source was asked for one more, and may still give it.
+    // The source was asked for one more, and may still yield it.
     const { done, value } = await next;
     assert(done || value === 3);
     assertEquals(await reader.read(), { done: true, value: undefined });
@@ -481,7 +481,7 @@ test("[X45] ctx.draining has fired for a call that starts later, and fires on a 
   await other.close();
 });
 
-test("[X45] a plain close waits for a feed, whose handler ends it when it is told", async () => {
+test("[X45] close() waits for a result stream until its handler ends it on ctx.draining", async () => {
   const services = {
     Feed: {
       async *items(_: undefined, { draining }: CallContext) {
@@ -502,7 +502,7 @@ test("[X45] a plain close waits for a feed, whose handler ends it when it is tol
   await t.close();
 });
 
-test("[X45] what a source has given, and was asked for, arrives before the end", async () => {
+test("[X45] items that a source has yielded, and the one it was asked for, arrive before the end", async () => {
   const t = pair(feed(untilDraining, 2).services);
   const items = await t.client.call("Feed.items");
   const all = Array.fromAsync(items);
@@ -512,7 +512,7 @@ test("[X45] what a source has given, and was asked for, arrives before the end",
   await t.close();
 });
 
-test("[X45] a source that gives up by an AbortError, or the signal's reason, has ended", async () => {
+test("[X45] a source that throws an AbortError, or the signal's reason, has ended in order", async () => {
   for (const own of [true, false]) {
     const t = pair(
       feed(async ({ draining }) => {
@@ -530,7 +530,7 @@ test("[X45] a source that gives up by an AbortError, or the signal's reason, has
   }
 });
 
-test("[X45] an iterator that cannot be told has ended when it gives up, or has given what it was asked for", async () => {
+test("[X45] an iterator without return() has ended when it throws, or has yielded the item it was asked for", async () => {
   for (const gives of [true, false]) {
     let asked = 0;
     const t = pair({
@@ -557,7 +557,7 @@ test("[X45] an iterator that cannot be told has ended when it gives up, or has g
   }
 });
 
-test("[X45] one that fails while it is asked to end, fails", async () => {
+test("[X45] a source that fails while it is asked to end fails the stream", async () => {
   const t = pair(
     feed(async ({ draining }) => {
       await fired(draining);
@@ -572,7 +572,7 @@ test("[X45] one that fails while it is asked to end, fails", async () => {
   await t.close();
 });
 
-test("[X45] a ReadableStream is cancelled, and END waits for its cleanup, whose error the operator is told", async () => {
+test("[X45] a ReadableStream is cancelled, and END waits for its cleanup, whose error goes to onError", async () => {
   const cleanup = Promise.withResolvers<void>();
   let reason: unknown;
   const t = pair({
@@ -607,7 +607,7 @@ test("[X45] a ReadableStream is cancelled, and END waits for its cleanup, whose 
   ]);
 });
 
-test("[X45] a source that hears nothing is given up when the time is over", async () => {
+test("[X45] a source that does not react is given up when the time is over", async () => {
   const clock = new TestClock();
   const never = feed(() => new Promise(() => {}));
   const t = pair(never.services, { server: { clock } });
@@ -622,7 +622,7 @@ test("[X45] a source that hears nothing is given up when the time is over", asyn
   await t.close();
 });
 
-test("[X45] a stream that a handler returns later ends at once, and so does one that a closing client gets", async () => {
+test("[X45] a stream that a handler returns after the close ends at once, and so does one that a closing client receives", async () => {
   for (const who of ["server", "client"] as const) {
     const gate = Promise.withResolvers<void>();
     const f = feed(untilDraining);
@@ -647,7 +647,7 @@ test("[X45] a stream that a handler returns later ends at once, and so does one 
   }
 });
 
-test("[X45] a closing client says STOP, once, and reads what has come to its end", async () => {
+test("[X45] a closing client sends STOP once, and reads the items that have arrived", async () => {
   const facing = faceClient();
   const { client, peer, connection } = facing;
   await greet(facing, { streams: { credit: 65_536, max: 10 } });
@@ -673,7 +673,7 @@ test("[X45] a closing client says STOP, once, and reads what has come to its end
   assertNothingLeft(connection);
 });
 
-test("[X45] a reconnecting client passes it on", async () => {
+test('[X45] a reconnecting client passes `streams: "end"` to its connection', async () => {
   const f = feed(untilDraining);
   const server = new Server(f.services);
   const client = new ReconnectingClient<typeof f.services>(() => {
@@ -689,7 +689,7 @@ test("[X45] a reconnecting client passes it on", async () => {
   assertEquals(f.open(), 0);
 });
 
-// What END says when it was the deadline.
+// The code of END after a deadline.
 
 test("[X8] a result whose deadline passed ends with deadline_exceeded, one that was cancelled with cancelled", async () => {
   for (const late of [true, false]) {
@@ -708,7 +708,7 @@ test("[X8] a result whose deadline passed ends with deadline_exceeded, one that 
   }
 });
 
-test("[X37] a result that is let go as its connection ends gives its place to no call behind", async () => {
+test("[X37] no waiting call starts when a result stream is released because its connection ends", async () => {
   let ran = 0;
   const services = {
     Feed: {

@@ -1,5 +1,5 @@
-// Twenty hostile peers of one kind, and honest clients on the same server: what
-// the flood may hold is bounded, and the honest are served meanwhile.
+// Twenty hostile peers of one kind, and well-behaved clients on the same server:
+// what the flood may hold is bounded, and the clients are served meanwhile.
 
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
@@ -17,10 +17,10 @@ import { assertNothingLeft } from "../support/pair.ts";
 import { frame, hello, KIND, RawPeer, request } from "../support/raw_peer.ts";
 
 const HOSTILE = 20;
-/** Places for all handlers that so many peers can make run, and for more. */
+/** More than all handlers that so many peers can make run. */
 const ROOMY = { maxTotalRunning: 200 };
 const ROUNDS = 12;
-/** Turns of the event loop within which an honest call must be answered. */
+/** Turns of the event loop within which the call of a well-behaved client must be answered. */
 const TURNS = 24;
 
 const LIMITS = {
@@ -34,7 +34,7 @@ const LIMITS = {
   writeTimeout: 1000,
 };
 
-/** Handlers; those of `hold` heed their signals, those of `deaf` end after all else. */
+/** Handlers; those of `hold` end with their signals, those of `deaf` after everything else. */
 function services(deaf: Promise<void>) {
   const gauge = { running: 0, most: 0 };
   const runs = async (end: (stop: () => void) => void) => {
@@ -60,10 +60,10 @@ function services(deaf: Promise<void>) {
 interface Flood {
   /** What each peer sends in round `i`. */
   readonly send: (i: number) => Uint8Array[];
-  /** Whether they say HELLO first, and read what they are told. */
+  /** Whether they send HELLO first, and read what the server sends. */
   readonly greets?: boolean;
   readonly reads?: boolean;
-  /** What becomes of them, at the latest when 1,000 ms have passed; nothing if absent. */
+  /** How they end, at the latest after 1,000 ms; absent if they do not. */
   readonly closes?: ErrorCode;
   /** Bytes that one of them may make the server hold. */
   readonly holds: number;
@@ -182,7 +182,7 @@ const FLOODS: [string, Flood][] = [
   }],
 ];
 
-/** One hostile peer; what it sends may be refused by an end that has closed. */
+/** One hostile peer; a server that has closed may refuse what it sends. */
 function intrude(server: Server<object>, flood: Flood) {
   const peer = new RawPeer({ highWaterMark: 32_768 });
   const connection = server.accept(peer.duplex);
@@ -193,7 +193,7 @@ function intrude(server: Server<object>, flood: Flood) {
   return { peer, connection, attempt };
 }
 
-/** Calls once on each honest client; all must be answered in time. */
+/** Calls once on each well-behaved client; all must be answered in time. */
 async function serveAll(clients: Client<object>[], i: number): Promise<void> {
   let answered = 0;
   for (const [c, client] of clients.entries()) {
@@ -217,7 +217,7 @@ function assertBounded(connections: Connection[], holds: number): void {
 }
 
 for (const [name, flood] of FLOODS) {
-  test(`${name}: bounded, and others are served meanwhile`, async () => {
+  test(`${name} is bounded, and other clients are served meanwhile`, async () => {
     const deaf = Promise.withResolvers<void>();
     const { gauge, services: served } = services(deaf.promise);
     const clock = new TestClock();

@@ -1,4 +1,4 @@
-// Floods in which every step is legal, or fails at our own end.
+// Floods in which every step is legal, or fails locally.
 
 import { assert, assertEquals } from "@std/assert";
 import process from "node:process";
@@ -44,7 +44,7 @@ test("[I7] calls answered in random order each get their own result", async () =
   await close();
 });
 
-test("[F6] connections that say nothing are closed when the handshake time is over", async () => {
+test("[F6] connections that send nothing are closed after the handshake timeout", async () => {
   const clock = new TestClock();
   const count = FULL ? 10_000 : 1000;
   const server = new Server({}, { clock, handshakeTimeout: 5000 });
@@ -65,7 +65,7 @@ test("[F6] connections that say nothing are closed when the handshake time is ov
   await server.close();
 });
 
-test("[F11] calls that are late at our own end hold their places while their handlers run on", async () => {
+test("[F11] calls past their deadline on the server occupy the window while their handlers run on", async () => {
   const clock = new TestClock();
   const held = new Held();
   const { client, connection, close } = pair(held.services, {
@@ -86,7 +86,7 @@ test("[F11] calls that are late at our own end hold their places while their han
     const running = held.calls.length - released;
     assert(running <= 8, `${running} handlers run`);
     assert(places <= 64, `${places} calls are held`);
-    // Deaf handlers: some end much later than their calls.
+    // Handlers that ignore their signals: some end much later than their calls.
     if (round % 10 === 9) {
       held.release();
       released = held.calls.length;
@@ -100,7 +100,7 @@ test("[F11] calls that are late at our own end hold their places while their han
   await close();
 });
 
-test("[F11] replies too large for their callers free their places when they are handed over", async () => {
+test("[F11] calls whose replies are too large for the caller leave the window when the error is handed over", async () => {
   const services = { Test: { large: () => "x".repeat(20_000) } };
   const { client, connection, close } = pair(services, {
     client: { maxMessage: 16_384 },

@@ -1,4 +1,4 @@
-/** Peers that have sent their FIN and wait for what they called, or are gone. */
+/** Peers that have sent their FIN and wait for replies, or are gone. */
 
 import { assert, assertEquals } from "@std/assert";
 import { readFileSync } from "node:fs";
@@ -18,7 +18,7 @@ import {
 import { netrpc } from "../../netrpc.ts";
 import { settle, TestClock } from "../support/clock.ts";
 import { faceServer, greet } from "../support/facing.ts";
-import { FIRST, Raw } from "../support/go_wire.ts";
+import { FIRST, RawBytePeer } from "../support/go_peer.ts";
 import { faceJsonServer } from "../support/json_peer.ts";
 import { assertNothingLeft } from "../support/pair.ts";
 import {
@@ -33,7 +33,7 @@ import { fixture, withDirectory } from "../support/transports.ts";
 
 const TIMES = { keepaliveTime: 500, keepaliveTimeout: 200 };
 
-test("[X9] a peer that half-closed in order is sent PINGs, and gets its answer whenever that comes", async () => {
+test("[X9] a peer that half-closed in order is sent PINGs, and receives its reply however late that is", async () => {
   const held = new Held();
   const facing = faceServer(held.services, TIMES);
   const { peer, connection, clock } = facing;
@@ -52,7 +52,7 @@ test("[X9] a peer that half-closed in order is sent PINGs, and gets its answer w
   assertNothingLeft(connection);
 });
 
-test("[X9] what was asked before the FIN is no silence after it", async () => {
+test("[X9] a PING sent before the FIN does not count as unanswered after it", async () => {
   const held = new Held();
   const facing = faceServer(held.services, TIMES);
   const { peer, connection, clock } = facing;
@@ -70,7 +70,7 @@ test("[X9] what was asked before the FIN is no silence after it", async () => {
   assertEquals(await connection.closed, undefined);
 });
 
-test("[X9] a half-closed peer that takes nothing of what is written is let go", async () => {
+test("[X9] a half-closed peer that reads nothing is disconnected", async () => {
   const facing = faceServer({
     Test: {
       big: () => "x".repeat(400_000),
@@ -93,7 +93,7 @@ test("[X9] a half-closed peer that takes nothing of what is written is let go", 
   assertNothingLeft(connection);
 });
 
-test("[X9] a peer that said nothing of an end is judged by silence as ever", async () => {
+test("[X9] a peer that has not half-closed still has to answer PINGs", async () => {
   const held = new Held();
   const facing = faceServer(held.services, TIMES);
   await greet(facing);
@@ -102,7 +102,7 @@ test("[X9] a peer that said nothing of an end is judged by silence as ever", asy
   assertEquals((await facing.connection.closed)?.code, "unavailable");
 });
 
-test("[X8] a half-close in order lasts halfCloseTimeout, and then the handler is told", async () => {
+test("[X8] a half-close in order lasts halfCloseTimeout, and then the handler's signal fires", async () => {
   const held = new Held();
   const facing = faceServer(held.services, { halfCloseTimeout: 3000 });
   const { peer, connection, clock } = facing;
@@ -118,7 +118,7 @@ test("[X8] a half-close in order lasts halfCloseTimeout, and then the handler is
   assertNothingLeft(connection);
 });
 
-test("[X8] a half-close before the verdict lasts no longer than the handshake may", async () => {
+test("[X8] a half-close before `authorize` decides lasts no longer than the handshake may", async () => {
   const facing = faceServer({ Test: { call: () => 1 } }, {
     authorize: () => new Promise(() => {}),
   });
@@ -132,7 +132,7 @@ test("[X8] a half-close before the verdict lasts no longer than the handshake ma
   assertNothingLeft(connection);
 });
 
-/** One end of a memory pair as a user's own streams, whose writing can fail by itself. */
+/** One side of a memory pair as a user's own streams, whose writing can fail by itself. */
 function failing(): { duplex: Duplex; fail: () => void; far: Duplex } {
   const [near, far] = memoryPair();
   let controller: WritableStreamDefaultController;
@@ -143,7 +143,7 @@ function failing(): { duplex: Duplex; fail: () => void; far: Duplex } {
   return { duplex, far: near, fail: () => controller.error(new Error("gone")) };
 }
 
-test("[X8] a transport that tells of its end after the FIN was read ends what runs at once", async () => {
+test("[X8] a transport that fails after the FIN was read ends running calls at once", async () => {
   const held = new Held();
   const { duplex, far, fail } = failing();
   const server = new Server(held.services, { clock: new TestClock() });
@@ -163,9 +163,9 @@ test("[X8] a transport that tells of its end after the FIN was read ends what ru
   await server.close();
 });
 
-// Wires on which a bare FIN is a half-close.
+// Protocols on which a FIN without GOAWAY is a half-close.
 
-test("[X8] JSON-RPC: a bare FIN is a half-close of halfCloseTimeout at most", async () => {
+test("[X8] JSON-RPC: a FIN alone is a half-close of halfCloseTimeout at most", async () => {
   const held = new Held();
   const { peer, connection, clock } = faceJsonServer(held.services, {
     halfCloseTimeout: 3000,
@@ -182,9 +182,9 @@ test("[X8] JSON-RPC: a bare FIN is a half-close of halfCloseTimeout at most", as
   assertNothingLeft(connection);
 });
 
-test("[X8] Go's wire: a bare FIN is a half-close of halfCloseTimeout at most", async () => {
+test("[X8] net/rpc: a FIN alone is a half-close of halfCloseTimeout at most", async () => {
   const clock = new TestClock();
-  const raw = new Raw();
+  const raw = new RawBytePeer();
   const signals: AbortSignal[] = [];
   const server = new Server<object, "exact">({
     HelloService: {
@@ -207,7 +207,7 @@ test("[X8] Go's wire: a bare FIN is a half-close of halfCloseTimeout at most", a
   assertNothingLeft(connection);
 });
 
-// Sockets: what a peer does that half-closes, and then is gone.
+// Sockets of a peer that half-closes and is then gone.
 
 interface Place {
   readonly name: string;
@@ -273,7 +273,7 @@ for (const { name, at, dial } of PLACES) {
       await aborted.promise;
       const [connection] = server.connections;
       const reason = await connection?.closed ?? told;
-      // Not for its silence: that says nothing of a peer that only reads.
+      // Not for its silence: a peer that only reads is always silent.
       assert(reason?.message.includes("writing failed"), reason?.message);
       assertEquals(server.connections.size, 0);
       if ("port" in address) assertEquals(closeWaits(address.port), 0);
@@ -282,7 +282,7 @@ for (const { name, at, dial } of PLACES) {
   });
 }
 
-/** Sockets of ours at a port whose peer has closed, and that we have not; 0 where the system does not tell. */
+/** Local sockets at a port whose peer has closed, and that are still open here; 0 where the system does not say. */
 function closeWaits(port: number): number {
   const hex = port.toString(16).toUpperCase().padStart(4, "0");
   let table: string;

@@ -66,13 +66,13 @@ function requestWith(id: number, block: Uint8Array): Uint8Array {
 for (
   const where of ["calls that wait", "calls before authorize", "calls that run"]
 ) {
-  test(`[X14] metadata of ${where} takes the memory of its bytes until it is looked at`, async () => {
+  test(`[X14] metadata of ${where} takes the memory of its bytes until it is read`, async () => {
     const options = where === "calls that wait"
       ? { maxRunning: 1 }
       : where === "calls that run"
       ? {}
       : { authorize: () => new Promise(() => {}) };
-    // Before the verdict a connection may have 64 KiB of calls.
+    // Before authorization a connection may have 64 KiB of calls.
     const [connections, calls, count] = where === "calls before authorize"
       ? [100, 1, 10_000]
       : [1, 100, 10_000];
@@ -117,7 +117,7 @@ for (
   });
 }
 
-test("[X14] metadata that is not UTF-8 is a fault, though nobody looks at it", async () => {
+test("[X14] metadata that is not UTF-8 is a fault even if the handler does not read it", async () => {
   const { peer, connection, close } = await host();
   await peer.send(
     requestWith(1, Uint8Array.of(0, 5, 1, 0xff, 0, 1, 0x61)),
@@ -127,7 +127,7 @@ test("[X14] metadata that is not UTF-8 is a fault, though nobody looks at it", a
   await close();
 });
 
-test("[X18] a waiting call of a few bytes counts what it takes, and nothing once it is answered", async () => {
+test("[X18] a waiting call of a few bytes counts the memory it takes, and nothing once it is answered", async () => {
   const { held, peer, connection, counted, close } = await host({
     maxRunning: 1,
   });
@@ -146,7 +146,7 @@ test("[X18] a waiting call of a few bytes counts what it takes, and nothing once
   await close();
 });
 
-test("[X18] params of running handlers count until they are answered, decoded JSON by what it takes", async () => {
+test("[X18] params of running handlers count until the reply, decoded JSON by the memory it takes", async () => {
   const { held, peer, counted, close } = await host();
   const objects = JSON.stringify(Array(10_000).fill({}));
   const payload = join([1], new TextEncoder().encode(objects));
@@ -190,7 +190,7 @@ test("[X18] params that waited count as decoded once their handler runs", async 
   await close();
 });
 
-test("[X18] calls on the other wires count in the same way", async () => {
+test("[X18] calls on other protocols count in the same way", async () => {
   const held = new Held();
   const objects = JSON.stringify(Array(10_000).fill({}));
   const services = held.services as unknown as Any;
@@ -246,7 +246,7 @@ test("[X18] items of params that nobody reads count until they are read", async 
   await close();
 });
 
-test("[X18] the parts of an item that is not whole count, and an END frees them", async () => {
+test("[X18] the parts of an incomplete item count, and an END frees them", async () => {
   const { peer, counted, close } = await host({}, {
     Sink: { take: () => new Promise(() => {}) },
   });
@@ -263,7 +263,7 @@ test("[X18] the parts of an item that is not whole count, and an END frees them"
   await close();
 });
 
-test("[X18] results that came count until they are read, also when their call is over", async () => {
+test("[X18] items of results count until they are read, also when their call is over", async () => {
   const peer = new RawPeer();
   const client = new Client<Any>(peer.duplex, { clock: new TestClock() });
   await peer.send(hello({ streams: true }));
@@ -286,7 +286,7 @@ test("[X18] results that came count until they are read, also when their call is
   await client.connection.abort();
 });
 
-test("[X18] items that wait for credit count, whatever makes them", async () => {
+test("[X18] items that wait for credit count, whatever yields them", async () => {
   for (
     const make of [() => "x".repeat(500_000), () => new Uint8Array(500_000)]
   ) {
@@ -308,7 +308,7 @@ test("[X18] items that wait for credit count, whatever makes them", async () => 
   }
 });
 
-test("[X18] calls of ours count while they wait and while the peer has them", async () => {
+test("[X18] outgoing calls count while they wait and while the peer has them", async () => {
   const { peer, connection, counted, close } = await host();
   const handles = Array.from(
     { length: 10 },
@@ -353,7 +353,7 @@ test("[X18] streams that nobody reads on many connections are within maxTotalBuf
   await server.close();
 });
 
-test("[X18] nothing is counted any more when all is over, whichever way it ended", async () => {
+test("[X18] nothing counts once everything is over, however it ended", async () => {
   const { client, connection, close } = pair({
     S: {
       both: (params: ReadableStream<string>) => params,

@@ -1,4 +1,4 @@
-// Floods in one chunk, what stands behind a fatal frame, and flipped bits.
+// Floods in one chunk, frames after a fatal frame, and flipped bits.
 
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
@@ -37,7 +37,7 @@ const FATAL: [string, Uint8Array, "protocol_error" | "frame_too_large"][] = [
 ];
 
 for (const [name, fatal, code] of FATAL) {
-  test(`[B11] of 1,000 calls behind ${name} in the same chunk none is served`, async () => {
+  test(`[B11] of 1,000 calls after ${name} in the same chunk none is served`, async () => {
     let served = 0;
     const facing = faceServer({ Test: { call: () => void served++ } });
     await greet(facing);
@@ -51,7 +51,7 @@ for (const [name, fatal, code] of FATAL) {
     assertEquals([served, lastId], [1, 1]);
   });
 
-  test(`[B11] of 1,000 replies behind ${name} in the same chunk none is taken`, async () => {
+  test(`[B11] of 1,000 replies after ${name} in the same chunk none is accepted`, async () => {
     const facing = faceClient();
     await greet(facing);
     await settle();
@@ -98,7 +98,7 @@ test("[F2] PINGs from a peer that does not read cost nothing", async () => {
     await facing.peer.send(...pings);
     await settle(1);
   }
-  // HELLO, and at most a PONG for each chunk that came.
+  // HELLO, and at most a PONG for each chunk that arrived.
   const { outgoingBytes } = facing.connection.stats();
   assert(outgoingBytes <= 100 * 12, `${outgoingBytes} bytes`);
   await assertLost(facing);
@@ -119,7 +119,7 @@ test("[F2] [B7] 10,000 PADs and skippable frames in one chunk are skipped", asyn
   }
 });
 
-test("[F2] PONGs nobody asked for are ignored", async () => {
+test("[F2] PONGs that answer no PING are ignored", async () => {
   for (const facing of [faceServer({}), faceClient()]) {
     await greet(facing);
     const pongs = Array.from({ length: 1000 }, (_, i) => frame(KIND.PONG, i));
@@ -129,7 +129,7 @@ test("[F2] PONGs nobody asked for are ignored", async () => {
   }
 });
 
-test("[B11] a peer that goes on sending after a fatal frame is still told why", async () => {
+test("[B11] a peer that goes on sending after a fatal frame still receives the reason", async () => {
   const facing = faceServer({ Test: { call: () => "ok" } });
   await greet(facing);
   await facing.peer.send(frame(0x7f));
@@ -182,7 +182,7 @@ test("[B10] with any one bit of a server's session flipped, a client settles eve
   await flipAll(session, () => faceClient());
 });
 
-test("[B10] with any one bit of a client's session flipped, a server comes to its end", async () => {
+test("[B10] with any one bit of a client's session flipped, a server's connection closes", async () => {
   const session = join(
     hello(),
     request(1, "Test.call", "x", 1000),

@@ -1,5 +1,5 @@
-// What a real client and a real server make of a peer that does not say HELLO
-// as it should.
+// How a client and a server react to a peer whose HELLO is wrong, or does not
+// arrive.
 
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { test } from "node:test";
@@ -24,7 +24,7 @@ import {
 } from "../support/raw_peer.ts";
 import { fromHex, VECTORS } from "../support/vectors.ts";
 
-/** Both kinds of end, new for each. The server counts its calls. */
+/** A client and a server, new for each. The server counts its calls. */
 function ends(): { facing: Facing; served: () => number }[] {
   let served = 0;
   const call = () => {
@@ -42,7 +42,7 @@ function vector(name: string): Uint8Array {
   return fromHex(found!.bytes);
 }
 
-/** What stands in the error for each stranger. */
+/** What the error says of each foreign protocol. */
 const STRANGERS: Record<string, string> = {
   "http-request": "HTTP",
   "http-response": "HTTP",
@@ -75,7 +75,7 @@ for (const [name, wanted] of Object.entries(STRANGERS)) {
   });
 }
 
-test("[B6] a stranger that ends before a header's length is named", async () => {
+test("[B6] a foreign protocol of fewer bytes than a header is named in the error", async () => {
   for (const { facing } of ends()) {
     await facing.peer.send(new TextEncoder().encode("SSH-2.0\r\n"));
     const reason = await assertOver(facing, "not_sluice");
@@ -83,7 +83,7 @@ test("[B6] a stranger that ends before a header's length is named", async () => 
   }
 });
 
-test("[B6] calls made before a stranger is noticed are unknown where sent, not_sent where they waited", async () => {
+test("[B6] calls made before a foreign protocol is noticed are unknown if sent, not_sent if they waited", async () => {
   const facing = faceClient();
   const { connection, peer } = facing;
   const handles = Array.from({ length: 65 }, () => connection.go("Test.call"));
@@ -99,7 +99,7 @@ test("[B6] calls made before a stranger is noticed are unknown where sent, not_s
   assertEquals(error.cause, await connection.closed);
 });
 
-test("[B9] another version is told apart, and the error names both", async () => {
+test("[B9] a HELLO of another version closes, and the error names both versions", async () => {
   for (const version of [0, 2, 0xffff]) {
     for (const { facing } of ends()) {
       await facing.peer.send(hello({ version }));
@@ -122,7 +122,7 @@ test("[B9] a second HELLO closes, and calls before it are answered", async () =>
   assertEquals([served(), lastId], [1, 1]);
 });
 
-test("[B9] a HELLO of over 16 KiB is refused on its header", async () => {
+test("[B9] a HELLO of over 16 KiB is refused as soon as its header is read", async () => {
   const extra = Array.from(join([99, 0x40, 0], new Uint8Array(0x4000)));
   for (const { facing } of ends()) {
     await facing.peer.send(hello({ extra }).subarray(0, 12));
@@ -174,7 +174,7 @@ test("[B11] a maxMessage of 0 or 1 closes, and waiting calls settle", async () =
   }
 });
 
-test("[B9] a serializer that differs closes, and the error names both", async () => {
+test("[B9] a different serializer closes, and the error names both", async () => {
   const json = { encode: () => new Uint8Array(0), decode: () => undefined };
   const options = { serializer: { name: "our\none", ...json } };
   for (
@@ -212,7 +212,7 @@ test("[B9] [I5] any frame before HELLO closes, and is not handled", async () => 
   }
 });
 
-test("[B9] a GOAWAY may stand in the place of HELLO, and gives its reason", async () => {
+test("[B9] a peer may send GOAWAY in place of HELLO, and its reason is the error", async () => {
   for (const { facing } of ends()) {
     const handle = facing.connection.go("Test.call");
     await settle();
@@ -225,7 +225,7 @@ test("[B9] a GOAWAY may stand in the place of HELLO, and gives its reason", asyn
   }
 });
 
-test("[B9] a peer that says nothing is closed when the handshake time is over", async () => {
+test("[B9] a peer that sends nothing is disconnected after the handshake timeout", async () => {
   for (const { facing } of ends()) {
     const { clock, connection } = facing;
     const handle = connection.go("Test.call");
@@ -238,7 +238,7 @@ test("[B9] a peer that says nothing is closed when the handshake time is over", 
   }
 });
 
-test("[B9] a HELLO that trickles in and never ends is closed when the handshake time is over", async () => {
+test("[B9] a peer whose HELLO trickles in and never ends is disconnected after the handshake timeout", async () => {
   const bytes = hello();
   for (const { facing } of ends()) {
     for (const byte of bytes.subarray(0, bytes.length - 1)) {

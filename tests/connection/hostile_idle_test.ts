@@ -1,5 +1,5 @@
 // Control frames that change nothing, again and again: what they cost, and how
-// many are taken.
+// many are accepted.
 
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
@@ -68,12 +68,12 @@ const IDLE: [string, Uint8Array][] = [
 ];
 
 for (const [what, bytes] of IDLE) {
-  test(`[X17] ${what} are ignored up to a stated number in a row, and one more closes`, async () => {
+  test(`[X17] ${what} are ignored up to a stated number in a series, and one more closes`, async () => {
     const { facing, release, told } = await faceStreaming();
     const { peer, connection } = facing;
     await peer.send(times(ALLOWED, bytes), request(2, "Test.call"));
     assertEquals((await peer.next())?.id, 2);
-    // One that does change something begins the row anew.
+    // One that does change something starts a new series.
     await peer.send(credit(1, 1, CALLER), times(ALLOWED, bytes));
     await peer.send(request(3, "Test.call"));
     assertEquals((await peer.next())?.id, 3);
@@ -87,7 +87,7 @@ for (const [what, bytes] of IDLE) {
   });
 }
 
-test("[X17] STOPs, CREDITs and ENDs for calls that are over count in one row", async () => {
+test("[X17] STOPs, CREDITs and ENDs for calls that are over count as one series", async () => {
   const facing = faceClient();
   await greet(facing, { streams: { credit: 65_536, max: 10 } });
   await settle();
@@ -127,7 +127,7 @@ test("[X17] an ERROR in an END that changes nothing is not even decoded", async 
   await assertLost(facing);
 });
 
-test("[X17] PINGs, PONGs, PADs, CANCELs and late DATA without end are no such frames", async () => {
+test("[X17] PINGs, PONGs, PADs, CANCELs and late DATA are not limited in number", async () => {
   const { facing, release } = await faceStreaming();
   const { peer, connection } = facing;
   for (
@@ -154,12 +154,12 @@ test("[X17] PINGs, PONGs, PADs, CANCELs and late DATA without end are no such fr
 
 test("[X17] a GOAWAY that says nothing new changes nothing, and makes no error", () => {
   const seen = new PeerGoaway();
-  const first = seen.note(7, "", "");
-  assertEquals(seen.note(7, "", "again"), undefined);
-  const lower = seen.note(5, "", "");
-  assertEquals(seen.note(5, "", ""), undefined);
-  const failed = seen.note(5, "internal", "oh");
-  assertEquals(seen.note(5, "internal", "oh"), undefined);
+  const first = seen.record(7, "", "");
+  assertEquals(seen.record(7, "", "again"), undefined);
+  const lower = seen.record(5, "", "");
+  assertEquals(seen.record(5, "", ""), undefined);
+  const failed = seen.record(5, "internal", "oh");
+  assertEquals(seen.record(5, "internal", "oh"), undefined);
   assertEquals([first, lower].map((e) => e?.code), [
     "unavailable",
     "unavailable",
@@ -168,7 +168,7 @@ test("[X17] a GOAWAY that says nothing new changes nothing, and makes no error",
   assertEquals([seen.fault, failed?.code], [failed, "internal"]);
 });
 
-test("[X17] as many GOAWAYs as stated are taken, whatever they say, and one more closes", async () => {
+test("[X17] MAX_GOAWAYS GOAWAYs are accepted, whatever they say, and one more closes", async () => {
   for (const step of [0, 1]) {
     const facing = faceClient();
     await greet(facing);
@@ -192,7 +192,7 @@ test("[X17] as many GOAWAYs as stated are taken, whatever they say, and one more
   }
 });
 
-test("[X17] [F13] streams of ours that end early by the thousand never close their connection", async () => {
+test("[X17] [F13] thousands of streams that this library ends early never close their connection", async () => {
   const ways: Record<string, (items: AsyncIterable<unknown>) => unknown> = {
     // The answer overtakes the params: their END is late.
     answers: () => "enough",

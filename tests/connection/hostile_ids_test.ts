@@ -22,7 +22,7 @@ import {
   greet,
   serializerField,
 } from "../support/facing.ts";
-import { ascii, Raw } from "../support/go_wire.ts";
+import { ascii, RawBytePeer } from "../support/go_peer.ts";
 import { faceJsonServer } from "../support/json_peer.ts";
 import { assertNothingLeft } from "../support/pair.ts";
 import { frame, hello, KIND, RawPeer, request } from "../support/raw_peer.ts";
@@ -35,7 +35,7 @@ function round(id: number): number[] {
 const STREAM = [5];
 const GO_CALL = '{"method":"Test.hold","params":[1],"id":7}\n';
 
-/** A service whose handlers end when they are let go, whatever their signals say. */
+/** A service whose handlers end when the test releases them, whatever their signals say. */
 function holding() {
   const contexts: CallContext[] = [];
   const released = Promise.withResolvers<string>();
@@ -70,7 +70,7 @@ function holding() {
   return { services, signals, release: () => released.resolve("late") };
 }
 
-/** Where a call of the peer's can be without having been answered, as the frames that bring it there. */
+/** The states of a call of the peer's that has no reply, as the frames that bring it there. */
 const PLACES: [string, Uint8Array[], number][] = [
   ["running", [request(1, "Test.hold")], 1],
   ["cancelled, and running", [
@@ -83,7 +83,7 @@ const PLACES: [string, Uint8Array[], number][] = [
 ];
 
 for (const [where, frames, handlers] of PLACES) {
-  test(`[X1] the id of a call that is ${where} is in use, and closes when it comes again`, async () => {
+  test(`[X1] the id of a call that is ${where} is in use, and closes when it is used again`, async () => {
     const { services, signals, release } = holding();
     const facing = faceServer(services);
     await greet(facing, { streams: true });
@@ -102,7 +102,7 @@ for (const [where, frames, handlers] of PLACES) {
   });
 }
 
-test("[X1] the id of a call that waits to be started, for whatever reason, is in use", async () => {
+test("[X1] the id of a call that waits to start, for whatever reason, is in use", async () => {
   const places: [string, Parameters<typeof faceServer>[1], string[]][] = [
     ["for room", { maxRunning: 1 }, ["Test.hold", "Test.call"]],
     ["for its order", {}, ["Line.hold", "Line.hold"]],
@@ -156,7 +156,7 @@ test("[X1] an id is free again once its call has been answered, with others stil
   await assertLost(facing);
 });
 
-test("[X1] behind our GOAWAY an id in use closes, too", async () => {
+test("[X1] after the local GOAWAY an id in use closes, too", async () => {
   const { services, signals, release } = holding();
   const facing = faceServer(services);
   await greet(facing);
@@ -171,7 +171,7 @@ test("[X1] behind our GOAWAY an id in use closes, too", async () => {
   release();
 });
 
-test("[X1] handlers of connections that reused ids leave no place of the server's taken", async () => {
+test("[X1] handlers of connections that reused ids free their slots of the server", async () => {
   const { services, signals, release } = holding();
   const server = new Server(services, {
     clock: new TestClock(),
@@ -199,13 +199,13 @@ test("[X1] handlers of connections that reused ids leave no place of the server'
   await server.close();
 });
 
-test("[X1] on the other wires two calls under one id are two calls, and both know of the end", async () => {
+test("[X1] on other protocols two calls with one id are two calls, and the signals of both fire", async () => {
   const { services, signals, release } = holding();
   const { Test: { hold } } = services;
   const json = faceJsonServer({ Test: { hold } });
   const call = { jsonrpc: "2.0", id: 1, method: "Test.hold" };
   await json.peer.send(call, call, [call, call]);
-  const go = new Raw();
+  const go = new RawBytePeer();
   const server = new Server<object>({ Test: { hold } }, {
     protocol: netrpc({ encoding: "json" }),
   });
@@ -223,7 +223,7 @@ test("[X1] on the other wires two calls under one id are two calls, and both kno
   }
 });
 
-/** A schema that calls `act`, and lets everything pass; its verdict comes later if `later` is set. */
+/** A schema that calls `act`, and lets everything pass; its result is a promise if `later` is set. */
 function schemaThat(act: () => void, later: boolean) {
   const validate = (value: unknown) => {
     act();
@@ -232,7 +232,7 @@ function schemaThat(act: () => void, later: boolean) {
   return { "~standard": { version: 1 as const, vendor: "test", validate } };
 }
 
-test("[X1] nothing is started, kept or timed once the user's code has ended the connection on the way to the handler", async () => {
+test("[X1] nothing is started, kept or timed once the user's code has ended the connection before the handler", async () => {
   let connection: Connection | undefined;
   let started = 0;
   const end = () => void connection?.abort("in the middle of a start");

@@ -1,5 +1,5 @@
-// What a real client and a real server make of a peer that breaks the rules
-// after its HELLO.
+// How a client and a server react to a peer that breaks the protocol after its
+// HELLO.
 
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
@@ -25,7 +25,7 @@ import {
 } from "../support/raw_peer.ts";
 import { pattern } from "../support/transports.ts";
 
-/** A server that counts its calls; `hold` never answers before it is let go. */
+/** A server that counts its calls; `hold` does not answer before the test releases it. */
 function faceCounting(options?: Parameters<typeof faceServer>[1]) {
   const signals: AbortSignal[] = [];
   const release = Promise.withResolvers<string>();
@@ -50,7 +50,7 @@ function outcomes(handles: CallHandle[]): Promise<string[]> {
   return Promise.all(handles.map((handle) => handle.settled));
 }
 
-test("[I1] an id that does not increase closes: answers made before it arrive, running handlers are told", async () => {
+test("[I1] an id that does not increase closes: replies made before it arrive, and the signals of running handlers fire", async () => {
   for (const second of [7, 6, 0, 7 + 2 ** 31]) {
     const { facing, signals, served } = faceCounting();
     await greet(facing);
@@ -69,7 +69,7 @@ test("[I1] an id that does not increase closes: answers made before it arrive, r
   }
 });
 
-test("[I1] gaps between ids are legal, and they begin anew after 2^32 - 1", async () => {
+test("[I1] gaps between ids are legal, and ids start again at 0 after 2^32 - 1", async () => {
   const { facing } = faceCounting();
   await greet(facing);
   const ids = [5, 6, 1000, 1000 + 2 ** 31 - 1, 0xffffffff, 0, 9];
@@ -81,7 +81,7 @@ test("[I1] gaps between ids are legal, and they begin anew after 2^32 - 1", asyn
   await assertLost(facing);
 });
 
-test("[I2] an answer to a call that waits for the window closes; each call has its true outcome", async () => {
+test("[I2] a reply to a call that waits for the window closes; each call has its true outcome", async () => {
   for (const bytes of [reply(2), failure(2, "x", "", false)]) {
     const facing = faceClient();
     await greet(facing, { calls: 1 });
@@ -94,7 +94,7 @@ test("[I2] an answer to a call that waits for the window closes; each call has i
   }
 });
 
-test("[I2] an answer to a call that was never made closes, and is counted", async () => {
+test("[I2] a reply to a call that was never made closes, and is counted", async () => {
   for (const id of [0, 3, 65, 0xffffffff]) {
     const facing = faceClient();
     await greet(facing);
@@ -107,7 +107,7 @@ test("[I2] an answer to a call that was never made closes, and is counted", asyn
   }
 });
 
-test("[I2] an answer to a call that was taken back closes", async () => {
+test("[I2] a reply to a call that was taken back closes", async () => {
   const facing = faceClient();
   await greet(facing);
   const [taken, kept] = goMany(facing.connection, 2);
@@ -118,7 +118,7 @@ test("[I2] an answer to a call that was taken back closes", async () => {
   assertEquals(await outcomes([taken, kept]), ["not_sent", "unknown"]);
 });
 
-test("[I2] an answer to a call that the transport has not taken yet closes", async () => {
+test("[I2] a reply to a call that the transport has not taken yet closes", async () => {
   const facing = faceClient();
   const { connection, peer } = facing;
   await greet(facing);
@@ -136,7 +136,7 @@ test("[I2] an answer to a call that the transport has not taken yet closes", asy
   assertEquals(await batched.settled, "not_sent");
 });
 
-test("[I3] an answer to an aborted call is dropped and counted, and frees its place", async () => {
+test("[I3] a reply to an aborted call is dropped and counted, and frees its slot of the window", async () => {
   const facing = faceClient();
   const { connection, peer } = facing;
   await greet(facing);
@@ -152,7 +152,7 @@ test("[I3] an answer to an aborted call is dropped and counted, and frees its pl
   await assertLost(facing);
 });
 
-test("[I4] a second answer for one id closes; the first one counts", async () => {
+test("[I4] a second reply for one id closes; the first one counts", async () => {
   const second = { reply: reply(1, "b"), error: failure(1, "x", "", true) };
   for (const bytes of Object.values(second)) {
     const facing = faceClient();
@@ -166,7 +166,7 @@ test("[I4] a second answer for one id closes; the first one counts", async () =>
   }
 });
 
-test("[I2] an answer to a call from an end that never called closes", async () => {
+test("[I2] a reply to a client that never called closes", async () => {
   const { facing } = faceCounting();
   await greet(facing);
   await facing.peer.send(reply(1));
@@ -188,7 +188,7 @@ test("[F2] CANCEL for a call never made closes; for one answered or skipped it i
   assertEquals(served(), 2);
 });
 
-test("[F3] more calls than the window closes, before the next is held", async () => {
+test("[F3] more calls than the window closes, before the next is accepted", async () => {
   const { facing, signals } = faceCounting({ windowCalls: 100 });
   await greet(facing);
   const calls = (from: number, count: number) =>
@@ -216,7 +216,7 @@ test("[F3] more bytes than the window closes", async () => {
   assertEquals(signals.length, 1);
 });
 
-test("[I5] a window smaller than the constants is held to the constants", async () => {
+test("[I5] for a window smaller than the constants the constants apply", async () => {
   const { facing, release } = faceCounting({ windowCalls: 1, windowBytes: 1 });
   await facing.peer.send(hello());
   const calls = Array.from(
@@ -233,7 +233,7 @@ test("[I5] a window smaller than the constants is held to the constants", async 
   await assertLost(facing);
 });
 
-test("[I5] calls to an end that serves nothing are not_found, within the constants", async () => {
+test("[I5] calls to a side that serves nothing are not_found, within the constants", async () => {
   const facing = faceClient();
   const calls = Array.from({ length: 64 }, (_, i) => request(i + 1, "x"));
   await facing.peer.send(hello(), ...calls);
@@ -245,7 +245,7 @@ test("[I5] calls to an end that serves nothing are not_found, within the constan
   await assertLost(facing);
 });
 
-test("[B4] a frame one byte too long closes on its header; one at the limit is served", async () => {
+test("[B4] a frame one byte too long closes as soon as its header is read; one at the limit is served", async () => {
   const { facing } = faceCounting({ maxMessage: 65_536 });
   await greet(facing);
   const params = (size: number) => [2, ...new Uint8Array(size - 12)];
@@ -258,7 +258,7 @@ test("[B4] a frame one byte too long closes on its header; one at the limit is s
   assert(text.includes("65537") && text.includes("65536"), text);
 });
 
-test("[I5] a maxMessage smaller than the constant is held to the constant", async () => {
+test("[I5] for a maxMessage smaller than the constant the constant applies", async () => {
   const { facing } = faceCounting({ maxMessage: 16_384 });
   await greet(facing);
   const params = (size: number) => [2, ...new Uint8Array(size - 12)];
@@ -268,7 +268,7 @@ test("[I5] a maxMessage smaller than the constant is held to the constant", asyn
   await assertCloses(facing, "frame_too_large");
 });
 
-test("[B8] a field that reaches past its body is not read from the frame behind", async () => {
+test("[B8] a field that reaches past its body is not read from the next frame", async () => {
   const { facing } = faceCounting();
   await greet(facing);
   const whole = request(1, "Test.call").subarray(12);
@@ -278,7 +278,7 @@ test("[B8] a field that reaches past its body is not read from the frame behind"
   await assertCloses(facing, "protocol_error");
 });
 
-test("[B5] an end inside a reply leaves its call unknown, and those answered before executed", async () => {
+test("[B5] a stream that ends inside a reply leaves that call unknown, and the calls answered before executed", async () => {
   const facing = faceClient();
   await greet(facing);
   const handles = goMany(facing.connection, 2);

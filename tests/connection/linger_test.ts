@@ -1,6 +1,7 @@
 /**
- * A typed close, or a drain, while the peer still sends: what was answered
- * before it, and GOAWAY, arrive all the same. And its end, also when the peer never closes.
+ * A close for a fault, or a drain, while the peer still sends: the replies made
+ * before it, and GOAWAY, arrive all the same. The connection ends even if the
+ * peer never closes.
  */
 
 import { test } from "node:test";
@@ -59,7 +60,7 @@ async function callUntilGoodbye(
   while (lastId === undefined) {
     const more = Array.from({ length: 100 }, () => request(++id, "Echo.echo"));
     await writer.write(join(...more));
-    // Within the window, as an honest peer.
+    // Within the window, as a well-behaved peer.
     while (lastId === undefined && id - replies.size > 2000) await turn();
   }
   const late = request(++id, "Echo.echo", "z".repeat(60_000));
@@ -73,7 +74,7 @@ async function callUntilGoodbye(
 }
 
 for (const transport of transports) {
-  test(`[L15] ${transport.name}: a typed close while the peer sends: answers and GOAWAY arrive`, async () => {
+  test(`[L15] ${transport.name}: a close for a fault while the peer sends: replies and GOAWAY arrive`, async () => {
     const { a, b, release } = await transport.make();
     const server = new Server(echoServices());
     server.accept(b);

@@ -74,7 +74,7 @@ const anySaid: fc.Arbitrary<Said> = fc.oneof(
 
 const anyCuts = fc.array(fc.nat({ max: 3000 }), { maxLength: 40 });
 
-/** What a server answers to bytes that come in these chunks, PONGs aside. */
+/** What a server answers to bytes that arrive in these chunks, without PONGs. */
 async function answers(chunks: Uint8Array[]): Promise<unknown[]> {
   const facing = faceServer({
     Echo: {
@@ -82,7 +82,7 @@ async function answers(chunks: Uint8Array[]): Promise<unknown[]> {
     },
   });
   await greet(facing);
-  // A first call, so that any CANCEL is for one that came before.
+  // A first call, so that any CANCEL is for an earlier one.
   await facing.peer.send(request(1, "Echo.echo"));
   for (const chunk of chunks) await facing.peer.send(chunk);
   await facing.peer.send(goaway(undefined));
@@ -95,7 +95,7 @@ async function answers(chunks: Uint8Array[]): Promise<unknown[]> {
   );
 }
 
-test("[B1] any messages, however they are cut, get the same answers", async () => {
+test("[B1] any messages, however they are cut, get the same replies", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(anySaid, { maxLength: 20 }),
@@ -121,7 +121,7 @@ const anyAnswers = fc.array(
   { minLength: 1, maxLength: 30 },
 );
 
-test("[I7] answers in any order, however they are cut, reach their own callers", async () => {
+test("[I7] replies in any order, however they are cut, reach their own callers", async () => {
   await fc.assert(
     fc.asyncProperty(anyAnswers, anyCuts, async (plan, cuts) => {
       const facing = faceClient();
@@ -187,10 +187,10 @@ const anyLimits: fc.Arbitrary<AnyLimits> = fc.record({
   highWaterMark: fc.integer({ min: 1, max: 5000 }),
 });
 
-/** What the callee enforces: what it granted, or the protocol's constants. */
+/** What the server enforces: what it granted, or the protocol's constants. */
 const EARLY = { calls: 64, bytes: 65_536 };
 
-/** The windows of both ends, in any state a user can bring about. */
+/** The windows of both sides, in any state a user can bring about. */
 function checkWindows(
   caller: Connection,
   callee: Connection,
@@ -263,7 +263,7 @@ class Play {
   }
 }
 
-test("[F13] [I8] a client with any limits, calls, aborts and orders of answers never breaks its server's rules", async () => {
+test("[F13] [I8] a client with any limits, calls, aborts and orders of replies never breaks the protocol", async () => {
   const anySteps = fc.array(anyStep, { minLength: 20, maxLength: 300 });
   await fc.assert(
     fc.asyncProperty(anyLimits, anySteps, async (limits, steps) => {
@@ -281,7 +281,7 @@ test("[F13] [I8] a client with any limits, calls, aborts and orders of answers n
   );
 });
 
-test("[F7] [I7] both ends call each other in any order, and each gets its own answers", async () => {
+test("[F7] [I7] both sides call each other in any order, and each call gets its own reply", async () => {
   const anyCalls = fc.array(
     fc.record({
       a: fc.boolean(),
@@ -317,7 +317,7 @@ test("[F7] [I7] both ends call each other in any order, and each gets its own an
 });
 
 /** Bytes that go wrong somewhere: a valid session with some of them overwritten. */
-test("[B10] any bytes of a session overwritten and cut: the server comes to its end", async () => {
+test("[B10] with any bytes of a session overwritten or cut, the server's connection closes", async () => {
   const damage = fc.array(
     fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })),
     {

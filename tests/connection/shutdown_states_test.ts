@@ -1,6 +1,6 @@
 /**
  * How a connection ends: every state of `docs/semantics.md`, and in each of
- * them everything that can happen next. A test per cell.
+ * them everything that can happen next. A test for each cell.
  *
  * In each cell a server serves two calls of its peer, of which one runs and
  * one waits to be started, and has made a call of its own. The peer reads, and
@@ -16,7 +16,7 @@ import { assertNothingLeft } from "../support/pair.ts";
 import { goaway, KIND, readCode, reply, request } from "../support/raw_peer.ts";
 import { Held } from "../support/services.ts";
 
-/** One connection on its way to its end. */
+/** One connection that is closing. */
 class Cell {
   readonly held = new Held();
   readonly facing: FacingServer = faceServer({
@@ -54,7 +54,7 @@ class Cell {
     }
   }
 
-  /** The peer's last calls are answered, and so is ours. */
+  /** The peer's last calls are answered, and so is the local call. */
   async finish(): Promise<void> {
     await this.peer.send(reply(this.ours.id as number)).catch(ignore);
     for (let i = 0; i < 2; i++) {
@@ -63,19 +63,19 @@ class Cell {
     }
   }
 
-  /** Where it is, and what the handler has been told. */
+  /** Its state, and what the handler has noticed. */
   now(): string {
     const { signal, draining } = this.held.calls[0].ctx;
     const told = signal.aborted ? "lost" : draining.aborted ? "told" : "runs";
     return `${this.connection.stats().state}, ${told}`;
   }
 
-  /** What has become of our call, and what the peer has heard since the event. */
+  /** The outcome of the local call, and what the peer has received since the event. */
   then(): string {
     return `${this.ours.outcome}: ${this.heard.join(", ") || "nothing"}`;
   }
 
-  /** When it is over, if nothing else happens. */
+  /** When the connection is over, if nothing else happens. */
   async over(): Promise<string> {
     let now = 0;
     for (const at of TIMES) {
@@ -91,7 +91,7 @@ class Cell {
   }
 }
 
-/** Times at which it is looked whether a connection is over, in ms. */
+/** Times at which the test checks whether the connection is over, in ms. */
 const TIMES = [
   ...[0, 49, 50, 51, 100, 999, 1000, 1049, 1050, 1099, 1100, 1999, 2000],
   ...[4999, 5000, 5999, 6000, 9999, 10_000, 10_999, 11_000],
@@ -183,14 +183,14 @@ const EVENTS: Record<string, (cell: Cell) => unknown> = {
   "abort()": ({ connection }) => void connection.abort(),
 };
 
-/** What the peer says, or its transport. */
+/** What the peer sends, or its transport does. */
 const SAID = new Set(Object.keys(EVENTS).slice(1, 8));
 
 /**
  * For each state and event: the state then, and what the handler knows (it
  * `runs`, is `told` of a drain, or that its caller is `lost`); when all is over
- * (the last look at the clock counts); what has become of our call; and what
- * the peer has heard since.
+ * (the last look at the clock counts); the outcome of the local call; and what
+ * the peer has received since.
  */
 const TABLE: Record<string, Record<string, string>> = {
   "open": {
@@ -342,7 +342,7 @@ const TABLE: Record<string, Record<string, string>> = {
 
 for (const [state, enter] of Object.entries(STATES)) {
   for (const [event, happen] of Object.entries(EVENTS)) {
-    // A peer that has sent its FIN says nothing.
+    // A peer that has sent its FIN sends nothing.
     if (state.endsWith("half-closed") && SAID.has(event)) continue;
     const expected = TABLE[state]?.[event];
     test(`[X8] ${state}, then ${event}`, async () => {

@@ -12,7 +12,7 @@ import {
   Server,
 } from "../../mod.ts";
 import { settle } from "../support/clock.ts";
-import { leave, Reconnecting, serving } from "../support/dials.ts";
+import { Reconnecting, sendGoaway, serving } from "../support/dials.ts";
 import { pair } from "../support/pair.ts";
 import {
   failure,
@@ -45,7 +45,7 @@ const services = {
   },
 };
 
-test("calls are counted by outcome where they were made, and by how they ended where they were served", async () => {
+test("the caller counts calls by outcome, the server by how they ended", async () => {
   const { client, connection, close } = pair(services);
   const ignore = () => {};
   await client.call("S.echo", 1);
@@ -59,7 +59,7 @@ test("calls are counted by outcome where they were made, and by how they ended w
   await close();
 });
 
-test("calls that their connection took along are unknown to who made them, and lost to who served them", async () => {
+test("calls of a lost connection count as unknown for the caller, as lost for the server", async () => {
   const held = new Held();
   const { client, connection, server } = pair(held.services);
   const calls = [1, 2].map((n) => client.call("Held.work", n).catch(() => {}));
@@ -73,7 +73,7 @@ test("calls that their connection took along are unknown to who made them, and l
   await server.close();
 });
 
-test("a handler that ends its own connection is lost once", async () => {
+test("a handler that ends its own connection counts as lost once", async () => {
   const { client, connection, server } = pair(services);
   await client.call("S.end", null).catch(() => {});
   await client.closed;
@@ -95,7 +95,7 @@ test("an aborted call is counted once, with its final outcome", async () => {
   await close();
 });
 
-test("bytes queued, written and read are counted; what one end wrote the other has read", async () => {
+test("bytes queued, written and read are counted; what one side wrote the other has read", async () => {
   const { client, connection, close } = pair(services);
   await client.call("S.echo", "x".repeat(1000));
   await settle();
@@ -115,7 +115,7 @@ test("bytes queued, written and read are counted; what one end wrote the other h
   await full.abort();
 });
 
-test("a server adds up its connections, and what it counted of those that are gone", async () => {
+test("a server adds up its connections, those that are over included", async () => {
   const server = new Server(services);
   const connect = () => {
     const [near, far] = memoryPair();
@@ -137,12 +137,12 @@ test("a server adds up its connections, and what it counted of those that are go
   assertEquals(server.stats().connections, 0);
 });
 
-test("a reconnecting client counts a call once, with the outcome of all its sendings", async () => {
+test("a reconnecting client counts a call once, with the outcome of all its attempts", async () => {
   const t = new Reconnecting(["peer", "peer"]);
   const first = await t.ready();
   const handle = t.go("x");
   await settle();
-  await leave(first);
+  await sendGoaway(first);
   await t.advance(100);
   const second = await t.ready();
   assertEquals(t.client.stats().resent, 1);
@@ -155,7 +155,7 @@ test("a reconnecting client counts a call once, with the outcome of all its send
   await t.over();
 });
 
-test("a reconnecting client counts as unknown what may have run once, however its next sending ends", async () => {
+test("a reconnecting client counts a call that may have run as unknown, however its next attempt ends", async () => {
   const t = new Reconnecting(["peer", "peer"]);
   await t.ready();
   const handle = t.go("x", { idempotent: true });
@@ -180,7 +180,7 @@ test("bytes of a chunk that takes several turns to decode are counted once", asy
   await client.abort();
 });
 
-test("a reconnecting client says how many bytes wait for a connection, and the round trip of the one it has", async () => {
+test("a reconnecting client's stats have the bytes that wait for a connection, and the round trip of the current one", async () => {
   const t = new Reconnecting(["peer"]);
   t.go("x".repeat(100));
   const { waiting, waitingBytes, rtt } = t.client.stats();
@@ -197,7 +197,7 @@ test("a reconnecting client says how many bytes wait for a connection, and the r
   await server.close();
 });
 
-test("[A12] a handler that ignores its signal is seen running until it settles", async () => {
+test("[A12] a handler that ignores its signal counts as running until it settles", async () => {
   const held = new Held();
   const peer = new RawPeer();
   const server = new Server(held.services);

@@ -1,4 +1,4 @@
-// Messages that begin and never end: what a server holds for them.
+// Messages that never arrive whole: what a server holds for them.
 
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
@@ -9,7 +9,7 @@ import { memory } from "../support/heap.ts";
 import { frame, hello, KIND } from "../support/raw_peer.ts";
 
 const CONNECTIONS = 1000;
-/** Bytes of the 4 MiB that come, one by one. */
+/** Bytes of the 4 MiB that arrive, one by one. */
 const RECEIVED = FULL ? 20_000 : 40;
 /** Bytes that a connection, its streams and the peer's end of them take by themselves, at most. */
 const CONNECTION = 24_000;
@@ -25,7 +25,7 @@ async function trickle(duplex: Duplex): Promise<void> {
   writer.releaseLock();
 }
 
-test("[B12] bodies of 4 MiB that come byte by byte on 1,000 connections: what is held follows what came", async () => {
+test("[B12] for bodies of 4 MiB that arrive byte by byte on 1,000 connections, memory follows what has arrived", async () => {
   const server = new Server({}, { clock: new TestClock() });
   const before = await memory();
   const peers = Array.from({ length: CONNECTIONS }, () => {

@@ -1,4 +1,4 @@
-/** What a connection may not do for too long, and the PING that tells. */
+/** PINGs, and the limits on silence, stalled writes, slow messages and idle connections. */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
@@ -62,7 +62,7 @@ test("ping resolves with the round-trip time, which rtt keeps", async () => {
   await assertRejects(() => client.connection.ping(), RpcError);
 });
 
-test("two real ends answer each other's PINGs", async () => {
+test("a client and a server answer each other's PINGs", async () => {
   const { client, served, close } = timed();
   await client.call("HelloService.Hello", "x");
   assertEquals(await client.connection.ping(), 0);
@@ -70,7 +70,7 @@ test("two real ends answer each other's PINGs", async () => {
   await close();
 });
 
-test("[L9] a peer that vanished without a FIN is noticed by keepalive within its stated time", async () => {
+test("[L9] keepalive notices a peer that vanished without a FIN within its stated time", async () => {
   const facing = faceClient(TIMES);
   await greet(facing);
   const call = facing.client.connection.go("Test.call");
@@ -90,7 +90,7 @@ test("[L9] a peer that vanished without a FIN is noticed by keepalive within its
   assertNothingLeft(idle);
 });
 
-test("any byte proves that the peer lives, and no PING goes to one that talks", async () => {
+test("any byte proves that the peer lives, and a peer that sends gets no PING", async () => {
   const facing = faceServer({ Test: { call: () => 1 } }, TIMES);
   await greet(facing);
   for (let i = 1; i <= 20; i++) {
@@ -107,7 +107,7 @@ test("any byte proves that the peer lives, and no PING goes to one that talks", 
   await facing.connection.abort();
 });
 
-test("[F14] our own event loop slept: what arrived meanwhile is read before the peer is judged", async () => {
+test("[F14] after a blocked event loop, what arrived meanwhile is read before the peer counts as silent", async () => {
   const facing = faceServer({}, TIMES);
   await greet(facing);
   await facing.clock.advance(1000);
@@ -120,7 +120,7 @@ test("[F14] our own event loop slept: what arrived meanwhile is read before the 
   await facing.connection.abort();
 });
 
-test("[F13] with the shortest keepalive our client is never closed by our server", async () => {
+test("[F13] a server with the shortest keepalive never disconnects a client of this library", async () => {
   const { client, clock, close } = timed({
     keepaliveTime: 1,
     keepaliveTimeout: 1,
@@ -150,7 +150,7 @@ test("[F5] a message that trickles in, in its header or its body, ends the conne
   }
 });
 
-test("a long series of messages, each whole in time, is no trickle", async () => {
+test("a long series of messages, each complete in time, does not end the connection", async () => {
   const facing = faceServer({ Test: { call: () => 1 } }, {
     messageTimeout: 1000,
   });
@@ -169,7 +169,7 @@ test("a long series of messages, each whole in time, is no trickle", async () =>
   await facing.connection.abort();
 });
 
-test("[F4] a peer that takes nothing of what is written is let go", async () => {
+test("[F4] a peer that reads nothing is disconnected", async () => {
   const facing = faceServer({ Test: { big: () => "x".repeat(200_000) } }, {
     writeTimeout: 1000,
   });
@@ -181,13 +181,13 @@ test("[F4] a peer that takes nothing of what is written is let go", async () => 
   await facing.clock.advance(1);
   await settle();
   assertEquals(facing.connection.stats().state, "finishing");
-  // Neither does it take the GOAWAY: what is flushed is bounded in time, too.
+  // Neither does it take the GOAWAY: the flush is bounded in time, too.
   await facing.clock.advance(10_000);
   assertEquals((await facing.connection.closed)?.code, "deadline_exceeded");
   assertNothingLeft(facing.connection);
 });
 
-test("an idle connection is closed in order, and calls keep it from being idle", async () => {
+test("an idle connection is closed gracefully, and calls keep it open", async () => {
   const { client, served, clock, close } = timed({ idleTimeout: 1000 });
   for (let i = 0; i < 5; i++) {
     await client.call("HelloService.Hello", "x");
@@ -201,7 +201,7 @@ test("an idle connection is closed in order, and calls keep it from being idle",
   await close();
 });
 
-test("a call that runs keeps its connection from being idle", async () => {
+test("a call in flight keeps its connection open", async () => {
   const facing = faceServer({
     Test: { hang: () => new Promise<never>(() => {}) },
   }, {
@@ -215,7 +215,7 @@ test("a call that runs keeps its connection from being idle", async () => {
   await facing.connection.abort();
 });
 
-test("a connection whose peer has not said HELLO is the handshake timeout's business alone", async () => {
+test("before the peer's HELLO only the handshake timeout applies", async () => {
   const facing = faceClient({ ...TIMES, handshakeTimeout: 5000 });
   await facing.clock.advance(4999);
   assertEquals(facing.connection.stats().state, "open");
@@ -226,10 +226,10 @@ test("a connection whose peer has not said HELLO is the handshake timeout's busi
   await facing.connection.abort();
 });
 
-test("a HELLO that refuses all that a drain waits for leaves no timer behind", async () => {
+test("a HELLO that rules out all calls that a drain waits for leaves no timer behind", async () => {
   const facing = faceClient(TIMES);
   const { client, clock, peer } = facing;
-  // Whether the peer takes streams is only known from its HELLO.
+  // Only HELLO says whether the peer accepts streams.
   const call = client.connection.call("Test.up", ReadableStream.from([1]));
   const closed = client.close();
   await settle();

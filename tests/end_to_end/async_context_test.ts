@@ -1,6 +1,6 @@
 /**
  * Async context: what an `AsyncLocalStorage` holds where handlers, middleware
- * and the sources of streams run. No store of one call shows in another.
+ * and the sources of streams run. No call sees the store of another.
  */
 
 import { AsyncLocalStorage } from "node:async_hooks";
@@ -26,7 +26,7 @@ import { Held } from "../support/services.ts";
 
 const als = new AsyncLocalStorage<string>();
 
-/** What the storage holds where handlers run: at once, after a wait, and under a timer of the platform. */
+/** Returns what the storage holds where a handler runs: at once, after an await, and in a platform timer. */
 const services = {
   Store: {
     now: () => `${als.getStore()}`,
@@ -42,7 +42,7 @@ async function stores(client: Client<Any>): Promise<unknown[]> {
   return await Promise.all(calls.map((name) => client.call(name)));
 }
 
-/** Serves in one context, and connects in another. */
+/** Serves in one context and connects in another. */
 function connect(
   options: ServerOptions = {},
   offered: object = services,
@@ -77,7 +77,7 @@ test("[X40] handlers do not run in the context in which their connection was acc
   als.run("closed", () => server.close());
 });
 
-test("[X40] nor do those of a client that serves, plain or reconnecting, nor those of JSON-RPC", async () => {
+test("[X40] handlers of a client that serves, plain or reconnecting, and of JSON-RPC do not run in the context of their connection either", async () => {
   const server = new Server<object>({
     Ask: {
       back: (_: undefined, ctx: CallContext) =>
@@ -125,11 +125,11 @@ test("[X40] a call that has waited does not run in the context of the one that m
   await close(client, server);
 });
 
-test("[X40] a call that waits for the outbox does not run in the context of a call back", async () => {
+test("[X40] a call that waits for the send buffer does not run in the context of a call back", async () => {
   const seen: unknown[] = [];
   const server = new Server<object>({
     Big: {
-      // Fills what is to be written, so that the calls behind it wait.
+      // Fills the send buffer, so that later calls wait.
       fill: (_: undefined, ctx: CallContext) =>
         als.run("of the first", () => {
           clientOf<Any>(ctx.connection).go(
@@ -154,11 +154,11 @@ test("[X40] a call that waits for the outbox does not run in the context of a ca
   await close(client, server);
 });
 
-/** Runs the rest of a call with the caller's name for itself as the store. */
+/** Middleware that runs the rest of a call with the store that the caller named. */
 const byRun: ServerMiddleware = (call, next) =>
   als.run(call.metadata.get("id") ?? "none", next);
 
-/** The same, for as long as this code runs. */
+/** The same with `enterWith`, which lasts as long as this code runs. */
 const byEntering: ServerMiddleware = (call, next) => {
   const id = call.metadata.get("id");
   if (id !== undefined) als.enterWith(id);
@@ -188,7 +188,7 @@ test("[X40] each handler runs in the context of its own middleware, however many
   }
 });
 
-test("[X40] a store that a middleware enters for good does not show in the calls behind", async () => {
+test("[X40] a store that a middleware enters with enterWith does not show in later calls", async () => {
   const { client, server } = connect({ use: [byEntering] });
   const options = { metadata: { id: "mine" } };
   const together = Promise.all([
@@ -201,7 +201,7 @@ test("[X40] a store that a middleware enters for good does not show in the calls
   await close(client, server);
 });
 
-/** Streams that give what the storage holds, and note what it holds when they are cleaned up. */
+/** Streams whose items are what the storage holds; they record what it holds in their cleanup. */
 class Sources {
   readonly cleaned: unknown[] = [];
 
@@ -245,7 +245,7 @@ class Sources {
   }
 }
 
-/** The first four items; then it is cancelled. */
+/** Reads four items and cancels the stream. */
 async function four(stream: unknown): Promise<unknown[]> {
   const items: unknown[] = [];
   for await (const item of stream as AsyncIterable<unknown>) {
@@ -278,7 +278,7 @@ for (const [what, use] of Object.entries(AROUND)) {
     const sources = new Sources();
     const { client, server } = connect({ use }, sources.services);
     for (const name of Object.keys(sources.services.Gen)) {
-      // Two at once, so that one could see the other's.
+      // Two at once, so that one could see the other's store.
       const read = ["a", "b"].map(async (id) =>
         four(
           await client.call(`Gen.${name}`, undefined, { metadata: { id } }),
@@ -294,7 +294,7 @@ for (const [what, use] of Object.entries(AROUND)) {
   });
 }
 
-test("[X40] one iterable that serves many calls is read in the context of each", async () => {
+test("[X40] one iterable that answers many calls is read in the context of each call", async () => {
   const shared = new Sources();
   const iterable = {
     async *[Symbol.asyncIterator]() {
@@ -316,7 +316,7 @@ test("[X40] one iterable that serves many calls is read in the context of each",
   await close(client, server);
 });
 
-test("[X40] a stream of params is read in the context of its caller, not of the connection's or another call's", async () => {
+test("[X40] a stream of params is read in the context of its caller, not of the connection or another call", async () => {
   const taken: Any = {
     take: async (items: AsyncIterable<unknown>) => await four(items),
   };
@@ -330,7 +330,7 @@ test("[X40] a stream of params is read in the context of its caller, not of the 
   const clients = als.run("opened", () => [
     new Client<Any>(dial()),
     new Client<Any>(dial(), { use }),
-    // Its calls wait until it has dialled.
+    // Its calls wait until it has connected.
     new ReconnectingClient<Any>(dial),
     new ReconnectingClient<Any>(dial, { use }),
   ]);
@@ -356,7 +356,7 @@ test("[X40] a stream of params is read in the context of its caller, not of the 
   await close(...clients, server);
 });
 
-test("[X40] dials run in the context in which the client was made, not in that of the call which needs one", async () => {
+test("[X40] dials run in the context in which the client was made, not in that of the call that needs the connection", async () => {
   const server = new Server<object>(services);
   const seen: unknown[] = [];
   const dial = () => {

@@ -1,4 +1,4 @@
-// What the collector may take, and what it must not.
+// Garbage collection: what the library must keep alive, and what it must let go.
 
 import { assertEquals } from "@std/assert";
 import { getEventListeners } from "node:events";
@@ -16,9 +16,8 @@ import {
   Server,
 } from "../../mod.ts";
 import { settle } from "../support/clock.ts";
-import { collect } from "../support/collect.ts";
 import { FULL } from "../support/full.ts";
-import { type Memory, memory } from "../support/heap.ts";
+import { collect, type Memory, memory } from "../support/heap.ts";
 import { JsonRpcClient, JsonRpcServer } from "../../jsonrpc.ts";
 import { netrpc } from "../../netrpc.ts";
 import { pair } from "../support/pair.ts";
@@ -28,7 +27,7 @@ async function reasonOf(promise: Promise<unknown>): Promise<unknown> {
   return await promise.then(() => "it did not reject", (reason) => reason);
 }
 
-test("[A14] an abort arrives though only its call holds the signal made of it, after a collection", async () => {
+test("[A14] an abort arrives after a garbage collection, though only the call holds the derived signal", async () => {
   const held = new Held();
   const { client, close } = pair(held.services);
   const controllers = Array.from({ length: 100 }, () => new AbortController());
@@ -45,7 +44,7 @@ test("[A14] an abort arrives though only its call holds the signal made of it, a
   await close();
 });
 
-test("[A14] a signal that only its call holds times out after a collection", async () => {
+test("[A14] a timeout signal that only its call holds fires after a garbage collection", async () => {
   const held = new Held();
   const { client, close } = pair(held.services);
   const { reply } = client.go("Held.work", 1, {
@@ -53,7 +52,7 @@ test("[A14] a signal that only its call holds times out after a collection", asy
   });
   const reason = reasonOf(reply);
   await collect();
-  // The signal's own timer keeps no process alive.
+  // The signal's own timer does not keep the process alive.
   const alive = setInterval(() => {}, 1000);
   assertEquals((await reason as Error).name, "TimeoutError");
   clearInterval(alive);
@@ -61,7 +60,7 @@ test("[A14] a signal that only its call holds times out after a collection", asy
   await close();
 });
 
-test("[A14] 1,000 connections share one signal: nothing is left on it, and nobody is warned", async () => {
+test("[A14] 1,000 connections share one signal: no listener is left on it, and no warning is printed", async () => {
   const warnings: Error[] = [];
   const warned = (warning: Error) => void warnings.push(warning);
   process.on("warning", warned);
@@ -84,7 +83,7 @@ test("[A14] 1,000 connections share one signal: nothing is left on it, and nobod
   assertEquals(warnings, []);
 });
 
-test("[M1] a great many calls on a connection that stays open: params and results are let go", async () => {
+test("[M1] params and results of many calls are collected while their connection stays open", async () => {
   const { client, close } = pair(echoServices());
   const watched: WeakRef<object>[] = [];
   const watch = (value: object) => void watched.push(new WeakRef(value));
@@ -107,20 +106,20 @@ test("[M1] a great many calls on a connection that stays open: params and result
   const growth = late.live - (early as Memory).live;
   assertEquals(growth < 2_000_000, true, `${growth} bytes more are live`);
   assertEquals(watched.length, count / 1000 * 4);
-  // The engine itself may hold on to the very last.
+  // The engine itself may keep the very last ones.
   const left = watched.filter((ref) => ref.deref() !== undefined).length;
   assertEquals(left > 2, false, `${left} are left`);
   await close();
 });
 
-// What an idle connection holds.
+// The memory of an idle connection.
 
 interface Caller {
   call(method: "E.echo", params: unknown): Promise<unknown>;
   abort(): Promise<void>;
 }
 
-/** A server and its callers that speak each of the wires. */
+/** A server and its clients, on each protocol. */
 interface Wire {
   serve(): { serve(source: Listener): unknown; close(): Promise<void> };
   call(duplex: Duplex): Caller;
@@ -153,7 +152,7 @@ for (const framing of ["contentLength", "lines"] as const) {
   };
 }
 
-/** Long enough to be told from what a connection itself takes. */
+/** Large enough to tell it from what a connection itself takes. */
 const LARGE = 2_500_000;
 const CONNECTIONS = 4;
 
@@ -163,7 +162,7 @@ for (
     ["was too large to carry", 2 * LARGE],
   ] as const
 ) {
-  test(`[X15] an idle connection of any wire lets go of a message that it ${what}`, async () => {
+  test(`[X15] an idle connection of any protocol releases the memory of a message that it ${what}`, async () => {
     const open = async (name: string, address: ListenAddress) => {
       const caller = WIRES[name].call(await connect(address));
       const Text = name.slice(-1).repeat(large);
@@ -190,14 +189,14 @@ for (
         callers.push(await open(name, address));
       }
     };
-    // Whatever the first ones leave behind is there once.
+    // What the first messages leave behind is counted once.
     await openAll();
     const before = await memory();
     for (let i = 0; i < CONNECTIONS; i++) await openAll();
     const held = (await memory()).live - before.live;
     await Promise.all(callers.map((caller) => caller.abort()));
     await Promise.all(servers.map((server) => server.close()));
-    // One wire's alone would be more.
+    // One protocol's message alone would be more.
     assertEquals(held < CONNECTIONS * LARGE, true, `${held} bytes`);
   });
 }

@@ -1,4 +1,5 @@
-// The documentation's links lead somewhere, and its reference is complete.
+// The documentation: its links lead to files and headings, and its page of error
+// codes is complete.
 
 import { assertEquals } from "@std/assert";
 import { readdir, readFile, stat } from "node:fs/promises";
@@ -9,14 +10,14 @@ import { ERROR_CODES } from "../../mod.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
-/** Every page that a reader may open. */
+/** All pages. */
 async function pages(): Promise<string[]> {
   const docs = await readdir(join(ROOT, "docs"), { recursive: true });
   return ["README.md", "CONTRIBUTING.md", ...docs.map((f) => join("docs", f))]
     .filter((file) => file.endsWith(".md")).map((file) => join(ROOT, file));
 }
 
-/** The text without code, in which brackets are no links. */
+/** The text without code blocks, whose brackets are no links. */
 function prose(text: string): string {
   return text.replace(/^( *)```[\s\S]*?^\1```$/gm, "").replace(
     /`[^`\n]*`/g,
@@ -24,7 +25,7 @@ function prose(text: string): string {
   );
 }
 
-/** The anchors of a page's headings, as GitHub makes them. */
+/** The anchors of a page's headings, as GitHub derives them. */
 function anchors(text: string): Set<string> {
   const code = text.replace(/^( *)```[\s\S]*?^\1```$/gm, "");
   const headings = [...code.matchAll(/^#{1,6} (.+)$/gm)].map(([, h]) => h);
@@ -36,7 +37,7 @@ function anchors(text: string): Set<string> {
   );
 }
 
-/** What is wrong with a link; undefined if it leads somewhere. */
+/** What is wrong with a link; undefined if nothing is. */
 async function fault(page: string, link: string): Promise<string | undefined> {
   const [path, anchor] = link.split("#");
   const target = path === "" ? page : join(dirname(page), path);

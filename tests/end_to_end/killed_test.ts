@@ -1,6 +1,6 @@
-// A server process killed, stopped or drained under load: what the client was
-// told is held against a journal that the server's handlers write to disk.
-// `deno task chaos --kills N` and the like do it as often as one likes.
+// A server process is killed, stopped or drained under load. The outcomes that
+// the client got are compared with a journal that the handlers write to disk.
+// `deno task chaos --kills N` and the like repeat it N times.
 
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
@@ -20,11 +20,11 @@ async function agrees(program: Program): Promise<void> {
   assertEquals(faults, [], `seed ${seed}`);
 }
 
-test("[L10] a server killed under load: ledger and journal agree", () =>
+test("[L10] when a server is killed under load, the client's outcomes agree with the server's journal", () =>
   agrees(KILLS));
 
-test("[L11] a server that stands still until it is given up, and goes on: nothing runs twice", () =>
+test("[L11] when a server stops until its client gives it up, and then continues, no call runs twice", () =>
   agrees(STOPS));
 
-test("[L12] a server process restarted by drain under load loses no call", () =>
+test("[L12] no call is lost when a server process drains and restarts under load", () =>
   agrees(RESTARTS));

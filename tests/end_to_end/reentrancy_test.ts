@@ -1,5 +1,5 @@
-// Users who call, close and abort from inside the library's own callbacks, and
-// who have not noticed yet that the peer is gone.
+// User code that calls, closes and aborts from inside the library's callbacks, or
+// before it has noticed that the peer is gone.
 
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
@@ -18,7 +18,7 @@ import { assertNothingLeft, pair } from "../support/pair.ts";
 import { KIND, reply } from "../support/raw_peer.ts";
 import { receive } from "../support/transports.ts";
 
-test("[A4] an abort inside a reply callback touches the other call alone", async () => {
+test("[A4] an abort inside a reply callback ends only the call that is aborted", async () => {
   const facing = faceClient();
   await greet(facing);
   const { connection, peer } = facing;
@@ -32,7 +32,7 @@ test("[A4] an abort inside a reply callback touches the other call alone", async
   await peer.send(reply(1), reply(2));
   await told;
   assertEquals(await first.settled, "executed");
-  // Its own answer had come in the same chunk.
+  // Its own reply was in the same chunk.
   assertEquals(await second.settled, "executed");
   assertEquals(await second.reply, "ok");
   const third = connection.go("third");
@@ -62,7 +62,7 @@ test("[L5] a close inside a reply callback lets the other calls finish", async (
   await close();
 });
 
-test("[L5] an abort of the connection inside a reply callback settles the others truly", async () => {
+test("[L5] an abort of the connection inside a reply callback settles the other calls with their true outcomes", async () => {
   const facing = faceClient();
   await greet(facing);
   const { connection, peer } = facing;
@@ -78,7 +78,7 @@ test("[L5] an abort of the connection inside a reply callback settles the others
   assertNothingLeft(connection);
 });
 
-test("[L6] a call made after the peer is gone and before that is noticed settles by what became of it", async () => {
+test("[L6] a call made after the peer is gone, and before the client notices, settles with its true outcome", async () => {
   const facing = faceClient();
   await greet(facing);
   const { connection, peer } = facing;
@@ -103,7 +103,7 @@ test("[L6] a call made after the peer is gone and before that is noticed settles
   assertNothingLeft(connection);
 });
 
-test("[H7] a handler calls back over its own connection, and is called back in turn", async () => {
+test("[H7] a handler calls back over its own connection, and the handler there calls back again", async () => {
   const services = {
     Deep: {
       dive: async (depth: number, ctx: CallContext): Promise<string> => {
@@ -135,13 +135,13 @@ test("[L16] a dial that was aborted leaves no connection behind", async () => {
     { length: 8 },
     () => connect({ ...listener.address, signal }).catch(() => undefined),
   );
-  // By then some may be through, others under way.
+  // By then some dials may have succeeded, others are in progress.
   await turn();
   controller.abort();
   for (const duplex of await Promise.all(dials)) {
     await duplex?.writable.abort().catch(() => {});
   }
-  // Whoever was accepted before this one has been ended by its dialer.
+  // Every connection accepted before this one was ended by its client.
   const last = await connect(listener.address);
   for (;;) {
     const { value } = await accepted.next();

@@ -1,4 +1,4 @@
-/** A server that is restarted by drain, under load: no call fails, none runs twice. */
+/** A server that drains and is replaced under load: no call fails, and none runs twice. */
 
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
@@ -15,7 +15,7 @@ import { serving } from "../support/dials.ts";
 
 const RESTARTS = 50;
 
-/** Handlers that answer at once and later, and count how often each call ran. */
+/** Handlers that reply at once or later, and count how often each call ran. */
 class Jobs {
   readonly runs = new Map<number, number>();
   readonly services = {
@@ -36,7 +36,7 @@ class Jobs {
 /** A server that can be replaced. */
 interface Site {
   readonly dial: Dial;
-  /** The old one drains; the next is there at once, or only then. */
+  /** Drains the old server; the next one starts at once, or when the old one has drained. */
   restart(overlap: boolean): Promise<void>;
   close(): Promise<void>;
 }
@@ -99,7 +99,7 @@ async function survives(make: (s: Jobs["services"]) => Promise<Site>) {
     }
   })();
   for (let i = 0; i < RESTARTS; i++) {
-    // Each of the servers answers some.
+    // Each server answers some of the calls.
     const goal = calls.length + 100;
     while (calls.length < goal) await turn();
     await calls[goal - 100];
@@ -109,7 +109,7 @@ async function survives(make: (s: Jobs["services"]) => Promise<Site>) {
   await load;
   const replies = await Promise.all(calls);
   assertEquals(replies, replies.map((_, key) => key));
-  // One that came and went while another drained may never have been dialled.
+  // The client may never have dialed a server that came and went while another drained.
   const { connected } = client.stats();
   assert(connected > RESTARTS / 2, `${connected} connections`);
   await client.close();
@@ -120,8 +120,8 @@ async function survives(make: (s: Jobs["services"]) => Promise<Site>) {
   await site.close();
 }
 
-test(`[L12] a server restarted ${RESTARTS} times by drain, under load, loses no call: in memory`, () =>
+test(`[L12] no call is lost when a server drains and restarts ${RESTARTS} times under load: in memory`, () =>
   survives(memorySite));
 
-test(`[L12] a server restarted ${RESTARTS} times by drain, under load, loses no call: over TCP`, () =>
+test(`[L12] no call is lost when a server drains and restarts ${RESTARTS} times under load: over TCP`, () =>
   survives(tcpSite));

@@ -1,5 +1,5 @@
-// Every path on which something of the server's own goes wrong, and all bytes
-// that its peer gets: none tells what went wrong inside.
+// Every path on which code of the server fails, and all bytes that its peer gets:
+// none of them discloses what went wrong inside.
 
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import process from "node:process";
@@ -17,7 +17,7 @@ import { frame, hello, KIND, RawPeer, request } from "../support/raw_peer.ts";
 
 const SECRET = "s3cr3t";
 
-/** An error that tells much: in its message, its stack, its cause and members. */
+/** An error that has the secret in its message, stack, cause and members. */
 function telling(): Error {
   const cause = new Error(`the cause, ${SECRET}`);
   const error = new Error(`at ${import.meta.url}, ${SECRET}`, { cause });
@@ -28,7 +28,7 @@ function fail(): never {
   throw telling();
 }
 
-/** A schema that does as `validate` does. */
+/** A schema that calls `validate`. */
 function schema(validate: () => never | Promise<never>): StandardSchema {
   return { "~standard": { version: 1, vendor: "test", validate } };
 }
@@ -85,7 +85,7 @@ const OPTIONS: Record<string, ServerOptions> = {
   "an authorize that rejects": { authorize: later },
 };
 
-/** What is read until the stream ends or fails, as text. */
+/** All bytes of the stream until it ends or fails, as text. */
 async function heard(peer: RawPeer): Promise<string> {
   const decoder = new TextDecoder();
   const texts: string[] = [];
@@ -96,13 +96,13 @@ async function heard(peer: RawPeer): Promise<string> {
       if (frame.kind !== KIND.HELLO) texts.push(decoder.decode(frame.body));
     }
   } catch (error) {
-    // It was cut off when it did not close: what came before is here.
+    // The stream was cut off; the bytes before that are there.
     assertInstanceOf(error, ConnectionError);
   }
   return texts.join("\n");
 }
 
-/** All that a server says to a peer that calls `S.f`, cancels it, calls what is not there, and breaks the rules. */
+/** All bytes that a server sends to a peer that calls `S.f`, cancels it, calls an unknown method, and violates the protocol. */
 async function said(
   f: unknown,
   options: ServerOptions = {},
@@ -125,7 +125,7 @@ async function said(
   await clock.advance(1000);
   await peer.send(frame(KIND.CANCEL, 1)).catch(() => {});
   await settle();
-  // The GOAWAY for this says what was wrong with the peer.
+  // The GOAWAY for this says what the peer did wrong.
   await peer.send(request(1, "S.f")).catch(() => {});
   await settle();
   await clock.advance(10_000);
@@ -144,26 +144,26 @@ function assertTellsNothing(text: string): void {
 }
 
 for (const [name, handler] of Object.entries(HANDLERS)) {
-  test(`[W5] ${name} tells its caller nothing of the inside`, async () => {
+  test(`[W5] ${name} discloses nothing internal to the caller`, async () => {
     assertTellsNothing(await said(handler));
   });
 }
 
 for (const [name, options] of Object.entries(OPTIONS)) {
-  test(`[W5] ${name} tells its caller nothing of the inside`, async () => {
+  test(`[W5] ${name} discloses nothing internal to the caller`, async () => {
     assertTellsNothing(await said(() => 1, options));
   });
 }
 
 for (const step of ["encode", "decode"] as const) {
-  test(`[W5] a serializer whose ${step} throws tells its caller nothing of the inside`, async () => {
+  test(`[W5] a serializer whose ${step} throws discloses nothing internal to the caller`, async () => {
     const encode = (value: unknown) => utf8(JSON.stringify(value));
     const serializer = { name: "own", encode, decode: () => 1, [step]: fail };
     assertTellsNothing(await said(() => ({}), { serializer }, [4, 120]));
   });
 }
 
-test("[W5] a server that exposes errors tells messages, and no stack", async () => {
+test("[W5] a server that exposes errors discloses their messages, and no stack", async () => {
   const text = await said(fail, { exposeErrors: true });
   assert(text.includes(SECRET));
   assertEquals(text.includes("    at "), false);

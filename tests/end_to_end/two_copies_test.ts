@@ -1,6 +1,6 @@
 /**
  * Two copies of the library in one process, as when one package has it from
- * npm and another from JSR: what one makes, the other takes as its own.
+ * npm and another from JSR: each accepts what the other makes.
  */
 
 import { cp, mkdtemp, rm } from "node:fs/promises";
@@ -40,7 +40,7 @@ before(async () => {
 
 after(() => folder && rm(folder, { recursive: true }));
 
-/** Both ways round: what is made by the first, and used by the second. */
+/** Both directions: the first copy makes a thing, the second one uses it. */
 function* ways(): Generator<[made: typeof one, used: typeof one]> {
   yield [one, two];
   yield [two, one];
@@ -72,12 +72,12 @@ async function close(...ends: { close(): Promise<void> }[]): Promise<void> {
   await Promise.all(ends.map((end) => end.close()));
 }
 
-test("[X32] the copies are two", () => {
+test("[X32] the two copies are different modules", () => {
   assert(one.RpcError !== two.RpcError);
   assert(one.Server !== two.Server);
 });
 
-test("[X32] an error of either copy is an instance of the other's class, and of no subclass", () => {
+test("[X32] an error of either copy is an instance of the other's class, but not of a subclass", () => {
   for (const [made, used] of ways()) {
     const errors: [object, new (...args: never[]) => object][] = [
       [new made.RpcError("a", "b"), used.RpcError],
@@ -106,7 +106,27 @@ test("[X32] an error of either copy is an instance of the other's class, and of 
   }
 });
 
-test("[X32] a handler's RpcError of the other copy reaches its caller whole", async () => {
+test("[X32] an instance of a subclass is one of the other copy's class", () => {
+  for (const [made, used] of ways()) {
+    class Mine extends made.RpcError {}
+    const error = new Mine("a", "b");
+    assert(error instanceof made.RpcError);
+    assert(error instanceof used.RpcError);
+    assert(!(error instanceof used.ConnectionError));
+  }
+});
+
+test("[X32] no decoded value passes for an instance of the library's classes", () => {
+  for (const name of ["RpcError", "ConnectionError", "StageError"] as const) {
+    const brand = JSON.stringify({ sluiceBrand: name });
+    const decoded = JSON.parse(
+      `{"constructor":${brand},"__proto__":${brand},"sluiceBrand":"${name}"}`,
+    );
+    assert(!(decoded instanceof one[name]));
+  }
+});
+
+test("[X32] an RpcError of the other copy that a handler throws reaches its caller with code, message and data", async () => {
   for (const [made, used] of ways()) {
     const fails = () => {
       throw new made.RpcError("mine", "my words", { data: [1] });
@@ -138,7 +158,7 @@ test("[X32] a handler's RpcError of the other copy reaches its caller whole", as
   }
 });
 
-test("[X32] an error of an inner call by the other copy stays with the operator", async () => {
+test("[X32] an error of an inner call by the other copy goes to onError and is not disclosed to the caller", async () => {
   for (const [made, used] of ways()) {
     const inner = connect(made, {
       In: {
@@ -157,7 +177,7 @@ test("[X32] an error of an inner call by the other copy stays with the operator"
   }
 });
 
-test("[X32] methods with a schema, ordered ones and exposed ones of the other copy keep what they are", async () => {
+test("[X32] methods of the other copy keep their schema, their order and their exposure", async () => {
   const positive: one.StandardSchema<number> = {
     "~standard": {
       version: 1,
@@ -252,7 +272,7 @@ test("[X32] callable services, observers and middleware of the other copy work",
       },
     });
     assertEquals(await client.call("Yours.half", 4), 2);
-    // Params of each kind, by way of the other copy's middleware.
+    // Params of each kind, through the other copy's middleware.
     const values = [
       { a: 1 },
       "text",
@@ -294,14 +314,14 @@ test("[X32] callable services, observers and middleware of the other copy work",
           }),
       },
     }, { client: { services } });
-    // What its middleware refuses was not started.
+    // A call that its middleware rejects was not started.
     const said = await back.client.call("Yours.ask");
     assertEquals(said, ["no_zero", "refused"]);
     await close(back.client, back.server);
   }
 });
 
-test("[X32] duplexes of the other copy are taken as they are of one's own", async () => {
+test("[X32] duplexes of the other copy are used like the library's own", async () => {
   for (const [made, used] of ways()) {
     const [near, far] = made.memoryPair();
     const server = new used.Server<object>({ E: { echo: (x: unknown) => x } });
@@ -320,7 +340,7 @@ test("[X32] duplexes of the other copy are taken as they are of one's own", asyn
   }
 });
 
-test("[X32] a duplex whose streams were exchanged, by a copy or a proxy, is read by those", async () => {
+test("[X32] a duplex whose streams were replaced, in a copy or by a proxy, is read through the new streams", async () => {
   for (const exchange of ["copy", "proxy", "heir"]) {
     const [near, far] = one.memoryPair();
     let chunks = 0;
@@ -349,7 +369,7 @@ test("[X32] a duplex whose streams were exchanged, by a copy or a proxy, is read
   }
 });
 
-test("[X32] a reconnecting client knows a ConnectionError of the other copy by its code", async () => {
+test("[X32] a reconnecting client recognizes a ConnectionError of the other copy by its code", async () => {
   for (const [made, used] of ways()) {
     const client = new used.ReconnectingClient<Any>(() => {
       throw new made.ConnectionError("unauthenticated", "denied");
@@ -360,7 +380,7 @@ test("[X32] a reconnecting client knows a ConnectionError of the other copy by i
   }
 });
 
-test("[X32] other wires of the other copy work, notifications and Go's values included", async () => {
+test("[X32] the other protocols of the other copy work, notifications and values of Go included", async () => {
   const jsons = [[oneJson, twoJson], [twoJson, oneJson]] as const;
   for (const [made, used] of jsons) {
     const seen: unknown[] = [];
@@ -397,7 +417,7 @@ test("[X32] other wires of the other copy work, notifications and Go's values in
   }
 });
 
-test("[X32] what is thrown again by the other copy's client is the same error", async () => {
+test("[X32] an error that the other copy's client rethrows is the same error", async () => {
   for (const [made, used] of ways()) {
     const reason = new made.RpcError("mine", "my reason");
     const { client, server } = connect(used, {

@@ -1,5 +1,5 @@
-// What users hand over (params, results, items, streams, hooks) is touched at
-// one boundary: whatever it does, it settles its own call and nothing else.
+// Values of users (params, results, items, streams, hooks): whatever they do when
+// the library reads or calls them, only their own call fails.
 
 import {
   assert,
@@ -40,7 +40,7 @@ import { fixture } from "../support/transports.ts";
 // deno-lint-ignore no-explicit-any
 type Any = any;
 
-/** A client and a server whose method `give` returns what the test says. */
+/** A client, and a server whose method `give` returns what the test sets. */
 function giving(
   give: (params: unknown, ctx: CallContext) => unknown,
   options: { client?: ClientOptions; server?: ServerOptions } = {},
@@ -48,7 +48,7 @@ function giving(
   const S: Any = { give, echo: (value: unknown) => value };
   const made = pair<Any>({ S }, options);
   const { client, errors } = made;
-  /** How a call ends, and that the connection goes on. */
+  /** Returns how a call ends, and checks that the connection still works. */
   const ending = async (method: string, params?: unknown, options?: object) => {
     const handle = client.go(method, params, options);
     const error = await handle.reply.then(async (result: unknown) => {
@@ -72,7 +72,7 @@ const fail = (): never => {
   throw new Error("made by the test");
 };
 
-/** Values that throw on being looked at. */
+/** Values that throw when they are read. */
 const HOSTILE: Record<string, () => unknown> = {
   "a revoked Proxy": revoked,
   "a Proxy that throws from get": () => new Proxy({}, { get: fail }),
@@ -91,7 +91,7 @@ const HOSTILE: Record<string, () => unknown> = {
 };
 
 for (const [name, make] of Object.entries(HOSTILE)) {
-  test(`[X2] ${name} as result, item, or in either fails that call, typed`, async () => {
+  test(`[X2] ${name} as a result or item, or inside one, fails only that call, with a typed error`, async () => {
     const gives: (() => unknown)[] = [
       make,
       () => [make()],
@@ -118,7 +118,7 @@ for (const [name, make] of Object.entries(HOSTILE)) {
     }
   });
 
-  test(`[X2] ${name} as a thrown value reaches the caller as internal, and onError as it is`, async () => {
+  test(`[X2] ${name} as a thrown value reaches the caller as internal, and onError unchanged`, async () => {
     const value = make();
     const throws = [
       () => {
@@ -144,7 +144,7 @@ for (const [name, make] of Object.entries(HOSTILE)) {
     }
   });
 
-  test(`[X2] ${name} as params is told to its caller as invalid_argument, not sent`, async () => {
+  test(`[X2] ${name} as params rejects the call with invalid_argument, not sent`, async () => {
     const options: [ClientOptions, object | undefined][] = [
       [{}, undefined],
       [{}, { timeout: 1000 }],
@@ -161,7 +161,7 @@ for (const [name, make] of Object.entries(HOSTILE)) {
   });
 }
 
-/** Streams that do not keep to what one is. */
+/** Streams that violate the rules of streams. */
 const STREAMS: Record<string, () => unknown> = {
   "whose iterator is 5": () => ({ [Symbol.asyncIterator]: () => 5 }),
   "whose iterator cannot be had": () => ({ [Symbol.asyncIterator]: fail }),
@@ -191,7 +191,7 @@ const STREAMS: Record<string, () => unknown> = {
 };
 
 for (const [name, make] of Object.entries(STREAMS)) {
-  test(`[X2] a stream ${name} ends its call, as result and as params`, async () => {
+  test(`[X2] a stream ${name} fails its call, as result and as params`, async () => {
     const { client, ending, close } = giving(async (params) => {
       if (!(params instanceof ReadableStream)) return make();
       return await Array.fromAsync(params);
@@ -236,7 +236,7 @@ test("[X2] a thenable that calls back twice, at once, or throws afterwards settl
   }
 });
 
-test("[X2] options that throw on being read, or a signal that is none, reject their call and leave nothing", async () => {
+test("[X2] options that throw when they are read, or a signal that is not one, reject their call and leave nothing", async () => {
   const bad: (() => object)[] = [
     () => ({
       get signal() {
@@ -267,14 +267,14 @@ test("[X2] options that throw on being read, or a signal that is none, reject th
 
 // Bytes.
 
-/** Bytes whose memory is somebody else's. */
+/** Bytes whose memory was transferred. */
 function detached(size = 8): Uint8Array {
   const bytes = new Uint8Array(size);
   bytes.buffer.transfer();
   return bytes;
 }
 
-test("[X3] detached bytes as result, item, or data fail that call alone", async () => {
+test("[X3] detached bytes as result, item or data of an error fail only that call", async () => {
   const gives: (() => unknown)[] = [
     () => detached(),
     () => Promise.resolve(detached()),
@@ -298,7 +298,7 @@ test("[X3] detached bytes as result, item, or data fail that call alone", async 
   await close();
 });
 
-test("[X3] detached bytes as params are invalid_argument, and as credentials a TypeError", async () => {
+test("[X3] detached bytes as params reject with invalid_argument, and as credentials throw a TypeError", async () => {
   const clients: ClientOptions[] = [{}, {
     use: clientMiddleware((_call, next) => next()),
   }];
@@ -322,7 +322,7 @@ test("[X3] detached bytes as params are invalid_argument, and as credentials a T
   assertInstanceOf(error, TypeError);
 });
 
-test("[X3] bytes that are detached after they were handed over with transfer fail that call alone, written or waiting", async () => {
+test("[X3] bytes that are detached after they were passed with transfer fail only that call, in the batch or queued", async () => {
   const { client, errors, close } = giving((size, ctx) => {
     const bytes = ctx.transfer(new Uint8Array(size as number));
     queueMicrotask(() => bytes.buffer.transfer());
@@ -347,7 +347,7 @@ test("[X3] bytes that are detached after they were handed over with transfer fai
   await close();
 });
 
-test("[X3] bytes of an item that are detached while they wait for credit end that stream alone", async () => {
+test("[X3] bytes of an item that are detached while they wait for credit fail only that stream", async () => {
   const chunk = new Uint8Array(400_000);
   const { client, ending, close } = giving(async function* () {
     yield chunk;
@@ -398,7 +398,7 @@ test("[X31] bytes of another realm, Buffers, subclasses, shared and resizable on
   }
 });
 
-test("[X31] other views and buffers, and bytes inside of JSON, are a typed error that says what to send", async () => {
+test("[X31] other views and buffers, and bytes inside JSON, reject with a typed error that says what to send", async () => {
   const { ending, close } = giving(() => 1);
   const bytes = new Uint8Array(3);
   const refused: [unknown, RegExp][] = [
@@ -455,7 +455,7 @@ const LOST: [string, () => unknown, RegExp][] = [
 ];
 
 for (const [name, make, what] of LOST) {
-  test(`[X34] ${name} inside of a value is refused at the sender, with its place`, async () => {
+  test(`[X34] ${name} inside a value is refused by the sender, with its path`, async () => {
     const wires = [{}, { protocol: jsonRpc() }];
     for (const wire of wires) {
       const give = () => ({ found: { list: [1, make()] } });
@@ -481,12 +481,12 @@ for (const [name, make, what] of LOST) {
   });
 }
 
-/** One more client, with its server. */
+/** Another client with its server. */
 function pairOf(options: object) {
   return giving(() => 1, { client: options, server: options });
 }
 
-test("[X34] what says by itself how it travels, and a user's own class, are carried", async () => {
+test("[X34] values with toJSON, and instances of a user's class, are sent", async () => {
   class Point {
     x = 1;
     #secret = 2;
@@ -518,7 +518,7 @@ test("[X34] what says by itself how it travels, and a user's own class, are carr
   await close();
 });
 
-test("[X34] an error's data that cannot be sent is told to onError, and the error arrives without", async () => {
+test("[X34] when an error's data cannot be serialized, onError is called and the error arrives without data", async () => {
   for (const data of [new Map(), { a: [() => {}] }, 1n, revoked()]) {
     for (const streamed of [false, true]) {
       const throws = () => {
@@ -543,7 +543,7 @@ test("[X34] an error's data that cannot be sent is told to onError, and the erro
 
 // Hooks.
 
-test("[X4] what any hook throws, or rejects with, ends nothing", async () => {
+test("[X4] exceptions and rejections of hooks are ignored", async () => {
   const foreign = () =>
     vm.runInNewContext("Promise.reject(new Error('foreign'))");
   const thenable = () => ({
@@ -578,7 +578,7 @@ test("[X4] what any hook throws, or rejects with, ends nothing", async () => {
   await settle();
 });
 
-test("[X4] a listener whose onError throws or rejects goes on", async () => {
+test("[X4] a listener goes on when its onError throws or rejects", async () => {
   for (const hook of [fail, () => Promise.reject(new Error("rejected"))]) {
     const { promise: told, resolve } = Promise.withResolvers<void>();
     const identity = {
@@ -612,7 +612,7 @@ test("[X4] a listener whose onError throws or rejects goes on", async () => {
 
 // Cancelled handlers.
 
-test("[X25] a handler that fails with an AbortError once its signal has fired is answered with why, and onError hears nothing", async () => {
+test("[X25] when a handler throws an AbortError after its signal has fired, the caller gets the reason, and onError is not called", async () => {
   const clock = new TestClock();
   const handlers: Record<string, (ctx: CallContext) => unknown> = {
     timers: (ctx) => sleep(1_000_000, undefined, { signal: ctx.signal }),
@@ -654,7 +654,7 @@ test("[X25] a handler that fails with an AbortError once its signal has fired is
   }
 });
 
-test("[X25] an AbortError of a handler whose signal has not fired is its own failure", async () => {
+test("[X25] an AbortError of a handler whose signal has not fired is a failure of the handler", async () => {
   const { ending, close } = giving(() => {
     throw new DOMException("somebody else's", "AbortError");
   });
@@ -663,9 +663,9 @@ test("[X25] an AbortError of a handler whose signal has not fired is its own fai
   await close();
 });
 
-// Streams that are dropped.
+// Streams that nobody reads.
 
-/** Streams of every kind, and whether they were given up. */
+/** Streams of every kind, and how often each was cancelled. */
 const SOURCES: Record<string, () => { stream: unknown; ends: () => unknown }> =
   {
     "a Readable": () => {
@@ -726,7 +726,7 @@ const SOURCES: Record<string, () => { stream: unknown; ends: () => unknown }> =
   };
 
 for (const [name, make] of Object.entries(SOURCES)) {
-  test(`[X10] ${name} as result that is dropped before its first item is given up, once`, async () => {
+  test(`[X10] ${name} as a result that is dropped before its first item is cancelled, once`, async () => {
     const wire = jsonRpc();
     const drops: Record<string, () => Promise<unknown>> = {
       "the caller aborted in the turn": async () => {
@@ -757,7 +757,7 @@ for (const [name, make] of Object.entries(SOURCES)) {
         await server.close();
         return await ends();
       },
-      "a wire without streams": async () => {
+      "a protocol without streams": async () => {
         const { stream, ends } = make();
         const options = { protocol: wire };
         const { client, close } = giving(() => stream, {
@@ -812,7 +812,7 @@ for (const [name, make] of Object.entries(SOURCES)) {
     }
   });
 
-  test(`[X10] ${name} as params that are dropped before their first item is given up, once`, async () => {
+  test(`[X10] ${name} as params that are dropped before their first item is cancelled, once`, async () => {
     const wire = jsonRpc();
     const clock = new TestClock();
     type Drop = (client: Any, stream: unknown) => unknown;
@@ -826,14 +826,14 @@ for (const [name, make] of Object.entries(SOURCES)) {
         handle.abort(new Error("enough"));
         return handle.reply;
       }],
-      "options that make no sense": [
+      "invalid options": [
         (client, stream) => client.call("S.give", stream, { timeout: NaN }),
       ],
-      "late already": [
+      "deadline passed already": [
         (client, stream) => client.call("S.give", stream, { timeout: 0 }),
       ],
       "no such method": [(client, stream) => client.call("S.none", stream)],
-      "a wire without streams": [
+      "a protocol without streams": [
         (client, stream) => client.call("S.give", stream),
         { protocol: wire },
       ],
@@ -889,7 +889,7 @@ for (const [name, make] of Object.entries(SOURCES)) {
   });
 }
 
-test("[X10] a Readable whose reader waits for an item is destroyed when its call is given up", async () => {
+test("[X10] a Readable whose reader waits for an item is destroyed when its call is aborted", async () => {
   let destroyed = 0;
   const give = () =>
     new Readable({
@@ -911,7 +911,7 @@ test("[X10] a Readable whose reader waits for an item is destroyed when its call
   await second.cancel();
   await settle();
   await close();
-  // That of the params, and that of the second result.
+  // The params, and the second result.
   assertEquals(destroyed, 3);
 });
 
@@ -936,7 +936,7 @@ test("[X10] a client's middleware that drops the stream of a result cancels it",
 
 // Proxies of services.
 
-test("[X47] to print, await, inspect or make text of a service's proxy calls nothing", async () => {
+test("[X47] printing, awaiting, inspecting or converting a service proxy makes no call", async () => {
   const [near, far] = memoryPair();
   const seen: string[] = [];
   const server = new Server<Any>({ S: { m: () => 1 } });

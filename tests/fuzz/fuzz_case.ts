@@ -1,19 +1,19 @@
 /**
- * What the fuzzer feeds: bytes for one end, as a file of `tests/corpus` holds
- * them, and how they are made.
+ * The cases of the fuzzer: bytes for one target, as in a file of `tests/corpus`,
+ * and how they are made.
  *
  * @module
  */
 
 import type { Random } from "../support/random.ts";
 import { KIND } from "../support/raw_peer.ts";
-import { runSession } from "../support/session.ts";
+import { runScenario } from "../support/scenario.ts";
 import { fromHex, toHex, VECTORS } from "../support/vectors.ts";
 import { gobStreams, recordGob } from "./gob_pool.ts";
 import { goJsonStream, jsonRpcStream } from "./json_text.ts";
 import { PARSERS, WIRES } from "./wires.ts";
 
-/** Who is fed on the native wire, and on others: `gob-client` and so on. */
+/** The targets: parsers, clients and servers of the native protocol, and of others such as `gob-client`. */
 const NATIVE = ["decoder", "client", "server"] as const;
 const ENDPOINTS = WIRES.flatMap((wire) =>
   (["client", "server"] as const).map((role) => `${wire}-${role}` as const)
@@ -22,7 +22,7 @@ export const TARGETS = [...NATIVE, ...PARSERS, ...ENDPOINTS];
 /** How the stream ends. */
 export const ENDS = ["fin", "reset", "silence"] as const;
 
-/** Whether nothing but bytes is read: no calls, no time. */
+/** Whether the target is only a parser: no calls, no time. */
 export function isParser(target: FuzzCase["target"]): boolean {
   return target === "decoder" ||
     (PARSERS as readonly string[]).includes(target);
@@ -35,7 +35,7 @@ export interface FuzzCase {
   readonly chunks: readonly Uint8Array[];
 }
 
-/** A case as JSON holds it: chunks in hex. */
+/** A case as in JSON: chunks in hex. */
 export interface CaseFile {
   readonly about: string;
   readonly target: FuzzCase["target"];
@@ -58,26 +58,26 @@ export function fromFile({ target, end, chunks }: CaseFile): FuzzCase {
   return { target, end, chunks: chunks.map(fromHex) };
 }
 
-/** Frames to begin with: what the recorded session says, and the golden vectors. */
+/** Frames to start from: those of the recorded scenario, and the golden vectors. */
 export interface Pool {
   /** HELLOs that are legal and name no serializer. */
   readonly hellos: readonly Uint8Array[];
-  /** What a server hears in the session, and a client. */
+  /** Frames that the server receives in the scenario, and that the client receives. */
   readonly server: readonly Uint8Array[];
   readonly client: readonly Uint8Array[];
   /** The vectors, malformed ones included. */
   readonly golden: readonly Uint8Array[];
-  /** Gob streams, of Go's and our own. */
+  /** Gob streams, of Go and of this library. */
   readonly gob: readonly Uint8Array[];
-  /** Messages of a session over gob that a server hears, and a client. */
+  /** Messages over gob that a server receives, and that a client receives. */
   readonly calls: readonly Uint8Array[];
   readonly answers: readonly Uint8Array[];
 }
 
-/** Records the session, and reads the vectors. */
+/** Records the scenario, and reads the vectors. */
 export async function makePool(): Promise<Pool> {
   const bytes: Record<"out" | "back", number[]> = { out: [], back: [] };
-  await runSession({ record: (way, chunk) => bytes[way].push(...chunk) });
+  await runScenario({ record: (way, chunk) => bytes[way].push(...chunk) });
   const golden = [...VECTORS.valid, ...VECTORS.malformed]
     .map((vector) => fromHex(vector.bytes));
   const server = split(Uint8Array.from(bytes.out));
@@ -116,7 +116,7 @@ export function makeCase(
   return { target, end: random.pick(ENDS), chunks: chunked(random, bytes) };
 }
 
-/** A stream that its target understands, mostly. */
+/** A stream that its target mostly understands. */
 function streamOf(
   random: Random,
   pool: Pool,
@@ -147,7 +147,7 @@ function streamOf(
   }
 }
 
-/** Messages that need those before them: in their order, but for a few. */
+/** Messages that depend on earlier ones, mostly in order. */
 function shuffled(
   random: Random,
   messages: readonly Uint8Array[],
@@ -169,7 +169,7 @@ const FOLLOWS: readonly number[] = [
   ...[KIND.CANCEL, KIND.DATA, KIND.END, KIND.STOP, KIND.CREDIT],
 ];
 
-/** Frames in a row, mostly legal: ids are set to what is likely to be in use. */
+/** A sequence of mostly legal frames, whose ids are likely to be in use. */
 function stream(
   random: Random,
   pool: Pool,
@@ -179,7 +179,7 @@ function stream(
   if (!random.oneIn(20)) frames.push(random.pick(pool.hellos));
   const from = target === "client" ? pool.client : pool.server;
   let id = 0;
-  // Frames mean nothing to the decoder: a few are as good as many.
+  // The decoder ignores what frames mean, so a few are enough.
   const most = target === "decoder" ? 6 : 40;
   for (let count = random.below(most); count > 0; count--) {
     const list = random.oneIn(12) ? pool.golden : from;
@@ -194,7 +194,7 @@ function stream(
   return join(frames);
 }
 
-/** All of them in one piece. */
+/** All chunks as one. */
 export function join(parts: readonly Uint8Array[]): Uint8Array {
   const bytes = new Uint8Array(parts.reduce((sum, p) => sum + p.length, 0));
   let at = 0;
@@ -218,7 +218,7 @@ const TELLING = [
   2 ** 32 - 1,
 ];
 
-/** Some bytes changed, more often none or one. */
+/** Changes some bytes, mostly none or one. */
 function mutated(random: Random, bytes: Uint8Array): Uint8Array {
   for (let n = random.pick([0, 1, 1, 1, 2, 5]); n > 0; n--) {
     if (bytes.length === 0) return bytes;
@@ -259,7 +259,7 @@ export function recut(random: Random, { chunks, ...rest }: FuzzCase): FuzzCase {
   return { ...rest, chunks: chunked(random, join(chunks)) };
 }
 
-/** Cut anywhere: in one piece, byte by byte, or at random. */
+/** Cuts bytes: not at all, after every byte, or at random. */
 export function chunked(random: Random, bytes: Uint8Array): Uint8Array[] {
   const most = random.pick([1, 3, 30, 1000, 100_000]);
   const chunks: Uint8Array[] = [];

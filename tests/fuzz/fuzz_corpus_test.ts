@@ -1,5 +1,5 @@
-// Every case of `tests/corpus`: what the fuzzer found once, and a few to begin
-// with. `deno task fuzz` looks for more.
+// Every case of `tests/corpus`: those that the fuzzer once found, and a few to
+// start from. `deno task fuzz` looks for more.
 
 import { assert } from "@std/assert";
 import { readdirSync, readFileSync } from "node:fs";

@@ -1,5 +1,5 @@
-// A short run of the fuzzer for every target, with a seed of its own each time;
-// `deno task fuzz` is the long one.
+// A short run of the fuzzer for every target, with a new seed each time.
+// `deno task fuzz` is the long run.
 
 import { test } from "node:test";
 import { isParser, makeCase, makePool, TARGETS, toFile } from "./fuzz_case.ts";
@@ -20,7 +20,7 @@ for (const target of TARGETS) {
         throw new Error(`seed ${random.seed}, case ${i}:\n${file}`, { cause });
       });
     }
-    // For what would be reported as unhandled.
+    // Gives unhandled rejections time to be reported.
     await turn();
   });
 }

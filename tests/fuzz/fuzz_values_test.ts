@@ -1,5 +1,5 @@
-// A short run of the fuzzer over what users hand over, with a seed of its own
-// each time; `deno task fuzz --values 10000` is the long one.
+// A short run with hostile values of users, with a new seed each time.
+// `deno task fuzz --values 10000` is the long run.
 
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
@@ -15,6 +15,6 @@ test("[X2] [X3] [X4] [X10] [X31] [X34] hostile values in every place where users
       assertEquals(reportOf(error), "", `seed ${seed}: ${each.name}`);
     });
   }
-  // For what would be reported as unhandled.
+  // Gives unhandled rejections time to be reported.
   await turn();
 });

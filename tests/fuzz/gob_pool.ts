@@ -1,6 +1,6 @@
 /**
- * Gob to begin with: recorded streams of Go's (`tests/vectors/gob.json`), our
- * own, and both directions of a session of calls.
+ * Gob bytes to start from: streams recorded from Go (`tests/vectors/gob.json`),
+ * streams of this library, and both directions of some calls.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { encodeGob, netrpc, Registered } from "../../netrpc.ts";
 import { MessageSplitter } from "../../src/netrpc/gob/splitter.ts";
 import { faultPair } from "../support/fault_duplex.ts";
 import { fromHex } from "../support/vectors.ts";
-import { All, generate, registered } from "../support/zoo.ts";
+import { All, generate, registered } from "../support/go_zoo.ts";
 
 /** Whole streams of one value. */
 export function gobStreams(): Uint8Array[] {
@@ -24,7 +24,7 @@ export function gobStreams(): Uint8Array[] {
   return [...recorded.map(({ hex }) => fromHex(hex)), ...own];
 }
 
-/** What is sent and comes back. */
+/** Values that are sent and echoed. */
 const VALUES: readonly unknown[] = [
   "a",
   ["é", ""],
@@ -36,7 +36,7 @@ const VALUES: readonly unknown[] = [
   5n,
 ];
 
-/** The messages of a session, those that describe types among them: of the client's, and of the server's. */
+/** The messages that a client and a server send, including those that describe types. */
 export async function recordGob(): Promise<{
   calls: Uint8Array[];
   answers: Uint8Array[];

@@ -1,6 +1,6 @@
 /**
- * JSON-RPC as a peer may write it, legal but for what a seed breaks in it: of
- * 2.0 in both framings, and Go's.
+ * JSON-RPC messages as a peer may write them, legal except for what a seed breaks:
+ * version 2.0 in both framings, and Go's.
  *
  * @module
  */
@@ -33,7 +33,7 @@ const METHODS = [
 ];
 const MEMBERS = ["jsonrpc", "id", "method", "params", "result", "error"];
 
-/** Any value, not deep. */
+/** A random value that is not deep. */
 function anything(random: Random, depth = 3): unknown {
   if (depth === 0 || random.oneIn(2)) return random.pick(ATOMS);
   const size = random.below(4);
@@ -42,7 +42,7 @@ function anything(random: Random, depth = 3): unknown {
   return Object.fromEntries(items.map((item) => [random.pick(MEMBERS), item]));
 }
 
-/** A message, legal but for one member in some. */
+/** A message. Some have one illegal member. */
 function message(random: Random): unknown {
   const made: Record<string, unknown> = { jsonrpc: "2.0" };
   switch (random.below(4)) {
@@ -64,7 +64,7 @@ function message(random: Random): unknown {
   return made;
 }
 
-/** A message, or several as a batch; a few are no message at all. */
+/** A message, or several as a batch. A few are no messages. */
 function text(random: Random): string {
   if (random.oneIn(10)) return JSON.stringify(anything(random));
   if (random.oneIn(3)) {
@@ -82,7 +82,7 @@ const HEADERS = [
 ];
 const LENGTHS = ["99999999999999", "-1", "", "1e3", "0", "0x5", " 5"];
 
-/** A message as a framing wraps it, its length wrong in a few. */
+/** A message in its framing. A few have a wrong length. */
 function framed(random: Random, framing: FramingName): string {
   const body = text(random);
   if (framing === "lines") {
@@ -94,7 +94,7 @@ function framed(random: Random, framing: FramingName): string {
   return `${random.pick(HEADERS)}${length}\r\n\r\n${body}`;
 }
 
-/** A call or an answer of Go's package, or nearly. */
+/** A call or a reply of Go's package, mostly legal. */
 function goMessage(random: Random): string {
   const made: Record<string, unknown> = random.oneIn(2)
     ? { method: random.pick(GO_METHODS), params: [anything(random)], id: 0 }
@@ -108,7 +108,7 @@ function goMessage(random: Random): string {
 
 const GO_METHODS = ["S.e", "S.f", "S.h", "S.none", "None.e", "none", ""];
 
-/** Messages of 2.0 in a row. */
+/** A sequence of messages of version 2.0. */
 export function jsonRpcStream(
   random: Random,
   framing: FramingName,
@@ -120,7 +120,7 @@ export function jsonRpcStream(
   return new TextEncoder().encode(parts.join(""));
 }
 
-/** Messages of Go's package in a row. */
+/** A sequence of messages of Go's package. */
 export function goJsonStream(random: Random): Uint8Array {
   const parts = Array.from(
     { length: random.below(20) },

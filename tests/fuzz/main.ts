@@ -1,5 +1,5 @@
 /**
- * Fuzzes for a while. Run by `tools/fuzz.ts`, in parts; the last line it prints
+ * Fuzzes for a while. `tools/fuzz.ts` runs it in parts; the last line of its output
  * is JSON. A finding is printed as a file for `tests/corpus`.
  *
  * @module
@@ -9,7 +9,7 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import { turn } from "../support/clock.ts";
 import { newSeed, Random } from "../support/random.ts";
-import { watchUnhandled } from "../support/watch.ts";
+import { watchUnhandled } from "../support/unhandled.ts";
 import {
   type FuzzCase,
   isParser,
@@ -22,20 +22,20 @@ import {
 } from "./fuzz_case.ts";
 import { runFuzzCase } from "./run_case.ts";
 
-/** Parsers are much faster than ends; each gets so many streams to one of an end's. */
+/** Parsers are much faster than clients and servers: each gets this many streams for one of theirs. */
 const PARSED = 15;
-/** And each of these is cut in so many ways, a case each. */
+/** Each stream is cut into chunks in this many ways; each is a case. */
 const CUTS = 4;
-/** Findings before it gives up: more would tell the same. */
+/** It stops after this many findings. */
 const ENOUGH = 3;
 
-/** The case under way: if it never ends, the process does, and says so. */
+/** The current case. If it never ends, the process prints it and exits. */
 let under: FuzzCase | undefined;
 process.on("exit", () => {
   if (under !== undefined) console.log(`hangs: ${toFile("hangs", under)}`);
 });
 
-/** What is wrong with a case; undefined if nothing is. */
+/** The fault of a case; undefined if there is none. */
 async function wrongWith(
   each: FuzzCase,
   unhandled: unknown[],
@@ -52,7 +52,7 @@ async function wrongWith(
   return unhandled.pop();
 }
 
-/** The same fault with as few chunks as dropping them one by one makes. */
+/** Drops chunks one by one while the fault stays the same. */
 async function shrunk(each: FuzzCase, unhandled: unknown[]): Promise<FuzzCase> {
   let { chunks } = each;
   for (let i = chunks.length - 1; i >= 0; i--) {
@@ -63,7 +63,7 @@ async function shrunk(each: FuzzCase, unhandled: unknown[]): Promise<FuzzCase> {
   return { ...each, chunks };
 }
 
-/** Cases without end: one for an end in its turn, many for a parser. */
+/** Endless cases: one for each client or server in turn, many for each parser. */
 function* cases(random: Random, pool: Pool): Generator<FuzzCase> {
   for (;;) {
     for (const target of TARGETS) {

@@ -1,6 +1,6 @@
 /**
- * Feeds one case to its target, and checks what FAULTS B10 asks for. What the
- * target says itself must be legal whatever it was told.
+ * Feeds one case to its target, and checks row B10 of docs/faults.md. What the
+ * target sends must be legal, whatever it receives.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { type FuzzCase, join } from "./fuzz_case.ts";
 import { ClientUnderTest, type Hear, ServerUnderTest } from "./under_test.ts";
 import { parserStory, type WireParser, wireUnderTest } from "./wires.ts";
 
-/** Runs a case; throws if something is wrong. */
+/** Runs a case. Throws if something is wrong. */
 export async function runFuzzCase(each: FuzzCase): Promise<void> {
   const { target, chunks } = each;
   switch (target) {
@@ -41,7 +41,7 @@ export async function runFuzzCase(each: FuzzCase): Promise<void> {
   }
 }
 
-/** The native wire: whole frames, and one answer a call. */
+/** Checks the native protocol: whole frames, and one reply for each call. */
 function hearFrames(): Hear {
   const answered = new Set<number>();
   const decoder = new FrameDecoder({
@@ -54,7 +54,7 @@ function hearFrames(): Hear {
   return (bytes) => void decoder.push(bytes);
 }
 
-/** What a decoder made of chunks: how many frames, a hash of all that is in them, and how it ended. */
+/** The result of decoding chunks: number of frames, a hash of their contents, and how it ended. */
 function frameStory(chunks: readonly Uint8Array[], maxBody: number): string {
   let frames = 0;
   let hash = 0x811c9dc5;
@@ -81,7 +81,7 @@ function frameStory(chunks: readonly Uint8Array[], maxBody: number): string {
   return `${frames} frames ${hash >>> 0}${ending}`;
 }
 
-/** However bytes are cut, they are the same messages, and the same error. */
+/** The same bytes give the same messages and the same error, however they are cut. */
 function sameHowever(
   chunks: readonly Uint8Array[],
   story: (chunks: readonly Uint8Array[]) => string,

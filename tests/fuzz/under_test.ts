@@ -1,7 +1,7 @@
 /**
- * A client and a server that are fed by hand, and what must hold of both
- * whatever they are told (FAULTS B10): no crash, no call settled twice, and
- * once it is over every call is settled and nothing is left.
+ * A client and a server that the fuzzer feeds, and what must hold for both
+ * whatever they receive (row B10 of docs/faults.md): no crash, no call settled
+ * twice, and at the end every call is settled and nothing is left.
  *
  * @module
  */
@@ -18,27 +18,27 @@ import {
 } from "../../mod.ts";
 import { settle, TestClock } from "../support/clock.ts";
 import { faultPair } from "../support/fault_duplex.ts";
-import { CallLedger } from "../support/ledger.ts";
+import { CallLog } from "../support/call_log.ts";
 import { assertNothingLeft } from "../support/pair.ts";
 import { SignalCount } from "../support/signal_count.ts";
 import { StreamWatch } from "../support/stream_watch.ts";
 import type { FuzzCase } from "./fuzz_case.ts";
 
-/** Listens to an end; throws if what it says is not legal. */
+/** Checks the bytes that the side sends. Throws if they are not legal. */
 export type Hear = (bytes: Uint8Array) => void;
 
-/** An end that is fed by hand. */
+/** A client or server that the fuzzer feeds. */
 export abstract class UnderTest {
   protected readonly clock: TestClock = new TestClock(1);
   protected readonly signals: SignalCount = new SignalCount();
-  protected readonly ledger: CallLedger = new CallLedger();
+  protected readonly callLog: CallLog = new CallLog();
   protected readonly watch: StreamWatch = new StreamWatch();
   protected abstract readonly connection: Connection;
   readonly #pair = faultPair({ back: { capacity: 64 } });
   readonly #hear: Hear;
   #misheard: unknown;
 
-  /** @param hear Takes all that the end says, and throws if that is not legal. */
+  /** @param hear Receives all bytes that the side sends, and throws if they are not legal. */
   constructor(hear: Hear) {
     this.#hear = hear;
   }
@@ -47,13 +47,13 @@ export abstract class UnderTest {
     return this.#pair.far;
   }
 
-  /** What goes on while bytes come in, after the first chunk and at the end. */
+  /** Runs after the first chunk and at the end. */
   protected abstract act(): void;
   protected abstract finish(): Promise<void>;
 
   async run({ chunks, end }: FuzzCase): Promise<void> {
     this.#pair.back.onEntered = (bytes) => this.#listen(bytes);
-    // Silence is one that neither speaks nor reads any more.
+    // In silence the peer neither writes nor reads any more.
     const reading = end === "silence"
       ? undefined
       : this.#pair.near.readable.pipeTo(new WritableStream()).catch(() => {});
@@ -77,7 +77,7 @@ export abstract class UnderTest {
     await this.#judge();
   }
 
-  /** What a listener throws must not reach who is under test. */
+  /** An exception of a listener must not reach the side under test. */
   #listen(bytes: Uint8Array): void {
     try {
       this.#hear(bytes);
@@ -90,7 +90,7 @@ export abstract class UnderTest {
     if (this.#misheard !== undefined) throw this.#misheard;
     const reason = await this.connection.closed;
     if (reason?.code === "internal") throw reason;
-    const open = this.ledger.open();
+    const open = this.callLog.open();
     if (open.length > 0) throw new Error(`${open.length} calls are open`);
     this.watch.check(true);
     assertNothingLeft(this.connection);
@@ -103,11 +103,11 @@ export abstract class UnderTest {
   }
 }
 
-/** Any methods. */
+/** Services with any method. */
 export type AnyServices = Record<string, (params?: unknown) => unknown>;
 type AnyClient = Client<AnyServices>;
 
-/** A client with calls under way. */
+/** A client with calls in flight. */
 export class ClientUnderTest extends UnderTest {
   readonly #client: AnyClient;
   readonly connection: Connection;
@@ -124,22 +124,22 @@ export class ClientUnderTest extends UnderTest {
       const options = { signal, timeout: i % 2 ? 100 * i : undefined };
       const params = i % 4 === 1 ? this.watch.source(i) : [i];
       const handle = this.#client.go("S.m", params, options);
-      this.ledger.enter("c", handle);
+      this.callLog.enter("c", handle);
       handle.reply.then((result) => this.#read(result, i)).catch(() => {});
     }
   }
 
-  /** Some read to the end, some cancel. */
+  /** Some readers read to the end, some cancel. */
   async #read(result: unknown, most: number): Promise<void> {
     if (!(result instanceof ReadableStream)) return;
     await this.watch.read(result, Infinity, most % 3 === 0 ? 1 : undefined);
   }
 
   protected act(): void {
-    for (const { n, handle } of this.ledger.entries) {
+    for (const { n, handle } of this.callLog.entries) {
       if (n % 3 === 0) handle?.abort();
     }
-    this.ledger.enter("c", this.#client.go("S.m", ["later"]));
+    this.callLog.enter("c", this.#client.go("S.m", ["later"]));
   }
 
   protected finish(): Promise<void> {
@@ -147,13 +147,13 @@ export class ClientUnderTest extends UnderTest {
   }
 }
 
-/** Its options: a clock, and limits that are soon reached. */
+/** Options: a clock, and limits that are reached soon. */
 type Limited = Pick<
   ServerOptions,
   "clock" | "windowCalls" | "windowBytes" | "maxRunning"
 >;
 
-/** A server with the session's methods, some of which take their time. */
+/** A server with the methods of the scenario, some of which are slow. */
 export class ServerUnderTest extends UnderTest {
   readonly #server: Server<object>;
   readonly connection: Connection;
@@ -176,7 +176,7 @@ export class ServerUnderTest extends UnderTest {
         },
         t: (_: unknown, ctx: CallContext) => {
           ctx.signal.addEventListener("abort", () => {});
-          throw new Error("not told");
+          throw new Error("hidden");
         },
         c: () => 1n,
         d: () => this.watch.source(50),

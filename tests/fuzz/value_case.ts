@@ -1,7 +1,7 @@
 /**
- * Hands one hostile value to the library, in one of the places where users hand
- * values over, and checks FAULTS X2: every call settles, with an error that says
- * what it is; the connection goes on; nothing is left, and streams are released.
+ * Passes one hostile value to the library, in one of the places where users pass
+ * values, and checks row X2 of docs/faults.md: every call settles with a suitable
+ * error, the connection continues, nothing is left, and streams are released.
  *
  * @module
  */
@@ -56,7 +56,7 @@ interface Ground {
   readonly clock: TestClock;
 }
 
-/** How a value is handed over. */
+/** How a value is passed. */
 interface Plan {
   readonly methods?: object;
   readonly server?: ServerOptions;
@@ -115,7 +115,7 @@ const fail = (value: unknown): never => {
 /** Rejects, and nobody but the library can handle that. */
 const rejecting = (value: unknown) => () => Promise.reject(value);
 
-/** A hook that does its worst. */
+/** A hook that throws or returns a hostile value. */
 function hook({ random, value }: Ground): () => never {
   return random.pick<() => unknown>([
     () => fail(value),
@@ -497,7 +497,7 @@ async function taken(value: unknown): Promise<unknown> {
   return "taken";
 }
 
-/** What every case serves. */
+/** The services of every case. */
 const HONEST = {
   ok: () => "fine",
   take: (params: unknown) => taken(params),
@@ -632,7 +632,7 @@ export class ValueCase {
     }
   }
 
-  /** Lets things go on, first without time and then with it. */
+  /** Lets everything settle, first without time and then with it. */
   async #until(done: () => boolean): Promise<void> {
     const { clock } = this.#ground;
     for (let i = 0; i < 8 && !done(); i++) await settle(1);
@@ -679,7 +679,7 @@ function watch(call: unknown, into: Settled[]): void {
 }
 
 /** What a call of an honest caller may reject with. */
-function judge(reason: unknown, told: number): void {
+function judge(reason: unknown, reported: number): void {
   let own = false;
   try {
     own = reason instanceof RpcError;
@@ -688,12 +688,12 @@ function judge(reason: unknown, told: number): void {
   }
   if (!own) throw new Error("rejected with no RpcError", { cause: reason });
   const { code, outcome } = reason as RpcError;
-  if (code === "internal" && outcome === "executed" && told === 0) {
-    throw new Error("onError was told nothing", { cause: reason });
+  if (code === "internal" && outcome === "executed" && reported === 0) {
+    throw new Error("onError was not called", { cause: reason });
   }
 }
 
-/** What a fault says; it may be hostile itself. */
+/** The text of a fault, which may be hostile itself. */
 export function reportOf(fault: unknown): string {
   try {
     const { stack, cause } = fault as { stack?: unknown; cause?: unknown };

@@ -1,6 +1,6 @@
 /**
- * Streams that no honest code hands over, and honest ones that must be released
- * whatever becomes of them.
+ * Streams that no honest code passes, and honest ones that must be released in any
+ * case.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * Values that no honest code hands over, made up from a seed: what throws on
- * being looked at, lies, calls back twice, or has lost its memory.
+ * Values that no honest code passes, made from a seed: values that throw when they
+ * are read, lie, call back twice, or whose memory is detached.
  *
  * @module
  */

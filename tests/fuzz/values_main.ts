@@ -1,6 +1,6 @@
 /**
- * Hands hostile values over, a case for each seed in a row. Run by
- * `tools/fuzz.ts`, in parts; the last line it prints is JSON.
+ * Passes hostile values to the library, a case for each of a sequence of seeds.
+ * `tools/fuzz.ts` runs it in parts; the last line of its output is JSON.
  *
  * @module
  */
@@ -8,13 +8,13 @@
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { turn } from "../support/clock.ts";
-import { watchUnhandled } from "../support/watch.ts";
+import { watchUnhandled } from "../support/unhandled.ts";
 import { reportOf, ValueCase } from "./value_case.ts";
 
-/** Findings before it gives up: more would tell the same. */
+/** It stops after this many findings. */
 const ENOUGH = 5;
 
-/** The case under way: if it never ends, the process does, and says so. */
+/** The current case. If it never ends, the process prints it and exits. */
 let under: string | undefined;
 process.on("exit", () => {
   if (under !== undefined) console.log(`hangs: ${under}`);

@@ -1,6 +1,5 @@
 /**
- * The other wires under the fuzzer: their parsers, and clients and servers that
- * speak them.
+ * The other protocols under the fuzzer: their parsers, clients and servers.
  *
  * @module
  */
@@ -41,9 +40,9 @@ export function parserStory(
   parser: WireParser,
   chunks: readonly Uint8Array[],
 ): string {
-  const told: string[] = [];
+  const output: string[] = [];
   try {
-    const { push, end } = open(parser, told);
+    const { push, end } = open(parser, output);
     for (const chunk of chunks) push(chunk);
     end();
   } catch (error) {
@@ -52,9 +51,9 @@ export function parserStory(
       parser === "json" && error instanceof Error &&
         error.constructor === Error;
     if (!known) throw error;
-    told.push(`${error}`);
+    output.push(`${error}`);
   }
-  return told.join("\n");
+  return output.join("\n");
 }
 
 /** A parser that is open. */
@@ -63,17 +62,17 @@ interface Open {
   readonly end: () => void;
 }
 
-function open(parser: WireParser, told: string[]): Open {
-  const tell = (bytes: Uint8Array, start: number, end: number) =>
-    void told.push(String(bytes.subarray(start, end)));
+function open(parser: WireParser, output: string[]): Open {
+  const record = (bytes: Uint8Array, start: number, end: number) =>
+    void output.push(String(bytes.subarray(start, end)));
   switch (parser) {
     case "gob":
-      return openGob((value) => told.push(show(value)));
+      return openGob((value) => output.push(show(value)));
     case "json": {
       const handler = {
-        object: tell,
+        object: record,
         tooLarge: (head: Uint8Array, tail: Uint8Array, size: number) =>
-          void told.push(`${size}: ${head}, ${tail}`),
+          void output.push(`${size}: ${head}, ${tail}`),
       };
       const splitter = new JsonSplitter(handler, MAX_MESSAGE, 200);
       return { push: (chunk) => void splitter.push(chunk, 0), end: () => {} };
@@ -84,8 +83,8 @@ function open(parser: WireParser, told: string[]): Open {
         name,
         MAX_MESSAGE,
         (bytes, start, end, charset) => {
-          told.push(`${charset}`);
-          tell(bytes, start, end);
+          output.push(`${charset}`);
+          record(bytes, start, end);
           return 1;
         },
       );
@@ -98,7 +97,7 @@ function open(parser: WireParser, told: string[]): Open {
 }
 
 /** A gob stream's values; one that cannot be read is an error of its own. */
-function openGob(tell: (value: unknown) => void): Open {
+function openGob(record: (value: unknown) => void): Open {
   const decoder = new GobDecoder(LIMITS, MAX_MESSAGE);
   const splitter = new MessageSplitter({
     message(bytes, start, end) {
@@ -110,7 +109,7 @@ function openGob(tell: (value: unknown) => void): Open {
         if (!(error instanceof GobError)) throw error;
         value = error.message;
       }
-      tell(value);
+      record(value);
     },
   }, MAX_MESSAGE);
   return {

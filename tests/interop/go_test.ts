@@ -22,10 +22,10 @@ import {
   netrpc,
   type ServicesOf,
 } from "../../netrpc.ts";
-import { arith, type Figure, figure } from "../support/arith.ts";
-import { GO_CALLS, goTest, runGo, withGoServer } from "../support/go.ts";
+import { arith, type Figure, figure } from "./arith.ts";
+import { GO_CALLS, goTest, runGo, withGoServer } from "./go_programs.ts";
 import { assertNothingLeft } from "../support/pair.ts";
-import { methods } from "../support/zoo.ts";
+import { methods } from "../support/go_zoo.ts";
 
 // The experiment: our three clients, Go's server.
 

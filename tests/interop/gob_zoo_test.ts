@@ -7,8 +7,8 @@ import { assertEquals } from "@std/assert";
 import { readFileSync } from "node:fs";
 import { Client, connect, listen, Server } from "../../mod.ts";
 import { netrpc, Registered, type ServicesOf } from "../../netrpc.ts";
-import { goTest, runGo, withGoServer } from "../support/go.ts";
-import { generate, methods, registered } from "../support/zoo.ts";
+import { goTest, runGo, withGoServer } from "./go_programs.ts";
+import { generate, methods, registered } from "../support/go_zoo.ts";
 
 /** Values each way. */
 const SEEDS = 128;

@@ -150,13 +150,13 @@ test("an MCP client's cancel fires our handler's signal, and no answer follows",
   const aborter = new AbortController();
   const { signal } = aborter;
   const slow = client.callTool({ name: "slow" }, undefined, { signal });
-  const told = slow.catch((error: unknown) => error);
+  const failed = slow.catch((error: unknown) => error);
   await client.ping();
   const failures: unknown[] = [];
   client.onerror = (error: unknown) => failures.push(error);
   aborter.abort("enough");
   assertEquals((await aborted as RpcError).code, "cancelled");
-  assert(await told instanceof Error);
+  assert(await failed instanceof Error);
   // Were there an answer, it would come before the next.
   await client.ping();
   assertEquals(failures, []);
@@ -360,7 +360,7 @@ test("our abort reaches an MCP server's signal; no answer comes, and none is wai
   await close();
 });
 
-test("an MCP server tells our client progress, and calls it back", async () => {
+test("an MCP server reports progress to our client, and calls it back", async () => {
   const { client, progress, close } = await ourClient();
   const parts: unknown[] = [];
   const progressToken = progress.open((value) => parts.push(value));

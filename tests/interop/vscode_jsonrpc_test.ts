@@ -172,7 +172,7 @@ test("our abort reaches a vscode-jsonrpc server's token, and its answer settles 
   await close();
 });
 
-test("a vscode-jsonrpc server calls our client back, and tells it progress", async () => {
+test("a vscode-jsonrpc server calls our client back, and reports progress", async () => {
   const { client, progress, close } = await ourClient();
   assertEquals(await client.call("callBack", { n: 21 }), "got 42");
   const parts: unknown[] = [];
@@ -281,15 +281,15 @@ test("a vscode-jsonrpc client's cancel fires our handler's signal, and is answer
   theirs.listen();
   const source = new rpc.CancellationTokenSource();
   const slow = theirs.sendRequest("slow", source.token);
-  const told = slow.catch((error) => error);
+  const failed = slow.catch((error) => error);
   await theirs.sendRequest("add", 1, 1);
   source.cancel();
   assertEquals((await aborted as RpcError).code, "cancelled");
-  assertEquals((await told).code, -32800);
+  assertEquals((await failed).code, -32800);
   await close();
 });
 
-test("our server calls a vscode-jsonrpc client back, tells it progress, and hears its notifications", async () => {
+test("our server calls a vscode-jsonrpc client back, reports progress, and receives its notifications", async () => {
   const { theirs, close } = await theirClient();
   theirs.onRequest("double", (n: number) => 2 * n);
   const parts: unknown[] = [];

@@ -441,11 +441,11 @@ test("[X27] the error for a call above a local limit names maxMessage or windowB
     const [limits, text] of [
       [
         { maxMessage: SMALL },
-        `this end's maxMessage, ${SMALL} bytes, has no room`,
+        `exceeds the local maxMessage, ${SMALL} bytes`,
       ],
       [
         { windowBytes: 4 * SMALL },
-        `this end's windowBytes, ${4 * SMALL} bytes, has no room`,
+        `exceeds the local windowBytes, ${4 * SMALL} bytes`,
       ],
     ] as const
   ) {

@@ -1,8 +1,8 @@
 /**
- * A great many calls aborted in every state: `aborts.ts shared|separate
- * [ABORTED [SEED]]`. Calls share a signal by the hundred thousand, or have one
- * each; some are answered before the abort, the others are waiting or in
- * flight, or in the turn they were made.
+ * Aborts a great many calls in every state: `aborts.ts shared|separate
+ * [ABORTED [SEED]]`. A hundred thousand calls share a signal, or each has its own.
+ * Some get their replies before the abort; others wait, are in flight, or were
+ * made in the same turn.
  *
  * It goes on until so many were aborted, several times. Afterwards no call,
  * listener or timer may be left, and live memory must be what it was after the
@@ -29,22 +29,22 @@ const ABORTED = Number(process.argv[3] ?? 1_000_000);
 const SEED = Number(process.argv[4] ?? newSeed());
 const RUNS = 3;
 
-/** What the runtime may still add by itself, in bytes: less than one for each of a million calls. */
+/** How much a runtime may add by itself, in bytes: less than one for each of a million calls. */
 const COMPILED = 1_000_000;
 
-/** Calls of which each has a signal of its own, or that share one. */
+/** How many calls one group has, with one signal for all or one for each. */
 const GROUP = { shared: 100_000, separate: 1000 } as const;
-/** Calls made before the event loop may get a turn. */
+/** How many calls are made before the event loop gets a turn. */
 const BURST = 1000;
 
-/** What became of calls. */
+/** How many calls were made, got a reply, and were aborted. */
 interface Counts {
   calls: number;
   answered: number;
   aborted: number;
 }
 
-/** Makes a group of calls, aborts it, and waits until each caller has been told. */
+/** Makes a group of calls, aborts it, and waits until every call has settled. */
 async function group(
   client: Client<EchoServices>,
   random: Random,
@@ -61,19 +61,19 @@ async function group(
     if (error !== reason) throw error;
     counts.aborted++;
   };
-  const told: Promise<void>[] = [];
-  // From some call on the loop gets no more turns: those find the window full.
+  const settled: Promise<void>[] = [];
+  // From a random call on the event loop gets no more turns, so the window is full for the rest.
   const rush = random.below(size);
   for (let i = 0; i < size; i++) {
     const own = controllers[i % controllers.length];
     const call = client.call("Echo.echo", i, { signal: own.signal });
-    told.push(call.then(good, bad));
-    // Before it leaves; the others when they wait, fly, or have their answers.
+    settled.push(call.then(good, bad));
+    // This one is aborted before it is sent; the others while they wait, are in flight, or have replies.
     if (own !== controllers[0] && random.oneIn(4)) own.abort(reason);
     if (i === rush || i % BURST === 0 && i < rush) await turn();
   }
   for (const controller of controllers) controller.abort(reason);
-  await Promise.all(told);
+  await Promise.all(settled);
   counts.calls += size;
   for (const { signal } of controllers) {
     const left = getEventListeners(signal, "abort").length;
@@ -90,17 +90,17 @@ async function run(random: Random): Promise<Counts> {
   while (counts.aborted < ABORTED) await group(client, random, counts);
   const { queued, listeners, inFlight } = client.stats();
   if (queued + listeners > 0 || inFlight > 4096) {
-    throw new Error(`left behind: ${JSON.stringify(client.stats())}`);
+    throw new Error(`something is left: ${JSON.stringify(client.stats())}`);
   }
   await client.close();
   await server.close();
   const { inFlight: flying, timers } = client.stats();
   if (flying + timers > 0) {
-    throw new Error(`left behind: ${JSON.stringify(client.stats())}`);
+    throw new Error(`something is left: ${JSON.stringify(client.stats())}`);
   }
   if (counts.answered + counts.aborted !== counts.calls) {
     throw new Error(
-      `not every caller was told once: ${JSON.stringify(counts)}`,
+      `not every call settled once: ${JSON.stringify(counts)}`,
     );
   }
   return counts;
@@ -116,7 +116,7 @@ for (let i = 0; i < RUNS; i++) {
   }
   heaps.push((await memory()).live);
 }
-if (all.answered === 0) throw new Error("none was answered");
+if (all.answered === 0) throw new Error("no call got a reply before its abort");
 const growth = Math.max(...heaps) - heaps[0];
 console.log(
   `${MODE} signals, seed ${SEED}: ${all.calls} calls, ${all.aborted} aborted, ` +

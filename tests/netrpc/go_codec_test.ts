@@ -21,11 +21,11 @@ import {
   ERROR_REPLY,
   FIRST,
   FIRST_REPLY,
-  Raw,
+  RawBytePeer,
   REQUEST_TYPE,
   RESPONSE_TYPE,
   SECOND,
-} from "../support/go_wire.ts";
+} from "../support/go_peer.ts";
 import { assertNothingLeft, type Pair, pair } from "../support/pair.ts";
 import { join } from "../support/raw_peer.ts";
 
@@ -36,8 +36,8 @@ const hello = { HelloService: { Hello: (name: string) => `hello:${name}` } };
 function serve(
   services: object,
   options: ServerOptions<"exact"> = {},
-): { raw: Raw; server: Server<object, "exact">; errors: unknown[] } {
-  const raw = new Raw();
+): { raw: RawBytePeer; server: Server<object, "exact">; errors: unknown[] } {
+  const raw = new RawBytePeer();
   const errors: unknown[] = [];
   const server = new Server<object, "exact">(services, {
     protocol: netrpc(),
@@ -50,8 +50,8 @@ function serve(
 
 function dial(
   options: ClientOptions = {},
-): { raw: Raw; client: Client<Hello> } {
-  const raw = new Raw();
+): { raw: RawBytePeer; client: Client<Hello> } {
+  const raw = new RawBytePeer();
   const client = new Client<Hello>(raw.duplex, {
     protocol: netrpc(),
     ...options,
@@ -552,7 +552,7 @@ test("[X27] the error names whose maxMessage a message would exceed", async () =
     const error = await assertRejects(
       () => client.call("HelloService.Hello", "x".repeat(20_000)),
       RpcError,
-      "this end's maxMessage, 16384 bytes, has no room",
+      "exceeds the local maxMessage, 16384 bytes",
     );
     assertEquals(error.outcome, "not_sent");
     await client.abort();

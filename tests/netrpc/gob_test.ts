@@ -30,8 +30,8 @@ import {
 } from "../../netrpc.ts";
 import { decodeAll } from "../../src/netrpc/gob/decoder.ts";
 import { GobOutput } from "../../src/netrpc/gob/output.ts";
-import { EXPANSIONS, GobStream, INT, sliceOf } from "../support/gob_stream.ts";
-import { All, generate, registered } from "../support/zoo.ts";
+import { EXPANSIONS, GobStream, INT, sliceOf } from "./gob_stream.ts";
+import { All, generate, registered } from "../support/go_zoo.ts";
 
 function hex(text: string): Uint8Array {
   const digits = text.replace(/\s/g, "").match(/../g) ?? [];

@@ -14,13 +14,13 @@ import {
 } from "../../mod.ts";
 import { httpAccept, httpConnect, httpListener, netrpc } from "../../netrpc.ts";
 import { settle, TestClock } from "../support/clock.ts";
-import { ascii, FIRST, FIRST_REPLY, Raw } from "../support/go_wire.ts";
+import { ascii, FIRST, FIRST_REPLY, RawBytePeer } from "../support/go_peer.ts";
 import { join } from "../support/raw_peer.ts";
 
 const hello = { HelloService: { Hello: (name: string) => `hello:${name}` } };
 
 test("the client sends Go's HTTP request, and bytes after the response are not lost", async () => {
-  const raw = new Raw();
+  const raw = new RawBytePeer();
   const dialling = httpConnect(raw.duplex);
   const request = "CONNECT /_goRPC_ HTTP/1.0\n\n";
   assertEquals(await raw.take(request.length), ascii(request));
@@ -39,7 +39,7 @@ test("the client sends Go's HTTP request, and bytes after the response are not l
 test("a handshake that does not finish in 10 seconds fails", async () => {
   const clock = new TestClock();
   for (const handshake of [httpAccept, httpConnect]) {
-    const raw = new Raw();
+    const raw = new RawBytePeer();
     const waiting = handshake(raw.duplex, { clock });
     const failed = assertRejects(() => waiting, Error, "within 10000 ms");
     await raw.send(ascii("HTTP"));
@@ -62,7 +62,7 @@ const REJECTED = [
 
 for (const [name, request, status] of REJECTED) {
   test(`another HTTP request is answered with ${status}: ${name}`, async () => {
-    const raw = new Raw();
+    const raw = new RawBytePeer();
     const accepting = httpAccept(raw.duplex);
     const failed = assertRejects(() => accepting, ConnectionError);
     await raw.send(ascii(request));
@@ -82,7 +82,7 @@ for (const [name, request, status] of REJECTED) {
       onError: (error) => errors.push(error),
     });
     server.serve(httpListener(source, { clock }));
-    const raw = new Raw();
+    const raw = new RawBytePeer();
     await give(raw.duplex);
     await raw.send(ascii(request));
     const received = new TextDecoder().decode(await raw.rest());
@@ -105,7 +105,7 @@ for (const sent of ["", "CONNECT /_go", `GET / ${"x".repeat(16_000)}`]) {
     const { source, give } = handListener();
     const server = new Server(hello, { protocol: netrpc(), clock });
     server.serve(httpListener(source, { clock }));
-    const raw = new Raw();
+    const raw = new RawBytePeer();
     await give(raw.duplex);
     await raw.send(ascii(sent));
     await settle();
@@ -127,7 +127,12 @@ test("[X6] handshakes count as connections, and those above maxConnections are a
     maxConnections: 2,
   });
   server.serve(httpListener(source, { clock }));
-  const raws = [new Raw(), new Raw(), new Raw(), new Raw()];
+  const raws = [
+    new RawBytePeer(),
+    new RawBytePeer(),
+    new RawBytePeer(),
+    new RawBytePeer(),
+  ];
   for (const raw of raws) await give(raw.duplex);
   await settle();
   assertEquals(server.connections.size, 2);
@@ -179,7 +184,7 @@ function systemTurn(): Promise<void> {
 
 for (const end of ["\n\n", "\r\n\r\n", "\nHost: x\n\n", "\nA: b\r\n\n"]) {
   test(`[X30] a CONNECT request that ends in ${JSON.stringify(end)} is answered at once`, async () => {
-    const raw = new Raw();
+    const raw = new RawBytePeer();
     const accepting = httpAccept(raw.duplex);
     await raw.send(ascii(`CONNECT /_goRPC_ HTTP/1.0${end}`));
     assertEquals(await raw.take(CONNECTED.length), ascii(CONNECTED));
@@ -188,7 +193,7 @@ for (const end of ["\n\n", "\r\n\r\n", "\nHost: x\n\n", "\nA: b\r\n\n"]) {
 }
 
 test("a server accepts a request in single bytes, with headers", async () => {
-  const raw = new Raw();
+  const raw = new RawBytePeer();
   const accepting = httpAccept(raw.duplex);
   const request = `CONNECT /_goRPC_ HTTP/1.0\r\nX: ${"y".repeat(5000)}\r\n\r\n`;
   const stream = join(ascii(request), FIRST);
@@ -203,7 +208,7 @@ test("a server accepts a request in single bytes, with headers", async () => {
 });
 
 test("a client closes the connection if the head of the response is too long", async () => {
-  const raw = new Raw();
+  const raw = new RawBytePeer();
   const waiting = httpConnect(raw.duplex);
   const failed = assertRejects(
     () => waiting,
@@ -219,7 +224,7 @@ test("a client closes the connection if the head of the response is too long", a
 for (const handshake of [httpAccept, httpConnect]) {
   test(`a signal aborts the handshake: ${handshake.name}`, async () => {
     for (const early of [true, false]) {
-      const raw = new Raw();
+      const raw = new RawBytePeer();
       const aborter = new AbortController();
       const reason = new Error("enough");
       if (early) aborter.abort(reason);
@@ -257,7 +262,7 @@ test("closing a server answers open handshakes with 503, and they delay no other
   const { source, give, closed } = handListener();
   const server = new Server(hello, { protocol: netrpc() });
   server.serve(httpListener(source, { clock }));
-  const [silent, quick] = [new Raw(), new Raw()];
+  const [silent, quick] = [new RawBytePeer(), new RawBytePeer()];
   await give(silent.duplex);
   await give(quick.duplex);
   await quick.send(join(ascii(CONNECT), FIRST));
@@ -278,7 +283,7 @@ test("the signal of an HTTP listener aborts its handshakes and closes the listen
   const aborter = new AbortController();
   const server = new Server(hello, { protocol: netrpc() });
   server.serve(httpListener(source, { clock, signal: aborter.signal }));
-  const raw = new Raw();
+  const raw = new RawBytePeer();
   await give(raw.duplex);
   await settle();
   aborter.abort(new Error("enough"));

@@ -11,12 +11,14 @@ import {
   Server,
 } from "../../mod.ts";
 import { netrpc } from "../../netrpc.ts";
-import { ascii, Raw } from "../support/go_wire.ts";
+import { ascii, RawBytePeer } from "../support/go_peer.ts";
 
 const hello = { HelloService: { Hello: (name: string) => `hello:${name}` } };
 
-function serveJson(services: object): { raw: Raw; server: Server<object> } {
-  const raw = new Raw();
+function serveJson(
+  services: object,
+): { raw: RawBytePeer; server: Server<object> } {
+  const raw = new RawBytePeer();
   const protocol = netrpc({ encoding: "json" });
   const server = new Server<object>(services, { protocol });
   server.accept(raw.duplex);
@@ -44,7 +46,7 @@ async function exchange(
 }
 
 test("calls and replies are written as Go writes them", async () => {
-  const raw = new Raw();
+  const raw = new RawBytePeer();
   const protocol = netrpc({ encoding: "json" });
   const client = new Client<EchoServices>(raw.duplex, { protocol });
   const call = client.call("HelloService.Hello", "hi");
@@ -147,7 +149,7 @@ for (
   ] as const
 ) {
   test(`a client closes the connection on a reply with ${name}`, async () => {
-    const raw = new Raw();
+    const raw = new RawBytePeer();
     const protocol = netrpc({ encoding: "json" });
     const client = new Client<EchoServices>(raw.duplex, { protocol });
     const call = client.call("HelloService.Hello", "hi");
@@ -167,7 +169,7 @@ async function replies(
   text: string,
   options: ClientOptions = {},
 ): Promise<{ client: Client<EchoServices>; replies: Promise<unknown>[] }> {
-  const raw = new Raw();
+  const raw = new RawBytePeer();
   const protocol = netrpc({ encoding: "json" });
   const client = new Client<EchoServices>(raw.duplex, {
     protocol,
@@ -245,7 +247,7 @@ const SMALL = { maxMessage: 16_384 };
 
 for (const size of [7, 1000, 16_383, 16_384, Infinity]) {
   test(`[X27] a reply above the client's maxMessage fails only its call, in chunks of ${size}`, async () => {
-    const raw = new Raw();
+    const raw = new RawBytePeer();
     const protocol = netrpc({ encoding: "json" });
     const client = new Client<EchoServices>(raw.duplex, {
       protocol,
@@ -278,7 +280,7 @@ for (const size of [7, 1000, 16_383, 16_384, Infinity]) {
     const counting = {
       HelloService: { Hello: (_: string) => (ran++, "hello:hi") },
     };
-    const raw = new Raw();
+    const raw = new RawBytePeer();
     const protocol = netrpc({ encoding: "json" });
     const server = new Server<object>(counting, { protocol, ...SMALL });
     server.accept(raw.duplex);
@@ -299,7 +301,7 @@ for (const size of [7, 1000, 16_383, 16_384, Infinity]) {
 }
 
 test("[X27] a message that is too large and does not show its call closes the connection with frame_too_large", async () => {
-  const raw = new Raw();
+  const raw = new RawBytePeer();
   const protocol = netrpc({ encoding: "json" });
   const errors: unknown[] = [];
   const server = new Server<object>(hello, {

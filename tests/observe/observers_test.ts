@@ -15,7 +15,7 @@ import {
   Server,
 } from "../../mod.ts";
 import { settle, TestClock } from "../support/clock.ts";
-import { leave, Reconnecting } from "../support/dials.ts";
+import { Reconnecting, sendGoaway } from "../support/dials.ts";
 import { pair } from "../support/pair.ts";
 import { hello, KIND, RawPeer, reply, request } from "../support/raw_peer.ts";
 import { Held } from "../support/services.ts";
@@ -218,7 +218,7 @@ test("the observer of a reconnecting client gets a call once, however often it i
   const first = await t.ready();
   const handle = t.go("x");
   await settle();
-  await leave(first);
+  await sendGoaway(first);
   await t.advance(100);
   const second = await t.ready();
   const { id } = await second.nextOf(KIND.REQUEST);

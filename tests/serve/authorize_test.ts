@@ -1,4 +1,4 @@
-// Who may come in: what a server with `authorize` lets a peer do, and when.
+// Authorization: which clients a server with `authorize` accepts, and what a client can do before the decision.
 
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { test } from "node:test";
@@ -42,12 +42,12 @@ import { fromHex, ofType } from "../support/vectors.ts";
 const SECRET = "open sesame";
 const bySecret: Authorize = ({ credentials }) => credentials === SECRET;
 
-/** A server whose verdicts are given by hand. */
+/** A server whose `authorize` the test settles. */
 class Gate {
   readonly facing: FacingServer;
   /** What `authorize` was asked, in order. */
   readonly asked: { hello: PeerHello; connection: Connection }[] = [];
-  readonly verdict = Promise.withResolvers<unknown>();
+  readonly decision = Promise.withResolvers<unknown>();
   /** Params of the calls that were started. */
   readonly started: unknown[] = [];
   readonly contexts: CallContext[] = [];
@@ -64,7 +64,7 @@ class Gate {
     }, {
       authorize: (hello, connection) => {
         this.asked.push({ hello, connection });
-        return this.verdict.promise;
+        return this.decision.promise;
       },
       ...options,
     });
@@ -83,7 +83,7 @@ class Gate {
   /** Asserts that nothing at all has been written. */
   assertSilent(): void {
     const { chunksWritten, outgoingBytes } = this.facing.connection.stats();
-    // Its HELLO is with the outbox, and all else behind it.
+    // Its HELLO is handed to the gate, and everything else waits in the send buffer.
     assertEquals(chunksWritten, 1);
     assert(outgoingBytes > 0);
     assertEquals(this.started, []);
@@ -103,7 +103,7 @@ function call(id: number): Uint8Array {
   return request(id, "Test.call", `call ${id}`);
 }
 
-// Denied.
+// Rejected clients.
 
 const DENIALS: [string, Authorize][] = [
   ["false", () => false],
@@ -114,7 +114,7 @@ const DENIALS: [string, Authorize][] = [
 ];
 
 for (const [what, authorize] of DENIALS) {
-  test(`[W1] a peer is denied by ${what}: GOAWAY alone, and no handler runs`, async () => {
+  test(`[W1] ${what} rejects the client: it receives only GOAWAY, and no handler runs`, async () => {
     for (const credentials of [undefined, "open barley"]) {
       const gate = new Gate({ authorize });
       const extra = credentials === undefined
@@ -147,7 +147,7 @@ const FAULTS: [string, Authorize][] = [
 ];
 
 for (const [what, authorize] of FAULTS) {
-  test(`[W2] an authorize that ${what} denies, and tells its cause to onError alone`, async () => {
+  test(`[W2] an authorize that ${what} rejects the client, and only onError receives the cause`, async () => {
     const gate = new Gate({ authorize });
     await gate.send(hello(), call(1));
     const { text, reason } = await assertCloses(gate.facing, "unauthenticated");
@@ -161,7 +161,7 @@ for (const [what, authorize] of FAULTS) {
   });
 }
 
-test("[W2] an authorize that never answers has the handshake's time", async () => {
+test("[W2] an authorize that never settles rejects the client after handshakeTimeout", async () => {
   const gate = new Gate({ handshakeTimeout: 500 });
   await gate.facing.clock.advance(300);
   await gate.send(hello(), call(1));
@@ -173,21 +173,21 @@ test("[W2] an authorize that never answers has the handshake's time", async () =
     "deadline_exceeded",
   );
   assertEquals([lastId, frames.length], [undefined, 1]);
-  // A verdict that comes after all changes nothing.
-  gate.verdict.resolve("admin");
+  // A decision that comes later changes nothing.
+  gate.decision.resolve("admin");
   await settle();
   assertEquals(gate.started, []);
   assertEquals(gate.facing.connection.auth, undefined);
 });
 
-test("[W1] a denied client reads why, and every call of its is refused", async () => {
+test("[W1] a rejected client receives the reason, and all of its calls are refused", async () => {
   for (const credentials of [undefined, "wrong", ""]) {
     let ran = 0;
     const t = pair({ Test: { call: () => void ran++ } }, {
       client: { credentials },
       server: { authorize: bySecret },
     });
-    // Some in flight before the verdict, the rest in the queue.
+    // Some are in flight before the decision, the others wait for the window.
     const handles = Array.from({ length: 100 }, () => t.client.go("Test.call"));
     const outcomes: Outcome[] = await Promise.all(
       handles.map((handle) => handle.settled),
@@ -205,20 +205,20 @@ test("[W1] a denied client reads why, and every call of its is refused", async (
   }
 });
 
-test("[W1] a denied peer that is still writing reads the GOAWAY", async () => {
+test("[W1] a rejected client that is still writing receives the GOAWAY", async () => {
   const gate = new Gate();
   await gate.send(hello(), call(1));
-  gate.verdict.resolve(false);
+  gate.decision.resolve(false);
   await settle();
-  // A mebibyte more, while the end is on its way.
+  // It writes another mebibyte while the connection ends.
   for (let i = 0; i < 16; i++) await gate.peer.send(new Uint8Array(65_536));
   const { lastId } = await assertCloses(gate.facing, "unauthenticated");
   assertEquals(lastId, undefined);
 });
 
-// Admitted.
+// Accepted clients.
 
-test("[W1] HELLO leaves with the verdict, nothing before it, and what came before is answered then", async () => {
+test("[W1] the server sends HELLO, and replies to earlier calls, only after the decision", async () => {
   const gate = new Gate();
   await gate.send(
     hello(),
@@ -231,7 +231,7 @@ test("[W1] HELLO leaves with the verdict, nothing before it, and what came befor
   );
   gate.assertSilent();
   assertEquals(gate.facing.connection.stats().waiting, 2);
-  gate.verdict.resolve("admin");
+  gate.decision.resolve("admin");
   assertEquals((await gate.peer.next())?.kind, KIND.HELLO);
   const pong = await gate.peer.next();
   assertEquals([pong?.kind, pong?.id], [KIND.PONG, 7]);
@@ -252,12 +252,12 @@ test("[W1] HELLO leaves with the verdict, nothing before it, and what came befor
   await gate.over();
 });
 
-test("what authorize returns is ctx.auth, and it is asked once with the peer's HELLO", async () => {
+test("authorize is called once, with the client's HELLO, and its result is ctx.auth", async () => {
   const vector = ofType("hello").find(({ message }) => message.credentials);
   const gate = new Gate();
   await gate.send(fromHex(vector!.bytes));
   const user = { name: "ali" };
-  gate.verdict.resolve(user);
+  gate.decision.resolve(user);
   await settle();
   await gate.send(call(1));
   const [{ hello, connection }, ...more] = gate.asked;
@@ -270,7 +270,7 @@ test("what authorize returns is ctx.auth, and it is asked once with the peer's H
   await gate.over();
 });
 
-test("without authorize there is no auth, and credentials are nobody's", async () => {
+test("without authorize, ctx.auth is undefined and credentials are ignored", async () => {
   const t = pair(
     { Test: { call: (_: undefined, ctx: CallContext) => `${ctx.auth}` } },
     { client: { credentials: new Uint8Array(15_360) } },
@@ -279,7 +279,7 @@ test("without authorize there is no auth, and credentials are nobody's", async (
   await t.close();
 });
 
-test("a client that is let in calls at once, all within its window", async () => {
+test("an accepted client sends its calls at once, within its window", async () => {
   const t = pair({ Test: { echo: (n: number) => n } }, {
     client: { credentials: SECRET },
     server: { authorize: bySecret },
@@ -290,12 +290,12 @@ test("a client that is let in calls at once, all within its window", async () =>
   await t.close();
 });
 
-test("a deadline runs while the verdict is awaited", async () => {
+test("a call's deadline also counts the time before the decision", async () => {
   const gate = new Gate();
   await gate.send(hello(), request(1, "Test.call", "late", 100), call(2));
   await gate.facing.clock.advance(100);
   gate.assertSilent();
-  gate.verdict.resolve(true);
+  gate.decision.resolve(true);
   const late = await gate.peer.nextOf(KIND.ERROR);
   assertEquals([late.id, readCode(late).code], [1, "deadline_exceeded"]);
   await settle();
@@ -303,9 +303,9 @@ test("a deadline runs while the verdict is awaited", async () => {
   await gate.over();
 });
 
-// Bounded.
+// Bounds before the decision.
 
-test("[W1] before the verdict the constants are the window", async () => {
+test("[W1] before the decision the early window applies", async () => {
   const gate = new Gate();
   const calls = Array.from({ length: 64 }, (_, i) => call(i + 1));
   await gate.send(hello(), ...calls);
@@ -315,33 +315,33 @@ test("[W1] before the verdict the constants are the window", async () => {
   const { lastId } = await assertCloses(gate.facing, "resource_exhausted");
   assertEquals([lastId, gate.started], [undefined, []]);
 
-  const admitted = new Gate();
-  await admitted.send(hello(), ...calls);
-  admitted.verdict.resolve(true);
+  const accepted = new Gate();
+  await accepted.send(hello(), ...calls);
+  accepted.decision.resolve(true);
   await settle();
   const more = Array.from({ length: 100 }, (_, i) => call(65 + i));
-  await admitted.send(...more);
-  assertEquals(admitted.started.length, 164);
-  await admitted.over();
+  await accepted.send(...more);
+  assertEquals(accepted.started.length, 164);
+  await accepted.over();
 });
 
-test("[W1] before the verdict no message is larger than the constants", async () => {
+test("[W1] before the decision the early limit of a message applies", async () => {
   const gate = new Gate();
   await gate.send(hello(), frame(KIND.PAD, 0, new Uint8Array(65_536)));
   gate.assertSilent();
   await gate.send(frame(KIND.PAD, 0, new Uint8Array(65_537)));
   await assertCloses(gate.facing, "frame_too_large");
 
-  const admitted = new Gate();
-  await admitted.send(hello());
-  admitted.verdict.resolve(true);
+  const accepted = new Gate();
+  await accepted.send(hello());
+  accepted.decision.resolve(true);
   await settle();
-  await admitted.send(frame(KIND.PAD, 0, new Uint8Array(65_537)), call(1));
-  assertEquals(admitted.started, ["call 1"]);
-  await admitted.over();
+  await accepted.send(frame(KIND.PAD, 0, new Uint8Array(65_537)), call(1));
+  assertEquals(accepted.started, ["call 1"]);
+  await accepted.over();
 });
 
-test("[W1] PINGs and CANCELs before the verdict cost no memory", async () => {
+test("[W1] PINGs and CANCELs before the decision take no memory", async () => {
   const gate = new Gate();
   await gate.send(hello(), call(1), frame(KIND.PING, 1));
   const before = gate.facing.connection.stats().outgoingBytes;
@@ -354,11 +354,11 @@ test("[W1] PINGs and CANCELs before the verdict cost no memory", async () => {
   assert(outgoingBytes - before < 100, `${outgoingBytes - before} bytes`);
   assertEquals(waiting, 0);
   gate.assertSilent();
-  gate.verdict.resolve(false);
+  gate.decision.resolve(false);
   await assertCloses(gate.facing, "unauthenticated");
 });
 
-// Gone meanwhile.
+// Connections that end before the decision.
 
 const EXITS: [string, (gate: Gate) => Promise<unknown>][] = [
   ["ends without a word", ({ peer }) => peer.end()],
@@ -367,8 +367,8 @@ const EXITS: [string, (gate: Gate) => Promise<unknown>][] = [
 ];
 
 for (const [how, leave] of EXITS) {
-  test(`[W7] a peer that ${how} while authorize awaits: nothing is started, the verdict is nobody's`, async () => {
-    for (const late of [(g: Gate) => g.verdict.resolve("admin"), reject]) {
+  test(`[W7] a peer that ${how} while authorize runs: no handler starts, and the decision has no effect`, async () => {
+    for (const late of [(g: Gate) => g.decision.resolve("admin"), reject]) {
       const gate = new Gate();
       const { connection, clock } = gate.facing;
       await gate.send(hello(), call(1), call(2));
@@ -388,17 +388,17 @@ for (const [how, leave] of EXITS) {
 }
 
 function reject(gate: Gate): void {
-  gate.verdict.reject(new Error("too late"));
+  gate.decision.reject(new Error("too late"));
 }
 
-test("[W7] a fault in the chunk of the HELLO: authorize is not even asked", async () => {
+test("[W7] authorize is not called if a fault follows HELLO in the same chunk", async () => {
   const gate = new Gate();
   await gate.send(hello(), call(1), call(1));
   const { lastId } = await assertCloses(gate.facing, "protocol_error");
   assertEquals([lastId, gate.asked, gate.started], [undefined, [], []]);
 });
 
-test("[W7] a connection closed while authorize awaits says goodbye, and serves none", async () => {
+test("[W7] a connection that is closed while authorize runs sends GOAWAY and serves no call", async () => {
   const gate = new Gate();
   await gate.send(hello(), call(1));
   const closed = gate.facing.connection.close();
@@ -409,14 +409,14 @@ test("[W7] a connection closed while authorize awaits says goodbye, and serves n
   assertEquals(readCode(farewell).code, "");
   await gate.peer.end();
   await closed;
-  gate.verdict.resolve(true);
+  gate.decision.resolve(true);
   await settle();
   assertEquals(gate.started, []);
   assertEquals(await gate.facing.connection.closed, undefined);
   assertNothingLeft(gate.facing.connection);
 });
 
-test("[W7] a server closed while authorize awaits: its clients' calls are refused, and may go elsewhere", async () => {
+test("[W7] when a server is closed while authorize runs, its clients' calls are refused and can be made elsewhere", async () => {
   const t = pair({ Test: { call: () => 1 } }, {
     server: { authorize: () => new Promise(() => {}) },
   });
@@ -430,25 +430,25 @@ test("[W7] a server closed while authorize awaits: its clients' calls are refuse
   await t.close();
 });
 
-test("[W7] a connection aborted while authorize awaits is over at once", async () => {
+test("[W7] a connection that is aborted while authorize runs ends at once", async () => {
   const gate = new Gate();
   await gate.send(hello(), call(1));
   await gate.facing.connection.abort();
-  gate.verdict.resolve(true);
+  gate.decision.resolve(true);
   await settle();
   assertEquals(gate.started, []);
   assertNothingLeft(gate.facing.connection);
 });
 
-test("[W7] a call of the server's own waits for the verdict, and is not sent without one", async () => {
-  for (const verdict of [true, false]) {
+test("[W7] a call that the server makes waits for the decision, and is not sent if the client is rejected", async () => {
+  for (const decision of [true, false]) {
     const gate = new Gate();
     const early = gate.facing.connection.go("their.method");
     await gate.send(hello());
     const late = gate.facing.connection.go("their.method");
     gate.assertSilent();
-    gate.verdict.resolve(verdict);
-    if (verdict) {
+    gate.decision.resolve(decision);
+    if (decision) {
       const kinds = [await gate.peer.next(), await gate.peer.next()];
       assertEquals(kinds.map((f) => f?.kind), [KIND.HELLO, KIND.REQUEST]);
       await gate.facing.connection.abort();
@@ -463,13 +463,13 @@ test("[W7] a call of the server's own waits for the verdict, and is not sent wit
   }
 });
 
-test("[W7] a peer that half-closed in order before the verdict is still answered", async () => {
+test("[W7] a peer that half-closed in order before the decision still receives its replies", async () => {
   const gate = new Gate({ handshakeTimeout: 500 });
   await gate.send(hello(), call(1), goaway(undefined));
   await gate.peer.end();
   await settle();
   gate.assertSilent();
-  gate.verdict.resolve(true);
+  gate.decision.resolve(true);
   const kinds = (await gate.peer.rest()).map(({ kind }) => kind);
   assertEquals(kinds, [KIND.HELLO, KIND.REPLY]);
   assertEquals(await gate.facing.connection.closed, undefined);
@@ -527,9 +527,9 @@ test("without TLS there is no certificate", async () => {
   await t.close();
 });
 
-// Other wires.
+// Other protocols.
 
-test("on a wire without HELLO authorize decides by the connection alone", async () => {
+test("on a protocol without HELLO, authorize decides by the connection alone", async () => {
   for (const admit of [true, false]) {
     const [near, far] = memoryPair();
     const server = new Server({ Test: { call: (n: number) => n } }, {

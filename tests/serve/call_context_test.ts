@@ -1,4 +1,4 @@
-/** What a handler is told of its call, and what a client says with every one. */
+/** What a handler learns from its context, and what a client adds to every call. */
 
 import { test } from "node:test";
 import {
@@ -12,7 +12,7 @@ import { settle, TestClock } from "../support/clock.ts";
 import { pair } from "../support/pair.ts";
 import { Held } from "../support/services.ts";
 
-/** Services that keep the context they were called with. */
+/** Services that record the context of each call. */
 function keeper() {
   const seen: CallContext[] = [];
   const services = {
@@ -25,7 +25,7 @@ function keeper() {
   return { seen, services };
 }
 
-/** What a call's metadata arrive as. */
+/** Returns the metadata as the handler receives them. */
 async function arrives(
   metadata: CallOptions["metadata"],
   always?: CallOptions["metadata"],
@@ -52,7 +52,7 @@ test("a handler knows its method, its call's id and its connection", async () =>
   await close();
 });
 
-test("without a deadline, time is endless and the signal quiet", async () => {
+test("without a deadline, remaining is Infinity and the signal does not fire", async () => {
   const { seen, services } = keeper();
   const { client, close } = pair(services);
   await client.call("S.keep");
@@ -63,7 +63,7 @@ test("without a deadline, time is endless and the signal quiet", async () => {
   await close();
 });
 
-test("a deadline arrives as what is left of it, and as wall time", async () => {
+test("a handler sees the deadline as remaining time and as wall time", async () => {
   const clock = new TestClock();
   const held = new Held();
   const { client, close } = pair(held.services, {
@@ -82,7 +82,7 @@ test("a deadline arrives as what is left of it, and as wall time", async () => {
   await close();
 });
 
-test("a signal asked for after the call was cancelled has fired", async () => {
+test("a signal that is first read after the call was cancelled has fired", async () => {
   const held = new Held();
   const { client, close } = pair(held.services);
   const handle = client.go("Held.work");
@@ -97,7 +97,7 @@ test("a signal asked for after the call was cancelled has fired", async () => {
   await close();
 });
 
-test("a context passed on hands its signal and time to the nested call", async () => {
+test("a nested call with ctx has the signal and the deadline of the outer one", async () => {
   const clock = new TestClock();
   const held = new Held();
   const inner = pair(held.services, {
@@ -122,7 +122,7 @@ test("a context passed on hands its signal and time to the nested call", async (
   await inner.close();
 });
 
-test("a client's own timeout holds for calls that name none", async () => {
+test("the timeout option of a client applies to calls without one", async () => {
   const clock = new TestClock();
   const held = new Held();
   const { client, close } = pair(held.services, {
@@ -147,7 +147,7 @@ test("a client's own timeout holds for calls that name none", async () => {
   await close();
 });
 
-test("a client's own metadata go with every call, a call's beside or above them", async () => {
+test("the metadata option of a client travels with every call, and a call's own metadata override it", async () => {
   const always = { from: "client", who: "me" };
   assertEquals(await arrives(undefined, always), always);
   assertEquals(await arrives({ who: "you", trace: "1" }, always), {
@@ -157,7 +157,7 @@ test("a client's own metadata go with every call, a call's beside or above them"
   });
 });
 
-test("metadata arrive as they are: empty, odd and non-ASCII ones too", async () => {
+test("metadata arrive unchanged, also empty, unusual and non-ASCII ones", async () => {
   const odd = {
     "": "",
     "a\0b": "c\nd",
@@ -169,9 +169,9 @@ test("metadata arrive as they are: empty, odd and non-ASCII ones too", async () 
   assertEquals(await arrives({}), {});
 });
 
-test("names of 255 bytes and metadata of 65,535 in all travel", async () => {
+test("metadata names of 255 bytes and 65,535 bytes of metadata in total travel", async () => {
   const name = "é".repeat(127) + "x";
-  // An entry is a byte and its name, two bytes and its value.
+  // An entry has one byte and its name, two bytes and its value.
   const value = "v".repeat(65_535 - 3 - 255);
   assertEquals(await arrives({ [name]: value }), { [name]: value });
 });
@@ -183,7 +183,7 @@ for (
     "65,536 bytes of UTF-8": { a: "é".repeat(32_766) },
   })
 ) {
-  test(`metadata with ${why} fail their call, not sent`, async () => {
+  test(`a call whose metadata have ${why} fails and is not sent`, async () => {
     const { seen, services } = keeper();
     const { client, close } = pair(services);
     const handle = client.go("S.keep", undefined, { metadata });
@@ -195,7 +195,7 @@ for (
   });
 }
 
-test("metadata that are no strings fail their call, not sent", async () => {
+test("a call whose metadata are not strings fails and is not sent", async () => {
   const { services } = keeper();
   const { client, close } = pair(services);
   for (const odd of [1, null, undefined, {}, Symbol("s")]) {
@@ -208,7 +208,7 @@ test("metadata that are no strings fail their call, not sent", async () => {
   await close();
 });
 
-test("a time that is no number fails its call, not sent", async () => {
+test("a call whose timeout is not a number fails and is not sent", async () => {
   const { services } = keeper();
   const { client, close } = pair(services);
   const wrong: CallOptions[] = [
@@ -225,7 +225,7 @@ test("a time that is no number fails its call, not sent", async () => {
   await close();
 });
 
-test("a nested call that its outer call takes along is not said to have run", async () => {
+test("a nested call that is cancelled with its outer call is not reported as executed", async () => {
   const held = new Held();
   const { client, close } = pair(held.services);
   const handle = client.go("Held.work");
@@ -233,7 +233,7 @@ test("a nested call that its outer call takes along is not said to have run", as
   handle.abort();
   await settle();
   const { ctx } = held.calls[0];
-  // It rejects with the signal's own reason, which knows nothing of this call.
+  // It rejects with the reason of the signal, which says nothing of this call.
   const error = await assertRejects(
     () => ctx.connection.call("any", 1, { ctx }),
     RpcError,

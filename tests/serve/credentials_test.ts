@@ -1,4 +1,4 @@
-// Credentials: what a client shows, anew for each dial.
+// Credentials: what a client sends in HELLO, read anew for each dial.
 
 import {
   assert,
@@ -21,7 +21,7 @@ import { jsonRpc } from "../../jsonrpc.ts";
 import { netrpc } from "../../netrpc.ts";
 import {
   type Any,
-  assertLeft,
+  assertNothingIsLeft,
   Dials,
   Reconnecting,
   serving,
@@ -30,7 +30,7 @@ import { settle } from "../support/clock.ts";
 import { assertNothingLeft, pair } from "../support/pair.ts";
 import { goaway, hello, RawPeer } from "../support/raw_peer.ts";
 
-/** A server that lets in whoever shows the token of now, and what it was shown. */
+/** A server that accepts clients with the current token, and the credentials it received. */
 class Gatekeeper {
   token = "first";
   readonly shown: string[] = [];
@@ -47,7 +47,7 @@ class Gatekeeper {
   });
 }
 
-test("[X41] text arrives as text and bytes, up to 15,360 of them", async () => {
+test("[X41] credentials that are text arrive as text and as bytes, up to 15,360 bytes", async () => {
   const sent = [
     ...["", "žlutý kůň", "\0", "\ufeffmark", "😀", "7"],
     ...[new Uint8Array(), new Uint8Array([0, 255, 128])],
@@ -73,7 +73,7 @@ test("[X41] text arrives as text and bytes, up to 15,360 of them", async () => {
   }
 });
 
-test("[X41] a reconnecting client's credentials arrive as its source gives them, dial after dial", async () => {
+test("[X41] a reconnecting client sends with each dial what its credentials function returns", async () => {
   const given = ["text", new Uint8Array([1, 2]), ""];
   const seen: unknown[] = [];
   const server = new Server<object>({ Test: { call: () => 1 } }, {
@@ -92,7 +92,7 @@ test("[X41] a reconnecting client's credentials arrive as its source gives them,
   await server.close();
 });
 
-test("[X41] bytes of a peer that says nothing of text stay bytes, and text must be UTF-8", async () => {
+test("[X41] credentials that are not marked as text arrive as bytes, and marked ones must be UTF-8", async () => {
   const open = [...new TextEncoder().encode("open")];
   const shows: [readonly number[], unknown][] = [
     [[5, 0, 4, ...open], new Uint8Array(open)],
@@ -122,7 +122,7 @@ test("[X41] bytes of a peer that says nothing of text stay bytes, and text must 
   }
 });
 
-test("[X42] a client that is denied is told whose credentials, and by whom", async () => {
+test("[X42] the error of a rejected client says that the server did not accept its credentials", async () => {
   const server = new Server<object>({ Test: { call: () => 1 } }, {
     authorize: () => false,
   });
@@ -143,18 +143,18 @@ test("[X42] a client that is denied is told whose credentials, and by whom", asy
   await server.close();
 });
 
-test("[X42] what another server says of a denial is told as well", async () => {
-  for (const [said, told] of [["", ""], ["no token", ': "no token"']]) {
+test("[X42] the error of a rejected client contains the text of another server", async () => {
+  for (const [sent, shown] of [["", ""], ["no token", ': "no token"']]) {
     const peer = new RawPeer();
     const client = new Client<Any>(peer.duplex);
-    await peer.send(goaway(undefined, "unauthenticated", said));
+    await peer.send(goaway(undefined, "unauthenticated", sent));
     await peer.end();
-    const text = `the server did not accept the credentials${told}`;
+    const text = `the server did not accept the credentials${shown}`;
     assertEquals((await client.closed)?.message, text);
   }
 });
 
-test("what cannot be credentials is refused before anything is sent", () => {
+test("invalid credentials are refused before anything is sent", () => {
   const [near] = memoryPair();
   const make = (credentials: unknown) =>
     new Client(near, { credentials: credentials as string });
@@ -163,7 +163,7 @@ test("what cannot be credentials is refused before anything is sent", () => {
   assertThrows(() => make("é".repeat(7681)), RangeError, "15362 bytes");
   assertThrows(() => make("x\ud800"), TypeError, "half of a surrogate pair");
   assertThrows(() => make(new Uint8Array(15_361)), RangeError, "15361 bytes");
-  // Not even the streams were taken.
+  // The streams of the duplex are still free.
   assert(!near.readable.locked);
   const dials = new Dials();
   assertThrows(
@@ -174,7 +174,7 @@ test("what cannot be credentials is refused before anything is sent", () => {
   assertEquals(dials.count, 0);
 });
 
-test("a wire that has no HELLO has no credentials", () => {
+test("a protocol without HELLO has no credentials", () => {
   for (const wire of [jsonRpc(), netrpc({ encoding: "json" })]) {
     const [near] = memoryPair();
     assertThrows(
@@ -185,7 +185,7 @@ test("a wire that has no HELLO has no credentials", () => {
   }
 });
 
-test("a reconnecting client shows fresh credentials with each dial, given at once or as a promise", async () => {
+test("a reconnecting client calls its credentials function for each dial, synchronous or not", async () => {
   for (const later of [false, true]) {
     const gate = new Gatekeeper();
     const credentials: CredentialsSource = () =>
@@ -202,7 +202,7 @@ test("a reconnecting client shows fresh credentials with each dial, given at onc
   }
 });
 
-test("a reconnecting client shows what is no function with each dial, too", async () => {
+test("a reconnecting client sends credentials that are not a function with each dial", async () => {
   const gate = new Gatekeeper();
   const t = new Reconnecting([serving(gate.server)], { credentials: "first" });
   await t.client.call("Test.who");
@@ -214,7 +214,7 @@ test("a reconnecting client shows what is no function with each dial, too", asyn
   await gate.server.close();
 });
 
-test("[W1] a reconnecting client that is denied once comes in with what it shows next", async () => {
+test("[W1] a reconnecting client that is rejected once connects with its next credentials", async () => {
   const gate = new Gatekeeper();
   const tokens = ["stale", "first"];
   const t = new Reconnecting([serving(gate.server)], {
@@ -228,7 +228,7 @@ test("[W1] a reconnecting client that is denied once comes in with what it shows
   await gate.server.close();
 });
 
-test("[W1] a reconnecting client that is denied twice in a row ends, and its calls were never sent", async () => {
+test("[W1] a reconnecting client that is rejected twice in a row ends, and its calls are not sent", async () => {
   const gate = new Gatekeeper();
   const t = new Reconnecting([serving(gate.server)], { credentials: "stale" });
   const handle = t.go();
@@ -238,7 +238,7 @@ test("[W1] a reconnecting client that is denied twice in a row ends, and its cal
   const error = await handle.reply.then(() => {}, (reason) => reason);
   assertEquals((error as RpcError).code, "unauthenticated");
   assertEquals(gate.shown, ["stale", "stale"]);
-  assertLeft(t);
+  assertNothingIsLeft(t);
   await gate.server.close();
 });
 
@@ -251,7 +251,7 @@ const FAILURES: [string, CredentialsSource][] = [
 ];
 
 for (const [what, credentials] of FAILURES) {
-  test(`credentials that ${what} fail the dial, which is made again`, async () => {
+  test(`a credentials function that ${what} fails the dial, which is repeated`, async () => {
     const gate = new Gatekeeper();
     const sources = [credentials, () => gate.token];
     const t = new Reconnecting([serving(gate.server)], {
@@ -266,7 +266,7 @@ for (const [what, credentials] of FAILURES) {
   });
 }
 
-test("[W7] credentials that come too late are nobody's: nothing is dialled with them", async () => {
+test("[W7] credentials that arrive after the client has ended are not used", async () => {
   const token = Promise.withResolvers<string>();
   const gate = new Gatekeeper();
   const signals: AbortSignal[] = [];
@@ -280,7 +280,7 @@ test("[W7] credentials that come too late are nobody's: nothing is dialled with 
   await t.advance(500);
   assert(signals[0].reason instanceof ConnectionError);
   assertEquals(signals[0].reason.code, "deadline_exceeded");
-  // The second try waits for the same token when the client ends.
+  // The second dial waits for the same token when the client ends.
   await t.advance(100);
   assertEquals(signals.length, 2);
   await t.over();
@@ -290,7 +290,7 @@ test("[W7] credentials that come too late are nobody's: nothing is dialled with 
   await gate.server.close();
 });
 
-test("a plain client's connection tells its server's denial", async () => {
+test("a plain client's connection reports that the server rejected it", async () => {
   const gate = new Gatekeeper();
   const [near, far] = memoryPair();
   const connection = gate.server.accept(far);

@@ -1,4 +1,4 @@
-/** The running handlers of a server as a whole, and whose turn it is. */
+/** The running handlers of a server as a whole, and which connection starts the next one. */
 
 import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
@@ -14,7 +14,7 @@ import {
 import { jsonRpc } from "../../jsonrpc.ts";
 import { netrpc } from "../../netrpc.ts";
 import { settle, TestClock } from "../support/clock.ts";
-import { collect } from "../support/collect.ts";
+import { collect } from "../support/heap.ts";
 import type { Any } from "../support/dials.ts";
 import { assertNothingLeft } from "../support/pair.ts";
 import {
@@ -31,7 +31,7 @@ import { Held } from "../support/services.ts";
 
 const utf8 = (text: string) => new TextEncoder().encode(text);
 
-/** A server whose handlers the test holds, and any number of clients. */
+/** A server whose handlers end when the test says so, and any number of clients. */
 function crowd(options: ServerOptions, services?: object) {
   const held = new Held();
   const all: unknown = { ...held.services, ...services };
@@ -49,7 +49,7 @@ function crowd(options: ServerOptions, services?: object) {
   return { held, server, connect, running };
 }
 
-/** Ends handlers one after another, in the order they started, until all have run. */
+/** Ends handlers one after another, in the order in which they started, until all have run. */
 async function drain(held: Held, total: number): Promise<void> {
   for (let i = 0; i < total; i++) {
     assert(i < held.calls.length, `of ${total} calls ${i} were started`);
@@ -58,12 +58,12 @@ async function drain(held: Held, total: number): Promise<void> {
   }
 }
 
-/** Which connection each handler was started for. */
+/** For which connection each handler was started. */
 function order(held: Held): string[] {
   return held.calls.map(({ params }) => String(params).split(" ")[0]);
 }
 
-test("[F9] between two starts of a flooder's handlers each of 100 that wait gets one", async () => {
+test("[F9] between two starts of a flooding connection each of 100 that wait starts one call", async () => {
   const { held, server, connect, running } = crowd({ maxTotalRunning: 4 });
   const flooder = connect();
   const others = Array.from({ length: 100 }, connect);
@@ -72,7 +72,7 @@ test("[F9] between two starts of a flooder's handlers each of 100 that wait gets
     () => flooder.go("Held.work", "F"),
   );
   await settle();
-  // The last quarter of the places is for those that run nothing.
+  // The last quarter of the slots is reserved for connections that run no handler.
   assertEquals(held.calls.length, 3);
   const few = others.flatMap((client, i) =>
     [1, 2].map(() => client.go("Held.work", `${i}`))
@@ -91,7 +91,7 @@ test("[F9] between two starts of a flooder's handlers each of 100 that wait gets
   await server.close();
 });
 
-test("[F9] connections that all run something, and want more, take turns", async () => {
+test("[F9] connections that all run handlers, and have more calls, start them round robin", async () => {
   const { held, server, connect, running } = crowd({ maxTotalRunning: 16 });
   const clients = Array.from({ length: 5 }, connect);
   for (const [c, client] of clients.entries()) {
@@ -100,7 +100,7 @@ test("[F9] connections that all run something, and want more, take turns", async
   }
   await settle();
   assertEquals(running(), 12 + 4);
-  // One a turn: whoever's handler ends, the next to start is who waits longest.
+  // Whichever handler ends, the connection that waits longest starts the next.
   for (let i = 0; i < 60; i++) {
     held.calls[i].resolve();
     await settle(1);
@@ -145,7 +145,7 @@ test("[F9] a few connections whose handlers never end do not keep the others fro
   await server.close();
 });
 
-test("[F9] calls of one connection start in their order, whoever else waits", async () => {
+test("[F9] the calls of one connection start in their order, whatever other connections wait", async () => {
   const { held, server, connect } = crowd({ maxTotalRunning: 3 });
   const clients = Array.from({ length: 5 }, connect);
   for (const [c, client] of clients.entries()) {
@@ -162,7 +162,7 @@ test("[F9] calls of one connection start in their order, whoever else waits", as
   await server.close();
 });
 
-test("[F9] one that has reached its own limit lets the others pass", async () => {
+test("[F9] a connection that has reached its own maxRunning lets the others go first", async () => {
   const { held, server, connect, running } = crowd({
     maxRunning: 1,
     maxTotalRunning: 3,
@@ -177,7 +177,7 @@ test("[F9] one that has reached its own limit lets the others pass", async () =>
   assertEquals(order(held), ["greedy", "other", "other"]);
   held.calls[0].resolve();
   await settle();
-  // The fourth stood in line; greedy's next call stands behind it.
+  // The fourth waited in the queue; the next call of `greedy` waits behind it.
   assertEquals(order(held), ["greedy", "other", "other", "other"]);
   held.calls[1].resolve();
   await settle();
@@ -189,7 +189,7 @@ test("[F9] one that has reached its own limit lets the others pass", async () =>
   await server.close();
 });
 
-test("[F1] handlers of connections that are gone keep their places until they settle", async () => {
+test("[F1] handlers of connections that have ended keep their slots until they settle", async () => {
   const { held, server, connect } = crowd({ maxTotalRunning: 4 });
   for (let i = 0; i < 10; i++) {
     const client = connect();
@@ -202,7 +202,7 @@ test("[F1] handlers of connections that are gone keep their places until they se
     await connection.closed;
     assertNothingLeft(connection);
   }
-  // Deaf to their signals, four of them run on; nobody else was started.
+  // They ignore their signals: four of them run on, and no other was started.
   assertEquals(held.calls.length, 4);
   const client = connect();
   const next = client.go("Held.work", "next");
@@ -217,7 +217,7 @@ test("[F1] handlers of connections that are gone keep their places until they se
   await server.close();
 });
 
-test("a call cancelled in line, and a connection that ends in line, are passed over", async () => {
+test("a call that is cancelled while it waits, and a connection that ends while it waits, are skipped", async () => {
   const { held, server, connect } = crowd({ maxTotalRunning: 1 });
   const [first, second, third, fourth] = Array.from({ length: 4 }, connect);
   first.go("Held.work", "first");
@@ -242,7 +242,7 @@ test("a call cancelled in line, and a connection that ends in line, are passed o
   await server.close();
 });
 
-test("connections that end in line are let go, however long the others wait", async () => {
+test("connections that end while they wait are collected, however long the others wait", async () => {
   const { held, server, connect } = crowd({ maxTotalRunning: 1 });
   const first = connect();
   first.go("Held.work");
@@ -268,7 +268,7 @@ test("connections that end in line are let go, however long the others wait", as
   await server.close();
 });
 
-test("a handler that answers at once waits its turn, and takes no place", async () => {
+test("a handler that returns at once waits for a free slot, and occupies none", async () => {
   const { held, server, connect } = crowd({ maxTotalRunning: 1 });
   const [first, second, third] = [connect(), connect(), connect()];
   first.go("Held.work");
@@ -285,7 +285,7 @@ test("a handler that answers at once waits its turn, and takes no place", async 
   await server.close();
 });
 
-test("a validation that takes its time holds a place, and hands it on to its handler", async () => {
+test("an asynchronous validation occupies a slot, which its handler takes over", async () => {
   const gates: (() => void)[] = [];
   const schema = {
     "~standard": {
@@ -326,7 +326,7 @@ test("a validation that takes its time holds a place, and hands it on to its han
   await server.close();
 });
 
-test("[F14] when very many may start at once the event loop gets its turns", async () => {
+test("[F14] when very many calls may start at once, the event loop runs other tasks in between", async () => {
   const { held, server, connect } = crowd({ maxTotalRunning: 1 });
   const blocker = connect();
   blocker.go("Held.work");
@@ -351,7 +351,7 @@ test("[F14] when very many may start at once the event loop gets its turns", asy
   await server.close();
 });
 
-test("limits of a server that cannot hold are refused when it is made", () => {
+test("invalid limits of a server are refused when it is made", () => {
   for (
     const options of [
       { maxConnections: 0 },
@@ -363,12 +363,12 @@ test("limits of a server that cannot hold are refused when it is made", () => {
   new Server({}, { maxConnections: Infinity, maxTotalRunning: Infinity });
 });
 
-// Large messages: parsed one in each turn of the event loop.
+// Large messages: one is parsed in each turn of the event loop.
 
-/** More than is read in one turn, as JSON. */
+/** As JSON, more than is parsed in one turn. */
 const LARGE = "x".repeat(300_000);
 
-/** Watches what is begun in each turn of the event loop. */
+/** Counts the messages that are parsed in each turn of the event loop. */
 class Begun {
   /** Large messages, and small ones. */
   large = 0;
@@ -397,7 +397,7 @@ class Begun {
   }
 }
 
-/** Connects `n` peers that write bytes of any wire. */
+/** Connects `n` peers that write the bytes of any protocol. */
 function writers(server: Server<Any>, n: number) {
   return Array.from({ length: n }, () => {
     const [near, far] = memoryPair({ highWaterMark: 10_000_000 });
@@ -445,7 +445,7 @@ const WIRES: Record<
 
 for (const [name, [wire, message]] of Object.entries(WIRES)) {
   for (const size of ["whole", "in pieces"]) {
-    test(`[X21] large messages, ${size}, are parsed one in a turn, and small calls go on beside them: ${name}`, async () => {
+    test(`[X21] one large message, ${size}, is parsed in a turn, and small calls go on beside them: ${name}`, async () => {
       const begun = new Begun();
       const server = new Server<Any>({
         T: { take: (value: unknown) => begun.note(value) },
@@ -471,7 +471,7 @@ for (const [name, [wire, message]] of Object.entries(WIRES)) {
   }
 }
 
-test("[X21] large params that have waited are parsed one in a turn, too", async () => {
+test("[X21] params that are large and have waited are parsed one in a turn", async () => {
   const begun = new Begun();
   const { held, server } = crowd({ maxTotalRunning: 1 }, {
     T: { take: (value: unknown) => begun.note(value) },
@@ -490,7 +490,7 @@ test("[X21] large params that have waited are parsed one in a turn, too", async 
   await server.close();
 });
 
-test("[X21] large answers of clients are parsed one in a turn, too", async () => {
+test("[X21] large replies of clients are parsed one in a turn", async () => {
   const begun = new Begun();
   const { server } = crowd({});
   const peers = Array.from({ length: 12 }, () => new RawPeer());
@@ -508,7 +508,7 @@ test("[X21] large answers of clients are parsed one in a turn, too", async () =>
   await server.close();
 });
 
-test("[X21] large items of streams are parsed one in a turn, too", async () => {
+test("[X21] large items of streams are parsed one in a turn", async () => {
   const begun = new Begun();
   const { server } = crowd({}, {
     T: {
@@ -530,7 +530,7 @@ test("[X21] large items of streams are parsed one in a turn, too", async () => {
     await peer.send(hello({ streams: true }), request(1, "T.take", [5]));
   }
   await settle();
-  // Ten parts of 30,000 bytes, as credit comes.
+  // Ten parts of 30,000 bytes, as credit arrives.
   for (let i = 0; i < 10; i++) {
     const bytes = i === 0 ? part : i === 9 ? last : middle;
     const flags = CALLER | (i < 9 ? 2 : 0);

@@ -1,6 +1,6 @@
 /**
- * Handlers that fail, in every way: only their own call does, and its caller
- * is told no more than it may know.
+ * Handlers that fail, in every way: only their own call fails, and its caller
+ * receives no internal details.
  */
 
 import { test } from "node:test";
@@ -91,7 +91,7 @@ const THROWN: Record<string, () => unknown> = {
 };
 
 for (const [name, value] of Object.entries(THROWN)) {
-  test(`[H1] [W5] a handler that throws ${name} fails its call alone, with nothing told`, async () => {
+  test(`[H1] [W5] a handler that throws ${name} fails its call alone, and discloses nothing`, async () => {
     const both = pair(failing(value));
     for (const error of await failures(both)) {
       assertEquals([error.code, error.outcome], ["internal", "executed"]);
@@ -104,7 +104,7 @@ for (const [name, value] of Object.entries(THROWN)) {
     await both.close();
   });
 
-  test(`[H1] a handler that throws ${name} fails its call alone, errors exposed`, async () => {
+  test(`[H1] a handler that throws ${name} fails its call alone, with exposeErrors`, async () => {
     const both = pair(failing(value), { server: { exposeErrors: true } });
     for (const error of await failures(both)) {
       assertEquals([error.code, error.outcome], ["internal", "executed"]);
@@ -131,7 +131,7 @@ test("[H1] an RpcError reaches the caller with its code, message and data", asyn
   await both.close();
 });
 
-test("[H1] an error of a class made from RpcError is one", async () => {
+test("[H1] an error of a class that extends RpcError is sent as an RpcError", async () => {
   class OutOfStock extends RpcError {
     constructor() {
       super("out_of_stock", "none left", { outcome: "not_sent" });
@@ -140,13 +140,13 @@ test("[H1] an error of a class made from RpcError is one", async () => {
   const both = pair(failing(() => new OutOfStock()));
   for (const error of await failures(both)) {
     assertEquals([error.code, error.message], ["out_of_stock", "none left"]);
-    // The handler ran, whatever its error says.
+    // The handler ran, whatever its error's outcome says.
     assertEquals(error.outcome, "executed");
   }
   await both.close();
 });
 
-test("exposeErrors shows messages, and still no stack, name or cause", async () => {
+test("exposeErrors discloses messages, but no stack, name or cause", async () => {
   const values = [
     new TypeError("wrong /path", { cause: "cause" }),
     "a string",
@@ -165,7 +165,7 @@ test("exposeErrors shows messages, and still no stack, name or cause", async () 
   ]);
 });
 
-test("onError is told what was thrown, by which call, over which connection", async () => {
+test("onError receives what was thrown, with the call and its connection", async () => {
   const error = new Error("secret");
   const both = pair(failing(() => error), { client: { firstId: 7 } });
   await failures(both);
@@ -173,9 +173,9 @@ test("onError is told what was thrown, by which call, over which connection", as
     both.errors.map(({ info }) => [info.method, info.id]),
     [["Bad.throws", 7], ["Bad.rejects", 9]],
   );
-  for (const told of both.errors) {
-    assertStrictEquals(told.error, error);
-    assertStrictEquals(told.info.connection, both.connection);
+  for (const reported of both.errors) {
+    assertStrictEquals(reported.error, error);
+    assertStrictEquals(reported.info.connection, both.connection);
   }
   await both.close();
 });
@@ -201,7 +201,7 @@ for (const [name, onError] of Object.entries(BAD_LISTENERS)) {
   });
 }
 
-test("[W5] an onError that rejects is no unhandled rejection", async () => {
+test("[W5] a rejection of onError is not reported as unhandled", async () => {
   const onError = (() => Promise.reject(new Error("from onError"))) as () =>
     void;
   const both = pair(failing(() => new Error("secret")), {
@@ -212,7 +212,7 @@ test("[W5] an onError that rejects is no unhandled rejection", async () => {
   await both.close();
 });
 
-test("[H2] a handler that never settles holds up neither others nor the end", async () => {
+test("[H2] a handler that never settles delays neither other calls nor the end of the connection", async () => {
   const both = pair({
     S: {
       never: () => new Promise<never>(() => {}),
@@ -228,7 +228,7 @@ test("[H2] a handler that never settles holds up neither others nor the end", as
   await server.close();
 });
 
-test("[H2] a handler that settles after its connection has ended is not heard", async () => {
+test("[H2] a handler that settles after its connection has ended has no effect", async () => {
   const ends: ((value: unknown) => void)[] = [];
   const both = pair({
     S: { wait: () => new Promise((resolve) => ends.push(resolve)) },
@@ -244,7 +244,7 @@ test("[H2] a handler that settles after its connection has ended is not heard", 
   assertEquals(both.connection.stats().running, 0);
 });
 
-test("[H2] a handler that settles after its call was cancelled answers it, unseen", async () => {
+test("[H2] a handler that settles after its call was cancelled replies, and the caller ignores it", async () => {
   const ends: ((value: unknown) => void)[] = [];
   const { client, close } = pair({
     S: { wait: () => new Promise((resolve) => ends.push(resolve)) },

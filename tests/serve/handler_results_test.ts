@@ -1,4 +1,4 @@
-/** Results and errors that have no form on the wire, or too large a one. */
+/** Results and errors that cannot be serialized, or are too large. */
 
 import { test } from "node:test";
 import {
@@ -11,12 +11,12 @@ import { type Outcome, RpcError } from "../../mod.ts";
 import { settle } from "../support/clock.ts";
 import { pair, type PairOptions } from "../support/pair.ts";
 
-/** How a call of a handler that returns or throws what `make` does ends, another one going on; and what `onError` was told. */
+/** Returns how a call ends whose handler returns or throws what `make` does, while another one runs; and what `onError` received. */
 async function ending(make: () => unknown, options?: PairOptions): Promise<{
   value?: unknown;
   error: RpcError | undefined;
   outcome: Outcome;
-  told: unknown[];
+  reported: unknown[];
 }> {
   const both = pair({ S: { make, f: () => "f" } }, options);
   const { client, errors, close } = both;
@@ -34,7 +34,7 @@ async function ending(make: () => unknown, options?: PairOptions): Promise<{
   await settle();
   await close();
   assertEquals(both.connection.stats().running, 0);
-  return { value, error, outcome, told: errors.map((told) => told.error) };
+  return { value, error, outcome, reported: errors.map(({ error }) => error) };
 }
 
 class Cycle {
@@ -67,11 +67,11 @@ const UNENCODABLE: Record<string, () => unknown> = {
 };
 
 for (const [name, make] of Object.entries(UNENCODABLE)) {
-  test(`[H3] a result that is ${name} fails its call alone, and onError knows why`, async () => {
-    const { error, outcome, told } = await ending(make);
+  test(`[H3] a result that is ${name} fails its call alone, and onError receives why`, async () => {
+    const { error, outcome, reported } = await ending(make);
     assertEquals([error?.code, outcome], ["internal", "executed"]);
     assert(!error?.message.includes("secret"), error?.message);
-    assertEquals(told.length, 1);
+    assertEquals(reported.length, 1);
   });
 }
 
@@ -86,7 +86,7 @@ test("[H0] a reply larger than its caller accepts fails its call alone", async (
   assert(error?.message.includes(String(maxMessage)), error?.message);
 });
 
-test("[H0] so do a large result of bytes and one of JSON", async () => {
+test("[H0] a large result of bytes, or of JSON, fails its call alone", async () => {
   const options = { client: { maxMessage: 16 * 1024 } };
   for (const make of [() => new Uint8Array(20_000), () => [" ".repeat(2e4)]]) {
     const { error } = await ending(make, options);
@@ -94,7 +94,7 @@ test("[H0] so do a large result of bytes and one of JSON", async () => {
   }
 });
 
-/** An RpcError with one property changed, as no honest code makes one. */
+/** An RpcError with one property replaced by something invalid. */
 function forged(name: string, get: () => unknown): () => never {
   return () => {
     const error = new RpcError("own", "text", { data: 1 });
@@ -120,7 +120,7 @@ for (const name of ["code", "message"]) {
   });
 }
 
-test("[H1] error data that has no form on the wire is left out", async () => {
+test("[H1] error data that cannot be serialized is left out", async () => {
   const data = {
     toJSON() {
       throw new Error("secret");
@@ -151,7 +151,7 @@ test("[H8] codes, messages, data and causes of any size are bounded on the wire"
   assertEquals([error?.data, error?.cause], [undefined, undefined]);
 });
 
-test("[H9] an error's code and data touch no prototype", async () => {
+test("[H9] the code and data of an error change no prototype", async () => {
   const data = JSON.parse('{"__proto__":{"polluted":1},"constructor":{"x":1}}');
   const { error } = await ending(() => {
     throw new RpcError("constructor", "__proto__", { data });
@@ -163,7 +163,7 @@ test("[H9] an error's code and data touch no prototype", async () => {
   assertEquals(got.polluted, undefined);
 });
 
-test("[H9] an empty code and message arrive as they are", async () => {
+test("[H9] an empty code and message arrive unchanged", async () => {
   const { error } = await ending(() => {
     throw new RpcError("", "");
   });
@@ -184,7 +184,7 @@ type Then = (
   reject: (e: unknown) => void,
 ) => void;
 
-/** A thenable, as no promise is. */
+/** A thenable that is not a promise. */
 function thenable(then: Then): object {
   return { then };
 }
@@ -213,7 +213,7 @@ test("[H1] a thenable that calls back twice answers once", async () => {
   }
 });
 
-/** A promise whose own `then` is not to be trusted. */
+/** A promise whose own `then` misbehaves. */
 function promise(then: Then): object {
   return Object.assign(Promise.resolve("own"), { then });
 }
@@ -244,10 +244,10 @@ const BROKEN: Record<string, () => object> = {
 
 for (const [name, make] of Object.entries(BROKEN)) {
   test(`[H1] ${name} fails its call alone`, async () => {
-    const { error, outcome, told } = await ending(make);
+    const { error, outcome, reported } = await ending(make);
     assertEquals([error?.code, outcome], ["internal", "executed"]);
     assertEquals(error?.message, "the handler failed");
-    assertEquals(told.length, 1);
+    assertEquals(reported.length, 1);
   });
 }
 
@@ -271,13 +271,13 @@ for (const [name, make] of Object.entries(BROKEN_PROMISES)) {
   });
 }
 
-test("[H1] a thenable function is a function, which has no form on the wire", async () => {
+test("[H1] a function with a then method is a function, and cannot be serialized", async () => {
   const make = () => Object.assign(() => 1, { then: () => {} });
   const { error } = await ending(make);
   assertEquals(error?.code, "internal");
 });
 
-test("[H3] a toJSON that makes calls and closes its own connection ends its call truly", async () => {
+test("[H3] a toJSON that makes calls and closes its own connection: its call ends with the true outcome", async () => {
   const { client, connection, close } = pair({
     S: {
       f: () => ({

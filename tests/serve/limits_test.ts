@@ -1,4 +1,4 @@
-/** Bounds on what the peer can make us hold: running handlers, waiting replies, outgoing bytes. */
+/** Limits on what a peer can make the server hold: running handlers, waiting replies, outgoing bytes. */
 
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
@@ -46,7 +46,7 @@ test("[F10] at most maxRunning handlers run; the others wait in order", async ()
   await close();
 });
 
-test("[F4] while replies pile up no new handler is started", async () => {
+test("[F4] while unsent replies exceed highWaterMark, no handler starts", async () => {
   let started = 0;
   const big = new Uint8Array(100_000);
   const server = new Server({
@@ -75,7 +75,7 @@ test("[F4] while replies pile up no new handler is started", async () => {
   await server.close();
 });
 
-test("[F4] an outbox past its limit ends the connection", async () => {
+test("[F4] a send buffer above maxSendBuffer ends the connection", async () => {
   const held = new Held();
   const server = new Server(held.services, { maxSendBuffer: 100_000 });
   const peer = new RawPeer({ highWaterMark: 0 });
@@ -94,7 +94,7 @@ test("[F4] an outbox past its limit ends the connection", async () => {
   await server.close();
 });
 
-test("[F10] a peer that never reads uses up its window, and is closed for passing it", async () => {
+test("[F10] a peer that never reads uses up its window, and is disconnected when it exceeds it", async () => {
   const server = new Server(echoServices(), { windowCalls: 100 });
   const peer = new RawPeer({ highWaterMark: 0 });
   const connection = server.accept(peer.duplex);
@@ -107,7 +107,7 @@ test("[F10] a peer that never reads uses up its window, and is closed for passin
     await peer.send(...(round === 0 ? [hello()] : []), ...requests);
     await settle();
   }
-  // What the first batch answered is the writer's; the rest holds its places.
+  // The replies of the first batch are with the transport; the other calls occupy the window.
   assertEquals(connection.stats().state, "finishing");
   await peer.end();
   await peer.rest();
@@ -115,7 +115,7 @@ test("[F10] a peer that never reads uses up its window, and is closed for passin
   await server.close();
 });
 
-test("[F2] a flood of PINGs is answered by one PONG a batch", async () => {
+test("[F2] a flood of PINGs is answered with one PONG in each batch", async () => {
   const server = new Server(echoServices());
   const peer = new RawPeer({ highWaterMark: 0 });
   server.accept(peer.duplex);
@@ -131,7 +131,7 @@ test("[F2] a flood of PINGs is answered by one PONG a batch", async () => {
   await server.close();
 });
 
-test("[F14] one chunk of a great many calls lets other connections have their turn", async () => {
+test("[F14] while one chunk of very many calls is read, other connections are served", async () => {
   const server = new Server(echoServices(), { windowCalls: 1 << 20 });
   const flooder = new RawPeer({ highWaterMark: 1 << 26 });
   const other = new RawPeer();
@@ -158,7 +158,7 @@ test("[F14] one chunk of a great many calls lets other connections have their tu
   await server.close();
 });
 
-/** Ways to answer with about so many bytes. */
+/** Replies of about so many bytes. */
 const LARGE: Record<string, (size: number, ctx: CallContext) => unknown> = {
   bytes: (size) => new Uint8Array(size),
   "bytes that are given away": (size, ctx) =>
@@ -178,7 +178,7 @@ const LARGE: Record<string, (size: number, ctx: CallContext) => unknown> = {
 };
 
 for (const [kind, make] of Object.entries(LARGE)) {
-  test(`[X16] answers made in one turn never take more than maxSendBuffer: ${kind}`, async () => {
+  test(`[X16] the replies of one turn never exceed maxSendBuffer: ${kind}`, async () => {
     const maxSendBuffer = 1_000_000;
     const held = new Held();
     let most = 0;
@@ -203,7 +203,7 @@ for (const [kind, make] of Object.entries(LARGE)) {
     await settle();
     most = Math.max(most, connection.stats().outgoingBytes);
     assert(most <= maxSendBuffer + 8192, `${most} bytes`);
-    // What was written before arrives, and arrives whole.
+    // What was written before arrives completely.
     const frames = await peer.rest();
     await peer.end();
     assertEquals(readCode(frames.at(-1)!).code, "resource_exhausted");
@@ -215,7 +215,7 @@ for (const [kind, make] of Object.entries(LARGE)) {
   });
 }
 
-test("[X16] answers past maxSendBuffer are not even encoded", async () => {
+test("[X16] replies that would exceed maxSendBuffer are not encoded", async () => {
   const held = new Held();
   const server = new Server(held.services, { maxSendBuffer: 1_000_000 });
   const peer = new RawPeer({ highWaterMark: 0 });
@@ -238,7 +238,7 @@ test("[X16] answers past maxSendBuffer are not even encoded", async () => {
   await server.close();
 });
 
-test("[X16] an answer that maxSendBuffer can never hold fails alone", async () => {
+test("[X16] a reply larger than maxSendBuffer fails its call alone", async () => {
   const { client, close } = pair({
     Big: { get: (size: number) => new Uint8Array(size) },
   }, { server: { maxSendBuffer: 100_000 } });
@@ -252,7 +252,7 @@ test("[X16] an answer that maxSendBuffer can never hold fails alone", async () =
   await close();
 });
 
-test("[X16] calls wait until the outbox has room for all of each", async () => {
+test("[X16] a call waits until the send buffer has room for all of it", async () => {
   const peer = new RawPeer({ highWaterMark: 0 });
   const client = new Client<Any>(peer.duplex, { maxSendBuffer: 1_000_000 });
   await peer.send(hello());

@@ -1,4 +1,4 @@
-/** Names that are no methods, and the proxy that makes names of properties. */
+/** Names of methods that do not exist, and the proxy that turns properties into names. */
 
 import { inspect } from "node:util";
 import { test } from "node:test";
@@ -22,11 +22,11 @@ const services = {
   S: { f: () => "f", echo: (value: unknown) => value },
 };
 
-/** Calls a name that no type knows. */
+/** Calls a method by a name that its types do not have. */
 async function failure(method: string): Promise<RpcError> {
   const { client, close } = pair(services);
   const { connection } = client;
-  // The window opens for long names when the server's HELLO has come.
+  // Long names fit the window only after the server's HELLO.
   await client.call("S.f");
   const error = await assertRejects(() => connection.call(method), RpcError);
   assertEquals(await client.call("S.f"), "f");
@@ -54,35 +54,35 @@ for (
     "S.f.constructor",
   ]
 ) {
-  test(`[H5] ${JSON.stringify(name)} is not found, and nothing started`, async () => {
+  test(`[H5] ${JSON.stringify(name)} is not found, and no handler starts`, async () => {
     const error = await failure(name);
     assertEquals([error.code, error.outcome], ["not_found", "refused"]);
     assert(error.message.includes(JSON.stringify(name)), error.message);
   });
 }
 
-test("[H5] a name with NUL, newline and escapes is told escaped", async () => {
+test("[H5] a name with NUL, newline and escapes appears escaped in the error", async () => {
   const error = await failure("a\0b\nc\u001b[31m\u2028d\u202e");
   assertEquals([error.code, error.outcome], ["not_found", "refused"]);
   assert(/^[\x20-\x7e]*$/.test(error.message), JSON.stringify(error.message));
   assert(error.message.includes("a\\u0000b\\nc"), error.message);
 });
 
-test("[H5] a name of 65,535 bytes is not found, and told cut", async () => {
+test("[H5] a name of 65,535 bytes is not found, and is cut in the error", async () => {
   const error = await failure("é".repeat(32_767) + "x");
   assertEquals([error.code, error.outcome], ["not_found", "refused"]);
   assert(error.message.length < 600, String(error.message.length));
 });
 
 for (const length of [65_536, 65_537, 200_000]) {
-  test(`[H5] a name of ${length} bytes never leaves, and fails its call alone`, async () => {
+  test(`[H5] a call with a name of ${length} bytes fails alone and is not sent`, async () => {
     const error = await failure("x".repeat(length));
     assertEquals([error.code, error.outcome], ["invalid_argument", "not_sent"]);
     assert(error.message.length < 600, String(error.message.length));
   });
 }
 
-test("[H5] a peer that sends a long name with controls gets a short answer", async () => {
+test("[H5] the reply to a long name with control characters is short and printable", async () => {
   const peer = new RawPeer();
   const server = new Server(services);
   server.accept(peer.duplex);
@@ -103,7 +103,7 @@ test("a proxy's properties are methods", async () => {
   await close();
 });
 
-test("a proxy is no promise, and has no JSON form and no symbols", async () => {
+test("a proxy is not a promise, and has no toJSON and no symbols", async () => {
   const { client, close } = pair(services);
   const s: object = client.service("S");
   for (const key of ["then", "toJSON", Symbol.iterator, Symbol.toStringTag]) {
@@ -125,7 +125,7 @@ test("a proxy can be printed", async () => {
   await close();
 });
 
-test("printing a proxy or putting it into text calls nothing", async () => {
+test("printing a proxy or converting it to text makes no call", async () => {
   const { client, close } = pair(services);
   const before = client.go("S.f");
   await before.reply;
@@ -144,7 +144,7 @@ test("printing a proxy or putting it into text calls nothing", async () => {
   await close();
 });
 
-test("a proxy's method that is none fails as a call does", async () => {
+test("an unknown method of a proxy fails as a call does", async () => {
   const { client, close } = pair(services);
   const s: object = client.service("S");
   const lose: () => Promise<unknown> = Reflect.get(s, "lose");

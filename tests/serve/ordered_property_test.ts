@@ -11,13 +11,13 @@ import { type Pair, pair } from "../support/pair.ts";
 const METHODS = ["Free.m", "Alone.m", "Keyed.m", "All.a", "All.b"] as const;
 type Name = (typeof METHODS)[number];
 
-/** What a call is made with; its number tells when it was made. */
+/** The params of a call; its number tells when it was made. */
 interface Params {
   readonly n: number;
   readonly key: string;
 }
 
-/** One call, as its caller and its handler know it. */
+/** One call, as its caller and its handler see it. */
 interface Made {
   readonly n: number;
   /** Which calls it must not overlap; undefined if it may all. */
@@ -45,7 +45,7 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ do: fc.constant("turn" as const) }),
 );
 
-/** A server of all kinds of orders, and what runs on it. */
+/** A server with all kinds of orders, and the calls that run on it. */
 class Play {
   readonly made: Made[] = [];
   /** Handlers that have not ended, by lane. */
@@ -78,7 +78,7 @@ class Play {
     this.#running++;
     if (lane !== undefined) {
       const latest = this.#latest.get(lane) ?? -1;
-      // Told at the end: what a handler throws is its caller's.
+      // Reported at the end: what a handler throws reaches only its caller.
       if (this.#busy.has(lane)) this.#problems.push(`two at once in ${lane}`);
       if (latest >= n) this.#problems.push(`${n} behind ${latest} in ${lane}`);
       this.#busy.set(lane, n);

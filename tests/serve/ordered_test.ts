@@ -1,4 +1,4 @@
-// Ordered methods and services: one call at a time, in the order they came.
+// Ordered methods and services: one call at a time, in the order of arrival.
 
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
@@ -32,7 +32,7 @@ function heldInOrder(key?: (params: unknown) => string) {
   return { held, services, started };
 }
 
-test("ordered calls are started and finished one at a time, in the order they came; others run beside them", async () => {
+test("ordered calls start and finish one at a time, in the order of arrival; other calls run beside them", async () => {
   const { held, services, started } = heldInOrder();
   const { client, connection, close } = pair(services);
   const calls = [1, 2, 3].map((n) => client.call("Held.work", n));
@@ -58,7 +58,7 @@ test("ordered calls are started and finished one at a time, in the order they ca
   await close();
 });
 
-test("with a key, only calls of the same one wait for each other", async () => {
+test("with a key, only calls with the same key wait for each other", async () => {
   const { held, services, started } = heldInOrder((params) =>
     (params as string)[0]
   );
@@ -78,7 +78,7 @@ test("with a key, only calls of the same one wait for each other", async () => {
   await close();
 });
 
-test("the methods of an ordered service share one order; one marked by itself has its own", async () => {
+test("the methods of an ordered service share one order; a method marked by itself has its own", async () => {
   const held = new Held();
   const { work } = held.services.Held;
   const service = {
@@ -100,7 +100,7 @@ test("the methods of an ordered service share one order; one marked by itself ha
   await close();
 });
 
-test("what is ordered here may be free elsewhere, and keeps its object", async () => {
+test("ordered returns a copy: the original is not ordered, and the copy runs on its own object", async () => {
   const held = new Held();
   const { work } = held.services.Held;
   const names = {
@@ -123,7 +123,7 @@ test("what is ordered here may be free elsewhere, and keeps its object", async (
   await close();
 });
 
-test("ordered takes functions, methods and plain services, and nothing else", async () => {
+test("ordered accepts functions, methods and plain services, and nothing else", async () => {
   class Counter {
     #n = 0;
     add(by: number): number {
@@ -149,7 +149,7 @@ test("ordered takes functions, methods and plain services, and nothing else", as
   await close();
 });
 
-/** Takes numbers above 0, after `wait`. */
+/** A schema that accepts numbers above 0, after `wait`. */
 function positive(wait?: () => Promise<void>): StandardSchema<number> {
   const check = (value: unknown) =>
     typeof value === "number" && value > 0
@@ -165,7 +165,7 @@ function positive(wait?: () => Promise<void>): StandardSchema<number> {
   };
 }
 
-test("ordered composes with method, either way round; what a schema refuses gives its turn to the next", async () => {
+test("ordered and method compose in both orders; when the schema refuses a call, the next one starts", async () => {
   const held = new Held();
   const { work } = held.services.Held;
   const schema = positive();
@@ -190,7 +190,7 @@ test("ordered composes with method, either way round; what a schema refuses give
   }
 });
 
-test("a call whose validation takes time has its turn until that is over, given up or not", async () => {
+test("an asynchronous validation delays the next call until it settles, even if its call is cancelled", async () => {
   const waits: (() => void)[] = [];
   const held = new Held();
   const { work } = held.services.Held;
@@ -220,7 +220,7 @@ test("a call whose validation takes time has its turn until that is over, given 
   await close();
 });
 
-test("[A3] [A9] a call that is cancelled or late before its turn is skipped: refused", async () => {
+test("[A3] [A9] a call that is cancelled, or whose deadline passes, while it waits is skipped and refused", async () => {
   const { held, services, started } = heldInOrder();
   const clock = new TestClock();
   const { client, connection, close } = pair(services, {
@@ -245,7 +245,7 @@ test("[A3] [A9] a call that is cancelled or late before its turn is skipped: ref
   await close();
 });
 
-test("[A12] a handler that ignores its signal holds up its key, visibly, and no other", async () => {
+test("[A12] a handler that ignores its signal delays the calls of its key, which stats show, and no others", async () => {
   const { held, services, started } = heldInOrder((params) =>
     (params as string)[0]
   );
@@ -273,7 +273,7 @@ test("[A12] a handler that ignores its signal holds up its key, visibly, and no 
   await close();
 });
 
-test("a key that throws, or is none, fails its call alone, not started", async () => {
+test("a key function that throws, or returns an invalid key, fails its call alone, which has not started", async () => {
   const wrong = new Error("no account");
   const key = (params: unknown) => {
     if (params === null) throw wrong;
@@ -329,7 +329,7 @@ for (const maxRunning of [1, 2]) {
   });
 }
 
-test("[B8] params that do not parse give their turn to the next", async () => {
+test("[B8] when the params of a call do not parse, the next one starts", async () => {
   const { held, services, started } = heldInOrder();
   const { peer, connection, clock } = faceServer(services);
   await greet({ peer, connection, clock });
@@ -348,7 +348,7 @@ test("[B8] params that do not parse give their turn to the next", async () => {
   await connection.abort();
 });
 
-test("calls that wait for their turn take no place among the running, and hold up nobody else", async () => {
+test("calls that wait in a serial queue do not count as running, and delay no other calls", async () => {
   const { held, services, started } = heldInOrder();
   const { client, connection, close } = pair(services, {
     server: { maxRunning: 2 },
@@ -364,7 +364,7 @@ test("calls that wait for their turn take no place among the running, and hold u
     waiting: 3,
     ordered: 2,
   });
-  // Who has waited longest for no more than a place comes first.
+  // The call that waits only for a slot, for longest, starts first.
   held.calls[0].resolve();
   await settle();
   assertEquals(started(), [1, "a", "b"]);
@@ -379,7 +379,7 @@ test("calls that wait for their turn take no place among the running, and hold u
   await close();
 });
 
-test("a call that has its turn and waits for a place gives it to the next when it is given up", async () => {
+test("a call that waits only for a slot lets the next of its queue go when it is cancelled", async () => {
   const { held, services, started } = heldInOrder();
   const { client, connection, close } = pair(services, {
     server: { maxRunning: 2 },
@@ -403,7 +403,7 @@ test("a call that has its turn and waits for a place gives it to the next when i
   await close();
 });
 
-/** JSON that counts what is decoded. */
+/** A JSON serializer that counts what it decodes. */
 function counting(): Serializer & { decoded: unknown[] } {
   const decoded: unknown[] = [];
   return {
@@ -418,7 +418,7 @@ function counting(): Serializer & { decoded: unknown[] } {
   };
 }
 
-test("[F12] params stay bytes until their turn; for a key they are looked at once before, when there is room to start", async () => {
+test("[F12] params stay encoded until their call runs; for a key they are decoded once before, when there is room to start", async () => {
   const { held, services } = heldInOrder((params) => (params as string[])[0]);
   const serializer = counting();
   const { client, close } = pair(
@@ -431,7 +431,7 @@ test("[F12] params stay bytes until their turn; for a key they are looked at onc
   for (const n of [4, 5]) client.go("Plain.work", ["p", n]);
   client.go("Held.work", ["k", 6]);
   await settle();
-  // 1 and 4 run. Nobody looks at 5, which has no key; and for 6 there is no room.
+  // 1 and 4 run. 5 is not decoded, as it has no key; and for 6 there is no room.
   assertEquals(numbers(), [1, 2, 3, 4]);
   held.calls[0].resolve();
   await settle();
@@ -517,7 +517,7 @@ test("two connections of one server do not wait for each other", async () => {
   assertNothingLeft(other);
 });
 
-test("middleware is inside the turn", async () => {
+test("the next ordered call starts when the middleware of the one before has ended", async () => {
   const seen: string[] = [];
   const { held, services } = heldInOrder();
   const { client, close } = pair(services, {
@@ -539,7 +539,7 @@ test("middleware is inside the turn", async () => {
   await close();
 });
 
-test("other wires keep the order, too", async () => {
+test("other protocols keep the order", async () => {
   const { held, services, started } = heldInOrder((params) =>
     (params as string[])[0]
   );
@@ -637,7 +637,7 @@ test("[X33] two ordered services that are merged keep an order and a key each", 
   await close();
 });
 
-test("[X33] a method that is marked by itself keeps its own order within a marked service, and where an instance is exposed", async () => {
+test("[X33] a method that is marked by itself keeps its own order within a marked service, and in an exposed instance", async () => {
   const t = new Noting();
   class Log {
     append = ordered(t.note);
@@ -655,7 +655,7 @@ test("[X33] a method that is marked by itself keeps its own order within a marke
   await close();
 });
 
-test("[X33] what is ordered may be ordered anew, and what no server takes is still refused", () => {
+test("[X33] ordered methods can be ordered again, and what no server accepts is still refused", () => {
   const note = () => {};
   class Made {
     note = note;

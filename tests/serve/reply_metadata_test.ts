@@ -1,4 +1,4 @@
-/** Metadata that travels back: with results, with errors, through middleware. */
+/** Metadata of replies: with results, with errors, through middleware. */
 
 import { test } from "node:test";
 import { assertEquals, assertRejects } from "@std/assert";
@@ -28,7 +28,7 @@ const services = {
   },
 };
 
-test("a handler's metadata comes with its result, later values of a name in place of earlier ones", async () => {
+test("reply metadata travels with the result, and a later value of a name replaces an earlier one", async () => {
   const { client, close } = pair(services);
   const handle = client.go("S.with", { cost: "2 \u20ac" });
   assertEquals(handle.metadata, undefined);
@@ -43,7 +43,7 @@ test("a handler's metadata comes with its result, later values of a name in plac
   await close();
 });
 
-test("a handler's metadata comes with its error, too", async () => {
+test("reply metadata travels with an error", async () => {
   const { client, close } = pair(services);
   const handle = client.go("S.failing", null);
   await assertRejects(() => handle.reply, RpcError, "as asked");
@@ -55,7 +55,7 @@ test("a handler's metadata comes with its error, too", async () => {
   await close();
 });
 
-test("[H0] metadata beyond what the caller accepts fails that call alone, and is left out of the error", async () => {
+test("[H0] reply metadata larger than the caller accepts fails that call alone, and is left out of the error", async () => {
   const facing = faceServer(services);
   await greet(facing, { maxMessage: 16 * 1024 });
   const { peer } = facing;
@@ -67,7 +67,7 @@ test("[H0] metadata beyond what the caller accepts fails that call alone, and is
   await over;
 });
 
-test("a client's middleware sees what came with the answer, and so does the handle", async () => {
+test("a client's middleware and the handle see the reply metadata", async () => {
   const costs: unknown[] = [];
   const { client, close } = pair(services, {
     client: {
@@ -85,7 +85,7 @@ test("a client's middleware sees what came with the answer, and so does the hand
   await close();
 });
 
-test("a late answer's metadata is there once the call is settled", async () => {
+test("the metadata of a reply after the caller gave up is there once the call is settled", async () => {
   const { peer, connection } = faceClient();
   await peer.send(hello());
   const handle = connection.go("m");

@@ -1,4 +1,4 @@
-/** What a server as a whole takes: connections, and bytes held for their peers. */
+/** The limits of a server as a whole: connections, and bytes held for their peers. */
 
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
@@ -33,7 +33,7 @@ import { Held } from "../support/services.ts";
 
 // Connections.
 
-test("[F6] a connection past maxConnections is told resource_exhausted, and closed; the others go on", async () => {
+test("[F6] a connection above maxConnections receives GOAWAY alone, resource_exhausted, and is closed; the others go on", async () => {
   const clock = new TestClock();
   const server = new Server(echoServices(), { clock, maxConnections: 1 });
   const [near, far] = memoryPair();
@@ -60,7 +60,7 @@ test("[F6] a connection past maxConnections is told resource_exhausted, and clos
   assertEquals(clock.timers, 0);
 });
 
-test("[F6] calls of a client that is turned away are unavailable, refused or not sent; there is room when one has gone", async () => {
+test("[F6] calls of a rejected client fail with unavailable, refused or not sent; the next client is accepted when one has left", async () => {
   const errors: unknown[] = [];
   const listener = await listen({ port: 0 });
   const server = new Server(echoServices(), {
@@ -88,7 +88,7 @@ test("[F6] calls of a client that is turned away are unavailable, refused or not
   await server.close();
 });
 
-test("[F6] a reconnecting client that is turned away dials on, and its calls are served once there is room", async () => {
+test("[F6] a reconnecting client that is rejected dials again, and its calls are served once the server accepts it", async () => {
   const clock = new TestClock();
   const server = new Server(echoServices(), { clock, maxConnections: 1 });
   const dial = () => {
@@ -113,25 +113,25 @@ test("[F6] a reconnecting client that is turned away dials on, and its calls are
   await server.close();
 });
 
-test("[F6] past 1,024 that are being turned away, the next are cut off at once", async () => {
+test("[F6] while 1,024 rejected connections are being closed, further ones are destroyed at once", async () => {
   const clock = new TestClock();
   const server = new Server({}, { clock, maxConnections: 1 });
   server.accept(memoryPair()[1]);
-  const turned = () => {
+  const reject = () => {
     const [near, far] = memoryPair();
     assertThrows(() => server.accept(far), ConnectionError);
     return near;
   };
-  const told = Array.from({ length: 1024 }, turned);
+  const waiting = Array.from({ length: 1024 }, reject);
   await settle();
-  const cut = turned();
-  await assertRejects(() => cut.readable.getReader().read());
-  // They neither read nor close: they are gone in their time.
+  const destroyed = reject();
+  await assertRejects(() => destroyed.readable.getReader().read());
+  // Their peers neither read nor close: they end when the linger time is over.
   const { timers } = clock;
   assertEquals(timers, 1025);
   await clock.advance(1000);
   assertEquals(clock.timers, 1);
-  const { value } = await told[0].readable.getReader().read();
+  const { value } = await waiting[0].readable.getReader().read();
   assertEquals(value?.[4], KIND.GOAWAY);
   const closing = server.close();
   await clock.advance(60_000);
@@ -139,7 +139,7 @@ test("[F6] past 1,024 that are being turned away, the next are cut off at once",
   assertEquals(clock.timers, 0);
 });
 
-test("a server that closes waits for those it turned away", async () => {
+test("a server that closes waits for the connections that it rejected", async () => {
   const clock = new TestClock();
   const server = new Server({}, { clock, maxConnections: 1 });
   server.accept(memoryPair()[1]);
@@ -155,7 +155,7 @@ test("a server that closes waits for those it turned away", async () => {
   assertEquals(clock.timers, 0);
 });
 
-test("on a wire without GOAWAY one too many is closed with no word", async () => {
+test("on a protocol without GOAWAY a rejected connection is closed without a message", async () => {
   const server = new JsonRpcServer({}, { maxConnections: 1 });
   const [near, far] = memoryPair();
   server.accept(far);
@@ -197,7 +197,7 @@ function hosts(options: object, services: object = {}) {
   return { held, clock, server, join, buffered, close };
 }
 
-test("[F3] past maxTotalBuffered a connection whose waiting calls hold most of it is closed, the others go on", async () => {
+test("[F3] above maxTotalBuffered the connection whose waiting calls hold most is closed, and the others go on", async () => {
   const { server, join, buffered, close } = hosts({
     maxRunning: 1,
     maxTotalBuffered: 1_000_000,
@@ -235,7 +235,7 @@ test("[F3] past maxTotalBuffered a connection whose waiting calls hold most of i
   await close();
 });
 
-test("[F4] one that never reads and holds most is ended at once when its writer will not let go", async () => {
+test("[F4] a connection whose peer never reads, and which holds most, is ended at once if its transport does not take the bytes", async () => {
   const { server, join, buffered, close } = hosts({
     maxTotalBuffered: 1_000_000,
     highWaterMark: 10_000_000,
@@ -249,7 +249,7 @@ test("[F4] one that never reads and holds most is ended at once when its writer 
   assertEquals(connection.stats().state, "open");
   await other.send(request(1, "Big.get", [0]), request(2, "Big.get", [0]));
   await settle();
-  // Time stands still: not after the seconds that a flush may take.
+  // The clock stands still: it does not wait for the flush time.
   assertEquals((await connection.closed)?.code, "resource_exhausted");
   assertNothingLeft(connection);
   assertEquals([server.connections.size, its.stats().state], [1, "open"]);
@@ -258,7 +258,7 @@ test("[F4] one that never reads and holds most is ended at once when its writer 
   await close();
 });
 
-test("[F4] answers that pile up in one turn count before the next chunk is read", async () => {
+test("[F4] replies that gather in one turn are counted before the next chunk is read", async () => {
   const { held, join, buffered, close } = hosts({
     maxTotalBuffered: 1_000_000,
   });
@@ -266,21 +266,21 @@ test("[F4] answers that pile up in one turn count before the next chunk is read"
   const ids = Array.from({ length: 200 }, (_, i) => i + 1);
   await deaf.send(...ids.map((id) => request(id, "Held.work")));
   await settle();
-  // Handlers settle one by one; nothing comes in, nothing is taken.
+  // Handlers settle one by one; nothing is read, and nothing is written.
   for (const call of held.calls) {
     call.resolve(new Uint8Array(10_000));
     await settle(1);
     assert(buffered() <= 1_000_000 + 16_384 + 10_100, `${buffered()} bytes`);
   }
   assert(connection.stats().state !== "open");
-  // What was not handed over is taken back, so that there is room to say why.
+  // What was not handed over is discarded, so that GOAWAY fits.
   const frames = await deaf.rest();
   assertEquals(readCode(frames.at(-1)!).code, "resource_exhausted");
   assert(frames.length < 10, `${frames.length} frames`);
   await close();
 });
 
-test("[B12] [F5] messages that never end count: of 100 peers those that hold most are closed", async () => {
+test("[B12] [F5] incomplete messages count: of 100 peers those that hold most are closed", async () => {
   const { server, join, buffered, close } = hosts({
     maxTotalBuffered: 1_000_000,
   });
@@ -300,7 +300,7 @@ test("[B12] [F5] messages that never end count: of 100 peers those that hold mos
     c.stats().state === "open"
   );
   assert(open.length > 40 && open.length < 60, `${open.length} are left`);
-  // Its message let go of, each of the others can still be told.
+  // Once its message is released, GOAWAY can be sent on each of the others.
   for (const [peer, connection] of peers) {
     if (connection.stats().state === "open") continue;
     const { code } = readCode(await peer.nextOf(KIND.GOAWAY));
@@ -309,7 +309,7 @@ test("[B12] [F5] messages that never end count: of 100 peers those that hold mos
   await close();
 });
 
-test("calls of ours that wait for a peer count, and are not sent when it is closed", async () => {
+test("calls of the server that wait for the peer's window count, and are not sent when the connection is closed", async () => {
   const { join, close } = hosts({ maxTotalBuffered: 100_000 });
   const [peer, connection] = await join(undefined, { calls: 1 });
   await settle();
@@ -326,7 +326,7 @@ test("calls of ours that wait for a peer count, and are not sent when it is clos
   await close();
 });
 
-test("what a connection has let go of since it last said is not held against it", async () => {
+test("what a connection has released since its last report does not count", async () => {
   const streams: ReadableStream<unknown>[] = [];
   const { join, close } = hosts({ maxTotalBuffered: 900_000 }, {
     Sink: {
@@ -344,7 +344,7 @@ test("what a connection has let go of since it last said is not held against it"
   }
   await settle(10);
   assert(two.stats().bufferedBytes > 600_000);
-  // All are read: too little for credit to be given back, so nothing is written.
+  // All are read; that is too little for a CREDIT, so nothing is written.
   for (const stream of streams) await stream.getReader().read();
   assert(two.stats().bufferedBytes < 110_000);
   const [third, three] = await join();
@@ -375,7 +375,7 @@ test("[X19] an honest call beside 400 messages that never end is answered, and o
   for (let id = 1; id <= 20; id++) {
     await honest.send(request(id, "Held.echo", "x".repeat(900_000)));
     assertEquals((await honest.nextOf(KIND.REPLY)).id, id);
-    // More comes of the others, a little at a time: that is no progress.
+    // A little more of the others arrives each time: that is no progress.
     for (const [peer, connection] of stalled) {
       if (connection.stats().state === "open") {
         await peer.send(new Uint8Array(1));
@@ -390,7 +390,7 @@ test("[X19] an honest call beside 400 messages that never end is answered, and o
   await close();
 });
 
-test("[X19] an honest call beside answers that nobody reads is answered", async () => {
+test("[X19] an honest call beside replies that nobody reads is answered", async () => {
   const { join, close } = hosts({
     maxTotalBuffered: 4_000_000,
     highWaterMark: 10_000_000,
@@ -412,7 +412,7 @@ test("[X19] an honest call beside answers that nobody reads is answered", async 
   await close();
 });
 
-test("[X19] small calls that are answered do not make a connection look alive that holds much more", async () => {
+test("[X19] replies to small calls are no progress for a connection that holds much more", async () => {
   const { held, join, close } = hosts({ maxTotalBuffered: 4_000_000 });
   const [busy, its] = await join();
   await busy.send(request(1, "Held.work", "x".repeat(900_000)));
@@ -436,7 +436,7 @@ test("[X19] small calls that are answered do not make a connection look alive th
   await close();
 });
 
-test("closing one connection for its bytes closes no second one", async () => {
+test("closing one connection for its bytes does not close a second one", async () => {
   const { server, join, close } = hosts({
     maxRunning: 1,
     maxTotalBuffered: 450_000,

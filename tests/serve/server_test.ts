@@ -1,4 +1,4 @@
-/** The server: sources of connections, what the operator is told, and its end. */
+/** The server: sources of connections, what onError receives, and close. */
 
 import { test } from "node:test";
 import {
@@ -45,7 +45,7 @@ test("a server serves every connection of a listener, and closes it with itself"
   await assertRejects(() => connect(listener.address), ConnectionError);
 });
 
-test("a server takes any async iterable of duplexes", async () => {
+test("a server serves any async iterable of duplexes", async () => {
   const [near, far] = memoryPair();
   const server = new Server(echoServices());
   const serving = server.serve((async function* () {
@@ -58,7 +58,7 @@ test("a server takes any async iterable of duplexes", async () => {
   await server.close();
 });
 
-test("closing ends a source that is waiting for its next connection", async () => {
+test("close ends a source that is waiting for its next connection", async () => {
   const server = new Server(echoServices());
   let returned = false;
   const serving = server.serve({
@@ -75,7 +75,7 @@ test("closing ends a source that is waiting for its next connection", async () =
   assert(returned);
 });
 
-test("what a source throws is told to onError and rejects serve, unreported", async () => {
+test("an exception of a source is passed to onError and rejects serve, and is not reported as unhandled", async () => {
   const errors: unknown[] = [];
   const server = new Server(echoServices(), {
     onError: (error) => errors.push(error),
@@ -90,7 +90,7 @@ test("what a source throws is told to onError and rejects serve, unreported", as
   await server.close();
 });
 
-test("a duplex that is none is told to onError, and serving goes on", async () => {
+test("an invalid duplex is reported to onError, and serving goes on", async () => {
   const errors: unknown[] = [];
   const server = new Server(echoServices(), {
     onError: (error) => errors.push(error),
@@ -107,7 +107,7 @@ test("a duplex that is none is told to onError, and serving goes on", async () =
   await server.close();
 });
 
-test("a connection that breaks the rules is told to onError; one that says goodbye is not", async () => {
+test("a connection that breaks the protocol is reported to onError; one that closes in order is not", async () => {
   const errors: { error: unknown; info: ErrorInfo }[] = [];
   const server = new Server(echoServices(), {
     onError: (error, info) => errors.push({ error, info }),

@@ -1,4 +1,4 @@
-/** What can be called, and what a handler is told of its call. */
+/** Which functions of the services can be called. */
 
 import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
@@ -9,7 +9,7 @@ import * as v from "valibot";
 /** Names what to write instead, in the words of the documentation. */
 const EXPOSE = 'expose(instance, ["Hello"])';
 
-/** The TypeError that a server of these services is refused with. */
+/** Returns the text of the TypeError with which a server refuses these services. */
 function refused(services: object): string {
   // Types would refuse most of these; this is about those who have none.
   return assertThrows(() => new Server<object>(services), TypeError).message;
@@ -43,7 +43,7 @@ test("an object without a prototype is a service", async () => {
   await close();
 });
 
-test("a handler is called on the object it was written in", async () => {
+test("a handler is called as a method of the object in which it was written", async () => {
   const { client, close } = pair({
     A: {
       name: () => "A",
@@ -56,7 +56,7 @@ test("a handler is called on the object it was written in", async () => {
   await close();
 });
 
-test("[H6] a class instance is refused, and its exposure named", () => {
+test("[H6] a class instance is refused, and the error names expose", () => {
   const text = refused({ A: { Greeter: new Greeter() } });
   assert(text.includes("A.Greeter") && text.includes(EXPOSE), text);
   assert(refused(new Greeter()).includes(EXPOSE));
@@ -65,7 +65,7 @@ test("[H6] a class instance is refused, and its exposure named", () => {
   }
 });
 
-test("[H6] a class is refused, and its exposure named", () => {
+test("[H6] a class is refused, and the error names expose", () => {
   const text = refused({ Greeter });
   assert(text.includes("Greeter") && text.includes(EXPOSE), text);
   assert(refused({ A: { B: class {} } }).includes("A.B"));
@@ -92,13 +92,13 @@ test("[H6] getters and setters are refused and never run", () => {
   assertEquals(ran, 0);
 });
 
-test("[H6] what is inherited is refused, even from a plain object", () => {
+test("[H6] inherited members are refused, also those of a plain object", () => {
   const base = { inherited: () => 1 };
   const heir = Object.assign(Object.create(base), { own: () => 2 });
   assert(refused({ Heir: heir }).includes(EXPOSE));
 });
 
-test("[H6] members that are no functions are refused by name and type", () => {
+test("[H6] members that are not functions are refused by name and type", () => {
   for (const odd of [3, "x", true, null, undefined, 1n, Symbol()]) {
     const text = refused({ A: { odd } });
     assert(text.includes("A.odd") && text.includes("not a function"), text);
@@ -130,15 +130,15 @@ test("one service under two names is served under both", async () => {
   await close();
 });
 
-test("[H6] a name that is there twice is refused", () => {
+test("[H6] two methods of the same name are refused", () => {
   const text = refused({ a: { b: () => 1 }, "a.b": () => 2 });
-  assert(text.includes("a.b") && text.includes("twice"), text);
+  assert(text.includes("a.b") && text.includes("two methods"), text);
   refused({ "a.b": { c: () => 1 }, a: { "b.c": () => 2 } });
   const validated = method(v.string(), (s) => s);
   refused({ a: { b: validated }, "a.b": validated });
 });
 
-test("methods called class, and empty keys, are methods as others are", async () => {
+test("methods that are called class, or have an empty name, are served", async () => {
   const { client, close } = pair({
     class() {
       return 1;
@@ -150,7 +150,7 @@ test("methods called class, and empty keys, are methods as others are", async ()
   await close();
 });
 
-test("later changes to the services change nothing", async () => {
+test("later changes to the services have no effect", async () => {
   const services: { A: Record<string, () => number> } = { A: { f: () => 1 } };
   const { client, close } = pair(services);
   services.A.f = () => 2;
@@ -162,7 +162,7 @@ test("later changes to the services change nothing", async () => {
   await close();
 });
 
-test("expose binds the named methods, and no other, to their instance", async () => {
+test("expose binds the named methods to their instance, and serves no others", async () => {
   class Loud extends Greeter {
     #secret = 1;
     secret(): number {
@@ -182,7 +182,7 @@ test("expose binds the named methods, and no other, to their instance", async ()
   await close();
 });
 
-test("[H6] expose refuses what is no method of the instance", () => {
+test("[H6] expose refuses what is not a method of the instance", () => {
   const names = ["greeting", "missing", "toString", "constructor", "__proto__"];
   for (const name of names) {
     const error = assertThrows(

@@ -1,4 +1,4 @@
-/** Schemas that misbehave, and calls that end while theirs still thinks. */
+/** Schemas that misbehave, and calls that end during their validation. */
 
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
@@ -20,17 +20,17 @@ function schema(
   return { "~standard": { version: 1, vendor: "test", validate } };
 }
 
-/** A schema whose verdicts the test gives. */
+/** A schema whose validations the test settles. */
 class Held {
-  readonly verdicts: PromiseWithResolvers<SchemaResult<unknown>>[] = [];
+  readonly validations: PromiseWithResolvers<SchemaResult<unknown>>[] = [];
   readonly schema = schema(() => {
-    const verdict = Promise.withResolvers<SchemaResult<unknown>>();
-    this.verdicts.push(verdict);
-    return verdict.promise;
+    const validation = Promise.withResolvers<SchemaResult<unknown>>();
+    this.validations.push(validation);
+    return validation.promise;
   });
 }
 
-/** How a call ends that a schema refuses, another one going on; its handler has not run. */
+/** Returns how a call ends that a schema refuses, while another one runs; asserts that its handler has not run. */
 async function refusal(
   validate: StandardSchema["~standard"]["validate"],
 ): Promise<RpcError> {
@@ -54,16 +54,16 @@ test("issues travel as text and keys, bounded in number", async () => {
     path: ["list", i, { key: "name" }, Symbol("s")],
   }));
   const { data, message, code } = await refusal(() => ({ issues }));
-  const told = data as { message: string; path: string[] }[];
+  const sent = data as { message: string; path: string[] }[];
   assertEquals([code, message], ["invalid_argument", "issue 0"]);
-  assertEquals(told[1], {
+  assertEquals(sent[1], {
     message: "issue 1",
     path: ["list", "1", "name", "Symbol(s)"],
   });
-  assert(told.length < 100);
+  assert(sent.length < 100);
 });
 
-test("issues without a path, and none at all, refuse too", async () => {
+test("issues without a path, and an empty list of issues, refuse the call", async () => {
   const one = await refusal(() => ({ issues: [{ message: "no" }] }));
   assertEquals([one.message, one.data], ["no", [{ message: "no" }]]);
   const none = await refusal(() => Promise.resolve({ issues: [] }));
@@ -81,7 +81,7 @@ test("a schema may refuse with an RpcError of its own", async () => {
   }
 });
 
-/** What no schema may return, as one that breaks the standard does. */
+/** What no schema may return by the standard. */
 const BROKEN: Record<string, () => unknown> = {
   "no result": () => undefined,
   "null for a result": () => null,
@@ -108,21 +108,21 @@ const BROKEN: Record<string, () => unknown> = {
 };
 
 for (const [name, make] of Object.entries(BROKEN)) {
-  test(`a schema that returns ${name} fails its call alone, not started`, async () => {
+  test(`a schema that returns ${name} fails its call alone, which has not started`, async () => {
     const error = await refusal(() => make() as SchemaResult<unknown>);
     assertEquals(error.code, "internal");
     assert(!error.message.includes("secret"));
   });
 
-  test(`a schema that resolves with ${name} fails its call alone, not started`, async () => {
-    const verdict = () => Promise.resolve(make() as SchemaResult<unknown>);
-    const error = await refusal(verdict);
+  test(`a schema that resolves with ${name} fails its call alone, which has not started`, async () => {
+    const validation = () => Promise.resolve(make() as SchemaResult<unknown>);
+    const error = await refusal(validation);
     assertEquals(error.code, "internal");
     assert(!error.message.includes("secret"));
   });
 }
 
-test("what a validated handler throws is told as any handler's error", async () => {
+test("an exception of a validated handler is reported as that of any handler", async () => {
   const { client, errors, connection, close } = pair({
     S: {
       sync: method(schema((value) => ({ value })), () => {
@@ -141,7 +141,7 @@ test("what a validated handler throws is told as any handler's error", async () 
   await close();
 });
 
-test("a validated handler gets the schema's value, on its object, with a context", async () => {
+test("a validated handler receives the schema's value and a context, as a method of its object", async () => {
   const { client, close } = pair({
     S: {
       f: method(
@@ -167,14 +167,14 @@ test("validations count as running, and calls behind them wait", async () => {
   first.abort();
   assertEquals(await first.settled, "refused");
   await settle();
-  // Told at once; yet its validation still holds the only place.
+  // It was answered at once, but its validation still occupies the only slot.
   assertEquals(second.outcome, "unknown");
-  held.verdicts[0].resolve({ value: 1 });
+  held.validations[0].resolve({ value: 1 });
   assertEquals(await second.reply, "g");
   await close();
 });
 
-test("a deadline that passes during a validation is answered then, not started", async () => {
+test("a call whose deadline passes during its validation is answered then, and has not started", async () => {
   const clock = new TestClock();
   const held = new Held();
   let started = 0;
@@ -188,13 +188,13 @@ test("a deadline that passes during a validation is answered then, not started",
   assertEquals((await late).code, "deadline_exceeded");
   assertEquals(await handle.settled, "refused");
   assertEquals(connection.stats().running, 1);
-  held.verdicts[0].reject(new Error("late"));
+  held.validations[0].reject(new Error("late"));
   await settle();
   assertEquals([started, connection.stats().running], [0, 0]);
   await close();
 });
 
-test("[W7] a connection that ends during a validation starts nothing", async () => {
+test("[W7] when a connection ends during a validation, the handler does not start", async () => {
   const held = new Held();
   let started = 0;
   const { client, server, connection } = pair({
@@ -204,7 +204,7 @@ test("[W7] a connection that ends during a validation starts nothing", async () 
   await settle();
   await client.abort();
   assertEquals(await handle.settled, "unknown");
-  held.verdicts[0].resolve({ value: 1 });
+  held.validations[0].resolve({ value: 1 });
   await settle();
   assertEquals([started, connection.stats().running], [0, 0]);
   await server.close();

@@ -24,7 +24,7 @@ for (const [name, schema] of Object.entries(SCHEMAS)) {
     await close();
   });
 
-  test(`${name}: other params are refused, with the schema's issues, and start nothing`, async () => {
+  test(`${name}: other params are refused with the schema's issues, and the handler does not start`, async () => {
     let started = 0;
     const checked = schema as StandardSchema<{ name: string; age: number }>;
     const { client, close } = pair({
@@ -47,7 +47,7 @@ for (const [name, schema] of Object.entries(SCHEMAS)) {
   });
 }
 
-test("a transforming schema hands its output to the handler", async () => {
+test("a handler receives the output of a transforming schema", async () => {
   const { client, close } = pair({
     T: {
       zod: method(z.string().transform((s) => s.length), (n) => n + 1),
@@ -62,7 +62,7 @@ test("a transforming schema hands its output to the handler", async () => {
   await close();
 });
 
-test("an asynchronous schema is waited for", async () => {
+test("a handler starts when its asynchronous schema has settled", async () => {
   const even = z.number().refine((n) => Promise.resolve(n % 2 === 0));
   const { client, close } = pair({ A: { half: method(even, (n) => n / 2) } });
   assertEquals(await client.call("A.half", 4), 2);
@@ -71,22 +71,22 @@ test("an asynchronous schema is waited for", async () => {
   await close();
 });
 
-/** A schema whose verdict the test gives. */
+/** A schema whose validation the test settles. */
 function held(): {
   schema: StandardSchema;
-  verdict: PromiseWithResolvers<void>;
+  validation: PromiseWithResolvers<void>;
 } {
-  const verdict = Promise.withResolvers<void>();
+  const validation = Promise.withResolvers<void>();
   const validate = async (value: unknown) => {
-    await verdict.promise;
+    await validation.promise;
     return { value };
   };
   const schema = { "~standard": { version: 1, vendor: "test", validate } };
-  return { schema: schema as StandardSchema, verdict };
+  return { schema: schema as StandardSchema, validation };
 }
 
-test("a call cancelled while it is validated is refused at once, and holds its slot till then", async () => {
-  const { schema, verdict } = held();
+test("a call that is cancelled during its validation is refused at once, and occupies its slot until the validation settles", async () => {
+  const { schema, validation } = held();
   let started = 0;
   const { client, connection, close } = pair({
     H: { run: method(schema, () => ++started) },
@@ -97,14 +97,14 @@ test("a call cancelled while it is validated is refused at once, and holds its s
   handle.abort();
   assertEquals(await handle.settled, "refused");
   assertEquals(connection.stats().running, 1);
-  verdict.resolve();
+  validation.resolve();
   await settle();
   assertEquals(connection.stats().running, 0);
   assertEquals(started, 0);
   await close();
 });
 
-test("a schema that throws or rejects fails its call as internal, not started", async () => {
+test("a schema that throws or rejects fails its call with internal, and the handler does not start", async () => {
   const throwing = (validate: () => never | Promise<never>) => ({
     "~standard": { version: 1 as const, vendor: "test", validate },
   });
@@ -131,6 +131,6 @@ test("a schema that throws or rejects fails its call as internal, not started", 
   await close();
 });
 
-test("what is no Standard Schema is a TypeError where the method is made", () => {
+test("method throws a TypeError for what is not a Standard Schema", () => {
   assertThrows(() => method({} as StandardSchema, () => 1), TypeError);
 });

@@ -1,5 +1,5 @@
 /**
- * What is chosen at random: the limits of a world, and what calls carry.
+ * The random choices: limits of a world, methods, and params of calls.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { TestClock } from "../support/clock.ts";
 import type { Random } from "../support/random.ts";
 import type { Grant } from "./link.ts";
 
-/** Methods that handlers have, the common ones more often. */
+/** Methods to call. The common ones are listed several times. */
 const METHODS = [
   "echo",
   "echo",
@@ -24,7 +24,7 @@ const METHODS = [
   "closer",
   "none",
 ] as const;
-/** And those of calls with streams: by whether their params are one. */
+/** Methods to call with streams, and whether their params are a stream. */
 const STREAMED = [
   ["down", false],
   ["down", false],
@@ -45,7 +45,7 @@ export function methodOf(
   return streamed ? random.pick(STREAMED) : [random.pick(METHODS), false];
 }
 
-/** Small limits, so that all of them are met; wide ones where little is to go wrong, but for those of streams. */
+/** Small limits, so that all of them are reached; in a fair world wide ones, except those of streams. */
 export function limitsOf(
   random: Random,
   clock: TestClock,
@@ -69,12 +69,12 @@ export function limitsOf(
   };
 }
 
-/** Near the places where ids and their signs turn over, too. */
+/** The first id of a connection, often just below where ids wrap or become negative in 32 bits. */
 export function firstId(random: Random): number {
   return random.pick([1, 1, 0x7ffffff0, 0xffffffe0]);
 }
 
-/** Params that bear the call's number. */
+/** Params that contain the call's number. */
 export function payload(random: Random, n: number): unknown {
   switch (random.below(5)) {
     case 0:
@@ -90,7 +90,7 @@ export function payload(random: Random, n: number): unknown {
   }
 }
 
-/** The number of the call whose params, or metadata, these are. */
+/** The number of a call, read from its params or metadata. */
 export function numberOf(params: unknown, { metadata }: CallContext): number {
   const n = metadata.get("n");
   if (n !== undefined) return parseInt(n);

@@ -1,9 +1,9 @@
 /**
- * What a hostile peer of the simulation can say: legal frames, which take it
- * deep into a connection's states, and breaches of the rules.
+ * The frames that a hostile peer of the simulation can send: legal frames, which
+ * lead deep into a connection's states, and breaches of the rules.
  *
- * A "legal" frame is legal where its peer keeps to the state it has seen; it
- * does not always look.
+ * A "legal" frame is legal in the state that the peer has seen; a peer does not
+ * always look at the state.
  *
  * @module
  */
@@ -26,34 +26,34 @@ import {
   stop,
 } from "../support/raw_peer.ts";
 
-/** A call between a hostile peer and the end of ours that it faces, as that peer sees it. */
+/** A call between a hostile peer and the real side, as the hostile peer sees it. */
 export interface WireCall {
   readonly id: number;
-  /** Whether its params, or its result, are a stream that has begun. */
+  /** Whether its params, or its result, are a stream that has started. */
   params: boolean;
   result: boolean;
 }
 
-/** What a hostile peer knows when it says something. */
+/** What a hostile peer knows when it sends a frame. */
 export interface Situation {
   readonly random: Random;
   /** The latest id it used. */
   lastId: number;
-  /** Its own calls without an answer, and those of the end it faces. */
+  /** Its own calls without a reply, and those of the real side. */
   readonly made: Map<number, WireCall>;
   readonly asked: Map<number, WireCall>;
-  /** All ids of its calls, and of those of the end it faces, the latest ones. */
+  /** The latest ids of its own calls, and of those of the real side. */
   readonly madeIds: number[];
   readonly askedIds: number[];
-  /** What it said before. */
+  /** Frames that it has sent. */
   readonly said: Uint8Array[];
-  /** How many streams it may open; 0 before it has heard so. */
+  /** How many streams it may open; 0 until it has read the HELLO. */
   readonly maxStreams: number;
   /** What its HELLO grants. */
   readonly hello: Parameters<typeof hello>[0];
 }
 
-/** Says something: the frames, in the order they are sent. */
+/** Makes frames, in the order in which they are sent. */
 type Say = (s: Situation) => readonly Uint8Array[];
 
 const STREAM = [5];
@@ -104,7 +104,7 @@ function value(random: Random): readonly number[] {
   ]);
 }
 
-/** An id of a call that lives, or lived; any number if there was none. */
+/** The id of a call that is or was in flight; any number if there was none. */
 function idOf(s: Situation, calls: Map<number, WireCall>, ids: number[]) {
   const { random } = s;
   const live = [...calls.keys()];
@@ -136,15 +136,15 @@ function next(s: Situation): number {
   return (s.lastId + gap) >>> 0;
 }
 
-/** Whose stream a frame is about: id and flag. */
+/** The stream of a frame: id and flag. */
 type Target = readonly [number, number];
 
-/** Any of the streams of a call that lives, or lived. */
+/** A stream of a call that is or was in flight. */
 function towards(s: Situation): Target {
   return s.random.oneIn(2) ? [ours(s), CALLER] : [theirs(s), 0];
 }
 
-/** Says something about one of the calls for which it is legal; nothing if there is none. */
+/** Makes a frame for one of the calls for which it is legal, or none if there is no such call. */
 function about(
   s: Situation,
   targets: readonly Target[],
@@ -159,19 +159,19 @@ const those = (
   which: (call: WireCall) => boolean,
 ): Target[] => [...calls.values()].filter(which).map(({ id }) => [id, flags]);
 
-/** The streams that a peer produces: the params of its calls, and its results. */
+/** The streams that a peer writes: params of its own calls, and results. */
 const produced = (s: Situation) => [
   ...those(s.made, CALLER, ({ params }) => params),
   ...those(s.asked, 0, ({ result }) => result),
 ];
-/** And those that it reads. */
+/** The streams that a peer reads. */
 const read = (s: Situation) => [
   ...those(s.made, CALLER, ({ result }) => result),
   ...those(s.asked, 0, ({ params }) => params),
 ];
 const unanswered = (s: Situation) => those(s.asked, 0, ({ result }) => !result);
 
-/** What keeps to the rules, with how often it is said. */
+/** Legal frames, with the weight of each in the random choice. */
 export const LEGAL: readonly (readonly [string, number, Say])[] = [
   [
     "REQUEST",
@@ -252,7 +252,7 @@ export const LEGAL: readonly (readonly [string, number, Say])[] = [
 
 const MORE = 2;
 
-/** Changes some bits of a frame said before. */
+/** Changes some bits of a frame sent before. */
 function flipped(s: Situation): Uint8Array {
   const { random, said } = s;
   const bytes = said.length > 0 ? said[said.length - 1] : hello(s.hello);
@@ -270,7 +270,7 @@ function legal(s: Situation): Uint8Array {
   return parts.length > 0 ? concat(parts) : call(s, next(s), "T.wait", [0]);
 }
 
-/** A frame whose length, kind, flags, reserved bits or body do not fit. */
+/** A frame with a wrong length, kind, flags, reserved bits or body. */
 function misshapen(s: Situation, change: (bytes: Uint8Array) => Uint8Array) {
   return [change(Uint8Array.from(legal(s)))];
 }
@@ -280,7 +280,7 @@ function setLength(bytes: Uint8Array, length: number): Uint8Array {
   return bytes;
 }
 
-/** What breaks the rules, by what it breaks. */
+/** Breaches of the rules, by name. */
 export const BREACHES: readonly (readonly [string, Say])[] = [
   ["an id that does not increase", (s) => [
     call(
@@ -290,7 +290,7 @@ export const BREACHES: readonly (readonly [string, Say])[] = [
       [0],
     ),
   ]],
-  // Each step is an increase; the last one comes to a call that may live.
+  // Each id is larger than the one before; the last is the id of a call that may be in flight.
   ["an id that comes round", (s) => {
     const live = [...s.made.keys()];
     const id = live.length > 0 ? s.random.pick(live) : s.lastId;

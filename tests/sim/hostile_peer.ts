@@ -1,9 +1,9 @@
 /**
  * A peer of the simulation that breaks the protocol on purpose.
  *
- * It says legal frames for a while, so that the connection gets deep into its
- * states, and then breaches, one or several, with legal frames between them;
- * in the end it sends FIN, resets, falls silent, or stops to read.
+ * It sends legal frames for a while, so that the connection gets deep into its
+ * states, and then breaks one or several rules, with legal frames in between.
+ * At the end it sends FIN, resets, falls silent, or stops reading.
  *
  * @module
  */
@@ -21,7 +21,7 @@ import {
 import { count, type Tally } from "./tally.ts";
 import { FrameTap, type WireFrame } from "./wire_tap.ts";
 
-/** How it leaves. */
+/** How it ends its side. */
 const EXITS = [
   "FIN",
   "FIN",
@@ -31,7 +31,7 @@ const EXITS = [
   "silence",
 ] as const;
 
-/** Ids remembered of calls that may be over. */
+/** How many ids it remembers of calls that may have ended. */
 const REMEMBERED = 30;
 
 /** One hostile peer. */
@@ -45,23 +45,23 @@ export class HostilePeer implements Situation {
   said: Uint8Array[] = [];
   readonly hello: Parameters<typeof hello>[0];
   maxStreams = 0;
-  /** Whether it says nothing any more. */
+  /** Whether it sends nothing any more. */
   gone = false;
-  /** What it said of each kind. */
+  /** How many frames it has sent, by kind. */
   readonly frames: Tally;
   readonly breaches: Tally;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #heard: FrameTap;
   readonly #spoke: FrameTap;
-  /** Legal steps before the first breach, and breaches to come. */
+  /** Legal steps before the first breach, and the number of breaches to come. */
   #legal: number;
   #breaches: number;
-  #greeted = false;
+  #helloSent = false;
   readonly #granted: number;
-  readonly #greets: number;
+  readonly #helloSteps: number;
 
-  /** @param granted How many streams the end it faces takes. */
+  /** @param granted How many streams its peer accepts. */
   constructor(
     random: Random,
     duplex: Duplex,
@@ -80,9 +80,9 @@ export class HostilePeer implements Situation {
     this.#spoke = new FrameTap((frame) => this.#say(frame));
     this.#legal = random.pick([0, 2, 5, 10, 20, 40]);
     this.#breaches = random.pick([0, 1, 1, 1, 2, 4]);
-    // Mostly at once, sometimes late, and now and then never.
+    // It sends its HELLO mostly at once, sometimes late, and now and then never.
     const late = random.oneIn(12);
-    this.#greets = late ? random.pick([1, 3, Infinity]) : 0;
+    this.#helloSteps = late ? random.pick([1, 3, Infinity]) : 0;
     this.lastId = random.pick([0, 0, 0x7ffffff0, 0xffffffe0]);
     this.hello = {
       maxMessage: 131_072,
@@ -94,21 +94,21 @@ export class HostilePeer implements Situation {
       },
     };
     this.#granted = this.hello?.streams === false ? 0 : granted;
-    // A peer that reads nothing lets what is written to it pile up.
+    // If it reads nothing, bytes written to it pile up.
     if (!random.oneIn(10)) this.#read();
   }
 
-  /** Sees what the end it faces has written, whether it is read or not. */
+  /** Sees the frames that its peer has written, whether it reads them or not. */
   hear(bytes: Uint8Array): void {
     this.#heard.push(bytes);
   }
 
-  /** Does the next thing. */
+  /** Takes the next step. */
   step(): void {
     if (this.gone) return;
     const { random } = this;
-    if (!this.#greeted && this.#greets === 0) return this.#greet();
-    if (!this.#greeted && random.oneIn(2)) return;
+    if (!this.#helloSent && this.#helloSteps === 0) return this.#sendHello();
+    if (!this.#helloSent && random.oneIn(2)) return;
     if (this.#legal > 0) {
       const parts: Uint8Array[] = [];
       do parts.push(...this.#sayLegal()); while (random.oneIn(3));
@@ -120,13 +120,13 @@ export class HostilePeer implements Situation {
       const [name, say] = random.pick(BREACHES);
       count(this.breaches, name);
       const parts = [...say(this)];
-      // What is behind a breach must not be acted on.
+      // The peer must not act on frames that follow a breach.
       if (random.oneIn(2)) parts.push(...this.#sayLegal());
       this.#send(parts);
     } else if (random.oneIn(4)) this.leave();
   }
 
-  /** Leaves, in one way or the other. */
+  /** Ends its side in a random manner. */
   leave(): void {
     if (this.gone) return;
     const exit = this.random.pick(EXITS);
@@ -148,18 +148,20 @@ export class HostilePeer implements Situation {
     this.gone = true;
   }
 
-  #greet(): void {
-    this.#greeted = true;
+  #sendHello(): void {
+    this.#helloSent = true;
     this.#send([hello(this.hello)]);
   }
 
   #sayLegal(): readonly Uint8Array[] {
     const { random } = this;
-    if (!this.#greeted && random.below(6) >= this.#greets) this.#greet();
+    if (!this.#helloSent && random.below(6) >= this.#helloSteps) {
+      this.#sendHello();
+    }
     for (;;) {
       let at = random.below(TOTAL);
       const parts = LEGAL.find(([, weight]) => (at -= weight) < 0)?.[2](this);
-      // There is always something, if only a PING.
+      // There always is a legal frame, if only a PING.
       if (parts !== undefined && parts.length > 0) return parts;
     }
   }
@@ -188,7 +190,7 @@ export class HostilePeer implements Situation {
     }
   }
 
-  /** Takes note of what it has said itself, as far as that makes frames. */
+  /** Records the frames that it has sent itself, as far as they are frames. */
   #say(frame: WireFrame): void {
     const { kind } = frame;
     const unnamed = kind < 0x80 ? "unknown" : "skippable";
@@ -216,7 +218,7 @@ function began(
   if (ids.length > REMEMBERED) ids.shift();
 }
 
-/** Something was said about a call of `mine`, those of who said it, or of `others`. */
+/** Records a frame about a call: `mine` are the calls of its sender, `others` those of the receiver. */
 function went(
   { kind, flags, id, streamed }: WireFrame,
   mine: Map<number, WireCall>,

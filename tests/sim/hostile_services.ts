@@ -1,7 +1,7 @@
 /**
- * The handlers that hostile peers of the simulation call: they finish at once,
- * later, when their signal fires, or not before the world ends; they stream,
- * validate, stand in line, call back, and close their own connection.
+ * The handlers that hostile peers call. They finish at once, later, when their
+ * signal fires, or only when the run ends. They stream, validate, run in order,
+ * call back, and close their own connection.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import {
 import type { TestClock } from "../support/clock.ts";
 import type { Random } from "../support/random.ts";
 
-/** A handler, or the body of a stream it returned, that has not come to its end. */
+/** A handler, or the body of a stream that it returned, that has not ended. */
 export interface Entered {
   readonly ctx: CallContext;
   readonly name: string;
@@ -27,23 +27,23 @@ export interface Entered {
 export interface HostileHost {
   readonly random: Random;
   readonly clock: TestClock;
-  /** Handlers that have not come to their end. */
+  /** Handlers that have not ended. */
   readonly entered: Set<Entered>;
-  /** Ends the handlers that listen to nothing. */
+  /** Resolves to end the handlers that ignore their signals. */
   readonly released: Promise<void>;
   /** Handlers started so far. */
   started: number;
-  /** Ends one of the connections, in the middle of whatever it does. */
+  /** Aborts a random connection, whatever it is doing. */
   breakOne(): void;
-  /** Calls back. */
+  /** Calls the peer that made this call. */
   callBack(ctx: CallContext): Promise<unknown>;
-  /** Whether this connection is the one that only has to work. */
+  /** Whether this is the connection of the honest client. */
   isCanary(connection: Connection): boolean;
 }
 
 type Params = AsyncIterable<unknown> | unknown;
 
-/** All that a server of hostile peers has. */
+/** The services that hostile peers call. */
 export function hostileServices(host: HostileHost): object {
   const { random, clock } = host;
   const later = (ms: number) =>
@@ -53,7 +53,7 @@ export function hostileServices(host: HostileHost): object {
       if (signal.aborted) resolve();
       else signal.addEventListener("abort", () => resolve(), { once: true });
     });
-  /** Waits for something, or for nothing. */
+  /** Waits for nothing, for a while, or for the signal. */
   const pause = (ctx: CallContext) =>
     random.pick<() => Promise<void>>([
       () => Promise.resolve(),
@@ -61,7 +61,7 @@ export function hostileServices(host: HostileHost): object {
       () => fired(ctx),
     ])();
 
-  /** A handler that is known to run until it has settled. */
+  /** Wraps a handler: it counts as running until it has settled. */
   const handler =
     (name: string, work: (params: Params, ctx: CallContext) => unknown) =>
     (params: Params, ctx: CallContext): unknown => {
@@ -80,7 +80,7 @@ export function hostileServices(host: HostileHost): object {
       else result.then(leave, leave);
       return result;
     };
-  /** A stream that is known to run from its first item on. */
+  /** Wraps a stream: it counts as running from its first item on. */
   const rows = (name: string, most: number) =>
     handler(name, (params, ctx) => produce({ ctx, name }, params, most));
   async function* produce(entry: Entered, params: Params, most: number) {
@@ -104,7 +104,7 @@ export function hostileServices(host: HostileHost): object {
   const wait = handler("wait", async (_, ctx) => {
     await fired(ctx);
     if (random.oneIn(2)) throw ctx.signal.reason;
-    return "told";
+    return "cancelled";
   });
   const line = handler("line", (_, ctx) => pause(ctx).then(() => 1));
   const schema = schemaOf((value) => {
@@ -145,7 +145,7 @@ export function hostileServices(host: HostileHost): object {
       }),
       deaf: handler("deaf", () => host.released),
       crash: handler("crash", () => {
-        throw random.oneIn(2) ? undefined : new Error("not told");
+        throw random.oneIn(2) ? undefined : new Error("hidden");
       }),
       fail: handler("fail", async (_, ctx) => {
         ctx.setReplyMetadata({ why: "it fails" });

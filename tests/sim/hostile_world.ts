@@ -1,16 +1,14 @@
 /**
  * One simulated run with hostile peers: some connections of one server and some
- * clients, each with a peer that breaks the rules. In the end nothing may be
+ * clients, each with a peer that breaks the rules. At the end nothing may be
  * left of any of them.
  *
- * Invariants owned here:
- * - Everything random comes from the seed, and time from a clock that the run
- *   turns.
- * - A connection is over within {@linkcode PATIENCE} of virtual time, whatever
- *   its peer did. Then its handlers know, its calls are settled, both directions
- *   of its transport have ended, and it holds nothing.
- * - When the handlers have come to their ends, too, the server has all of its
- *   places and bytes to give: an honest client gets them.
+ * - Everything random comes from the seed, and the run owns the clock.
+ * - A connection ends within {@linkcode PATIENCE} of virtual time, whatever its
+ *   peer did. Then the signals of its handlers have fired, its calls are
+ *   settled, both directions of its transport have ended, and it holds nothing.
+ * - Once the handlers have ended, too, the whole capacity of the server is free
+ *   again: an honest client can use it.
  *
  * @module
  */
@@ -39,19 +37,19 @@ import { count, type Tally } from "./tally.ts";
 
 /** Connections of one run. */
 export const LINKS = 8;
-/** Steps of each peer, at most, before it leaves. */
+/** Largest number of steps of a peer before it ends its side. */
 const ROUNDS = 60;
-/** Virtual ms within which a connection is over once its peer has left. */
+/** Virtual ms within which a connection ends after its peer has ended its side. */
 const PATIENCE = 900_000;
-/** And handlers that were told have ended. */
+/** Virtual ms within which handlers end whose signals have fired. */
 const CLEANUP = 20_000;
 
-/** What a run was. */
+/** The result of a run. */
 export interface HostileResult {
   readonly seed: number;
   readonly problems: readonly string[];
   readonly connections: number;
-  /** What was tried: frames by kind, breaches and exits by name; how connections ended, by role and code; and what ran. */
+  /** What was tried: frames by kind, breaches and exits by name, ends of connections by role and code, and what ran. */
   readonly tallies: Readonly<Record<TallyName, Tally>>;
 }
 
@@ -68,31 +66,31 @@ export async function simulateHostile(seed: number): Promise<HostileResult> {
   return { seed, problems, connections: LINKS, tallies };
 }
 
-/** A connection that lets the event loop turn goes on in the same step. */
+/** A clock on which a connection that yields to the event loop continues in the same step. */
 class StepClock extends TestClock {
   override turn(): Promise<void> {
     return Promise.resolve();
   }
 }
 
-/** One end of ours, and its hostile peer. */
+/** One real side, and its hostile peer. */
 interface HostileLink {
   readonly name: string;
   readonly connection: Connection;
   readonly peer: HostilePeer;
   readonly pair: FaultPair;
-  /** Whether our end calls. */
+  /** Whether the real side makes calls. */
   readonly calls: boolean;
-  /** Calls of ours, readers of their results and sources of their params that have not come to an end. */
+  /** How many of its calls, readers of results and sources of params have not ended. */
   open: number;
   ended: boolean;
-  /** By when it has to be over. */
+  /** The virtual time by which it must have ended. */
   closeBy: number;
 }
 
-/** Most that the server runs, and holds. */
+/** Limits of the server. */
 const MAX_TOTAL_RUNNING = 48;
-/** What one connection may run of that: the last quarter is for those that run nothing. */
+/** How many handlers one connection may run: the last quarter is reserved for connections that run none. */
 const ONE_RUNS = 36;
 const MAX_TOTAL_BUFFERED = 145_000;
 
@@ -126,7 +124,7 @@ class HostileWorld implements HostileHost {
     for (let i = 0; i < LINKS; i++) this.#links.push(this.#connect(i));
   }
 
-  /** Small limits, so that peers meet them. */
+  /** Small limits, so that peers reach them. */
   #limits(): ServerOptions {
     const { random, clock } = this;
     return {
@@ -153,13 +151,13 @@ class HostileWorld implements HostileHost {
     };
   }
 
-  /** Who lets peers in: nobody who is asked, or one who takes time, denies, or never answers. */
+  /** The `authorize` of a server: none, or one that takes time, rejects, or never answers. */
   #authorize(): ServerOptions["authorize"] {
     const { random, clock } = this;
     if (!random.oneIn(4)) return undefined;
     return (_, connection) => {
       if (connection === this.#canary) return true;
-      const verdict = random.pick([
+      const answer = random.pick([
         true,
         true,
         true,
@@ -168,11 +166,11 @@ class HostileWorld implements HostileHost {
         false,
         undefined,
       ]);
-      if (random.oneIn(3)) return verdict;
+      if (random.oneIn(3)) return answer;
       if (random.oneIn(9)) return new Promise(() => {});
       return new Promise((resolve, reject) =>
         clock.setTimeout(
-          () => random.oneIn(9) ? reject(new Error("no")) : resolve(verdict),
+          () => random.oneIn(9) ? reject(new Error("no")) : resolve(answer),
           random.pick([1, 200, 2000]),
         )
       );
@@ -219,16 +217,18 @@ class HostileWorld implements HostileHost {
       const late = this.clock.now() - link.closeBy;
       if (late > 0) this.problems.push(`${name}: closed ${late} ms too late`);
       count(ends, `${role}: ${reason?.code ?? "in order"}`);
-      // The peer may say `internal`, too; but then nothing was thrown here.
+      // The peer may send `internal`, too, but then nothing was thrown on the real side.
       if (reason?.code === "internal" && reason.cause !== undefined) {
-        this.problems.push(`${name}: a mistake of our own: ${reason.cause}`);
+        this.problems.push(
+          `${name}: an internal error of the library: ${reason.cause}`,
+        );
       }
       this.#judgeHandlers(link);
     });
     return link;
   }
 
-  // What our own ends do.
+  // What the real sides do.
 
   #act(link: HostileLink): void {
     const { random } = this;
@@ -246,7 +246,7 @@ class HostileWorld implements HostileHost {
     if (random.oneIn(30)) void connection.ping();
   }
 
-  /** A call of ours, which may have streams, a deadline, or be aborted. */
+  /** Makes a call, which may have streams and a deadline, and may be aborted. */
   #call(link: HostileLink, options: CallOptions = {}): Promise<unknown> {
     const { random, clock } = this;
     const done = this.#open(link);
@@ -258,7 +258,7 @@ class HostileWorld implements HostileHost {
     }
     const params = random.oneIn(4) ? this.#source(link) : [1, "two"];
     const handle = link.connection.go("T.any", params, options);
-    count(this.tallies.work, "calls of ours");
+    count(this.tallies.work, "calls by real sides");
     const read = handle.reply.then((result) => {
       if (result instanceof ReadableStream) return this.#readAll(link, result);
     }, () => {});
@@ -266,7 +266,7 @@ class HostileWorld implements HostileHost {
     return handle.reply.then(() => {}, () => {});
   }
 
-  /** Says that something has begun; call what it returns when it has ended. */
+  /** Records that something has started. The function it returns records its end. */
   #open(link: HostileLink): () => void {
     link.open++;
     return () => void link.open--;
@@ -287,13 +287,13 @@ class HostileWorld implements HostileHost {
     }
   }
 
-  /** Reads a result to its end, or gives it up on the way. */
+  /** Reads a result to its end, or cancels it before.  */
   async #readAll(link: HostileLink, result: ReadableStream): Promise<void> {
     const done = this.#open(link);
     try {
       for await (const _ of result) if (this.random.oneIn(5)) break;
     } catch {
-      // It has failed: that is an end, too.
+      // It has failed, which is an end, too.
     }
     done();
   }
@@ -322,7 +322,7 @@ class HostileWorld implements HostileHost {
   async play(): Promise<void> {
     const { random, clock } = this;
     for (let round = 0; round < ROUNDS; round++) {
-      // Also where the peer has left: our own end may go on for long.
+      // Also where the peer has ended its side: the real side may continue for long.
       const live = this.#links.filter(({ ended }) => !ended);
       if (live.every(({ peer }) => peer.gone)) break;
       for (const link of live) {
@@ -341,7 +341,7 @@ class HostileWorld implements HostileHost {
     if (this.problems.length === 0) await this.#sing();
   }
 
-  /** Lets time pass until every connection is over, but no longer than is stated. */
+  /** Lets time pass until every connection has ended, at most `PATIENCE`. */
   async #rest(): Promise<void> {
     await settle(2);
     for (let ms = 1, passed = 0; passed < PATIENCE; passed += ms) {
@@ -351,31 +351,33 @@ class HostileWorld implements HostileHost {
     }
   }
 
-  /** What is left of a connection that has to be over. */
+  /** Checks that nothing is left of a connection that must have ended. */
   #judge(link: HostileLink): void {
     const { name, connection, pair, open } = link;
     const wrong = (text: string) => this.problems.push(`${name}: ${text}`);
     if (!link.ended) {
       wrong(
-        `not over after ${PATIENCE} ms: ${JSON.stringify(connection.stats())}`,
+        `has not ended after ${PATIENCE} ms: ${
+          JSON.stringify(connection.stats())
+        }`,
       );
       return;
     }
     try {
       assertNothingLeft(connection);
     } catch (error) {
-      wrong(`left behind: ${(error as Error).message}`);
+      wrong(`something is left: ${(error as Error).message}`);
     }
     if (connection.calls().length > 0) {
       wrong(`live calls: ${JSON.stringify(connection.calls())}`);
     }
-    if (!pair.out.over) wrong("what it writes has not ended");
-    if (!pair.back.over) wrong("what it reads has not ended");
+    if (!pair.out.over) wrong("its writing direction has not ended");
+    if (!pair.back.over) wrong("its reading direction has not ended");
     if (open > 0) this.#unfinished.push(link);
   }
   readonly #unfinished: HostileLink[] = [];
 
-  /** A connection is over: those of its handlers that run know it. */
+  /** A connection has ended: the signals of its running handlers must have fired. */
   #judgeHandlers({ name: link, connection }: HostileLink): void {
     for (const { ctx, name } of this.entered) {
       if (ctx.connection !== connection) continue;
@@ -384,11 +386,13 @@ class HostileWorld implements HostileHost {
         "handlers that ran at the end of their connection",
       );
       if (ctx.signal.aborted) continue;
-      this.problems.push(`${link}: ${name} ${ctx.id} does not know of the end`);
+      this.problems.push(
+        `${link}: the signal of ${name} ${ctx.id} has not fired`,
+      );
     }
   }
 
-  /** Handlers that listen to nothing end, and those that were told finish. */
+  /** Ends the handlers that ignore their signals, and waits for the others. */
   async #cleanUp(): Promise<void> {
     count(this.tallies.work, "handlers started", this.started);
     this.#release();
@@ -421,7 +425,7 @@ class HostileWorld implements HostileHost {
     }
   }
 
-  /** An honest client gets all the places and bytes that one connection may have. */
+  /** An honest client can use the whole capacity that one connection may have. */
   async #sing(): Promise<void> {
     const { clock } = this;
     const { windowCalls = 0, windowBytes = 0, maxRunning = 0 } = this.#options;
@@ -435,7 +439,7 @@ class HostileWorld implements HostileHost {
     if (!answered) this.problems.push("an honest client is not served");
     const most = Math.min(ONE_RUNS, maxRunning, windowCalls);
     for (let i = 0; i < ONE_RUNS; i++) connection.go("T.hold");
-    // It waits, in bytes, for a place; what it leaves free is less than a hostile peer's answers.
+    // The client waits for bytes of the window: fewer are free than a call needs.
     const size = Math.min(125_000, windowBytes);
     connection.go("T.hold", new Uint8Array(Math.max(0, size - 3000)));
     await settle(4);

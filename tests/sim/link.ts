@@ -1,14 +1,15 @@
 /**
- * One simulated connection: two ends, the faulty lines between them, and the
- * laws that hold on it after every step.
+ * One simulated connection: two sides, the faulty lines between them, and the
+ * rules that must hold on it after every step.
  *
- * Laws owned here:
- * - I8: what each end counts as in flight or held is what went over the wire,
- *   in calls and bytes; the callee frees first; nobody passes what was granted.
+ * It checks these rules:
+ * - I8: the calls and bytes that each side counts as in flight or receiving are
+ *   those on the wire. The server frees them before the client does, and no side
+ *   exceeds the window.
  * - Requests are written, and handlers started, in the order of the calls.
- * - No end of ours ever accuses the other of a breach of the rules.
+ * - Neither side ever reports a protocol error of the other.
  * - A CANCEL follows every call given up in flight, and fires the handler's
- *   signal; so does the end of the connection.
+ *   signal. So does the end of the connection.
  *
  * @module
  */
@@ -17,44 +18,44 @@ import type { Connection, ConnectionStats, Limits } from "../../mod.ts";
 import { EARLY_BYTES, EARLY_CALLS } from "../../src/wire/protocol.ts";
 import type { FaultLine } from "../support/fault_line.ts";
 import type { FaultPair } from "../support/fault_duplex.ts";
-import type { Entry } from "../support/ledger.ts";
+import type { Entry } from "../support/call_log.ts";
 import { KIND } from "../support/raw_peer.ts";
 import { type StreamGrants, StreamTap } from "./stream_tap.ts";
 import { FrameTap, Places, type WireFrame } from "./wire_tap.ts";
 
-/** What an end may be set to. */
+/** The limits that a side grants. */
 export type Grant =
   & Pick<Limits, "windowCalls" | "windowBytes" | "maxRunning">
   & StreamGrants;
 
-/** A handler that has not returned for good. */
+/** A handler that runs, its streams included. */
 export interface Running {
   readonly id: number;
   readonly aborted: () => boolean;
 }
 
-/** One end of a link, as caller and as callee. */
+/** One side of a link, as client and as server. */
 export class End {
   readonly connection: Connection;
-  /** Names the calls that this end makes. */
+  /** Names the calls that this side makes. */
   readonly name: string;
   readonly grant: Grant;
-  /** What it writes. */
+  /** The line that it writes to. */
   readonly line: FaultLine;
   readonly serves: boolean;
-  /** Its calls whose requests have left and whose answers have not come. */
+  /** Its calls whose requests it has written and whose replies it has not read. */
   readonly inFlight = new Places();
-  /** The other end's calls that came in, and whose answers have not left. */
+  /** The peer's calls whose requests it has read and whose replies it has not written. */
   readonly held = new Places();
-  /** Its calls given up while in flight. */
+  /** Its calls that were given up while in flight. */
   readonly givenUp: Entry[] = [];
   readonly running = new Set<Running>();
-  /** Calls by id, where the wire shows them. */
+  /** Its calls by id, once their requests are on the wire. */
   readonly cancelled = new Set<number>();
   readonly streams: StreamTap;
   heardHello = false;
   heardGoaway = false;
-  /** Once within what was granted, for good. */
+  /** Whether it has been within its window once: from then on it must stay within. */
   #within = false;
   #lastRequest: number | undefined;
   #lastStarted: number | undefined;
@@ -85,7 +86,7 @@ export class End {
     return state === "finishing" || state === "closed";
   }
 
-  /** A handler starts here. */
+  /** A handler starts on this side. */
   started(id: number): void {
     const last = this.#lastStarted;
     if (last !== undefined && ((id - last) | 0) <= 0) {
@@ -94,7 +95,7 @@ export class End {
     this.#lastStarted = id;
   }
 
-  /** It has written a frame. */
+  /** The side has written a frame. */
   wrote(frame: WireFrame): void {
     const { kind, id, size } = frame;
     this.streams.wrote(frame);
@@ -109,16 +110,16 @@ export class End {
       if (this.cancelled.has(id)) this.problems.push(`cancelled ${id} twice`);
       this.cancelled.add(id);
     } else if (isAnswer(frame)) {
-      // A call that came after our GOAWAY is not answered at all.
+      // A call that arrives after its own GOAWAY gets no reply.
       if (!this.held.has(id)) this.problems.push(`answered ${id} twice`);
       this.held.free(id);
     }
   }
 
-  /** A frame has reached it. */
+  /** The side has received a frame. */
   heard(frame: WireFrame): void {
     const { kind, id, size } = frame;
-    // An end that is over discards what comes.
+    // A closed side discards what it receives.
     if (!this.over) this.streams.heard(frame);
     if (kind === KIND.REQUEST) this.held.take(id, size);
     else if (isAnswer(frame)) this.inFlight.free(id);
@@ -128,7 +129,7 @@ export class End {
   }
   readonly #cancelHeard: number[] = [];
 
-  /** What is wrong here now. */
+  /** Lists what is wrong on this side. */
   judge(peer: End): string[] {
     const wrong = this.problems.splice(0);
     const stats = this.connection.stats();
@@ -140,7 +141,7 @@ export class End {
     return wrong;
   }
 
-  /** Whether what it counts must be what the wire shows: nothing is between it and its line, and no GOAWAY has refused what was sent. */
+  /** Whether its counts must equal those on the wire: no bytes are between it and its line, and no GOAWAY has refused what was sent. */
   #exact({ state, outgoingBytes, chunksWritten }: ConnectionStats): boolean {
     return state === "open" && outgoingBytes === 0 && !this.heardGoaway &&
       chunksWritten === this.line.chunks;
@@ -156,7 +157,11 @@ export class End {
     const cancelled = this.#cancelHeard.splice(0);
     for (const { id, aborted } of this.running) {
       if (aborted()) continue;
-      if (over) wrong.push(`handler ${id} does not know that it is over`);
+      if (over) {
+        wrong.push(
+          `handler ${id} has not been aborted by the end of the connection`,
+        );
+      }
       if (cancelled.includes(id)) wrong.push(`handler ${id} is not cancelled`);
     }
   }
@@ -172,11 +177,11 @@ export class End {
       inFlightBytes <= grant.windowBytes;
     if (this.#within && !within) {
       wrong.push(
-        `${inFlight} calls, ${inFlightBytes} B: past what was granted`,
+        `${inFlight} calls, ${inFlightBytes} B: above the window`,
       );
     }
     this.#within ||= within && this.heardHello;
-    // What the peer's GOAWAY refuses leaves the table unanswered.
+    // A call that the peer's GOAWAY refuses leaves the table without a reply.
     if (this.heardGoaway) return;
     const exact = outgoingBytes === 0;
     if (
@@ -212,8 +217,10 @@ export class End {
     if (heldBytes > Math.max(windowBytes, EARLY_BYTES)) {
       wrong.push(`${heldBytes} B held of ${windowBytes}`);
     }
-    if (running + waiting > held) wrong.push("a call that runs holds no place");
-    // What the writer was given may be on its way to the line still, in parts.
+    if (running + waiting > held) {
+      wrong.push("a running call is not counted as receiving");
+    }
+    // Parts of what the writer was given may not have reached the line.
     const exact = stats.chunksWritten === this.line.chunks && state === "open";
     if (
       exact
@@ -227,7 +234,7 @@ export class End {
   }
 }
 
-/** Whether a frame gives a call's places back: an answer, or the end of one that is a stream. */
+/** Whether a frame frees the window of a call: its reply, or the END of a reply that is a stream. */
 function isAnswer({ kind, flags, streamed }: WireFrame): boolean {
   if (kind === KIND.END) return (flags & CALLER) === 0;
   return (kind === KIND.REPLY && !streamed) || kind === KIND.ERROR;
@@ -236,7 +243,7 @@ function isAnswer({ kind, flags, streamed }: WireFrame): boolean {
 /** The flag of stream frames whose sender made the call. */
 const CALLER = 0x01;
 
-/** Reasons for which a connection of two ends of ours may end. */
+/** Codes with which a connection of two real sides may end. */
 const HONEST = [
   "unavailable",
   "deadline_exceeded",
@@ -244,12 +251,12 @@ const HONEST = [
   "truncated",
 ];
 
-/** Two ends and what is between them. */
+/** Two sides, and the lines between them. */
 export class Link {
   readonly near: End;
   readonly far: End;
   readonly pair: FaultPair;
-  /** Why each end is over. */
+  /** Why each side has ended. */
   readonly ends: string[] = [];
 
   constructor(pair: FaultPair, near: End, far: End) {
@@ -260,7 +267,7 @@ export class Link {
     this.#listen(far, near);
   }
 
-  /** Both ends. */
+  /** Both sides. */
   get both(): readonly [End, End] {
     return [this.near, this.far];
   }
@@ -270,7 +277,7 @@ export class Link {
     return [this.pair.out, this.pair.back];
   }
 
-  /** What is wrong now. */
+  /** Lists what is wrong on this connection. */
   judge(): string[] {
     const wrong: string[] = [];
     for (const [end, peer] of [this.both, this.both.toReversed()]) {

@@ -7,15 +7,15 @@
 
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { watchUnhandled } from "../support/watch.ts";
+import { watchUnhandled } from "../support/unhandled.ts";
 import { simulateHostile } from "./hostile_world.ts";
 import { simulate } from "./run.ts";
 import { addTallies, type Tallies } from "./tally.ts";
 
-/** Seeds that fail before a part gives up: more would tell the same. */
-const ENOUGH = 5;
+/** A part stops after this many failed seeds: more would show nothing new. */
+const ENOUGH = "5";
 
-/** What the last line says. */
+/** What the last line of output contains. */
 class Report {
   runs = 0;
   failed = 0;
@@ -26,7 +26,7 @@ class Report {
   readonly tallies: Tallies = {};
 }
 
-/** Runs one seed; returns what was wrong. */
+/** Runs one seed, and returns what was wrong. */
 type Life = (seed: number, report: Report) => Promise<readonly string[]>;
 
 const honest = (trace: boolean): Life => async (seed, report) => {
@@ -54,15 +54,21 @@ async function main(): Promise<void> {
       seeds: { type: "string", default: "1" },
       step: { type: "string", default: "1" },
       hostile: { type: "boolean", default: false },
+      enough: { type: "string", default: ENOUGH },
       trace: { type: "boolean", default: false },
     },
   });
-  const [first, seeds, step] = [values.seed, values.seeds, values.step]
+  const [first, seeds, step, enough] = [
+    values.seed,
+    values.seeds,
+    values.step,
+    values.enough,
+  ]
     .map(Number);
   const unhandled = watchUnhandled();
   const report = new Report();
   const live = values.hostile ? hostile : honest(values.trace);
-  for (let i = 0; i < seeds && report.failed < ENOUGH; i++) {
+  for (let i = 0; i < seeds && report.failed < enough; i++) {
     const seed = first + i * step;
     const found = await live(seed, report);
     const problems = [...found, ...unhandled.splice(0).map(String)];

@@ -1,6 +1,6 @@
 /**
- * One simulated run: random steps, then an end to all faults, after which
- * everything must come to rest within a stated time.
+ * One simulated run: random steps with faults, then time without faults, in
+ * which everything must come to rest within a stated time.
  *
  * @module
  */
@@ -14,12 +14,12 @@ import { Steps } from "./steps.ts";
 import { Trace } from "./trace.ts";
 import { World } from "./world.ts";
 
-/** Virtual ms after the end of all faults, within which calls on a live connection settle. */
+/** Within this many virtual ms after the last fault, calls on a live connection settle. */
 export const CALM = 1000;
-/** And within which a closed connection is over: a drain, a flush, a linger. */
+/** Within this many virtual ms a closed connection ends: drain, flush and linger. */
 export const CLOSED = 12_000;
 
-/** What a run was. */
+/** The result of a run. */
 export interface RunResult {
   readonly seed: number;
   readonly hash: string;
@@ -39,7 +39,7 @@ export async function simulate(seed: number, keep = false): Promise<RunResult> {
     seed,
     hash: trace.hash,
     steps: run.steps,
-    calls: world.ledger.entries.length,
+    calls: world.callLog.entries.length,
     problems: world.problems,
     lines: trace.lines,
   };
@@ -78,12 +78,12 @@ class Run {
     this.trace.note(`${name} ${this.#picture()}`);
   }
 
-  /** What is settled now. */
+  /** The state of the world in one line. */
   #picture(): string {
-    const { slots, ledger, held } = this.world;
+    const { slots, callLog, held } = this.world;
     const ends = slots.flatMap(({ link }) => link?.both ?? []);
     return [
-      `${ledger.next} calls ${ledger.told} told ${ledger.settled} settled ${held.length} held`,
+      `${callLog.next} calls ${callLog.received} received ${callLog.settled} settled ${held.length} held`,
       ...ends.map(picture),
     ].join("; ");
   }
@@ -95,9 +95,9 @@ class Run {
     const { world } = this;
     world.streams.calm();
     await this.#rest([0, 1, CALM - 1]);
-    for (const entry of world.ledger.open()) {
+    for (const entry of world.callLog.open()) {
       world.problems.push(
-        `call ${entry.n} (${entry.link}) is open ${CALM} ms after the faults`,
+        `call ${entry.n} (${entry.link}) is still open ${CALM} ms after the last fault`,
       );
     }
     const well = ({ connection }: End) => {
@@ -117,13 +117,13 @@ class Run {
     }
     await this.#closeAll();
     this.trace.note(`end ${world.links.map(({ ends }) => ends.toSorted())}`);
-    for (const { n, told, settled } of world.ledger.entries) {
-      this.trace.note(`${n} ${told?.how} ${told?.outcome} ${settled}`);
+    for (const { n, received, settled } of world.callLog.entries) {
+      this.trace.note(`${n} ${received?.how} ${received?.outcome} ${settled}`);
     }
     for (const line of world.streams.picture()) this.trace.note(line);
   }
 
-  /** Lets time pass, and after each part of it delivers and ends whatever there is. */
+  /** Lets time pass in parts. After each part it delivers all bytes and ends all handlers. */
   async #rest(parts: readonly number[]): Promise<void> {
     for (const part of parts) {
       await this.world.clock.advance(part);
@@ -133,7 +133,7 @@ class Run {
     }
   }
 
-  /** Empties one line after the other, then ends all handlers; false if there was nothing. */
+  /** Delivers what each line holds, then ends all handlers. Returns false if there was nothing to do. */
   async #drain(): Promise<boolean> {
     const { world } = this;
     let busy = world.held.length > 0;
@@ -157,13 +157,15 @@ class Run {
     let closed = false;
     Promise.all(closing).then(() => closed = true);
     await settle(2);
-    if (!closed) world.problems.push(`not closed within ${CLOSED} ms`);
+    if (!closed) {
+      world.problems.push(`the connections did not close within ${CLOSED} ms`);
+    }
     this.#judgeRest();
   }
 
   #judgeRest(): void {
-    const { problems, ledger, clock, signals, streams, links } = this.world;
-    problems.push(...ledger.problems(), ...streams.judgeEnd());
+    const { problems, callLog, clock, signals, streams, links } = this.world;
+    problems.push(...callLog.problems(), ...streams.judgeEnd());
     if (clock.timers > 0) problems.push(`${clock.timers} timers are left`);
     if (signals.listeners > 0) {
       problems.push(`${signals.listeners} listeners are left`);
@@ -173,7 +175,9 @@ class Run {
         try {
           assertNothingLeft(connection);
         } catch (error) {
-          problems.push(`${name}: left behind: ${(error as Error).message}`);
+          problems.push(
+            `${name}: something is left: ${(error as Error).message}`,
+          );
         }
       }
     }

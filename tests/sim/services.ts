@@ -1,6 +1,6 @@
 /**
- * The handlers of a simulated world. What runs is told to the ledger, and to
- * the end that it runs at.
+ * The handlers of a simulated world. Each reports its start and its end to the
+ * call log and to the side on which it runs.
  *
  * @module
  */
@@ -16,14 +16,14 @@ interface Served {
   readonly end: End;
   readonly params: unknown;
   readonly ctx: CallContext;
-  /** Nothing of it is under way any more, its streams included. */
+  /** Called when nothing of the call runs any more, its streams included. */
   readonly over: () => void;
 }
 
 /** What a handler does. */
 type Work = (served: Served) => unknown;
 
-/** All that a server has. */
+/** The services of a server. */
 export function services(world: World): object {
   const entered = (work: Work) => (params: unknown, ctx: CallContext) =>
     enter(world, work, params, ctx);
@@ -40,7 +40,7 @@ export function services(world: World): object {
         throw new RpcError("sorry", "no", { data: [1] });
       }),
       crash: entered(() => {
-        throw new Error("not told");
+        throw new Error("hidden");
       }),
       big: entered(() => new Uint8Array(world.random.pick([300, 20_000]))),
       // Calls back before it waits; the call inherits signal and deadline.
@@ -68,13 +68,13 @@ function enter(
   const [end, peer] = world.endsOf(ctx.connection);
   const n = numberOf(params, ctx);
   const { signal } = ctx;
-  world.ledger.started(n, peer.name, ctx);
+  world.callLog.started(n, peer.name, ctx);
   end.started(ctx.id);
   const running: Running = { id: ctx.id, aborted: () => signal.aborted };
   end.running.add(running);
   const over = () => void end.running.delete(running);
   const done = (result: unknown) => {
-    world.ledger.finished(n, peer.name, ctx.id);
+    world.callLog.finished(n, peer.name, ctx.id);
     if (!isStream(result)) over();
   };
   let result: unknown;

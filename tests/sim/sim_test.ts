@@ -42,8 +42,8 @@ async function trace(): Promise<string[]> {
   return all;
 }
 
-/** What `pattern` finds in them. */
-async function told(pattern: RegExp): Promise<Set<string>> {
+/** What `pattern` matches in the traces. */
+async function seenInTraces(pattern: RegExp): Promise<Set<string>> {
   const seen = new Set<string>();
   for (const line of await (traces ??= trace())) {
     const found = pattern.exec(line);
@@ -53,7 +53,7 @@ async function told(pattern: RegExp): Promise<Set<string>> {
 }
 
 test("the simulation makes calls of every outcome", async () => {
-  const seen = await told(/^\d+ \w+ (\w+) (\w+)$/);
+  const seen = await seenInTraces(/^\d+ \w+ (\w+) (\w+)$/);
   for (
     const outcome of [
       "executed executed",
@@ -67,7 +67,9 @@ test("the simulation makes calls of every outcome", async () => {
 });
 
 test("the simulation has streams of every ending", async () => {
-  const seen = [...await told(/^\d+ (\w+): gave \d+ (\w+), got \d+ (\w+)$/)];
+  const seen = [
+    ...await seenInTraces(/^\d+ (\w+): gave \d+ (\w+), got \d+ (\w+)$/),
+  ];
   const ends = (which: string, at: number) =>
     seen.map((ends) => ends.split(" ")).filter(([w]) => w === which)
       .map((ends) => ends[at]);
@@ -93,16 +95,16 @@ test("[X1] nothing is left of connections whose peers break the rules at random"
   }
 });
 
-/** Seeds that once found a fault: a call on the stack was taken out of a list that it had left. */
+/** Seeds that once found a fault: a call was removed from a list that it had already left. */
 const FOUND = [3_001_613];
 
-test("[X1] the seeds of hostile peers that found a fault find it no more", async () => {
+test("[X1] seeds of hostile peers that once found a fault find none any more", async () => {
   for (const seed of FOUND) {
     assertEquals((await simulateHostile(seed)).problems, [], `seed ${seed}`);
   }
 });
 
-test("[X1] hostile peers say frames of every kind, and break every rule of their list", async () => {
+test("[X1] hostile peers send frames of every kind, and break every rule of their list", async () => {
   const tried: Tallies = {};
   for (let seed = 0; seed < HOSTILE; seed++) {
     addTallies(tried, (await simulateHostile(seed)).tallies);

@@ -1,5 +1,5 @@
 /**
- * What can happen in a simulated world, a step at a time.
+ * The steps of a simulated run: each is one thing that can happen.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { Random } from "../support/random.ts";
 import type { End } from "./link.ts";
 import type { World } from "./world.ts";
 
-/** A step, how often it is taken, and how much of that where the weather is fair. */
+/** A step, its weight in the random choice, and the share of that weight in a world with few faults. */
 type Step = readonly [
   weight: number,
   name: string,
@@ -53,7 +53,7 @@ export class Steps {
     this.random = random;
   }
 
-  /** Takes a random step; returns its name. */
+  /** Takes a random step, and returns its name. */
   take(): string {
     const { fair } = this.world;
     let at = this.random.below(total(fair));
@@ -74,7 +74,7 @@ export class Steps {
     return ends.length === 0 ? undefined : this.random.pick(ends);
   }
 
-  /** Mostly one whose calls can be served. */
+  /** A random side; nine times out of ten one whose peer can serve calls. */
   someCaller(): End | undefined {
     const { random, world } = this;
     const able = world.ends.filter((end) =>
@@ -107,7 +107,7 @@ export class Steps {
         ? random.pick([0, 1, 10, 100, 1000, 5000])
         : undefined;
       const entry = world.call(end, { signal, timeout });
-      // Given up in the turn it was made.
+      // Aborted in the turn in which it is made.
       if (random.oneIn(12)) world.abort(end, entry);
     }
   }
@@ -115,10 +115,10 @@ export class Steps {
   abort(): void {
     const end = this.someEnd();
     if (end === undefined) return;
-    const { ledger, streams } = this.world;
-    const of = ledger.entries.filter(({ link }) => link === end.name);
+    const { callLog, streams } = this.world;
+    const of = callLog.entries.filter(({ link }) => link === end.name);
     const streaming = of.filter((entry) => streams.open(entry));
-    const waiting = of.filter(({ told }) => told === undefined);
+    const waiting = of.filter(({ received }) => received === undefined);
     const open = this.random.oneIn(2) && streaming.length > 0
       ? streaming
       : waiting;

@@ -1,28 +1,28 @@
 /**
  * What the two users of one stream saw of it, and whether the two agree.
  *
- * Laws owned here:
- * - What a reader gets is what the source gave, in order and intact: all of it
- *   if the stream ended plainly or by the source's own failure. Bytes may be
- *   cut and joined.
- * - It ends once, and the same way however often the reader asks.
- * - A source is asked for one item at a time, and no more once it has ended or
- *   was told to stop; it is told once, and not if it has ended of itself.
+ * It checks these rules:
+ * - A reader gets what the source gave, in order and intact: all of it if the
+ *   stream ended by itself or by the source's own failure. Bytes may be split
+ *   and joined.
+ * - A stream ends once, and in the same manner however often the reader asks.
+ * - A source is asked for one item at a time, and for none once it has ended or
+ *   was stopped. It is stopped once, and never after it ended by itself.
  * - An error is the source's own, or true of the call or the connection.
  *
  * @module
  */
 
-import { show } from "../support/ledger.ts";
+import { show } from "../support/call_log.ts";
 
-/** How a source ends that is not told to. */
+/** How a source ends by itself. */
 export type Ending = "done" | "threw" | "unsayable";
 
-/** What a reader may be told. */
+/** The errors that a reader may receive. */
 export interface Truth {
-  /** Says of an error whether it is true, by what it is about; undefined if nothing is known that it could be about. */
+  /** What a true error is about; undefined if there is no reason for the error. */
   about(error: unknown, life: StreamLife): string | undefined;
-  /** Whether a CANCEL of the call has been written or heard: its streams have no items any more. */
+  /** Whether a CANCEL of the call has been sent or received: its streams must have no further items. */
   readonly cancelled: boolean;
 }
 
@@ -39,13 +39,13 @@ export class StreamLife {
   thrown: unknown;
   /** How the stream ended for its reader. */
   end: string | undefined;
-  /** The user has let go of the source: it ended, or was told to stop. */
-  #told = 0;
+  /** How often the source was stopped. */
+  #stopped = 0;
   #asked = false;
   #read = false;
-  /** Given and not got: items as text, bytes as they are. */
+  /** Given and not received yet: items as text, bytes as they are. */
   readonly #under: (string | Uint8Array)[] = [];
-  /** Bytes of the first one that were got. */
+  /** Bytes of the first one that the reader has received. */
   #at = 0;
   #lastError: { readonly error: unknown } | undefined;
 
@@ -53,22 +53,23 @@ export class StreamLife {
     this.name = name;
   }
 
-  /** Whether the source has nothing to do with it any more. */
+  /** Whether the source has ended or was stopped. */
   get sourceOver(): boolean {
-    return this.ending === "done" || this.ending === "threw" || this.#told > 0;
+    return this.ending === "done" || this.ending === "threw" ||
+      this.#stopped > 0;
   }
 
-  /** Whether nobody reads it who does not know how it ended. */
+  /** Whether the stream has no reader, or its reader knows how it ended. */
   get readerOver(): boolean {
     return !this.#read || this.end !== undefined;
   }
 
-  /** The largest that is given and not got, in bytes or characters. */
+  /** Size of the largest item given and not received yet, in bytes or characters. */
   get largest(): number {
     return Math.max(0, ...this.#under.map(({ length }) => length));
   }
 
-  /** Whether all was got that was given. */
+  /** Whether the reader has received all that was given. */
   get whole(): boolean {
     return this.#under.length === 0;
   }
@@ -78,7 +79,7 @@ export class StreamLife {
   /** It is asked for an item. */
   asked(): void {
     if (this.#asked) this.#wrong("asked while it makes an item");
-    if (this.#told > 0) this.#wrong("asked after it was told to stop");
+    if (this.#stopped > 0) this.#wrong("asked after it was stopped");
     if (this.ending !== undefined) this.#wrong("asked after its end");
     this.#asked = true;
   }
@@ -102,11 +103,11 @@ export class StreamLife {
     this.thrown = thrown;
   }
 
-  /** It is told to stop. */
-  told(): void {
-    if (++this.#told > 1) this.#wrong("told to stop twice");
+  /** The source is stopped. */
+  stopped(): void {
+    if (++this.#stopped > 1) this.#wrong("stopped twice");
     if (this.ending === "done" || this.ending === "threw") {
-      this.#wrong("told to stop after its end");
+      this.#wrong("stopped after its end");
     }
   }
 
@@ -118,9 +119,9 @@ export class StreamLife {
     this.#read = true;
   }
 
-  /** An item comes; `cancelled` says that its call was, before it was asked for. */
+  /** The reader receives an item. `cancelled` says that its call was cancelled before the reader asked. */
   take(item: unknown, cancelled: boolean): void {
-    if (cancelled) this.#wrong("an item of a call that is cancelled");
+    if (cancelled) this.#wrong("an item of a cancelled call");
     if (this.end !== undefined) this.#wrong(`an item after ${this.end}`);
     if (item instanceof Uint8Array) {
       this.got += item.length;
@@ -136,7 +137,7 @@ export class StreamLife {
     }
   }
 
-  /** The end comes. */
+  /** The reader receives the end. */
   finished(): void {
     const before = this.end;
     this.end = "done";
@@ -148,7 +149,7 @@ export class StreamLife {
     if (!this.whole) this.#wrong("done, but not all was read");
   }
 
-  /** An error comes. */
+  /** The reader receives an error. */
   failed(error: unknown, truth: Truth): void {
     if (this.end !== undefined) {
       if (error !== this.#lastError?.error) {
@@ -162,15 +163,17 @@ export class StreamLife {
     if (about === undefined) this.#wrong(`an error without reason: ${error}`);
   }
 
-  /** The reader has had enough. */
+  /** The reader stops reading. */
   left(): void {
     this.end = "left";
   }
 
-  /** What is wrong once nothing can happen any more. */
+  /** Checks what must hold once nothing can happen any more. */
   judgeEnd(): void {
-    if (!this.sourceOver) this.#wrong("its source was never told");
-    if (!this.readerOver) this.#wrong("its reader was never told");
+    if (!this.sourceOver) {
+      this.#wrong("its source never ended and was never stopped");
+    }
+    if (!this.readerOver) this.#wrong("its reader never received an end");
   }
 
   #takeBytes(bytes: Uint8Array): boolean {
@@ -195,14 +198,14 @@ export class StreamLife {
   }
 }
 
-/** What acts when it is told to. */
+/** A source or reader that acts when the simulation lets it. */
 export interface Actor {
   readonly life: StreamLife;
   /** Whether it acts as soon as it can. */
   readonly eager: boolean;
-  /** Whether it can. */
+  /** Whether it can act. */
   readonly ready: boolean;
-  /** Whether it never will any more. */
+  /** Whether it has nothing left to do. */
   readonly over: boolean;
   act(): void;
 }

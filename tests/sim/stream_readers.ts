@@ -1,6 +1,6 @@
 /**
- * Readers of streams that came. They read an item, or cancel, when they are
- * told to act; what they see they tell their stream's life.
+ * Readers of received streams. A reader reads an item or cancels only when the
+ * simulation lets it act. It reports what happens to its `StreamLife`.
  *
  * @module
  */
@@ -10,25 +10,25 @@ import type { Random } from "../support/random.ts";
 import type { Actor, StreamLife, Truth } from "./stream_life.ts";
 import type { Given, Supply } from "./stream_sources.ts";
 
-/** What a reader means to do. */
+/** What a reader is going to do. */
 export interface Plan {
   /** Items it reads before it cancels. */
   readonly most: number;
   /** What it cancels with. */
   readonly reason: unknown;
-  /** Items it reads before it lets its owner go on. */
+  /** Items it reads before its handler continues. */
   readonly enough: number;
   /** It reads as soon as it can. */
   readonly eager: boolean;
-  /** It does nothing before all faults are over. */
+  /** It does nothing before the last fault is over. */
   readonly late: boolean;
 }
 
-/** A reader of a stream that came. */
+/** A reader of a received stream. */
 export class SimReader implements Actor {
   readonly life: StreamLife;
   readonly eager: boolean;
-  /** It has read enough, or is over. */
+  /** Resolves when it has read enough, or has ended. */
   readonly enough: Promise<void>;
   readonly #reader: ReadableStreamDefaultReader<unknown>;
   readonly #truth: Truth;
@@ -36,7 +36,7 @@ export class SimReader implements Actor {
   #late: boolean;
   #items = 0;
   #reading = false;
-  #let!: () => void;
+  #resolveEnough!: () => void;
 
   constructor(
     life: StreamLife,
@@ -51,8 +51,8 @@ export class SimReader implements Actor {
     this.#late = plan.late;
     this.#truth = truth;
     this.eager = plan.eager;
-    this.enough = new Promise((resolve) => this.#let = resolve);
-    if (plan.enough === 0) this.#let();
+    this.enough = new Promise((resolve) => this.#resolveEnough = resolve);
+    if (plan.enough === 0) this.#resolveEnough();
   }
 
   get ready(): boolean {
@@ -63,7 +63,7 @@ export class SimReader implements Actor {
     return this.life.end !== undefined;
   }
 
-  /** All faults are over: it waits no longer. */
+  /** The last fault is over: it waits no longer. */
   wake(): void {
     this.#late = false;
   }
@@ -76,22 +76,22 @@ export class SimReader implements Actor {
   cancel(reason: unknown): void {
     if (this.life.end !== undefined) return;
     this.life.left();
-    this.#let();
-    // It fails if the stream has, which nobody has seen.
+    this.#resolveEnough();
+    // It rejects if the stream has failed unseen.
     this.#reader.cancel(reason).catch(ignore);
   }
 
-  /** Reads an item; rejects as the stream does. */
+  /** Reads an item; rejects if the stream fails. */
   async read(): Promise<ReadableStreamReadResult<unknown>> {
     this.#reading = true;
     try {
       const next = await this.#next();
-      // Cancelled meanwhile: that ends what waits.
-      if (next.done || this.life.end === "left") this.#let();
-      else if (++this.#items >= this.#plan.enough) this.#let();
+      // Cancelled in the meantime: that ends the wait.
+      if (next.done || this.life.end === "left") this.#resolveEnough();
+      else if (++this.#items >= this.#plan.enough) this.#resolveEnough();
       return next;
     } catch (error) {
-      this.#let();
+      this.#resolveEnough();
       throw error;
     } finally {
       this.#reading = false;
@@ -123,7 +123,7 @@ export class SimReader implements Actor {
 
 function ignore(): void {}
 
-/** Gives the items of a stream that came, and ends as that does. */
+/** Passes on the items of a received stream, and its end. */
 export class Relay implements Supply {
   readonly #reader: SimReader;
 
@@ -145,7 +145,7 @@ export class Relay implements Supply {
   }
 }
 
-/** Everything, at once. */
+/** Reads everything as soon as it can. */
 export const ALL: Plan = {
   most: Infinity,
   reason: undefined,
@@ -154,7 +154,7 @@ export const ALL: Plan = {
   late: false,
 };
 
-/** All, or some, or nothing before the end. */
+/** A random plan: reads all, or some, or nothing before the last fault is over. */
 export function planOf(random: Random): Plan {
   const reasons = [undefined, new Error("hidden"), new RpcError("full", "no")];
   return {

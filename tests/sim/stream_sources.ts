@@ -1,6 +1,6 @@
 /**
- * Sources of streams. They give an item, end, or are done with their cleanup
- * when they are told to act; what they see they tell their stream's life.
+ * Sources of streams. A source gives an item, ends, or finishes its cleanup only
+ * when the simulation lets it act. It reports what happens to its `StreamLife`.
  *
  * @module
  */
@@ -11,9 +11,9 @@ import type { Actor, Ending, StreamLife } from "./stream_life.ts";
 
 /** What a source gives. */
 export interface Supply {
-  /** Returns the next item; how it ends once there is none. */
+  /** Returns the next item, or how the source ends when there is none. */
   next(): Promise<Given> | Given;
-  /** Nobody wants any more. */
+  /** Called when no further items are wanted. */
   stop(reason: unknown): void;
 }
 
@@ -22,23 +22,23 @@ export type Given =
   | { readonly item: unknown }
   | { readonly ending: Ending; readonly error?: unknown };
 
-/** What a source answers. */
+/** A promise that the source settles later. */
 interface Waiting<T> {
   resolve(value: T): void;
   reject(error: unknown): void;
 }
 
-/** A source of the user's: an async iterable or a `ReadableStream`. */
+/** A source as users write it: an async iterable or a `ReadableStream`. */
 export class SimSource implements Actor {
   readonly life: StreamLife;
   readonly value: AsyncIterable<unknown> | ReadableStream<unknown>;
   readonly eager: boolean;
-  /** It is told to stop; why, if it is of a kind that is told. */
-  onTold: ((why?: { readonly reason: unknown }) => void) | undefined;
-  /** It has ended, or its cleanup is over. */
+  /** Called when the source is stopped; only a `ReadableStream` receives a reason. */
+  onStop: ((why?: { readonly reason: unknown }) => void) | undefined;
+  /** Called when the source has ended, or its cleanup is over. */
   onOver: (() => void) | undefined;
   readonly #supply: Supply;
-  /** What its cleanup throws, if it does. */
+  /** The error that its cleanup throws, if any. */
   readonly #mess: { readonly error: unknown } | undefined;
   #output: ReadableStreamDefaultController<unknown> | undefined;
   #asked: Waiting<IteratorResult<unknown>> | undefined;
@@ -79,7 +79,7 @@ export class SimSource implements Actor {
     };
   }
 
-  /** One that makes no item before it is asked, so that it asks as the library does. */
+  /** A stream without a queue: it pulls an item only when the library reads. */
   #readable(): ReadableStream<unknown> {
     return new ReadableStream({
       start: (controller) => void (this.#output = controller),
@@ -96,8 +96,8 @@ export class SimSource implements Actor {
   }
 
   #stop(why?: { readonly reason: unknown }): Promise<void> {
-    this.life.told();
-    this.onTold?.(why);
+    this.life.stopped();
+    this.onStop?.(why);
     this.#supply.stop(why?.reason);
     return new Promise((resolve, reject) => {
       this.#stopping = { resolve, reject };
@@ -106,7 +106,7 @@ export class SimSource implements Actor {
 
   #clean({ resolve, reject }: Waiting<void>): void {
     this.#stopping = undefined;
-    // One that was making an item when it was told makes none.
+    // If it was making an item when it was stopped, it gives none.
     this.#asked?.resolve(DONE);
     this.#asked = undefined;
     if (this.#mess === undefined) resolve();
@@ -159,7 +159,7 @@ export class SimSource implements Actor {
 
 const DONE: IteratorResult<unknown> = { done: true, value: undefined };
 
-/** Random items: of one kind or of several, mostly small; now and then larger than a frame. */
+/** Random items, of one kind or of several: mostly small, some larger than a frame. */
 export class Items implements Supply {
   readonly #random: Random;
   readonly #kind: number;
@@ -179,7 +179,7 @@ export class Items implements Supply {
       case 0:
         return { ending: "threw", error: new RpcError("dry", "no more") };
       case 1:
-        return { ending: "threw", error: new Error("not told") };
+        return { ending: "threw", error: new Error("hidden") };
       case 2:
         return { ending: "unsayable" };
       default:

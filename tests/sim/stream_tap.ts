@@ -1,14 +1,14 @@
 /**
- * The streams of one end by what went over the wire, apart from the library's
- * own counting.
+ * The streams of one side, counted from the frames on the wire and not by the
+ * library.
  *
- * Laws owned here:
- * - Frames of a stream follow the frame that opens it; one END, no DATA behind
- *   it, one STOP.
- * - No more is sent than was granted, and no more streams are opened.
- * - What an end says it may send, and has granted, is what the wire says.
- * - What streams hold, and may still be sent, is at most their number times
- *   the initial credit, and the budget.
+ * It checks these rules:
+ * - Frames of a stream follow the frame that opens it. There is one END, no
+ *   DATA after it, and one STOP.
+ * - A side sends no more bytes, and opens no more streams, than were granted.
+ * - The credit in a side's statistics is what the frames add up to.
+ * - The bytes that streams hold and may still receive are at most the number of
+ *   streams times the initial credit, plus the budget.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import type { ConnectionStats, Limits } from "../../mod.ts";
 import { KIND } from "../support/raw_peer.ts";
 import type { WireFrame } from "./wire_tap.ts";
 
-/** What an end may be set to. */
+/** The stream limits of a side. */
 export type StreamGrants = Pick<
   Limits,
   "streamCredit" | "streamBudget" | "maxStreams"
@@ -25,49 +25,50 @@ export type StreamGrants = Pick<
 
 const CALLER = 0x01;
 const HEADER = 12;
-/** What a DATA counts besides its body. */
+/** Bytes of credit that a DATA frame takes beside its body. */
 const CHARGE = 16;
 
-/** One stream, as one of its ends knows it. */
-interface Way {
-  /** What its producer may still send. */
+/** One direction of a stream, as one side knows it. */
+interface TappedStream {
+  /** Bytes that its writer may still send. */
   credit: number;
   ended: boolean;
-  /** Its reader, or its call, wants no more of it: what it counts is not told. */
+  /** Its reader or its call has ended: what arrives still counts, but no CREDIT follows. */
   stopped: boolean;
 }
 
-/** The streams that one end produces, or reads: by `c` or `s` for calls it makes or serves, and their id. */
-type Ways = Map<string, Way>;
+/** The streams that a side writes, or reads. Keys: `c` or `s` for calls that it makes or serves, then the id. */
+type TappedStreams = Map<string, TappedStream>;
 
-/** The streams of one end. */
+/** The streams of one side. */
 export class StreamTap {
   readonly problems: string[] = [];
   readonly #own: StreamGrants;
   readonly #peer: StreamGrants;
-  readonly #sending: Ways = new Map();
-  readonly #receiving: Ways = new Map();
-  /** It was told of a GOAWAY, which ends calls that no answer ends. */
+  readonly #sending: TappedStreams = new Map();
+  readonly #receiving: TappedStreams = new Map();
+  /** It has received a GOAWAY, which ends calls that get no reply. */
   #goaway = false;
-  /** All that it produced; those whose source is told to stop; and those whose call is given up: be it before they are seen on the wire. */
+  // Streams it opened, streams whose source was stopped, and streams whose call
+  // was given up. The last two may precede the frame that opens the stream.
   readonly #sent = new Set<string>();
-  readonly #told = new Set<string>();
+  readonly #stoppedSources = new Set<string>();
   readonly #givenUp = new Set<string>();
   readonly #cancelled = new Set<string>();
-  /** Those it has told that it wants no more. */
-  readonly #refused = new Set<string>();
+  /** Streams for which it has sent a STOP. */
+  readonly #stopSent = new Set<string>();
 
   constructor(own: StreamGrants, peer: StreamGrants) {
     this.#own = own;
     this.#peer = peer;
   }
 
-  /** Open ones, both ways. */
+  /** How many streams are open, in both directions. */
   get open(): number {
     return this.#sending.size + this.#receiving.size;
   }
 
-  /** The end has written a frame. */
+  /** The side has written a frame. */
   wrote(frame: WireFrame): void {
     const { kind, id, streamed } = frame;
     const ours = (frame.flags & CALLER) !== 0;
@@ -96,14 +97,14 @@ export class StreamTap {
         this.#granted(this.#receiving, key, frame.grant);
         return;
       case KIND.STOP:
-        if (this.#refused.has(key)) this.problems.push(`two STOPs of ${key}`);
-        this.#refused.add(key);
+        if (this.#stopSent.has(key)) this.problems.push(`two STOPs of ${key}`);
+        this.#stopSent.add(key);
         this.#mark(this.#receiving, key);
         return;
     }
   }
 
-  /** A frame has reached it. */
+  /** The side has received a frame. */
   heard(frame: WireFrame): void {
     const { kind, id, streamed } = frame;
     const ours = (frame.flags & CALLER) === 0;
@@ -143,9 +144,9 @@ export class StreamTap {
     }
   }
 
-  /** The source of what goes out is told to stop. */
-  told(key: string): void {
-    this.#told.add(key);
+  /** The source of a stream that it writes is stopped. */
+  sourceStopped(key: string): void {
+    this.#stoppedSources.add(key);
     this.#mark(this.#sending, key);
   }
 
@@ -156,22 +157,24 @@ export class StreamTap {
     this.#mark(this.#receiving, key);
   }
 
-  /** Whether a CANCEL of a call has been written, or heard. */
+  /** Whether a CANCEL of the call has been sent or received. */
   isCancelled(key: string): boolean {
     return this.#cancelled.has(key);
   }
 
-  /** What is wrong now; `exact` says that nothing is between the end and its line. */
+  /** Lists what is wrong now. `exact` says that no bytes are between the side and its line. */
   judge(stats: ConnectionStats, exact: boolean): string[] {
     const wrong = this.problems.splice(0);
     const { streams, streamHeld, streamGranted, streamCredit } = stats;
     const { streamCredit: initial, streamBudget } = this.#own;
     const most = this.#receiving.size * initial + streamBudget;
     const [least, granted] = total(this.#receiving);
-    // An answer may wait to be written, while what its call was granted is another's already.
+    // A reply may wait to be written while another call already has its credit.
     const free = exact ? Math.max(granted, streamGranted) : streamGranted;
     if (streamHeld + free > most) {
-      wrong.push(`streams hold ${streamHeld} of ${most} B, ${free} B may come`);
+      wrong.push(
+        `streams hold ${streamHeld} of ${most} B, and ${free} B more may arrive`,
+      );
     }
     if (streamHeld < 0) wrong.push(`streams hold ${streamHeld} B`);
     if (!exact) return wrong;
@@ -193,7 +196,7 @@ export class StreamTap {
   #opens(key: string): void {
     this.#sent.add(key);
     this.#enter(this.#sending, key, this.#peer);
-    if (this.#told.has(key)) this.#mark(this.#sending, key);
+    if (this.#stoppedSources.has(key)) this.#mark(this.#sending, key);
     const { size } = this.#sending;
     const { maxStreams } = this.#peer;
     if (size > maxStreams && !this.#goaway) {
@@ -201,43 +204,47 @@ export class StreamTap {
     }
   }
 
-  #enter(ways: Ways, key: string, { streamCredit }: StreamGrants): void {
+  #enter(
+    streams: TappedStreams,
+    key: string,
+    { streamCredit }: StreamGrants,
+  ): void {
     const stopped = this.#givenUp.has(key);
-    ways.set(key, { credit: streamCredit, ended: false, stopped });
+    streams.set(key, { credit: streamCredit, ended: false, stopped });
   }
 
   #sends(key: string, charge: number): void {
-    const way = this.#sending.get(key);
+    const stream = this.#sending.get(key);
     if (!this.#sent.has(key)) this.problems.push(`DATA of ${key}, not open`);
-    // Its call may be over, and the frame under way already.
-    if (way === undefined) return;
-    if (way.ended) this.problems.push(`DATA of ${key} behind its END`);
-    way.credit -= charge;
-    if (way.credit < 0) this.problems.push(`DATA of ${key} without credit`);
+    // Its call may have ended while the frame was on its stream.
+    if (stream === undefined) return;
+    if (stream.ended) this.problems.push(`DATA of ${key} behind its END`);
+    stream.credit -= charge;
+    if (stream.credit < 0) this.problems.push(`DATA of ${key} without credit`);
   }
 
   #ends(key: string): void {
     if (!this.#sent.has(key)) this.problems.push(`END of ${key}, not open`);
-    const way = this.#sending.get(key);
+    const stream = this.#sending.get(key);
     const result = key.startsWith("s");
-    // A call's answer ends its params, and an END of theirs may be under way.
-    if (way === undefined ? result : way.ended) {
+    // The reply of a call ends its params, whose END may be on its stream.
+    if (stream === undefined ? result : stream.ended) {
       this.problems.push(`two ENDs of ${key}`);
     }
     if (result) this.#sending.delete(key);
     else this.#mark(this.#sending, key, true);
   }
 
-  #granted(ways: Ways, key: string, bytes: number): void {
-    const way = ways.get(key);
-    if (way !== undefined) way.credit += bytes;
+  #granted(streams: TappedStreams, key: string, bytes: number): void {
+    const stream = streams.get(key);
+    if (stream !== undefined) stream.credit += bytes;
   }
 
-  #mark(ways: Ways, key: string, ended = false): void {
-    const way = ways.get(key);
-    if (way === undefined) return;
-    way.ended ||= ended;
-    way.stopped = true;
+  #mark(streams: TappedStreams, key: string, ended = false): void {
+    const stream = streams.get(key);
+    if (stream === undefined) return;
+    stream.ended ||= ended;
+    stream.stopped = true;
   }
 }
 
@@ -245,10 +252,10 @@ function keyOf(ours: boolean, id: number): string {
   return `${ours ? "c" : "s"}${id}`;
 }
 
-/** What streams that nobody has stopped may still send, and those that are not ended. */
-function total(ways: Ways): [number, number] {
+/** Credit of the streams that are not stopped, and of those that have not ended. */
+function total(streams: TappedStreams): [number, number] {
   let [least, most] = [0, 0];
-  for (const { credit, ended, stopped } of ways.values()) {
+  for (const { credit, ended, stopped } of streams.values()) {
     if (!stopped) least += credit;
     if (!ended) most += credit;
   }

@@ -1,12 +1,12 @@
 /**
- * What a reader may be told, by what has become of the call, the connection
+ * Which errors a reader may receive, by what became of the call, the connection
  * and the source.
  *
  * @module
  */
 
 import { type CallContext, RpcError } from "../../mod.ts";
-import type { Entry } from "../support/ledger.ts";
+import type { Entry } from "../support/call_log.ts";
 import type { End } from "./link.ts";
 import type { StreamLife, Truth } from "./stream_life.ts";
 
@@ -23,7 +23,7 @@ export interface StreamCall {
   /** Who serves it. */
   callee?: End;
   ctx?: CallContext;
-  /** Nothing of its handler's is under way any more. */
+  /** Whether nothing of its handler runs any more. */
   answered: boolean;
   readonly lives: Partial<Record<Which, StreamLife>>;
 }
@@ -31,12 +31,12 @@ export interface StreamCall {
 /** Which of a call's streams. */
 export type Which = "params" | "result";
 
-/** The least that a reader can always take as one item. */
+/** An item of this size, in bytes, fits in every limit. */
 const SMALL = 16_000;
 /** Reasons for which a stream ends with its connection. */
 const LOST = ["unavailable", "cancelled", "deadline_exceeded", "truncated"];
 
-/** What the reader of a call's stream may be told. */
+/** Which errors the reader of a call's stream may receive. */
 export function truthOf(
   call: StreamCall,
   which: Which,
@@ -57,7 +57,7 @@ export function truthOf(
   };
 }
 
-/** What an error is about that the caller's reader gets. */
+/** What an error is about that the caller's reader receives. */
 function resultTruth(
   call: StreamCall,
   error: unknown,
@@ -78,7 +78,7 @@ function resultTruth(
   return undefined;
 }
 
-/** The same of a handler's. */
+/** What an error is about that a handler's reader receives. */
 function paramsTruth(
   { callee, ctx, answered }: StreamCall,
   error: unknown,
@@ -94,7 +94,7 @@ function paramsTruth(
   return undefined;
 }
 
-/** Whether an error tells of what the source failed with: in its own words if they may travel, else as `hidden`; or as `unserializableResult`. */
+/** Whether an error reports the failure of the source: with its own code and text if it threw an `RpcError`, otherwise as `hidden`; or as `unsayable` if the item could not be serialized. */
 function isFailure(
   { ending, thrown, whole }: StreamLife,
   { code, message }: RpcError,

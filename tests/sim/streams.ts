@@ -1,17 +1,16 @@
 /**
- * All streams of a simulated world: which calls have some, who uses them, and
- * whose turn it is.
+ * All streams of a simulated world: which calls have some, and which source or
+ * reader acts next.
  *
- * Invariants owned here:
- * - Everything random about a call's streams comes from its number, so that it
- *   does not matter in which order a runtime's promises tell of it.
- * - One user acts at a time, the one of the lowest number first.
+ * - Everything random about a call's streams comes from the call's number, so
+ *   the order in which a runtime's promises settle does not matter.
+ * - One source or reader acts at a time, the one with the lowest rank first.
  *
  * @module
  */
 
 import { type CallContext, type Clock, RpcError } from "../../mod.ts";
-import type { Entry } from "../support/ledger.ts";
+import type { Entry } from "../support/call_log.ts";
 import { Random } from "../support/random.ts";
 import type { End } from "./link.ts";
 import { type Actor, StreamLife } from "./stream_life.ts";
@@ -19,18 +18,18 @@ import { ALL, type Plan, planOf, Relay, SimReader } from "./stream_readers.ts";
 import { Items, SimSource, type Supply } from "./stream_sources.ts";
 import { type StreamCall, truthOf, type Which } from "./stream_truth.ts";
 
-/** Users of a call's streams, by the order in which they act. */
+/** How many ranks a call has: a source and a reader for its params, and for its result. */
 const RANKS = 4;
-/** What random numbers are for, of a call. */
+/** The uses of random numbers for a call. Each use has its own seed. */
 const USES = ["items", "handler", "plan", "params", "result"] as const;
 
-/** All of them. */
+/** All streams. */
 export class SimStreams {
   readonly #problems: string[] = [];
   readonly #seed: number;
   readonly #clock: Clock;
   readonly #calls = new Map<number, StreamCall>();
-  /** Those that can still act, by rank. */
+  /** Sources and readers that can still act, by rank. */
   readonly #actors = new Map<number, Actor>();
   readonly #nudged = new Set<Actor>();
   #calm = false;
@@ -50,15 +49,15 @@ export class SimStreams {
       "params",
       new Items(this.#random(n, "items")),
     );
-    source.onTold = (why) => {
+    source.onStop = (why) => {
       this.#judgeWhy(call, why);
       const id = call.entry?.handle?.id;
-      if (id !== undefined) call.caller?.streams.told(`c${id}`);
+      if (id !== undefined) call.caller?.streams.sourceStopped(`c${id}`);
     };
     return source.value;
   }
 
-  /** A call is made, with or without such params: its result may be a stream. */
+  /** Records a call that is made. Its result may be a stream. */
   made(
     entry: Entry,
     caller: End,
@@ -90,7 +89,10 @@ export class SimStreams {
 
   // Handlers.
 
-  /** Serves a call: reads its params, or some of them, if they are a stream, and answers with a stream if `answers`. `over` is told when nothing of it is under way. */
+  /**
+   * Serves a call: reads its params, or a part of them, if they are a stream, and
+   * returns a stream if `answers`. Calls `over` when nothing of the call runs.
+   */
   serve(
     n: number,
     callee: End,
@@ -108,9 +110,9 @@ export class SimStreams {
     };
     const answer = (supply: Supply) => {
       const source = this.#source(call, "result", supply);
-      source.onTold = (why) => {
+      source.onStop = (why) => {
         this.#judgeWhy(call, why);
-        callee.streams.told(`s${ctx.id}`);
+        callee.streams.sourceStopped(`s${ctx.id}`);
       };
       source.onOver = settle;
       return source.value;
@@ -125,14 +127,14 @@ export class SimStreams {
     const plan = relays ? ALL : planOf(random);
     const reader = this.#reader(call, "params", params, plan);
     if (!relays) return reader.enough.then(rest);
-    // Reads when it is asked for an item itself.
+    // It reads when its own reader asks for an item.
     this.#actors.delete(rankOf(call, "params", true));
     return answer(new Relay(reader));
   }
 
-  // Turns.
+  // Scheduling.
 
-  /** Who acts next; undefined if nobody does unasked. */
+  /** The source or reader that acts next; undefined if none acts by itself. */
   next(): Actor | undefined {
     let [least, next]: [number, Actor | undefined] = [Infinity, undefined];
     for (const [rank, actor] of this.#actors) {
@@ -148,7 +150,7 @@ export class SimStreams {
     return actor.eager || this.#calm || this.#nudged.has(actor);
   }
 
-  /** Lets some act once that take their time. */
+  /** Lets some sources and readers act once that do not act by themselves. */
   nudge(random: Random, count: number): void {
     const slow = [...this.#actors].filter(([, actor]) => actor.ready)
       .sort(([a], [b]) => a - b);
@@ -158,7 +160,7 @@ export class SimStreams {
     }
   }
 
-  /** All faults are over: nobody waits any more. */
+  /** The last fault is over: all act as soon as they can. */
   calm(): void {
     this.#calm = true;
     for (const actor of this.#actors.values()) {
@@ -166,9 +168,9 @@ export class SimStreams {
     }
   }
 
-  // Judging.
+  // Checks.
 
-  /** Everything of note, by call. */
+  /** One line for each stream. */
   *picture(): Generator<string> {
     for (const life of this.#lives()) {
       const { name, gave, got, ending, end } = life;
@@ -176,7 +178,7 @@ export class SimStreams {
     }
   }
 
-  /** What is wrong already. */
+  /** Lists what is wrong already. */
   judge(): string[] {
     const problems = this.#problems.splice(0);
     for (const call of this.#calls.values()) {
@@ -189,20 +191,20 @@ export class SimStreams {
     return problems;
   }
 
-  /** What is wrong when nothing has happened for long: `well` says whether both ends of a connection are. */
+  /** Lists streams that are still open although nothing disturbs them. `well` says whether both sides of a connection are open. */
   judgeCalm(well: (end: End) => boolean): string[] {
     const problems: string[] = [];
     for (const { caller, lives } of this.#calls.values()) {
       if (caller === undefined || !well(caller)) continue;
       for (const life of Object.values(lives)) {
         if (life.sourceOver && life.readerOver) continue;
-        problems.push(`stream ${life.name} (${caller.name}) is open`);
+        problems.push(`stream ${life.name} (${caller.name}) is still open`);
       }
     }
     return problems;
   }
 
-  /** What is wrong when all is over. */
+  /** Lists what is wrong at the end. */
   judgeEnd(): string[] {
     for (const life of this.#lives()) life.judgeEnd();
     return this.judge();
@@ -216,7 +218,7 @@ export class SimStreams {
     }
   }
 
-  /** A call given up in flight is cancelled, be its result a stream that has begun or not. */
+  /** A call given up in flight must be cancelled, even if its result is a stream that has started. */
   judgeCancels(exact: (end: End) => boolean): string[] {
     const now = this.#clock.now();
     const problems: string[] = [];
@@ -231,15 +233,15 @@ export class SimStreams {
     return problems;
   }
 
-  /** A source is told an RpcError, or what its call was aborted with. */
+  /** A source is stopped with an `RpcError`, or with the reason of its call's abort. */
   #judgeWhy(call: StreamCall, why?: { readonly reason: unknown }): void {
     if (why === undefined || why.reason instanceof RpcError) return;
     const { n, reason, signal } = call;
     if (why.reason === (reason ?? signal?.reason)) return;
-    this.#problems.push(`a source of ${n} was told ${why.reason}`);
+    this.#problems.push(`a source of call ${n} was stopped with ${why.reason}`);
   }
 
-  // Making them.
+  // Construction.
 
   #call(n: number): StreamCall {
     let call = this.#calls.get(n);
@@ -281,7 +283,7 @@ export class SimStreams {
   }
 }
 
-/** The order in which users of a call's streams act. */
+/** The order in which the sources and readers of all calls act. */
 function rankOf({ n }: StreamCall, which: Which, reader: boolean): number {
   return n * RANKS + (which === "params" ? 0 : 2) + (reader ? 1 : 0);
 }

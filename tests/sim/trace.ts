@@ -11,7 +11,7 @@
 const OFFSET = 0x811c9dc5;
 const PRIME = 0x01000193;
 
-/** Hashes lines; keeps them too if it is told to. */
+/** Hashes lines. With `keep` it also keeps them. */
 export class Trace {
   readonly lines: string[] | undefined;
   #hash = OFFSET;

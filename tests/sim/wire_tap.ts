@@ -1,6 +1,6 @@
 /**
- * Listens in on one direction of a connection, and counts what the window law
- * is about, apart from the library's own counting.
+ * Watches one direction of a connection, and counts what the window bounds,
+ * independently of the library.
  *
  * @module
  */
@@ -8,12 +8,12 @@
 import { HEADER_SIZE, readU32 } from "../../src/wire/frame.ts";
 import { KIND } from "../support/raw_peer.ts";
 
-/** A frame that went by; the same object each time. */
+/** A frame that was seen; the same object is reused for each frame. */
 export interface WireFrame {
   readonly kind: number;
   readonly flags: number;
   readonly id: number;
-  /** All of it, in bytes. */
+  /** Its size in bytes, header included. */
   readonly size: number;
   /** Whether it is a request or reply whose value is a stream. */
   readonly streamed: boolean;
@@ -21,24 +21,24 @@ export interface WireFrame {
   readonly grant: number;
 }
 
-/** Enough of a body to see what it carries. */
+/** How many bytes of a body are kept: enough to find its payload kind. */
 const HEAD = 128;
 const DEADLINE = 0x01;
 const METADATA = 0x02;
 /** The payload kind that says that the value is a stream. */
 const STREAM = 5;
 
-/** Cuts bytes into frames: tells of each. */
+/** Cuts bytes into frames, and calls a function with each. */
 export class FrameTap {
-  readonly #tell: (frame: WireFrame) => void;
+  readonly #onFrame: (frame: WireFrame) => void;
   readonly #header = new Uint8Array(HEADER_SIZE);
   readonly #head = new Uint8Array(HEAD);
   #fill = 0;
   #body = 0;
   #missing = 0;
 
-  constructor(tell: (frame: WireFrame) => void) {
-    this.#tell = tell;
+  constructor(onFrame: (frame: WireFrame) => void) {
+    this.#onFrame = onFrame;
   }
 
   push(bytes: Uint8Array): void {
@@ -58,7 +58,7 @@ export class FrameTap {
       at += part.length;
       if (this.#missing > 0) return;
       this.#fill = 0;
-      this.#tell(this.#frame());
+      this.#onFrame(this.#frame());
     }
   }
 
@@ -84,13 +84,13 @@ export class FrameTap {
     return this.#head[at];
   }
 
-  /** The length of what has its length before it. */
+  /** The size of a field with its length before it. */
   #past(at: number): number {
     return 2 + (this.#head[at] << 8 | this.#head[at + 1]);
   }
 }
 
-/** Calls, by id, with what each counts in the window. */
+/** The bytes of the window that each call occupies, by id. */
 export class Places {
   bytes = 0;
   readonly #sizes = new Map<number, number>();

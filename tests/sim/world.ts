@@ -1,11 +1,10 @@
 /**
- * A simulated world: servers and clients in one process, connected by lines
- * that only move when the simulation says so, under a clock that it turns.
+ * A simulated world: servers and clients in one process. The simulation decides
+ * when bytes move between them, and it owns the clock.
  *
- * Invariants owned here:
- * - Handlers that take time end only when a step ends them. So nothing races:
- *   what a step sets off runs to its end before the next step, and no step sets
- *   off two things at one end whose order depended on a runtime's streams.
+ * - A handler that takes time ends only when a step ends it. So nothing races:
+ *   the effects of a step end before the next step, and no step starts two
+ *   things on one side whose order would depend on a runtime's streams.
  * - Everything random comes from the seed.
  *
  * @module
@@ -20,7 +19,7 @@ import {
 } from "../../mod.ts";
 import { settle, TestClock } from "../support/clock.ts";
 import { faultPair } from "../support/fault_duplex.ts";
-import { CallLedger, type Entry, show } from "../support/ledger.ts";
+import { CallLog, type Entry, show } from "../support/call_log.ts";
 import type { Random } from "../support/random.ts";
 import { SignalCount } from "../support/signal_count.ts";
 import { firstId, limitsOf, methodOf, payload } from "./chance.ts";
@@ -35,10 +34,10 @@ interface HeldHandler {
   reject(error: unknown): void;
 }
 
-/** A place for a connection, used anew when the one before is over. */
+/** A slot for one connection at a time. A new one takes the place of one that has ended. */
 export interface Slot {
   readonly name: string;
-  /** Whether both ends serve and call. */
+  /** Whether both sides serve calls and make calls. */
   readonly peers: boolean;
   link: Link | undefined;
   made: number;
@@ -50,25 +49,25 @@ interface Waiter {
   woken: number;
 }
 
-/** A connection that lets the event loop turn goes on in the same step. */
+/** A clock on which a connection that yields to the event loop continues in the same step. */
 class StepClock extends TestClock {
   override turn(): Promise<void> {
     return Promise.resolve();
   }
 }
 
-/** Everything there is. */
+/** The whole simulated world. */
 export class World {
   readonly random: Random;
-  /** Whether little goes wrong, and the limits are wide: so that most calls are served. */
+  /** Whether faults are few and limits are wide, so that most calls are served. */
   readonly fair: boolean;
   readonly clock: TestClock = new StepClock(1);
-  readonly ledger: CallLedger = new CallLedger();
+  readonly callLog: CallLog = new CallLog();
   readonly signals: SignalCount = new SignalCount();
   readonly slots: Slot[];
   readonly links: Link[] = [];
   readonly held: HeldHandler[] = [];
-  /** What ends handlers that a step has chosen, by where they run. */
+  /** Functions that end the handlers which a step has chosen, by the side on which they run. */
   readonly #finishing = new Map<End, (() => void)[]>();
   readonly waiters: Waiter[] = [];
   /** When each call with a deadline is due, by number. */
@@ -77,9 +76,9 @@ export class World {
   readonly controllers: AbortController[] = [];
   readonly problems: string[] = [];
   readonly streams: SimStreams;
-  /** One call in so many has streams; 0 for none. */
+  /** One call in this many has streams; 0 for none. */
   readonly #streamed: number;
-  /** What ends, by connection. */
+  /** The side that each connection is. */
   readonly #ends = new Map<Connection, End>();
   readonly #limits: ConnectionOptions & Grant;
   server: Server<object>;
@@ -102,7 +101,7 @@ export class World {
     for (const slot of this.slots) this.connect(slot);
   }
 
-  /** All ends of links that are in use. */
+  /** Both sides of all links that are in use. */
   get ends(): End[] {
     return this.slots.flatMap(({ link }) => link?.both ?? []);
   }
@@ -145,10 +144,10 @@ export class World {
 
   // Calls.
 
-  /** A call by `end`, with params that bear its number. */
+  /** Makes a call from `end`, whose params contain its number. */
   call(end: End, options: CallOptions = {}, method?: string): Entry {
-    const { random, ledger } = this;
-    const n = ledger.next;
+    const { random, callLog } = this;
+    const n = callLog.next;
     const streamed = this.#streamed > 0 && random.oneIn(this.#streamed);
     const [name, streams] = method === undefined
       ? methodOf(random, streamed)
@@ -163,7 +162,7 @@ export class World {
       ? show(params)
       : undefined;
     const { signal = options.ctx?.signal } = options;
-    const entry = ledger.enter(end.name, handle, expected, signal);
+    const entry = callLog.enter(end.name, handle, expected, signal);
     if (streamed) this.streams.made(entry, end, signal, this.due.get(n));
     this.noteGivenUp(end, entry);
     return entry;
@@ -175,7 +174,7 @@ export class World {
     this.noteGivenUp(end, entry);
   }
 
-  /** If its caller is told that it is in flight, and given up, a CANCEL must follow. */
+  /** If a call is given up while it is in flight, its side must send a CANCEL. */
   noteGivenUp(end: End, entry: Entry): void {
     entry.handle?.reply.catch(() => {
       if (entry.handle?.outcome !== "unknown" || end.over) return;
@@ -185,21 +184,21 @@ export class World {
 
   // Handlers.
 
-  /** The end that is a connection's, and the one it talks to. */
+  /** The side that a connection belongs to, and its peer. */
   endsOf(connection: Connection): readonly [End, End] {
     const end = this.#ends.get(connection) as End;
     const { near, far } = this.links.find(({ both }) => both.includes(end))!;
     return end === near ? [near, far] : [far, near];
   }
 
-  /** What a handler waits for until a step ends it. */
+  /** Makes a handler wait until a step ends it. */
   hold(end: End, value: () => unknown): Promise<unknown> {
     return new Promise((resolve, reject) => {
       this.held.push({ end, resolve: () => resolve(value()), reject });
     });
   }
 
-  /** Ends a handler when the world settles, with all others of its end that are to. */
+  /** Ends a handler when the world settles, together with the other chosen handlers of its side. */
   finish({ end, resolve, reject }: HeldHandler, error?: unknown): void {
     const finish = () => error === undefined ? resolve() : reject(error);
     this.#finishing.set(end, [...this.#finishing.get(end) ?? [], finish]);
@@ -207,7 +206,7 @@ export class World {
 
   // After every step.
 
-  /** Lets everything run that can, one end after the other; then checks all laws. */
+  /** Lets everything run that can, one side after the other; then checks all rules. */
   async settle(): Promise<void> {
     await this.#quiet();
     this.#judgeLinks();
@@ -224,7 +223,7 @@ export class World {
       this.#judgeLinks();
     }
     const { problems } = this;
-    problems.push(...this.ledger.problemsSoFar());
+    problems.push(...this.callLog.problemsSoFar());
     problems.push(...this.streams.judgeCancels(({ exact }) => exact));
     this.#judgeDeadlines();
     for (const { end, woken } of this.waiters) {
@@ -232,17 +231,17 @@ export class World {
     }
   }
 
-  /** Lets everything run that waits for nobody. */
+  /** Lets everything run that does not wait for a step. */
   async #quiet(): Promise<void> {
     await settle(1);
     for (const { lines } of this.links) {
-      for (const line of lines) while (line.admit()) await settle(1);
+      for (const line of lines) while (line.resumeWriter()) await settle(1);
     }
   }
 
   #judgeLinks(): void {
     const { problems, streams } = this;
-    // First: it knows which of them are given up.
+    // The streams come first: they know which of them are given up.
     problems.push(...streams.judge());
     for (const link of this.links) problems.push(...link.judge());
   }
@@ -250,15 +249,19 @@ export class World {
   #judgeDeadlines(): void {
     const now = this.clock.now();
     for (const [n, due] of this.due) {
-      const { told } = this.ledger.entries[n];
-      if (told === undefined && due <= now) {
-        this.problems.push(`call ${n} was due at ${due}, and waits at ${now}`);
+      const { received } = this.callLog.entries[n];
+      if (received === undefined && due <= now) {
+        this.problems.push(
+          `call ${n} had its deadline at ${due}, and still waits at ${now}`,
+        );
       }
-      if (told === undefined) continue;
+      if (received === undefined) continue;
       this.due.delete(n);
-      if (told.how === "deadline_exceeded" && due > now) {
-        // The callee measures from when it read the request: later, not earlier.
-        this.problems.push(`call ${n}: late at ${now}, due at ${due}`);
+      if (received.how === "deadline_exceeded" && due > now) {
+        // The server counts from when it reads the request: it may be later, never earlier.
+        this.problems.push(
+          `call ${n}: deadline_exceeded at ${now}, before its deadline at ${due}`,
+        );
       }
     }
   }

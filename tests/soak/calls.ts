@@ -1,8 +1,8 @@
 /**
- * The soak's calls, and the books about them.
+ * The calls of the soak test, and their counts.
  *
- * Invariant owned here: a call is entered as run exactly if its caller knows
- * that it was started, so both ends' tallies must agree whenever none is open.
+ * A call counts as run exactly if its caller knows that its handler started. So
+ * the counts of client and server must agree whenever no call is open.
  *
  * @module
  */
@@ -18,7 +18,7 @@ const RARE = 64;
 /** Bytes that params are cut from. */
 const PATTERN = Uint8Array.from({ length: 1 << 17 }, (_, i) => i * 31 % 251);
 
-/** Makes calls, and looks at every answer. */
+/** Makes calls, and checks every reply. */
 export class SoakCalls {
   /** Calls made, and those of them whose callers wait. */
   made = 0;
@@ -26,11 +26,11 @@ export class SoakCalls {
   /** Bytes sent as params of bytes; as many come back. */
   bytes = 0;
   readonly tally: Tally = { runs: 0, sum: 0, fired: 0 };
-  /** What is wrong, in words. */
+  /** A sentence for each fault. */
   readonly faults: string[] = [];
   readonly #random: Random;
   readonly #meanSize: number;
-  /** Calls that are given up when the next ones are made. */
+  /** Calls that are aborted when the next ones are made. */
   #giveUp: AbortController[] = [];
 
   /** @param meanSize Of bytes, where a call has them. */
@@ -44,7 +44,7 @@ export class SoakCalls {
     return Math.min(PATTERN.length / 2, Math.ceil(bytes / (calls / RARE)));
   }
 
-  /** Makes `count` calls; a few of them by `peer`, which is called back. */
+  /** Makes `count` calls; a few of them make the server call back through `peer`. */
   make(client: Client<SoakServices>, peer: Connection, count: number): void {
     const before = this.#giveUp;
     this.#giveUp = [];
@@ -52,7 +52,7 @@ export class SoakCalls {
     for (const controller of before) controller.abort();
   }
 
-  /** Gives up what holds on. */
+  /** Aborts the calls that do not end by themselves. */
   calm(): void {
     for (const controller of this.#giveUp.splice(0)) controller.abort();
   }
@@ -95,7 +95,7 @@ export class SoakCalls {
     this.#answered(n, same, 0);
   }
 
-  /** What a call fails with by its handler's own will. */
+  /** The error that a handler throws on purpose. */
   async #fails(call: Promise<unknown>): Promise<unknown> {
     try {
       return await call;
@@ -107,7 +107,7 @@ export class SoakCalls {
     }
   }
 
-  /** A call that is answered. */
+  /** Makes a call that gets its reply. */
   #answered(n: number, answer: Promise<unknown>, expected: unknown): void {
     this.open++;
     answer.then((value) => {
@@ -117,7 +117,7 @@ export class SoakCalls {
     }, (error) => this.#fault(n, `failed: ${error}`)).then(() => this.open--);
   }
 
-  /** A call that is given up at some time. */
+  /** Makes a call that is aborted at some time. */
   #given(
     n: number,
     client: Client<SoakServices>,

@@ -1,8 +1,8 @@
 /**
- * A long life: a great many calls of all kinds from one process to another,
- * every answer looked at, and the memory of both measured at each tenth:
- * `main.ts --calls N --megabytes N [--seed S]`. Run by `tools/soak.ts`; the last
- * line it prints is JSON.
+ * Makes a great many calls of all kinds from one process to another, checks every
+ * reply, and measures the memory of both after each tenth:
+ * `main.ts --calls N --megabytes N [--seed S]`. `tools/soak.ts` runs it; the last
+ * line of its output is JSON.
  *
  * @module
  */
@@ -24,13 +24,13 @@ import {
 import { turn } from "../support/clock.ts";
 import { type Memory, memory } from "../support/heap.ts";
 import { newSeed, Random } from "../support/random.ts";
-import { watchUnhandled } from "../support/watch.ts";
+import { watchUnhandled } from "../support/unhandled.ts";
 import { SoakCalls } from "./calls.ts";
 import type { SoakServices } from "./server.ts";
 
 const FILE = fileURLToPath(new URL("server.ts", import.meta.url));
 const TENTHS = 10;
-/** Calls under way when more are made, at most, and how many then. */
+/** More calls are made when at most this many are in flight, and how many more. */
 const AT_ONCE = 1000;
 const BURST = 1000;
 /** So many calls are made over a connection of their own that then closes, once in so many. */
@@ -51,13 +51,13 @@ async function startServer(): Promise<[ChildProcess, TcpAddress]> {
   return [child, JSON.parse(line)];
 }
 
-/** A soak under way. */
+/** A run of the soak test. */
 class Soak {
   readonly samples: Sample[] = [];
   readonly #calls: SoakCalls;
   readonly #address: TcpAddress;
   readonly #client: Client<SoakServices>;
-  /** The end that is called back. */
+  /** The side that is called back. */
   readonly #peer: Connection;
 
   private constructor(
@@ -97,7 +97,7 @@ class Soak {
     this.samples.push({ server, client: await memory() });
   }
 
-  /** A connection that comes and goes. */
+  /** Opens a connection, makes some calls over it, and closes it. */
   async #visit(): Promise<void> {
     const visitor = new Client<SoakServices>(await connect(this.#address));
     this.#calls.make(visitor, this.#peer, VISIT.calls);

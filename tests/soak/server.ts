@@ -1,6 +1,6 @@
 /**
- * The soak's server: `server.ts`. It tells its port as a line of JSON, counts
- * what its handlers were called with, and ends with its standard input.
+ * The server of the soak test: `server.ts`. It prints its port as a line of JSON,
+ * counts the calls of its handlers, and exits when its standard input ends.
  *
  * @module
  */
@@ -9,11 +9,11 @@ import process from "node:process";
 import { type CallContext, listen, RpcError, Server } from "../../mod.ts";
 import { type Memory, memory } from "../support/heap.ts";
 
-/** What the server counts: calls that ran, and the sum of their numbers, which tells one taken for another. */
+/** What the server counts: calls that ran, and the sum of their numbers, which shows if one was mistaken for another. */
 export interface Tally {
   runs: number;
   sum: number;
-  /** Handlers' signals that fired. */
+  /** Handlers whose signals fired. */
   fired: number;
 }
 
@@ -57,7 +57,7 @@ const services = {
       ran(n);
       return await connection.call("Back.echo", n);
     },
-    /** Ends when its caller has given up. */
+    /** Ends when its call is cancelled. */
     hold: (n: number, { signal }: CallContext): Promise<void> => {
       ran(n);
       const end = Promise.withResolvers<void>();
@@ -74,7 +74,7 @@ const services = {
   },
 };
 
-/** The services' type. */
+/** The type of its services. */
 export type SoakServices = typeof services;
 
 if (import.meta.main) {

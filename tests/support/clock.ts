@@ -1,12 +1,12 @@
 /**
- * A clock that stands still until a test moves it.
+ * A clock that moves only when a test moves it.
  *
  * @module
  */
 
 import type { Clock } from "../../mod.ts";
 
-/** Virtual time: `advance` fires what is due, in order. */
+/** Virtual time: `advance` fires the timers that are due, in order. */
 export class TestClock implements Clock {
   #now = 1_000_000;
   #skew = 0;
@@ -19,7 +19,7 @@ export class TestClock implements Clock {
     this.#turns = turns;
   }
 
-  /** Timers that are set. */
+  /** How many timers are set. */
   get timers(): number {
     return this.#timers.size;
   }
@@ -51,7 +51,7 @@ export class TestClock implements Clock {
     this.#skew += ms;
   }
 
-  /** Lets `ms` pass: fires each timer that comes due, and lets what it sets off settle. */
+  /** Lets `ms` pass: fires each timer that is due, and lets everything settle after each. */
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms;
     for (;;) {
@@ -77,9 +77,9 @@ export function turn(): Promise<void> {
 }
 
 /**
- * Lets everything that can go on without time or a socket go on: some turns of
- * the loop, which drain all microtasks each. Over memory pairs that is enough
- * for any exchange these tests make.
+ * Lets everything settle that needs neither time nor a socket: waits for some
+ * turns of the event loop, each of which drains all microtasks. That is enough
+ * for every exchange over memory pairs in these tests.
  */
 export async function settle(turns = 4): Promise<void> {
   for (let i = 0; i < turns; i++) await turn();

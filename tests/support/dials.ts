@@ -1,5 +1,5 @@
 /**
- * Dials that go as the test says, and a reconnecting client over them.
+ * Dials whose result the test decides, and a reconnecting client that uses them.
  *
  * @module
  */
@@ -21,11 +21,11 @@ import {
 import { settle, TestClock } from "./clock.ts";
 import { goaway, hello, RawPeer } from "./raw_peer.ts";
 
-/** Services of any name, for peers made by hand. */
+/** Services with any method, for raw peers. */
 // deno-lint-ignore no-explicit-any
 export type Any = Record<string, (params?: any) => any>;
 
-/** Connects to a server of this process. */
+/** Dials a server in this process. */
 export function serving(server: Server<object>): Dial {
   return () => {
     const [near, far] = memoryPair();
@@ -34,19 +34,19 @@ export function serving(server: Server<object>): Dial {
   };
 }
 
-/** Fails. */
+/** Dials that fail with `code`. */
 export function failing(code: ErrorCode = "unavailable"): Dial {
   return () => {
     throw new ConnectionError(code, "the test refuses");
   };
 }
 
-/** Never answers, not even to its signal. */
+/** Dials that never settle, not even when their signal fires. */
 export function hanging(): Dial {
   return () => new Promise<Duplex>(() => {});
 }
 
-/** Dials one after another; the last goes on for ever. */
+/** Dials in the given order; the last one is used for ever. */
 export class Dials {
   /** The signal of each dial so far. */
   readonly signals: AbortSignal[] = [];
@@ -60,7 +60,7 @@ export class Dials {
     return this.signals.length;
   }
 
-  /** Has the coming dials go otherwise. */
+  /** Replaces the dials that are to come. */
   then(...steps: Dial[]): void {
     this.#steps.splice(0, Infinity, ...steps);
   }
@@ -74,14 +74,14 @@ export class Dials {
   };
 }
 
-/** A client whose time stands still, whose delays are half of their bound, and whose peers are made by hand. */
+/** A client with raw peers and a clock that the test moves. Its delays are half of their bound. */
 export class Reconnecting {
   readonly clock: TestClock = new TestClock();
   readonly dials: Dials;
   readonly client: ReconnectingClient<Any>;
-  /** Every change of state, with what the next dial waits for. */
+  /** Every state it entered, with the delay before the next dial if there is one. */
   readonly states: (ClientState | [ClientState, number])[] = [];
-  /** The peers that were connected to, in order. */
+  /** The raw peers it has dialled, in order. */
   readonly peers: RawPeer[] = [];
 
   constructor(
@@ -98,14 +98,14 @@ export class Reconnecting {
     });
   }
 
-  /** Dials a peer made by hand. */
+  /** Dials a new raw peer. */
   readonly peer: Dial = () => {
     const peer = new RawPeer();
     this.peers.push(peer);
     return peer.duplex;
   };
 
-  /** The peer connected to last, once it has said HELLO. */
+  /** The peer dialled last, after it has sent its HELLO. */
   async ready(fields?: Parameters<typeof hello>[0]): Promise<RawPeer> {
     await settle();
     const peer = this.peers.at(-1) as RawPeer;
@@ -118,29 +118,29 @@ export class Reconnecting {
     return this.client.go("m", params, options);
   }
 
-  /** Lets what is under way go on, then time pass. */
+  /** Lets everything settle, then moves the clock. */
   async advance(ms: number): Promise<void> {
     await settle();
     await this.clock.advance(ms);
   }
 
-  /** The connection breaks, in this very turn. */
+  /** Breaks the connection in this very turn. */
   lose(): void {
     this.client.connection?.abort(new Error("lost by the test"));
   }
 
-  /** Ends the client, and asserts that nothing is left of it. */
+  /** Aborts the client, and asserts that nothing is left of it. */
   async over(): Promise<void> {
     const over = this.client.abort(new Error("the test is over"));
     await settle();
     await over;
     await this.client.closed;
-    assertLeft(this);
+    assertNothingIsLeft(this);
   }
 }
 
-/** Asserts that nothing is left of a client that is over. */
-export function assertLeft({ client, clock }: Reconnecting): void {
+/** Asserts that nothing is left of a client that has ended. */
+export function assertNothingIsLeft({ client, clock }: Reconnecting): void {
   const { state, connections, waiting, inFlight, queued, listeners, timers } =
     client.stats();
   assertEquals(
@@ -158,8 +158,11 @@ export function assertLeft({ client, clock }: Reconnecting): void {
   assertEquals(clock.timers, 0);
 }
 
-/** A peer that says goodbye to all calls above `lastId`. */
-export async function leave(peer: RawPeer, lastId?: number): Promise<void> {
+/** Sends a GOAWAY: the peer does not serve calls above `lastId`. */
+export async function sendGoaway(
+  peer: RawPeer,
+  lastId?: number,
+): Promise<void> {
   await peer.send(goaway(lastId));
   await settle();
 }

@@ -1,6 +1,6 @@
 /**
- * A real client or server that faces a peer made by hand, and the check that
- * it closed as it should.
+ * A real client or server whose peer is a {@linkcode RawPeer}, and assertions on
+ * how its connection closes.
  *
  * @module
  */
@@ -22,7 +22,7 @@ import { TestClock } from "./clock.ts";
 import { assertNothingLeft } from "./pair.ts";
 import { hello, join, KIND, RawPeer, readCode } from "./raw_peer.ts";
 
-/** One real end and its peer. Time stands still for it. */
+/** One real side and its raw peer. Its clock moves only when the test moves it. */
 export interface Facing {
   readonly peer: RawPeer;
   readonly connection: Connection;
@@ -30,7 +30,7 @@ export interface Facing {
 }
 
 export interface FacingServer extends Facing {
-  /** What the server's `onError` was told. */
+  /** The arguments of every call of `onError`. */
   readonly errors: { error: unknown; info: ErrorInfo }[];
 }
 
@@ -38,7 +38,7 @@ export interface FacingClient extends Facing {
   readonly client: Client<object>;
 }
 
-/** A server whose peer is made by hand. */
+/** Makes a server with a raw peer. */
 export function faceServer<S extends object>(
   services: S,
   options: ServerOptions = {},
@@ -54,7 +54,7 @@ export function faceServer<S extends object>(
   return { peer, clock, errors, connection: server.accept(peer.duplex) };
 }
 
-/** A client whose peer is made by hand. */
+/** Makes a client with a raw peer. */
 export function faceClient(options: ClientOptions = {}): FacingClient {
   const peer = new RawPeer();
   const clock = new TestClock();
@@ -68,9 +68,9 @@ export function serializerField(name: string): number[] {
   return [...join([4, 0, bytes.length], bytes)];
 }
 
-/** Sends a HELLO, and passes over the other end's. */
+/** Sends a HELLO, and reads the HELLO of the real side. */
 export async function greet(
-  { peer }: Facing,
+  { peer }: Pick<Facing, "peer"> & Partial<Facing>,
   fields?: Parameters<typeof hello>[0],
 ): Promise<void> {
   await peer.send(hello(fields));
@@ -80,17 +80,17 @@ export async function greet(
 /** How a connection was closed. */
 export interface Closing {
   readonly reason: ConnectionError;
-  /** What the peer heard, up to the FIN; the GOAWAY last. */
+  /** The frames that the peer received before the FIN; the GOAWAY is the last. */
   readonly frames: Required<Frame>[];
-  /** What the GOAWAY said. */
+  /** The text of the GOAWAY. */
   readonly text: string;
-  /** Its id; undefined if it says that none was served. */
+  /** The last id of the GOAWAY; undefined if it says that no call was served. */
   readonly lastId: number | undefined;
 }
 
 /**
- * Asserts that the end tells its peer `code` with a GOAWAY, sends FIN, and is
- * then over, for the same reason and with nothing left.
+ * Asserts that the real side sends a GOAWAY with `code` and then FIN, and that its
+ * connection then closes for the same reason with nothing left.
  */
 export async function assertCloses(
   { peer, connection }: Facing,
@@ -100,7 +100,7 @@ export async function assertCloses(
   const goaways = frames.filter(({ kind }) => kind === KIND.GOAWAY);
   assertEquals(goaways.length, 1);
   const goaway = goaways[0];
-  assert(frames.at(-1) === goaway, "nothing is sent behind the GOAWAY");
+  assert(frames.at(-1) === goaway, "a frame was sent after the GOAWAY");
   const said = readCode(goaway);
   assertEquals(said.code, code, said.text);
   const reason = await assertOver({ peer, connection }, code);
@@ -109,7 +109,7 @@ export async function assertCloses(
   return { reason, frames, text: said.text, lastId };
 }
 
-/** Ends the peer's half, and asserts that the connection is over, with nothing left. */
+/** Ends the peer's direction, and asserts that the connection closes with nothing left. */
 export async function assertOver(
   { peer, connection }: Pick<Facing, "peer" | "connection">,
   code: ErrorCode,
@@ -122,7 +122,7 @@ export async function assertOver(
   return reason;
 }
 
-/** Lets the peer go without a word, and asserts that nothing is left of the connection. */
+/** Ends the peer's direction without a GOAWAY, and asserts that nothing is left of the connection. */
 export async function assertLost({ peer, connection }: Facing): Promise<void> {
   await peer.end();
   await peer.rest();

@@ -2,10 +2,9 @@
  * One direction of a faulty transport: a pipe of bytes that a test can split,
  * merge, delay, stall, cut, reset, garble and duplicate.
  *
- * Invariants owned here:
- * - A fault strikes at a byte: exactly `at` bytes were delivered before it,
- *   however they were cut into chunks.
- * - No clock and no chance but those given.
+ * - A fault happens at a byte: exactly `at` bytes are delivered before it, however
+ *   they are cut into chunks.
+ * - It uses no clock and no random numbers but those that it is given.
  *
  * @module
  */
@@ -15,9 +14,9 @@ import { ReadHalf } from "../../src/transport/read_half.ts";
 import { WriteHalf } from "../../src/transport/write_half.ts";
 import type { Random } from "./random.ts";
 
-/** What goes wrong once `at` bytes were delivered. */
+/** A fault that happens once `at` bytes are delivered. */
 export type Fault =
-  /** FIN comes in place of all that would follow. */
+  /** A FIN takes the place of all further bytes. */
   | { readonly kind: "cut"; readonly at: number }
   /** Both directions are lost. */
   | { readonly kind: "reset"; readonly at: number }
@@ -25,7 +24,7 @@ export type Fault =
   | { readonly kind: "stall"; readonly at: number }
   /** Bit `bit` of the next byte is flipped. */
   | { readonly kind: "garble"; readonly at: number; readonly bit: number }
-  /** The next `length` bytes come twice (or as many as are there). */
+  /** The next `length` bytes are delivered twice, or fewer if the chunk has fewer. */
   | {
     readonly kind: "duplicate";
     readonly at: number;
@@ -35,46 +34,46 @@ export type Fault =
 /** How bytes are cut into chunks on their way. */
 export interface Shape {
   readonly random: Random;
-  /** Largest chunk delivered, in bytes; what gathers meanwhile is merged. */
+  /** Largest chunk delivered, in bytes. Bytes that wait are merged. */
   readonly maxChunk: number;
   /** Longest delay between chunks, in ms of `clock`; 0 for none. */
   readonly maxDelay: number;
   readonly clock: Clock;
 }
 
-/** What one direction is made with. */
+/** Options of one direction. */
 export interface LineOptions {
-  /** Bytes held before the writer has to wait. Default 64 KiB. */
+  /** How many bytes it holds before the writer has to wait. Default 64 KiB. */
   readonly capacity?: number;
   /** In any order. */
   readonly faults?: readonly Fault[];
   /** Cuts and delays; without one, chunks pass as they are. */
   readonly shape?: Shape;
-  /** Delivers only what `deliver` is called for, and lets a waiting writer go on only by `admit`. */
+  /** Delivers bytes only when `deliver` is called, and lets a waiting writer continue only when `resumeWriter` is called. */
   readonly manual?: boolean;
 }
 
-/** What a line tells the pair it belongs to. */
+/** Events of a line, which the pair handles. */
 export interface LineEvents {
-  /** A `reset` fault strikes. */
+  /** A `reset` fault happens. */
   reset(): void;
-  /** The writer gave up: both directions are lost. */
+  /** The writer has aborted: both directions are lost. */
   aborted(reason: unknown): void;
 }
 
-/** What comes after the bytes that are held. */
+/** What follows the held bytes. */
 type Ending = { readonly reason: unknown } | "fin";
 
 /** One direction. */
 export class FaultLine extends WriteHalf {
-  /** What the other end reads. */
-  readonly intake: ReadHalf;
-  /** Bytes the writer has handed over, and bytes the reader was given. */
+  /** The half that the receiver reads. */
+  readonly reader: ReadHalf;
+  /** Bytes that the writer has written, and bytes that the reader has received. */
   entered = 0;
   delivered = 0;
-  /** Chunks the writer has handed over. */
+  /** Chunks that the writer has written. */
   chunks = 0;
-  /** Sees bytes as they are handed over, and as they are delivered. */
+  /** Called with bytes as they are written, and as they are delivered. */
   onEntered: ((bytes: Uint8Array) => void) | undefined;
   onDelivered: ((bytes: Uint8Array) => void) | undefined;
 
@@ -86,10 +85,10 @@ export class FaultLine extends WriteHalf {
   #heldBytes = 0;
   #stalled = false;
   #ending: Ending | undefined;
-  /** Nothing is delivered any more: what is written vanishes. */
+  /** Nothing is delivered any more: bytes that are written vanish. */
   #over = false;
   #timer: unknown;
-  /** Lets the write that waits go on. */
+  /** Lets the waiting write continue. */
   #waiting: (() => void) | undefined;
 
   constructor(options: LineOptions, events: LineEvents) {
@@ -98,23 +97,23 @@ export class FaultLine extends WriteHalf {
     this.#shape = options.shape;
     this.#manual = options.manual === true;
     this.#events = events;
-    this.intake = new ReadHalf(this.highWaterMark, {
-      onRead: () => this.#flowOn(),
+    this.reader = new ReadHalf(this.highWaterMark, {
+      onRead: () => this.#afterRead(),
       onCancel: () => this.#vanish(),
     });
   }
 
-  /** Bytes handed over and not delivered. */
+  /** Bytes written and not delivered. */
   get held(): number {
     return this.#heldBytes;
   }
 
-  /** Whether a FIN or a loss waits behind what is held. */
+  /** Whether a FIN or an error follows the held bytes. */
   get ending(): boolean {
     return !this.#over && this.#ending !== undefined;
   }
 
-  /** Whether its end, or its loss, has been delivered. */
+  /** Whether its end or its error has been delivered. */
   get over(): boolean {
     return this.#over;
   }
@@ -128,31 +127,31 @@ export class FaultLine extends WriteHalf {
     this.#stalled = true;
   }
 
-  /** Ends that. */
+  /** Delivers again. */
   resume(): void {
     this.#stalled = false;
     this.#flow();
   }
 
-  /** Puts a FIN in place of all that was not delivered. */
+  /** Replaces all bytes that are not delivered with a FIN. */
   cut(): void {
-    this.#strike({ kind: "cut", at: this.delivered });
+    this.#apply({ kind: "cut", at: this.delivered });
   }
 
-  /** Delivers up to `n` bytes as one chunk, and the end once nothing else is held. */
+  /** Delivers up to `n` bytes as one chunk, and then the end if no bytes are left. */
   deliver(n: number): void {
     if (this.#stalled || this.#over) return;
     this.#move(n);
     if (this.#heldBytes === 0 && !this.#stalled) this.#finish();
   }
 
-  /** The end that reads this line gave up: what is written vanishes. */
+  /** The reader has given up: bytes that are written vanish. */
   drop(reason: unknown): void {
-    this.intake.abort(reason);
+    this.reader.abort(reason);
     this.#vanish();
   }
 
-  /** The end that writes this line is lost: told behind what is held. */
+  /** The writer is lost: the reader gets an error after the held bytes. */
   lose(reason: unknown): void {
     this.#end({ reason });
   }
@@ -184,18 +183,18 @@ export class FaultLine extends WriteHalf {
 
   get #room(): boolean {
     return this.#over ||
-      this.#heldBytes + this.intake.bytes <= this.highWaterMark;
+      this.#heldBytes + this.reader.bytes <= this.highWaterMark;
   }
 
-  /** Lets the writer go on if it waits and there is room; false if not. */
-  admit(): boolean {
+  /** Lets a waiting writer continue if there is room. Returns false if it cannot. */
+  resumeWriter(): boolean {
     if (this.#waiting === undefined || !this.#room) return false;
     this.#release();
     return true;
   }
 
-  #flowOn(): void {
-    if (!this.#manual) this.admit();
+  #afterRead(): void {
+    if (!this.#manual) this.resumeWriter();
   }
 
   #release(): void {
@@ -210,7 +209,7 @@ export class FaultLine extends WriteHalf {
     this.#flow();
   }
 
-  /** Goes on by itself, as fast as its shape says. */
+  /** Delivers by itself, as fast as its shape says. */
   #flow(): void {
     if (this.#manual || this.#stalled || this.#over) return;
     const shape = this.#shape;
@@ -231,30 +230,30 @@ export class FaultLine extends WriteHalf {
     }, random.between(0, maxDelay));
   }
 
-  /** Moves up to `n` bytes on, to the next fault at most; then strikes that. */
+  /** Delivers up to `n` bytes, and applies each fault at its byte. */
   #move(n: number): void {
-    this.#strikeHere();
+    this.#applyFaultsHere();
     while (n > 0 && this.#heldBytes > 0 && !this.#stalled && !this.#over) {
       const next = this.#faults[0]?.at ?? Infinity;
       const take = Math.min(n, this.#heldBytes, next - this.delivered);
       this.#push(this.#take(take));
       n -= take;
-      this.#strikeHere();
+      this.#applyFaultsHere();
     }
   }
 
-  #strikeHere(): void {
+  #applyFaultsHere(): void {
     while (this.#faults[0]?.at === this.delivered && !this.#over) {
       const fault = this.#faults[0];
       const more = fault.kind === "garble" || fault.kind === "duplicate";
-      // These two need the bytes they strike.
+      // These two need the bytes that they change.
       if (more && this.#heldBytes === 0) return;
       this.#faults.shift();
-      this.#strike(fault);
+      this.#apply(fault);
     }
   }
 
-  #strike(fault: Fault): void {
+  #apply(fault: Fault): void {
     switch (fault.kind) {
       case "cut":
         this.#ending = "fin";
@@ -281,8 +280,8 @@ export class FaultLine extends WriteHalf {
   #push(bytes: Uint8Array): void {
     this.delivered += bytes.length;
     this.onDelivered?.(bytes);
-    this.intake.push(bytes);
-    this.#flowOn();
+    this.reader.push(bytes);
+    this.#afterRead();
   }
 
   /** The next `n` held bytes as one chunk. */
@@ -307,8 +306,8 @@ export class FaultLine extends WriteHalf {
     const ending = this.#ending;
     if (this.#over || ending === undefined) return;
     this.#vanish();
-    if (ending === "fin") this.intake.end();
-    else this.intake.fail(ending.reason);
+    if (ending === "fin") this.reader.end();
+    else this.reader.fail(ending.reason);
   }
 
   #vanish(): void {

@@ -1,5 +1,6 @@
 /**
- * Tools for the tests of the frame codec: chunkings, and what decoding cost.
+ * Helpers for tests of the frame decoder: sample frames, bytes cut into chunks,
+ * and the allocations of a run.
  *
  * @module
  */
@@ -10,14 +11,14 @@ import { FrameDecoder } from "../../src/wire/frame_decoder.ts";
 import { frame, join, KIND } from "./raw_peer.ts";
 import { pattern } from "./transports.ts";
 
-/** What a decoder made of some chunks. */
+/** The result of decoding some chunks. */
 export interface Decoded {
   frames: Required<Frame>[];
   headers: number;
   copied: number;
 }
 
-/** Cuts bytes at the given places, in ascending order; those beyond the end do not cut. */
+/** Cuts bytes at the given offsets, which ascend. Offsets beyond the end do not cut. */
 export function chunked(
   bytes: Uint8Array,
   cuts: readonly number[],
@@ -26,14 +27,14 @@ export function chunked(
   let from = 0;
   for (const cut of [...cuts, bytes.length]) {
     const to = Math.min(cut, bytes.length);
-    // A chunk's memory is its own, as a transport's is.
+    // Each chunk has memory of its own, as with a transport.
     chunks.push(Uint8Array.from(bytes.subarray(from, to)));
     from = to;
   }
   return chunks;
 }
 
-/** Decodes chunks to the end of the stream. */
+/** Decodes all chunks, and the end of the stream. */
 export function decodeAll(
   chunks: Iterable<Uint8Array>,
   maxBody = 1024,
@@ -50,7 +51,7 @@ export function decodeAll(
   return { frames, ...decoder.counters };
 }
 
-/** The error that decoding ends with. */
+/** The error with which decoding ends. */
 export function faultOf(
   chunks: Iterable<Uint8Array>,
   maxBody = 1024,
@@ -64,8 +65,8 @@ export function faultOf(
   throw new Error("the bytes were accepted");
 }
 
-/** A short session of every kind that is delivered, bodies empty and not. */
-export function session(): {
+/** One frame of each kind that a decoder delivers, some with an empty body. */
+export function sampleFrames(): {
   bytes: Uint8Array;
   frames: Required<Frame>[];
   bodyBytes: number;
@@ -86,7 +87,7 @@ export function session(): {
   return { bytes, frames, bodyBytes };
 }
 
-/** What `run` returns, and the sizes of the byte arrays that were allocated meanwhile. */
+/** Runs a function, and returns its result with the sizes of the byte arrays that it allocated. */
 export function allocations<T>(run: () => T): { result: T; sizes: number[] } {
   const Real = globalThis.Uint8Array;
   const sizes: number[] = [];

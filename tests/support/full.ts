@@ -1,12 +1,13 @@
 /**
- * Full numbers take longer than a test should: `SLUICE_FULL=1` asks for them.
- * A test says both as `FULL ? 1_000_000 : 50_000`, which is where the table in
- * `docs/faults.md` has them from.
+ * Whether tests run with their full numbers, which take long: `SLUICE_FULL=1`.
+ *
+ * A test writes both numbers as `FULL ? 1_000_000 : 50_000`. The table in
+ * `docs/faults.md` is made from these.
  *
  * @module
  */
 
 import process from "node:process";
 
-/** Whether full numbers are asked for. */
+/** Whether tests run with their full numbers. */
 export const FULL: boolean = process.env.SLUICE_FULL === "1";

@@ -1,5 +1,5 @@
 /**
- * A JSON-RPC peer made by hand: sends any text, and shows what comes back.
+ * A raw JSON-RPC peer: sends any text, and reads the messages that come back.
  *
  * @module
  */
@@ -22,14 +22,14 @@ import {
 import { TestClock } from "./clock.ts";
 import { assertNothingLeft } from "./pair.ts";
 
-/** One end of a memory pair that speaks one of the framings. */
+/** One side of a memory pair, which uses one of the framings. */
 export class JsonPeer {
-  /** The other end. */
+  /** The other side, for a client or server. */
   readonly duplex: Duplex;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #lines: boolean;
-  /** What has come, a character for each byte. */
+  /** What it has received, one character for each byte. */
   #text = "";
 
   constructor(framing: "lines" | "contentLength" = "lines", room?: number) {
@@ -49,7 +49,7 @@ export class JsonPeer {
     await this.#writer.write(bytes);
   }
 
-  /** Sends values, a message each, as one chunk. */
+  /** Sends each value as a message, all in one chunk. */
   async send(...values: unknown[]): Promise<void> {
     await this.raw(values.map((value) => this.frame(value)).join(""));
   }
@@ -62,7 +62,7 @@ export class JsonPeer {
     return `Content-Length: ${length}\r\n\r\n${text}`;
   }
 
-  /** The next message; undefined when the other end has sent its FIN. */
+  /** The next message; undefined after the FIN of the other side. */
   // deno-lint-ignore no-explicit-any
   async next(): Promise<any> {
     for (;;) {
@@ -70,14 +70,14 @@ export class JsonPeer {
       if (found !== undefined) return JSON.parse(fromBytes(found));
       const { done, value } = await this.#reader.read();
       if (done) {
-        assertEquals(this.#text, "", "the end came inside a message");
+        assertEquals(this.#text, "", "the stream ended inside a message");
         return undefined;
       }
       for (const byte of value) this.#text += String.fromCharCode(byte);
     }
   }
 
-  /** All messages until the other end's FIN. */
+  /** All messages until the FIN of the other side. */
   async rest(): Promise<unknown[]> {
     const messages: unknown[] = [];
     for (;;) {
@@ -109,17 +109,17 @@ export class JsonPeer {
   }
 }
 
-/** A real end and its peer. Time stands still for it. */
+/** A real side and its raw peer. Its clock moves only when the test moves it. */
 export interface Faced {
   readonly peer: JsonPeer;
   readonly connection: Connection;
   readonly clock: TestClock;
   readonly errors: { error: unknown; info: ErrorInfo }[];
-  /** The peer ends, the real end closes; nothing may be left. Returns what was still said. */
+  /** Closes both sides, and asserts that nothing is left. Returns the messages received meanwhile. */
   close(): Promise<unknown[]>;
 }
 
-/** A server whose peer is made by hand. */
+/** Makes a server with a raw peer. */
 export function faceJsonServer<S extends object>(
   services: S,
   options: JsonRpcServerOptions = {},
@@ -137,7 +137,7 @@ export function faceJsonServer<S extends object>(
   return faced(peer, connection, clock, errors);
 }
 
-/** A client whose peer is made by hand. */
+/** Makes a client with a raw peer. */
 export function faceJsonClient<S extends object>(
   options: JsonRpcClientOptions = {},
 ): Faced & { readonly client: JsonRpcClient<S> } {

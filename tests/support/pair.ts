@@ -1,6 +1,6 @@
 /**
- * A client and a server over a memory pair, and the check that nothing is left
- * of them.
+ * A client and a server over a memory pair, and the assertion that nothing is
+ * left of a closed connection.
  *
  * @module
  */
@@ -21,11 +21,11 @@ import {
 export interface Pair<S extends object> {
   readonly client: Client<S>;
   readonly server: Server<S>;
-  /** The server's end of the connection. */
+  /** The connection of the server. */
   readonly connection: Connection;
-  /** What the server's `onError` was told. */
+  /** The arguments of every call of the server's `onError`. */
   readonly errors: { error: unknown; info: ErrorInfo }[];
-  /** Closes both ends and asserts that nothing is left. */
+  /** Closes both sides, and asserts that nothing is left of them. */
   close(): Promise<void>;
 }
 
@@ -33,11 +33,11 @@ export interface Pair<S extends object> {
 export interface PairOptions {
   readonly client?: ClientOptions;
   readonly server?: ServerOptions;
-  /** Bytes each direction of the memory pair holds. */
+  /** How many bytes each direction of the memory pair holds. */
   readonly highWaterMark?: number;
 }
 
-/** Connects a client with a server of `services`. */
+/** Connects a client to a server of `services`. */
 export function pair<S extends object>(
   services: S,
   options: PairOptions = {},
@@ -45,7 +45,7 @@ export function pair<S extends object>(
   const { highWaterMark } = options;
   const [near, far] = memoryPair({ highWaterMark });
   const errors: Pair<S>["errors"] = [];
-  // What services may hold is the type tests' business, not this helper's.
+  // The tests of types check what services may contain, not this helper.
   const server = new Server<S>(services as S & Checked<S>, {
     onError: (error, info) => errors.push({ error, info }),
     ...options.server,
@@ -60,7 +60,7 @@ export function pair<S extends object>(
   return { client, server, connection, errors, close };
 }
 
-/** Asserts that a connection is over and holds nothing any more. */
+/** Asserts that a connection is closed and holds nothing any more. */
 export function assertNothingLeft(connection: Connection): void {
   const { state, queued, waiting, listeners, timers, ...stats } = connection
     .stats();
@@ -71,9 +71,9 @@ export function assertNothingLeft(connection: Connection): void {
     receivingBytes: heldBytes,
     streams,
   } = stats;
-  const places = { inFlight, inFlightBytes, held, heldBytes, streams };
+  const counts = { inFlight, inFlightBytes, held, heldBytes, streams };
   assertEquals(
-    { state, ...places, queued, waiting, listeners, timers },
+    { state, ...counts, queued, waiting, listeners, timers },
     {
       state: "closed",
       inFlight: 0,

@@ -1,24 +1,24 @@
 /**
- * A small seeded generator: the same numbers on every runtime, from integer
- * arithmetic alone.
+ * A small generator of random numbers from a seed. It uses integer arithmetic
+ * alone, so a seed gives the same numbers on every runtime.
  *
  * @module
  */
 
-/** What a run is repeated with: a whole number below 2^32. */
+/** A random seed: a whole number below 2^32. */
 export function newSeed(): number {
   return crypto.getRandomValues(new Uint32Array(1))[0];
 }
 
 /** Random numbers from a seed (mulberry32). */
 export class Random {
-  /** What it began with; print it. */
+  /** Its seed. Print it, so that a run can be repeated. */
   readonly seed: number;
   #state: number;
 
   constructor(seed: number = newSeed()) {
     this.seed = seed >>> 0;
-    // Neighbouring seeds must not give neighbouring runs.
+    // Neighbouring seeds must not give similar runs.
     this.#state = Math.imul(this.seed ^ 0x9e3779b9, 0x85ebca6b) | 0;
   }
 
@@ -55,7 +55,7 @@ export class Random {
     return Uint8Array.from({ length }, () => this.below(256));
   }
 
-  /** A generator of its own, so that one part's use does not shift another's. */
+  /** A second generator, so that one part of a test does not shift the numbers of another. */
   fork(): Random {
     return new Random(this.u32());
   }

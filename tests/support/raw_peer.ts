@@ -1,5 +1,6 @@
 /**
- * A peer made by hand: sends any bytes or frames, and shows what comes back.
+ * A raw peer of the native protocol: sends any bytes or frames, and reads the
+ * frames that come back. With it, functions that make each kind of frame.
  *
  * @module
  */
@@ -69,13 +70,13 @@ function text(s: string): Uint8Array {
   return new TextEncoder().encode(s);
 }
 
-/** Limits a HELLO states. */
+/** Fields of a HELLO. */
 export interface HelloFields {
   maxMessage?: number;
   calls?: number;
   bytes?: number;
   version?: number;
-  /** Whether it has the capability for streams; with what grant. */
+  /** Whether it offers streams, and with which credit and number. */
   streams?: boolean | { credit: number; max: number };
   /** Appended as they are. */
   extra?: readonly number[];
@@ -153,7 +154,7 @@ export function failure(
   return frame(KIND.ERROR, id, body, started ? 1 : 0);
 }
 
-/** A GOAWAY frame; `lastId` undefined says that none was served. */
+/** A GOAWAY frame. An undefined `lastId` says that no call was served. */
 export function goaway(
   lastId: number | undefined,
   code = "",
@@ -205,7 +206,7 @@ export function credit(id: number, bytes: number, flags = 0): Uint8Array {
   return frame(KIND.CREDIT, id, u32(bytes), flags);
 }
 
-/** What a GOAWAY or ERROR frame says. */
+/** Code and text of a GOAWAY or ERROR frame. */
 export function readCode(got: Required<Frame>): { code: string; text: string } {
   const decoder = new TextDecoder();
   const n = got.body[0];
@@ -214,15 +215,15 @@ export function readCode(got: Required<Frame>): { code: string; text: string } {
   return { code, text: decoder.decode(got.body.subarray(3 + n, 3 + n + m)) };
 }
 
-/** The method a REQUEST frame (without deadline and metadata) names. */
+/** The method of a REQUEST frame that has no deadline and no metadata. */
 export function readMethod(got: Required<Frame>): string {
   const n = (got.body[0] << 8) | got.body[1];
   return new TextDecoder().decode(got.body.subarray(2, 2 + n));
 }
 
-/** One end of a memory pair, driven by hand. */
+/** One side of a memory pair, driven by the test. */
 export class RawPeer {
-  /** The other end, for a client or server. */
+  /** The other side, for a client or server. */
   readonly duplex: Duplex;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #frames: ReadableStreamDefaultReader<Required<Frame>>;
@@ -241,13 +242,13 @@ export class RawPeer {
     await this.#writer.write(join(...parts));
   }
 
-  /** The next frame; undefined when the other end has sent its FIN. */
+  /** The next frame; undefined after the FIN of the other side. */
   async next(): Promise<Required<Frame> | undefined> {
     const { value } = await this.#frames.read();
     return value;
   }
 
-  /** The next frame of one kind; others are passed over. */
+  /** The next frame of one kind; skips others. */
   async nextOf(kind: number): Promise<Required<Frame>> {
     for (;;) {
       const got = await this.next();
@@ -256,7 +257,7 @@ export class RawPeer {
     }
   }
 
-  /** All frames until the other end's FIN. */
+  /** All frames until the FIN of the other side. */
   async rest(): Promise<Required<Frame>[]> {
     const frames: Required<Frame>[] = [];
     for (;;) {

@@ -1,10 +1,10 @@
-/** Runs a script of `tests/support/scripts` on the runtime that runs the tests. */
+/** Runs a script of `tests/support/scripts` in a process of its own, on the runtime that runs the tests. */
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import process from "node:process";
 
-/** Starts it, with pipes for standard input and output. */
+/** Starts a script, with pipes for standard input and output. */
 export function startScript(
   name: string,
   options: { files?: number; args?: string[] } = {},
@@ -12,14 +12,14 @@ export function startScript(
   const file = fileURLToPath(new URL(`./scripts/${name}`, import.meta.url));
   const flags = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
   const command = [process.execPath, ...flags, file, ...options.args ?? []];
-  // `ulimit` is the shell's; `exec` makes the script its process.
+  // `ulimit` is a command of the shell; `exec` replaces the shell with the script.
   const [program, ...args] = options.files === undefined
     ? command
     : ["sh", "-c", `ulimit -n ${options.files}; exec "$@"`, "sh", ...command];
   return spawn(program!, args, { stdio: ["pipe", "pipe", "inherit"] });
 }
 
-/** Runs it to its end. */
+/** Runs a script to its end. */
 export async function runScript(
   name: string,
   options: { files?: number; args?: string[] } = {},

@@ -1,21 +1,22 @@
 /**
- * Handlers that tests hold in their hands.
+ * A service whose handlers end only when the test ends them.
  *
  * @module
  */
 
 import type { CallContext } from "../../mod.ts";
 
-/** One call that a {@linkcode HeldWrite} handler was given. */
+/** One call of the method `Held.work` of {@linkcode Held}. */
 export interface HeldCall {
   readonly params: unknown;
   readonly ctx: CallContext;
-  /** Ends the call. */
+  /** Ends the handler with a result. */
   resolve(value?: unknown): void;
+  /** Ends the handler with an error. */
   reject(error: unknown): void;
 }
 
-/** A service whose calls end when the test says so. */
+/** Makes the service, and holds its open calls. */
 export class Held {
   /** Calls started so far, in order. */
   readonly calls: HeldCall[] = [];
@@ -30,7 +31,7 @@ export class Held {
     },
   };
 
-  /** Ends all calls that are still open. */
+  /** Ends all handlers that still run. */
   release(value?: unknown): void {
     for (const call of this.calls) call.resolve(value);
   }

@@ -1,20 +1,20 @@
 /**
- * Abort signals that count who listens to them.
+ * Abort signals that count their listeners.
  *
  * @module
  */
 
-/** Makes them, and adds up. */
+/** Makes signals, and counts the listeners of all of them. */
 export class SignalCount {
-  /** Listeners that were added to any of them and not removed. */
+  /** Listeners that were added and not removed. */
   listeners = 0;
 
-  /** A controller whose signal is counted. */
+  /** Makes a controller whose signal is counted. */
   make(): AbortController {
     const controller = new AbortController();
     const { signal } = controller;
     const { addEventListener, removeEventListener } = signal;
-    // Those that ask for one event only are gone with it.
+    // Listeners with `once` are removed by the event.
     let once = 0;
     signal.addEventListener("abort", () => {
       this.listeners -= once;
@@ -33,7 +33,7 @@ export class SignalCount {
     return controller;
   }
 
-  /** A signal that fired before anybody looked. */
+  /** A signal that is aborted already. */
   aborted(): AbortSignal {
     const controller = this.make();
     controller.abort(new Error("aborted before"));

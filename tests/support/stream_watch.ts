@@ -1,31 +1,31 @@
 /**
- * Sources and readers that write down what became of them.
+ * Sources and readers of streams that record how they end.
  *
  * @module
  */
 
-/** What a source is to do once it has given its items. */
+/** What a source does after its last item. */
 export type SourceEnd = "done" | "throw" | "wait";
 
-/** Streams of whole numbers from 0, and those who read them. */
+/** Streams of whole numbers from 0, and their readers. */
 export class StreamWatch {
   readonly #sources: { over: boolean; cancelled: number }[] = [];
   /** Ends those that wait. */
   readonly #waiting = new Set<() => void>();
   readonly #readers: { over: boolean; wrong: string | undefined }[] = [];
 
-  /** Sources that were cancelled. */
+  /** How many sources were cancelled. */
   get cancelled(): number {
     return this.#sources.filter(({ cancelled }) => cancelled > 0).length;
   }
 
-  /** Sources that are under way, and readers that are not told of an end. */
+  /** How many sources have not ended, plus readers that have not received an end. */
   get open(): number {
     const sources = this.#sources.filter(({ over }) => !over);
     return sources.length + this.#readers.filter(({ over }) => !over).length;
   }
 
-  /** Gives `items` numbers, then ends. */
+  /** Makes a source that gives `items` numbers, then does as `end` says. */
   source(items: number, end: SourceEnd = "done"): AsyncIterable<number> {
     const source = { over: false, cancelled: 0 };
     this.#sources.push(source);
@@ -64,18 +64,18 @@ export class StreamWatch {
     return { [Symbol.asyncIterator]: () => iterator };
   }
 
-  /** Lets sources that wait end. */
+  /** Ends the sources that wait. */
   release(): void {
     for (const release of this.#waiting) release();
   }
 
-  /** Reads to the end, or `most` items; resolves with how many there were. Who is told of a plain end must have read `whole`. */
+  /** Reads to the end, or `most` items, and resolves with the number of items. A stream that ends without error must have `whole` items. */
   async read(
     stream: ReadableStream<unknown>,
     whole: number,
     most = Infinity,
   ): Promise<number> {
-    // First: where bytes were changed it may be no stream.
+    // This comes first: if bytes were changed, it may be no stream.
     const reader = stream.getReader();
     const watched = { over: false, wrong: undefined as string | undefined };
     this.#readers.push(watched);
@@ -98,18 +98,18 @@ export class StreamWatch {
   }
 
   /**
-   * Checks that every source has ended or was cancelled, at most once (its own
-   * end and that may cross), and that every reader was told the truth.
+   * Checks that every source has ended or was cancelled once (both may happen at
+   * the same time), and that every reader received the right items and an end.
    *
-   * @throws {Error} With what is wrong first.
+   * @throws {Error} If not, with the first fault.
    */
   check(garbled: boolean): void {
     for (const [n, { over, cancelled }] of this.#sources.entries()) {
-      if (!over) throw new Error(`source ${n} was not told`);
-      if (cancelled > 1) throw new Error(`source ${n} was told twice`);
+      if (!over) throw new Error(`source ${n} was never ended or cancelled`);
+      if (cancelled > 1) throw new Error(`source ${n} was cancelled twice`);
     }
     for (const [n, { over, wrong }] of this.#readers.entries()) {
-      if (!over) throw new Error(`reader ${n} was never told`);
+      if (!over) throw new Error(`reader ${n} never received an end`);
       if (!garbled && wrong !== undefined) {
         throw new Error(`reader ${n}: ${wrong}`);
       }

@@ -1,7 +1,7 @@
 /**
- * The transports as tests see them: makers of connected pairs, and small tools
- * for bytes. A scenario is a function of two ends; `matrix` runs it over every
- * transport and in both directions.
+ * All transports for tests: functions that make connected pairs, and that write
+ * and read bytes. A scenario is a function of the two sides; `matrix` runs it
+ * over every transport, and with the sides exchanged.
  */
 
 import { mkdtemp, rm } from "node:fs/promises";
@@ -13,21 +13,22 @@ import type { Duplex, DuplexInfo } from "../../src/types/duplex.ts";
 import { memoryPair } from "../../src/transport/memory.ts";
 import { connect, type ConnectOptions } from "../../src/transport/connect.ts";
 import { listen, type ListenOptions } from "../../src/transport/listen.ts";
+import { turn } from "./clock.ts";
 
 export type End = Duplex & DuplexInfo;
 
-/** Two connected ends, and what to do when done with them. */
+/** Two connected duplexes. */
 export interface Pair {
   a: End;
   b: End;
-  /** Destroys what is left of both. */
+  /** Destroys both. */
   release(): Promise<void>;
 }
 
-/** What a transport can do, where they differ. */
+/** A transport. */
 export interface Transport {
   name: string;
-  /** Whether an abort reaches the peer as an error; the others just end. */
+  /** Whether an abort reaches the peer as an error. Over other transports the stream just ends. */
   resets: boolean;
   make(): Promise<Pair>;
 }
@@ -37,7 +38,7 @@ export function fixture(name: string): string {
   return readFileSync(new URL(`../fixtures/${name}`, import.meta.url), "utf8");
 }
 
-/** A directory that is gone again when `use` is done. */
+/** Makes a directory for `use`, and removes it afterwards. */
 export async function withDirectory<T>(
   use: (directory: string) => Promise<T>,
 ): Promise<T> {
@@ -82,7 +83,7 @@ export const memory: Transport = {
 
 export const tcp: Transport = {
   name: "tcp",
-  // Deno has no way to reset.
+  // Deno cannot reset a connection.
   resets: !("Deno" in globalThis),
   make: () => socketPair({ port: 0 }),
 };
@@ -109,7 +110,7 @@ export const tls: Transport = {
 
 export const transports: Transport[] = [memory, tcp, unix, tls];
 
-/** Runs a scenario over every transport, and with the ends exchanged. */
+/** Runs a scenario over every transport, and with the sides exchanged. */
 export function matrix(
   name: string,
   scenario: (a: End, b: End, transport: Transport) => Promise<void>,
@@ -129,14 +130,14 @@ export function matrix(
   }
 }
 
-/** Bytes that differ from place to place. */
+/** Bytes that differ from offset to offset. */
 export function pattern(length: number, from = 0): Uint8Array {
   const bytes = new Uint8Array(length);
   for (let i = 0; i < length; i++) bytes[i] = (from + i) * 31 >>> 3;
   return bytes;
 }
 
-/** Writes all chunks, each awaited, and lets the writer go. */
+/** Writes all chunks, awaits each, and releases the writer. */
 export async function send(
   end: Duplex,
   ...chunks: Uint8Array[]
@@ -149,7 +150,7 @@ export async function send(
   }
 }
 
-/** Reads at least `length` bytes, or to the end or the error. */
+/** Reads at least `length` bytes, or until the stream ends or fails. */
 export async function receive(
   end: Duplex,
   length = Infinity,
@@ -203,15 +204,10 @@ export async function flood(
   }
 }
 
-/** One turn of the event loop. */
-export function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
-
 /**
- * Turns of the event loop until the writer stands still. Should it be called
- * too early on a slow machine, less has been written than could be: the tests
- * that use it then check less, and do not fail.
+ * Waits until the writer makes no progress for 200 turns of the event loop. On a
+ * slow machine it may return too early: then less has been written than could
+ * be, and the tests that use it check less, but do not fail.
  */
 export async function stall(progress: { bytes: number }): Promise<void> {
   for (let still = 0, last = -1; still < 200; still++) {

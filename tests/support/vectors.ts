@@ -69,7 +69,7 @@ export interface GoawayMessage {
   text: string;
 }
 
-/** A request that was taken back, or (without `method`) any body. */
+/** A request that was replaced before it was sent, or (without `method`) any body. */
 export type PadMessage =
   | Omit<RequestMessage, "type"> & { type: "pad" }
   | { type: "pad"; id: number; flags: number; hex: string; method?: undefined };
@@ -129,29 +129,29 @@ export type Message =
   | PadMessage
   | SkippableMessage;
 
-/** One frame, and what it says. */
+/** One frame, and its meaning. */
 export interface Valid {
   name: string;
   about: string;
-  /** Whether this library sends these very bytes. */
+  /** Whether this library sends exactly these bytes. */
   sent: boolean;
   message: Message;
   bytes: string;
 }
 
-/** Bytes that end the connection, and the code they end it with. */
+/** Bytes that end the connection, and the code with which they end it. */
 export interface Malformed {
   name: string;
   about: string;
-  /** Who is to be sent them. */
+  /** Which side receives them. */
   to: "server" | "client" | "either";
-  /** Whether a HELLO goes before them. */
+  /** Whether a HELLO precedes them. */
   greeted: boolean;
-  /** Calls that a client has in flight by then, ids from 1. */
+  /** How many calls a client has in flight by then, ids from 1. */
   calls?: number;
   /** Whether the peer's HELLO has the capability for streams. */
   streams?: boolean;
-  /** The name of the serializer of the end that gets them. */
+  /** The name of the serializer of the side that receives them. */
   serializer?: string;
   bytes: string;
   code: ErrorCode;
@@ -179,7 +179,7 @@ const file = new URL("../vectors/native.json", import.meta.url);
 
 export const VECTORS: Vectors = JSON.parse(readFileSync(file, "utf8"));
 
-/** The messages of one type. */
+/** The message of one type. */
 export type MessageOf<T extends Message["type"]> = T extends BareMessage["type"]
   ? BareMessage
   : Extract<Message, { type: T }>;
@@ -214,7 +214,7 @@ export function fromHex(hex: string): Uint8Array {
   return Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 }
 
-/** What a value is that only the custom serializer can carry. */
+/** A value that only the custom serializer can carry. */
 export interface Hexed {
   hexed: string;
 }
@@ -244,7 +244,7 @@ export function valueOf({ kind, text = "", hex = "" }: VectorPayload): unknown {
   }
 }
 
-/** The options an end needs for a payload. */
+/** The options that a side needs for a payload. */
 export function optionsFor(
   payload?: VectorPayload,
 ): { serializer?: Serializer } {

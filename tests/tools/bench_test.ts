@@ -39,13 +39,13 @@ for (const depth of [1, 100, "unlimited"] as const) {
       });
       const load = new EchoLoad(client, 16);
       const running = load.run(depth, 60);
-      await assertRejects(() => running, Error, "was answered other bytes");
+      await assertRejects(() => running, Error, "has a reply with other bytes");
       await close();
     }
   });
 }
 
-test("a scripted peer answers what it is told to, and nothing else", async () => {
+test("a scripted peer replies to the calls that the test names, and to no other", async () => {
   const ids: number[] = [];
   const peer = new ScriptedPeer((id) => ids.push(id));
   const client = new Client<EchoServices>(peer.duplex);

@@ -9,7 +9,7 @@ import {
   relisted,
   rowsOf,
   waitingOf,
-} from "../support/catalogue.ts";
+} from "../../tools/faults/catalogue.ts";
 
 const text = readCatalogue();
 const rows = rowsOf(text);

@@ -298,7 +298,7 @@ test("imports are read with their kinds, and those of other projects left out", 
   });
 });
 
-test("groups of files in a cycle are told apart, and a shortest circle is shown", () => {
+test("separate cycles are listed separately, each with a shortest circle", () => {
   const edge = (pair: string): Import => {
     const [from, to] = pair.split(">") as [string, string];
     return { from, to, line: 1, type: false };

@@ -79,7 +79,7 @@ test("the page has every limit of a connection once, with its default", () => {
   assertEquals(quantities("Each connection"), {
     ...DEFAULT_LIMITS,
     "close({ timeout })": constant(
-      "src/connection/shutdown_states.ts",
+      "src/connection/shutdown.ts",
       "DRAIN_TIME",
     ),
   });
@@ -195,7 +195,7 @@ const PLACES: Record<string, [string, string][]> = {
     ["src/transport/deno_listener.ts", "MAX_HANDSHAKES"],
   ],
   "connections rejected by a full server that are still being closed": [
-    ["src/serve/reject.ts", "AT_ONCE"],
+    ["src/serve/server.ts", "MAX_REJECTED"],
   ],
   "flush: time to write what is left when a connection ends": [
     ["src/connection/linger.ts", "FLUSH_TIME"],
@@ -207,13 +207,13 @@ const PLACES: Record<string, [string, string][]> = {
     ["src/connection/linger.ts", "LINGER_BYTES"],
   ],
   "flush and linger together, once close({ timeout }) has expired": [
-    ["src/connection/shutdown_states.ts", "GOODBYE_TIME"],
+    ["src/connection/shutdown.ts", "FINISH_TIME"],
   ],
   "time to wait for the FIN of a peer that sent GOAWAY with an error code": [
-    ["src/connection/shutdown_states.ts", "FAILED_TIME"],
+    ["src/connection/shutdown.ts", "FAILED_TIME"],
   ],
   "time without an open call, once the peer has sent GOAWAY": [
-    ["src/connection/shutdown_states.ts", "LEAVING_IDLE"],
+    ["src/connection/shutdown.ts", "DRAINING_IDLE_TIME"],
   ],
 };
 

@@ -1,10 +1,11 @@
-// The gate on sizes: what it finds wrong with a bundle, and how it reads entry points.
+// `deno task size`: the faults it finds in a bundle, how it reads entry points, and its tables.
 
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
 import {
   type Bundle,
   faultsOf,
+  featureTable,
   moduleTable,
   programOf,
   roomsOf,
@@ -65,7 +66,7 @@ test("a protocol is in the bundles of its own entry point, and in no other", () 
   ]);
   assertEquals(faultsOf({ ...ROW, from }, made({ code }), "source"), []);
   assertEquals(faultsOf({ ...ROW, from }, made({}), "source"), [
-    'slim, from source: lacks "$/cancelRequest", by which it is known',
+    'slim, from source: lacks "$/cancelRequest", which its protocol must have',
   ]);
 });
 
@@ -108,6 +109,19 @@ test("the table has a line for each room and module, the largest first", () => {
     "src/wire/hello 1,234",
     "src/call/call 80 ",
     "src/client/client 60 ",
+  ]);
+});
+
+test("the table of features has what each adds to the slim client, in kilobytes", () => {
+  const lines = featureTable([["`streams()`", 21_960]], 17_450, [
+    ["all", 22_049],
+  ]);
+  assertEquals(lines, [
+    "| import from `@sluice/rpc/client` | kB, gzip |",
+    "| -------------------------------- | -------: |",
+    "| `Client`                         |     17.4 |",
+    "| `streams()`                      |    + 4.5 |",
+    "| all                              |     22.0 |",
   ]);
 });
 

@@ -14,6 +14,7 @@ import {
   RpcError,
   Server,
 } from "../../mod.ts";
+import { turn } from "../support/clock.ts";
 import { assertNothingLeft } from "../support/pair.ts";
 import {
   type End,
@@ -21,7 +22,6 @@ import {
   stall,
   type Transport,
   transports,
-  turn,
 } from "../support/transports.ts";
 
 /** A duplex with the same bytes, whose streams are not the transport's own. */

@@ -9,7 +9,8 @@ import { ConnectionError } from "../../src/base/errors.ts";
 import { toDuplex } from "../../src/transport/deno_conn.ts";
 import type { Duplex } from "../../src/types/duplex.ts";
 import { memoryPair } from "../../src/transport/memory.ts";
-import { matrix, pattern, receive, turn } from "../support/transports.ts";
+import { turn } from "../support/clock.ts";
+import { matrix, pattern, receive } from "../support/transports.ts";
 
 /** Writes through the stream of one side, and releases it. */
 async function send(end: Duplex, chunk: Uint8Array): Promise<void> {

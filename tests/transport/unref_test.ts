@@ -1,6 +1,6 @@
 // What is idle and unref'ed lets the process exit; ref undoes that.
 
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import {
   Client,
@@ -19,6 +19,7 @@ const CASES = [
   "client",
   "client-without-an-answer",
   "client-with-a-call",
+  "client-with-middleware-and-a-call",
   "client-of-tls",
   "reconnecting",
   "reconnecting-before-it-has-dialled",
@@ -41,8 +42,11 @@ for (const what of CASES) {
     server.serve(listener);
     const { port } = listener.address as { port: number };
     const args = [what, `${port}`, fixture("ca.pem")];
+    const startedAt = performance.now();
     const { code, stdout } = await runScript("unref.ts", { args });
     assertEquals([code, stdout], [0, "open\n"]);
+    // The timers of the scripts are set for 60 s.
+    assert(performance.now() - startedAt < 40_000);
     await server.close({ timeout: 0 });
   });
 }

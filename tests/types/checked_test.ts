@@ -26,8 +26,8 @@ import {
   type Wire,
 } from "../../mod.ts";
 import { pair } from "../support/pair.ts";
-import { type Equal, holds } from "../support/types.ts";
-import { services } from "../support/typed_services.ts";
+import { type Equal, holds } from "../support/type_assertions.ts";
+import { services } from "./typed_services.ts";
 import * as v from "valibot";
 import * as z from "zod";
 
@@ -409,7 +409,7 @@ test("[X44] the error of expose() without names says what to write", () => {
     // @ts-expect-error: the names are missing
     () => expose(new Counter()),
     TypeError,
-    'Cannot expose: no list of names, received undefined; write expose(instance, ["Hello"])',
+    'Cannot expose: not a list of names, received undefined; write expose(instance, ["Hello"])',
   );
   assertThrows(
     // @ts-expect-error: one name is no list

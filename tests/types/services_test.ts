@@ -24,8 +24,8 @@ import {
   type services,
   services as served,
   type Tree,
-} from "../support/typed_services.ts";
-import { type Equal, holds } from "../support/types.ts";
+} from "./typed_services.ts";
+import { type Equal, holds } from "../support/type_assertions.ts";
 
 test("method names are the dotted paths of every function", () => {
   holds<

@@ -15,7 +15,7 @@ import {
   chunked,
   decodeAll,
   faultOf,
-  session,
+  sampleFrames,
 } from "../support/frames.ts";
 import { frame, join, KIND } from "../support/raw_peer.ts";
 import { pattern } from "../support/transports.ts";
@@ -23,7 +23,7 @@ import { pattern } from "../support/transports.ts";
 const LIMIT = 1024;
 
 test("[B1] a stream cut at any two points yields the same frames, each header parsed once", () => {
-  const { bytes, frames } = session();
+  const { bytes, frames } = sampleFrames();
   for (let a = 0; a <= bytes.length; a++) {
     for (let b = a; b <= bytes.length; b++) {
       const got = decodeAll(chunked(bytes, [a, b]));
@@ -36,7 +36,7 @@ test("[B1] a stream cut at any two points yields the same frames, each header pa
 });
 
 test("[B1] a stream in single bytes yields the same frames, each byte copied once", () => {
-  const { bytes, frames, bodyBytes } = session();
+  const { bytes, frames, bodyBytes } = sampleFrames();
   const got = decodeAll(Array.from(bytes, (byte) => Uint8Array.of(byte)));
   assertEquals(got.frames, frames);
   assertEquals(got.headers, frames.length);
@@ -44,7 +44,7 @@ test("[B1] a stream in single bytes yields the same frames, each byte copied onc
 });
 
 test("[B1] a stream in one chunk is not copied at all", () => {
-  const { bytes, frames } = session();
+  const { bytes, frames } = sampleFrames();
   const got = decodeAll([bytes]);
   assertEquals(got.frames, frames);
   assertEquals(got.copied, 0);
@@ -88,7 +88,7 @@ test("[B1] pieces large and small of one frame are put together in order", () =>
 });
 
 test("[B2] empty chunks anywhere change nothing", () => {
-  const { bytes, frames } = session();
+  const { bytes, frames } = sampleFrames();
   const empty = new Uint8Array(0);
   for (let cut = 0; cut <= bytes.length; cut++) {
     const parts = [
@@ -247,7 +247,7 @@ test("[B11] nothing after a fatal frame is delivered", () => {
 });
 
 test("[B11] a decoder that is stopped delivers nothing more of its chunk", () => {
-  const { bytes, frames } = session();
+  const { bytes, frames } = sampleFrames();
   for (let stopAt = 1; stopAt <= frames.length; stopAt++) {
     let delivered = 0;
     const decoder: FrameDecoder = new FrameDecoder({
@@ -260,7 +260,7 @@ test("[B11] a decoder that is stopped delivers nothing more of its chunk", () =>
 });
 
 test("a budget of frames leaves the rest of the chunk for later, and none is lost", () => {
-  const { bytes, frames } = session();
+  const { bytes, frames } = sampleFrames();
   for (const budget of [1, 2, 3, 100]) {
     const got: number[] = [];
     const sink = { frame: (kind: number) => got.push(kind) };

@@ -18,7 +18,7 @@ import {
   memoryPair,
 } from "../../mod.ts";
 import { settle } from "../support/clock.ts";
-import { chunked, session } from "../support/frames.ts";
+import { chunked, sampleFrames } from "../support/frames.ts";
 import { frame, join, KIND } from "../support/raw_peer.ts";
 import { pattern } from "../support/transports.ts";
 
@@ -37,7 +37,7 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
 }
 
 test("an encoder yields one chunk for each frame, with defaults for flags, id and body", async () => {
-  const { frames } = session();
+  const { frames } = sampleFrames();
   const source = ReadableStream.from<Frame>([...frames, { kind: 0x80 }]);
   const chunks = await Array.fromAsync(
     source.pipeThrough(new FrameEncoderStream()),
@@ -49,7 +49,7 @@ test("an encoder yields one chunk for each frame, with defaults for flags, id an
 });
 
 test("[B1] a decoder yields what an encoder was given, however the bytes are split", async () => {
-  const { bytes, frames } = session();
+  const { bytes, frames } = sampleFrames();
   for (let cut = 0; cut <= bytes.length; cut++) {
     assertEquals(await decoded(chunked(bytes, [cut])), frames);
   }

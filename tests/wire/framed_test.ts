@@ -17,7 +17,7 @@ import {
   Server,
 } from "../../mod.ts";
 import { settle } from "../support/clock.ts";
-import { session } from "../support/frames.ts";
+import { sampleFrames } from "../support/frames.ts";
 import { frame, KIND } from "../support/raw_peer.ts";
 
 /** A duplex that records how it is ended. */
@@ -36,7 +36,7 @@ function recording(): { duplex: Duplex; ends: [string, unknown][] } {
 }
 
 test("frames travel in both directions, and closing one leaves the other open", async () => {
-  const { frames } = session();
+  const { frames } = sampleFrames();
   const [a, b] = memoryPair().map((end) => framed(end));
   for (const [from, to] of [[a, b], [b, a]]) {
     const got = Array.fromAsync(to.readable);

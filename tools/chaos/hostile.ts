@@ -1,7 +1,7 @@
 /**
- * A thousand hostile peers at once, and honest clients beside them:
- * `deno task chaos:hostile`. The server, the hostile and the honest run in
- * processes of their own.
+ * Attacks a server with a thousand hostile peers at once, while honest clients
+ * call it: `deno task chaos:hostile`. The server, the hostile peers and the honest
+ * clients each have a process of their own.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { OWN, type Runtime, RUNTIMES } from "../../bench/demo/runtimes.ts";
 import { measure } from "../../bench/support/program.ts";
 import type { ServerOptions } from "../../mod.ts";
 import type { HonestOrder, HonestResult } from "../hostile/honest.ts";
-import { judge, type Run, tell } from "../hostile/judge.ts";
+import { judge, printRun, type Run } from "../hostile/judge.ts";
 import { LIMITS } from "../hostile/limits.ts";
 import type { KindResult, PeersOrder } from "../hostile/peers.ts";
 import type { Health, Listening } from "../hostile/server.ts";
@@ -21,12 +21,12 @@ import { tool, usage } from "../process.ts";
 
 const TEXT = `Usage: deno task chaos:hostile [options]
 
-  --peers N        hostile peers, nine kinds in turn (default 1000)
-  --rate N         bytes a second of each (default 1024), in five writes
-  --seconds N      how long they go on (default 20)
-  --silent N       besides, connections that say nothing (default 0)
-  --clients N      honest clients (default 64)
-  --timeout MS     in which an honest call must be answered (default 1000)
+  --peers N        number of hostile peers, of nine kinds (default 1000)
+  --rate N         bytes a second that each sends, in five writes (default 1024)
+  --seconds N      length of the attack (default 20)
+  --silent N       number of further connections that send nothing (default 0)
+  --clients N      number of honest clients (default 64)
+  --timeout MS     time in which an honest call must get its reply (default 1000)
   --server NAME    runtime of the server: node, bun or deno
   --quick          200 peers, 14 seconds: what CI runs
   --help           print this
@@ -37,9 +37,9 @@ answered in time, if an answer is wrong or an honest connection lost, if a
 hostile one is closed otherwise than it must be, or if the server passes its
 limits of handlers, buffered bytes or memory.`;
 
-/** Seconds for which the honest measure what the server can do. */
+/** Seconds in which the honest clients measure how many calls the server can serve. */
 const MEASURED = 2;
-/** Seconds in which the hostile all arrive, before the honest begin. */
+/** Seconds in which all hostile peers connect, before the honest clients start. */
 const AHEAD = 3;
 
 function read() {
@@ -68,17 +68,19 @@ function read() {
     ].map(Number);
     const numbers = { peers, rate, seconds, silent, clients, timeout };
     if (!Object.values(numbers).every((n) => n >= 0)) {
-      throw new Error("Cannot use what is no number");
+      throw new Error("Cannot run: an option needs a positive number");
     }
     const runtime = RUNTIMES.find((name) => name === server);
-    if (runtime === undefined) throw new Error(`Cannot run on ${server}`);
+    if (runtime === undefined) {
+      throw new Error(`Cannot run: unknown runtime ${server}`);
+    }
     return { ...numbers, runtime, help };
   } catch (error) {
     usage((error as Error).message, TEXT);
   }
 }
 
-/** The server's process, and how it has fared at worst. */
+/** The server's process, and the worst values that it has reported. */
 class ServerWatch {
   readonly worst = { rss: 0, running: 0, buffered: 0, connections: 0 };
   latest: Health | undefined;
@@ -90,7 +92,7 @@ class ServerWatch {
     this.#child = new Child(runtime, file, JSON.stringify(options));
   }
 
-  /** Listens until it is stopped. */
+  /** Reads its reports until it is stopped. */
   listen(): Promise<void> {
     return this.#child.listen((message) => {
       if ("address" in message) this.address.resolve(message.address);
@@ -99,7 +101,7 @@ class ServerWatch {
     });
   }
 
-  /** Forgets what was worst so far. */
+  /** Forgets the worst values so far. */
   reset(): void {
     Object.assign(this.worst, { rss: 0, running: 0, buffered: 0 });
   }
@@ -124,7 +126,7 @@ function honest(order: HonestOrder): Promise<HonestResult> {
 function attack(order: PeersOrder): Promise<KindResult[]> {
   if (order.count === 0) return Promise.resolve([]);
   const file = import.meta.resolve("../hostile/peers.ts");
-  // The same on every runtime: what is measured is the server.
+  // Always on Node: the server is what is measured.
   return measure<PeersOrder, KindResult[]>("node", file, order);
 }
 
@@ -134,7 +136,7 @@ await tool(async () => {
   const { peers, rate, seconds, silent, clients, timeout, runtime } = options;
   const server = new ServerWatch(runtime, {
     ...LIMITS,
-    // So many need some seconds to come at all.
+    // So many connections need some seconds to open.
     ...silent > 0 && { handshakeTimeout: 10_000 },
   });
   const failed = server.listen();
@@ -164,7 +166,7 @@ await tool(async () => {
     const figures = { capacity, before, worst, cpu: cpu - cpuBefore };
     const run: Run = { options, ...figures, served, kinds, ended };
     const faults = judge(run);
-    tell(run, faults);
+    printRun(run, faults);
     process.exitCode = faults.length === 0 ? 0 : 1;
   } finally {
     await server.stop();

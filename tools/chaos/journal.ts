@@ -1,23 +1,23 @@
 /**
- * The journal that a server process under fire keeps on disk: what its
- * handlers did, written before anybody is told.
+ * The journal that a server process keeps on disk: what its handlers did, written
+ * before any reply is sent.
  *
- * Invariant owned here: a line is one `write` to a file opened for appending,
- * so it is in the kernel's hands before the next step, and no `kill -9` takes
- * it back or tears it apart from the lines of another process.
+ * A line is one `write` to a file opened for appending. So it is in the kernel
+ * before the next step, and no `kill -9` can undo it or mix it with the lines of
+ * another process.
  *
  * @module
  */
 
 import { openSync, readFileSync, writeSync } from "node:fs";
 
-/** How often each call was started and ended, by its number. */
+/** How often each call started and ended, by its number. */
 export interface Runs {
   readonly started: Map<number, number>;
   readonly ended: Map<number, number>;
 }
 
-/** The writing side. */
+/** Writes the journal. */
 export class Journal {
   readonly #file: number;
 
@@ -25,18 +25,18 @@ export class Journal {
     this.#file = openSync(path, "a");
   }
 
-  /** A handler has begun with call `key`. */
+  /** The handler of call `key` starts. */
   start(key: number): void {
     writeSync(this.#file, `S${key}\n`);
   }
 
-  /** It is about to answer. */
+  /** The handler of call `key` is about to reply. */
   end(key: number): void {
     writeSync(this.#file, `E${key}\n`);
   }
 }
 
-/** Reads it all. */
+/** Reads a journal. */
 export function readJournal(path: string): Runs {
   const runs: Runs = { started: new Map(), ended: new Map() };
   for (const line of readFileSync(path, "utf8").split("\n")) {
@@ -44,7 +44,9 @@ export function readJournal(path: string): Runs {
     const key = Number(line.slice(1));
     const table = line[0] === "S" ? runs.started : runs.ended;
     if (!Number.isInteger(key) || !"SE".includes(line[0]!)) {
-      throw new Error(`The journal is torn: ${JSON.stringify(line)}`);
+      throw new Error(
+        `Cannot read the journal: the line ${JSON.stringify(line)} is damaged`,
+      );
     }
     table.set(key, (table.get(key) ?? 0) + 1);
   }

@@ -1,7 +1,7 @@
 /**
- * A server that keeps a journal: `journal_server.ts JOURNAL`. It tells its
- * address as a line of JSON; SIGTERM drains it, the end of its standard input
- * (its parent is gone) ends it at once.
+ * A server that keeps a journal: `journal_server.ts JOURNAL`. It prints its
+ * address as a line of JSON. SIGTERM drains it; the end of its standard input
+ * (its parent has exited) ends it at once.
  *
  * @module
  */
@@ -10,10 +10,10 @@ import process from "node:process";
 import { listen, RpcError, Server } from "../../mod.ts";
 import { Journal } from "./journal.ts";
 
-/** Milliseconds that the slow ones take. */
+/** Milliseconds that slow handlers take. */
 const SLOW = 20;
 
-/** Handlers that write down what they do; params begin with the call's number. */
+/** Handlers that record in the journal what they do. Their params begin with the call's number. */
 export function services(journal: Journal) {
   const begin = (params: string): number => {
     const key = parseInt(params);
@@ -45,7 +45,7 @@ export function services(journal: Journal) {
   };
 }
 
-/** The services' type. */
+/** The type of its services. */
 export type JobServices = ReturnType<typeof services>;
 
 if (import.meta.main) {

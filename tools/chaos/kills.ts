@@ -1,6 +1,6 @@
 /**
- * Kills the server process under pipelined load, starts it again, and holds
- * the client's ledger against the journal that the server wrote to disk:
+ * Kills the server process under pipelined load, starts it again, and compares
+ * the client's log with the journal that the server wrote to disk:
  * `deno task chaos --kills N`.
  *
  * @module

@@ -1,6 +1,6 @@
 /**
- * Pipelined load of mixed kinds, through a reconnecting client, while somebody
- * else does things to the server.
+ * Pipelined load of mixed calls through a reconnecting client, while a program
+ * kills, restarts or stops the server.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import {
 import type { Runtime } from "../../bench/demo/runtimes.ts";
 import { readJournal } from "./journal.ts";
 import type { JobServices } from "./journal_server.ts";
-import { Ledger, type Verdict } from "./ledger.ts";
+import { CallLog, type Comparison } from "./call_log.ts";
 import { ServerProcess } from "./server_process.ts";
 
 /** A small seeded generator (mulberry32): the same run each time. */
@@ -30,32 +30,32 @@ export function random(seed: number): () => number {
   };
 }
 
-/** Calls in flight at most. */
+/** Largest number of calls in flight. */
 const IN_FLIGHT = 2000;
 
 const PADDING = " ".repeat(2000);
 
-/** What the load is like. */
+/** The kind of load. */
 export interface LoadKind {
-  /** Some calls fail, are aborted, or run out of time by themselves. */
+  /** Whether some calls fail, are aborted, or have short deadlines. */
   readonly faults: boolean;
-  /** Milliseconds after which a silent server counts as gone, in place of the usual ones. */
+  /** Keepalive times in milliseconds, in place of the defaults. */
   readonly patience?: number;
 }
 
-/** Where it is put. */
+/** Options of the run. */
 export interface LoadOptions {
   readonly server: Runtime;
   readonly seed: number;
 }
 
-/** A server process, a client, and what is called. */
+/** A server process, a client, and its calls. */
 export class Load {
-  readonly ledger: Ledger = new Ledger();
+  readonly callLog: CallLog = new CallLog();
   readonly random: () => number;
-  /** The server that is dialled; undefined while there is none: its port may be somebody else's by then. */
+  /** The server to dial. Undefined while there is none, because its port may belong to another program by then. */
   server: ServerProcess | undefined;
-  /** What went wrong with the server. */
+  /** Faults of the server. */
   readonly faults: string[] = [];
   readonly #faults: boolean;
   readonly #runtime: Runtime;
@@ -99,13 +99,13 @@ export class Load {
     );
   }
 
-  /** Calls until stopped. */
+  /** Makes calls until `finish`. */
   async run(): Promise<void> {
     while (!this.#stopped) {
       await this.#client.ready;
-      if (this.ledger.next - this.ledger.done < IN_FLIGHT) this.#call();
+      if (this.callLog.next - this.callLog.done < IN_FLIGHT) this.#call();
       else await new Promise((resolve) => setTimeout(resolve, 1));
-      // Others must get their turn, too: `ready` is often ready at once.
+      // Let other code run, too: `ready` often resolves at once.
       if (++this.#made % 100 === 0) {
         await new Promise((resolve) => setImmediate(resolve));
       }
@@ -114,8 +114,8 @@ export class Load {
 
   /** Resolves when `n` more calls are settled. */
   async settled(n: number): Promise<void> {
-    const goal = this.ledger.done + n;
-    while (this.ledger.done < goal) {
+    const goal = this.callLog.done + n;
+    while (this.callLog.done < goal) {
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
   }
@@ -128,16 +128,16 @@ export class Load {
     }
   }
 
-  /** Ends the load, waits for every call, ends the server, and compares. */
-  async finish(running: Promise<void>): Promise<Verdict> {
+  /** Ends the load, waits for every call, stops the server, and compares log and journal. */
+  async finish(running: Promise<void>): Promise<Comparison> {
     this.#stopped = true;
     await running;
-    await this.ledger.settled();
+    await this.callLog.settled();
     const { dials, connected, resent } = this.#client.stats();
     await this.#client.close();
     await this.server?.drain();
     const runs = readJournal(join(this.#directory, "journal"));
-    const { disagreements, figures } = this.ledger.compare(runs);
+    const { disagreements, figures } = this.callLog.compare(runs);
     disagreements.push(...this.faults);
     await rm(this.#directory, { recursive: true });
     return {
@@ -155,7 +155,7 @@ export class Load {
   }
 
   #call(): void {
-    const key = this.ledger.next;
+    const key = this.callLog.next;
     const drawn = this.random();
     const params = drawn * 1000 % 1 < 0.05 ? key + PADDING : `${key}`;
     let handle: CallHandle<number>;
@@ -173,6 +173,6 @@ export class Load {
       handle = this.#client.go("Job.later", params);
       setTimeout(() => handle.abort(), 5 * this.random());
     }
-    this.ledger.enter(handle, idempotent);
+    this.callLog.enter(handle, idempotent);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * What the programs of this directory have in common: the command line, the
- * runtime of each end, and the closing line.
+ * The common part of the programs in this folder: command line, the runtimes of
+ * client and server, and the last line of output.
  *
  * @module
  */
@@ -17,33 +17,35 @@ import {
 import { tool, usage } from "../process.ts";
 import { Load, type LoadKind, type LoadOptions } from "./load.ts";
 
-/** A program: what it counts, and what it does to the server meanwhile. */
+/** A program: what it does to the server while the load runs, and what it counts. */
 export interface Program extends LoadKind {
   readonly file: string;
-  /** The option that says how often, and what the closing line calls it. */
+  /** The name of the option with the number of times, which is also the word in the last line. */
   readonly what: string;
-  /** Does it so often; the load runs meanwhile. */
+  /** Does it that many times, while the load runs. */
   readonly act: (load: Load, times: number) => Promise<void>;
-  /** What is wrong besides, if anything. */
+  /** Lists what else is wrong. */
   readonly judge?: (load: Load) => string[];
 }
 
 function toRuntime(name: string | undefined): Runtime {
   if (name === undefined) return OWN;
   const runtime = RUNTIMES.find((runtime) => runtime === name);
-  if (runtime === undefined) throw new Error(`Cannot run on ${name}`);
+  if (runtime === undefined) {
+    throw new Error(`Cannot run: unknown runtime ${name}`);
+  }
   return runtime;
 }
 
-/** What a run of a program came to. */
+/** The result of a run. */
 export interface Report {
-  /** In words; none if all is well. */
+  /** A sentence for each fault. */
   readonly faults: string[];
   /** One line of figures. */
   readonly figures: string;
 }
 
-/** Runs a program's load, and what it does to the server; leaves nothing behind. */
+/** Runs the load of a program and what the program does to the server, then stops both. */
 export async function run(
   program: Program,
   times: number,
@@ -60,10 +62,10 @@ export async function run(
 function read({ file, what }: Program) {
   const text = `Usage: deno task chaos --${what} N [options]
 
-  ${`--${what} N`.padEnd(17)}how often (default 10)
+  ${`--${what} N`.padEnd(17)}how many times (default 10)
   --server NAME    runtime of the server: node, bun or deno
-  --client NAME    runtime of the client, likewise
-  --seed N         what is called, and when things happen
+  --client NAME    runtime of the client, the same
+  --seed N         seed of the calls and of the moments
   --help           print this`;
   try {
     const { values } = parseArgs({
@@ -78,7 +80,11 @@ function read({ file, what }: Program) {
     const given = values as Record<string, string | undefined>;
     const [times, seed] = [Number(given[what]), Number(given.seed)];
     if (!(times >= 1) || !Number.isInteger(seed)) {
-      throw new Error("Cannot use what is no number");
+      throw new Error(
+        `Cannot run: not a number in --${what} ${
+          given[what]
+        } --seed ${given.seed}`,
+      );
     }
     const { help } = values;
     const server = toRuntime(given.server);

@@ -36,7 +36,7 @@ export const RESTARTS: Program = {
     }
     await load.settled(100);
   },
-  judge: ({ ledger: { failed } }) =>
+  judge: ({ callLog: { failed } }) =>
     failed === 0 ? [] : [`${failed} calls failed`],
 };
 

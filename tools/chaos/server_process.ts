@@ -1,6 +1,6 @@
 /**
- * A server process, as the programs of this directory see it: started, killed
- * or drained, and never left behind: its standard input ends with its parent.
+ * A server process that programs of this folder start, kill, stop or drain. It
+ * never outlives its parent, because its standard input ends with the parent.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import type { TcpAddress } from "../../mod.ts";
 
 const FILE = fileURLToPath(new URL("journal_server.ts", import.meta.url));
 
-/** One life of the server. */
+/** One process of the server. */
 export class ServerProcess {
   readonly address: TcpAddress;
   readonly #child: ChildProcess;
@@ -31,7 +31,7 @@ export class ServerProcess {
     this.address = address;
   }
 
-  /** Starts it, and waits until it listens. */
+  /** Starts the server, and waits until it listens. */
   static async start(runtime: Runtime, journal: string) {
     const [program, args] = command(runtime, FILE);
     const child = spawn(program, [...args, journal], {
@@ -41,28 +41,28 @@ export class ServerProcess {
     const lines = createInterface({ input: child.stdout! });
     const first = await Promise.race([once(lines, "line"), ended]);
     if (typeof first[0] !== "string") {
-      throw new Error("the server ended before it listened");
+      throw new Error("the server exited before it listened");
     }
     return new ServerProcess(child, ended, JSON.parse(first[0]));
   }
 
-  /** `kill -9`; resolves when it is gone. */
+  /** Kills it (`kill -9`), and resolves when it has exited. */
   async kill(): Promise<void> {
     process.kill(this.#child.pid!, "SIGKILL");
     await this.#ended;
   }
 
-  /** Has it stand still, as a machine does that is out of memory. */
+  /** Stops it (SIGSTOP). It does nothing until `go`. */
   stop(): void {
     process.kill(this.#child.pid!, "SIGSTOP");
   }
 
-  /** Has it go on. */
+  /** Lets it continue (SIGCONT). */
   go(): void {
     process.kill(this.#child.pid!, "SIGCONT");
   }
 
-  /** Asks it to finish what it has; resolves with its exit status. */
+  /** Drains it (SIGTERM), and resolves with its exit status. */
   async drain(): Promise<number | null> {
     process.kill(this.#child.pid!, "SIGTERM");
     await this.#ended;

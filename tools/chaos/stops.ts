@@ -1,7 +1,8 @@
 /**
- * Has the server process stand still under pipelined load until the client's
- * keepalive takes it for dead, then go on: what it had read by then runs after
- * all, and nothing may run twice: `deno task chaos --stops N`.
+ * Stops the server process (SIGSTOP) under pipelined load until the client's
+ * keepalive closes the connection, then lets it continue. What the server had
+ * read by then still runs, and nothing may run twice:
+ * `deno task chaos --stops N`.
  *
  * @module
  */
@@ -9,7 +10,7 @@
 import { fileURLToPath } from "node:url";
 import { main, type Program } from "./program.ts";
 
-/** Milliseconds of silence after which the client asks, and as many for the answer. */
+/** Milliseconds without a byte after which the client sends a PING, and as many for the PONG. */
 const PATIENCE = 200;
 
 /** The program. */
@@ -22,14 +23,14 @@ export const STOPS: Program = {
     for (let i = 0; i < times; i++) {
       await load.settled(Math.floor(100 + 1500 * load.random()));
       const { server } = load;
-      // It goes on at once, or when dials have hung for a while, too.
+      // It continues at once, or after dials have hung for a while.
       const longer = i % 2 === 0 ? 0 : 3 * PATIENCE * load.random();
       server?.stop();
       try {
         await load.lost();
         await new Promise((resolve) => setTimeout(resolve, longer));
       } finally {
-        // One that stands still would not notice that its parent is gone.
+        // A stopped process would not notice that its parent has exited.
         server?.go();
       }
     }

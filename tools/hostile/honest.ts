@@ -1,7 +1,7 @@
 /**
- * Honest clients, in a process of their own: first as fast as they can, to
- * learn what the server can do; then at a rate that they keep to whatever
- * becomes of the calls before (open loop).
+ * Honest clients, in a process of their own. First they call as fast as they can,
+ * to measure the server; then at a fixed rate, whatever becomes of earlier calls
+ * (open loop).
  *
  * @module
  */
@@ -10,24 +10,24 @@ import { createHistogram } from "node:perf_hooks";
 import { program } from "../../bench/support/program.ts";
 import { Client, connect, RpcError } from "../../mod.ts";
 
-/** What the process is told. */
+/** The options of the process. */
 export interface HonestOrder {
   readonly host: string;
   readonly port: number;
   readonly clients: number;
   readonly seconds: number;
-  /** Calls a second of all together; as many as they can if absent. */
+  /** Calls a second of all clients together; as many as possible if absent. */
   readonly rate?: number;
-  /** Milliseconds in which a call must be answered. */
+  /** Milliseconds in which a call must get its reply. */
   readonly timeout: number;
 }
 
-/** What became of the calls. */
+/** The results of the calls. */
 export interface HonestResult {
   readonly made: number;
   readonly inTime: number;
   readonly late: number;
-  /** Wrong answers, and failures other than being late, by their code. */
+  /** Wrong replies, and errors other than missed deadlines, by code. */
   readonly wrong: number;
   readonly failed: Record<string, number>;
   /** Connections that were closed. */
@@ -72,7 +72,7 @@ class Tally {
   }
 }
 
-/** As many as each client's window takes. */
+/** Makes as many calls as each client's window allows. */
 async function flatOut(
   clients: Client<Services>[],
   until: number,
@@ -87,7 +87,7 @@ async function flatOut(
   }));
 }
 
-/** `rate` calls a second, over the clients in turn. */
+/** Makes `rate` calls a second, by the clients in turn. */
 async function openLoop(
   clients: Client<Services>[],
   until: number,

@@ -1,5 +1,5 @@
 /**
- * Whether a server under attack did what it promises, and the figures.
+ * Checks whether a server under attack kept its promises, and prints the figures.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { KINDS } from "./kinds.ts";
 import { LIMITS, memoryBound } from "./limits.ts";
 import type { KindResult } from "./peers.ts";
 
-/** A run, as it was measured. */
+/** The measurements of a run. */
 export interface Run {
   readonly options: {
     readonly peers: number;
@@ -20,9 +20,9 @@ export interface Run {
     readonly clients: number;
     readonly runtime: string;
   };
-  /** Calls a second that the honest had answered when they were alone. */
+  /** Calls a second that the honest clients reached before the attack. */
   readonly capacity: number;
-  /** The server's memory until then. */
+  /** The server's memory before the attack, in bytes. */
   readonly before: number;
   /** Seconds of CPU that the server took under attack. */
   readonly cpu: number;
@@ -34,11 +34,11 @@ export interface Run {
   };
   readonly served: HonestResult;
   readonly kinds: readonly KindResult[];
-  /** How the server says that connections ended. */
+  /** How connections ended, as the server counts them. */
   readonly ended: Readonly<Record<string, number>>;
 }
 
-/** What is wrong, in words; nothing if all is well. */
+/** Lists what is wrong. */
 export function judge(run: Run): string[] {
   return [
     ...honestFaults(run.served),
@@ -90,7 +90,7 @@ function kindFaults(
     }
   }
   const times = (ended[ends ?? ""] ?? 0) / dials;
-  // The last dial of each may have been a moment before the end.
+  // Each may have dialled just before the end.
   if (ends !== undefined && seconds >= 12 && times < 0.4) {
     faults.push(`${name}: of ${dials} connections not half were closed`);
   }
@@ -106,15 +106,15 @@ function counts(record: Readonly<Record<string, number>>): string {
   return all.join(", ") || "none closed";
 }
 
-/** Prints it; the last line has the figures. */
-export function tell(run: Run, faults: readonly string[]): void {
+/** Prints a run; the last line has the figures. */
+export function printRun(run: Run, faults: readonly string[]): void {
   const { options, capacity, served, kinds, worst, before, cpu, ended } = run;
   for (const { name, dials, bytes, ended } of kinds) {
     console.log(
       `${name.padEnd(18)} ${dials} dials, ${bytes} bytes: ${counts(ended)}`,
     );
   }
-  console.log(`the server says: ${counts(ended)}`);
+  console.log(`ends counted by the server: ${counts(ended)}`);
   for (const fault of faults.slice(0, 20)) console.error(fault);
   const { peers, silent, rate, seconds, timeout, runtime } = options;
   const share = (100 * served.inTime / served.made).toFixed(1);

@@ -1,5 +1,5 @@
 /**
- * The kinds of hostile peers: what each sends, and how the server must end it.
+ * The kinds of hostile peers: what each sends, and how the server must close it.
  *
  * @module
  */
@@ -15,17 +15,17 @@ import {
 /** One kind. */
 export interface Kind {
   readonly name: string;
-  /** Its `n`-th piece, from 0; undefined when it has said all. The first goes behind HELLO. */
+  /** The `n`-th piece that it sends, from 0; undefined after the last. The first follows its HELLO. */
   readonly piece: (n: number) => Uint8Array | undefined;
-  /** Never says HELLO. */
+  /** It never sends a HELLO. */
   readonly dumb?: boolean;
-  /** Never reads. */
+  /** It never reads. */
   readonly deaf?: boolean;
-  /** Bytes a second, if fewer than others'. */
+  /** Bytes a second, if fewer than the others send. */
   readonly pace?: number;
-  /** The code that its GOAWAY must have; absent for one that is left alone. */
+  /** The code of the GOAWAY that the server must send; absent if the server must not close it. */
   readonly ends?: string;
-  /** The code that it may have: one that calls faster than it is answered fills its window. */
+  /** A code that the GOAWAY may have, too: a peer that calls faster than it gets replies fills its window. */
   readonly may?: string;
 }
 
@@ -41,7 +41,7 @@ const OVERSIZED = header(0x7fffffff);
 const PING = frame(KIND.PING, 1);
 const PAD = frame(KIND.PAD);
 
-/** All of them. */
+/** All kinds. */
 export const KINDS: readonly Kind[] = [
   {
     name: "call then cancel",
@@ -84,5 +84,5 @@ export const KINDS: readonly Kind[] = [
   },
 ];
 
-/** What others say first. */
+/** The first bytes of all other kinds. */
 export const HELLO: Uint8Array = hello();

@@ -1,12 +1,12 @@
 /**
- * What the server under attack allows: stated, and the same in every run.
+ * The limits of the server under attack, which are the same in every run.
  *
  * @module
  */
 
 import type { ServerOptions } from "../../mod.ts";
 
-/** The server's options; what is not here is the default. */
+/** The options of the server. Others have their defaults. */
 export const LIMITS = {
   windowCalls: 256,
   maxTotalRunning: 4096,
@@ -16,7 +16,7 @@ export const LIMITS = {
   writeTimeout: 5000,
 } satisfies ServerOptions;
 
-/** Bytes of a reply that nobody reads. */
+/** Bytes of a reply that the peer does not read. */
 export const BIG = 16 * 1024;
 
 /**

@@ -1,6 +1,6 @@
 /**
- * Hostile peers, many in one process: each keeps to so many bytes a second, and
- * dials again when it was thrown out, at most once a second.
+ * Many hostile peers in one process. Each sends a fixed number of bytes a second,
+ * and dials again when the server has closed it, at most once a second.
  *
  * @module
  */
@@ -11,34 +11,34 @@ import { FrameDecoder } from "../../src/wire/frame_decoder.ts";
 import { KIND, readCode } from "../../tests/support/raw_peer.ts";
 import { HELLO, type Kind, KINDS } from "./kinds.ts";
 
-/** What the process is told. */
+/** The options of the process. */
 export interface PeersOrder {
   readonly host: string;
   readonly port: number;
-  /** Peers in all, of all kinds in turn. */
+  /** Number of peers, of all kinds in turn. */
   readonly count: number;
-  /** Of the last kind alone: connections that say nothing. */
+  /** Number of further connections that send nothing. */
   readonly silent?: boolean;
-  /** Bytes a second of each. */
+  /** Bytes a second that each sends. */
   readonly rate: number;
   readonly seconds: number;
 }
 
-/** What became of the peers of one kind. */
+/** The results of the peers of one kind. */
 export interface KindResult {
   readonly name: string;
   readonly dials: number;
   readonly bytes: number;
-  /** How they were ended, by the GOAWAY's code; `without a word` if none came. */
+  /** How many were closed with each code; `without a GOAWAY` if there was none. */
   readonly ended: Record<string, number>;
 }
 
-/** Milliseconds between two looks at what may be sent; and, at least, between two dials of one peer. */
+/** Milliseconds between two sends, and the least between two dials of one peer. */
 const TICK = 200;
 const REDIAL = 1000;
-/** Looks over which the first dials are spread. */
+/** The first dials are spread over this many sends. */
 const RAMP = 10;
-/** A GOAWAY fits; nobody hostile asks for more in one frame. */
+/** Bytes that a peer keeps of what it reads: a GOAWAY fits. */
 const MAX_BODY = 1 << 20;
 
 class Peer {
@@ -69,7 +69,7 @@ class Peer {
     this.#result = result;
   }
 
-  /** Sends what `ms` more allow, or dials. */
+  /** Sends what `ms` milliseconds allow, or dials. */
   tick(now: number, ms: number): void {
     if (this.#socket === undefined) {
       if (now - this.#dialledAt >= REDIAL) this.#dial(now);
@@ -85,7 +85,7 @@ class Peer {
       pieces.push(this.#next);
       this.#next = this.#kind.piece(this.#pieces++);
     }
-    // One that does not read must not make this process hold what it sends.
+    // If the server does not read, this process must not buffer what the peer sends.
     const stuck = this.#socket.writableLength > 65_536;
     if (pieces.length > 0 && !stuck) this.#socket.write(Buffer.concat(pieces));
   }
@@ -103,7 +103,7 @@ class Peer {
     this.#pieces = 0;
     this.#code = undefined;
     this.#next = this.#kind.dumb ? this.#kind.piece(this.#pieces++) : HELLO;
-    // HELLO leaves at once, or the slowest would never get beyond it.
+    // The HELLO is sent at once; the slowest peers would never get beyond it.
     this.#allowance = this.#next?.length ?? 0;
     socket.setNoDelay(true);
     socket.on("error", () => {});
@@ -126,7 +126,7 @@ class Peer {
   #closed(): void {
     this.#socket = undefined;
     if (this.#stopped) return;
-    const how = this.#code ?? "without a word";
+    const how = this.#code ?? "without a GOAWAY";
     const { ended } = this.#result;
     ended[how] = (ended[how] ?? 0) + 1;
   }

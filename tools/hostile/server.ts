@@ -1,12 +1,12 @@
 /**
- * The server under attack, in a process of its own. It tells its address, then
- * how it fares, some times a second.
+ * The server under attack, in a process of its own. It reports its address, then
+ * its health some times a second.
  *
  * @module
  */
 
 import process from "node:process";
-import { parentDone, tell } from "../../bench/demo/parent.ts";
+import { parentDone, sendToParent } from "../../bench/demo/parent.ts";
 import {
   type CallContext,
   type Connection,
@@ -17,20 +17,20 @@ import {
 } from "../../mod.ts";
 import { BIG } from "./limits.ts";
 
-/** How the server fares. */
+/** The health of the server. */
 export interface Health {
   readonly rss: number;
   /** Seconds of CPU so far. */
   readonly cpu: number;
   readonly connections: number;
-  /** Handlers that run, and bytes that count towards `maxTotalBuffered`. */
+  /** Running handlers, and bytes that count towards `maxTotalBuffered`. */
   readonly running: number;
   readonly buffered: number;
-  /** How connections ended that nobody closed in order, and those turned away. */
+  /** How many connections failed or were rejected, by code. */
   readonly ended: Readonly<Record<string, number>>;
 }
 
-/** The first thing it tells; all that follows is {@linkcode Health}. */
+/** Its first report. All others are {@linkcode Health}. */
 export interface Listening {
   readonly address: { readonly host: string; readonly port: number };
 }
@@ -44,7 +44,7 @@ const services = {
   HelloService: { Hello: (name: string): string => `hello:${name}` },
   Test: {
     big: (): Uint8Array => big,
-    /** Ends when its caller gives it up. */
+    /** Ends when its call is cancelled. */
     hold: (_: unknown, { signal }: CallContext): Promise<void> =>
       new Promise((resolve) => {
         if (signal.aborted) resolve();
@@ -84,9 +84,9 @@ if (import.meta.main) {
   });
   const listener = await listen({ port: 0 });
   server.serve(listener);
-  tell({ address: listener.address });
+  sendToParent({ address: listener.address });
   const timer = setInterval(
-    () => tell(health(server.connections, ended)),
+    () => sendToParent(health(server.connections, ended)),
     EVERY,
   );
   await parentDone();

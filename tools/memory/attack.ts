@@ -1,13 +1,13 @@
 /**
- * The hostile peers of a case, in a process of their own. It tells how much
- * they have sent, and keeps their connections until it is let go.
+ * The hostile peers of a case, in a process of their own. It reports how much
+ * they have sent, and keeps their connections until its parent ends it.
  *
  * @module
  */
 
 import { connect as dial, type Socket } from "node:net";
 import process from "node:process";
-import { parentDone, tell } from "../../bench/demo/parent.ts";
+import { parentDone, sendToParent } from "../../bench/demo/parent.ts";
 import { Client, connect } from "../../mod.ts";
 import {
   CALLER,
@@ -26,7 +26,7 @@ interface Address {
   readonly port: number;
 }
 
-/** A connection that sends, and reads only if it is told to. */
+/** A connection that sends bytes, and reads only if it should. */
 class Attacker {
   sent = 0;
   readonly #socket: Socket;
@@ -39,7 +39,7 @@ class Attacker {
     if (reads) this.#socket.resume();
   }
 
-  /** Sends bytes, unless it was thrown out. */
+  /** Sends bytes, unless the server has closed it. */
   async send(bytes: Uint8Array): Promise<void> {
     if (this.#over) return;
     this.sent += bytes.length;
@@ -70,7 +70,7 @@ function filled(
   return bytes;
 }
 
-/** A request for `Sink.hold` behind its header, with metadata of so many entries of six bytes. */
+/** The body of a request for `Sink.hold`, with this many metadata entries of six bytes. */
 function described(id: number, entries: number): Uint8Array {
   const block = new Uint8Array(2 + 6 * entries);
   new DataView(block.buffer).setUint16(0, 6 * entries);
@@ -83,7 +83,7 @@ function described(id: number, entries: number): Uint8Array {
 
 const numbers = (n: number) => Array.from({ length: n }, (_, i) => i + 1);
 
-/** As many calls as a window has. */
+/** The number of calls in a window. */
 const CALLS = Uint8Array.from(
   numbers(4096).flatMap((id) => [...request(id, "Sink.hold", [0])]),
 );
@@ -113,7 +113,7 @@ const SENDS: Record<string, (attacker: Attacker) => Promise<void>> = {
   "X18 calls": (attacker) => attacker.send(CALLS),
 };
 
-/** 300 calls by one connection that reads nothing, answered when another one says so. */
+/** 300 calls of one connection that reads nothing, which get their replies when another connection asks for it. */
 async function hoard(address: Address): Promise<number> {
   const attacker = new Attacker(address, false);
   await attacker.send(hello());
@@ -127,7 +127,7 @@ async function hoard(address: Address): Promise<number> {
   return attacker.sent + other.sent;
 }
 
-/** What Go's wire is sent. */
+/** What is sent over Go's protocol. */
 async function goCalls(address: Address, { id, connections }: Case) {
   let sent = 0;
   for (const _ of numbers(connections)) {
@@ -165,5 +165,5 @@ if (import.meta.main) {
   parentDone().then(() => process.exit());
   const [id, host, port] = process.argv.slice(2);
   const sent = await attack(caseOf(id), { host, port: Number(port) });
-  tell({ sent });
+  sendToParent({ sent });
 }

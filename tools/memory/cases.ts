@@ -1,5 +1,5 @@
 /**
- * What a peer can send to take a server's memory, and what it may take.
+ * What a peer can send to fill a server's memory, and the bound of each case.
  *
  * The ids are those of the rows of `docs/faults.md`. (X17 is about work, not
  * memory: its tests count it.)
@@ -9,7 +9,7 @@
 
 import type { ServerOptions } from "../../mod.ts";
 
-/** The limits that the server under attack is given; what is not here is the default. */
+/** The limits of the server under attack. Others have their defaults. */
 export const LIMITS = {
   maxTotalBuffered: 64 * 1024 * 1024,
   keepaliveTime: Infinity,
@@ -18,31 +18,31 @@ export const LIMITS = {
 
 const MiB = 1024 * 1024;
 
-/** What a server may hold by itself: code that has been compiled, types that have been seen. */
+/** Bytes that a server may hold for itself: compiled code, types it has seen. */
 const BASE = 16 * MiB;
 
-/** What an open connection may hold by itself: 64 KiB that its transport buffers each way, and its tables. */
+/** Bytes that an open connection may hold for itself: 64 KiB in each direction of its transport, and its tables. */
 const CONNECTION = 160 * 1024;
 
-/** One of them. */
+/** A case. */
 export interface Case {
   readonly id: string;
   readonly title: string;
-  /** The wire; the native one unless it is named. */
+  /** The protocol; the native one if undefined. */
   readonly wire?: "gob";
   /** Connections of the attack. */
   readonly connections: number;
-  /** Beyond {@linkcode LIMITS}. */
+  /** Options of the server beside {@linkcode LIMITS}. */
   readonly options?: ServerOptions;
-  /** Whether the server lets nobody in, nor turns anybody away. */
+  /** Whether `authorize` never decides. */
   readonly undecided?: boolean;
-  /** Whether what counts is what is held in the end; else it is the most that was held at any time. */
+  /** Whether the bytes held at the end count, instead of the most held at any time. */
   readonly idle?: boolean;
-  /** How many bytes the server may hold for it, garbage left out. */
+  /** How many bytes the server may hold for it, without garbage. */
   readonly bound: number;
 }
 
-/** Of whatever counts towards `maxTotalBuffered`: twice that, as some of it is counted about. */
+/** The bound of what counts towards `maxTotalBuffered`: twice that limit, because some sizes are estimates. */
 function buffered(connections: number): number {
   return 2 * LIMITS.maxTotalBuffered + connections * CONNECTION + BASE;
 }
@@ -61,15 +61,15 @@ export const CASES: readonly Case[] = [
     title: "metadata of 10,000 entries on calls that wait",
     connections: 8,
     options: { maxRunning: 1, maxTotalBuffered: 256 * MiB },
-    // 16 MiB, the window, of each.
+    // 16 MiB of each, which is the window.
     bound: 8 * (2 * 16 * MiB + CONNECTION) + BASE,
   },
   {
     id: "X14 early",
-    title: "the same before the verdict of `authorize`",
+    title: "the same before `authorize` has decided",
     connections: 500,
     undecided: true,
-    // 64 KiB, as much as may come before the verdict, of each.
+    // 64 KiB of each, which is what may arrive before `authorize` has decided.
     bound: 500 * (2 * 64 * 1024 + CONNECTION) + BASE,
   },
   {

@@ -1,5 +1,5 @@
 /**
- * Go's side of the cases: the types, and a client that sends them.
+ * The cases over Go's protocol: types, and a client that sends them.
  *
  * @module
  */
@@ -16,12 +16,12 @@ import {
 
 const Row = struct({ Cells: array(int, 2000) }, "Row");
 
-/** Both ends' wire. */
+/** The protocol of both sides. */
 export const gob = netrpc({
   methods: {
     Sink: { rows: goMethod(slice(Row), int), bytes: goMethod(bytes, int) },
   },
 });
 
-/** 2,000 structs whose only field is left out: 2 kB, for 2,000 zeros each. */
+/** 2,000 structs whose only field is left out: 2 kB that decode to 2,000 zeros each. */
 export const ROWS: object[] = Array.from({ length: 2000 }, () => ({}));

@@ -1,36 +1,35 @@
 /**
- * The server under attack, in a process of its own. It tells its address, then
- * its size, some times a second, until it is let go.
+ * The server under attack, in a process of its own. It reports its address, then
+ * its size some times a second, until its parent ends it.
  *
  * @module
  */
 
 import process from "node:process";
-import { parentDone, tell } from "../../bench/demo/parent.ts";
+import { parentDone, sendToParent } from "../../bench/demo/parent.ts";
 import {
   type CallContext,
   listen,
   Server,
   type ServerOptions,
 } from "../../mod.ts";
-import { collect } from "../../tests/support/collect.ts";
-import { memory, memoryNow } from "../../tests/support/heap.ts";
+import { collect, memory, memoryNow } from "../../tests/support/heap.ts";
 import { caseOf, LIMITS } from "./cases.ts";
 import { gob } from "./gob.ts";
 
-/** What it tells: the first once, and the last once. */
-export type Told =
+/** Its reports: its address once, then its size, and how connections ended once. */
+export type Report =
   | { readonly address: { readonly host: string; readonly port: number } }
   | { readonly rss: number; readonly held: number; readonly read: number }
   | { readonly ended: Record<string, number> };
 
-/** Milliseconds between two looks at its size. */
+/** Milliseconds between two measurements. */
 const EVERY = 300;
 
 const large = new Uint8Array(4_000_000);
 const waiting: (() => void)[] = [];
 
-/** Keeps params until nobody waits for the call any more. */
+/** Keeps params until the call ends. */
 function hold(params: unknown, { signal }: CallContext): Promise<number> {
   return new Promise((resolve) => {
     signal.addEventListener("abort", () => resolve(params === null ? 0 : 1));
@@ -41,7 +40,7 @@ const services = {
   Sink: {
     hold,
     rows: hold,
-    /** Of a stream that it does not read. */
+    /** Receives a stream that it does not read. */
     stream: hold,
     bytes: (params: Uint8Array) => params.length,
     /** Answers when all are asked to. */
@@ -77,7 +76,7 @@ if (import.meta.main) {
   server.serve(listener);
   const before = await memory();
   const { host, port } = listener.address as { host: string; port: number };
-  tell({ address: { host, port } } satisfies Told);
+  sendToParent({ address: { host, port } } satisfies Report);
   const done = parentDone();
   for (let over = false; !over;) {
     over = await Promise.race([done.then(() => true), pause()]);
@@ -86,8 +85,8 @@ if (import.meta.main) {
     const { live } = await memoryNow();
     const { bytesRead: read } = server.stats();
     const size = { rss: rss - before.rss, held: live - before.live, read };
-    tell(size satisfies Told);
+    sendToParent(size satisfies Report);
   }
-  tell({ ended } satisfies Told);
+  sendToParent({ ended } satisfies Report);
   process.exit();
 }

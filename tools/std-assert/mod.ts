@@ -1,6 +1,6 @@
 /**
  * A private stand-in for the part of `@std/assert` that the tests use: same
- * names, same arguments, same verdicts, so that the tests also run where JSR
+ * names, same arguments, same results, so that the tests also run where JSR
  * cannot be reached. Never published; remove it, and nothing else changes.
  *
  * @module

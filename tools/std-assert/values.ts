@@ -7,7 +7,7 @@
 import { equal } from "./equal.ts";
 import { AssertionError, fault, show, suffix } from "./report.ts";
 
-/** Any class whose instances `assertInstanceOf` can tell. */
+/** A class, for `assertInstanceOf`. */
 // deno-lint-ignore no-explicit-any
 export type AnyConstructor<T = any> = abstract new (...args: any[]) => T;
 

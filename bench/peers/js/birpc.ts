@@ -1,6 +1,6 @@
 /**
- * birpc over TCP: JSON, as its documentation has it for text transports, a line
- * a message. Its timer for each call is turned off.
+ * birpc over TCP: JSON, as its documentation recommends for text transports, one
+ * line for each message. Its timer for each call is turned off.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * Cap'n Web, over a transport of our own as its documentation provides for:
- * TCP, a line a message, those of a turn in one write.
+ * Cap'n Web over a custom transport, as its documentation allows: TCP, one line for
+ * each message, those of one turn of the event loop in one write.
  *
  * @module
  */

@@ -5,21 +5,21 @@
  */
 
 import process from "node:process";
-import { parentDone, tell } from "../../demo/parent.ts";
+import { parentDone, sendToParent } from "../../demo/parent.ts";
 import { Tally } from "../../demo/styles.ts";
 import { cpuSeconds, Peak } from "../../demo/usage.ts";
-import type { Told } from "../../rows.ts";
+import type { ResultOrFault } from "../../rows.ts";
 import { type JsPeer, loadPeer } from "./peers.ts";
 import { type CallStyle, PEER_STYLES, type PeerWork } from "./styles.ts";
 
-/** What the client is told, as JSON, by its only argument. */
+/** The options of the client: its only argument, as JSON. */
 export interface PeerOrder extends PeerWork {
   readonly peer: JsPeer;
   readonly style: CallStyle;
   readonly port: number;
 }
 
-async function run(order: PeerOrder): Promise<Told> {
+async function run(order: PeerOrder): Promise<ResultOrFault> {
   const peak = new Peak();
   const peer = await loadPeer(order.peer);
   const caller = await peer.connect(order.port);
@@ -34,13 +34,15 @@ async function run(order: PeerOrder): Promise<Told> {
 }
 
 function fault(reason: unknown): void {
-  tell({ fault: reason instanceof Error ? reason.message : String(reason) });
+  sendToParent({
+    fault: reason instanceof Error ? reason.message : String(reason),
+  });
 }
 
 if (import.meta.main) {
   parentDone().then(() => process.exit());
   try {
-    tell(await run(JSON.parse(process.argv[2])));
+    sendToParent(await run(JSON.parse(process.argv[2])));
   } catch (error) {
     fault(error);
   }

@@ -1,6 +1,6 @@
 /**
- * ioredis with auto-pipelining, against `redis-server` ECHO. As ECHO adds
- * nothing, the text is sent as it is to come back: replies as long as others'.
+ * ioredis with auto-pipelining, against `redis-server` ECHO. ECHO adds nothing, so
+ * the text is sent as the reply must be, and replies are as long as others'.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { hello, type Peer } from "./peer.ts";
 const ioredis: Peer = {
   window: 4_096,
 
-  /** Redis cannot choose a port by itself, nor tell it in a line of JSON. */
+  /** Redis cannot pick a free port by itself. */
   async serve() {
     const port = await freePort();
     const redis = spawn(

@@ -1,13 +1,13 @@
 /**
- * TCP of loopback for the peers that leave the transport to their user, and
- * messages on it as lines, those of a turn in one write.
+ * TCP over loopback for peers without a transport of their own. Messages are lines,
+ * and those of one turn of the event loop are one write.
  *
  * @module
  */
 
 import net from "node:net";
 
-/** Where everyone listens. */
+/** The address on which all servers listen. */
 export const HOST = "127.0.0.1";
 
 /** Listens on a free port; resolves with the port. */
@@ -50,7 +50,7 @@ export class Lines {
   readonly #socket: net.Socket;
   #out = "";
 
-  /** @param take Called with each line that comes. */
+  /** @param take Called with each received line. */
   constructor(socket: net.Socket, take: (line: string) => void) {
     this.#socket = socket;
     let rest = "";
@@ -61,7 +61,7 @@ export class Lines {
     });
   }
 
-  /** Sends a line: by the end of this turn of the event loop, with the others of it. */
+  /** Sends a line, together with the other lines of this turn of the event loop. */
   send(line: string): void {
     if (this.#out === "") setImmediate(() => this.#flush());
     this.#out += line + "\n";

@@ -1,19 +1,18 @@
 /**
- * What a peer written in JavaScript is to this benchmark.
+ * The interface of a peer that is written in JavaScript.
  *
  * @module
  */
 
-/** A way to serve `PeerHello`, and to call it. */
+/** Serves `PeerHello`, and calls it.  */
 export interface Peer {
   /** Serves on a free port of loopback; resolves with the port. */
   serve(): Promise<number>;
   /** Connects to a port of loopback. */
   connect(port: number): Promise<Caller>;
   /**
-   * Calls that the pipeline style leaves in flight. None of them has a bound of
-   * its own, and all are faster with one: of 64, 512, 4,096 and none the
-   * fastest.
+   * Largest number of calls in flight in the pipeline style. No peer has a bound of
+   * its own, and all are faster with one: the fastest of 64, 512, 4,096 and none.
    */
   readonly window: number;
 }
@@ -25,7 +24,7 @@ export interface Caller {
   close(): void;
 }
 
-/** What everyone's handler does. */
+/** The handler of all peers. */
 export function hello(text: string): string {
   return "hello:" + text;
 }

@@ -1,5 +1,5 @@
 /**
- * Draws what was measured: `plot.ts ROWS` tells `{ svg }`.
+ * Draws the results: `plot.ts ROWS` sends `{ svg }` to its parent.
  *
  * @module
  */
@@ -7,23 +7,23 @@
 import process from "node:process";
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
-import { parentDone, tell } from "../../demo/parent.ts";
+import { parentDone, sendToParent } from "../../demo/parent.ts";
 
-/** One point: who, in which style, how fast. */
+/** One point: the peer, the style, and the rate. */
 export interface Point {
   readonly peer: string;
   readonly style: string;
   readonly calls_per_s: number;
 }
 
-/** What it tells. */
+/** Its message. */
 export interface Drawn {
   readonly svg: string;
 }
 
 /** A dot for every peer in every style, the fastest pipeline at the top. */
 function draw(points: readonly Point[]): string {
-  // Its own types say less than it has.
+  // The types of the package lack some of its members.
   const { document } = parseHTML("<!doctype html><html></html>") as unknown as {
     document: Plot.PlotOptions["document"];
   };
@@ -77,5 +77,5 @@ function brief(n: number): string {
 
 if (import.meta.main) {
   parentDone().then(() => process.exit());
-  tell({ svg: draw(JSON.parse(process.argv[2])) } satisfies Drawn);
+  sendToParent({ svg: draw(JSON.parse(process.argv[2])) } satisfies Drawn);
 }

@@ -5,11 +5,11 @@
  */
 
 import process from "node:process";
-import { parentDone, tell } from "../../demo/parent.ts";
+import { parentDone, sendToParent } from "../../demo/parent.ts";
 import { type JsPeer, loadPeer } from "./peers.ts";
 
 if (import.meta.main) {
   parentDone().then(() => process.exit());
   const peer = await loadPeer(process.argv[2] as JsPeer);
-  tell({ port: await peer.serve() });
+  sendToParent({ port: await peer.serve() });
 }

@@ -7,7 +7,7 @@
 import type { Tally } from "../../demo/styles.ts";
 import type { Caller } from "./peer.ts";
 
-/** What a style is asked to do. */
+/** The options of a style. */
 export interface PeerWork {
   readonly calls: number;
   /** Tasks of the concurrent style. */
@@ -16,7 +16,7 @@ export interface PeerWork {
   readonly seconds: number;
 }
 
-/** The name of a style: what every peer is measured in. */
+/** The name of a style. */
 export type CallStyle = "sync" | "concurrent" | "pipeline";
 
 /** Makes the calls, and compares every reply. */

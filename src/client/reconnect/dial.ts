@@ -14,7 +14,7 @@
 import { RpcConnection } from "../../connection/connection.ts";
 import { keepalive } from "../../connection/watchdog.ts";
 import { STREAM_SUPPORT } from "../../streams/support.ts";
-import type { ConnectionSetup, Keepalive } from "../../connection/contract.ts";
+import type { ConnectionSetup } from "../../connection/contract.ts";
 import type { Credentials, CredentialsSource } from "../../types/connection.ts";
 import type { Timeout } from "../../base/timers.ts";
 import { toDuplex } from "../../transport/deno_conn.ts";
@@ -156,7 +156,7 @@ export class DialAttempt {
     let helloReceived = false;
     const connection = new RpcConnection(toDuplex(duplex), {
       streams: STREAM_SUPPORT,
-      keepalive: keepalive() as Keepalive,
+      keepalive: keepalive(),
       ...setup,
       credentials,
       onHello: () => {

@@ -9,7 +9,7 @@
 import {
   map,
   stage,
-  type StageInputs,
+  type StageInputsOf,
   type StageOf,
   type StageOutputOf,
 } from "../stage.ts";
@@ -304,7 +304,7 @@ export class ReconnectingClient<
     OnError extends OnStageError = "fail",
   >(
     method: N,
-    inputs: StageInputs<S, N>,
+    inputs: StageInputsOf<S, N>,
     options: StageOptions<Ordered, OnError> = {},
   ): AsyncIterableIterator<StageOutputOf<S, N, M, Ordered, OnError>> {
     return map(this, method, inputs, options);

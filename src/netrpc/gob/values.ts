@@ -5,7 +5,7 @@
  * @module
  */
 
-import { brand } from "../../base/brand.ts";
+import { isInstance } from "../../base/brand.ts";
 
 /**
  * A complex number: Go's `complex64` or `complex128`.
@@ -25,8 +25,14 @@ export class Complex {
   /** The imaginary part. */
   readonly im: number;
 
-  static {
-    brand(this, "Complex");
+  /** The same in every copy of the library. */
+  static get sluiceBrand(): string {
+    return "Complex";
+  }
+
+  /** True also for an instance that another copy of the library has made. */
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(value, this, Complex);
   }
 
   /** Creates the complex number `re + im i`. */
@@ -60,8 +66,14 @@ export class Registered<T = unknown> {
   /** The value in the interface. */
   readonly value: T;
 
-  static {
-    brand(this, "Registered");
+  /** The same in every copy of the library. */
+  static get sluiceBrand(): string {
+    return "Registered";
+  }
+
+  /** True also for an instance that another copy of the library has made. */
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(value, this, Registered);
   }
 
   /** Pairs a value with the registered name of its Go type. */
@@ -88,8 +100,14 @@ export class GobError extends Error {
   /** The class name, fixed so that minifying does not change it. */
   override readonly name: string = "GobError";
 
-  static {
-    brand(this, "GobError");
+  /** The same in every copy of the library. */
+  static get sluiceBrand(): string {
+    return "GobError";
+  }
+
+  /** True also for an instance that another copy of the library has made. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(value, this, GobError);
   }
 }
 

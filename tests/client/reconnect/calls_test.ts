@@ -22,11 +22,11 @@ import {
 import { settle } from "../../support/clock.ts";
 import {
   type Any,
-  assertLeft,
+  assertNothingIsLeft,
   failing,
   hanging,
-  leave,
   Reconnecting,
+  sendGoaway,
   serving,
 } from "../../support/dials.ts";
 import {
@@ -60,7 +60,7 @@ test("[L12] calls that a GOAWAY refuses are sent again in their order, before ne
   // Two get replies, two are refused, and two wait for the window.
   const handles = [0, 1, 2, 3, 4, 5].map((i) => t.go(`${i}`));
   await settle();
-  await leave(peer, 2);
+  await sendGoaway(peer, 2);
   const newer = [6, 7].map((i) => t.go(`${i}`));
   await t.advance(50);
   peer = await t.ready();
@@ -195,7 +195,7 @@ test("later changes to params and metadata have no effect, neither on a call tha
     assert(body.includes("before"));
     assertEquals(await requests(peer, 2), [text(), text()]);
     bytes.fill(97);
-    await leave(peer);
+    await sendGoaway(peer);
     await peer.end();
     await t.advance(delay);
   }
@@ -278,7 +278,7 @@ test("with whenOffline reject a new call rejects at once, and a call that a conn
   let peer = await t.ready();
   const handle = t.go("x");
   await settle();
-  await leave(peer);
+  await sendGoaway(peer);
   assertEquals((await errorOf(t.go("away"))).outcome, "not_sent");
   await t.advance(50);
   peer = await t.ready();
@@ -303,7 +303,7 @@ test("[A8] a call's deadline counts while it waits, and the server gets the time
   };
   assertEquals([await left(), await left()], [950, 1950]);
   await t.clock.advance(100);
-  await leave(peer);
+  await sendGoaway(peer);
   await t.advance(100);
   // A change of the wall clock has no effect on a call that was made.
   t.clock.jump(-3_600_000);
@@ -323,7 +323,7 @@ test("a handle has the id, outcome, sent and settled of its call over all connec
   assertEquals([handle.id, handle.outcome], [undefined, "not_sent"]);
   let peer = await t.ready();
   assertEquals([handle.id, handle.outcome, sent], [1, "unknown", true]);
-  await leave(peer);
+  await sendGoaway(peer);
   assertEquals([handle.id, handle.outcome], [undefined, "refused"]);
   await t.advance(50);
   peer = await t.ready();
@@ -343,7 +343,7 @@ test("[L17] late replies of an old connection are dropped and counted, before an
   const aborted = t.go("aborted");
   const other = t.go("other");
   await settle();
-  await leave(old, 2);
+  await sendGoaway(old, 2);
   await t.advance(50);
   const peer = await t.ready();
   const reason = new Error("changed my mind");
@@ -370,7 +370,7 @@ test("after a GOAWAY the client closes the connection once all its calls have re
   const peer = await t.ready();
   const handle = t.go();
   await settle();
-  await leave(peer, 1);
+  await sendGoaway(peer, 1);
   await peer.send(reply(1, "ok"));
   assertEquals(await handle.reply, "ok");
   // The peer sends no FIN, but the client does.
@@ -386,7 +386,7 @@ test("a drain whose last connection is lost dials again for idempotent calls", a
   let peer = await t.ready();
   const handle = t.go("x", { idempotent: true });
   await settle();
-  await leave(peer, 1);
+  await sendGoaway(peer, 1);
   const closing = t.client.close({ timeout: 5000 });
   await settle();
   assertEquals(t.client.state, "draining");
@@ -399,7 +399,7 @@ test("a drain whose last connection is lost dials again for idempotent calls", a
   await settle();
   await peer.end();
   await closing;
-  assertLeft(t);
+  assertNothingIsLeft(t);
 });
 
 test("a call taken back from a batch counts as not sent until another connection sends it", async () => {
@@ -447,7 +447,7 @@ test("close finishes calls that wait for a connection; new ones reject", async (
   await t.advance(50);
   let peer = await t.ready();
   // Sent, refused, and sent again, all while draining.
-  await leave(peer);
+  await sendGoaway(peer);
   await t.advance(100);
   peer = await t.ready();
   assertEquals(t.client.state, "draining");
@@ -458,7 +458,7 @@ test("close finishes calls that wait for a connection; new ones reject", async (
   await t.peers[0].end();
   await closing;
   assertEquals(await t.client.closed, undefined);
-  assertLeft(t);
+  assertNothingIsLeft(t);
 });
 
 test("a call made in the callback of a reply works, and one whose params close the client while they are encoded rejects", async () => {

@@ -18,11 +18,11 @@ import {
 } from "../../../mod.ts";
 import { settle } from "../../support/clock.ts";
 import {
-  assertLeft,
+  assertNothingIsLeft,
   failing,
   hanging,
-  leave,
   Reconnecting,
+  sendGoaway,
 } from "../../support/dials.ts";
 import { reply } from "../../support/raw_peer.ts";
 
@@ -72,7 +72,7 @@ const PLACES: Record<string, Place> = {
     prepare: async (t) => void await t.ready(),
     arrive: async (t) => {
       await settle();
-      await leave(t.peers[0], 1);
+      await sendGoaway(t.peers[0], 1);
     },
     outcome: "unknown",
   },
@@ -81,7 +81,7 @@ const PLACES: Record<string, Place> = {
     arrive: async (t) => {
       await settle();
       t.dials.then(failing());
-      await leave(t.peers[0]);
+      await sendGoaway(t.peers[0]);
     },
     outcome: "refused",
   },
@@ -215,7 +215,7 @@ async function leaves(
   const refined = outcome === "unknown" && settled === "executed";
   if (!refined) assertEquals(settled, outcome);
   assertEquals(told, 1);
-  assertLeft(t);
+  assertNothingIsLeft(t);
 }
 
 for (const [where, place] of Object.entries(PLACES)) {

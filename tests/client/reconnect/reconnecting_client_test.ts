@@ -26,12 +26,12 @@ import {
 } from "../../../mod.ts";
 import { settle, TestClock } from "../../support/clock.ts";
 import {
-  assertLeft,
+  assertNothingIsLeft,
   Dials,
   failing,
   hanging,
-  leave,
   Reconnecting,
+  sendGoaway,
   serving,
 } from "../../support/dials.ts";
 import {
@@ -95,7 +95,7 @@ test("[L12] there is a delay after a connection that answered its first call wit
   const handle = t.go();
   for (const delay of [50, 100, 200, 400]) {
     const peer = await t.ready();
-    await leave(peer);
+    await sendGoaway(peer);
     assertEquals(t.states.at(-1), ["waiting", delay]);
     assertEquals(handle.outcome, "refused");
     await peer.end();
@@ -116,7 +116,7 @@ test("[L12] after a stable connection that replied to a call, the client dials a
   await peer.send(reply(1, "one"));
   await first.reply;
   await t.advance(5000);
-  await leave(peer, 1);
+  await sendGoaway(peer, 1);
   await peer.end();
   await settle();
   assertEquals(t.client.state, "connecting");
@@ -160,11 +160,11 @@ async function answer(t: Reconnecting): Promise<RawPeer> {
 const SHORT: Record<string, (t: Reconnecting) => Promise<void>> = {
   "replies to one call and sends GOAWAY": async (t) => {
     const peer = await answer(t);
-    await leave(peer, 1);
+    await sendGoaway(peer, 1);
     await peer.end();
   },
   "replies to one call, sends GOAWAY and never closes": async (t) =>
-    leave(await answer(t), 1),
+    sendGoaway(await answer(t), 1),
   "replies to one call and resets": async (t) => (await answer(t)).reset(),
   "replies to one call and closes without GOAWAY": async (t) =>
     (await answer(t)).end(),
@@ -261,7 +261,7 @@ test("[L12] after retry.attempts failed dials the client ends, and calls that wa
   assertEquals(t.dials.count, 3);
   const after = await assertRejects(() => t.client.call("m"), RpcError);
   assertEquals([after.code, after.outcome], ["unavailable", "not_sent"]);
-  assertLeft(t);
+  assertNothingIsLeft(t);
 });
 
 test("[L12] the client ends after two dials in a row fail with unauthenticated, but not after one", async () => {
@@ -275,7 +275,7 @@ test("[L12] the client ends after two dials in a row fail with unauthenticated, 
   assertEquals((await t.client.closed)?.code, "unauthenticated");
   const error = await assertRejects(() => handle.reply, RpcError);
   assertEquals([error.code, error.outcome], ["unauthenticated", "not_sent"]);
-  assertLeft(t);
+  assertNothingIsLeft(t);
 });
 
 test("[L12] a peer that rejects the client by GOAWAY before its HELLO counts as a dial that failed with unauthenticated", async () => {
@@ -291,7 +291,7 @@ test("[L12] a peer that rejects the client by GOAWAY before its HELLO counts as 
   const error = await assertRejects(() => handle.reply, RpcError);
   assertEquals([error.code, error.outcome], ["unauthenticated", "not_sent"]);
   assertEquals((await t.client.closed)?.code, "unauthenticated");
-  assertLeft(t);
+  assertNothingIsLeft(t);
 });
 
 /** Lasting reasons for a failed dial: the code that the client ends with, and the dial. */
@@ -342,7 +342,7 @@ for (const [what, [code, dial]] of Object.entries(LASTING)) {
     assertEquals([error.code, error.outcome], ["unavailable", "not_sent"]);
     assertStrictEquals(error.cause, reason);
     assertEquals(t.dials.count, 3);
-    assertLeft(t);
+    assertNothingIsLeft(t);
   });
 }
 
@@ -357,7 +357,7 @@ test("[X38] credentials that throw a programming error end the client, as such a
   await t.advance(50);
   const reason = await t.client.closed;
   assertStrictEquals(reason?.cause, mistake);
-  assertLeft(t);
+  assertNothingIsLeft(t);
 });
 
 test("[X38] after failures that may pass the client dials on for ever, and each of them resets the count of fatal attempts", async () => {
@@ -488,7 +488,7 @@ test("[L12] abort and close end a delay and a dial at once", async () => {
       await settle();
       const { count } = t.dials;
       await t.client[end]();
-      assertLeft(t);
+      assertNothingIsLeft(t);
       await t.advance(100_000);
       assertEquals(t.dials.count, count);
     }
@@ -624,7 +624,7 @@ test("callback and iterator get the states in order", async () => {
     "closed",
   ]);
   assertEquals(await t.client.closed, undefined);
-  assertLeft(t);
+  assertNothingIsLeft(t);
 });
 
 test("a slow reader of the iterator gets the latest state, and an iterator that is left costs nothing", async () => {

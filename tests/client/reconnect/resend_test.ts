@@ -22,7 +22,11 @@ import {
   Server,
 } from "../../../mod.ts";
 import { settle, turn } from "../../support/clock.ts";
-import { assertLeft, leave, Reconnecting } from "../../support/dials.ts";
+import {
+  assertNothingIsLeft,
+  Reconnecting,
+  sendGoaway,
+} from "../../support/dials.ts";
 import { KIND, type RawPeer, reply } from "../../support/raw_peer.ts";
 
 const resend = "never";
@@ -80,7 +84,7 @@ test("[L12] resend never: a GOAWAY rejects the calls above its id, refused, and 
   const old = await t.ready({ calls: 2 });
   const handles = ["0", "1", "2"].map((params) => t.go(params));
   await settle();
-  await leave(old, 1);
+  await sendGoaway(old, 1);
   assertEquals(await failureOf(handles[1]), ["unavailable", "refused"]);
   assertEquals(await failureOf(handles[2]), ["unavailable", "not_sent"]);
   await t.advance(50);
@@ -239,7 +243,7 @@ test("[L12] resend never: middleware sees the rejection once, and may send the c
   let peer = await t.ready();
   const handle = t.go("x");
   await settle();
-  await leave(peer);
+  await sendGoaway(peer);
   await t.advance(50);
   peer = await t.ready();
   assertEquals(await requests(peer, 1), ["x"]);
@@ -315,7 +319,7 @@ test("[L12] resend never: a client that closes still sends what waits for a conn
   const closing = t.client.close({ timeout: 1000 });
   const peer = await t.ready();
   assertEquals(await requests(peer, 2), ["0", "1"]);
-  await leave(peer, 1);
+  await sendGoaway(peer, 1);
   assertEquals(await failureOf(handles[1]), ["unavailable", "refused"]);
   await peer.send(reply(1, "ok"));
   assertEquals(await handles[0].reply, "ok");
@@ -323,7 +327,7 @@ test("[L12] resend never: a client that closes still sends what waits for a conn
   await peer.end();
   await closing;
   assertEquals(t.dials.count, 1);
-  assertLeft(t);
+  assertNothingIsLeft(t);
 });
 
 test("resend never: answers, deadlines and aborts settle a call as ever", async () => {

@@ -3,17 +3,17 @@
 import { frame, KIND } from "../bytes.ts";
 import type { ServerSession } from "../session.ts";
 
-/** Fills every place where a handler may run with calls that end when cancelled; gives their ids. */
+/** Makes as many calls as handlers may run, which end when they are cancelled. Returns their ids. */
 export async function fillRunning(s: ServerSession): Promise<number[]> {
   const limit = await s.running();
   const ids: number[] = [];
   while (ids.length < limit) ids.push(await s.go("Conformance.wait", "busy"));
-  // No call can ask whether they have started: it would wait behind them.
+  // No call can check that they have started, because it would wait for them.
   await s.silence();
   return ids;
 }
 
-/** Ends them again. */
+/** Cancels these calls. */
 export async function empty(
   s: ServerSession,
   ids: readonly number[],

@@ -16,41 +16,49 @@ function kinds(frames: readonly RawFrame[]): number[] {
 }
 
 export const cancels: Section = [
-  ...client("CN1.1", "a call given up in flight gets one CANCEL", async (c) => {
-    await c.greet();
-    await c.script(
-      { do: "call", method: "a" },
-      { do: "call", method: "gate" },
-      { do: "await", call: 2 },
-      { do: "abort", call: 1 },
-      { do: "abort", call: 1 },
-    );
-    const [a, gate] = await c.requests(2);
-    await c.send(reply(gate.id));
-    assertEquals((await c.expect(KIND.CANCEL)).id, a.id);
-    await c.silence();
-  }),
-  ...client("CN1.2", "100 calls given up get one CANCEL each", async (c) => {
-    await c.greet();
-    const all = Array.from({ length: 100 }, (_, i) => i + 1);
-    await c.script(
-      { do: "call", method: "gate" },
-      ...all.map(() => ({ do: "call", method: "m" }) as const),
-      { do: "await", call: 1 },
-      ...all.map((n) => ({ do: "abort", call: n + 1 }) as const),
-    );
-    const [gate, ...calls] = await c.requests(101);
-    await c.send(reply(gate.id));
-    const ids = new Set<number>();
-    for (const _ of all) ids.add((await c.expect(KIND.CANCEL)).id);
-    assertEquals(ids, new Set(calls.map(({ id }) => id)));
-    await c.silence();
-  }),
+  ...client(
+    "CN1.1",
+    "a call aborted in flight is followed by one CANCEL",
+    async (c) => {
+      await c.exchangeHello();
+      await c.script(
+        { do: "call", method: "a" },
+        { do: "call", method: "gate" },
+        { do: "await", call: 2 },
+        { do: "abort", call: 1 },
+        { do: "abort", call: 1 },
+      );
+      const [a, gate] = await c.requests(2);
+      await c.send(reply(gate.id));
+      assertEquals((await c.expect(KIND.CANCEL)).id, a.id);
+      await c.silence();
+    },
+  ),
+  ...client(
+    "CN1.2",
+    "100 aborted calls are followed by one CANCEL each",
+    async (c) => {
+      await c.exchangeHello();
+      const all = Array.from({ length: 100 }, (_, i) => i + 1);
+      await c.script(
+        { do: "call", method: "gate" },
+        ...all.map(() => ({ do: "call", method: "m" }) as const),
+        { do: "await", call: 1 },
+        ...all.map((n) => ({ do: "abort", call: n + 1 }) as const),
+      );
+      const [gate, ...calls] = await c.requests(101);
+      await c.send(reply(gate.id));
+      const ids = new Set<number>();
+      for (const _ of all) ids.add((await c.expect(KIND.CANCEL)).id);
+      assertEquals(ids, new Set(calls.map(({ id }) => id)));
+      await c.silence();
+    },
+  ),
   ...client(
     "CN1.3",
-    "a call given up in its own turn: no CANCEL before its REQUEST",
+    "a call aborted in the turn in which it is made: no CANCEL before its REQUEST",
     async (c) => {
-      await c.greet();
+      await c.exchangeHello();
       await c.script(
         { do: "call", method: "brief" },
         { do: "abort", call: 1 },
@@ -72,9 +80,9 @@ export const cancels: Section = [
   ),
   ...client(
     "CN1.4",
-    "a call given up while it waits for the window is never seen",
+    "a call aborted while it waits for the window is never sent",
     async (c) => {
-      await c.greet({ calls: 1 });
+      await c.exchangeHello({ calls: 1 });
       await c.script(
         { do: "call", method: "first" },
         { do: "call", method: "waits" },
@@ -90,9 +98,9 @@ export const cancels: Section = [
   ),
   ...client(
     "CN1.5",
-    "giving up a call that was answered sends nothing",
+    "aborting a call that has its reply sends nothing",
     async (c) => {
-      await c.greet();
+      await c.exchangeHello();
       await c.script(
         { do: "call", method: "m" },
         { do: "await", call: 1 },
@@ -106,7 +114,7 @@ export const cancels: Section = [
     "CN2.1",
     "a call cancelled before its start: answered at once, not started",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const busy = await fillRunning(s);
       const id = await s.go("Conformance.note", "cancelled");
       await s.silence();
@@ -119,9 +127,9 @@ export const cancels: Section = [
   ),
   ...server(
     "CN2.2",
-    "REQUEST and CANCEL of a waiting call in one chunk: the same",
+    "REQUEST and CANCEL of a waiting call in one chunk: answered at once, not started",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const busy = await fillRunning(s);
       const call = s.make("Conformance.note", "cancelled");
       await s.send(call, cancel(s.lastId));
@@ -133,9 +141,9 @@ export const cancels: Section = [
   ),
   ...server(
     "CN2.3",
-    "those behind a cancelled call keep their order",
+    "calls after a cancelled call keep their order",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const busy = await fillRunning(s);
       const gone = await s.go("Conformance.note", "cancelled");
       await s.go("Conformance.note", "a");
@@ -151,9 +159,9 @@ export const cancels: Section = [
   ),
   ...server(
     "CN3.1",
-    "a running call is answered only when its handler has ended",
+    "a cancelled running call gets its reply only when its handler has ended",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const held = await s.begin("Conformance.hold");
       await s.send(cancel(held));
       await s.silence();
@@ -165,9 +173,9 @@ export const cancels: Section = [
   ),
   ...server(
     "CN3.2",
-    "the handler is told, and its own answer counts",
+    "the handler's signal fires, and its own reply counts",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const id = await s.begin("Conformance.wait");
       await s.send(cancel(id));
       const { code, started } = await s.answer(id);
@@ -175,7 +183,7 @@ export const cancels: Section = [
     },
   ),
   ...server("CN3.3", "a second CANCEL changes nothing", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     const held = await s.begin("Conformance.hold");
     await s.send(cancel(held), cancel(held), cancel(held));
     await s.silence();
@@ -185,20 +193,20 @@ export const cancels: Section = [
     await s.silence();
   }),
   ...server("CN4.1", "a CANCEL for an answered call is ignored", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     const { id } = await s.call("Echo.echo");
     await s.send(cancel(id), cancel(id));
     await s.serves();
     await s.silence();
   }),
-  ...server("CN4.2", "for a refused one, too", async (s) => {
-    await s.greet();
+  ...server("CN4.2", "a CANCEL for a refused call is ignored", async (s) => {
+    await s.exchangeHello();
     const { id } = await s.call("no.such");
     await s.send(cancel(id));
     await s.serves();
   }),
-  ...server("CN4.3", "and for an id in a gap", async (s) => {
-    await s.greet();
+  ...server("CN4.3", "a CANCEL for an id in a gap is ignored", async (s) => {
+    await s.exchangeHello();
     await s.send(request(5, "Echo.echo"), request(9, "Echo.echo"));
     await s.answer(5);
     await s.answer(9);
@@ -207,9 +215,9 @@ export const cancels: Section = [
   }),
   ...server(
     "CN4.4",
-    "and for a call that the server discards after its GOAWAY",
+    "a CANCEL for a call that the server discards after its GOAWAY is ignored",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       await s.go("Conformance.hold");
       await s.drains();
       const id = await s.go("Echo.echo");
@@ -218,7 +226,7 @@ export const cancels: Section = [
     },
   ),
   ...server("CN5.1", "a CANCEL for an id after the last: closes", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     const { id } = await s.call("Echo.echo");
     await s.send(cancel(id + 1));
     await s.closes("protocol_error");
@@ -233,7 +241,7 @@ export const cancels: Section = [
     "CN5.4",
     "a CANCEL for an id far after the last: closes",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       await s.call("Echo.echo");
       await s.send(cancel(2 ** 31 - 5));
       await s.closes("protocol_error");
@@ -243,7 +251,7 @@ export const cancels: Section = [
     "CN5.5",
     "a CANCEL before its REQUEST in the same chunk: closes",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       await s.send(cancel(1), s.make("Echo.echo"));
       const { frames } = await s.closes("protocol_error");
       assertEquals(frames, []);
@@ -253,7 +261,7 @@ export const cancels: Section = [
     "CN5.6",
     "a call of more than 2^31 ids ago can be cancelled",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       await s.go("Conformance.wait");
       for (const id of [2 ** 31 - 1, 2 ** 32 - 3]) {
         await s.send(request(id, "Echo.echo"));

@@ -19,9 +19,9 @@ import { inFlight, outcomes } from "./flight.ts";
 export const endings: Section = [
   ...server(
     "EN1.1",
-    "a server that ends in order answers what it has accepted",
+    "a server that closes gracefully replies to the calls that it has accepted",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const held = await s.go("Conformance.wait");
       const { code } = await s.drains();
       assertEquals(code, "");
@@ -33,9 +33,9 @@ export const endings: Section = [
   ),
   ...client(
     "EN1.2",
-    "a client that ends in order waits for its answers",
+    "a client that closes gracefully waits for its replies",
     async (c) => {
-      await c.greet();
+      await c.exchangeHello();
       await c.script({ do: "call", method: "m" }, { do: "close" });
       const { id } = await c.request();
       const { code, lastId } = readGoaway(await c.expect(KIND.GOAWAY));
@@ -48,17 +48,21 @@ export const endings: Section = [
       assertEquals([calls[1].value, closed], ["in time", null]);
     },
   ),
-  ...client("EN1.3", "with nothing in flight it ends at once", async (c) => {
-    await c.greet();
-    await c.script({ do: "close" });
-    const frames = await c.wire.rest();
-    assertEquals(frames.map(({ kind }) => kind), [KIND.GOAWAY]);
-  }),
+  ...client(
+    "EN1.3",
+    "a client that closes gracefully with nothing in flight ends at once",
+    async (c) => {
+      await c.exchangeHello();
+      await c.script({ do: "close" });
+      const frames = await c.wire.rest();
+      assertEquals(frames.map(({ kind }) => kind), [KIND.GOAWAY]);
+    },
+  ),
   ...client(
     "EN1.4",
-    "calls that wait for the window are sent before it ends",
+    "calls that wait for the window are sent before a graceful close ends",
     async (c) => {
-      await c.greet({ calls: 1 });
+      await c.exchangeHello({ calls: 1 });
       await c.script(
         { do: "call", method: "first" },
         { do: "call", method: "second" },
@@ -71,21 +75,21 @@ export const endings: Section = [
       assertEquals(await outcomes(c), ["executed", "executed"]);
     },
   ),
-  ...client("EN2.1", "a client says GOAWAY before its FIN", async (c) => {
-    await c.greet();
+  ...client("EN2.1", "a client sends GOAWAY before its FIN", async (c) => {
+    await c.exchangeHello();
     await c.script({ do: "close" });
     assertEquals((await c.wire.rest()).at(-1)?.kind, KIND.GOAWAY);
   }),
-  ...server("EN2.2", "a server says GOAWAY before its FIN", async (s) => {
-    await s.greet();
+  ...server("EN2.2", "a server sends GOAWAY before its FIN", async (s) => {
+    await s.exchangeHello();
     await s.drains();
     assertEquals(await s.wire.next(), undefined);
   }),
   ...server(
     "EN3.1",
-    "a peer that said GOAWAY and FIN gets its answers",
+    "a peer that has sent GOAWAY and FIN gets its replies",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       // Ends by its deadline: nobody is left to end it otherwise.
       const id = await s.go("Conformance.wait", undefined, { deadline: 200 });
       await s.send(goaway(undefined));
@@ -100,9 +104,9 @@ export const endings: Section = [
   ),
   ...server(
     "EN3.2",
-    "calls, GOAWAY and FIN in one go are answered",
+    "calls, GOAWAY and FIN in one chunk: the calls get replies",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const calls = Array.from(
         { length: 30 },
         (_, i) => s.make("Echo.echo", i),
@@ -116,7 +120,7 @@ export const endings: Section = [
   ),
   ...server(
     "EN3.3",
-    "a whole life in one go: HELLO, call, GOAWAY, FIN",
+    "HELLO, call, GOAWAY and FIN in one chunk",
     async (s) => {
       await s.send(hello(), s.make("Echo.echo", "all"), goaway(undefined));
       await s.wire.fin();
@@ -128,7 +132,7 @@ export const endings: Section = [
   ),
   ...client(
     "EN3.4",
-    "calls behind a GOAWAY and FIN are of unknown outcome",
+    "the outcome of calls after a GOAWAY and FIN is unknown",
     async (c) => {
       const ids = await inFlight(c, 3);
       await c.send(goaway(ids[1]), reply(ids[0]));
@@ -139,30 +143,42 @@ export const endings: Section = [
   ),
   ...either(
     "EN4.1",
-    "a FIN without a GOAWAY: the end sends FIN, too",
+    "a FIN without a GOAWAY: the side sends FIN, too",
     async (end) => {
-      await end.greet();
+      await end.exchangeHello();
       await end.wire.fin();
       const rest = await end.wire.rest();
       assert(rest.every(({ kind }) => kind !== KIND.REPLY));
     },
   ),
-  ...either("EN4.2", "a FIN in place of HELLO: the same", async (end) => {
-    await end.wire.fin();
-    await end.wire.rest();
-  }),
-  ...server("EN4.3", "answers made before it are still written", async (s) => {
-    await s.greet();
-    await s.send(s.make("Echo.echo", "made"));
-    await s.wire.fin();
-    assertEquals((await s.answer(1)).value, "made");
-  }),
-  ...client("EN4.4", "its calls are of unknown outcome", async (c) => {
-    await inFlight(c, 2);
-    await c.wire.fin();
-    await c.wire.rest();
-    assertEquals(await outcomes(c), ["unknown", "unknown"]);
-  }),
+  ...either(
+    "EN4.2",
+    "a FIN in place of HELLO: the side sends FIN, too",
+    async (end) => {
+      await end.wire.fin();
+      await end.wire.rest();
+    },
+  ),
+  ...server(
+    "EN4.3",
+    "replies made before a FIN without a GOAWAY are still written",
+    async (s) => {
+      await s.exchangeHello();
+      await s.send(s.make("Echo.echo", "made"));
+      await s.wire.fin();
+      assertEquals((await s.answer(1)).value, "made");
+    },
+  ),
+  ...client(
+    "EN4.4",
+    "the outcome of calls is unknown after a FIN without a GOAWAY",
+    async (c) => {
+      await inFlight(c, 2);
+      await c.wire.fin();
+      await c.wire.rest();
+      assertEquals(await outcomes(c), ["unknown", "unknown"]);
+    },
+  ),
   ...rows(
     "EN5",
     1,
@@ -172,7 +188,7 @@ export const endings: Section = [
         id,
         `a FIN behind ${size} bytes of a header: truncated`,
         async (end) => {
-          await end.greet();
+          await end.exchangeHello();
           await end.send(frame(KIND.PING, 1).subarray(0, size));
           await end.wire.fin();
           await end.closes("truncated");
@@ -188,7 +204,7 @@ export const endings: Section = [
         id,
         `a FIN behind ${size} of a frame's 40 bytes: truncated`,
         async (end) => {
-          await end.greet();
+          await end.exchangeHello();
           await end.send(
             frame(KIND.REQUEST, 1, new Uint8Array(28)).subarray(0, size),
           );
@@ -198,7 +214,7 @@ export const endings: Section = [
       ),
   ),
   ...either("EN5.21", "a FIN inside a PAD: truncated", async (end) => {
-    await end.greet();
+    await end.exchangeHello();
     await end.send(frame(KIND.PAD, 1, new Uint8Array(9)).subarray(0, 15));
     await end.wire.fin();
     await end.closes("truncated");
@@ -222,9 +238,9 @@ async function readsOn(end: Session): Promise<void> {
 export const faults: Section = [
   ...either(
     "EN6.1",
-    "behind a fault an end reads on: its GOAWAY arrives",
+    "after a fault a side keeps reading, so that its GOAWAY arrives",
     async (end) => {
-      await end.greet();
+      await end.exchangeHello();
       await end.send(frame(0x7f));
       const chunk = frame(KIND.PAD, 0, new Uint8Array(50_000));
       for (let i = 0; i < 20; i++) await end.send(chunk);
@@ -233,41 +249,49 @@ export const faults: Section = [
   ),
   ...either(
     "EN6.2",
-    "behind a fault, its GOAWAY and its FIN an end reads on for a while",
+    "after a fault, its GOAWAY and its FIN a side keeps reading for a while",
     async (end) => {
-      await end.greet();
+      await end.exchangeHello();
       await end.send(frame(0x7f));
       await end.closes("protocol_error");
       await readsOn(end);
     },
   ),
-  ...client("EN6.3", "and so behind an end in order", async (c) => {
-    await c.greet();
-    await c.script({ do: "close" });
-    await c.wire.rest();
-    await readsOn(c);
-  }),
-  ...server("EN6.4", "of a server as well", async (s) => {
-    await s.greet();
-    await s.drains();
-    await s.wire.rest();
-    await readsOn(s);
-  }),
+  ...client(
+    "EN6.3",
+    "a client keeps reading after a graceful close",
+    async (c) => {
+      await c.exchangeHello();
+      await c.script({ do: "close" });
+      await c.wire.rest();
+      await readsOn(c);
+    },
+  ),
+  ...server(
+    "EN6.4",
+    "a server keeps reading after a graceful close",
+    async (s) => {
+      await s.exchangeHello();
+      await s.drains();
+      await s.wire.rest();
+      await readsOn(s);
+    },
+  ),
   ...either(
     "ER1.1",
-    "a fault is told by a GOAWAY with a text, then FIN",
+    "a fault is followed by a GOAWAY with a text, then FIN",
     async (end) => {
-      await end.greet();
+      await end.exchangeHello();
       await end.send(frame(0x7f));
       const { text } = await end.closes("protocol_error");
       assert(text.length > 0 && new TextEncoder().encode(text).length <= 4096);
     },
   ),
-  ...server("ER1.2", "a fault ends its own connection alone", async (s) => {
-    await s.greet();
+  ...server("ER1.2", "a fault ends only its own connection", async (s) => {
+    await s.exchangeHello();
     const first = s.wire;
     await s.open();
-    await s.greet();
+    await s.exchangeHello();
     await s.send(frame(0x7f));
     await s.closes("protocol_error");
     await s.end();
@@ -278,7 +302,7 @@ export const faults: Section = [
     "ER2.1",
     "calls before a fault are answered or dropped, and GOAWAY says which",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const ids = Array.from({ length: 50 }, (_, i) => i + 1);
       const calls = ids.map((id) => s.make("Echo.echo", id));
       await s.send(...calls, frame(KIND.PING, 0, [1]));
@@ -291,9 +315,9 @@ export const faults: Section = [
   ),
   ...server(
     "ER2.2",
-    "calls that run when a fault is found get no answer",
+    "calls that run when a fault is found get no reply",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       await s.go("Conformance.hold");
       await s.alive();
       await s.send(frame(0x7f));
@@ -303,7 +327,7 @@ export const faults: Section = [
   ),
   ...client(
     "ER2.3",
-    "a client's calls are of unknown outcome then",
+    "the outcome of a client's calls is unknown after a fault",
     async (c) => {
       const ids = await inFlight(c, 2);
       await c.send(reply(ids[0]), frame(0x7f));
@@ -320,7 +344,7 @@ export const faults: Section = [
         id,
         `a GOAWAY of code "${code.slice(0, 20)}" is taken`,
         async (end) => {
-          await end.greet();
+          await end.exchangeHello();
           await end.send(goaway(undefined, code, "said"));
           await end.wire.fin();
           const rest = await end.wire.rest();
@@ -331,24 +355,28 @@ export const faults: Section = [
         },
       ),
   ),
-  ...either("ER3.11", "and one with a text of 4,096 bytes", async (end) => {
-    await end.greet();
-    await end.send(
-      frame(KIND.GOAWAY, 0, errorBody("c", "t".repeat(4096), []), 1),
-    );
-    await end.wire.fin();
-    const rest = await end.wire.rest();
-    assert(
-      rest.every((f) =>
-        f.kind !== KIND.GOAWAY || readGoaway(f).code !== "protocol_error"
-      ),
-    );
-  }),
+  ...either(
+    "ER3.11",
+    "a GOAWAY with a text of 4,096 bytes is accepted",
+    async (end) => {
+      await end.exchangeHello();
+      await end.send(
+        frame(KIND.GOAWAY, 0, errorBody("c", "t".repeat(4096), []), 1),
+      );
+      await end.wire.fin();
+      const rest = await end.wire.rest();
+      assert(
+        rest.every((f) =>
+          f.kind !== KIND.GOAWAY || readGoaway(f).code !== "protocol_error"
+        ),
+      );
+    },
+  ),
   ...server(
     "ER1.3",
-    "no stack, path or message of the server's own is told",
+    "no stack, path or internal message of the server is disclosed",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const got = await s.call("Conformance.fail");
       assert(!/secret|at |\.ts|\//.test(got.message), got.message);
       assertEquals(got.kind, PAYLOAD.NONE);

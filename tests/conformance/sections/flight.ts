@@ -2,12 +2,12 @@
 
 import type { ClientSession } from "../session.ts";
 
-/** A client with so many calls in flight; gives their ids. */
+/** A client with so many calls in flight, and returns their ids. */
 export async function inFlight(
   c: ClientSession,
   count: number,
 ): Promise<number[]> {
-  await c.greet();
+  await c.exchangeHello();
   await c.script(
     ...Array.from(
       { length: count },

@@ -68,7 +68,7 @@ const lengths = [
       id,
       `the header of a ${name} one byte above the limit: closes, frame_too_large`,
       async (end) => {
-        await end.greet();
+        await end.exchangeHello();
         const limit = Math.max(end.hello.maxMessage, 65_536);
         await end.send(header(limit + 1, kind));
         await end.closes("frame_too_large");
@@ -79,7 +79,7 @@ const lengths = [
       id,
       `a length of ${length} after HELLO: closes, frame_too_large`,
       async (end) => {
-        await end.greet();
+        await end.exchangeHello();
         await end.send(header(length, KIND.REQUEST));
         await end.closes("frame_too_large");
       },
@@ -103,7 +103,7 @@ const lengths = [
     ["not_sluice", "frame_too_large"],
   ),
   ...either("FR2.24", "a PAD as long as the limit is skipped", async (end) => {
-    await end.greet();
+    await end.exchangeHello();
     const limit = Math.max(end.hello.maxMessage, 65_536);
     await end.send(frame(KIND.PAD, 0, new Uint8Array(limit)));
     await end.alive();
@@ -112,7 +112,7 @@ const lengths = [
     "FR2.25",
     "a REQUEST of 65,536 bytes with its header",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const empty = request(1, "Echo.echo", new Uint8Array(0)).length;
       const { ok, bytes } = await s.call(
         "Echo.echo",
@@ -145,7 +145,7 @@ const LAYOUT: [number, number, string, readonly number[]][] = [
   [
     REQ,
     FLAG_DEADLINE,
-    "a REQUEST with a deadline and no more",
+    "a REQUEST that has only a deadline",
     [0, 0, 1, 0],
   ],
   [REQ, FLAG_METADATA, "a REQUEST with half a block's length", [0]],
@@ -205,15 +205,19 @@ const texts = [
     request(1, "Echo.echo", "x", { metadata: rawBlock(utf8("n"), BAD) }),
   ),
   ...client("FR4.24", "an ERROR's code that is no UTF-8: closes", async (c) => {
-    await c.greet();
+    await c.exchangeHello();
     await c.send(frame(KIND.ERROR, c.nextId, errorBody(BAD)));
     await c.closes("protocol_error");
   }),
-  ...client("FR4.25", "an ERROR's message: the same", async (c) => {
-    await c.greet();
-    await c.send(frame(KIND.ERROR, c.nextId, errorBody("a", BAD)));
-    await c.closes("protocol_error");
-  }),
+  ...client(
+    "FR4.25",
+    "an ERROR's message that is no UTF-8: closes",
+    async (c) => {
+      await c.exchangeHello();
+      await c.send(frame(KIND.ERROR, c.nextId, errorBody("a", BAD)));
+      await c.closes("protocol_error");
+    },
+  ),
   ...closesUngreeted(
     "FR4.26",
     "a serializer's name that is no UTF-8",
@@ -221,7 +225,7 @@ const texts = [
     ["protocol_error", "serializer_mismatch"],
   ),
   ...server("FR4.27", "a method name beyond ASCII is a name", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     assertEquals((await s.call("Écho.écho→😀")).code, "not_found");
   }),
 ];
@@ -244,7 +248,7 @@ const whole = [
     assertEquals([got?.kind, got?.id], [KIND.PONG, 78]);
   }),
   ...server("FR5.3", "50 calls in one chunk are all answered", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     const calls = Array.from({ length: 50 }, (_, i) => s.make("Echo.echo", i));
     await s.send(...calls);
     const values = new Set<unknown>();
@@ -252,7 +256,7 @@ const whole = [
     assertEquals(values.size, 50);
   }),
   ...server("FR5.4", "a call in single bytes is answered", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     for (const byte of s.make("Echo.echo", "in pieces")) {
       await s.send(Uint8Array.of(byte));
     }
@@ -262,7 +266,7 @@ const whole = [
     "FR5.5",
     "calls cut inside their headers are answered",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const bytes = join(s.make("Echo.echo", "a"), s.make("Echo.echo", "b"));
       const half = bytes.length / 2;
       await s.send(bytes.subarray(0, half + 5));
@@ -272,7 +276,7 @@ const whole = [
     },
   ),
   ...client("FR5.6", "a REPLY in single bytes settles its call", async (c) => {
-    await c.greet();
+    await c.exchangeHello();
     await c.script({ do: "call", method: "x" });
     const { id } = await c.request();
     for (const byte of frame(KIND.REPLY, id, [3, 0x61, 0x62])) {
@@ -288,7 +292,7 @@ const whole = [
     "FR6.1",
     "a call larger than maxMessage is not sent, and fails alone",
     async (c) => {
-      await c.greet({ maxMessage: 16_384 });
+      await c.exchangeHello({ maxMessage: 16_384 });
       await c.script({ do: "call", method: "x", bytes: 16_381 }, {
         do: "call",
         method: "y",
@@ -298,11 +302,15 @@ const whole = [
       assertEquals([outcome, code], ["not_sent", "resource_exhausted"]);
     },
   ),
-  ...client("FR6.2", "a call exactly as large is sent", async (c) => {
-    await c.greet({ maxMessage: 16_384 });
-    await c.script({ do: "call", method: "x", bytes: 16_380 });
-    assertEquals((await c.request()).size, 16_384 + 12);
-  }),
+  ...client(
+    "FR6.2",
+    "a call exactly as large as maxMessage is sent",
+    async (c) => {
+      await c.exchangeHello({ maxMessage: 16_384 });
+      await c.script({ do: "call", method: "x", bytes: 16_380 });
+      assertEquals((await c.request()).size, 16_384 + 12);
+    },
+  ),
 ];
 
 const FATAL: [string, Uint8Array][] = [
@@ -319,7 +327,7 @@ const fatal = [
       id,
       `a PING behind ${what} in the same chunk gets no PONG`,
       async (end) => {
-        await end.greet();
+        await end.exchangeHello();
         await end.send(bytes, frame(KIND.PING, 5));
         const { frames } = await end.closes("protocol_error");
         assert(frames.every(({ kind }) => kind !== KIND.PONG));
@@ -327,24 +335,50 @@ const fatal = [
     )),
   ...server(
     "FR7.11",
-    "a call before a fault may be answered, one behind it is not",
+    "a call before a fault may get a reply, a call after it does not",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const [before, behind] = [s.make("Echo.echo"), s.make("Echo.echo")];
       await s.send(before, frame(0x7f), behind);
       s.checkAnswered(await s.closes("protocol_error"), [1]);
     },
   ),
-  ...server("FR7.12", "1,000 calls behind a fault start nothing", async (s) => {
-    await s.greet();
-    const calls = Array.from(
-      { length: 1000 },
-      (_, i) => request(i + 1, "Echo.echo"),
-    );
-    await s.send(frame(0x7f), ...calls);
-    const { frames, lastId } = await s.closes("protocol_error");
-    assertEquals([frames.length, lastId], [0, undefined]);
-  }),
+  ...server(
+    "FR7.12",
+    "1,000 calls after a fault start no handler",
+    async (s) => {
+      await s.exchangeHello();
+      const calls = Array.from(
+        { length: 1000 },
+        (_, i) => request(i + 1, "Echo.echo"),
+      );
+      await s.send(frame(0x7f), ...calls);
+      const { frames, lastId } = await s.closes("protocol_error");
+      assertEquals([frames.length, lastId], [0, undefined]);
+    },
+  ),
+];
+
+const order = [
+  ...either(
+    "FR12.1",
+    "the header of an unknown kind above the limit: closes, frame_too_large",
+    async (end) => {
+      await end.greet();
+      const limit = Math.max(end.hello.maxMessage, 65_536);
+      await end.send(header(limit + 1, 0x7f));
+      await end.closes("frame_too_large");
+    },
+  ),
+  ...either(
+    "FR12.2",
+    "a second HELLO, of another version: closes, protocol_error",
+    async (end) => {
+      await end.greet();
+      await end.send(helloOf([], 2));
+      await end.closes("protocol_error");
+    },
+  ),
 ];
 
 const SKIPPED: [string, Uint8Array][] = [
@@ -404,6 +438,7 @@ export const frames: Section = [
   ...texts,
   ...whole,
   ...fatal,
+  ...order,
   ...rows("FR8", 1, SKIPPED, (id, [what, bytes]) => ignores(id, what, bytes)),
   ...rows(
     "FR8",
@@ -412,12 +447,12 @@ export const frames: Section = [
     (id, [what, bytes]) =>
       either(id, `${what} before HELLO: skipped`, async (end) => {
         await end.send(bytes);
-        await end.greet();
+        await end.exchangeHello();
         await end.alive();
       }),
   ),
   ...server("FR8.21", "calls between skipped frames are served", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     const skipped = SKIPPED.map(([, bytes]) => bytes);
     await s.send(...skipped, s.make("Echo.echo", 1), ...skipped);
     assertEquals(readAnswer(await s.expect(KIND.REPLY)).value, 1);
@@ -449,9 +484,13 @@ export const frames: Section = [
       `${name} with CALLER, without its capability`,
       frame(kind, 1, [0, 0, 0, 1], 1),
     )),
-  ...either("FR11.1", "the end's own HELLO has id 0", (end) => end.greet()),
+  ...either(
+    "FR11.1",
+    "the HELLO of the side has id 0",
+    (end) => end.exchangeHello(),
+  ),
   ...either("FR11.2", "another id in HELLO is ignored", async (end) => {
-    await end.greet(frame(KIND.HELLO, 99, hello().subarray(12)));
+    await end.exchangeHello(frame(KIND.HELLO, 99, hello().subarray(12)));
     await end.alive();
   }),
 ];

@@ -15,16 +15,16 @@ import { inFlight, outcomes } from "./flight.ts";
 
 export const goaways: Section = [
   ...server("GA1.1", "GOAWAY names the last call accepted", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     await s.call("Echo.echo");
     const { lastId, code } = await s.drains();
     assertEquals([lastId, code], [s.lastId, ""]);
   }),
   ...server(
     "GA1.2",
-    "calls behind it get no answer, those before it do",
+    "calls after a GOAWAY get no reply, those before it do",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const held = await s.go("Conformance.wait");
       await s.drains();
       await s.send(
@@ -37,25 +37,29 @@ export const goaways: Section = [
       assertEquals(await s.wire.rest(), []);
     },
   ),
-  ...server("GA1.3", "their ids must increase all the same", async (s) => {
-    await s.greet();
-    await s.go("Conformance.hold");
-    await s.drains();
-    await s.send(request(1, "Echo.echo"));
-    await s.closes("protocol_error");
-  }),
+  ...server(
+    "GA1.3",
+    "the ids of calls after a GOAWAY must increase, too",
+    async (s) => {
+      await s.exchangeHello();
+      await s.go("Conformance.hold");
+      await s.drains();
+      await s.send(request(1, "Echo.echo"));
+      await s.closes("protocol_error");
+    },
+  ),
   ...server(
     "GA1.4",
-    "its GOAWAY says NONE to a peer that made no call",
+    "the GOAWAY to a peer that made no call says NONE",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       await s.send(frame(0x7f));
       assertEquals((await s.closes("protocol_error")).lastId, undefined);
     },
   ),
   ...client(
     "GA2.1",
-    "calls after the id are refused, the others go on",
+    "calls after the id of a GOAWAY are refused, the others continue",
     async (c) => {
       const ids = await inFlight(c, 4);
       await c.send(goaway(ids[1]));
@@ -69,42 +73,58 @@ export const goaways: Section = [
       ]);
     },
   ),
-  ...client("GA2.2", "with NONE all of them are refused", async (c) => {
+  ...client("GA2.2", "a GOAWAY with NONE refuses all calls", async (c) => {
     await inFlight(c, 3);
     await c.send(goaway(undefined));
     await c.leave();
     assertEquals(await outcomes(c), ["refused", "refused", "refused"]);
   }),
-  ...client("GA2.3", "with the id of before the first as well", async (c) => {
-    await c.greet();
-    await c.send(goaway((c.nextId - 1) >>> 0));
-    await c.leave();
-    assertEquals((await c.report()).calls[0].outcome, "refused");
-  }),
-  ...client("GA2.4", "with an id of after the last none of them", async (c) => {
-    const ids = await inFlight(c, 2);
-    await c.send(goaway((ids[1] + 1000) >>> 0));
-    await c.send(reply(ids[0]), reply(ids[1]));
-    await c.leave();
-    assertEquals(await outcomes(c), ["executed", "executed"]);
-  }),
-  ...client("GA2.5", "a REPLY to one refused by it: closes", async (c) => {
-    const ids = await inFlight(c, 2);
-    await c.send(goaway(ids[0]), reply(ids[1]));
-    await c.closes("protocol_error");
-    assertEquals((await outcomes(c))[1], "refused");
-  }),
-  ...client("GA2.6", "an ERROR to one refused by it: closes", async (c) => {
-    const ids = await inFlight(c, 2);
-    await c.send(goaway(ids[0]), failure(ids[1], "internal", "", true));
-    await c.closes("protocol_error");
-    assertEquals((await outcomes(c))[1], "refused");
-  }),
+  ...client(
+    "GA2.3",
+    "a GOAWAY with an id before the first call refuses all calls",
+    async (c) => {
+      await c.exchangeHello();
+      await c.send(goaway((c.nextId - 1) >>> 0));
+      await c.leave();
+      assertEquals((await c.report()).calls[0].outcome, "refused");
+    },
+  ),
+  ...client(
+    "GA2.4",
+    "a GOAWAY with an id after the last call refuses none",
+    async (c) => {
+      const ids = await inFlight(c, 2);
+      await c.send(goaway((ids[1] + 1000) >>> 0));
+      await c.send(reply(ids[0]), reply(ids[1]));
+      await c.leave();
+      assertEquals(await outcomes(c), ["executed", "executed"]);
+    },
+  ),
+  ...client(
+    "GA2.5",
+    "a REPLY to a call that a GOAWAY refused: closes",
+    async (c) => {
+      const ids = await inFlight(c, 2);
+      await c.send(goaway(ids[0]), reply(ids[1]));
+      await c.closes("protocol_error");
+      assertEquals((await outcomes(c))[1], "refused");
+    },
+  ),
+  ...client(
+    "GA2.6",
+    "an ERROR to a call that a GOAWAY refused: closes",
+    async (c) => {
+      const ids = await inFlight(c, 2);
+      await c.send(goaway(ids[0]), failure(ids[1], "internal", "", true));
+      await c.closes("protocol_error");
+      assertEquals((await outcomes(c))[1], "refused");
+    },
+  ),
   ...client(
     "GA3.1",
-    "no REQUEST follows a GOAWAY; what waits is not sent",
+    "no REQUEST follows a GOAWAY; waiting calls are not sent",
     async (c) => {
-      await c.greet({ calls: 1 });
+      await c.exchangeHello({ calls: 1 });
       await c.script(
         { do: "call", method: "gate" },
         { do: "call", method: "waits" },
@@ -118,17 +138,21 @@ export const goaways: Section = [
       assertEquals(await outcomes(c), ["executed", "not_sent", "not_sent"]);
     },
   ),
-  ...server("GA4.1", "a peer that says GOAWAY may still call", async (s) => {
-    await s.greet();
-    await s.send(goaway(undefined));
-    await s.alive();
-    assertEquals((await s.call("Echo.echo", "still")).value, "still");
-  }),
+  ...server(
+    "GA4.1",
+    "a peer that has sent GOAWAY may still call",
+    async (s) => {
+      await s.exchangeHello();
+      await s.send(goaway(undefined));
+      await s.alive();
+      assertEquals((await s.call("Echo.echo", "still")).value, "still");
+    },
+  ),
   ...server(
     "GA4.2",
-    "calls that run go on behind the peer's GOAWAY",
+    "running calls continue after the peer's GOAWAY",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const held = await s.go("Conformance.hold");
       await s.send(goaway(undefined));
       await s.go("Conformance.release");
@@ -182,9 +206,9 @@ export const goaways: Section = [
   ),
   ...server(
     "GA5.21",
-    "an id behind NONE, towards an end that never called: closes",
+    "a GOAWAY with an id after one with NONE, to a side that never called: closes",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       await s.go("Conformance.hold");
       await s.send(goaway(undefined), goaway(5));
       await s.closes("protocol_error");

@@ -178,7 +178,7 @@ const ILLEGAL: [string, string, Uint8Array, string | string[]][] = [
   ],
   [
     "HE9.1",
-    "the name of a serializer that this end does not have",
+    "the name of a serializer that the side does not have",
     helloOf([[4, [...utf8("conformance-of-nobody")]]]),
     "serializer_mismatch",
   ],
@@ -211,7 +211,7 @@ const own = [
   ...either(
     "HE1.21",
     "the end's first frame is its HELLO",
-    (end) => end.greet(),
+    (end) => end.exchangeHello(),
   ),
   ...either(
     "HE3.1",
@@ -222,7 +222,7 @@ const own = [
     "HE4.1",
     "the end's HELLO has at most 16,384 bytes",
     async (end) => {
-      await end.greet();
+      await end.exchangeHello();
       assert(end.hello.size <= 16_384);
     },
   ),
@@ -230,25 +230,25 @@ const own = [
     "HE5.21",
     "the end's HELLO has the magic and version 1",
     async (end) => {
-      await end.greet();
+      await end.exchangeHello();
       assertEquals([end.hello.magic, end.hello.version], ["SLUICE", 1]);
     },
   ),
   ...either("HE7.61", "the end's HELLO states legal limits", async (end) => {
-    await end.greet();
+    await end.exchangeHello();
     const { maxMessage, calls } = end.hello;
     assert(maxMessage >= 16_384 && maxMessage <= 2 ** 30);
     assert(calls <= 2 ** 24);
   }),
   ...either("HE8.1", "the end's HELLO has no field twice", async (end) => {
-    await end.greet();
+    await end.exchangeHello();
     assertEquals(new Set(end.hello.types).size, end.hello.types.length);
   }),
   ...either(
     "HE9.4",
     "the end names no serializer to a peer of JSON",
     async (end) => {
-      await end.greet();
+      await end.exchangeHello();
       assert(!end.hello.types.includes(4));
       await end.alive();
     },
@@ -266,7 +266,7 @@ const early = [
     "HE12.1",
     "before HELLO a client makes at most 64 calls",
     async (c) => {
-      await c.greet();
+      await c.exchangeHello();
       await c.script({ do: "reconnect" }, ...MANY);
       await c.reconnected();
       await c.readHello();
@@ -279,7 +279,7 @@ const early = [
     "HE12.2",
     "the HELLO's window lets the others follow",
     async (c) => {
-      await c.greet();
+      await c.exchangeHello();
       await c.script({ do: "reconnect" }, ...MANY);
       await c.reconnected();
       await c.readHello();
@@ -292,7 +292,7 @@ const early = [
     "HE12.3",
     "calls in flight count against a HELLO's smaller window",
     async (c) => {
-      await c.greet();
+      await c.exchangeHello();
       await c.script({ do: "reconnect" }, ...MANY);
       await c.reconnected();
       await c.readHello();
@@ -316,7 +316,7 @@ const early = [
     "HE12.4",
     "before HELLO a client sends at most 65,536 bytes of calls",
     async (c) => {
-      await c.greet();
+      await c.exchangeHello();
       const large = { do: "call", method: "m", bytes: 20_000 } as const;
       await c.script({ do: "reconnect" }, large, large, large, large, large);
       await c.reconnected();
@@ -331,7 +331,7 @@ const early = [
     "HE12.5",
     "a call too large for the constants waits for HELLO",
     async (c) => {
-      await c.greet();
+      await c.exchangeHello();
       await c.script({ do: "reconnect" }, {
         do: "call",
         method: "m",
@@ -419,7 +419,7 @@ const earlyToClients = [
     "HE13.5",
     "and 64 calls at any later time, as our HELLO may have crossed them",
     async (c) => {
-      await c.greet();
+      await c.exchangeHello();
       for (let first = 1; first < 200; first += 64) {
         const ids = Array.from({ length: 64 }, (_, i) => first + i);
         await c.send(...ids.map((id) => request(id, "No.such")));
@@ -446,7 +446,7 @@ export const hellos: Section = [
     (id, [what, bytes]) =>
       closesUngreeted(id, `${what} in place of HELLO`, bytes, "not_sluice"),
   ),
-  ...either("HE1.22", "a GOAWAY may stand in its place", async (end) => {
+  ...either("HE1.22", "a GOAWAY in place of HELLO is accepted", async (end) => {
     await end.send(goaway(undefined, "unauthenticated", "go away"));
     await end.wire.fin();
     const said = (await end.wire.rest()).filter(({ kind }) =>
@@ -456,12 +456,12 @@ export const hellos: Section = [
   }),
   ...own,
   ...either("HE2.1", "a second HELLO: closes, protocol_error", async (end) => {
-    await end.greet();
+    await end.exchangeHello();
     await end.send(hello());
     await end.closes("protocol_error");
   }),
   ...either("HE4.2", "a HELLO of 16,384 bytes is read", async (end) => {
-    await end.greet(helloOf([[99, zeros(16_384 - 8 - 3)]]));
+    await end.exchangeHello(helloOf([[99, zeros(16_384 - 8 - 3)]]));
     await end.alive();
   }),
   ...either(

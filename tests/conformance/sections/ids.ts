@@ -43,7 +43,7 @@ export const ids: Section = [
     LEGAL,
     (id, [what, list]) =>
       server(id, `${what}: served`, async (s) => {
-        await s.greet();
+        await s.exchangeHello();
         // One after the other: an id may come again once its call is answered.
         for (const n of list) {
           await s.send(request(n, "Echo.echo", n));
@@ -58,7 +58,7 @@ export const ids: Section = [
     ILLEGAL,
     (id, [what, list]) =>
       server(id, `${what}: closes, protocol_error`, async (s) => {
-        await s.greet();
+        await s.exchangeHello();
         await s.send(...list.map((n) => request(n, "Echo.echo", n)));
         const closing = await s.closes("protocol_error");
         s.checkAnswered(closing, list.slice(0, -1));
@@ -66,9 +66,9 @@ export const ids: Section = [
   ),
   ...server(
     "ID1.21",
-    "the id of a call that was refused counts, too",
+    "the id of a refused call counts as used, too",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       await s.send(request(9, "no.such"));
       await s.answer(9);
       await s.send(request(9, "Echo.echo"));
@@ -79,14 +79,14 @@ export const ids: Section = [
     "ID1.22",
     "an id answered long ago is not used again",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       for (let i = 0; i < 20; i++) await s.call("Echo.echo", i);
       await s.send(request(3, "Echo.echo"));
       await s.closes("protocol_error");
     },
   ),
   ...client("ID1.31", "the ids of a client's calls increase", async (c) => {
-    await c.greet();
+    await c.exchangeHello();
     let last = c.nextId;
     await c.script(
       ...Array.from(
@@ -100,21 +100,25 @@ export const ids: Section = [
       last = id;
     }
   }),
-  ...client("ID1.32", "so they do when answers come in between", async (c) => {
-    await c.greet();
-    let last = c.nextId;
-    const twice = [1, 2, 3, 4, 5].flatMap((n) => [
-      { do: "call", method: "m" } as const,
-      { do: "await", call: n } as const,
-    ]);
-    await c.script(...twice);
-    for (let i = 0; i < 5; i++) {
-      const { id } = await c.request();
-      assert(((id - last) | 0) > 0, `${id} after ${last}`);
-      last = id;
-      await c.send(reply(id));
-    }
-  }),
+  ...client(
+    "ID1.32",
+    "the ids of a client's calls increase with replies in between, too",
+    async (c) => {
+      await c.exchangeHello();
+      let last = c.nextId;
+      const twice = [1, 2, 3, 4, 5].flatMap((n) => [
+        { do: "call", method: "m" } as const,
+        { do: "await", call: n } as const,
+      ]);
+      await c.script(...twice);
+      for (let i = 0; i < 5; i++) {
+        const { id } = await c.request();
+        assert(((id - last) | 0) > 0, `${id} after ${last}`);
+        last = id;
+        await c.send(reply(id));
+      }
+    },
+  ),
   ...rows("ID2", 1, [
     ["", [1, 2 ** 31 - 1, 2 ** 32 - 2, 1]],
     [", across 0", [2 ** 32 - 3, 2 ** 31 - 4, 2 ** 32 - 6, 2 ** 32 - 3]],
@@ -123,7 +127,7 @@ export const ids: Section = [
       id,
       `an id that comes round to a call that runs${where}: closes`,
       async (s) => {
-        await s.greet();
+        await s.exchangeHello();
         await s.send(request(running, "Conformance.wait"));
         for (const n of round.slice(0, -1)) {
           await s.send(request(n, "Echo.echo", n));
@@ -135,9 +139,9 @@ export const ids: Section = [
     )),
   ...client(
     "ID3.1",
-    "a call taken back leaves a gap, and no REQUEST",
+    "a call aborted before it is sent leaves a gap, and no REQUEST",
     async (c) => {
-      await c.greet();
+      await c.exchangeHello();
       await c.script(
         { do: "call", method: "first" },
         { do: "call", method: "taken back" },
@@ -154,9 +158,9 @@ export const ids: Section = [
   ),
   ...client(
     "ID3.2",
-    "an answer to the gap is an answer to no call",
+    "a reply to an id in a gap: closes",
     async (c) => {
-      await c.greet();
+      await c.exchangeHello();
       await c.script(
         { do: "call", method: "taken back" },
         { do: "abort", call: 1 },

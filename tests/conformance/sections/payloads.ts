@@ -79,7 +79,7 @@ const payloads = [
     VALUES,
     (id, [what, value]) =>
       server(id, `${what} comes back as it was sent`, async (s) => {
-        await s.greet();
+        await s.exchangeHello();
         const got = await s.call("Echo.echo", value);
         assertEquals(got.kind, payload(value)[0], "the payload kind");
         // JSON has many forms for a value: spaces, escapes, exponents.
@@ -92,7 +92,7 @@ const payloads = [
     VALUES,
     (id, [what, value]) =>
       client(id, `${what} in a REPLY reaches the caller`, async (c) => {
-        await c.greet();
+        await c.exchangeHello();
         await c.script({ do: "call", method: "m" });
         const call = await c.request();
         await c.send(frame(KIND.REPLY, call.id, payload(value)));
@@ -108,7 +108,7 @@ const payloads = [
     VALUES.slice(10),
     (id, [what, value]) =>
       client(id, `${what} as the data of an ERROR`, async (c) => {
-        await c.greet();
+        await c.exchangeHello();
         await c.script({ do: "call", method: "m" });
         const call = await c.request();
         const body = errorBody("c", "m", payload(value));
@@ -118,8 +118,8 @@ const payloads = [
         assertEquals([got.code, got.data], ["c", value]);
       }),
   ),
-  ...client("PL2.1", "params travel as kinds 0 to 3", async (c) => {
-    await c.greet();
+  ...client("PL2.1", "params are sent as kinds 0 to 3", async (c) => {
+    await c.exchangeHello();
     const values = [undefined, "text", null, 7, { a: [1] }, [], true];
     await c.script(
       ...values.map((params) => ({ do: "call", method: "m", params }) as const),
@@ -131,9 +131,9 @@ const payloads = [
   }),
   ...server(
     "PL2.2",
-    "kind 4 towards a server without a serializer ends one call or the connection",
+    "kind 4 to a server without a serializer ends the call or the connection",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       await s.send(request(1, "Echo.echo", undefined, { raw: [4, 1, 2] }));
       const got = await s.wire.next();
       assert(got?.kind === KIND.ERROR || got?.kind === KIND.GOAWAY);
@@ -152,7 +152,7 @@ const payloads = [
       BAD_KINDS,
       (id, [what, raw]) =>
         client(id, `${carrier} with ${what}: closes`, async (c) => {
-          await c.greet();
+          await c.exchangeHello();
           await c.send(make(c.nextId, Uint8Array.from(raw)));
           await c.closes("protocol_error");
         }),
@@ -164,7 +164,7 @@ const payloads = [
     UNREADABLE,
     (id, [what, raw]) =>
       server(id, `${what}: invalid_argument, not started`, async (s) => {
-        await s.greet();
+        await s.exchangeHello();
         const got = await s.call("Echo.echo", undefined, { raw });
         assertEquals([got.code, got.started], ["invalid_argument", false]);
         await s.serves();
@@ -179,7 +179,7 @@ const payloads = [
         id,
         `a REPLY with ${what}: fails its call, executed`,
         async (c) => {
-          await c.greet();
+          await c.exchangeHello();
           await c.script({ do: "call", method: "m" });
           const call = await c.request();
           await c.send(frame(KIND.REPLY, call.id, raw));
@@ -198,7 +198,7 @@ const payloads = [
         id,
         `an ERROR with ${what} as data: the data is left out`,
         async (c) => {
-          await c.greet();
+          await c.exchangeHello();
           await c.script({ do: "call", method: "m" });
           const call = await c.request();
           await c.send(frame(KIND.ERROR, call.id, errorBody("c", "m", raw), 1));
@@ -245,7 +245,7 @@ function blockCases(): Case[] {
       BAD_BLOCKS,
       (id, [what, bytes]) =>
         either(id, `a REPLY's block with ${what}: closes`, async (end) => {
-          await end.greet();
+          await end.exchangeHello();
           const block = Uint8Array.from(bytes);
           await end.send(
             withMetadata(KIND.REPLY, 1, block, Uint8Array.of(PAYLOAD.NONE)),
@@ -258,12 +258,16 @@ function blockCases(): Case[] {
       21,
       BLOCKS,
       (id, [what, metadata]) =>
-        server(id, `${what} is taken, and told to the handler`, async (s) => {
-          await s.greet();
-          const got = await s.call("Conformance.metadata", 1, { metadata });
-          const told = Object.entries(got.value as object);
-          assertEquals(told.sort(), metadata.toSorted());
-        }),
+        server(
+          id,
+          `${what} is accepted, and the handler receives it`,
+          async (s) => {
+            await s.exchangeHello();
+            const got = await s.call("Conformance.metadata", 1, { metadata });
+            const received = Object.entries(got.value as object);
+            assertEquals(received.sort(), metadata.toSorted());
+          },
+        ),
     ),
   ];
 }
@@ -273,13 +277,13 @@ const NO_METADATA = "the client sends no metadata";
 const metadata = [
   ...blockCases(),
   ...server("ME1.31", "metadata beside a deadline", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     const parts = { deadline: 60_000, metadata: [["a", "b"]] as const };
     const { value } = await s.call("Conformance.metadata", 1, parts);
     assertEquals(value, { a: "b" });
   }),
   ...client("ME1.32", "a client's metadata fills its block", async (c) => {
-    await c.greet();
+    await c.exchangeHello();
     const metadata = { trace: "abc", "é": "→" };
     await c.script({ do: "call", method: "m", metadata, timeout: 60_000 });
     const got = await c.request();
@@ -288,9 +292,9 @@ const metadata = [
   }),
   ...server(
     "ME2.1",
-    "a name that is there twice: the last counts, or it closes",
+    "a metadata name that occurs twice: the last one counts, or the side closes",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const metadata = [["a", "1"], ["a", "2"]] as const;
       await s.go("Conformance.metadata", 1, { metadata });
       const got = await s.answer().catch((error: Error) => {
@@ -301,8 +305,8 @@ const metadata = [
       if (got) assertEquals(got.value, { a: "2" });
     },
   ),
-  ...client("ME2.2", "a client names nothing twice", async (c) => {
-    await c.greet();
+  ...client("ME2.2", "a client sends no metadata name twice", async (c) => {
+    await c.exchangeHello();
     const metadata = { a: "1", b: "2" };
     await c.script({ do: "call", method: "m", metadata });
     const got = (await c.request()).metadata;
@@ -316,7 +320,7 @@ const metadata = [
     BLOCKS,
     (id, [what, entries]) =>
       client(id, `${what} on a REPLY and an ERROR`, async (c) => {
-        await c.greet();
+        await c.exchangeHello();
         await c.script({ do: "call", method: "a" }, {
           do: "call",
           method: "b",

@@ -28,7 +28,7 @@ function data(value: unknown, flags = CALLER, id = 1): Uint8Array {
 }
 
 /** A call whose params are a stream. */
-function opening(id: number, method: string): Uint8Array {
+function requestOf(id: number, method: string): Uint8Array {
   return request(id, method, undefined, { raw: [STREAM] });
 }
 
@@ -38,7 +38,7 @@ async function open(
   grant?: Partial<StreamGrant>,
 ): Promise<void> {
   await s.greetAble(grant);
-  await s.send(opening(1, "Echo.echo"));
+  await s.send(requestOf(1, "Echo.echo"));
 }
 
 /** What comes until the result has ended, credits left out. */
@@ -153,21 +153,21 @@ const BIG = new Uint8Array(32_768);
 export const streams: Section = [
   ...server(
     "ST1.1",
-    "a stream of params from an end that has not stated the capability: closes",
+    "a stream as params from a side without the capability: closes",
     async (s) => {
-      await s.greet();
-      await s.send(opening(1, "Echo.echo"));
+      await s.exchangeHello();
+      await s.send(requestOf(1, "Echo.echo"));
       await s.closes("protocol_error");
     },
   ),
   ...server(
     "ST2.1",
-    "one stream of params more than was granted: closes, resource_exhausted",
+    "one stream as params more than granted: closes, resource_exhausted",
     async (s) => {
       await s.greetAble();
       const { max } = s.hello.streams!;
       const ids = Array.from({ length: max + 1 }, (_, i) => i + 1);
-      const calls = ids.map((id) => opening(id, "Conformance.hold"));
+      const calls = ids.map((id) => requestOf(id, "Conformance.hold"));
       const window = Math.max(64, s.hello.calls);
       const bytes = Math.max(65_536, s.hello.bytes);
       if (calls.length > window || calls[0].length * calls.length > bytes) {
@@ -181,11 +181,11 @@ export const streams: Section = [
   ),
   ...server(
     "ST2.2",
-    "a result for which we granted no stream: resource_exhausted, started",
+    "a stream as result for which none was granted: resource_exhausted, started",
     async (s) => {
       await open(s, { max: 1 });
       await s.expect(KIND.REPLY);
-      await s.send(opening(2, "Echo.echo"));
+      await s.send(requestOf(2, "Echo.echo"));
       const got = await nextBut(s, [KIND.CREDIT, KIND.STOP]);
       const { id, code, started } = readAnswer(got);
       assertEquals([id, code, started], [2, "resource_exhausted", true]);
@@ -195,17 +195,17 @@ export const streams: Section = [
   ),
   ...server(
     "ST2.3",
-    "the end of a stream makes room for another",
+    "the end of a stream allows another",
     async (s) => {
       await open(s, { max: 1 });
       for (let id = 1; id < 20; id++) {
-        if (id > 1) await s.send(opening(id, "Echo.echo"));
+        if (id > 1) await s.send(requestOf(id, "Echo.echo"));
         await s.send(frame(KIND.END, id, [], CALLER));
         assertEquals(kinds(await echoed(s)), [KIND.REPLY, KIND.END]);
       }
     },
   ),
-  ...server("ST4.1", "the longest DATA is taken", async (s) => {
+  ...server("ST4.1", "the longest DATA is accepted", async (s) => {
     await open(s);
     needs(s, 32_785);
     await s.send(data(BIG), frame(KIND.END, 1, [], CALLER));
@@ -280,19 +280,19 @@ export const streams: Section = [
   }),
   ...largeItem(
     "ST7.1",
-    "an item of 1,000,000 bytes in full parts is taken whole",
+    "an item of 1,000,000 bytes in full parts is accepted",
     1_000_000,
     32_768,
   ),
   ...largeItem(
     "ST7.2",
-    "an item of 990,000 bytes in parts of 300 bytes, too",
+    "an item of 990,000 bytes in parts of 300 bytes is accepted",
     990_000,
     300,
   ),
   ...server(
     "ST7.3",
-    "a larger item is taken or stopped, and does not stall",
+    "a larger item is accepted or stopped, and does not stall",
     async (s) => {
       await open(s, { credit: 1_048_576 });
       await sendItem(s, 1_300_000, 32_768);
@@ -307,7 +307,7 @@ export const streams: Section = [
   ),
   ...server(
     "ST8.2",
-    "a result that needs more credit than it has waits for it",
+    "a result that needs more credit waits for it",
     async (s) => {
       await open(s, { credit: 16_384 });
       needs(s, 3 * 16_017);
@@ -327,7 +327,7 @@ export const streams: Section = [
       assertEquals(got.bytes, 48_000);
     },
   ),
-  ...server("ST9.1", "what is read is granted again", async (s) => {
+  ...server("ST9.1", "bytes that are read are granted again", async (s) => {
     await open(s);
     needs(s, 50_000);
     // More than half of the credit, and less than all of it.
@@ -385,16 +385,20 @@ export const streams: Section = [
     assertEquals(got[1].flags, ERROR);
     await s.alive();
   }),
-  ...server("ST11.1", "a call that streams is waited for", async (s) => {
-    await open(s);
-    await s.send(data("a"));
-    await s.expect(KIND.REPLY);
-    await s.expect(KIND.DATA);
-    await s.send(frame(KIND.GOAWAY, 0, [0, 0, 0], 1));
-    await s.alive();
-    await s.send(data("b"), frame(KIND.END, 1, [], CALLER));
-    assertEquals(kinds(await echoed(s)), [KIND.DATA, KIND.END]);
-  }),
+  ...server(
+    "ST11.1",
+    "a graceful close waits for a call with a stream",
+    async (s) => {
+      await open(s);
+      await s.send(data("a"));
+      await s.expect(KIND.REPLY);
+      await s.expect(KIND.DATA);
+      await s.send(frame(KIND.GOAWAY, 0, [0, 0, 0], 1));
+      await s.alive();
+      await s.send(data("b"), frame(KIND.END, 1, [], CALLER));
+      assertEquals(kinds(await echoed(s)), [KIND.DATA, KIND.END]);
+    },
+  ),
   ...server("ST12.1", "a cancelled result ends with cancelled", async (s) => {
     await open(s);
     await s.send(data("a"));
@@ -410,7 +414,7 @@ export const streams: Section = [
   }),
   ...server(
     "ST13.1",
-    "an answer that is no stream ends params that nobody read",
+    "a reply that is no stream ends params that the handler did not read",
     async (s) => {
       await s.greetAble();
       const parts = { raw: [STREAM] };
@@ -421,7 +425,7 @@ export const streams: Section = [
       await s.serves();
     },
   ),
-  ...server("ST14.1", "a reader that wants no more gets END", async (s) => {
+  ...server("ST14.1", "a reader that sends STOP gets an END", async (s) => {
     await open(s);
     await s.send(data("a"));
     await s.expect(KIND.REPLY);

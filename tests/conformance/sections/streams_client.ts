@@ -71,7 +71,7 @@ async function produced(c: Session): Promise<RawFrame[]> {
   }
 }
 
-/** A client that makes one call; gives its REQUEST. */
+/** A client that makes one call, and returns its REQUEST. */
 async function calling(
   c: ClientSession,
   parts: CallParts,
@@ -85,7 +85,7 @@ async function calling(
   return made;
 }
 
-/** A client whose call was answered with a stream; gives the call's id. */
+/** A client whose call was answered with a stream, and returns the id of the call. */
 async function reading(
   c: ClientSession,
   parts: CallParts = {},
@@ -101,7 +101,7 @@ async function outcome(c: ClientSession) {
   return (await c.report()).calls[1];
 }
 
-/** Sends CREDIT until the params end; gives all their frames. */
+/** Sends CREDIT until the params end, and returns all their frames. */
 async function feed(
   c: ClientSession,
   id: number,
@@ -119,9 +119,9 @@ async function feed(
 const opened = [
   ...client(
     "ST1.2",
-    "a stream of params towards a server without the capability: not sent",
+    "a stream as params to a server without the capability: not sent",
     async (c) => {
-      await c.greet();
+      await c.exchangeHello();
       c.needStreams();
       await c.script(call({ items: values(1) }));
       await c.silence();
@@ -130,7 +130,7 @@ const opened = [
   ),
   ...client(
     "ST2.11",
-    "a client with room for one stream sends one, and the next when that call is over",
+    "a client with one stream granted sends one, and the next when that call has ended",
     async (c) => {
       await c.greetAble({ max: 1 });
       const stream = call({ items: [], then: "wait" });
@@ -148,7 +148,7 @@ const opened = [
   ),
   ...client(
     "ST2.12",
-    "one stream of a result more than was granted: closes, resource_exhausted",
+    "one stream as result more than granted: closes, resource_exhausted",
     async (c) => {
       await c.greetAble();
       const { max } = c.hello.streams!;
@@ -229,7 +229,7 @@ const params = [
       assertEquals(frames.at(-1)?.flags, CALLER | ERROR);
     },
   ),
-  ...client("ST7.12", "one of 1,000,000 bytes is", async (c) => {
+  ...client("ST7.12", "an item of 1,000,000 bytes is sent", async (c) => {
     const grant = { credit: 1_048_576 };
     await calling(c, { items: [{ text: 1_000_000 }] }, grant);
     const [item] = items(await produced(c));
@@ -240,7 +240,7 @@ const params = [
     11,
     [["bytes", { bytes: 40_000 }], ["a string", { text: 40_000 }]] as const,
     (id, [what, item]) =>
-      client(id, `${what} past the credit waits for CREDIT`, async (c) => {
+      client(id, `${what} above the credit waits for CREDIT`, async (c) => {
         const grant = { credit: 16_384 };
         const { id } = await calling(c, { items: [item] }, grant);
         const first = await c.wire.leftovers();
@@ -271,7 +271,7 @@ const params = [
     await c.alive();
     assertEquals((await outcome(c)).outcome, "executed");
   }),
-  ...client("ST13.2", "an answer ends params that go on", async (c) => {
+  ...client("ST13.2", "a reply ends params that continue", async (c) => {
     const parts = { items: values("a"), then: "wait" } as const;
     const { id } = await calling(c, parts);
     await next(c);
@@ -283,7 +283,7 @@ const params = [
     await c.alive();
     assertEquals(await outcome(c), { outcome: "executed", value: "enough" });
   }),
-  ...client("ST14.11", "a producer that gets STOP sends END", async (c) => {
+  ...client("ST14.11", "a writer that receives STOP sends END", async (c) => {
     const parts = { items: values("a"), then: "wait" } as const;
     const { id } = await calling(c, parts);
     await next(c);
@@ -332,7 +332,7 @@ const results = [
     await c.send(...Array.from({ length: frames }, () => data(id, full)));
     await c.closes("resource_exhausted");
   }),
-  ...client("ST9.21", "what is read is granted again", async (c) => {
+  ...client("ST9.21", "bytes that are read are granted again", async (c) => {
     const id = await reading(c);
     const { credit } = c.hello.streams!;
     const chunk = new Uint8Array(8000);
@@ -342,16 +342,20 @@ const results = [
     const got = await c.expect(KIND.CREDIT);
     assertEquals([got.id, got.flags], [id, CALLER]);
   }),
-  ...client("ST9.22", "and what is not read is not", async (c) => {
-    const id = await reading(c, { read: 1 });
-    const { credit } = c.hello.streams!;
-    const chunk = new Uint8Array(8000);
-    for (let used = 0; used + 8017 <= credit; used += 8017) {
-      await c.send(data(id, chunk));
-    }
-    await c.silence();
-  }),
-  ...client("ST10.12", "a result that fails, behind its items", async (c) => {
+  ...client(
+    "ST9.22",
+    "bytes that are not read are not granted again",
+    async (c) => {
+      const id = await reading(c, { read: 1 });
+      const { credit } = c.hello.streams!;
+      const chunk = new Uint8Array(8000);
+      for (let used = 0; used + 8017 <= credit; used += 8017) {
+        await c.send(data(id, chunk));
+      }
+      await c.silence();
+    },
+  ),
+  ...client("ST10.12", "a result that fails after its items", async (c) => {
     const id = await reading(c);
     const body = errorBody("gone", "no", payload({ n: 1 }));
     await c.send(data(id, "a"), frame(KIND.END, id, body, ERROR));
@@ -377,7 +381,7 @@ const results = [
   ),
   ...client(
     "ST11.11",
-    "a call whose result streams keeps its place until END",
+    "a call whose result is a stream occupies the window until END",
     async (c) => {
       await c.greetAble({}, { calls: 1 });
       await c.script(call(), call({ method: "second" }));
@@ -389,22 +393,26 @@ const results = [
       await c.request("second");
     },
   ),
-  ...client("ST11.12", "an end in order waits for its END", async (c) => {
-    const { id } = await calling(c, {}, {}, { do: "await", call: 1 }, {
-      do: "close",
-    });
-    await c.send(answerByStream(id), data(id, "a"));
-    await c.expect(KIND.GOAWAY);
-    await c.pace.quiet();
-    assert(!c.wire.ended, "it ended before the stream did");
-    await c.send(data(id, "b"), end(id));
-    assert((await c.wire.rest()).every(({ kind }) => kind === KIND.CREDIT));
-    const { calls, closed } = await c.report();
-    assertEquals([calls[1].items, closed], [["a", "b"], null]);
-  }),
+  ...client(
+    "ST11.12",
+    "a graceful close waits for the END of a stream",
+    async (c) => {
+      const { id } = await calling(c, {}, {}, { do: "await", call: 1 }, {
+        do: "close",
+      });
+      await c.send(answerByStream(id), data(id, "a"));
+      await c.expect(KIND.GOAWAY);
+      await c.pace.quiet();
+      assert(!c.wire.ended, "it ended before the stream did");
+      await c.send(data(id, "b"), end(id));
+      assert((await c.wire.rest()).every(({ kind }) => kind === KIND.CREDIT));
+      const { calls, closed } = await c.report();
+      assertEquals([calls[1].items, closed], [["a", "b"], null]);
+    },
+  ),
   ...client(
     "ST12.11",
-    "a stream that is given up: one CANCEL, and what still comes is discarded",
+    "an aborted call with a stream: one CANCEL, and later frames are discarded",
     async (c) => {
       const id = await reading(c, {}, { do: "await", call: 1 }, {
         do: "abort",
@@ -420,7 +428,7 @@ const results = [
   ),
   ...client(
     "ST14.12",
-    "a reader that wants no more sends one STOP, and discards the rest",
+    "a reader that cancels sends one STOP, and discards the rest",
     async (c) => {
       const id = await reading(c, { read: 0 }, { do: "await", call: 1 }, {
         do: "stop",
@@ -453,16 +461,20 @@ const both = [
     const { outcome: ended, items: read } = await outcome(c);
     assertEquals([ended, read], ["executed", ["A", "B"]]);
   }),
-  ...client("ST10.15", "a result that goes on behind its params", async (c) => {
-    const { id } = await calling(c, { items: values(1) });
-    assertEquals(items(await produced(c)), [1]);
-    await c.send(answerByStream(id), data(id, 2), end(id));
-    await c.alive();
-    assertEquals((await outcome(c)).items, [2]);
-  }),
+  ...client(
+    "ST10.15",
+    "a result that continues after its params",
+    async (c) => {
+      const { id } = await calling(c, { items: values(1) });
+      assertEquals(items(await produced(c)), [1]);
+      await c.send(answerByStream(id), data(id, 2), end(id));
+      await c.alive();
+      assertEquals((await outcome(c)).items, [2]);
+    },
+  ),
   ...client(
     "ST12.12",
-    "a call with a stream that is given up: CANCEL, and no DATA behind it",
+    "an aborted call with a stream: CANCEL, and no DATA after it",
     async (c) => {
       const { id } = await calling(
         c,

@@ -7,30 +7,34 @@ import { Skipped } from "../session.ts";
 import { empty, fillRunning } from "./busy.ts";
 
 export const deadlines: Section = [
-  ...server("DL1.1", "the handler has what is left, and no more", async (s) => {
-    await s.greet();
-    const got = await s.call("Conformance.remaining", undefined, {
-      deadline: 60_000,
-    });
-    const left = got.value as number;
-    assert(left > 0 && left <= 60_000, `${left} ms`);
-  }),
-  ...server("DL1.2", "the longest deadline is one", async (s) => {
-    await s.greet();
+  ...server(
+    "DL1.1",
+    "the handler gets the remaining time, and no more",
+    async (s) => {
+      await s.exchangeHello();
+      const got = await s.call("Conformance.remaining", undefined, {
+        deadline: 60_000,
+      });
+      const left = got.value as number;
+      assert(left > 0 && left <= 60_000, `${left} ms`);
+    },
+  ),
+  ...server("DL1.2", "the longest deadline is accepted", async (s) => {
+    await s.exchangeHello();
     const parts = { deadline: 2 ** 32 - 1 };
     const left =
       (await s.call("Conformance.remaining", undefined, parts)).value;
     assert((left as number) > 2 ** 31);
   }),
-  ...server("DL1.3", "without the flag there is none", async (s) => {
-    await s.greet();
+  ...server("DL1.3", "without the flag there is no deadline", async (s) => {
+    await s.exchangeHello();
     assertEquals((await s.call("Conformance.remaining")).value, null);
   }),
   ...server(
     "DL2.1",
     "a deadline of 0: deadline_exceeded, never started",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const got = await s.call("Conformance.note", "late", { deadline: 0 });
       assertEquals([got.code, got.started], ["deadline_exceeded", false]);
       assertEquals(await s.started(), []);
@@ -38,9 +42,9 @@ export const deadlines: Section = [
   ),
   ...server(
     "DL2.2",
-    "one that passes before the start: the same",
+    "a deadline that passes before the start: deadline_exceeded, never started",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const busy = await fillRunning(s);
       const id = await s.go("Conformance.note", "late", { deadline: 300 });
       await s.silence();
@@ -52,7 +56,7 @@ export const deadlines: Section = [
     },
   ),
   ...server("DL2.3", "a late call among others fails alone", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     await s.send(
       s.make("Echo.echo", 1),
       s.make("Echo.echo", 2, { deadline: 0 }),
@@ -64,9 +68,9 @@ export const deadlines: Section = [
   }),
   ...server(
     "DL3.1",
-    "one that passes while it runs is told to the handler",
+    "a deadline that passes while the handler runs fires its signal",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const id = await s.go("Conformance.wait", undefined, { deadline: 300 });
       await s.silence();
       await s.pace.lapse(310);
@@ -76,9 +80,9 @@ export const deadlines: Section = [
   ),
   ...server(
     "DL3.2",
-    "the answer waits for the handler's end all the same",
+    "the reply after a deadline waits for the end of the handler",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const held = await s.go("Conformance.hold", undefined, { deadline: 300 });
       await s.silence();
       await s.pace.lapse(310);
@@ -92,7 +96,7 @@ export const deadlines: Section = [
     "DL4.1",
     "a client whose own deadline passes sends CANCEL",
     async (c) => {
-      await c.greet();
+      await c.exchangeHello();
       await c.script({ do: "call", method: "m", timeout: 50 });
       const { id } = await c.request();
       await c.pace.lapse(60);
@@ -103,25 +107,29 @@ export const deadlines: Section = [
   ),
   ...client(
     "DL4.2",
-    "the deadline travels as what is left of it",
+    "the deadline is sent as the remaining time",
     async (c) => {
-      await c.greet();
+      await c.exchangeHello();
       await c.script({ do: "call", method: "m", timeout: 30_000 });
       const left = (await c.request()).remaining;
       if (left === undefined) throw new Skipped("the client sends no deadline");
       assert(left > 0 && left <= 30_000, `${left} ms`);
     },
   ),
-  ...client("DL4.3", "the answer of a late call is taken, once", async (c) => {
-    await c.greet();
-    await c.script({ do: "call", method: "m", timeout: 50 });
-    const { id } = await c.request();
-    await c.pace.lapse(60);
-    await c.expect(KIND.CANCEL);
-    await c.send(reply(id));
-    await c.alive();
-    assertEquals((await c.report()).calls[1].outcome, "executed");
-  }),
+  ...client(
+    "DL4.3",
+    "a call whose deadline has passed accepts one reply",
+    async (c) => {
+      await c.exchangeHello();
+      await c.script({ do: "call", method: "m", timeout: 50 });
+      const { id } = await c.request();
+      await c.pace.lapse(60);
+      await c.expect(KIND.CANCEL);
+      await c.send(reply(id));
+      await c.alive();
+      assertEquals((await c.report()).calls[1].outcome, "executed");
+    },
+  ),
 ];
 
 export const pings: Section = [
@@ -131,7 +139,7 @@ export const pings: Section = [
     [0, 1, 2 ** 31, 2 ** 32 - 1],
     (id, ping) =>
       either(id, `a PING of id ${ping} comes back`, async (end) => {
-        await end.greet();
+        await end.exchangeHello();
         await end.alive();
         await end.send(frame(KIND.PING, ping));
         assertEquals((await end.expect(KIND.PONG)).id, ping);
@@ -139,9 +147,9 @@ export const pings: Section = [
   ),
   ...either(
     "PP1.11",
-    "of 1,000 PINGs in a chunk the last is answered, none twice",
+    "of 1,000 PINGs in a chunk the last gets a PONG, and none gets two",
     async (end) => {
-      await end.greet();
+      await end.exchangeHello();
       await end.alive();
       await end.send(
         ...Array.from({ length: 1000 }, (_, i) => frame(KIND.PING, i)),
@@ -158,18 +166,18 @@ export const pings: Section = [
     "PP1.12",
     "PINGs are answered while calls run and wait",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       for (let i = 0; i < 60; i++) await s.go("Conformance.hold");
       await s.alive();
     },
   ),
-  ...either("PP2.1", "a PONG nobody asked for is ignored", async (end) => {
-    await end.greet();
+  ...either("PP2.1", "a PONG without a PING is ignored", async (end) => {
+    await end.exchangeHello();
     await end.send(frame(KIND.PONG, 1), frame(KIND.PONG, 1), frame(KIND.PONG));
     await end.alive();
   }),
   ...either("PP2.2", "1,000 PONGs are ignored", async (end) => {
-    await end.greet();
+    await end.exchangeHello();
     await end.send(
       ...Array.from({ length: 1000 }, (_, i) => frame(KIND.PONG, i)),
     );

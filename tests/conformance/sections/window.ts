@@ -13,7 +13,7 @@ function granted({ hello }: ServerSession): { calls: number; bytes: number } {
   return { calls, bytes };
 }
 
-/** Fills the window's bytes with as few running calls as can be; gives their ids. */
+/** Fills the window's bytes with as few running calls as can be, and returns their ids. */
 async function fillBytes(s: ServerSession): Promise<number[]> {
   const running = await s.running();
   // The answers that are still on their way hold places, too.
@@ -42,9 +42,9 @@ function many(count: number, method = "m") {
 const callers = [
   ...client(
     "WI1.1",
-    "a window of 3 calls: 3 are sent, and one for each answer",
+    "a window of 3 calls: 3 are sent, and one more for each reply",
     async (c) => {
-      await c.greet({ calls: 3 });
+      await c.exchangeHello({ calls: 3 });
       await c.script(...many(10));
       const sent = await c.requests(3);
       await c.silence();
@@ -57,7 +57,7 @@ const callers = [
     },
   ),
   ...client("WI1.2", "a window of one call: one at a time", async (c) => {
-    await c.greet({ calls: 1 });
+    await c.exchangeHello({ calls: 1 });
     await c.script(...many(5));
     for (let i = 0; i < 5; i++) {
       const { id } = await c.request();
@@ -70,7 +70,7 @@ const callers = [
     "bytes are counted with their headers, to the byte",
     async (c) => {
       // Two calls of 12 + 2 + 1 + 1 + 1000 bytes and a byte too few for a third.
-      await c.greet({ bytes: 3 * 1016 - 1 });
+      await c.exchangeHello({ bytes: 3 * 1016 - 1 });
       const call = { do: "call", method: "m", bytes: 1000 } as const;
       await c.script(call, call, call);
       const [first] = await c.requests(2);
@@ -82,9 +82,9 @@ const callers = [
   ),
   ...client(
     "WI1.4",
-    "a window that fits three calls exactly takes three",
+    "a window of exactly three calls allows three",
     async (c) => {
-      await c.greet({ bytes: 3 * 1016 });
+      await c.exchangeHello({ bytes: 3 * 1016 });
       const call = { do: "call", method: "m", bytes: 1000 } as const;
       await c.script(call, call, call, call);
       await c.requests(3);
@@ -95,7 +95,7 @@ const callers = [
     "WI1.5",
     "a call larger than the window of bytes is not sent",
     async (c) => {
-      await c.greet({ bytes: 2000 });
+      await c.exchangeHello({ bytes: 2000 });
       await c.script({ do: "call", method: "m", bytes: 3000 });
       await c.silence();
       const [, got] = (await c.report()).calls;
@@ -103,7 +103,7 @@ const callers = [
     },
   ),
   ...client("WI1.6", "a window of 0 calls: calls fail, not sent", async (c) => {
-    await c.greet();
+    await c.exchangeHello();
     await c.script({ do: "reconnect" }, ...many(80));
     await c.reconnected();
     await c.send(hello({ calls: 0 }));
@@ -117,9 +117,9 @@ const callers = [
   }),
   ...client(
     "WI2.1",
-    "a call given up holds its place until its answer",
+    "an aborted call occupies the window until its reply",
     async (c) => {
-      await c.greet({ calls: 2 });
+      await c.exchangeHello({ calls: 2 });
       await c.script(
         ...many(2),
         { do: "await", call: 1 },
@@ -136,22 +136,26 @@ const callers = [
       assertEquals((await c.request()).method, "fourth");
     },
   ),
-  ...client("WI2.2", "so does one whose deadline has passed", async (c) => {
-    await c.greet({ calls: 1 });
-    await c.script({ do: "call", method: "late", timeout: 50 }, ...many(1));
-    const { id } = await c.request("late");
-    await c.pace.lapse(60);
-    await c.expect(KIND.CANCEL);
-    await c.silence();
-    await c.send(reply(id));
-    await c.request("m");
-  }),
+  ...client(
+    "WI2.2",
+    "a call whose deadline has passed occupies the window until its reply",
+    async (c) => {
+      await c.exchangeHello({ calls: 1 });
+      await c.script({ do: "call", method: "late", timeout: 50 }, ...many(1));
+      const { id } = await c.request("late");
+      await c.pace.lapse(60);
+      await c.expect(KIND.CANCEL);
+      await c.silence();
+      await c.send(reply(id));
+      await c.request("m");
+    },
+  ),
   ...client(
     "WI2.5",
-    "a call given up holds its bytes, too, until its answer",
+    "an aborted call occupies its bytes of the window until its reply",
     async (c) => {
       // Room for the first large call and the gate, not for two large ones.
-      await c.greet({ bytes: 2100 });
+      await c.exchangeHello({ bytes: 2100 });
       await c.script(
         { do: "call", method: "big", bytes: 1000 },
         { do: "call", method: "gate" },
@@ -167,24 +171,28 @@ const callers = [
       await c.request("next");
     },
   ),
-  ...client("WI2.6", "so does one whose deadline has passed", async (c) => {
-    await c.greet({ bytes: 2100 });
-    await c.script(
-      { do: "call", method: "late", bytes: 1000, timeout: 50 },
-      { do: "call", method: "next", bytes: 1200 },
-    );
-    const { id } = await c.request("late");
-    await c.pace.lapse(60);
-    await c.expect(KIND.CANCEL);
-    await c.silence();
-    await c.send(reply(id));
-    await c.request("next");
-  }),
+  ...client(
+    "WI2.6",
+    "a call whose deadline has passed occupies its bytes of the window until its reply",
+    async (c) => {
+      await c.exchangeHello({ bytes: 2100 });
+      await c.script(
+        { do: "call", method: "late", bytes: 1000, timeout: 50 },
+        { do: "call", method: "next", bytes: 1200 },
+      );
+      const { id } = await c.request("late");
+      await c.pace.lapse(60);
+      await c.expect(KIND.CANCEL);
+      await c.silence();
+      await c.send(reply(id));
+      await c.request("next");
+    },
+  ),
   ...client(
     "WI4.1",
-    "a call taken back costs the window nothing for long",
+    "a call aborted before it is sent soon frees the window",
     async (c) => {
-      await c.greet({ calls: 2 });
+      await c.exchangeHello({ calls: 2 });
       await c.script(
         { do: "call", method: "taken back" },
         { do: "abort", call: 1 },
@@ -201,9 +209,9 @@ const callers = [
 const callees = [
   ...server(
     "WI2.3",
-    "cancelled calls hold their places while they run",
+    "cancelled calls occupy the window while they run",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const ids = await fillBytes(s);
       // They must have started; one that has not is answered, and frees its place.
       await s.silence();
@@ -213,31 +221,35 @@ const callees = [
       await s.closes("resource_exhausted");
     },
   ),
-  ...server("WI2.4", "and so do those whose deadline has passed", async (s) => {
-    await s.greet();
-    const { bytes } = granted(s);
-    const most = Math.max(65_536, s.hello.maxMessage) + 12;
-    if (bytes > 2 * most || await s.running() < 2) {
-      throw new Skipped("a window of more than two messages");
-    }
-    await s.serves();
-    const parts = { deadline: 300 };
-    const base =
-      request(1, "Conformance.hold", new Uint8Array(0), parts).length;
-    for (const size of [bytes >> 1, bytes - (bytes >> 1)]) {
-      await s.go("Conformance.hold", new Uint8Array(size - base), parts);
-    }
-    await s.silence();
-    await s.pace.lapse(310);
-    await s.silence();
-    await s.go("Echo.echo");
-    await s.closes("resource_exhausted");
-  }),
+  ...server(
+    "WI2.4",
+    "calls whose deadline has passed occupy the window while they run",
+    async (s) => {
+      await s.exchangeHello();
+      const { bytes } = granted(s);
+      const most = Math.max(65_536, s.hello.maxMessage) + 12;
+      if (bytes > 2 * most || await s.running() < 2) {
+        throw new Skipped("a window of more than two messages");
+      }
+      await s.serves();
+      const parts = { deadline: 300 };
+      const base =
+        request(1, "Conformance.hold", new Uint8Array(0), parts).length;
+      for (const size of [bytes >> 1, bytes - (bytes >> 1)]) {
+        await s.go("Conformance.hold", new Uint8Array(size - base), parts);
+      }
+      await s.silence();
+      await s.pace.lapse(310);
+      await s.silence();
+      await s.go("Echo.echo");
+      await s.closes("resource_exhausted");
+    },
+  ),
   ...server(
     "WI3.1",
     "one call more than the window: closes, resource_exhausted",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const { calls } = granted(s);
       const holds = Array.from(
         { length: calls + 1 },
@@ -248,8 +260,8 @@ const callees = [
       s.checkAnswered(await s.closes("resource_exhausted"), ids);
     },
   ),
-  ...server("WI3.2", "exactly the window of calls is held", async (s) => {
-    await s.greet();
+  ...server("WI3.2", "exactly the window of calls is accepted", async (s) => {
+    await s.exchangeHello();
     const { calls } = granted(s);
     await s.send(
       ...Array.from({ length: calls }, () => s.make("Conformance.hold")),
@@ -260,22 +272,22 @@ const callees = [
     "WI3.3",
     "one byte more than the window: closes, resource_exhausted",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       await fillBytes(s);
       await s.send(request(s.lastId + 1, ""));
       await s.closes("resource_exhausted");
     },
   ),
-  ...server("WI3.4", "exactly the window of bytes is held", async (s) => {
-    await s.greet();
+  ...server("WI3.4", "exactly the window of bytes is accepted", async (s) => {
+    await s.exchangeHello();
     await fillBytes(s);
     await s.alive();
   }),
   ...server(
     "WI3.5",
-    "an answer frees its place: the window may be filled again and again",
+    "a reply frees the window, which may be filled again and again",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const { calls } = granted(s);
       for (let round = 0; round < 3; round++) {
         const batch = Array.from({ length: calls }, () => s.make("Echo.echo"));
@@ -285,7 +297,7 @@ const callees = [
     },
   ),
   ...server("WI3.6", "refused calls free theirs as well", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     const { calls } = granted(s);
     for (let round = 0; round < 3; round++) {
       const batch = Array.from({ length: calls }, () => s.make("no.such"));
@@ -294,7 +306,7 @@ const callees = [
     }
   }),
   ...server("WI4.2", "PADs take no place", async (s) => {
-    await s.greet();
+    await s.exchangeHello();
     const { calls } = granted(s);
     const body = request(1, "Conformance.hold").subarray(12);
     const pads = Array.from(
@@ -308,7 +320,7 @@ const callees = [
     "WI5.1",
     "calls past the server's GOAWAY take no place",
     async (s) => {
-      await s.greet();
+      await s.exchangeHello();
       const { calls } = granted(s);
       await s.go("Conformance.hold");
       await s.drains();

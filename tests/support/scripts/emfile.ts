@@ -6,7 +6,7 @@ import { closeSync, openSync } from "node:fs";
 import type { Duplex, DuplexInfo } from "../../../src/types/duplex.ts";
 import { connect } from "../../../src/transport/connect.ts";
 import { listen } from "../../../src/transport/listen.ts";
-import { turn } from "../transports.ts";
+import { turn } from "../clock.ts";
 
 const faults: string[] = [];
 const listener = await listen({
@@ -45,7 +45,7 @@ for (const file of files) closeSync(file);
 const third = await connect(listener.address);
 await meet(third);
 console.log("goes on", faults.every((code) => code === "resource_exhausted"));
-if (faults.length) console.error("told", faults.length, faults[0]);
+if (faults.length) console.error("onError received", faults.length, faults[0]);
 for (const duplex of [first, second, third, ...accepted.values()]) {
   await duplex?.writable.abort().catch(() => {});
 }

@@ -6,6 +6,7 @@ import { spawn } from "node:child_process";
 import process from "node:process";
 import {
   Client,
+  clientMiddleware,
   connect,
   type Duplex,
   listen,
@@ -31,6 +32,14 @@ const CASES: Record<string, () => Promise<void>> = {
   },
   "client-with-a-call": async () => {
     const client = new Client<{ hang(): void }>(await dial());
+    client.call("hang", undefined, { timeout: 60_000 }).catch(() => {});
+    await client.connection.ping();
+    client.unref();
+  },
+  "client-with-middleware-and-a-call": async () => {
+    const client = new Client<{ hang(): void }>(await dial(), {
+      use: clientMiddleware((_call, next) => next()),
+    });
     client.call("hang", undefined, { timeout: 60_000 }).catch(() => {});
     await client.connection.ping();
     client.unref();

@@ -1,5 +1,6 @@
 /**
- * Go's gob wire by hand: the far end of a duplex, and bytes as Go writes them.
+ * A raw peer of bytes for the net/rpc protocols, and messages as Go 1.19 writes
+ * them.
  *
  * @module
  */
@@ -22,8 +23,8 @@ export function bytes(text: string): Uint8Array {
 /** Text as bytes. */
 export const ascii = (text: string) => new TextEncoder().encode(text);
 
-/** The far end of a duplex, by hand. */
-export class Raw {
+/** One side of a memory pair, which sends and reads plain bytes. */
+export class RawBytePeer {
   readonly duplex: Duplex;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
@@ -45,7 +46,11 @@ export class Raw {
   async take(n: number): Promise<Uint8Array> {
     while (this.#got.length < n) {
       const { done, value } = await this.#reader.read();
-      if (done) throw new Error(`only ${this.#got.length} of ${n} bytes came`);
+      if (done) {
+        throw new Error(
+          `the stream ended after ${this.#got.length} of ${n} bytes`,
+        );
+      }
       this.#got = join(this.#got, value);
     }
     const taken = this.#got.subarray(0, n);
@@ -53,7 +58,7 @@ export class Raw {
     return taken;
   }
 
-  /** All until the other end's FIN. */
+  /** All bytes until the FIN of the other side. */
   async rest(): Promise<Uint8Array> {
     for (;;) {
       const { done, value } = await this.#reader.read();

@@ -1,12 +1,12 @@
 /**
- * Gob streams by hand: types and values as no honest sender writes them.
+ * Writes gob streams with types and values that no honest sender writes.
  *
  * @module
  */
 
 import { GobOutput } from "../../src/netrpc/gob/output.ts";
 
-/** Gob's own ids. */
+/** The ids of gob's basic types. */
 export const BOOL = 1;
 export const INT = 2;
 export const UINT = 3;
@@ -16,22 +16,22 @@ export const STRING = 6;
 export const COMPLEX = 7;
 export const INTERFACE = 8;
 
-/** Writes one. */
+/** Writes a gob stream. */
 export class GobStream {
   readonly #out = new GobOutput();
   #lastId: number;
 
-  /** @param lastId The last id that is taken; 65, behind the type of a header. */
+  /** @param lastId The last id in use; 65 after the type of a header. */
   constructor(lastId = 64) {
     this.#lastId = lastId;
   }
 
-  /** Everything so far. */
+  /** All bytes written so far. */
   get bytes(): Uint8Array<ArrayBuffer> {
     return this.#out.copy();
   }
 
-  /** One message. */
+  /** Writes one message. */
   message(write: (out: GobOutput) => void): void {
     const message = new GobOutput();
     write(message);
@@ -79,12 +79,12 @@ export class GobStream {
     }, name);
   }
 
-  /** A type that makes its own bytes: 5 is a `GobEncoder`, 6 and 7 are the marshalers of binary and text. */
+  /** A type with its own encoding: variant 5 is a `GobEncoder`, 6 a binary and 7 a text marshaler. */
   opaque(name: string, variant = 5): number {
     return this.#type(variant, () => {}, name);
   }
 
-  /** A value, whose bytes `write` writes. */
+  /** Writes a value, whose bytes `write` writes. */
   value(id: number, isStruct: boolean, write: (out: GobOutput) => void): void {
     this.message((out) => {
       out.int(id);
@@ -119,7 +119,7 @@ export class GobStream {
   }
 }
 
-/** A slice of `n` values of type `elem`, each of which is `each`. */
+/** A slice of `n` values of type `elem`; each has the bytes `each`. */
 export function sliceOf(
   stream: GobStream,
   elem: number,
@@ -135,7 +135,7 @@ export function sliceOf(
   return stream.bytes;
 }
 
-/** Streams whose values are many, or large, for their bytes; `n` elements each. */
+/** Streams whose values take far more memory than their bytes; `n` elements each. */
 export const EXPANSIONS: Record<
   string,
   (n: number) => Uint8Array<ArrayBuffer>
@@ -203,7 +203,7 @@ export const EXPANSIONS: Record<
   "complex numbers": (n) =>
     sliceOf(new GobStream(), COMPLEX, n * 100, [0x3f, 0x3f]),
   "floats": (n) => sliceOf(new GobStream(), FLOAT, n * 100, [0x3f]),
-  "integers past 2^53": (n) =>
+  "integers above 2^53": (n) =>
     sliceOf(new GobStream(), UINT, n * 100, [0xf8, ...Array(8).fill(255)]),
   "interfaces": (n) =>
     sliceOf(
@@ -212,7 +212,7 @@ export const EXPANSIONS: Record<
       n * 100,
       [1, 0x54, 4, 2, 0, 2],
     ),
-  "slices of slices, each as long as can be": (n) => {
+  "slices of slices, each as long as possible": (n) => {
     const stream = new GobStream();
     const id = stream.slice(65);
     stream.value(id, false, (out) => {

@@ -1,10 +1,10 @@
 /**
- * A session of calls of every kind, the same each time: over an in-memory pair,
- * with time and handlers in the script's hand. Faults are put into it at every
- * byte; what is left of it afterwards is checked by `Session.finish`.
+ * A fixed scenario: calls of every kind, the same each time, over an in-memory
+ * pair. The scenario decides when time passes and when handlers end. Tests put a
+ * fault at every byte of it; `finish` checks that nothing is left afterwards.
  *
- * Its bytes are few (one-letter names, payloads of a few bytes), so that every
- * offset can be visited.
+ * It has few bytes (one-letter names, payloads of a few bytes), so that tests can
+ * visit every offset.
  *
  * @module
  */
@@ -21,56 +21,56 @@ import {
 import { settle, TestClock } from "./clock.ts";
 import { faultPair } from "./fault_duplex.ts";
 import type { Fault, FaultLine } from "./fault_line.ts";
-import { CallLedger, type Entry, show } from "./ledger.ts";
+import { CallLog, type Entry, show } from "./call_log.ts";
 import { assertNothingLeft } from "./pair.ts";
 import { SignalCount } from "./signal_count.ts";
 import { type SourceEnd, StreamWatch } from "./stream_watch.ts";
 
 /** Faults of the two directions: `out` is what the client writes. */
-export interface SessionFaults {
+export interface ScenarioFaults {
   readonly out?: Fault;
   readonly back?: Fault;
 }
 
-/** What a session was. */
-export interface SessionRecord {
+/** The result of a scenario. */
+export interface ScenarioRecord {
   /** Calls made. */
   readonly calls: number;
   /** Bytes delivered to the server, and to the client. */
   readonly out: number;
   readonly back: number;
-  /** How many calls were told what. */
-  readonly told: Readonly<Record<string, number>>;
+  /** How many callers received what: `reply`, an error's code, or `aborted`. */
+  readonly received: Readonly<Record<string, number>>;
 }
 
-/** Options of {@linkcode runSession}. */
+/** Options of {@linkcode runScenario}. */
 export interface RunOptions {
-  readonly faults?: SessionFaults;
-  /** Whether the bytes may have been changed: then only that all is over is checked, not what was said. */
+  readonly faults?: ScenarioFaults;
+  /** Whether bytes may have changed on their way. If so, only the end of everything is checked, not the contents. */
   readonly garbled?: boolean;
   /** Sees the bytes of both directions as they are written. */
   readonly record?: (direction: "out" | "back", bytes: Uint8Array) => void;
 }
 
-/** Runs it once, to its end, and checks what is left. */
-export async function runSession(
+/** Runs the scenario once to its end, and checks that nothing is left. */
+export async function runScenario(
   options: RunOptions = {},
-): Promise<SessionRecord> {
-  const session = new Session(options);
-  await session.play();
-  await session.finish(options.garbled === true);
-  return session.recorded();
+): Promise<ScenarioRecord> {
+  const scenario = new Scenario(options);
+  await scenario.play();
+  await scenario.finish(options.garbled === true);
+  return scenario.recorded();
 }
 
-/** Calls beyond this wait for the window; more handlers than `maxRunning` wait to be started. */
+/** Small limits, so that calls wait for the window and for `maxRunning`. */
 const LIMITS = { windowCalls: 24, windowBytes: 2048, maxRunning: 6 };
 /** Items of a stream. */
 const ITEMS = 3;
-/** A string larger than the window's bytes allow, and what each payload is wrapped in. */
+/** The kinds of payloads. */
 const KINDS = ["json", "string", "bytes", "object", "undefined"] as const;
 
-class Session {
-  readonly #ledger = new CallLedger();
+class Scenario {
+  readonly #callLog = new CallLog();
   readonly #clock = new TestClock(1);
   readonly #signals = new SignalCount();
   readonly #watch = new StreamWatch();
@@ -80,7 +80,7 @@ class Session {
   readonly #out: FaultLine;
   readonly #back: FaultLine;
   readonly #faulty: boolean;
-  /** Handlers that wait for the script, in the order they started. */
+  /** Handlers that the scenario has not ended yet, in the order in which they started. */
   readonly #held: { resolve(): void; reject(error: unknown): void }[] = [];
 
   constructor({ faults, record }: RunOptions) {
@@ -101,19 +101,20 @@ class Session {
     this.#client = new Client<object>(near, { clock });
   }
 
-  /** What was said and told. */
-  recorded(): SessionRecord {
-    const told: Record<string, number> = {};
-    for (const { told: t } of this.#ledger.entries) {
-      if (t !== undefined) told[t.how] = (told[t.how] ?? 0) + 1;
+  /** Counts what happened. */
+  recorded(): ScenarioRecord {
+    const received: Record<string, number> = {};
+    for (const { received: reply } of this.#callLog.entries) {
+      if (reply === undefined) continue;
+      received[reply.how] = (received[reply.how] ?? 0) + 1;
     }
-    const { entries } = this.#ledger;
+    const { entries } = this.#callLog;
     const { delivered: out } = this.#out;
-    return { calls: entries.length, out, back: this.#back.delivered, told };
+    return { calls: entries.length, out, back: this.#back.delivered, received };
   }
 
-  // The server's side. Every call's params bear its number; those that have
-  // none are known by their id.
+  // The server's side. The params of a call contain its number; calls without
+  // one are identified by their id.
 
   #services(): object {
     const run = <T>(
@@ -121,8 +122,8 @@ class Session {
     ) =>
     (params: unknown, ctx: CallContext): T => {
       const call = numberOf(params);
-      this.#ledger.started(call, "s", ctx);
-      const done = () => this.#ledger.finished(call, "s", ctx.id);
+      this.#callLog.started(call, "s", ctx);
+      const done = () => this.#callLog.finished(call, "s", ctx.id);
       let result: T;
       try {
         result = work(params, ctx);
@@ -146,7 +147,7 @@ class Session {
           throw new RpcError("sorry", "no", { data: 1 });
         }),
         t: run(() => {
-          throw new Error("not told");
+          throw new Error("hidden");
         }),
         c: run(() => 1n),
         d: run(() => this.#watch.source(ITEMS)),
@@ -162,7 +163,7 @@ class Session {
     };
   }
 
-  /** Ends the handlers that wait, the latest first, so that replies overtake each other. */
+  /** Ends held handlers, the first and the last in turn, so that replies overtake each other. */
   #release(count = Infinity): void {
     for (let i = 0; i < count && this.#held.length > 0; i++) {
       const { resolve, reject } = i % 2
@@ -175,25 +176,25 @@ class Session {
 
   // The client's side.
 
-  #go(method: string, options?: CallOptions, kind = this.#ledger.next): Entry {
-    const { params, expected } = payload(this.#ledger.next, kind);
+  #go(method: string, options?: CallOptions, kind = this.#callLog.next): Entry {
+    const { params, expected } = payload(this.#callLog.next, kind);
     const handle = this.#client.connection.go(`S.${method}`, params, options);
-    return this.#ledger.enter("s", handle, expected);
+    return this.#callLog.enter("s", handle, expected);
   }
 
   #call(method: string, options?: CallOptions): Entry {
-    const { params, expected } = payload(this.#ledger.next, 0);
+    const { params, expected } = payload(this.#callLog.next, 0);
     const reply = this.#client.connection.call(`S.${method}`, params, options);
-    return this.#ledger.enter("s", reply, expected);
+    return this.#callLog.enter("s", reply, expected);
   }
 
   #times(count: number, method: string, options?: CallOptions): Entry[] {
     return Array.from({ length: count }, () => this.#go(method, options));
   }
 
-  /** The session. */
+  /** Runs all parts of the scenario. */
   async play(): Promise<void> {
-    await this.#opening();
+    await this.#beforeHello();
     await this.#plain();
     await this.#streams();
     await this.#aborts();
@@ -202,8 +203,8 @@ class Session {
     await this.#closing();
   }
 
-  /** Before any HELLO: more calls than may be sent by then, some taken back. */
-  async #opening(): Promise<void> {
+  /** Before any HELLO: more calls than may be sent by then, some of them aborted. */
+  async #beforeHello(): Promise<void> {
     const first = this.#times(10, "e");
     this.#times(4, "h");
     abort(first[3], first[7]);
@@ -213,7 +214,7 @@ class Session {
     await settle(1);
   }
 
-  /** Calls that nobody disturbs. */
+  /** Calls without aborts and deadlines. */
   async #plain(): Promise<void> {
     for (let i = 0; i < 12; i++) {
       this.#call("e");
@@ -240,13 +241,13 @@ class Session {
 
   /** A call whose result is a stream, read to its end or for `most` items. */
   #reading(method: string, most?: number): Entry {
-    const { params } = payload(this.#ledger.next, 0);
+    const { params } = payload(this.#callLog.next, 0);
     const handle = this.#client.connection.go(`S.${method}`, params);
     const read = (stream: unknown) =>
       this.#watch.read(stream as ReadableStream<unknown>, ITEMS, most);
-    // What it ends with is the watch's business.
+    // The watch checks how it ends.
     handle.reply.then(read).catch(() => {});
-    return this.#ledger.enter("s", handle);
+    return this.#callLog.enter("s", handle);
   }
 
   /** A call whose params are a stream. */
@@ -254,10 +255,10 @@ class Session {
     const source = this.#watch.source(ITEMS, end);
     const handle = this.#client.connection.go(`S.${method}`, source);
     const shown = expected === undefined ? undefined : show(expected);
-    return this.#ledger.enter("s", handle, shown);
+    return this.#callLog.enter("s", handle, shown);
   }
 
-  /** Both ways: to the end, failing, cancelled by the reader aborted while it waits, and one that is under way at the end. */
+  /** Streams in both directions: read to the end, failing, cancelled by the reader, aborted while waiting, and one that is open when the connection closes. */
   async #streams(): Promise<void> {
     this.#reading("d");
     this.#writing("p", ITEMS);
@@ -277,17 +278,23 @@ class Session {
     await settle(1);
   }
 
-  /** Where nothing has gone wrong they are over by now: those that were cancelled or aborted did not wait for the connection's end. */
+  /** Without faults, cancelled and aborted streams have ended by now: they do not wait for the end of the connection. */
   #checkStreams(): void {
     const { open, cancelled } = this.#watch;
-    if (open !== 0) throw new Error(`${open} ends of streams are open`);
-    if (cancelled !== 4) throw new Error(`${cancelled} sources cancelled`);
+    if (open !== 0) {
+      throw new Error(`${open} sources or readers have not ended`);
+    }
+    if (cancelled !== 4) {
+      throw new Error(`${cancelled} sources were cancelled, not 4`);
+    }
     const { inFlight } = this.#client.stats();
     const { receiving: held } = this.#connection.stats();
-    if (inFlight + held > 0) throw new Error("calls of streams keep places");
+    if (inFlight + held > 0) {
+      throw new Error("calls with streams still occupy the window");
+    }
   }
 
-  /** Aborted: before, in the same turn, in the queue, before the start, running, after. */
+  /** Aborts: before the call, in the same turn, in the queue, before the handler starts, while it runs, and after its end. */
   async #aborts(): Promise<void> {
     const gone = this.#signals.aborted();
     const shared = this.#signals.make();
@@ -310,7 +317,7 @@ class Session {
     await settle(1);
   }
 
-  /** Deadlines: past before, in the queue, before the start, while running, never. */
+  /** Deadlines that pass before the call, in the queue, before the handler starts, while it runs, and never. */
   async #deadlines(): Promise<void> {
     this.#times(2, "e", { timeout: 0 });
     this.#times(4, "h", { timeout: 100 });
@@ -325,7 +332,7 @@ class Session {
     await settle(1);
   }
 
-  /** More than the window: calls wait in the queue, some are given up there. */
+  /** More calls than the window allows: some are aborted or time out in the queue. */
   async #crowd(): Promise<void> {
     const controller = this.#signals.make();
     const { signal } = controller;
@@ -349,7 +356,7 @@ class Session {
     }
   }
 
-  /** Closed while calls run and wait. */
+  /** The client closes while calls run and wait. */
   async #closing(): Promise<void> {
     this.#times(8, "h");
     this.#times(30, "e");
@@ -363,9 +370,9 @@ class Session {
     await settle(1);
   }
 
-  /** Ends whatever is left, as a user would in the end, and checks that it is. */
+  /** Ends whatever is left, and checks that nothing remains. */
   async finish(garbled: boolean): Promise<void> {
-    // Past every deadline, drain, flush and linger.
+    // After every deadline, drain, flush and linger.
     await this.#clock.advance(12_000);
     const closed = this.#server.close();
     this.#watch.release();
@@ -377,12 +384,14 @@ class Session {
     await Promise.all([closed, this.#client.closed]);
     await settle(1);
     this.#watch.check(garbled);
-    if (!garbled) this.#ledger.check();
-    else if (this.#ledger.open().length > 0) throw new Error("calls are open");
+    if (!garbled) this.#callLog.check();
+    else if (this.#callLog.open().length > 0) {
+      throw new Error("calls have not ended");
+    }
     for (const connection of [this.#client.connection, this.#connection]) {
       assertNothingLeft(connection);
       const { running } = connection.stats();
-      if (running !== 0) throw new Error(`${running} handlers run`);
+      if (running !== 0) throw new Error(`${running} handlers still run`);
     }
     const timers = this.#clock.timers;
     if (timers !== 0) throw new Error(`${timers} timers are left`);
@@ -395,7 +404,7 @@ function abort(...entries: Entry[]): void {
   for (const { handle } of entries) (handle as CallHandle).abort();
 }
 
-/** Params that bear call `n`, in one of five kinds; one past the last is a longer text. */
+/** Params that contain the number `n`, of one of five kinds. The kind after the last is a longer text. */
 function payload(
   n: number,
   kind: number,
@@ -414,7 +423,7 @@ const PAYLOADS: Record<(typeof KINDS)[number], (n: number) => unknown> = {
   undefined: () => undefined,
 };
 
-/** The number of the call whose params these are; undefined if they bear none. */
+/** The number of the call that has these params; undefined if they contain none. */
 function numberOf(params: unknown): number | undefined {
   if (typeof params === "number") return params;
   if (typeof params === "string") return parseInt(params);

@@ -1,6 +1,6 @@
 /**
- * The client's side of the books: every call, what its caller was told, and
- * whether that agrees with the server's journal.
+ * The client's log: every call, what its caller received, and whether that
+ * agrees with the server's journal.
  *
  * @module
  */
@@ -8,33 +8,33 @@
 import { type CallHandle, type Outcome, RpcError } from "../../mod.ts";
 import type { Runs } from "./journal.ts";
 
-/** What a caller was told of one call. */
+/** What the caller of one call received. */
 interface Entry {
   readonly idempotent: boolean;
-  /** What it was told first: a reply counts as `executed`. */
-  told: Outcome | undefined;
-  /** What became of it in the end. */
+  /** The outcome that the caller received; a reply counts as `executed`. */
+  received: Outcome | undefined;
+  /** The final outcome. */
   settled: Outcome | undefined;
   replied: boolean;
 }
 
-/** What a run came to. */
-export interface Verdict {
-  /** In words; none if both books agree. */
+/** The result of a run. */
+export interface Comparison {
+  /** A sentence for each contradiction; empty if client and journal agree. */
   readonly disagreements: string[];
   /** One line of figures. */
   readonly figures: string;
 }
 
 /** Numbers every call. */
-export class Ledger {
+export class CallLog {
   readonly #entries: Entry[] = [];
   readonly #open = new Set<Promise<unknown>>();
   readonly #faults: string[] = [];
   /** Calls that are settled. */
   done = 0;
 
-  /** Calls that were not answered by their handler. */
+  /** How many calls did not get a reply from their handler. */
   get failed(): number {
     return this.#entries.filter(({ replied }) => !replied).length;
   }
@@ -44,23 +44,25 @@ export class Ledger {
     return this.#entries.length;
   }
 
-  /** Enters a call, by the handle that was just made for it. */
+  /** Adds a call by its handle, right after it was made. */
   enter(handle: CallHandle, idempotent: boolean): void {
     const key = this.#entries.length;
     const entry: Entry = {
       idempotent,
-      told: undefined,
+      received: undefined,
       settled: undefined,
       replied: false,
     };
     this.#entries.push(entry);
     const whole = Promise.all([
       handle.reply.then((value) => {
-        entry.told = "executed";
+        entry.received = "executed";
         entry.replied = true;
         if (value !== key) this.#fault(key, `was answered ${value}`);
       }, (error) => {
-        entry.told = error instanceof RpcError ? error.outcome : handle.outcome;
+        entry.received = error instanceof RpcError
+          ? error.outcome
+          : handle.outcome;
         if (error instanceof RpcError && error.code === "out_of_luck") {
           entry.replied = true;
           if (error.data !== key) this.#fault(key, `failed as ${error.data}`);
@@ -83,34 +85,34 @@ export class Ledger {
     this.#faults.push(`call ${key} ${what}`);
   }
 
-  /** Holds it against the journal. */
-  compare({ started, ended }: Runs): Verdict {
+  /** Compares the log with the journal. */
+  compare({ started, ended }: Runs): Comparison {
     const count = { executed: 0, unknown: 0, refused: 0, not_sent: 0 };
     let ran = 0;
     let twice = 0;
     for (const [key, entry] of this.#entries.entries()) {
       const runs = started.get(key) ?? 0;
       const ends = ended.get(key) ?? 0;
-      const { told, settled, replied, idempotent } = entry;
-      if (told === undefined || settled === undefined) {
+      const { received, settled, replied, idempotent } = entry;
+      if (received === undefined || settled === undefined) {
         this.#fault(key, "was never settled");
         continue;
       }
       count[settled]++;
       if (settled === "unknown" && runs > 0) ran++;
       if (runs > 1) twice++;
-      if (told !== settled && told !== "unknown") {
-        this.#fault(key, `was told ${told}, and settled ${settled}`);
+      if (received !== settled && received !== "unknown") {
+        this.#fault(key, `was reported ${received}, and settled ${settled}`);
       }
       if (runs > 1 && !idempotent) this.#fault(key, `ran ${runs} times`);
       if (settled === "executed" && runs === 0) {
-        this.#fault(key, "is said to have run, and did not");
+        this.#fault(key, "is executed, but did not run");
       }
       if (replied && ends === 0) {
         this.#fault(key, "was answered before its end");
       }
       const safe = settled === "not_sent" || settled === "refused";
-      if (safe && runs > 0) this.#fault(key, `ran, and is said ${settled}`);
+      if (safe && runs > 0) this.#fault(key, `is ${settled}, but ran`);
     }
     for (const key of started.keys()) {
       if (key >= this.#entries.length) this.#fault(key, "was never made");

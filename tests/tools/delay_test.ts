@@ -4,7 +4,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { test } from "node:test";
 import { delayed } from "../../bench/delay.ts";
 import { type Duplex, memoryPair } from "../../mod.ts";
-import { settle, TestClock } from "./clock.ts";
+import { settle, TestClock } from "../support/clock.ts";
 
 /** A pair whose near end is 10 ms away in each direction. */
 function far10(): { clock: TestClock; near: Duplex; far: Duplex } {
@@ -66,7 +66,7 @@ test("what comes arrives after the delay, in order, then its end", async () => {
   assertEquals(clock.timers, 0);
 });
 
-test("any number of chunks are under way at once", async () => {
+test("any number of chunks are on their way at once", async () => {
   const { clock, near, far } = far10();
   const got = reading(far.readable);
   const writer = near.writable.getWriter();

@@ -1,30 +1,32 @@
 /**
- * The ledger: what each caller was told, what each handler saw, and whether
+ * A log of calls: what each caller received, what each handler saw, and whether
  * the two agree.
  *
- * The rules it checks:
- * - Every call is told once, and its final outcome is known at the end.
+ * It checks these rules:
+ * - Every caller receives one reply or error, and the final outcome of its call
+ *   is known at the end.
  * - `not_sent` and `refused`: the handler never ran. A reply: it ran exactly
- *   once, to its end. `executed`: it ran. `unknown`: at most once. Never twice.
- * - What was told before is never contradicted: only `unknown` is refined, and
- *   never to `not_sent`, as it was handed over.
+ *   once, to its end. `executed`: it ran. `unknown`: it ran at most once. No
+ *   handler runs twice.
+ * - The final outcome never contradicts the one that the caller received: only
+ *   `unknown` is refined, and never to `not_sent`, because the call was sent.
  *
  * @module
  */
 
 import { type CallHandle, type Outcome, RpcError } from "../../mod.ts";
 
-/** What became of one call. */
+/** One call. */
 export interface Entry {
-  /** Its number, in the order of the calls. */
+  /** Its number, counted from 0 in the order in which calls are made. */
   readonly n: number;
-  /** Who made it over what: calls of one connection and direction share it. */
+  /** The connection and the side that made it: calls of one connection and direction have the same. */
   readonly link: string;
   readonly handle: CallHandle | undefined;
-  /** What a reply must be, by `equal`; anything if undefined. */
+  /** The reply that is expected, as `show` writes it. If undefined, any reply is right. */
   readonly expected: string | undefined;
-  /** What its caller was told. */
-  told?: {
+  /** The reply or error that its caller received. */
+  received?: {
     readonly outcome: Outcome;
     /** `reply`, an error's code, or `aborted`. */
     readonly how: string;
@@ -32,23 +34,23 @@ export interface Entry {
   };
   /** The final outcome. */
   settled?: Outcome;
-  /** What its handler saw. */
+  /** How often its handler started, finished, and saw its signal fire. */
   started: number;
   finished: number;
   fired: number;
 }
 
 /** All calls of a test. */
-export class CallLedger {
+export class CallLog {
   readonly entries: Entry[] = [];
-  /** How many callers were told, and how many final outcomes are known. */
-  told = 0;
+  /** How many callers have received a reply or error, and how many final outcomes are known. */
+  received = 0;
   settled = 0;
-  /** Calls of which something may have changed since they were judged. */
+  /** Calls that may have changed since they were checked last. */
   readonly #watched = new Set<Entry>();
   /** Handlers of calls that carry no number, by link and id. */
   readonly #unnamed = new Map<string, { started: number; finished: number }>();
-  /** Handlers that no call accounts for. */
+  /** Handlers that ran for no known call. */
   readonly #strays: string[] = [];
 
   /** The number of the next call. */
@@ -56,7 +58,7 @@ export class CallLedger {
     return this.entries.length;
   }
 
-  /** Enters a call that `go` made, or one that `call` made by its promise; `signal` is one that may abort it. */
+  /** Adds a call: the handle that `go` returned, or the promise that `call` returned. `signal` is the signal that may abort it. */
   enter(
     link: string,
     made: CallHandle | Promise<unknown>,
@@ -77,18 +79,18 @@ export class CallLedger {
     this.#watched.add(entry);
     const reply = made instanceof Promise ? made : made.reply;
     reply.then((value) => {
-      entry.told = { outcome: "executed", how: "reply", value };
+      entry.received = { outcome: "executed", how: "reply", value };
     }, (error) => {
-      entry.told = told(entry, error, signal);
+      entry.received = receivedError(entry, error, signal);
     }).then(() => {
-      this.told++;
-      if (handle === undefined) this.#settle(entry, entry.told?.outcome);
+      this.received++;
+      if (handle === undefined) this.#settle(entry, entry.received?.outcome);
     });
     handle?.settled.then((outcome) => this.#settle(entry, outcome));
     return entry;
   }
 
-  /** A handler starts: by its call's number, or by its id where the call carries none. */
+  /** Records that a handler starts. `call` is its call's number; without one, `ctx.id` identifies the call. */
   started(call: number | undefined, link: string, ctx: Started): void {
     const entry = call === undefined ? undefined : this.entries[call];
     if (entry !== undefined) {
@@ -98,7 +100,7 @@ export class CallLedger {
       return;
     }
     if (call !== undefined) {
-      this.#strays.push(`a handler ran for call ${call}, never made`);
+      this.#strays.push(`a handler ran for call ${call}, which was never made`);
     }
     const key = `${link}#${ctx.id}`;
     const seen = this.#unnamed.get(key) ?? { started: 0, finished: 0 };
@@ -106,7 +108,7 @@ export class CallLedger {
     this.#unnamed.set(key, seen);
   }
 
-  /** It has returned or thrown. */
+  /** Records that a handler has returned or thrown. */
   finished(call: number | undefined, link: string, id: number): void {
     const entry = call === undefined
       ? this.#unnamed.get(`${link}#${id}`)
@@ -114,30 +116,30 @@ export class CallLedger {
     if (entry !== undefined) entry.finished++;
   }
 
-  /** Calls whose caller waits, or whose final outcome is open. */
+  /** Calls whose caller still waits, or whose final outcome is not known. */
   open(): Entry[] {
-    return this.entries.filter((e) => !e.told || e.settled === undefined);
+    return this.entries.filter((e) => !e.received || e.settled === undefined);
   }
 
-  /** What is wrong at the end. */
+  /** Lists everything that is wrong at the end of a test. */
   problems(): string[] {
     const wrong = this.entries.flatMap((entry) => this.#judge(entry, true));
     return [...this.#strays, ...wrong];
   }
 
-  /** What is wrong already, of the calls that moved since this was asked last. */
+  /** Lists what is wrong already, of the calls that changed since this was asked last. */
   problemsSoFar(): string[] {
     const problems: string[] = [];
     for (const entry of this.#watched) {
       problems.push(...this.#judge(entry, false));
-      const over = entry.told !== undefined && entry.settled !== undefined;
+      const over = entry.received !== undefined && entry.settled !== undefined;
       if (over && entry.started === entry.finished) this.#watched.delete(entry);
     }
     return problems;
   }
 
   /**
-   * Checks that everybody was told the truth.
+   * Checks all rules at the end of a test.
    *
    * @throws {Error} With everything that is wrong.
    */
@@ -148,28 +150,32 @@ export class CallLedger {
 
   #judge(entry: Entry, final: boolean): string[] {
     const wrong: string[] = [];
-    const { told, settled, expected } = entry;
+    const { received, settled, expected } = entry;
     const { started, finished } = this.#handlerOf(entry);
     if (started > 1) wrong.push(`ran ${started} times`);
     if (entry.fired > 1) wrong.push(`its signal fired ${entry.fired} times`);
-    const known = settled ?? told?.outcome;
+    const known = settled ?? received?.outcome;
     if (known === "not_sent" || known === "refused") {
       if (started > 0) wrong.push(`${known}, but it ran`);
     }
-    if (known === "executed" && started === 0) wrong.push("executed, not run");
-    if (told?.how === "reply") {
-      if (finished !== 1) wrong.push(`a reply, but finished ${finished} times`);
-      if (expected !== undefined && show(told.value) !== expected) {
-        wrong.push(`a reply of ${show(told.value)}, expected ${expected}`);
+    if (known === "executed" && started === 0) {
+      wrong.push("executed, but it did not run");
+    }
+    if (received?.how === "reply") {
+      if (finished !== 1) {
+        wrong.push(`a reply, but its handler finished ${finished} times`);
+      }
+      if (expected !== undefined && show(received.value) !== expected) {
+        wrong.push(`a reply of ${show(received.value)}, expected ${expected}`);
       }
     }
-    if (told !== undefined && settled !== undefined) {
-      const refined = told.outcome === "unknown" && settled !== "not_sent";
-      if (told.outcome !== settled && !refined) {
-        wrong.push(`told ${told.outcome}, settled ${settled}`);
+    if (received !== undefined && settled !== undefined) {
+      const refined = received.outcome === "unknown" && settled !== "not_sent";
+      if (received.outcome !== settled && !refined) {
+        wrong.push(`received ${received.outcome}, settled ${settled}`);
       }
     }
-    if (final && told === undefined) wrong.push("never told");
+    if (final && received === undefined) wrong.push("no reply or error");
     if (final && settled === undefined) wrong.push("never settled");
     return wrong.map((what) => `call ${entry.n} (${entry.link}): ${what}`);
   }
@@ -186,26 +192,26 @@ export class CallLedger {
   }
 }
 
-/** What the ledger needs of a handler's context. */
+/** The part of a handler's context that the log reads. */
 interface Started {
   readonly id: number;
   readonly signal: AbortSignal;
 }
 
-function told(
+function receivedError(
   entry: Entry,
   error: unknown,
   signal: AbortSignal | undefined,
-): Entry["told"] {
+): Entry["received"] {
   const abort = signal?.aborted === true && error === signal.reason;
   if (error instanceof RpcError && !abort) {
     return { outcome: error.outcome, how: error.code };
   }
-  // An abort's own reason tells nothing of the call; the handle does.
+  // The reason of an abort does not say what became of the call; the handle does.
   return { outcome: entry.handle?.outcome ?? "unknown", how: "aborted" };
 }
 
-/** A payload in a form that can be compared. */
+/** A payload as text that can be compared. */
 export function show(value: unknown): string {
   if (value instanceof Uint8Array) return `bytes:${[...value]}`;
   if (typeof value === "string") return `"${value}"`;

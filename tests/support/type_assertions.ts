@@ -1,10 +1,10 @@
 /**
- * Assertions on types: what is wrong does not compile.
+ * Assertions on types: a wrong one does not compile.
  *
  * @module
  */
 
-/** Whether two types are the same, modifiers and all; assignable is not enough. */
+/** Whether two types are identical, modifiers included. That one is assignable to the other is not enough. */
 export type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends
   (<T>() => T extends B ? 1 : 2) ? true : false;
 

@@ -1,4 +1,4 @@
-/** The services of `tests/interop/go/zoo` that only calculate. */
+/** The services of the Go program `zoo` that only calculate, in TypeScript. */
 
 import { RpcError } from "../../mod.ts";
 
@@ -12,7 +12,7 @@ type Points = Map<string, { X: number; Y: number }> | {
   [name: string]: { X: number; Y: number };
 };
 
-/** A figure of points that say no more than they must; none has the members that the one before has. */
+/** A figure whose points leave out members in different ways: no point has the same members as the one before. */
 export function figure(n: number): Figure {
   const points = [{ X: n }, { Y: -n, X: 0 }, { Y: 2 * n }, {}];
   const at = (i: number) => points[(n + i) % 4];
@@ -41,7 +41,7 @@ export interface Figure {
   ByName: Map<string, Dot>;
 }
 
-/** Makes them; `asMap` gives a map the form that the wire wants. */
+/** Makes the services. `asMap` gives a map the form that the protocol needs. */
 export function arith(asMap: (map: Map<string, unknown>) => unknown) {
   return {
     Arith: {

@@ -1,5 +1,6 @@
 /**
- * The catalogue of faults, `docs/faults.md`, and the tests that name its rows.
+ * The list of faults in `docs/faults.md`, and the tests whose names contain its
+ * row ids.
  *
  * @module
  */
@@ -7,39 +8,39 @@
 import { readdirSync, readFileSync } from "node:fs";
 
 const DOCUMENT = new URL("../../docs/faults.md", import.meta.url);
-const TESTS = new URL("../", import.meta.url);
+const TESTS = new URL("../../tests/", import.meta.url);
 
-/** One test that names rows. */
+/** One test whose name begins with row ids. */
 export interface NamedTest {
   readonly rows: readonly string[];
   readonly file: string;
-  /** Without the rows; what its code fills in is "…". */
+  /** Its name without the ids; "…" stands for parts that code fills in. */
   readonly name: string;
 }
 
-/** The catalogue as text. */
+/** Reads the document. */
 export function readCatalogue(): string {
   return readFileSync(DOCUMENT, "utf8");
 }
 
 export const CATALOGUE_FILE: URL = DOCUMENT;
 
-/** Every row of the tables, in order. */
+/** The ids of all rows of the tables, in order. */
 export function rowsOf(text: string): string[] {
   const [tables] = text.split(/^## (?:Waiting|The tests)/m);
   return Array.from(tables.matchAll(/^\| ([A-Z]\d+) +\|/gm), ([, id]) => id);
 }
 
-/** The rows that say what they wait for. */
+/** The ids of rows under "Waiting". */
 export function waitingOf(text: string): string[] {
   const [, behind = ""] = text.split("## Waiting");
   return Array.from(behind.matchAll(/^\| ([A-Z]\d+) +\|/gm), ([, id]) => id);
 }
 
-/** A string that begins with rows in brackets. */
+/** A string that begins with row ids in brackets. */
 const NAME = /(["`])((?:\[[A-Z]\d+\] ?)+)((?:(?!\1)[^\\]|\\.)*)\1/g;
 
-/** Tests that run by themselves, and not with the suite. */
+/** Tests that are not part of the suite. */
 const APART = /^interop\/|node_modules/;
 
 /** Names and sources of all test files. */
@@ -53,7 +54,7 @@ function testFiles(): [string, string][] {
   ]);
 }
 
-/** All tests whose names begin with rows. */
+/** All tests whose names begin with row ids. */
 export function namedTests(): NamedTest[] {
   return testFiles().flatMap(([file, source]) =>
     Array.from(source.matchAll(NAME), ([, , rows, name]) => ({
@@ -73,13 +74,13 @@ const LIST = /(## The tests\n\n```text\n)([^]*?)(```)/;
 const NUMBERS = /\| tests of +\|.*\n(?:\|.*\n)*/;
 const FULL = /FULL \? ([\d_]+) : ([\d_]+)/g;
 
-/** The lines of the list of tests, as they stand. */
+/** The lines of the list of tests in the document. */
 export function listed(text: string): string[] {
   const found = LIST.exec(text);
   return found === null ? [] : found[2].split("\n").filter(Boolean);
 }
 
-/** The catalogue with the list of tests, and the table of numbers, made anew. */
+/** The document with a new list of tests and a new table of numbers. */
 export function relisted(text: string): string {
   const tests = namedTests();
   const lines = rowsOf(text).flatMap((row) =>
@@ -94,14 +95,14 @@ export function relisted(text: string): string {
     .replace(NUMBERS, numbers());
 }
 
-/** The table of the numbers that tests make smaller. */
+/** The table of tests that use smaller numbers unless `SLUICE_FULL` is set. */
 function numbers(): string {
   const count = (digits: string) =>
     Number(digits.replaceAll("_", "")).toLocaleString("en-US");
   const lines = testFiles().flatMap(([file, source]) =>
     Array.from(source.matchAll(FULL), ({ 1: full, 2: usual, index }) => {
       const named = Array.from(source.matchAll(NAME));
-      // The test it stands in; where it stands before all of them, all of them.
+      // The test that contains it, or all tests if it precedes them.
       const before = named.filter((name) => name.index < index).slice(-1);
       const about = before.length > 0 ? before : named;
       const rows = about.flatMap(([, , ids]) => ids.match(/[A-Z]\d+/g) ?? []);

@@ -1,8 +1,9 @@
 /**
- * Go programs as peers: builds those of `tests/interop/go`, each once a
- * process, and runs them.
+ * Builds the Go programs of `tests/interop/go`, each once for a process, and runs
+ * them as peers.
  *
- * Without Go the tests that need it are skipped, and say so; in CI they fail.
+ * Without Go the tests that need it are skipped, and their names say so. In CI
+ * they fail.
  *
  * @module
  */
@@ -15,9 +16,9 @@ import process from "node:process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-const SOURCES = fileURLToPath(new URL("../interop/go", import.meta.url));
+const SOURCES = fileURLToPath(new URL("./go", import.meta.url));
 
-/** Calls of one style; the full form is `SLUICE_GO_CALLS=524288`. */
+/** Number of calls of one style. `SLUICE_GO_CALLS=524288` is the full number. */
 export const GO_CALLS: number = Number(process.env.SLUICE_GO_CALLS ?? 2048);
 
 const hasGo = spawnSync("go", ["version"]).status === 0;
@@ -30,7 +31,7 @@ export function goTest(name: string, run: () => Promise<void>): void {
   else test.skip(`${name} (skipped: Go is not installed)`, run);
 }
 
-/** Builds a program, once; returns its file. */
+/** Builds a program once, and returns its file. */
 function build(program: string): string {
   const known = built.get(program);
   if (known !== undefined) return known;
@@ -71,7 +72,7 @@ export async function runGo(
   throw new Error(`${program} ${args.join(" ")} failed: ${code}\n${output}`);
 }
 
-/** Runs `use` with the port of a Go server, which is ended afterwards. */
+/** Starts a Go server, runs `use` with its port, and ends the server.  */
 export async function withGoServer(
   program: string,
   args: string[],
@@ -95,6 +96,9 @@ function listening(child: ChildProcess): Promise<number> {
       if (found) resolve(Number(found[1]));
     });
     child.on("error", reject);
-    child.on("close", () => reject(new Error("the Go server ended early")));
+    child.on(
+      "close",
+      () => reject(new Error("the Go server exited before it listened")),
+    );
   });
 }

@@ -1,4 +1,4 @@
-/** Ends of a connection that other tests do not reach. */
+/** Cases at the end of a connection that other tests do not reach. */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { test } from "node:test";
@@ -11,7 +11,7 @@ import {
 } from "../support/facing.ts";
 import { frame, hello, KIND, readCode, request } from "../support/raw_peer.ts";
 
-test("[I5] an end that granted 0 holds its peer to the constants", async () => {
+test("[I5] a side that granted 0 enforces the protocol's constants", async () => {
   const facing = faceClient();
   const calls = Array.from({ length: 65 }, (_, i) => request(i + 1, "x"));
   await facing.peer.send(hello(), ...calls);
@@ -35,7 +35,7 @@ test("[I6] a call more than 2^31 ids old can be cancelled", async () => {
   await settle();
   assertEquals(facing.connection.stats().state, "open");
 });
-test("[L5] close() before the peer's HELLO keeps its timeout when HELLO comes", async () => {
+test("[L5] close() before the peer's HELLO keeps its timeout when HELLO arrives", async () => {
   const facing = faceClient();
   const handle = facing.connection.go("Test.call");
   facing.connection.close({ timeout: 100 });
@@ -46,7 +46,7 @@ test("[L5] close() before the peer's HELLO keeps its timeout when HELLO comes", 
   assertEquals(handle.outcome, "unknown");
   assert(facing.connection.stats().state !== "draining");
 });
-test("[B5] a peer whose stream ends inside a frame is told so", async () => {
+test("[B5] a peer whose stream ends inside a frame receives the reason", async () => {
   const facing = faceServer({});
   await greet(facing);
   await facing.peer.send(frame(KIND.PING).subarray(0, 5));
@@ -64,7 +64,7 @@ test("abort() ends a connection that lingers", async () => {
   await settle();
   assertEquals(facing.connection.stats().state, "closed");
 });
-test("a serializer name too long for HELLO is a RangeError", () => {
+test("a serializer name too long for HELLO throws a RangeError", () => {
   const name = "x".repeat(256);
   const serializer = { name, encode: () => new Uint8Array(), decode: () => 0 };
   assertThrows(() => faceClient({ serializer }), RangeError, "256 bytes");

@@ -1,13 +1,12 @@
 /**
- * What a program must not leave to the runtime: rejections and exceptions that
- * nobody took.
+ * Collects rejections and exceptions that no code has handled.
  *
  * @module
  */
 
 import process from "node:process";
 
-/** Collects them from now on, in place of the runtime's own report. */
+/** Collects them from now on; the runtime no longer reports them or exits. */
 export function watchUnhandled(): unknown[] {
   const unhandled: unknown[] = [];
   for (const event of ["unhandledRejection", "uncaughtException"]) {

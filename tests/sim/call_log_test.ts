@@ -1,14 +1,14 @@
-// The ledger finds every contradiction between what a caller was told and what
-// its handler saw. (That it finds none where there is none, all other tests
-// that use it show.)
+// The call log finds every contradiction between what a caller received and what
+// its handler saw. (All other tests that use the log show that it finds none
+// where there is none.)
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { type CallHandle, type Outcome, RpcError } from "../../mod.ts";
 import { settle } from "../support/clock.ts";
-import { CallLedger } from "../support/ledger.ts";
+import { CallLog } from "../support/call_log.ts";
 
-/** What a call was told, and what its handler saw. */
+/** What the caller of a call received, and what its handler saw. */
 interface Story {
   reply?: unknown;
   error?: Outcome;
@@ -19,7 +19,7 @@ interface Story {
 
 async function problems(story: Story, expected?: string): Promise<string[]> {
   const { reply, error, settled, started = 0, finished = 0 } = story;
-  const ledger = new CallLedger();
+  const callLog = new CallLog();
   const never = new Promise<never>(() => {});
   const failed = new RpcError("x", "", { outcome: error });
   const handle = {
@@ -31,16 +31,16 @@ async function problems(story: Story, expected?: string): Promise<string[]> {
       : never,
     settled: settled === undefined ? never : Promise.resolve(settled),
   };
-  ledger.enter("a", handle as unknown as CallHandle, expected);
+  callLog.enter("a", handle as unknown as CallHandle, expected);
   const { signal } = new AbortController();
-  for (let i = 0; i < started; i++) ledger.started(0, "a", { id: 1, signal });
-  for (let i = 0; i < finished; i++) ledger.finished(0, "a", 1);
+  for (let i = 0; i < started; i++) callLog.started(0, "a", { id: 1, signal });
+  for (let i = 0; i < finished; i++) callLog.finished(0, "a", 1);
   await settle(1);
-  return ledger.problems().map((text) => text.replace("call 0 (a): ", ""));
+  return callLog.problems().map((text) => text.replace("call 0 (a): ", ""));
 }
 
 const CONTRADICTIONS: [string, Story, string][] = [
-  ["nobody was told", { settled: "unknown" }, "never told"],
+  ["the caller received nothing", { settled: "unknown" }, "no reply or error"],
   ["the outcome stayed open", { error: "unknown" }, "never settled"],
   [
     "not_sent, but it ran",
@@ -55,7 +55,7 @@ const CONTRADICTIONS: [string, Story, string][] = [
   [
     "executed, but it did not run",
     { error: "executed", settled: "executed" },
-    "executed, not run",
+    "executed, but it did not run",
   ],
   [
     "unknown, and it ran twice",
@@ -65,27 +65,27 @@ const CONTRADICTIONS: [string, Story, string][] = [
   [
     "a reply before the handler's end",
     { reply: 1, settled: "executed", started: 1 },
-    "a reply, but finished 0 times",
+    "a reply, but its handler finished 0 times",
   ],
   [
     "refused, then executed",
     { error: "refused", settled: "executed", started: 1 },
-    "told refused, settled executed",
+    "received refused, settled executed",
   ],
   [
-    "handed over, then not_sent",
+    "sent, then not_sent",
     { error: "unknown", settled: "not_sent" },
-    "told unknown, settled not_sent",
+    "received unknown, settled not_sent",
   ],
 ];
 
 for (const [name, story, problem] of CONTRADICTIONS) {
-  test(`the ledger finds: ${name}`, async () => {
+  test(`the call log finds: ${name}`, async () => {
     assertEquals(await problems(story), [problem]);
   });
 }
 
-test("the ledger finds a reply that is another call's", async () => {
+test("the call log finds a reply that belongs to another call", async () => {
   const story: Story = {
     reply: "7",
     settled: "executed",
@@ -98,7 +98,7 @@ test("the ledger finds a reply that is another call's", async () => {
   ]);
 });
 
-test("the ledger has nothing to say where they agree", async () => {
+test("the call log finds nothing where caller and handler agree", async () => {
   const agreeing: Story[] = [
     { reply: 1, settled: "executed", started: 1, finished: 1 },
     { error: "not_sent", settled: "not_sent" },
@@ -111,9 +111,9 @@ test("the ledger has nothing to say where they agree", async () => {
 });
 
 test("check throws all problems at once", () => {
-  const ledger = new CallLedger();
+  const callLog = new CallLog();
   const { signal } = new AbortController();
-  ledger.started(5, "a", { id: 1, signal });
-  const error = assertThrows(() => ledger.check(), Error);
+  callLog.started(5, "a", { id: 1, signal });
+  const error = assertThrows(() => callLog.check(), Error);
   assert(error.message.includes("never made"));
 });

@@ -1,5 +1,6 @@
 /**
- * The types of `tests/interop/go/zoo`, and values of them made from a seed.
+ * The types of the Go program `tests/interop/go/zoo`, and values of them made from
+ * a seed, as that program makes them.
  *
  * @module
  */
@@ -142,7 +143,7 @@ export function random(seed: number): () => number {
   };
 }
 
-/** Draws values. */
+/** Draws random values. */
 class Draw {
   readonly #random: () => number;
 
@@ -162,7 +163,7 @@ class Draw {
     return Array.from({ length: this.below(most + 1) }, item);
   }
 
-  /** Any 64 bits, small ones and the ends often. */
+  /** Any 64 bits, often a small value or a bound. */
   wide(): bigint {
     const any = BigInt(this.below(2 ** 32)) << 32n |
       BigInt(this.below(2 ** 32));
@@ -237,7 +238,7 @@ class Draw {
       () => new Registered("zoo.Wrapped", { Inner: inner() }),
     ];
     const value = picks[this.below(depth > 0 ? picks.length : 13)]();
-    // Read again it is a number, where it can be.
+    // A decoder makes it a number again, where a number is exact.
     return typeof value === "bigint" && BigInt(Number(value)) === value &&
         Number.isSafeInteger(Number(value))
       ? Number(value)
