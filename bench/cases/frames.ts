@@ -82,7 +82,7 @@ function native(replied: (value: unknown) => void) {
   };
   const codec = new NativeCodec(receiver, {
     hello: DEFAULT_LIMITS,
-    own: DEFAULT_LIMITS,
+    limits: DEFAULT_LIMITS,
     methodTable: undefined,
     serializer: undefined,
   });

@@ -55,7 +55,8 @@ function decode(name: string, value: unknown): Case {
       encoder.prepare(value, false);
       encoder.write({ bytes, view: viewOf(bytes) }, 0);
       const { kind, size } = encoder;
-      const read = () => decodePayload(kind, bytes, 0, size, undefined, false);
+      const payload = { kind, bytes, at: 0, end: size };
+      const read = () => decodePayload(payload, undefined, false);
       const same = JSON.stringify(read()) === JSON.stringify(value);
       if (!same) throw new Error(`${name} did not come back`);
       return () => {

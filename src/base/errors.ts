@@ -189,6 +189,15 @@ export class ConnectionError extends Error {
 }
 
 /**
+ * Throws for bytes of the peer that break the rules of the protocol.
+ *
+ * @throws {ConnectionError} `protocol_error`, always.
+ */
+export function protocolError(message: string): never {
+  throw new ConnectionError("protocol_error", message);
+}
+
+/**
  * Quotes a peer's text for a message or a log: control and non-ASCII characters
  * are escaped, and it is cut at `max` characters.
  */

@@ -17,7 +17,6 @@ import type { TimerEntry } from "../base/timers.ts";
 import type { OutgoingStreams } from "../streams/contract.ts";
 import type { CallEnd } from "../types/observe.ts";
 import type { LiveCall, LiveCallContext, LiveState } from "../types/stats.ts";
-import type { Opaque } from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 
 /**
@@ -70,7 +69,7 @@ export class Rejection {
 /** A call that waits, with its payload. */
 export interface QueuedCall extends ListNode<QueuedCall> {
   readonly call: Call;
-  readonly draft: Opaque;
+  readonly draft: unknown;
 }
 
 /** What a {@linkcode CallTable} holds. */

@@ -11,7 +11,7 @@ import type { Call, CallExtras } from "./call.ts";
 /** The options with those that only the library sets; they are passed on together. */
 export interface SentOptions extends CallOptions {
   /** Nobody waits for the reply: a protocol that has notifications sends one. */
-  oneWay?: boolean | undefined;
+  notification?: boolean | undefined;
   /** Has the stack of the code that made the call, if its client captures stacks. */
   calledAt?: Error | undefined;
 }

@@ -156,7 +156,7 @@ export class PendingCalls implements CallOwner {
         const transfer = options?.transfer === true;
         codec.prepare(params, transfer, call.method, "params");
       }
-      if (options?.oneWay) codec.oneWay?.();
+      if (options?.notification) codec.markNotification?.();
       const { extra } = call;
       const timed = extra !== undefined && extra.expiresAt !== Infinity;
       call.size = codec.requestSize(call.method, timed, extra?.metadata);

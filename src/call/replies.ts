@@ -10,8 +10,8 @@
 
 import {
   callEndedError,
-  ConnectionError,
   type Outcome,
+  protocolError,
   RpcError,
 } from "../base/errors.ts";
 import type {
@@ -52,7 +52,7 @@ export class ReplyHandler {
   /** The result of call `id` is the codec's current payload. */
   reply(id: number, metadata: MetadataBlock | undefined): void {
     const { codec } = this.#context;
-    if (codec.streamed) return this.#stream(id, metadata);
+    if (codec.valueIsStream) return this.#stream(id, metadata);
     const call = this.#take(id, metadata, "executed");
     if (call === undefined) return;
     let value: unknown;
@@ -136,10 +136,7 @@ export class ReplyHandler {
     const call = this.#inFlight.live(id);
     if (call !== undefined) return call.extra?.streams ?? null;
     if (this.#inFlight.used(id)) return undefined;
-    throw new ConnectionError(
-      "protocol_error",
-      `a frame of a stream for call ${id}, which was never made`,
-    );
+    protocolError(`a frame of a stream for call ${id}, which was never made`);
   }
 
   /** Takes an answered call out; undefined if its caller needs no notice any more. */
@@ -169,15 +166,12 @@ export class ReplyHandler {
     const call = this.#inFlight.unanswered(id);
     if (call !== undefined) {
       if (metadata !== undefined) call.extras().replyMetadata = metadata;
-      call.extra?.observed?.answered(codec.answerSize);
+      call.extra?.observed?.answered(codec.receivedSize);
       return call;
     }
     this.late++;
     if (codec.features.unknownReply === "drop") return undefined;
-    throw new ConnectionError(
-      "protocol_error",
-      `an answer to call ${id}, which is not in flight`,
-    );
+    protocolError(`an answer to call ${id}, which is not in flight`);
   }
 
   /** The peer has answered a call whose caller was notified long ago. */

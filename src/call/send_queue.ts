@@ -17,7 +17,7 @@ import type { ConnectionError } from "../base/errors.ts";
 import { LinkedList } from "../base/linked_list.ts";
 import { ReadySignal } from "../base/promises.ts";
 import type { Limits, PeerHello } from "../types/connection.ts";
-import type { Codec, Opaque } from "../wire/codec.ts";
+import type { Codec } from "../wire/codec.ts";
 import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import type { Call, QueuedCall } from "./call.ts";
 import {
@@ -114,7 +114,7 @@ export class SendQueue {
   }
 
   /** Takes out a call that waits; returns its payload. */
-  remove(call: Call): Opaque {
+  remove(call: Call): unknown {
     const waiting = call.waiting as QueuedCall;
     call.waiting = undefined;
     this.calls.remove(waiting);

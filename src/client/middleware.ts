@@ -208,8 +208,16 @@ class WrappedCall implements CallHandle, TimerEntry {
   }
 
   #begin(params: unknown, options: SentOptions): CallView {
-    const { signal, ctx, idempotent, transfer, oneWay, calledAt } = options;
-    this.options = { signal, ctx, idempotent, transfer, oneWay, calledAt };
+    const { signal, ctx, idempotent, transfer, notification, calledAt } =
+      options;
+    this.options = {
+      signal,
+      ctx,
+      idempotent,
+      transfer,
+      notification,
+      calledAt,
+    };
     if (signal?.aborted) throw signal.reason;
     if (ctx?.signal.aborted) throw ctx.signal.reason;
     const { client } = this;

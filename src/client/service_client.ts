@@ -198,8 +198,8 @@ export function sendOneWay(
   params: unknown,
   options: CallOptions | undefined,
 ): Promise<void> {
-  const oneWay: SentOptions = { ...options, oneWay: true };
-  const handle = caller.go(method, params, oneWay);
+  const notification: SentOptions = { ...options, notification: true };
+  const handle = caller.go(method, params, notification);
   const sent = handle.sent.then(async (sent) => {
     if (!sent) await handle.reply;
   });

@@ -387,10 +387,10 @@ export class RpcConnection
 
   onSpoiled(batchOffset: number): void {
     const { codec, sendBuffer } = this;
-    const frame = codec.idAt?.(sendBuffer, batchOffset);
+    const frame = codec.callAt?.(sendBuffer, batchOffset);
     if (frame === undefined) return;
     codec.retract(sendBuffer, batchOffset);
-    (frame.ours ? this.pending : this.incoming).spoiled(frame.id);
+    (frame.isRequest ? this.pending : this.incoming).spoiled(frame.id);
   }
 
   onWritten(): void {

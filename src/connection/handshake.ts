@@ -106,13 +106,12 @@ export class Handshake {
 export function codecSettings(
   setup: ConnectionSetup,
   limits: Limits,
-  stray: CodecSettings["stray"],
+  onStrayLine: CodecSettings["onStrayLine"],
 ): CodecSettings {
   const { services, serializer, makeGate, streams, credentials } = setup;
-  const own: PeerHello = { ...limits };
   return {
     hello: {
-      ...own,
+      ...limits,
       // A peer that can call nothing is granted no calls.
       windowCalls: services?.methods.size ? limits.windowCalls : 0,
       credentials: credentials === undefined
@@ -121,12 +120,12 @@ export function codecSettings(
       streams: streams &&
         { credit: limits.streamCredit, max: limits.maxStreams },
     },
-    own,
-    guarded: makeGate !== undefined,
+    limits,
+    authorizesPeer: makeGate !== undefined,
     methodTable: services?.methods,
     serializer,
     streams: streams?.codec,
-    stray,
+    onStrayLine,
   };
 }
 

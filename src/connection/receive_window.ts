@@ -13,7 +13,7 @@
  * @module
  */
 
-import { ConnectionError } from "../base/errors.ts";
+import { ConnectionError, protocolError } from "../base/errors.ts";
 import type { Limits } from "../types/connection.ts";
 import type { WireFeatures } from "../wire/codec.ts";
 import { CALL_CHARGE } from "../wire/limits.ts";
@@ -73,7 +73,7 @@ export class ReceiveWindow {
     if (last === undefined) return;
     const step = (id - last) | 0;
     if (step <= 0) {
-      throw fault(`request id ${id} after ${last}: ids must increase`);
+      protocolError(`request id ${id} after ${last}: ids must increase`);
     }
     if (this.#span + step >= IDS) this.#checkFree(id, inUse);
   }
@@ -82,7 +82,9 @@ export class ReceiveWindow {
   #checkFree(id: number, inUse: IdsInUse): void {
     if (inUse.size === 0) this.#span = 0;
     else if (inUse.has(id)) {
-      throw fault(`request id ${id} is that of a call that has no answer yet`);
+      protocolError(
+        `request id ${id} is that of a call that has no answer yet`,
+      );
     }
   }
 
@@ -101,7 +103,7 @@ export class ReceiveWindow {
   checkSeen(id: number, what: string): void {
     const last = this.lastId;
     if (last !== undefined && ((id - last) | 0) <= 0) return;
-    throw fault(`${what} for call ${id}, which was never made`);
+    protocolError(`${what} for call ${id}, which was never made`);
   }
 
   /** Whether no further call may be read; always false on a protocol that grants windows. */
@@ -154,8 +156,4 @@ export class ReceiveWindow {
     this.bytes -= this.#answeredBytes;
     this.#answeredCalls = this.#answeredBytes = 0;
   }
-}
-
-function fault(text: string): ConnectionError {
-  return new ConnectionError("protocol_error", text);
 }

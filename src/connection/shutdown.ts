@@ -25,6 +25,7 @@ import {
   ConnectionError,
   isErrorCode,
   printMs,
+  protocolError,
   quote,
 } from "../base/errors.ts";
 import { Timeout, type TimerHeap } from "../base/timers.ts";
@@ -418,10 +419,7 @@ export class PeerGoaway {
     text: string,
   ): ConnectionError | undefined {
     if (last > this.#last) {
-      throw new ConnectionError(
-        "protocol_error",
-        "a second GOAWAY with a higher id than the first",
-      );
+      protocolError("a second GOAWAY with a higher id than the first");
     }
     if (++this.#count > MAX_GOAWAYS) {
       throw new ConnectionError(

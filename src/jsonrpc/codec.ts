@@ -91,7 +91,7 @@ export class JsonRpcCodec implements Codec {
     this.features = settings.dialect.features;
     const { maxMessage, windowCalls, windowBytes } = codecSettings.hello;
     const lines = settings.framing === "lines";
-    const onStrayLine = lines ? codecSettings.stray : undefined;
+    const onStrayLine = lines ? codecSettings.onStrayLine : undefined;
     this.#framing = toFraming(
       settings.framing,
       maxMessage,
@@ -184,7 +184,7 @@ export class JsonRpcCodec implements Codec {
     this.#payload.prepare(value, role);
   }
 
-  oneWay(): void {
+  markNotification(): void {
     this.#payload.notification = true;
   }
 
@@ -220,9 +220,9 @@ export class JsonRpcCodec implements Codec {
   /** Opens the connection at once: JSON-RPC has no HELLO, so the local settings stand in for the peer's. */
   hello(sendBuffer: FrameBuffer): void {
     this.#outgoing.open(sendBuffer);
-    const { own } = this.#codecSettings;
-    const windowCalls = this.#settings.window ?? own.windowCalls;
-    this.#handler.onHello({ ...own, windowCalls });
+    const { limits } = this.#codecSettings;
+    const windowCalls = this.#settings.window ?? limits.windowCalls;
+    this.#handler.onHello({ ...limits, windowCalls });
   }
 
   request(_sendBuffer: FrameBuffer, id: number, method: string): void {

@@ -18,7 +18,6 @@ import type {
   Codec,
   CodecSettings,
   MessageHandler,
-  Opaque,
   WireFeatures,
 } from "../wire/codec.ts";
 import { looksLike } from "../wire/message_reader.ts";
@@ -121,9 +120,9 @@ export abstract class GoCodec<Id> implements Codec {
 
   /** No HELLO is sent or received. The local limits apply, and a server makes no calls. */
   hello(_sendBuffer: FrameBuffer): void {
-    const { own } = this.settings;
-    const window = this.#window ?? Math.min(own.windowCalls, DEFAULT_WINDOW);
-    this.handler.onHello({ ...own, windowCalls: this.serves ? 0 : window });
+    const { limits } = this.settings;
+    const window = this.#window ?? Math.min(limits.windowCalls, DEFAULT_WINDOW);
+    this.handler.onHello({ ...limits, windowCalls: this.serves ? 0 : window });
   }
   cancel(): void {}
   ping(): void {}
@@ -164,12 +163,12 @@ export abstract class GoCodec<Id> implements Codec {
     peerId: Id,
   ): void;
   abstract value(): unknown;
-  abstract retain(): Opaque;
-  abstract decodeRetained(retained: Opaque): unknown;
-  abstract decodedSize(retained: Opaque): number;
+  abstract retain(): unknown;
+  abstract decodeRetained(retained: unknown): unknown;
+  abstract decodedSize(retained: unknown): number;
   abstract prepare(value: unknown, transfer: boolean, method?: string): void;
-  abstract savePrepared(): Opaque;
-  abstract restorePrepared(prepared: Opaque): void;
+  abstract savePrepared(): unknown;
+  abstract restorePrepared(prepared: unknown): void;
   abstract replySize(): number;
   protected abstract callSize(method: string): number;
   abstract request(sendBuffer: FrameBuffer, id: number, method: string): void;

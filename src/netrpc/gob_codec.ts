@@ -15,7 +15,7 @@ import { RpcError } from "../base/errors.ts";
 import { isA } from "../base/user_code.ts";
 import { isShortAscii, readText, writeAscii } from "../base/utf8.ts";
 import type { FrameBuffer } from "../wire/frame_buffer.ts";
-import type { CodecSettings, MessageHandler, Opaque } from "../wire/codec.ts";
+import type { CodecSettings, MessageHandler } from "../wire/codec.ts";
 import { GoCodec, type GoSettings } from "./go_codec.ts";
 import { tooLarge, tooLargeText } from "./go_errors.ts";
 import { GobDecoder } from "./gob/decoder.ts";
@@ -72,7 +72,7 @@ export class GobCodec extends GoCodec<number> {
     { methods, registered, limits, window }: GobSettings,
   ) {
     super(handler, settings, window);
-    const { maxMessage } = settings.own;
+    const { maxMessage } = settings.limits;
     this.#methods = methods;
     this.#splitter = new MessageSplitter(this, maxMessage);
     this.#decoder = new GobDecoder(limits, maxMessage, registered);
@@ -150,7 +150,7 @@ export class GobCodec extends GoCodec<number> {
 
   /** Called for a message that is too large. If it is a body, only its call fails. */
   tooLarge(length: number): void {
-    const { maxMessage } = this.settings.own;
+    const { maxMessage } = this.settings.limits;
     const size = this.#headerSize;
     // The first message of Go's protocol is short.
     if (!this.recognized) {
@@ -180,7 +180,7 @@ export class GobCodec extends GoCodec<number> {
     return this.#read(id, bytes, start, end, this.#localType());
   }
 
-  retain(): Opaque {
+  retain(): unknown {
     if (this.oversizedText !== "") return this.oversizedText;
     const { id, bytes, start, end } = this.#decoder;
     const body: RetainedBody = {
@@ -191,7 +191,7 @@ export class GobCodec extends GoCodec<number> {
     return body;
   }
 
-  decodeRetained(retained: Opaque): unknown {
+  decodeRetained(retained: unknown): unknown {
     if (typeof retained === "string") this.rejectOversized(retained);
     const { type, bytes, local } = retained as RetainedBody;
     return this.#read(type, bytes, 0, bytes.length, local);
@@ -246,11 +246,11 @@ export class GobCodec extends GoCodec<number> {
     }
   }
 
-  savePrepared(): Opaque {
+  savePrepared(): unknown {
     return this.#body.save();
   }
 
-  restorePrepared(prepared: Opaque): void {
+  restorePrepared(prepared: unknown): void {
     this.#body.restore(prepared);
   }
 

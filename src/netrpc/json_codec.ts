@@ -15,7 +15,7 @@
 import { copyBytes, NO_BYTES } from "../base/bytes.ts";
 import { readText, utf8 } from "../base/utf8.ts";
 import type { FrameBuffer } from "../wire/frame_buffer.ts";
-import type { CodecSettings, MessageHandler, Opaque } from "../wire/codec.ts";
+import type { CodecSettings, MessageHandler } from "../wire/codec.ts";
 import { decodedJsonSize } from "../wire/json_size.ts";
 import { toJson, unserializable } from "../wire/to_json.ts";
 import { GoCodec, type GoSettings } from "./go_codec.ts";
@@ -59,7 +59,7 @@ export class JsonCodec extends GoCodec<string> {
     { limits, window }: GoSettings,
   ) {
     super(handler, settings, window);
-    const { maxMessage } = settings.own;
+    const { maxMessage } = settings.limits;
     this.#maxDepth = limits.maxDepth;
     this.#splitter = new JsonSplitter(this, maxMessage, limits.maxDepth);
   }
@@ -114,7 +114,7 @@ export class JsonCodec extends GoCodec<string> {
 
   /** Called for a message that is too large. If its first or last bytes name its call, only that call fails. */
   tooLarge(head: Uint8Array, tail: Uint8Array, size: number): void {
-    const { maxMessage } = this.settings.own;
+    const { maxMessage } = this.settings.limits;
     const [first, last] = [head, tail].map((end) =>
       String.fromCharCode(...end)
     );
@@ -181,19 +181,19 @@ export class JsonCodec extends GoCodec<string> {
     return result ?? null;
   }
 
-  retain(): Opaque {
+  retain(): unknown {
     if (this.oversizedText !== "") return this.oversizedText;
     return copyBytes(this.#bytes, this.#start, this.#end);
   }
 
-  decodeRetained(retained: Opaque): unknown {
+  decodeRetained(retained: unknown): unknown {
     if (typeof retained === "string") this.rejectOversized(retained);
     const bytes = retained as Uint8Array;
     const text = readText(bytes, 0, bytes.length);
     return this.#param(JSON.parse(text) as GoJsonMessage, text);
   }
 
-  decodedSize(retained: Opaque): number {
+  decodedSize(retained: unknown): number {
     const bytes = retained as Uint8Array | undefined;
     return bytes === undefined
       ? decodedJsonSize(this.#bytes, this.#start, this.#end)
@@ -234,17 +234,17 @@ export class JsonCodec extends GoCodec<string> {
   #setJson(json: string): void {
     this.#json = json;
     // A character takes at most three bytes. Near the limit the exact size counts.
-    const near = 3 * json.length > this.settings.own.maxMessage;
+    const near = 3 * json.length > this.settings.limits.maxMessage;
     this.#size = near ? utf8(json).length : json.length;
   }
 
-  savePrepared(): Opaque {
+  savePrepared(): unknown {
     const json = this.#json;
     this.#json = "";
     return json;
   }
 
-  restorePrepared(prepared: Opaque): void {
+  restorePrepared(prepared: unknown): void {
     this.#setJson(prepared as string);
   }
 

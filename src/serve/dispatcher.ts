@@ -122,11 +122,11 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     const receiveWindow = this.receiveWindow;
     receiveWindow.checkId(id, this.#openCalls.table);
     const { codec, clock, tick, observe } = this.#context;
-    const { streamed } = codec;
+    const { valueIsStream } = codec;
     // Before `recordId`: our GOAWAY then refuses a call that exceeds the window.
     if (!this.#draining) {
       receiveWindow.reserve(size);
-      if (streamed) this.#context.streams()?.checkRoom();
+      if (valueIsStream) this.#context.streams()?.checkRoom();
     }
     receiveWindow.recordId(id);
     if (this.#draining) {
@@ -161,7 +161,7 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
       metadata,
       tick.now(),
     );
-    if (streamed) this.#acceptStream(call);
+    if (valueIsStream) this.#acceptStream(call);
     if (observe !== undefined && observe.active) {
       observe.onIncoming(call, clock);
     }

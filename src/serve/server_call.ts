@@ -17,7 +17,6 @@ import type { Connection, Peer } from "../types/connection.ts";
 import type { CallContext } from "../types/handler.ts";
 import type { CallEndingCell } from "../types/middleware.ts";
 import type { LiveCall, LiveCallContext } from "../types/stats.ts";
-import type { Opaque } from "../wire/codec.ts";
 import { type MetadataBlock, toMetadata, toRecord } from "../wire/metadata.ts";
 import type { IncomingStreams } from "../streams/contract.ts";
 import type { MethodEntry } from "./method.ts";
@@ -71,7 +70,7 @@ export class ServerCall
   /** The bytes that the handler passed to `transfer`. */
   transferred: Uint8Array | undefined = undefined;
   /** The encoded params, while the call waits. */
-  retained: Opaque = undefined;
+  retained: unknown = undefined;
   /** What the decoded params take beyond their bytes; -1 before they are counted, and for a call answered in the turn in which it arrived. */
   decodedBytes = -1;
   /** Its streams, if it has any. */

@@ -12,10 +12,11 @@
  * @module
  */
 
-import { ConnectionError, RpcError, toSendableError } from "../base/errors.ts";
+import { protocolError, RpcError, toSendableError } from "../base/errors.ts";
 import { LARGE, type LargeRead } from "../base/large_reads.ts";
 import { tame } from "../base/user_code.ts";
-import type { PayloadView, StreamFailure } from "../wire/codec.ts";
+import type { StreamFailure } from "../wire/codec.ts";
+import type { PayloadView } from "../wire/payload.ts";
 import {
   BYTES,
   CHARGE_BESIDE,
@@ -197,7 +198,7 @@ export class StreamReader implements ReaderView {
     const { caller, host } = this.#owner;
     let item: unknown;
     try {
-      item = host.frames.open(view, view.owned);
+      item = host.frames.decode(view, view.owned);
     } catch (cause) {
       const code = caller ? "invalid_reply" : "invalid_argument";
       const text = `an item of the ${caller ? "result" : "params"}`;
@@ -280,7 +281,7 @@ export class StreamReader implements ReaderView {
 
 /** Ends the connection with a peer that breaks the protocol. */
 function refuse(what: string): never {
-  throw new ConnectionError("protocol_error", `the peer sent ${what}`);
+  protocolError(`the peer sent ${what}`);
 }
 
 const CANCELLED: StreamFailure = {

@@ -16,10 +16,12 @@ import {
   ConnectionError,
   type ErrorCode,
   type Outcome,
+  protocolError,
   RpcError,
 } from "../base/errors.ts";
 import type { StreamStats } from "../types/stats.ts";
-import type { PayloadView, StreamFrameWriter } from "../wire/codec.ts";
+import type { StreamFrameWriter } from "../wire/codec.ts";
+import type { PayloadView } from "../wire/payload.ts";
 import { STREAM_CHARGE } from "../wire/limits.ts";
 import {
   CalleeStreams,
@@ -256,9 +258,6 @@ export class StreamTable implements ConnectionStreams, CallStreamsHost {
       | undefined;
     if (streams === undefined) return undefined;
     if (streams && (read ? streams.reader : streams.writer)) return streams;
-    throw new ConnectionError(
-      "protocol_error",
-      `${kind} for call ${id}, which has no such stream`,
-    );
+    protocolError(`${kind} for call ${id}, which has no such stream`);
   }
 }

@@ -16,7 +16,7 @@
  */
 
 import { isBytes, lengthOf, plainView } from "../base/bytes.ts";
-import { ConnectionError, RpcError } from "../base/errors.ts";
+import { protocolError, RpcError } from "../base/errors.ts";
 import type { PullSource, Thrown } from "../base/pull_source.ts";
 import type { StreamFailure } from "../wire/codec.ts";
 import {
@@ -120,8 +120,7 @@ export class StreamWriter implements ScheduledWriter, WriterView {
     if (this.#state !== "open") return;
     this.#credit += bytes;
     if (this.#credit > MAX_CREDIT) {
-      throw new ConnectionError(
-        "protocol_error",
+      protocolError(
         `the peer granted a stream ${this.#credit} bytes; at most ${MAX_CREDIT} are allowed`,
       );
     }
@@ -258,7 +257,7 @@ export class StreamWriter implements ScheduledWriter, WriterView {
       frames.data(this.#owner);
       this.#pull();
     } else {
-      this.#add({ ...frames.cut(), at: 0, end: size, own: false });
+      this.#add({ ...frames.takeItem(), at: 0, end: size, own: false });
     }
   }
 
@@ -337,7 +336,7 @@ export class StreamWriter implements ScheduledWriter, WriterView {
     this.#credit -= until - at + CHARGE_BESIDE;
     item.at = until;
     host.addUnsent(at - until);
-    host.frames.part(owner, item, at, until, more);
+    host.frames.fragment(owner, item, at, until, more);
     if (until === end) {
       this.#unsent = this.#nextUnsent;
       this.#nextUnsent = undefined;

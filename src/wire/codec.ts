@@ -1,63 +1,67 @@
 /**
- * The seam between a connection and its wire.
+ * The interface between a connection and its protocol.
  *
  * A {@linkcode Codec} turns bytes into messages and back; one instance serves
- * one connection. What a wire can and cannot say stands in its
- * {@linkcode WireFeatures}: the connection, its pending table and its dispatch read
- * those and never ask which wire it is.
+ * one connection. {@linkcode WireFeatures} says what the protocol supports: the
+ * connection reads that and never asks which protocol it is.
  *
  * Invariants owned here:
- * - Messages are told by calling a {@linkcode MessageHandler}, in the order of the
- *   bytes. A message's payload can be read (`value`) or kept (`keep`) during
- *   that call only: so a message costs no object, and a payload that does not
- *   parse fails its own call and no other.
- * - A payload is prepared, then written by exactly one `request`, `reply` or
- *   `failure`, with no user code between.
+ * - A codec delivers messages by calling a {@linkcode MessageHandler}, in the
+ *   order of the bytes. The payload of a message can be read (`value`) or
+ *   retained (`retain`) during that call only. So a message needs no object,
+ *   and a payload that cannot be parsed fails its own call and no other.
+ * - A payload is prepared and then written by exactly one `request`, `reply` or
+ *   `failure`, with no user code in between.
  *
  * @module
  */
 
-import type { PeerHello, Serializer } from "../types/connection.ts";
 import type { ConnectionError } from "../base/errors.ts";
-import type { MetadataBlock } from "./metadata.ts";
+import type { PeerHello, Serializer } from "../types/connection.ts";
 import type { FieldReader } from "./fields.ts";
 import type { FrameBuffer } from "./frame_buffer.ts";
-import type { FrameWriter } from "./frame_writer.ts";
-
+import type { MetadataBlock } from "./metadata.ts";
+import type { PayloadEncoder, PayloadView } from "./payload.ts";
 import type { PayloadRole } from "./to_json.ts";
 
-/** What a wire can say. */
+/** What a protocol supports. */
 export interface WireFeatures {
-  /** The peer grants a window in its first message. Without, the caller's own setting is the window. */
+  /** The peer grants a window in its first message. Without it, the caller's own setting is the window. */
   readonly window: boolean;
-  /** GOAWAY exists. */
+  /** There is a GOAWAY. */
   readonly goaway: boolean;
-  /** A request carries what is left of its deadline. */
+  /** A request carries the time until its deadline. */
   readonly deadline: boolean;
-  /** PING exists, and is answered. */
+  /** There are PING and PONG. */
   readonly ping: boolean;
-  /** Streams exist; then the codec has {@linkcode Codec.streams}. */
+  /** Streams can be sent; then the codec may have {@linkcode Codec.streams}. */
   readonly streams: boolean;
-  /** A cancelled call is answered all the same, never answered, or cannot be cancelled. */
+  /** A cancelled call gets a reply all the same, gets none, or calls cannot be cancelled. */
   readonly cancel: "answered" | "silent" | "none";
   /**
-   * What becomes of a call past the window we hold ourselves to: its caller
-   * broke the rules (`close`; where it was granted one), the codec answers it
-   * (`refuse`), or we read no further (`wait`; where one end alone calls, as
-   * no answer to us can be held up by that).
+   * What happens when the peer makes more calls than the local window:
+   *
+   * - `close`: the connection ends, as the peer was granted a window and broke
+   *   the rules.
+   * - `refuse`: the codec replies with an error.
+   * - `wait`: nothing more is read. Only where one side alone makes calls, so
+   *   that no reply to the local side can be held up.
    */
   readonly excess: "close" | "refuse" | "wait";
-  /** An answer to a call nobody knows ends the connection, or is dropped. */
+  /** A reply to an unknown call ends the connection, or is dropped. */
   readonly unknownReply: "close" | "drop";
 }
 
-/** What a codec tells; the connection implements it. All throw a ConnectionError on a breach of the rules. */
+/**
+ * Takes the messages that a codec has read; the connection implements it. Each
+ * method throws a ConnectionError if the message breaks the rules.
+ */
 export interface MessageHandler {
   /** The peer's first message. */
   onHello(hello: PeerHello): void;
   /**
-   * A call of the peer's. `size` is what it counts in the window; `remaining`
-   * is what is left of its deadline in ms, or -1.
+   * A call by the peer. `size` is what it counts in the window; `remaining` is
+   * the time until its deadline in ms, or -1 without one.
    */
   onRequest(
     id: number,
@@ -66,9 +70,9 @@ export interface MessageHandler {
     remaining: number,
     metadata: MetadataBlock | undefined,
   ): void;
-  /** The result of a call of ours. */
+  /** The result of a local call. */
   onReply(id: number, metadata?: MetadataBlock): void;
-  /** The failure of a call of ours; its data is the payload. `started` is undefined where the wire does not tell. */
+  /** The failure of a local call; the payload is the error's data. `started` is undefined where the protocol does not carry it. */
   onFailure(
     id: number,
     started: boolean | undefined,
@@ -76,79 +80,77 @@ export interface MessageHandler {
     message: string,
     metadata?: MetadataBlock,
   ): void;
-  /** The peer cancels a call of its own. */
+  /** The peer cancels one of its calls. */
   onCancel(id: number): void;
-  /** The peer asks for a `pong` with this id. */
+  /** The peer wants a `pong` with this id. */
   onPing(id: number): void;
-  /** An answer to our `ping`. */
+  /** The reply to a local `ping`. */
   onPong(id: number): void;
-  /** The peer serves none of our calls above `lastId`; none at all if undefined. `code` is empty for a plain drain. */
+  /** The peer serves no local call after `lastId`; none at all if that is undefined. `code` is empty for a graceful close. */
   onGoaway(lastId: number | undefined, code: string, text: string): void;
-  /** Takes what is told of streams. */
+  /** The handler for the frames of streams. */
   streams(): StreamFrameHandler | undefined;
   /**
-   * Whether a message of so many bytes may be told now. Asked before each one
-   * of {@linkcode LARGE} bytes and more by the codec, which else decodes no
-   * further: it is called again, with the same bytes, when it may be.
+   * Whether a message of so many bytes may be delivered now. The codec asks
+   * before each message of {@linkcode LARGE} bytes and more. On false it stops
+   * decoding; it is called again with the same bytes later.
    */
   mayRead(bytes: number): boolean;
-  /** Whether the peer's calls fill what we hold. Asked between messages by the codec of a wire without windows, which then decodes no further. */
+  /** Whether the peer's calls fill the local window. The codec of a protocol without windows asks between messages and stops decoding on true. */
   full(): boolean;
 }
 
-/** A payload that waits: opaque to all but the codec that made it. */
-export type Opaque = unknown;
-
-/** Bytes to messages and back, for one connection. */
+/** Turns bytes into messages and back, for one connection. */
 export interface Codec {
-  /** What this wire can say. */
+  /** What the protocol supports. */
   readonly features: WireFeatures;
-  /** What a message's size counts beyond the body that `maxMessage` bounds, in bytes. */
+  /** Bytes that the size of a message counts besides the body that `maxMessage` limits. */
   readonly overhead: number;
 
   /**
-   * Reads messages from `chunk`, beginning at `at`, at most `budget` of them;
-   * returns how far it came.
+   * Reads at most `budget` messages from `chunk`, beginning at `at`; returns
+   * where it stopped.
    *
-   * @throws {ConnectionError} If the bytes break the wire's rules.
+   * @throws {ConnectionError} If the bytes break the rules of the protocol.
    */
   decode(chunk: Uint8Array, at: number, budget: number): number;
   /**
-   * The byte stream has ended.
+   * Checks that the byte stream may end here.
    *
-   * @throws {ConnectionError} `truncated`, if that is inside a message.
+   * @throws {ConnectionError} `truncated` inside a message.
    */
   end(): void;
-  /** Which message has begun and not ended, counted from the first; undefined between messages. */
+  /** The number of the message that has begun and not ended, 1 for the first; undefined between messages. */
   readonly unfinished: number | undefined;
-  /** Bytes held of it. */
+  /** Bytes of it that have been received. */
   readonly unfinishedBytes: number;
-  /** Reads no message more, not even from the chunk it is in. */
+  /** Stops decoding, also of the current chunk. */
   stop(): void;
-  /** What was written before is the transport's now: for a wire with messages that nobody answers. */
+  /** The transport has taken all that was written before. For a protocol with messages that get no reply. */
   flushed?(): void;
 
-  /** Whether the value of the request or reply being told is a stream: then it has no payload. */
-  readonly streamed?: boolean;
-  /** Writes the frames of streams, on a wire that has them. */
+  /** Whether the value of the current request or reply is a stream; it has no payload then. */
+  readonly valueIsStream?: boolean;
+  /** Writes the frames of streams, if the protocol and this side support them. */
   readonly streams?: StreamFrameWriter;
 
-  /** Bytes of the answer being told, as its size counts; undefined where the wire does not tell. */
-  readonly answerSize?: number;
-  /** The payload of the message being told. Throws if it does not parse. */
+  /** Bytes of the current reply, counted like `requestSize`; undefined where the protocol does not tell. */
+  readonly receivedSize?: number;
+  /** The payload of the current message. Throws if it cannot be parsed. */
   value(): unknown;
-  /** The payload of the message being told, undecoded, to `open` later. */
-  retain(): Opaque;
-  /** The value of a kept payload. Throws if it does not parse. */
-  decodeRetained(kept: Opaque): unknown;
-  /** About how many bytes of memory the value takes beyond its own bytes: of a kept payload, or of the one being told. */
-  decodedSize(kept: Opaque): number;
+  /** The payload of the current message, not decoded yet; for `decodeRetained`. */
+  retain(): unknown;
+  /** The value of a retained payload. Throws if it cannot be parsed. */
+  decodeRetained(retained: unknown): unknown;
+  /** About how many bytes of memory the value takes besides its own bytes. Of a retained payload, or of the current one if that is undefined. */
+  decodedSize(retained: unknown): number;
 
   /**
-   * Prepares a payload: `method`'s params or result, or an error's data, which
-   * has no method. Bytes are copied unless `transfer`. `role` is for messages.
+   * Prepares a payload: the params or the result of `method`, or the data of an
+   * error, which has no method. Bytes are copied unless `transfer`. Error
+   * messages name the value by its `role`.
    *
-   * @throws {RpcError} `invalid_argument` if the value has no form on this wire.
+   * @throws {RpcError} `invalid_argument` if the value cannot be serialized.
    */
   prepare(
     value: unknown,
@@ -156,25 +158,25 @@ export interface Codec {
     method?: string,
     role?: PayloadRole,
   ): void;
-  /** What is prepared is for a call whose answer nobody waits for: on a wire that has notifications. */
-  oneWay?(): void;
-  /** Sets what is prepared aside, for a call that must wait. */
-  savePrepared(): Opaque;
+  /** The prepared payload is for a call without a reply; for a protocol that has notifications. */
+  markNotification?(): void;
+  /** Sets the prepared payload aside, for a call that must wait. */
+  savePrepared(): unknown;
   /**
-   * Prepares again what `save` returned.
+   * Prepares what `savePrepared` returned.
    *
-   * @throws {RpcError} `invalid_argument` if its bytes are gone since.
+   * @throws {RpcError} `invalid_argument` if its bytes have lost their memory.
    */
-  restorePrepared(draft: Opaque): void;
+  restorePrepared(prepared: unknown): void;
 
-  /** The size a request with the prepared payload counts in the window. */
+  /** The size that a request with the prepared payload counts in the window. */
   requestSize(method: string, timed: boolean, metadata?: MetadataBlock): number;
-  /** The size of a reply's body with the prepared payload, as `maxMessage` bounds it. */
+  /** The size of the body of a reply with the prepared payload, which `maxMessage` limits. */
   replySize(metadata?: MetadataBlock): number;
 
   /** Writes the first message. */
   hello(sendBuffer: FrameBuffer): void;
-  /** The peer has been let in, where that was `guarded`: for a wire that takes less until then. */
+  /** The peer has been authorized, where {@linkcode CodecSettings.authorizesPeer}. For a protocol that accepts less until then. */
   onPeerAuthorized?(): void;
   /** Writes a request with the prepared payload; `remaining` is -1 without a deadline. */
   request(
@@ -186,7 +188,7 @@ export interface Codec {
   ): void;
   /** Writes a reply with the prepared payload. */
   reply(sendBuffer: FrameBuffer, id: number, metadata?: MetadataBlock): void;
-  /** Writes a failure with the prepared payload as its data; that, and the metadata, is left out where it would pass `maxMessage`. */
+  /** Writes a failure with the prepared payload as its data. Leaves out the data, and the metadata, where they make it larger than `maxMessage`. */
   failure(
     sendBuffer: FrameBuffer,
     id: number,
@@ -196,11 +198,11 @@ export interface Codec {
     maxMessage: number,
     metadata?: MetadataBlock,
   ): void;
-  /** Writes a cancel, ahead of all else if this wire can `retract` (so that its request has always gone before). */
+  /** Writes a cancel. Ahead of all other frames if the codec can `retract`: then its request has always been flushed. */
   cancel(sendBuffer: FrameBuffer, id: number): void;
   /** Writes a ping. */
   ping(sendBuffer: FrameBuffer, id: number): void;
-  /** Writes a pong, ahead of all that is not. */
+  /** Writes a pong, ahead of frames that are not urgent. */
   pong(sendBuffer: FrameBuffer, id: number): void;
   /** Writes a GOAWAY. */
   goaway(
@@ -210,48 +212,45 @@ export interface Codec {
     text: string,
   ): void;
   /**
-   * Takes back a request that is not handed over yet; `place` is what
-   * `outbox.place` said when it was written. False if this wire cannot.
+   * Takes back a request of the batch that is filling; `batchOffset` is what
+   * the send buffer had when the request was written. Returns false if the
+   * protocol cannot.
    */
-  retract(sendBuffer: FrameBuffer, place: number): boolean;
-  /** The id of the request (`ours`) or reply at `place` of what is not handed over yet; for a wire that lends users' bytes. */
-  idAt?(sendBuffer: FrameBuffer, place: number): { id: number; ours: boolean };
+  retract(sendBuffer: FrameBuffer, batchOffset: number): boolean;
+  /** The call of the request or reply at `batchOffset` of the batch that is filling. For a codec that lends users' bytes to the send buffer. */
+  callAt?(
+    sendBuffer: FrameBuffer,
+    batchOffset: number,
+  ): { id: number; isRequest: boolean };
 }
 
 /** What a codec is made with. */
 export interface CodecSettings {
-  /** What we tell the peer. */
+  /** What this side sends as its HELLO. */
   readonly hello: PeerHello;
-  /** What we hold ourselves to, where no peer grants anything: on a wire without windows, the codec says this `hello` in the peer's place. */
-  readonly own: PeerHello;
-  /** Whether what we tell the peer leaves only once it has been let in. */
-  readonly guarded?: boolean;
+  /** The limits of this side. On a protocol without HELLO, the codec delivers them as the peer's. */
+  readonly limits: PeerHello;
+  /** Whether this side authorizes the peer: its first message is flushed only after that. */
+  readonly authorizesPeer?: boolean;
   /** The methods that are served, by name; undefined on a side that only calls. */
   readonly methodTable: ReadonlyMap<string, unknown> | undefined;
   /** Replaces JSON. */
   readonly serializer: Serializer | undefined;
   /** The frames of streams; undefined if this side has no streams. */
   readonly streams?: StreamCodec | undefined;
-  /** Told of what a child printed between its messages; undefined where the bytes come from anything else, which must keep to the wire. */
-  readonly stray?: (error: ConnectionError) => void;
+  /** Called with each line that a child process printed between its messages. Undefined for any other transport, where such a line is a fault. */
+  readonly onStrayLine?: (error: ConnectionError) => void;
 }
 
 /** Makes the codec of one connection. */
 export type CodecFactory = (
-  receiver: MessageHandler,
+  handler: MessageHandler,
   settings: CodecSettings,
 ) => Codec;
 
-/** A payload as it lies in a frame; lent for the time of the call. */
-export interface PayloadView {
-  readonly kind: number;
-  readonly bytes: Uint8Array;
-  readonly at: number;
-  readonly end: number;
-}
-
-/** Bytes of one payload kind, to be sent in pieces. */
-export interface Fragment {
+/** A whole item as bytes, to be sent in fragments. */
+export interface EncodedItem {
+  /** The payload kind. */
   readonly kind: number;
   readonly bytes: Uint8Array;
 }
@@ -269,22 +268,22 @@ export interface StreamAddress {
 export interface StreamFrameWriter {
   /** Prepares the payload of a request or reply whose value is a stream. */
   prepare(): void;
-  /** The size of the prepared item's payload, in bytes. */
+  /** The size of the prepared item, in bytes. */
   readonly size: number;
-  /** Returns the prepared item as bytes. */
-  cut(): Fragment;
+  /** Takes the prepared item as bytes, to send it in fragments. */
+  takeItem(): EncodedItem;
   /** Writes the prepared item, which is at most MAX_DATA bytes. */
   data(stream: StreamAddress): void;
-  /** Writes the bytes of an item from `start` to `end`; `more` says that other parts follow. */
-  part(
+  /** Writes the bytes of an item from `start` to `end`; `more` says that more fragments follow. */
+  fragment(
     stream: StreamAddress,
-    item: Fragment,
+    item: EncodedItem,
     start: number,
     end: number,
     more: boolean,
   ): void;
   /** Decodes the item in a frame. Throws if it does not parse. */
-  open(view: PayloadView, owned: boolean): unknown;
+  decode(payload: PayloadView, owned: boolean): unknown;
   /** Writes the end of a stream. */
   end(stream: StreamAddress): void;
   /** Writes the failure of a stream. Leaves out its `data` if that cannot be encoded, or makes the body larger than `maxBody` bytes. */
@@ -295,14 +294,11 @@ export interface StreamFrameWriter {
   credit(stream: StreamAddress, bytes: number): void;
 }
 
-/** The frames of streams on the native protocol, passed in by who wants streams. */
+/** The frames of streams on the native protocol; part of the feature `streams()`. */
 export interface StreamCodec {
-  /** Makes what writes them. */
-  writer(
-    frames: FrameWriter,
-    serializer: Serializer | undefined,
-  ): StreamFrameWriter;
-  /** Reads one and notifies `handler`; false if `kind` is not a frame of streams. */
+  /** Makes the writer of one connection. */
+  writer(payload: PayloadEncoder): StreamFrameWriter;
+  /** Reads one frame and notifies `handler`; returns false if `kind` is not a frame of streams. */
   read(
     handler: StreamFrameHandler,
     kind: number,
@@ -313,27 +309,30 @@ export interface StreamCodec {
   ): boolean;
 }
 
-/** Why a stream failed, in words that can be sent. */
+/** Why a stream failed, as it is sent. */
 export interface StreamFailure {
   readonly code: string;
   readonly message: string;
   readonly data?: unknown;
 }
 
-/** What a codec tells of streams. `caller` says whether the peer made the call. All throw a ConnectionError on a breach of the rules. */
+/**
+ * Takes the frames of streams. `caller` says whether the peer made the call.
+ * Each method throws a ConnectionError if the frame breaks the rules.
+ */
 export interface StreamFrameHandler {
-  /** A frame of items; `owned` says that nobody else uses its bytes. */
+  /** An item, or a fragment of one if `more`; `owned` says that nobody else uses its bytes. */
   onData(
     id: number,
     caller: boolean,
-    view: PayloadView,
+    payload: PayloadView,
     more: boolean,
     owned: boolean,
   ): void;
   /** The stream has ended; with a `code` it has failed, and the codec's current payload is the data of the error. */
   onEnd(id: number, caller: boolean, code?: string, message?: string): void;
-  /** The reader of a stream of ours wants no more. */
+  /** The peer wants no more items of a local stream. */
   onStop(id: number, caller: boolean, code: string, text: string): void;
-  /** The reader of a stream of ours grants more. */
+  /** The peer grants more bytes for a local stream. */
   onCredit(id: number, caller: boolean, bytes: number): void;
 }

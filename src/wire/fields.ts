@@ -1,67 +1,80 @@
 /**
- * Reading and writing the fields of a frame's body.
+ * Reads the fields of a frame's body.
  *
  * Invariants owned here:
- * - No read goes past the body's end, whatever a length in it says.
- * - A body is used up exactly.
+ * - No read goes beyond the end of the body, whatever a length in it says.
+ * - A body is exactly as long as its fields: `payload` or `done` checks that
+ *   nothing is left.
  *
  * @module
  */
 
-import { ConnectionError } from "../base/errors.ts";
-import { readU16, readU32 } from "./frame.ts";
-import { keepMetadata, type MetadataBlock } from "./metadata.ts";
-import { CUSTOM, STREAM, UNDEFINED } from "./protocol.ts";
-import { NO_BYTES } from "../base/bytes.ts";
+import { copyBytes, NO_BYTES } from "../base/bytes.ts";
+import { protocolError } from "../base/errors.ts";
 import { checkText, readText } from "../base/utf8.ts";
+import { FLAG_METADATA, readU16, readU32 } from "./frame.ts";
+import { MetadataBlock } from "./metadata.ts";
+import type { PayloadView } from "./payload.ts";
+import { CUSTOM, STREAM, UNDEFINED } from "./protocol.ts";
 
-/** Walks over one body at a time; what is left when the fields are read is the payload. */
-export class FieldReader {
-  /** The chunk the body lies in. */
+/** Method names of up to this many bytes are remembered, to compare the next one with. */
+const MAX_REMEMBERED = 256;
+
+/** Reads one body at a time, field by field. What follows the fields is the payload. */
+export class FieldReader implements PayloadView {
+  /** The chunk that has the body. */
   bytes: Uint8Array = NO_BYTES;
-  /** Where reading goes on; after `payload()`, where the payload begins. */
+  /** Where the next field begins; after `payload()`, where the payload begins. */
   at = 0;
-  /** Where the body, and so the payload, ends. */
+  /** Where the body, and with it the payload, ends. */
   end = 0;
-  /** The payload kind; set by `payload()`. */
+  /** The payload kind; `payload()` sets it. */
   kind = UNDEFINED;
 
-  /** The latest method read, with its bytes: calls in a row mostly share one. */
+  /** The latest method, and its bytes: most calls in a row have the same one. */
   #method = "";
   #methodBytes: Uint8Array = NO_BYTES;
 
   /** Begins a body. */
   open(bytes: Uint8Array, start: number, end: number): void {
-    // Compared first: to note an object costs more than to find it noted.
+    // Compared first, because storing an object costs more than comparing it.
     if (this.bytes !== bytes) this.bytes = bytes;
     this.at = start;
     this.end = end;
   }
 
-  /** Lets go of the chunk: an idle connection holds none. */
+  /** Drops the chunk, so that an idle connection does not keep it in memory. */
   release(): void {
     this.open(NO_BYTES, 0, 0);
   }
 
+  /** Passes `n` bytes and returns where they begin. */
+  skip(n: number): number {
+    const { at } = this;
+    if (at + n > this.end) tooShort();
+    this.at = at + n;
+    return at;
+  }
+
   u8(): number {
-    return this.bytes[this.#skip(1)];
+    return this.bytes[this.skip(1)];
   }
 
   u16(): number {
-    return readU16(this.bytes, this.#skip(2));
+    return readU16(this.bytes, this.skip(2));
   }
 
   u32(): number {
-    return readU32(this.bytes, this.#skip(4));
+    return readU32(this.bytes, this.skip(4));
   }
 
-  /** Text of `length` bytes; `what` names it in the error. */
-  text(length: number, what: string): string {
-    const start = this.#skip(length);
+  /** Text of `length` bytes. */
+  text(length: number): string {
+    const start = this.skip(length);
     try {
-      return readText(this.bytes, start, start + length);
+      return readText(this.bytes, start, this.at);
     } catch {
-      return notText(what);
+      return notText();
     }
   }
 
@@ -73,55 +86,49 @@ export class FieldReader {
       return this.#method;
     }
     const start = this.at;
-    const method = this.text(length, "a method name");
-    if (length <= 256) {
+    const method = this.text(length);
+    if (length <= MAX_REMEMBERED) {
       this.#method = method;
-      this.#methodBytes = new Uint8Array(length);
-      this.#methodBytes.set(this.bytes.subarray(start, this.at));
+      this.#methodBytes = new Uint8Array(this.bytes.subarray(start, this.at));
     }
     return method;
   }
 
-  /** A u16 length and a block of entries: u8 length and name, u16 length and value. */
-  metadata(): MetadataBlock {
+  /**
+   * The metadata block, if `flags` say that there is one: a u16 length, and
+   * entries of a u8 length and a name, a u16 length and a value.
+   */
+  metadata(flags: number): MetadataBlock | undefined {
+    if ((flags & FLAG_METADATA) === 0) return undefined;
     const length = this.u16();
     const start = this.at;
     const end = start + length;
-    if (end > this.end) this.#short();
     while (this.at < end) {
-      this.#check(this.u8(), "a metadata name");
-      this.#check(this.u16(), "a metadata value");
+      this.#checkText(this.u8());
+      this.#checkText(this.u16());
     }
-    if (this.at !== end) this.#short();
-    return keepMetadata(this.bytes, start, end);
+    if (this.at !== end) tooShort();
+    return new MetadataBlock(copyBytes(this.bytes, start, end));
   }
 
-  /** Passes over text of `length` bytes. */
-  #check(length: number, what: string): void {
-    const start = this.#skip(length);
-    if (!checkText(this.bytes, start, start + length)) notText(what);
-  }
-
-  /** A payload kind, none above `most`; the payload is the rest. */
-  payload(most: number = CUSTOM): void {
+  /** A payload kind of at most `last`. The payload is the rest of the body. */
+  payload(last: number = CUSTOM): void {
     const kind = this.u8();
-    if (kind > most) {
-      throw new ConnectionError(
-        "protocol_error",
-        `unknown payload kind ${kind}`,
-      );
-    }
+    if (kind > last) protocolError(`unknown payload kind ${kind}`);
     if (kind === UNDEFINED || kind === STREAM) this.done();
     this.kind = kind;
   }
 
-  /** Nothing may follow. */
+  /** Checks that nothing follows. */
   done(): void {
-    if (this.at === this.end) return;
-    throw new ConnectionError(
-      "protocol_error",
-      `a frame body is ${this.end - this.at} bytes longer than its layout`,
-    );
+    const rest = this.end - this.at;
+    if (rest > 0) {
+      protocolError(`a frame body is ${rest} bytes longer than its layout`);
+    }
+  }
+
+  #checkText(length: number): void {
+    if (!checkText(this.bytes, this.skip(length), this.at)) notText();
   }
 
   #sameMethod(): boolean {
@@ -133,49 +140,12 @@ export class FieldReader {
     }
     return true;
   }
-
-  #skip(n: number): number {
-    const at = this.at;
-    if (at + n > this.end) this.#short();
-    this.at = at + n;
-    return at;
-  }
-
-  #short(): never {
-    throw new ConnectionError(
-      "protocol_error",
-      "a frame body is shorter than its layout",
-    );
-  }
 }
 
-/** Writes a big-endian u16; returns where it ends. */
-export function writeU16(bytes: Uint8Array, at: number, n: number): number {
-  bytes[at] = n >>> 8;
-  bytes[at + 1] = n;
-  return at + 2;
+function tooShort(): never {
+  protocolError("a frame body is shorter than its layout");
 }
 
-/** Writes a big-endian u32; returns where it ends. */
-export function writeU32(bytes: Uint8Array, at: number, n: number): number {
-  bytes[at] = n >>> 24;
-  bytes[at + 1] = n >>> 16;
-  bytes[at + 2] = n >>> 8;
-  bytes[at + 3] = n;
-  return at + 4;
-}
-
-function notText(what: string): never {
-  throw new ConnectionError("protocol_error", `${what} is not UTF-8`);
-}
-
-/** Writes a metadata block with its length field; returns where it ends. */
-export function writeMetadata(
-  bytes: Uint8Array,
-  at: number,
-  block: MetadataBlock,
-): number {
-  at = writeU16(bytes, at, block.size);
-  bytes.set(block.bytes, at);
-  return at + block.size;
+function notText(): never {
+  protocolError("a text in a frame is not UTF-8");
 }

@@ -1,11 +1,8 @@
 /**
- * A frame's header, and what can stand in it.
+ * The header of a frame: its layout, the kinds and the flags.
  *
  * 12 bytes, big-endian: body length u32, kind u8, flags u8, reserved u16
  * (zero), id u32. `docs/protocol.md` section 2 is normative.
- *
- * Invariant owned here: a kind, and a flag bit of a kind, has one meaning; it
- * stands here and nowhere else.
  *
  * @module
  */
@@ -13,7 +10,7 @@
 /** Bytes in a frame header. */
 export const HEADER_SIZE = 12;
 
-/** First frame of each direction: version, limits, capabilities. */
+/** The first frame of each direction: version, limits, capabilities. */
 export const HELLO = 0x01;
 /** A call. */
 export const REQUEST = 0x02;
@@ -21,40 +18,40 @@ export const REQUEST = 0x02;
 export const REPLY = 0x03;
 /** A call's failure. */
 export const ERROR = 0x04;
-/** The caller has no more interest in a call. */
+/** The caller no longer wants the result of a call. */
 export const CANCEL = 0x05;
-/** Are you there? Its id comes back in the PONG. */
+/** Asks for a PONG with the same id. */
 export const PING = 0x06;
-/** Answer to the latest PING. */
+/** The reply to the latest PING. */
 export const PONG = 0x07;
-/** No request above this id will be served. */
+/** The sender serves no request with a later id. */
 export const GOAWAY = 0x08;
-/** Skipped: what became of a request that was taken back before it was written. */
+/** Ignored by the receiver. A request that is taken back before it is sent becomes one. */
 export const PAD = 0x09;
-/** An item of a stream, or a part of one; this and the next three only where both ends say they can. */
+/** An item of a stream, or a fragment of one. This kind and the next three need the capability for streams of both sides. */
 export const DATA = 0x10;
 /** The end of a stream. */
 export const END = 0x11;
-/** The reader of a stream wants no more of it. */
+/** The reader of a stream wants no more items. */
 export const STOP = 0x12;
-/** The reader of a stream grants bytes. */
+/** The reader of a stream grants more bytes. */
 export const CREDIT = 0x13;
-/** Kinds from here up are skipped when unknown, so that they can be added without asking. */
+/** A receiver ignores unknown kinds from here up, so that a later version can add them. */
 export const FIRST_SKIPPABLE = 0x80;
 
-/** REQUEST: a u32 of remaining milliseconds comes first in the body. */
+/** REQUEST: the body begins with a u32, the milliseconds until the deadline. */
 export const FLAG_DEADLINE = 0x01;
-/** REQUEST, REPLY, ERROR: a metadata block comes next in the body. */
+/** REQUEST, REPLY, ERROR: the body has a metadata block next. */
 export const FLAG_METADATA = 0x02;
-/** ERROR: the handler function had been called. */
+/** ERROR: the handler was called. */
 export const FLAG_STARTED = 0x01;
-/** GOAWAY: no id was served at all; the header's id says nothing. */
+/** GOAWAY: the sender served no request at all; the header's id has no meaning. */
 export const FLAG_NONE = 0x01;
-/** Stream kinds: the sender made the call that the stream belongs to. */
+/** Kinds of streams: the sender of the frame is the caller. */
 export const FLAG_CALLER = 0x01;
-/** END: the stream failed, and the body says how. */
+/** END: the stream failed; the body has the error. */
 export const FLAG_ERROR = 0x02;
-/** DATA: the item goes on in the stream's next one. */
+/** DATA: the item continues in the stream's next DATA. */
 export const FLAG_MORE = 0x02;
 
 /** Writes a frame header at `at`. */
@@ -80,7 +77,7 @@ export function writeHeader(
   bytes[at + 11] = id;
 }
 
-/** The same in three stores: where frame follows frame that pays. */
+/** Does the same with three stores, which is faster where many frames follow each other. */
 export function writeHeaderTo(
   view: DataView,
   at: number,
@@ -103,4 +100,16 @@ export function readU32(bytes: Uint8Array, at: number): number {
 /** Reads a big-endian u16. */
 export function readU16(bytes: Uint8Array, at: number): number {
   return (bytes[at] << 8) | bytes[at + 1];
+}
+
+/** Writes a big-endian u16; returns where it ends. */
+export function writeU16(bytes: Uint8Array, at: number, n: number): number {
+  bytes[at] = n >>> 8;
+  bytes[at + 1] = n;
+  return at + 2;
+}
+
+/** Writes a big-endian u32; returns where it ends. */
+export function writeU32(bytes: Uint8Array, at: number, n: number): number {
+  return writeU16(bytes, writeU16(bytes, at, n >>> 16), n);
 }

@@ -1,5 +1,5 @@
 /**
- * What codecs write frames into. The connection's send buffer implements it.
+ * The buffer that codecs write frames into. The connection's send buffer implements it.
  *
  * The order of calls is the order of the bytes, except for the urgent lane,
  * whose bytes leave at the head of the next batch.

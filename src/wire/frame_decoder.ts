@@ -1,27 +1,23 @@
 /**
- * How bytes are cut into frames: the incremental decoder.
+ * The incremental frame decoder: bytes in chunks of any size to frames.
  *
  * Invariants owned here:
- * - A header that breaks the rules is no frame: kinds and flag bits that are
- *   not known, and a length, are checked before anything is allocated.
- * - A frame that lies within one chunk is not copied. One that spans chunks is
- *   gathered as it comes and copied once; only bytes that come in pieces under
- *   {@linkcode OWN_PART} of a frame above it are copied a second time.
- * - Memory held for an unfinished frame follows what was received, not what
- *   its header promises.
+ * - The length, kind and flags of a header are checked before anything is
+ *   allocated for its frame.
+ * - A frame within one chunk is not copied. One that spans chunks is gathered
+ *   and copied once; only pieces below {@linkcode OWN_PART} bytes of a frame
+ *   above it are copied a second time.
+ * - The memory for an unfinished frame grows with the bytes received, not with
+ *   the length in its header.
  *
  * @module
  */
 
 import { blank, viewOf } from "../base/bytes.ts";
-import { ConnectionError } from "../base/errors.ts";
+import { ConnectionError, protocolError } from "../base/errors.ts";
 import { LARGE } from "../base/large_reads.ts";
 import {
-  CANCEL,
-  CREDIT,
   DATA,
-  END,
-  ERROR,
   FIRST_SKIPPABLE,
   FLAG_CALLER,
   FLAG_DEADLINE,
@@ -30,54 +26,51 @@ import {
   FLAG_MORE,
   FLAG_NONE,
   FLAG_STARTED,
-  GOAWAY,
   HEADER_SIZE,
   HELLO,
   PAD,
-  PING,
-  PONG,
-  REPLY,
   REQUEST,
-  STOP,
 } from "./frame.ts";
 
-/** Flag bits each kind knows; PAD and the skippable kinds ignore theirs. */
-const KNOWN_FLAGS = new Map<number, number>([
-  [REQUEST, FLAG_DEADLINE | FLAG_METADATA],
-  [REPLY, FLAG_METADATA],
-  [ERROR, FLAG_STARTED | FLAG_METADATA],
-  [CANCEL, 0],
-  [PING, 0],
-  [PONG, 0],
-  [GOAWAY, FLAG_NONE],
-  [DATA, FLAG_CALLER | FLAG_MORE],
-  [END, FLAG_CALLER | FLAG_ERROR],
-  [STOP, FLAG_CALLER],
-  [CREDIT, FLAG_CALLER],
-]);
+/** The flags that each kind may have, with the reserved bits above them; negative for an unknown kind. */
+const LEGAL_FLAGS: Int32Array = /* @__PURE__ */ (() => {
+  const flags = new Int32Array(256).fill(-1).fill(0xff, FIRST_SKIPPABLE);
+  // REQUEST to PAD, then DATA to CREDIT, in the order of their numbers.
+  flags.set([
+    FLAG_DEADLINE | FLAG_METADATA,
+    FLAG_METADATA,
+    FLAG_STARTED | FLAG_METADATA,
+    ...[0, 0, 0],
+    FLAG_NONE,
+    0xff,
+  ], REQUEST);
+  flags.set([
+    FLAG_CALLER | FLAG_MORE,
+    FLAG_CALLER | FLAG_ERROR,
+    FLAG_CALLER,
+    FLAG_CALLER,
+  ], DATA);
+  // Its reader checks them, after the version.
+  flags[HELLO] = 0xffffff;
+  return flags;
+})();
 
-/** A HELLO's reserved bits, where they are set, as its sink is told of them: as a flag bit that no header has. */
-const FLAG_RESERVED = 0x100;
-
-/** The same by index, with -1 for a kind that closes and -2 for one that is skipped whatever its flags. */
-const FLAG_TABLE = new Int16Array(256).fill(-1);
-for (const [kind, flags] of KNOWN_FLAGS) FLAG_TABLE[kind] = flags;
-FLAG_TABLE[PAD] = -2;
-// Whoever reads it judges them, once its version is known.
-FLAG_TABLE[HELLO] = 0xff;
-FLAG_TABLE.fill(-2, FIRST_SKIPPABLE);
-
-/** Smallest buffer the decoder sets up for a frame that spans chunks, in bytes. */
+/** The smallest buffer for a frame that spans chunks, in bytes. */
 const OWN_PART = 4096;
 
-/** Takes the frames of a {@linkcode FrameDecoder}; `bytes` is only lent for the time of the call. */
+/** Takes the frames of a {@linkcode FrameDecoder}. */
 export interface FrameHandler {
-  /** Whether a frame with a body of so many bytes may be delivered now; asked of those of {@linkcode LARGE} and more. If not, `push` comes no further. */
+  /**
+   * Whether a frame with a body of so many bytes may be delivered now. Asked
+   * for bodies of {@linkcode LARGE} bytes and more; on false, `push` returns
+   * before that frame.
+   */
   mayRead?(bytes: number): boolean;
   /**
-   * One whole frame; its body is `bytes[start..end)`. Skippable frames do not
-   * come here. A HELLO's flags and reserved bits are not checked yet: what its
-   * version says of itself goes first. {@linkcode checkHelloBits} does it.
+   * Takes one whole frame. Its body is `bytes[start..end)`, lent for the time
+   * of the call. Frames that must be ignored are not delivered. The flags and
+   * reserved bits of a HELLO are not checked yet, because its version comes
+   * first: call {@linkcode checkHelloBits}.
    */
   frame(
     kind: number,
@@ -90,46 +83,46 @@ export interface FrameHandler {
 }
 
 /**
- * Cuts a byte stream into frames, synchronously, calling its sink once a
- * frame. After it has thrown it must not be used again.
+ * Decodes a byte stream to frames, synchronously: calls its handler once for
+ * each frame. After it has thrown it must not be used again.
  */
 export class FrameDecoder {
   /** The largest body accepted, in bytes; may change between frames. */
   maxBody: number;
-  /** Set to stop before the next frame of the chunk being decoded. */
+  /** Set to stop before the next frame of the current chunk. */
   stopped = false;
-  /** Whether the body being delivered was gathered from chunks: the decoder lets go of it, so that its taker may keep it. */
+  /** Whether the body that is being delivered was gathered from chunks. Nobody else uses its memory then, so its handler may keep it. */
   owned = false;
-  /** Headers parsed and body bytes copied so far: what the linearity tests count. */
+  /** Headers parsed and body bytes copied so far. Tests check that the work is linear. */
   readonly counters = { headers: 0, copied: 0 };
 
-  readonly #sink: FrameHandler;
-  /** Bytes of a header that is not complete yet. */
+  readonly #handler: FrameHandler;
+  /** The start of a header that is not complete yet. */
   readonly #header = new Uint8Array(HEADER_SIZE);
   #headerFill = 0;
-  /** The parts of a body that spans chunks, and how much of it they hold. */
+  /** The parts of a body that spans chunks, and their bytes in total. */
   #parts: Uint8Array[] = [];
   #filled = 0;
-  /** Bytes used of the last part, where it is our own and has room; else 0. */
+  /** Bytes used of the last part, if it is a buffer of the decoder's own with room left; else 0. */
   #tailFill = 0;
-  /** The header fields of the body being gathered; length -1 while there is none. */
+  /** The header fields of the current frame; the length is -1 between frames. */
   #length = -1;
   #kind = 0;
   #flags = 0;
   #id = 0;
 
   /**
-   * @param sink Takes the frames.
+   * @param handler Takes the frames.
    * @param maxBody The largest body accepted, in bytes.
    */
-  constructor(sink: FrameHandler, maxBody: number) {
-    this.#sink = sink;
+  constructor(handler: FrameHandler, maxBody: number) {
+    this.#handler = handler;
     this.maxBody = maxBody;
   }
 
   /**
-   * Decodes `chunk` from `at`, at most `budget` frames of it, and returns how
-   * far it came: less than `chunk.length` only if the budget ran out,
+   * Decodes `chunk` from `at`, at most `budget` frames, and returns where it
+   * stopped: before the end of the chunk only if the budget is used up,
    * `stopped` was set, or a large frame has to wait.
    *
    * @throws {ConnectionError} If a header breaks the rules: `frame_too_large` or `protocol_error`.
@@ -163,47 +156,42 @@ export class FrameDecoder {
     return at;
   }
 
-  /** Reads no frame more, and lets go of the one that has begun. */
+  /** Stops decoding, and drops the frame that has begun. */
   stop(): void {
     this.stopped = true;
     this.#parts = [];
     this.#filled = this.#tailFill = 0;
   }
 
-  /** Which frame has begun and not ended, counted from the first; undefined between frames. */
+  /** The number of the frame that has begun and not ended, 1 for the first; undefined between frames. */
   get unfinished(): number | undefined {
     if (this.#length >= 0) return this.counters.headers;
     return this.#headerFill > 0 ? this.counters.headers + 1 : undefined;
   }
 
-  /** Bytes held of its body. */
+  /** Bytes of its body that have been received. */
   get unfinishedBytes(): number {
     return this.#filled;
   }
 
   /**
-   * Says that the byte stream has ended.
+   * Checks that the byte stream may end here.
    *
-   * @throws {ConnectionError} `truncated`, if that is inside a frame; the message says how many bytes were missing.
+   * @throws {ConnectionError} `truncated` inside a frame; the message has the
+   *   number of missing bytes.
    */
   end(): void {
-    if (this.#length >= 0) {
-      const missing = this.#length - this.#filled;
-      throw new ConnectionError(
-        "truncated",
-        `the stream ended inside a frame body: ${missing} of ${this.#length} bytes missing`,
-      );
-    }
-    if (this.#headerFill > 0) {
-      const missing = HEADER_SIZE - this.#headerFill;
-      throw new ConnectionError(
-        "truncated",
-        `the stream ended inside a frame header: ${missing} of ${HEADER_SIZE} bytes missing`,
-      );
-    }
+    if (this.unfinished === undefined) return;
+    const [size, got] = this.#length < 0
+      ? [HEADER_SIZE, this.#headerFill]
+      : [this.#length, this.#filled];
+    throw new ConnectionError(
+      "truncated",
+      `the stream ended inside a frame: ${size - got} of ${size} bytes missing`,
+    );
   }
 
-  /** Goes on with the frame that an earlier chunk began. */
+  /** Continues the frame that an earlier chunk began. */
   #resume(chunk: Uint8Array, at: number): number {
     if (this.#length < 0) {
       const take = Math.min(HEADER_SIZE - this.#headerFill, chunk.length - at);
@@ -213,11 +201,10 @@ export class FrameDecoder {
       if (this.#headerFill < HEADER_SIZE) return at;
       this.#headerFill = 0;
       this.#parseHeader(viewOf(this.#header), 0);
-      if (at + this.#length <= chunk.length && this.#length < LARGE) {
-        const start = at;
-        at += this.#length;
-        this.#deliver(chunk, start, at);
-        return at;
+      const end = at + this.#length;
+      if (end <= chunk.length && this.#length < LARGE) {
+        this.#deliver(chunk, at, end);
+        return end;
       }
     }
     return this.#gather(chunk, at);
@@ -227,7 +214,8 @@ export class FrameDecoder {
     const length = view.getUint32(at);
     const word = view.getInt32(at + 4);
     const kind = word >>> 24;
-    let flags = word >>> 16 & 0xff;
+    const flags = word >>> 16 & 0xff | (word & 0xffff) << 8;
+    const legal = LEGAL_FLAGS[kind];
     this.counters.headers++;
     if (length > this.maxBody) {
       throw new ConnectionError(
@@ -235,24 +223,8 @@ export class FrameDecoder {
         `a frame of ${length} bytes; at most ${this.maxBody} are accepted`,
       );
     }
-    const known = FLAG_TABLE[kind];
-    if (known !== -2 && (flags & ~known) !== 0 || known === -1) {
-      throw new ConnectionError(
-        "protocol_error",
-        known === -1
-          ? `unknown frame kind ${hex(kind)}`
-          : `unknown flag bits ${hex(flags & ~known)} on frame kind ${
-            hex(kind)
-          }`,
-      );
-    }
-    if ((word & 0xffff) !== 0) {
-      if (kind === HELLO) flags |= FLAG_RESERVED;
-      else {throw new ConnectionError(
-          "protocol_error",
-          "reserved header bits are set",
-        );}
-    }
+    if (legal < 0) protocolError(`unknown frame kind ${hex(kind)}`);
+    if ((flags & ~legal) !== 0) unknownFlags(kind, flags & ~legal);
     this.#length = length;
     this.#kind = kind;
     this.#flags = flags;
@@ -260,27 +232,26 @@ export class FrameDecoder {
   }
 
   #waits(): boolean {
-    return this.#sink.mayRead?.(this.#length) === false;
+    return this.#handler.mayRead?.(this.#length) === false;
   }
 
   #deliver(bytes: Uint8Array, start: number, end: number): void {
     this.#length = -1;
     const kind = this.#kind;
-    if (FLAG_TABLE[kind] !== -2) {
-      this.#sink.frame(kind, this.#flags, this.#id, bytes, start, end);
-    }
+    if (kind === PAD || kind >= FIRST_SKIPPABLE) return;
+    this.#handler.frame(kind, this.#flags, this.#id, bytes, start, end);
   }
 
   /**
-   * Takes what `chunk` has of the current body. A chunk's rest of at least
-   * OWN_PART bytes is kept as it is; smaller pieces are copied into a part of
-   * our own, which doubles what is held, so that bytes that trickle in cost
-   * neither an object each nor a buffer of the promised length.
+   * Takes the bytes of the current body that `chunk` has. At least OWN_PART
+   * bytes are kept as a view of the chunk. Smaller pieces are copied into a
+   * buffer as large as what has been received: so bytes that trickle in cost
+   * neither an object each nor a buffer of the length in the header.
    */
   #gather(chunk: Uint8Array, at: number): number {
     const rest = this.#length - this.#filled;
     const ends = rest <= chunk.length - at;
-    // Its last bytes are left, so that whoever waits is asked for them again.
+    // The last bytes stay in the chunk, so that the caller comes back with them.
     if (ends && this.#length >= LARGE && this.#waits()) return at;
     while (at < chunk.length && this.#filled < this.#length) {
       const missing = this.#length - this.#filled;
@@ -313,7 +284,7 @@ export class FrameDecoder {
 
   #deliverParts(): void {
     const parts = this.#parts;
-    let body = parts[0] ?? this.#header.subarray(0, 0);
+    let body = parts[0];
     if (parts.length > 1) {
       body = blank(this.#length);
       let at = 0;
@@ -324,8 +295,7 @@ export class FrameDecoder {
       this.counters.copied += at;
     }
     this.#parts = [];
-    this.#filled = 0;
-    this.#tailFill = 0;
+    this.#filled = this.#tailFill = 0;
     this.owned = true;
     this.#deliver(body, 0, body.length);
     this.owned = false;
@@ -333,20 +303,20 @@ export class FrameDecoder {
 }
 
 /**
- * Says whether a HELLO's header has bits that this version does not know.
+ * Checks the flags and reserved bits of a HELLO: this version knows none.
  *
- * @throws {ConnectionError} `protocol_error`, if it has.
+ * @throws {ConnectionError} `protocol_error`, if one is set.
  */
 export function checkHelloBits(flags: number): void {
-  if (flags === 0) return;
-  throw new ConnectionError(
-    "protocol_error",
-    (flags & FLAG_RESERVED) !== 0
-      ? "reserved header bits are set"
-      : `unknown flag bits ${hex(flags)} on frame kind ${hex(HELLO)}`,
+  if (flags !== 0) unknownFlags(HELLO, flags);
+}
+
+function unknownFlags(kind: number, flags: number): never {
+  protocolError(
+    `unknown flags or reserved bits ${hex(flags)} on frame kind ${hex(kind)}`,
   );
 }
 
-function hex(byte: number): string {
-  return "0x" + byte.toString(16).padStart(2, "0");
+function hex(n: number): string {
+  return "0x" + n.toString(16).padStart(2, "0");
 }

@@ -1,91 +1,82 @@
 /**
- * Frames into the outbox: header, fields, and the payload that is prepared.
+ * Writes frames into the send buffer: header, fields, and the prepared payload.
  *
- * Invariant owned here: a large payload is not copied into the batch, but
- * attached to it, right behind its frame's other fields.
+ * A large payload is not copied into the batch but attached to it, right behind
+ * the other fields of its frame.
  *
  * @module
  */
 
-import { HEADER_SIZE, writeHeaderTo } from "./frame.ts";
-import { writeU16 } from "./fields.ts";
+import { boundedUtf8 } from "../base/utf8.ts";
+import { HEADER_SIZE, writeHeader, writeHeaderTo, writeU16 } from "./frame.ts";
 import type { FrameBuffer } from "./frame_buffer.ts";
 import type { PayloadEncoder } from "./payload.ts";
-import { boundedUtf8 } from "../base/utf8.ts";
 
-/** Longest error code on the wire, in bytes. */
+/** The longest error code that is sent, in bytes. */
 const MAX_CODE = 64;
-/** Longest error or GOAWAY text on the wire, in bytes. */
+/** The longest text of an error or a GOAWAY that is sent, in bytes. */
 const MAX_TEXT = 4096;
 
-/** A code and a text for people, as they travel. */
-export class CodeAndText {
-  readonly #code: Uint8Array;
-  readonly #text: Uint8Array;
-
-  constructor(code: string, text: string) {
-    this.#code = boundedUtf8(code, MAX_CODE);
-    this.#text = boundedUtf8(text, MAX_TEXT);
-  }
-
-  /** Their size with both lengths, in bytes. */
-  get size(): number {
-    return 3 + this.#code.length + this.#text.length;
-  }
-
-  /** Writes them at `at`; returns where they end. */
-  write(bytes: Uint8Array, at: number): number {
-    bytes[at++] = this.#code.length;
-    bytes.set(this.#code, at);
-    at = writeU16(bytes, at + this.#code.length, this.#text.length);
-    bytes.set(this.#text, at);
-    return at + this.#text.length;
-  }
+/** Encodes a code behind its u8 length, and a text for people behind its u16 length; cuts what is too long. */
+export function codeAndText(code: string, text: string): Uint8Array {
+  const first = boundedUtf8(code, MAX_CODE);
+  const second = boundedUtf8(text, MAX_TEXT);
+  const bytes = new Uint8Array(3 + first.length + second.length);
+  bytes[0] = first.length;
+  bytes.set(first, 1);
+  bytes.set(second, writeU16(bytes, 1 + first.length, second.length));
+  return bytes;
 }
 
-/** Writes frames with and without the prepared payload. */
-export class FrameWriter {
-  readonly payload: PayloadEncoder;
+/** Begins a frame with a body of `size` bytes and no payload; returns where the body begins. */
+export function beginFrame(
+  sendBuffer: FrameBuffer,
+  size: number,
+  kind: number,
+  flags: number,
+  id: number,
+): number {
+  const at = sendBuffer.reserve(HEADER_SIZE + size);
+  writeHeaderTo(sendBuffer.view, at, size, kind, flags, id);
+  return at + HEADER_SIZE;
+}
 
-  constructor(payload: PayloadEncoder) {
-    this.payload = payload;
-  }
+/** Begins a frame whose body, of `size` bytes, ends with the prepared payload; returns where the body begins. */
+export function beginWithPayload(
+  payload: PayloadEncoder,
+  sendBuffer: FrameBuffer,
+  size: number,
+  kind: number,
+  flags: number,
+  id: number,
+): number {
+  const attached = payload.inline ? 0 : payload.size;
+  const at = sendBuffer.reserve(HEADER_SIZE + size - attached, attached);
+  writeHeaderTo(sendBuffer.view, at, size, kind, flags, id);
+  return at + HEADER_SIZE;
+}
 
-  /** Begins a frame of `size` bytes without a payload; returns where its body begins. */
-  begin(
-    sendBuffer: FrameBuffer,
-    size: number,
-    kind: number,
-    flags: number,
-    id: number,
-  ): number {
-    const at = sendBuffer.reserve(size);
-    writeHeaderTo(sendBuffer.view, at, size - HEADER_SIZE, kind, flags, id);
-    return at + HEADER_SIZE;
-  }
+/** Ends it with the kind and the bytes of the payload. */
+export function endWithPayload(
+  payload: PayloadEncoder,
+  sendBuffer: FrameBuffer,
+  at: number,
+): void {
+  sendBuffer.bytes[at] = payload.kind;
+  if (payload.inline) payload.write(sendBuffer, at + 1);
+  else payload.attach(sendBuffer);
+  payload.clear();
+}
 
-  /** Begins one that ends with the prepared payload, whose bytes `size` counts. */
-  beginWithPayload(
-    sendBuffer: FrameBuffer,
-    size: number,
-    kind: number,
-    flags: number,
-    id: number,
-  ): number {
-    const { inline, size: attached } = this.payload;
-    const at = inline
-      ? sendBuffer.reserve(size)
-      : sendBuffer.reserve(size - attached, attached);
-    writeHeaderTo(sendBuffer.view, at, size - HEADER_SIZE, kind, flags, id);
-    return at + HEADER_SIZE;
-  }
-
-  /** Ends it with the prepared payload, kind first. */
-  endWithPayload(sendBuffer: FrameBuffer, at: number): void {
-    const { payload } = this;
-    sendBuffer.bytes[at] = payload.kind;
-    if (payload.inline) payload.write(sendBuffer, at + 1);
-    else payload.attach(sendBuffer);
-    payload.clear();
-  }
+/** Begins a frame in the urgent lane, with a body of `size` bytes; returns where the body begins. */
+export function beginUrgent(
+  sendBuffer: FrameBuffer,
+  size: number,
+  kind: number,
+  flags: number,
+  id: number,
+): number {
+  const at = sendBuffer.reserveUrgent(HEADER_SIZE + size);
+  writeHeader(sendBuffer.urgentBytes, at, size, kind, flags, id);
+  return at + HEADER_SIZE;
 }

@@ -1,13 +1,13 @@
 /**
- * What a JSON text takes in memory once it is decoded.
+ * Estimates how much memory the value of a JSON text takes.
  *
  * @module
  */
 
-/** Smaller texts are not looked at: what a call is charged in any case covers most of theirs. */
+/** Smaller texts count nothing, in bytes: the fixed charge of each call covers most of them. */
 const LEAST = 128;
 
-/** Bytes for an object, an array, a string, and a member or an element: about what an engine takes on 64 bits. */
+/** Bytes of memory for an object, an array, a string, and a member or an element, about as on a 64-bit engine. */
 const OBJECT = 64;
 const ARRAY = 48;
 const STRING = 24;
@@ -18,9 +18,9 @@ const BACKSLASH = 0x5c;
 
 /**
  * About how many bytes the value of the JSON in `bytes[start..end)` takes
- * beside its text; 0 for a short one. Empty objects take 20 times their text,
- * most other JSON about twice. One look at each byte: a tenth of what it takes
- * to decode them.
+ * besides its text; 0 for a short one. Empty objects take 20 times their text,
+ * most other JSON about twice. It looks at each byte once, in a tenth of the
+ * time that decoding takes.
  */
 export function decodedJsonSize(
   bytes: Uint8Array,

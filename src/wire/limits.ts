@@ -1,11 +1,13 @@
 /**
- * Every number that bounds a connection, with its default.
+ * The limits of a connection, with their defaults and ranges.
  *
- * Invariant owned here: a connection never runs with a limit that cannot hold.
+ * Invariant owned here: no connection has a limit outside its range.
  *
  * @module
  */
 
+import type { Limits } from "../types/connection.ts";
+import type { Optional } from "../types/optional.ts";
 import { HEADER_SIZE } from "./frame.ts";
 import {
   MAX_MESSAGE,
@@ -14,11 +16,9 @@ import {
   MIN_CREDIT,
   MIN_MESSAGE,
 } from "./protocol.ts";
-import type { Optional } from "../types/optional.ts";
-import type { Limits } from "../types/connection.ts";
 
-/** The defaults; docs/limits.md has the same numbers. */
-export const DEFAULT_LIMITS: Limits = {
+/** The default of each limit; docs/limits.md has the same numbers. */
+export const DEFAULT_LIMITS: Limits = /* @__PURE__ */ (() => ({
   maxMessage: 4 * 1024 * 1024,
   windowCalls: 4096,
   windowBytes: 16 * 1024 * 1024,
@@ -37,35 +37,26 @@ export const DEFAULT_LIMITS: Limits = {
   messageTimeout: 60_000,
   halfCloseTimeout: 300_000,
   idleTimeout: Infinity,
-};
+}))();
 
-/** The least room for outgoing bytes: a frame of a stream, or an error with its text, always fits. */
-const MIN_OUTBOX = 64 * 1024;
+/** The least send buffer, in bytes: a frame of a stream, or an error with its text, always fits. */
+const MIN_SEND_BUFFER = 64 * 1024;
 
-/** What each limit may be. */
-const RANGES: Record<keyof Limits, readonly [number, number]> = {
+/** The least and the largest value of each limit, where that is not 1 to `Infinity`. */
+const RANGES: { readonly [K in keyof Limits]?: readonly [number, number] } = {
   maxMessage: [MIN_MESSAGE, MAX_MESSAGE],
   windowCalls: [0, MAX_WINDOW_CALLS],
   windowBytes: [0, 0xffffffff],
-  maxRunning: [1, Infinity],
   maxQueuedCalls: [0, Infinity],
   maxQueuedBytes: [0, Infinity],
-  highWaterMark: [1, Infinity],
-  maxSendBuffer: [MIN_OUTBOX, Infinity],
+  maxSendBuffer: [MIN_SEND_BUFFER, Infinity],
   streamCredit: [MIN_CREDIT, MAX_WINDOW],
   maxStreams: [0, 0xffffffff],
   streamBudget: [0, Infinity],
-  handshakeTimeout: [1, Infinity],
-  keepaliveTime: [1, Infinity],
-  keepaliveTimeout: [1, Infinity],
-  writeTimeout: [1, Infinity],
-  messageTimeout: [1, Infinity],
-  halfCloseTimeout: [1, Infinity],
-  idleTimeout: [1, Infinity],
 };
 
 /**
- * The defaults with what is given in their place.
+ * Returns the defaults, with the given limits in their place.
  *
  * @throws {RangeError} If a limit is not a whole number in its range.
  */
@@ -73,12 +64,12 @@ export function toLimits(
   given: Optional<Limits>,
 ): Record<keyof Limits, number> {
   const limits: Record<keyof Limits, number> = { ...DEFAULT_LIMITS };
-  for (const name of Object.keys(RANGES) as (keyof Limits)[]) {
-    const value = given[name];
-    if (value === undefined) continue;
-    limits[name] = checkLimit(name, value, ...RANGES[name]);
+  for (const name of Object.keys(limits) as (keyof Limits)[]) {
+    const [least, most] = RANGES[name] ?? [1, Infinity];
+    const { [name]: value = limits[name] } = given;
+    limits[name] = checkLimit(name, value, least, most);
   }
-  // Who accepts larger messages means to get and to answer them.
+  // A user who accepts larger messages wants to receive and to send them.
   const message = limits.maxMessage + HEADER_SIZE;
   if (given.windowBytes === undefined) {
     limits.windowBytes = Math.max(limits.windowBytes, message);
@@ -90,18 +81,18 @@ export function toLimits(
 }
 
 /**
- * Looks at the window of a wire on which the peer grants none.
+ * Checks the window of a protocol in which the peer grants none.
  *
- * @throws {RangeError} If it is given, and no whole number from 1.
+ * @throws {RangeError} If it is given, and not a whole number from 1 to 2^24.
  */
 export function checkWindow(window: number | undefined): void {
   if (window !== undefined) checkLimit("window", window, 1, MAX_WINDOW_CALLS);
 }
 
 /**
- * A limit's value, as it is.
+ * Returns the value of a limit.
  *
- * @throws {RangeError} If it is not a whole number in its range.
+ * @throws {RangeError} If it is not a whole number in its range, or `Infinity`.
  */
 export function checkLimit(
   name: string,
@@ -112,12 +103,12 @@ export function checkLimit(
   const whole = Number.isInteger(value) || value === Infinity;
   if (whole && value >= least && value <= most) return value;
   throw new RangeError(
-    `Cannot use ${name}: a whole number from ${least} to ${most}, received ${value}`,
+    `Cannot use ${name}: expected a whole number from ${least} to ${most}, received ${value}`,
   );
 }
 
-/** What a call counts beside its bytes, from its arrival to its answer, in bytes. */
+/** What a call counts besides its bytes, from its arrival to its reply, in bytes. */
 export const CALL_CHARGE = 512;
 
-/** What an open stream counts beside its items, in bytes. */
+/** What an open stream counts besides its items, in bytes. */
 export const STREAM_CHARGE = 4096;

@@ -1,29 +1,32 @@
 /**
- * The native wire, inwards: frames to messages. `docs/protocol.md` is normative
- * for every layout here.
+ * The incoming half of the native protocol: frames to messages.
+ * `docs/protocol.md` is normative for every layout here.
  *
  * Invariants owned here:
- * - A body is exactly as long as its layout says: anything longer, shorter or
- *   unreadable ends the connection, before its message is told.
- * - Nothing is told before the peer's HELLO, except a GOAWAY that stands in
- *   its place.
- * - Streams are read only from a peer that has been let in, and knows of them.
+ * - A body is exactly as long as its layout. One that is longer, shorter or
+ *   unreadable ends the connection before its message is delivered.
+ * - No message is delivered before the peer's HELLO, except a GOAWAY that comes
+ *   in its place.
+ * - Frames of streams are read only from a peer that has been authorized, and
+ *   only if both sides have the capability.
+ * - The first bytes are kept until the peer's HELLO has been read, to name
+ *   another protocol that the peer speaks; no longer.
  *
  * @module
  */
 
+import { NO_BYTES } from "../base/bytes.ts";
+import { ConnectionError, protocolError, quote } from "../base/errors.ts";
 import type {
   CodecSettings,
   MessageHandler,
   StreamFrameHandler,
 } from "./codec.ts";
-import { ConnectionError, quote } from "../base/errors.ts";
-
+import { FieldReader } from "./fields.ts";
 import {
   CANCEL,
   ERROR,
   FLAG_DEADLINE,
-  FLAG_METADATA,
   FLAG_NONE,
   FLAG_STARTED,
   GOAWAY,
@@ -31,7 +34,6 @@ import {
   HELLO,
   PING,
   PONG,
-  readU32,
   REPLY,
   REQUEST,
 } from "./frame.ts";
@@ -41,64 +43,116 @@ import {
   type FrameHandler,
 } from "./frame_decoder.ts";
 import { checkVersion, parseHello } from "./hello.ts";
-import { CUSTOM, EARLY_MESSAGE, MAX_HELLO, STREAM } from "./protocol.ts";
-import { FieldReader } from "./fields.ts";
-import { NO_BYTES } from "../base/bytes.ts";
+import { decodedJsonSize } from "./json_size.ts";
+import { decodePayload, ownBytes, type PayloadView } from "./payload.ts";
+import {
+  CUSTOM,
+  EARLY_MESSAGE,
+  JSON_TEXT,
+  MAX_HELLO,
+  STREAM,
+} from "./protocol.ts";
 
-/** Reads what comes by one connection. */
+/** Reads the messages of one connection. */
 export class MessageReader implements FrameHandler {
-  /** Bytes of the answer being told. */
-  answerSize = 0;
-  /** The body of the message being told; then it stands at the payload. */
-  readonly body = new FieldReader();
-  readonly decoder: FrameDecoder;
-  readonly #receiver: MessageHandler;
-  readonly #settings: CodecSettings;
-  readonly #first = new ProtocolSniffer();
+  /** Bytes of the latest frame, header included. */
+  receivedSize = 0;
+  protected readonly settings: CodecSettings;
+  readonly #handler: MessageHandler;
+  readonly #decoder: FrameDecoder;
+  /** The body of the frame that is being delivered; then it stands at the payload. */
+  readonly #body = new FieldReader();
+  /** The first bytes, at most as many as a header has. */
+  #first: number[] = [];
   #helloReceived = false;
-  /** The largest payload kind of a value. */
-  #lastKind = CUSTOM;
   #peerStreams = false;
+  /** The last payload kind that a value may have. */
+  #lastKind = CUSTOM;
 
-  constructor(receiver: MessageHandler, settings: CodecSettings) {
-    this.#receiver = receiver;
-    this.#settings = settings;
-    this.decoder = new FrameDecoder(this, MAX_HELLO);
+  constructor(handler: MessageHandler, settings: CodecSettings) {
+    this.#handler = handler;
+    this.settings = settings;
+    this.#decoder = new FrameDecoder(this, MAX_HELLO);
   }
 
   decode(chunk: Uint8Array, at: number, budget: number): number {
-    if (!this.#helloReceived) this.#first.note(chunk, at);
+    if (!this.#helloReceived) {
+      const missing = HEADER_SIZE - this.#first.length;
+      this.#first.push(...chunk.subarray(at, at + missing));
+    }
     try {
-      return this.decoder.push(chunk, at, budget);
+      return this.#decoder.push(chunk, at, budget);
     } catch (error) {
-      throw this.#helloReceived ? error : this.#first.explain(error);
+      throw this.#explain(error);
     } finally {
-      this.body.release();
+      this.#body.release();
     }
   }
 
   end(): void {
     try {
-      this.decoder.end();
+      this.#decoder.end();
     } catch (error) {
-      throw this.#helloReceived ? error : this.#first.explain(error);
+      throw this.#explain(error);
     }
   }
 
   get unfinished(): number | undefined {
-    return this.decoder.unfinished;
+    return this.#decoder.unfinished;
   }
 
   get unfinishedBytes(): number {
-    return this.decoder.unfinishedBytes;
+    return this.#decoder.unfinishedBytes;
   }
 
   stop(): void {
-    this.decoder.stop();
+    this.#decoder.stop();
   }
 
+  /** Until then no body may be larger than before HELLO, and no frame of a stream is read. */
+  onPeerAuthorized(): void {
+    const { hello, streams } = this.settings;
+    this.#decoder.maxBody = Math.max(hello.maxMessage, EARLY_MESSAGE);
+    if (this.#peerStreams && streams !== undefined) this.#lastKind = STREAM;
+  }
+
+  get valueIsStream(): boolean {
+    return this.#body.kind === STREAM;
+  }
+
+  value(): unknown {
+    const { serializer } = this.settings;
+    return decodePayload(this.#body, serializer, this.#decoder.owned);
+  }
+
+  retain(): unknown {
+    const { kind, bytes, at, end } = this.#body;
+    const own = at === end
+      ? NO_BYTES
+      : ownBytes(bytes, at, end, this.#decoder.owned);
+    const retained: PayloadView = { kind, bytes: own, at: 0, end: own.length };
+    return retained;
+  }
+
+  decodeRetained(retained: unknown): unknown {
+    return decodePayload(
+      retained as PayloadView,
+      this.settings.serializer,
+      true,
+    );
+  }
+
+  decodedSize(retained: unknown): number {
+    const payload = retained as PayloadView | undefined ?? this.#body;
+    return payload.kind === JSON_TEXT
+      ? decodedJsonSize(payload.bytes, payload.at, payload.end)
+      : 0;
+  }
+
+  // What the decoder calls.
+
   mayRead(bytes: number): boolean {
-    return this.#receiver.mayRead(bytes);
+    return this.#handler.mayRead(bytes);
   }
 
   frame(
@@ -109,140 +163,99 @@ export class MessageReader implements FrameHandler {
     start: number,
     end: number,
   ): void {
-    const body = this.body;
+    const body = this.#body;
+    const handler = this.#handler;
     body.open(bytes, start, end);
+    const size = this.receivedSize = end - start + HEADER_SIZE;
     if (!this.#helloReceived && kind !== HELLO && kind !== GOAWAY) {
-      throw new ConnectionError(
-        "protocol_error",
-        `frame kind ${kind} came before HELLO`,
-      );
+      protocolError(`frame kind ${kind} came before HELLO`);
     }
     switch (kind) {
       case REQUEST: {
-        const size = end - start + HEADER_SIZE;
         const remaining = (flags & FLAG_DEADLINE) !== 0 ? body.u32() : -1;
-        const metadata = (flags & FLAG_METADATA) !== 0
-          ? body.metadata()
-          : undefined;
+        const metadata = body.metadata(flags);
         const method = body.method();
         body.payload(this.#lastKind);
-        this.#receiver.onRequest(id, method, size, remaining, metadata);
+        handler.onRequest(id, method, size, remaining, metadata);
         return;
       }
       case REPLY: {
-        this.answerSize = end - start + HEADER_SIZE;
-        const metadata = (flags & FLAG_METADATA) !== 0
-          ? body.metadata()
-          : undefined;
+        const metadata = body.metadata(flags);
         body.payload(this.#lastKind);
-        this.#receiver.onReply(id, metadata);
+        handler.onReply(id, metadata);
         return;
       }
       case ERROR: {
-        this.answerSize = end - start + HEADER_SIZE;
-        const metadata = (flags & FLAG_METADATA) !== 0
-          ? body.metadata()
-          : undefined;
-        const code = body.text(body.u8(), "error code");
-        const message = body.text(body.u16(), "error message");
+        const metadata = body.metadata(flags);
+        const code = body.text(body.u8());
+        const message = body.text(body.u16());
         body.payload();
         const started = (flags & FLAG_STARTED) !== 0;
-        this.#receiver.onFailure(id, started, code, message, metadata);
+        handler.onFailure(id, started, code, message, metadata);
         return;
       }
       case CANCEL:
         body.done();
-        this.#receiver.onCancel(id);
+        handler.onCancel(id);
         return;
       case PING:
         body.done();
-        this.#receiver.onPing(id);
+        handler.onPing(id);
         return;
       case PONG:
         body.done();
-        this.#receiver.onPong(id);
+        handler.onPong(id);
         return;
       case GOAWAY: {
-        const code = body.text(body.u8(), "GOAWAY code");
-        const text = body.text(body.u16(), "GOAWAY text");
+        const code = body.text(body.u8());
+        const text = body.text(body.u16());
         body.done();
-        const last = (flags & FLAG_NONE) !== 0 ? undefined : id;
-        this.#receiver.onGoaway(last, code, text);
+        const lastId = (flags & FLAG_NONE) !== 0 ? undefined : id;
+        handler.onGoaway(lastId, code, text);
         return;
       }
       case HELLO:
-        this.#onHello(flags, bytes, start, end);
+        this.#onHello(flags);
         return;
       default:
         this.#streamFrame(kind, flags, id);
     }
   }
 
+  #onHello(flags: number): void {
+    const { serializer, authorizesPeer } = this.settings;
+    if (this.#helloReceived) protocolError("a second HELLO");
+    checkVersion(this.#body);
+    checkHelloBits(flags);
+    const hello = parseHello(this.#body, serializer?.name);
+    this.#helloReceived = true;
+    this.#first = [];
+    this.#peerStreams = hello.streams !== undefined;
+    if (authorizesPeer) this.#decoder.maxBody = EARLY_MESSAGE;
+    else this.onPeerAuthorized();
+    this.#handler.onHello(hello);
+  }
+
   #streamFrame(kind: number, flags: number, id: number): void {
-    const { streams } = this.#settings;
-    if (this.#lastKind !== STREAM || streams === undefined) {
-      throw new ConnectionError(
-        "protocol_error",
-        `frame kind ${kind} needs a capability that was not agreed on`,
+    if (this.#lastKind !== STREAM) {
+      protocolError(
+        `frame kind ${kind} needs the capability for streams of both sides`,
       );
     }
-    const { owned } = this.decoder;
-    const handler = this.#receiver.streams() as StreamFrameHandler;
-    streams.read(handler, kind, flags, id, this.body, owned);
-  }
-
-  #onHello(flags: number, bytes: Uint8Array, start: number, end: number): void {
-    if (this.#helloReceived) {
-      throw new ConnectionError("protocol_error", "a second HELLO");
-    }
-    const body = bytes.subarray(start, end);
-    checkVersion(body);
-    checkHelloBits(flags);
-    const hello = parseHello(
-      body,
-      this.#settings.serializer?.name,
+    this.settings.streams?.read(
+      this.#handler.streams() as StreamFrameHandler,
+      kind,
+      flags,
+      id,
+      this.#body,
+      this.#decoder.owned,
     );
-    this.#helloReceived = true;
-    this.#first.forget();
-    this.#peerStreams = hello.streams !== undefined;
-    if (this.#settings.guarded) this.decoder.maxBody = EARLY_MESSAGE;
-    else this.admit();
-    this.#receiver.onHello(hello);
   }
 
-  /** Of a peer that has been told nothing yet no more than the constants is taken. */
-  admit(): void {
-    const { maxMessage } = this.#settings.hello;
-    this.decoder.maxBody = Math.max(maxMessage, EARLY_MESSAGE);
-    if (this.#peerStreams && this.#settings.streams !== undefined) {
-      this.#lastKind = STREAM;
-    }
-  }
-}
-
-/** What came first, as many bytes as a frame header has. */
-export class ProtocolSniffer {
-  #bytes: Uint8Array = new Uint8Array(HEADER_SIZE);
-  #fill = 0;
-
-  /** Takes note of a chunk, from `at`. */
-  note(chunk: Uint8Array, at: number): void {
-    const room = HEADER_SIZE - this.#fill;
-    const part = chunk.subarray(at, at + room);
-    this.#bytes.set(part, this.#fill);
-    this.#fill += part.length;
-  }
-
-  /** Lets go of them. */
-  forget(): void {
-    this.#bytes = NO_BYTES;
-  }
-
-  /** The error for a stream that broke the rules before its HELLO: if its first bytes cannot be a HELLO's, says what they look like. */
-  explain(error: unknown): unknown {
-    const first = this.#bytes.subarray(0, this.#fill);
-    const short = first.length >= 4 && readU32(first, 0) <= 0xffff;
-    if (short || first.length < 4) return error;
+  /** The error for a fault; if the first bytes cannot be those of a HELLO, it says what they look like. */
+  #explain(error: unknown): unknown {
+    const first = this.#first;
+    if (first.length < 4 || first[0] === 0 && first[1] === 0) return error;
     return new ConnectionError(
       "not_sluice",
       `the peer does not speak Sluice; it sent ${looksLike(first)}`,
@@ -251,20 +264,15 @@ export class ProtocolSniffer {
   }
 }
 
-/** What the first bytes of a stream look like. */
-export function looksLike(first: Uint8Array): string {
+/** The first bytes of a stream, for an error: as text, and the protocol that they look like. */
+export function looksLike(first: Iterable<number>): string {
   const text = String.fromCharCode(...first);
-  if (first[0] === 0x16 && first[1] === 0x03) return "a TLS ClientHello";
-  if (first[0] === 0x15 && first[1] === 0x03) return "a TLS alert";
-  if (text.startsWith("PRI * HTTP/2")) return "an HTTP/2 preface";
-  if (text.startsWith("HTTP/")) return "an HTTP response";
-  if (/^(GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|CONNECT|TRACE) /i.test(text)) {
-    return "an HTTP request";
-  }
-  if (text.startsWith("SSH-")) return "an SSH banner";
-  if (text.startsWith("Content-Leng")) {
-    return "a Content-Length header (JSON-RPC)";
-  }
-  if (/^\s*[{[]/.test(text)) return "JSON text";
-  return `unknown bytes ${quote(text)}`;
+  const [name] = Object.entries({
+    // deno-lint-ignore no-control-regex
+    TLS: /^[\x15\x16]\x03/,
+    HTTP: /^(HTTP\/|PRI |CONNECT |[A-Z]+ (\/|\*|http))/i,
+    SSH: /^SSH-/,
+    JSON: /^\s*[{[]|^Content-Leng/,
+  }).find(([, start]) => start.test(text)) ?? ["unknown bytes"];
+  return `${quote(text)} (${name})`;
 }

@@ -1,135 +1,124 @@
 /**
- * The metadata of one call or answer, as the bytes in which it travels.
+ * The metadata of a call or a reply, as the bytes that travel.
  *
- * Invariant owned here: what a peer sends takes the memory of its bytes until
- * somebody looks at it. As a `Map` 10,000 entries of six bytes take 14 times
- * that, for every call that waits.
+ * Received metadata takes no more memory than its bytes until somebody reads
+ * it. As a `Map`, 10,000 entries of six bytes would take 14 times as much, for
+ * each call that waits.
  *
  * @module
  */
 
-import { copyBytes } from "../base/bytes.ts";
-import type { Metadata, MetadataInit } from "../types/call.ts";
-import { readU16 } from "./frame.ts";
-import { readText, utf8 } from "../base/utf8.ts";
-import { MAX_METADATA } from "./protocol.ts";
 import { isA } from "../base/user_code.ts";
+import { readText, utf8 } from "../base/utf8.ts";
+import type { Metadata, MetadataInit } from "../types/call.ts";
+import { readU16, writeU16 } from "./frame.ts";
+import { MAX_METADATA } from "./protocol.ts";
 
 /** A metadata block: entries of a u8 length and a name, a u16 length and a value. */
 export class MetadataBlock {
   readonly bytes: Uint8Array;
-  #map: Metadata | undefined;
+  #entries: Metadata | undefined;
 
-  /** @param bytes Well formed, and nobody else's. */
+  /** @param bytes Well-formed entries; nobody else writes to them. */
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;
   }
 
-  /** The entries as they travel; names are at most 255 bytes, values 65,535. */
-  static of(entries: Metadata): MetadataBlock {
-    const texts: Uint8Array[] = [];
-    let size = 0;
-    for (const [name, value] of entries) {
-      const [key, text] = [utf8(name), utf8(value)];
-      texts.push(key, text);
-      size += 3 + key.length + text.length;
-    }
-    const bytes = new Uint8Array(size);
-    let at = 0;
-    for (let i = 0; i < texts.length; i += 2) {
-      const [key, text] = [texts[i], texts[i + 1]];
-      bytes[at++] = key.length;
-      bytes.set(key, at);
-      at += key.length;
-      bytes[at++] = text.length >>> 8;
-      bytes[at++] = text.length;
-      bytes.set(text, at);
-      at += text.length;
-    }
-    return new MetadataBlock(bytes);
-  }
-
-  /** Its size in bytes. */
+  /** The size in bytes. */
   get size(): number {
     return this.bytes.length;
   }
 
-  /** The entries; made when they are first asked for. */
+  /** The entries; decoded when they are first read. */
   get entries(): Metadata {
-    return this.#map ??= decode(this.bytes);
+    return this.#entries ??= decode(this.bytes);
   }
 }
 
 function decode(bytes: Uint8Array): Metadata {
-  const map = new Map<string, string>();
+  const entries = new Map<string, string>();
   for (let at = 0; at < bytes.length;) {
     const nameEnd = at + 1 + bytes[at];
     const value = nameEnd + 2;
     const end = value + readU16(bytes, nameEnd);
-    map.set(readText(bytes, at + 1, nameEnd), readText(bytes, value, end));
+    entries.set(readText(bytes, at + 1, nameEnd), readText(bytes, value, end));
     at = end;
   }
-  return map;
+  return entries;
 }
 
-/** The block in `bytes[start..end)`, whose entries were checked, as a copy of its own. */
-export function keepMetadata(
+/** The bytes that a block adds to the body of a frame. */
+export function metadataSize(block: MetadataBlock | undefined): number {
+  return block === undefined ? 0 : 2 + block.size;
+}
+
+/** Writes a block, if there is one, behind its u16 length; returns where it ends. */
+export function writeMetadata(
   bytes: Uint8Array,
-  start: number,
-  end: number,
-): MetadataBlock {
-  return new MetadataBlock(copyBytes(bytes, start, end));
+  at: number,
+  block: MetadataBlock | undefined,
+): number {
+  if (block === undefined) return at;
+  at = writeU16(bytes, at, block.size);
+  bytes.set(block.bytes, at);
+  return at + block.size;
 }
 
 /**
- * Metadata as an object.
+ * Returns metadata as an object of its own.
  *
  * @throws {TypeError} If it is neither a plain object nor a `Map`.
  */
-export function toRecord(given: MetadataInit): Record<string, string> {
-  if (isA(given, Map)) return Object.fromEntries(given);
-  // By its prototype's prototype: an object of another realm is plain, too.
-  const prototype: unknown = Object.getPrototypeOf(given);
+export function toRecord(metadata: MetadataInit): Record<string, string> {
+  if (isA(metadata, Map)) return Object.fromEntries(metadata);
+  // The prototype's prototype: an object of another realm is plain, too.
+  const prototype: unknown = Object.getPrototypeOf(metadata);
   if (prototype === null || Object.getPrototypeOf(prototype) === null) {
-    return { ...given as Readonly<Record<string, string>> };
+    return { ...metadata as Readonly<Record<string, string>> };
   }
   throw new TypeError(
-    `Cannot send metadata: give a plain object or a Map, received ${
-      typeName(given)
+    `Cannot send metadata: expected a plain object or a Map, received ${
+      Object.prototype.toString.call(metadata)
     }`,
   );
 }
 
 /**
- * Metadata as it travels.
+ * Encodes metadata.
  *
- * @throws {TypeError} If it is no metadata, or a name or value is not a string.
- * @throws {RangeError} If it is too large.
+ * @throws {TypeError} If it is neither a plain object nor a `Map`, or a value
+ *   is not a string.
+ * @throws {RangeError} If a name has more than 255 bytes, or all of it more
+ *   than 65,535.
  */
-export function toMetadata(given: MetadataInit): MetadataBlock {
-  const metadata = new Map<string, string>();
-  for (const [name, value] of Object.entries(toRecord(given))) {
+export function toMetadata(metadata: MetadataInit): MetadataBlock {
+  const fields: ArrayLike<number>[] = [];
+  let size = 0;
+  for (const [name, value] of Object.entries(toRecord(metadata))) {
     if (typeof value !== "string") {
       throw new TypeError(
         `Cannot send metadata: "${name}" is not a string, received ${typeof value}`,
       );
     }
-    if (utf8(name).length > 255) {
-      throw new RangeError("Cannot send metadata: a name is over 255 bytes");
+    const [key, text] = [utf8(name), utf8(value)];
+    if (key.length > 255) {
+      throw new RangeError(
+        `Cannot send metadata: a name has ${key.length} bytes, at most 255 fit`,
+      );
     }
-    metadata.set(name, value);
+    fields.push([key.length], key, [text.length >> 8, text.length], text);
+    size += 3 + key.length + text.length;
   }
-  const block = MetadataBlock.of(metadata);
-  const { size } = block;
   if (size > MAX_METADATA) {
     throw new RangeError(
       `Cannot send metadata: ${size} bytes, at most ${MAX_METADATA} fit`,
     );
   }
-  return block;
-}
-
-/** What an object is, for messages: its class, if it tells. */
-function typeName(value: object): string {
-  return Object.prototype.toString.call(value).slice(8, -1);
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const field of fields) {
+    bytes.set(field, at);
+    at += field.length;
+  }
+  return new MetadataBlock(bytes);
 }

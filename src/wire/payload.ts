@@ -1,20 +1,17 @@
 /**
- * Values to payload bytes and back: what is marked per payload on the wire.
+ * Values to payloads and back. A payload is a kind and bytes.
  *
  * Invariants owned here:
- * - A value is turned into its wire form when it is prepared; later changes to
- *   it do not show. Bytes are copied unless the caller gave them away.
- * - Nothing runs user code between `prepare` and `write`, so the one shared
- *   scratch buffer can hold the text in between.
- * - Decoded bytes are the receiver's own.
- * - A string arrives as it was sent, also one with a lone surrogate: that one
- *   travels as JSON.
+ * - A value is encoded when it is prepared; later changes to it are not sent.
+ *   Bytes are copied unless the user transferred them.
+ * - No user code runs between `prepare` and `write`, so one scratch buffer,
+ *   shared by all connections, can hold the text meanwhile.
+ * - Decoded bytes belong to the receiver alone.
+ * - A string arrives as it was sent. One with a lone surrogate travels as JSON.
  *
  * @module
  */
 
-import type { FrameBuffer } from "./frame_buffer.ts";
-import { isStream } from "../base/pull_source.ts";
 import {
   copyBytes,
   copyWords,
@@ -25,7 +22,8 @@ import {
   SHORT_COPY,
   viewOf,
 } from "../base/bytes.ts";
-
+import { isStream } from "../base/pull_source.ts";
+import { isA } from "../base/user_code.ts";
 import {
   readText,
   SHORT_ENCODE,
@@ -33,9 +31,8 @@ import {
   writeIfAscii,
   writeUtf8,
 } from "../base/utf8.ts";
-import { type PayloadRole, toJson, unserializable } from "./to_json.ts";
-import { isA } from "../base/user_code.ts";
 import type { Serializer } from "../types/connection.ts";
+import type { FrameBuffer } from "./frame_buffer.ts";
 import {
   BYTES,
   CUSTOM,
@@ -45,47 +42,52 @@ import {
   UNDEFINED,
 } from "./protocol.ts";
 import { Snapshot } from "./snapshot.ts";
+import { type PayloadRole, toJson, unserializable } from "./to_json.ts";
 
-/** A payload on its way out, apart from the encoder that prepared it. */
+/** A payload that was prepared and set aside, to be written later. */
 export interface PreparedPayload {
-  kind: number;
-  text: string | undefined;
-  bytes: Uint8Array | undefined;
-  size: number;
+  readonly kind: number;
+  readonly text: string | undefined;
+  readonly bytes: Uint8Array | undefined;
+  readonly size: number;
 }
 
-/** A payload that came in, kept beyond the chunk it came in. */
-export interface RetainedPayload {
-  kind: number;
-  bytes: Uint8Array;
+/** A received payload: `bytes[at..end)`, in a frame or retained beyond it. */
+export interface PayloadView {
+  readonly kind: number;
+  readonly bytes: Uint8Array;
+  readonly at: number;
+  readonly end: number;
 }
 
-/** Bytes that are ours are handed to the writer as they are instead of copied into the batch from this size on. */
+/** From this size on, bytes that belong to the library are attached to the batch instead of copied into it. */
 const ATTACH_SIZE = 16 * 1024;
 
-/** Text between `prepare` and `write`; one for all, as both happen in one turn with no user code between. */
-const scratch = new Uint8Array(16 * 1024);
-const scratchView = viewOf(scratch);
+/** The text between `prepare` and `write`. One for all connections: both happen in one turn, with no user code between. */
+const scratch = /* @__PURE__ */ new Uint8Array(16384);
+const scratchView = /* @__PURE__ */ viewOf(scratch);
 
 /** Prepares one payload at a time and writes it. */
 export class PayloadEncoder {
-  /** The payload kind of what is prepared. */
+  /** The kind of the prepared payload. */
   kind = UNDEFINED;
-  /** Its exact size in bytes. */
+  /** Its size in bytes. */
   size = 0;
   #text: string | undefined;
   #bytes: Uint8Array | undefined;
+  /** Whether the bytes belong to the library, so that they need no copy. */
   #owned = false;
-  readonly #serializer: Serializer | undefined;
+  /** Replaces JSON. */
+  readonly serializer: Serializer | undefined;
 
   constructor(serializer: Serializer | undefined) {
-    this.#serializer = serializer;
+    this.serializer = serializer;
   }
 
   /**
-   * Takes a value in; `role` is for messages.
+   * Encodes a value; error messages name it by its `role`.
    *
-   * @throws {RpcError} `invalid_argument` if the value has no wire form.
+   * @throws {RpcError} `invalid_argument` if the value cannot be serialized.
    */
   prepare(value: unknown, transfer: boolean, role?: PayloadRole): void {
     if (value === undefined) this.#take(UNDEFINED, undefined, undefined, 0);
@@ -94,67 +96,64 @@ export class PayloadEncoder {
       this.#take(BYTES, undefined, value, measure(value, role));
       this.#owned = transfer && isFixed(value);
     } else if (isA(value, Snapshot)) {
-      const { kind, text, bytes, size } = value;
-      if (text !== undefined) this.#prepareText(kind, text);
-      else {
-        if (bytes?.length !== size) throw unserializable(`params: ${GONE}`);
-        // Not owned: it may be sent again, so the transport gets a copy.
-        this.#take(kind, undefined, bytes, size);
-      }
-    } else if (this.#serializer !== undefined) {
-      const bytes = serialize(this.#serializer, value, role);
+      // Not owned: it may be sent again, so the transport gets a copy.
+      this.restorePrepared(value, false);
+    } else if (this.serializer !== undefined) {
+      const bytes = serialize(this.serializer, value, role);
       this.#take(CUSTOM, undefined, bytes, bytes.length);
       this.#owned = true;
     } else this.#prepareText(JSON_TEXT, toJson(value, role));
   }
 
-  /** Takes in that the value is a stream. */
+  /** Prepares the payload of a value that is a stream. */
   prepareStream(): void {
     this.#take(STREAM, undefined, undefined, 0);
   }
 
-  /** What is prepared as bytes, which may be the value's own. */
+  /** The prepared payload as bytes, which may be the value itself. */
   toBytes(): Uint8Array {
     return this.#bytes ?? copyBytes(scratch, 0, this.size);
   }
 
-  /** What is prepared, to be written in a later turn; a borrowed byte array is copied. */
-  save(): PreparedPayload {
+  /** Sets the prepared payload aside, to write it in a later turn. Copies bytes that belong to the user. */
+  savePrepared(): PreparedPayload {
     let bytes = this.#bytes;
     if (bytes !== undefined) {
       bytes = this.#owned ? plainView(bytes) : copyBytes(plainView(bytes));
     }
-    const draft = { kind: this.kind, text: this.#text, bytes, size: this.size };
+    const saved = { kind: this.kind, text: this.#text, bytes, size: this.size };
     this.clear();
-    return draft;
+    return saved;
   }
 
   /**
-   * Takes in again what `save` returned.
+   * Prepares what `savePrepared` returned, or a snapshot.
    *
-   * @throws {RpcError} `invalid_argument` if it has lost its bytes since: they
-   *   were handed over with `transfer`, and then given to somebody else.
+   * @throws {RpcError} `invalid_argument` if its bytes have lost their memory:
+   *   the user transferred them to the library, and then to somebody else.
    */
-  load(draft: PreparedPayload): void {
-    const { bytes } = draft;
-    if (bytes !== undefined && bytes.length !== draft.size) {
+  restorePrepared(
+    { kind, text, bytes, size }: PreparedPayload,
+    owned = true,
+  ): void {
+    if (text !== undefined) return this.#prepareText(kind, text);
+    if (bytes !== undefined && bytes.length !== size) {
       throw unserializable(`params: ${GONE}`);
     }
-    if (draft.text !== undefined) this.#prepareText(draft.kind, draft.text);
-    else this.#take(draft.kind, undefined, bytes, draft.size);
-    this.#owned = true;
+    this.#take(kind, undefined, bytes, size);
+    this.#owned = owned;
   }
 
   /**
-   * Whether the payload goes into the batch's own buffer (else {@linkcode attach}
-   * it): also a big one that would have to be copied anyhow, as one chunk costs
-   * less than two.
+   * Whether to {@linkcode write} the payload into the batch; else
+   * {@linkcode attach} it. A large one that must be copied anyway is inline,
+   * too: one chunk costs less than two.
    */
   get inline(): boolean {
     return this.#bytes === undefined || !this.#owned || this.size < ATTACH_SIZE;
   }
 
-  /** Writes an inline payload at `at` of what the outbox is filling. */
+  /** Writes an inline payload at `at` of the send buffer. */
   write(
     { bytes, view }: Pick<FrameBuffer, "bytes" | "view">,
     at: number,
@@ -170,7 +169,7 @@ export class PayloadEncoder {
     sendBuffer.lend(plainView(this.#bytes as Uint8Array));
   }
 
-  /** Lets go of the value, so that an idle connection holds none. */
+  /** Drops the value, so that an idle connection does not keep it in memory. */
   clear(): void {
     this.#text = undefined;
     this.#bytes = undefined;
@@ -181,7 +180,7 @@ export class PayloadEncoder {
     if (length <= SHORT_ENCODE && writeIfAscii(text, scratch)) {
       this.#take(kind, text, undefined, length);
     } else if (kind === STRING && !text.isWellFormed()) {
-      // A lone surrogate has no UTF-8; in JSON it has an escape, in ASCII.
+      // A lone surrogate has no form in UTF-8, but an escape in JSON.
       this.#prepareText(JSON_TEXT, JSON.stringify(text));
     } else if (length * 3 <= scratch.length) {
       this.#take(kind, text, undefined, writeUtf8(text, scratch));
@@ -206,30 +205,31 @@ export class PayloadEncoder {
   }
 }
 
-/** What says how values travel. */
+/** The options that decide how values are encoded. */
 export interface SnapshotSettings {
   readonly serializer?: Serializer;
-  /** Another wire than the native one. */
+  /** Another protocol than the native one. */
   readonly protocol?: { readonly json?: boolean };
 }
 
 /**
- * What can be sent in a value's place later: the value itself, if it cannot
- * change, else its {@linkcode Snapshot}. On a wire with forms of its own (gob)
- * it is the value itself, which must not be changed before it is sent.
+ * Returns what can be sent in place of a value later: the value itself, if it
+ * cannot change, else a {@linkcode Snapshot}. With a protocol that has its own
+ * forms of values (gob) it is the value itself, which must not be changed
+ * before it is sent.
  *
- * @throws {RpcError} `invalid_argument` if the value has no wire form.
+ * @throws {RpcError} `invalid_argument` if the value cannot be serialized.
  */
 export function snapshot(
   value: unknown,
   transfer: boolean,
-  { serializer, protocol: wire }: SnapshotSettings,
+  { serializer, protocol }: SnapshotSettings,
 ): unknown {
-  // Only a wire of its own kind can say what a value is on it.
-  if (wire !== undefined && wire.json !== true) return value;
+  // Only such a protocol knows its form of a value.
+  if (protocol !== undefined && protocol.json !== true) return value;
   if (value === undefined || typeof value === "string") return value;
   if (isA(value, Snapshot) || isStream(value)) return value;
-  if (isBytes(value) && wire === undefined) {
+  if (isBytes(value) && protocol === undefined) {
     measure(value, "params");
     const own = transfer && isFixed(value);
     const bytes = own ? plainView(value) : copyBytes(plainView(value));
@@ -243,22 +243,20 @@ export function snapshot(
   return fixed ? value : new Snapshot(JSON_TEXT, toJson(value), undefined);
 }
 
-/** About how many bytes {@linkcode snapshot}'s result holds: no less than it takes on the wire. */
+/** About how many bytes the result of {@linkcode snapshot} holds: at least as many as it has when it is sent. */
 export function snapshotSize(value: unknown): number {
   if (typeof value === "string") return 2 * value.length;
   return isA(value, Snapshot) ? value.size : 0;
 }
 
 /**
- * The value in `bytes[start..end)`; `owned` says that nobody else uses `bytes`.
+ * Decodes a payload; `owned` says that nobody else uses its bytes.
  *
- * @throws {unknown} What JSON, UTF-8 or the serializer say of bytes that are none.
+ * @throws {unknown} What JSON, UTF-8 or the serializer throws for bytes that
+ *   are not valid.
  */
 export function decodePayload(
-  kind: number,
-  bytes: Uint8Array,
-  start: number,
-  end: number,
+  { kind, bytes, at, end }: PayloadView,
   serializer: Serializer | undefined,
   owned: boolean,
 ): unknown {
@@ -266,20 +264,20 @@ export function decodePayload(
     case UNDEFINED:
       return undefined;
     case JSON_TEXT:
-      return JSON.parse(readText(bytes, start, end));
+      return JSON.parse(readText(bytes, at, end));
     case BYTES:
-      return ownBytes(bytes, start, end, owned);
+      return ownBytes(bytes, at, end, owned);
     case STRING:
-      return readText(bytes, start, end);
+      return readText(bytes, at, end);
     default:
       if (serializer === undefined) {
-        throw new TypeError("a custom payload, and no serializer to read it");
+        throw new TypeError("there is no serializer for a custom payload");
       }
-      return serializer.decode(ownBytes(bytes, start, end, owned));
+      return serializer.decode(ownBytes(bytes, at, end, owned));
   }
 }
 
-/** The part of `bytes` as its receiver's own: a copy, unless all of `bytes` is nobody else's already, and not mostly something else. */
+/** Returns `bytes[start..end)` as the receiver's own: a copy, unless `bytes` is owned and most of it is in that range. */
 export function ownBytes(
   bytes: Uint8Array,
   start: number,
@@ -291,11 +289,15 @@ export function ownBytes(
     : copyBytes(bytes, start, end);
 }
 
-/** What is wrong with bytes that have lost their memory, for messages. */
+/** What bytes are that have lost their memory, for error messages. */
 export const GONE =
   "bytes whose memory is gone (its buffer was transferred or shrunk)";
 
-/** The length of bytes that are still there. */
+/**
+ * The length of bytes.
+ *
+ * @throws {RpcError} `invalid_argument` if they have lost their memory.
+ */
 function measure(bytes: Uint8Array, role: PayloadRole = "params"): number {
   try {
     return lengthOf(bytes);

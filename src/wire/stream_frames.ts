@@ -8,6 +8,15 @@
  * @module
  */
 
+import type {
+  EncodedItem,
+  StreamAddress,
+  StreamCodec,
+  StreamFailure,
+  StreamFrameHandler,
+  StreamFrameWriter,
+} from "./codec.ts";
+import type { FieldReader } from "./fields.ts";
 import {
   CREDIT,
   DATA,
@@ -15,34 +24,28 @@ import {
   FLAG_CALLER,
   FLAG_ERROR,
   FLAG_MORE,
-  HEADER_SIZE,
   STOP,
-  writeHeader,
+  writeU32,
 } from "./frame.ts";
-import { CodeAndText, type FrameWriter } from "./frame_writer.ts";
-import { type FieldReader, writeU32 } from "./fields.ts";
-import { decodePayload, type PayloadEncoder } from "./payload.ts";
-import type { Serializer } from "../types/connection.ts";
-import type {
-  Fragment,
-  PayloadView,
-  StreamAddress,
-  StreamCodec,
-  StreamFailure,
-  StreamFrameHandler,
-  StreamFrameWriter,
-} from "./codec.ts";
+import {
+  beginFrame,
+  beginUrgent,
+  beginWithPayload,
+  codeAndText,
+  endWithPayload,
+} from "./frame_writer.ts";
+import {
+  decodePayload,
+  type PayloadEncoder,
+  type PayloadView,
+} from "./payload.ts";
 
 /** Writes the frames. */
 export class NativeStreamFrames implements StreamFrameWriter {
-  readonly #frames: FrameWriter;
   readonly #payload: PayloadEncoder;
-  readonly #serializer: Serializer | undefined;
 
-  constructor(frames: FrameWriter, serializer: Serializer | undefined) {
-    this.#frames = frames;
-    this.#payload = frames.payload;
-    this.#serializer = serializer;
+  constructor(payload: PayloadEncoder) {
+    this.#payload = payload;
   }
 
   prepare(): void {
@@ -53,37 +56,37 @@ export class NativeStreamFrames implements StreamFrameWriter {
     return this.#payload.size;
   }
 
-  cut(): Fragment {
+  takeItem(): EncodedItem {
     const payload = this.#payload;
-    const cut = { kind: payload.kind, bytes: payload.toBytes() };
+    const item = { kind: payload.kind, bytes: payload.toBytes() };
     payload.clear();
-    return cut;
+    return item;
   }
 
-  open({ kind, bytes, at, end }: PayloadView, owned: boolean): unknown {
-    return decodePayload(kind, bytes, at, end, this.#serializer, owned);
+  decode(payload: PayloadView, owned: boolean): unknown {
+    return decodePayload(payload, this.#payload.serializer, owned);
   }
 
   data(stream: StreamAddress): void {
     this.#writePayload(stream, DATA, 0);
   }
 
-  part(
+  fragment(
     stream: StreamAddress,
-    { kind, bytes }: Fragment,
+    { kind, bytes }: EncodedItem,
     start: number,
     end: number,
     more: boolean,
   ): void {
     const flags = more ? FLAG_MORE : 0;
-    const at = this.#begin(stream, 1 + end - start, DATA, flags);
+    const at = begin(stream, 1 + end - start, DATA, flags);
     const { sendBuffer } = stream;
     sendBuffer.bytes[at] = kind;
     sendBuffer.bytes.set(bytes.subarray(start, end), at + 1);
   }
 
   end(stream: StreamAddress): void {
-    this.#begin(stream, 0, END, 0);
+    begin(stream, 0, END, 0);
   }
 
   fail(
@@ -92,11 +95,11 @@ export class NativeStreamFrames implements StreamFrameWriter {
     maxBody: number,
   ): void {
     const payload = this.#payload;
-    const text = new CodeAndText(code, message);
+    const text = codeAndText(code, message);
     let fits = false;
     try {
       payload.prepare(data, false);
-      fits = text.size + 1 + payload.size <= maxBody;
+      fits = text.length + 1 + payload.size <= maxBody;
     } catch {
       // Data that cannot be encoded must not keep the failure from the peer.
     }
@@ -105,25 +108,14 @@ export class NativeStreamFrames implements StreamFrameWriter {
   }
 
   stop(stream: StreamAddress, code: string, text: string): void {
-    const reason = new CodeAndText(code, text);
-    const at = beginUrgent(stream, reason.size, STOP);
-    reason.write(stream.sendBuffer.urgentBytes, at);
+    const reason = codeAndText(code, text);
+    const at = urgent(stream, reason.length, STOP);
+    stream.sendBuffer.urgentBytes.set(reason, at);
   }
 
   credit(stream: StreamAddress, bytes: number): void {
-    const at = beginUrgent(stream, 4, CREDIT);
+    const at = urgent(stream, 4, CREDIT);
     writeU32(stream.sendBuffer.urgentBytes, at, bytes);
-  }
-
-  #begin(
-    stream: StreamAddress,
-    size: number,
-    kind: number,
-    flags: number,
-  ): number {
-    const { sendBuffer, id } = stream;
-    flags |= flagOf(stream);
-    return this.#frames.begin(sendBuffer, HEADER_SIZE + size, kind, flags, id);
   }
 
   /** Writes a frame that ends with the prepared payload, behind `text` if there is one. */
@@ -131,30 +123,32 @@ export class NativeStreamFrames implements StreamFrameWriter {
     stream: StreamAddress,
     kind: number,
     flags: number,
-    text?: CodeAndText,
+    text?: Uint8Array,
   ): void {
     const { sendBuffer, id } = stream;
-    const frames = this.#frames;
-    const size = HEADER_SIZE + (text?.size ?? 0) + 1 + this.#payload.size;
+    const payload = this.#payload;
+    const textSize = text === undefined ? 0 : text.length;
+    const size = textSize + 1 + payload.size;
     flags |= flagOf(stream);
-    const at = frames.beginWithPayload(sendBuffer, size, kind, flags, id);
-    frames.endWithPayload(
-      sendBuffer,
-      text?.write(sendBuffer.bytes, at) ?? at,
-    );
+    const at = beginWithPayload(payload, sendBuffer, size, kind, flags, id);
+    if (text !== undefined) sendBuffer.bytes.set(text, at);
+    endWithPayload(payload, sendBuffer, at + textSize);
   }
 }
 
-/** Begins an urgent frame with a body of `size` bytes; returns where the body begins. */
-function beginUrgent(
+function begin(
   stream: StreamAddress,
   size: number,
   kind: number,
+  flags: number,
 ): number {
   const { sendBuffer, id } = stream;
-  const at = sendBuffer.reserveUrgent(HEADER_SIZE + size);
-  writeHeader(sendBuffer.urgentBytes, at, size, kind, flagOf(stream), id);
-  return at + HEADER_SIZE;
+  return beginFrame(sendBuffer, size, kind, flags | flagOf(stream), id);
+}
+
+function urgent(stream: StreamAddress, size: number, kind: number): number {
+  const { sendBuffer, id } = stream;
+  return beginUrgent(sendBuffer, size, kind, flagOf(stream), id);
 }
 
 function flagOf({ caller }: StreamAddress): number {
@@ -181,15 +175,15 @@ function readStreamFrame(
         body.done();
         handler.onEnd(id, caller);
       } else {
-        const code = body.text(body.u8(), "error code");
-        const message = body.text(body.u16(), "error message");
+        const code = body.text(body.u8());
+        const message = body.text(body.u16());
         body.payload();
         handler.onEnd(id, caller, code, message);
       }
       return true;
     case STOP: {
-      const code = body.text(body.u8(), "STOP code");
-      const text = body.text(body.u16(), "STOP text");
+      const code = body.text(body.u8());
+      const text = body.text(body.u16());
       body.done();
       handler.onStop(id, caller, code, text);
       return true;
@@ -207,6 +201,6 @@ function readStreamFrame(
 
 /** The frames of streams on the native protocol, for the codec's settings. */
 export const nativeStreamCodec: StreamCodec = {
-  writer: (frames, serializer) => new NativeStreamFrames(frames, serializer),
+  writer: (payload) => new NativeStreamFrames(payload),
   read: readStreamFrame,
 };

@@ -1,41 +1,44 @@
 /**
- * Values to JSON text, for every wire that carries JSON.
+ * Values to JSON text, for every protocol that carries JSON.
  *
- * Invariant owned here: JSON says of a value all that it is made of, or the
- * value is refused with the place of what would be lost. `JSON.stringify` turns
- * a `Map`, an `Error` or a stream into `{}`, bytes into numbered properties,
+ * Invariant owned here: JSON carries all of a value, or the value is refused
+ * and the error names the part that would be lost. `JSON.stringify` turns a
+ * `Map`, an `Error` or a stream into `{}` and bytes into numbered properties,
  * and leaves functions out.
  *
  * @module
  */
 
 import { RpcError } from "../base/errors.ts";
-import { Snapshot } from "./snapshot.ts";
 import { isStream } from "../base/pull_source.ts";
 import { isA } from "../base/user_code.ts";
+import { Snapshot } from "./snapshot.ts";
 
-/** What a payload is, for messages: the first word of a path such as `params.user.tags`. */
+/** What a payload is; error messages begin with it: `params.user.tags`. */
 export type PayloadRole = "params" | "result" | "item" | "data";
 
-/** How deep it looks for what would be lost. What lies deeper is sent as `JSON.stringify` has it. */
+/** How deep a value is searched for what would be lost. What is deeper is sent as `JSON.stringify` encodes it. */
 const MAX_DEPTH = 100;
 
-/** The error of what has no form on the wire. */
+/** The error for a value that cannot be serialized. */
 export function unserializable(
   what: string,
   cause?: unknown,
-  { advice = "" } = {},
+  advice?: string,
 ): RpcError {
-  const text = `${what} cannot be serialized${advice && `: ${advice}`}`;
-  const outcome = "not_sent";
-  return new RpcError("invalid_argument", text, { outcome, cause });
+  const text = `${what} cannot be serialized`;
+  return new RpcError(
+    "invalid_argument",
+    advice === undefined ? text : `${text}: ${advice}`,
+    { outcome: "not_sent", cause },
+  );
 }
 
 /**
- * A value's JSON text.
+ * Returns a value's JSON text.
  *
- * @throws {RpcError} `invalid_argument`, if there is none, or if something in
- *   the value would be lost: the message names what and where.
+ * @throws {RpcError} `invalid_argument` if it has none, or if a part of the
+ *   value would be lost: the message says what and where.
  */
 export function toJson(value: unknown, role: PayloadRole = "params"): string {
   if (isA(value, Snapshot)) {
@@ -43,57 +46,56 @@ export function toJson(value: unknown, role: PayloadRole = "params"): string {
     throw unserializable(`${role}: a Uint8Array`);
   }
   let text: string | undefined;
-  let lost: LostValue | undefined;
+  let lost: LostPart | undefined;
   try {
     text = JSON.stringify(value);
-    // Once it is known to end: what follows runs over the same value.
+    // Only now is it certain that the value has no cycle.
     if (typeof value === "object") lost = lostIn(value, 0);
   } catch (cause) {
     throw unserializable(`the ${role}`, cause);
   }
   if (lost !== undefined) {
-    throw unserializable(`${role}${lost.path}: ${lost.what}`, undefined, lost);
+    const { what, advice, path } = lost;
+    throw unserializable(`${role}${path}: ${what}`, undefined, advice);
   }
   if (text === undefined) throw unserializable(`${role}: a ${typeof value}`);
   return text;
 }
 
-/** What would be lost, and where. */
-interface LostValue {
+/** A part of a value that would be lost. */
+interface LostPart {
   readonly what: string;
-  readonly advice?: string;
+  readonly advice: string | undefined;
   path: string;
 }
 
-function lostIn(value: unknown, depth: number): LostValue | undefined {
-  switch (typeof value) {
-    case "object":
-      if (value === null || depth > MAX_DEPTH) return undefined;
-      return Array.isArray(value)
-        ? lostInArray(value, depth)
-        : lostInObject(value, depth);
-    case "function":
-    case "symbol":
-      return { what: `a ${typeof value}`, path: "" };
-    default:
-      return undefined;
-  }
+function lostPart(what: string, advice?: string): LostPart {
+  return { what, advice, path: "" };
+}
+
+function lostIn(value: unknown, depth: number): LostPart | undefined {
+  const type = typeof value;
+  if (type === "function" || type === "symbol") return lostPart(`a ${type}`);
+  if (type !== "object" || value === null || depth > MAX_DEPTH) return;
+  return Array.isArray(value)
+    ? lostInArray(value, depth)
+    : lostInObject(value as object, depth);
 }
 
 function lostInArray(
   list: readonly unknown[],
   depth: number,
-): LostValue | undefined {
+): LostPart | undefined {
   for (let i = 0; i < list.length; i++) {
     const lost = lostIn(list[i], depth + 1);
     if (lost !== undefined) return under(list, `[${i}]`, lost);
   }
 }
 
-function lostInObject(object: object, depth: number): LostValue | undefined {
+function lostInObject(object: object, depth: number): LostPart | undefined {
   const prototype: unknown = Object.getPrototypeOf(object);
   const plain = prototype === Object.prototype || prototype === null;
-  if (!plain && isOpaque(object)) return opaque(object);
+  if (!plain && isOpaque(object)) return lostObject(object);
   let empty = true;
   for (const key in object) {
     const value = (object as Record<string, unknown>)[key];
@@ -101,68 +103,67 @@ function lostInObject(object: object, depth: number): LostValue | undefined {
     const type = typeof value;
     if (type === "string" || type === "number") continue;
     const lost = lostIn(value, depth + 1);
-    // What is inherited does not travel, and so is not lost.
+    // Inherited properties are not sent, so they cannot be lost.
     if (lost === undefined || !Object.hasOwn(object, key)) continue;
     return under(object, `.${key}`, lost);
   }
   if (!empty && plain) return undefined;
-  if (isStream(object) && !saysItself(object)) {
-    return { what: "a stream", path: "" };
-  }
+  if (isStream(object) && !hasToJson(object)) return lostPart("a stream");
 }
 
-function opaque(object: object): LostValue | undefined {
+/** What is lost of an object that does not hold its content as properties. */
+function lostObject(object: object): LostPart | undefined {
   let tag = tagOf(object);
   if (tag === "Object") tag = "Proxy";
   const what = /^[AEIOU](?!int)/.test(tag) ? `an ${tag}` : `a ${tag}`;
-  // Node's Buffer says something of itself that nobody reads back.
+  // Before toJSON: Node's Buffer has one, but nobody reads its result back.
   if (isView(object) || tag.endsWith("ArrayBuffer")) {
-    return { what, advice: BYTES_ADVICE, path: "" };
+    return lostPart(
+      what,
+      "JSON carries no bytes; encode them as text, or send a Uint8Array by itself",
+    );
   }
-  if (saysItself(object)) return undefined;
-  const advice = tag === "Promise" ? "await it first" : ADVICE;
-  return { what, advice, path: "" };
+  if (hasToJson(object)) return undefined;
+  return lostPart(
+    what,
+    tag === "Promise"
+      ? "await it first"
+      : "make a plain object or an array of it",
+  );
 }
 
-const BYTES_ADVICE =
-  "JSON carries no bytes; encode them as text, or send a Uint8Array by itself";
-const ADVICE = "make a plain object or an array of it";
-
-/** Something lost in `object`, unless that says by itself what of it travels. */
+/** Adds a step to the path of what is lost in `object`, unless its `toJSON` decides what is sent. */
 function under(
   object: object,
   step: string,
-  lost: LostValue,
-): LostValue | undefined {
-  if (saysItself(object)) return undefined;
+  lost: LostPart,
+): LostPart | undefined {
+  if (hasToJson(object)) return undefined;
   lost.path = step + lost.path;
   return lost;
 }
 
-function saysItself(object: object): boolean {
+function hasToJson(object: object): boolean {
   return typeof (object as { toJSON?: unknown }).toJSON === "function";
 }
 
-/** By what `Object.prototype.toString` says, which is right of other realms' too. */
+/** The class of a built-in object, of any realm. */
 function tagOf(object: object): string {
   return Object.prototype.toString.call(object).slice(8, -1);
 }
 
-/** What JSON writes in full though it is more than an object. */
-const BOXES = new Set(["Object", "String", "Number", "Boolean"]);
-/** What holds more than its properties, though it may have some. */
-const HOLDERS = new Set(["Error", "Map", "Set", "Arguments"]);
-
-const TypedArray = Object.getPrototypeOf(Uint8Array) as typeof Uint8Array;
-
-/** Whether its properties are not what it holds. One of a user's own class has the tag `Object`, or properties; but so has a Proxy. */
+/** Whether its content is not in its properties. A user's own class has the tag `Object`, and properties; a Proxy has the tag, too. */
 function isOpaque(object: object): boolean {
   if (isA(object, Error) || isView(object)) return true;
   const tag = tagOf(object);
-  if (BOXES.has(tag)) return false;
-  return HOLDERS.has(tag) || Object.keys(object).length === 0;
+  // JSON encodes these in full.
+  if (/^(Object|String|Number|Boolean)$/.test(tag)) return false;
+  // These hold more than their properties, though they may have some.
+  return /^(Error|Map|Set|Arguments)$/.test(tag) ||
+    Object.keys(object).length === 0;
 }
 
 function isView(object: object): boolean {
-  return ArrayBuffer.isView(object) || isA(object, TypedArray);
+  return ArrayBuffer.isView(object) ||
+    isA(object, Object.getPrototypeOf(Uint8Array));
 }

@@ -98,14 +98,14 @@ for (const [what, text, code] of BROKEN) {
   });
 }
 
-test("the error names an HTTP request", async () => {
+test("the error names HTTP", async () => {
   const { peer, connection } = faceJsonServer(services, { dialect: "lsp" });
   await peer.raw("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
   await peer.end();
   await peer.rest();
   assertStringIncludes(
     (await connection.closed)?.message ?? "",
-    "an HTTP request",
+    "(HTTP)",
   );
 });
 

@@ -27,28 +27,28 @@ const BODY = `Content-Length: ${CALL.length}\r\n\r\n${CALL}\n${CALL}\n`;
 
 /** The first bytes that a stranger may send, and what the error calls them. */
 const OPENINGS: readonly [string, string | Uint8Array, string][] = [
-  ["POST", "POST / HTTP/1.1\r\nHost: x\r\n", "an HTTP request"],
+  ["POST", "POST / HTTP/1.1\r\nHost: x\r\n", "(HTTP)"],
   [
     "a preflight",
     "OPTIONS / HTTP/1.1\r\nOrigin: http://x\r\n",
-    "an HTTP request",
+    "(HTTP)",
   ],
   [
     "a request target in absolute form, which has a colon",
     "POST http://127.0.0.1:1/ HTTP/1.1\r\nHost: x\r\n",
-    "an HTTP request",
+    "(HTTP)",
   ],
-  ["CONNECT", "CONNECT 127.0.0.1:1 HTTP/1.1\r\n", "an HTTP request"],
-  ["a method in lower case", "post / HTTP/1.1\r\n", "an HTTP request"],
+  ["CONNECT", "CONNECT 127.0.0.1:1 HTTP/1.1\r\n", "(HTTP)"],
+  ["a method in lower case", "post / HTTP/1.1\r\n", "(HTTP)"],
   ["lower case that begins like a header", "connect / HTTP/1.1\r\n", ""],
   ["lower case that begins like JSON", "trace / HTTP/1.1\r\n", ""],
   ["an unknown method", "NOTIFY * HTTP/1.1\r\n", ""],
-  ["an HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/2"],
+  ["an HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "(HTTP)"],
   ["blank lines before a request", "\r\n\nPOST / HTTP/1.1\r\n", ""],
   ["a request whose lines end in CR only", "POST / HTTP/1.1\rHost: x\r", ""],
-  ["a TLS hello", Uint8Array.of(22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3), "TLS"],
-  ["SSH", "SSH-2.0-OpenSSH_9.9\r\n", "SSH"],
-  ["an HTTP response", "HTTP/1.1 400 Bad Request\r\n", "an HTTP response"],
+  ["a TLS hello", Uint8Array.of(22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3), "(TLS)"],
+  ["SSH", "SSH-2.0-OpenSSH_9.9\r\n", "(SSH)"],
+  ["an HTTP response", "HTTP/1.1 400 Bad Request\r\n", "(HTTP)"],
 ];
 
 /** Lines that a `Content-Length` header block must not contain. */

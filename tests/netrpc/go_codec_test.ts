@@ -191,7 +191,7 @@ test("the error names the protocol that a peer speaks instead", async () => {
   await raw.rest();
   await raw.end();
   await server.close();
-  assert((errors[0] as Error).message.includes("an HTTP request"));
+  assert((errors[0] as Error).message.endsWith(" (HTTP)"));
 });
 
 test("a stream that ends inside a message fails with truncated", async () => {

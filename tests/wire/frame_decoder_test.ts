@@ -157,8 +157,8 @@ test("[B5] an end inside a header or a body says how many bytes are missing", ()
       const error = assertThrows(() => decoder.end(), ConnectionError);
       assertEquals(error.code, "truncated");
       const wanted = cut < 12
-        ? `a frame header: ${12 - cut} of 12 bytes`
-        : `a frame body: ${32 - cut} of 20 bytes`;
+        ? `${12 - cut} of 12 bytes missing`
+        : `${32 - cut} of 20 bytes missing`;
       assert(error.message.includes(wanted), error.message);
     }
   }

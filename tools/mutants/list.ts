@@ -23,8 +23,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a request aborted before it is sent is sent all the same",
     caughtBy: "simulation",
     file: "src/wire/native_codec.ts",
-    find: "sendBuffer.overwrite(place, 4, PAD);",
-    replace: "void place;",
+    find: "sendBuffer.overwrite(batchOffset, 4, PAD);",
+    replace: "void batchOffset;",
   },
   {
     name: "a handler starts although its call was cancelled before",
