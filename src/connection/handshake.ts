@@ -120,7 +120,8 @@ export function codecSettings(
       streams: streams &&
         { credit: limits.streamCredit, max: limits.maxStreams },
     },
-    limits,
+    // A copy: on a side that serves nothing the connection's own window is 0 from here on.
+    limits: { ...limits },
     authorizesPeer: makeGate !== undefined,
     methodTable: services?.methods,
     serializer,
