@@ -120,7 +120,8 @@ export function codecSettings(
       streams: streams &&
         { credit: limits.streamCredit, max: limits.maxStreams },
     },
-    limits,
+    // A copy, because the connection sets the window that it grants in its own.
+    limits: { ...limits },
     authorizesPeer: makeGate !== undefined,
     methodTable: services?.methods,
     serializer,
