@@ -37,11 +37,7 @@
 // 1. Make calls.
 export { Client, type ClientOptions } from "./src/client/full_client.ts";
 export type { CoreClient, CoreClientOptions } from "./src/client/client.ts";
-export {
-  type CallerOptions,
-  clientOf,
-  ServiceClient,
-} from "./src/client/service_client.ts";
+export { type CallerOptions, clientOf, type MiddlewareSettings, type MiddlewareStack, ServiceClient } from "./src/client/service_client.ts";
 export type {
   Caller,
   CallHandle,
@@ -56,7 +52,7 @@ export {
   ReconnectingClient,
   type ReconnectingClientOptions,
 } from "./src/client/reconnect/reconnecting_client.ts";
-export type { Dial } from "./src/client/reconnect/dial.ts";
+export type { Dial } from "./src/client/reconnect/dial_attempt.ts";
 export type { RetryOptions } from "./src/client/reconnect/dialer.ts";
 export type {
   ClientState,
@@ -122,10 +118,6 @@ export {
 
 // 6. Run code around calls: middleware and observers.
 export { clientMiddleware } from "./src/client/middleware.ts";
-export type {
-  MiddlewareSettings,
-  MiddlewareStack,
-} from "./src/client/service_client.ts";
 export type {
   CallChange,
   CallEnding,

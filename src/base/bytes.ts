@@ -14,7 +14,7 @@
 
 import { ConnectionError, quote } from "./errors.ts";
 import { typeName } from "./inspect.ts";
-import { isA } from "./user_code.ts";
+import { isInstanceOf } from "./user_code.ts";
 
 /** No bytes at all; shared, as an empty typed array takes 200 bytes too. */
 export const NO_BYTES: Uint8Array = /* @__PURE__ */ new Uint8Array(0);
@@ -44,7 +44,7 @@ const bufferLength = /* @__PURE__ */ getter<number>("byteLength", true);
 export function isBytes(value: unknown): value is Uint8Array {
   // Whether it is an instance costs less to ask, on Bun above all.
   return ArrayBuffer.isView(value) &&
-    (isA(value, Uint8Array) || tagOf.call(value) === "Uint8Array");
+    (isInstanceOf(value, Uint8Array) || tagOf.call(value) === "Uint8Array");
 }
 
 /**

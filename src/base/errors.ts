@@ -128,7 +128,7 @@ export class RpcError extends Error {
  * a call already, and adds the stack of its caller if that is known. An error
  * that cannot be changed stays as it is.
  */
-export function attribute(
+export function annotateError(
   error: unknown,
   method: string,
   calledAt: Error | undefined,

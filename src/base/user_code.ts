@@ -10,7 +10,7 @@
  */
 
 /** Whether `value` is an instance of `type`; false for a value that throws when it is inspected. */
-export function isA<T>(
+export function isInstanceOf<T>(
   value: unknown,
   type: abstract new (...args: never) => T,
 ): value is T {
@@ -22,7 +22,7 @@ export function isA<T>(
 }
 
 /** A reason that the platform's streams can fail with: if the reason throws when it is inspected, so do Deno's streams, where nobody can catch it. */
-export function tame(reason: unknown): unknown {
+export function toInspectable(reason: unknown): unknown {
   try {
     void (reason instanceof Error);
     return reason;
@@ -34,7 +34,7 @@ export function tame(reason: unknown): unknown {
 /** An error's message, or the thrown value as text; `fallback` if that throws. */
 export function messageOf(thrown: unknown, fallback: string): string {
   try {
-    return String(isA(thrown, Error) ? thrown.message : thrown);
+    return String(isInstanceOf(thrown, Error) ? thrown.message : thrown);
   } catch {
     return fallback;
   }
@@ -45,7 +45,7 @@ export function messageOf(thrown: unknown, fallback: string): string {
  * exceptions are ignored, and so is the rejection of whatever it returns: a
  * promise, also one of another realm, or any thenable.
  */
-export function tellHook<N extends string>(
+export function callHook<N extends string>(
   target: { readonly [K in N]?: unknown },
   name: N,
   ...args: readonly unknown[]

@@ -11,7 +11,7 @@
 
 import type { Scope } from "../base/async_context.ts";
 import { ticksSince } from "../base/clock.ts";
-import { attribute, type Outcome } from "../base/errors.ts";
+import { annotateError, type Outcome } from "../base/errors.ts";
 import type { ListNode } from "../base/linked_list.ts";
 import type { TimerEntry } from "../base/timers.ts";
 import type { OutgoingStreams } from "../streams/contract.ts";
@@ -135,8 +135,8 @@ export class Call implements Numbered {
   }
 
   /** Names this call in an error that the library has made for it. Never in the reason of an abort, which belongs to the caller. */
-  blame<T>(error: T): T {
-    attribute(error, this.method, this.extra?.calledAt);
+  annotate<T>(error: T): T {
+    annotateError(error, this.method, this.extra?.calledAt);
     return error;
   }
 

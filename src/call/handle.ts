@@ -5,7 +5,7 @@
  */
 
 import type { Outcome } from "../base/errors.ts";
-import { isA } from "../base/user_code.ts";
+import { isInstanceOf } from "../base/user_code.ts";
 import type { CallHandle, Metadata } from "../types/call.ts";
 import { type Call, Rejection } from "./call.ts";
 
@@ -82,8 +82,9 @@ export class Handle<T = unknown> implements CallHandle<T> {
       if (open) {
         call.resolve = resolve;
         call.reject = reject;
-      } else if (isA(call.result, Rejection)) reject(call.result.reason);
-      else resolve(call.result);
+      } else if (isInstanceOf(call.result, Rejection)) {
+        reject(call.result.reason);
+      } else resolve(call.result);
     }) as Promise<T>;
   }
 

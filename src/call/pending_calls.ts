@@ -22,11 +22,11 @@ import type { CallHandle, CallOptions } from "../types/call.ts";
 import type { Connection } from "../types/connection.ts";
 import type { CallObserverHub } from "../types/observe.ts";
 import type { OutgoingCallStats } from "../types/stats.ts";
-import type { WireFeatures } from "../wire/codec.ts";
 import { CALL_CHARGE } from "../wire/limits.ts";
 import { toMetadata } from "../wire/metadata.ts";
 import { GONE } from "../wire/payload.ts";
 import { unserializable } from "../wire/to_json.ts";
+import { CallAborter } from "./abort.ts";
 import { Call } from "./call.ts";
 import { deadlineError } from "./errors.ts";
 import { type CallOwner, Handle, promiseOf } from "./handle.ts";
@@ -63,6 +63,7 @@ export class PendingCalls implements CallOwner {
   readonly replies: ReplyHandler;
   readonly settler: CallSettler;
   readonly #context: PendingCallsContext;
+  readonly #aborter: CallAborter;
 
   constructor(context: PendingCallsContext, firstId: number) {
     this.#context = context;
@@ -73,7 +74,8 @@ export class PendingCalls implements CallOwner {
         if (this.empty) context.settled();
       },
     });
-    this.queue = new SendQueue(context, inFlight, settler);
+    const queue = this.queue = new SendQueue(context, inFlight, settler);
+    this.#aborter = new CallAborter(context, queue, inFlight, settler);
     this.replies = new ReplyHandler(context, inFlight, settler);
   }
 
@@ -169,7 +171,7 @@ export class PendingCalls implements CallOwner {
     } catch (error) {
       // Drops what is prepared and will not be written.
       codec.prepare(undefined, false);
-      if (!isAbort(options, error)) call.blame(error);
+      if (!isAbort(options, error)) call.annotate(error);
       this.settler.settle(call, "not_sent", true, error);
     }
   }
@@ -199,7 +201,10 @@ export class PendingCalls implements CallOwner {
     extra.signal = signal;
     extra.inherited = ctx?.signal;
     extra.onTimeout = () =>
-      this.#abandon(call, (outcome) => call.blame(deadlineError(outcome)));
+      this.#aborter.abandon(
+        call,
+        (outcome) => call.annotate(deadlineError(outcome)),
+      );
     extra.metadata = metadata && toMetadata(metadata);
     // Aborted already: nothing is even encoded.
     throwIfAborted(extra);
@@ -222,7 +227,7 @@ export class PendingCalls implements CallOwner {
   // Abort and deadline.
 
   abort(call: Call, reason: unknown): void {
-    this.#abandon(call, () => reason);
+    this.#aborter.abandon(call, () => reason);
   }
 
   flushed(call: Call): boolean {
@@ -232,50 +237,6 @@ export class PendingCalls implements CallOwner {
   resolveOnFlush(call: Call): void {
     const waits = call.state === "sent" || call.state === "abandoned";
     if (waits) this.inFlight.resolveOnFlush(call);
-  }
-
-  /** Notifies the caller now, and the peer if it may know of the call. */
-  #abandon(call: Call, reason: (outcome: Outcome) => unknown): void {
-    switch (call.state) {
-      case "waiting":
-        this.queue.remove(call);
-        break;
-      case "sent":
-        if (this.inFlight.retract(call)) break;
-        this.#cancel(call, "unknown", reason("unknown"));
-        return;
-      case "streaming":
-        this.#cancel(call, "executed", reason("executed"));
-        return;
-      case "abandoned":
-      case "done":
-        return;
-    }
-    this.settler.settle(call, "not_sent", true, reason("not_sent"));
-  }
-
-  /** Abandons a call that the peer knows of. It keeps its slot until the peer has answered, or has ended the stream that the caller has. */
-  #cancel(call: Call, outcome: Outcome, reason: unknown): void {
-    const { extra } = call;
-    call.state = "abandoned";
-    if (extra !== undefined) this.settler.unwatch(call, extra);
-    const cancel = this.#sendCancel(call);
-    if (outcome === "unknown") {
-      call.settle(outcome, true, reason);
-      if (cancel === "silent") {
-        this.inFlight.dropOnFlush(call);
-        this.settler.finish(call, outcome);
-      }
-    }
-    extra?.streams?.release(reason);
-  }
-
-  /** Sends CANCEL if the protocol has it, and returns what the peer does with it. */
-  #sendCancel(call: Call): WireFeatures["cancel"] {
-    const { codec, sendBuffer } = this.#context;
-    const { cancel } = codec.features;
-    if (cancel !== "none") codec.cancel(sendBuffer, call.seq >>> 0);
-    return cancel;
   }
 
   // How a connection ends.
@@ -306,7 +267,9 @@ export class PendingCalls implements CallOwner {
       if (!this.inFlight.retract(call)) {
         known = outcome;
         // The peer knows already that an abandoned call is.
-        if (cancel && call.state !== "abandoned") this.#sendCancel(call);
+        if (cancel && call.state !== "abandoned") {
+          this.#aborter.sendCancel(call);
+        }
         this.inFlight.drop(call);
       }
       this.settler.failOnConnectionLoss(call, known, reason);

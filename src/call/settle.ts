@@ -81,7 +81,7 @@ export class CallSettler {
 
   /** Fails a call with an error of the library, which names the call from now on. */
   fail(call: Call, outcome: Outcome, error: unknown): void {
-    this.settle(call, outcome, true, call.blame(error));
+    this.settle(call, outcome, true, call.annotate(error));
   }
 
   /** Gives the caller its stream, which is as good as a reply. The call lives on until that has ended, and can still be aborted. */
@@ -111,7 +111,7 @@ export class CallSettler {
   ): void {
     const streams = call.extra?.streams;
     if (streams?.reader) {
-      const lost = call.blame(unavailableError(reason, "executed"));
+      const lost = call.annotate(unavailableError(reason, "executed"));
       this.finishStream(call, lost);
       streams.release(lost);
     } else if (call.state === "abandoned") this.finish(call, outcome);

@@ -21,10 +21,15 @@
 import { AbortListeners } from "../base/abort_listeners.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { checkList, compose } from "../base/compose.ts";
-import { attribute, type Outcome, RpcError, worse } from "../base/errors.ts";
+import {
+  annotateError,
+  type Outcome,
+  RpcError,
+  worse,
+} from "../base/errors.ts";
 import { discard, isStream } from "../base/pull_source.ts";
 import { type TimerEntry, TimerHeap } from "../base/timers.ts";
-import { isA } from "../base/user_code.ts";
+import { isInstanceOf } from "../base/user_code.ts";
 import type {
   Caller,
   CallHandle,
@@ -203,7 +208,10 @@ class WrappedCall implements CallHandle, TimerEntry {
         (error) => this.#settle(true, error),
       );
     } catch (error) {
-      this.#settle(true, isAbort(options, error) ? error : this.#blame(error));
+      this.#settle(
+        true,
+        isAbort(options, error) ? error : this.#annotate(error),
+      );
     }
   }
 
@@ -239,7 +247,9 @@ class WrappedCall implements CallHandle, TimerEntry {
     if (this.#settled !== undefined) {
       const text = "the call has settled: its middleware cannot send it";
       const late = new RpcError("cancelled", text, { outcome: "not_sent" });
-      const reason = this.#aborted ? this.#aborted.reason : this.#blame(late);
+      const reason = this.#aborted
+        ? this.#aborted.reason
+        : this.#annotate(late);
       discard(sent, reason);
       throw reason;
     }
@@ -321,12 +331,12 @@ class WrappedCall implements CallHandle, TimerEntry {
 
   onTimeout(): void {
     const { away } = this.client.caller;
-    this.end(this.#blame(deadlineError(this.outcome, away)));
+    this.end(this.#annotate(deadlineError(this.outcome, away)));
   }
 
-  #blame(error: unknown): unknown {
-    if (isA(error, RpcError)) {
-      attribute(error, this.method, this.options.calledAt);
+  #annotate(error: unknown): unknown {
+    if (isInstanceOf(error, RpcError)) {
+      annotateError(error, this.method, this.options.calledAt);
     }
     return error;
   }

@@ -16,7 +16,7 @@
  */
 
 import { LinkedList, type ListNode } from "../base/linked_list.ts";
-import { tame } from "../base/user_code.ts";
+import { toInspectable } from "../base/user_code.ts";
 import type { Caller, CallHandle } from "../types/call.ts";
 import type { WireMap } from "../types/connection.ts";
 import type {
@@ -491,14 +491,14 @@ function toStream(
         if (done) controller.close();
         else controller.enqueue(await value);
       } catch (error) {
-        throw tame(error);
+        throw toInspectable(error);
       }
     },
     cancel: async () => {
       try {
         await iterator.return?.();
       } catch (error) {
-        throw tame(error);
+        throw toInspectable(error);
       }
     },
   }, { highWaterMark: 0 });

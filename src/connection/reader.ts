@@ -20,7 +20,7 @@ import { toChunk } from "../base/bytes.ts";
 import type { Clock, Tick } from "../base/clock.ts";
 import { ConnectionError } from "../base/errors.ts";
 import type { LargeRead, LargeReads } from "../base/large_reads.ts";
-import { isA } from "../base/user_code.ts";
+import { isInstanceOf } from "../base/user_code.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { ByteChannel } from "../transport/duplex.ts";
 import type { PendingCalls } from "../call/pending_calls.ts";
@@ -64,7 +64,7 @@ export class Reader implements ChunkHandler {
     // Outside the caller's async context, which is not that of the calls that arrive.
     this.#done = outside(readLoop, channel, clock, this).catch((cause) => {
       // A transport that yields something other than bytes is a mistake of its user.
-      if (isA(cause, ConnectionError) && cause.code === BAD_CHUNK) {
+      if (isInstanceOf(cause, ConnectionError) && cause.code === BAD_CHUNK) {
         shutdown.end(cause, "destroy");
       } else shutdown.onConnectionLost("reading failed", cause);
     });
@@ -138,7 +138,7 @@ const BAD_CHUNK = "invalid_argument";
 
 /** Any other error than a `ConnectionError` is a bug of this library. */
 function toFault(error: unknown): ConnectionError {
-  if (isA(error, ConnectionError)) return error;
+  if (isInstanceOf(error, ConnectionError)) return error;
   return new ConnectionError("internal", "decoding failed", { cause: error });
 }
 

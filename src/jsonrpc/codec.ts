@@ -23,7 +23,7 @@ import type {
 import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import type { PayloadRole } from "../wire/to_json.ts";
-import { CallIds, type OpenRequest } from "./call_ids.ts";
+import { CallIds, type OpenRequest } from "./peer_call_ids.ts";
 import { INVALID_REQUEST } from "./error_codes.ts";
 import { type Framing, toFraming } from "./framing.ts";
 import { decodeRetained, IncomingMessages, NotJsonError } from "./incoming.ts";

@@ -23,7 +23,7 @@ import type { MessageHandler } from "../wire/codec.ts";
 import { decodedJsonSize } from "../wire/json_size.ts";
 import { looksLike } from "../wire/message_reader.ts";
 import { BatchResponse, elementRanges, MAX_BATCH } from "./batch.ts";
-import type { CallIds } from "./call_ids.ts";
+import type { CallIds } from "./peer_call_ids.ts";
 import {
   type ErrorCodeTable,
   INVALID_REQUEST,

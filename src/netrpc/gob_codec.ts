@@ -12,7 +12,7 @@
 
 import { copyBytes, NO_BYTES } from "../base/bytes.ts";
 import { RpcError } from "../base/errors.ts";
-import { isA } from "../base/user_code.ts";
+import { isInstanceOf } from "../base/user_code.ts";
 import { isShortAscii, readText, writeAscii } from "../base/utf8.ts";
 import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import type { CodecSettings, MessageHandler } from "../wire/codec.ts";
@@ -237,7 +237,7 @@ export class GobCodec extends GoCodec<number> {
       }
       this.#body.prepare(value, this.serves ? types?.result : types?.params);
     } catch (cause) {
-      const why = isA(cause, GobError) ? `: ${cause.message}` : "";
+      const why = isInstanceOf(cause, GobError) ? `: ${cause.message}` : "";
       throw new RpcError(
         "invalid_argument",
         `the value cannot be encoded as gob${why}`,

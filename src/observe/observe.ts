@@ -22,7 +22,7 @@ import type {
   RequestInfo,
 } from "../types/observe.ts";
 import type { Connection, Observers } from "../types/connection.ts";
-import { isA, tellHook } from "../base/user_code.ts";
+import { callHook, isInstanceOf } from "../base/user_code.ts";
 
 /**
  * Makes the value of the option `observe` of a client or a server. (The option
@@ -106,7 +106,8 @@ abstract class ObservedBase {
       return "cancelled";
     }
     // Invalid options reject with these errors; any other error is the reason of an abort.
-    const mistake = isA(error, TypeError) || isA(error, RangeError);
+    const mistake = isInstanceOf(error, TypeError) ||
+      isInstanceOf(error, RangeError);
     return mistake ? "invalid_argument" : "cancelled";
   }
 
@@ -268,7 +269,7 @@ class ObserverList implements CallObserverHub {
   /** Runs the hooks at once: the library has not done anything for the call yet. */
   #start(observed: ObservedCall): void {
     for (const observer of this.#list) {
-      if (isActive(observer)) tellHook(observer, "start", observed);
+      if (isActive(observer)) callHook(observer, "start", observed);
     }
   }
 
@@ -284,7 +285,7 @@ class ObserverList implements CallObserverHub {
     this.#ended = [];
     for (const observed of ended) {
       for (const observer of this.#list) {
-        if (isActive(observer)) tellHook(observer, "end", observed);
+        if (isActive(observer)) callHook(observer, "end", observed);
       }
     }
   }

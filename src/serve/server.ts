@@ -11,7 +11,7 @@
  */
 
 import { ConnectionError } from "../base/errors.ts";
-import { tellHook } from "../base/user_code.ts";
+import { callHook } from "../base/user_code.ts";
 import type {
   CloseOptions,
   Connection,
@@ -137,8 +137,8 @@ export class Server<S extends object, M extends WireMap = "json"> {
     const served = Promise.withResolvers<void>();
     served.promise.catch(() => {});
     const stop = () => {
-      tellHook(source, "close");
-      tellHook(iterator, "return");
+      callHook(source, "close");
+      callHook(iterator, "return");
       // Not when the loop ends: a source may never settle its last `next`.
       served.resolve();
     };

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { tellHook } from "../base/user_code.ts";
+import { callHook } from "../base/user_code.ts";
 import type {
   ErrorInfo,
   Serializer,
@@ -100,7 +100,7 @@ export function toServices(
 ): Services {
   const methodTable = withMiddleware(toMethodTable(services), use);
   const report = (error: unknown, info: ErrorInfo) =>
-    tellHook({ onError }, "onError", error, info);
+    callHook({ onError }, "onError", error, info);
   const served: ServedMethods = {
     methodTable,
     exposeErrors,

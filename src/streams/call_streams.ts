@@ -102,7 +102,7 @@ export abstract class CallStreams implements StreamOwner, CallStreamsView {
 
   /** Ends the result, if it is a stream, in order. */
   abstract endResult(reason: RpcError): void;
-  abstract blame(error: RpcError): RpcError;
+  abstract annotate(error: RpcError): RpcError;
   abstract toRpcError(error: unknown): StreamFailure;
   abstract onSourceDone(thrown: Thrown | undefined): void;
 
@@ -158,8 +158,8 @@ export class CallerStreams extends CallStreams implements OutgoingStreams {
     this.reader?.finish(reason);
   }
 
-  blame(error: RpcError): RpcError {
-    return this.#call.blame(error);
+  annotate(error: RpcError): RpcError {
+    return this.#call.annotate(error);
   }
 
   toRpcError(error: unknown): StreamFailure {
@@ -225,7 +225,7 @@ export class CalleeStreams<C extends IncomingStreamCall> extends CallStreams
   }
 
   /** Leaves an error as it is: the params are the peer's, and no call of the local side has failed. */
-  blame(error: RpcError): RpcError {
+  annotate(error: RpcError): RpcError {
     return error;
   }
 

@@ -108,7 +108,7 @@ export interface CallStreamsView {
 export interface OutgoingStreamCall {
   readonly extra: { readonly scope: Scope | undefined } | undefined;
   /** Names the call in an error that its caller gets. */
-  blame<T>(error: T): T;
+  annotate<T>(error: T): T;
 }
 
 /** The streams of an outgoing call: `writer` sends its params, `reader` has its result. */

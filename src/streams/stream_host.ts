@@ -33,7 +33,7 @@ export interface StreamHost {
 export interface StreamOwner extends StreamAddress {
   readonly host: StreamHost;
   /** Names the call in an error that the local reader gets. */
-  blame(error: RpcError): RpcError;
+  annotate(error: RpcError): RpcError;
   /** Prepares an item for sending. Throws the stream's failure if it cannot be encoded. */
   prepare(item: unknown): void;
   /** Turns the source's failure into what the peer receives. */

@@ -14,7 +14,7 @@
 
 import { protocolError, RpcError, toSendableError } from "../base/errors.ts";
 import { LARGE, type LargeRead } from "../base/large_reads.ts";
-import { tame } from "../base/user_code.ts";
+import { toInspectable } from "../base/user_code.ts";
 import type { StreamFailure } from "../wire/codec.ts";
 import type { PayloadView } from "../wire/payload.ts";
 import {
@@ -248,7 +248,9 @@ export class StreamReader implements ReaderView {
 
   /** Fails the reader with a fault of the stream that this side has found. */
   #fault(error: RpcError): void {
-    if (this.#giveUp({ reason: error })) this.#fail(this.#owner.blame(error));
+    if (this.#giveUp({ reason: error })) {
+      this.#fail(this.#owner.annotate(error));
+    }
   }
 
   /** Stops reading, and sends STOP if there is a reason to send; returns false if reading had stopped before. */
@@ -265,7 +267,7 @@ export class StreamReader implements ReaderView {
 
   #fail(error: unknown): void {
     this.failure = { error };
-    this.#controller.error(tame(error));
+    this.#controller.error(toInspectable(error));
   }
 
   #close(): void {

@@ -206,7 +206,7 @@ export class StreamTable implements ConnectionStreams, CallStreamsHost {
       const outcome = caller ? "unknown" : "executed";
       const options = { outcome, data, remote: true } as const;
       const error = new RpcError(code, message, options);
-      failure = { error: streams?.blame(error) };
+      failure = { error: streams?.annotate(error) };
     }
     streams?.reader?.end(failure);
     streams?.onEnd?.();

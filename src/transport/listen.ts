@@ -13,7 +13,7 @@
  */
 
 import { ConnectionError } from "../base/errors.ts";
-import { tellHook } from "../base/user_code.ts";
+import { callHook } from "../base/user_code.ts";
 import type { AsyncDisposal, Duplex, DuplexInfo } from "../types/duplex.ts";
 import {
   type Address,
@@ -177,7 +177,7 @@ class SocketListener implements Listener, ListenerEvents {
   }
 
   fault(error: ConnectionError): void {
-    if (!this.#closed) tellHook({ onError: this.#onError }, "onError", error);
+    if (!this.#closed) callHook({ onError: this.#onError }, "onError", error);
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Duplex & DuplexInfo> {

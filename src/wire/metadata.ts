@@ -8,7 +8,7 @@
  * @module
  */
 
-import { isA } from "../base/user_code.ts";
+import { isInstanceOf } from "../base/user_code.ts";
 import { readText, utf8 } from "../base/utf8.ts";
 import type { Metadata, MetadataInit } from "../types/call.ts";
 import { readU16, writeU16 } from "./frame.ts";
@@ -70,7 +70,7 @@ export function writeMetadata(
  * @throws {TypeError} If it is neither a plain object nor a `Map`.
  */
 export function toRecord(metadata: MetadataInit): Record<string, string> {
-  if (isA(metadata, Map)) return Object.fromEntries(metadata);
+  if (isInstanceOf(metadata, Map)) return Object.fromEntries(metadata);
   // The prototype's prototype: an object of another realm is plain, too.
   const prototype: unknown = Object.getPrototypeOf(metadata);
   if (prototype === null || Object.getPrototypeOf(prototype) === null) {

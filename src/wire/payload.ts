@@ -23,7 +23,7 @@ import {
   viewOf,
 } from "../base/bytes.ts";
 import { isStream } from "../base/pull_source.ts";
-import { isA } from "../base/user_code.ts";
+import { isInstanceOf } from "../base/user_code.ts";
 import {
   readText,
   SHORT_ENCODE,
@@ -95,7 +95,7 @@ export class PayloadEncoder {
     else if (isBytes(value)) {
       this.#take(BYTES, undefined, value, measure(value, role));
       this.#owned = transfer && isFixed(value);
-    } else if (isA(value, Snapshot)) {
+    } else if (isInstanceOf(value, Snapshot)) {
       // Not owned: it may be sent again, so the transport gets a copy.
       this.restorePrepared(value, false);
     } else if (this.serializer !== undefined) {
@@ -228,7 +228,7 @@ export function snapshot(
   // Only such a protocol knows its form of a value.
   if (protocol !== undefined && protocol.json !== true) return value;
   if (value === undefined || typeof value === "string") return value;
-  if (isA(value, Snapshot) || isStream(value)) return value;
+  if (isInstanceOf(value, Snapshot) || isStream(value)) return value;
   if (isBytes(value) && protocol === undefined) {
     measure(value, "params");
     const own = transfer && isFixed(value);
@@ -246,7 +246,7 @@ export function snapshot(
 /** About how many bytes the result of {@linkcode snapshot} holds: at least as many as it has when it is sent. */
 export function snapshotSize(value: unknown): number {
   if (typeof value === "string") return 2 * value.length;
-  return isA(value, Snapshot) ? value.size : 0;
+  return isInstanceOf(value, Snapshot) ? value.size : 0;
 }
 
 /**

@@ -11,7 +11,7 @@
 
 import { RpcError } from "../base/errors.ts";
 import { isStream } from "../base/pull_source.ts";
-import { isA } from "../base/user_code.ts";
+import { isInstanceOf } from "../base/user_code.ts";
 import { Snapshot } from "./snapshot.ts";
 
 /** What a payload is; error messages begin with it: `params.user.tags`. */
@@ -41,7 +41,7 @@ export function unserializable(
  *   value would be lost: the message says what and where.
  */
 export function toJson(value: unknown, role: PayloadRole = "params"): string {
-  if (isA(value, Snapshot)) {
+  if (isInstanceOf(value, Snapshot)) {
     if (value.text !== undefined) return value.text;
     throw unserializable(`${role}: a Uint8Array`);
   }
@@ -154,7 +154,7 @@ function tagOf(object: object): string {
 
 /** Whether its content is not in its properties. A user's own class has the tag `Object`, and properties; a Proxy has the tag, too. */
 function isOpaque(object: object): boolean {
-  if (isA(object, Error) || isView(object)) return true;
+  if (isInstanceOf(object, Error) || isView(object)) return true;
   const tag = tagOf(object);
   // JSON encodes these in full.
   if (/^(Object|String|Number|Boolean)$/.test(tag)) return false;
@@ -165,5 +165,5 @@ function isOpaque(object: object): boolean {
 
 function isView(object: object): boolean {
   return ArrayBuffer.isView(object) ||
-    isA(object, Object.getPrototypeOf(Uint8Array));
+    isInstanceOf(object, Object.getPrototypeOf(Uint8Array));
 }

@@ -2,7 +2,7 @@
 
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { CallTable } from "../../src/call/in_flight.ts";
+import { CallTable } from "../../src/call/call_table.ts";
 
 /** An entry of the table. */
 function entry(): { seq: number } {

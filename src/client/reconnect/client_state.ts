@@ -9,7 +9,7 @@
  * @module
  */
 
-import { tellHook } from "../../base/user_code.ts";
+import { callHook } from "../../base/user_code.ts";
 import type { TotalStats } from "../../types/stats.ts";
 
 /**
@@ -69,7 +69,7 @@ export class StateCell {
     this.#change?.resolve();
     this.#change = undefined;
     const detail: StateDetail = { from, cause, delay, failures };
-    tellHook({ listener: this.#listener }, "listener", state, detail);
+    callHook({ listener: this.#listener }, "listener", state, detail);
   }
 
   /** Yields the state now, then the latest one after each change. Ends after `closed`. */

@@ -19,13 +19,13 @@ import type { Connection } from "../../types/connection.ts";
 import type { RpcConnection } from "../../connection/connection.ts";
 import type { Timeout } from "../../base/timers.ts";
 import { ConnectionError } from "../../base/errors.ts";
-import { isA } from "../../base/user_code.ts";
+import { isInstanceOf } from "../../base/user_code.ts";
 import {
   type ActiveConnection,
   type ActiveConnectionSetup,
   type Dial,
   DialAttempt,
-} from "./dial.ts";
+} from "./dial_attempt.ts";
 
 /** When a {@linkcode ReconnectingClient} dials again, and when it gives up. */
 export interface RetryOptions {
@@ -165,7 +165,7 @@ export class Dialer {
 
   #recordFailure(cause: unknown): void {
     this.cause = cause;
-    const code = isA(cause, ConnectionError) ? cause.code : undefined;
+    const code = isInstanceOf(cause, ConnectionError) ? cause.code : undefined;
     const denied = code === "unauthenticated";
     this.#denials = denied ? this.#denials + 1 : 0;
     this.#fatalFailures = isFatal(code, cause) ? this.#fatalFailures + 1 : 0;
@@ -212,12 +212,13 @@ const MISTAKES = [TypeError, RangeError, ReferenceError, SyntaxError];
 
 /** Whether another dial would most likely fail in the same way. */
 function isFatal(code: string | undefined, error: unknown): boolean {
-  return LASTING.has(code) || MISTAKES.some((mistake) => isA(error, mistake));
+  return LASTING.has(code) ||
+    MISTAKES.some((mistake) => isInstanceOf(error, mistake));
 }
 
 /** What the client ends with. */
 function toReason(cause: unknown, failures: number): ConnectionError {
-  if (isA(cause, ConnectionError)) return cause;
+  if (isInstanceOf(cause, ConnectionError)) return cause;
   const text =
     `dial or credentials have thrown a programming error ${failures} times in a row: see the cause`;
   return new ConnectionError("internal", text, { cause });

@@ -140,7 +140,7 @@ export class OfflineQueue {
 
   /** Rejects a call that waits with an error of the library. */
   fail(call: ResendableCall, error: unknown): void {
-    this.abort(call, call.blame(error));
+    this.abort(call, call.annotate(error));
   }
 
   /** Rejects all calls that wait. Each gets an error of its own. */

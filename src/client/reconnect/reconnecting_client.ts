@@ -15,7 +15,15 @@ import {
 } from "../stage.ts";
 import type { OnStageError, StageOptions } from "../stage_options.ts";
 import { type RetryOptions, toRetry } from "./dialer.ts";
-import type { ServiceDefinition } from "../../types/connection.ts";
+import type {
+  CloseOptions,
+  Connection,
+  ConnectionOptions,
+  Credentials,
+  CredentialsSource,
+  ServiceDefinition,
+  WireMap,
+} from "../../types/connection.ts";
 import {
   type CallerOptions,
   ServiceClient,
@@ -27,19 +35,11 @@ import type {
   StateListener,
 } from "./client_state.ts";
 import { systemClock } from "../../base/clock.ts";
-import type {
-  CloseOptions,
-  Connection,
-  ConnectionOptions,
-  Credentials,
-  CredentialsSource,
-  WireMap,
-} from "../../types/connection.ts";
 import { toCredentials } from "../../wire/hello.ts";
 import type { AsyncDisposal } from "../../types/duplex.ts";
 import type { ConnectionError } from "../../base/errors.ts";
 import { toLimits } from "../../wire/limits.ts";
-import type { Dial } from "./dial.ts";
+import type { Dial } from "./dial_attempt.ts";
 import type { LiveCall } from "../../types/stats.ts";
 import { Reconnector } from "./reconnector.ts";
 import type { MethodName, UntypedServices } from "../../types/services.ts";

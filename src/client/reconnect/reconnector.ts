@@ -22,7 +22,7 @@ import { Timeout, TimerHeap } from "../../base/timers.ts";
 import { Dialer, type DialerSetup } from "./dialer.ts";
 import { checkTimeout, DRAIN_TIME } from "../../connection/shutdown.ts";
 import { ConnectionError, printMs, type RpcError } from "../../base/errors.ts";
-import { ActiveConnection, setReferenced } from "./dial.ts";
+import { ActiveConnection, setReferenced } from "./dial_attempt.ts";
 import type { LiveCall } from "../../types/stats.ts";
 import { ReadySignal } from "../../base/promises.ts";
 import { unavailableError } from "../../call/errors.ts";

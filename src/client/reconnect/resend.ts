@@ -16,7 +16,10 @@ import type { Call } from "../../call/call.ts";
 import { type CallOwner, Handle, promiseOf } from "../../call/handle.ts";
 import { type Clock, toTick } from "../../base/clock.ts";
 import { ConnectionError, type Outcome, RpcError } from "../../base/errors.ts";
-import type { ActiveConnection, ActiveConnectionSetup } from "./dial.ts";
+import type {
+  ActiveConnection,
+  ActiveConnectionSetup,
+} from "./dial_attempt.ts";
 import { noOutcomes, type OutcomeCounts } from "../../types/stats.ts";
 import type { CallObserverHub } from "../../types/observe.ts";
 import {
@@ -31,7 +34,7 @@ import { snapshot } from "../../wire/payload.ts";
 import { unavailableError } from "../../call/errors.ts";
 import { ResendableCall, type ResendOwner } from "./resendable_call.ts";
 import { isStream } from "../../base/pull_source.ts";
-import { isA } from "../../base/user_code.ts";
+import { isInstanceOf } from "../../base/user_code.ts";
 import type { OfflineQueue } from "./offline_queue.ts";
 
 /** Settings of a client that concern its calls. */
@@ -139,7 +142,7 @@ export class ResendManager implements Caller, CallOwner, ResendOwner {
         return;
       }
     } catch (error) {
-      if (!isAbort(options, error)) call.blame(error);
+      if (!isAbort(options, error)) call.annotate(error);
       this.#queue.reject(call, error, params);
       return;
     }
@@ -236,10 +239,10 @@ export class ResendManager implements Caller, CallOwner, ResendOwner {
   ): boolean {
     const active = call.active as ActiveConnection;
     // The reason of an abort belongs to the caller, and is not inspected.
-    const cause = !isAborted(call) && isA(error, RpcError)
+    const cause = !isAborted(call) && isInstanceOf(error, RpcError)
       ? error.cause
       : undefined;
-    if (!isA(cause, ConnectionError)) {
+    if (!isInstanceOf(cause, ConnectionError)) {
       // Neither the connection nor the caller ended the call: the peer replied.
       if (outcome === "refused") active.hasReplied = true;
       return false;

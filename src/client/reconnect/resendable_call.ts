@@ -12,9 +12,9 @@
 
 import { Call } from "../../call/call.ts";
 import { type Outcome, RpcError, worse } from "../../base/errors.ts";
-import type { ActiveConnection } from "./dial.ts";
+import type { ActiveConnection } from "./dial_attempt.ts";
 import type { SentOptions } from "../../call/options.ts";
-import { isA } from "../../base/user_code.ts";
+import { isInstanceOf } from "../../base/user_code.ts";
 
 /** Decides what follows when a call's connection fails it. */
 export interface ResendOwner {
@@ -89,12 +89,12 @@ export class ResendableCall extends Call {
   /** Copies an error of the library with the worst outcome. The reason that a caller aborted the call with stays as it is. */
   #restate(error: unknown, outcome: Outcome): unknown {
     try {
-      const own = isA(error, RpcError) && error.method === this.method;
+      const own = isInstanceOf(error, RpcError) && error.method === this.method;
       if (!own || error.outcome === outcome) return error;
       const { code, message, data, remote } = error;
       const cause = "cause" in error ? { cause: error.cause } : undefined;
       const options = { outcome, data, remote, ...cause };
-      return this.blame(new RpcError(code, message, options));
+      return this.annotate(new RpcError(code, message, options));
     } catch {
       // Only an object of the caller throws when its fields are read.
       return error;

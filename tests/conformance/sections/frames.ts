@@ -364,7 +364,7 @@ const order = [
     "FR12.1",
     "the header of an unknown kind above the limit: closes, frame_too_large",
     async (end) => {
-      await end.greet();
+      await end.exchangeHello();
       const limit = Math.max(end.hello.maxMessage, 65_536);
       await end.send(header(limit + 1, 0x7f));
       await end.closes("frame_too_large");
@@ -374,7 +374,7 @@ const order = [
     "FR12.2",
     "a second HELLO, of another version: closes, protocol_error",
     async (end) => {
-      await end.greet();
+      await end.exchangeHello();
       await end.send(helloOf([], 2));
       await end.closes("protocol_error");
     },
