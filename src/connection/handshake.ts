@@ -120,7 +120,7 @@ export function codecSettings(
       streams: streams &&
         { credit: limits.streamCredit, max: limits.maxStreams },
     },
-    // A copy: on a side that serves nothing the connection's own window is 0 from here on.
+    // A copy, because the connection sets the window that it grants in its own.
     limits: { ...limits },
     authorizesPeer: makeGate !== undefined,
     methodTable: services?.methods,

@@ -1,5 +1,5 @@
-// The decoder under random chunkings, and what it holds for a frame that never
-// ends. On a failure fast-check prints the seed and the smallest case.
+// The decoder with random chunks, and the memory that it holds for a frame that
+// never ends. On a failure fast-check prints the seed and the smallest case.
 
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
@@ -32,7 +32,7 @@ function isDelivered({ kind }: Frame): boolean {
   return kind !== KIND.PAD && kind < 0x80;
 }
 
-test("[B1] any frames, in any chunks, are the same frames, at a linear cost", () => {
+test("[B1] any frames in any chunks are decoded to the same frames, at a linear cost", () => {
   fc.assert(fc.property(
     fc.array(anyFrame, { maxLength: 8 }),
     anyCuts,
@@ -47,7 +47,7 @@ test("[B1] any frames, in any chunks, are the same frames, at a linear cost", ()
   ));
 });
 
-test("[B1] any frames, with a budget and in any chunks, are the same frames", () => {
+test("[B1] any frames in any chunks and with a budget are decoded to the same frames", () => {
   fc.assert(fc.property(
     fc.array(anyFrame, { maxLength: 8 }),
     anyCuts,
@@ -69,7 +69,7 @@ test("[B1] any frames, with a budget and in any chunks, are the same frames", ()
   ));
 });
 
-test("[B6] random bytes are decoded or refused with a typed error, and never crash", () => {
+test("[B6] random bytes are decoded or refused with a typed error; nothing crashes", () => {
   fc.assert(fc.property(
     fc.uint8Array({ maxLength: 200 }),
     anyCuts,
@@ -84,7 +84,7 @@ test("[B6] random bytes are decoded or refused with a typed error, and never cra
   ));
 });
 
-test("any frame's bytes are as docs/protocol.md section 2 has them", async () => {
+test("the bytes of any frame are as docs/protocol.md section 2 defines them", async () => {
   await fc.assert(fc.asyncProperty(anyFrame, async (one) => {
     const source = ReadableStream.from([one]);
     const chunks = await Array.fromAsync(
@@ -94,7 +94,7 @@ test("any frame's bytes are as docs/protocol.md section 2 has them", async () =>
   }));
 });
 
-test("[B12] an unfinished frame holds at most twice what was received, in few objects", () => {
+test("[B12] an unfinished frame holds at most twice the bytes received, in few objects", () => {
   const header = frame(KIND.REPLY, 1);
   new DataView(header.buffer).setUint32(0, 4 << 20);
   for (const size of [1, 100, 4095]) {
@@ -113,7 +113,7 @@ test("[B12] an unfinished frame holds at most twice what was received, in few ob
   }
 });
 
-test("[B12] a header alone holds nothing", () => {
+test("[B12] a header alone allocates nothing", () => {
   const header = frame(KIND.REPLY, 1);
   new DataView(header.buffer).setUint32(0, 4 << 20);
   const decoder = new FrameDecoder({ frame() {} }, 4 << 20);

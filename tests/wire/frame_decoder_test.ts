@@ -1,5 +1,5 @@
-// The incremental decoder: where bytes may be cut, what a header may say, and
-// what that costs.
+// The incremental decoder: where bytes may be cut, what a header may contain,
+// and what decoding costs.
 
 import {
   assert,
@@ -50,7 +50,7 @@ test("[B1] a stream in one chunk is not copied at all", () => {
   assertEquals(got.copied, 0);
 });
 
-test("[B1] a large frame in socket-sized chunks is copied once, but for a small last piece", () => {
+test("[B1] a large frame in socket-sized chunks is copied once, except for a small last piece", () => {
   const body = pattern(1 << 20);
   const bytes = frame(KIND.REPLY, 1, body);
   for (const size of [8192, 16_384, 65_536, 100_000]) {
@@ -79,7 +79,7 @@ test("[B1] a large frame in small pieces is copied twice at most", () => {
   }
 });
 
-test("[B1] pieces large and small of one frame are put together in order", () => {
+test("[B1] large and small pieces of one frame are joined in order", () => {
   const body = pattern(40_000);
   const bytes = frame(KIND.REPLY, 1, body);
   const cuts = [12, 13, 13 + 5000, 5020, 5021, 12_000, 12_100, 39_999];
@@ -129,7 +129,7 @@ test("[B4] a length above the limit is refused before anything is allocated", ()
         assert(error.message.includes(`${length} `), error.message);
         assert(error.message.includes(`${LIMIT} `), error.message);
       });
-      // The decoder's own room for a header is all there is.
+      // Only the decoder's buffer for a header exists.
       assert(sizes.every((size) => size <= 12), `${sizes}`);
     }
   }
@@ -164,16 +164,16 @@ test("[B5] an end inside a header or a body says how many bytes are missing", ()
   }
 });
 
-test("[B5] an end between frames is no fault", () => {
+test("[B5] an end between frames is not a fault", () => {
   const decoder = new FrameDecoder({ frame() {} }, LIMIT);
   decoder.end();
   decoder.push(join(frame(KIND.PING), frame(KIND.REPLY, 1, [0])));
   decoder.end();
 });
 
-/** Flag bits each kind knows, as docs/protocol.md section 3 has them. */
+/** The flags that each kind may have, as docs/protocol.md section 3 defines them. */
 const FLAGS: Record<number, number> = {
-  // Judged by its reader, once the version is known.
+  // Its reader checks them, after the version.
   0x01: 0xff,
   0x02: 0x03,
   0x03: 0x02,
@@ -188,7 +188,7 @@ const FLAGS: Record<number, number> = {
   0x13: 0x01,
 };
 
-test("[B7] of all kinds and flags exactly the known ones are delivered, PAD and those from 0x80 skipped, the others refused", () => {
+test("[B7] known kinds with known flags are delivered, PAD and kinds from 0x80 are skipped, all others are refused", () => {
   for (let kind = 0; kind < 256; kind++) {
     for (let flags = 0; flags < 256; flags++) {
       const bytes = frame(kind, 5, [1, 2], flags);
@@ -209,7 +209,7 @@ test("[B7] the error for an unknown kind or flag names it", () => {
   assert(message.includes("0x24") && message.includes("0x06"), message);
 });
 
-test("[B7] each reserved bit is refused, on skipped kinds too", () => {
+test("[B7] each reserved bit is refused, also on kinds that are skipped", () => {
   for (const kind of [KIND.REPLY, KIND.PAD, 0x80, 0xff]) {
     for (let bit = 0; bit < 16; bit++) {
       const bytes = frame(kind, 1, [0]);
@@ -219,7 +219,7 @@ test("[B7] each reserved bit is refused, on skipped kinds too", () => {
   }
 });
 
-test("[B7] a skipped frame is skipped wherever it is cut, and what follows is delivered", () => {
+test("[B7] a frame is skipped wherever it is cut, and the next frame is delivered", () => {
   for (const kind of [KIND.PAD, 0x80, 0xff]) {
     const bytes = join(frame(kind, 9, pattern(30), 0xff), frame(KIND.PING, 3));
     for (let cut = 0; cut <= bytes.length; cut++) {
@@ -246,7 +246,7 @@ test("[B11] nothing after a fatal frame is delivered", () => {
   assertEquals(delivered, 1);
 });
 
-test("[B11] a decoder that is stopped delivers nothing more of its chunk", () => {
+test("[B11] a stopped decoder delivers nothing more of its chunk", () => {
   const { bytes, frames } = sampleFrames();
   for (let stopAt = 1; stopAt <= frames.length; stopAt++) {
     let delivered = 0;

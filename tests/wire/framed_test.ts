@@ -111,7 +111,7 @@ test("a protocol error in the peer's bytes fails reading, and writing goes on", 
     ConnectionError,
   );
   assertEquals(error.code, "protocol_error");
-  // So that the peer can be sent the reason.
+  // So the reason can still be sent to the peer.
   await writable.getWriter().write({ kind: KIND.GOAWAY, flags: 1 });
   const { value } = await b.readable.getReader().read();
   assertEquals(value, frame(KIND.GOAWAY, 0, [], 1));

@@ -1,4 +1,4 @@
-/** Payloads that cannot be sent or read: only their own call fails. */
+/** Payloads that cannot be encoded or decoded: only their own call fails. */
 
 import { test } from "node:test";
 import {
@@ -23,7 +23,7 @@ const services = {
   S: { echo: (value: unknown) => value, f: () => "f" },
 };
 
-/** How one call ends, among others that go well. */
+/** How one call ends among others that succeed. */
 async function failure(
   value: unknown,
   options?: PairOptions,
@@ -63,7 +63,7 @@ for (const [name, make] of Object.entries(UNENCODABLE)) {
   });
 }
 
-test("[H4] an array nested 1,000,000 deep is carried or fails its call, as deep as the platform goes", async () => {
+test("[H4] an array nested 1,000,000 deep arrives or fails its call, depending on the platform's limit", async () => {
   const { client, close } = pair(services);
   let nested: unknown[] = [];
   for (let i = 0; i < 1_000_000; i++) nested = [nested];
@@ -74,7 +74,7 @@ test("[H4] an array nested 1,000,000 deep is carried or fails its call, as deep 
   await close();
 });
 
-test("the cause of params that cannot be encoded is told", async () => {
+test("an error for params that cannot be encoded has the cause", async () => {
   const cause = new Error("mine");
   const { cause: told } = await failure({
     toJSON() {
@@ -143,7 +143,7 @@ for (const [name, payload] of Object.entries(UNREADABLE)) {
   });
 }
 
-test("[H4] JSON nested 100,000 deep crashes nobody", async () => {
+test("[H4] params of JSON nested 100,000 deep crash neither side", async () => {
   const depth = 100_000;
   const nested = [...text("[".repeat(depth) + "]".repeat(depth))];
   const peer = new RawPeer();
@@ -155,7 +155,7 @@ test("[H4] JSON nested 100,000 deep crashes nobody", async () => {
     request(2, "S.echo", [JSON_TEXT, ...nested]),
     request(3, "S.f"),
   );
-  // Each is either read or refused, as deep as the platform's parser goes.
+  // Each is either read or refused, depending on the platform's parser.
   for (;;) {
     const got = await peer.next();
     if (got?.kind === KIND.REPLY && got.id === 3) break;
@@ -165,7 +165,7 @@ test("[H4] JSON nested 100,000 deep crashes nobody", async () => {
   await server.close();
 });
 
-test("[H4] a reply nested 100,000 deep crashes nobody", async () => {
+test("[H4] a reply nested 100,000 deep crashes neither side", async () => {
   const depth = 100_000;
   const nested = [...text("[".repeat(depth) + "]".repeat(depth))];
   const peer = new RawPeer();
@@ -191,7 +191,7 @@ test("[H0] a call larger than the server's window fails, not sent", async () => 
   assertEquals([error.code, error.outcome], ["resource_exhausted", "not_sent"]);
 });
 
-test("[H0] a call that only turns out too large with the server's HELLO fails then", async () => {
+test("[H0] a call that is too large for the server's HELLO fails when that arrives", async () => {
   const { client, close } = pair(services, {
     server: { maxMessage: 16 * 1024 },
   });

@@ -1,4 +1,4 @@
-/** Values there and back: what arrives of each. */
+/** What arrives of each value, as params and as a result. */
 
 import { test } from "node:test";
 import {
@@ -13,7 +13,7 @@ import { pair } from "../support/pair.ts";
 import { Held } from "../support/services.ts";
 import fc from "fast-check";
 
-/** What a handler got, and what its caller got back. */
+/** What a handler received, and what its caller received as the result. */
 interface Trip {
   there: unknown;
   back: unknown;
@@ -48,10 +48,10 @@ async function arriveAsTheyAre(values: Iterable<unknown>) {
   await arrive(Array.from(values, (value) => [value, value] as const));
 }
 
-/** Around every length at which a string is handled another way, in characters. */
+/** Lengths in characters around each bound at which strings are encoded in another way. */
 const LENGTHS = [
   ...[0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65],
-  // A third of 16 KiB: text that surely fits a buffer of that.
+  // A third of 16 KiB: any text of that length fits into 16 KiB.
   ...[5460, 5461, 5462],
   ...[16_383, 16_384, 16_385, 65_536, 1 << 20],
 ];
@@ -92,7 +92,7 @@ test("every ASCII character arrives, controls and NUL too", async () => {
   await arriveAsTheyAre([...all, all, `${all}${all}`, { [all]: all }]);
 });
 
-test("a byte order mark stays where it is", async () => {
+test("a byte order mark is kept", async () => {
   await arriveAsTheyAre([
     "\ufeff",
     "\ufeffshort",
@@ -114,7 +114,7 @@ test("[H4] lone surrogates arrive, in strings as inside JSON", async () => {
   ]);
 });
 
-test("undefined and null are two values", async () => {
+test("undefined and null stay different values", async () => {
   await arrive([
     [undefined, undefined],
     [null, null],
@@ -123,7 +123,7 @@ test("undefined and null are two values", async () => {
   ]);
 });
 
-test("[H4] numbers and dates arrive as JSON has them", async () => {
+test("[H4] numbers and dates arrive as JSON encodes them", async () => {
   const { trip, close } = echoPair();
   assert(Object.is((await trip(-0)).back, 0));
   await close();
@@ -141,7 +141,7 @@ test("[H4] numbers and dates arrive as JSON has them", async () => {
   ]);
 });
 
-test("[H4] __proto__ and constructor are keys like others, and touch no prototype", async () => {
+test("[H4] __proto__ and constructor are ordinary keys, and change no prototype", async () => {
   const text =
     '{"__proto__":{"polluted":1},"constructor":{"prototype":{"x":1}}}';
   const { trip, close } = echoPair();
@@ -174,7 +174,7 @@ test("any JSON value arrives as JSON.parse(JSON.stringify(value))", async () => 
   await close();
 });
 
-test("any string arrives as it is", async () => {
+test("any string arrives unchanged", async () => {
   const { trip, close } = echoPair();
   const anyUnit = fc.string({
     unit: fc.integer({ min: 0, max: 0xffff }).map((c) =>
@@ -198,7 +198,7 @@ test("bytes arrive as bytes, whatever their number", async () => {
   );
 });
 
-test("part of a larger buffer arrives as that part", async () => {
+test("a view of a larger buffer arrives without the rest", async () => {
   const large = Uint8Array.from({ length: 100_000 }, (_, i) => i);
   await arrive([
     [large.subarray(10, 13), new Uint8Array([10, 11, 12])],
@@ -206,7 +206,7 @@ test("part of a larger buffer arrives as that part", async () => {
   ]);
 });
 
-test("what is a Uint8Array by class arrives as a plain one", async () => {
+test("a subclass of Uint8Array arrives as a plain Uint8Array", async () => {
   const { Buffer } = await import("node:buffer");
   class Mine extends Uint8Array {}
   const { trip, close } = echoPair();
@@ -222,12 +222,12 @@ test("what is a Uint8Array by class arrives as a plain one", async () => {
   await close();
 });
 
-test("received bytes are the receiver's own: no call shares memory with another", async () => {
+test("received bytes share no memory with those of another call", async () => {
   const { trip, close } = echoPair();
   for (const size of [8, 20_000]) {
     const first = (await trip(new Uint8Array(size).fill(1))).back as Uint8Array;
     const { there, back } = await trip(new Uint8Array(size).fill(2));
-    // Nothing of other frames is kept alive with it.
+    // It keeps no other frame in memory.
     assert(first.buffer.byteLength < size + 32);
     assertNotStrictEquals((there as Uint8Array).buffer, first.buffer);
     (there as Uint8Array).fill(9);
@@ -238,7 +238,7 @@ test("received bytes are the receiver's own: no call shares memory with another"
 });
 
 for (const size of [8, 20_000]) {
-  test(`changes to ${size} bytes after the call do not show`, async () => {
+  test(`changes to ${size} bytes after the call are not sent`, async () => {
     const held = new Held();
     const { client, close } = pair(held.services);
     const bytes = new Uint8Array(size).fill(1);
@@ -253,7 +253,7 @@ for (const size of [8, 20_000]) {
 }
 
 for (const size of [8, 20_000]) {
-  test(`changes to ${size} bytes do not show in a call that had to wait`, async () => {
+  test(`changes to ${size} bytes are not sent by a call that had to wait`, async () => {
     const held = new Held();
     const { client, close } = pair(held.services, {
       server: { windowCalls: 1 },
@@ -277,7 +277,7 @@ for (const size of [8, 20_000]) {
   });
 }
 
-test("bytes that are handed over arrive too, small and large", async () => {
+test("transferred bytes arrive, small and large", async () => {
   const { client, close } = pair({ S: { echo: (b: Uint8Array) => b } });
   for (const size of [0, 8, 20_000]) {
     const bytes = new Uint8Array(size).fill(3);
@@ -287,7 +287,7 @@ test("bytes that are handed over arrive too, small and large", async () => {
   await close();
 });
 
-/** Handlers that change their result once they have returned it. */
+/** Handlers that change their result after they have returned it. */
 const changing = {
   returned: (n: number) => changed(new Uint8Array(n)),
   given: (n: number, ctx: CallContext) =>
@@ -311,7 +311,7 @@ function changed(bytes: Uint8Array): Uint8Array {
 const LARGE = 20_000;
 
 for (const name of ["given", "givenLate"] as const) {
-  test(`a large result that its handler gives away is sent uncopied (${name})`, async () => {
+  test(`a large result that its handler transfers is sent without a copy (${name})`, async () => {
     const { client, close } = pair({ S: changing });
     const reply = await client.call(`S.${name}`, LARGE);
     assertEquals([reply.length, ...new Set(reply)], [LARGE, 1]);
@@ -320,7 +320,7 @@ for (const name of ["given", "givenLate"] as const) {
 }
 
 for (const name of ["returned", "otherGiven"] as const) {
-  test(`changes to a large result that was not given away do not show (${name})`, async () => {
+  test(`changes to a large result that was not transferred are not sent (${name})`, async () => {
     const { client, close } = pair({ S: changing });
     const reply = await client.call(`S.${name}`, LARGE);
     assertEquals([reply.length, ...new Set(reply)], [LARGE, 0]);

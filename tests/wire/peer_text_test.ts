@@ -1,5 +1,5 @@
-// What a peer says, in our own errors: escaped, bounded, and never cut inside
-// a character on the wire.
+// Text of a peer in local errors is escaped and bounded; text that is sent is
+// never cut inside a character.
 
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
@@ -25,7 +25,7 @@ function assertTame(text: string): void {
   assert(text.length <= 1000, `${text.length} characters`);
 }
 
-test("[W6] a GOAWAY's code and text are escaped and bounded in what calls and the connection say", async () => {
+test("[W6] a GOAWAY's code and text are escaped and bounded in the errors of calls and the connection", async () => {
   for (const repeat of [1, 100]) {
     const facing = faceClient();
     await greet(facing);
@@ -43,7 +43,7 @@ test("[W6] a GOAWAY's code and text are escaped and bounded in what calls and th
   }
 });
 
-test("[W6] a stranger's first bytes are escaped in the error that names them", async () => {
+test("[W6] the first bytes of another protocol are escaped in the error", async () => {
   for (
     const words of [FORGED, "\xff".repeat(500), "\x1b]0;title\x07".repeat(99)]
   ) {
@@ -57,7 +57,7 @@ test("[W6] a stranger's first bytes are escaped in the error that names them", a
   }
 });
 
-test("[W6] the name of a serializer is escaped in the error that says it differs", async () => {
+test("[W6] the name of another serializer is escaped in the error", async () => {
   const facing = faceServer({});
   await facing.peer.send(hello({ extra: serializerField(FORGED) }));
   assertEquals((await facing.peer.next())?.kind, KIND.HELLO);
@@ -66,7 +66,7 @@ test("[W6] the name of a serializer is escaped in the error that says it differs
   assert(reason.message.includes("\\u001b"), reason.message);
 });
 
-test("[W6] a method's name is escaped and cut in the answer that it is not there", async () => {
+test("[W6] the name of an unknown method is escaped and cut in the reply", async () => {
   const facing = faceServer({});
   await greet(facing);
   await facing.peer.send(request(1, FORGED.repeat(200)));
@@ -75,7 +75,7 @@ test("[W6] a method's name is escaped and cut in the answer that it is not there
   await facing.connection.closed;
 });
 
-test("[W6] quoted text is of one line, bounded, and tells its true length", () => {
+test("[W6] quoted text is one line, bounded, and states its true length", () => {
   for (const text of ["", "plain", FORGED, "é😀", '"\\'.repeat(50)]) {
     assertTame(quote(text));
     assertTame(quote(text.repeat(1000)));
@@ -84,7 +84,7 @@ test("[W6] quoted text is of one line, bounded, and tells its true length", () =
   assertEquals(JSON.parse(quote(FORGED)), FORGED);
 });
 
-test("[H9] texts are cut to their bounds between characters, never inside one", () => {
+test("[H9] a text that is too long is cut between characters, never inside one", () => {
   const strict = new TextDecoder("utf-8", { fatal: true });
   for (const character of ["a", "é", "→", "😀"]) {
     for (let pad = 0; pad < 4; pad++) {

@@ -34,7 +34,7 @@ function documented(): Turn[] {
   const turns: Turn[] = [];
   for (const line of block.split("\n")) {
     if (/^\w+$/.test(line)) turns.push({ side: line, hex: "" });
-    // Bytes stand in groups, two spaces before their meaning.
+    // The bytes are in groups; two spaces separate them from their meaning.
     const [, bytes] = /^ {2}((?:[0-9a-f]{2,} )+) /.exec(line) ?? [];
     const turn = turns.at(-1);
     if (bytes !== undefined && turn) turn.hex += bytes.replaceAll(" ", "");

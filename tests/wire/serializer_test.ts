@@ -1,4 +1,4 @@
-/** Custom serializers: what goes through them, and what their failures cost. */
+/** Custom serializers: which values they encode, and what their failures affect. */
 
 import { test } from "node:test";
 import {
@@ -14,7 +14,7 @@ const services = {
   S: { echo: (value: unknown) => value, f: () => "f" },
 };
 
-/** How one call ends, among others that go well. */
+/** How one call ends among others that succeed. */
 async function failure(options: PairOptions): Promise<RpcError> {
   const { client, close } = pair(services, options);
   assertEquals(await client.call("S.f"), "f");
@@ -30,14 +30,14 @@ function text(s: string): Uint8Array {
   return new TextEncoder().encode(s);
 }
 
-/** JSON backwards: what it made no other can read. */
+/** JSON backwards: no other serializer can read it. */
 const backwards: Serializer = {
   name: "backwards",
   encode: (value) => text(JSON.stringify(value)).reverse(),
   decode: (bytes) => JSON.parse(new TextDecoder().decode(bytes.reverse())),
 };
 
-test("a custom serializer carries objects; strings, bytes and undefined go beside it", async () => {
+test("a custom serializer encodes objects; strings, bytes and undefined bypass it", async () => {
   const seen: unknown[] = [];
   const serializer: Serializer = {
     ...backwards,
@@ -54,12 +54,12 @@ test("a custom serializer carries objects; strings, bytes and undefined go besid
   }
   const long = { long: "x".repeat(100_000) };
   assertEquals(await client.call("S.echo", long), long);
-  // Once there and once back.
+  // Once for the params and once for the result.
   assertEquals(seen, [...[{ a: [1] }, null, 3, long].flatMap((v) => [v, v])]);
   await close();
 });
 
-test("error data and calls that had to wait go through the serializer too", async () => {
+test("the serializer encodes error data and calls that had to wait, too", async () => {
   const ends: PairOptions = {
     client: { serializer: backwards },
     server: { serializer: backwards, windowCalls: 1 },
@@ -79,7 +79,7 @@ test("error data and calls that had to wait go through the serializer too", asyn
   await close();
 });
 
-/** Ends with a serializer of their own each, of one name. */
+/** Two sides with serializers of the same name. */
 function ends(client: Partial<Serializer>, server: Partial<Serializer>) {
   return {
     client: { serializer: { ...backwards, ...client } },
@@ -117,7 +117,7 @@ test("[H4] a serializer whose decode throws fails a reply alone", async () => {
   assertEquals([error.code, error.outcome], ["invalid_reply", "executed"]);
 });
 
-test("what a serializer is given to decode is its own to keep", async () => {
+test("a serializer may keep the bytes that it decodes", async () => {
   const kept: Uint8Array[] = [];
   const decode = (bytes: Uint8Array) => {
     kept.push(bytes);
@@ -131,7 +131,7 @@ test("what a serializer is given to decode is its own to keep", async () => {
   await close();
 });
 
-test("ends whose serializers differ do not talk", async () => {
+test("a connection between two serializers closes", async () => {
   const { client, server, errors } = pair(services, {
     server: { serializer: backwards },
   });

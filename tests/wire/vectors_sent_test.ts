@@ -44,7 +44,7 @@ function sent<T extends Valid>(vectors: T[]): T[] {
   return vectors.filter((vector) => vector.sent);
 }
 
-/** What the peer's HELLO adds for a payload. */
+/** What the peer's HELLO needs for a payload. */
 function fieldsFor(payload: VectorPayload): Parameters<typeof hello>[0] {
   return payload.kind === "custom"
     ? { extra: serializerField(HEX_SERIALIZER.name) }
@@ -103,7 +103,7 @@ for (const { name, about, message, bytes } of sent(ofType("request"))) {
 for (const { name, about, message, bytes } of sent(ofType("pad"))) {
   if (message.method === undefined) continue;
   test(`vector ${name} is sent: ${about}`, async () => {
-    // Not through a frame decoder, which would skip it.
+    // Without a frame decoder, which would skip it.
     const [near, far] = memoryPair();
     const clock = new TestClock();
     const client = new Client(near, { clock, firstId: message.id });

@@ -1,4 +1,4 @@
-// The golden vectors, as a real server or client is sent them.
+// The golden vectors, sent to a real server or client.
 
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { test } from "node:test";
@@ -28,14 +28,14 @@ import {
   VECTORS,
 } from "../support/vectors.ts";
 
-/** What the peer's HELLO adds for a payload. */
+/** What the peer's HELLO needs for a payload. */
 function fieldsFor(payload: VectorPayload): Parameters<typeof hello>[0] {
   return payload.kind === "custom"
     ? { extra: serializerField(HEX_SERIALIZER.name) }
     : {};
 }
 
-/** Ends a connection in order. */
+/** Closes a connection gracefully. */
 async function finish({ peer, connection }: Facing): Promise<void> {
   const closed = connection.close();
   await peer.rest();
@@ -71,7 +71,7 @@ for (const { name, about, message, bytes } of ofType("hello")) {
     await settle();
     const { windowCalls = 64 } = message;
     const call = (size: number) => {
-      // A method of one byte: 4 bytes of the body are not payload.
+      // With a method of one byte, 4 bytes of the body are not payload.
       const handle = connection.go("m", new Uint8Array(size - 4));
       handle.reply.catch(() => {});
       return handle;
@@ -246,14 +246,14 @@ for (const { name, about, message, bytes } of ofType("goaway")) {
   });
 }
 
-/** A peer that said goodbye and sends FIN leaves no error behind. */
+/** A peer that sent GOAWAY and then FIN causes no error. */
 async function assertDeparture({ peer, connection }: Facing): Promise<void> {
   await peer.end();
   assertEquals(await connection.closed, undefined);
   assertNothingLeft(connection);
 }
 
-/** The ends a malformed vector is meant for. */
+/** The sides that a malformed vector is for. */
 function targets({ to, serializer, calls = 0 }: Malformed): Facing[] {
   const options = serializer === undefined
     ? {}
