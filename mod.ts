@@ -37,7 +37,13 @@
 // 1. Make calls.
 export { Client, type ClientOptions } from "./src/client/full_client.ts";
 export type { CoreClient, CoreClientOptions } from "./src/client/client.ts";
-export { type CallerOptions, clientOf, type MiddlewareSettings, type MiddlewareStack, ServiceClient } from "./src/client/service_client.ts";
+export {
+  type CallerOptions,
+  clientOf,
+  type MiddlewareSettings,
+  type MiddlewareStack,
+  ServiceClient,
+} from "./src/client/service_client.ts";
 export type {
   Caller,
   CallHandle,
