@@ -1,5 +1,9 @@
 /**
- * The calls in flight by id: ids are handed out here, in the order of writing.
+ * The calls in flight by id; ids are handed out here.
+ *
+ * Ids increase in the order in which requests are written, and wrap around at
+ * 2^32. An id whose call is still in flight is skipped. Every operation takes
+ * constant time, but for growing and for listing.
  *
  * @module
  */

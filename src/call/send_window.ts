@@ -1,14 +1,15 @@
 /**
- * The window that the peer grants: how many calls, and bytes of calls, may count at once.
+ * The window that the peer grants: how many calls, and how many bytes of calls,
+ * may be in flight at once. Before the peer's HELLO is read, the constants of
+ * the protocol hold.
  *
  * @module
  */
 
 import type { PeerHello } from "../types/connection.ts";
 import type { Codec } from "../wire/codec.ts";
-import { noServicesError, queueFullError } from "./errors.ts";
-
 import { EARLY_BYTES, EARLY_CALLS, EARLY_MESSAGE } from "../wire/protocol.ts";
+import { noServicesError, queueFullError } from "./errors.ts";
 
 /** Calls and bytes in flight against what the peer grants. */
 export class SendWindow {

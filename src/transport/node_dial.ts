@@ -1,5 +1,6 @@
 /**
- * Dials TCP, TLS and Unix sockets on Node and Bun.
+ * Dials TCP, TLS and Unix sockets on Node and Bun, through `node:net` and
+ * `node:tls`. Certificates are always verified, and TLS is at least 1.2.
  *
  * @module
  */
