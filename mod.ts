@@ -59,7 +59,7 @@ export {
   type ReconnectingClientOptions,
 } from "./src/client/reconnect/reconnecting_client.ts";
 export type { Dial } from "./src/client/reconnect/dial_attempt.ts";
-export type { RetryOptions } from "./src/client/reconnect/dialer.ts";
+export type { RetryOptions } from "./src/client/reconnect/backoff.ts";
 export type {
   ClientState,
   ReconnectingStats,
@@ -92,7 +92,7 @@ export {
   type ServerOptions,
   type ServerStats,
 } from "./src/serve/server.ts";
-export type { ServerLimits } from "./src/serve/server_limits.ts";
+export type { ServerLimits } from "./src/serve/shared_limits.ts";
 export type { Authorize } from "./src/serve/authorize.ts";
 export type { CallContext } from "./src/types/handler.ts";
 export { callable, type CallableOptions } from "./src/serve/services.ts";

@@ -6,7 +6,7 @@
  */
 
 import type { MessageHandler } from "../../src/wire/codec.ts";
-import { DEFAULT_LIMITS } from "../../src/wire/limits.ts";
+import { DEFAULT_LIMITS } from "../../src/wire/connection_limits.ts";
 import { FrameDecoder } from "../../src/wire/frame_decoder.ts";
 import { NativeCodec } from "../../src/wire/native_codec.ts";
 import { systemClock } from "../../src/base/clock.ts";

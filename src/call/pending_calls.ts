@@ -22,7 +22,7 @@ import type { CallHandle, CallOptions } from "../types/call.ts";
 import type { Connection } from "../types/connection.ts";
 import type { CallObserverHub } from "../types/observe.ts";
 import type { OutgoingCallStats } from "../types/stats.ts";
-import { CALL_CHARGE } from "../wire/limits.ts";
+import { CALL_CHARGE } from "../wire/connection_limits.ts";
 import { toMetadata } from "../wire/metadata.ts";
 import { GONE } from "../wire/payload.ts";
 import { unserializable } from "../wire/to_json.ts";

@@ -39,7 +39,7 @@ import type {
   CodecSettings,
   MessageHandler,
 } from "../wire/codec.ts";
-import { toLimits } from "../wire/limits.ts";
+import { toLimits } from "../wire/connection_limits.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import { nativeCodec } from "../wire/native_codec.ts";
 import {

@@ -16,7 +16,7 @@
 import { ConnectionError, protocolError } from "../base/errors.ts";
 import type { Limits } from "../types/connection.ts";
 import type { WireFeatures } from "../wire/codec.ts";
-import { CALL_CHARGE } from "../wire/limits.ts";
+import { CALL_CHARGE } from "../wire/connection_limits.ts";
 import { EARLY_BYTES, EARLY_CALLS } from "../wire/protocol.ts";
 
 /** The ids of calls that have no reply yet. */

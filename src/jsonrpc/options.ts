@@ -8,7 +8,7 @@
  */
 
 import type { WireFeatures } from "../wire/codec.ts";
-import { checkWindow } from "../wire/limits.ts";
+import { checkWindow } from "../wire/connection_limits.ts";
 import { ErrorCodeTable, LSP_ERROR_CODES } from "./error_codes.ts";
 import { checkFraming, type FramingName } from "./framing.ts";
 import { ownProperty } from "./message.ts";

@@ -7,7 +7,7 @@
 import type { Protocol } from "../types/connection.ts";
 import type { Optional } from "../types/optional.ts";
 import type { CodecFactory } from "../wire/codec.ts";
-import { checkWindow } from "../wire/limits.ts";
+import { checkWindow } from "../wire/connection_limits.ts";
 import type { RegisteredTypes } from "./gob/encoder.ts";
 import { GOB_LIMITS, type GobLimits } from "./gob/input.ts";
 import { GobCodec } from "./gob_codec.ts";

@@ -35,7 +35,7 @@ import { checkTimeout } from "../connection/shutdown.ts";
 import { Totals } from "../connection/totals.ts";
 import { keepalive } from "../connection/watchdog.ts";
 import { AuthorizationGate, type Authorize } from "./authorize.ts";
-import { type ServerLimits, ServerResources } from "./server_limits.ts";
+import { type ServerLimits, ServerResources } from "./shared_limits.ts";
 import { type Services, toServices } from "./services.ts";
 
 /** Rejected connections that are being closed at the same time. */

@@ -22,7 +22,7 @@ import {
 import type { StreamStats } from "../types/stats.ts";
 import type { StreamFrameWriter } from "../wire/codec.ts";
 import type { PayloadView } from "../wire/payload.ts";
-import { STREAM_CHARGE } from "../wire/limits.ts";
+import { STREAM_CHARGE } from "../wire/connection_limits.ts";
 import {
   CalleeStreams,
   CallerStreams,

@@ -3,10 +3,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { toRetry } from "../../src/client/reconnect/dialer.ts";
+import { toRetry } from "../../src/client/reconnect/backoff.ts";
 import { GOB_LIMITS } from "../../src/netrpc/gob/input.ts";
-import { DEFAULT_SERVER_LIMITS } from "../../src/serve/server_limits.ts";
-import { DEFAULT_LIMITS } from "../../src/wire/limits.ts";
+import { DEFAULT_SERVER_LIMITS } from "../../src/serve/shared_limits.ts";
+import { DEFAULT_LIMITS } from "../../src/wire/connection_limits.ts";
 
 function read(path: string): string {
   return readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");

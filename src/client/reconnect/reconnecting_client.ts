@@ -14,7 +14,7 @@ import {
   type StageOutputOf,
 } from "../stage.ts";
 import type { OnStageError, StageOptions } from "../stage_options.ts";
-import { type RetryOptions, toRetry } from "./dialer.ts";
+import { type RetryOptions, toRetry } from "./backoff.ts";
 import type {
   CloseOptions,
   Connection,
@@ -38,7 +38,7 @@ import { systemClock } from "../../base/clock.ts";
 import { toCredentials } from "../../wire/hello.ts";
 import type { AsyncDisposal } from "../../types/duplex.ts";
 import type { ConnectionError } from "../../base/errors.ts";
-import { toLimits } from "../../wire/limits.ts";
+import { toLimits } from "../../wire/connection_limits.ts";
 import type { Dial } from "./dial_attempt.ts";
 import type { LiveCall } from "../../types/stats.ts";
 import { Reconnector } from "./reconnector.ts";

@@ -3,7 +3,7 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { backoff, toRetry } from "../../../src/client/reconnect/dialer.ts";
+import { backoff, toRetry } from "../../../src/client/reconnect/backoff.ts";
 
 const options = fc.record({
   base: fc.integer({ min: 1, max: 10_000 }),

@@ -10,7 +10,7 @@ import { ConnectionError } from "../base/errors.ts";
 import { LargeReads } from "../base/large_reads.ts";
 import type { Limits } from "../types/connection.ts";
 import type { Optional } from "../types/optional.ts";
-import { checkLimit, toLimits } from "../wire/limits.ts";
+import { checkLimit, toLimits } from "../wire/connection_limits.ts";
 import type {
   MemoryHolder,
   MemoryPool,
