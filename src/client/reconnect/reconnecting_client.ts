@@ -65,10 +65,10 @@ export interface ReconnectingClientOptions
    *
    * - `"safe"` (the default): calls that certainly did not run (`not_sent`,
    *   `refused`), and idempotent ones.
-   * - `"never"`: none. A call that a connection has accepted rejects with its
-   *   true outcome, also if it still waited for the window, and even if it is
-   *   idempotent. A call that no connection has accepted yet waits or rejects as
-   *   `whenOffline` says.
+   * - `"never"`: none. If a connection ends, each call that was made on it
+   *   rejects with its true outcome, even a call that waited for the window or
+   *   is idempotent. A call made while there is no connection waits or rejects
+   *   as `whenOffline` says.
    *
    * Use `"never"` if the caller keeps an order of its own, such as that of a
    * replicated log, and decides itself what follows a failed call. Such a caller
