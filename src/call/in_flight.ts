@@ -82,7 +82,7 @@ export class InFlightCalls extends CallTable<Call> {
 
   /** Whether a call with this id was flushed, or could have been. */
   used(id: number): boolean {
-    const last = this.#batchStart - 1;
+    const last = this.lastFlushed;
     return last >= this.#firstId && ((id - last) | 0) <= 0;
   }
 
@@ -119,6 +119,11 @@ export class InFlightCalls extends CallTable<Call> {
     if (call === undefined || this.flushed(call)) return undefined;
     this.dropOnFlush(call);
     return call;
+  }
+
+  /** The count of the last call whose batch was flushed. */
+  get lastFlushed(): number {
+    return this.#batchStart - 1;
   }
 
   /** Whether the batch that a call was written into was flushed. */

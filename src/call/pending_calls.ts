@@ -243,7 +243,9 @@ export class PendingCalls implements CallOwner {
 
   /** The peer serves no call that was sent after the one with the count `last`: those calls are settled, the others continue. */
   goaway(last: number, reason: ConnectionError): void {
-    this.#failAfter(last, "refused", reason, false);
+    // No REQUEST follows a GOAWAY, not even one that its id would cover.
+    const kept = Math.min(last, this.inFlight.lastFlushed);
+    this.#failAfter(kept, "refused", reason, false);
   }
 
   /**

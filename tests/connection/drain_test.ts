@@ -4,6 +4,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import {
   type CallContext,
+  Client,
   memoryPair,
   method,
   ordered,
@@ -12,6 +13,7 @@ import {
   Server,
 } from "../../mod.ts";
 import { settle, TestClock } from "../support/clock.ts";
+import { decodeAll } from "../support/frames.ts";
 import { Reconnecting } from "../support/dials.ts";
 import { faceClient, faceServer, greet } from "../support/facing.ts";
 import { faceJsonClient, faceJsonServer } from "../support/json_peer.ts";
@@ -22,6 +24,7 @@ import {
   frame,
   goaway,
   hello,
+  join,
   KIND,
   RawPeer,
   readCode,
@@ -736,4 +739,32 @@ test("[X37] no waiting call starts when a result stream is released because its 
     await result.cancel().catch(() => {});
     await t.close();
   }
+});
+
+test("a GOAWAY takes back every request that has not left, also one that its id would cover", async () => {
+  const written: Uint8Array[] = [];
+  let unblock = () => {};
+  const blocked = new Promise<void>((resolve) => unblock = resolve);
+  let peer!: ReadableStreamDefaultController<Uint8Array>;
+  const client = new Client({
+    readable: new ReadableStream({ start: (c) => void (peer = c) }),
+    writable: new WritableStream({
+      write: (chunk: Uint8Array) => {
+        written.push(chunk);
+        return blocked;
+      },
+    }),
+  });
+  // HELLO is with the transport, which takes nothing more: the request gathers behind it.
+  await settle();
+  const handle = client.go("S.work");
+  await settle();
+  peer.enqueue(join(hello(), goaway(100)));
+  await settle();
+  assertEquals([handle.id, handle.outcome], [1, "not_sent"]);
+  unblock();
+  await settle();
+  const kinds = decodeAll([join(...written)]).frames.map(({ kind }) => kind);
+  assertEquals(kinds.includes(KIND.REQUEST), false);
+  await client.abort();
 });
