@@ -265,6 +265,8 @@ export class PendingCalls implements CallOwner {
   ): void {
     this.queue.failOnConnectionLoss(reason);
     for (const call of this.inFlight.after(last)) {
+      // User code that ran when another call was settled may have ended it.
+      if (this.inFlight.get(call.seq >>> 0) !== call) continue;
       let known: Outcome = "not_sent";
       if (!this.inFlight.retract(call)) {
         known = outcome;

@@ -194,7 +194,10 @@ export class SendQueue {
   onHello(hello: PeerHello): void {
     const { window } = this.#inFlight;
     window.granted = hello;
-    for (const { call } of this.calls.all()) {
+    for (const entry of this.calls.all()) {
+      const { call } = entry;
+      // User code that ran when another call was settled may have ended it.
+      if (call.waiting !== entry) continue;
       try {
         window.checkFit(call.size);
         call.extra?.streams?.checkFit();
@@ -216,9 +219,11 @@ export class SendQueue {
   /** No call will be sent any more: those that wait fail. */
   failOnConnectionLoss(reason: ConnectionError): void {
     this.refuseNew(reason);
-    for (const { call } of this.calls.all()) {
-      this.remove(call);
-      this.#settler.failOnConnectionLoss(call, "not_sent", reason);
+    // One at a time: to settle a call may run user code, which may end others.
+    let entry: QueuedCall | undefined;
+    while ((entry = this.calls.first) !== undefined) {
+      this.remove(entry.call);
+      this.#settler.failOnConnectionLoss(entry.call, "not_sent", reason);
     }
   }
 }

@@ -72,6 +72,9 @@ export class CallSettler {
     failed: boolean,
     result: unknown,
   ): void {
+    // First: a signal of the user's may run code as its listener is removed, and
+    // that must find a call which nothing ends any more.
+    call.state = "done";
     if (call.extra !== undefined) this.unwatch(call, call.extra);
     call.settle(outcome, failed, result);
     this.finish(call, outcome);
@@ -96,6 +99,7 @@ export class CallSettler {
   finishStream(call: Call, lost?: RpcError): void {
     const { extra } = call;
     if (call.state === "streaming" && extra !== undefined) {
+      call.state = "done";
       this.unwatch(call, extra);
     }
     const failure = extra?.streams?.reader?.failure;

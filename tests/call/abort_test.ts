@@ -8,7 +8,12 @@ import {
   assertRejects,
   assertStrictEquals,
 } from "@std/assert";
-import { Client, echoServices, type RpcError } from "../../mod.ts";
+import {
+  type CallHandle,
+  Client,
+  echoServices,
+  type RpcError,
+} from "../../mod.ts";
 import { settle } from "../support/clock.ts";
 import { FULL } from "../support/full.ts";
 import { assertNothingLeft, pair } from "../support/pair.ts";
@@ -358,3 +363,53 @@ test("a nested call inherits its handler's signal", async () => {
   await far.close();
   await assertRejects(() => handle.reply);
 });
+
+/** A signal that runs `code` when the library takes its listener away, which it does when it settles the call. */
+function meddling(code: () => void): AbortSignal {
+  const { signal } = new AbortController();
+  const remove = signal.removeEventListener.bind(signal);
+  signal.removeEventListener = (...args: Parameters<typeof remove>) => {
+    remove(...args);
+    code();
+  };
+  return signal;
+}
+
+for (const windowCalls of [1, 64]) {
+  for (const flushed of [true, false]) {
+    test(`[L1] code that aborts the other calls while a lost connection settles one disturbs nothing (window ${windowCalls}, ${flushed ? "flushed" : "in the batch"})`, async () => {
+      const held = new Held();
+      const { client, close } = pair(held.services, {
+        server: { windowCalls },
+      });
+      await client.call("Held.echo", 0);
+      const others: CallHandle[] = [];
+      const signal = meddling(() => others.forEach((other) => other.abort()));
+      const first = client.go("Held.work", 1, { signal });
+      for (let i = 2; i < 5; i++) {
+        others.push(
+          client.go("Held.work", i, { signal: meddling(() => first.abort()) }),
+        );
+      }
+      if (flushed) await settle();
+      await client.connection.abort();
+      await client.closed;
+      const outcomes = await Promise.all(
+        [first, ...others].map((c) => c.settled),
+      );
+      assertEquals(outcomes.length, 4);
+      const { settled, inFlight, inFlightBytes, queued, queuedBytes } = client
+        .connection.stats();
+      const counted = Object.values(settled).reduce((a, b) => a + b);
+      assertEquals([counted, inFlight, inFlightBytes, queued, queuedBytes], [
+        5,
+        0,
+        0,
+        0,
+        0,
+      ]);
+      held.release();
+      await close();
+    });
+  }
+}

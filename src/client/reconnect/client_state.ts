@@ -41,7 +41,7 @@ export interface StateDetail {
   readonly failures: number;
 }
 
-/** Called on every change of state. Exceptions it throws are ignored. */
+/** Called on every change of state, in order, in a microtask after it. Exceptions it throws are ignored. */
 export type StateListener = (state: ClientState, detail: StateDetail) => void;
 
 /** A state that can be watched. */
@@ -69,7 +69,10 @@ export class StateCell {
     this.#change?.resolve();
     this.#change = undefined;
     const detail: StateDetail = { from, cause, delay, failures };
-    callHook({ listener: this.#listener }, "listener", state, detail);
+    const hook = { listener: this.#listener };
+    if (hook.listener === undefined) return;
+    // Not now: the state changes in the middle of work that a listener could disturb.
+    queueMicrotask(() => callHook(hook, "listener", state, detail));
   }
 
   /** Yields the state now, then the latest one after each change. Ends after `closed`. */

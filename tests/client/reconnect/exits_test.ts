@@ -13,8 +13,11 @@ import {
 import {
   type CallHandle,
   type CallOptions,
+  memoryPair,
   type Outcome,
+  ReconnectingClient,
   RpcError,
+  Server,
 } from "../../../mod.ts";
 import { settle } from "../../support/clock.ts";
 import {
@@ -229,5 +232,47 @@ for (const [where, place] of Object.entries(PLACES)) {
       `[L17] a call of a client with resend never, ${where}, ends by ${how}`,
       () => leaves(place, exit(), "never"),
     );
+  }
+}
+
+for (const resend of ["safe", "never"] as const) {
+  for (const windowCalls of [1, 64]) {
+    for (const end of ["lost", "drained"] as const) {
+      test(`[L17] a state listener may abort every call while its connection is ${end} (resend ${resend}, window ${windowCalls})`, async () => {
+        const never = new Promise<never>(() => {});
+        const server = new Server({ S: { slow: () => never } }, {
+          windowCalls,
+        });
+        const handles: CallHandle[] = [];
+        const client = new ReconnectingClient<
+          { S: { slow: (n: number) => void } }
+        >(() => {
+          const [near, far] = memoryPair();
+          server.accept(far);
+          return near;
+        }, {
+          resend,
+          whenOffline: "reject",
+          onStateChange: (state) => {
+            if (state !== "ready") handles.forEach((handle) => handle.abort());
+          },
+        });
+        await client.ready;
+        const { connection } = client;
+        for (let i = 0; i < 4; i++) handles.push(client.go("S.slow", i));
+        await settle();
+        if (end === "lost") await connection!.abort();
+        else await server.close({ timeout: 0 });
+        await connection!.closed;
+        await Promise.all(handles.map((handle) => handle.settled));
+        await client.abort();
+        const counted = Object.values(client.stats().settled).reduce((a, b) =>
+          a + b
+        );
+        const { inFlight, queued } = connection!.stats();
+        assertEquals([counted, inFlight, queued], [4, 0, 0]);
+        await server.close({ timeout: 0 });
+      });
+    }
   }
 }
