@@ -92,7 +92,7 @@ export interface IncomingCalls {
   /** Why the connection drains, if it does. */
   readonly drainReason: RpcError | undefined;
   /** How many calls run or wait, without those in `except`. */
-  countOpen(except?: ReadonlySet<unknown>): number;
+  countOpen(except?: ReadonlySet<object>): number;
   /** Lists the calls that have no reply yet, in the order in which they arrived. */
   calls(context: LiveCallContext): LiveCall[];
   /** A call has arrived; its payload is the codec's current one. */

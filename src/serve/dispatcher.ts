@@ -101,11 +101,14 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     return this.#openCalls.all().map((call) => toLiveCall(call, context));
   }
 
-  countOpen(except: ReadonlySet<unknown> = NO_CALLS): number {
+  countOpen(except: ReadonlySet<object> = NO_CALLS): number {
     let open = this.#scheduler.running + this.#scheduler.waiting;
-    for (const call of except) {
-      const { state } = call as ServerCall;
-      if (state === "running" || state === "streaming") open--;
+    if (except.size === 0) return open;
+    // `except` may name calls of other connections: a server closes all of its own.
+    for (const call of this.#openCalls.all()) {
+      const { state } = call;
+      const runs = state === "running" || state === "streaming";
+      if (runs && except.has(call)) open--;
     }
     return open;
   }
@@ -123,32 +126,28 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     receiveWindow.checkId(id, this.#openCalls.table);
     const { codec, clock, tick, observe } = this.#context;
     const { valueIsStream } = codec;
-    // Before `recordId`: our GOAWAY then refuses a call that exceeds the window.
+    // Before `recordId`: the local GOAWAY then refuses a call that exceeds the window.
     if (!this.#draining) {
       receiveWindow.reserve(size);
       if (valueIsStream) this.#context.streams()?.checkRoom();
     }
     receiveWindow.recordId(id);
     if (this.#draining) {
-      // The caller itself settles the calls above the id of our GOAWAY.
+      // The caller itself settles the calls above the id of the local GOAWAY.
       if (!codec.features.goaway) {
         this.#refuse(id, method, size, metadata, "unavailable", CLOSING);
       }
       return;
     }
     const methodEntry = this.#methodTable.get(method);
-    if (methodEntry === undefined || remaining === 0) {
-      if (methodEntry === undefined) {
-        const text = `there is no method ${quote(method)}`;
-        this.#refuse(id, method, size, metadata, "not_found", text);
-      } else {this.#refuse(
-          id,
-          method,
-          size,
-          metadata,
-          "deadline_exceeded",
-          LATE,
-        );}
+    if (methodEntry === undefined) {
+      const text = `there is no method ${quote(method)}`;
+      this.#refuse(id, method, size, metadata, "not_found", text);
+      receiveWindow.answered(size);
+      return;
+    }
+    if (remaining === 0) {
+      this.#refuse(id, method, size, metadata, "deadline_exceeded", LATE);
       receiveWindow.answered(size);
       return;
     }
@@ -286,7 +285,7 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
 
   /**
    * Refuses the calls that have not started. The last of them, up to `lastId`,
-   * are refused by the id that this returns for our GOAWAY. The others are
+   * are refused by the id that this returns for the local GOAWAY. The others are
    * answered: a call that has started is behind them, or the protocol has no
    * GOAWAY.
    */
@@ -331,7 +330,7 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
   }
 }
 
-const NO_CALLS: ReadonlySet<unknown> = new Set();
+const NO_CALLS: ReadonlySet<object> = new Set();
 
 const CANCELLED = "the caller cancelled the call";
 const LATE = "the call's deadline has passed";

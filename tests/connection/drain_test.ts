@@ -768,3 +768,34 @@ test("a GOAWAY takes back every request that has not left, also one that its id 
   assertEquals(kinds.includes(KIND.REQUEST), false);
   await client.abort();
 });
+
+test("close({ ctx }) of a server excuses the call that closes it, and still waits for the calls of other connections", async () => {
+  const order: string[] = [];
+  const work = Promise.withResolvers<void>();
+  const server: Server<object> = new Server<object>({
+    S: {
+      close: async (_: undefined, ctx: CallContext) => {
+        await server.close({ ctx, timeout: 3000 });
+        order.push("closed");
+      },
+      work: async () => {
+        await work.promise;
+        order.push("worked");
+      },
+    },
+  });
+  const clients = [0, 1].map(() => {
+    const [near, far] = memoryPair();
+    server.accept(far);
+    return new Client(near);
+  });
+  const working = clients[0].call("S.work");
+  await settle();
+  const closing = clients[1].call("S.close");
+  await settle();
+  assertEquals(order, []);
+  work.resolve();
+  await Promise.all([working, closing]);
+  assertEquals(order, ["worked", "closed"]);
+  for (const client of clients) await client.close();
+});
