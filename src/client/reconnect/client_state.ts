@@ -96,7 +96,12 @@ export class StateCell {
 export interface ReconnectingStats extends
   Omit<
     TotalStats,
-    "receiving" | "receivingBytes" | "running" | "waiting" | "served"
+    | "receiving"
+    | "receivingBytes"
+    | "running"
+    | "waiting"
+    | "ordered"
+    | "served"
   > {
   /** The state. */
   readonly state: ClientState;

@@ -61,12 +61,14 @@ export class Reconnector implements ResendTarget, OfflineQueueOwner {
 
   // The drain; the first `close` starts it.
 
-  /** What every `close` returns. */
-  #closing: Promise<void> | undefined;
+  /** Its promise is what every `close` returns. */
+  #closing: PromiseWithResolvers<void> | undefined;
   readonly #drainTimer: Timeout;
   /** When the drain must have finished, by the clock's `now`. */
   #drainDeadline = Infinity;
   #streams: CloseOptions["streams"];
+  /** The `ctx` of the handler that closes the client: its call is not waited for. */
+  #ctx: CloseOptions["ctx"];
 
   /** What the teardown ended the client with. */
   #reason: ConnectionError | undefined;
@@ -234,21 +236,23 @@ export class Reconnector implements ResendTarget, OfflineQueueOwner {
 
   // The end of the client.
 
-  close({ timeout, streams }: CloseOptions): Promise<void> {
+  close({ timeout, streams, ctx }: CloseOptions): Promise<void> {
     checkTimeout(timeout);
     const first = this.#closing === undefined;
-    this.#closing ??= this.#closed.promise.then(ignore);
+    const closing = this.#closing ??= Promise.withResolvers();
+    if (first) this.#closed.promise.then(() => closing.resolve());
     if (first || timeout !== undefined) {
       this.#limitDrain(timeout ?? DRAIN_TIME);
     }
     this.#streams = streams ?? this.#streams;
+    this.#ctx = ctx ?? this.#ctx;
     // In a later turn, as for the `close` of a connection.
     queueMicrotask(() => this.#continueDrain());
-    if (!first || this.ended) return this.#closing;
+    if (!first || this.ended) return closing.promise;
     const refusal = this.#closedError();
     this.#readySignal.close(() => refusal);
     this.state.set("draining", this.#dialer.failures);
-    return this.#closing;
+    return closing.promise;
   }
 
   /** Limits the drain to `timeout` ms from now, unless it must finish earlier already. */
@@ -257,7 +261,7 @@ export class Reconnector implements ResendTarget, OfflineQueueOwner {
     if (deadline >= this.#drainDeadline) return;
     this.#drainDeadline = deadline;
     // After the teardown each connection limits its own drain.
-    if (this.ended) return this.#closeConnections(timeout);
+    if (this.ended) return void this.#closeConnections(timeout);
     this.#drainTimer.set(timeout, () => {
       const text = `the drain did not finish within ${printMs(timeout)}`;
       const cause = this.away;
@@ -266,9 +270,12 @@ export class Reconnector implements ResendTarget, OfflineQueueOwner {
     });
   }
 
-  #closeConnections(timeout: number): void {
-    const options = { timeout, streams: this.#streams };
-    for (const { connection } of this.#connections) connection.close(options);
+  /** Resolves when the connections are closed, or wait only for the call that closes the client. */
+  #closeConnections(timeout: number): Promise<unknown> {
+    const options = { timeout, streams: this.#streams, ctx: this.#ctx };
+    return Promise.all(
+      [...this.#connections].map(({ connection }) => connection.close(options)),
+    );
   }
 
   /** Continues a drain: once no call waits, it drains the connections; once they are closed, the client ends. */
@@ -277,8 +284,9 @@ export class Reconnector implements ResendTarget, OfflineQueueOwner {
     if (this.#queue.length > 0) return;
     this.#dialer.stop(this.#reason);
     const left = this.#drainDeadline - this.#setup.clock.now();
-    this.#closeConnections(Math.max(0, left));
+    const closed = this.#closeConnections(Math.max(0, left));
     if (this.#connections.size === 0) this.#teardown(undefined);
+    else closed.then(() => this.#closing?.resolve());
   }
 
   /** Ends everything at once. */

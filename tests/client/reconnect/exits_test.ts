@@ -11,15 +11,19 @@ import {
   assertStrictEquals,
 } from "@std/assert";
 import {
+  callable,
+  type CallContext,
   type CallHandle,
   type CallOptions,
+  clientOf,
+  type Connection,
   memoryPair,
   type Outcome,
   ReconnectingClient,
   RpcError,
   Server,
 } from "../../../mod.ts";
-import { settle } from "../../support/clock.ts";
+import { settle, TestClock } from "../../support/clock.ts";
 import {
   assertNothingIsLeft,
   failing,
@@ -276,3 +280,29 @@ for (const resend of ["safe", "never"] as const) {
     }
   }
 }
+
+test("a handler that closes its own client passes ctx, and is not waited for", async () => {
+  let closed = false;
+  const mine = {
+    Mine: {
+      close: async (_: undefined, ctx: CallContext) => {
+        await client.close({ ctx });
+        closed = true;
+      },
+    },
+  };
+  const server = new Server({});
+  let accepted!: Connection;
+  const clock = new TestClock();
+  const client = new ReconnectingClient(() => {
+    const [near, far] = memoryPair();
+    accepted = server.accept(far);
+    return near;
+  }, { services: callable(mine), clock });
+  await client.ready;
+  const closing = clientOf<typeof mine>(accepted).call("Mine.close");
+  await closing;
+  assertEquals(closed, true);
+  await client.closed;
+  await server.close();
+});
