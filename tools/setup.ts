@@ -84,7 +84,13 @@ async function install(dir: string): Promise<void> {
   process.stderr.write(`Installing development packages in ${dir} ...\n`);
   const result = await run(
     "npm",
-    ["ci", "--ignore-scripts=false", "--no-audit", "--no-fund"],
+    [
+      "ci",
+      "--ignore-scripts=false",
+      "--no-audit",
+      "--no-fund",
+      "--loglevel=error",
+    ],
     { cwd: dir, echo: true, timeout: 600_000 },
   );
   if (!result.ok) throw new Error(`Cannot set up: npm ci, ${result.fault}`);

@@ -155,20 +155,16 @@ const FEATURES: readonly Feature[] = [
   },
   { text: "`keepalive()`: notices a silent peer", names: ["keepalive"] },
   {
-    text: "`stage()`, `map()`: calls as a stage of a pipeline",
+    text: "`stage()`, `map()`: a call for each item",
     names: ["stage", "map"],
   },
   {
-    text: "`clientMiddleware()`: code around each call",
+    text: "`clientMiddleware()`: code around each outgoing call",
     names: ["clientMiddleware"],
   },
   {
     text: "`observers()`: hooks for metrics and traces",
     names: ["observers"],
-  },
-  {
-    text: "`stats()`, `calls()`: numbers, calls in flight",
-    names: ["stats", "calls"],
   },
   {
     text: "`toDuplex()` of `@sluice/rpc`: adapts a `Deno.Conn`",
