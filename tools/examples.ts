@@ -194,7 +194,10 @@ async function main(): Promise<void> {
   await runAll(await hosts(currentBin), wanted);
   if (values.floors) await runAll(await hosts(floorBin), wanted);
   console.log(`${tally.passed} passed, ${tally.failed} failed`);
-  if (tally.failed > 0 || tally.passed === 0) process.exit(1);
+  if (tally.passed + tally.failed === 0) {
+    throw new Error(`No such example: ${positionals.join(" ")}`);
+  }
+  if (tally.failed > 0) process.exit(1);
 }
 
 if (import.meta.main) await tool(main);

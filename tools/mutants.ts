@@ -96,6 +96,7 @@ async function main(): Promise<void> {
   const mutants = MUTANTS.filter(({ name }) =>
     wanted.length === 0 || wanted.some((part) => name.includes(part))
   );
+  if (mutants.length === 0) throw new Error(`No such mutant: ${wanted}`);
   const faults = new Map<Mutant, string | undefined>();
   const left = [...mutants];
   const worker = async (first: boolean) => {
