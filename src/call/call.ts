@@ -140,9 +140,9 @@ export class Call implements Numbered {
     return error;
   }
 
-  /** Ends its life; the outcome of an abandoned call may have become known. */
-  finish(outcome: Outcome): void {
-    this.state = "done";
+  /** Its outcome is known, which ends its life, unless a stream lives on. */
+  finish(outcome: Outcome, state: CallState = "done"): void {
+    this.state = state;
     this.outcome = outcome;
     this.extra?.settled?.(outcome);
     this.extra?.sent?.(outcome !== "not_sent");

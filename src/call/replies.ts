@@ -20,7 +20,7 @@ import type {
 } from "../streams/contract.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
-import type { Call } from "./call.ts";
+import type { Call, CallState } from "./call.ts";
 import type { InFlightCalls } from "./in_flight.ts";
 import type { CallSettler } from "./settle.ts";
 
@@ -112,8 +112,7 @@ export class ReplyHandler {
       return;
     }
     // Its CANCEL is under way, and the end of the stream will come.
-    this.#updateOutcome(call, "executed");
-    call.state = "abandoned";
+    this.#updateOutcome(call, "executed", "abandoned");
     streams.release(callEndedError());
   }
 
@@ -175,8 +174,8 @@ export class ReplyHandler {
   }
 
   /** The peer has answered a call whose caller was notified long ago. */
-  #updateOutcome(call: Call, outcome: Outcome): void {
+  #updateOutcome(call: Call, outcome: Outcome, state?: CallState): void {
     this.late++;
-    this.#settler.finish(call, outcome);
+    this.#settler.finish(call, outcome, state);
   }
 }

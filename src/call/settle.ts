@@ -19,7 +19,7 @@ import {
 } from "../base/errors.ts";
 import type { TimerHeap } from "../base/timers.ts";
 import { noOutcomes, type OutcomeCounts } from "../types/stats.ts";
-import type { Call, CallExtras } from "./call.ts";
+import type { Call, CallExtras, CallState } from "./call.ts";
 import { unavailableError } from "./errors.ts";
 
 /** What the settler reports to the table of its calls. */
@@ -91,8 +91,7 @@ export class CallSettler {
   stream(call: Call, result: unknown): void {
     this.counts.executed++;
     call.settle("executed", false, result);
-    call.finish("executed");
-    call.state = "streaming";
+    call.finish("executed", "streaming");
   }
 
   /** Ends a call whose stream has ended, or is lost with the given error. */
@@ -122,11 +121,11 @@ export class CallSettler {
     else this.fail(call, outcome, unavailableError(reason, outcome));
   }
 
-  /** Finishes a call whose caller has been notified. */
-  finish(call: Call, outcome: Outcome): void {
+  /** Finishes a call whose caller has been notified; `state` is another than `done` if it has a stream. */
+  finish(call: Call, outcome: Outcome, state?: CallState): void {
     if (outcome === "executed") this.counts.executed++;
     else this.counts[outcome]++;
-    call.finish(outcome);
+    call.finish(outcome, state);
     this.#events.settled();
   }
 }

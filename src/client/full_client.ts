@@ -72,7 +72,7 @@ export class Client<
     });
   }
 
-  /** Returns counters of the connection: calls, windows, bytes, streams. */
+  /** Returns the numbers of the connection: calls, windows, bytes, streams. */
   stats(): ConnectionStats {
     return this.connection.stats();
   }

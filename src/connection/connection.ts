@@ -33,12 +33,7 @@ import {
   type LiveCall,
   NO_STREAMS,
 } from "../types/stats.ts";
-import type {
-  Codec,
-  CodecFactory,
-  CodecSettings,
-  MessageHandler,
-} from "../wire/codec.ts";
+import type { Codec, CodecSettings, MessageHandler } from "../wire/codec.ts";
 import { toLimits } from "../wire/connection_limits.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import { nativeCodec } from "../wire/native_codec.ts";
@@ -163,7 +158,7 @@ export class RpcConnection
       setup.memory?.step,
     );
     this.deadlines = new TimerHeap(this.clock);
-    this.observe = setup.observe as CallObserverHub | undefined;
+    this.observe = setup.observe;
     this.largeReads = setup.largeReads;
     // From here on each part finds those before it in the connection.
     this.pending = new PendingCalls(this, setup.firstId ?? 1);
@@ -181,8 +176,8 @@ export class RpcConnection
   }
 
   #makeCodec(settings: CodecSettings): Codec {
-    const make = this.setup.protocol?.codec as CodecFactory | undefined;
-    const codec = (make ?? nativeCodec)(this, settings);
+    const make = this.setup.protocol?.codec ?? nativeCodec;
+    const codec = make(this, settings);
     if (settings.hello.credentials !== undefined && !codec.features.window) {
       throw new TypeError("Cannot use credentials: the protocol has no HELLO");
     }
@@ -190,11 +185,8 @@ export class RpcConnection
   }
 
   #makeIncoming(): IncomingCalls {
-    const { serve, services } = this.setup;
-    if (serve !== undefined) return serve(this);
-    return services === undefined
-      ? new NoServices(this)
-      : services.serve(this as never) as IncomingCalls;
+    const { services } = this.setup;
+    return services === undefined ? new NoServices(this) : services.serve(this);
   }
 
   // The public side; see `Connection` for what each member promises.
@@ -296,12 +288,12 @@ export class RpcConnection
     return this.pending.inFlight.window.granted.maxMessage;
   }
 
-  granted(): PeerHello | undefined {
+  helloReceived(): PeerHello | undefined {
     return this.pending.inFlight.window.helloReceived;
   }
 
-  find(id: number, ours: boolean): ReturnType<StreamTableContext["find"]> {
-    const calls = ours ? this.pending.replies : this.incoming;
+  find(id: number, outgoing: boolean): ReturnType<StreamTableContext["find"]> {
+    const calls = outgoing ? this.pending.replies : this.incoming;
     return calls.streamsOf(id);
   }
 
@@ -362,7 +354,7 @@ export class RpcConnection
     if (reason === undefined) return;
     pending.goaway(last, reason);
     this.setup.onGoaway?.(reason);
-    this.shutdown.onGoaway(pending.inFlight.window.helloReceived !== undefined);
+    this.shutdown.onGoaway();
   }
 
   full(): boolean {

@@ -19,6 +19,7 @@ import type {
   KeepaliveFeature,
   Limits,
   PeerHello,
+  Protocol,
   ServiceDefinition,
 } from "../types/connection.ts";
 import type { CallObserverHub } from "../types/observe.ts";
@@ -27,7 +28,7 @@ import type {
   LiveCall,
   LiveCallContext,
 } from "../types/stats.ts";
-import type { Codec } from "../wire/codec.ts";
+import type { Codec, CodecFactory } from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import type { ByteChannel } from "../transport/duplex.ts";
 import type {
@@ -38,12 +39,15 @@ import type {
 import type { ReceiveWindow } from "./receive_window.ts";
 import type { SendBuffer } from "./send_buffer.ts";
 
-/** What a client or a server makes a connection with. */
-export interface ConnectionSetup extends ConnectionOptions {
+/** What a client or a server makes a connection with: their options, with the types that only the library knows. */
+export interface ConnectionSetup
+  extends Omit<ConnectionOptions, "observe" | "protocol"> {
+  /** Is notified of calls. */
+  observe?: CallObserverHub | undefined;
+  /** The protocol on the wire. */
+  protocol?: ProtocolSetup | undefined;
   /** What the peer may call. */
-  services?: ServiceDefinition | undefined;
-  /** Serves them, in place of `services.serve`: a server limits all its connections together. */
-  serve?: ((context: ServeContext) => IncomingCalls) | undefined;
+  services?: ServiceSetup | undefined;
   /** Makes streams; without it params and results cannot be streams. */
   streams?: StreamSupport | undefined;
   /** Watches for a peer that is silent or stuck; made by `keepalive()`. Without it nothing is watched. */
@@ -60,6 +64,16 @@ export interface ConnectionSetup extends ConnectionOptions {
   onHello?: (() => void) | undefined;
   /** Called when the peer has sent GOAWAY; the calls that it refuses have been settled. */
   onGoaway?: ((reason: ConnectionError) => void) | undefined;
+}
+
+/** A {@linkcode Protocol}, as the library uses it. */
+export interface ProtocolSetup extends Omit<Protocol, "codec"> {
+  readonly codec: CodecFactory;
+}
+
+/** A {@linkcode ServiceDefinition}, as the library uses it. */
+export interface ServiceSetup extends ServiceDefinition {
+  readonly serve: (context: ServeContext) => IncomingCalls;
 }
 
 /** What serving needs of its connection. */

@@ -234,11 +234,12 @@ export class Shutdown {
   // The peer closes.
 
   /** The peer has sent GOAWAY, before its HELLO (then nothing but its FIN follows) or after it. */
-  onGoaway(helloReceived: boolean): void {
-    const { peerGoaway, incoming, watchdog } = this.#context;
+  onGoaway(): void {
+    const { peerGoaway, incoming, pending, watchdog } = this.#context;
     const { reason, fault } = peerGoaway;
     if (this.ended || reason === undefined) return;
-    if (!helloReceived) return this.#leave(fault);
+    const { helloReceived } = pending.inFlight.window;
+    if (helloReceived === undefined) return this.#leave(fault);
     if (!this.#peerEnters(fault === undefined ? DRAINING : FAILED)) return;
     incoming.signalDraining(reason.message);
     watchdog?.limitIdle(DRAINING_IDLE_TIME);

@@ -5,7 +5,13 @@
  * @module
  */
 
-import type { ConnectionStats, TotalStats } from "../types/stats.ts";
+import {
+  type ConnectionStats,
+  NO_STREAMS,
+  noneServed,
+  noOutcomes,
+  type TotalStats,
+} from "../types/stats.ts";
 
 type Key = keyof TotalStats;
 
@@ -59,14 +65,14 @@ const ZERO: TotalStats = {
   inFlightBytes: 0,
   queued: 0,
   queuedBytes: 0,
-  settled: { not_sent: 0, refused: 0, executed: 0, unknown: 0 },
+  settled: noOutcomes(),
   lateReplies: 0,
   receiving: 0,
   receivingBytes: 0,
   running: 0,
   waiting: 0,
   ordered: 0,
-  served: { ok: 0, failed: 0, refused: 0, lost: 0 },
+  served: noneServed(),
   outgoingBytes: 0,
   bufferedBytes: 0,
   chunksWritten: 0,
@@ -74,8 +80,5 @@ const ZERO: TotalStats = {
   bytesRead: 0,
   listeners: 0,
   timers: 0,
-  streams: 0,
-  streamHeld: 0,
-  streamGranted: 0,
-  streamCredit: 0,
+  ...NO_STREAMS,
 };

@@ -79,7 +79,6 @@ export class IdleWatchdog implements Watchdog {
   #activeAt = 0;
   #calls: number | undefined;
   #idleTimeout: number;
-  #peerHalfClosed = false;
 
   /** `limits` are those of the connection, with the times of `keepalive()`. */
   constructor(connection: WatchdogContext, limits: Limits) {
@@ -110,7 +109,6 @@ export class IdleWatchdog implements Watchdog {
   }
 
   onPeerHalfClose(): void {
-    this.#peerHalfClosed = true;
     this.#restartSilence();
     if (this.#running) this.#arm();
   }
@@ -163,7 +161,7 @@ export class IdleWatchdog implements Watchdog {
     return [
       pinged === undefined
         ? due("silent", this.#readAt + keepaliveTime)
-        : this.#peerHalfClosed
+        : this.#connection.shutdown.peerHalfClosed
         ? due("unsure", pinged + keepaliveTimeout)
         : due("dead", pinged + keepaliveTimeout, true),
       due("stalled", writing + writeTimeout, true),
@@ -232,7 +230,7 @@ export class IdleWatchdog implements Watchdog {
 
   #ping(): void {
     const { pings, sendBuffer } = this.#connection;
-    if (!this.#peerHalfClosed) pings.send();
+    if (!this.#connection.shutdown.peerHalfClosed) pings.send();
     // Otherwise what is being written probes the peer as well.
     else if (sendBuffer.idle) pings.probe();
   }

@@ -11,7 +11,7 @@
  */
 
 import type { Clock } from "../base/clock.ts";
-import type { Metadata } from "../types/call.ts";
+import { type Metadata, NO_METADATA } from "../types/call.ts";
 import { type Outcome, RpcError } from "../base/errors.ts";
 import type {
   CallEnd,
@@ -74,8 +74,6 @@ function checkHook(name: string, hook: unknown): void {
     `Cannot observe calls: ${name} is not a function, received ${typeof hook}`,
   );
 }
-
-const NO_METADATA: Metadata = new Map();
 
 /** What observers get of a call of either side. */
 abstract class ObservedBase {
@@ -181,7 +179,6 @@ class ObservedIncoming extends ObservedBase implements ObservedCall {
   readonly connection: Connection;
   readonly requestBytes: number;
   readonly #request: RequestInfo;
-  readonly #metadataBlock: RequestInfo["metadataBlock"];
 
   constructor(request: RequestInfo, clock: Clock) {
     super(clock);
@@ -190,11 +187,10 @@ class ObservedIncoming extends ObservedBase implements ObservedCall {
     this.id = request.id;
     this.connection = request.connection;
     this.requestBytes = request.size;
-    this.#metadataBlock = request.metadataBlock;
   }
 
   get metadata(): Metadata {
-    return this.#metadataBlock?.entries ?? NO_METADATA;
+    return this.#request.metadataBlock?.entries ?? NO_METADATA;
   }
 
   get items(): number | undefined {

@@ -30,7 +30,7 @@ import { ReceiveWindow } from "../connection/receive_window.ts";
 import type { FairShare } from "./fair_share.ts";
 import type { MethodTable } from "./method.ts";
 import { OpenCalls } from "./open_calls.ts";
-import { type ErrorPolicy, Responder } from "./responder.ts";
+import { type ErrorPolicy, LATE, Responder } from "./responder.ts";
 import { HandlerRunner } from "./runner.ts";
 import { Scheduler } from "./scheduler.ts";
 import { ServerCall, type ServerCallHost, toLiveCall } from "./server_call.ts";
@@ -214,23 +214,19 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
 
   /** Ends a call early: answers one that has not started, and fires the signal of one that runs. */
   #giveUp(call: ServerCall, code: ErrorCode, text: string): void {
-    // Made only if it is read: an error with its stack costs more than all else here, and peers may send floods of CANCELs.
-    const reason = () => abortError(code, text);
     switch (call.state) {
       case "waiting":
-        this.#scheduler.remove(call);
-        this.#openCalls.rejectUnstarted(call, code, text);
+        this.#rejectUnstarted(call, code, text);
         this.#scheduler.leaveQueue(call);
         this.#context.settled();
         return;
       case "validating":
-        this.#openCalls.rejectUnstarted(call, code, text);
-        call.abort(reason);
+        this.#rejectUnstarted(call, code, text);
         return;
       case "running":
       case "streaming":
         this.#context.deadlines.remove(call);
-        call.abort(reason);
+        call.abort(() => abortError(code, text));
         call.streams?.cancel(call.aborted?.reason);
         return;
       case "done":
@@ -299,18 +295,16 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
       const started = state !== "waiting" && state !== "validating";
       if (started) excluded = false;
       else if (excluded) last = (id - 1) >>> 0;
-      else this.#rejectUnstarted(call);
+      else this.#rejectUnstarted(call, "unavailable", CLOSING);
     }
     return last;
   }
 
-  #rejectUnstarted(call: ServerCall): void {
+  #rejectUnstarted(call: ServerCall, code: ErrorCode, text: string): void {
     const { state } = call;
     if (state === "waiting") this.#scheduler.remove(call);
-    this.#openCalls.rejectUnstarted(call, "unavailable", CLOSING);
-    if (state === "validating") {
-      call.abort(() => abortError("unavailable", CLOSING));
-    }
+    this.#openCalls.rejectUnstarted(call, code, text);
+    if (state === "validating") call.abort(() => abortError(code, text));
   }
 
   end(reason: ConnectionError): void {
@@ -333,7 +327,6 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
 const NO_CALLS: ReadonlySet<object> = new Set();
 
 const CANCELLED = "the caller cancelled the call";
-const LATE = "the call's deadline has passed";
 const CLOSING = "the connection is closing";
 
 /**

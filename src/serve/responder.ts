@@ -291,8 +291,10 @@ function sharedDeadline(
   call: ServerCall,
   error: unknown,
 ): RpcError | undefined {
-  if (call.remaining > 0 || codeOf(error) !== LATE) return undefined;
-  return new RpcError(LATE, "the call's deadline has passed");
+  if (call.remaining > 0 || codeOf(error) !== "deadline_exceeded") {
+    return undefined;
+  }
+  return new RpcError("deadline_exceeded", LATE);
 }
 
 /** The code of an `RpcError`. (A value that a handler throws may throw when it is looked at.) */
@@ -303,8 +305,6 @@ function codeOf(error: unknown): string | undefined {
     return undefined;
   }
 }
-
-const LATE = "deadline_exceeded";
 
 /** Why the call's signal fired, if the handler failed only because what it waited for was aborted by that signal. */
 function abortReason(call: ServerCall, error: unknown): RpcError | undefined {
@@ -325,4 +325,6 @@ function refusedError(code: string, message: string): RpcError {
   return new RpcError(code, message, { outcome: "refused" });
 }
 
+/** The message of a failure `deadline_exceeded`. */
+export const LATE = "the call's deadline has passed";
 const HIDDEN = "the handler failed";

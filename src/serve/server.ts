@@ -101,7 +101,9 @@ export class Server<S extends object, M extends WireMap = "json"> {
 
   readonly #connections = new Set<Connection>();
   readonly #services: Services;
-  readonly #options: ServerOptions<M>;
+  /** The options that the connections share. */
+  readonly #setup: ConnectionSetup;
+  readonly #authorize: Authorize | undefined;
   readonly #resources: ServerResources;
   /** Connections above `maxConnections` that are being closed. */
   readonly #rejected = new Set<Connection>();
@@ -119,8 +121,14 @@ export class Server<S extends object, M extends WireMap = "json"> {
    * @throws {RangeError} If one of {@linkcode ServerLimits} is out of its range.
    */
   constructor(services: S & Checked<S, M>, options: ServerOptions<M> = {}) {
-    this.#services = toServices(services, options);
-    this.#options = options;
+    const served = toServices(services, options);
+    this.#services = {
+      ...served,
+      // A server limits all its connections together.
+      serve: (context) => served.serve(context, this.#resources.fairShare),
+    };
+    this.#setup = options as ConnectionSetup;
+    this.#authorize = options.authorize;
     this.#resources = new ServerResources(options, options.clock);
     this.connections = this.#connections;
   }
@@ -165,20 +173,18 @@ export class Server<S extends object, M extends WireMap = "json"> {
     if (this.#closing !== undefined) {
       throw new TypeError("Cannot accept a connection: the server is closed");
     }
-    const { maxConnections, memory, fairShare, largeReads } = this.#resources;
+    const { maxConnections, memory, largeReads } = this.#resources;
     if (this.#connections.size >= maxConnections) {
       throw this.#reject(duplex, maxConnections);
     }
-    const { authorize } = this.#options;
     const connection = new RpcConnection(toDuplex(duplex), {
-      ...this.#options,
+      ...this.#setup,
       services: this.#services,
-      serve: (context) => this.#services.serve(context, fairShare),
       streams: STREAM_SUPPORT,
       keepalive: keepalive(),
       memory,
       largeReads,
-      makeGate: authorize && gate(authorize),
+      makeGate: this.#authorize && gate(this.#authorize),
     });
     this.#connections.add(connection);
     this.#accepted++;
@@ -269,7 +275,7 @@ export class Server<S extends object, M extends WireMap = "json"> {
       return reason;
     }
     const connection = new RpcConnection(transport, {
-      ...this.#options,
+      ...this.#setup,
       // Holds back HELLO, which GOAWAY then replaces.
       makeGate: gate(undefined),
     });

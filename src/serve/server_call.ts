@@ -12,7 +12,11 @@ import type { Scope } from "../base/async_context.ts";
 import { type Clock, ticksSince } from "../base/clock.ts";
 import type { ListNode } from "../base/linked_list.ts";
 import type { TimerEntry } from "../base/timers.ts";
-import type { Metadata, MetadataInit } from "../types/call.ts";
+import {
+  type Metadata,
+  type MetadataInit,
+  NO_METADATA,
+} from "../types/call.ts";
 import type { Connection, Peer } from "../types/connection.ts";
 import type { CallContext } from "../types/handler.ts";
 import type { CallEndingCell } from "../types/middleware.ts";
@@ -43,8 +47,6 @@ export interface ServerCallHost {
   /** The deadline of a call has passed. */
   expire(call: ServerCall): void;
 }
-
-const NO_METADATA: Metadata = new Map();
 
 /** A call of the peer. */
 export class ServerCall

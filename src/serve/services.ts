@@ -18,7 +18,11 @@ import type {
 } from "../types/connection.ts";
 import type { ServerMiddleware } from "../types/middleware.ts";
 import type { Checked } from "../types/services.ts";
-import type { IncomingCalls, ServeContext } from "../connection/contract.ts";
+import type {
+  IncomingCalls,
+  ServeContext,
+  ServiceSetup,
+} from "../connection/contract.ts";
 import { Dispatcher, type ServedMethods } from "./dispatcher.ts";
 import type { FairShare } from "./fair_share.ts";
 import { toMethodTable } from "./method_table.ts";
@@ -85,7 +89,7 @@ export function callable<L extends object, M extends WireMap = "json">(
 }
 
 /** What `callable` makes, as the library uses it. */
-export interface Services extends ServiceDefinition {
+export interface Services extends ServiceSetup {
   /** Serves one connection. On a server, `fairShare` limits the handlers of all its connections. */
   readonly serve: (
     context: ServeContext,

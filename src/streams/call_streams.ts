@@ -80,7 +80,7 @@ export abstract class CallStreams implements StreamOwner, CallStreamsView {
 
   /** Starts to write: the peer knows of the stream. */
   start(): void {
-    const granted = this.host.context.granted()?.streams;
+    const granted = this.host.context.helloReceived()?.streams;
     this.writer?.start(granted?.credit ?? 0);
   }
 

@@ -29,7 +29,7 @@ export interface StreamTableContext {
   readonly sendBuffer: FrameBuffer;
   readonly limits: Limits;
   /** Returns what the peer's HELLO grants: no `streams` if it accepts none; undefined before HELLO has arrived. */
-  granted(): { readonly streams?: StreamGrant } | undefined;
+  helloReceived(): { readonly streams?: StreamGrant } | undefined;
   /** On a server, decides when a large item may be decoded. */
   readonly largeReads: LargeReads | undefined;
   /** Returns the largest message body that the peer accepts, in bytes. */

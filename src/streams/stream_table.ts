@@ -82,13 +82,13 @@ export class StreamTable implements ConnectionStreams, CallStreamsHost {
   }
 
   get hasRoom(): boolean {
-    const granted = this.context.granted()?.streams;
+    const granted = this.context.helloReceived()?.streams;
     return granted !== undefined && this.#outgoing < granted.max;
   }
 
   refusal(outcome: Outcome): RpcError | undefined {
     const { codec } = this.context;
-    const hello = this.context.granted();
+    const hello = this.context.helloReceived();
     let code: ErrorCode = "invalid_argument";
     let text = "the peer accepts no streams";
     if (codec.streams === undefined) text = "the protocol has no streams";

@@ -153,6 +153,9 @@ export interface CallOptions {
 /** Metadata that was received: short texts by name. */
 export type Metadata = ReadonlyMap<string, string>;
 
+/** What a call without metadata has. */
+export const NO_METADATA: Metadata = new Map();
+
 /**
  * A call made by `go`: watches it, and aborts it. If the call fails and nobody
  * has read `reply`, there is no unhandled rejection.

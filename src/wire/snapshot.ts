@@ -24,6 +24,8 @@ export class Snapshot {
   readonly kind: number;
   readonly text: string | undefined;
   readonly bytes: Uint8Array | undefined;
+  /** The most that it holds, in bytes: exact for bytes, for text what a string takes. */
+  readonly size: number;
 
   constructor(
     kind: number,
@@ -35,7 +37,4 @@ export class Snapshot {
     this.bytes = bytes;
     this.size = bytes?.length ?? 2 * (text as string).length;
   }
-
-  /** The most that it holds, in bytes: exact for bytes, for text what a string takes. */
-  readonly size: number;
 }

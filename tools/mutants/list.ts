@@ -30,9 +30,9 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a handler starts although its call was cancelled before",
     caughtBy: "simulation",
     file: "src/serve/dispatcher.ts",
-    find: `        this.#scheduler.remove(call);
-        this.#openCalls.rejectUnstarted(call, code, text);`,
-    replace: `        this.#openCalls.rejectUnstarted(call, code, text);`,
+    find: `    if (state === "waiting") this.#scheduler.remove(call);
+    this.#openCalls.rejectUnstarted(call, code, text);`,
+    replace: `    this.#openCalls.rejectUnstarted(call, code, text);`,
   },
   {
     name: "an error that a handler throws is reported as not started",
@@ -46,16 +46,16 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: "simulation",
     file: "src/serve/dispatcher.ts",
     find: `        this.#context.deadlines.remove(call);
-        call.abort(reason);`,
-    replace: `        call.abort(reason);
-        this.#openCalls.fail(call, true, reason());`,
+        call.abort(() => abortError(code, text));`,
+    replace: `        call.abort(() => abortError(code, text));
+        this.#openCalls.replyWithError(call, true, abortError(code, text));`,
   },
   {
     name: "a CANCEL does not fire the handler's signal",
     caughtBy: "simulation",
     file: "src/serve/dispatcher.ts",
     find: `        this.#context.deadlines.remove(call);
-        call.abort(reason);`,
+        call.abort(() => abortError(code, text));`,
     replace: `        this.#context.deadlines.remove(call);`,
   },
   {

@@ -90,8 +90,8 @@ export class StateCell {
 }
 
 /**
- * A snapshot of a reconnecting client's counters. Each counter is the sum over
- * its open connections; those that only grow include closed connections.
+ * The numbers of a reconnecting client at one moment. Each gauge is the sum over
+ * its open connections, each counter the sum over all its connections so far.
  */
 export interface ReconnectingStats extends
   Omit<

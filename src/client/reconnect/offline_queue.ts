@@ -54,7 +54,7 @@ export class OfflineQueue {
     this.#maxBytes = limits.maxQueuedBytes;
     this.#owner = owner;
     this.#settler = new CallSettler(deadlines, {
-      abort: (call, reason) => this.abort(call as ResendableCall, reason),
+      abort: (call: ResendableCall, reason) => this.abort(call, reason),
       settled: () => owner.onQueuedCallSettled(),
     });
   }

@@ -39,7 +39,7 @@ import { toCredentials } from "../../wire/hello.ts";
 import type { AsyncDisposal } from "../../types/duplex.ts";
 import type { ConnectionError } from "../../base/errors.ts";
 import { toLimits } from "../../wire/connection_limits.ts";
-import type { Dial } from "./dial_attempt.ts";
+import type { ActiveConnectionSetup, Dial } from "./dial_attempt.ts";
 import type { LiveCall } from "../../types/stats.ts";
 import { Reconnector } from "./reconnector.ts";
 import type { MethodName, UntypedServices } from "../../types/services.ts";
@@ -202,7 +202,7 @@ export class ReconnectingClient<
       maxQueuedCalls,
       maxQueuedBytes,
       onStateChange: options.onStateChange,
-      connection: options,
+      connection: options as ActiveConnectionSetup,
     });
     super(toCaller(reconnector.calls, options));
     this.#reconnector = reconnector;
@@ -242,7 +242,7 @@ export class ReconnectingClient<
     return this.#reconnector.closed;
   }
 
-  /** Returns a snapshot of the counters. */
+  /** Returns the numbers of all its connections. */
   stats(): ReconnectingStats {
     return this.#reconnector.stats();
   }

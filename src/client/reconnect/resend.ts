@@ -12,7 +12,6 @@
  */
 
 import { scopeOfNow } from "../../base/async_context.ts";
-import type { Call } from "../../call/call.ts";
 import { type CallOwner, Handle, promiseOf } from "../../call/handle.ts";
 import { type Clock, toTick } from "../../base/clock.ts";
 import { ConnectionError, type Outcome, RpcError } from "../../base/errors.ts";
@@ -21,7 +20,6 @@ import type {
   ActiveConnectionSetup,
 } from "./dial_attempt.ts";
 import { noOutcomes, type OutcomeCounts } from "../../types/stats.ts";
-import type { CallObserverHub } from "../../types/observe.ts";
 import {
   dueTime,
   isAbort,
@@ -151,7 +149,7 @@ export class ResendManager implements Caller, CallOwner, ResendOwner {
 
   #observe(call: ResendableCall): void {
     const { clock, connection } = this.#setup;
-    const observe = connection.observe as CallObserverHub | undefined;
+    const { observe } = connection;
     if (observe === undefined || !observe.active) return;
     observe.onOutgoing(call, clock, () => call.active?.connection);
   }
@@ -278,24 +276,22 @@ export class ResendManager implements Caller, CallOwner, ResendOwner {
 
   // What a handle asks for.
 
-  abort(call: Call, reason: unknown): void {
-    const { active } = call as ResendableCall;
-    (call as ResendableCall).aborted = true;
+  abort(call: ResendableCall, reason: unknown): void {
+    const { active } = call;
+    call.aborted = true;
     if (active !== undefined) active.pending.abort(call, reason);
-    else if (call.state === "waiting") {
-      this.#queue.abort(call as ResendableCall, reason);
-    }
+    else if (call.state === "waiting") this.#queue.abort(call, reason);
   }
 
-  flushed(call: Call): boolean {
-    const { active, worstOutcome } = call as ResendableCall;
+  flushed(call: ResendableCall): boolean {
+    const { active, worstOutcome } = call;
     return worstOutcome !== "not_sent" ||
       (active?.pending.flushed(call) ?? false);
   }
 
-  resolveOnFlush(call: Call): void {
+  resolveOnFlush(call: ResendableCall): void {
     // While the call waits there is nothing to do: the connection that gets it checks for `sent`.
-    (call as ResendableCall).active?.pending.resolveOnFlush(call);
+    call.active?.pending.resolveOnFlush(call);
   }
 }
 

@@ -10,7 +10,7 @@
  * @module
  */
 
-import { Call } from "../../call/call.ts";
+import { Call, type CallState } from "../../call/call.ts";
 import { type Outcome, RpcError, worse } from "../../base/errors.ts";
 import type { ActiveConnection } from "./dial_attempt.ts";
 import type { SentOptions } from "../../call/options.ts";
@@ -72,10 +72,10 @@ export class ResendableCall extends Call {
     );
   }
 
-  override finish(outcome: Outcome): void {
+  override finish(outcome: Outcome, state?: CallState): void {
     const worst = worse(this.worstOutcome, outcome);
     if (!this.#resending) {
-      super.finish(worst);
+      super.finish(worst, state);
       this.#owner.onFinished(worst);
       return;
     }
