@@ -17,7 +17,7 @@ import { STREAM_SUPPORT } from "../../streams/support.ts";
 import type { ConnectionSetup } from "../../connection/contract.ts";
 import type { Credentials, CredentialsSource } from "../../types/connection.ts";
 import type { Timeout } from "../../base/timers.ts";
-import { toDuplex } from "../../transport/deno_conn.ts";
+import { toDuplex } from "../../transport/sockets/deno_conn.ts";
 import type { Duplex } from "../../types/duplex.ts";
 import { ConnectionError, printMs } from "../../base/errors.ts";
 import type { PendingCalls } from "../../call/pending_calls.ts";

@@ -284,9 +284,19 @@ export class Reconnector implements ResendTarget, OfflineQueueOwner {
     if (this.#queue.length > 0) return;
     this.#dialer.stop(this.#reason);
     const left = this.#drainDeadline - this.#setup.clock.now();
+    const connections = new Set(this.#connections);
     const closed = this.#closeConnections(Math.max(0, left));
-    if (this.#connections.size === 0) this.#teardown(undefined);
-    else closed.then(() => this.#closing?.resolve());
+    if (connections.size === 0) this.#teardown(undefined);
+    else closed.then(() => this.#resolveClosing(connections));
+  }
+
+  /** All `connections` are closed, or wait only for the call that closes the client: so does the client, unless it has to send calls again. */
+  #resolveClosing(connections: ReadonlySet<ActiveConnection>): void {
+    if (this.#queue.length > 0) return;
+    for (const active of this.#connections) {
+      if (!connections.has(active)) return;
+    }
+    this.#closing?.resolve();
   }
 
   /** Ends everything at once. */

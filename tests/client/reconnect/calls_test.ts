@@ -387,11 +387,13 @@ test("a drain whose last connection is lost dials again for idempotent calls", a
   const handle = t.go("x", { idempotent: true });
   await settle();
   await sendGoaway(peer, 1);
-  const closing = t.client.close({ timeout: 5000 });
+  let closed = false;
+  const closing = t.client.close({ timeout: 5000 }).then(() => closed = true);
   await settle();
   assertEquals(t.client.state, "draining");
   await peer.reset();
   await settle();
+  assert(!closed, "close must wait for the call that is sent again");
   await t.advance(1000);
   peer = await t.ready();
   await peer.send(reply(1, "again"));
