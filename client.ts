@@ -63,7 +63,9 @@ export { observers } from "./src/observe/observe.ts";
 export { map, stage } from "./src/client/stage.ts";
 export { clientOf } from "./src/client/service_client.ts";
 
-// A duplex without a network, for tests.
+// Duplexes: a WebSocket, and one without a network, for tests.
+export { fromWebSocket } from "./src/transport/web/websocket.ts";
+export { connectWebSocket } from "./src/transport/web/websocket_dial.ts";
 export { memoryPair } from "./src/transport/memory.ts";
 
 // Errors.

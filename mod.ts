@@ -171,28 +171,61 @@ export type {
 } from "./src/types/stats.ts";
 export type { Clock } from "./src/base/clock.ts";
 
-// 8. Open duplexes: sockets, pipes, memory.
-export { connect, type ConnectOptions } from "./src/transport/connect.ts";
+// 8. Open duplexes: sockets, WebSockets, pipes, memory.
+export {
+  connect,
+  type ConnectOptions,
+  type DialOptions,
+} from "./src/transport/connect.ts";
 export {
   listen,
-  type ListenAddress,
   type Listener,
   type ListenOptions,
+  type ListenSettings,
 } from "./src/transport/listen.ts";
 export type {
   ConnectTls,
+  ListenAddress,
   ListenTls,
   TcpAddress,
   UnixAddress,
+  UrlAddress,
 } from "./src/transport/address.ts";
+export {
+  fromWebSocket,
+  type WebSocketLike,
+  type WebSocketStreamLike,
+} from "./src/transport/web/websocket.ts";
+export {
+  connectWebSocket,
+  type ConnectWebSocketOptions,
+} from "./src/transport/web/websocket_dial.ts";
+export {
+  type WebSocketListener,
+  type WebSocketListenerOptions,
+  webSockets,
+} from "./src/transport/web/websocket_listener.ts";
+export type {
+  BunSocket,
+  BunWebSocketHandlers,
+  FetchInfo,
+  UpgradeOptions,
+  WsServer,
+  WsServerClass,
+} from "./src/transport/web/websocket_upgrade.ts";
 export { stdio } from "./src/transport/stdio.ts";
 export { memoryPair, type MemoryPairOptions } from "./src/transport/memory.ts";
-export { nodeDuplex } from "./src/transport/node_stream.ts";
+export { nodeDuplex } from "./src/transport/sockets/node_stream.ts";
 export type {
   NodeReadable,
+  NodeRequest,
+  NodeUpgradeSocket,
   NodeWritable,
-} from "./src/transport/node_builtins.ts";
-export { type DenoConnLike, toDuplex } from "./src/transport/deno_conn.ts";
+} from "./src/transport/sockets/node_builtins.ts";
+export {
+  type DenoConnLike,
+  toDuplex,
+} from "./src/transport/sockets/deno_conn.ts";
 export type {
   AsyncDisposal,
   AsyncDisposeKey,
@@ -200,6 +233,7 @@ export type {
   Duplex,
   DuplexInfo,
   PeerCertificate,
+  UpgradeRequest,
 } from "./src/types/duplex.ts";
 
 // 9. Read and write frames, for tools that speak the protocol themselves.

@@ -9,7 +9,7 @@ import type { WireMap } from "../types/connection.ts";
 import type { Duplex } from "../types/duplex.ts";
 import type { MethodName, UntypedServices } from "../types/services.ts";
 import type { ConnectionStats, LiveCall } from "../types/stats.ts";
-import { toDuplex } from "../transport/deno_conn.ts";
+import { toDuplex } from "../transport/sockets/deno_conn.ts";
 import { streams } from "../streams/support.ts";
 import { keepalive } from "../connection/watchdog.ts";
 import { CoreClient, type CoreClientOptions } from "./client.ts";

@@ -192,7 +192,8 @@ export class RpcConnection
   // The public side; see `Connection` for what each member promises.
 
   get peer(): Peer {
-    return { remote: this.remote, certificate: this.#duplex.certificate };
+    const { certificate, request } = this.#duplex;
+    return { remote: this.remote, certificate, request };
   }
 
   get auth(): unknown {

@@ -12,7 +12,7 @@
  */
 
 import { toChunk } from "../base/bytes.ts";
-import { toDuplex } from "../transport/deno_conn.ts";
+import { toDuplex } from "../transport/sockets/deno_conn.ts";
 import { type ByteChannel, openChannel } from "../transport/duplex.ts";
 import type { Duplex, DuplexInfo } from "../types/duplex.ts";
 import type { Clock } from "../base/clock.ts";

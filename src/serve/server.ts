@@ -26,7 +26,7 @@ import type { ServerMiddleware } from "../types/middleware.ts";
 import type { Optional } from "../types/optional.ts";
 import type { Checked } from "../types/services.ts";
 import type { LiveCall, TotalStats } from "../types/stats.ts";
-import { toDuplex } from "../transport/deno_conn.ts";
+import { toDuplex } from "../transport/sockets/deno_conn.ts";
 import { openChannel } from "../transport/duplex.ts";
 import { STREAM_SUPPORT } from "../streams/support.ts";
 import { RpcConnection } from "../connection/connection.ts";

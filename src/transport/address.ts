@@ -1,5 +1,5 @@
 /**
- * Where sockets connect and listen: addresses, and the options of TLS.
+ * Where to connect and listen: addresses, URLs, and the options of TLS.
  *
  * There is no option that turns the verification of certificates off.
  *
@@ -16,6 +16,8 @@ export interface TcpAddress {
   port: number;
   /** Excludes `port`. */
   path?: undefined;
+  /** Excludes `port`. */
+  url?: undefined;
 }
 
 /** The address of a Unix domain socket; on Windows with Node, the name of a named pipe. */
@@ -26,12 +28,52 @@ export interface UnixAddress {
   port?: undefined;
   /** Excludes `path`. */
   host?: undefined;
+  /** Excludes `path`. */
+  url?: undefined;
 }
 
-/** An address that was checked, with defaults filled in. */
+/**
+ * An address as a URL:
+ *
+ * | scheme | example | runs on |
+ * | --- | --- | --- |
+ * | `tcp:` | `tcp://127.0.0.1:7000` | Deno, Bun, Node |
+ * | `tls:` | `tls://example.com:7000` | Deno, Bun, Node |
+ * | `unix:` | `unix:/run/app.sock` | Deno, Bun, Node |
+ * | `ws:`, `wss:` | `wss://example.com/rpc` | everywhere; to listen not in pages |
+ * | `memory:` | `memory:name` | everywhere, within one process |
+ */
+export interface UrlAddress {
+  /** The URL. */
+  url: string | URL;
+  /** Excludes `url`. */
+  port?: undefined;
+  /** Excludes `url`. */
+  host?: undefined;
+  /** Excludes `url`. */
+  path?: undefined;
+}
+
+/** Where a listener can be reached. Can be passed to `connect`. */
+export type ListenAddress =
+  | { readonly host: string; readonly port: number }
+  | { readonly path: string }
+  | { readonly url: string };
+
+/** The address of a socket that was checked, with defaults filled in. */
 export type Address =
   | { readonly host: string; readonly port: number }
   | { readonly path: string };
+
+/** What an address leads to. */
+export type Target =
+  | {
+    readonly kind: "socket";
+    readonly address: Address;
+    readonly tls: boolean;
+  }
+  | { readonly kind: "websocket"; readonly url: URL }
+  | { readonly kind: "memory"; readonly name: string };
 
 /** How `connect` verifies the server, and authenticates itself. */
 export interface ConnectTls {
@@ -65,11 +107,70 @@ export interface ListenTls {
  * Checks an address that a user has passed.
  *
  * @param what The start of an error's message, such as `Cannot connect`.
+ * @param options The address, and whether TLS is wanted.
  * @param lowestPort 1 to connect, 0 to listen.
  * @throws {TypeError} If it is no address.
  * @throws {RangeError} If the port is not a whole number in range.
  */
-export function parseAddress(
+export function parseTarget(
+  what: string,
+  options: (TcpAddress | UnixAddress | UrlAddress) & { tls?: object },
+  lowestPort: 0 | 1,
+): Target {
+  const tls = options?.tls !== undefined;
+  if (options?.url === undefined) {
+    const address = parseAddress(what, options as TcpAddress, lowestPort);
+    return { kind: "socket", address, tls };
+  }
+  const url = parseUrl(what, options.url);
+  const { protocol, hostname, port, pathname } = url;
+  switch (protocol) {
+    case "tcp:":
+      if (tls) {
+        throw new TypeError(`${what}: use tls: in place of tcp: for TLS`);
+      }
+      // falls through
+    case "tls:": {
+      if (port === "") throw new TypeError(`${what}: ${url} has no port`);
+      const host = hostname.replace(/^\[|\]$/g, "");
+      const at = { host, port: Number(port) };
+      const address = parseAddress(what, at, lowestPort);
+      return { kind: "socket", address, tls: protocol === "tls:" };
+    }
+    case "unix:": {
+      const path = decodeURIComponent(pathname);
+      const address = parseAddress(what, { path }, lowestPort);
+      return { kind: "socket", address, tls };
+    }
+    case "ws:":
+    case "wss:":
+      return { kind: "websocket", url };
+    case "memory:":
+      if (pathname === "") throw new TypeError(`${what}: ${url} has no name`);
+      return { kind: "memory", name: pathname };
+    default:
+      throw new TypeError(
+        `${what}: the scheme of ${url} is not tcp, tls, unix, ws, wss or memory`,
+      );
+  }
+}
+
+function parseUrl(what: string, url: string | URL): URL {
+  try {
+    return new URL(url);
+  } catch {
+    throw new TypeError(`${what}: not a URL, received ${received(url)}`);
+  }
+}
+
+/** An address as a URL that `connect` takes. */
+export function toUrl(address: ListenAddress, tls: boolean): string {
+  if ("url" in address) return address.url;
+  if ("path" in address) return `unix:${encodeURI(address.path)}`;
+  return `${tls ? "tls" : "tcp"}://${printAddress(address)}`;
+}
+
+function parseAddress(
   what: string,
   options: TcpAddress | UnixAddress,
   lowestPort: 0 | 1,

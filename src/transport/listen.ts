@@ -1,39 +1,43 @@
 /**
- * Listens on TCP, Unix sockets and TLS, and accepts connections.
+ * Listens on TCP, Unix sockets, TLS, WebSockets, and within the process.
  *
  * Invariants:
  * - A fault of one connection, or of accepting, is reported to `onError` and
  *   never ends the listener.
- * - A connection is in one place: in its TLS handshake, in the queue of those
- *   to be accepted, or the user's. `close` destroys those in the first two.
- * - At most {@linkcode MAX_UNACCEPTED} connections are in the queue; more are
- *   destroyed.
+ * - A connection is in one place: in its handshake, in the queue of those to be
+ *   accepted, or the user's. `close` destroys those in the first two.
  *
  * @module
  */
 
 import { ConnectionError } from "../base/errors.ts";
-import { callHook } from "../base/user_code.ts";
 import type { AsyncDisposal, Duplex, DuplexInfo } from "../types/duplex.ts";
+import { AcceptQueue } from "./accept_queue.ts";
 import {
-  type Address,
+  type ListenAddress,
   type ListenTls,
-  parseAddress,
+  parseTarget,
   printAddress,
+  type Target,
   type TcpAddress,
+  toUrl,
   type UnixAddress,
+  type UrlAddress,
 } from "./address.ts";
-import { denoNet } from "./deno_dial.ts";
-import { DenoListenerBackend } from "./deno_listener.ts";
-import type { ListenerBackend, ListenerEvents } from "./listener_backend.ts";
-import { NodeListenerBackend } from "./node_listener.ts";
+import { MemoryListenerBackend } from "./memory_listener.ts";
+import { denoNet } from "./sockets/deno_dial.ts";
+import { DenoListenerBackend } from "./sockets/deno_listener.ts";
+import type { ListenerBackend } from "./sockets/listener_backend.ts";
+import { NodeListenerBackend } from "./sockets/node_listener.ts";
 import { toConnectionError } from "./system_errors.ts";
+import { WebSocketListenerBackend } from "./web/websocket_server.ts";
+import type { UpgradeOptions } from "./web/websocket_upgrade.ts";
 
-/** Options of {@linkcode listen}. */
-export type ListenOptions = (TcpAddress | UnixAddress) & {
+/** How {@linkcode listen} listens. */
+export interface ListenSettings extends UpgradeOptions {
   /** Aborts listening before it has begun. It has no effect afterwards. */
   signal?: AbortSignal | undefined;
-  /** Use TLS 1.2 or later. */
+  /** Use TLS 1.2 or later. `tls:` and `wss:` need it. */
   tls?: ListenTls | undefined;
   /**
    * Called with each fault that does not end the listener: what went wrong
@@ -41,12 +45,12 @@ export type ListenOptions = (TcpAddress | UnixAddress) & {
    * as too many open files. Exceptions it throws are ignored.
    */
   onError?: ((error: ConnectionError) => void) | undefined;
-};
+}
 
-/** Where a {@linkcode Listener} can be reached; can be passed to `connect`. */
-export type ListenAddress =
-  | { readonly host: string; readonly port: number }
-  | { readonly path: string };
+/** Options of {@linkcode listen}. */
+export type ListenOptions =
+  & (TcpAddress | UnixAddress | UrlAddress)
+  & ListenSettings;
 
 /**
  * Accepts connections: iterate it with `for await`, or pass it to
@@ -59,6 +63,8 @@ export interface Listener
   extends AsyncIterable<Duplex & DuplexInfo>, AsyncDisposal {
   /** Where it listens, with the real port if port 0 was requested. */
   readonly address: ListenAddress;
+  /** The same as a URL, which `connect` takes. */
+  readonly url: string;
   /** Lets the open listener keep the process alive, which is the default; undoes `unref`. */
   ref(): void;
   /** Lets the process exit while the listener is open. Connections that it has accepted are not affected. */
@@ -71,17 +77,21 @@ export interface Listener
   close(): Promise<void>;
 }
 
-/** Connections that may wait for the listener's iterator. */
-const MAX_UNACCEPTED = 1024;
-
 /**
- * Listens on TCP, a Unix socket, or TLS over either.
+ * Listens on TCP, a Unix socket, TLS over either, for WebSockets, or within the
+ * process.
  *
  * - TCP: the default host is `127.0.0.1`, so that only this machine can
  *   connect. Pass `"0.0.0.0"` or `"::"` to accept connections from everywhere.
  * - A Unix socket: only the user who owns the process can connect (its file has
  *   mode 0600 from the start). The file of a dead server is replaced, the file
  *   of a live one is not. `close` removes the file.
+ * - `ws:` and `wss:`: an HTTP server that has nothing but the path of the URL;
+ *   to share one with other routes, use {@linkcode webSockets}. Node needs the
+ *   option `WebSocketServer`. On Deno `wss:` has no `ca` and `requestCert`, and
+ *   the address stays in use until the last connection has ended: Deno 2.9.5
+ *   closes every WebSocket when its HTTP server stops.
+ * - `memory:`: reached by `connect` in the same process, and copy of the library.
  * - Up to 1,024 connections wait to be accepted. More are destroyed and
  *   reported to `onError`, as are TLS handshakes that fail or take more than 10
  *   seconds.
@@ -92,10 +102,11 @@ const MAX_UNACCEPTED = 1024;
  * socket stays open until the client closes it. The listener allows 256 of
  * them, and then accepts no client until one of them has closed.
  *
- * @param options The address, as `{ port }`, `{ host, port }` or `{ path }`,
- *   and how to listen.
+ * @param at A URL, see {@linkcode UrlAddress}; or the address, as `{ port }`,
+ *   `{ host, port }`, `{ path }` or `{ url }`, and how to listen.
+ * @param how How to listen, if `at` is a URL.
  * @returns The listener, which listens already.
- * @throws {TypeError} If the options are no address, or the runtime has no sockets.
+ * @throws {TypeError} If it is no address, or the runtime has no such sockets.
  * @throws {RangeError} If the port is not a whole number from 0 to 65,535.
  * @throws {ConnectionError} If it cannot listen. The code is `address_in_use`,
  *   `permission_denied`, `unavailable` or `resource_exhausted`. The `cause` is
@@ -115,80 +126,83 @@ const MAX_UNACCEPTED = 1024;
  * await listener.close();
  * ```
  */
-export async function listen(options: ListenOptions): Promise<Listener> {
-  const address = parseAddress("Cannot listen", options, 0);
-  options.signal?.throwIfAborted();
-  const listener = new SocketListener(address, options);
+export async function listen(
+  at: string | URL | ListenOptions,
+  how?: ListenSettings,
+): Promise<Listener> {
+  const options: ListenOptions = typeof at === "string" || at instanceof URL
+    ? { ...how, url: at }
+    : at;
+  const target = parseTarget("Cannot listen", options, 0);
+  const { signal } = options;
+  signal?.throwIfAborted();
+  const listener = new QueueingListener(target, options);
   try {
     await listener.open();
   } catch (error) {
     await listener.close();
-    if (error instanceof ConnectionError) throw error;
-    throw toConnectionError(`Cannot listen at ${printAddress(address)}`, error);
+    if (error instanceof ConnectionError || error instanceof TypeError) {
+      throw error;
+    }
+    throw toConnectionError(`Cannot listen at ${print(target)}`, error);
   }
-  if (options.signal?.aborted) {
+  if (signal?.aborted) {
     await listener.close();
-    throw options.signal.reason;
+    throw signal.reason;
   }
   return listener;
 }
 
-class SocketListener implements Listener, ListenerEvents {
-  address: Address;
+function print(target: Target): string {
+  if (target.kind === "socket") return printAddress(target.address);
+  return target.kind === "memory" ? `memory:${target.name}` : target.url.href;
+}
+
+function makeBackend(
+  target: Target,
+  options: ListenSettings,
+  queue: AcceptQueue,
+): ListenerBackend {
+  if (target.kind === "memory") {
+    return new MemoryListenerBackend(target.name, queue);
+  }
+  if (target.kind === "websocket") {
+    return new WebSocketListenerBackend(target.url, options, queue);
+  }
+  const { address } = target;
+  const { tls } = options;
+  if (target.tls && tls === undefined) {
+    throw new TypeError("Cannot listen: tls: needs the option tls");
+  }
+  const deno = denoNet();
+  return deno
+    ? new DenoListenerBackend(deno, address, tls, queue)
+    : new NodeListenerBackend(address, tls, queue);
+}
+
+class QueueingListener implements Listener {
+  address: ListenAddress = { url: "" };
   readonly #backend: ListenerBackend;
-  readonly #onError: ((error: ConnectionError) => void) | undefined;
-  /** Connections that wait for an iterator; empty while iterators wait. */
-  readonly #unaccepted: (Duplex & DuplexInfo)[] = [];
-  /** Iterators that wait for a connection. */
-  readonly #waiting: ((result: IteratorResult<Duplex & DuplexInfo>) => void)[] =
-    [];
+  readonly #queue: AcceptQueue;
+  readonly #tls: boolean;
   #closed: Promise<void> | undefined;
 
-  constructor(address: Address, options: ListenOptions) {
-    this.address = address;
-    this.#onError = options.onError;
-    const deno = denoNet();
-    this.#backend = deno
-      ? new DenoListenerBackend(deno, address, options.tls, this)
-      : new NodeListenerBackend(address, options.tls, this);
+  constructor(target: Target, options: ListenSettings) {
+    this.#queue = new AcceptQueue(options);
+    this.#tls = options.tls !== undefined;
+    this.#backend = makeBackend(target, options, this.#queue);
   }
 
   async open(): Promise<void> {
     this.address = await this.#backend.open();
   }
 
-  accept(duplex: Duplex & DuplexInfo): void {
-    const resolve = this.#waiting.shift();
-    if (resolve) {
-      resolve({ done: false, value: duplex });
-    } else if (this.#closed) {
-      destroy(duplex);
-    } else if (this.#unaccepted.length >= MAX_UNACCEPTED) {
-      destroy(duplex);
-      this.fault(
-        new ConnectionError(
-          "resource_exhausted",
-          `Cannot accept a connection: ${MAX_UNACCEPTED} others wait to be accepted`,
-        ),
-      );
-    } else {
-      this.#unaccepted.push(duplex);
-    }
-  }
-
-  fault(error: ConnectionError): void {
-    if (!this.#closed) callHook({ onError: this.#onError }, "onError", error);
+  get url(): string {
+    return toUrl(this.address, this.#tls);
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Duplex & DuplexInfo> {
-    return { next: () => this.#next() };
-  }
-
-  #next(): Promise<IteratorResult<Duplex & DuplexInfo>> {
-    const duplex = this.#unaccepted.shift();
-    if (duplex) return Promise.resolve({ done: false, value: duplex });
-    if (this.#closed) return Promise.resolve({ done: true, value: undefined });
-    return new Promise((resolve) => this.#waiting.push(resolve));
+    return this.#queue[Symbol.asyncIterator]();
   }
 
   ref(): void {
@@ -204,19 +218,11 @@ class SocketListener implements Listener, ListenerEvents {
   }
 
   #close(): Promise<void> {
-    for (const duplex of this.#unaccepted.splice(0)) destroy(duplex);
-    for (const resolve of this.#waiting.splice(0)) {
-      resolve({ done: true, value: undefined });
-    }
+    this.#queue.close();
     return this.#backend.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-function destroy(duplex: Duplex): void {
-  duplex.writable.abort(new Error("Nobody accepted the connection"))
-    .catch(() => {});
 }

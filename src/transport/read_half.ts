@@ -93,6 +93,11 @@ export class ReadHalf {
     return this.#bytes;
   }
 
+  /** Chunks in the queue. */
+  get chunks(): number {
+    return this.#chunks.length - this.#head;
+  }
+
   /** Takes over a chunk, or drops it if nobody will read it. */
   push(chunk: Uint8Array): void {
     if (this.#state !== "open") return;

@@ -6,9 +6,9 @@
  */
 
 import type { Duplex, DuplexInfo } from "../types/duplex.ts";
-import { type DenoConnLike, fromDenoConn } from "./deno_conn.ts";
-import { nodeProcess } from "./node_builtins.ts";
-import { checkNodeStreams, fromNodeStreams } from "./node_stream.ts";
+import { type DenoConnLike, fromDenoConn } from "./sockets/deno_conn.ts";
+import { nodeProcess } from "./sockets/node_builtins.ts";
+import { checkNodeStreams, fromNodeStreams } from "./sockets/node_stream.ts";
 
 /**
  * The standard input and output of this process as a duplex. The client that

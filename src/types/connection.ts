@@ -8,7 +8,11 @@
 import type { Clock } from "../base/clock.ts";
 import type { ConnectionError } from "../base/errors.ts";
 import type { Caller } from "./call.ts";
-import type { AsyncDisposal, PeerCertificate } from "./duplex.ts";
+import type {
+  AsyncDisposal,
+  PeerCertificate,
+  UpgradeRequest,
+} from "./duplex.ts";
 import type { Optional } from "./optional.ts";
 import type { ConnectionStats, LiveCall } from "./stats.ts";
 
@@ -18,6 +22,8 @@ export interface Peer {
   readonly remote: string | undefined;
   /** The certificate that the peer showed in the TLS handshake and that was verified; `undefined` if it showed none, and on Deno, which does not disclose it. */
   readonly certificate: PeerCertificate | undefined;
+  /** The HTTP request that has become the connection, with its cookies and its `Origin`; `undefined` if it was none. */
+  readonly request: UpgradeRequest | undefined;
 }
 
 /**

@@ -37,6 +37,8 @@ export interface DuplexInfo {
   readonly local?: string | undefined;
   /** The certificate that the peer has shown and TLS has verified; on Node and Bun only, as Deno does not disclose it. */
   readonly certificate?: PeerCertificate | undefined;
+  /** The HTTP request that has become this connection; on servers of WebSockets only. */
+  readonly request?: UpgradeRequest | undefined;
   /**
    * Whether `readable` is the standard output of a child process, which may
    * print other text between the peer's messages. A JSON-RPC protocol of lines
@@ -48,6 +50,14 @@ export interface DuplexInfo {
   readonly ref?: (() => void) | undefined;
   /** Lets the process exit while the transport is open. A duplex without this method decides by itself. */
   readonly unref?: (() => void) | undefined;
+}
+
+/** An HTTP request that has become a connection. */
+export interface UpgradeRequest {
+  /** Its URL; on Node only the path and the query. */
+  readonly url: string;
+  /** Its headers, such as `cookie` and `origin`. */
+  readonly headers: Headers;
 }
 
 /** The names of a certificate's subject or issuer, by their short types: `CN`, `O`, `OU`, ... */

@@ -9,10 +9,12 @@ import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { WebSocket as WsSocket, WebSocketServer } from "ws";
 import type { Duplex, DuplexInfo } from "../../src/types/duplex.ts";
 import { memoryPair } from "../../src/transport/memory.ts";
 import { connect, type ConnectOptions } from "../../src/transport/connect.ts";
 import { listen, type ListenOptions } from "../../src/transport/listen.ts";
+import { fromWebSocket } from "../../src/transport/web/websocket.ts";
 import { turn } from "./clock.ts";
 
 export type End = Duplex & DuplexInfo;
@@ -30,6 +32,8 @@ export interface Transport {
   name: string;
   /** Whether an abort reaches the peer as an error. Over other transports the stream just ends. */
   resets: boolean;
+  /** Whether a side that does not read stalls its peer. A standard WebSocket cannot pause. */
+  stalls: boolean;
   make(): Promise<Pair>;
 }
 
@@ -74,6 +78,7 @@ async function destroy(...ends: End[]): Promise<void> {
 
 export const memory: Transport = {
   name: "memory",
+  stalls: true,
   resets: true,
   make() {
     const [a, b] = memoryPair();
@@ -83,6 +88,7 @@ export const memory: Transport = {
 
 export const tcp: Transport = {
   name: "tcp",
+  stalls: true,
   // Deno cannot reset a connection.
   resets: !("Deno" in globalThis),
   make: () => socketPair({ port: 0 }),
@@ -90,6 +96,7 @@ export const tcp: Transport = {
 
 export const unix: Transport = {
   name: "unix",
+  stalls: true,
   resets: false,
   make: () =>
     withDirectory((directory) => socketPair({ path: join(directory, "s") })),
@@ -97,6 +104,7 @@ export const unix: Transport = {
 
 export const tls: Transport = {
   name: "tls",
+  stalls: true,
   resets: false,
   make: () =>
     socketPair(
@@ -108,7 +116,39 @@ export const tls: Transport = {
     ),
 };
 
-export const transports: Transport[] = [memory, tcp, unix, tls];
+/** The runtime's own WebSockets; the server of `ws` on Node. */
+export const websocket: Transport = {
+  name: "websocket",
+  stalls: false,
+  resets: true,
+  make: () => socketPair({ url: "ws://127.0.0.1:0/rpc", WebSocketServer }),
+};
+
+/** Both ends of the package `ws`, which can pause. Deno and Bun have replaced it by their own. */
+export const wsPackage: Transport = {
+  name: "ws package",
+  stalls: true,
+  resets: true,
+  async make() {
+    const at = { url: "ws://127.0.0.1:0/rpc", WebSocketServer };
+    const listener = await listen(at);
+    const a = fromWebSocket(new WsSocket(listener.url, "sluice.1"));
+    const { value: b } = await listener[Symbol.asyncIterator]().next();
+    await listener.close();
+    return { a, b, release: () => destroy(a, b) };
+  },
+};
+
+/** Whether the tests run on Node itself. */
+const onNode = !("Deno" in globalThis) && !("Bun" in globalThis);
+
+export const transports: Transport[] = [
+  ...[memory, tcp, unix, tls, websocket],
+  ...(onNode ? [wsPackage] : []),
+];
+
+/** Those on which a side that does not read stalls its peer. */
+export const stalling: Transport[] = transports.filter(({ stalls }) => stalls);
 
 /** Runs a scenario over every transport, and with the sides exchanged. */
 export function matrix(

@@ -186,13 +186,13 @@ const PLACES: Record<string, [string, string][]> = {
     ["src/transport/read_half.ts", "BUFFER"],
   ],
   "accepted connections that wait for a listener's iterator": [
-    ["src/transport/listen.ts", "MAX_UNACCEPTED"],
+    ["src/transport/accept_queue.ts", "MAX_UNACCEPTED"],
   ],
   "time for a TLS handshake with a listener": [
-    ["src/transport/listener_backend.ts", "HANDSHAKE_TIMEOUT"],
+    ["src/transport/sockets/listener_backend.ts", "HANDSHAKE_TIMEOUT"],
   ],
   "Deno: TLS connections that have not finished their handshake": [
-    ["src/transport/deno_listener.ts", "MAX_HANDSHAKES"],
+    ["src/transport/sockets/deno_listener.ts", "MAX_HANDSHAKES"],
   ],
   "connections rejected by a full server that are still being closed": [
     ["src/serve/server.ts", "MAX_REJECTED"],

@@ -10,8 +10,8 @@ import type { ConnectionError } from "../../src/base/errors.ts";
 import type {
   DenoListener,
   DenoNetConn,
-} from "../../src/transport/deno_dial.ts";
-import { DenoListenerBackend } from "../../src/transport/deno_listener.ts";
+} from "../../src/transport/sockets/deno_dial.ts";
+import { DenoListenerBackend } from "../../src/transport/sockets/deno_listener.ts";
 import { connect } from "../../src/transport/connect.ts";
 import { listen } from "../../src/transport/listen.ts";
 import { settle, TestClock } from "../support/clock.ts";
@@ -96,6 +96,7 @@ async function startBackend(tls: boolean) {
     { host: "127.0.0.1", port: 0 },
     tls ? { cert: "", key: "" } : undefined,
     {
+      full: false,
       accept: (duplex) => void accepted.push(duplex),
       fault: (error) => void faults.push(error),
     },

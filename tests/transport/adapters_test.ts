@@ -10,11 +10,11 @@ import {
 } from "@std/assert";
 import { EventEmitter } from "node:events";
 import { test } from "node:test";
-import { toDuplex } from "../../src/transport/deno_conn.ts";
+import { toDuplex } from "../../src/transport/sockets/deno_conn.ts";
 import type { Duplex } from "../../src/types/duplex.ts";
 import { ConnectionError } from "../../src/base/errors.ts";
 import { memoryPair } from "../../src/transport/memory.ts";
-import { nodeDuplex } from "../../src/transport/node_stream.ts";
+import { nodeDuplex } from "../../src/transport/sockets/node_stream.ts";
 import { pattern, receive, send } from "../support/transports.ts";
 
 /** A socket that does nothing by itself: the test makes its events. */

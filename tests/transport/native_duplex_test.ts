@@ -6,7 +6,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { ConnectionError } from "../../src/base/errors.ts";
-import { toDuplex } from "../../src/transport/deno_conn.ts";
+import { toDuplex } from "../../src/transport/sockets/deno_conn.ts";
 import type { Duplex } from "../../src/types/duplex.ts";
 import { memoryPair } from "../../src/transport/memory.ts";
 import { turn } from "../support/clock.ts";

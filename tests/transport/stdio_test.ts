@@ -4,7 +4,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { once } from "node:events";
 import { test } from "node:test";
 import { ConnectionError } from "../../src/base/errors.ts";
-import { nodeDuplex } from "../../src/transport/node_stream.ts";
+import { nodeDuplex } from "../../src/transport/sockets/node_stream.ts";
 import { startScript } from "../support/script.ts";
 import { flood, pattern, receive, send, stall } from "../support/transports.ts";
 

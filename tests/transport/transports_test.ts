@@ -9,6 +9,7 @@ import {
   receive,
   send,
   stall,
+  stalling,
 } from "../support/transports.ts";
 
 const MIB = 1_048_576;
@@ -66,6 +67,7 @@ matrix(
     await a.writable.close();
     assertEquals((await reading).bytes.byteLength, 64 * MIB);
   },
+  stalling,
 );
 
 matrix("while one direction is stalled the other flows", async (a, b) => {
@@ -81,7 +83,7 @@ matrix("while one direction is stalled the other flows", async (a, b) => {
 
   await b.writable.abort(new Error("enough"));
   assert(await writing instanceof ConnectionError);
-});
+}, stalling);
 
 matrix("[L20] 8 MiB and then the end arrive without a change", async (a, b) => {
   const sent = pattern(8 * MIB);
@@ -162,7 +164,7 @@ matrix("an abort settles the local stalled write", async (a, b) => {
   assertEquals(await writing, reason);
   const { bytes } = await receive(b);
   assert(bytes.byteLength <= progress.bytes + chunk.byteLength);
-});
+}, stalling);
 
 matrix(
   "[L20] a reset settles a stalled write and a pending read",
@@ -180,6 +182,7 @@ matrix(
     if (transport.resets) assert(read.error instanceof ConnectionError);
     await assertRejects(() => send(a, pattern(1)));
   },
+  stalling,
 );
 
 matrix(
@@ -224,6 +227,7 @@ matrix(
     await send(a, pattern(10));
     assertEquals((await receive(b, 10)).bytes, pattern(10));
   },
+  stalling,
 );
 
 matrix(

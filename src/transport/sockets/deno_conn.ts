@@ -12,13 +12,13 @@
  * @module
  */
 
-import type { Duplex, DuplexInfo } from "../types/duplex.ts";
-import { printAddress } from "./address.ts";
-import { checkDuplex } from "./duplex.ts";
-import { nativeDuplex } from "./native_duplex.ts";
-import { BUFFER, ReadHalf, type ReadHalfEvents } from "./read_half.ts";
-import { lostError } from "./system_errors.ts";
-import { WriteHalf } from "./write_half.ts";
+import type { Duplex, DuplexInfo } from "../../types/duplex.ts";
+import { printAddress } from "../address.ts";
+import { checkDuplex } from "../duplex.ts";
+import { nativeDuplex } from "../native_duplex.ts";
+import { BUFFER, ReadHalf, type ReadHalfEvents } from "../read_half.ts";
+import { lostError } from "../system_errors.ts";
+import { WriteHalf } from "../write_half.ts";
 
 /** The members of a `Deno.Conn` that are used: of a `Deno.TcpConn`, `Deno.TlsConn` or `Deno.UnixConn`. */
 export interface DenoConnLike {

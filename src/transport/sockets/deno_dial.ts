@@ -13,10 +13,10 @@
  * @module
  */
 
-import type { Duplex, DuplexInfo } from "../types/duplex.ts";
-import type { Address, ConnectTls } from "./address.ts";
+import type { Duplex, DuplexInfo } from "../../types/duplex.ts";
+import type { Address, ConnectTls } from "../address.ts";
 import { type DenoConnLike, fromDenoConn } from "./deno_conn.ts";
-import { toConnectionError } from "./system_errors.ts";
+import { toConnectionError } from "../system_errors.ts";
 
 /** A `Deno.TcpConn`, `Deno.UnixConn` or `Deno.TlsConn`. */
 export interface DenoNetConn extends DenoConnLike {

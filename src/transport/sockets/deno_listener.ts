@@ -15,8 +15,8 @@
  * @module
  */
 
-import { type Clock, systemClock } from "../base/clock.ts";
-import type { Address, ListenTls } from "./address.ts";
+import { type Clock, systemClock } from "../../base/clock.ts";
+import type { Address, ListenTls } from "../address.ts";
 import {
   closeConn,
   denoAddress,
@@ -31,7 +31,7 @@ import {
   type ListenerBackend,
   type ListenerEvents,
 } from "./listener_backend.ts";
-import { toConnectionError } from "./system_errors.ts";
+import { toConnectionError } from "../system_errors.ts";
 import { bindUnix } from "./unix_socket_file.ts";
 
 /** Milliseconds to wait before the next `accept`, when the system lacked resources for the last one. */

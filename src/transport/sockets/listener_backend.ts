@@ -1,12 +1,12 @@
 /**
- * What a listener is built on: one backend for Deno, one for Node and Bun.
+ * What a listener is built on: a backend for each kind of address and runtime.
  *
  * @module
  */
 
-import type { ConnectionError } from "../base/errors.ts";
-import type { Duplex, DuplexInfo } from "../types/duplex.ts";
-import type { Address } from "./address.ts";
+import type { ConnectionError } from "../../base/errors.ts";
+import type { Duplex, DuplexInfo } from "../../types/duplex.ts";
+import type { ListenAddress } from "../address.ts";
 
 /** What a backend reports to its listener. */
 export interface ListenerEvents {
@@ -14,12 +14,14 @@ export interface ListenerEvents {
   accept(duplex: Duplex & DuplexInfo): void;
   /** A fault that does not end the listener. */
   fault(error: ConnectionError): void;
+  /** Whether a further connection would be destroyed. */
+  readonly full: boolean;
 }
 
 /** Listens with the sockets of one runtime. */
 export interface ListenerBackend {
   /** Listens; resolves to the real address. */
-  open(): Promise<Address>;
+  open(): Promise<ListenAddress>;
   /** Says whether listening keeps the process alive. */
   setRef(on: boolean): void;
   /** Stops, and destroys connections that were not yet reported. Called once, even if `open` has failed. */

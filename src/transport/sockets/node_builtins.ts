@@ -91,8 +91,61 @@ export interface NodeServer {
   unref?(): unknown;
 }
 
+/** The members of an `http.Server` that are used. */
+export interface NodeHttpServer {
+  on(
+    event: "request",
+    listener: (
+      request: unknown,
+      response: {
+        writeHead(status: number, headers: Record<string, string>): unknown;
+        end(text: string): unknown;
+      },
+    ) => void,
+  ): unknown;
+  on(
+    event: "upgrade",
+    listener: (
+      request: NodeRequest,
+      socket: NodeUpgradeSocket,
+      head: Uint8Array,
+    ) => void,
+  ): unknown;
+  on(event: "error", listener: (error: unknown) => void): unknown;
+  listen(options: Record<string, unknown>, done: () => void): unknown;
+  address(): { port: number } | string | null;
+  close(): unknown;
+  closeAllConnections(): void;
+  ref(): unknown;
+  unref(): unknown;
+}
+
+/** The members of an `http.IncomingMessage` that are used. */
+export interface NodeRequest {
+  /** The path and query. */
+  readonly url?: string | undefined;
+  readonly method?: string | undefined;
+  readonly headers: Record<string, string | readonly string[] | undefined>;
+  readonly socket: {
+    readonly remoteAddress?: string | undefined;
+    readonly remotePort?: number | undefined;
+  };
+}
+
+/** The members of a raw socket of an `http.Server` that are used. */
+export interface NodeUpgradeSocket {
+  end(text: string): unknown;
+  on(event: "error", listener: () => void): unknown;
+}
+
 /** The built-in modules that are used. */
 export interface Builtins {
+  "node:http": {
+    createServer(options: Record<string, unknown>): NodeHttpServer;
+  };
+  "node:https": {
+    createServer(options: Record<string, unknown>): NodeHttpServer;
+  };
   "node:net": {
     connect(options: Record<string, unknown>): NodeSocket;
     createServer(options: Record<string, unknown>): NodeServer;

@@ -5,9 +5,9 @@
  * @module
  */
 
-import type { Address, ConnectTls } from "./address.ts";
+import type { Address, ConnectTls } from "../address.ts";
 import { builtin, type NodeSocket } from "./node_builtins.ts";
-import { toConnectionError } from "./system_errors.ts";
+import { toConnectionError } from "../system_errors.ts";
 
 /** Resolves with a connected socket; with TLS, after its handshake. */
 export function dialNode(

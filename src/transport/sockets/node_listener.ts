@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { Address, ListenTls } from "./address.ts";
+import type { Address, ListenTls } from "../address.ts";
 import {
   HANDSHAKE_TIMEOUT,
   type ListenerBackend,
@@ -21,7 +21,7 @@ import {
   type NodeSocket,
 } from "./node_builtins.ts";
 import { socketDuplex } from "./node_stream.ts";
-import { toConnectionError } from "./system_errors.ts";
+import { toConnectionError } from "../system_errors.ts";
 import { bindUnix } from "./unix_socket_file.ts";
 
 /** Listens with a `net.Server` or `tls.Server`. */

@@ -21,24 +21,24 @@
  * @module
  */
 
-import { toChunk } from "../base/bytes.ts";
-import { ConnectionError, quote } from "../base/errors.ts";
+import { toChunk } from "../../base/bytes.ts";
+import { ConnectionError, quote } from "../../base/errors.ts";
 import type {
   CertificateNames,
   Duplex,
   DuplexInfo,
   PeerCertificate,
-} from "../types/duplex.ts";
-import { type Address, printAddress } from "./address.ts";
-import { nativeDuplex } from "./native_duplex.ts";
+} from "../../types/duplex.ts";
+import { type Address, printAddress } from "../address.ts";
+import { nativeDuplex } from "../native_duplex.ts";
 import type {
   NodeReadable,
   NodeSocket,
   NodeWritable,
 } from "./node_builtins.ts";
-import { BUFFER, ReadHalf, type ReadHalfEvents } from "./read_half.ts";
-import { describeError, lostError } from "./system_errors.ts";
-import { WriteHalf } from "./write_half.ts";
+import { BUFFER, ReadHalf, type ReadHalfEvents } from "../read_half.ts";
+import { describeError, lostError } from "../system_errors.ts";
+import { WriteHalf } from "../write_half.ts";
 
 /**
  * A duplex over two Node streams, such as the `stdout` and `stdin` of a child

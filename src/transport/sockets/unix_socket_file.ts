@@ -15,9 +15,9 @@
  * @module
  */
 
-import type { ConnectionError } from "../base/errors.ts";
+import type { ConnectionError } from "../../base/errors.ts";
 import { builtin, type Builtins, type FileStatus } from "./node_builtins.ts";
-import { toConnectionError } from "./system_errors.ts";
+import { toConnectionError } from "../system_errors.ts";
 
 type Files = Builtins["node:fs/promises"];
 

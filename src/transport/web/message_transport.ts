@@ -1,0 +1,374 @@
+/**
+ * A stream of bytes over a WebSocket, which carries messages and has no
+ * half-close. The rules are those of the subprotocol `sluice.1`:
+ * `docs/protocol.md`, section 16.
+ *
+ * - A binary message is the next bytes of its direction; where one ends has no
+ *   meaning. An empty one is the end of the direction. After both ends each side
+ *   closes the WebSocket.
+ * - Sending: a message has at most {@linkcode MESSAGE_SIZE} bytes, and none is
+ *   sent while more than {@linkcode MAX_BUFFERED} wait in the socket.
+ * - Receiving: a socket that can pause is paused at 64 KiB unread. Any other is
+ *   closed at {@linkcode MAX_UNREAD}; a connection reads all the time, so the
+ *   windows that it grants are reached first.
+ * - However the socket ends, everything that waits for it settles, and no timer
+ *   is left.
+ *
+ * @module
+ */
+
+import { toChunk } from "../../base/bytes.ts";
+import { ConnectionError } from "../../base/errors.ts";
+import { BUFFER, ReadHalf, type ReadHalfEvents } from "../read_half.ts";
+import { lostError } from "../system_errors.ts";
+import { WriteHalf } from "../write_half.ts";
+import { closeCodeOf, closeError, NORMAL } from "./close_codes.ts";
+
+/** The subprotocol, which the client offers and the server chooses. */
+export const SUBPROTOCOL = "sluice.1";
+
+/** Bytes of a message that is sent, at most. */
+export const MESSAGE_SIZE = 65_536;
+
+/** Bytes of a message that is accepted, at most. */
+export const MAX_MESSAGE = 1_048_576;
+
+/** Bytes that may wait in the socket before the next message is sent. */
+export const MAX_BUFFERED = 262_144;
+
+/** Bytes that may wait to be read where the socket cannot pause. */
+export const MAX_UNREAD = 67_108_864;
+
+/** What a message costs beside its bytes, so that tiny ones are bounded, too. */
+const MESSAGE_COST = 128;
+
+/** Milliseconds between two looks at `bufferedAmount`, for which there is no event: at first, and at most. */
+const FIRST_POLL = 1;
+const LAST_POLL = 50;
+
+/** Milliseconds for the peer to answer the close of a socket that can be terminated. */
+const CLOSE_TIMEOUT = 1000;
+
+/** What is used of a WebSocket, whatever its API looks like. */
+export interface MessageSocket {
+  /** Bytes that wait in the socket. */
+  readonly bufferedAmount: number;
+  /** Whether the memory of a message belongs to the sender again once `send` has returned or its promise has resolved. */
+  readonly copies: boolean;
+  /** Sends a binary message. Throws or rejects if it cannot. */
+  send(message: Uint8Array<ArrayBuffer>): void | Promise<void>;
+  /** Starts to close the socket. */
+  close(code: number, reason: string): void;
+  /** Ends the socket at once. */
+  terminate?: (() => void) | undefined;
+  /** Stops and restarts the arrival of messages. */
+  pause?: (() => void) | undefined;
+  resume?: (() => void) | undefined;
+}
+
+/** Both halves over one socket. Whoever has the socket calls the `on` methods. */
+export class MessageTransport extends WriteHalf implements ReadHalfEvents {
+  readonly readHalf: ReadHalf = new ReadHalf(BUFFER, this);
+  readonly #socket: MessageSocket;
+  #open: boolean;
+  #paused = false;
+  #cancelled = false;
+  #readingDone = false;
+  #writingDone = false;
+  /** Whether the end of this direction was sent. */
+  #endSent = false;
+  /** Whether this side has closed the socket, or it is closed. */
+  #closed = false;
+  /** The write under way, and how far its chunks are sent. */
+  #chunks: readonly Uint8Array[] | undefined;
+  #index = 0;
+  #offset = 0;
+  #left = 0;
+  /** Bytes in the socket at which the write has succeeded. */
+  #goal = MAX_BUFFERED;
+  #written: ((error?: unknown) => void) | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #poll = FIRST_POLL;
+  /** What the socket has reported before it closed. */
+  #cause: unknown;
+
+  /** @param open Whether messages can be sent; if not, `onOpen` follows. */
+  constructor(socket: MessageSocket, open: boolean) {
+    super();
+    this.#socket = socket;
+    this.#open = open;
+  }
+
+  // For the owner of the socket.
+
+  /**
+   * The socket is open.
+   *
+   * @param protocol The subprotocol that was chosen; empty if none was.
+   */
+  onOpen(protocol: string): void {
+    if (protocol !== SUBPROTOCOL) {
+      const chosen = protocol === "" ? "none" : JSON.stringify(protocol);
+      return this.#refuse(
+        `the peer did not choose the subprotocol "${SUBPROTOCOL}" but ${chosen}`,
+      );
+    }
+    this.#open = true;
+    this.#send();
+  }
+
+  onMessage(data: unknown): void {
+    if (this.#closed) return;
+    // Timers of a hidden page come late; what the peer answers does not.
+    if (this.#timer !== undefined) this.#look();
+    if (typeof data === "string") {
+      return this.#refuse("the peer sent a text message");
+    }
+    let bytes: Uint8Array;
+    try {
+      bytes = toChunk(data);
+    } catch (error) {
+      return this.abort(error);
+    }
+    if (this.#readingDone) {
+      this.#refuse("the peer sent a message after the end of its stream");
+    } else if (bytes.length === 0) {
+      this.#readingDone = true;
+      this.readHalf.end();
+      this.#closeIfDone();
+    } else if (bytes.length > MAX_MESSAGE) {
+      this.#exhausted(
+        `the peer sent a message of ${bytes.length} bytes, more than ${MAX_MESSAGE}`,
+      );
+    } else if (!this.#cancelled) this.#push(bytes);
+  }
+
+  /** The socket has room again. Sockets without such an event are looked at. */
+  onDrain(): void {
+    this.#look();
+  }
+
+  /** The socket has failed; it will be closed. */
+  onError(error: unknown): void {
+    this.#cause ??= error;
+  }
+
+  onClose(code: number, reason: string): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    // The peer closes with 1000 when it has both ends.
+    if (this.#endSent && code === NORMAL) this.#finish();
+    this.#endBoth(closeError(code, reason, this.#cause));
+  }
+
+  // For the duplex.
+
+  onRead(): void {
+    this.#resumeIfPossible();
+  }
+
+  onCancel(): void {
+    this.#cancelled = true;
+    this.#resumeIfPossible();
+  }
+
+  write(chunks: readonly Uint8Array[]): Promise<void> {
+    return this.#start(chunks, MAX_BUFFERED);
+  }
+
+  /** Resolves when the socket has sent everything, the end included. */
+  close(): Promise<void> {
+    return this.#start(END, 0);
+  }
+
+  abort(reason: unknown): void {
+    const code = closeCodeOf(reason);
+    this.#readingDone = true;
+    this.readHalf.abort(reason);
+    this.#endBoth(reason);
+    this.#closeSocket(code);
+  }
+
+  /** A write has failed: so has the socket. */
+  override fail(reason: unknown): void {
+    this.#endBoth(reason);
+    this.#closeSocket(closeCodeOf(reason));
+  }
+
+  // Reading.
+
+  #push(bytes: Uint8Array): void {
+    const { readHalf } = this;
+    readHalf.push(bytes);
+    if (readHalf.hasCapacity) return;
+    if (this.#socket.pause !== undefined) {
+      this.#paused = true;
+      this.#socket.pause();
+    } else if (readHalf.bytes + readHalf.chunks * MESSAGE_COST > MAX_UNREAD) {
+      this.#exhausted(
+        `more than ${MAX_UNREAD} bytes wait to be read, and a WebSocket cannot pause`,
+      );
+    }
+  }
+
+  #resumeIfPossible(): void {
+    if (!this.#paused || this.#closed) return;
+    if (!this.#cancelled && !this.readHalf.hasCapacity) return;
+    this.#paused = false;
+    this.#socket.resume?.();
+  }
+
+  // Sending: one write or end at a time.
+
+  #start(chunks: readonly Uint8Array[], goal: number): Promise<void> {
+    return this.untilDone((done) => {
+      this.#index = 0;
+      this.#offset = 0;
+      this.#left = 0;
+      for (const { length } of chunks) this.#left += length;
+      // No bytes are no message: an empty one is the end.
+      this.#chunks = this.#left > 0 || chunks === END ? chunks : undefined;
+      this.#goal = goal;
+      this.#written = done;
+      this.#send();
+    });
+  }
+
+  /** Sends until the write is done, or the socket is full. */
+  #send(): void {
+    while (this.#written !== undefined && this.#open && !this.#closed) {
+      const { bufferedAmount } = this.#socket;
+      if (this.#chunks === undefined) {
+        if (bufferedAmount > this.#goal) return this.#lookLater();
+        return this.#finish();
+      }
+      if (bufferedAmount > MAX_BUFFERED) return this.#lookLater();
+      const sent = this.#sendNext(this.#chunks);
+      if (sent === undefined) continue;
+      // One message at a time: the promise of a `WebSocketStream`.
+      sent.then(() => this.#send(), (error) => this.fail(lostError(error)));
+      return;
+    }
+  }
+
+  #sendNext(chunks: readonly Uint8Array[]): void | Promise<void> {
+    try {
+      if (chunks !== END) return this.#socket.send(this.#nextMessage(chunks));
+      this.#chunks = undefined;
+      this.#endSent = true;
+      return this.#socket.send(new Uint8Array(0));
+    } catch (error) {
+      this.fail(lostError(error));
+    }
+  }
+
+  /** The next message: bytes of the caller's where the socket copies them, else new memory. */
+  #nextMessage(chunks: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+    const size = Math.min(this.#left, MESSAGE_SIZE);
+    const { copies } = this.#socket;
+    const first = chunks[this.#index].subarray(this.#offset);
+    if (copies && first.length >= size) {
+      this.#advance(size);
+      return first.subarray(0, size) as Uint8Array<ArrayBuffer>;
+    }
+    const message = copies
+      ? (gathered ??= new Uint8Array(MESSAGE_SIZE)).subarray(0, size)
+      : new Uint8Array(size);
+    for (let at = 0; at < size;) {
+      const part = chunks[this.#index]
+        .subarray(this.#offset, this.#offset + size - at);
+      message.set(part, at);
+      at += part.length;
+      this.#advance(part.length);
+    }
+    return message;
+  }
+
+  #advance(bytes: number): void {
+    const chunks = this.#chunks!;
+    this.#offset += bytes;
+    this.#left -= bytes;
+    while (
+      this.#index < chunks.length && this.#offset >= chunks[this.#index].length
+    ) {
+      this.#index++;
+      this.#offset = 0;
+    }
+    if (this.#left === 0) this.#chunks = undefined;
+  }
+
+  #finish(): void {
+    const written = this.#written;
+    this.#written = undefined;
+    this.#chunks = undefined;
+    // At once: what follows in this turn must not fail the end.
+    if (this.#endSent) this.#writingDone = true;
+    written?.();
+    this.#closeIfDone();
+  }
+
+  #lookLater(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#poll = Math.min(2 * this.#poll, LAST_POLL);
+      this.#look();
+    }, this.#poll);
+  }
+
+  #look(): void {
+    if (this.#closed) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const { bufferedAmount } = this.#socket;
+    if (bufferedAmount <= this.#goal) this.#poll = FIRST_POLL;
+    this.#send();
+  }
+
+  // The end.
+
+  #refuse(text: string): void {
+    this.abort(new ConnectionError("protocol_error", text));
+  }
+
+  #exhausted(text: string): void {
+    this.abort(new ConnectionError("resource_exhausted", text));
+  }
+
+  /** Nothing more is read or written; what has arrived is still read. */
+  #endBoth(reason: unknown): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (!this.#readingDone) {
+      this.#readingDone = true;
+      this.readHalf.fail(reason);
+    }
+    if (this.#writingDone) return;
+    this.#writingDone = true;
+    this.#chunks = undefined;
+    this.#written = undefined;
+    super.fail(reason);
+  }
+
+  #closeIfDone(): void {
+    if (this.#readingDone && this.#writingDone) this.#closeSocket(NORMAL);
+  }
+
+  #closeSocket(code: number): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    const socket = this.#socket;
+    try {
+      socket.close(code, "");
+    } catch (error) {
+      this.onError(error);
+    }
+    // `onClose` ends the wait.
+    const terminate = socket.terminate?.bind(socket);
+    if (terminate) this.#timer = setTimeout(terminate, CLOSE_TIMEOUT);
+  }
+}
+
+/** Stands for the end in place of chunks. */
+const END: readonly Uint8Array[] = [];
+
+/** Memory of messages that sockets copy: one for the process, as a message is copied in the turn in which it is made. */
+let gathered: Uint8Array<ArrayBuffer> | undefined;

@@ -1,0 +1,335 @@
+/**
+ * Turns HTTP requests into connections, on Deno, Bun and Node.
+ *
+ * Invariants:
+ * - A request is upgraded only if it offers the subprotocol, and its `Origin` is
+ *   allowed: a browser lets every page open a WebSocket to every server, with
+ *   the user's cookies.
+ * - A request that is refused gets an HTTP response that says why.
+ *
+ * @module
+ */
+
+import { ConnectionError } from "../../base/errors.ts";
+import type { DuplexInfo, UpgradeRequest } from "../../types/duplex.ts";
+import { printAddress } from "../address.ts";
+import { nativeDuplex } from "../native_duplex.ts";
+import type { ListenerEvents } from "../sockets/listener_backend.ts";
+import type {
+  NodeRequest,
+  NodeUpgradeSocket,
+} from "../sockets/node_builtins.ts";
+import { toConnectionError } from "../system_errors.ts";
+import {
+  MAX_MESSAGE,
+  type MessageSocket,
+  MessageTransport,
+  SUBPROTOCOL,
+} from "./message_transport.ts";
+import { adaptWebSocket, type WebSocketLike } from "./websocket.ts";
+
+/** Which requests become WebSockets, and with what. */
+export interface UpgradeOptions {
+  /**
+   * Which pages may connect, by the `Origin` that their browser sends: a list
+   * such as `["https://example.com"]`, a function, or `"*"` for all. By default
+   * only pages of the same host and port as the server, as its `Host` header
+   * says. Requests without `Origin`, which are not from pages, always may.
+   */
+  allowOrigins?:
+    | "*"
+    | readonly string[]
+    | ((origin: string) => boolean)
+    | undefined;
+  /** The class `WebSocketServer` of the npm package `ws`, which Node needs: it has no WebSocket server of its own. */
+  WebSocketServer?: WsServerClass | undefined;
+}
+
+/** The class `WebSocketServer` of the npm package `ws`. */
+export type WsServerClass = new (options: never) => WsServer;
+
+/** The members of a `WebSocketServer` of `ws` that are used. */
+export interface WsServer {
+  /** Answers the request, and calls `done` with the open socket. */
+  handleUpgrade(
+    request: never,
+    socket: never,
+    head: never,
+    done: (socket: never) => void,
+  ): void;
+}
+
+/** What a runtime passes to a `fetch` handler beside the request: the server on Bun, the peer's address on Deno. */
+export interface FetchInfo {
+  /** Deno's. */
+  readonly remoteAddr?: unknown;
+  /** Bun's. */
+  upgrade?(request: Request, options: never): boolean;
+  requestIP?(request: Request): unknown;
+}
+
+/** Handlers for the option `websocket` of `Bun.serve`. */
+export interface BunWebSocketHandlers {
+  readonly maxPayloadLength: number;
+  readonly perMessageDeflate: boolean;
+  open(socket: BunSocket): void;
+  message(socket: BunSocket, message: string | Uint8Array): void;
+  drain(socket: BunSocket): void;
+  close(socket: BunSocket, code: number, reason: string): void;
+}
+
+/** The members of Bun's `ServerWebSocket` that are used. */
+export interface BunSocket {
+  // deno-lint-ignore no-explicit-any -- its type is the user's
+  readonly data: any;
+  binaryType?: unknown;
+  send(message: Uint8Array<ArrayBuffer>, compress?: boolean): number;
+  getBufferedAmount(): number;
+  close(code?: number, reason?: string): void;
+  terminate(): void;
+}
+
+/** Upgrades requests, and passes the connections on. */
+export class WebSocketUpgrade {
+  readonly #events: ListenerEvents;
+  readonly #options: UpgradeOptions;
+  #ws: WsServer | undefined;
+  /** Open sockets of Deno's. */
+  #open = 0;
+  #onIdle: (() => void) | undefined;
+
+  constructor(events: ListenerEvents, options: UpgradeOptions) {
+    this.#events = events;
+    this.#options = options;
+  }
+
+  /** On Deno and Bun; returns what the handler must return. */
+  readonly upgrade = (request: Request, info: FetchInfo = {}): Response => {
+    const { url, headers } = request;
+    const seen: UpgradeRequest = { url, headers: new Headers(headers) };
+    const refusal = this.#refuse(request.method, seen);
+    if (refusal) return toResponse(refusal);
+    if (typeof info.upgrade === "function") {
+      return this.#upgradeBun(request, seen, info as BunServer);
+    }
+    const { Deno } = globalThis as unknown as { Deno?: DenoUpgrade };
+    if (typeof Deno?.upgradeWebSocket !== "function") {
+      throw new TypeError(
+        "Cannot upgrade: on Bun pass its server as the second argument; on Node use handleUpgrade",
+      );
+    }
+    // Before the upgrade, after which Deno no longer knows it.
+    const remote = addressOf(info.remoteAddr);
+    const { socket, response } = Deno.upgradeWebSocket(request, {
+      protocol: SUBPROTOCOL,
+    });
+    this.#open++;
+    socket.addEventListener("close", () => {
+      this.#open--;
+      if (this.#open === 0) this.#onIdle?.();
+    });
+    this.#events.accept(adaptWebSocket(socket, { remote, request: seen }));
+    return response;
+  };
+
+  /** Resolves when no socket of Deno's is open. */
+  idle(): Promise<void> {
+    if (this.#open === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#onIdle = resolve);
+  }
+
+  /** Whether a socket of Deno's is open. */
+  get busy(): boolean {
+    return this.#open > 0;
+  }
+
+  #upgradeBun(
+    request: Request,
+    seen: UpgradeRequest,
+    server: BunServer,
+  ): Response {
+    const remote = addressOf(server.requestIP(request));
+    const data = new BunConnection({ remote, request: seen }, this.#events);
+    const headers = { "Sec-WebSocket-Protocol": SUBPROTOCOL };
+    const upgraded = server.upgrade(request, { data, headers });
+    // Bun ignores the response of a request that was upgraded.
+    return upgraded ? new Response(null) : toResponse(NOT_WEBSOCKET);
+  }
+
+  /** For the option `websocket` of `Bun.serve`. */
+  readonly bun: BunWebSocketHandlers = {
+    maxPayloadLength: MAX_MESSAGE,
+    perMessageDeflate: false,
+    open: (socket) => ours(socket)?.open(socket),
+    message: (socket, message) => ours(socket)?.transport?.onMessage(message),
+    drain: (socket) => ours(socket)?.transport?.onDrain(),
+    close: (socket, code, reason) =>
+      ours(socket)?.transport?.onClose(code, reason),
+  };
+
+  /** On Node: a listener for the event `upgrade` of an HTTP server. */
+  readonly handleUpgrade = (
+    request: NodeRequest,
+    socket: NodeUpgradeSocket,
+    head: Uint8Array,
+  ): void => {
+    const headers = new Headers();
+    for (const [name, value] of Object.entries(request.headers)) {
+      if (value !== undefined) headers.set(name, String(value));
+    }
+    const seen: UpgradeRequest = { url: request.url ?? "/", headers };
+    const refusal = this.#refuse(request.method, seen);
+    if (refusal) return writeRefusal(socket, refusal);
+    const { remoteAddress, remotePort } = request.socket;
+    const info = {
+      remote: addressOf({ hostname: remoteAddress, port: remotePort }),
+      request: seen,
+    };
+    // `ws` takes the request and the socket back as they came.
+    this.#server().handleUpgrade(
+      request as never,
+      socket as never,
+      head as never,
+      (ws: WebSocketLike) => this.#events.accept(adaptWebSocket(ws, info)),
+    );
+  };
+
+  #server(): WsServer {
+    if (this.#ws !== undefined) return this.#ws;
+    const { WebSocketServer } = this.#options;
+    if (typeof WebSocketServer !== "function") {
+      throw new TypeError(
+        "Cannot upgrade: Node needs the option WebSocketServer, a class of the npm package ws",
+      );
+    }
+    const settings = {
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: MAX_MESSAGE,
+      handleProtocols: () => SUBPROTOCOL,
+    };
+    return this.#ws = new WebSocketServer(settings as never);
+  }
+
+  #refuse(
+    method: string | undefined,
+    { headers }: UpgradeRequest,
+  ): Refusal | undefined {
+    const upgrade = headers.get("upgrade") ?? "";
+    if (method !== "GET" || upgrade.toLowerCase() !== "websocket") {
+      return NOT_WEBSOCKET;
+    }
+    const offered = (headers.get("sec-websocket-protocol") ?? "").split(",");
+    if (!offered.some((protocol) => protocol.trim() === SUBPROTOCOL)) {
+      return [400, `offer the subprotocol ${SUBPROTOCOL}`];
+    }
+    const origin = headers.get("origin");
+    if (origin !== null && !this.#allows(origin, headers)) {
+      return [403, "pages of this origin may not connect"];
+    }
+    if (this.#events.full) return [503, "the server accepts no connections"];
+    return undefined;
+  }
+
+  #allows(origin: string, headers: Headers): boolean {
+    const { allowOrigins } = this.#options;
+    if (allowOrigins === "*") return true;
+    try {
+      if (typeof allowOrigins === "function") return allowOrigins(origin);
+      if (allowOrigins !== undefined) return allowOrigins.includes(origin);
+      return new URL(origin).host === headers.get("host");
+    } catch (error) {
+      // The user's function has failed, or the origin is "null".
+      if (typeof allowOrigins === "function") {
+        this.#events.fault(toConnectionError("allowOrigins failed", error));
+      }
+      return false;
+    }
+  }
+}
+
+/** The status and the text of a response. */
+type Refusal = readonly [number, string];
+
+const NOT_WEBSOCKET: Refusal = [426, "this address is for WebSockets"];
+
+function toResponse([status, text]: Refusal): Response {
+  const headers: Record<string, string> = { "content-type": "text/plain" };
+  if (status === 426) Object.assign(headers, { upgrade: "websocket" });
+  return new Response(`${text}\n`, { status, headers });
+}
+
+function writeRefusal(socket: NodeUpgradeSocket, [status, text]: Refusal) {
+  // The client may be gone already.
+  socket.on("error", () => {});
+  socket.end(
+    `HTTP/1.1 ${status} Refused\r\nConnection: close\r\nContent-Type: text/plain\r\n` +
+      `${status === 426 ? "Upgrade: websocket\r\n" : ""}` +
+      `Content-Length: ${text.length + 1}\r\n\r\n${text}\n`,
+  );
+}
+
+/** The members of `Deno` that are used. */
+interface DenoUpgrade {
+  upgradeWebSocket(
+    request: Request,
+    options: { protocol: string },
+  ): { socket: WebSocketLike; response: Response };
+}
+
+/** The members of Bun's `Server` that are used. */
+interface BunServer {
+  upgrade(
+    request: Request,
+    options: { data: object; headers: Record<string, string> },
+  ): boolean;
+  requestIP(request: Request): unknown;
+}
+
+/** A peer's address as text, in the form of Deno, of Bun, or of a Node socket. */
+function addressOf(value: unknown): string | undefined {
+  const { hostname, address, port } = (value ?? {}) as Record<string, unknown>;
+  const host = hostname ?? address;
+  return typeof host === "string" && typeof port === "number"
+    ? printAddress({ host, port })
+    : undefined;
+}
+
+/** What a socket of Bun's server carries as its `data`: Bun calls handlers of the server, not of the socket. */
+class BunConnection {
+  transport: MessageTransport | undefined;
+  readonly #info: DuplexInfo;
+  readonly #events: ListenerEvents;
+
+  constructor(info: DuplexInfo, events: ListenerEvents) {
+    this.#info = info;
+    this.#events = events;
+  }
+
+  open(socket: BunSocket): void {
+    socket.binaryType = "uint8array";
+    const adapted: MessageSocket = {
+      get bufferedAmount() {
+        return socket.getBufferedAmount();
+      },
+      copies: true,
+      send: (message) => {
+        // 0 for an empty message that was sent, too.
+        if (socket.send(message) !== 0 || message.length === 0) return;
+        throw new ConnectionError("unavailable", "the socket is closed");
+      },
+      close: (code, reason) => socket.close(code, reason),
+      terminate: () => socket.terminate(),
+    };
+    const transport = this.transport = new MessageTransport(adapted, true);
+    this.#events.accept(
+      nativeDuplex(transport.readHalf, transport, this.#info),
+    );
+  }
+}
+
+/** The connection of a socket that this library has upgraded. */
+function ours({ data }: BunSocket): BunConnection | undefined {
+  return data instanceof BunConnection ? data : undefined;
+}
