@@ -13,7 +13,9 @@
  * | call with each item of a stream | `stage(client, method)`, `map(client, method, inputs)` | |
  *
  * The client of `@sluice/rpc` has streams, keepalive, stages and maps built in.
- * It opens sockets with `connect` of `@sluice/rpc`; this one takes any duplex.
+ * It opens sockets with `connect` of `@sluice/rpc`; this one takes any duplex, such
+ * as that of `connectWebSocket`. `ReconnectingClient` here takes a function that
+ * dials, where that of `@sluice/rpc` takes a URL, too.
  *
  * @example
  * ```ts
@@ -50,6 +52,11 @@ export {
   CoreClient as Client,
   type CoreClientOptions as ClientOptions,
 } from "./src/client/client.ts";
+
+export {
+  CoreReconnectingClient as ReconnectingClient,
+  type CoreReconnectingClientOptions as ReconnectingClientOptions,
+} from "./src/client/reconnect/reconnecting_client.ts";
 
 // Options: each function makes the value of one.
 export { streams } from "./src/streams/support.ts";

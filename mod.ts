@@ -57,6 +57,10 @@ export type {
 export {
   ReconnectingClient,
   type ReconnectingClientOptions,
+} from "./src/client/reconnect/full_reconnecting_client.ts";
+export type {
+  CoreReconnectingClient,
+  CoreReconnectingClientOptions,
 } from "./src/client/reconnect/reconnecting_client.ts";
 export type { Dial } from "./src/client/reconnect/dial_attempt.ts";
 export type { RetryOptions } from "./src/client/reconnect/backoff.ts";

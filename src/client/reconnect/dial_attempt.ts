@@ -12,12 +12,10 @@
  */
 
 import { RpcConnection } from "../../connection/connection.ts";
-import { keepalive } from "../../connection/watchdog.ts";
-import { STREAM_SUPPORT } from "../../streams/support.ts";
 import type { ConnectionSetup } from "../../connection/contract.ts";
 import type { Credentials, CredentialsSource } from "../../types/connection.ts";
 import type { Timeout } from "../../base/timers.ts";
-import { toDuplex } from "../../transport/sockets/deno_conn.ts";
+import { checkDuplex } from "../../transport/duplex.ts";
 import type { Duplex } from "../../types/duplex.ts";
 import { ConnectionError, printMs } from "../../base/errors.ts";
 import type { PendingCalls } from "../../call/pending_calls.ts";
@@ -154,9 +152,7 @@ export class DialAttempt {
     timer.clear();
     // A protocol without HELLO calls `onHello` while the connection is constructed.
     let helloReceived = false;
-    const connection = new RpcConnection(toDuplex(duplex), {
-      streams: STREAM_SUPPORT,
-      keepalive: keepalive(),
+    const connection = new RpcConnection(checkDuplex(duplex), {
       ...setup,
       credentials,
       onHello: () => {
@@ -201,7 +197,7 @@ function destroy(duplex: Duplex): void {
   const text = "the client no longer needs this connection";
   const reason = new ConnectionError("cancelled", text);
   try {
-    toDuplex(duplex).writable.abort(reason).catch(() => {});
+    checkDuplex(duplex).writable.abort(reason).catch(() => {});
   } catch {
     return;
   }

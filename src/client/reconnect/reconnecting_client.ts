@@ -1,19 +1,12 @@
 /**
- * The client that dials a new connection whenever it has lost the old one: its
- * options and its typed interface. `reconnector.ts` has the connections, and
- * `resend.ts` what becomes of calls between them.
+ * The slim client that dials a new connection whenever it has lost the old one:
+ * its options and its typed interface. `reconnector.ts` has the connections, and
+ * `resend.ts` what becomes of calls between them. As the slim `Client`, it
+ * carries no optional feature; `full_reconnecting_client.ts` passes them.
  *
  * @module
  */
 
-import {
-  map,
-  stage,
-  type StageInputsOf,
-  type StageOf,
-  type StageOutputOf,
-} from "../stage.ts";
-import type { OnStageError, StageOptions } from "../stage_options.ts";
 import { type RetryOptions, toRetry } from "./backoff.ts";
 import type {
   CloseOptions,
@@ -21,7 +14,9 @@ import type {
   ConnectionOptions,
   Credentials,
   CredentialsSource,
+  KeepaliveFeature,
   ServiceDefinition,
+  StreamFeature,
   WireMap,
 } from "../../types/connection.ts";
 import {
@@ -42,15 +37,19 @@ import { toLimits } from "../../wire/connection_limits.ts";
 import type { ActiveConnectionSetup, Dial } from "./dial_attempt.ts";
 import type { LiveCall } from "../../types/stats.ts";
 import { Reconnector } from "./reconnector.ts";
-import type { MethodName, UntypedServices } from "../../types/services.ts";
+import type { UntypedServices } from "../../types/services.ts";
 
-/** Options of a {@linkcode ReconnectingClient}. Limits apply to each of its connections; `maxQueuedCalls` and `maxQueuedBytes` also to the calls that wait for a connection. */
-export interface ReconnectingClientOptions
+/** Options of the slim `ReconnectingClient` of `@sluice/rpc/client`. Limits apply to each of its connections; `maxQueuedCalls` and `maxQueuedBytes` also to the calls that wait for a connection. */
+export interface CoreReconnectingClientOptions
   extends ConnectionOptions, CallerOptions {
   /** Credentials for a server with `authorize`: text or bytes, at most 15,360 bytes. If it is a function, the client calls it before each dial, so that the server always gets a fresh token. Default none. */
   credentials?: Credentials | CredentialsSource | undefined;
   /** What the server may call here, on each connection: see {@linkcode callable}. Default nothing. */
   services?: ServiceDefinition | undefined;
+  /** Pass `streams()` to send and receive streams: see {@linkcode streams}. Default: a stream as params is refused with `invalid_argument`. */
+  streams?: StreamFeature | undefined;
+  /** Pass `keepalive()` to detect a peer that is silent or stuck: see {@linkcode keepalive}. Default: only deadlines and the transport end a call. */
+  keepalive?: KeepaliveFeature | undefined;
   /** Delays between dials, and when the client gives up. */
   retry?: RetryOptions | undefined;
   /** Milliseconds, above 0, for one dial and its credentials. The handshake that follows has its own `handshakeTimeout`. Default 10,000. */
@@ -84,79 +83,34 @@ export interface ReconnectingClientOptions
 }
 
 /**
- * A {@linkcode Client} that outlives its connections. When a connection is lost,
- * or the server closes it, the client dials the next one, with random delays
- * that grow.
- *
- * If a call fails because of its connection, its outcome decides. A call that
- * certainly did not run (`not_sent`, `refused`) is sent again by itself, in the
- * order in which calls were made. A call that may have run (`unknown`) rejects,
- * unless it is `idempotent`. {@linkcode ReconnectingClientOptions.resend} turns
- * this off. Every other failure rejects the call, as with a `Client`. Deadlines
- * and signals apply all the time, also while there is no connection.
- *
- * Delays start at `retry.base` again after a connection that lived for
- * `retry.stableAfter`. So the client dials a server that replies to one call and
- * closes, again and again, ever more slowly.
- *
- * The client ends with `close` or `abort`, and it gives up when:
- *
- * - `retry.attempts` dials in a row have failed;
- * - two dials in a row have failed with `unauthenticated`;
- * - `retry.fatalAttempts` dials in a row have failed for a lasting reason: the
- *   peer uses another serializer or protocol version, or is no Sluice peer, or
- *   `dial` threw a programming error such as a `TypeError`.
- *
- * Then all calls that wait reject, `unavailable` and `not_sent`, with the reason
- * as their `cause`. A call that rejects for another reason while there is no
- * connection has the error of the latest dial as its `cause`.
+ * The reconnecting client of `@sluice/rpc/client`: a client that outlives its
+ * connections, as {@linkcode ReconnectingClient} of `@sluice/rpc` says. Its other
+ * features are passed as options, so that a bundle carries only what the program
+ * uses.
  *
  * @example
  * ```ts
  * import { assertEquals } from "@std/assert";
- * import { connect, echoServices, listen, ReconnectingClient, Server } from "@sluice/rpc";
+ * import { memoryPair, Server } from "@sluice/rpc";
+ * import { keepalive, ReconnectingClient } from "@sluice/rpc/client";
  *
- * type Services = ReturnType<typeof echoServices>;
- * const listener = await listen({ port: 0 });
- * const first = new Server(echoServices());
- * first.serve(listener);
- * const client = new ReconnectingClient<Services>((signal) =>
- *   connect({ ...listener.address, signal })
- * );
- * assertEquals(await client.call("HelloService.Hello", "x"), "hello:x");
- *
- * // The server restarts, and the client's calls wait for it.
- * await first.close();
- * const second = new Server(echoServices());
- * second.serve(await listen(listener.address));
- * assertEquals(await client.call("HelloService.Hello", "y"), "hello:y");
- * await client.close();
- * await second.close();
- * ```
- *
- * @example A caller that sends nothing again
- * ```ts
- * import { assertEquals } from "@std/assert";
- * import { memoryPair, ReconnectingClient, RpcError, Server } from "@sluice/rpc";
- *
- * const services = { Log: { append: (_: string) => new Promise<void>(() => {}) } };
+ * const services = { Math: { square: (n: number) => n * n } };
  * const server = new Server(services);
- * const client = new ReconnectingClient<typeof services>(() => {
+ * // In a page: (signal) => connectWebSocket("/rpc", { signal })
+ * const dial = () => {
  *   const [near, far] = memoryPair();
  *   server.accept(far);
  *   return near;
- * }, { resend: "never", whenOffline: "reject" });
- * await client.ready;
- * const handle = client.go("Log.append", "entry 1");
- * await handle.sent;
- * await client.connection?.abort();
- * const error = await handle.reply.catch((error) => error);
- * assertEquals(error instanceof RpcError && error.outcome, "unknown");
+ * };
+ * const client = new ReconnectingClient<typeof services>(dial, {
+ *   keepalive: keepalive(),
+ * });
+ * assertEquals(await client.call("Math.square", 3), 9);
  * await client.close();
- * await server.close({ timeout: 0 });
+ * await server.close();
  * ```
  */
-export class ReconnectingClient<
+export class CoreReconnectingClient<
   S extends object = UntypedServices,
   M extends WireMap = "json",
 > extends ServiceClient<S, M> {
@@ -170,7 +124,7 @@ export class ReconnectingClient<
    *   credentials are too long.
    * @throws {TypeError} If `resend` is neither `"safe"` nor `"never"`.
    */
-  constructor(dial: Dial, options: ReconnectingClientOptions = {}) {
+  constructor(dial: Dial, options: CoreReconnectingClientOptions = {}) {
     const {
       dialTimeout = 10_000,
       whenOffline = "wait",
@@ -285,31 +239,6 @@ export class ReconnectingClient<
     return this.#reconnector.abort(reason);
   }
 
-  /** Returns the method as a stream transform, which calls it with each chunk: see {@linkcode stage}. */
-  stage<
-    N extends { [K in MethodName<S>]: K }[MethodName<S>],
-    Ordered extends boolean = true,
-    OnError extends OnStageError = "fail",
-  >(
-    method: N,
-    options: StageOptions<Ordered, OnError> = {},
-  ): StageOf<S, N, M, Ordered, OnError> {
-    return stage(this, method, options);
-  }
-
-  /** Calls the method with each of `inputs` and yields the results: see {@linkcode map}. */
-  map<
-    N extends { [K in MethodName<S>]: K }[MethodName<S>],
-    Ordered extends boolean = true,
-    OnError extends OnStageError = "fail",
-  >(
-    method: N,
-    inputs: StageInputsOf<S, N>,
-    options: StageOptions<Ordered, OnError> = {},
-  ): AsyncIterableIterator<StageOutputOf<S, N, M, Ordered, OnError>> {
-    return map(this, method, inputs, options);
-  }
-
   /** The same as `close()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
@@ -317,7 +246,7 @@ export class ReconnectingClient<
 }
 
 /** Can be used with `await using`, which closes it. */
-export interface ReconnectingClient<
+export interface CoreReconnectingClient<
   S extends object = UntypedServices,
   M extends WireMap = "json",
 > extends AsyncDisposal {}

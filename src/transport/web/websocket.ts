@@ -34,7 +34,8 @@ export interface WebSocketLike {
   /** Adds a listener for `open`, `message`, `error` or `close`. */
   addEventListener(
     type: "open" | "message" | "error" | "close",
-    listener: (event: never) => void,
+    // deno-lint-ignore no-explicit-any -- each platform has its own types of events
+    listener: (event: any) => void,
   ): void;
 }
 

@@ -55,7 +55,8 @@ export interface WsServer {
     request: never,
     socket: never,
     head: never,
-    done: (socket: never) => void,
+    // deno-lint-ignore no-explicit-any -- its type is that of `ws`
+    done: (socket: any) => void,
   ): void;
 }
 
