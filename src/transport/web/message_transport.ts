@@ -1,7 +1,7 @@
 /**
  * A stream of bytes over a WebSocket, which carries messages and has no
  * half-close. The rules are those of the subprotocol `sluice.1`:
- * `docs/protocol.md`, section 16.
+ * `docs/protocol.md`, section 24.
  *
  * - A binary message is the next bytes of its direction; where one ends has no
  *   meaning. An empty one is the end of the direction. After both ends each side
