@@ -15,6 +15,7 @@ import {
   type CallOptions,
   Client,
   type Connection,
+  type Duplex,
   RpcError,
   Server,
 } from "../../mod.ts";
@@ -50,6 +51,8 @@ export interface RunOptions {
   readonly garbled?: boolean;
   /** Sees the bytes of both directions as they are written. */
   readonly record?: (direction: "out" | "back", bytes: Uint8Array) => void;
+  /** Two connected duplexes in place of those with `faults`; they may have faults of their own. */
+  readonly over?: { readonly near: Duplex; readonly far: Duplex };
 }
 
 /** Runs the scenario once to its end, and checks that nothing is left. */
@@ -83,12 +86,13 @@ class Scenario {
   /** Handlers that the scenario has not ended yet, in the order in which they started. */
   readonly #held: { resolve(): void; reject(error: unknown): void }[] = [];
 
-  constructor({ faults, record }: RunOptions) {
-    const { near, far, out, back } = faultPair({
+  constructor({ faults, record, over }: RunOptions) {
+    const { out, back, ...pair } = faultPair({
       out: { faults: faults?.out && [faults.out] },
       back: { faults: faults?.back && [faults.back] },
     });
-    this.#faulty = faults !== undefined;
+    const { near, far } = over ?? pair;
+    this.#faulty = faults !== undefined || over !== undefined;
     this.#out = out;
     this.#back = back;
     if (record !== undefined) {

@@ -18,6 +18,7 @@
  */
 
 import { toChunk } from "../../base/bytes.ts";
+import { type Clock, systemClock } from "../../base/clock.ts";
 import { ConnectionError } from "../../base/errors.ts";
 import { BUFFER, ReadHalf, type ReadHalfEvents } from "../read_half.ts";
 import { lostError } from "../system_errors.ts";
@@ -70,6 +71,7 @@ export interface MessageSocket {
 export class MessageTransport extends WriteHalf implements ReadHalfEvents {
   readonly readHalf: ReadHalf = new ReadHalf(BUFFER, this);
   readonly #socket: MessageSocket;
+  readonly #clock: Clock;
   #open: boolean;
   #paused = false;
   #cancelled = false;
@@ -87,16 +89,22 @@ export class MessageTransport extends WriteHalf implements ReadHalfEvents {
   /** Bytes in the socket at which the write has succeeded. */
   #goal = MAX_BUFFERED;
   #written: ((error?: unknown) => void) | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** The next look at `bufferedAmount`; once the socket is closing, the end of the wait for its close. */
+  #timer: unknown;
   #poll = FIRST_POLL;
   /** What the socket has reported before it closed. */
   #cause: unknown;
 
   /** @param open Whether messages can be sent; if not, `onOpen` follows. */
-  constructor(socket: MessageSocket, open: boolean) {
+  constructor(
+    socket: MessageSocket,
+    open: boolean,
+    clock: Clock = systemClock,
+  ) {
     super();
     this.#socket = socket;
     this.#open = open;
+    this.#clock = clock;
   }
 
   // For the owner of the socket.
@@ -155,7 +163,7 @@ export class MessageTransport extends WriteHalf implements ReadHalfEvents {
 
   onClose(code: number, reason: string): void {
     this.#closed = true;
-    clearTimeout(this.#timer);
+    this.#stopTimer();
     // The peer closes with 1000 when it has both ends.
     if (this.#endSent && code === NORMAL) this.#finish();
     this.#endBoth(closeError(code, reason, this.#cause));
@@ -308,7 +316,7 @@ export class MessageTransport extends WriteHalf implements ReadHalfEvents {
   }
 
   #lookLater(): void {
-    this.#timer ??= setTimeout(() => {
+    this.#timer ??= this.#clock.setTimeout(() => {
       this.#poll = Math.min(2 * this.#poll, LAST_POLL);
       this.#look();
     }, this.#poll);
@@ -316,8 +324,7 @@ export class MessageTransport extends WriteHalf implements ReadHalfEvents {
 
   #look(): void {
     if (this.#closed) return;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#stopTimer();
     const { bufferedAmount } = this.#socket;
     if (bufferedAmount <= this.#goal) this.#poll = FIRST_POLL;
     this.#send();
@@ -335,8 +342,7 @@ export class MessageTransport extends WriteHalf implements ReadHalfEvents {
 
   /** Nothing more is read or written; what has arrived is still read. */
   #endBoth(reason: unknown): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#stopTimer();
     if (!this.#readingDone) {
       this.#readingDone = true;
       this.readHalf.fail(reason);
@@ -361,9 +367,16 @@ export class MessageTransport extends WriteHalf implements ReadHalfEvents {
     } catch (error) {
       this.onError(error);
     }
+    this.#stopTimer();
+    if (socket.terminate === undefined) return;
     // `onClose` ends the wait.
-    const terminate = socket.terminate?.bind(socket);
-    if (terminate) this.#timer = setTimeout(terminate, CLOSE_TIMEOUT);
+    const terminate = () => socket.terminate?.();
+    this.#timer = this.#clock.setTimeout(terminate, CLOSE_TIMEOUT);
+  }
+
+  #stopTimer(): void {
+    if (this.#timer !== undefined) this.#clock.clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 }
 
