@@ -134,7 +134,8 @@ export interface NodeRequest {
 
 /** The members of a raw socket of an `http.Server` that are used. */
 export interface NodeUpgradeSocket {
-  end(text: string): unknown;
+  end(text: string, done: () => void): unknown;
+  destroy(): unknown;
   on(event: "error", listener: () => void): unknown;
 }
 

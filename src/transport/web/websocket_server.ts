@@ -17,6 +17,7 @@ import {
   type FetchInfo,
   type UpgradeOptions,
   WebSocketUpgrade,
+  writeRefusal,
 } from "./websocket_upgrade.ts";
 
 /** Options of the server. */
@@ -116,7 +117,7 @@ export class WebSocketListenerBackend implements ListenerBackend {
     server.on("upgrade", (request, socket, head) => {
       if (new URL(request.url ?? "/", "ws://host").pathname === pathname) {
         this.#upgrade.handleUpgrade(request, socket, head);
-      } else socket.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n");
+      } else writeRefusal(socket, [404, "not found"]);
     });
     await new Promise<void>((resolve, reject) => {
       server.on("error", reject);

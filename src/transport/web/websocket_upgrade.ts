@@ -261,14 +261,22 @@ function toResponse([status, text]: Refusal): Response {
   return new Response(`${text}\n`, { status, headers });
 }
 
-function writeRefusal(socket: NodeUpgradeSocket, [status, text]: Refusal) {
+/** Answers a request on a raw socket of Node, and closes it. */
+export function writeRefusal(
+  socket: NodeUpgradeSocket,
+  [status, text]: Refusal,
+): void {
   // The client may be gone already.
   socket.on("error", () => {});
-  socket.end(
-    `HTTP/1.1 ${status} Refused\r\nConnection: close\r\nContent-Type: text/plain\r\n` +
-      `${status === 426 ? "Upgrade: websocket\r\n" : ""}` +
-      `Content-Length: ${text.length + 1}\r\n\r\n${text}\n`,
-  );
+  const lines = [
+    `HTTP/1.1 ${status} Refused`,
+    "Connection: close",
+    "Content-Type: text/plain",
+    `Content-Length: ${text.length + 1}`,
+    ...(status === 426 ? ["Upgrade: websocket"] : []),
+  ];
+  const response = `${lines.join("\r\n")}\r\n\r\n${text}\n`;
+  socket.end(response, () => socket.destroy());
 }
 
 /** The members of `Deno` that are used. */

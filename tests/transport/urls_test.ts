@@ -1,0 +1,112 @@
+// URLs for `connect` and `listen`, and names within the process.
+
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { join } from "node:path";
+import { test } from "node:test";
+import {
+  Client,
+  connect,
+  ConnectionError,
+  listen,
+  ReconnectingClient,
+  Server,
+} from "../../mod.ts";
+import { fixture, receive, withDirectory } from "../support/transports.ts";
+
+const services = { Echo: { echo: (text: string) => text } };
+
+const cert = { cert: fixture("server.pem"), key: fixture("server-key.pem") };
+const ca = fixture("ca.pem");
+
+test("connect takes what a listener says of itself, as a URL and as an object", async () => {
+  await withDirectory(async (directory) => {
+    const cases: [string, object, object][] = [
+      ["tcp://127.0.0.1:0", {}, {}],
+      ["tls://127.0.0.1:0", { tls: cert }, { tls: { ca } }],
+      [`unix:${join(directory, "a b.sock")}`, {}, {}],
+      ["memory:urls_test", {}, {}],
+    ];
+    for (const [url, settings, options] of cases) {
+      const server = new Server(services);
+      const listener = await listen(url, settings);
+      server.serve(listener);
+      const { protocol } = new URL(url);
+      assertEquals(new URL(listener.url).protocol, protocol);
+      for (
+        const duplex of [
+          await connect(listener.url, options),
+          await connect(new URL(listener.url), options),
+          await connect({ ...listener.address, ...options }),
+        ]
+      ) {
+        const client = new Client<typeof services>(duplex);
+        assertEquals(await client.call("Echo.echo", url), url);
+        await client.close();
+      }
+      await server.close();
+    }
+  });
+});
+
+test("a TCP address of IPv6 keeps its brackets in the URL alone", async () => {
+  const listener = await listen("tcp://[::1]:0").catch((error) => {
+    // A machine without IPv6.
+    assertEquals(error.code, "unavailable");
+    return undefined;
+  });
+  if (listener === undefined) return;
+  assertEquals((listener.address as { host: string }).host, "::1");
+  assert(/^tcp:\/\/\[::1\]:\d+$/.test(listener.url), listener.url);
+  const duplex = await connect(listener.url);
+  await duplex.writable.abort().catch(() => {});
+  await listener.close();
+});
+
+test("what is no address is refused with a sentence that says why", async () => {
+  const cases: [string, string][] = [
+    ["127.0.0.1:80", "not a URL"],
+    ["", "not a URL"],
+    ["http://127.0.0.1:80", "not tcp, tls, unix, ws, wss or memory"],
+    ["tcp://127.0.0.1", "has no port"],
+    ["memory:", "has no name"],
+    ["unix:", "path must be"],
+  ];
+  for (const [url, text] of cases) {
+    await assertRejects(() => connect(url), TypeError, text);
+    await assertRejects(() => listen(url), TypeError, text);
+  }
+  await assertRejects(() => connect("tcp://127.0.0.1:0"), RangeError, "1 to");
+  const tls = { tls: {} };
+  await assertRejects(() => connect("tcp://[::1]:1", tls), TypeError, "tls:");
+  await assertRejects(() => connect("ws://x/", tls), TypeError, "WebSocket");
+  await assertRejects(() => listen("tls://[::1]:0"), TypeError, "option tls");
+  const wss = "wss://127.0.0.1:0/";
+  await assertRejects(() => listen(wss), TypeError, "option tls");
+});
+
+test("a memory name has one listener, and none after its close", async () => {
+  await assertRejects(
+    () => connect("memory:nobody"),
+    ConnectionError,
+    "nobody in this process listens there",
+  );
+  const listener = await listen("memory:one");
+  const taken = await assertRejects(() => listen("memory:one"));
+  assertEquals((taken as ConnectionError).code, "address_in_use");
+  // The failed attempt has not taken the name away.
+  const waiting = await connect("memory:one");
+  await listener.close();
+  // It was not accepted.
+  assert((await receive(waiting)).error instanceof ConnectionError);
+  await assertRejects(() => connect("memory:one"), ConnectionError);
+  await (await listen("memory:one")).close();
+});
+
+test("a reconnecting client takes every URL", async () => {
+  const server = new Server(services);
+  server.serve(await listen("memory:reconnecting"));
+  const client = new ReconnectingClient<typeof services>("memory:reconnecting");
+  assertEquals(await client.call("Echo.echo", "x"), "x");
+  await client.close();
+  await server.close();
+});

@@ -1,0 +1,336 @@
+// WebSockets through the HTTP server of each runtime: which requests become
+// connections, and what becomes of them.
+
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertRejects,
+} from "@std/assert";
+import { createServer, type Server as HttpServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { test } from "node:test";
+import { WebSocket as WsSocket, WebSocketServer } from "ws";
+import {
+  type CallContext,
+  Client,
+  connect,
+  ConnectionError,
+  connectWebSocket,
+  fromWebSocket,
+  listen,
+  type Listener,
+  ReconnectingClient,
+  Server,
+  type WebSocketListener,
+  type WebSocketListenerOptions,
+  webSockets,
+} from "../../mod.ts";
+import { turn } from "../support/clock.ts";
+import { receive, send } from "../support/transports.ts";
+
+const onNode = !("Deno" in globalThis) && !("Bun" in globalThis);
+
+/** Headers of a valid request; `undefined` leaves one out. */
+type Headers = Record<string, string | undefined>;
+
+/** Sends a request with just these headers, as `fetch` and `WebSocket` may not; returns the status and the headers of the response. */
+async function request(
+  port: number,
+  headers: Headers = {},
+  { path = "/rpc", method = "GET" } = {},
+): Promise<{ status: number; text: string }> {
+  const all: Headers = {
+    Host: `127.0.0.1:${port}`,
+    Connection: "Upgrade",
+    Upgrade: "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Protocol": "sluice.1",
+    ...headers,
+  };
+  const lines = Object.entries(all)
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `${name}: ${value}\r\n`);
+  const duplex = await connect({ port });
+  const head = `${method} ${path} HTTP/1.1\r\n${lines.join("")}\r\n`;
+  await send(duplex, new TextEncoder().encode(head));
+  let text = "";
+  const reader = duplex.readable.getReader();
+  while (!text.includes("\r\n\r\n")) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    text += new TextDecoder().decode(value);
+  }
+  reader.releaseLock();
+  await duplex.writable.abort().catch(() => {});
+  return { status: Number(text.split(" ")[1]), text };
+}
+
+function portOf(listener: Listener): number {
+  return Number(new URL(listener.url).port);
+}
+
+/** Listens at `/rpc` and runs `use`. */
+async function withListener(
+  options: Pick<WebSocketListenerOptions, "allowOrigins" | "onError">,
+  use: (port: number, listener: Listener) => Promise<void>,
+): Promise<void> {
+  const listener = await listen("ws://127.0.0.1:0/rpc", {
+    WebSocketServer,
+    ...options,
+  });
+  try {
+    await use(portOf(listener), listener);
+  } finally {
+    await listener.close();
+  }
+}
+
+test("[W11] by default only pages of the server's own host may connect", async () => {
+  await withListener({}, async (port) => {
+    const own = `http://127.0.0.1:${port}`;
+    const statuses: [string | undefined, number][] = [
+      [undefined, 101],
+      [own, 101],
+      [own.replace("http", "https"), 101],
+      ["http://127.0.0.1:1", 403],
+      [`http://localhost:${port}`, 403],
+      ["https://evil.example", 403],
+      [`http://127.0.0.1:${port}.evil.example`, 403],
+      ["null", 403],
+      ["", 403],
+    ];
+    for (const [origin, expected] of statuses) {
+      const { status } = await request(port, { Origin: origin });
+      assertEquals([origin, status], [origin, expected]);
+    }
+  });
+});
+
+test("[W11] allowOrigins replaces that by a list, a function, or everybody", async () => {
+  const errors: ConnectionError[] = [];
+  const onError = (error: ConnectionError) => void errors.push(error);
+  const cases: [WebSocketListenerOptions["allowOrigins"], number[]][] = [
+    [["https://app.example"], [101, 403, 101]],
+    [[], [403, 403, 101]],
+    ["*", [101, 101, 101]],
+    [(origin) => origin.endsWith(".evil"), [403, 101, 101]],
+    [() => {
+      throw new Error("no idea");
+    }, [403, 403, 101]],
+  ];
+  for (const [allowOrigins, expected] of cases) {
+    await withListener({ allowOrigins, onError }, async (port) => {
+      const statuses = [];
+      for (
+        const Origin of ["https://app.example", "https://x.evil", undefined]
+      ) {
+        statuses.push((await request(port, { Origin })).status);
+      }
+      assertEquals(statuses, expected);
+    });
+  }
+  assertEquals(errors.map(({ message }) => message), [
+    "allowOrigins failed: no idea",
+    "allowOrigins failed: no idea",
+  ]);
+});
+
+test("[W11] a request that is no WebSocket's, or does not offer the subprotocol, gets a response that says why", async () => {
+  await withListener({}, async (port) => {
+    const cases: [Headers, { path?: string; method?: string }, number][] = [
+      [{ Upgrade: undefined, Connection: "close" }, {}, 426],
+      [{ Upgrade: undefined, Connection: "close" }, { method: "POST" }, 426],
+      [{ "Sec-WebSocket-Protocol": undefined }, {}, 400],
+      [{ "Sec-WebSocket-Protocol": "chat, sluice.2" }, {}, 400],
+      [{ "Sec-WebSocket-Protocol": "chat, sluice.1" }, {}, 101],
+      [{}, { path: "/other" }, 404],
+      [{}, { path: "/rpc?token=1" }, 101],
+    ];
+    for (const [headers, how, expected] of cases) {
+      const { status, text } = await request(port, headers, how);
+      assertEquals([headers, how, status], [headers, how, expected]);
+      if (status !== 101) continue;
+      assert(/sec-websocket-protocol: sluice\.1\r\n/i.test(text), text);
+    }
+  });
+});
+
+test("[W11] a listener that is closed accepts nothing", async () => {
+  await withListener({}, async (port, listener) => {
+    const { value: kept } = await Promise.all([
+      listener[Symbol.asyncIterator]().next(),
+      connect(listener.url).then((near) => near.writable.close()),
+    ]).then(([accepted]) => accepted);
+    await listener.close();
+    // Deno keeps the address while a connection is open, and refuses there.
+    const after = await request(port).then(({ status }) => status, () => 0);
+    assert(after === 0 || after === 503, `${after}`);
+    await receive(kept);
+    await kept.writable.close();
+  });
+});
+
+/** A service that says what it sees of its caller. */
+const services = {
+  Who: {
+    am: (_: undefined, { auth, connection }: CallContext) => ({
+      auth: String(auth),
+      path: new URL(connection.peer.request!.url, "http://x").pathname,
+      address: /^127\.0\.0\.1:\d+$/.test(`${connection.peer.remote}`),
+    }),
+  },
+};
+
+/** Serves beside another route of the runtime's own HTTP server; returns its port and how to stop it. */
+async function serveBeside(
+  sockets: WebSocketListener,
+): Promise<{ port: number; stop: () => unknown }> {
+  const { Deno, Bun } = globalThis as unknown as {
+    Deno?: {
+      serve(options: object, fetch: unknown): {
+        addr: { port: number };
+        shutdown(): Promise<void>;
+      };
+    };
+    Bun?: { serve(options: object): { port: number; stop(): unknown } };
+  };
+  const fetch = (request: Request, info: object) =>
+    new URL(request.url).pathname === "/rpc"
+      ? sockets.upgrade(request, info)
+      : new Response("hello");
+  const hostname = "127.0.0.1";
+  if (Deno) {
+    const server = Deno.serve({ hostname, port: 0, onListen() {} }, fetch);
+    return { port: server.addr.port, stop: () => server.shutdown() };
+  }
+  if (Bun) {
+    const websocket = sockets.bun;
+    const server = Bun.serve({ hostname, port: 0, fetch, websocket });
+    return { port: server.port, stop: () => server.stop() };
+  }
+  const server: HttpServer = createServer((_, response) => {
+    response.end("hello");
+  });
+  server.on("upgrade", sockets.handleUpgrade);
+  await new Promise<void>((resolve) => server.listen(0, hostname, resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    stop: () => {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}
+
+test("[W12] one server serves WebSockets beside other routes, and authorize sees the request", async () => {
+  const sockets = webSockets({ WebSocketServer });
+  const server = new Server(services, {
+    authorize: (_, { peer }) => {
+      const cookie = peer.request?.headers.get("cookie") ?? "";
+      return cookie.startsWith("user=") && cookie.slice(5);
+    },
+  });
+  server.serve(sockets);
+  const { port, stop } = await serveBeside(sockets);
+  const url = `ws://127.0.0.1:${port}/rpc`;
+  try {
+    const page = await fetch(`http://127.0.0.1:${port}/`);
+    assertEquals(await page.text(), "hello");
+    const none = await fetch(`http://127.0.0.1:${port}/rpc`);
+    if (!onNode) assertEquals(none.status, 426);
+    await none.body?.cancel();
+
+    const socket = new WsSocket(url, "sluice.1", {
+      headers: { cookie: "user=ada" },
+    });
+    const client = new Client<typeof services>(fromWebSocket(socket));
+    assertEquals(await client.call("Who.am"), {
+      auth: "ada",
+      path: "/rpc",
+      address: true,
+    });
+    await client.close();
+
+    const other = new Client<typeof services>(await connectWebSocket(url));
+    const error = await assertRejects(() => other.call("Who.am"));
+    assertEquals((error as { code?: string }).code, "unauthenticated");
+    await other.closed;
+  } finally {
+    await server.close();
+    await stop();
+  }
+});
+
+test("[W12] on Node a listener without the class of ws says what it needs", {
+  skip: !onNode,
+}, async () => {
+  await assertRejects(
+    () => listen("ws://127.0.0.1:0/rpc"),
+    TypeError,
+    "WebSocketServer",
+  );
+});
+
+test("[W13] a dial that is refused, aborted, or answered by another server fails with a typed error", async () => {
+  const listener = await listen({ port: 0 });
+  const { port } = listener.address as { port: number };
+  await listener.close();
+  const refused = await connectWebSocket(`ws://127.0.0.1:${port}/`)
+    .catch((error) => error);
+  assertInstanceOf(refused, ConnectionError);
+  assertEquals(refused.code, "unavailable");
+  assert(refused.message.includes(`ws://127.0.0.1:${port}/`), refused.message);
+
+  const reason = new Error("enough");
+  assertEquals(
+    await connectWebSocket("ws://127.0.0.1:1/", {
+      signal: AbortSignal.abort(reason),
+    }).catch((error) => error),
+    reason,
+  );
+  // A server that never answers.
+  const silent = await listen({ port: 0 });
+  const controller = new AbortController();
+  const dialling = connect(`ws://127.0.0.1:${portOf(silent)}/`, {
+    signal: controller.signal,
+  }).catch((error) => error);
+  const { value: accepted } = await silent[Symbol.asyncIterator]().next();
+  controller.abort(reason);
+  assertEquals(await dialling, reason);
+  await accepted.writable.abort().catch(() => {});
+  await silent.close();
+
+  await assertRejects(() => connectWebSocket("http//x"), TypeError);
+});
+
+test("[W14] a reconnecting client takes a URL, and comes back after a restart", async () => {
+  type Services = typeof services;
+  const at = { WebSocketServer };
+  const first = new Server(services);
+  const listener = await listen("ws://127.0.0.1:0/rpc", at);
+  first.serve(listener);
+  const client = new ReconnectingClient<Services>(listener.url, {
+    retry: { base: 1, cap: 20 },
+  });
+  assertEquals((await client.call("Who.am")).path, "/rpc");
+  const call = client.call("Who.am");
+  await call;
+  await first.close();
+  await listener.close();
+
+  const second = new Server(services);
+  // Deno frees the address a little after the last connection has ended.
+  let again: Listener | undefined;
+  while (again === undefined) {
+    again = await listen(listener.url, at).catch((error) => {
+      assertEquals(error.code, "address_in_use");
+    }) ?? undefined;
+    await turn();
+  }
+  second.serve(again);
+  assertEquals((await client.call("Who.am")).path, "/rpc");
+  await client.close();
+  await second.close();
+});
