@@ -70,9 +70,10 @@ export { observers } from "./src/observe/observe.ts";
 export { map, stage } from "./src/client/stage.ts";
 export { clientOf } from "./src/client/service_client.ts";
 
-// Duplexes: a WebSocket, and one without a network, for tests.
+// Duplexes: a WebSocket, a message port, and one without a network, for tests.
 export { fromWebSocket } from "./src/transport/web/websocket.ts";
 export { connectWebSocket } from "./src/transport/web/websocket_dial.ts";
+export { fromMessagePort } from "./src/transport/web/message_port.ts";
 export { memoryPair } from "./src/transport/memory.ts";
 
 // Errors.

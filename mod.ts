@@ -175,7 +175,7 @@ export type {
 } from "./src/types/stats.ts";
 export type { Clock } from "./src/base/clock.ts";
 
-// 8. Open duplexes: sockets, WebSockets, pipes, memory.
+// 8. Open duplexes: sockets, WebSockets, message ports, pipes, memory.
 export {
   connect,
   type ConnectOptions,
@@ -219,6 +219,10 @@ export type {
 } from "./src/transport/web/websocket_upgrade.ts";
 export { stdio } from "./src/transport/stdio.ts";
 export { memoryPair, type MemoryPairOptions } from "./src/transport/memory.ts";
+export {
+  fromMessagePort,
+  type MessagePortLike,
+} from "./src/transport/web/message_port.ts";
 export { nodeDuplex } from "./src/transport/sockets/node_stream.ts";
 export type {
   NodeReadable,

@@ -14,6 +14,7 @@ import type { Duplex, DuplexInfo } from "../../src/types/duplex.ts";
 import { memoryPair } from "../../src/transport/memory.ts";
 import { connect, type ConnectOptions } from "../../src/transport/connect.ts";
 import { listen, type ListenOptions } from "../../src/transport/listen.ts";
+import { fromMessagePort } from "../../src/transport/web/message_port.ts";
 import { fromWebSocket } from "../../src/transport/web/websocket.ts";
 import { turn } from "./clock.ts";
 
@@ -139,11 +140,23 @@ export const wsPackage: Transport = {
   },
 };
 
+/** Two ends of a `MessageChannel`. */
+export const messagePort: Transport = {
+  name: "message port",
+  stalls: true,
+  resets: true,
+  make() {
+    const { port1, port2 } = new MessageChannel();
+    const [a, b] = [fromMessagePort(port1), fromMessagePort(port2)];
+    return Promise.resolve({ a, b, release: () => destroy(a, b) });
+  },
+};
+
 /** Whether the tests run on Node itself. */
 const onNode = !("Deno" in globalThis) && !("Bun" in globalThis);
 
 export const transports: Transport[] = [
-  ...[memory, tcp, unix, tls, websocket],
+  ...[memory, tcp, unix, tls, websocket, messagePort],
   ...(onNode ? [wsPackage] : []),
 ];
 
