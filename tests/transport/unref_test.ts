@@ -29,6 +29,8 @@ const CASES = [
   "listener-unref-ref-unref",
   "child",
   "memory",
+  "port",
+  "thread",
   "streams",
 ];
 

@@ -4,11 +4,13 @@
 
 import { spawn } from "node:child_process";
 import process from "node:process";
+import { Worker } from "node:worker_threads";
 import {
   Client,
   clientMiddleware,
   connect,
   type Duplex,
+  fromMessagePort,
   listen,
   memoryPair,
   nodeDuplex,
@@ -106,6 +108,17 @@ const CASES: Record<string, () => Promise<void>> = {
     const client = new Client<object>(memoryPair()[0]);
     client.unref();
     return Promise.resolve();
+  },
+  port: () => {
+    const { port1 } = new MessageChannel();
+    new Client<object>(fromMessagePort(port1)).unref();
+    return Promise.resolve();
+  },
+  thread: async () => {
+    const file = new URL("./port_thread.ts", import.meta.url);
+    const client = new Client<object>(fromMessagePort(new Worker(file)));
+    await ping(client);
+    client.unref();
   },
   streams: () => {
     // Without an unref of its own, the transport is left alone.
