@@ -24,6 +24,7 @@ import {
 import { assertNothingLeft } from "../support/pair.ts";
 import { runScript } from "../support/script.ts";
 import type { WorkerServices } from "../support/scripts/port_services.ts";
+import { SCRIPTS, SLOW_START, useEverything } from "../support/workers.ts";
 import {
   type End,
   flood,
@@ -479,47 +480,6 @@ test("ref and unref reach the port while it is open", async () => {
   raw.close();
   await receive(end);
 });
-
-/** Calls of every kind to the services of a worker. */
-async function useEverything(client: Client<WorkerServices>): Promise<void> {
-  assertEquals(await client.call("Math.square", 3), 9);
-  const calls = Array.from(
-    { length: 10_000 },
-    (_, n) => client.call("Math.square", n),
-  );
-  assertEquals(await Promise.all(calls), calls.map((_, n) => n * n));
-
-  const numbers = async function* () {
-    for (let n = 1; n <= 1000; n++) yield n;
-  };
-  assertEquals(await client.call("Stream.sum", numbers()), 500_500);
-  const counted = await Array.fromAsync(
-    await client.call("Stream.count", 1000),
-  );
-  assertEquals(counted.length, 1000);
-  const doubled = await Array.fromAsync(
-    await client.call("Stream.double", numbers()),
-  );
-  assertEquals(doubled, counted.map((n) => 2 * n));
-  let bytes = 0;
-  for await (const chunk of await client.call("Stream.bytes", 50)) {
-    bytes += chunk.length;
-  }
-  assertEquals(bytes, 5_000_000);
-
-  const reason = new Error("enough");
-  const abort = new AbortController();
-  const hanging = client.call("hang", undefined, { signal: abort.signal });
-  await client.connection.ping();
-  abort.abort(reason);
-  assertEquals(await hanging.catch((error) => error), reason);
-  assertEquals(await client.call("aborted"), 1);
-}
-
-const SCRIPTS = new URL("../support/scripts/", import.meta.url);
-
-/** `deno test` checks the types of a worker's modules before it starts it, which may take longer than the default. */
-const SLOW_START = { handshakeTimeout: 55_000 };
 
 /** Starts a thread, and a client of it. */
 function startThread() {
