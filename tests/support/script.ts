@@ -4,13 +4,24 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import process from "node:process";
 
+/** How a script is started. */
+export interface ScriptOptions {
+  readonly args?: readonly string[];
+  /** How many files it may open. */
+  readonly files?: number;
+  /** More flags for Deno. */
+  readonly flags?: readonly string[];
+}
+
 /** Starts a script, with pipes for standard input and output. */
 export function startScript(
   name: string,
-  options: { files?: number; args?: string[] } = {},
+  options: ScriptOptions = {},
 ): ChildProcess {
   const file = fileURLToPath(new URL(`./scripts/${name}`, import.meta.url));
-  const flags = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
+  const flags = "Deno" in globalThis
+    ? ["run", "-A", "--no-check", ...options.flags ?? []]
+    : [];
   const command = [process.execPath, ...flags, file, ...options.args ?? []];
   // `ulimit` is a command of the shell; `exec` replaces the shell with the script.
   const [program, ...args] = options.files === undefined
@@ -22,7 +33,7 @@ export function startScript(
 /** Runs a script to its end. */
 export async function runScript(
   name: string,
-  options: { files?: number; args?: string[] } = {},
+  options: ScriptOptions = {},
 ): Promise<{ code: number | null; stdout: string }> {
   const child = startScript(name, options);
   child.stdin!.end();

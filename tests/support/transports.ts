@@ -9,6 +9,7 @@ import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { WebSocket as WsSocket, WebSocketServer } from "ws";
 import type { Duplex, DuplexInfo } from "../../src/types/duplex.ts";
 import { memoryPair } from "../../src/transport/memory.ts";
@@ -38,9 +39,14 @@ export interface Transport {
   make(): Promise<Pair>;
 }
 
-/** A file of `tests/fixtures`. */
+/** The path of a file of `tests/fixtures`. */
+export function fixturePath(name: string): string {
+  return fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
+}
+
+/** The text of a file of `tests/fixtures`. */
 export function fixture(name: string): string {
-  return readFileSync(new URL(`../fixtures/${name}`, import.meta.url), "utf8");
+  return readFileSync(fixturePath(name), "utf8");
 }
 
 /** Makes a directory for `use`, and removes it afterwards. */
