@@ -8,7 +8,7 @@ import { assertNothingLeft } from "../support/pair.ts";
 import type { WorkerServices } from "../support/scripts/port_services.ts";
 import { SCRIPTS, SLOW_START, useEverything } from "../support/workers.ts";
 
-/** Node and Deno transfer streams, as browsers do but Safari. */
+/** Node and Deno transfer streams, as Chromium does. */
 const options = {
   skip: "Bun" in globalThis && "Bun 1.4 cannot transfer streams",
 };
