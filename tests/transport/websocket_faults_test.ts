@@ -38,14 +38,14 @@ async function play(faults: SocketFaults) {
   };
 }
 
-test("[W1] a session over WebSockets ends in order, and each side closes with 1000", async () => {
+test("[K1] a session over WebSockets ends in order, and each side closes with 1000", async () => {
   const { out, back, codes } = await play({});
   assert(out > 50 && back > 50, `${out} and ${back} messages`);
   assertEquals(codes, [1000, 1000]);
 });
 
 for (const [kind, words] of Object.entries(WORDS)) {
-  test(`[W1] a session over a WebSocket ${words} at any message settles every call with its true outcome, and leaves nothing`, async () => {
+  test(`[K1] a session over a WebSocket ${words} at any message settles every call with its true outcome, and leaves nothing`, async () => {
     const lengths = await play({});
     const random = new Random();
     for (const direction of ["out", "back"] as const) {

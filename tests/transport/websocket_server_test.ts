@@ -87,7 +87,7 @@ async function withListener(
   }
 }
 
-test("[W11] by default only pages of the server's own host may connect", async () => {
+test("[K11] by default only pages of the server's own host may connect", async () => {
   await withListener({}, async (port) => {
     const own = `http://127.0.0.1:${port}`;
     const statuses: [string | undefined, number][] = [
@@ -108,7 +108,7 @@ test("[W11] by default only pages of the server's own host may connect", async (
   });
 });
 
-test("[W11] allowOrigins replaces that by a list, a function, or everybody", async () => {
+test("[K11] allowOrigins replaces that by a list, a function, or everybody", async () => {
   const errors: ConnectionError[] = [];
   const onError = (error: ConnectionError) => void errors.push(error);
   const cases: [WebSocketListenerOptions["allowOrigins"], number[]][] = [
@@ -137,7 +137,7 @@ test("[W11] allowOrigins replaces that by a list, a function, or everybody", asy
   ]);
 });
 
-test("[W11] a request that is no WebSocket's, or does not offer the subprotocol, gets a response that says why", async () => {
+test("[K11] a request that is no WebSocket's, or does not offer the subprotocol, gets a response that says why", async () => {
   await withListener({}, async (port) => {
     const cases: [Headers, { path?: string; method?: string }, number][] = [
       [{ Upgrade: undefined, Connection: "close" }, {}, 426],
@@ -157,7 +157,7 @@ test("[W11] a request that is no WebSocket's, or does not offer the subprotocol,
   });
 });
 
-test("[W11] a listener that is closed accepts nothing", async () => {
+test("[K11] a listener that is closed accepts nothing", async () => {
   await withListener({}, async (port, listener) => {
     const { value: kept } = await Promise.all([
       listener[Symbol.asyncIterator]().next(),
@@ -224,7 +224,7 @@ async function serveBeside(
   };
 }
 
-test("[W12] one server serves WebSockets beside other routes, and authorize sees the request", async () => {
+test("[K12] one server serves WebSockets beside other routes, and authorize sees the request", async () => {
   const sockets = webSockets({ WebSocketServer });
   const server = new Server(services, {
     authorize: (_, { peer }) => {
@@ -263,7 +263,7 @@ test("[W12] one server serves WebSockets beside other routes, and authorize sees
   }
 });
 
-test("[W12] on Node a listener without the class of ws says what it needs", {
+test("[K12] on Node a listener without the class of ws says what it needs", {
   skip: !onNode,
 }, async () => {
   await assertRejects(
@@ -273,7 +273,7 @@ test("[W12] on Node a listener without the class of ws says what it needs", {
   );
 });
 
-test("[W13] a dial that is refused, aborted, or answered by another server fails with a typed error", async () => {
+test("[K13] a dial that is refused, aborted, or answered by another server fails with a typed error", async () => {
   const listener = await listen({ port: 0 });
   const { port } = listener.address as { port: number };
   await listener.close();
@@ -305,7 +305,7 @@ test("[W13] a dial that is refused, aborted, or answered by another server fails
   await assertRejects(() => connectWebSocket("http//x"), TypeError);
 });
 
-test("[W14] a reconnecting client takes a URL, and comes back after a restart", async () => {
+test("[K14] a reconnecting client takes a URL, and comes back after a restart", async () => {
   type Services = typeof services;
   const at = { WebSocketServer };
   const first = new Server(services);

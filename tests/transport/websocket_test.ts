@@ -55,7 +55,7 @@ function manual(open = true) {
   return { socket, clock, transport, duplex };
 }
 
-test("[W2] no message is sent while more than 256 KiB wait in the socket, and a write settles below that", async () => {
+test("[K2] no message is sent while more than 256 KiB wait in the socket, and a write settles below that", async () => {
   const { socket, clock, transport } = manual();
   const chunk = new Uint8Array(MESSAGE_SIZE);
   let written = false;
@@ -77,7 +77,7 @@ test("[W2] no message is sent while more than 256 KiB wait in the socket, and a 
   assertEquals(clock.timers, 0);
 });
 
-test("[W2] a message from the peer and the event drain look at the buffer before the timer does", async () => {
+test("[K2] a message from the peer and the event drain look at the buffer before the timer does", async () => {
   for (const event of ["message", "drain"] as const) {
     const { socket, clock, transport } = manual();
     let written = false;
@@ -93,7 +93,7 @@ test("[W2] a message from the peer and the event drain look at the buffer before
   }
 });
 
-test("[W3] small chunks travel in one message, large ones in messages of 64 KiB, and the bytes are the same", async () => {
+test("[K3] small chunks travel in one message, large ones in messages of 64 KiB, and the bytes are the same", async () => {
   for (const copies of [false, true]) {
     const { socket, transport } = manual();
     socket.copies = copies;
@@ -112,7 +112,7 @@ test("[W3] small chunks travel in one message, large ones in messages of 64 KiB,
   }
 });
 
-test("[W3] a socket that keeps a message gets memory of its own", async () => {
+test("[K3] a socket that keeps a message gets memory of its own", async () => {
   const { socket, transport } = manual();
   const chunk = pattern(1000);
   await transport.write([chunk]);
@@ -122,13 +122,13 @@ test("[W3] a socket that keeps a message gets memory of its own", async () => {
   assertEquals(socket.sent[1], pattern(20));
 });
 
-test("[W3] writes of no bytes send nothing: an empty message is the end", async () => {
+test("[K3] writes of no bytes send nothing: an empty message is the end", async () => {
   const { socket, transport } = manual();
   await transport.write([new Uint8Array(0), new Uint8Array(0)]);
   assertEquals(socket.sent.length, 0);
 });
 
-test("[W4] a socket that can pause is paused at 64 KiB unread, and resumed when they are read", async () => {
+test("[K4] a socket that can pause is paused at 64 KiB unread, and resumed when they are read", async () => {
   const { socket, transport } = manual();
   transport.onMessage(new Uint8Array(65_535));
   assertEquals(socket.paused, 0);
@@ -138,7 +138,7 @@ test("[W4] a socket that can pause is paused at 64 KiB unread, and resumed when 
   assertEquals([socket.paused, socket.resumed], [1, 1]);
 });
 
-test("[W4] one that cannot is closed at 64 MiB unread, tiny messages included", async () => {
+test("[K4] one that cannot is closed at 64 MiB unread, tiny messages included", async () => {
   for (const size of [1_048_576, 1]) {
     const { socket, transport } = manual();
     socket.pause = socket.resume = undefined;
@@ -161,7 +161,7 @@ test("[W4] one that cannot is closed at 64 MiB unread, tiny messages included", 
   }
 });
 
-test("[W4] what arrives after a cancel is dropped, and keeps nothing", async () => {
+test("[K4] what arrives after a cancel is dropped, and keeps nothing", async () => {
   const { socket, transport, duplex } = manual();
   await duplex.readable.cancel();
   for (let i = 0; i < 100; i++) transport.onMessage(new Uint8Array(1_048_576));
@@ -188,7 +188,7 @@ const REFUSED: readonly [string, unknown[], string, number, string][] = [
 ];
 
 for (const [what, messages, code, closeCode, text] of REFUSED) {
-  test(`[W5] ${what} ends the connection with ${code}, and the peer gets ${closeCode}`, async () => {
+  test(`[K5] ${what} ends the connection with ${code}, and the peer gets ${closeCode}`, async () => {
     const { socket, clock, transport } = manual();
     const written = transport.write([new Uint8Array(10)]);
     await written;
@@ -205,7 +205,7 @@ for (const [what, messages, code, closeCode, text] of REFUSED) {
   });
 }
 
-test("[W5] a server that chooses another subprotocol, or none, is refused", async () => {
+test("[K5] a server that chooses another subprotocol, or none, is refused", async () => {
   for (const [chosen, said] of [["", "none"], ["chat", '"chat"']]) {
     const { socket, transport } = manual(false);
     const writing = transport.write([new Uint8Array(1)]).catch((e) => e);
@@ -221,7 +221,7 @@ test("[W5] a server that chooses another subprotocol, or none, is refused", asyn
   assertEquals(error.code, "protocol_error");
 });
 
-test("[W6] every close code becomes a typed error, and those of pages mean what those of RFC 6455 mean", () => {
+test("[K6] every close code becomes a typed error, and those of pages mean what those of RFC 6455 mean", () => {
   const codes: [number, string][] = [
     [1000, "unavailable"],
     [1001, "unavailable"],
@@ -255,7 +255,7 @@ test("[W6] every close code becomes a typed error, and those of pages mean what 
   }
 });
 
-test("[W6] the peer sees the code of the error with which a side aborts", async () => {
+test("[K6] the peer sees the code of the error with which a side aborts", async () => {
   const codes = {
     protocol_error: "protocol_error",
     resource_exhausted: "resource_exhausted",
@@ -276,7 +276,7 @@ test("[W6] the peer sees the code of the error with which a side aborts", async 
   }
 });
 
-test("[W7] what is written to a connecting socket is sent when it opens", async () => {
+test("[K7] what is written to a connecting socket is sent when it opens", async () => {
   const { socket, transport } = manual(false);
   let written = false;
   transport.write([pattern(10)]).then(() => written = true);
@@ -287,7 +287,7 @@ test("[W7] what is written to a connecting socket is sent when it opens", async 
   assertEquals([written, socket.sent], [true, [pattern(10)]]);
 });
 
-test("[W7] one that cannot connect fails with the platform's error as the cause", async () => {
+test("[K7] one that cannot connect fails with the platform's error as the cause", async () => {
   const { clock, transport } = manual(false);
   const writing = transport.write([pattern(10)]).catch((error) => error);
   const reading = transport.readHalf.read().catch((error) => error);
@@ -301,7 +301,7 @@ test("[W7] one that cannot connect fails with the platform's error as the cause"
   assertEquals(clock.timers, 0);
 });
 
-test("[W7] a closed socket, and what is none, is refused at once", () => {
+test("[K7] a closed socket, and what is none, is refused at once", () => {
   const closed = new FakeWebSocket();
   closed.readyState = 3;
   const error = assertThrows(() => fromWebSocket(closed), ConnectionError);
@@ -311,7 +311,7 @@ test("[W7] a closed socket, and what is none, is refused at once", () => {
   }
 });
 
-test("[W8] the end is sent once, after everything else, and waits until the socket has sent it", async () => {
+test("[K8] the end is sent once, after everything else, and waits until the socket has sent it", async () => {
   const { socket, clock, transport } = manual();
   await transport.write([pattern(10)]);
   let closed = false;
@@ -331,7 +331,7 @@ test("[W8] the end is sent once, after everything else, and waits until the sock
   assertEquals([transport.failure, clock.timers], [undefined, 0]);
 });
 
-test("[W8] a close with 1000 proves that the peer has the end", async () => {
+test("[K8] a close with 1000 proves that the peer has the end", async () => {
   const { clock, transport } = manual();
   const closing = transport.close();
   transport.onMessage(new ArrayBuffer(0));
@@ -340,7 +340,7 @@ test("[W8] a close with 1000 proves that the peer has the end", async () => {
   assertEquals([transport.failure, clock.timers], [undefined, 0]);
 });
 
-test("[W8] one with any other code, or before the peer's end, is a loss", async () => {
+test("[K8] one with any other code, or before the peer's end, is a loss", async () => {
   const { socket, transport } = manual();
   await transport.write([pattern(1)]);
   assertEquals(socket.bufferedAmount, 1);
@@ -351,7 +351,7 @@ test("[W8] one with any other code, or before the peer's end, is a loss", async 
   assertInstanceOf(read, ConnectionError);
 });
 
-test("[W9] a peer that does not answer a close is terminated after a second, where the socket can do that", async () => {
+test("[K9] a peer that does not answer a close is terminated after a second, where the socket can do that", async () => {
   for (const answers of [true, false]) {
     const { socket, clock, transport } = manual();
     transport.abort(new Error("enough"));
@@ -366,7 +366,7 @@ test("[W9] a peer that does not answer a close is terminated after a second, whe
   }
 });
 
-test("[W9] a socket that throws when it sends or closes fails its duplex, and nothing else", async () => {
+test("[K9] a socket that throws when it sends or closes fails its duplex, and nothing else", async () => {
   const { socket, transport } = manual();
   socket.send = () => {
     throw new Error("no");
@@ -413,7 +413,7 @@ function fakeStream(protocol = "sluice.1") {
   };
 }
 
-test("[W10] a WebSocketStream is a duplex with the backpressure of its streams", async () => {
+test("[K10] a WebSocketStream is a duplex with the backpressure of its streams", async () => {
   const { socket, peer, closed, calls } = fakeStream();
   const duplex = fromWebSocket(socket);
   const sending = send(duplex, pattern(100));
@@ -442,7 +442,7 @@ test("[W10] a WebSocketStream is a duplex with the backpressure of its streams",
   closed.resolve({ closeCode: 1000 });
 });
 
-test("[W10] what a WebSocketStream got before its close is read before the loss", async () => {
+test("[K10] what a WebSocketStream got before its close is read before the loss", async () => {
   const { socket, peer, closed } = fakeStream();
   const duplex = fromWebSocket(socket);
   const flooding = (async () => {
@@ -459,7 +459,7 @@ test("[W10] what a WebSocketStream got before its close is read before the loss"
   assertEquals(error.code, "resource_exhausted");
 });
 
-test("[W10] one that cannot connect, and one with another subprotocol, fail", async () => {
+test("[K10] one that cannot connect, and one with another subprotocol, fail", async () => {
   const failure = new Error("refused");
   const lost = fromWebSocket({
     opened: Promise.reject(failure),
