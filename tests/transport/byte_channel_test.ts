@@ -181,10 +181,11 @@ test("a connection over a transport of the library creates no streams", async ()
       },
     });
   for (const transport of transports) {
+    // Not counted: some runtimes make streams when a WebSocket connects.
+    const { a, b } = await transport.make();
     globalThis.ReadableStream = count(ReadableStream);
     globalThis.WritableStream = count(WritableStream);
     try {
-      const { a, b } = await transport.make();
       const server = new Server(echoServices());
       server.accept(b);
       const client = new Client<EchoServices>(a);
