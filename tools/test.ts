@@ -149,7 +149,11 @@ async function suite(
 /** The folder of the tests against other people's programs, with their packages. */
 const INTEROP = "tests/interop/";
 
-async function testFiles(
+/** The folder of the tests that run in a page only. */
+const BROWSER = "tests/browser/";
+
+/** The test files whose paths contain one of the filters; all if there is none. */
+export async function testFiles(
   filters: string[],
   interop: boolean,
 ): Promise<string[]> {
@@ -157,6 +161,7 @@ async function testFiles(
   const files = found.filter((file) =>
     file.endsWith("_test.ts") && !file.includes("node_modules")
   ).map((file) => join("tests", file).replaceAll("\\", "/"))
+    .filter((file) => !file.startsWith(BROWSER))
     .filter((file) => file.startsWith(INTEROP) === interop).sort();
   if (filters.length === 0) return files;
   return files.filter((file) => filters.some((part) => file.includes(part)));

@@ -1,6 +1,5 @@
 /** Abort: what a signal does at every point of a call's life, and what it leaves. */
 
-import process from "node:process";
 import { test } from "node:test";
 import {
   assert,
@@ -321,7 +320,7 @@ test("[F1] call then cancel as fast as possible never passes the limit of runnin
   });
   let most = 0;
   const all: Promise<string>[] = [];
-  const count = process.env.SLUICE_FULL === "1" ? 1_000_000 : 2000;
+  const count = FULL ? 1_000_000 : 2000;
   for (let i = 0; i < count; i++) {
     const handle = client.go("Held.work", i);
     all.push(handle.settled);

@@ -1,6 +1,5 @@
 /** The in-flight window: what may be sent when, and what waits. */
 
-import process from "node:process";
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import {
@@ -14,6 +13,7 @@ import {
 } from "../../mod.ts";
 import { settle, TestClock } from "../support/clock.ts";
 import { faultPair } from "../support/fault_duplex.ts";
+import { FULL } from "../support/full.ts";
 import { assertNothingLeft, pair } from "../support/pair.ts";
 import {
   failure,
@@ -33,9 +33,6 @@ async function requests(peer: RawPeer, n: number): Promise<number[]> {
   while (ids.length < n) ids.push((await peer.nextOf(KIND.REQUEST)).id);
   return ids;
 }
-
-/** What takes a gigabyte, or a minute, only when asked for. */
-const FULL = process.env.SLUICE_FULL === "1";
 
 test("[I5] before the peer's HELLO at most 64 calls are sent", async () => {
   const peer = new RawPeer();

@@ -1,18 +1,15 @@
 // Floods in which every step is legal, or fails locally.
 
 import { assert, assertEquals } from "@std/assert";
-import process from "node:process";
 import { test } from "node:test";
 import { memoryPair, type Serializer, Server } from "../../mod.ts";
 import { settle, TestClock } from "../support/clock.ts";
 import { faceServer, greet } from "../support/facing.ts";
+import { FULL } from "../support/full.ts";
 import { assertNothingLeft, pair } from "../support/pair.ts";
 import { Random } from "../support/random.ts";
 import { frame, KIND, request } from "../support/raw_peer.ts";
 import { Held } from "../support/services.ts";
-
-/** Full numbers take longer than a test should: `SLUICE_FULL=1` asks for them. */
-const FULL = process.env.SLUICE_FULL === "1";
 
 function shuffle(list: unknown[], random: Random): void {
   for (let i = list.length - 1; i > 0; i--) {

@@ -29,7 +29,8 @@ import {
   request,
 } from "../support/raw_peer.ts";
 import { Held } from "../support/services.ts";
-import { fixture, withDirectory } from "../support/transports.ts";
+import { fixture } from "../support/fixture.ts";
+import { withDirectory } from "../support/transports.ts";
 
 const TIMES = { keepaliveTime: 500, keepaliveTimeout: 200 };
 

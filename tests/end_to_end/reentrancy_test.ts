@@ -16,6 +16,7 @@ import { settle, turn } from "../support/clock.ts";
 import { faceClient, greet } from "../support/facing.ts";
 import { assertNothingLeft, pair } from "../support/pair.ts";
 import { KIND, reply } from "../support/raw_peer.ts";
+import { HAS_SOCKETS } from "../support/runtime.ts";
 import { receive } from "../support/transports.ts";
 
 test("[A4] an abort inside a reply callback ends only the call that is aborted", async () => {
@@ -126,7 +127,8 @@ test("[H7] a handler calls back over its own connection, and the handler there c
   assertNothingLeft(b);
 });
 
-test("[L16] a dial that was aborted leaves no connection behind", async () => {
+test("[L16] a dial that was aborted leaves no connection behind", async (t) => {
+  if (!HAS_SOCKETS) return t.skip("a page has no sockets");
   const listener = await listen({ port: 0 });
   const accepted = listener[Symbol.asyncIterator]();
   const controller = new AbortController();
@@ -157,7 +159,8 @@ test("[L16] a dial that was aborted leaves no connection behind", async () => {
   await listener.close();
 });
 
-test("[L13] a process whose client and server are closed exits by itself", async () => {
+test("[L13] a process whose client and server are closed exits by itself", async (t) => {
+  if (!HAS_SOCKETS) return t.skip("a page has no processes");
   const { runScript } = await import("../support/script.ts");
   const { code, stdout } = await runScript("exit_rpc.ts");
   assertEquals({ code, stdout }, { code: 0, stdout: "closed\n" });

@@ -12,6 +12,7 @@ import {
 } from "../../mod.ts";
 import { settle, turn } from "../support/clock.ts";
 import { serving } from "../support/dials.ts";
+import { HAS_SOCKETS } from "../support/runtime.ts";
 
 const RESTARTS = 50;
 
@@ -123,5 +124,8 @@ async function survives(make: (s: Jobs["services"]) => Promise<Site>) {
 test(`[L12] no call is lost when a server drains and restarts ${RESTARTS} times under load: in memory`, () =>
   survives(memorySite));
 
-test(`[L12] no call is lost when a server drains and restarts ${RESTARTS} times under load: over TCP`, () =>
-  survives(tcpSite));
+test(
+  `[L12] no call is lost when a server drains and restarts ${RESTARTS} times under load: over TCP`,
+  { skip: !HAS_SOCKETS },
+  () => survives(tcpSite),
+);

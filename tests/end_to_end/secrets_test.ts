@@ -2,7 +2,6 @@
 // none of them discloses what went wrong inside.
 
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
-import process from "node:process";
 import { test } from "node:test";
 import {
   type CallContext,
@@ -17,11 +16,14 @@ import { frame, hello, KIND, RawPeer, request } from "../support/raw_peer.ts";
 
 const SECRET = "s3cr3t";
 
+/** Where the program runs: its directory, or the page's origin. */
+const HERE = globalThis.process?.cwd() ?? location.origin;
+
 /** An error that has the secret in its message, stack, cause and members. */
 function telling(): Error {
   const cause = new Error(`the cause, ${SECRET}`);
   const error = new Error(`at ${import.meta.url}, ${SECRET}`, { cause });
-  return Object.assign(error, { path: process.cwd(), env: SECRET });
+  return Object.assign(error, { path: HERE, env: SECRET });
 }
 
 function fail(): never {
@@ -137,7 +139,7 @@ const utf8 = (text: string) => new TextEncoder().encode(text);
 
 function assertTellsNothing(text: string): void {
   assert(text !== "", "nothing was said at all");
-  const telling = [SECRET, process.cwd(), "file:", "    at ", ".ts", ".js"];
+  const telling = [SECRET, HERE, "file:", "    at ", ".ts", ".js"];
   for (const word of telling) {
     assert(!text.includes(word), `"${word}" in ${text}`);
   }

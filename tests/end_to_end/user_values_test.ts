@@ -35,7 +35,7 @@ import { jsonRpc } from "../../jsonrpc.ts";
 import { settle, TestClock } from "../support/clock.ts";
 import { hanging } from "../support/dials.ts";
 import { pair } from "../support/pair.ts";
-import { fixture } from "../support/transports.ts";
+import { fixture } from "../support/fixture.ts";
 
 // deno-lint-ignore no-explicit-any
 type Any = any;

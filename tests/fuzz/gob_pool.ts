@@ -5,7 +5,7 @@
  * @module
  */
 
-import { readFileSync } from "node:fs";
+import recorded from "../vectors/gob.json" with { type: "json" };
 import { Client, RpcError, Server } from "../../mod.ts";
 import { encodeGob, netrpc, Registered } from "../../netrpc.ts";
 import { MessageSplitter } from "../../src/netrpc/gob/splitter.ts";
@@ -15,8 +15,6 @@ import { All, generate, registered } from "../support/go_zoo.ts";
 
 /** Whole streams of one value. */
 export function gobStreams(): Uint8Array[] {
-  const file = new URL("../vectors/gob.json", import.meta.url);
-  const recorded: { hex: string }[] = JSON.parse(readFileSync(file, "utf8"));
   const own = Array.from(
     { length: 8 },
     (_, seed) => encodeGob(generate(seed), All, registered),

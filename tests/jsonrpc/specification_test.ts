@@ -2,18 +2,9 @@
 // with the examples of section 7): what a peer sends, and what it must get back.
 
 import { assertEquals, assertMatch } from "@std/assert";
-import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { faceJsonServer } from "../support/json_peer.ts";
-
-interface Vector {
-  readonly name: string;
-  readonly send: readonly string[];
-  readonly receive: readonly unknown[];
-}
-
-const file = new URL("../vectors/jsonrpc.json", import.meta.url);
-const vectors: Vector[] = JSON.parse(await readFile(file, "utf8"));
+import vectors from "../vectors/jsonrpc.json" with { type: "json" };
 
 function minus(
   params: readonly [number, number] | { from: number; less: number },

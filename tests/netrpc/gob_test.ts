@@ -1,7 +1,6 @@
 /** Gob without a connection: streams recorded from Go, plain values, types, and limits. */
 
 import { assertEquals, assertThrows } from "@std/assert";
-import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import {
   any,
@@ -30,6 +29,7 @@ import {
 } from "../../netrpc.ts";
 import { decodeAll } from "../../src/netrpc/gob/decoder.ts";
 import { GobOutput } from "../../src/netrpc/gob/output.ts";
+import recorded from "../vectors/gob.json" with { type: "json" };
 import { EXPANSIONS, GobStream, INT, sliceOf } from "./gob_stream.ts";
 import { All, generate, registered } from "../support/go_zoo.ts";
 
@@ -37,11 +37,6 @@ function hex(text: string): Uint8Array {
   const digits = text.replace(/\s/g, "").match(/../g) ?? [];
   return Uint8Array.from(digits, (byte) => Number.parseInt(byte, 16));
 }
-
-const file = new URL("../vectors/gob.json", import.meta.url);
-const recorded: { name: string; hex: string }[] = JSON.parse(
-  readFileSync(file, "utf8"),
-);
 
 const point = (X: number, Y: number) => ({ X, Y });
 const points = (n: number) =>

@@ -36,7 +36,7 @@ import {
   readCode,
   request,
 } from "../support/raw_peer.ts";
-import { fixture } from "../support/transports.ts";
+import { HAS_SOCKETS } from "../support/runtime.ts";
 import { fromHex, ofType } from "../support/vectors.ts";
 
 const SECRET = "open sesame";
@@ -479,7 +479,9 @@ test("[W7] a peer that half-closed in order before the decision still receives i
 // Certificates.
 
 test("[W1] over mutual TLS, ctx.peer and authorize have the client's certificate", async (t) => {
+  if (!HAS_SOCKETS) return t.skip("a page has no sockets");
   if ("Deno" in globalThis) return t.skip("Deno asks for no certificates");
+  const { fixture } = await import("../support/fixture.ts");
   const identity = (name: string) => ({
     cert: fixture(`${name}.pem`),
     key: fixture(`${name}-key.pem`),

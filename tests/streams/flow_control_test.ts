@@ -5,11 +5,10 @@ import { test } from "node:test";
 import type { Connection, RpcError } from "../../mod.ts";
 import { settle } from "../support/clock.ts";
 import { faceClient, greet } from "../support/facing.ts";
+import { FULL } from "../support/full.ts";
 import { pair } from "../support/pair.ts";
 import { Random } from "../support/random.ts";
 import { data, reply } from "../support/raw_peer.ts";
-
-const FULL = typeof process !== "undefined" && process.env.SLUICE_FULL === "1";
 
 /** What each end may send is what the other has granted it. */
 function assertExact(near: Connection, far: Connection): void {

@@ -73,7 +73,21 @@ export class TestClock implements Clock {
 
 /** Resolves after the event loop has turned once. */
 export function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
+  return new Promise((resolve) => nextTask(resolve));
+}
+
+/** A page has no `setImmediate`, and delays nested timeouts: there a message takes its place. */
+const nextTask: (fn: () => void) => void = globalThis.setImmediate ??
+  messageTask();
+
+function messageTask(): (fn: () => void) => void {
+  const { port1, port2 } = new MessageChannel();
+  const waiting: (() => void)[] = [];
+  port1.onmessage = () => waiting.shift()!();
+  return (fn) => {
+    waiting.push(fn);
+    port2.postMessage(undefined);
+  };
 }
 
 /**

@@ -1,16 +1,11 @@
 /**
  * All transports for tests: functions that make connected pairs, and that write
  * and read bytes. A scenario is a function of the two sides; `matrix` runs it
- * over every transport, and with the sides exchanged.
+ * over every transport, and with the sides exchanged. A page has memory only, so
+ * the modules of Node are loaded when they are needed.
  */
 
-import { mkdtemp, rm } from "node:fs/promises";
-import { readFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { WebSocket as WsSocket, WebSocketServer } from "ws";
 import type { Duplex, DuplexInfo } from "../../src/types/duplex.ts";
 import { memoryPair } from "../../src/transport/memory.ts";
 import { connect, type ConnectOptions } from "../../src/transport/connect.ts";
@@ -18,6 +13,7 @@ import { listen, type ListenOptions } from "../../src/transport/listen.ts";
 import { fromMessagePort } from "../../src/transport/web/message_port.ts";
 import { fromWebSocket } from "../../src/transport/web/websocket.ts";
 import { turn } from "./clock.ts";
+import { HAS_SOCKETS } from "./runtime.ts";
 
 export type End = Duplex & DuplexInfo;
 
@@ -39,21 +35,13 @@ export interface Transport {
   make(): Promise<Pair>;
 }
 
-/** The path of a file of `tests/fixtures`. */
-export function fixturePath(name: string): string {
-  return fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
-}
-
-/** The text of a file of `tests/fixtures`. */
-export function fixture(name: string): string {
-  return readFileSync(fixturePath(name), "utf8");
-}
-
 /** Makes a directory for `use`, and removes it afterwards. */
 export async function withDirectory<T>(
   use: (directory: string) => Promise<T>,
 ): Promise<T> {
-  const directory = await mkdtemp(join(tmpdir(), "sluice-"));
+  const { mkdtemp, rm } = await import("node:fs/promises");
+  const { tmpdir } = await import("node:os");
+  const directory = await mkdtemp(`${tmpdir()}/sluice-`);
   try {
     return await use(directory);
   } finally {
@@ -106,21 +94,22 @@ export const unix: Transport = {
   stalls: true,
   resets: false,
   make: () =>
-    withDirectory((directory) => socketPair({ path: join(directory, "s") })),
+    withDirectory((directory) => socketPair({ path: `${directory}/s` })),
 };
 
 export const tls: Transport = {
   name: "tls",
   stalls: true,
   resets: false,
-  make: () =>
-    socketPair(
-      {
-        port: 0,
-        tls: { cert: fixture("server.pem"), key: fixture("server-key.pem") },
-      },
-      { tls: { ca: fixture("ca.pem") } },
-    ),
+  async make() {
+    const { fixture } = await import("./fixture.ts");
+    const identity = {
+      cert: fixture("server.pem"),
+      key: fixture("server-key.pem"),
+    };
+    const ca = fixture("ca.pem");
+    return socketPair({ port: 0, tls: identity }, { tls: { ca } });
+  },
 };
 
 /** The runtime's own WebSockets; the server of `ws` on Node. */
@@ -128,7 +117,10 @@ export const websocket: Transport = {
   name: "websocket",
   stalls: false,
   resets: true,
-  make: () => socketPair({ url: "ws://127.0.0.1:0/rpc", WebSocketServer }),
+  async make() {
+    const { WebSocketServer } = await import("ws");
+    return socketPair({ url: "ws://127.0.0.1:0/rpc", WebSocketServer });
+  },
 };
 
 /** Both ends of the package `ws`, which can pause. Deno and Bun have replaced it by their own. */
@@ -137,9 +129,10 @@ export const wsPackage: Transport = {
   stalls: true,
   resets: true,
   async make() {
+    const { WebSocket, WebSocketServer } = await import("ws");
     const at = { url: "ws://127.0.0.1:0/rpc", WebSocketServer };
     const listener = await listen(at);
-    const a = fromWebSocket(new WsSocket(listener.url, "sluice.1"));
+    const a = fromWebSocket(new WebSocket(listener.url, "sluice.1"));
     const { value: b } = await listener[Symbol.asyncIterator]().next();
     await listener.close();
     return { a, b, release: () => destroy(a, b) };
@@ -159,10 +152,13 @@ export const messagePort: Transport = {
 };
 
 /** Whether the tests run on Node itself. */
-const onNode = !("Deno" in globalThis) && !("Bun" in globalThis);
+const onNode = HAS_SOCKETS && !("Deno" in globalThis) &&
+  !("Bun" in globalThis);
 
 export const transports: Transport[] = [
-  ...[memory, tcp, unix, tls, websocket, messagePort],
+  memory,
+  messagePort,
+  ...(HAS_SOCKETS ? [tcp, unix, tls, websocket] : []),
   ...(onNode ? [wsPackage] : []),
 ];
 

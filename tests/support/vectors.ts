@@ -4,7 +4,7 @@
  * @module
  */
 
-import { readFileSync } from "node:fs";
+import vectors from "../vectors/native.json" with { type: "json" };
 import type { ErrorCode, Serializer } from "../../mod.ts";
 
 /** A payload: `text` for JSON and strings, `hex` for bytes and custom ones. */
@@ -175,9 +175,7 @@ export interface Vectors {
   truncated: Truncated[];
 }
 
-const file = new URL("../vectors/native.json", import.meta.url);
-
-export const VECTORS: Vectors = JSON.parse(readFileSync(file, "utf8"));
+export const VECTORS: Vectors = vectors as unknown as Vectors;
 
 /** The message of one type. */
 export type MessageOf<T extends Message["type"]> = T extends BareMessage["type"]

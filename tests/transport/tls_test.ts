@@ -6,13 +6,8 @@ import { ConnectionError } from "../../src/base/errors.ts";
 import type { ConnectTls, ListenTls } from "../../src/transport/address.ts";
 import { connect } from "../../src/transport/connect.ts";
 import { listen, type Listener } from "../../src/transport/listen.ts";
-import {
-  fixture,
-  pattern,
-  receive,
-  send,
-  socketPair,
-} from "../support/transports.ts";
+import { fixture } from "../support/fixture.ts";
+import { pattern, receive, send, socketPair } from "../support/transports.ts";
 
 const onDeno = "Deno" in globalThis;
 

@@ -13,7 +13,7 @@ import {
 } from "../../mod.ts";
 import { settle, TestClock } from "../support/clock.ts";
 import { runScript } from "../support/script.ts";
-import { fixture } from "../support/transports.ts";
+import { fixture } from "../support/fixture.ts";
 
 const CASES = [
   "client",

@@ -3,8 +3,8 @@
 
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
+import { fixturePath } from "../support/fixture.ts";
 import { runScript } from "../support/script.ts";
-import { fixturePath } from "../support/transports.ts";
 
 test(
   "bidirectional streams of WebTransport carry calls, streams, aborts and the end",

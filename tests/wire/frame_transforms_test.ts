@@ -7,7 +7,6 @@ import {
   assertStrictEquals,
   assertThrows,
 } from "@std/assert";
-import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import {
   ConnectionError,
@@ -20,6 +19,7 @@ import {
 import { settle } from "../support/clock.ts";
 import { chunked, sampleFrames } from "../support/frames.ts";
 import { frame, join, KIND } from "../support/raw_peer.ts";
+import { Buffer } from "../support/runtime.ts";
 import { pattern } from "../support/transports.ts";
 
 /** Decodes chunks. */
