@@ -8,9 +8,10 @@
  */
 
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import type { Ended } from "../../tests/browser/page/node_test.ts";
 import { bundleOf, load, NODE_TEST } from "./bundle.ts";
+import { ROOT } from "../process.ts";
 import type { Browser, Page, Site } from "./chromium.ts";
 
 /** How the tests of one file ended. */
@@ -61,9 +62,12 @@ async function runFile(
   };
   page.on("pageerror", fail("not handled"));
   try {
-    await page.exposeFunction("began", (test) => void (name = test));
+    await page.exposeFunction("testBegan", (test) => void (name = test));
+    await page.exposeFunction("testEnded", (json) => {
+      ended.push(JSON.parse(json));
+    });
     await page.goto(`${site.origin}/`);
-    ended.push(...await within(5 * limit, page, runIn(page, file, limit)));
+    await within(5 * limit, page, runIn(page, file, limit));
   } catch (error) {
     fail("the page failed")({ message: (error as Error).message });
   } finally {
@@ -73,15 +77,15 @@ async function runFile(
   return { file, ended, seconds };
 }
 
-function runIn(page: Page, file: string, limit: number): Promise<Ended[]> {
+function runIn(page: Page, file: string, limit: number): Promise<void> {
   const paths = [file, NODE_TEST].map((path) =>
     JSON.stringify(`/${bundleOf(path)}`)
   );
-  return page.evaluate<Promise<Ended[]>, void>(
-    `import(${paths[0]}).then(() => import(${
-      paths[1]
-    })).then(({ run }) => run(${limit}))`,
-  );
+  return page.evaluate<Promise<void>, void>(`(async () => {
+    await import(${paths[0]});
+    const { run } = await import(${paths[1]});
+    await run(${limit});
+  })()`);
 }
 
 /** Rejects if the page has no result in time, or crashes. */
@@ -127,8 +131,7 @@ export async function inSources(
       column: Number(column) - 1,
     });
     if (at.source === null) return whole;
-    return `${at.source.replace(/^(?:\.\.\/)+/, "")}:${at.line}:${
-      at.column + 1
-    }`;
+    const source = resolve(folder, dirname(file), at.source);
+    return `${relative(ROOT, source)}:${at.line}:${at.column + 1}`;
   });
 }

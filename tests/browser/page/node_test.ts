@@ -2,8 +2,8 @@
  * `node:test` for a page: the part of it that the portable tests use.
  *
  * A test file registers its tests when it is loaded. `run` then runs them in
- * that order, one at a time, and returns how each ended. A test that takes too
- * long fails, and the next one starts.
+ * that order, one at a time, and reports each when it begins and when it has
+ * ended. A test that takes too long fails, and the next one starts.
  *
  * @module
  */
@@ -21,11 +21,15 @@ export interface Ended {
   readonly fault?: string;
 }
 
-/** What the runner sets in the page. */
-interface Runner {
-  /** Is told which test runs, in case the page hangs in it. */
-  began?(name: string): Promise<void>;
+/** What the program that drives the page has set in it. */
+interface Driver {
+  /** Receives the name of a test that begins. */
+  testBegan(name: string): Promise<void>;
+  /** Receives, as JSON, how a test ended. */
+  testEnded(json: string): Promise<void>;
 }
+
+const driver = globalThis as unknown as Driver;
 
 type Body = (t: TestContext) => unknown;
 
@@ -137,11 +141,9 @@ export class TestContext {
   readonly name: string;
   #skipped = false;
   readonly #after: Body[] = [];
-  readonly #results: Ended[];
 
-  constructor(name: string, results: Ended[]) {
+  constructor(name: string) {
     this.name = name;
-    this.#results = results;
   }
 
   /** Whether the test counts as skipped. */
@@ -167,7 +169,7 @@ export class TestContext {
     const { name, options, fn } = argumentsOf<Body>(given);
     const full = `${this.name} > ${name}`;
     const entry = { name: full, options, body: fn };
-    const ended = await runTest(entry, [], this.#results);
+    const ended = await runTest(entry, []);
     if (ended.state === "failed") throw new Error(`${full} failed`);
   }
 
@@ -180,34 +182,37 @@ export class TestContext {
 /** Milliseconds that a test may take. */
 let limit = 60_000;
 
-/** Runs everything that was registered, and returns how each test ended. */
-export async function run(testLimit: number): Promise<Ended[]> {
+/** Runs everything that was registered. Each test may take so many milliseconds. */
+export async function run(testLimit: number): Promise<void> {
   limit = testLimit;
-  const results: Ended[] = [];
-  await runSuite("", root, [], results);
+  await runSuite("", root, []);
   // A rejection that nobody handles is reported when its turn of the event loop has ended.
   await new Promise((resolve) => setTimeout(resolve, 0));
-  return results;
+}
+
+/** Returns what it has reported. */
+function report(ended: Ended): Ended {
+  driver.testEnded(JSON.stringify(ended));
+  return ended;
 }
 
 async function runSuite(
   prefix: string,
   { entries, hooks }: Suite,
   outer: Hooks[],
-  results: Ended[],
 ): Promise<void> {
   const scope = [...outer, hooks];
-  const context = new TestContext(prefix, results);
-  const ready = await hook(`${prefix}before`, hooks.before, context, results);
+  const context = new TestContext(prefix);
+  const ready = await hook(`${prefix}before`, hooks.before, context);
   for (const entry of ready ? entries : []) {
     const name = prefix + entry.name;
     if (entry.suite === undefined) {
-      await runTest({ ...entry, name }, scope, results);
+      await runTest({ ...entry, name }, scope);
     } else if (entry.options.skip) {
-      results.push({ name, state: "skipped" });
-    } else await runSuite(`${name} > `, entry.suite, scope, results);
+      report({ name, state: "skipped" });
+    } else await runSuite(`${name} > `, entry.suite, scope);
   }
-  await hook(`${prefix}after`, hooks.after, context, results);
+  await hook(`${prefix}after`, hooks.after, context);
 }
 
 /** Runs the hooks of a suite; one that throws counts as a failed test. */
@@ -215,13 +220,12 @@ async function hook(
   name: string,
   fns: Body[],
   context: TestContext,
-  results: Ended[],
 ): Promise<boolean> {
   try {
     for (const fn of fns) await within(limit, fn, context);
     return true;
   } catch (error) {
-    results.push({ name, state: "failed", fault: describeError(error) });
+    report({ name, state: "failed", fault: describeError(error) });
     return false;
   }
 }
@@ -229,16 +233,12 @@ async function hook(
 async function runTest(
   { name, options, body }: Entry,
   scope: Hooks[],
-  results: Ended[],
 ): Promise<Ended> {
-  const end = (state: Ended["state"], fault?: string) => {
-    const ended = { name, state, ...fault !== undefined && { fault } };
-    results.push(ended);
-    return ended;
-  };
+  const end = (state: Ended["state"], fault?: string) =>
+    report({ name, state, ...fault !== undefined && { fault } });
   if (options.skip || options.todo || body === undefined) return end("skipped");
-  await (globalThis as Runner).began?.(name);
-  const context = new TestContext(name, results);
+  await driver.testBegan(name);
+  const context = new TestContext(name);
   const faults: string[] = [];
   const attempt = async (fn: Body) => {
     try {
