@@ -38,6 +38,7 @@ const SAME_AS: Record<string, string> = {
   ReadonlyMap: "Map",
   ReadonlySet: "Set",
   CallableFunction: "Function",
+  IteratorObject: "Iterator",
   ArrayBufferView: "TypedArray",
   MessageEventTarget: "MessagePort",
   ReadableStreamGenericReader: "ReadableStreamDefaultReader",
