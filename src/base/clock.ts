@@ -46,13 +46,15 @@ function unref(timer: unknown): void {
 
 /**
  * `setImmediate`, or a message where there is none. A timeout of 0 would do, but
- * a page delays nested ones by 4 ms, and those of a hidden page by a second.
+ * a page delays nested ones by 4 ms, and those of a hidden page by a second. An
+ * older Cloudflare Worker has neither of the two, and does not delay.
  */
 function soon(fn: () => void): void {
   const { setImmediate } = globalThis as {
     setImmediate?: (fn: () => void) => unknown;
   };
   if (setImmediate !== undefined) return void setImmediate(fn);
+  if (globalThis.MessageChannel === undefined) return void setTimeout(fn, 0);
   // A channel for each turn: a shared one would tie the requests of a Cloudflare Worker together.
   const { port1, port2 } = new MessageChannel();
   port1.onmessage = () => {

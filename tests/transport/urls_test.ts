@@ -11,7 +11,8 @@ import {
   ReconnectingClient,
   Server,
 } from "../../mod.ts";
-import { fixture, receive, withDirectory } from "../support/transports.ts";
+import { fixture } from "../support/fixture.ts";
+import { receive, withDirectory } from "../support/transports.ts";
 
 const services = { Echo: { echo: (text: string) => text } };
 
