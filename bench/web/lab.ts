@@ -123,11 +123,14 @@ class Run {
     this.lanes = new Map(LANES.map((lane) => [lane, new LaneServer(settings)]));
   }
 
-  strike(strike: Strike): void {
+  /** Returns the time at which it happened. */
+  strike(strike: Strike): number {
+    const now = performance.now();
     for (const { server } of this.lanes.values()) {
       if (strike === "drain") server.close();
       else for (const one of server.connections) one.abort("the line was cut");
     }
+    return now;
   }
 
   handlers(): Record<Lane, HandlerLog> {

@@ -46,8 +46,8 @@ export interface LabServices {
     readonly now: () => number;
     /** Ends the run before, and makes servers for a new one; returns its id. */
     readonly prepare: (settings: RunSettings, ctx: CallContext) => string;
-    /** `cut` destroys the connections of the run, `drain` closes its servers gracefully. */
-    readonly strike: (strike: Strike, ctx: CallContext) => void;
+    /** `cut` destroys the connections of the run, `drain` closes its servers gracefully. Returns the time. */
+    readonly strike: (strike: Strike, ctx: CallContext) => number;
     /** Which handlers of the run have started and ended. */
     readonly handlers: (
       _: undefined,

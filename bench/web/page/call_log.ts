@@ -127,8 +127,13 @@ export class CallLog {
       if (outcome === "not_sent") add("not_sent", made, end);
       else {
         add("waiting", made, sent);
-        add(outcome, sent, end);
-        add("handler", Math.max(this.started[i], sent), this.#handled(i, end));
+        const started = Math.max(this.started[i], sent);
+        const handled = this.#handled(i, end);
+        // A call that has run shows its way there, unless nothing else could be seen.
+        const whole = outcome !== "executed" || !(handled < end);
+        if (!whole) add("request", sent, started);
+        add(outcome, whole ? sent : handled, end);
+        add("handler", started, handled);
       }
       return parts;
     }

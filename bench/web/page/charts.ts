@@ -10,7 +10,7 @@
 import uPlot from "uplot";
 import { LANES } from "../services.ts";
 import type { CallLog } from "./call_log.ts";
-import { duration, grouped } from "./scale.ts";
+import { grouped, roundDown, roundUp } from "./scale.ts";
 
 /** Dashes tell the lines apart where colours do not. */
 const DASHES = [[2, 3], [7, 4], []];
@@ -70,23 +70,29 @@ export class Chart {
       font: "12px system-ui, sans-serif",
       grid: { stroke: color("grid"), width: 1 },
       ticks: { show: false },
+      splits: lines,
+      filter: (_: uPlot, splits: number[]) => splits,
     };
     return new uPlot(
       {
         width: this.#box.clientWidth,
         height: this.#box.clientHeight,
-        padding: [8, 10, 0, 0],
+        padding: [8, 22, 0, 0],
         legend: { show: false },
         cursor: { show: false },
         scales: {
-          x: { time: false, distr: 3, range: decades },
-          y: { distr: 3, range: decades },
+          x: { time: false, distr: 3, range: rounded },
+          y: { distr: 3, range: rounded },
         },
         axes: [
-          { ...axis, values: (_, all) => all.map(shortTime), size: 26 },
           {
             ...axis,
-            values: (_, all) => all.map((n) => isDecade(n) ? grouped(n) : ""),
+            values: (plot, all) => all.map(crowded(plot) ? decade : shortTime),
+            size: 26,
+          },
+          {
+            ...axis,
+            values: (_, all) => all.map((n) => isRound(n) ? grouped(n) : ""),
             size: 52,
           },
         ],
@@ -116,24 +122,49 @@ export class Chart {
   }
 }
 
-/** From one power of ten to another, around all values. */
-function decades(
+/** From a round number to another, around all values; a factor of ten at least. */
+function rounded(
   _: uPlot,
   least: number | null,
   most: number | null,
 ): [number, number] {
-  const power = (n: number) => Math.log10(Math.max(n, 0.01));
-  const from = Math.floor(power(least ?? 1));
-  const to = Math.max(from + 1, Math.ceil(power(most ?? 10) - 1e-9));
-  return [10 ** from, 10 ** to];
+  const from = roundDown((least ?? 10) * 0.95);
+  return [from, Math.max(from * 10, roundUp((most ?? 10) * 1.05))];
 }
 
-function isDecade(n: number | null): boolean {
-  return n !== null && Math.abs(Math.log10(n) % 1) < 1e-6;
+/** Where the axes have lines: 1 to 9, times powers of ten. */
+function lines(
+  _: uPlot,
+  __: number,
+  from: number,
+  to: number,
+): number[] {
+  const all: number[] = [];
+  for (let p = Math.floor(Math.log10(from) + 1e-9); 10 ** p <= to; p++) {
+    for (let n = 1; n < 10; n++) all.push(Number(`${n}e${p}`));
+  }
+  return all.filter((n) => n >= from && n <= to);
+}
+
+/** Whether an axis says the number: 1, 2 and 5, times a power of ten. */
+function isRound(n: number | null): boolean {
+  if (n === null) return false;
+  const first = n / 10 ** Math.floor(Math.log10(n) + 1e-9);
+  return [1, 2, 5].some((each) => Math.abs(first - each) < 1e-6);
+}
+
+/** Whether there is room for a power of ten only. */
+function crowded({ scales: { x }, width }: uPlot): boolean {
+  return width / Math.log10(x.max! / x.min!) < 160;
+}
+
+function decade(n: number): string {
+  return Number.isInteger(Math.log10(n)) ? shortTime(n) : "";
 }
 
 function shortTime(n: number | null): string {
-  return isDecade(n) ? duration(n!) : "";
+  if (!isRound(n)) return "";
+  return n! < 1000 ? `${grouped(n!)} ms` : `${n! / 1000} s`;
 }
 
 /** The numbers of the answered calls, in the order of their replies, thinned out. */

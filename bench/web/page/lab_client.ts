@@ -50,9 +50,7 @@ export class LabClient {
 
   /** Strikes the run; returns when that happened, by the page's clock. */
   async strike(strike: Strike): Promise<number> {
-    const before = performance.now();
-    await this.#client.call("Lab.strike", strike);
-    return (before + performance.now()) / 2;
+    return this.toLocal(await this.#client.call("Lab.strike", strike));
   }
 
   /** Which handlers ran. */

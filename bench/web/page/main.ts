@@ -6,13 +6,15 @@
  *
  * Invariants:
  * - There is one run at a time: the next one starts when the one before has ended.
- * - The bars are drawn with every frame while they change, texts and charts at most
- *   {@linkcode TEXTS_PER_SECOND} times a second. With reduced motion, bars are drawn
- *   as rarely as texts.
+ * - While they change, bars are drawn at most {@linkcode FRAMES_PER_SECOND} times a
+ *   second, so that drawing does not delay the calls; texts and charts at most
+ *   {@linkcode TEXTS_PER_SECOND} times. With reduced motion, bars are drawn as
+ *   rarely as texts.
  *
  * @module
  */
 
+import { CallLog } from "./call_log.ts";
 import { Chart } from "./charts.ts";
 import { LabClient } from "./lab_client.ts";
 import { Report } from "./report.ts";
@@ -22,6 +24,7 @@ import { makeSliders } from "./settings.ts";
 import { drawAxis, Paint, Timeline, type View } from "./timeline.ts";
 
 const TEXTS_PER_SECOND = 8;
+const FRAMES_PER_SECOND = 30;
 
 /** How long slow motion takes to cross the timelines, in ms. */
 const REPLAY = 10_000;
@@ -68,6 +71,8 @@ class Page {
   #paint = new Paint();
   #starting = false;
   #frame = 0;
+  /** When bars and texts were drawn last. */
+  #bars = -Infinity;
   #texts = -Infinity;
   /** When slow motion began, by the page's clock; undefined while it is off. */
   #replay: number | undefined;
@@ -84,6 +89,21 @@ class Page {
     this.#listen();
   }
 
+  /** Draws the page as it is before the first call. */
+  drawEmpty(): void {
+    const log = new CallLog(1, 1);
+    const view = {
+      width: viewOf(this.#settings()),
+      now: 0,
+      struck: undefined,
+      replayed: false,
+    };
+    for (const line of this.#timelines) line.draw(log, view, this.#paint);
+    for (const chart of this.#charts) chart.draw([log, log, log]);
+    drawAxis(this.#axis, view, this.#paint);
+    this.#report.starting(this.#settings());
+  }
+
   /** Starts a run, and plans what is to happen to it. */
   async start(settings = this.#settings(), action?: Action): Promise<void> {
     if (this.#starting) return;
@@ -94,9 +114,7 @@ class Page {
       await this.run?.stop();
       const run = this.run = await Run.start(this.#lab, settings);
       for (const timeline of this.#timelines) timeline.selected = undefined;
-      if (action !== undefined) {
-        setTimeout(() => this.#act(run, action), momentOf(settings));
-      }
+      if (action !== undefined) this.#plan(run, action);
       run.over.then(() => this.#redraw());
       this.#report.started(run);
     } catch (error) {
@@ -119,6 +137,13 @@ class Page {
     const third = Math.ceil(settings.calls / 3);
     const window = Math.min(settings.window, third);
     this.start({ ...settings, window }, action);
+  }
+
+  /** Strikes a run whose window is a third of its calls when half of the second third has arrived at the server. */
+  async #plan(run: Run, action: Action): Promise<void> {
+    const { window, rtt } = run.settings;
+    await run.lane("pipelined").reaches(Math.ceil(window / 2));
+    setTimeout(() => this.#act(run, action), rtt / 2);
   }
 
   #act(run: Run, action: Action): void {
@@ -217,7 +242,11 @@ class Page {
     const time = performance.now();
     const due = time - this.#texts >= 1000 / TEXTS_PER_SECOND;
     const moving = run.running || this.#replay !== undefined;
-    if (due || !this.#still.matches) this.#drawBars(run);
+    const frame = time - this.#bars >= 1000 / FRAMES_PER_SECOND;
+    if (due || frame && !this.#still.matches) {
+      this.#bars = time;
+      this.#drawBars(run);
+    }
     if (due) {
       this.#texts = time;
       this.#report.show(run);
@@ -241,7 +270,7 @@ class Page {
     const last = Math.max(...run.lanes.map((lane) => lane.elapsed(now)));
     const width = this.#whole.checked
       ? roundUp(Math.max(last, 1))
-      : viewOf(settings, (struck?.at ?? 0) * 1.6);
+      : viewOf(settings, leastView(run));
     const mark = struck && { at: struck.at, name: STRUCK[struck.action] };
     const replayed = this.#replay === undefined
       ? undefined
@@ -256,12 +285,19 @@ class Page {
   }
 }
 
-/** When the first third of the calls has been answered, and the second is about to arrive. */
-function momentOf({ rtt, handler }: Settings): number {
-  return 1.5 * rtt + handler;
+/** What must be in view: the end of the lane of 64 tasks; of a run that was struck, all bars, and what is written beside them. */
+function leastView({ struck, lanes }: Run): number {
+  const [, tasks] = lanes;
+  if (struck === undefined) return tasks.running ? 0 : tasks.log.last * 1.05;
+  const last = Math.max(...lanes.map(({ log }) => log.last));
+  return 1.35 * Math.max(struck.at, last);
 }
 
 const page = new Page();
+// Everything is drawn once before the first call, which it would delay.
+page.drawEmpty();
+await new Promise((resolve) => requestAnimationFrame(resolve));
+await new Promise((resolve) => setTimeout(resolve, 100));
 // For tests, and for users who want to look closer in the console.
 Object.assign(globalThis, { sluiceDemo: page });
 page.start();

@@ -78,19 +78,20 @@ class LaneFacts {
     }
   }
 
-  show(lane: LaneRun, now: number, times: number): void {
+  /** @param times How many times as fast as one call at a time it is. */
+  show(lane: LaneRun, now: number, times: string): void {
     const { log } = lane;
     const sorted = latencies(log);
     const rate = `${grouped(lane.rate(now))}/s`;
     const [p50, p99] = [0.5, 0.99].map((p) => duration(percentile(sorted, p)));
     this.#write("time", duration(lane.elapsed(now)));
-    this.#write("ratio", lane.lane === "sync" ? "" : ratio(times));
+    this.#write("ratio", times);
     this.#write(
       "answered",
       `${grouped(log.answered)} of ${grouped(log.calls)}`,
     );
     this.#write("rate", rate);
-    this.#write("latency", `latency: p50 ${p50}, p99 ${p99}`);
+    this.#write("latency", `latency p50 ${p50}, p99 ${p99}`);
     this.#section.querySelector("progress")!.value = log.answered / log.calls;
     this.#outcomes(lane);
     const time = performance.now();
@@ -159,13 +160,11 @@ export class Report {
     };
     const size = payload < 1024 ? `${payload} bytes` : `${payload / 1024} KiB`;
     get("#what").replaceChildren(
-      "Three ways of making the same ",
+      "The same ",
       bold(`${grouped(calls)} calls`),
-      ` of ${size} over a round trip of `,
+      ` of ${size} in three ways. Round trip `,
       bold(`${rtt} ms`),
-      handler === 0
-        ? "; handlers answer at once."
-        : `; each handler takes about ${handler} ms.`,
+      handler === 0 ? "." : `, handlers about ${handler} ms.`,
     );
     this.#say("Connecting …");
   }
@@ -201,7 +200,9 @@ export class Report {
     const rate = (lane: Lane) => run.lane(lane).rate(now);
     for (const [k, facts] of this.#facts.entries()) {
       const lane = run.lanes[k];
-      facts.show(lane, now, lane.rate(now) / rate("sync"));
+      const compared = run.struck === undefined && lane.lane !== "sync";
+      const times = compared ? ratio(lane.rate(now) / rate("sync")) : "";
+      facts.show(lane, now, times);
     }
     if (run.struck === undefined) {
       this.#headline(ratio(rate("pipelined") / rate("sync")), [

@@ -63,6 +63,9 @@ const STYLES: Record<Lane, (lane: LaneRun) => Promise<void>> = {
   },
 };
 
+/** Round trips before the start, so that the code on the way is compiled. The last one's time is shown. */
+const WARM_UP = 3;
+
 /** The most calls of a lane that have not settled. */
 const ROWS: Record<Lane, number> = {
   sync: 1,
@@ -92,6 +95,8 @@ export class LaneRun {
   /** A wrong reply, which no run should have. */
   fault: Error | undefined;
   readonly #run: Shared;
+  /** Who waits for a number of answers. */
+  #awaited: { answers: number; reached: () => void } | undefined;
   readonly #outcomes: Promise<unknown>[] = [];
 
   constructor(run: Shared, lane: Lane, url: string) {
@@ -114,6 +119,11 @@ export class LaneRun {
   rate(now: number): number {
     const elapsed = this.elapsed(now);
     return elapsed === 0 ? 0 : this.log.answered / elapsed * 1000;
+  }
+
+  /** Resolves when so many calls have been answered; may be called once. */
+  reaches(answers: number): Promise<void> {
+    return new Promise((reached) => this.#awaited = { answers, reached });
   }
 
   /** Makes all calls. Resolves when they have settled, and their outcomes are final. */
@@ -142,6 +152,7 @@ export class LaneRun {
       const times = decodeTimes(handle.metadata);
       if (times !== undefined) this.#handled(i, times[0], times[1]);
       this.#check(i, reply);
+      if (log.answered === this.#awaited?.answers) this.#awaited.reached();
       return true;
     }, () => {
       log.settle(i, run.now(), false);
@@ -194,7 +205,9 @@ export class Run {
     };
     const lanes = LANES.map((lane) => new LaneRun(shared, lane, urlOf(lane)));
     // The handshake is no part of what is compared.
-    await Promise.all(lanes.map(({ client }) => client.connection.ping()));
+    for (let i = 0; i < WARM_UP; i++) {
+      await Promise.all(lanes.map(({ client }) => client.connection.ping()));
+    }
     began = performance.now();
     return new Run(lab, shared, abort, lanes);
   }

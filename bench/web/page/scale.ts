@@ -11,8 +11,21 @@ const NICE = [1, 1.5, 2, 3, 4, 5, 6, 8, 10];
 
 /** The next round number that is not below `n`. */
 export function roundUp(n: number): number {
-  const power = 10 ** Math.floor(Math.log10(Math.max(n, 1e-9)));
-  return power * NICE.find((nice) => nice * power >= n * (1 - 1e-9))!;
+  const power = Math.floor(Math.log10(Math.max(n, 1e-9)));
+  const size = n / 10 ** power;
+  return times(NICE.find((nice) => nice >= size - 1e-9)!, power);
+}
+
+/** The next round number that is not above `n`. */
+export function roundDown(n: number): number {
+  const power = Math.floor(Math.log10(Math.max(n, 1e-9)));
+  const size = n / 10 ** power;
+  return times(NICE.findLast((nice) => nice <= size + 1e-9)!, power);
+}
+
+/** Exact, where a product of floats is not. */
+function times(n: number, power: number): number {
+  return Number(`${n}e${power}`);
 }
 
 /**

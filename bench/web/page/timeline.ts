@@ -95,7 +95,7 @@ export class Paint {
     const lines: Record<Outcome, number[][]> = {
       executed: [[4, 0, 4, 8]],
       refused: [[0, 8, 8, 0], [-4, 4, 4, -4], [4, 12, 12, 4]],
-      not_sent: [[0, 4, 8, 4]],
+      not_sent: [[1, 2, 3, 2], [5, 6, 7, 6]],
       unknown: [[0, 0, 8, 8], [0, 8, 8, 0]],
     };
     pen.beginPath();
@@ -124,17 +124,16 @@ export function prepare(canvas: HTMLCanvasElement): CanvasRenderingContext2D {
   return pen;
 }
 
-/** Where the bars of a lane are. */
+/** Where the bars of a lane are. Their edges are whole pixels of the screen: thin rows would else blend into stripes. */
 class Layout {
   readonly pitch: number;
+  /** The height of a bar that has a gap below it. */
   readonly bar: number;
   readonly #perMs: number;
 
   constructor(width: number, height: number, rows: number, view: number) {
     this.pitch = Math.min(MAX_BAR + MARGIN, (height - 2 * MARGIN) / rows);
-    this.bar = this.pitch >= 3
-      ? this.pitch - Math.min(3, this.pitch / 4)
-      : this.pitch;
+    this.bar = this.pitch - Math.min(3, this.pitch / 4);
     this.#perMs = width / view;
   }
 
@@ -143,8 +142,19 @@ class Layout {
   }
 
   y(row: number): number {
-    return MARGIN + row * this.pitch;
+    return snap(MARGIN + row * this.pitch);
   }
+
+  /** The height of the bar of a row. */
+  height(row: number): number {
+    const next = this.y(row + 1);
+    const bottom = this.pitch >= 3 ? next - snap(this.pitch - this.bar) : next;
+    return Math.max(bottom - this.y(row), 1 / devicePixelRatio);
+  }
+}
+
+function snap(length: number): number {
+  return Math.round(length * devicePixelRatio) / devicePixelRatio;
 }
 
 /** The timeline of one lane. */
@@ -223,8 +233,9 @@ export class Timeline {
     for (let i = 0; i < log.count; i++) {
       if (log.made[i] > width) continue;
       const y = layout.y(log.row[i]);
+      const height = layout.height(log.row[i]);
       for (const { phase, from, to } of log.segments(i, now)) {
-        const bar = [layout.x(from), y, layout.x(to) - layout.x(from)];
+        const bar = [layout.x(from), y, layout.x(to) - layout.x(from), height];
         const known = bars.get(phase);
         if (known === undefined) bars.set(phase, bar);
         else known.push(...bar);
@@ -233,8 +244,8 @@ export class Timeline {
     for (const phase of PHASES) {
       const all = bars.get(phase) ?? [];
       pen.fillStyle = paint.fill(phase);
-      for (let k = 0; k < all.length; k += 3) {
-        pen.fillRect(all[k], all[k + 1], all[k + 2], layout.bar);
+      for (let k = 0; k < all.length; k += 4) {
+        pen.fillRect(all[k], all[k + 1], all[k + 2], all[k + 3]);
       }
       if (layout.bar >= 18) this.#labels(pen, layout, phase, all);
     }
@@ -243,7 +254,9 @@ export class Timeline {
     for (let i = 0; i < log.count; i++) {
       if (!log.ok[i] || !(log.done[i] <= Math.min(now, width))) continue;
       const x = layout.x(log.done[i]);
-      pen.fillRect(x - 1.5, layout.y(log.row[i]), 1.5, layout.bar);
+      const cap = Math.min(1.5, (x - layout.x(log.made[i])) / 12);
+      const row = log.row[i];
+      pen.fillRect(x - cap, layout.y(row), cap, layout.height(row));
     }
   }
 
@@ -261,10 +274,10 @@ export class Timeline {
     pen.textBaseline = "middle";
     pen.fillStyle = phase === "reply" ? "#ffffff" : "#0d1117";
     const needed = pen.measureText(label).width + 8;
-    for (let k = 0; k < bars.length; k += 3) {
-      const [x, y, width] = bars.slice(k, k + 3);
+    for (let k = 0; k < bars.length; k += 4) {
+      const [x, y, width, height] = bars.slice(k, k + 4);
       if (width < needed) continue;
-      pen.fillText(label, x + width / 2, y + layout.bar / 2 + 0.5);
+      pen.fillText(label, x + width / 2, y + height / 2 + 0.5);
     }
   }
 
@@ -388,24 +401,27 @@ export function drawAxis(
 ): void {
   const pen = prepare(canvas);
   const width = canvas.clientWidth;
+  const shown = struck !== undefined && struck.at <= now ? struck : undefined;
+  const mark = shown === undefined ? -Infinity : shown.at / view * width;
   pen.font = "12px system-ui, sans-serif";
   pen.textBaseline = "middle";
   pen.fillStyle = paint.color("faint");
   for (const time of ticks(view, tickCount(width))) {
     const x = time / view * width;
+    if (Math.abs(x - mark) < 56) continue; // There is the mark.
     pen.textAlign = x < 20 ? "left" : x > width - 30 ? "right" : "center";
     const offset = x < 20 ? 4 : x > width - 30 ? -4 : 0;
     pen.fillText(time === 0 ? "0" : duration(time), x + offset, 12);
   }
-  if (struck === undefined || struck.at > now) return;
+  if (shown === undefined) return;
   pen.font = "600 12px system-ui, sans-serif";
   pen.textAlign = "center";
-  const half = pen.measureText(struck.name).width / 2 + 6;
-  const x = Math.min(Math.max(struck.at / view * width, half), width - half);
+  const half = pen.measureText(shown.name).width / 2 + 6;
+  const x = Math.min(Math.max(mark, half), width - half);
   pen.fillStyle = paint.color("ink");
   pen.beginPath();
   pen.roundRect(x - half, 2, 2 * half, 19, 4);
   pen.fill();
   pen.fillStyle = paint.color("page");
-  pen.fillText(struck.name, x, 12);
+  pen.fillText(shown.name, x, 12);
 }
