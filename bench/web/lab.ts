@@ -17,6 +17,7 @@ import {
   type Duplex,
   RpcError,
   Server,
+  webSockets,
 } from "../../mod.ts";
 import { delayed } from "../delay.ts";
 import {
@@ -30,7 +31,6 @@ import {
   type RunSettings,
   type Strike,
 } from "./services.ts";
-import { webSockets } from "./shim.ts";
 
 /** The largest settings that a run takes. */
 const MAX = { rtt: 2_000, window: 4_096, handler: 5_000, calls: 100_000 };
@@ -174,9 +174,12 @@ class LaneServer {
           const i = checkedCall(params);
           const start = started[i] = rounded(performance.now());
           const time = handlerTime(i, mean);
-          if (time > 0) await sleep(time, ctx.signal);
-          const end = ended[i] = rounded(performance.now());
-          ctx.setReplyMetadata(encodeTimes(start, end));
+          try {
+            if (time > 0) await sleep(time, ctx.signal);
+          } finally {
+            ended[i] = rounded(performance.now());
+          }
+          ctx.setReplyMetadata(encodeTimes(start, ended[i]));
           return ctx.transfer(params);
         },
       },

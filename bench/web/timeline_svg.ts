@@ -31,7 +31,10 @@ const WIDTH = 760;
 const LEFT = 170;
 const RIGHT = WIDTH - 20;
 const TOP = 82;
-const GAP = 26;
+const GAP = 18;
+
+/** The height of the texts of a lane. */
+const TEXTS = 58;
 
 /** What each lane is called, and how high the row of a call is, with its gap. */
 const LANES: Record<Lane, readonly [name: string, how: string, row: number]> = {
@@ -126,7 +129,14 @@ function draw(run: Run): string {
   const grid = ticks(view, 6).map((time) =>
     `<line class="grid" x1="${round(x(time))}" x2="${round(x(time))}" ` +
     `y1="${TOP - 8}" y2="${axis}"/>` +
-    text(x(time), axis + 16, duration(time), "faint", 12, "middle")
+    text(
+      x(time),
+      axis + 16,
+      time === 0 ? "0" : duration(time),
+      "faint",
+      12,
+      "middle",
+    )
   );
   const height = axis + 62;
   const title = `The same ${grouped(run.settings.calls)} calls, in three ways`;
@@ -141,7 +151,7 @@ function draw(run: Run): string {
 }
 
 function heightOf({ lane, log }: LaneRun): number {
-  return LANES[lane][2] * log.rows;
+  return Math.max(LANES[lane][2] * log.rows, TEXTS);
 }
 
 /** The texts of a lane, and its bars: one path for each part. */
@@ -155,7 +165,7 @@ function drawLane(
   const [name, how, pitch] = LANES[lane];
   const sync = run.lane("sync").log;
   const ink = lane === "pipelined" ? "best" : "ink";
-  const faster = lane === "sync" ? "" : `  ${ratio(sync.last / log.last)}`;
+  const faster = lane === "sync" ? "" : ` · ${ratio(sync.last / log.last)}`;
   const parts = [
     text(20, top + 14, name, "ink", 14, "start", true),
     text(20, top + 31, how, "faint", 12),
@@ -188,10 +198,11 @@ function pathOf(
 ): string {
   let d = "";
   for (let i = 0; i < log.count; i++) {
-    for (const part of log.segments(i, view)) {
-      if (part.phase !== (phase as string)) continue;
-      const [from, to] = [round(x(part.from)), round(x(part.to))];
-      if (to === from) continue;
+    for (const part of log.segments(i, Infinity)) {
+      if (part.phase !== phase) continue;
+      const from = round(x(part.from));
+      const to = round(x(Math.min(part.to, view)));
+      if (to <= from) continue;
       const y = top + log.row[i] * pitch;
       d += `M${from} ${y}H${to}v${bar}H${from}z`;
     }
@@ -210,9 +221,9 @@ function legend(y: number): string {
 }
 
 function subtitle({ settings: { rtt, handler } }: Run): string {
-  return `A client and a server on Deno ${Deno.version.deno}, over WebSockets ` +
-    `with a round trip of ${rtt} ms; handlers take about ${handler} ms. ` +
-    `${platform()}, ${cpus().length} cores.`;
+  return `Over a WebSocket with a round trip of ${rtt} ms; handlers take about ` +
+    `${handler} ms. Deno ${Deno.version.deno}, ${platform()}, ` +
+    `${cpus().length} cores.`;
 }
 
 function labelOf(run: Run): string {

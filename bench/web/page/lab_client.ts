@@ -5,8 +5,7 @@
  * @module
  */
 
-import { Client } from "../../../client.ts";
-import { fromWebSocket } from "../shim.ts";
+import { Client, fromWebSocket } from "../../../client.ts";
 import type {
   HandlerLog,
   LabServices,

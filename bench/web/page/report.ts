@@ -146,6 +146,8 @@ export class Report {
   readonly #facts: readonly LaneFacts[];
   readonly #status = get("#status");
   #gone = false;
+  /** The run whose end was told. */
+  #told: Run | undefined;
 
   constructor() {
     const table = document.querySelector("tbody")!;
@@ -215,9 +217,6 @@ export class Report {
     if (!over) write(get("#proof"), PROOF);
   }
 
-  /** The run whose end was told. */
-  #told: Run | undefined;
-
   /** The numbers of one call, as text. */
   call(lane: LaneRun, i: number | undefined): string {
     const text = i === undefined ? HINT : describe(lane, i);
@@ -240,9 +239,11 @@ export class Report {
 
   #headline(number: string, lines: readonly string[]): void {
     write(get("#times"), number);
-    const text = get("#headline span");
-    if (text.innerText.replace(/\s+/g, " ") === lines.join(" ")) return;
-    text.replaceChildren(lines[0], document.createElement("br"), lines[1]);
+    for (
+      const [k, line] of document.querySelectorAll("#headline i").entries()
+    ) {
+      write(line, lines[k]);
+    }
   }
 
   #end(run: Run): void {

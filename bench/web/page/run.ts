@@ -2,13 +2,12 @@
  * One run: the three lanes make the same calls at the same time, each over a
  * connection of its own.
  *
- * Needs no page, so that `bench/web/picture.ts` can make a run as well.
+ * Needs no page, so that `bench/web/timeline_svg.ts` can make a run as well.
  *
  * @module
  */
 
-import { Client } from "../../../client.ts";
-import { fromWebSocket } from "../shim.ts";
+import { Client, fromWebSocket } from "../../../client.ts";
 import {
   decodeCall,
   decodeTimes,

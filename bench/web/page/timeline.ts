@@ -130,6 +130,7 @@ class Layout {
   /** The height of a bar that has a gap below it. */
   readonly bar: number;
   readonly #perMs: number;
+  readonly #pixels = devicePixelRatio;
 
   constructor(width: number, height: number, rows: number, view: number) {
     this.pitch = Math.min(MAX_BAR + MARGIN, (height - 2 * MARGIN) / rows);
@@ -142,19 +143,21 @@ class Layout {
   }
 
   y(row: number): number {
-    return snap(MARGIN + row * this.pitch);
+    return this.#snap(MARGIN + row * this.pitch);
   }
 
   /** The height of the bar of a row. */
   height(row: number): number {
     const next = this.y(row + 1);
-    const bottom = this.pitch >= 3 ? next - snap(this.pitch - this.bar) : next;
-    return Math.max(bottom - this.y(row), 1 / devicePixelRatio);
+    const bottom = this.pitch >= 3
+      ? next - this.#snap(this.pitch - this.bar)
+      : next;
+    return Math.max(bottom - this.y(row), 1 / this.#pixels);
   }
-}
 
-function snap(length: number): number {
-  return Math.round(length * devicePixelRatio) / devicePixelRatio;
+  #snap(length: number): number {
+    return Math.round(length * this.#pixels) / this.#pixels;
+  }
 }
 
 /** The timeline of one lane. */
