@@ -115,6 +115,8 @@ class Page {
       const run = this.run = await Run.start(this.#lab, settings);
       for (const timeline of this.#timelines) timeline.selected = undefined;
       if (action !== undefined) this.#plan(run, action);
+      this.#texts = performance.now(); // The first texts can wait, calls cannot.
+      this.#frame ||= requestAnimationFrame(this.#draw);
       run.over.then(() => this.#redraw());
       this.#report.started(run);
     } catch (error) {
@@ -122,7 +124,6 @@ class Page {
     } finally {
       this.#starting = false;
     }
-    this.#redraw();
   }
 
   /** Strikes the run while every lane has calls in flight; else a new one, in the middle. */
@@ -141,9 +142,9 @@ class Page {
 
   /** Strikes a run whose window is a third of its calls when half of the second third has arrived at the server. */
   async #plan(run: Run, action: Action): Promise<void> {
-    const { window, rtt } = run.settings;
+    const { window, rtt, handler } = run.settings;
     await run.lane("pipelined").reaches(Math.ceil(window / 2));
-    setTimeout(() => this.#act(run, action), rtt / 2);
+    setTimeout(() => this.#act(run, action), rtt / 2 + handler / 5);
   }
 
   #act(run: Run, action: Action): void {
@@ -200,6 +201,7 @@ class Page {
     canvas.setAttribute("aria-valuemin", "1");
     canvas.setAttribute("aria-valuemax", "1");
     canvas.setAttribute("aria-valuenow", "1");
+    canvas.setAttribute("aria-valuetext", "no call chosen");
     canvas.addEventListener("pointermove", ({ offsetX, offsetY }) => {
       const i = timeline.at(offsetX, offsetY);
       if (i !== timeline.selected) choose(i);

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Settings } from "./run.ts";
+import type { Settings } from "./run.ts";
 import { TASKS } from "../services.ts";
 
 const NICE = [1, 1.5, 2, 3, 4, 5, 6, 8, 10];

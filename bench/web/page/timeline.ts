@@ -250,7 +250,7 @@ export class Timeline {
       for (let k = 0; k < all.length; k += 4) {
         pen.fillRect(all[k], all[k + 1], all[k + 2], all[k + 3]);
       }
-      if (layout.bar >= 18) this.#labels(pen, layout, phase, all);
+      if (layout.bar >= 18) this.#labels(pen, phase, all);
     }
     // The end of an answered call.
     pen.fillStyle = paint.color("answered");
@@ -266,7 +266,6 @@ export class Timeline {
   /** What a part shows, where it has the room. */
   #labels(
     pen: CanvasRenderingContext2D,
-    layout: Layout,
     phase: Phase,
     bars: readonly number[],
   ): void {
