@@ -25,11 +25,13 @@ import {
   encodeTimes,
   type HandlerLog,
   handlerTime,
+  type LabServices,
   type Lane,
   LANES,
   LEAST_BYTES,
   type RunSettings,
   type Strike,
+  type WorkServices,
 } from "./services.ts";
 
 /** The largest settings that a run takes. */
@@ -41,10 +43,10 @@ export class Lab {
   /** The run of each control connection. */
   readonly #current = new Map<Connection, Run>();
   readonly #control = webSockets();
-  readonly #server: Server<ReturnType<Lab["services"]>>;
+  readonly #server: Server<LabServices>;
 
   constructor() {
-    this.#server = new Server(this.services());
+    this.#server = new Server(this.#services());
     this.#server.serve(this.#control);
   }
 
@@ -60,7 +62,7 @@ export class Lab {
   }
 
   /** The handlers of control connections. */
-  private services() {
+  #services(): LabServices {
     const runOf = ({ connection }: CallContext): Run => {
       const run = this.#current.get(connection);
       if (run !== undefined) return run;
@@ -150,10 +152,10 @@ class LaneServer {
     started: [],
     ended: [],
   };
-  readonly server: Server<ReturnType<LaneServer["services"]>>;
+  readonly server: Server<WorkServices>;
 
   constructor(settings: RunSettings) {
-    this.server = new Server(this.services(settings.handler), {
+    this.server = new Server(this.#services(settings.handler), {
       windowCalls: settings.window,
       maxRunning: MAX.window,
     });
@@ -166,7 +168,7 @@ class LaneServer {
     }
   }
 
-  private services(mean: number) {
+  #services(mean: number): WorkServices {
     const { started, ended } = this.log;
     return {
       Work: {

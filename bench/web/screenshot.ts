@@ -23,8 +23,10 @@ import { ensureInstalled } from "../../tools/setup.ts";
 
 const USAGE = `Usage: screenshot.ts [options] FILE.png
 
-Runs demo:web in Chromium until all lanes are done, and takes its picture.
+Runs demo:web in Chromium, and takes its picture when all lanes are done: that
+of the run whose pipelined lane was the quickest.
 
+  --runs N          number of runs (3)
   --chromium FILE   the browser (/usr/bin/chromium)
   --scheme NAME     light or dark (light)
   --help            print this`;
@@ -34,20 +36,21 @@ function options() {
     const { values, positionals: [file] } = parseArgs({
       allowPositionals: true,
       options: {
+        runs: { type: "string", default: "3" },
         chromium: { type: "string", default: "/usr/bin/chromium" },
         scheme: { type: "string", default: "light" },
         help: { type: "boolean", default: false },
       },
     });
     if (file === undefined && !values.help) throw new Error("No file is named");
-    return { ...values, file };
+    return { ...values, runs: Number(values.runs), file };
   } catch (error) {
     usage((error as Error).message, USAGE);
   }
 }
 
 async function main(): Promise<void> {
-  const { chromium: executablePath, scheme, file, help } = options();
+  const { chromium: executablePath, scheme, runs, file, help } = options();
   if (help) return console.log(USAGE);
   const packages = join(ROOT, "tests", "browser");
   await ensureInstalled(packages);
@@ -65,8 +68,19 @@ async function main(): Promise<void> {
       colorScheme: scheme,
     });
     await page.goto(await listening(server));
-    await page.getByText(/^Done/).waitFor({ timeout: 120_000 });
-    await page.screenshot({ path: file, fullPage: true });
+    let quickest = Infinity;
+    for (let i = 0; i < runs; i++) {
+      if (i > 0) await page.click("#run");
+      // The run before is forgotten as soon as the next one starts.
+      await page.getByText(/^(Connecting|Running)/).waitFor();
+      await page.getByText(/^Done/).waitFor({ timeout: 120_000 });
+      const time = await page.evaluate("sluiceDemo.run.lanes[2].log.last");
+      if (time >= quickest) continue;
+      quickest = time;
+      const { y, height } = await page.locator("main").boundingBox();
+      const clip = { x: 0, y: 0, width: 1280, height: y + height + 16 };
+      await page.screenshot({ path: file, fullPage: true, clip });
+    }
   } finally {
     await browser.close();
     kill(server);

@@ -21,8 +21,10 @@ import type { Lane } from "./services.ts";
 
 const USAGE = `Usage: timeline_svg.ts [options] > FILE.svg
 
-Makes one run of the three lanes of demo:web, and draws it.
+Makes runs of the three lanes of demo:web, and draws the one whose pipelined lane
+was the quickest.
 
+  --runs N    number of runs (3)
   --calls N   calls of each lane (192)
   --rtt MS    round-trip time (50)
   --help      print this`;
@@ -77,28 +79,33 @@ const THEME = `
   }
 `;
 
-function options(): Settings | undefined {
+function options(): { settings: Settings; runs: number } | undefined {
   try {
     const { values } = parseArgs({
       options: {
+        runs: { type: "string", default: "3" },
         calls: { type: "string", default: "192" },
         rtt: { type: "string", default: "50" },
         help: { type: "boolean", default: false },
       },
     });
     if (values.help) return undefined;
-    const [calls, rtt] = [Number(values.calls), Number(values.rtt)];
-    if (!(calls >= 1 && rtt >= 1)) {
-      throw new Error("Cannot use --calls and --rtt: expected 1 or more");
+    const [calls, rtt, runs] = [values.calls, values.rtt, values.runs]
+      .map(Number);
+    if (!(calls >= 1 && rtt >= 1 && runs >= 1)) {
+      throw new Error(
+        "Cannot use --runs, --calls and --rtt: expected 1 or more",
+      );
     }
-    return { calls, rtt, window: 1024, handler: rtt / 5, payload: 16 };
+    const rest = { window: 1024, handler: rtt / 5, payload: 16 };
+    return { runs, settings: { calls, rtt, ...rest } };
   } catch (error) {
     usage((error as Error).message, USAGE);
   }
 }
 
-/** Makes a run over a server in this process. */
-async function measure(settings: Settings): Promise<Run> {
+/** Makes runs over a server in this process; returns the quickest. */
+async function measure(settings: Settings, runs: number): Promise<Run> {
   const lab = new Lab();
   const server = Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen: () => {} },
@@ -108,14 +115,19 @@ async function measure(settings: Settings): Promise<Run> {
   // The first run compiles the code.
   const first = await Run.start(client, { ...settings, calls: 10 });
   await first.over;
-  const run = await Run.start(client, settings);
-  await run.over;
+  let best: Run | undefined;
+  const time = (run: Run) => run.lane("pipelined").log.last;
+  for (let i = 0; i < runs; i++) {
+    const run = await Run.start(client, settings);
+    await run.over;
+    if (best === undefined || time(run) < time(best)) best = run;
+  }
   await client.close();
   await server.shutdown();
-  return run;
+  return best!;
 }
 
-function draw(run: Run): string {
+function draw(run: Run, runs: number): string {
   const tasks = run.lane("tasks").log.last;
   const view = Math.ceil(tasks * 1.35 / 10) * 10;
   const x = (time: number) => LEFT + time / view * (RIGHT - LEFT);
@@ -146,7 +158,7 @@ function draw(run: Run): string {
     `<rect class="card" x="0.5" y="0.5" width="${WIDTH - 1}" ` +
     `height="${height - 1}" rx="6"/>` +
     text(20, 30, title, "ink", 17, "start", true) +
-    text(20, 53, subtitle(run), "faint", 12) +
+    text(20, 53, subtitle(run, runs), "faint", 12) +
     grid.join("") + parts.join("") + legend(axis + 42) + "</svg>\n";
 }
 
@@ -220,10 +232,10 @@ function legend(y: number): string {
   }).join("");
 }
 
-function subtitle({ settings: { rtt, handler } }: Run): string {
+function subtitle({ settings: { rtt, handler } }: Run, runs: number): string {
   return `Over a WebSocket with a round trip of ${rtt} ms; handlers take about ` +
     `${handler} ms. Deno ${Deno.version.deno}, ${platform()}, ` +
-    `${cpus().length} cores.`;
+    `${cpus().length} cores.${runs > 1 ? ` The best of ${runs} runs.` : ""}`;
 }
 
 function labelOf(run: Run): string {
@@ -253,9 +265,10 @@ function round(n: number): number {
 }
 
 async function main(): Promise<void> {
-  const settings = options();
-  if (settings === undefined) return console.log(USAGE);
-  process.stdout.write(draw(await measure(settings)));
+  const chosen = options();
+  if (chosen === undefined) return console.log(USAGE);
+  const { settings, runs } = chosen;
+  process.stdout.write(draw(await measure(settings, runs), runs));
 }
 
 if (import.meta.main) await tool(main);

@@ -155,7 +155,7 @@ function isRound(n: number | null): boolean {
 
 /** Whether there is room for a power of ten only. */
 function crowded({ scales: { x }, width }: uPlot): boolean {
-  return width / Math.log10(x.max! / x.min!) < 160;
+  return width / Math.log10(x.max! / x.min!) < 200;
 }
 
 function decade(n: number): string {
