@@ -124,8 +124,11 @@ export interface NodeHttpServer {
 export interface NodeRequest {
   /** The path and query. */
   readonly url?: string | undefined;
+  /** The method, such as `GET`. */
   readonly method?: string | undefined;
+  /** The headers, with names in lower case. */
   readonly headers: Record<string, string | readonly string[] | undefined>;
+  /** The socket, for the peer's address. */
   readonly socket: {
     readonly remoteAddress?: string | undefined;
     readonly remotePort?: number | undefined;
@@ -134,8 +137,11 @@ export interface NodeRequest {
 
 /** The members of a raw socket of an `http.Server` that are used. */
 export interface NodeUpgradeSocket {
+  /** Writes the text and ends the socket; calls `done` when the system has it. */
   end(text: string, done: () => void): unknown;
+  /** Ends the socket at once. */
   destroy(): unknown;
+  /** Adds a listener for errors. */
   on(event: "error", listener: () => void): unknown;
 }
 

@@ -4,8 +4,9 @@
  * @module
  */
 
+import type { ConnectionError } from "../../base/errors.ts";
 import type { AsyncDisposal, Duplex, DuplexInfo } from "../../types/duplex.ts";
-import { type AcceptHooks, AcceptQueue } from "../accept_queue.ts";
+import { AcceptQueue } from "../accept_queue.ts";
 import type {
   NodeRequest,
   NodeUpgradeSocket,
@@ -18,7 +19,10 @@ import {
 } from "./websocket_upgrade.ts";
 
 /** Options of {@linkcode webSockets}. */
-export interface WebSocketListenerOptions extends UpgradeOptions, AcceptHooks {}
+export interface WebSocketListenerOptions extends UpgradeOptions {
+  /** Called with each fault of a connection that was not accepted. Exceptions it throws are ignored. */
+  onError?: ((error: ConnectionError) => void) | undefined;
+}
 
 /**
  * WebSockets as a source of connections: pass it to `server.serve()`, and the

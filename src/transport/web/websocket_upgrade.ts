@@ -62,31 +62,44 @@ export interface WsServer {
 
 /** What a runtime passes to a `fetch` handler beside the request: the server on Bun, the peer's address on Deno. */
 export interface FetchInfo {
-  /** Deno's. */
+  /** The peer's address, on Deno. */
   readonly remoteAddr?: unknown;
-  /** Bun's. */
+  /** Upgrades a request, on Bun. */
   upgrade?(request: Request, options: never): boolean;
+  /** The peer's address, on Bun. */
   requestIP?(request: Request): unknown;
 }
 
 /** Handlers for the option `websocket` of `Bun.serve`. */
 export interface BunWebSocketHandlers {
+  /** The largest message that is accepted, in bytes. */
   readonly maxPayloadLength: number;
+  /** Whether messages are compressed: no. */
   readonly perMessageDeflate: boolean;
+  /** A request was upgraded. */
   open(socket: BunSocket): void;
+  /** A message has arrived. */
   message(socket: BunSocket, message: string | Uint8Array): void;
+  /** The socket has room again. */
   drain(socket: BunSocket): void;
+  /** The socket is closed. */
   close(socket: BunSocket, code: number, reason: string): void;
 }
 
 /** The members of Bun's `ServerWebSocket` that are used. */
 export interface BunSocket {
+  /** What was passed when the request was upgraded. */
   // deno-lint-ignore no-explicit-any -- its type is the user's
   readonly data: any;
+  /** How messages are given to handlers. */
   binaryType?: unknown;
+  /** Sends a message; returns 0 if it was dropped. */
   send(message: Uint8Array<ArrayBuffer>, compress?: boolean): number;
+  /** Bytes that wait in the socket. */
   getBufferedAmount(): number;
+  /** Closes the socket. */
   close(code?: number, reason?: string): void;
+  /** Ends the socket at once. */
   terminate(): void;
 }
 
