@@ -305,6 +305,32 @@ test("[K13] a dial that is refused, aborted, or answered by another server fails
   await assertRejects(() => connectWebSocket("http//x"), TypeError);
 });
 
+test("a URL of HTTP, and one relative to the page, lead to the WebSocket", async () => {
+  await withListener({}, async (port, listener) => {
+    const accepted = listener[Symbol.asyncIterator]();
+    const { location } = globalThis;
+    const page = { href: `http://127.0.0.1:${port}/a/page.html?x` };
+    Object.defineProperty(globalThis, "location", {
+      value: page,
+      configurable: true,
+    });
+    try {
+      for (const url of [`http://127.0.0.1:${port}/rpc`, "/rpc", "../rpc"]) {
+        const duplex = await connectWebSocket(url);
+        assertEquals(duplex.remote, `ws://127.0.0.1:${port}/rpc`);
+        const { value } = await accepted.next();
+        await Promise.all([duplex.writable.close(), value.writable.close()]);
+        await Promise.all([receive(duplex), receive(value)]);
+      }
+    } finally {
+      Object.defineProperty(globalThis, "location", {
+        value: location,
+        configurable: true,
+      });
+    }
+  });
+});
+
 test("[K14] a reconnecting client takes a URL, and comes back after a restart", async () => {
   type Services = typeof services;
   const at = { WebSocketServer };

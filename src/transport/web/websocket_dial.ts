@@ -28,8 +28,8 @@ export interface ConnectWebSocketOptions {
  * headers or to trust a certificate of your own, make the socket yourself, such
  * as with the `ws` package, and pass it to {@linkcode fromWebSocket}.
  *
- * @param url The address, `ws://` or `wss://`. In a page it may be relative to
- *   the page, such as `/rpc`.
+ * @param url The address, `ws://` or `wss://`; `http://` and `https://` mean the
+ *   same. In a page it may be relative to the page, such as `/rpc`.
  * @returns The connection, when it is open.
  * @throws {TypeError} If the URL is not valid, or the runtime has no WebSocket.
  * @throws {ConnectionError} If the connection cannot be made: `unavailable`, or
@@ -104,11 +104,19 @@ function makeSocket(url: string | URL): WebSocketLike {
     );
   }
   try {
-    return new WebSocket(url, SUBPROTOCOL);
+    return new WebSocket(toSocketUrl(url), SUBPROTOCOL);
   } catch (cause) {
     throw new TypeError(
       `Cannot connect to ${url}: ${describeError(cause)}`,
       { cause },
     );
   }
+}
+
+/** What the constructor of newer browsers does itself. */
+function toSocketUrl(url: string | URL): URL {
+  const { location } = globalThis as { location?: { href: string } };
+  const absolute = new URL(url, location?.href);
+  absolute.protocol = absolute.protocol.replace(/^http/, "ws");
+  return absolute;
 }
