@@ -9,6 +9,8 @@
  * @module
  */
 
+import { settle } from "./clock.ts";
+
 /** What happens in place of the message number `at` of one direction, counted from 0. */
 export interface MessageFault {
   readonly at: number;
@@ -17,6 +19,8 @@ export interface MessageFault {
     | "lost"
     /** Nothing arrives from then on, and the peer never answers a close. */
     | "stall"
+    /** It and what follows arrive some turns of the event loop later. */
+    | "late"
     /** The peer closes in order, with 1000, before its end. */
     | "closed"
     /** A text message arrives. */
@@ -84,6 +88,10 @@ export class FakeWebSocket {
         return queueMicrotask(() => this.lose());
       case "stall":
         this.holding = true;
+        return this.#deliver(message);
+      case "late":
+        this.holding = true;
+        settle(5).then(() => this.release());
         return this.#deliver(message);
       case "closed":
         return this.close(1000);

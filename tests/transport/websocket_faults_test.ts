@@ -18,6 +18,7 @@ const EVERY = FULL ? 1 : 4;
 /** What each fault is, as part of a test's name. */
 const WORDS: Record<MessageFault["kind"], string> = {
   lost: "that breaks off",
+  late: "that delays what follows",
   stall: "whose peer falls silent and never closes",
   closed: "that is closed before its end",
   text: "that gets a text message",
