@@ -27,6 +27,7 @@ import {
   webSockets,
 } from "../../mod.ts";
 import { turn } from "../support/clock.ts";
+import { SignalCount } from "../support/signal_count.ts";
 import { receive, send } from "../support/transports.ts";
 
 const onNode = !("Deno" in globalThis) && !("Bun" in globalThis);
@@ -157,21 +158,6 @@ test("[K11] a request that is no WebSocket's, or does not offer the subprotocol,
   });
 });
 
-test("[K11] a listener that is closed accepts nothing", async () => {
-  await withListener({}, async (port, listener) => {
-    const { value: kept } = await Promise.all([
-      listener[Symbol.asyncIterator]().next(),
-      connect(listener.url).then((near) => near.writable.close()),
-    ]).then(([accepted]) => accepted);
-    await listener.close();
-    // Deno keeps the address while a connection is open, and refuses there.
-    const after = await request(port).then(({ status }) => status, () => 0);
-    assert(after === 0 || after === 503, `${after}`);
-    await receive(kept);
-    await kept.writable.close();
-  });
-});
-
 /** A service that says what it sees of its caller. */
 const services = {
   Who: {
@@ -223,6 +209,23 @@ async function serveBeside(
     },
   };
 }
+
+test("[K11] a listener that is closed refuses, and leaves its connections alone", async () => {
+  const sockets = webSockets({ WebSocketServer });
+  const { port, stop } = await serveBeside(sockets);
+  const accepted = sockets[Symbol.asyncIterator]();
+  const near = await connectWebSocket(`ws://127.0.0.1:${port}/rpc`);
+  const { value: far } = await accepted.next();
+  const waiting = await connectWebSocket(`ws://127.0.0.1:${port}/rpc`);
+  await sockets.close();
+  assertEquals((await accepted.next()).done, true);
+  assertEquals((await request(port)).status, 503);
+  // The one that was not accepted is destroyed, the other goes on.
+  assertInstanceOf((await receive(waiting)).error, ConnectionError);
+  await Promise.all([near.writable.close(), far.writable.close()]);
+  assert((await receive(near)).ended && (await receive(far)).ended);
+  await stop();
+});
 
 test("[K12] one server serves WebSockets beside other routes, and authorize sees the request", async () => {
   const sockets = webSockets({ WebSocketServer });
@@ -290,6 +293,13 @@ test("[K13] a dial that is refused, aborted, or answered by another server fails
     }).catch((error) => error),
     reason,
   );
+  // A dial that succeeds leaves no listener.
+  const signals = new SignalCount();
+  await withListener({}, async (_, { url }) => {
+    const { signal } = signals.make();
+    await (await connectWebSocket(url, { signal })).writable.abort();
+    assertEquals(signals.listeners, 0);
+  });
   // A server that never answers.
   const silent = await listen({ port: 0 });
   const controller = new AbortController();

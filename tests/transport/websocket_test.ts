@@ -4,6 +4,7 @@ import {
   assert,
   assertEquals,
   assertInstanceOf,
+  assertRejects,
   assertThrows,
 } from "@std/assert";
 import { test } from "node:test";
@@ -117,6 +118,7 @@ test("[K3] a socket that keeps a message gets memory of its own", async () => {
   const chunk = pattern(1000);
   await transport.write([chunk]);
   await transport.write([chunk.subarray(0, 10), chunk.subarray(10, 20)]);
+  await transport.write([chunk.subarray(30, 40), chunk.subarray(50, 60)]);
   chunk.fill(0);
   assertEquals(socket.sent[0], pattern(1000));
   assertEquals(socket.sent[1], pattern(20));
@@ -452,6 +454,8 @@ test("[K10] what a WebSocketStream got before its close is read before the loss"
   await settle(20);
   closed.resolve({ closeCode: 4009, reason: "too much" });
   await settle(20);
+  // The loss shows although nobody has read.
+  await assertRejects(() => send(duplex, pattern(1)), ConnectionError);
   const { bytes, error } = await receive(duplex);
   await flooding;
   assertEquals(bytes.length, 4 * 65_536);
