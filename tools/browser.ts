@@ -1,6 +1,7 @@
 /**
- * Runs the tests that need nothing of Node in Chromium, and prints one table:
- * `deno task test:browser [--list] [FILE ...]`.
+ * Runs the tests of the browser, and prints one table: those that need nothing of
+ * Node in Chromium, and those of `tests/browser` from pages and workerd to servers
+ * on each runtime: `deno task test:browser [--list] [FILE ...]`.
  *
  * @module
  */
@@ -16,8 +17,21 @@ import {
   portable,
   stopBundler,
 } from "./browser/bundle.ts";
-import { type Browser, launch, serveFolder } from "./browser/chromium.ts";
+import {
+  type Browser,
+  launch,
+  serveFolder,
+  type Site,
+} from "./browser/chromium.ts";
+import {
+  bundleAll,
+  runPages,
+  runWorkerd,
+  type Settings,
+} from "./browser/end_to_end.ts";
 import { type FileReport, inSources, runFiles } from "./browser/pages.ts";
+import { ServerProcess } from "./browser/servers.ts";
+import { currentBin, RUNTIMES, versionOf } from "./floors.ts";
 import { ROOT, tool, usage } from "./process.ts";
 import { ensureInstalled } from "./setup.ts";
 import { type Row, table } from "./table.ts";
@@ -29,6 +43,7 @@ const USAGE = `Usage: deno task test:browser [options] [FILE ...]
   --list            print which files run in a page, and which module of Node
                     each of the others needs
   --limit SECONDS   for one test (60)
+  --pause SECONDS   for which a page is busy while a server streams to it (2)
   --help            print this
 
 CHROMIUM is the path of the browser (/usr/bin/chromium).`;
@@ -40,6 +55,7 @@ function options() {
       options: {
         list: { type: "boolean", default: false },
         limit: { type: "string", default: "60" },
+        pause: { type: "string", default: "2" },
         help: { type: "boolean", default: false },
       },
     });
@@ -49,7 +65,13 @@ function options() {
         `Cannot test: --limit ${values.limit} is not a number of seconds`,
       );
     }
-    return { ...values, limit, filters: positionals };
+    const pause = Number(values.pause) * 1000;
+    if (!(pause > 0)) {
+      throw new Error(
+        `Cannot test: --pause ${values.pause} is not a number of seconds`,
+      );
+    }
+    return { ...values, limit, pause, filters: positionals };
   } catch (error) {
     usage((error as Error).message, USAGE);
   }
@@ -66,15 +88,41 @@ function list({ files, leftOut }: Portable): void {
   }
 }
 
-/** Prints the failures of a file. */
-async function printFailures({ file, ended }: FileReport, folder: string) {
-  for (const { name, state, fault = "" } of ended) {
-    if (state !== "failed") continue;
-    console.log(`${file}: ${name}\n${await inSources(fault, folder)}\n`);
+/** Makes a folder for `use`, with a web server for it, and removes both afterwards. */
+async function withSite<T>(
+  use: (folder: string, site: Site) => Promise<T>,
+): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), "sluice-browser-"));
+  const site = await serveFolder(folder);
+  try {
+    return await use(folder, site);
+  } finally {
+    site.close();
+    await rm(folder, { recursive: true });
   }
 }
 
-async function runPortable(
+/** Prints the failures, and makes a row of the numbers. */
+async function toRow(
+  name: string,
+  began: number,
+  reports: FileReport[],
+  folder: string,
+): Promise<Row> {
+  const count = { passed: 0, failed: 0, skipped: 0 };
+  for (const { file, ended } of reports) {
+    for (const { name: test, state, fault = "" } of ended) {
+      count[state]++;
+      if (state !== "failed") continue;
+      console.log(`${file}: ${test}\n${await inSources(fault, folder)}\n`);
+    }
+  }
+  const seconds = (performance.now() - began) / 1000;
+  return { name, passed: count.passed, failed: count.failed, seconds };
+}
+
+/** Runs the tests that need nothing of Node, two files at a time. */
+function runPortable(
   browser: Browser,
   files: string[],
   limit: number,
@@ -82,41 +130,80 @@ async function runPortable(
   const name = `chromium ${browser.version()}`;
   process.stderr.write(`${name} ...\n`);
   const began = performance.now();
-  const folder = await mkdtemp(join(tmpdir(), "sluice-browser-"));
-  const reports: FileReport[] = [];
-  try {
+  return withSite(async (folder, { origin }) => {
     await bundle(files, folder);
-    const site = await serveFolder(folder);
-    const report = (one: FileReport) => void reports.push(one);
-    await runFiles(browser, files, { site, limit, report });
-    site.close();
-    for (const one of reports) await printFailures(one, folder);
-  } finally {
-    await rm(folder, { recursive: true });
-  }
-  const ended = reports.flatMap((one) => one.ended);
-  const count = (state: string) =>
-    ended.filter((one) => one.state === state).length;
-  const seconds = (performance.now() - began) / 1000;
-  return { name, passed: count("passed"), failed: count("failed"), seconds };
+    const options = { origin, limit, atOnce: 2 };
+    const reports = await runFiles(browser, files, options);
+    return await toRow(name, began, reports, folder);
+  });
+}
+
+/** Runs the tests of `tests/browser` against a server on each runtime. */
+function runEndToEnd(
+  browser: Browser,
+  files: string[],
+  settings: Settings,
+): Promise<Row[]> {
+  return withSite(async (folder, site) => {
+    process.stderr.write("bundling with esbuild and Vite ...\n");
+    await bundleAll(files, folder);
+    const rows: Row[] = [];
+    for (const runtime of RUNTIMES) {
+      const peer = await versionOf(runtime, currentBin(runtime));
+      const row = async (
+        from: string,
+        run: () => Promise<FileReport[]>,
+      ) => {
+        const name = `${from} to ${peer}`;
+        process.stderr.write(`${name} ...\n`);
+        const began = performance.now();
+        rows.push(await toRow(name, began, await run(), folder));
+      };
+      const server = new ServerProcess(runtime, site);
+      await server.start();
+      try {
+        await row(
+          "page",
+          () => runPages(browser, files, server, site, settings),
+        );
+        await row(
+          "workerd",
+          async () => [await runWorkerd(folder, server)],
+        );
+      } finally {
+        await server.stop();
+      }
+    }
+    return rows;
+  });
 }
 
 async function main(): Promise<void> {
-  const { help, list: listed, limit, filters } = options();
+  const { help, list: listed, limit, pause, filters } = options();
   if (help) return console.log(USAGE);
   await ensureInstalled(join(ROOT, "tests", "browser"));
-  const found = await portable(await testFiles(filters, false));
+  const found = await portable(await testFiles(filters, "common"));
   if (listed) return list(found);
-  if (found.files.length === 0) usage("Cannot test: no file matches", USAGE);
+  const pages = await testFiles(filters, "browser");
+  if (found.files.length + pages.length === 0) {
+    usage("Cannot test: no file matches", USAGE);
+  }
+  const rows: Row[] = [];
   const browser = await launch();
   try {
-    const row = await runPortable(browser, found.files, limit);
-    console.log(table([row]));
-    // A run of no test has failed, too.
-    if (row.failed > 0 || row.passed === 0) process.exitCode = 1;
+    if (found.files.length > 0) {
+      rows.push(await runPortable(browser, found.files, limit));
+    }
+    if (pages.length > 0) {
+      rows.push(...await runEndToEnd(browser, pages, { limit, pause }));
+    }
   } finally {
     await browser.close();
   }
+  console.log(table(rows));
+  // A row without a test has failed, too.
+  const fine = rows.every((row) => row.failed === 0 && row.passed > 0);
+  if (!fine) process.exitCode = 1;
 }
 
 if (import.meta.main) {

@@ -152,17 +152,24 @@ const INTEROP = "tests/interop/";
 /** The folder of the tests that run in a page only. */
 const BROWSER = "tests/browser/";
 
-/** The test files whose paths contain one of the filters; all if there is none. */
+/** The tests of every runtime, those against other people's programs, and those of pages. */
+export type Suite = "common" | "interop" | "browser";
+
+function suiteOf(file: string): Suite {
+  if (file.startsWith(INTEROP)) return "interop";
+  return file.startsWith(BROWSER) ? "browser" : "common";
+}
+
+/** The test files of a suite whose paths contain one of the filters; all if there is none. */
 export async function testFiles(
   filters: string[],
-  interop: boolean,
+  suite: Suite,
 ): Promise<string[]> {
   const found = await readdir(join(ROOT, "tests"), { recursive: true });
   const files = found.filter((file) =>
     file.endsWith("_test.ts") && !file.includes("node_modules")
   ).map((file) => join("tests", file).replaceAll("\\", "/"))
-    .filter((file) => !file.startsWith(BROWSER))
-    .filter((file) => file.startsWith(INTEROP) === interop).sort();
+    .filter((file) => suiteOf(file) === suite).sort();
   if (filters.length === 0) return files;
   return files.filter((file) => filters.some((part) => file.includes(part)));
 }
@@ -205,7 +212,7 @@ async function main(): Promise<void> {
     options();
   if (help) return console.log(USAGE);
   if (interop) await ensureInstalled(join(ROOT, INTEROP));
-  const files = await testFiles(filters, interop);
+  const files = await testFiles(filters, interop ? "interop" : "common");
   if (files.length === 0) usage("Cannot test: no file matches", USAGE);
   // In CI no test against other people's programs may be skipped.
   const strict = interop && process.env.CI !== undefined;

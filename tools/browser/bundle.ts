@@ -9,6 +9,7 @@
 
 import { createRequire } from "node:module";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import {
   build,
   type BuildOptions,
@@ -19,7 +20,7 @@ import {
 import { ROOT } from "../process.ts";
 
 /** The replacement of `node:test`. */
-export const NODE_TEST = "tests/browser/page/node_test.ts";
+export const NODE_TEST = "tests/browser/page/testing.ts";
 
 /** A test file that cannot run in a page, and the first module of Node that it needs. */
 export interface LeftOut {
@@ -131,6 +132,56 @@ export async function bundle(files: string[], outdir: string): Promise<void> {
 export function bundleOf(file: string): string {
   return file.replace(/\.ts$/, ".js");
 }
+
+/** Bundles files into one, without code that is loaded on demand. */
+export async function bundleOne(file: string, outfile: string): Promise<void> {
+  await build({ ...OPTIONS, entryPoints: [file], outfile });
+}
+
+/** Does with Vite, as it is without configuration, what `bundle` does with esbuild. */
+export async function bundleWithVite(
+  files: string[],
+  outDir: string,
+): Promise<void> {
+  const vite = await import(pathToFileURL(load.resolve("vite")).href);
+  const input = Object.fromEntries(
+    [...files, NODE_TEST].map((file) => [
+      file.replace(/\.ts$/, ""),
+      join(ROOT, file),
+    ]),
+  );
+  await vite.build({
+    root: ROOT,
+    configFile: false,
+    publicDir: false,
+    logLevel: "error",
+    plugins: [viteReplacements],
+    build: {
+      outDir,
+      sourcemap: true,
+      rollupOptions: {
+        input,
+        preserveEntrySignatures: "strict",
+        output: { entryFileNames: "[name].js" },
+      },
+    },
+  });
+}
+
+/** Does for Vite what `replacements` does for esbuild. */
+const viteReplacements = {
+  name: "replacements",
+  enforce: "pre",
+  resolveId(name: string, importer = "") {
+    if (name === "node:test") return join(ROOT, NODE_TEST);
+    if (name === "object-inspect") return load.resolve(name);
+    const asserts = join(ROOT, "tools", "std-assert");
+    const reports = /^node:(?:assert|util)$/.test(name) &&
+      importer.startsWith(asserts);
+    return reports ? "\0report" : undefined;
+  },
+  load: (id: string) => id === "\0report" ? REPORT : undefined,
+};
 
 /** Ends esbuild's process. */
 export const stopBundler: () => Promise<void> = stop;

@@ -16,11 +16,18 @@ import { load } from "./bundle.ts";
 /** A page of the browser. */
 export interface Page {
   goto(url: string): Promise<unknown>;
-  evaluate<T, A>(fn: string | ((arg: A) => T), arg?: A): Promise<Awaited<T>>;
-  exposeFunction(name: string, fn: (arg: string) => void): Promise<void>;
+  evaluate<T>(expression: string): Promise<T>;
+  exposeFunction(name: string, fn: (arg: string) => unknown): Promise<void>;
+  context(): { newCDPSession(page: Page): Promise<Session> };
   on(event: "pageerror", listener: (error: Error) => void): unknown;
   on(event: "crash", listener: () => void): unknown;
   close(): Promise<void>;
+}
+
+/** Chromium's own protocol. */
+interface Session {
+  send<T>(method: string): Promise<T>;
+  detach(): Promise<void>;
 }
 
 /** The browser. */
@@ -52,10 +59,22 @@ export async function launch(): Promise<Browser> {
   });
 }
 
+/** How many bytes the JavaScript of a page holds, after a collection. */
+export async function memoryOf(page: Page): Promise<number> {
+  const session = await page.context().newCDPSession(page);
+  await session.send("HeapProfiler.collectGarbage");
+  const { usedSize, embedderHeapUsedSize, backingStorageSize } = await session
+    .send<Record<string, number>>("Runtime.getHeapUsage");
+  await session.detach();
+  return usedSize! + embedderHeapUsedSize! + backingStorageSize!;
+}
+
 /** A web server that serves a folder. */
 export interface Site {
   /** Its origin: scheme, host and port. */
   readonly origin: string;
+  /** The same server by another name, which is another origin. */
+  readonly otherOrigin: string;
   close(): void;
 }
 
@@ -86,6 +105,7 @@ export async function serveFolder(folder: string): Promise<Site> {
   const { port } = server.address() as AddressInfo;
   return {
     origin: `http://127.0.0.1:${port}`,
+    otherOrigin: `http://localhost:${port}`,
     close: () => {
       server.closeAllConnections();
       server.close();

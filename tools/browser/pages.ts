@@ -1,5 +1,5 @@
 /**
- * Runs bundled test files in Chromium: each in a page of its own, two at a time.
+ * Runs bundled test files in Chromium, each in a page of its own.
  *
  * What fails the run: a test, a file that does not load, an exception or a
  * rejection that nothing handles, and a page that hangs or crashes.
@@ -9,55 +9,62 @@
 
 import { readFile } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
-import type { Ended } from "../../tests/browser/page/node_test.ts";
+import type { Ended } from "../../tests/browser/page/testing.ts";
 import { bundleOf, load, NODE_TEST } from "./bundle.ts";
 import { ROOT } from "../process.ts";
-import type { Browser, Page, Site } from "./chromium.ts";
+import type { Browser, Page } from "./chromium.ts";
 
 /** How the tests of one file ended. */
 export interface FileReport {
   readonly file: string;
   readonly ended: Ended[];
-  readonly seconds: number;
 }
-
-/** Files that run at once. */
-const AT_ONCE = 2;
 
 /** How to run them. */
 export interface PageOptions {
-  readonly site: Site;
+  /** The origin of the pages, which serves `/`. */
+  readonly origin: string;
+  /** The path of the bundles. */
+  readonly path?: string;
   /** Milliseconds for one test. All of one file may take five times as long. */
   readonly limit: number;
-  readonly report: (report: FileReport) => void;
+  /** How many files run at once. */
+  readonly atOnce: number;
+  /** Values that the tests find as members of `globalThis`. */
+  readonly values?: Record<string, unknown>;
+  /** Functions that the tests find there. */
+  readonly functions?: Record<string, (page: Page, text: string) => unknown>;
 }
 
-/** Runs each file. */
+/** Runs each file, and reports it when it has ended. */
 export async function runFiles(
   browser: Browser,
   files: string[],
   options: PageOptions,
-): Promise<void> {
+): Promise<FileReport[]> {
   const waiting = [...files];
+  const reports: FileReport[] = [];
   const worker = async () => {
     for (let file; (file = waiting.shift()) !== undefined;) {
-      options.report(await runFile(browser, file, options));
+      reports.push(await runFile(browser, file, options));
     }
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  await Promise.all(Array.from({ length: options.atOnce }, worker));
+  return reports;
 }
 
 async function runFile(
   browser: Browser,
   file: string,
-  { site, limit }: PageOptions,
+  options: PageOptions,
 ): Promise<FileReport> {
-  const start = performance.now();
   const page = await browser.newPage();
   const ended: Ended[] = [];
   let name = "(while the file is loaded)";
-  const fail = (what: string) => (error: Pick<Error, "message" | "stack">) => {
-    const { message, stack = message } = error;
+  const fail = (what: string) =>
+  (
+    { message, stack = message }: Pick<Error, "message" | "stack">,
+  ) => {
     ended.push({ name, state: "failed", fault: `${what}: ${stack}` });
   };
   page.on("pageerror", fail("not handled"));
@@ -66,24 +73,31 @@ async function runFile(
     await page.exposeFunction("testEnded", (json) => {
       ended.push(JSON.parse(json));
     });
-    await page.goto(`${site.origin}/`);
-    await within(5 * limit, page, runIn(page, file, limit));
+    for (const [key, fn] of Object.entries(options.functions ?? {})) {
+      await page.exposeFunction(key, (text) => fn(page, text));
+    }
+    await page.goto(`${options.origin}/`);
+    await within(5 * options.limit, page, runIn(page, file, options));
   } catch (error) {
     fail("the page failed")({ message: (error as Error).message });
   } finally {
     await page.close();
   }
-  const seconds = (performance.now() - start) / 1000;
-  return { file, ended, seconds };
+  return { file, ended };
 }
 
-function runIn(page: Page, file: string, limit: number): Promise<void> {
-  const paths = [file, NODE_TEST].map((path) =>
-    JSON.stringify(`/${bundleOf(path)}`)
+function runIn(
+  page: Page,
+  file: string,
+  { path = "", limit, values = {} }: PageOptions,
+): Promise<void> {
+  const [tests, runner] = [file, NODE_TEST].map((name) =>
+    JSON.stringify(`${path}/${bundleOf(name)}`)
   );
-  return page.evaluate<Promise<void>, void>(`(async () => {
-    await import(${paths[0]});
-    const { run } = await import(${paths[1]});
+  return page.evaluate(`(async () => {
+    Object.assign(globalThis, ${JSON.stringify(values)});
+    await import(${tests});
+    const { run } = await import(${runner});
     await run(${limit});
   })()`);
 }
