@@ -234,6 +234,11 @@ export class Run {
     return this.lanes.some(({ running }) => running);
   }
 
+  /** The product of the lanes' times: of equal runs, the smallest was disturbed least. */
+  get product(): number {
+    return this.lanes.reduce((product, { log }) => product * log.last, 1);
+  }
+
   lane(name: Lane): LaneRun {
     return this.lanes[LANES.indexOf(name)];
   }

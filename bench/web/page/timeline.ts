@@ -238,7 +238,10 @@ export class Timeline {
       const y = layout.y(log.row[i]);
       const height = layout.height(log.row[i]);
       for (const { phase, from, to } of log.segments(i, now)) {
-        const bar = [layout.x(from), y, layout.x(to) - layout.x(from), height];
+        const left = layout.x(from);
+        const right = layout.x(Math.min(to, width));
+        if (left >= right) continue;
+        const bar = [left, y, right - left, height];
         const known = bars.get(phase);
         if (known === undefined) bars.set(phase, bar);
         else known.push(...bar);
@@ -362,12 +365,12 @@ export class Timeline {
     pen.font = "12px system-ui, sans-serif";
     pen.textAlign = "right";
     pen.textBaseline = "top";
+    const text = `${grouped(rest)} more calls to the right${end} →`;
+    const [right, y] = [layout.x(width) - 8, layout.y(0) + layout.pitch + 4];
+    const space = pen.measureText(text).width + 8;
+    pen.clearRect(right - space, y - 2, space + 4, 18); // No grid line behind.
     pen.fillStyle = paint.color("faint");
-    pen.fillText(
-      `${grouped(rest)} more calls to the right${end} →`,
-      layout.x(width) - 8,
-      layout.y(0) + layout.pitch + 4,
-    );
+    pen.fillText(text, right, y);
   }
 
   #mark(
