@@ -1,6 +1,6 @@
 /**
- * Runs every example on every runtime, and each pair of a server and a client in
- * all nine combinations of runtimes:
+ * Runs every example on every runtime, each pair of a server and a client in all
+ * nine combinations of runtimes, and the server of the page, which is built first:
  * `deno task examples [--floors] [NAME ...]`.
  *
  * An example passes if it exits with 0 by itself. A server prints
@@ -14,6 +14,8 @@ import { readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
+import type { Services as PageServices } from "../examples/browser/server.ts";
+import { Client, connect } from "../mod.ts";
 import {
   currentBin,
   floorBin,
@@ -63,6 +65,9 @@ const PAIRS: Pair[] = [
   },
 ];
 
+/** The folder of the page, whose server serves what `vite build` makes. */
+const PAGE = "browser";
+
 const APART = PAIRS.flatMap(({ server, client }) => [server, client]);
 
 /** Milliseconds that one example may take. */
@@ -97,28 +102,77 @@ async function runExample(host: Host, file: string): Promise<void> {
 
 async function runPair(pair: Pair, server: Host, client: Host): Promise<void> {
   const name = `${pair.name}: ${client.label} calls ${server.label}`;
-  const began = performance.now();
-  const child = start(
-    server.bin,
-    [
-      ...scriptArgs(server.runtime, join("examples", pair.server)),
-      pair.address,
-    ],
-  );
-  try {
-    const address = await listening(child);
+  await runServer(name, server, pair.server, pair.address, (address) => {
     const args = scriptArgs(client.runtime, join("examples", pair.client));
-    const result = await run(client.bin, [...args, address], {
-      timeout: RUN_LIMIT,
-    });
-    const fault = result.fault || await stop(child);
-    report(name, result.seconds, fault, result.output);
+    return run(client.bin, [...args, address], { timeout: RUN_LIMIT });
+  });
+}
+
+/** Starts a server, uses it, and stops it. */
+async function runServer(
+  name: string,
+  { bin, runtime }: Host,
+  file: string,
+  argument: string,
+  use: (address: string) => Promise<{ fault: string; output: string }>,
+): Promise<void> {
+  const began = performance.now();
+  const seconds = () => (performance.now() - began) / 1000;
+  const args = scriptArgs(runtime, join("examples", file));
+  const child = start(bin, [...args, argument]);
+  try {
+    const { fault, output } = await use(await listening(child));
+    report(name, seconds(), fault || await stop(child), output);
   } catch (error) {
-    const seconds = (performance.now() - began) / 1000;
-    report(name, seconds, (error as Error).message, "");
+    report(name, seconds(), (error as Error).message, "");
   } finally {
     kill(child);
   }
+}
+
+/** Builds the page with Vite, and has the server of each host serve and answer it. */
+async function runPage(on: Host[]): Promise<void> {
+  const dir = join(ROOT, "examples", PAGE);
+  await ensureInstalled(dir);
+  const vite = join("node_modules", "vite", "bin", "vite.js");
+  const node = currentBin("node");
+  const built = await run(node, [vite, "build"], {
+    cwd: dir,
+    timeout: RUN_LIMIT,
+  });
+  report(`${PAGE}: vite build`, built.seconds, built.fault, built.output);
+  if (!built.ok) return;
+  for (const host of on) {
+    const name = `${PAGE}: the page's files and calls, ${host.label}`;
+    await runServer(name, host, join(PAGE, "server.ts"), "0", async (at) => {
+      await usePage(at);
+      return { fault: "", output: "" };
+    });
+  }
+}
+
+/** Loads what a browser would load, and makes the calls of the page. */
+async function usePage(address: string): Promise<void> {
+  const html = await text(`http://${address}/`);
+  const [, script] = /<script [^>]*src="([^"]+)"/.exec(html) ?? [];
+  if (!script) throw new Error(`the page has no script:\n${html}`);
+  await text(`http://${address}${script}`);
+  const duplex = await connect(`ws://${address}/rpc`);
+  await using client = new Client<PageServices>(duplex);
+  const reply = await client.call("Hello.greet", "Ada", { timeout: 5000 });
+  if (reply !== "hello, Ada") throw new Error(`the server replied ${reply}`);
+  const ticks = await client.call("Clock.ticks");
+  for await (const tick of ticks) {
+    if (tick.endsWith("Z")) return;
+    throw new Error(`the time is ${tick}`);
+  }
+}
+
+async function text(url: string): Promise<string> {
+  const response = await fetch(url);
+  const body = await response.text();
+  if (response.ok) return body;
+  throw new Error(`${url}: ${response.status} ${body}`);
 }
 
 /** Asks the server to stop. Returns the fault if it does not, or has exited before. */
@@ -155,6 +209,7 @@ async function examples(): Promise<string[]> {
       entry.isDirectory() ? join(entry.name, "main.ts") : entry.name
     )
     .filter((file) => file.endsWith(".ts") && !APART.includes(file))
+    .filter((file) => dirname(file) !== PAGE)
     .sort();
 }
 
@@ -171,6 +226,7 @@ async function runAll(on: Host[], wanted: (file: string) => boolean) {
       for (const client of on) await runPair(pair, server, client);
     }
   }
+  if (wanted(PAGE)) await runPage(on);
 }
 
 function options() {

@@ -1,6 +1,6 @@
 /**
  * Installs `node_modules` from the lockfile if it is missing or out of date: that
- * of the repository, or of a folder in it.
+ * of the repository, or those of the folders in it that are named.
  *
  * Every task runs it. It prints to standard error only, so that standard output
  * belongs to the task. Of two that run at once, one waits for the other.
@@ -97,5 +97,8 @@ async function install(dir: string): Promise<void> {
 }
 
 if (import.meta.main) {
-  await tool(() => ensureInstalled(join(ROOT, process.argv[2] ?? "")));
+  const [first = "", ...more] = process.argv.slice(2);
+  await tool(async () => {
+    for (const dir of [first, ...more]) await ensureInstalled(join(ROOT, dir));
+  });
 }
