@@ -10,6 +10,7 @@
  */
 
 import type { ChildProcess } from "node:child_process";
+import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
@@ -199,7 +200,7 @@ async function hosts(bin: (runtime: Runtime) => string | Promise<string>) {
   return found;
 }
 
-/** The example files; of a folder, which has packages of its own, its `main.ts`. */
+/** The example files; of a folder its `main.ts`. */
 async function examples(): Promise<string[]> {
   const entries = await readdir(join(ROOT, "examples"), {
     withFileTypes: true,
@@ -217,7 +218,10 @@ async function runAll(on: Host[], wanted: (file: string) => boolean) {
   for (const file of await examples()) {
     if (!wanted(file)) continue;
     const dir = dirname(file);
-    if (dir !== ".") await ensureInstalled(join(ROOT, "examples", dir));
+    const at = join(ROOT, "examples", dir);
+    if (dir !== "." && existsSync(join(at, "package.json"))) {
+      await ensureInstalled(at);
+    }
     for (const host of on) await runExample(host, file);
   }
   for (const pair of PAIRS) {
