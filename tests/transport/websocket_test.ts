@@ -19,6 +19,7 @@ import {
 } from "../../src/transport/web/message_transport.ts";
 import { closeError } from "../../src/transport/web/close_codes.ts";
 import { fromWebSocket } from "../../src/transport/web/websocket.ts";
+import { connectWebSocket } from "../../src/transport/web/websocket_dial.ts";
 import type { Duplex } from "../../src/types/duplex.ts";
 import { settle, TestClock } from "../support/clock.ts";
 import { FakeWebSocket, fakeWebSockets } from "../support/fake_websocket.ts";
@@ -301,6 +302,45 @@ test("[K7] one that cannot connect fails with the platform's error as the cause"
   assertEquals([error.code, error.cause], ["unavailable", cause]);
   assertEquals(await reading, error);
   assertEquals(clock.timers, 0);
+});
+
+test("[K7] a socket that reports an error and no close before it opens, as on Node 22, has failed", async () => {
+  /** Reports an error in its first turn, and nothing else. */
+  class SilentSocket extends EventTarget {
+    readonly url = "ws://host/rpc";
+    readonly readyState = 0;
+    readonly protocol = "";
+    readonly bufferedAmount = 0;
+    binaryType = "blob";
+
+    constructor() {
+      super();
+      queueMicrotask(() => this.dispatchEvent(new Event("error")));
+    }
+
+    send(): void {}
+    close(): void {}
+  }
+  const { error: lost } = await receive(fromWebSocket(new SilentSocket()));
+  assertInstanceOf(lost, ConnectionError);
+  assertEquals(lost.code, "unavailable");
+
+  const { WebSocket } = globalThis;
+  const define = (value: unknown) =>
+    Object.defineProperty(globalThis, "WebSocket", {
+      value,
+      configurable: true,
+      writable: true,
+    });
+  define(SilentSocket);
+  try {
+    const failed = await connectWebSocket("ws://host/rpc")
+      .catch((error) => error);
+    assertInstanceOf(failed, ConnectionError);
+    assertEquals(failed.code, "unavailable");
+  } finally {
+    define(WebSocket);
+  }
 });
 
 test("[K7] a closed socket, and what is none, is refused at once", () => {

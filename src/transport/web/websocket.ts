@@ -115,7 +115,8 @@ function isStream(
   return typeof opened?.then === "function";
 }
 
-const CONNECTING = 0;
+/** `readyState` of a socket that is not open yet. */
+export const CONNECTING = 0;
 const OPEN = 1;
 
 function checkSocket(socket: WebSocketLike): WebSocketLike {
@@ -188,7 +189,11 @@ function socketTransport(socket: WsSocket): MessageTransport {
   const isClient = !!socket.url;
   on("open", () => transport.onOpen(isClient ? socket.protocol : SUBPROTOCOL));
   on("message", ({ data }) => transport.onMessage(data));
-  on("error", ({ error, message }) => transport.onError(error ?? message));
+  on("error", ({ error, message }) => {
+    transport.onError(error ?? message);
+    // Node 22 reports nothing else of a socket that does not open.
+    if (socket.readyState === CONNECTING) transport.onClose(1006, "");
+  });
   on("close", ({ code, reason }) => {
     transport.onClose(code ?? 1006, reason ?? "");
   });

@@ -11,7 +11,7 @@ import { ConnectionError } from "../../base/errors.ts";
 import type { Duplex, DuplexInfo } from "../../types/duplex.ts";
 import { describeError } from "../system_errors.ts";
 import { SUBPROTOCOL } from "./message_transport.ts";
-import { fromWebSocket, type WebSocketLike } from "./websocket.ts";
+import { CONNECTING, fromWebSocket, type WebSocketLike } from "./websocket.ts";
 
 /** Options of {@linkcode connectWebSocket}. */
 export interface ConnectWebSocketOptions {
@@ -68,6 +68,8 @@ export async function connectWebSocket(
   socket.addEventListener("open", () => resolve());
   socket.addEventListener("error", ({ error, message }: ErrorLike) => {
     cause ??= error ?? (message || undefined);
+    // Node 22 reports nothing else of a socket that does not open.
+    if (socket.readyState === CONNECTING) fail(1006);
   });
   socket.addEventListener("close", ({ code }: CloseLike) => fail(code));
   signal?.addEventListener("abort", onAbort);
