@@ -28,6 +28,7 @@ import {
   runPages,
   runWorkerd,
   type Settings,
+  WORKERD_TESTS,
 } from "./browser/end_to_end.ts";
 import { type FileReport, inSources, runFiles } from "./browser/pages.ts";
 import { ServerProcess } from "./browser/servers.ts";
@@ -166,10 +167,10 @@ function runEndToEnd(
           "page",
           () => runPages(browser, files, server, site, settings),
         );
-        await row(
-          "workerd",
-          async () => [await runWorkerd(folder, server)],
-        );
+        if (files.includes(WORKERD_TESTS)) {
+          const run = async () => [await runWorkerd(folder, server)];
+          await row("workerd", run);
+        }
       } finally {
         await server.stop();
       }

@@ -16,6 +16,9 @@ import { runWorker } from "./workerd.ts";
 const WEB_WORKER = "tests/browser/page/port_worker";
 const WORKERD = "tests/browser/workerd";
 
+/** The tests that the Worker of workerd has in its bundle. */
+export const WORKERD_TESTS = "tests/browser/calls_test.ts";
+
 /** The folders of bundles, by bundler. */
 const BUNDLERS = {
   esbuild: bundle,
