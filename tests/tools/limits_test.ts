@@ -194,6 +194,31 @@ const PLACES: Record<string, [string, string][]> = {
   "Deno: TLS connections that have not finished their handshake": [
     ["src/transport/sockets/deno_listener.ts", "MAX_HANDSHAKES"],
   ],
+  "WebSocket: bytes of a message that is sent": [
+    ["src/transport/web/message_transport.ts", "MESSAGE_SIZE"],
+  ],
+  "WebSocket: bytes of a message that is accepted": [
+    ["src/transport/web/message_transport.ts", "MAX_MESSAGE"],
+  ],
+  "WebSocket: bytes that wait in the socket": [
+    ["src/transport/web/message_transport.ts", "MAX_BUFFERED"],
+  ],
+  "WebSocket that cannot pause: bytes that wait to be read, plus 128 for each message":
+    [
+      ["src/transport/web/message_transport.ts", "MAX_UNREAD"],
+    ],
+  "WebSocket: time between two looks at bufferedAmount": [
+    ["src/transport/web/message_transport.ts", "LAST_POLL"],
+  ],
+  "WebSocket of ws or Bun: time for the peer to answer a close": [
+    ["src/transport/web/message_transport.ts", "CLOSE_TIMEOUT"],
+  ],
+  "message port: bytes that are not acknowledged, plus 256 for each message": [
+    ["src/transport/web/message_port.ts", "WINDOW"],
+  ],
+  "message port: bytes of a message": [
+    ["src/transport/web/message_port.ts", "MAX_MESSAGE"],
+  ],
   "connections rejected by a full server that are still being closed": [
     ["src/serve/server.ts", "MAX_REJECTED"],
   ],
