@@ -1,7 +1,7 @@
 /**
  * Runs the tests of the browser, and prints one table: those that need nothing of
- * Node in Chromium, and those of `tests/browser` from pages and workerd to servers
- * on each runtime: `deno task test:browser [--list] [FILE ...]`.
+ * Node in Chromium, those of `tests/browser` from pages and workerd to servers on
+ * each runtime, and those that drive the page of `demo:web`: `deno task test:browser [--list] [FILE ...]`.
  *
  * @module
  */
@@ -36,7 +36,7 @@ import { currentBin, RUNTIMES, versionOf } from "./floors.ts";
 import { ROOT, tool, usage } from "./process.ts";
 import { ensureInstalled } from "./setup.ts";
 import { type Row, table } from "./table.ts";
-import { testFiles } from "./test.ts";
+import { HARNESS, suite, testFiles } from "./test.ts";
 
 const USAGE = `Usage: deno task test:browser [options] [FILE ...]
 
@@ -179,6 +179,9 @@ function runEndToEnd(
   });
 }
 
+/** Tests that run on Node and drive a page that the project serves. */
+const DRIVEN = "tests/browser/driven/";
+
 async function main(): Promise<void> {
   const { help, list: listed, limit, pause, filters } = options();
   if (help) return console.log(USAGE);
@@ -190,13 +193,20 @@ async function main(): Promise<void> {
     usage("Cannot test: no file matches", USAGE);
   }
   const rows: Row[] = [];
+  const driven = pages.filter((file) => file.startsWith(DRIVEN));
+  const inPage = pages.filter((file) => !file.startsWith(DRIVEN));
   const browser = await launch();
   try {
     if (found.files.length > 0) {
       rows.push(await runPortable(browser, found.files, limit));
     }
-    if (pages.length > 0) {
-      rows.push(...await runEndToEnd(browser, pages, { limit, pause }));
+    if (inPage.length > 0) {
+      rows.push(...await runEndToEnd(browser, inPage, { limit, pause }));
+    }
+    if (driven.length > 0) {
+      const settings = { limit, strict: true };
+      const node = currentBin("node");
+      rows.push(await suite("demo:web", node, HARNESS.node, driven, settings));
     }
   } finally {
     await browser.close();

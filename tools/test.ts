@@ -53,7 +53,8 @@ const DENO_REPORT = {
   quiet: /\.\.\. (ok|ignored) \(|^running \d+ tests? from|^Check /,
 };
 
-const HARNESS: Record<Runtime | "doc", Harness> = {
+/** How each runtime runs test files. */
+export const HARNESS: Record<Runtime | "doc", Harness> = {
   node: {
     args: (files, limit, coverage) => [
       "--test",
@@ -112,7 +113,8 @@ function count(
   };
 }
 
-interface SuiteOptions {
+/** How a suite runs. */
+export interface SuiteOptions {
   /** Milliseconds for one test. */
   readonly limit: number;
   /** Whether a skipped test counts as a failure. */
@@ -121,7 +123,8 @@ interface SuiteOptions {
   readonly coverage?: boolean;
 }
 
-async function suite(
+/** Runs test files on a runtime. */
+export async function suite(
   name: string,
   bin: string,
   harness: Harness,

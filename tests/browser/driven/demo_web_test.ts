@@ -3,11 +3,11 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { ChildProcess } from "node:child_process";
-import { createRequire } from "node:module";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { command } from "../../bench/demo/runtimes.ts";
-import { kill, listening, ROOT, start } from "../../tools/process.ts";
+import { command } from "../../../bench/demo/runtimes.ts";
+import { launch } from "../../../tools/browser/chromium.ts";
+import { kill, listening, ROOT, start } from "../../../tools/process.ts";
 
 /** The part of playwright-core's page that is used. */
 interface Page {
@@ -47,12 +47,6 @@ interface Lane {
   elapsed: number;
 }
 
-const FLAGS = [
-  ...["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"],
-  ...["--no-first-run", "--disable-background-networking"],
-  ...["--disable-component-update", "--disable-sync"],
-];
-
 const LANES = ["sync", "tasks", "pipelined"];
 
 let server: ChildProcess;
@@ -60,14 +54,11 @@ let url: string;
 let browser: Browser;
 
 before(async () => {
-  const { chromium } = createRequire(import.meta.url)("playwright-core");
   const [program, args] = command("deno", join(ROOT, "bench", "web.ts"));
   server = start(program, [...args, "--port", "0"]);
   url = await listening(server);
-  browser = await chromium.launch({
-    executablePath: "/usr/bin/chromium",
-    args: FLAGS,
-  });
+  // This test uses more of playwright-core than the tools do.
+  browser = await launch() as unknown as Browser;
 });
 
 after(async () => {
