@@ -204,6 +204,7 @@ async function main(): Promise<void> {
       rows.push(...await runEndToEnd(browser, inPage, { limit, pause }));
     }
     if (driven.length > 0) {
+      await ensureInstalled(join(ROOT, "bench", "web"));
       const settings = { limit, strict: true };
       const node = currentBin("node");
       rows.push(await suite("demo:web", node, HARNESS.node, driven, settings));
