@@ -28,8 +28,11 @@ import { closeCodeOf, closeError, NORMAL } from "./close_codes.ts";
 /** The subprotocol, which the client offers and the server chooses. */
 export const SUBPROTOCOL = "sluice.1";
 
-/** Bytes of a message that is sent, at most. */
-export const MESSAGE_SIZE = 65_536;
+/** Bytes of a message that is sent, at most. (An echo of 64 KiB is a sixth to a third slower with 64 KiB, and no faster with 256.) */
+export const MESSAGE_SIZE = 131_072;
+
+/** From so many bytes on a message fills a packet, even on loopback. */
+const FULL_PACKET = 65_536;
 
 /** Bytes of a message that is accepted, at most. */
 export const MAX_MESSAGE = 1_048_576;
@@ -43,7 +46,10 @@ export const MAX_UNREAD = 67_108_864;
 /** What a message costs beside its bytes, so that tiny ones are bounded, too. */
 const MESSAGE_COST = 128;
 
-/** Milliseconds between two looks at `bufferedAmount`, for which there is no event: at first, and at most. */
+/** Turns of the event loop after each of which to look at `bufferedAmount`, for which there is no event. A kernel that has room takes what waits in one or two. */
+const POLL_TURNS = 4;
+
+/** Milliseconds between two looks after that: at first, and at most. */
 const FIRST_POLL = 1;
 const LAST_POLL = 50;
 
@@ -56,6 +62,8 @@ export interface MessageSocket {
   readonly bufferedAmount: number;
   /** Whether the memory of a message belongs to the sender again once `send` has returned or its promise has resolved. */
   readonly copies: boolean;
+  /** Bytes of a message that does not fill a packet, at most; unbounded if undefined. */
+  readonly shortMessage?: number | undefined;
   /** Sends a binary message. Throws or rejects if it cannot. */
   send(message: Uint8Array<ArrayBuffer>): void | Promise<void>;
   /** Starts to close the socket. */
@@ -92,6 +100,9 @@ export class MessageTransport extends WriteHalf implements ReadHalfEvents {
   /** The next look at `bufferedAmount`; once the socket is closing, the end of the wait for its close. */
   #timer: unknown;
   #poll = FIRST_POLL;
+  /** Turns after which the socket was full, and whether one more is waited for. */
+  #turns = 0;
+  #turning = false;
   /** What the socket has reported before it closed. */
   #cause: unknown;
 
@@ -128,7 +139,7 @@ export class MessageTransport extends WriteHalf implements ReadHalfEvents {
   onMessage(data: unknown): void {
     if (this.#closed) return;
     // Timers of a hidden page come late; what the peer answers does not.
-    if (this.#timer !== undefined) this.#look();
+    if (this.#timer !== undefined || this.#turning) this.#look();
     if (typeof data === "string") {
       return this.#refuse("the peer sent a text message");
     }
@@ -272,8 +283,9 @@ export class MessageTransport extends WriteHalf implements ReadHalfEvents {
 
   /** The next message: bytes of the caller's where the socket copies them, else new memory. */
   #nextMessage(chunks: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-    const size = Math.min(this.#left, MESSAGE_SIZE);
-    const { copies } = this.#socket;
+    const { copies, shortMessage = MESSAGE_SIZE } = this.#socket;
+    const most = this.#left < FULL_PACKET ? shortMessage : MESSAGE_SIZE;
+    const size = Math.min(this.#left, most);
     const first = chunks[this.#index].subarray(this.#offset);
     if (copies && first.length >= size) {
       this.#advance(size);
@@ -316,6 +328,16 @@ export class MessageTransport extends WriteHalf implements ReadHalfEvents {
   }
 
   #lookLater(): void {
+    if (this.#turning) return;
+    if (this.#turns < POLL_TURNS) {
+      this.#turns++;
+      this.#turning = true;
+      this.#clock.turn().then(() => {
+        this.#turning = false;
+        this.#look();
+      });
+      return;
+    }
     this.#timer ??= this.#clock.setTimeout(() => {
       this.#poll = Math.min(2 * this.#poll, LAST_POLL);
       this.#look();
@@ -326,7 +348,10 @@ export class MessageTransport extends WriteHalf implements ReadHalfEvents {
     if (this.#closed) return;
     this.#stopTimer();
     const { bufferedAmount } = this.#socket;
-    if (bufferedAmount <= this.#goal) this.#poll = FIRST_POLL;
+    if (bufferedAmount <= this.#goal) {
+      this.#poll = FIRST_POLL;
+      this.#turns = 0;
+    }
     this.#send();
   }
 

@@ -161,9 +161,26 @@ interface SocketEvent {
   readonly message?: string;
 }
 
+/**
+ * Deno 2.9.5 writes a client's message of more than 1,024 bytes in two parts, its
+ * header first, and has not turned Nagle's algorithm off: unless the second part
+ * fills a packet, it waits until the server has acknowledged the first. That takes
+ * 40 ms, or until the server sends something. So a batch of calls begins with a
+ * message that the server can answer; one call of 1 to 64 KiB still waits.
+ */
+const DENO_SHORT_MESSAGE = 1024;
+
+function isDenoClient(socket: WsSocket): boolean {
+  return "Deno" in globalThis && isStandard(socket) && !!socket.url;
+}
+
+function isStandard(socket: WsSocket): boolean {
+  const { WebSocket } = globalThis as { WebSocket?: unknown };
+  return typeof WebSocket === "function" && socket instanceof WebSocket;
+}
+
 function socketTransport(socket: WsSocket): MessageTransport {
   socket.binaryType = "arraybuffer";
-  const { WebSocket } = globalThis as { WebSocket?: unknown };
   const pauses = typeof socket.pause === "function" &&
     typeof socket.resume === "function";
   const adapted: MessageSocket = {
@@ -171,7 +188,8 @@ function socketTransport(socket: WsSocket): MessageTransport {
       return socket.bufferedAmount;
     },
     // As the standard says. The `ws` package passes a message on as it is.
-    copies: typeof WebSocket === "function" && socket instanceof WebSocket,
+    copies: isStandard(socket),
+    shortMessage: isDenoClient(socket) ? DENO_SHORT_MESSAGE : undefined,
     send: (message) => socket.send(message),
     close: (code, reason) => socket.close(code, reason),
     pause: pauses ? () => socket.pause?.() : undefined,
