@@ -68,7 +68,7 @@ function settings(transport: Transport, chosen: Options): Setting[] {
 }
 
 /** Runs `use` with a server process, if the transport needs one. */
-async function withServer(
+export async function withServer(
   runtime: Runtime,
   transport: Transport,
   use: (server: ServerAddress | undefined) => Promise<void>,

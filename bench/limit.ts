@@ -9,6 +9,7 @@
  * - `pingpong`: one byte there and back over the simplest socket.
  * - `webstreams`: the same over bare Web Streams.
  * - `bulk`: chunks of 64 KiB echoed through the simplest socket.
+ * - `websocket`: messages of 64 KiB echoed over a bare WebSocket, 64 at a time.
  *
  * A slow limit would flatter the library, so a change here may only make a limit
  * faster.

@@ -7,6 +7,9 @@
 /** Bytes of a chunk, or of a payload, that is echoed in bulk. */
 export const CHUNK = 64 * 1024;
 
+/** Styles that echo chunks of that size. */
+const ECHOES = ["bulk", "websocket"];
+
 /** What the work of a client took: CPU in seconds, the peak of its memory in MB. */
 export interface Result {
   readonly calls: number;
@@ -28,7 +31,7 @@ export interface Row {
   readonly calls_per_s: number;
   readonly cpu_s: number;
   readonly rss_mb: number;
-  /** Only of style `bulk`: MB (10^6 bytes) a second that came back. */
+  /** Only of styles that echo chunks: MB (10^6 bytes) a second that came back. */
   readonly mb_per_s?: number;
 }
 
@@ -49,7 +52,7 @@ export function toRow(
     cpu_s: round(cpu, 4),
     rss_mb: round(peak, 1),
   };
-  if (style !== "bulk") return row;
+  if (!ECHOES.includes(style)) return row;
   return { ...row, mb_per_s: round(calls * CHUNK / seconds / 1e6, 1) };
 }
 

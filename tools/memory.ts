@@ -1,7 +1,7 @@
 /**
- * Measures how much memory hostile peers can make a server hold:
- * `deno task memory`. Each case and runtime has a process for the server, and one
- * for the hostile peers.
+ * Measures how much memory hostile peers can make a server hold, and how much
+ * both ends of a WebSocket hold while one of them is slow: `deno task memory`.
+ * Each case and runtime has a process for each side.
  *
  * @module
  */
@@ -12,26 +12,33 @@ import { Child } from "../bench/demo/child.ts";
 import { type Runtime, RUNTIMES } from "../bench/demo/runtimes.ts";
 import { type Case, CASES } from "./memory/cases.ts";
 import type { Report } from "./memory/server.ts";
+import { type Side, SLOW_CASES, type SlowCase } from "./memory/slow.ts";
+import type { SlowReport } from "./memory/slow_peer.ts";
 import { tool, usage } from "./process.ts";
 
 const TEXT = `Usage: deno task memory [options]
 
   --runtime NAMES  node, bun and deno, or some of them (default all)
-  --case ID        one case, such as X16 (default all)
-  --quick          Node alone: what CI runs
+  --case ID        one case, such as X16 or "slow page" (default all)
+  --quick          Node alone, shorter pauses: what CI runs
   --help           print this
 
 Prints for each case: the bytes sent; the most that the server held at any time
 (for X15 at the end), without garbage; the bound of that; and the growth of the
-process, garbage included. Exits with 1 if a case is above its bound.`;
+process, garbage included. Cases over WebSockets have a line for each end. Exits
+with 1 if a case is above its bound.`;
 
 /** An attack has ended after this many milliseconds in which the server reads no byte. */
 const QUIET = 600;
 /** Milliseconds that one attack may take. */
 const LIMIT = 60_000;
+/** Milliseconds for which the slow end of a WebSocket pauses. */
+const PAUSE = 10_000;
+const QUICK_PAUSE = 2000;
 
 interface Row {
-  readonly each: Case;
+  readonly each: { readonly id: string; readonly title: string };
+  readonly bound: number;
   readonly runtime: Runtime;
   readonly sent: number;
   readonly held: number;
@@ -58,13 +65,17 @@ function read() {
     const cases = CASES.filter(({ id }) =>
       values.case === undefined || id === values.case
     );
+    const slow = SLOW_CASES.filter(({ id }) =>
+      values.case === undefined || id === values.case
+    );
     if (runtimes.length === 0) {
       throw new Error(`Cannot run: unknown runtime ${given}`);
     }
-    if (cases.length === 0) {
+    if (cases.length + slow.length === 0) {
       throw new Error(`Cannot run: unknown case ${values.case}`);
     }
-    return { runtimes, cases, help: values.help };
+    const pause = values.quick ? QUICK_PAUSE : PAUSE;
+    return { runtimes, cases, slow, pause, help: values.help };
   } catch (error) {
     usage((error as Error).message, TEXT);
   }
@@ -130,6 +141,7 @@ async function runCase(each: Case, runtime: Runtime): Promise<Row> {
   const held = each.idle ? last : most;
   return {
     each,
+    bound: each.bound,
     runtime,
     sent,
     held,
@@ -138,6 +150,57 @@ async function runCase(each: Case, runtime: Runtime): Promise<Row> {
     ended: Object.entries(ended).map((pair) => pair.join(" ")).join(", "),
     seconds: (performance.now() - began) / 1000,
   };
+}
+
+/** Runs one case over a WebSocket on one runtime, and returns a row for each end. */
+async function runSlow(
+  each: SlowCase,
+  runtime: Runtime,
+  pause: number,
+): Promise<Row[]> {
+  const began = performance.now();
+  const file = import.meta.resolve("./memory/slow_peer.ts");
+  const sides: Record<Side, { held: number; rss: number }> = {
+    client: { held: 0, rss: 0 },
+    server: { held: 0, rss: 0 },
+  };
+  const note = (side: Side, { held, rss }: { held: number; rss: number }) => {
+    const most = sides[side];
+    most.held = Math.max(most.held, held);
+    most.rss = Math.max(most.rss, rss);
+  };
+  const args = [each.id, String(pause)];
+  const server = new Child<SlowReport>(runtime, file, "server", ...args);
+  let client: Child<SlowReport> | undefined;
+  let sent = 0;
+  let ended = "";
+  try {
+    const url = Promise.withResolvers<string>();
+    const over = server.listen((report) => {
+      if ("url" in report) url.resolve(report.url);
+      else if ("held" in report) note("server", report);
+      return false;
+    });
+    over.catch(url.reject);
+    client = new Child(runtime, file, "client", ...args, await url.promise);
+    await client.listen((report) => {
+      if ("held" in report) note("client", report);
+      if (!("received" in report)) return false;
+      sent = report.received;
+      return true;
+    });
+  } catch (error) {
+    // An end may have run out of memory.
+    ended = (error as Error).message;
+  } finally {
+    await Promise.all([server.stop(), client?.stop()]);
+  }
+  const seconds = (performance.now() - began) / 1000;
+  return (["client", "server"] as const).map((side) => ({
+    ...{ each: { id: each.id, title: `${side} of ${each.title}` }, runtime },
+    ...{ bound: each.bounds[side], sent, ...sides[side], ended, seconds },
+    ok: ended === "" && sides[side].held <= each.bounds[side],
+  }));
 }
 
 const mb = (bytes: number) => (bytes / 1e6).toFixed(bytes < 1e6 ? 2 : 0);
@@ -153,20 +216,25 @@ function line(cells: readonly string[]): string {
 }
 
 await tool(async () => {
-  const { runtimes, cases, help } = read();
+  const { runtimes, cases, slow, pause, help } = read();
   if (help) return console.log(TEXT);
   const head = ["case", "runtime", "sent, MB", "held, MB", "bound, MB", "ok"];
   console.log(line([...head, "RSS, MB", "s", "what; how connections ended"]));
   let failed = 0;
+  const print = (row: Row) => {
+    const { each, runtime, sent, held, bound, rss, ok, ended, seconds } = row;
+    if (!ok) failed++;
+    const sizes = [sent, held, bound].map(mb);
+    const cells = [each.id, runtime, ...sizes, ok ? "yes" : "NO", mb(rss)];
+    const what = `${each.title}; ${ended || "none"}`;
+    console.log(line([...cells, seconds.toFixed(1), what]));
+  };
   for (const each of cases) {
+    for (const runtime of runtimes) print(await runCase(each, runtime));
+  }
+  for (const each of slow) {
     for (const runtime of runtimes) {
-      const row = await runCase(each, runtime);
-      const { sent, held, rss, ok, ended, seconds } = row;
-      if (!ok) failed++;
-      const sizes = [sent, held, each.bound].map(mb);
-      const cells = [each.id, runtime, ...sizes, ok ? "yes" : "NO", mb(rss)];
-      const what = `${each.title}; ${ended || "none"}`;
-      console.log(line([...cells, seconds.toFixed(1), what]));
+      for (const row of await runSlow(each, runtime, pause)) print(row);
     }
   }
   if (failed > 0) process.exitCode = 1;

@@ -64,9 +64,13 @@ async function reach(
 ): Promise<Reached> {
   switch (transport) {
     case "tcp":
-    case "unix": {
+    case "unix":
+    case "ws": {
       if (server === undefined) throw new Error("no server was started");
-      return { duplex: await connect(server), ended: () => Promise.resolve() };
+      return {
+        duplex: await connect(server.url),
+        ended: () => Promise.resolve(),
+      };
     }
     case "stdio":
       return reachChild();

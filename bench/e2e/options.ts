@@ -9,7 +9,7 @@ import { type Runtime, RUNTIMES } from "../demo/runtimes.ts";
 import { choices, decimal, wholes } from "../support/options.ts";
 
 /** How the client reaches the server. */
-export const TRANSPORTS = ["tcp", "unix", "stdio", "memory"] as const;
+export const TRANSPORTS = ["tcp", "unix", "ws", "stdio", "memory"] as const;
 
 /** The name of a transport. */
 export type Transport = typeof TRANSPORTS[number];

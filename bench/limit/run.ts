@@ -17,7 +17,7 @@ export interface LimitSize {
   readonly calls: number;
   /** Seconds of a ping-pong. */
   readonly seconds: number;
-  /** Chunks of `bulk`. */
+  /** Chunks of `bulk` and `websocket`. */
   readonly chunks: number;
 }
 
@@ -35,7 +35,8 @@ export async function runLimit(
   runtime: Runtime,
   { calls, seconds, chunks }: LimitSize,
 ): Promise<Row> {
-  const most = style === "bulk" ? Math.min(calls, chunks) : calls;
+  const echoes = style === "bulk" || style === "websocket";
+  const most = echoes ? Math.min(calls, chunks) : calls;
   const result = await runPair(
     () => new Child<Listening>(runtime, "../limit/server.ts", style),
     ({ port }) => {

@@ -13,6 +13,7 @@ import { Answers, Cutter } from "./frames.ts";
 import { listenNode, listenPlain } from "./plain.ts";
 import { listenStreams, type Streams } from "./streams.ts";
 import { BYTE, type LimitStyle } from "./styles.ts";
+import { listenWebSocket } from "./websocket.ts";
 
 const LISTEN: Record<LimitStyle, () => Promise<number> | number> = {
   raw: () => listenNode(answer),
@@ -22,6 +23,7 @@ const LISTEN: Record<LimitStyle, () => Promise<number> | number> = {
   webstreams: () => listenStreams(echo),
   bulk: () =>
     listenPlain((socket) => ({ data: (bytes) => socket.write(bytes) })),
+  websocket: listenWebSocket,
 };
 
 /** Replies to calls with one write for each chunk of them. */

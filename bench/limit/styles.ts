@@ -16,6 +16,7 @@ import {
 } from "./frames.ts";
 import { connectNode, connectPlain, type Plain, writeNode } from "./plain.ts";
 import { connectStreams } from "./streams.ts";
+import { openWebSocket } from "./websocket.ts";
 
 /** The byte that goes there and back in a ping-pong. */
 export const BYTE: Uint8Array = Uint8Array.of(7);
@@ -209,6 +210,31 @@ const bulk: Limit = async (port, { calls }, begin) => {
   return await promise;
 };
 
+/** Messages in flight over a bare WebSocket, which has no backpressure of its own. */
+export const IN_FLIGHT = 64;
+
+/** Sends messages of {@linkcode CHUNK} bytes, and one more for each that comes back. */
+const websocket: Limit = async (port, { calls }, begin) => {
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  const message = new Uint8Array(CHUNK).fill(7);
+  const warmUp = calls >> 2;
+  let sent = 0;
+  let back = 0;
+  const socket = await openWebSocket(port, (bytes) => {
+    if (bytes.byteLength !== CHUNK) reject(new Error("a message is not whole"));
+    if (++back === warmUp) begin();
+    else if (back === warmUp + calls) resolve(calls);
+    if (sent < warmUp + calls) send();
+  });
+  const send = () => {
+    sent++;
+    socket.send(message);
+  };
+  if (warmUp === 0) begin();
+  while (sent < Math.min(IN_FLIGHT, calls)) send();
+  return await promise;
+};
+
 /** Says whether a time is over, without reading the clock each time. */
 class Clock {
   late = false;
@@ -224,7 +250,14 @@ class Clock {
 }
 
 /** The limits by name, in the order in which they run. */
-export const LIMITS = { raw, promise, pingpong, webstreams, bulk };
+export const LIMITS = {
+  raw,
+  promise,
+  pingpong,
+  webstreams,
+  bulk,
+  websocket,
+};
 
 /** The name of a limit. */
 export type LimitStyle = keyof typeof LIMITS;
