@@ -53,12 +53,20 @@ export function checkStreamPair(value: unknown): void {
     );
   }
   const { readable, writable } = value as Record<string, unknown>;
+  if (readable === undefined && isPromise(value)) {
+    throw noDuplex("received a promise; await it first");
+  }
   checkStream("readable", readable, "getReader");
   checkStream("writable", writable, "getWriter");
   const writer = (writable as WritableStream).getWriter();
   const failed = writer.desiredSize === null;
   writer.releaseLock();
   if (failed) throw noDuplex("writable has failed");
+}
+
+/** Whether it is a promise: a user has forgotten an `await`. */
+export function isPromise(value: unknown): boolean {
+  return typeof (value as PromiseLike<unknown> | null)?.then === "function";
 }
 
 function checkStream(side: string, value: unknown, method: string): void {

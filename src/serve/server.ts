@@ -11,6 +11,7 @@
  */
 
 import { ConnectionError } from "../base/errors.ts";
+import { isPromise, typeName } from "../base/inspect.ts";
 import { callHook } from "../base/user_code.ts";
 import type {
   CloseOptions,
@@ -139,8 +140,18 @@ export class Server<S extends object, M extends WireMap = "json"> {
    *
    * An exception of the source is passed to `onError` and rejects the promise.
    * The promise may be ignored: it is never reported as unhandled.
+   *
+   * @throws {TypeError} If `source` is not an async iterable.
    */
   serve(source: DuplexSource): Promise<void> {
+    if (typeof source?.[Symbol.asyncIterator] !== "function") {
+      const received = isPromise(source)
+        ? "a promise; await it first"
+        : typeName(source);
+      throw new TypeError(
+        `Cannot serve: expected a listener, received ${received}`,
+      );
+    }
     const iterator = source[Symbol.asyncIterator]();
     const served = Promise.withResolvers<void>();
     served.promise.catch(() => {});

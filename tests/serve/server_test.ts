@@ -6,6 +6,7 @@ import {
   assertEquals,
   assertRejects,
   assertStrictEquals,
+  assertThrows,
 } from "@std/assert";
 import {
   Client,
@@ -45,6 +46,23 @@ test("a server serves every connection of a listener, and closes it with itself"
   }
   assertEquals(server.connections.size, 0);
   await assertRejects(() => connect(listener.address), ConnectionError);
+});
+
+test("a server refuses what it cannot iterate over with a TypeError", () => {
+  const server = new Server(echoServices());
+  const cases: [unknown, string][] = [
+    [Promise.resolve(), "received a promise; await it first"],
+    [undefined, "received undefined"],
+    [{}, "received object"],
+  ];
+  for (const [source, text] of cases) {
+    const serve = () => server.serve(source as AsyncIterable<Duplex>);
+    assertThrows(
+      serve,
+      TypeError,
+      `Cannot serve: expected a listener, ${text}`,
+    );
+  }
 });
 
 test("a server serves any async iterable of duplexes", async () => {

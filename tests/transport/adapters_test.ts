@@ -200,6 +200,11 @@ test("toDuplex returns a duplex as it is, and refuses other values with a TypeEr
     TypeError,
     "writable is not a stream, received undefined",
   );
+  assertThrows(
+    () => toDuplex(Promise.resolve(a) as never),
+    TypeError,
+    "received a promise; await it first",
+  );
 });
 
 test("[L8] toDuplex refuses locked and failed streams", async () => {
