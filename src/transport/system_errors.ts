@@ -70,11 +70,11 @@ export function lostError(cause?: unknown): ConnectionError {
   });
 }
 
-/** What an error says, as text that is safe and short enough for a message. */
-export function describeError(error: unknown): string {
+/** What an error says, as text that is safe and short enough for a message; `otherwise` if it says nothing. */
+export function describeError(error: unknown, otherwise = "it failed"): string {
   const entry = entryOf(error);
   if (entry) return entry[1];
-  const message = messageOf(error, "it failed");
+  const message = messageOf(error, otherwise) || otherwise;
   return /^[\x20-\x7e]{1,200}$/.test(message) ? message : quote(message, 200);
 }
 

@@ -285,6 +285,8 @@ test("[K13] a dial that is refused, aborted, or answered by another server fails
   assertInstanceOf(refused, ConnectionError);
   assertEquals(refused.code, "unavailable");
   assert(refused.message.includes(`ws://127.0.0.1:${port}/`), refused.message);
+  // Node's own error has no text.
+  assert(!refused.message.endsWith('""'), refused.message);
 
   const reason = new Error("enough");
   assertEquals(

@@ -326,6 +326,8 @@ test("[K7] a socket that reports an error and no close before it opens, as on No
   const { error: lost } = await receive(fromWebSocket(new SilentSocket()));
   assertInstanceOf(lost, ConnectionError);
   assertEquals(lost.code, "unavailable");
+  assert(lost.message.includes("did not open"), lost.message);
+  assert(lost.message.includes("sluice.1"), lost.message);
 
   const { WebSocket } = globalThis;
   const define = (value: unknown) =>
@@ -340,6 +342,10 @@ test("[K7] a socket that reports an error and no close before it opens, as on No
       .catch((error) => error);
     assertInstanceOf(failed, ConnectionError);
     assertEquals(failed.code, "unavailable");
+    assertEquals(
+      failed.message,
+      "Cannot connect to ws://host/rpc: no server has accepted the WebSocket (close code 1006)",
+    );
   } finally {
     define(WebSocket);
   }

@@ -74,3 +74,15 @@ export function closeError(
     { cause },
   );
 }
+
+/**
+ * The error for a WebSocket that was closed before it was open. Nobody learns
+ * why: a browser hides the response of the server.
+ */
+export function unopenedError(code: number, cause?: unknown): ConnectionError {
+  return new ConnectionError(
+    "unavailable",
+    `Cannot connect: the WebSocket did not open (close code ${code}); a client must offer the subprotocol "sluice.1"`,
+    { cause },
+  );
+}

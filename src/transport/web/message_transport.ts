@@ -23,7 +23,12 @@ import { ConnectionError } from "../../base/errors.ts";
 import { BUFFER, ReadHalf, type ReadHalfEvents } from "../read_half.ts";
 import { lostError } from "../system_errors.ts";
 import { WriteHalf } from "../write_half.ts";
-import { closeCodeOf, closeError, NORMAL } from "./close_codes.ts";
+import {
+  closeCodeOf,
+  closeError,
+  NORMAL,
+  unopenedError,
+} from "./close_codes.ts";
 
 /** The subprotocol, which the client offers and the server chooses. */
 export const SUBPROTOCOL = "sluice.1";
@@ -177,7 +182,11 @@ export class MessageTransport extends WriteHalf implements ReadHalfEvents {
     this.#stopTimer();
     // The peer closes with 1000 when it has both ends.
     if (this.#endSent && code === NORMAL) this.#finish();
-    this.#endBoth(closeError(code, reason, this.#cause));
+    this.#endBoth(
+      this.#open
+        ? closeError(code, reason, this.#cause)
+        : unopenedError(code, this.#cause),
+    );
   }
 
   // For the duplex.

@@ -61,9 +61,9 @@ export async function connectWebSocket(
   };
   let cause: unknown;
   const fail = (code?: number) => {
-    const why = cause === undefined
-      ? `close code ${code}`
-      : describeError(cause);
+    // A browser tells no more, and Node's error has no text.
+    const silent = `no server has accepted the WebSocket (close code ${code})`;
+    const why = describeError(cause ?? "", silent);
     const text = `Cannot connect to ${socket.url}: ${why}`;
     reject(new ConnectionError("unavailable", text, { cause }));
   };
