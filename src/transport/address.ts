@@ -138,6 +138,11 @@ export function parseTarget(
       return { kind: "socket", address, tls: protocol === "tls:" };
     }
     case "unix:": {
+      if (hostname !== "") {
+        throw new TypeError(
+          `${what}: ${url} has a host; a path begins after "unix:", as in unix:/run/app.sock`,
+        );
+      }
       const path = decodeURIComponent(pathname);
       const address = parseAddress(what, { path }, lowestPort);
       return { kind: "socket", address, tls };

@@ -1,6 +1,6 @@
 // URLs for `connect` and `listen`, and names within the process.
 
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { join } from "node:path";
 import { test } from "node:test";
 import {
@@ -11,6 +11,7 @@ import {
   ReconnectingClient,
   Server,
 } from "../../mod.ts";
+import { ReconnectingClient as SlimReconnectingClient } from "../../client.ts";
 import { fixture } from "../support/fixture.ts";
 import { receive, withDirectory } from "../support/transports.ts";
 
@@ -71,6 +72,7 @@ test("what is no address is refused with a sentence that says why", async () => 
     ["tcp://127.0.0.1", "has no port"],
     ["memory:", "has no name"],
     ["unix:", "path must be"],
+    ["unix://run/app.sock", 'a path begins after "unix:"'],
   ];
   for (const [url, text] of cases) {
     await assertRejects(() => connect(url), TypeError, text);
@@ -110,4 +112,47 @@ test("a reconnecting client takes every URL", async () => {
   assertEquals(await client.call("Echo.echo", "x"), "x");
   await client.close();
   await server.close();
+});
+
+test("a reconnecting client refuses at once what it can never dial", () => {
+  const cases: [unknown, string][] = [
+    ["127.0.0.1:80", "not a URL"],
+    ["tcp://127.0.0.1", "has no port"],
+    [undefined, "expected a URL or a function, received undefined"],
+    [Promise.resolve(), "received a promise; pass () => connect(...)"],
+  ];
+  for (const [to, text] of cases) {
+    const make = () => new ReconnectingClient(to as string);
+    assertThrows(make, TypeError, text);
+  }
+  const slim = () => new SlimReconnectingClient("ws://x/" as never);
+  assertThrows(slim, TypeError, "expected a function, received string");
+});
+
+test("where there are no sockets, connect rejects with a TypeError", async () => {
+  const names = ["Deno", "process"];
+  const owned = names.map((name) =>
+    Object.getOwnPropertyDescriptor(globalThis, name)
+  );
+  const urls = ["tcp://127.0.0.1:1", "tls://127.0.0.1:1", "unix:/nothing"];
+  const dials = urls.map((url) => {
+    // As in a page, and for this turn only.
+    for (const name of names) {
+      Object.defineProperty(globalThis, name, {
+        value: undefined,
+        configurable: true,
+      });
+    }
+    const dial = connect(url);
+    for (const [i, name] of names.entries()) {
+      const own = owned[i];
+      if (own) Object.defineProperty(globalThis, name, own);
+      else delete (globalThis as Record<string, unknown>)[name];
+    }
+    return dial;
+  });
+  const kinds = ["TCP", "TLS", "a Unix socket"];
+  for (const [i, kind] of kinds.entries()) {
+    await assertRejects(() => dials[i], TypeError, `Cannot use ${kind}: this`);
+  }
 });

@@ -6,6 +6,8 @@
  * @module
  */
 
+import { isPromise, typeName } from "../../base/inspect.ts";
+import { parseTarget } from "../../transport/address.ts";
 import { connect } from "../../transport/connect.ts";
 import { toDuplex } from "../../transport/sockets/deno_conn.ts";
 import { keepalive } from "../../connection/watchdog.ts";
@@ -112,7 +114,8 @@ export class ReconnectingClient<
    *   makes a duplex for each connection.
    * @throws {RangeError} If a limit or a time is out of its range, or the
    *   credentials are too long.
-   * @throws {TypeError} If `resend` is neither `"safe"` nor `"never"`.
+   * @throws {TypeError} If `to` is no such URL and no function, or `resend` is
+   *   neither `"safe"` nor `"never"`.
    */
   constructor(
     to: string | URL | Dial,
@@ -152,6 +155,18 @@ export class ReconnectingClient<
 }
 
 function toDial(to: string | URL | Dial): Dial {
-  if (typeof to !== "function") return (signal) => connect(to, { signal });
-  return async (signal) => toDuplex(await to(signal));
+  if (typeof to === "function") {
+    return async (signal) => toDuplex(await to(signal));
+  }
+  if (typeof to !== "string" && !(to instanceof URL)) {
+    const received = isPromise(to)
+      ? "a promise; pass () => connect(...)"
+      : typeName(to);
+    throw new TypeError(
+      `Cannot dial: expected a URL or a function, received ${received}`,
+    );
+  }
+  // Now: in a dial, the client would only report it after many of them.
+  parseTarget("Cannot connect", { url: to }, 1);
+  return (signal) => connect(to, { signal });
 }

@@ -33,6 +33,7 @@ import { systemClock } from "../../base/clock.ts";
 import { toCredentials } from "../../wire/hello.ts";
 import type { AsyncDisposal } from "../../types/duplex.ts";
 import type { ConnectionError } from "../../base/errors.ts";
+import { typeName } from "../../base/inspect.ts";
 import { toLimits } from "../../wire/connection_limits.ts";
 import type { ActiveConnectionSetup, Dial } from "./dial_attempt.ts";
 import type { LiveCall } from "../../types/stats.ts";
@@ -122,7 +123,8 @@ export class CoreReconnectingClient<
    * @param dial Makes a duplex for each connection.
    * @throws {RangeError} If a limit or a time is out of its range, or the
    *   credentials are too long.
-   * @throws {TypeError} If `resend` is neither `"safe"` nor `"never"`.
+   * @throws {TypeError} If `dial` is not a function, or `resend` is neither
+   *   `"safe"` nor `"never"`.
    */
   constructor(dial: Dial, options: CoreReconnectingClientOptions = {}) {
     const {
@@ -133,6 +135,11 @@ export class CoreReconnectingClient<
     } = options;
     if (typeof credentials !== "function" && credentials !== undefined) {
       toCredentials(credentials);
+    }
+    if (typeof dial !== "function") {
+      throw new TypeError(
+        `Cannot dial: expected a function, received ${typeName(dial)}`,
+      );
     }
     if (!(dialTimeout > 0)) {
       throw new RangeError(

@@ -6,7 +6,7 @@
  */
 
 import type { Address, ConnectTls } from "../address.ts";
-import { builtin, type NodeSocket } from "./node_builtins.ts";
+import { builtin, nodeProcess, type NodeSocket } from "./node_builtins.ts";
 import { toConnectionError } from "../system_errors.ts";
 
 /** Resolves with a connected socket; with TLS, after its handshake. */
@@ -17,6 +17,10 @@ export function dialNode(
   what: string,
 ): Promise<NodeSocket> {
   return new Promise((resolve, reject) => {
+    // Rejects with a `TypeError` in a page: no other dial would help there.
+    nodeProcess(
+      "path" in address ? "a Unix socket" : tls ? "TLS" : "TCP",
+    );
     let socket: NodeSocket;
     try {
       socket = openSocket(address, tls);
