@@ -171,6 +171,10 @@ const FEATURES: readonly Feature[] = [
     names: ["callable"],
   },
   {
+    text: "`ReconnectingClient`: connects again when a connection ends",
+    names: ["ReconnectingClient"],
+  },
+  {
     text: "`connectWebSocket()`: a duplex over a WebSocket",
     names: ["connectWebSocket"],
   },
@@ -498,7 +502,10 @@ export function featureTable(
 async function printFeatures(dir: string): Promise<void> {
   const entry = await readFile(join(ROOT, "client.ts"), "utf8");
   const isThere = ({ names, from }: Feature) =>
-    from !== undefined || names.every((name) => sourceOf(entry, name));
+    from !== undefined ||
+    names.every((name) =>
+      sourceOf(entry, name) || entry.includes(` as ${name},`)
+    );
   const features = FEATURES.filter(isThere);
   const program = (used: readonly Feature[]) =>
     `export { Client } from "${SLIM}";\n` +
