@@ -158,6 +158,63 @@ test("[K11] a request that is no WebSocket's, or does not offer the subprotocol,
   });
 });
 
+test("[K11] a request whose path, Host or key is malformed gets a response, and harms nobody else", async () => {
+  await withListener({}, async (port) => {
+    const cases: [Headers, string][] = [
+      [{}, "//"],
+      [{}, "//x:99999/rpc"],
+      [{}, "http://[/rpc"],
+      [{ Host: "a b" }, "/rpc"],
+      [{ Host: "x:99999" }, "/rpc"],
+      [{ Host: "" }, "/rpc"],
+      [{ "Sec-WebSocket-Key": undefined }, "/rpc"],
+      [{ "Sec-WebSocket-Version": undefined }, "/rpc"],
+      [{ "Sec-WebSocket-Protocol": "sluice.1,,," }, "/rpc"],
+    ];
+    for (const [headers, path] of cases) {
+      const { status } = await request(port, headers, { path });
+      // Runtimes differ in what they refuse. 500 would be a fault of the server's own.
+      const known = [101, 400, 404, 426].includes(status);
+      assert(known, `${status} for ${path} ${JSON.stringify(headers)}`);
+    }
+    assertEquals((await request(port)).status, 101);
+  });
+});
+
+test("[K11] on Deno a request that cannot be upgraded is refused, and reported", {
+  skip: !("Deno" in globalThis),
+}, async () => {
+  const errors: ConnectionError[] = [];
+  const onError = (error: ConnectionError) => void errors.push(error);
+  await withListener({ onError }, async (port) => {
+    const headers = { "Sec-WebSocket-Key": undefined };
+    assertEquals((await request(port, headers)).status, 400);
+  });
+  assertEquals(errors.map(({ message }) => message.split(":")[0]), [
+    "Cannot upgrade a request",
+  ]);
+});
+
+test("[K11] on Node a request that cannot be upgraded is refused, and reported", {
+  skip: !onNode,
+}, async () => {
+  const errors: ConnectionError[] = [];
+  const sockets = webSockets({
+    WebSocketServer: class {
+      handleUpgrade(): void {
+        throw new Error("upgraded already");
+      }
+    },
+    onError: (error) => void errors.push(error),
+  });
+  const { port, stop } = await serveBeside(sockets);
+  assertEquals((await request(port)).status, 500);
+  await stop();
+  assertEquals(errors.map(({ message }) => message), [
+    "Cannot upgrade a request: upgraded already",
+  ]);
+});
+
 /** A service that says what it sees of its caller. */
 const services = {
   Who: {

@@ -15,6 +15,7 @@ import { builtin } from "../sockets/node_builtins.ts";
 import { toConnectionError } from "../system_errors.ts";
 import {
   type FetchInfo,
+  pathOf,
   type UpgradeOptions,
   WebSocketUpgrade,
   writeRefusal,
@@ -84,7 +85,7 @@ export class WebSocketListenerBackend implements ListenerBackend {
       port: port === "" ? (this.#tls ? 443 : 80) : Number(port),
       tls: this.#tls,
       fetch: (request, info) =>
-        new URL(request.url).pathname === pathname
+        pathOf(request.url) === pathname
           ? this.#upgrade.upgrade(request, info)
           : new Response("not found\n", { status: 404 }),
     };
@@ -115,7 +116,7 @@ export class WebSocketListenerBackend implements ListenerBackend {
       response.end("this address is for WebSockets\n");
     });
     server.on("upgrade", (request, socket, head) => {
-      if (new URL(request.url ?? "/", "ws://host").pathname === pathname) {
+      if (pathOf(request.url ?? "/") === pathname) {
         this.#upgrade.handleUpgrade(request, socket, head);
       } else writeRefusal(socket, [404, "not found"]);
     });

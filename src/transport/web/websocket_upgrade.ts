@@ -6,6 +6,8 @@
  *   allowed: a browser lets every page open a WebSocket to every server, with
  *   the user's cookies.
  * - A request that is refused gets an HTTP response that says why.
+ * - Nothing that a client sends makes a method throw: on Node that would end the
+ *   process, and Deno and Bun would print it.
  *
  * @module
  */
@@ -134,9 +136,15 @@ export class WebSocketUpgrade {
     }
     // Before the upgrade, after which Deno no longer knows it.
     const remote = addressOf(info.remoteAddr);
-    const { socket, response } = Deno.upgradeWebSocket(request, {
-      protocol: SUBPROTOCOL,
-    });
+    let upgraded: ReturnType<DenoUpgrade["upgradeWebSocket"]>;
+    try {
+      upgraded = Deno.upgradeWebSocket(request, { protocol: SUBPROTOCOL });
+    } catch (error) {
+      // A header is missing or malformed, or the request is not Deno's own.
+      this.#events.fault(toConnectionError(CANNOT_UPGRADE, error));
+      return toResponse(MALFORMED);
+    }
+    const { socket, response } = upgraded;
     this.#open++;
     socket.addEventListener("close", () => {
       this.#open--;
@@ -187,6 +195,20 @@ export class WebSocketUpgrade {
     socket: NodeUpgradeSocket,
     head: Uint8Array,
   ): void => {
+    try {
+      this.#upgradeNode(request, socket, head);
+    } catch (error) {
+      // There is no class of `ws`, or another listener has upgraded the request.
+      this.#events.fault(toConnectionError(CANNOT_UPGRADE, error));
+      writeRefusal(socket, [500, "the server cannot upgrade the request"]);
+    }
+  };
+
+  #upgradeNode(
+    request: NodeRequest,
+    socket: NodeUpgradeSocket,
+    head: Uint8Array,
+  ): void {
     const headers = new Headers();
     for (const [name, value] of Object.entries(request.headers)) {
       if (value !== undefined) headers.set(name, String(value));
@@ -206,7 +228,7 @@ export class WebSocketUpgrade {
       head as never,
       (ws: WebSocketLike) => this.#events.accept(adaptWebSocket(ws, info)),
     );
-  };
+  }
 
   #server(): WsServer {
     if (this.#ws !== undefined) return this.#ws;
@@ -267,6 +289,18 @@ export class WebSocketUpgrade {
 type Refusal = readonly [number, string];
 
 const NOT_WEBSOCKET: Refusal = [426, "this address is for WebSockets"];
+const MALFORMED: Refusal = [400, "this is no valid request for a WebSocket"];
+
+const CANNOT_UPGRADE = "Cannot upgrade a request";
+
+/** The path of a request, or `undefined` if its target or its `Host` header, which are the client's, make no URL. */
+export function pathOf(url: string): string | undefined {
+  try {
+    return new URL(url, "ws://host").pathname;
+  } catch {
+    return undefined;
+  }
+}
 
 function toResponse([status, text]: Refusal): Response {
   const headers: Record<string, string> = { "content-type": "text/plain" };
