@@ -16,6 +16,7 @@ import {
   Client,
   connect,
   ConnectionError,
+  type ConnectTls,
   connectWebSocket,
   fromWebSocket,
   listen,
@@ -27,10 +28,12 @@ import {
   webSockets,
 } from "../../mod.ts";
 import { turn } from "../support/clock.ts";
+import { fixture } from "../support/fixture.ts";
 import { SignalCount } from "../support/signal_count.ts";
 import { receive, send } from "../support/transports.ts";
 
-const onNode = !("Deno" in globalThis) && !("Bun" in globalThis);
+const onDeno = "Deno" in globalThis;
+const onNode = !onDeno && !("Bun" in globalThis);
 
 /** Headers of a valid request; `undefined` leaves one out. */
 type Headers = Record<string, string | undefined>;
@@ -39,7 +42,11 @@ type Headers = Record<string, string | undefined>;
 async function request(
   port: number,
   headers: Headers = {},
-  { path = "/rpc", method = "GET" } = {},
+  { path = "/rpc", method = "GET", tls }: {
+    path?: string;
+    method?: string;
+    tls?: ConnectTls;
+  } = {},
 ): Promise<{ status: number; text: string }> {
   const all: Headers = {
     Host: `127.0.0.1:${port}`,
@@ -53,7 +60,7 @@ async function request(
   const lines = Object.entries(all)
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => `${name}: ${value}\r\n`);
-  const duplex = await connect({ port });
+  const duplex = await connect({ port, tls });
   const head = `${method} ${path} HTTP/1.1\r\n${lines.join("")}\r\n`;
   await send(duplex, new TextEncoder().encode(head));
   let text = "";
@@ -181,38 +188,109 @@ test("[K11] a request whose path, Host or key is malformed gets a response, and 
   });
 });
 
-test("[K11] on Deno a request that cannot be upgraded is refused, and reported", {
-  skip: !("Deno" in globalThis),
-}, async () => {
-  const errors: ConnectionError[] = [];
-  const onError = (error: ConnectionError) => void errors.push(error);
-  await withListener({ onError }, async (port) => {
-    const headers = { "Sec-WebSocket-Key": undefined };
-    assertEquals((await request(port, headers)).status, 400);
+test(
+  "[K11] on Deno a request that cannot be upgraded is refused, and reported",
+  {
+    skip: !onDeno,
+  },
+  async () => {
+    const errors: ConnectionError[] = [];
+    const onError = (error: ConnectionError) => void errors.push(error);
+    await withListener({ onError }, async (port) => {
+      const headers = { "Sec-WebSocket-Key": undefined };
+      assertEquals((await request(port, headers)).status, 400);
+    });
+    assertEquals(errors.map(({ message }) => message.split(":")[0]), [
+      "Cannot upgrade a request",
+    ]);
+  },
+);
+
+test(
+  "[K11] on Node a request that cannot be upgraded is refused, and reported",
+  {
+    skip: !onNode,
+  },
+  async () => {
+    const errors: ConnectionError[] = [];
+    const sockets = webSockets({
+      WebSocketServer: class {
+        handleUpgrade(): void {
+          throw new Error("upgraded already");
+        }
+      },
+      onError: (error) => void errors.push(error),
+    });
+    const { port, stop } = await serveBeside(sockets);
+    assertEquals((await request(port)).status, 500);
+    await stop();
+    assertEquals(errors.map(({ message }) => message), [
+      "Cannot upgrade a request: upgraded already",
+    ]);
+  },
+);
+
+/** The certificate `name` of the fixtures, with its key. */
+function identity(name: string): { cert: string; key: string } {
+  return { cert: fixture(`${name}.pem`), key: fixture(`${name}-key.pem`) };
+}
+
+test("[K11] wss: serves over TLS, and reports a handshake that fails where the runtime tells", async () => {
+  const { promise: fault, resolve } = Promise.withResolvers<ConnectionError>();
+  const listener = await listen("wss://127.0.0.1:0/rpc", {
+    WebSocketServer,
+    tls: identity("server"),
+    onError: resolve,
   });
-  assertEquals(errors.map(({ message }) => message.split(":")[0]), [
-    "Cannot upgrade a request",
-  ]);
+  const port = portOf(listener);
+  const tls = { ca: fixture("ca.pem") };
+  assertEquals((await request(port, {}, { tls })).status, 101);
+  await assertRejects(() => connect({ port, tls: {} }), ConnectionError);
+  if (onNode) assert((await fault).message.startsWith("TLS handshake failed"));
+  await listener.close();
 });
 
-test("[K11] on Node a request that cannot be upgraded is refused, and reported", {
-  skip: !onNode,
-}, async () => {
-  const errors: ConnectionError[] = [];
-  const sockets = webSockets({
-    WebSocketServer: class {
-      handleUpgrade(): void {
-        throw new Error("upgraded already");
-      }
-    },
-    onError: (error) => void errors.push(error),
+test("[K11] wss: accepts only clients with a valid certificate if it requests one, and on Deno does not listen", async () => {
+  const ca = fixture("ca.pem");
+  const listening = listen("wss://127.0.0.1:0/rpc", {
+    WebSocketServer,
+    tls: { ...identity("server"), ca, requestCert: true },
   });
-  const { port, stop } = await serveBeside(sockets);
-  assertEquals((await request(port)).status, 500);
-  await stop();
-  assertEquals(errors.map(({ message }) => message), [
-    "Cannot upgrade a request: upgraded already",
-  ]);
+  if (onDeno) {
+    await assertRejects(() => listening, TypeError, "client certificates");
+    return;
+  }
+  const listener = await listening;
+  const port = portOf(listener);
+  const statuses: [Partial<ConnectTls>, boolean][] = [
+    [identity("client"), true],
+    [identity("selfsigned"), false],
+    [{}, false],
+  ];
+  for (const [own, accepted] of statuses) {
+    const response = await request(port, {}, { tls: { ca, ...own } })
+      .catch(() => undefined);
+    assertEquals(response?.status === 101, accepted);
+  }
+  await listener.close();
+});
+
+test("[K11] a client that never finishes its request or TLS handshake does not delay close", async () => {
+  for (const tls of [undefined, identity("server")]) {
+    const scheme = tls ? "wss" : "ws";
+    const listener = await listen(`${scheme}://127.0.0.1:0/rpc`, {
+      WebSocketServer,
+      tls,
+    });
+    const silent = await connect({ port: portOf(listener) });
+    // The start of a TLS record, or of a request.
+    await send(silent, new Uint8Array(tls ? [22, 3, 1, 2, 0] : [71, 69, 84]));
+    // The server has it: it has answered one that came later.
+    const ca = { ca: fixture("ca.pem") };
+    await request(portOf(listener), {}, { path: "/x", tls: tls && ca });
+    await listener.close();
+    await silent.writable.abort().catch(() => {});
+  }
 });
 
 /** A service that says what it sees of its caller. */

@@ -111,7 +111,10 @@ export interface NodeHttpServer {
       head: Uint8Array,
     ) => void,
   ): unknown;
-  on(event: "error", listener: (error: unknown) => void): unknown;
+  on(
+    event: "error" | "tlsClientError",
+    listener: (error: unknown) => void,
+  ): unknown;
   listen(options: Record<string, unknown>, done: () => void): unknown;
   address(): { port: number } | string | null;
   close(): unknown;

@@ -7,9 +7,10 @@
 
 import { ConnectionError } from "../../base/errors.ts";
 import type { ListenAddress, ListenTls } from "../address.ts";
-import type {
-  ListenerBackend,
-  ListenerEvents,
+import {
+  HANDSHAKE_TIMEOUT,
+  type ListenerBackend,
+  type ListenerEvents,
 } from "../sockets/listener_backend.ts";
 import { builtin } from "../sockets/node_builtins.ts";
 import { toConnectionError } from "../system_errors.ts";
@@ -65,11 +66,16 @@ export class WebSocketListenerBackend implements ListenerBackend {
           : "Cannot listen: use wss: in place of ws: for TLS",
       );
     }
+    const { Deno, Bun } = globalThis as Runtimes;
+    if (Deno?.serve && options.tls?.requestCert) {
+      throw new TypeError(
+        "Cannot listen: Deno cannot request client certificates; use Node or Bun",
+      );
+    }
     this.#url = url;
     this.#tls = options.tls;
     this.#events = events;
     this.#upgrade = new WebSocketUpgrade(events, options);
-    const { Deno, Bun } = globalThis as Runtimes;
     if (!Deno?.serve && !Bun && options.WebSocketServer === undefined) {
       throw new TypeError(
         "Cannot listen: Node needs the option WebSocketServer, a class of the npm package ws",
@@ -108,7 +114,10 @@ export class WebSocketListenerBackend implements ListenerBackend {
 
   async #serveNode({ hostname, port, tls }: ServeOptions): Promise<HttpServer> {
     const server = tls
-      ? builtin("node:https", "WebSockets").createServer({ ...tls })
+      ? builtin("node:https", "WebSockets").createServer({
+        ...tls,
+        handshakeTimeout: HANDSHAKE_TIMEOUT,
+      })
       : builtin("node:http", "WebSockets").createServer({});
     const { pathname } = this.#url;
     server.on("request", (_request, response) => {
@@ -127,6 +136,11 @@ export class WebSocketListenerBackend implements ListenerBackend {
     server.on("error", (error) => {
       const what = "Cannot accept a connection";
       this.#events.fault(toConnectionError(what, error));
+    });
+    // Node has destroyed the socket.
+    server.on("tlsClientError", (error) => {
+      const what = "TLS handshake failed";
+      this.#events.fault(toConnectionError(what, error, "unauthenticated"));
     });
     const { port: bound } = server.address() as { port: number };
     return {
@@ -153,7 +167,7 @@ interface DenoHttpServer {
   readonly addr: { readonly port: number };
   ref(): void;
   unref(): void;
-  shutdown(): Promise<void>;
+  readonly finished: Promise<void>;
 }
 
 function serveDeno(
@@ -164,9 +178,11 @@ function serveDeno(
   const { serve } = deno as {
     serve(options: object, handler: ServeOptions["fetch"]): DenoHttpServer;
   };
+  const stop = new AbortController();
   const server = serve({
     hostname,
     port,
+    signal: stop.signal,
     ...(tls && { cert: tls.cert, key: tls.key }),
     onListen() {},
   }, fetch);
@@ -176,8 +192,10 @@ function serveDeno(
     unref: () => server.unref(),
     close: async () => {
       // Deno 2.9.5 closes every WebSocket when it stops to listen.
-      if (upgrade.busy) upgrade.idle().then(() => server.shutdown());
-      else await server.shutdown();
+      if (upgrade.busy) return void upgrade.idle().then(() => stop.abort());
+      // Not `shutdown()`: it waits for clients that never finish their handshake.
+      stop.abort();
+      await server.finished;
     },
   };
 }
