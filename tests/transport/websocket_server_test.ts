@@ -6,6 +6,7 @@ import {
   assertEquals,
   assertInstanceOf,
   assertRejects,
+  assertThrows,
 } from "@std/assert";
 import { createServer, type Server as HttpServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -114,6 +115,40 @@ test("[K11] by default only pages of the server's own host may connect", async (
       assertEquals([origin, status], [origin, expected]);
     }
   });
+});
+
+test("[K11] an origin is compared with Host as URLs are: default ports and case do not matter", async () => {
+  await withListener({}, async (port) => {
+    const cases: [origin: string, host: string, status: number][] = [
+      ["http://example.com", "example.com:80", 101],
+      ["https://example.com", "example.com:443", 101],
+      ["http://example.com", "EXAMPLE.com", 101],
+      ["http://[::1]:7000", "[::1]:7000", 101],
+      ["https://example.com", "example.com:80", 403],
+      ["http://example.com:81", "example.com", 403],
+      ["http://example.com", "example.com.evil.example", 403],
+      ["http://example.com, http://evil.example", "example.com", 403],
+    ];
+    for (const [Origin, Host, expected] of cases) {
+      const { status } = await request(port, { Origin, Host });
+      assertEquals([Origin, Host, status], [Origin, Host, expected]);
+    }
+  });
+});
+
+test("[K11] allowOrigins allows only what a list has, or a function answers with true", async () => {
+  const allowOrigins = () => Promise.resolve(false) as unknown as boolean;
+  await withListener({ allowOrigins }, async (port) => {
+    const { status } = await request(port, { Origin: "https://evil.example" });
+    assertEquals(status, 403);
+  });
+  for (const value of ["https://example.com", null, 1, {}]) {
+    assertThrows(
+      () => webSockets({ WebSocketServer, allowOrigins: value as never }),
+      TypeError,
+      "allowOrigins",
+    );
+  }
 });
 
 test("[K11] allowOrigins replaces that by a list, a function, or everybody", async () => {

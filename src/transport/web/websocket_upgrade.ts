@@ -13,6 +13,7 @@
  */
 
 import { ConnectionError } from "../../base/errors.ts";
+import { typeName } from "../../base/inspect.ts";
 import type { DuplexInfo, UpgradeRequest } from "../../types/duplex.ts";
 import { printAddress } from "../address.ts";
 import { nativeDuplex } from "../native_duplex.ts";
@@ -37,6 +38,10 @@ export interface UpgradeOptions {
    * such as `["https://example.com"]`, a function, or `"*"` for all. By default
    * only pages of the same host and port as the server, as its `Host` header
    * says. Requests without `Origin`, which are not from pages, always may.
+   *
+   * Give a list to a server that only this machine or a private network can
+   * reach. By DNS rebinding, a foreign page can give its own host name the
+   * address of the server, and the default would take it for the server's own.
    */
   allowOrigins?:
     | "*"
@@ -114,7 +119,19 @@ export class WebSocketUpgrade {
   #open = 0;
   #onIdle: (() => void) | undefined;
 
+  /** @throws {TypeError} If `allowOrigins` is none of these. */
   constructor(events: ListenerEvents, options: UpgradeOptions) {
+    const { allowOrigins: allow } = options;
+    // The `includes` of a string would allow parts of it.
+    const valid = allow === undefined || allow === "*" ||
+      typeof allow === "function" || Array.isArray(allow);
+    if (!valid) {
+      throw new TypeError(
+        `Cannot use allowOrigins: give a list, a function or "*", received ${
+          typeName(allow)
+        }`,
+      );
+    }
     this.#events = events;
     this.#options = options;
   }
@@ -272,9 +289,14 @@ export class WebSocketUpgrade {
     const { allowOrigins } = this.#options;
     if (allowOrigins === "*") return true;
     try {
-      if (typeof allowOrigins === "function") return allowOrigins(origin);
+      // Not whatever is truthy: the promise of an async function is.
+      if (typeof allowOrigins === "function") {
+        return allowOrigins(origin) === true;
+      }
       if (allowOrigins !== undefined) return allowOrigins.includes(origin);
-      return new URL(origin).host === headers.get("host");
+      const { protocol, host } = new URL(origin);
+      // A proxy may add the default port, which an origin never has.
+      return host === new URL(`${protocol}//${headers.get("host")}`).host;
     } catch (error) {
       // The user's function has failed, or the origin is "null".
       if (typeof allowOrigins === "function") {
