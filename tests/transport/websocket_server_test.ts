@@ -397,6 +397,16 @@ test("[K11] a listener that is closed refuses, and leaves its connections alone"
   await stop();
 });
 
+test("[K11] a connection that is destroyed in the turn in which it is accepted tells its peer", async () => {
+  await withListener({}, async (_, listener) => {
+    const accepting = listener[Symbol.asyncIterator]().next();
+    const dialling = connectWebSocket(listener.url);
+    await (await accepting).value.writable.abort(new Error("enough"));
+    const near = await dialling;
+    assertInstanceOf((await receive(near)).error, ConnectionError);
+  });
+});
+
 test("[K12] one server serves WebSockets beside other routes, and authorize sees the request", async () => {
   const sockets = webSockets({ WebSocketServer });
   const server = new Server(services, {

@@ -292,6 +292,14 @@ test("[K7] what is written to a connecting socket is sent when it opens", async 
   assertEquals([written, socket.sent], [true, [pattern(10)]]);
 });
 
+test("[K7] a socket that is given up while it connects is closed again when it opens: Deno's server forgets the first time", () => {
+  const { socket, transport } = manual(false);
+  transport.abort(new Error("enough"));
+  transport.onOpen("sluice.1");
+  assertEquals(socket.closed, [4001, 4001]);
+  transport.onClose(4001, "");
+});
+
 test("[K7] one that cannot connect fails with the platform's error as the cause", async () => {
   const { clock, transport } = manual(false);
   const writing = transport.write([pattern(10)]).catch((error) => error);

@@ -65,7 +65,7 @@ const CLOSE_TIMEOUT = 1000;
 export interface MessageSocket {
   /** Bytes that wait in the socket. */
   readonly bufferedAmount: number;
-  /** Whether the memory of a message belongs to the sender again once `send` has returned or its promise has resolved. */
+  /** Whether the memory of a message belongs to the sender again once `send` has returned. */
   readonly copies: boolean;
   /** Bytes of a message that does not fill a packet, at most; unbounded if undefined. */
   readonly shortMessage?: number | undefined;
@@ -94,6 +94,7 @@ export class MessageTransport extends WriteHalf implements ReadHalfEvents {
   #endSent = false;
   /** Whether this side has closed the socket, or it is closed. */
   #closed = false;
+  #closeCode = NORMAL;
   /** The write under way, and how far its chunks are sent. */
   #chunks: readonly Uint8Array[] | undefined;
   #index = 0;
@@ -131,6 +132,8 @@ export class MessageTransport extends WriteHalf implements ReadHalfEvents {
    * @param protocol The subprotocol that was chosen; empty if none was.
    */
   onOpen(protocol: string): void {
+    // Deno's server forgets a close that came earlier.
+    if (this.#closed) return this.#requestClose();
     if (protocol !== SUBPROTOCOL) {
       const chosen = protocol === "" ? "none" : JSON.stringify(protocol);
       return this.#refuse(
@@ -395,17 +398,22 @@ export class MessageTransport extends WriteHalf implements ReadHalfEvents {
   #closeSocket(code: number): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#closeCode = code;
+    this.#requestClose();
     const socket = this.#socket;
-    try {
-      socket.close(code, "");
-    } catch (error) {
-      this.onError(error);
-    }
     this.#stopTimer();
     if (socket.terminate === undefined) return;
     // `onClose` ends the wait.
     const terminate = () => socket.terminate?.();
     this.#timer = this.#clock.setTimeout(terminate, CLOSE_TIMEOUT);
+  }
+
+  #requestClose(): void {
+    try {
+      this.#socket.close(this.#closeCode, "");
+    } catch (error) {
+      this.onError(error);
+    }
   }
 
   #stopTimer(): void {
