@@ -9,6 +9,7 @@ import {
 } from "@std/assert";
 import { test } from "node:test";
 import { ConnectionError } from "../../src/base/errors.ts";
+import { openChannel } from "../../src/transport/duplex.ts";
 import { nativeDuplex } from "../../src/transport/native_duplex.ts";
 import {
   MAX_BUFFERED,
@@ -498,6 +499,25 @@ test("[K10] a WebSocketStream is a duplex with the backpressure of its streams",
   await closing;
   assertEquals(calls, [{ closeCode: 1000, reason: "" }]);
   closed.resolve({ closeCode: 1000 });
+});
+
+test("[K10] messages that wait in two WebSocketStreams have memory of their own", async () => {
+  const streams = [fakeStream(), fakeStream()];
+  const chunks = [1, 2].map((byte) => new Uint8Array(10).fill(byte));
+  const channels = streams.map(({ socket }) =>
+    openChannel(fromWebSocket(socket))
+  );
+  await settle();
+  // Several chunks, which are gathered in one message.
+  const writes = channels.map((channel, i) =>
+    channel.write([chunks[i], chunks[i]])
+  );
+  await settle();
+  for (const [i, { peer }] of streams.entries()) {
+    const { value } = await peer.reader.read();
+    assertEquals(value, new Uint8Array(20).fill(i + 1));
+  }
+  await Promise.all(writes);
 });
 
 test("[K10] what a WebSocketStream got before its close is read before the loss", async () => {

@@ -227,7 +227,8 @@ function streamTransport(socket: WebSocketStreamLike): MessageTransport {
   const transport = new MessageTransport({
     // A write settles when the socket has room for the next message.
     bufferedAmount: 0,
-    copies: true,
+    // A write that waits, or that was given up, still has its message.
+    copies: false,
     send: (message) => writer!.write(message),
     close: (closeCode, reason) => socket.close({ closeCode, reason }),
     pause: () => {
