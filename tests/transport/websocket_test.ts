@@ -425,6 +425,13 @@ test("[K9] a peer that does not answer a close is terminated after a second, whe
   }
 });
 
+test("[K9] a socket that reports its close while it is told to close leaves no timer", () => {
+  const { socket, clock, transport } = manual();
+  socket.close = (code) => transport.onClose(code, "");
+  transport.abort(new Error("enough"));
+  assertEquals(clock.timers, 0);
+});
+
 test("[K9] a socket that throws when it sends or closes fails its duplex, and nothing else", async () => {
   const { socket, transport } = manual();
   socket.send = () => {

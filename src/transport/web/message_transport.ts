@@ -399,13 +399,14 @@ export class MessageTransport extends WriteHalf implements ReadHalfEvents {
     if (this.#closed) return;
     this.#closed = true;
     this.#closeCode = code;
-    this.#requestClose();
-    const socket = this.#socket;
     this.#stopTimer();
-    if (socket.terminate === undefined) return;
-    // `onClose` ends the wait.
-    const terminate = () => socket.terminate?.();
-    this.#timer = this.#clock.setTimeout(terminate, CLOSE_TIMEOUT);
+    const socket = this.#socket;
+    if (socket.terminate !== undefined) {
+      // `onClose` ends the wait; Bun's server calls it during `close`.
+      const terminate = () => socket.terminate?.();
+      this.#timer = this.#clock.setTimeout(terminate, CLOSE_TIMEOUT);
+    }
+    this.#requestClose();
   }
 
   #requestClose(): void {
