@@ -143,7 +143,7 @@ export function parseTarget(
           `${what}: ${url} has a host; a path begins after "unix:", as in unix:/run/app.sock`,
         );
       }
-      const path = decodeURIComponent(pathname);
+      const path = decodePath(what, url);
       const address = parseAddress(what, { path }, lowestPort);
       return { kind: "socket", address, tls };
     }
@@ -168,10 +168,22 @@ function parseUrl(what: string, url: string | URL): URL {
   }
 }
 
+function decodePath(what: string, url: URL): string {
+  try {
+    return decodeURIComponent(url.pathname);
+  } catch {
+    throw new TypeError(`${what}: ${url} is not percent-encoded UTF-8`);
+  }
+}
+
 /** An address as a URL that `connect` takes. */
 export function toUrl(address: ListenAddress, tls: boolean): string {
   if ("url" in address) return address.url;
-  if ("path" in address) return `unix:${encodeURI(address.path)}`;
+  if ("path" in address) {
+    // These would begin a query or a fragment.
+    const path = encodeURI(address.path).replace(/[?#]/g, encodeURIComponent);
+    return `unix:${path}`;
+  }
   return `${tls ? "tls" : "tcp"}://${printAddress(address)}`;
 }
 

@@ -26,6 +26,7 @@ test("connect takes what a listener says of itself, as a URL and as an object", 
       ["tcp://127.0.0.1:0", {}, {}],
       ["tls://127.0.0.1:0", { tls: cert }, { tls: { ca } }],
       [`unix:${join(directory, "a b.sock")}`, {}, {}],
+      [`unix:${join(directory, "a%23b%3Fc%25.sock")}`, {}, {}],
       ["memory:urls_test", {}, {}],
     ];
     for (const [url, settings, options] of cases) {
@@ -73,6 +74,7 @@ test("what is no address is refused with a sentence that says why", async () => 
     ["memory:", "has no name"],
     ["unix:", "path must be"],
     ["unix://run/app.sock", 'a path begins after "unix:"'],
+    ["unix:/%ff", "percent-encoded"],
   ];
   for (const [url, text] of cases) {
     await assertRejects(() => connect(url), TypeError, text);
