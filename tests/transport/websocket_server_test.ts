@@ -454,6 +454,7 @@ test("[K12] on Node a listener without the class of ws says what it needs", {
     TypeError,
     "WebSocketServer",
   );
+  assertThrows(() => webSockets(), TypeError, "WebSocketServer");
 });
 
 test("[K13] a dial that is refused, aborted, or answered by another server fails with a typed error", async () => {

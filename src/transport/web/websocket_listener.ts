@@ -60,6 +60,9 @@ export interface WebSocketListener
  * connect; see `allowOrigins`. To accept or reject users, use `authorize` of the
  * server: `connection.peer.request` has the address and the headers.
  *
+ * @throws {TypeError} If `allowOrigins` is no list, function or `"*"`, or
+ *   `WebSocketServer` is missing on Node.
+ *
  * @example Deno
  * ```ts ignore
  * const sockets = webSockets();

@@ -66,7 +66,7 @@ export class WebSocketListenerBackend implements ListenerBackend {
           : "Cannot listen: use wss: in place of ws: for TLS",
       );
     }
-    const { Deno, Bun } = globalThis as Runtimes;
+    const { Deno } = globalThis as Runtimes;
     if (Deno?.serve && options.tls?.requestCert) {
       throw new TypeError(
         "Cannot listen: Deno cannot request client certificates; use Node or Bun",
@@ -76,11 +76,6 @@ export class WebSocketListenerBackend implements ListenerBackend {
     this.#tls = options.tls;
     this.#events = events;
     this.#upgrade = new WebSocketUpgrade(events, options);
-    if (!Deno?.serve && !Bun && options.WebSocketServer === undefined) {
-      throw new TypeError(
-        "Cannot listen: Node needs the option WebSocketServer, a class of the npm package ws",
-      );
-    }
   }
 
   async open(): Promise<ListenAddress> {

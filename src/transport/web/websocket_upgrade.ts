@@ -119,7 +119,7 @@ export class WebSocketUpgrade {
   #open = 0;
   #onIdle: (() => void) | undefined;
 
-  /** @throws {TypeError} If `allowOrigins` is none of these. */
+  /** @throws {TypeError} If `allowOrigins` is none of these, or `WebSocketServer` is missing on Node. */
   constructor(events: ListenerEvents, options: UpgradeOptions) {
     const { allowOrigins: allow } = options;
     // The `includes` of a string would allow parts of it.
@@ -131,6 +131,11 @@ export class WebSocketUpgrade {
           typeName(allow)
         }`,
       );
+    }
+    // Now, and not in the event of the first request.
+    const needsWs = !("Deno" in globalThis) && !("Bun" in globalThis);
+    if (needsWs && options.WebSocketServer === undefined) {
+      throw new TypeError(NEEDS_WS);
     }
     this.#events = events;
     this.#options = options;
@@ -251,9 +256,7 @@ export class WebSocketUpgrade {
     if (this.#ws !== undefined) return this.#ws;
     const { WebSocketServer } = this.#options;
     if (typeof WebSocketServer !== "function") {
-      throw new TypeError(
-        "Cannot upgrade: Node needs the option WebSocketServer, a class of the npm package ws",
-      );
+      throw new TypeError(NEEDS_WS);
     }
     const settings = {
       noServer: true,
@@ -312,6 +315,9 @@ type Refusal = readonly [number, string];
 
 const NOT_WEBSOCKET: Refusal = [426, "this address is for WebSockets"];
 const MALFORMED: Refusal = [400, "this is no valid request for a WebSocket"];
+
+const NEEDS_WS =
+  "Cannot accept WebSockets: Node needs the option WebSocketServer, a class of the npm package ws";
 
 const CANNOT_UPGRADE = "Cannot upgrade a request";
 
