@@ -432,6 +432,17 @@ test("[K9] a socket that reports its close while it is told to close leaves no t
   assertEquals(clock.timers, 0);
 });
 
+test("[K9] a paused socket is resumed when it is closed, so that the peer's answer arrives", () => {
+  const { socket, transport } = manual();
+  transport.onMessage(new Uint8Array(65_536));
+  assertEquals([socket.paused, socket.resumed], [1, 0]);
+  transport.abort(new Error("enough"));
+  transport.onMessage(new Uint8Array(65_536));
+  assertEquals([socket.paused, socket.resumed], [1, 1]);
+  assertEquals(transport.readHalf.bytes, 0);
+  transport.onClose(4001, "");
+});
+
 test("[K9] a socket that throws when it sends or closes fails its duplex, and nothing else", async () => {
   const { socket, transport } = manual();
   socket.send = () => {

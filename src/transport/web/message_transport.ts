@@ -407,6 +407,8 @@ export class MessageTransport extends WriteHalf implements ReadHalfEvents {
       this.#timer = this.#clock.setTimeout(terminate, CLOSE_TIMEOUT);
     }
     this.#requestClose();
+    // The peer's answer comes after what it has sent, which is dropped.
+    if (this.#paused) socket.resume?.();
   }
 
   #requestClose(): void {
