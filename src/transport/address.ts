@@ -124,6 +124,10 @@ export function parseTarget(
   }
   const url = parseUrl(what, options.url);
   const { protocol, hostname, port, pathname } = url;
+  const shown = printUrl(url);
+  if (!/^wss?:$/.test(protocol) && (url.search || url.hash)) {
+    throw new TypeError(`${what}: ${shown} must have no query and no fragment`);
+  }
   switch (protocol) {
     case "tcp:":
       if (tls) {
@@ -131,7 +135,12 @@ export function parseTarget(
       }
       // falls through
     case "tls:": {
-      if (port === "") throw new TypeError(`${what}: ${url} has no port`);
+      if (port === "") throw new TypeError(`${what}: ${shown} has no port`);
+      if (url.username || url.password || !/^\/?$/.test(pathname)) {
+        throw new TypeError(
+          `${what}: ${shown} must have nothing but a host and a port`,
+        );
+      }
       const host = hostname.replace(/^\[|\]$/g, "");
       const at = { host, port: Number(port) };
       const address = parseAddress(what, at, lowestPort);
@@ -140,7 +149,7 @@ export function parseTarget(
     case "unix:": {
       if (hostname !== "") {
         throw new TypeError(
-          `${what}: ${url} has a host; a path begins after "unix:", as in unix:/run/app.sock`,
+          `${what}: ${shown} has a host; a path begins after "unix:", as in unix:/run/app.sock`,
         );
       }
       const path = decodePath(what, url);
@@ -151,11 +160,11 @@ export function parseTarget(
     case "wss:":
       return { kind: "websocket", url };
     case "memory:":
-      if (pathname === "") throw new TypeError(`${what}: ${url} has no name`);
+      if (pathname === "") throw new TypeError(`${what}: ${shown} has no name`);
       return { kind: "memory", name: pathname };
     default:
       throw new TypeError(
-        `${what}: the scheme of ${url} is not tcp, tls, unix, ws, wss or memory`,
+        `${what}: the scheme of ${shown} is not tcp, tls, unix, ws, wss or memory`,
       );
   }
 }
@@ -172,8 +181,15 @@ function decodePath(what: string, url: URL): string {
   try {
     return decodeURIComponent(url.pathname);
   } catch {
-    throw new TypeError(`${what}: ${url} is not percent-encoded UTF-8`);
+    throw new TypeError(
+      `${what}: ${printUrl(url)} is not percent-encoded UTF-8`,
+    );
   }
+}
+
+/** A URL for messages: without user, password, query and fragment, which may be secret. */
+export function printUrl({ protocol, host, pathname }: URL): string {
+  return `${protocol}${host === "" ? "" : `//${host}`}${pathname}`;
 }
 
 /** An address as a URL that `connect` takes. */

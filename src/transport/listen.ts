@@ -18,6 +18,7 @@ import {
   type ListenTls,
   parseTarget,
   printAddress,
+  printUrl,
   type Target,
   type TcpAddress,
   toUrl,
@@ -155,7 +156,9 @@ export async function listen(
 
 function print(target: Target): string {
   if (target.kind === "socket") return printAddress(target.address);
-  return target.kind === "memory" ? `memory:${target.name}` : target.url.href;
+  return target.kind === "memory"
+    ? `memory:${target.name}`
+    : printUrl(target.url);
 }
 
 function makeBackend(

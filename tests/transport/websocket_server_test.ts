@@ -180,6 +180,31 @@ test("[K11] allowOrigins replaces that by a list, a function, or everybody", asy
   ]);
 });
 
+test("[K11] an entry of allowOrigins that no browser sends is refused at once", () => {
+  const wrong = ["https://a.example/", "https://A.example", "a.example", ""];
+  for (const origin of [...wrong, "https://a.example:443"]) {
+    const options = { WebSocketServer, allowOrigins: [origin] };
+    assertThrows(() => webSockets(options), TypeError, JSON.stringify(origin));
+  }
+  const right = ["https://a.example", "http://[::1]:8080", "null"];
+  webSockets({ WebSocketServer, allowOrigins: right });
+});
+
+test("[K13] what may be secret in a URL is in no message and in no address", async () => {
+  await withListener({}, async (port, listener) => {
+    const url = `ws://user:secret@127.0.0.1:${port}/rpc?token=secret`;
+    const near = await connectWebSocket(url).catch(() => undefined);
+    if (near !== undefined) {
+      assertEquals(near.remote, `ws://127.0.0.1:${port}/rpc`);
+      const { value } = await listener[Symbol.asyncIterator]().next();
+      await Promise.all([near.writable.abort(), value.writable.abort()]);
+    }
+  });
+  const refused = "ws://user:secret@127.0.0.1:1/rpc?token=secret";
+  const error = await assertRejects(() => connectWebSocket(refused));
+  assert(!(error as Error).message.includes("secret"));
+});
+
 test("[K11] a request that is no WebSocket's, or does not offer the subprotocol, gets a response that says why", async () => {
   await withListener({}, async (port) => {
     const cases: [Headers, { path?: string; method?: string }, number][] = [

@@ -136,12 +136,15 @@ test("[K3] writes of no bytes send nothing: an empty message is the end", async 
 
 test("[K4] a socket that can pause is paused at 64 KiB unread, and resumed when they are read", async () => {
   const { socket, transport } = manual();
-  transport.onMessage(new Uint8Array(65_535));
+  transport.onMessage(new Uint8Array(65_000));
   assertEquals(socket.paused, 0);
-  transport.onMessage(new Uint8Array(1));
+  transport.onMessage(new Uint8Array(1000));
   assertEquals([socket.paused, socket.resumed], [1, 0]);
   await transport.readHalf.read();
   assertEquals([socket.paused, socket.resumed], [1, 1]);
+  // Tiny messages count with what they cost.
+  for (let i = 0; i < 600; i++) transport.onMessage(new Uint8Array(1));
+  assert(socket.paused > 1);
 });
 
 test("[K4] one that cannot is closed at 64 MiB unread, tiny messages included", async () => {

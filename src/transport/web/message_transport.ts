@@ -229,22 +229,28 @@ export class MessageTransport extends WriteHalf implements ReadHalfEvents {
   // Reading.
 
   #push(bytes: Uint8Array): void {
-    const { readHalf } = this;
-    readHalf.push(bytes);
-    if (readHalf.hasCapacity) return;
+    this.readHalf.push(bytes);
+    const unread = this.#unread;
+    if (unread < BUFFER) return;
     if (this.#socket.pause !== undefined) {
       this.#paused = true;
       this.#socket.pause();
-    } else if (readHalf.bytes + readHalf.chunks * MESSAGE_COST > MAX_UNREAD) {
+    } else if (unread > MAX_UNREAD) {
       this.#exhausted(
         `more than ${MAX_UNREAD} bytes wait to be read, and a WebSocket cannot pause`,
       );
     }
   }
 
+  /** What waits to be read, in bytes, and with it what its messages cost. */
+  get #unread(): number {
+    const { bytes, chunks } = this.readHalf;
+    return bytes + chunks * MESSAGE_COST;
+  }
+
   #resumeIfPossible(): void {
     if (!this.#paused || this.#closed) return;
-    if (!this.#cancelled && !this.readHalf.hasCapacity) return;
+    if (!this.#cancelled && this.#unread >= BUFFER) return;
     this.#paused = false;
     this.#socket.resume?.();
   }

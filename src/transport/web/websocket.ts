@@ -8,6 +8,7 @@
 import { ConnectionError } from "../../base/errors.ts";
 import { typeName } from "../../base/inspect.ts";
 import type { Duplex, DuplexInfo } from "../../types/duplex.ts";
+import { printUrl } from "../address.ts";
 import { nativeDuplex } from "../native_duplex.ts";
 import {
   type MessageSocket,
@@ -94,7 +95,8 @@ export interface WebSocketStreamLike {
 export function fromWebSocket(
   socket: WebSocketLike | WebSocketStreamLike,
 ): Duplex & DuplexInfo {
-  return adaptWebSocket(socket, { remote: socket?.url || undefined });
+  const remote = socket?.url ? printUrl(new URL(socket.url)) : undefined;
+  return adaptWebSocket(socket, { remote });
 }
 
 /** As {@linkcode fromWebSocket}, with what is known of the connection. */

@@ -64,7 +64,7 @@ export async function connectWebSocket(
     // A browser tells no more, and Node's error has no text.
     const silent = `no server has accepted the WebSocket (close code ${code})`;
     const why = describeError(cause ?? "", silent);
-    const text = `Cannot connect to ${socket.url}: ${why}`;
+    const text = `Cannot connect to ${duplex.remote}: ${why}`;
     reject(new ConnectionError("unavailable", text, { cause }));
   };
   socket.addEventListener("open", () => resolve());
@@ -83,7 +83,7 @@ export async function connectWebSocket(
   if (socket.protocol !== SUBPROTOCOL) {
     throw new ConnectionError(
       "protocol_error",
-      `Cannot connect to ${socket.url}: the server did not choose the subprotocol "${SUBPROTOCOL}"`,
+      `Cannot connect to ${duplex.remote}: the server did not choose the subprotocol "${SUBPROTOCOL}"`,
     );
   }
   return duplex;

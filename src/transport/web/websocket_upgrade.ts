@@ -132,6 +132,14 @@ export class WebSocketUpgrade {
         }`,
       );
     }
+    for (const origin of Array.isArray(allow) ? allow : []) {
+      if (isOrigin(origin)) continue;
+      throw new TypeError(
+        `Cannot use allowOrigins: ${
+          JSON.stringify(origin)
+        } is not the origin of a page, such as "https://example.com"`,
+      );
+    }
     // Now, and not in the event of the first request.
     const needsWs = !("Deno" in globalThis) && !("Bun" in globalThis);
     if (needsWs && options.WebSocketServer === undefined) {
@@ -307,6 +315,15 @@ export class WebSocketUpgrade {
       }
       return false;
     }
+  }
+}
+
+/** Whether browsers may send it as `Origin`: no slash at the end, no default port, in lower case. */
+function isOrigin(text: unknown): boolean {
+  try {
+    return text === "null" || new URL(String(text)).origin === text;
+  } catch {
+    return false;
   }
 }
 
