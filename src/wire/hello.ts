@@ -16,6 +16,7 @@ import { ConnectionError, protocolError, quote } from "../base/errors.ts";
 import { utf8 } from "../base/utf8.ts";
 import type { Credentials, PeerHello } from "../types/connection.ts";
 import type { FieldReader } from "./fields.ts";
+import { readU16 } from "./frame.ts";
 import {
   EARLY_BYTES,
   EARLY_CALLS,
@@ -50,6 +51,9 @@ const CAPABILITIES = 6;
 const STREAMS = 7;
 /** Field: the credentials are text. Empty. */
 const IS_TEXT = 8;
+
+/** Field: the highest version that the sender speaks, u16; absent if it is the one in front of the fields. */
+const HIGHEST = 9;
 
 /** Capability: streams. */
 const CAN_STREAM = 1;
@@ -94,13 +98,16 @@ function u32(n: number): number[] {
 }
 
 /**
- * Checks the start of a HELLO, which is the same in every version. It comes
- * first, so that a peer of another version gets that as the reason, whatever
- * else in its HELLO is unknown here.
+ * Checks the start of a HELLO and the versions it offers, which every version
+ * states in the same way. It comes first, so that a peer of another version
+ * gets that as the reason, whatever else in its HELLO is unknown here. This
+ * library speaks one version: the highest common one is that, or there is none.
  *
+ * @returns Whether the peer speaks a later version, too. Then its HELLO may have
+ *   flags that are unknown here.
  * @throws {ConnectionError} `not_sluice` or `version_mismatch`.
  */
-export function checkVersion(body: FieldReader): void {
+export function checkVersion(body: FieldReader): boolean {
   const { bytes, at, end } = body;
   const fields = at + MAGIC.length;
   const magic = String.fromCharCode(...bytes.subarray(at, fields));
@@ -108,13 +115,27 @@ export function checkVersion(body: FieldReader): void {
     throw new ConnectionError("not_sluice", "the first frame is not a HELLO");
   }
   body.at = fields;
-  const version = body.u16();
-  if (version !== VERSION) {
+  const lowest = body.u16();
+  const highest = Math.max(lowest, highestVersion(body) ?? lowest);
+  if (lowest > VERSION || highest < VERSION) {
     throw new ConnectionError(
       "version_mismatch",
-      `the peer speaks version ${version}, this side version ${VERSION}`,
+      `this side speaks versions ${VERSION}-${VERSION}, the peer versions ${lowest}-${highest}`,
     );
   }
+  return highest > VERSION;
+}
+
+/** Looks for the highest version in the fields, and leaves all faults of theirs to be found later. */
+function highestVersion({ bytes, at, end }: FieldReader): number | undefined {
+  while (at + 3 <= end) {
+    const next = at + 3 + readU16(bytes, at + 1);
+    if (bytes[at] === HIGHEST && next === at + 5 && next <= end) {
+      return readU16(bytes, at + 3);
+    }
+    at = next;
+  }
+  return undefined;
 }
 
 /**
@@ -169,6 +190,10 @@ export function parseHello(body: FieldReader, serializer?: string): PeerHello {
         break;
       case IS_TEXT:
         isText = true;
+        break;
+      case HIGHEST:
+        // Read with the version; here only its length is checked.
+        body.u16();
         break;
       default:
         body.skip(length);

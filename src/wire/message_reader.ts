@@ -225,8 +225,8 @@ export class MessageReader implements FrameHandler {
   #onHello(flags: number): void {
     const { serializer, authorizesPeer } = this.settings;
     if (this.#helloReceived) protocolError("a second HELLO");
-    checkVersion(this.#body);
-    checkHelloBits(flags);
+    // A later version may have flags of its own.
+    if (!checkVersion(this.#body)) checkHelloBits(flags);
     const hello = parseHello(this.#body, serializer?.name);
     this.#helloReceived = true;
     this.#first = [];

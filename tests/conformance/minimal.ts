@@ -281,10 +281,13 @@ class MinimalClient {
     if (this.#helloReceived) broken("a second HELLO");
     const magic = utf8("SLUICE").every((byte, i) => body[i] === byte);
     if (body.length < 8 || !magic) throw new Fault("not_sluice", "no magic");
-    if (body[6] !== 0 || body[7] !== 1) {
-      throw new Fault("version_mismatch", "only version 1 is supported");
+    const lowest = 256 * body[6] + body[7];
+    const highest = Math.max(lowest, highestVersion(body));
+    if (lowest > 1 || highest < 1) {
+      throw new Fault("version_mismatch", "versions 1-1");
     }
-    if (got.flags !== 0 || got.reserved !== 0) broken("bits on HELLO");
+    const bits = got.flags !== 0 || got.reserved !== 0;
+    if (bits && highest === 1) broken("bits on HELLO");
     const fields = checkFields(body);
     if (fields.has(4)) {
       throw new Fault("serializer_mismatch", "no serializer is supported");
@@ -395,6 +398,18 @@ class MinimalClient {
   }
 }
 
+/** The highest version that a HELLO offers; 0 if it has no field for it. */
+function highestVersion(body: Uint8Array): number {
+  for (let at = 8; at + 3 <= body.length;) {
+    const length = 256 * body[at + 1] + body[at + 2];
+    if (body[at] === 9 && length === 2 && at + 5 <= body.length) {
+      return 256 * body[at + 3] + body[at + 4];
+    }
+    at += 3 + length;
+  }
+  return 0;
+}
+
 /** Checks the fields of a HELLO, and returns their types. */
 function checkFields(body: Uint8Array): Set<number> {
   const types = new Set<number>();
@@ -404,6 +419,7 @@ function checkFields(body: Uint8Array): Set<number> {
     const type = body[at];
     if (at + 3 + length > body.length) broken("a HELLO field is cut short");
     if (type >= 1 && type <= 3 && length !== 4) broken("a field of no u32");
+    if (type === 9 && length !== 2) broken("a highest version of no u16");
     types.add(type);
     at += 3 + length;
   }

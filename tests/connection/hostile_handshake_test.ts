@@ -22,6 +22,7 @@ import {
   reply,
   request,
 } from "../support/raw_peer.ts";
+import { assertNothingLeft } from "../support/pair.ts";
 import { fromHex, VECTORS } from "../support/vectors.ts";
 
 /** A client and a server, new for each. The server counts its calls. */
@@ -104,8 +105,8 @@ test("[B9] a HELLO of another version closes, and the error names both versions"
     for (const { facing } of ends()) {
       await facing.peer.send(hello({ version }));
       const { text } = await assertCloses(facing, "version_mismatch");
-      assert(text.includes(`version ${version}`), text);
-      assert(text.includes("this side version 1"), text);
+      assert(text.includes(`the peer versions ${version}-${version}`), text);
+      assert(text.includes("this side speaks versions 1-1"), text);
     }
   }
 });
@@ -274,3 +275,20 @@ for (const calls of [0, 1, 50]) {
     await client.closed;
   });
 }
+
+test("[B9] a peer of version 2 that speaks version 1, too, is served, whatever else its HELLO has", async () => {
+  // As version 2 might: flags, a reserved bit, and fields that nobody knows here.
+  const bits = [[0, 0], [0x81, 0], [0, 1]];
+  for (const [flags, reserved] of bits) {
+    const fields = [...[200, 0, 1, 7], ...[9, 0, 2, 0, 2], ...[201, 0, 0]];
+    const start = new TextEncoder().encode("SLUICE");
+    const bytes = frame(KIND.HELLO, 0, join(start, [0, 1], fields), flags);
+    bytes[7] = reserved;
+    const [{ facing, served }] = ends();
+    await facing.peer.send(bytes, request(1, "Test.call"));
+    await settle();
+    assertEquals(served(), 1);
+    await facing.connection.abort();
+    assertNothingLeft(facing.connection);
+  }
+});

@@ -81,6 +81,19 @@ const LEGAL: [string, string, Uint8Array][] = [
     helloOf([[5, [...utf8("é")]], [8, []]]),
   ],
   ["HE18.2", "text of no credentials", helloOf([[8, []]])],
+  ["HE19.1", "versions 1 to 2", helloOf([[9, u16(2)]])],
+  ["HE19.2", "versions 0 to 1", helloOf([[9, u16(1)]], 0)],
+  ["HE19.3", "versions 0 to 65,535", helloOf([[9, u16(0xffff)]], 0)],
+  [
+    "HE19.4",
+    "versions 1 to 2, with fields and flags that only version 2 knows",
+    frame(KIND.HELLO, 0, helloBody([[200, zeros(9)], [9, u16(2)]]), 0x81),
+  ],
+  [
+    "HE19.5",
+    "versions 1 to 2, with a reserved bit",
+    reserved(helloOf([[9, u16(2)]])),
+  ],
 ];
 
 function zeros(n: number): number[] {
@@ -110,6 +123,25 @@ const ILLEGAL: [string, string, Uint8Array, string | string[]][] = [
     "version 2, with a reserved bit",
     reserved(helloOf([], 2)),
     "version_mismatch",
+  ],
+  ["HE19.11", "versions 2 to 3", helloOf([[9, u16(3)]], 2), "version_mismatch"],
+  [
+    "HE19.12",
+    "a highest version below the lowest",
+    helloOf([[9, u16(1)]], 2),
+    "version_mismatch",
+  ],
+  [
+    "HE19.13",
+    "a highest version of one byte",
+    helloOf([[9, [1]]]),
+    "protocol_error",
+  ],
+  [
+    "HE19.14",
+    "version 1 alone, with a flag",
+    frame(KIND.HELLO, 0, helloBody([[9, u16(1)]]), 1),
+    "protocol_error",
   ],
   [
     "HE5.33",
