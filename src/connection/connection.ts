@@ -200,6 +200,14 @@ export class RpcConnection
     return this.gate?.auth;
   }
 
+  get opened(): Promise<void> {
+    return this.handshake.opened;
+  }
+
+  get draining(): Promise<void> {
+    return this.shutdown.draining;
+  }
+
   get ready(): Promise<void> {
     return this.pending.queue.ready;
   }

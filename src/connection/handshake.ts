@@ -46,6 +46,8 @@ export class Handshake {
   readonly #timeout: Timeout;
   /** Whether the peer has said HELLO and is authorized. */
   #done = false;
+  /** Made when somebody asks for it. */
+  #opened: PromiseWithResolvers<void> | undefined;
 
   constructor(context: HandshakeContext) {
     this.#context = context;
@@ -74,9 +76,27 @@ export class Handshake {
     }
   }
 
+  /** See {@linkcode Connection.opened}. */
+  get opened(): Promise<void> {
+    const opened = this.#opened ??= this.#makeOpened();
+    return opened.promise;
+  }
+
+  #makeOpened(): PromiseWithResolvers<void> {
+    const opened = Promise.withResolvers<void>();
+    opened.promise.catch(() => {});
+    if (this.#done) opened.resolve();
+    const text = "the connection was closed before the peer's HELLO";
+    this.#context.shutdown.closed.then((reason) =>
+      opened.reject(reason ?? new ConnectionError("unavailable", text))
+    );
+    return opened;
+  }
+
   #accept(): void {
     const { codec, incoming, shutdown, watchdog, setup } = this.#context;
     this.#done = true;
+    this.#opened?.resolve();
     this.#timeout.clear();
     codec.onPeerAuthorized?.();
     // The calls that HELLO rules out may have been all that a drain waited for.

@@ -111,6 +111,8 @@ export class Shutdown {
   readonly closed: Promise<ConnectionError | undefined> = this.#closed.promise;
   #local = OPEN;
   #peer = OPEN;
+  /** Made when somebody asks for it. */
+  #draining: PromiseWithResolvers<void> | undefined;
   /** Made by the first `close`; the same for all. */
   #closing: PromiseWithResolvers<void> | undefined;
   /** When the calls of a drain must have ended: the earliest time that a `close` has asked for. */
@@ -139,6 +141,13 @@ export class Shutdown {
     return this.#endsWhenDone ? "draining" : "open";
   }
 
+  /** See {@linkcode Connection.draining}. */
+  get draining(): Promise<void> {
+    const draining = this.#draining ??= Promise.withResolvers();
+    if (this.#local > OPEN || this.#peer > OPEN) draining.resolve();
+    return draining.promise;
+  }
+
   /** Whether every call has been settled; what arrives is discarded. */
   get ended(): boolean {
     return this.#local >= FLUSHING;
@@ -153,6 +162,7 @@ export class Shutdown {
   #enter(state: number): boolean {
     if (state <= this.#local) return false;
     this.#local = state;
+    this.#draining?.resolve();
     return true;
   }
 
@@ -160,6 +170,7 @@ export class Shutdown {
   #peerEnters(state: number): boolean {
     if (this.ended || state <= this.#peer) return false;
     this.#peer = state;
+    this.#draining?.resolve();
     return true;
   }
 

@@ -60,6 +60,10 @@ export interface Connection extends Caller, AsyncDisposal {
   readonly peer: Peer;
   /** What the server's `authorize` returned for this peer; `undefined` before it has, and without one. */
   readonly auth: unknown;
+  /** Resolves when the peer's HELLO has arrived and, on a server with `authorize`, the peer was accepted: from then on the peer's limits apply. Rejects with a {@linkcode ConnectionError} if the connection is closed before. Ignoring it is safe. */
+  readonly opened: Promise<void>;
+  /** Resolves when the connection begins to end: either side drains, or it is closed already. Calls in flight may still be answered; new ones belong on another connection. Never rejects. */
+  readonly draining: Promise<void>;
   /** Resolves when the connection is closed: with the fault that ended it, or with `undefined` after a graceful close by either side. Never rejects. */
   readonly closed: Promise<ConnectionError | undefined>;
   /** Resolves when the peer's window has room for a call, like `ready` of a stream's writer. Rejects once the connection accepts no more calls. Ignoring it is safe. */

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import {
   assert,
   assertEquals,
+  assertInstanceOf,
   assertRejects,
   assertStrictEquals,
   assertThrows,
@@ -446,4 +447,69 @@ test("the peer receives a GOAWAY for a protocol fault, after the replies made be
   await peer.end();
   assertEquals((await connection.closed)?.code, "protocol_error");
   await server.close();
+});
+
+test("opened resolves with the peer's HELLO, and rejects if the connection ends before", async () => {
+  const clock = new TestClock();
+  const peer = new RawPeer();
+  const client = new Client(peer.duplex, { clock });
+  let opened = false;
+  client.connection.opened.then(() => opened = true);
+  await settle();
+  assert(!opened);
+  await peer.send(hello());
+  await settle();
+  assert(opened);
+  await client.connection.abort();
+  // It stays resolved.
+  await client.connection.opened;
+
+  const [lonely] = memoryPair();
+  const other = new Client(lonely, { clock });
+  const waiting = other.connection.opened;
+  await other.connection.abort();
+  for (const promise of [waiting, other.connection.opened]) {
+    const error = await assertRejects(() => promise, ConnectionError);
+    assertEquals(error.code, "cancelled");
+  }
+});
+
+test("opened waits for authorize, and rejects when it says no", async () => {
+  const decision = Promise.withResolvers<unknown>();
+  const [near, far] = memoryPair();
+  const server = new Server({}, { authorize: () => decision.promise });
+  const connection = server.accept(far);
+  const client = new Client(near);
+  await settle();
+  let opened: unknown;
+  connection.opened.catch((error) => opened = error);
+  decision.resolve(false);
+  await client.closed;
+  await connection.closed;
+  assertInstanceOf(opened, ConnectionError);
+  assertEquals(opened.code, "unauthenticated");
+  await assertRejects(() => client.connection.opened, ConnectionError);
+  await server.close();
+});
+
+test("draining resolves when either side begins to close, and when the connection is lost", async () => {
+  for (const how of ["local", "peer", "lost", "asked later"] as const) {
+    const clock = new TestClock();
+    const peer = new RawPeer();
+    const client = new Client(peer.duplex, { clock });
+    await peer.send(hello());
+    await settle();
+    let draining = false;
+    const watch = () => client.connection.draining.then(() => draining = true);
+    if (how !== "asked later") watch();
+    await settle();
+    assert(!draining);
+    if (how === "peer") await peer.send(goaway(undefined));
+    else if (how === "lost") await peer.reset();
+    else client.close();
+    if (how === "asked later") watch();
+    await settle();
+    assert(draining, how);
+    await client.connection.abort();
+  }
 });
