@@ -208,6 +208,10 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     return undefined;
   }
 
+  passTurn(call: ServerCall): void {
+    this.#scheduler.passTurn(call);
+  }
+
   expire(call: ServerCall): void {
     this.#giveUp(call, "deadline_exceeded", LATE);
   }

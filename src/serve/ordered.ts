@@ -1,6 +1,6 @@
 /**
  * Ordered methods: calls of them run one at a time, in the order in which they
- * arrived.
+ * arrived, unless a handler passes its turn.
  *
  * - `ordered` does not change its argument; it returns a copy.
  * - The mark is on each method, not on the service around it: a method stays
@@ -44,6 +44,10 @@ export interface OrderedOptions<P> {
  * and is `refused`. A call that runs delays the next one until its handler has
  * settled, even if its caller has given up. So a handler that ignores its signal
  * holds up the calls behind it, which `stats()` counts as `ordered`.
+ *
+ * A handler that calls `ctx.passTurn()` lets the next call start while it goes
+ * on: see {@linkcode CallContext.passTurn}. Calls then still start in their
+ * order, but may finish in another one.
  *
  * Calls of two connections do not wait for each other. A handler must not await
  * a call on `ctx.connection` whose answer needs another call of the same order:

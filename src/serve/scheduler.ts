@@ -6,9 +6,9 @@
  *   send buffer is below `highWaterMark`.
  * - The limits of a server hold over all its connections: a connection that
  *   could start a call by its own limits also waits for its {@linkcode FairShare}.
- * - An ordered call whose predecessor still runs waits in its serial queue, and
- *   delays only the calls of that queue. It enters the scheduler's queue again
- *   when it may run.
+ * - An ordered call waits in its serial queue until its predecessor has finished
+ *   or has passed its turn, and delays only the calls of that queue. It enters
+ *   the scheduler's queue again when it may run.
  *
  * @module
  */
@@ -35,6 +35,8 @@ export class Scheduler {
   #queues: SerialQueues<ServerCall> | undefined;
   /** Handlers that may run at once: none before the peer is authorized. */
   #maxRunning = 0;
+  /** A microtask will start the calls that wait. */
+  #startsSoon = false;
 
   /**
    * @param fairShare Limits the handlers of all connections, on a server.
@@ -146,13 +148,29 @@ export class Scheduler {
     return this.#queues.enter(call, order, key);
   }
 
-  /** A call has finished. If it was the current one of a serial queue, the next one waits to be started. */
-  leaveQueue(call: ServerCall): void {
+  /** A call has finished. If it was the current one of a serial queue, the next one waits to be started. Returns whether there is such a call. */
+  leaveQueue(call: ServerCall): boolean {
     const { queue } = call;
-    if (queue?.current !== call) return;
+    if (queue?.current !== call) return false;
     call.queue = undefined;
     const next = this.#queues?.startNext(queue);
-    if (next !== undefined) this.#waiting.push(next);
+    if (next === undefined) return false;
+    this.#waiting.push(next);
+    return true;
+  }
+
+  /**
+   * A handler lets the next call of its serial queue start. That happens in a
+   * microtask: the code on the stack is the handler's, and if each of many
+   * handlers passed its turn at once, every one would run inside the one before.
+   */
+  passTurn(call: ServerCall): void {
+    if (!this.leaveQueue(call) || this.#startsSoon) return;
+    this.#startsSoon = true;
+    queueMicrotask(() => {
+      this.#startsSoon = false;
+      this.startWaiting();
+    });
   }
 
   /** Whether the limits of this connection let another handler start. */

@@ -1,6 +1,7 @@
 /**
  * The queues of ordered calls on one connection: calls of the same order and
- * key run one at a time, in the order in which they arrived.
+ * key run one at a time, in the order in which they arrived. A call leaves its
+ * queue when it finishes, or before that when its handler passes its turn.
  *
  * @module
  */
@@ -14,7 +15,7 @@ export interface SerialCall<C extends ListNode<C>> extends ListNode<C> {
   queue: { readonly waiting: LinkedList<C> } | undefined;
 }
 
-/** An order in which calls start and finish; `ordered` makes one each time it is called. */
+/** An order in which calls start; `ordered` makes one each time it is called. */
 export class CallOrder {
   /** Whether the params are needed to find a call's key. */
   readonly keyed: boolean;
@@ -45,7 +46,7 @@ export class CallOrder {
 export class SerialQueue<C extends SerialCall<C>> {
   /** The call that may run. */
   current: C;
-  /** The calls that wait for it to finish. */
+  /** The calls that wait for it to finish or to pass its turn. */
   readonly waiting: LinkedList<C> = new LinkedList();
   readonly order: CallOrder;
   readonly key: OrderKey | undefined;
@@ -86,7 +87,7 @@ export class SerialQueues<C extends SerialCall<C>> {
     this.waiting--;
   }
 
-  /** The current call of `queue` has finished. Returns the one that may run now. */
+  /** The current call of `queue` has finished or passed its turn. Returns the one that may run now. */
   startNext(queue: SerialQueue<C>): C | undefined {
     const next = queue.waiting.first;
     if (next === undefined) this.#orders.get(queue.order)?.delete(queue.key);

@@ -46,6 +46,8 @@ export interface ServerCallHost {
   readonly drainReason: unknown;
   /** The deadline of a call has passed. */
   expire(call: ServerCall): void;
+  /** The handler of an ordered call lets the next call start. */
+  passTurn(call: ServerCall): void;
 }
 
 /** A call of the peer. */
@@ -79,7 +81,7 @@ export class ServerCall
   streams: IncomingStreams | undefined = undefined;
   /** The async context in which its result is read, if that is a stream. */
   scope: Scope | undefined = undefined;
-  /** The queue of an ordered call: it may run, or waits for those before it. */
+  /** The queue of an ordered call that may run, or waits for those before it; undefined once it has passed its turn or has finished. */
   queue: SerialQueue<ServerCall> | undefined = undefined;
   readonly #host: ServerCallHost;
   #controller: AbortController | undefined = undefined;
@@ -165,6 +167,10 @@ export class ServerCall
   transfer<Bytes extends Uint8Array>(bytes: Bytes): Bytes {
     this.transferred = bytes;
     return bytes;
+  }
+
+  passTurn(): void {
+    this.#host.passTurn(this);
   }
 
   // What its dispatcher uses.

@@ -120,6 +120,58 @@ export interface CallContext extends ParentCall {
    * ```
    */
   transfer<Bytes extends Uint8Array>(bytes: Bytes): Bytes;
+  /**
+   * In a method that is `ordered`, lets the next call of the order and key
+   * start while this one goes on. So calls begin in their order, one at a time,
+   * and then wait side by side: for the disk (group commit), or for a reply.
+   *
+   * The next call starts after the code that runs now, in a microtask, if the
+   * limits such as `maxRunning` permit; this call counts in them until it has
+   * settled. A second `passTurn()` does nothing, and neither does one in a method
+   * that is not ordered: a handler need not know how its service is served.
+   *
+   * @example Appends that arrive together share one fsync
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { type CallContext, Client, memoryPair, ordered, Server } from "@sluice/rpc";
+   *
+   * const lines: string[] = [];
+   * let syncs = 0;
+   * const fsync = () => new Promise<void>((done) => setTimeout(done, ++syncs));
+   *
+   * let last = Promise.resolve();
+   * let next: Promise<void> | undefined;
+   * // Resolves after an fsync that begins after this call. All calls until it begins share it.
+   * function synced(): Promise<void> {
+   *   return next ??= last = last.then(async () => {
+   *     await new Promise((turn) => setTimeout(turn)); // Calls that have arrived write first.
+   *     next = undefined;
+   *     await fsync();
+   *   });
+   * }
+   *
+   * const services = {
+   *   Log: ordered({
+   *     append: async (line: string, ctx: CallContext) => {
+   *       const index = lines.push(line); // In the order of arrival.
+   *       ctx.passTurn();
+   *       await synced();
+   *       return index;
+   *     },
+   *   }),
+   * };
+   * const [near, far] = memoryPair();
+   * const server = new Server(services);
+   * server.accept(far);
+   * const client = new Client<typeof services>(near);
+   * const calls = Array.from({ length: 10 }, (_, n) => client.call("Log.append", `line ${n}`));
+   * assertEquals(await Promise.all(calls), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+   * assertEquals(syncs, 1);
+   * await client.close();
+   * await server.close();
+   * ```
+   */
+  passTurn(): void;
   /** What the server's `authorize` returned for this connection; `undefined` if the server has none. */
   readonly auth: unknown;
   /** The caller's address, and its certificate over TLS, as far as the transport knows them. */

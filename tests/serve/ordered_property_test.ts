@@ -1,10 +1,15 @@
-// Ordered calls under random orders, keys, limits, aborts and endings. On a
-// failure fast-check prints the seed and the smallest case.
+// Ordered calls under random orders, keys, limits, aborts, endings and passed
+// turns. On a failure fast-check prints the seed and the smallest case.
 
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { test } from "node:test";
-import { type CallHandle, ordered, RpcError } from "../../mod.ts";
+import {
+  type CallContext,
+  type CallHandle,
+  ordered,
+  RpcError,
+} from "../../mod.ts";
 import { settle } from "../support/clock.ts";
 import { type Pair, pair } from "../support/pair.ts";
 
@@ -20,16 +25,19 @@ interface Params {
 /** One call, as its caller and its handler see it. */
 interface Made {
   readonly n: number;
-  /** Which calls it must not overlap; undefined if it may all. */
+  /** Which calls it must not overlap before it has passed its turn; undefined if it may all. */
   readonly lane: string | undefined;
   readonly handle: CallHandle<unknown>;
   settled: boolean;
+  passed: boolean;
+  /** Of a handler that runs. */
+  pass: (() => void) | undefined;
   end: ((fail: boolean) => void) | undefined;
 }
 
 type Step =
   | { readonly do: "call"; readonly name: Name; readonly key: string }
-  | { readonly do: "abort" | "end" | "fail"; readonly which: number }
+  | { readonly do: "abort" | "end" | "fail" | "pass"; readonly which: number }
   | { readonly do: "turn" };
 const which = fc.nat({ max: 1000 });
 const anyStep: fc.Arbitrary<Step> = fc.oneof(
@@ -41,14 +49,14 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
       key: fc.constantFrom("a", "b", "c"),
     }),
   },
-  fc.record({ do: fc.constantFrom("abort", "end", "fail"), which }),
+  fc.record({ do: fc.constantFrom("abort", "end", "fail", "pass"), which }),
   fc.record({ do: fc.constant("turn" as const) }),
 );
 
 /** A server with all kinds of orders, and the calls that run on it. */
 class Play {
   readonly made: Made[] = [];
-  /** Handlers that have not ended, by lane. */
+  /** Handlers that have neither ended nor passed their turn, by lane. */
   readonly #busy = new Map<string, number>();
   /** The latest started, by lane. */
   readonly #latest = new Map<string, number>();
@@ -63,16 +71,19 @@ class Play {
   }
 
   services() {
-    const m = ({ n }: Params) => this.#enter(n);
+    const m = ({ n }: Params, ctx: CallContext) => this.#enter(n, ctx);
     return {
       Free: { m },
       Alone: { m: ordered(m) },
       Keyed: { m: ordered(m, { key: ({ key }) => key }) },
-      All: ordered({ a: m, b: (params: Params) => m(params) }),
+      All: ordered({
+        a: m,
+        b: (params: Params, ctx: CallContext) => m(params, ctx),
+      }),
     };
   }
 
-  #enter(n: number): Promise<number> | number {
+  #enter(n: number, ctx: CallContext): Promise<number> | number {
     const call = this.made[n];
     const { lane } = call;
     this.#running++;
@@ -84,13 +95,20 @@ class Play {
       this.#busy.set(lane, n);
       this.#latest.set(lane, n);
     }
+    const pass = () => {
+      ctx.passTurn();
+      this.#pass(call);
+    };
+    // At once, and some of these return at once, too.
+    if (n % 7 === 3 || n % 20 === 0) pass();
     if (n % 5 === 0) {
       this.#leave(call);
       return n;
     }
     return new Promise((resolve, reject) => {
+      call.pass = pass;
       call.end = (fail) => {
-        call.end = undefined;
+        call.end = call.pass = undefined;
         this.#leave(call);
         if (fail) reject(new RpcError("told", "as planned"));
         else resolve(n);
@@ -98,9 +116,17 @@ class Play {
     });
   }
 
-  #leave({ lane }: Made): void {
+  #leave(call: Made): void {
     this.#running--;
-    if (lane !== undefined) this.#busy.delete(lane);
+    this.#pass(call);
+  }
+
+  #pass(call: Made): void {
+    const { lane, n } = call;
+    call.passed = true;
+    if (lane !== undefined && this.#busy.get(lane) === n) {
+      this.#busy.delete(lane);
+    }
   }
 
   async step(step: Step): Promise<void> {
@@ -111,6 +137,10 @@ class Play {
     else if (step.do === "abort") {
       const open = this.made.filter(({ settled }) => !settled);
       open[step.which % open.length]?.handle.abort();
+    } else if (step.do === "pass") {
+      // Those that have passed, too: a second time does nothing.
+      const running = this.made.filter(({ pass }) => pass !== undefined);
+      running[step.which % running.length]?.pass?.();
     } else {
       const open = this.made.filter(({ end }) => end !== undefined);
       open[step.which % open.length]?.end?.(step.do === "fail");
@@ -126,7 +156,10 @@ class Play {
       Keyed: `Keyed ${key}`,
     };
     const lane = service in lanes ? lanes[service] : service;
-    const made: Made = { n, lane, handle, settled: false, end: undefined };
+    const made: Made = {
+      ...{ n, lane, handle, settled: false, passed: false },
+      ...{ pass: undefined, end: undefined },
+    };
     handle.settled.then(() => made.settled = true);
     this.made.push(made);
   }
@@ -138,8 +171,8 @@ class Play {
     assert(running <= this.#maxRunning);
     if (running === this.#maxRunning) return;
     assertEquals(waiting, ordered, "a call waits though there is room");
-    for (const { n, lane, settled } of this.made) {
-      if (settled) continue;
+    for (const { n, lane, settled, passed } of this.made) {
+      if (settled || passed) continue;
       const busy = lane === undefined || this.#busy.has(lane);
       assert(busy, `${n} waits for nobody in ${lane}`);
     }
@@ -160,7 +193,7 @@ class Play {
   }
 }
 
-test("ordered calls never overlap or overtake in their order, and never wait without need, whatever is aborted and however handlers end", async () => {
+test("ordered calls never overlap or overtake in their order, and never wait without need, whatever is aborted, however handlers end and whenever they pass their turn", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.constantFrom(1, 2, 3, 8),

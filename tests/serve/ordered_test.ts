@@ -3,6 +3,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import {
+  type CallContext,
   Client,
   expose,
   memoryPair,
@@ -498,6 +499,211 @@ test("a hundred thousand ordered calls with plain handlers, behind one that wait
   first.resolve();
   await Promise.all(calls);
   assertEquals(seen.every((n, i) => n === i), true);
+  await close();
+});
+
+test("passTurn starts the next call while this one goes on; a second time, and after the end, it does nothing", async () => {
+  const { held, services, started } = heldInOrder();
+  const { client, connection, close } = pair(services);
+  const calls = [1, 2, 3, 4].map((n) => client.call("Held.work", n));
+  await settle();
+  const { ctx } = held.calls[0];
+  ctx.passTurn();
+  assertEquals(started(), [1], "not inside of the handler's own code");
+  ctx.passTurn();
+  await settle();
+  assertEquals(started(), [1, 2]);
+  ctx.passTurn();
+  await settle();
+  assertEquals(started(), [1, 2]);
+  const { running, waiting, ordered } = connection.stats();
+  assertEquals({ running, waiting, ordered }, {
+    running: 2,
+    waiting: 2,
+    ordered: 2,
+  });
+  held.calls[0].resolve("one");
+  assertEquals(await calls[0], "one");
+  ctx.passTurn();
+  await settle();
+  assertEquals(started(), [1, 2], "it was the turn of 2");
+  held.calls[1].resolve("two");
+  await settle();
+  assertEquals(started(), [1, 2, 3]);
+  for (let i = 0; i < 2; i++) {
+    held.release();
+    await settle();
+  }
+  await Promise.all(calls);
+  await close();
+});
+
+test("passTurn lets the next call of its own key go, and no other", async () => {
+  const { held, services, started } = heldInOrder((params) =>
+    (params as string)[0]
+  );
+  const { client, close } = pair(services);
+  for (const params of ["a1", "b1", "a2", "b2"]) {
+    client.go("Held.work", params);
+  }
+  await settle();
+  held.calls[0].ctx.passTurn();
+  await settle();
+  assertEquals(started(), ["a1", "b1", "a2"]);
+  held.release();
+  await settle();
+  held.release();
+  await close();
+});
+
+test("passTurn does nothing in a method that is not ordered", async () => {
+  const { held, services, started } = heldInOrder();
+  const { client, close } = pair(services);
+  client.go("Held.free", "free");
+  for (const n of [1, 2]) client.go("Held.work", n);
+  await settle();
+  held.calls[0].ctx.passTurn();
+  await settle();
+  assertEquals(started(), ["free", 1]);
+  held.release();
+  await settle();
+  held.release();
+  await close();
+});
+
+test("a handler that has passed its turn counts in maxRunning until it settles", async () => {
+  const { held, services, started } = heldInOrder();
+  const { client, connection, close } = pair(services, {
+    server: { maxRunning: 2 },
+  });
+  for (const n of [1, 2, 3]) client.go("Held.work", n);
+  await settle();
+  for (const i of [0, 1]) {
+    held.calls[i].ctx.passTurn();
+    await settle();
+  }
+  assertEquals(started(), [1, 2]);
+  const { running, waiting, ordered } = connection.stats();
+  assertEquals({ running, waiting, ordered }, {
+    running: 2,
+    waiting: 1,
+    ordered: 0,
+  });
+  held.calls[0].resolve();
+  await settle();
+  assertEquals(started(), [1, 2, 3]);
+  held.release();
+  await close();
+});
+
+test("a handler that has passed its turn fails, is cancelled and is late alone", async () => {
+  const { held, services, started } = heldInOrder();
+  const clock = new TestClock();
+  const { client, close } = pair(services, {
+    client: { clock },
+    server: { clock },
+  });
+  const fails = client.go("Held.work", "fails");
+  const cancelled = client.go("Held.work", "cancelled");
+  const late = client.go("Held.work", "late", { timeout: 100 });
+  const last = client.go("Held.work", "last");
+  await settle();
+  for (const i of [0, 1, 2]) {
+    held.calls[i].ctx.passTurn();
+    await settle();
+  }
+  assertEquals(started(), ["fails", "cancelled", "late", "last"]);
+  held.calls[0].reject(new RpcError("told", "it fails"));
+  assertEquals(await fails.settled, "executed");
+  cancelled.abort();
+  await clock.advance(100);
+  assertEquals(held.calls.map(({ ctx }) => ctx.signal.aborted), [
+    ...[false, true, true, false],
+  ]);
+  held.release();
+  assertEquals(await last.settled, "executed");
+  assertEquals(await cancelled.settled, "executed");
+  assertEquals(await late.settled, "executed");
+  await close();
+});
+
+test("a drain waits for handlers that have passed their turn, and for the calls behind them", async () => {
+  const { held, services, started } = heldInOrder();
+  const { client, connection, close } = pair(services);
+  const calls = [1, 2, 3].map((n) => client.call("Held.work", n));
+  await settle();
+  const closing = connection.close();
+  await settle();
+  held.calls[0].ctx.passTurn();
+  await settle();
+  held.calls[1].ctx.passTurn();
+  await settle();
+  assertEquals(started(), [1, 2, 3]);
+  for (const i of [2, 0, 1]) held.calls[i].resolve(i);
+  assertEquals(await Promise.all(calls), [0, 1, 2]);
+  await closing;
+  await close();
+});
+
+test("passTurn starts nothing once the connection is lost", async () => {
+  const { held, services, started } = heldInOrder();
+  const { client, connection, server } = pair(services);
+  for (const n of [1, 2]) client.go("Held.work", n);
+  await settle();
+  // In the microtask between the two, the next call must not start either.
+  held.calls[0].ctx.passTurn();
+  void connection.abort(new Error("lost"));
+  held.calls[0].ctx.passTurn();
+  await settle();
+  assertEquals(started(), [1]);
+  held.release();
+  await Promise.all([client.close(), server.close()]);
+  assertNothingLeft(connection);
+});
+
+test("a stream passes its turn between two items", async () => {
+  const order: string[] = [];
+  const { client, close } = pair({
+    Feed: ordered({
+      async *items(name: string, ctx: CallContext) {
+        order.push(name);
+        yield 1;
+        ctx.passTurn();
+        yield 2;
+        await Promise.resolve();
+      },
+    }),
+  });
+  const first = (await client.call("Feed.items", "a")).getReader();
+  const second = client.call("Feed.items", "b");
+  await settle();
+  // Both items were produced ahead of the reader.
+  assertEquals(order, ["a", "b"]);
+  assertEquals((await first.read()).value, 1);
+  await first.cancel();
+  await (await second).cancel();
+  await close();
+});
+
+test("fifty thousand handlers that pass their turn at once do not nest", async () => {
+  let depth = 0;
+  let deepest = 0;
+  const go = Promise.withResolvers<void>();
+  const { client, close } = pair({
+    S: {
+      m: ordered(async (n: number, ctx: CallContext) => {
+        deepest = Math.max(deepest, ++depth);
+        if (n > 0) ctx.passTurn();
+        depth--;
+        await go.promise;
+      }),
+    },
+  }, { server: { maxRunning: 50_000 } });
+  const calls = Array.from({ length: 50_000 }, (_, n) => client.call("S.m", n));
+  await settle();
+  go.resolve();
+  await Promise.all(calls);
+  assertEquals(deepest, 1);
   await close();
 });
 
