@@ -11,7 +11,8 @@
  * - {@linkcode RpcError} tells for every failed call whether it may have run.
  *
  * Other entry points: `@sluice/rpc/client` is a small client for pages,
- * `@sluice/rpc/jsonrpc` speaks JSON-RPC, `@sluice/rpc/netrpc` speaks Go's net/rpc.
+ * `@sluice/rpc/jsonrpc` speaks JSON-RPC, `@sluice/rpc/netrpc` speaks Go's net/rpc,
+ * `@sluice/rpc/testing` has what tests need.
  *
  * @example
  * ```ts

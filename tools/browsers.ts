@@ -48,7 +48,9 @@ const WORDS =
   `Chrome and Edge ${FLOOR.chrome}, Firefox ${FLOOR.firefox}, Safari ${FLOOR.safari}`;
 
 /** The entry points that a page can import. */
-const ENTRIES = ["client.ts", "mod.ts", "jsonrpc.ts", "netrpc.ts"];
+const ENTRIES = [
+  ...["client.ts", "mod.ts", "jsonrpc.ts", "netrpc.ts", "testing.ts"],
+];
 
 /** Features that a browser may lack, and what happens then. */
 const MAY_LACK: Record<string, string> = {

@@ -46,6 +46,7 @@ export const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     "serve",
   ],
   netrpc: ["base", "types", "wire", "transport"],
+  testing: ["base", "types", "wire", "transport"],
 };
 
 /** Largest number of files in one folder. */

@@ -88,6 +88,16 @@ const ROWS: readonly Row[] = [
     limit: 24_200,
     without: ["jsonrpc", "client", "streams"],
   },
+  {
+    name: "all of ./testing",
+    from: `${PACKAGE}/testing`,
+    names: [],
+    limit: 13_600,
+    without: [
+      ...[...OPTIONAL, "client", "serve", "connection", "call", "streams"],
+      "transport/sockets",
+    ],
+  },
   // What typical programs import.
   {
     name: "slim client",
@@ -212,6 +222,7 @@ const UNUSED: Readonly<Record<string, number>> = {
   "./client": 1_000,
   "./jsonrpc": 1_000,
   "./netrpc": 1_000,
+  "./testing": 1_000,
 };
 
 /** Names that must cost the same through `mod.ts` as from their own files. */

@@ -86,7 +86,14 @@ export const HARNESS: Record<Runtime | "doc", Harness> = {
   doc: {
     args: () => [
       ...["test", "--doc", "-A", "README.md", "docs"],
-      ...["mod.ts", "jsonrpc.ts", "netrpc.ts", "src"],
+      ...[
+        "mod.ts",
+        "client.ts",
+        "jsonrpc.ts",
+        "netrpc.ts",
+        "testing.ts",
+        "src",
+      ],
     ],
     ...DENO_REPORT,
   },

@@ -192,7 +192,8 @@ export function framed(
   };
 }
 
-function encodeFrame(frame: Frame): Uint8Array {
+/** The bytes of a frame. */
+export function encodeFrame(frame: Frame): Uint8Array {
   const { kind, flags = 0, id = 0, body } = frame;
   const length = body?.length ?? 0;
   const bytes = new Uint8Array(HEADER_SIZE + length);

@@ -12,7 +12,7 @@ import {
   type ServerOptions,
 } from "../../mod.ts";
 import { settle, TestClock } from "../support/clock.ts";
-import { faultPair } from "../support/fault_duplex.ts";
+import { linkedLines } from "../../src/testing/faulty.ts";
 import { FULL } from "../support/full.ts";
 import { assertNothingLeft, pair } from "../support/pair.ts";
 import {
@@ -355,7 +355,7 @@ test("[4] a cancelled call keeps its place until the peer has answered", async (
 
 test("[L1] a lost connection holds no place for calls that were taken back, nor for calls it served", async () => {
   const stuck = { manual: true, capacity: 0 };
-  const { near, far, out, reset } = faultPair({ out: stuck });
+  const { near, far, out, reset } = linkedLines({ out: stuck });
   const held = new Held();
   const server = new Server(held.services);
   const connection = server.accept(far);

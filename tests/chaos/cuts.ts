@@ -9,7 +9,7 @@
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { turn } from "../support/clock.ts";
-import type { Fault } from "../support/fault_line.ts";
+import type { Fault } from "../../src/testing/fault_line.ts";
 import { runScenario } from "../support/scenario.ts";
 import { watchUnhandled } from "../support/unhandled.ts";
 

@@ -9,7 +9,7 @@ import recorded from "../vectors/gob.json" with { type: "json" };
 import { Client, RpcError, Server } from "../../mod.ts";
 import { encodeGob, netrpc, Registered } from "../../netrpc.ts";
 import { MessageSplitter } from "../../src/netrpc/gob/splitter.ts";
-import { faultPair } from "../support/fault_duplex.ts";
+import { linkedLines } from "../../src/testing/faulty.ts";
 import { fromHex } from "../support/vectors.ts";
 import { All, generate, registered } from "../support/go_zoo.ts";
 
@@ -39,10 +39,10 @@ export async function recordGob(): Promise<{
   calls: Uint8Array[];
   answers: Uint8Array[];
 }> {
-  const { near, far, out, back } = faultPair();
+  const { near, far, out, back } = linkedLines();
   const bytes: Record<"out" | "back", number[]> = { out: [], back: [] };
-  out.onEntered = (chunk) => bytes.out.push(...chunk);
-  back.onEntered = (chunk) => bytes.back.push(...chunk);
+  out.onWritten = (chunk) => bytes.out.push(...chunk);
+  back.onWritten = (chunk) => bytes.back.push(...chunk);
   const wire = netrpc();
   const server = new Server<object, "exact">({
     S: {

@@ -17,7 +17,7 @@ import {
   type ServerOptions,
 } from "../../mod.ts";
 import { settle, TestClock } from "../support/clock.ts";
-import { faultPair } from "../support/fault_duplex.ts";
+import { linkedLines } from "../../src/testing/faulty.ts";
 import { CallLog } from "../support/call_log.ts";
 import { assertNothingLeft } from "../support/pair.ts";
 import { SignalCount } from "../support/signal_count.ts";
@@ -34,7 +34,7 @@ export abstract class UnderTest {
   protected readonly callLog: CallLog = new CallLog();
   protected readonly watch: StreamWatch = new StreamWatch();
   protected abstract readonly connection: Connection;
-  readonly #pair = faultPair({ back: { capacity: 64 } });
+  readonly #pair = linkedLines({ back: { capacity: 64 } });
   readonly #hear: Hear;
   #misheard: unknown;
 
@@ -52,7 +52,7 @@ export abstract class UnderTest {
   protected abstract finish(): Promise<void>;
 
   async run({ chunks, end }: FuzzCase): Promise<void> {
-    this.#pair.back.onEntered = (bytes) => this.#listen(bytes);
+    this.#pair.back.onWritten = (bytes) => this.#listen(bytes);
     // In silence the peer neither writes nor reads any more.
     const reading = end === "silence"
       ? undefined

@@ -23,7 +23,7 @@ import {
   type ServerOptions,
 } from "../../mod.ts";
 import { settle, TestClock } from "../support/clock.ts";
-import { type FaultPair, faultPair } from "../support/fault_duplex.ts";
+import { type LinkedLines, linkedLines } from "../../src/testing/faulty.ts";
 import { assertNothingLeft } from "../support/pair.ts";
 import { Random } from "../support/random.ts";
 import { HostilePeer } from "./hostile_peer.ts";
@@ -78,7 +78,7 @@ interface HostileLink {
   readonly name: string;
   readonly connection: Connection;
   readonly peer: HostilePeer;
-  readonly pair: FaultPair;
+  readonly pair: LinkedLines;
   /** Whether the real side makes calls. */
   readonly calls: boolean;
   /** How many of its calls, readers of results and sources of params have not ended. */
@@ -180,7 +180,10 @@ class HostileWorld implements HostileHost {
   #connect(i: number): HostileLink {
     const { random } = this;
     const capacity = random.pick([100, 65_536]);
-    const pair = faultPair({ out: { capacity }, back: { capacity: 1 << 20 } });
+    const pair = linkedLines({
+      out: { capacity },
+      back: { capacity: 1 << 20 },
+    });
     const serves = !random.oneIn(3);
     const calls = !serves || random.oneIn(3);
     const connection = serves
@@ -199,7 +202,7 @@ class HostileWorld implements HostileHost {
       frames,
       breaches,
     );
-    pair.out.onEntered = (bytes) => peer.hear(bytes);
+    pair.out.onWritten = (bytes) => peer.hear(bytes);
     const role = serves ? calls ? "both" : "server" : "client";
     const name = `link ${i} (${role})`;
     const link = {

@@ -16,8 +16,8 @@
 
 import type { Connection, ConnectionStats, Limits } from "../../mod.ts";
 import { EARLY_BYTES, EARLY_CALLS } from "../../src/wire/protocol.ts";
-import type { FaultLine } from "../support/fault_line.ts";
-import type { FaultPair } from "../support/fault_duplex.ts";
+import type { FaultLine } from "../../src/testing/fault_line.ts";
+import type { LinkedLines } from "../../src/testing/faulty.ts";
 import type { Entry } from "../support/call_log.ts";
 import { KIND } from "../support/raw_peer.ts";
 import { type StreamGrants, StreamTap } from "./stream_tap.ts";
@@ -255,11 +255,11 @@ const HONEST = [
 export class Link {
   readonly near: End;
   readonly far: End;
-  readonly pair: FaultPair;
+  readonly pair: LinkedLines;
   /** Why each side has ended. */
   readonly ends: string[] = [];
 
-  constructor(pair: FaultPair, near: End, far: End) {
+  constructor(pair: LinkedLines, near: End, far: End) {
     this.pair = pair;
     this.near = near;
     this.far = far;
@@ -289,7 +289,7 @@ export class Link {
   #listen(from: End, to: End): void {
     const wrote = new FrameTap((frame) => from.wrote(frame));
     const heard = new FrameTap((frame) => to.heard(frame));
-    from.line.onEntered = (bytes) => wrote.push(bytes);
+    from.line.onWritten = (bytes) => wrote.push(bytes);
     from.line.onDelivered = (bytes) => heard.push(bytes);
     from.connection.closed.then((reason) => {
       this.ends.push(`${from.name} ${reason?.code ?? "in order"}`);

@@ -206,5 +206,5 @@ const SHOWN: readonly (keyof ConnectionStats)[] = [
 function picture({ name, connection, line }: End): string {
   const stats = connection.stats();
   const shown = SHOWN.map((key) => stats[key]).join(" ");
-  return `${name} ${shown} ${line.entered}/${line.delivered}`;
+  return `${name} ${shown} ${line.written}/${line.delivered}`;
 }

@@ -18,7 +18,7 @@ import {
   Server,
 } from "../../mod.ts";
 import { settle, TestClock } from "../support/clock.ts";
-import { faultPair } from "../support/fault_duplex.ts";
+import { linkedLines } from "../../src/testing/faulty.ts";
 import { CallLog, type Entry, show } from "../support/call_log.ts";
 import type { Random } from "../support/random.ts";
 import { SignalCount } from "../support/signal_count.ts";
@@ -112,7 +112,7 @@ export class World {
   connect(slot: Slot): void {
     const capacity = this.random.pick([0, 100, 1000, 65_536, 65_536]);
     const manual = { manual: true, capacity };
-    const pair = faultPair({ out: manual, back: manual });
+    const pair = linkedLines({ out: manual, back: manual });
     const name = `${slot.name}.${slot.made++}`;
     const far = this.server.accept(pair.far);
     const options = { ...this.#limits, firstId: firstId(this.random) };

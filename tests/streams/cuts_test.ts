@@ -6,8 +6,8 @@ import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import { Client, Server } from "../../mod.ts";
 import { settle, TestClock } from "../support/clock.ts";
-import { faultPair } from "../support/fault_duplex.ts";
-import type { Fault, FaultLine } from "../support/fault_line.ts";
+import { linkedLines } from "../../src/testing/faulty.ts";
+import type { Fault, FaultLine } from "../../src/testing/fault_line.ts";
 import { assertNothingLeft } from "../support/pair.ts";
 import { KIND } from "../support/raw_peer.ts";
 
@@ -57,13 +57,13 @@ async function run(
   faults: Faults,
   record?: (line: "out" | "back", bytes: Uint8Array) => void,
 ): Promise<void> {
-  const { near, far, out, back } = faultPair({
+  const { near, far, out, back } = linkedLines({
     out: { faults: faults.out && [faults.out] },
     back: { faults: faults.back && [faults.back] },
   });
   const lines: Record<string, FaultLine> = { out, back };
   for (const d of DIRECTIONS) {
-    lines[d].onEntered = (bytes) => record?.(d, bytes);
+    lines[d].onWritten = (bytes) => record?.(d, bytes);
   }
   const clock = new TestClock(1);
   const [up, down] = [new Source(), new Source()];

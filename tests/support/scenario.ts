@@ -20,8 +20,8 @@ import {
   Server,
 } from "../../mod.ts";
 import { settle, TestClock } from "./clock.ts";
-import { faultPair } from "./fault_duplex.ts";
-import type { Fault, FaultLine } from "./fault_line.ts";
+import { linkedLines } from "../../src/testing/faulty.ts";
+import type { Fault, FaultLine } from "../../src/testing/fault_line.ts";
 import { CallLog, type Entry, show } from "./call_log.ts";
 import { assertNothingLeft } from "./pair.ts";
 import { SignalCount } from "./signal_count.ts";
@@ -87,7 +87,7 @@ class Scenario {
   readonly #held: { resolve(): void; reject(error: unknown): void }[] = [];
 
   constructor({ faults, record, over }: RunOptions) {
-    const { out, back, ...pair } = faultPair({
+    const { out, back, ...pair } = linkedLines({
       out: { faults: faults?.out && [faults.out] },
       back: { faults: faults?.back && [faults.back] },
     });
@@ -96,8 +96,8 @@ class Scenario {
     this.#out = out;
     this.#back = back;
     if (record !== undefined) {
-      out.onEntered = (bytes) => record("out", bytes);
-      back.onEntered = (bytes) => record("back", bytes);
+      out.onWritten = (bytes) => record("out", bytes);
+      back.onWritten = (bytes) => record("back", bytes);
     }
     const clock = this.#clock;
     this.#server = new Server<object>(this.#services(), { clock, ...LIMITS });

@@ -33,6 +33,15 @@ import {
 } from "@sluice/rpc";
 import { JsonRpcClient, JsonRpcServer } from "@sluice/rpc/jsonrpc";
 import { encodeGob, netrpc } from "@sluice/rpc/netrpc";
+import {
+  faulty,
+  type FaultyOptions,
+  faultyPair,
+  printFrames,
+  recorded,
+  scriptedPeer,
+  TestClock,
+} from "@sluice/rpc/testing";
 import * as z from "zod";
 
 type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
@@ -82,6 +91,7 @@ const server: ServerOptions = { maxRunning: setting, authorize: undefined };
 const away: ReconnectingClientOptions = { dialTimeout: setting };
 const to: ConnectOptions = { port: 1, signal, tls: undefined };
 const at: ListenOptions = { port: 1, signal, onError: undefined };
+const faults: FaultyOptions = { out: { capacity: setting, faults: undefined } };
 
 /** Never called. */
 export async function program(): Promise<unknown[]> {
@@ -112,8 +122,12 @@ export async function program(): Promise<unknown[]> {
   const rest = [echoServices(), callable(services), observers(), clientMiddleware];
   const wires = [new JsonRpcServer(services), encodeGob, netrpc(), JsonRpcClient];
   serving.serve(await listen(at));
+  const record = recorded(faulty(faultyPair(faults).near).duplex);
+  const peer = scriptedPeer(record.duplex);
+  const { method: called, params } = await peer.expect("request");
+  const tests: unknown[] = [called, params, printFrames(record.sent), new TestClock()];
   return [
     ...[json, object, when, name, i, sum, wire, anything, back, again, error],
-    ...[...rest, ...wires],
+    ...[...rest, ...wires, ...tests],
   ];
 }

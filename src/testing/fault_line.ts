@@ -5,24 +5,25 @@
  * - A fault happens at a byte: exactly `at` bytes are delivered before it, however
  *   they are cut into chunks.
  * - It uses no clock and no random numbers but those that it is given.
+ * - It holds at most `capacity` bytes, beyond one chunk, before its writer waits.
  *
  * @module
  */
 
-import type { Clock } from "../../mod.ts";
-import { ReadHalf } from "../../src/transport/read_half.ts";
-import { WriteHalf } from "../../src/transport/write_half.ts";
-import type { Random } from "./random.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
+import { BUFFER, ReadHalf } from "../transport/read_half.ts";
+import { WriteHalf } from "../transport/write_half.ts";
+import { Random } from "./random.ts";
 
-/** A fault that happens once `at` bytes are delivered. */
+/** A fault that happens once `at` bytes of one direction have been delivered; `at` is a whole number from 0. */
 export type Fault =
   /** A FIN takes the place of all further bytes. */
   | { readonly kind: "cut"; readonly at: number }
-  /** Both directions are lost. */
+  /** Both directions are lost, for both sides. */
   | { readonly kind: "reset"; readonly at: number }
   /** Nothing is delivered until `resume`. */
   | { readonly kind: "stall"; readonly at: number }
-  /** Bit `bit` of the next byte is flipped. */
+  /** Bit `bit` (0 to 7) of the next byte is flipped. */
   | { readonly kind: "garble"; readonly at: number; readonly bit: number }
   /** The next `length` bytes are delivered twice, or fewer if the chunk has fewer. */
   | {
@@ -31,24 +32,48 @@ export type Fault =
     readonly length: number;
   };
 
-/** How bytes are cut into chunks on their way. */
-export interface Shape {
-  readonly random: Random;
-  /** Largest chunk delivered, in bytes. Bytes that wait are merged. */
+/** How the bytes of one direction are cut into chunks on their way, at random. */
+export interface FaultyChunks {
+  /** The same seed gives the same sizes and delays. */
+  readonly seed: number;
+  /** Largest chunk delivered, in bytes, 1 or more. Bytes that wait are merged. */
   readonly maxChunk: number;
-  /** Longest delay between chunks, in ms of `clock`; 0 for none. */
-  readonly maxDelay: number;
-  readonly clock: Clock;
+  /** Longest delay before a chunk, in milliseconds. Default 0: a chunk waits only for the timers that are due. */
+  readonly maxDelay?: number | undefined;
+  /** The clock of the delays. Default the platform's. */
+  readonly clock?: Clock | undefined;
 }
 
-/** Options of one direction. */
-export interface LineOptions {
-  /** How many bytes it holds before the writer has to wait. Default 64 KiB. */
-  readonly capacity?: number;
-  /** In any order. */
-  readonly faults?: readonly Fault[];
-  /** Cuts and delays; without one, chunks pass as they are. */
-  readonly shape?: Shape;
+/** How one direction behaves. */
+export interface FaultyDirectionOptions {
+  /** How many bytes it holds before its writer has to wait. Default 65,536. */
+  readonly capacity?: number | undefined;
+  /** What happens to its bytes, in any order. */
+  readonly faults?: readonly Fault[] | undefined;
+  /** Splits, merges and delays. Without it, chunks pass as they are, at once. */
+  readonly chunks?: FaultyChunks | undefined;
+}
+
+/** One direction of a faulty transport, as a test sees and controls it. */
+export interface FaultyDirection {
+  /** Bytes written so far, also those that a fault has dropped. */
+  readonly written: number;
+  /** Bytes delivered to the reader so far. */
+  readonly delivered: number;
+  /** Bytes written and not delivered; 0 once a fault has ended the direction. */
+  readonly held: number;
+  /** Whether it is stalled: by a fault, or by `stall`. */
+  readonly stalled: boolean;
+  /** Delivers nothing from now on, no end and no error either: as if the cable were pulled. */
+  stall(): void;
+  /** Delivers again, first what it holds. */
+  resume(): void;
+  /** Replaces all bytes that are not delivered with a FIN. */
+  cut(): void;
+}
+
+/** Options of one direction that are for the library's own tests. */
+export interface LineOptions extends FaultyDirectionOptions {
   /** Delivers bytes only when `deliver` is called, and lets a waiting writer continue only when `resumeWriter` is called. */
   readonly manual?: boolean;
 }
@@ -65,20 +90,20 @@ export interface LineEvents {
 type Ending = { readonly reason: unknown } | "fin";
 
 /** One direction. */
-export class FaultLine extends WriteHalf {
+export class FaultLine extends WriteHalf implements FaultyDirection {
   /** The half that the receiver reads. */
   readonly reader: ReadHalf;
-  /** Bytes that the writer has written, and bytes that the reader has received. */
-  entered = 0;
+  written = 0;
   delivered = 0;
   /** Chunks that the writer has written. */
   chunks = 0;
   /** Called with bytes as they are written, and as they are delivered. */
-  onEntered: ((bytes: Uint8Array) => void) | undefined;
+  onWritten: ((bytes: Uint8Array) => void) | undefined;
   onDelivered: ((bytes: Uint8Array) => void) | undefined;
 
   readonly #faults: Fault[];
-  readonly #shape: Shape | undefined;
+  readonly #chunks: FaultyChunks | undefined;
+  readonly #random: Random | undefined;
   readonly #manual: boolean;
   readonly #events: LineEvents;
   #held: Uint8Array[] = [];
@@ -91,10 +116,22 @@ export class FaultLine extends WriteHalf {
   /** Lets the waiting write continue. */
   #waiting: (() => void) | undefined;
 
+  /**
+   * @throws {RangeError} If a number of the options is out of range.
+   * @throws {TypeError} If the kind of a fault is unknown.
+   */
   constructor(options: LineOptions, events: LineEvents) {
-    super(options.capacity);
-    this.#faults = [...options.faults ?? []].sort((a, b) => a.at - b.at);
-    this.#shape = options.shape;
+    const { capacity = BUFFER, faults = [], chunks } = options;
+    check("capacity", capacity);
+    for (const fault of faults) checkFault(fault);
+    super(capacity);
+    this.#faults = [...faults].sort((a, b) => a.at - b.at);
+    if (chunks !== undefined) {
+      check("maxChunk", chunks.maxChunk, 1);
+      check("maxDelay", chunks.maxDelay ?? 0);
+      this.#random = new Random(chunks.seed);
+    }
+    this.#chunks = chunks;
     this.#manual = options.manual === true;
     this.#events = events;
     this.reader = new ReadHalf(this.highWaterMark, {
@@ -172,13 +209,17 @@ export class FaultLine extends WriteHalf {
   async #enter(chunk: Uint8Array): Promise<void> {
     if (this.failure) throw this.failure.reason;
     this.chunks++;
-    this.entered += chunk.length;
-    this.onEntered?.(chunk);
+    this.written += chunk.length;
+    this.onWritten?.(chunk);
     if (this.#over || chunk.length === 0) return;
     this.#held.push(new Uint8Array(chunk));
     this.#heldBytes += chunk.length;
     this.#flow();
     if (!this.#room) await this.untilDone((done) => this.#waiting = done);
+  }
+
+  get #clock(): Clock {
+    return this.#chunks?.clock ?? systemClock;
   }
 
   get #room(): boolean {
@@ -209,21 +250,21 @@ export class FaultLine extends WriteHalf {
     this.#flow();
   }
 
-  /** Delivers by itself, as fast as its shape says. */
+  /** Delivers by itself, as fast as its options say. */
   #flow(): void {
     if (this.#manual || this.#stalled || this.#over) return;
-    const shape = this.#shape;
-    if (shape === undefined) {
+    const random = this.#random;
+    if (random === undefined) {
       while (this.#heldBytes > 0 && !this.#stalled && !this.#over) {
         this.#move(this.#held[0].length);
       }
       this.deliver(0);
-    } else if (this.#timer === undefined) this.#delay(shape);
+    } else if (this.#timer === undefined) this.#delay(random);
   }
 
-  #delay(shape: Shape): void {
-    const { random, maxDelay, maxChunk, clock } = shape;
-    this.#timer = clock.setTimeout(() => {
+  #delay(random: Random): void {
+    const { maxDelay = 0, maxChunk } = this.#chunks as FaultyChunks;
+    this.#timer = this.#clock.setTimeout(() => {
       this.#timer = undefined;
       this.deliver(random.between(1, maxChunk));
       if (this.#heldBytes > 0) this.#flow();
@@ -314,8 +355,39 @@ export class FaultLine extends WriteHalf {
     this.#over = true;
     this.#held = [];
     this.#heldBytes = 0;
-    if (this.#timer !== undefined) this.#shape?.clock.clearTimeout(this.#timer);
+    if (this.#timer !== undefined) this.#clock.clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#release();
+  }
+}
+
+/** Checks a number of the options; `NaN` would never be reached, or would be no limit at all. */
+function check(name: string, value: number, least = 0, most = Infinity): void {
+  if (Number.isInteger(value) && value >= least && value <= most) return;
+  const range = most === Infinity
+    ? `from ${least}`
+    : `from ${least} to ${most}`;
+  throw new RangeError(
+    `Cannot make faults: ${name} must be a whole number ${range}, received ${value}`,
+  );
+}
+
+function checkFault(fault: Fault): void {
+  check("at", fault.at);
+  switch (fault.kind) {
+    case "cut":
+    case "reset":
+    case "stall":
+      return;
+    case "garble":
+      return check("bit", fault.bit, 0, 7);
+    case "duplicate":
+      return check("length", fault.length, 1);
+    default: {
+      const { kind } = fault as { kind: unknown };
+      throw new TypeError(
+        `Cannot make faults: there is no kind ${String(kind)}`,
+      );
+    }
   }
 }

@@ -1,0 +1,403 @@
+/**
+ * The frames of the native protocol as objects that a test can compare, and as
+ * text. `docs/protocol.md` is normative for every layout here.
+ *
+ * - A frame is checked whole: a body is exactly as long as its layout.
+ * - Text for people never has credentials, and at most {@linkcode MAX_SHOWN}
+ *   characters of a value.
+ *
+ * @module
+ */
+
+import { ConnectionError, quote } from "../base/errors.ts";
+import { type Metadata, NO_METADATA } from "../types/call.ts";
+import type { PeerHello, Serializer } from "../types/connection.ts";
+import { FieldReader } from "../wire/fields.ts";
+import {
+  CANCEL,
+  CREDIT,
+  DATA,
+  END,
+  ERROR,
+  FLAG_CALLER,
+  FLAG_DEADLINE,
+  FLAG_ERROR,
+  FLAG_MORE,
+  FLAG_NONE,
+  FLAG_STARTED,
+  GOAWAY,
+  HEADER_SIZE,
+  HELLO,
+  PING,
+  PONG,
+  readU32,
+  REPLY,
+  REQUEST,
+  STOP,
+} from "../wire/frame.ts";
+import { checkHelloBits, FrameDecoder } from "../wire/frame_decoder.ts";
+import type { Frame } from "../wire/frame_transforms.ts";
+import { checkVersion, parseHello } from "../wire/hello.ts";
+import { decodePayload } from "../wire/payload.ts";
+import { MAX_MESSAGE, STREAM } from "../wire/protocol.ts";
+
+/** Characters of a value that are shown as text. */
+const MAX_SHOWN = 80;
+
+/**
+ * A frame of the native protocol, decoded. `kind` says which it is, and `id` is
+ * that of the call that it belongs to. The last four are of streams;
+ * `fromCaller` says whether the sender of the frame made the call.
+ */
+export type PeerFrame =
+  /** The first frame of each direction. */
+  | { readonly kind: "hello"; readonly hello: PeerHello }
+  /** A call. If its params are a stream, `params` is undefined. `timeout` is the time until its deadline in ms. */
+  | {
+    readonly kind: "request";
+    readonly id: number;
+    readonly method: string;
+    readonly params: unknown;
+    readonly isStream: boolean;
+    readonly timeout: number | undefined;
+    readonly metadata: Metadata;
+  }
+  /** A result. If it is a stream, `result` is undefined. */
+  | {
+    readonly kind: "reply";
+    readonly id: number;
+    readonly result: unknown;
+    readonly isStream: boolean;
+    readonly metadata: Metadata;
+  }
+  /** A failure. `started` says whether the handler was called. */
+  | {
+    readonly kind: "error";
+    readonly id: number;
+    readonly code: string;
+    readonly message: string;
+    readonly data: unknown;
+    readonly started: boolean;
+    readonly metadata: Metadata;
+  }
+  /** The caller gives up a call. */
+  | { readonly kind: "cancel"; readonly id: number }
+  /** Asks for a PONG. */
+  | { readonly kind: "ping"; readonly id: number }
+  /** The reply to a PING. */
+  | { readonly kind: "pong"; readonly id: number }
+  /** The sender serves no call after `lastId`, none at all if that is undefined. `code` is empty for a graceful close. */
+  | {
+    readonly kind: "goaway";
+    readonly lastId: number | undefined;
+    readonly code: string;
+    readonly message: string;
+  }
+  /** An item of a stream, or with `more` a part of one. Its bytes are `payload`, behind the payload kind. */
+  | {
+    readonly kind: "data";
+    readonly id: number;
+    readonly fromCaller: boolean;
+    readonly more: boolean;
+    readonly payloadKind: number;
+    readonly payload: Uint8Array;
+  }
+  /** The end of a stream; with a `code`, it has failed. */
+  | {
+    readonly kind: "end";
+    readonly id: number;
+    readonly fromCaller: boolean;
+    readonly code: string | undefined;
+    readonly message: string | undefined;
+  }
+  /** The reader of a stream wants no more items. */
+  | {
+    readonly kind: "stop";
+    readonly id: number;
+    readonly fromCaller: boolean;
+    readonly code: string;
+    readonly message: string;
+  }
+  /** The reader of a stream grants more bytes. */
+  | {
+    readonly kind: "credit";
+    readonly id: number;
+    readonly fromCaller: boolean;
+    readonly bytes: number;
+  };
+
+/**
+ * Decodes a frame.
+ *
+ * @throws {ConnectionError} If its body breaks the rules of the protocol.
+ * @throws {unknown} What JSON, UTF-8 or the serializer throws for a payload that
+ *   is not valid.
+ */
+export function readFrame(
+  frame: Required<Frame>,
+  serializer: Serializer | undefined,
+): PeerFrame {
+  const id = frame.id as number;
+  const flags = frame.flags as number;
+  const bytes = frame.body as Uint8Array;
+  const body = new FieldReader();
+  body.open(bytes, 0, bytes.length);
+  const metadata = () => body.metadata(flags)?.entries ?? NO_METADATA;
+  const codeAndText = () => {
+    const code = body.text(body.u8());
+    return { code, message: body.text(body.u16()) };
+  };
+  const value = (last?: number) => {
+    body.payload(last);
+    return body.kind === STREAM
+      ? undefined
+      : decodePayload(body, serializer, false);
+  };
+  const fromCaller = (flags & FLAG_CALLER) !== 0;
+  const stream = { id, fromCaller };
+  const whole = <T extends PeerFrame>(frame: T): T => {
+    body.done();
+    return frame;
+  };
+  switch (frame.kind) {
+    case HELLO: {
+      // A later version may have flags of its own.
+      if (!checkVersion(body)) checkHelloBits(flags);
+      return { kind: "hello", hello: parseHello(body, serializer?.name) };
+    }
+    case REQUEST: {
+      const timeout = (flags & FLAG_DEADLINE) !== 0 ? body.u32() : undefined;
+      const entries = metadata();
+      const method = body.method();
+      const params = value(STREAM);
+      const isStream = body.kind === STREAM;
+      const rest = { timeout, metadata: entries };
+      return { kind: "request", id, method, params, isStream, ...rest };
+    }
+    case REPLY: {
+      const entries = metadata();
+      const result = value(STREAM);
+      const isStream = body.kind === STREAM;
+      return { kind: "reply", id, result, isStream, metadata: entries };
+    }
+    case ERROR: {
+      const entries = metadata();
+      const text = codeAndText();
+      const data = value();
+      const started = (flags & FLAG_STARTED) !== 0;
+      return { kind: "error", id, ...text, data, started, metadata: entries };
+    }
+    case CANCEL:
+      return whole({ kind: "cancel", id });
+    case PING:
+      return whole({ kind: "ping", id });
+    case PONG:
+      return whole({ kind: "pong", id });
+    case GOAWAY: {
+      const lastId = (flags & FLAG_NONE) !== 0 ? undefined : id;
+      return whole({ kind: "goaway", lastId, ...codeAndText() });
+    }
+    case DATA: {
+      body.payload();
+      const payload = bytes.slice(body.at);
+      const more = (flags & FLAG_MORE) !== 0;
+      const payloadKind = body.kind;
+      return { kind: "data", ...stream, more, payloadKind, payload };
+    }
+    case END: {
+      if ((flags & FLAG_ERROR) === 0) {
+        const none = { code: undefined, message: undefined };
+        return whole({ kind: "end", ...stream, ...none });
+      }
+      const text = codeAndText();
+      value();
+      return { kind: "end", ...stream, ...text };
+    }
+    case STOP:
+      return whole({ kind: "stop", ...stream, ...codeAndText() });
+    case CREDIT:
+      return whole({ kind: "credit", ...stream, bytes: body.u32() });
+    default:
+      throw new ConnectionError(
+        "protocol_error",
+        `unknown frame kind ${frame.kind}`,
+      );
+  }
+}
+
+/** Options of {@linkcode printFrames}. */
+export interface PrintOptions {
+  /** The serializer of both sides, if they have one in place of JSON. Without it, its values are shown as their size. */
+  readonly serializer?: Serializer | undefined;
+}
+
+/**
+ * Prints bytes of one direction of the native protocol as text, one line for
+ * each frame: for messages of assertions, and to read what went over a
+ * connection. The bytes begin at the start of a frame, such as those that
+ * {@linkcode recorded} returns.
+ *
+ * It never throws for what the bytes are: a last line says that a frame is not
+ * complete, or what is wrong from which byte on. Frames that a receiver ignores
+ * (padding, and kinds reserved for extensions) are left out; of a long value
+ * only the first 80 characters are shown, of credentials only that there are
+ * some. The text is for people: it may change between versions.
+ *
+ * @example
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { printFrames } from "@sluice/rpc/testing";
+ *
+ * const ping = [0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 1];
+ * assertEquals(
+ *   printFrames(Uint8Array.from([...ping, 0, 0])),
+ *   "PING 1\n2 bytes of a frame that is not complete",
+ * );
+ * ```
+ */
+export function printFrames(
+  bytes: Uint8Array,
+  options: PrintOptions = {},
+): string {
+  const lines: string[] = [];
+  const decoder = new FrameDecoder({
+    frame(kind, flags, id, chunk, start, end) {
+      const body = chunk.slice(start, end);
+      lines.push(printRaw({ kind, flags, id, body }, options.serializer));
+    },
+  }, MAX_MESSAGE);
+  const { length } = bytes;
+  for (let at = 0; at < length;) {
+    const size = at + 4 > length ? Infinity : HEADER_SIZE + readU32(bytes, at);
+    try {
+      decoder.push(bytes.subarray(at, at + size));
+    } catch (error) {
+      const why = (error as Error).message;
+      lines.push(`no frame from byte ${at} on: ${why}`);
+      break;
+    }
+    if (at + size > length) {
+      lines.push(`${length - at} bytes of a frame that is not complete`);
+    }
+    at += size;
+  }
+  return lines.join("\n");
+}
+
+/** One line for a frame, also for one that cannot be read. */
+export function printRaw(
+  frame: Required<Frame>,
+  serializer: Serializer | undefined,
+): string {
+  try {
+    return printFrame(readFrame(frame, serializer));
+  } catch (error) {
+    const size = (frame.body as Uint8Array).length;
+    const name = NAMES[frame.kind] ?? `kind ${frame.kind}`;
+    return `${name} ${frame.id}, ${size} bytes: ${(error as Error).message}`;
+  }
+}
+
+/** The names of docs/protocol.md. */
+const NAMES: Readonly<Record<number, string>> = {
+  [HELLO]: "HELLO",
+  [REQUEST]: "REQUEST",
+  [REPLY]: "REPLY",
+  [ERROR]: "ERROR",
+  [CANCEL]: "CANCEL",
+  [PING]: "PING",
+  [PONG]: "PONG",
+  [GOAWAY]: "GOAWAY",
+  [DATA]: "DATA",
+  [END]: "END",
+  [STOP]: "STOP",
+  [CREDIT]: "CREDIT",
+};
+
+/** One line for a frame. */
+export function printFrame(frame: PeerFrame): string {
+  const name = frame.kind.toUpperCase();
+  switch (frame.kind) {
+    case "hello": {
+      const { credentials, streams, ...limits } = frame.hello;
+      const fields = Object.entries(limits).map(([key, n]) => `${key} ${n}`);
+      if (streams !== undefined) {
+        fields.push(`streams ${streams.max}, credit ${streams.credit}`);
+      }
+      if (credentials !== undefined) fields.push("credentials");
+      return `${name} ${fields.join(", ")}`;
+    }
+    case "request": {
+      const { id, method, params, isStream, timeout } = frame;
+      const value = isStream ? "a stream" : show(params);
+      const time = timeout === undefined ? "" : `, timeout ${timeout} ms`;
+      return `${name} ${id} ${word(method)} ${value}${time}${extra(frame)}`;
+    }
+    case "reply": {
+      const value = frame.isStream ? "a stream" : show(frame.result);
+      return `${name} ${frame.id} ${value}${extra(frame)}`;
+    }
+    case "error": {
+      const { id, code, message, data, started } = frame;
+      const value = data === undefined ? "" : `, data ${show(data)}`;
+      const how = started ? "executed" : "refused";
+      return `${name} ${id} ${word(code)} ${quote(message)}, ${how}${value}${
+        extra(frame)
+      }`;
+    }
+    case "cancel":
+    case "ping":
+    case "pong":
+      return `${name} ${frame.id}`;
+    case "goaway": {
+      const { lastId, code, message } = frame;
+      const last = lastId === undefined ? "no call" : `calls up to ${lastId}`;
+      const why = code === "" ? "" : `, ${word(code)} ${quote(message)}`;
+      return `${name} served ${last}${why}`;
+    }
+    case "data": {
+      const { payload, more } = frame;
+      const rest = more ? ", more follows" : "";
+      return `${name} ${frame.id} ${
+        side(frame)
+      } ${payload.length} bytes${rest}`;
+    }
+    case "end":
+    case "stop": {
+      const { id, code, message } = frame;
+      const why = code === undefined
+        ? ""
+        : ` ${word(code)} ${quote(message ?? "")}`;
+      return `${name} ${id} ${side(frame)}${why}`;
+    }
+    case "credit":
+      return `${name} ${frame.id} ${side(frame)} ${frame.bytes} bytes`;
+  }
+}
+
+function side({ fromCaller }: { readonly fromCaller: boolean }): string {
+  return fromCaller ? "from the caller" : "from the callee";
+}
+
+function extra({ metadata }: { readonly metadata: Metadata }): string {
+  if (metadata.size === 0) return "";
+  return `, metadata ${show(Object.fromEntries(metadata))}`;
+}
+
+/** A name as it is, if it has no character that could be taken for another part of the line. */
+function word(name: string): string {
+  return /^[\w./$-]+$/.test(name) ? name : quote(name);
+}
+
+/** A value as short text. */
+function show(value: unknown): string {
+  if (value instanceof Uint8Array) return `<${value.length} bytes>`;
+  let text: string;
+  try {
+    text = JSON.stringify(value) ?? String(value);
+  } catch {
+    // A serializer of the user's may make values that JSON does not have.
+    text = String(value);
+  }
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}...` : text;
+}
