@@ -10,6 +10,7 @@
  * | detect a silent peer | `keepalive: keepalive()` | only deadlines and the transport end a call |
  * | run code around calls | `use: clientMiddleware(log)` | |
  * | be notified of calls | `observe: observers(metrics)` | |
+ * | send what JSON cannot carry | `serializer: rich()` | values change as in JSON, or are refused |
  * | call with each item of a stream | `stage(client, method)`, `map(client, method, inputs)` | |
  *
  * The client of `@sluice/rpc` has streams, keepalive, stages and maps built in.
@@ -65,6 +66,7 @@ export { expose } from "./src/serve/method_table.ts";
 export { keepalive, type KeepaliveOptions } from "./src/connection/watchdog.ts";
 export { clientMiddleware } from "./src/client/middleware.ts";
 export { observers } from "./src/observe/observe.ts";
+export { rich } from "./src/wire/rich/rich.ts";
 
 // Functions that take a client or a connection.
 export { map, stage } from "./src/client/stage.ts";

@@ -245,7 +245,10 @@ export type {
   UpgradeRequest,
 } from "./src/types/duplex.ts";
 
-// 9. Read and write frames, for tools that speak the protocol themselves.
+// 9. Carry values that JSON cannot.
+export { rich } from "./src/wire/rich/rich.ts";
+
+// 10. Read and write frames, for tools that speak the protocol themselves.
 export {
   type Frame,
   framed,
@@ -255,6 +258,6 @@ export {
   FrameEncoderStream,
 } from "./src/wire/frame_transforms.ts";
 
-// 10. Types of services: names, params and results of methods.
+// 11. Types of services: names, params and results of methods.
 export type * from "./src/types/services.ts";
 export type { Optional } from "./src/types/optional.ts";

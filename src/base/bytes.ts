@@ -26,25 +26,36 @@ export function viewOf({ buffer, byteOffset, length }: Uint8Array): DataView {
   return new DataView(buffer, byteOffset, length);
 }
 
-/** Reads a property of every typed array, or of every `ArrayBuffer`, whatever its own properties say. */
-function getter<T>(name: PropertyKey, ofBuffer = false): (this: unknown) => T {
-  const prototype: object = ofBuffer
-    ? ArrayBuffer.prototype
-    : Object.getPrototypeOf(Uint8Array.prototype);
+/** Reads a property of every instance of a built-in class, whatever the instance's own properties say. It throws for other values, or is `undefined` for them. */
+export function getter<T>(
+  prototype: object,
+  name: PropertyKey,
+): (this: unknown) => T {
   return Object.getOwnPropertyDescriptor(prototype, name)?.get as () => T;
 }
 
-const tagOf = /* @__PURE__ */ getter<string | undefined>(Symbol.toStringTag);
-const lengthGetter = /* @__PURE__ */ getter<number>("length");
-const offsetGetter = /* @__PURE__ */ getter<number>("byteOffset");
-const bufferGetter = /* @__PURE__ */ getter<ArrayBuffer>("buffer");
-const bufferLength = /* @__PURE__ */ getter<number>("byteLength", true);
+/** {@linkcode getter} for all typed arrays. */
+function arrayGetter<T>(name: PropertyKey): (this: unknown) => T {
+  return getter(Object.getPrototypeOf(Uint8Array.prototype), name);
+}
+
+/** The class of a typed array, by name; `undefined` for any other value. */
+export const typedArrayTag: (this: unknown) => string | undefined =
+  /* @__PURE__ */ arrayGetter(Symbol.toStringTag);
+const lengthGetter = /* @__PURE__ */ arrayGetter<number>("length");
+const offsetGetter = /* @__PURE__ */ arrayGetter<number>("byteOffset");
+const bufferGetter = /* @__PURE__ */ arrayGetter<ArrayBuffer>("buffer");
+const bufferLength = /* @__PURE__ */ getter<number>(
+  ArrayBuffer.prototype,
+  "byteLength",
+);
 
 /** Whether it is a `Uint8Array`, a subclass of it such as Node's `Buffer`, or one of another realm. Never throws. */
 export function isBytes(value: unknown): value is Uint8Array {
   // Whether it is an instance costs less to ask, on Bun above all.
   return ArrayBuffer.isView(value) &&
-    (isInstanceOf(value, Uint8Array) || tagOf.call(value) === "Uint8Array");
+    (isInstanceOf(value, Uint8Array) ||
+      typedArrayTag.call(value) === "Uint8Array");
 }
 
 /**

@@ -243,8 +243,8 @@ export interface Observers {
   readonly active: boolean;
 }
 
-/** How values change between sender and receiver, for types: as JSON changes them (`json`), or not at all (`exact`). */
-export type WireMap = "json" | "exact";
+/** How values change between sender and receiver, for types: as JSON changes them (`json`), as the serializer {@linkcode rich} does (`rich`), or not at all (`exact`). */
+export type WireMap = "json" | "rich" | "exact";
 
 /** What the peer has sent in HELLO, its first message: the limits that calls to it must keep, and its credentials. A server's `authorize` receives it. */
 export interface PeerHello {

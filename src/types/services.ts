@@ -58,6 +58,7 @@ export type WireItem<T, M extends WireMap = "json"> = unknown extends T ? T
   : T extends Uint8Array ? Uint8Array<ArrayBuffer>
   : T extends undefined | void ? undefined
   : M extends "exact" ? T
+  : M extends "rich" ? Rich<T>
   : Json<T>;
 
 /** The type of `JSON.parse(JSON.stringify(value))`, at any depth. */
@@ -142,6 +143,75 @@ export type WhyNot<T> = T extends bigint ? NotSerializable<"JSON has no bigint">
   : NotSerializable<
     "only a Uint8Array is carried as bytes, and only as the whole value"
   >;
+
+// What arrives with the serializer `rich()`.
+
+/**
+ * The type of what arrives when a `T` is sent with the serializer
+ * {@linkcode rich}. All of a value arrives as it was sent, but for two things:
+ * an instance of a class that extends one of the platform's arrives as one of
+ * the platform's, and bytes arrive in memory of their own.
+ */
+export type Rich<T> = unknown extends T ? T
+  : [T] extends [PlainRich] ? T
+  : T extends Primitive | bigint ? T
+  : T extends undefined | void ? undefined
+  : T extends RichRefused ? WhyNotRich<T>
+  : T extends ArrayBufferView | ArrayBufferLike ? RichBytes<T>
+  : T extends Date ? Date
+  : T extends RegExp ? RegExp
+  : T extends URL ? URL
+  : IsError<T> extends true ? Error
+  : T extends ReadonlyMap<infer K, infer V> ? Map<Rich<K>, Rich<V>>
+  : T extends ReadonlySet<infer V> ? Set<Rich<V>>
+  : T extends readonly unknown[] ? { [K in keyof T]: Rich<T[K]> }
+  : { [K in keyof T as K extends symbol ? never : K]: Rich<T[K]> };
+
+/** A value of these alone is carried unchanged, at any depth, so that recursive types of them are settled at once: see {@linkcode PlainJson}. */
+export type PlainRich =
+  | Primitive
+  | bigint
+  | undefined
+  | Date
+  | RegExp
+  | URL
+  | Map<PlainRich, PlainRich>
+  | Set<PlainRich>
+  | readonly PlainRich[]
+  | { readonly [key: string]: PlainRich };
+
+/** The values that the serializer {@linkcode rich} refuses. */
+export type RichRefused =
+  | symbol
+  | AnyFunction
+  | PromiseLike<unknown>
+  | StreamOf<unknown>;
+
+/** Appears in compiler messages for a value that the serializer {@linkcode rich} refuses. */
+export type WhyNotRich<T> = T extends symbol
+  ? NotSerializable<"a symbol cannot be sent">
+  : T extends AnyFunction ? NotSerializable<"a function cannot be sent">
+  : T extends PromiseLike<unknown>
+    ? NotSerializable<"a promise cannot be sent; await it first">
+  : Nested;
+
+/** The type of bytes that arrive. */
+export type RichBytes<T> = T extends Uint8Array ? Uint8Array<ArrayBuffer>
+  : T extends Int8Array ? Int8Array<ArrayBuffer>
+  : T extends Uint8ClampedArray ? Uint8ClampedArray<ArrayBuffer>
+  : T extends Uint16Array ? Uint16Array<ArrayBuffer>
+  : T extends Int16Array ? Int16Array<ArrayBuffer>
+  : T extends Uint32Array ? Uint32Array<ArrayBuffer>
+  : T extends Int32Array ? Int32Array<ArrayBuffer>
+  : T extends Float32Array ? Float32Array<ArrayBuffer>
+  : T extends Float64Array ? Float64Array<ArrayBuffer>
+  : T extends BigUint64Array ? BigUint64Array<ArrayBuffer>
+  : T extends BigInt64Array ? BigInt64Array<ArrayBuffer>
+  : T extends DataView ? DataView<ArrayBuffer>
+  : T extends ArrayBuffer ? ArrayBuffer
+  : T extends ArrayBufferLike
+    ? NotSerializable<"send a view of shared memory, such as a Uint8Array">
+  : T;
 
 /** Appears in compiler messages for a stream where none can be sent. */
 export type Nested = NotSerializable<
@@ -319,6 +389,7 @@ export type Sendable<T, M extends WireMap> = unknown extends T ? T
 export type SendableItem<T, M extends WireMap> = unknown extends T ? T
   : T extends StreamOf<unknown> ? Nested
   : M extends "exact" ? T
+  : M extends "rich" ? SendableRich<T>
   : T extends Uint8Array ? T
   : SendableJson<T>;
 
@@ -343,6 +414,7 @@ export type AcceptedValue<T, M extends WireMap> = unknown extends T ? T
   : T extends StreamOf<unknown> ? Nested
   : T extends Uint8Array ? Uint8Array<ArrayBuffer>
   : M extends "exact" ? T
+  : M extends "rich" ? AcceptedRich<T>
   : AcceptedJson<T>;
 
 /** `T`, except where JSON changes it: then the type that arrives. */
@@ -363,3 +435,31 @@ export type AcceptedArray<T extends readonly unknown[]> = number extends
 /** The type that a handler must declare for an item of an array. */
 export type AcceptedItem<T> = T extends undefined | void ? null
   : AcceptedJson<T>;
+
+/** `T`, except where the serializer {@linkcode rich} would refuse it. */
+export type SendableRich<T> = unknown extends T ? T
+  : [T] extends [PlainRich] ? T
+  : T extends Primitive | bigint | undefined | void ? T
+  : T extends RichRefused ? WhyNotRich<T>
+  : T extends ArrayBufferView | Date | RegExp | URL ? T
+  : T extends ArrayBufferLike ? RichBytes<T>
+  : IsError<T> extends true ? T
+  : T extends ReadonlyMap<infer K, infer V>
+    ? ReadonlyMap<SendableRich<K>, SendableRich<V>>
+  : T extends ReadonlySet<infer V> ? ReadonlySet<SendableRich<V>>
+  : { [K in keyof T]: K extends symbol ? T[K] : SendableRich<T[K]> };
+
+/** `T`, except where the serializer {@linkcode rich} changes it: then the type that arrives. */
+export type AcceptedRich<T> = unknown extends T ? T
+  : [T] extends [PlainRich] ? T
+  : T extends Primitive | bigint | undefined | void ? T
+  : T extends RichRefused ? WhyNotRich<T>
+  : T extends ArrayBufferView | ArrayBufferLike ? RichBytes<T>
+  : T extends Date ? Date
+  : T extends RegExp ? RegExp
+  : T extends URL ? URL
+  : IsError<T> extends true ? Error
+  : T extends ReadonlyMap<infer K, infer V>
+    ? Map<AcceptedRich<K>, AcceptedRich<V>>
+  : T extends ReadonlySet<infer V> ? Set<AcceptedRich<V>>
+  : { [K in keyof T]: K extends symbol ? T[K] : AcceptedRich<T[K]> };

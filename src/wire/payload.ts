@@ -42,7 +42,12 @@ import {
   UNDEFINED,
 } from "./protocol.ts";
 import { Snapshot } from "./snapshot.ts";
-import { type PayloadRole, toJson, unserializable } from "./to_json.ts";
+import {
+  LostPartError,
+  type PayloadRole,
+  toJson,
+  unserializable,
+} from "./to_json.ts";
 
 /** A payload that was prepared and set aside, to be written later. */
 export interface PreparedPayload {
@@ -319,6 +324,10 @@ function serialize(
     lengthOf(bytes);
     return isFixed(bytes) ? plainView(bytes) : copyBytes(plainView(bytes));
   } catch (cause) {
+    if (isInstanceOf(cause, LostPartError)) {
+      const { what, advice, path } = cause;
+      throw unserializable(`${role}${path}: ${what}`, undefined, advice);
+    }
     throw unserializable(`the ${role}`, cause);
   }
 }

@@ -62,6 +62,26 @@ export function toJson(value: unknown, role: PayloadRole = "params"): string {
   return text;
 }
 
+/** A serializer of the library refuses a part of a value. The error of the call says which, and where it is. */
+export class LostPartError extends TypeError {
+  readonly what: string;
+  readonly advice: string | undefined;
+  /** The way to the part: `.user.tags[0]`. */
+  path = "";
+
+  constructor(what: string, advice?: string) {
+    super(`${what} cannot be serialized`);
+    this.what = what;
+    this.advice = advice;
+  }
+
+  /** Says that the part is in a larger one. */
+  prependStep(step: string): void {
+    this.path = step + this.path;
+    this.message = `value${this.path}: ${this.what} cannot be serialized`;
+  }
+}
+
 /** A part of a value that would be lost. */
 interface LostPart {
   readonly what: string;

@@ -1,0 +1,271 @@
+/**
+ * A parsed text with tags, and the bytes beside it, to the value.
+ *
+ * The peer is not trusted:
+ * - Nothing is made but what the tags name, and no prototype is read or changed.
+ *   A key `__proto__` becomes a property of its own, as in `JSON.parse`.
+ * - What is allocated is bounded by what was received: a range of bytes belongs
+ *   to one value, and the ranges together are all bytes.
+ * - The time is linear in the size, and the depth is at most `MAX_DEPTH`.
+ *
+ * @module
+ */
+
+import {
+  BIGINT,
+  DATE,
+  DOLLAR,
+  ERROR,
+  ERROR_STACK,
+  MAP,
+  MAX_DEPTH,
+  MAX_DIGITS,
+  MAX_SOURCE,
+  type Members,
+  NUMBER,
+  REGEXP,
+  SET,
+  setOwn,
+  UNDEFINED,
+  URL_TAG,
+} from "./tags.ts";
+import { elementSize, fromBytes, isBytesTag } from "./views.ts";
+
+/** Converts one tree, in place. */
+export class RichDecoder {
+  readonly #bytes: Uint8Array;
+  /** How many of them no value has yet. */
+  #left: number;
+  #ranges: [start: number, end: number][] | undefined;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+    this.#left = bytes.length;
+  }
+
+  /**
+   * Returns the value that a tree stands for.
+   *
+   * @throws {TypeError} If the tree breaks a rule of the encoding.
+   */
+  revive(node: unknown, depth: number): unknown {
+    if (typeof node !== "object" || node === null) return node;
+    if (depth > MAX_DEPTH) {
+      throw new TypeError(`the value is more than ${MAX_DEPTH} levels deep`);
+    }
+    if (!Array.isArray(node)) return this.#members(node as Members, depth);
+    const first: unknown = node[0];
+    if (typeof first !== "string" || first.charCodeAt(0) !== DOLLAR) {
+      return this.#items(node, 0, depth);
+    }
+    if (first.charCodeAt(1) !== DOLLAR) return this.#tagged(node, depth);
+    node[0] = first.slice(1);
+    return this.#items(node, 1, depth);
+  }
+
+  /**
+   * Checks that each byte belongs to exactly one value.
+   *
+   * @throws {TypeError} If not.
+   */
+  finish(): void {
+    const ranges = this.#ranges ?? [];
+    ranges.sort(([a, b], [c, d]) => a - c || b - d);
+    let at = 0;
+    for (const [start, end] of ranges) {
+      if (start !== at) throw new TypeError("ranges of bytes overlap");
+      at = end;
+    }
+    if (at !== this.#bytes.length) throw new TypeError("bytes without a value");
+  }
+
+  #items(list: unknown[], start: number, depth: number): unknown[] {
+    for (let i = start; i < list.length; i++) {
+      const item = list[i];
+      if (typeof item === "object") list[i] = this.revive(item, depth + 1);
+    }
+    return list;
+  }
+
+  #members(object: Members, depth: number): Members {
+    for (const key of Object.keys(object)) {
+      const value = object[key];
+      if (typeof value !== "object" || value === null) continue;
+      const made = this.revive(value, depth + 1);
+      if (made !== value) setOwn(object, key, made);
+    }
+    return object;
+  }
+
+  #tagged(tree: unknown[], depth: number): unknown {
+    const tag = tree[0] as string;
+    const { length } = tree;
+    switch (tag) {
+      case UNDEFINED:
+        if (length === 1) return undefined;
+        break;
+      case NUMBER:
+        if (length === 2) return toNumber(tree[1]);
+        break;
+      case BIGINT:
+        if (length === 2) return toBigint(tree[1]);
+        break;
+      case DATE:
+        if (length === 2) return toDate(tree[1]);
+        break;
+      case REGEXP:
+        if (length === 3) return toRegExp(tree[1], tree[2]);
+        break;
+      case URL_TAG:
+        if (length === 2) return new URL(textOf(tree[1]));
+        break;
+      case MAP:
+        if (length % 2 === 1) return this.#map(tree, depth);
+        break;
+      case SET:
+        return this.#set(tree, depth);
+      case ERROR:
+        if (length === 3 || length === 4) return this.#error(tree, depth);
+        break;
+      default:
+        if (length === 3 && isBytesTag(tag)) return this.#take(tree);
+    }
+    throw new TypeError(`not a value of the tag ${JSON.stringify(tag)}`);
+  }
+
+  #map(tree: readonly unknown[], depth: number): Map<unknown, unknown> {
+    const map = new Map<unknown, unknown>();
+    for (let i = 1; i < tree.length; i += 2) {
+      const key = this.revive(tree[i], depth + 1);
+      map.set(key, this.revive(tree[i + 1], depth + 1));
+    }
+    if (2 * map.size + 1 === tree.length) return map;
+    throw new TypeError("a Map has a key twice");
+  }
+
+  #set(tree: readonly unknown[], depth: number): Set<unknown> {
+    const set = new Set<unknown>();
+    for (let i = 1; i < tree.length; i++) {
+      set.add(this.revive(tree[i], depth + 1));
+    }
+    if (set.size + 1 === tree.length) return set;
+    throw new TypeError("a Set has an item twice");
+  }
+
+  #error(tree: readonly unknown[], depth: number): Error {
+    const name = textOf(tree[1]);
+    const error = makeError(name, textOf(tree[2]));
+    if (error.name !== name) hide(error, "name", name);
+    // Its own would say where it was decoded.
+    hide(error, "stack", `${name}: ${error.message}`);
+    if (tree.length === 3) return error;
+    const members = tree[3];
+    if (
+      typeof members !== "object" || members === null || Array.isArray(members)
+    ) throw new TypeError("the properties of an Error are no object");
+    for (const key of Object.keys(members)) {
+      if (key === "name" || key === "message" || ERROR_STACK.includes(key)) {
+        throw new TypeError(`an Error has the property ${key}`);
+      }
+      const value = this.revive((members as Members)[key], depth + 1);
+      if (key === "cause" || key === "errors") hide(error, key, value);
+      else Object.defineProperty(error, key, property(value, true));
+    }
+    return error;
+  }
+
+  /** Takes a range of the bytes. Memory is allocated only for bytes that no value has yet. */
+  #take(tree: readonly unknown[]): ArrayBufferView | ArrayBuffer {
+    const [tag, start, length] = tree as [string, unknown, unknown];
+    if (!isCount(start) || !isCount(length) || length > this.#left) {
+      throw new TypeError("a range of bytes is not in the payload");
+    }
+    const end = start + length;
+    if (end > this.#bytes.length || length % elementSize(tag) !== 0) {
+      throw new TypeError("a range of bytes is not in the payload");
+    }
+    this.#left -= length;
+    (this.#ranges ??= []).push([start, end]);
+    return fromBytes(tag, this.#bytes, start, end);
+  }
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function textOf(value: unknown): string {
+  if (typeof value === "string") return value;
+  throw new TypeError("a tag has a value that is no text");
+}
+
+function toNumber(value: unknown): number {
+  switch (value) {
+    case "NaN":
+      return NaN;
+    case "Infinity":
+      return Infinity;
+    case "-Infinity":
+      return -Infinity;
+    case "-0":
+      return -0;
+  }
+  throw new TypeError("not a number");
+}
+
+const DECIMAL = /^-?\d+$/;
+const HEX = /^-?0x[\da-f]+$/;
+
+function toBigint(value: unknown): bigint {
+  const text = textOf(value);
+  if (text.length <= MAX_DIGITS + 1 && DECIMAL.test(text)) return BigInt(text);
+  if (!HEX.test(text)) throw new TypeError("not a bigint");
+  return text.startsWith("-") ? -BigInt(text.slice(1)) : BigInt(text);
+}
+
+/** The form that `toISOString` returns. */
+const INSTANT = /^(?:\d{4}|[+-]\d{6})-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
+
+function toDate(value: unknown): Date {
+  if (value === null) return new Date(NaN);
+  const text = textOf(value);
+  const date = new Date(INSTANT.test(text) ? text : NaN);
+  if (Number.isNaN(date.getTime())) throw new TypeError("not a date");
+  return date;
+}
+
+function toRegExp(source: unknown, flags: unknown): RegExp {
+  const text = textOf(source);
+  if (text.length <= MAX_SOURCE) return new RegExp(text, textOf(flags));
+  throw new TypeError("the source of a RegExp is too long");
+}
+
+function makeError(name: string, message: string): Error {
+  switch (name) {
+    case "TypeError":
+      return new TypeError(message);
+    case "RangeError":
+      return new RangeError(message);
+    case "SyntaxError":
+      return new SyntaxError(message);
+    case "ReferenceError":
+      return new ReferenceError(message);
+    case "EvalError":
+      return new EvalError(message);
+    case "URIError":
+      return new URIError(message);
+    case "AggregateError":
+      return new AggregateError([], message);
+    default:
+      return new Error(message);
+  }
+}
+
+/** Sets a property that does not show, as the constructors of errors do. */
+function hide(error: Error, key: string, value: unknown): void {
+  Object.defineProperty(error, key, property(value, false));
+}
+
+function property(value: unknown, enumerable: boolean): PropertyDescriptor {
+  return { value, writable: true, enumerable, configurable: true };
+}

@@ -1,0 +1,329 @@
+/**
+ * Values to a tree that JSON carries, and the bytes beside it.
+ *
+ * - What JSON carries unchanged is returned as it is, so a plain value costs a
+ *   look at each of its members and no copy.
+ * - All of a value is carried, or the value is refused, and the error says
+ *   which part of it is to blame, and where it is.
+ * - Content is read with the platform's own getters and methods: what an object
+ *   says of itself is not believed. Only getters of properties can run code of
+ *   the user.
+ *
+ * @module
+ */
+
+import { isStream } from "../../base/pull_source.ts";
+import { isInstanceOf } from "../../base/user_code.ts";
+import { getter } from "../../base/bytes.ts";
+import { LostPartError } from "../to_json.ts";
+import {
+  BIGINT,
+  bigintText,
+  DATE,
+  DOLLAR,
+  ERROR,
+  ERROR_STACK,
+  isPlainNumber,
+  MAP,
+  MAX_DEPTH,
+  type Members,
+  NUMBER,
+  REGEXP,
+  SET,
+  setOwn,
+  UNDEFINED,
+  URL_TAG,
+} from "./tags.ts";
+import { bytesOfBuffer, bytesOfView, type TaggedBytes } from "./views.ts";
+import { elementSize, toLittleEndian } from "./views.ts";
+
+/** From this depth on a value is compared with those around it: few values are as deep, and every cycle comes there. */
+const TRACKED = 8;
+
+/** What is refused of a value in a cycle. */
+const CYCLE = "a value that contains itself";
+
+/** Bytes beside the text. */
+interface Attachment {
+  readonly bytes: Uint8Array;
+  readonly length: number;
+  readonly elementSize: number;
+}
+
+const { toString } = Object.prototype;
+const urlText = /* @__PURE__ */ getter<string>(URL.prototype, "href");
+const regExpSource = /* @__PURE__ */ getter<string>(RegExp.prototype, "source");
+const regExpFlags = /* @__PURE__ */ getter<string>(RegExp.prototype, "flags");
+
+/**
+ * Converts one value: {@linkcode RichEncoder.convert} for the whole of it.
+ *
+ * @throws {LostPartError} If a part of it cannot be carried.
+ */
+export function toTree(encoder: RichEncoder, value: unknown): unknown {
+  try {
+    return encoder.convert(value, 0);
+  } catch (error) {
+    if (isInstanceOf(error, LostPartError) && error.what === CYCLE) {
+      // Fails earlier: where the cycle closes for the first time.
+      new RichEncoder(0).convert(value, 0);
+    }
+    throw error;
+  }
+}
+
+/** Converts one value. */
+export class RichEncoder {
+  /** How many bytes there are beside the text. */
+  size = 0;
+  #attachments: Attachment[] | undefined;
+  /** The objects around the one that is converted, from the depth `#tracked` on. */
+  #around: object[] | undefined;
+  readonly #tracked: number;
+
+  constructor(tracked: number = TRACKED) {
+    this.#tracked = tracked;
+  }
+
+  /**
+   * Returns the value itself if JSON carries it unchanged, else a tree that
+   * stands for it.
+   *
+   * @throws {LostPartError} If a part of it cannot be carried.
+   */
+  convert(value: unknown, depth: number): unknown {
+    switch (typeof value) {
+      case "string":
+      case "boolean":
+        return value;
+      case "number":
+        return isPlainNumber(value)
+          ? value
+          : [NUMBER, value === 0 ? "-0" : String(value)];
+      case "undefined":
+        return [UNDEFINED];
+      case "bigint":
+        return [BIGINT, bigintText(value)];
+      case "object":
+        return value === null ? value : this.#object(value, depth);
+      default:
+        throw new LostPartError(`a ${typeof value}`);
+    }
+  }
+
+  /** Writes the bytes beside the text from `at` on. */
+  writeBytes(target: Uint8Array, at: number): void {
+    for (const { bytes, length, elementSize } of this.#attachments ?? []) {
+      // A getter of the value can have taken the memory away since.
+      if (bytes.length !== length) throw new LostPartError(GONE);
+      target.set(bytes, at);
+      toLittleEndian(target.subarray(at, at + length), elementSize);
+      at += length;
+    }
+  }
+
+  #object(object: object, depth: number): unknown {
+    if (depth >= this.#tracked) this.#track(object, depth);
+    if (Array.isArray(object)) return this.#array(object, depth);
+    const prototype: unknown = Object.getPrototypeOf(object);
+    return prototype === Object.prototype || prototype === null
+      ? this.#members(object as Members, depth)
+      : this.#instance(object, depth);
+  }
+
+  /** @throws {LostPartError} If the object is within itself, or too deep. */
+  #track(object: object, depth: number): void {
+    const around = this.#around ??= [];
+    around.length = depth - this.#tracked;
+    if (around.includes(object)) throw new LostPartError(CYCLE);
+    if (depth > MAX_DEPTH) {
+      throw new LostPartError(`a value more than ${MAX_DEPTH} levels deep`);
+    }
+    around.push(object);
+  }
+
+  #array(list: readonly unknown[], depth: number): unknown[] {
+    let copy: unknown[] | undefined;
+    let i = 0;
+    try {
+      for (; i < list.length; i++) {
+        const item = list[i];
+        if (typeof item === "string") continue;
+        const made = this.convert(item, depth + 1);
+        if (made !== item) (copy ??= [...list])[i] = made;
+      }
+    } catch (error) {
+      throw under(`[${i}]`, error);
+    }
+    if (i > 0 && isTag(list[0])) (copy ??= [...list])[0] = `$${list[0]}`;
+    return copy ?? list as unknown[];
+  }
+
+  #members(object: Members, depth: number): Members {
+    let copy: Members | undefined;
+    const keys = Object.keys(object);
+    let i = 0;
+    try {
+      for (; i < keys.length; i++) {
+        const value = object[keys[i]];
+        if (typeof value === "string") continue;
+        const made = this.convert(value, depth + 1);
+        if (made !== value) setOwn(copy ??= { ...object }, keys[i], made);
+      }
+    } catch (error) {
+      throw under(`.${keys[i]}`, error);
+    }
+    if (i === 0 && isStream(object)) throw new LostPartError(...STREAM);
+    return copy ?? object;
+  }
+
+  /** What stands for an object of a class. */
+  #instance(object: object, depth: number): unknown {
+    if (ArrayBuffer.isView(object)) return this.#bytes(object, bytesOfView);
+    if (isInstanceOf(object, Error)) return this.#error(object, depth);
+    let tree: unknown;
+    try {
+      switch (toString.call(object)) {
+        case "[object Date]":
+          return dateTree(object as Date);
+        case "[object RegExp]":
+          return [REGEXP, regExpSource.call(object), regExpFlags.call(object)];
+        case "[object URL]":
+          return [URL_TAG, urlText.call(object)];
+        case "[object Map]":
+          Map.prototype.has.call(object, 0);
+          tree = MAP;
+          break;
+        case "[object Set]":
+          Set.prototype.has.call(object, 0);
+          tree = SET;
+          break;
+        case "[object ArrayBuffer]":
+          return this.#bytes(object as ArrayBuffer, bytesOfBuffer);
+        case "[object Error]":
+          return this.#error(object as Error, depth);
+        case "[object Object]":
+          // One of another realm.
+          if (isForeignPlain(object)) {
+            return this.#members(object as Members, depth);
+          }
+      }
+    } catch (error) {
+      // Not what its tag says; a part of it that is refused is named.
+      if (isInstanceOf(error, LostPartError)) throw error;
+    }
+    if (tree === MAP) return this.#map(object as Map<unknown, unknown>, depth);
+    if (tree === SET) return this.#set(object as Set<unknown>, depth);
+    throw lostInstance(object);
+  }
+
+  #map(map: Map<unknown, unknown>, depth: number): unknown[] {
+    const tree: unknown[] = [MAP];
+    let step = "";
+    try {
+      Map.prototype.forEach.call(map, (value, key) => {
+        step = "[key]";
+        tree.push(this.convert(key, depth + 1));
+        step = typeof key === "string" ? `.get(${JSON.stringify(key)})` : "";
+        tree.push(this.convert(value, depth + 1));
+      });
+    } catch (error) {
+      throw under(step === "" ? `[entry ${tree.length >> 1}]` : step, error);
+    }
+    return tree;
+  }
+
+  #set(set: Set<unknown>, depth: number): unknown[] {
+    const tree: unknown[] = [SET];
+    try {
+      Set.prototype.forEach.call(set, (item) => {
+        tree.push(this.convert(item, depth + 1));
+      });
+    } catch (error) {
+      throw under(`[item ${tree.length - 1}]`, error);
+    }
+    return tree;
+  }
+
+  /** An error's name and message, and its other properties. Its stack stays here: it names files of this machine. */
+  #error(error: Error, depth: number): unknown[] {
+    const { name, message } = error;
+    const tree: unknown[] = [ERROR, String(name), String(message)];
+    const keys = new Set(["cause", "errors", ...Object.keys(error)]);
+    for (const key of ["name", "message", ...ERROR_STACK]) keys.delete(key);
+    let members: Members | undefined;
+    for (const key of keys) {
+      if (!Object.hasOwn(error, key)) continue;
+      const value = (error as unknown as Members)[key];
+      try {
+        setOwn(members ??= {}, key, this.convert(value, depth + 1));
+      } catch (error) {
+        throw under(`.${key}`, error);
+      }
+    }
+    if (members !== undefined) tree.push(members);
+    return tree;
+  }
+
+  #bytes<T>(value: T, bytesOf: (value: T) => TaggedBytes): unknown[] {
+    let found: TaggedBytes;
+    try {
+      found = bytesOf(value);
+    } catch {
+      throw new LostPartError(GONE);
+    }
+    const { tag, bytes } = found;
+    const { length } = bytes;
+    const at = this.size;
+    this.#attachments ??= [];
+    this.#attachments.push({ bytes, length, elementSize: elementSize(tag) });
+    this.size += length;
+    return [tag, at, length];
+  }
+}
+
+const GONE =
+  "bytes whose memory is gone (its buffer was transferred or shrunk)";
+const STREAM = [
+  "a stream",
+  "a stream is carried only as the whole of the params or the result",
+] as const;
+
+function isTag(item: unknown): item is string {
+  return typeof item === "string" && item.charCodeAt(0) === DOLLAR;
+}
+
+function dateTree(date: Date): unknown[] {
+  const time = Date.prototype.getTime.call(date);
+  return [
+    DATE,
+    Number.isNaN(time) ? null : Date.prototype.toISOString.call(date),
+  ];
+}
+
+/** Whether it is an object of no class, of another realm. */
+function isForeignPlain(object: object): boolean {
+  const prototype: object = Object.getPrototypeOf(object);
+  return Object.getPrototypeOf(prototype) === null &&
+    Object.hasOwn(prototype, "isPrototypeOf");
+}
+
+function lostInstance(object: object): LostPartError {
+  if (isStream(object)) return new LostPartError(...STREAM);
+  const tag = toString.call(object).slice(8, -1);
+  if (tag === "Promise") {
+    return new LostPartError("a Promise", "await it first");
+  }
+  let what = /^[AEIOU](?!int)/.test(tag) ? `an ${tag}` : `a ${tag}`;
+  if (tag === "Object") {
+    const name: unknown = object.constructor?.name;
+    what = `an instance of ${typeof name === "string" ? name : "a class"}`;
+  }
+  return new LostPartError(what, "make a plain object or an array of it");
+}
+
+/** The same error, with one more step in its path. */
+function under(step: string, error: unknown): unknown {
+  if (isInstanceOf(error, LostPartError)) error.prependStep(step);
+  return error;
+}

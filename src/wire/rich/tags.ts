@@ -1,0 +1,72 @@
+/**
+ * The tags of the rich encoding, and what both of its directions must agree on.
+ * `docs/protocol.md` has the specification.
+ *
+ * @module
+ */
+
+/** The name in HELLO. It changes with the encoding. */
+export const RICH_NAME = "sluice.rich.1";
+
+/** The first byte of a text with tags, and the first character of every tag. */
+export const DOLLAR = 0x24;
+
+export const UNDEFINED = "$undefined";
+export const NUMBER = "$number";
+export const BIGINT = "$bigint";
+export const DATE = "$Date";
+export const REGEXP = "$RegExp";
+export const URL_TAG = "$URL";
+export const MAP = "$Map";
+export const SET = "$Set";
+export const ERROR = "$Error";
+
+/** How deep a value with tags may be. JSON's own parser has a bound of its own. */
+export const MAX_DEPTH = 1000;
+
+/** The longest source of a regular expression, in UTF-16 units: its parser is not linear in every runtime. */
+export const MAX_SOURCE = 65_536;
+
+/** The most decimal digits of a bigint: to parse them is not linear. One with more is hexadecimal. */
+export const MAX_DIGITS = 100;
+
+/** What the runtimes keep in an error of where it was made. */
+export const ERROR_STACK: readonly string[] = [
+  ...["stack", "line", "column", "sourceURL", "originalLine", "originalColumn"],
+];
+
+/** The properties of an object. */
+export type Members = Record<string, unknown>;
+
+/** Whether JSON carries a number unchanged: not NaN, an infinity or -0. */
+export function isPlainNumber(n: number): boolean {
+  return n !== 0 ? n - n === 0 : 1 / n > 0;
+}
+
+/** Hexadecimal digits whose number surely fits the decimal ones. */
+const MAX_HEX = /* @__PURE__ */ Math.floor(MAX_DIGITS / Math.log10(16)) - 1;
+
+/** A bigint as text: decimal if short, else hexadecimal, which takes linear time. */
+export function bigintText(n: bigint): string {
+  if (BigInt.asIntN(64, n) === n) return n.toString();
+  const hex = n.toString(16);
+  if (hex.length <= MAX_HEX) return n.toString();
+  return n < 0n ? `-0x${hex.slice(1)}` : `0x${hex}`;
+}
+
+/** Sets an own property, also one called `__proto__`. */
+export function setOwn(
+  object: Members,
+  key: string,
+  value: unknown,
+): void {
+  if (key !== "__proto__") object[key] = value;
+  else {
+    Object.defineProperty(object, key, {
+      value,
+      writable: true,
+      enumerable: true,
+      configurable: true,
+    });
+  }
+}
