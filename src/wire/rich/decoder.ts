@@ -14,21 +14,22 @@
 import {
   BIGINT,
   DATE,
-  DOLLAR,
   ERROR,
   ERROR_STACK,
+  isTagged,
   MAP,
   MAX_DEPTH,
   MAX_DIGITS,
   MAX_SOURCE,
   type Members,
-  NUMBER,
+  NO_DATE,
   REGEXP,
   SET,
   setOwn,
   UNDEFINED,
   URL_TAG,
 } from "./tags.ts";
+import { parseInstant } from "./instant.ts";
 import { elementSize, fromBytes, isBytesTag } from "./views.ts";
 
 /** Converts one tree, in place. */
@@ -49,18 +50,16 @@ export class RichDecoder {
    * @throws {TypeError} If the tree breaks a rule of the encoding.
    */
   revive(node: unknown, depth: number): unknown {
+    if (typeof node === "string") return isTagged(node) ? fromText(node) : node;
     if (typeof node !== "object" || node === null) return node;
     if (depth > MAX_DEPTH) {
       throw new TypeError(`the value is more than ${MAX_DEPTH} levels deep`);
     }
     if (!Array.isArray(node)) return this.#members(node as Members, depth);
     const first: unknown = node[0];
-    if (typeof first !== "string" || first.charCodeAt(0) !== DOLLAR) {
-      return this.#items(node, 0, depth);
-    }
-    if (first.charCodeAt(1) !== DOLLAR) return this.#tagged(node, depth);
-    node[0] = first.slice(1);
-    return this.#items(node, 1, depth);
+    return typeof first === "string" && isArrayTag(first)
+      ? this.#tagged(first, node, depth)
+      : this.#items(node, depth);
   }
 
   /**
@@ -70,7 +69,7 @@ export class RichDecoder {
    */
   finish(): void {
     const ranges = this.#ranges ?? [];
-    ranges.sort(([a, b], [c, d]) => a - c || b - d);
+    if (ranges.length > 1) ranges.sort(([a, b], [c, d]) => a - c || b - d);
     let at = 0;
     for (const [start, end] of ranges) {
       if (start !== at) throw new TypeError("ranges of bytes overlap");
@@ -79,10 +78,11 @@ export class RichDecoder {
     if (at !== this.#bytes.length) throw new TypeError("bytes without a value");
   }
 
-  #items(list: unknown[], start: number, depth: number): unknown[] {
-    for (let i = start; i < list.length; i++) {
+  #items(list: unknown[], depth: number): unknown[] {
+    for (let i = 0; i < list.length; i++) {
       const item = list[i];
-      if (typeof item === "object") list[i] = this.revive(item, depth + 1);
+      const made = this.revive(item, depth + 1);
+      if (made !== item) list[i] = made;
     }
     return list;
   }
@@ -90,47 +90,30 @@ export class RichDecoder {
   #members(object: Members, depth: number): Members {
     for (const key of Object.keys(object)) {
       const value = object[key];
-      if (typeof value !== "object" || value === null) continue;
       const made = this.revive(value, depth + 1);
       if (made !== value) setOwn(object, key, made);
     }
     return object;
   }
 
-  #tagged(tree: unknown[], depth: number): unknown {
-    const tag = tree[0] as string;
+  #tagged(tag: string, tree: readonly unknown[], depth: number): unknown {
     const { length } = tree;
     switch (tag) {
-      case UNDEFINED:
-        if (length === 1) return undefined;
-        break;
-      case NUMBER:
-        if (length === 2) return toNumber(tree[1]);
-        break;
-      case BIGINT:
-        if (length === 2) return toBigint(tree[1]);
-        break;
-      case DATE:
-        if (length === 2) return toDate(tree[1]);
-        break;
-      case REGEXP:
-        if (length === 3) return toRegExp(tree[1], tree[2]);
-        break;
-      case URL_TAG:
-        if (length === 2) return new URL(textOf(tree[1]));
-        break;
       case MAP:
         if (length % 2 === 1) return this.#map(tree, depth);
         break;
       case SET:
         return this.#set(tree, depth);
+      case REGEXP:
+        if (length === 3) return toRegExp(tree[1], tree[2]);
+        break;
       case ERROR:
         if (length === 3 || length === 4) return this.#error(tree, depth);
         break;
       default:
-        if (length === 3 && isBytesTag(tag)) return this.#take(tree);
+        if (length === 3) return this.#take(tree);
     }
-    throw new TypeError(`not a value of the tag ${JSON.stringify(tag)}`);
+    throw new TypeError(`not a value of the tag ${tag}`);
   }
 
   #map(tree: readonly unknown[], depth: number): Map<unknown, unknown> {
@@ -156,8 +139,6 @@ export class RichDecoder {
     const name = textOf(tree[1]);
     const error = makeError(name, textOf(tree[2]));
     if (error.name !== name) hide(error, "name", name);
-    // Its own would say where it was decoded.
-    hide(error, "stack", `${name}: ${error.message}`);
     if (tree.length === 3) return error;
     const members = tree[3];
     if (
@@ -199,39 +180,49 @@ function textOf(value: unknown): string {
   throw new TypeError("a tag has a value that is no text");
 }
 
-function toNumber(value: unknown): number {
-  switch (value) {
-    case "NaN":
+/** Whether a string is the first item of an array that is none. */
+function isArrayTag(text: string): boolean {
+  if (!isTagged(text)) return false;
+  return text === MAP || text === SET || text === ERROR || text === REGEXP ||
+    isBytesTag(text);
+}
+
+/** The value of a string that begins with `$`. */
+function fromText(text: string): unknown {
+  switch (text) {
+    case UNDEFINED:
+      return undefined;
+    case "$NaN":
       return NaN;
-    case "Infinity":
+    case "$Infinity":
       return Infinity;
-    case "-Infinity":
+    case "$-Infinity":
       return -Infinity;
-    case "-0":
+    case "$-0":
       return -0;
+    case NO_DATE:
+      return new Date(NaN);
   }
-  throw new TypeError("not a number");
+  if (text.startsWith("$$")) return text.slice(1);
+  if (text.startsWith(DATE)) return toDate(text.slice(DATE.length));
+  if (text.startsWith(BIGINT)) return toBigint(text.slice(BIGINT.length));
+  if (text.startsWith(URL_TAG)) return new URL(text.slice(URL_TAG.length));
+  throw new TypeError("a string begins with $, but with no tag");
 }
 
 const DECIMAL = /^-?\d+$/;
 const HEX = /^-?0x[\da-f]+$/;
 
-function toBigint(value: unknown): bigint {
-  const text = textOf(value);
+function toBigint(text: string): bigint {
   if (text.length <= MAX_DIGITS + 1 && DECIMAL.test(text)) return BigInt(text);
   if (!HEX.test(text)) throw new TypeError("not a bigint");
   return text.startsWith("-") ? -BigInt(text.slice(1)) : BigInt(text);
 }
 
-/** The form that `toISOString` returns. */
-const INSTANT = /^(?:\d{4}|[+-]\d{6})-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
-
-function toDate(value: unknown): Date {
-  if (value === null) return new Date(NaN);
-  const text = textOf(value);
-  const date = new Date(INSTANT.test(text) ? text : NaN);
-  if (Number.isNaN(date.getTime())) throw new TypeError("not a date");
-  return date;
+function toDate(text: string): Date {
+  const time = parseInstant(text);
+  if (Number.isNaN(time)) throw new TypeError("not a date");
+  return new Date(time);
 }
 
 function toRegExp(source: unknown, flags: unknown): RegExp {

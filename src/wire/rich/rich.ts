@@ -10,11 +10,11 @@
  * @module
  */
 
-import { blank } from "../../base/bytes.ts";
+import { blank, NO_BYTES } from "../../base/bytes.ts";
 import { readText, utf8 } from "../../base/utf8.ts";
 import type { Serializer } from "../../types/connection.ts";
 import { RichDecoder } from "./decoder.ts";
-import { RichEncoder, toTree } from "./encoder.ts";
+import { isPlain, RichEncoder, toTree } from "./encoder.ts";
 import { DOLLAR, RICH_NAME } from "./tags.ts";
 
 /**
@@ -53,9 +53,10 @@ export function rich(): Serializer & { readonly wire: "rich" } {
 }
 
 function encode(value: unknown): Uint8Array {
+  if (isPlain(value)) return utf8(JSON.stringify(value));
   const encoder = new RichEncoder();
   const tree = toTree(encoder, value);
-  // Nothing was replaced, so JSON carries it.
+  // Nothing was replaced: it is plain, and deep.
   if (tree === value) return utf8(JSON.stringify(tree));
   const text = utf8(`$${JSON.stringify(tree)}`);
   if (encoder.size === 0) return text;
@@ -73,7 +74,8 @@ function decode(bytes: Uint8Array): unknown {
   const nul = bytes.indexOf(0);
   const end = nul < 0 ? length : nul;
   const tree: unknown = JSON.parse(readText(bytes, 1, end));
-  const decoder = new RichDecoder(bytes.subarray(end + 1));
+  const behind = end + 1 < length ? bytes.subarray(end + 1) : NO_BYTES;
+  const decoder = new RichDecoder(behind);
   const value = decoder.revive(tree, 0);
   decoder.finish();
   return value;

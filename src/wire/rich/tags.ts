@@ -8,15 +8,18 @@
 /** The name in HELLO. It changes with the encoding. */
 export const RICH_NAME = "sluice.rich.1";
 
-/** The first byte of a text with tags, and the first character of every tag. */
+/** The first byte of a text with tags, and the first character of every string that is none. */
 export const DOLLAR = 0x24;
 
+// A string: the tag, and what follows it.
 export const UNDEFINED = "$undefined";
-export const NUMBER = "$number";
-export const BIGINT = "$bigint";
-export const DATE = "$Date";
+export const BIGINT = "$bigint:";
+export const DATE = "$Date:";
+export const NO_DATE = "$Date:invalid";
+export const URL_TAG = "$URL:";
+
+// An array: the tag is its first item.
 export const REGEXP = "$RegExp";
-export const URL_TAG = "$URL";
 export const MAP = "$Map";
 export const SET = "$Set";
 export const ERROR = "$Error";
@@ -52,6 +55,11 @@ export function bigintText(n: bigint): string {
   const hex = n.toString(16);
   if (hex.length <= MAX_HEX) return n.toString();
   return n < 0n ? `-0x${hex.slice(1)}` : `0x${hex}`;
+}
+
+/** Whether a string in a text with tags is not itself. */
+export function isTagged(text: string): boolean {
+  return text.charCodeAt(0) === DOLLAR;
 }
 
 /** Sets an own property, also one called `__proto__`. */
