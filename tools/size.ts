@@ -64,14 +64,14 @@ const ROWS: readonly Row[] = [
     name: "all of .",
     from: PACKAGE,
     names: [],
-    limit: 64_500,
+    limit: 68_500,
     without: ["jsonrpc", "netrpc"],
   },
   {
     name: "all of ./client",
     from: SLIM,
     names: [],
-    limit: 50_600,
+    limit: 54_700,
     without: ["jsonrpc", "netrpc", "transport/sockets"],
   },
   {
@@ -206,6 +206,10 @@ const FEATURES: readonly Feature[] = [
     names: ["observers"],
   },
   {
+    text: "`rich()`: dates, maps, bytes and more within values",
+    names: ["rich"],
+  },
+  {
     text: "`toDuplex()` of `@sluice/rpc`: adapts a `Deno.Conn`",
     names: ["toDuplex"],
     from: PACKAGE,
@@ -231,11 +235,11 @@ const SAME = ["Client", "Server", "RpcError", "memoryPair", "framed"];
 /** How many times larger the bundle through `mod.ts` may be. */
 const SLACK = 1.01;
 
-/** Texts that must not be in a bundle of the client alone: those of the reconnecting client, middleware, services, ordered methods, observers and diagnostics channels. */
+/** Texts that must not be in a bundle of the client alone: those of the reconnecting client, the rich serializer, middleware, services, ordered methods, observers and diagnostics channels. */
 const ABSENT = [
   ...["the dial did not finish", "its middleware cannot send it"],
   ...["it contains itself", "Cannot order"],
-  ...["Cannot observe", "node:diagnostics_channel"],
+  ...["Cannot observe", "node:diagnostics_channel", "sluice.rich.1"],
 ];
 
 /** Texts by which a protocol is recognised. Only the bundle of its own entry point may have them. */

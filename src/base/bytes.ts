@@ -28,15 +28,15 @@ export function viewOf({ buffer, byteOffset, length }: Uint8Array): DataView {
 
 /** Reads a property of every instance of a built-in class, whatever the instance's own properties say. It throws for other values, or is `undefined` for them. */
 export function getter<T>(
-  prototype: object,
+  { prototype }: { readonly prototype: object },
   name: PropertyKey,
 ): (this: unknown) => T {
   return Object.getOwnPropertyDescriptor(prototype, name)?.get as () => T;
 }
 
 /** {@linkcode getter} for all typed arrays. */
-function arrayGetter<T>(name: PropertyKey): (this: unknown) => T {
-  return getter(Object.getPrototypeOf(Uint8Array.prototype), name);
+export function arrayGetter<T>(name: PropertyKey): (this: unknown) => T {
+  return getter(Object.getPrototypeOf(Uint8Array), name);
 }
 
 /** The class of a typed array, by name; `undefined` for any other value. */
@@ -45,10 +45,7 @@ export const typedArrayTag: (this: unknown) => string | undefined =
 const lengthGetter = /* @__PURE__ */ arrayGetter<number>("length");
 const offsetGetter = /* @__PURE__ */ arrayGetter<number>("byteOffset");
 const bufferGetter = /* @__PURE__ */ arrayGetter<ArrayBuffer>("buffer");
-const bufferLength = /* @__PURE__ */ getter<number>(
-  ArrayBuffer.prototype,
-  "byteLength",
-);
+const bufferLength = /* @__PURE__ */ getter<number>(ArrayBuffer, "byteLength");
 
 /** Whether it is a `Uint8Array`, a subclass of it such as Node's `Buffer`, or one of another realm. Never throws. */
 export function isBytes(value: unknown): value is Uint8Array {

@@ -51,31 +51,29 @@ interface Attachment {
   readonly elementSize: number;
 }
 
-const { toString } = Object.prototype;
-const mapSize = /* @__PURE__ */ getter<number>(Map.prototype, "size");
-const setSize = /* @__PURE__ */ getter<number>(Set.prototype, "size");
-const bufferLength = /* @__PURE__ */ getter<number>(
-  ArrayBuffer.prototype,
-  "byteLength",
-);
-const urlText = /* @__PURE__ */ getter<string>(URL.prototype, "href");
-const regExpSource = /* @__PURE__ */ getter<string>(RegExp.prototype, "source");
-const regExpFlags = /* @__PURE__ */ getter<string>(RegExp.prototype, "flags");
+const mapSize = /* @__PURE__ */ getter<number>(Map, "size");
+const setSize = /* @__PURE__ */ getter<number>(Set, "size");
+const urlText = /* @__PURE__ */ getter<string>(URL, "href");
+const regExpSource = /* @__PURE__ */ getter<string>(RegExp, "source");
+const regExpFlags = /* @__PURE__ */ getter<string>(RegExp, "flags");
+const bufferLength = /* @__PURE__ */ getter<number>(ArrayBuffer, "byteLength");
 
 /** How deep {@linkcode isPlain} looks: what is deeper, such as a cycle, is left to {@linkcode RichEncoder}. */
 const MAX_GLANCE = 16;
 
 /** Whether JSON carries all of a value unchanged; false also if that is not certain. (`for in` is the fastest loop on all runtimes. What it finds in a prototype can only make this false.) */
 export function isPlain(value: unknown, depth = 0): boolean {
-  if (typeof value !== "object") return isPlainScalar(value);
+  if (typeof value === "string" || typeof value === "boolean") return true;
+  if (typeof value === "number") return isPlainNumber(value);
+  if (typeof value !== "object") return false;
   if (value === null) return true;
   if (depth === MAX_GLANCE) return false;
   if (Array.isArray(value)) {
     for (let i = 0; i < value.length; i++) {
       const item: unknown = value[i];
-      if (typeof item === "object") {
-        if (!isPlain(item, depth + 1)) return false;
-      } else if (!isPlainScalar(item)) return false;
+      if (typeof item === "string") continue;
+      if (typeof item === "number" && isPlainNumber(item)) continue;
+      if (!isPlain(item, depth + 1)) return false;
     }
     return true;
   }
@@ -85,18 +83,11 @@ export function isPlain(value: unknown, depth = 0): boolean {
   for (const key in value) {
     const member = (value as Members)[key];
     empty = false;
-    if (typeof member === "object") {
-      if (!isPlain(member, depth + 1)) return false;
-    } else if (!isPlainScalar(member)) return false;
+    if (typeof member === "string" || typeof member === "boolean") continue;
+    if (typeof member === "number" && isPlainNumber(member)) continue;
+    if (!isPlain(member, depth + 1)) return false;
   }
   return !empty || !isStream(value);
-}
-
-/** The same for a value that is no object. */
-function isPlainScalar(value: unknown): boolean {
-  const type = typeof value;
-  return type === "string" || type === "boolean" ||
-    type === "number" && isPlainNumber(value as number);
 }
 
 /**
@@ -321,10 +312,15 @@ function dateText(date: Date): string {
   return Number.isNaN(time) ? NO_DATE : DATE + formatInstant(time);
 }
 
+/** What an object says that it is. */
+function tagOf(object: object): string {
+  return Object.prototype.toString.call(object).slice(8, -1);
+}
+
 /** The platform's class of an object, of any realm; `undefined` if it is none of those that travel, whatever the object says. */
 function classOf(object: object): string | undefined {
   if (isInstanceOf(object, Error)) return "Error";
-  const name = toString.call(object).slice(8, -1);
+  const name = tagOf(object);
   try {
     switch (name) {
       case "Date":
@@ -364,7 +360,7 @@ function isForeignPlain(object: object): boolean {
 
 function lostInstance(object: object): LostPartError {
   if (isStream(object)) return new LostPartError(...STREAM);
-  const tag = toString.call(object).slice(8, -1);
+  const tag = tagOf(object);
   if (tag === "Promise") {
     return new LostPartError("a Promise", "await it first");
   }

@@ -46,8 +46,8 @@ export function isPlainNumber(n: number): boolean {
   return n !== 0 ? n - n === 0 : 1 / n > 0;
 }
 
-/** Hexadecimal digits whose number surely fits the decimal ones. */
-const MAX_HEX = /* @__PURE__ */ Math.floor(MAX_DIGITS / Math.log10(16)) - 1;
+/** Hexadecimal digits whose number surely fits `MAX_DIGITS` decimal ones. */
+const MAX_HEX = 82;
 
 /** A bigint as text: decimal if short, else hexadecimal, which takes linear time. */
 export function bigintText(n: bigint): string {

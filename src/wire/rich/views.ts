@@ -5,7 +5,12 @@
  * @module
  */
 
-import { copyBytes, getter, typedArrayTag } from "../../base/bytes.ts";
+import {
+  arrayGetter,
+  copyBytes,
+  getter,
+  typedArrayTag,
+} from "../../base/bytes.ts";
 
 /** A class of views that travel. */
 interface ViewClass {
@@ -30,28 +35,13 @@ const CLASSES = /* @__PURE__ */ (() => {
   return named;
 })();
 
-const TypedArray =
-  /* @__PURE__ */ (() =>
-    Object.getPrototypeOf(Uint8Array.prototype) as Uint8Array)();
-const arrayBuffer = /* @__PURE__ */ getter<ArrayBuffer>(TypedArray, "buffer");
-const arrayOffset = /* @__PURE__ */ getter<number>(TypedArray, "byteOffset");
-const arrayLength = /* @__PURE__ */ getter<number>(TypedArray, "byteLength");
-const viewBuffer = /* @__PURE__ */ getter<ArrayBuffer>(
-  DataView.prototype,
-  "buffer",
-);
-const viewOffset = /* @__PURE__ */ getter<number>(
-  DataView.prototype,
-  "byteOffset",
-);
-const viewLength = /* @__PURE__ */ getter<number>(
-  DataView.prototype,
-  "byteLength",
-);
-const bufferLength = /* @__PURE__ */ getter<number>(
-  ArrayBuffer.prototype,
-  "byteLength",
-);
+const arrayBuffer = /* @__PURE__ */ arrayGetter<ArrayBuffer>("buffer");
+const arrayOffset = /* @__PURE__ */ arrayGetter<number>("byteOffset");
+const arrayLength = /* @__PURE__ */ arrayGetter<number>("byteLength");
+const viewBuffer = /* @__PURE__ */ getter<ArrayBuffer>(DataView, "buffer");
+const viewOffset = /* @__PURE__ */ getter<number>(DataView, "byteOffset");
+const viewLength = /* @__PURE__ */ getter<number>(DataView, "byteLength");
+const bufferLength = /* @__PURE__ */ getter<number>(ArrayBuffer, "byteLength");
 
 /** Bytes of a value under the tag that says what they are of. */
 export interface TaggedBytes {
@@ -75,7 +65,9 @@ export function bytesOfView(view: ArrayBufferView): TaggedBytes {
     return { tag: "$DataView", bytes };
   }
   // Those of a typed array return 0; its methods throw.
-  if (arrayLength.call(view) === 0) TypedArray.at.call(view as Uint8Array, 0);
+  if (arrayLength.call(view) === 0) {
+    Uint8Array.prototype.at.call(view as Uint8Array, 0);
+  }
   const bytes = new Uint8Array(
     arrayBuffer.call(view),
     arrayOffset.call(view),
