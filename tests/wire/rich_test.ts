@@ -164,7 +164,7 @@ test("a JSON text that looks like tags is decoded as JSON", () => {
   assertEquals(decode(new TextEncoder().encode(text)), JSON.parse(text));
 });
 
-// The encoding, as docs/protocol.md shows it.
+// The encoding, as docs/rich_serializer.md defines it.
 
 const FORMS: readonly [value: unknown, text: string][] = [
   [{ id: 1, tags: ["a", null] }, '{"id":1,"tags":["a",null]}'],
@@ -261,8 +261,11 @@ test("instances of classes that extend the platform's arrive as the platform's",
   assertEquals(describe(arrives(sent)), expected);
 });
 
+// A page has shared memory only if it is isolated from other origins.
+const Shared = globalThis.SharedArrayBuffer ?? ArrayBuffer;
+
 test("bytes arrive in memory of their own, from a view of any memory", () => {
-  const shared = new Uint8Array(new SharedArrayBuffer(4), 1, 2);
+  const shared = new Uint8Array(new Shared(4), 1, 2);
   shared.set([1, 2]);
   const resizable = new Uint8Array(
     new ArrayBuffer(4, { maxByteLength: 8 } as object),
@@ -276,6 +279,15 @@ test("bytes arrive in memory of their own, from a view of any memory", () => {
     assertInstanceOf(buffer, ArrayBuffer);
     assertEquals(buffer.byteLength, byteLength);
   }
+});
+
+test("floats of 16 bits arrive where the runtime has them", () => {
+  const { Float16Array } = globalThis as {
+    Float16Array?: new (items: number[]) => ArrayBufferView;
+  };
+  if (Float16Array === undefined) return;
+  const sent = [new Float16Array([0.5, -2])];
+  assertEquals(describe(arrives(sent)), describe(sent));
 });
 
 test("what is in a value twice arrives as two values", () => {
@@ -382,10 +394,6 @@ const REFUSED: Readonly<Record<string, readonly [unknown, string]>> = {
   "a stream": [{ s: new ReadableStream() }, "value.s: a stream"],
   "a generator": [[(async function* () {})()], "value[0]: a stream"],
   "a boxed number": [[Object(1)], "value[0]: a Number"],
-  "shared memory": [
-    [new SharedArrayBuffer(1)],
-    "value[0]: a SharedArrayBuffer",
-  ],
   "what only claims to be a Map": [
     [Object.create(Map.prototype)],
     "value[0]: a Map",
@@ -400,6 +408,13 @@ const REFUSED: Readonly<Record<string, readonly [unknown, string]>> = {
     "value.cause: an instance of Point",
   ],
 };
+
+if ("SharedArrayBuffer" in globalThis) {
+  test("shared memory is refused; a view of it is not", () => {
+    const end = "a SharedArrayBuffer cannot be serialized";
+    assertEquals(refusal([new Shared(1)]), `value[0]: ${end}`);
+  });
+}
 
 for (const [name, [value, message]] of Object.entries(REFUSED)) {
   test(`${name} is refused, and the message names the place`, () => {

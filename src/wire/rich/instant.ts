@@ -2,7 +2,8 @@
  * Times as ISO 8601 text, as `Date.prototype.toISOString` writes it, and back.
  *
  * Dates are what most rich values have, and the platform's functions take most
- * of the time that such a value takes: Node's `toISOString` 600 ns, this one 90.
+ * of the time that such a value takes: on Node `toISOString` 700 ns and
+ * `Date.parse` 280, these functions 130 each.
  *
  * @module
  */

@@ -4,7 +4,7 @@
  *
  * The first byte says which. A value that JSON carries unchanged is its JSON
  * text alone, and is decoded by one `JSON.parse`. A value with tags begins with
- * `$`; its text ends at the first NUL, and the bytes follow. `docs/protocol.md`
+ * `$`; its text ends at the first NUL, and the bytes follow. `docs/rich_serializer.md`
  * has the specification.
  *
  * @module

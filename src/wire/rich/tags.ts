@@ -1,6 +1,6 @@
 /**
  * The tags of the rich encoding, and what both of its directions must agree on.
- * `docs/protocol.md` has the specification.
+ * `docs/rich_serializer.md` has the specification.
  *
  * @module
  */
