@@ -252,6 +252,13 @@ test("an error arrives with its class, cause and properties, without its stack",
   assertInstanceOf(several.errors[0], RangeError);
 });
 
+test("an error's own property __proto__ arrives as one", () => {
+  const error = new Error("x");
+  const own = { value: { n: 1n }, enumerable: true };
+  Object.defineProperty(error, "__proto__", own);
+  assertEquals(describe(arrives(error)), describe(error));
+});
+
 test("instances of classes that extend the platform's arrive as the platform's", () => {
   class Ages extends Map<string, number> {}
   class Day extends Date {}

@@ -30,7 +30,7 @@ import {
   URL_TAG,
 } from "./tags.ts";
 import { parseInstant } from "./instant.ts";
-import { elementSize, fromBytes, isBytesTag } from "./views.ts";
+import { fromBytes, isBytesTag } from "./views.ts";
 
 /** Converts one tree, in place. */
 export class RichDecoder {
@@ -158,14 +158,15 @@ export class RichDecoder {
   /** Takes a range of the bytes. Memory is allocated only for bytes that no value has yet. */
   #take(tree: readonly unknown[]): ArrayBufferView | ArrayBuffer {
     const [tag, start, length] = tree as [string, unknown, unknown];
-    if (!isCount(start) || !isCount(length) || length > this.#left) {
-      throw new TypeError("a range of bytes is not in the payload");
+    if (!isCount(start) || !isCount(length)) {
+      throw new TypeError("a range of bytes has no place");
     }
     const end = start + length;
-    if (end > this.#bytes.length || length % elementSize(tag) !== 0) {
+    if (end > this.#bytes.length) {
       throw new TypeError("a range of bytes is not in the payload");
     }
     this.#left -= length;
+    if (this.#left < 0) throw new TypeError("more bytes are used than came");
     (this.#ranges ??= []).push([start, end]);
     return fromBytes(tag, this.#bytes, start, end);
   }
