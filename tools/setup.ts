@@ -86,6 +86,8 @@ async function install(dir: string): Promise<void> {
     "npm",
     [
       "ci",
+      // Also where NODE_ENV is "production": Vite sets it in its own process.
+      "--include=dev",
       "--ignore-scripts=false",
       "--no-audit",
       "--no-fund",
