@@ -206,13 +206,13 @@ export class Report {
       const times = compared ? ratio(lane.rate(now) / rate("sync")) : "";
       facts.show(lane, now, times);
     }
+    const over = run.lanes.every(({ ran }) => ran !== undefined);
     if (run.struck === undefined) {
       this.#headline(ratio(rate("pipelined") / rate("sync")), [
-        "as fast, pipelined,",
+        over ? "as fast, pipelined," : "as fast so far, pipelined,",
         "as one call at a time",
       ]);
     } else this.#struck(run, run.struck.action);
-    const over = run.lanes.every(({ ran }) => ran !== undefined);
     if (over && run !== this.#told) this.#end(run);
     if (!over) write(get("#proof"), PROOF);
   }
