@@ -1,6 +1,7 @@
 /**
  * The send buffer: frames in, few large chunks out.
  *
+ * - Nothing is handed over before the transport is connected.
  * - The first frame after idle leaves in a microtask; from then on one batch is
  *   outstanding, and frames gather until the transport has taken it. While many
  *   calls are in flight, a batch below a full segment also waits for a turn of
@@ -91,7 +92,7 @@ export class SendBuffer implements FrameBuffer {
   /** Their bytes. */
   written = 0;
 
-  readonly #channel: Pick<ByteChannel, "write" | "borrows">;
+  readonly #channel: Pick<ByteChannel, "write" | "borrows" | "opened">;
   readonly #clock: Clock;
   readonly #events: SendBufferEvents;
   /** The largest message that can be written, in bytes, with its header: a GOAWAY fits after it. */
@@ -126,7 +127,7 @@ export class SendBuffer implements FrameBuffer {
   readonly #flush = () => this.flush();
 
   constructor(
-    channel: Pick<ByteChannel, "write" | "borrows">,
+    channel: Pick<ByteChannel, "write" | "borrows" | "opened">,
     clock: Clock,
     limit: number,
     events: SendBufferEvents,
@@ -139,6 +140,10 @@ export class SendBuffer implements FrameBuffer {
     this.#events = events;
     this.#step = step;
     this.#notice = step;
+    if (channel.opened === undefined) return;
+    // As if a batch were outstanding: what is not handed over is not sent.
+    this.#enter("writing");
+    channel.opened.then(this.#onWritten, this.#onFailed);
   }
 
   /** Bytes of this batch. */

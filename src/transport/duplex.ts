@@ -29,6 +29,8 @@ export type ReadResult = Awaited<
 export interface ByteChannel {
   /** Whether the writer may use the chunks of a write again once it has succeeded. */
   readonly borrows: boolean;
+  /** Resolves when the transport is connected, and rejects if it never will be; undefined if it is. Before that nothing should be written, as nothing is sent. */
+  readonly opened?: Promise<void> | undefined;
   /** Reads the next chunk; one read at a time. */
   read(): Promise<ReadResult>;
   /** Writes all chunks, of which there must be at least one. Until it settles they belong to the transport; if the channel does not borrow, for good. */

@@ -107,6 +107,10 @@ class NativeChannel implements OwnChannel {
       !this.#writeHalf.failure;
   }
 
+  get opened(): Promise<void> | undefined {
+    return this.#writeHalf.opened;
+  }
+
   take(): boolean {
     return this.free && (this.#taken = true);
   }

@@ -15,6 +15,8 @@ import { lostError } from "./system_errors.ts";
 export abstract class WriteHalf {
   /** Bytes that may be buffered before a writer should wait. */
   readonly highWaterMark: number;
+  /** See `ByteChannel`. */
+  opened: Promise<void> | undefined = undefined;
   /** Why nothing more can be written. */
   failure: ReadFailure | undefined;
   /** Rejects the operation under way. */

@@ -8,6 +8,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { test } from "node:test";
+import { Client, RpcError, Server } from "../../mod.ts";
 import { ConnectionError } from "../../src/base/errors.ts";
 import { openChannel } from "../../src/transport/duplex.ts";
 import { nativeDuplex } from "../../src/transport/native_duplex.ts";
@@ -360,6 +361,30 @@ test("[K7] a socket that reports an error and no close before it opens, as on No
     );
   } finally {
     define(WebSocket);
+  }
+});
+
+test("[K7] calls over a socket that never opens are not sent, and those over one that opens are", async () => {
+  for (const opens of [false, true]) {
+    const [near, far] = fakeWebSockets();
+    near.readyState = 0;
+    const server = new Server({ Echo: { echo: (text: string) => text } });
+    server.accept(fromWebSocket(far));
+    const client = new Client(fromWebSocket(near));
+    const handle = client.go("Echo.echo", "x");
+    await settle();
+    assertEquals([near.sent, client.connection.stats().inFlight], [0, 1]);
+    if (opens) {
+      near.open();
+      assertEquals(await handle.reply, "x");
+      await client.close();
+    } else {
+      near.lose();
+      const error = await assertRejects(() => handle.reply, RpcError);
+      assertEquals([error.code, error.outcome], ["unavailable", "not_sent"]);
+      await client.closed;
+    }
+    await server.close({ timeout: 0 });
   }
 });
 

@@ -86,6 +86,7 @@ export class MessageTransport extends WriteHalf implements ReadHalfEvents {
   readonly #socket: MessageSocket;
   readonly #clock: Clock;
   #open: boolean;
+  readonly #opening: PromiseWithResolvers<void> | undefined;
   #paused = false;
   #cancelled = false;
   #readingDone = false;
@@ -122,6 +123,11 @@ export class MessageTransport extends WriteHalf implements ReadHalfEvents {
     this.#socket = socket;
     this.#open = open;
     this.#clock = clock;
+    if (open) return;
+    this.#opening = Promise.withResolvers();
+    this.opened = this.#opening.promise;
+    // Nobody may ask for it.
+    this.opened.catch(() => {});
   }
 
   // For the owner of the socket.
@@ -141,6 +147,7 @@ export class MessageTransport extends WriteHalf implements ReadHalfEvents {
       );
     }
     this.#open = true;
+    this.#opening?.resolve();
     this.#send();
   }
 
@@ -386,6 +393,7 @@ export class MessageTransport extends WriteHalf implements ReadHalfEvents {
   /** Nothing more is read or written; what has arrived is still read. */
   #endBoth(reason: unknown): void {
     this.#stopTimer();
+    this.#opening?.reject(reason);
     if (!this.#readingDone) {
       this.#readingDone = true;
       this.readHalf.fail(reason);
