@@ -268,6 +268,26 @@ test("instances of classes that extend the platform's arrive as the platform's",
   assertEquals(describe(arrives(sent)), expected);
 });
 
+test("toJSON is not called, nor an iterator of the value's own", () => {
+  const gone = () => "gone";
+  const hidden = Object.defineProperty({ a: 1 }, "toJSON", { value: gone });
+  const list = Object.assign([1], { toJSON: gone });
+  class Log extends Array<unknown> {
+    toJSON = gone;
+    override [Symbol.iterator] = () => [9][Symbol.iterator]();
+  }
+  const log = new Log();
+  log.push(1, 2);
+  for (const more of [0, 3n]) {
+    assertEquals(
+      describe(arrives([hidden, list, log, more])),
+      `Array[Object{"a":1},Array[1],Array[1,2],${describe(more)}]`,
+    );
+  }
+  log.push(3n);
+  assertEquals(describe(arrives(log)), "Array[1,2,3n]");
+});
+
 // A page has shared memory only if it is isolated from other origins.
 const Shared = globalThis.SharedArrayBuffer ?? ArrayBuffer;
 
@@ -408,6 +428,14 @@ const REFUSED: Readonly<Record<string, readonly [unknown, string]>> = {
   "what only claims to be a Date": [
     [{ __proto__: { [Symbol.toStringTag]: "Date" } }],
     "value[0]: a Date",
+  ],
+  "what only claims to be an Error": [
+    [{ __proto__: { [Symbol.toStringTag]: "Error" } }],
+    "value[0]: an Error",
+  ],
+  "a RegExp that no receiver takes": [
+    [new RegExp("a".repeat(65_537))],
+    "value[0]: a RegExp of more than 65536 characters",
   ],
   "a function as a key": [new Map([[() => 1, 1]]), "value[key]: a function"],
   "a class inside an error": [

@@ -26,6 +26,7 @@ import {
   isTagged,
   MAP,
   MAX_DEPTH,
+  MAX_SOURCE,
   type Members,
   NO_DATE,
   REGEXP,
@@ -68,6 +69,8 @@ export function isPlain(value: unknown, depth = 0): boolean {
   if (typeof value !== "object") return false;
   if (value === null) return true;
   if (depth === MAX_GLANCE) return false;
+  // JSON.stringify would call it.
+  if (typeof (value as Members).toJSON === "function") return false;
   if (Array.isArray(value)) {
     for (let i = 0; i < value.length; i++) {
       const item: unknown = value[i];
@@ -177,14 +180,14 @@ export class RichEncoder {
   }
 
   #array(list: readonly unknown[], depth: number): unknown[] {
-    let copy: unknown[] | undefined;
+    let copy = hasToJson(list) ? copyOf(list) : undefined;
     let i = 0;
     try {
       for (; i < list.length; i++) {
         const item = list[i];
         if (typeof item === "string" && !isTagged(item)) continue;
         const made = this.convert(item, depth + 1);
-        if (made !== item) (copy ??= [...list])[i] = made;
+        if (made !== item) (copy ??= copyOf(list))[i] = made;
       }
     } catch (error) {
       throw under(`[${i}]`, error);
@@ -193,7 +196,7 @@ export class RichEncoder {
   }
 
   #members(object: Members, depth: number): Members {
-    let copy: Members | undefined;
+    let copy = hasToJson(object) ? { ...object } : undefined;
     const keys = Object.keys(object);
     let i = 0;
     try {
@@ -225,7 +228,7 @@ export class RichEncoder {
       case "URL":
         return `${URL_TAG}${urlText.call(object)}`;
       case "RegExp":
-        return [REGEXP, regExpSource.call(object), regExpFlags.call(object)];
+        return regExpTree(object as RegExp);
       case "ArrayBuffer":
         return this.#bytes(object as ArrayBuffer, bytesOfBuffer);
       case "Object":
@@ -312,6 +315,26 @@ function dateText(date: Date): string {
   return Number.isNaN(time) ? NO_DATE : DATE + formatInstant(time);
 }
 
+function regExpTree(regExp: RegExp): unknown[] {
+  const source = regExpSource.call(regExp);
+  if (source.length <= MAX_SOURCE) {
+    return [REGEXP, source, regExpFlags.call(regExp)];
+  }
+  throw new LostPartError(`a RegExp of more than ${MAX_SOURCE} characters`);
+}
+
+/** Whether `JSON.stringify` would send something else in place of an object. A copy of its own enumerable properties has no such function: one that is enumerable is refused. */
+function hasToJson(object: object): boolean {
+  return typeof (object as Members).toJSON === "function";
+}
+
+/** A plain array of the same items, also of a subclass that has its own iterator. */
+function copyOf(list: readonly unknown[]): unknown[] {
+  const copy: unknown[] = [];
+  for (let i = 0; i < list.length; i++) copy.push(list[i]);
+  return copy;
+}
+
 /** What an object says that it is. */
 function tagOf(object: object): string {
   return Object.prototype.toString.call(object).slice(8, -1);
@@ -342,7 +365,8 @@ function classOf(object: object): string | undefined {
         bufferLength.call(object);
         return name;
       case "Error":
-        return name;
+        // An error of another realm has no such member.
+        return Symbol.toStringTag in object ? undefined : name;
       case "Object":
         return isForeignPlain(object) ? name : undefined;
     }
