@@ -53,6 +53,15 @@ const REFUSED: Readonly<Record<string, string>> = {
   "a RegExp of 30,000 groups that do not end": `$["$RegExp","${
     "(".repeat(30_000)
   }",""]`,
+  "a RegExp of 501 properties": `$["$RegExp","${
+    "\\\\p{RGI_Emoji}".repeat(501)
+  }","v"]`,
+  "a RegExp of 501 named groups": `$["$RegExp","${
+    Array.from({ length: 501 }, (_, i) => `(?<a${i}>)`).join("")
+  }",""]`,
+  "501 RegExps with a property": `$[${
+    Array(501).fill('["$RegExp","\\\\p{L}","u"]')
+  }]`,
   "a URL that is none": '$"$URL:no url"',
   "a bigint of other characters": '$"$bigint:1e3"',
   "a bigint of a megabyte of decimals": `$"$bigint:${"9".repeat(MEGABYTE)}"`,

@@ -212,6 +212,16 @@ test("a long bigint is hexadecimal, a short one decimal, and both arrive", () =>
   assertEquals(textOf(encode(-(16n ** 99n))).slice(0, 14), '$"$bigint:-0x1');
 });
 
+test("500 properties and named groups of regular expressions arrive", () => {
+  const sent = [
+    new RegExp("\\p{L}(?<=a)".repeat(125), "u"),
+    /(?<a>)/,
+    /\P{L}/u,
+  ];
+  sent.push(new RegExp("(?<=a)".repeat(248)));
+  assertEquals(describe(arrives(sent)), describe(sent));
+});
+
 test("an object of no prototype, of frozen parts or with getters arrives as a plain one", () => {
   const bare = Object.assign(Object.create(null), { at: new Date(1) });
   assertEquals(describe(arrives(bare)), 'Object{"at":Date(1)}');
@@ -436,6 +446,10 @@ const REFUSED: Readonly<Record<string, readonly [unknown, string]>> = {
   "a RegExp that no receiver takes": [
     [new RegExp("a".repeat(65_537))],
     "value[0]: a RegExp of more than 65536 characters",
+  ],
+  "a RegExp too many with properties or named groups": [
+    [/\p{L}/u, new RegExp("(?<=a)".repeat(500))],
+    "value[1]: a RegExp",
   ],
   "a function as a key": [new Map([[() => 1, 1]]), "value[key]: a function"],
   "a class inside an error": [

@@ -20,12 +20,14 @@ import {
   MAP,
   MAX_DEPTH,
   MAX_DIGITS,
+  MAX_SLOW_PARTS,
   MAX_SOURCE,
   type Members,
   NO_DATE,
   REGEXP,
   SET,
   setOwn,
+  slowParts,
   UNDEFINED,
   URL_TAG,
 } from "./tags.ts";
@@ -37,6 +39,8 @@ export class RichDecoder {
   readonly #bytes: Uint8Array;
   /** How many of them no value has yet. */
   #left: number;
+  /** How many parts of the regular expressions so far are slow to parse. */
+  #slowParts = 0;
   #ranges: [start: number, end: number][] | undefined;
 
   constructor(bytes: Uint8Array) {
@@ -105,7 +109,7 @@ export class RichDecoder {
       case SET:
         return this.#set(tree, depth);
       case REGEXP:
-        if (length === 3) return toRegExp(tree[1], tree[2]);
+        if (length === 3) return this.#regExp(tree[1], tree[2]);
         break;
       case ERROR:
         if (length === 3 || length === 4) return this.#error(tree, depth);
@@ -153,6 +157,18 @@ export class RichDecoder {
       else Object.defineProperty(error, key, property(value, true));
     }
     return error;
+  }
+
+  #regExp(source: unknown, flags: unknown): RegExp {
+    const text = textOf(source);
+    if (text.length > MAX_SOURCE) {
+      throw new TypeError("the source of a RegExp is too long");
+    }
+    this.#slowParts += slowParts(text);
+    if (this.#slowParts <= MAX_SLOW_PARTS) {
+      return new RegExp(text, textOf(flags));
+    }
+    throw new TypeError("too many parts of a RegExp are slow to parse");
   }
 
   /** Takes a range of the bytes. Memory is allocated only for bytes that no value has yet. */
@@ -224,12 +240,6 @@ function toDate(text: string): Date {
   const time = parseInstant(text);
   if (Number.isNaN(time)) throw new TypeError("not a date");
   return new Date(time);
-}
-
-function toRegExp(source: unknown, flags: unknown): RegExp {
-  const text = textOf(source);
-  if (text.length <= MAX_SOURCE) return new RegExp(text, textOf(flags));
-  throw new TypeError("the source of a RegExp is too long");
 }
 
 function makeError(name: string, message: string): Error {

@@ -26,12 +26,14 @@ import {
   isTagged,
   MAP,
   MAX_DEPTH,
+  MAX_SLOW_PARTS,
   MAX_SOURCE,
   type Members,
   NO_DATE,
   REGEXP,
   SET,
   setOwn,
+  slowParts,
   UNDEFINED,
   URL_TAG,
 } from "./tags.ts";
@@ -115,6 +117,8 @@ export class RichEncoder {
   /** How many bytes there are beside the text. */
   size = 0;
   #attachments: Attachment[] | undefined;
+  /** How many parts of the regular expressions so far are slow to parse. */
+  #slowParts = 0;
   /** The objects around the one that is converted, from the depth `#tracked` on. */
   #around: object[] | undefined;
   readonly #tracked: number;
@@ -228,7 +232,7 @@ export class RichEncoder {
       case "URL":
         return `${URL_TAG}${urlText.call(object)}`;
       case "RegExp":
-        return regExpTree(object as RegExp);
+        return this.#regExp(object as RegExp);
       case "ArrayBuffer":
         return this.#bytes(object as ArrayBuffer, bytesOfBuffer);
       case "Object":
@@ -286,6 +290,21 @@ export class RichEncoder {
     return tree;
   }
 
+  #regExp(regExp: RegExp): unknown[] {
+    const source = regExpSource.call(regExp);
+    if (source.length > MAX_SOURCE) {
+      throw new LostPartError(`a RegExp of more than ${MAX_SOURCE} characters`);
+    }
+    this.#slowParts += slowParts(source);
+    if (this.#slowParts <= MAX_SLOW_PARTS) {
+      return [REGEXP, source, regExpFlags.call(regExp)];
+    }
+    throw new LostPartError(
+      "a RegExp",
+      `all of a value have at most ${MAX_SLOW_PARTS} named groups and \\p`,
+    );
+  }
+
   #bytes<T>(value: T, bytesOf: (value: T) => TaggedBytes): unknown[] {
     let found: TaggedBytes;
     try {
@@ -313,14 +332,6 @@ const STREAM = [
 function dateText(date: Date): string {
   const time = Date.prototype.getTime.call(date);
   return Number.isNaN(time) ? NO_DATE : DATE + formatInstant(time);
-}
-
-function regExpTree(regExp: RegExp): unknown[] {
-  const source = regExpSource.call(regExp);
-  if (source.length <= MAX_SOURCE) {
-    return [REGEXP, source, regExpFlags.call(regExp)];
-  }
-  throw new LostPartError(`a RegExp of more than ${MAX_SOURCE} characters`);
 }
 
 /** Whether `JSON.stringify` would send something else in place of an object. A copy of its own enumerable properties has no such function: one that is enumerable is refused. */
