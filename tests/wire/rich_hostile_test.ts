@@ -8,6 +8,7 @@ import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { rich } from "../../mod.ts";
+import { describe } from "../support/describe.ts";
 
 const { encode, decode } = rich();
 
@@ -65,6 +66,7 @@ const REFUSED: Readonly<Record<string, string>> = {
   "a URL that is none": '$"$URL:no url"',
   "a bigint of other characters": '$"$bigint:1e3"',
   "a bigint of a megabyte of decimals": `$"$bigint:${"9".repeat(MEGABYTE)}"`,
+  "a bigint of 101 decimals": `$"$bigint:${"9".repeat(101)}"`,
   "a bigint with spaces": '$"$bigint: 1 "',
   "a bigint of nothing": '$"$bigint:"',
   "a number that JSON has": '$"$12"',
@@ -89,6 +91,8 @@ const REFUSED: Readonly<Record<string, string>> = {
   "ranges that are the same":
     '$[["$Uint8Array",0,2],["$Uint8Array",0,2]]\0abcd',
   "ranges that overlap": '$[["$Uint8Array",0,3],["$Uint8Array",1,1]]\0abcd',
+  "no bytes in the middle of others":
+    '$[["$Uint8Array",0,2],["$Uint8Array",1,0]]\0ab',
   "100,000 levels of lists": `$${"[".repeat(1e5)}${"]".repeat(1e5)}`,
   "100,000 levels of Sets": `$${'["$Set",'.repeat(1e5)}1${"]".repeat(1e5)}`,
   "100,000 levels of objects": `$${'{"a":'.repeat(1e5)}1${"}".repeat(1e5)}`,
@@ -103,6 +107,17 @@ for (const [name, text] of Object.entries(REFUSED)) {
     assertUntouched();
   });
 }
+
+test("ranges stand in any order, and empty ones where others end", () => {
+  const text = '$[["$Uint8Array",1,2],["$DataView",3,0],["$Int8Array",0,1],' +
+    '["$ArrayBuffer",1,0],["$Float64Array",0,0]]\0abc';
+  assertEquals(
+    describe(decode(payload(text))),
+    "Array[Uint8Array[98,99],DataView[],Int8Array[97],ArrayBuffer[]," +
+      "Float64Array[]]",
+  );
+  assertEquals(decode(payload("$[1]\0")), [1]);
+});
 
 test("a key __proto__ becomes a property of its own, with tags and without", () => {
   const own = '{"__proto__":{"polluted":1},"a":1}';
