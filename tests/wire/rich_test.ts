@@ -262,6 +262,12 @@ test("an error arrives with its class, cause and properties, without its stack",
   assertInstanceOf(several.errors[0], RangeError);
 });
 
+test("errors of an error that is no AggregateError stay enumerable", () => {
+  const invalid = Object.assign(new Error("x"), { errors: { name: "empty" } });
+  assertEquals(Object.keys(arrives(invalid)), ["errors"]);
+  assertEquals(Object.keys(arrives(new AggregateError([]))), []);
+});
+
 test("an error's own property __proto__ arrives as one", () => {
   const error = new Error("x");
   const own = { value: { n: 1n }, enumerable: true };

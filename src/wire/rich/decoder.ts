@@ -154,7 +154,9 @@ export class RichDecoder {
         throw new TypeError(`an Error has the property ${key}`);
       }
       const value = this.revive((members as Members)[key], depth + 1);
-      if (key === "cause" || key === "errors") hide(error, key, value);
+      const hidden = key === "cause" ||
+        key === "errors" && name === "AggregateError";
+      if (hidden) hide(error, key, value);
       else Object.defineProperty(error, key, property(value, true));
     }
     return error;
