@@ -30,7 +30,7 @@ const CHECKS: Readonly<Record<Mutant["caughtBy"], readonly string[]>> = {
 };
 /** Milliseconds that one check may take. */
 const LIMIT = 120_000;
-const COPIED = ["src", "tests", "mod.ts", "package.json"];
+const COPIED = ["src", "tests", "mod.ts", "testing.ts", "package.json"];
 
 /** Copies what the checks need to a new folder. */
 async function copy(): Promise<string> {
