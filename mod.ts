@@ -198,6 +198,7 @@ export type {
 } from "./src/transport/address.ts";
 export {
   fromWebSocket,
+  type WebSocketEventLike,
   type WebSocketLike,
   type WebSocketStreamLike,
 } from "./src/transport/web/websocket.ts";

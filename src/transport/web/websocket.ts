@@ -35,9 +35,24 @@ export interface WebSocketLike {
   /** Adds a listener for `open`, `message`, `error` or `close`. */
   addEventListener(
     type: "open" | "message" | "error" | "close",
-    // deno-lint-ignore no-explicit-any -- each platform has its own types of events
-    listener: (event: any) => void,
+    listener: (event: WebSocketEventLike) => void,
   ): void;
+}
+
+/** What is used of the events of a WebSocket. */
+export interface WebSocketEventLike {
+  /** The event's name. */
+  readonly type?: string;
+  /** The message, of `message`. */
+  readonly data?: unknown;
+  /** The close code, of `close`. */
+  readonly code?: number;
+  /** The text beside it. */
+  readonly reason?: string;
+  /** What has failed, of `error`, where the platform tells. */
+  readonly error?: unknown;
+  /** The same as text. */
+  readonly message?: string;
 }
 
 /** The members of a `WebSocketStream` that are used. */
@@ -154,15 +169,6 @@ interface WsSocket extends WebSocketLike {
   terminate?(): void;
 }
 
-/** What is used of the events of a WebSocket. */
-interface SocketEvent {
-  readonly data?: unknown;
-  readonly code?: number;
-  readonly reason?: string;
-  readonly error?: unknown;
-  readonly message?: string;
-}
-
 /**
  * Deno 2.9.5 writes a client's message of more than 1,024 bytes in two parts, its
  * header first, and has not turned Nagle's algorithm off: unless the second part
@@ -203,7 +209,7 @@ function socketTransport(socket: WsSocket): MessageTransport {
   const transport = new MessageTransport(adapted, socket.readyState === OPEN);
   const on = (
     type: "open" | "message" | "error" | "close",
-    listener: (event: SocketEvent) => void,
+    listener: (event: WebSocketEventLike) => void,
   ) => socket.addEventListener(type, listener);
   // Only a client's socket has a URL; a server's does not everywhere know what its server has chosen.
   const isClient = !!socket.url;

@@ -68,12 +68,12 @@ export async function connectWebSocket(
     reject(new ConnectionError("unavailable", text, { cause }));
   };
   socket.addEventListener("open", () => resolve());
-  socket.addEventListener("error", ({ error, message }: ErrorLike) => {
+  socket.addEventListener("error", ({ error, message }) => {
     cause ??= error ?? (message || undefined);
     // Node 22 reports nothing else of a socket that does not open.
     if (socket.readyState === CONNECTING) fail(1006);
   });
-  socket.addEventListener("close", ({ code }: CloseLike) => fail(code));
+  socket.addEventListener("close", ({ code }) => fail(code));
   signal?.addEventListener("abort", onAbort);
   try {
     await promise;
@@ -87,15 +87,6 @@ export async function connectWebSocket(
     );
   }
   return duplex;
-}
-
-interface ErrorLike {
-  readonly error?: unknown;
-  readonly message?: string;
-}
-
-interface CloseLike {
-  readonly code?: number;
 }
 
 function makeSocket(url: string | URL): WebSocketLike {

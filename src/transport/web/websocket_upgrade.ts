@@ -62,8 +62,7 @@ export interface WsServer {
     request: never,
     socket: never,
     head: never,
-    // deno-lint-ignore no-explicit-any -- its type is that of `ws`
-    done: (socket: any) => void,
+    done: (socket: WebSocketLike) => void,
   ): void;
 }
 
@@ -96,8 +95,7 @@ export interface BunWebSocketHandlers {
 /** The members of Bun's `ServerWebSocket` that are used. */
 export interface BunSocket {
   /** What was passed when the request was upgraded. */
-  // deno-lint-ignore no-explicit-any -- its type is the user's
-  readonly data: any;
+  readonly data: unknown;
   /** How messages are given to handlers. */
   binaryType?: unknown;
   /** Sends a message; returns 0 if it was dropped. */
