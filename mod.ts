@@ -148,6 +148,7 @@ export type { CallObserver, ObservedCall } from "./src/types/observe.ts";
 // 7. Connections: options, limits and numbers, the same on both sides.
 export type {
   CallInfo,
+  CallWindow,
   CloseOptions,
   Connection,
   ConnectionOptions,

@@ -81,6 +81,7 @@ export type { Frame } from "./src/wire/frame_transforms.ts";
 export type { Duplex, DuplexInfo } from "./src/types/duplex.ts";
 export type { Metadata, MetadataInit } from "./src/types/call.ts";
 export type {
+  CallWindow,
   Credentials,
   PeerHello,
   Serializer,

@@ -84,6 +84,8 @@ export class PendingCalls implements CallOwner {
     return {
       inFlight: window.calls,
       inFlightBytes: window.bytes,
+      peerWindowCalls: window.granted.windowCalls,
+      peerWindowBytes: window.granted.windowBytes,
       queued: queue.calls.length,
       queuedBytes: queue.bytes,
       settled: { ...settler.counts },

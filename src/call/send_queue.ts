@@ -7,7 +7,7 @@
  *   is sent, by the peer's window and by half of the send buffer, whichever is
  *   less.
  * - A call that can never be sent fails at once, or when the peer's HELLO shows
- *   it.
+ *   it. A window that the peer lowers later makes calls wait, and fails none.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import type { Clock } from "../base/clock.ts";
 import type { ConnectionError } from "../base/errors.ts";
 import { LinkedList } from "../base/linked_list.ts";
 import { ReadySignal } from "../base/promises.ts";
-import type { Limits, PeerHello } from "../types/connection.ts";
+import type { CallWindow, Limits, PeerHello } from "../types/connection.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import type { Call, QueuedCall } from "./call.ts";
@@ -193,7 +193,7 @@ export class SendQueue {
   /** The peer grants its window. Calls that can never fit fail. */
   onHello(hello: PeerHello): void {
     const { window } = this.#inFlight;
-    window.granted = hello;
+    window.onHello(hello);
     for (const entry of this.calls.all()) {
       const { call } = entry;
       // User code that ran when another call was settled may have ended it.
@@ -208,6 +208,13 @@ export class SendQueue {
     }
     if (hello.windowCalls === 0) this.#ready.close(noServicesError);
     this.flushQueue();
+  }
+
+  /** The peer moves its window. The ACK is written behind all requests that were sent within the old one. */
+  onWindow(id: number, window: CallWindow): void {
+    const { codec, sendBuffer } = this.#context;
+    this.#inFlight.window.move(id, window, sendBuffer.batch);
+    codec.window?.(sendBuffer, id, window, true);
   }
 
   /** Accepts no call from now on. The first reason stays. */

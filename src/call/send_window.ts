@@ -1,14 +1,21 @@
 /**
  * The window that the peer grants: how many calls, and how many bytes of calls,
  * may be in flight at once. Before the peer's HELLO is read, the constants of
- * the protocol hold.
+ * the protocol hold. The peer may move the window at any time: calls that are
+ * above it then stay counted, and no other is sent until they fit.
  *
  * @module
  */
 
-import type { PeerHello } from "../types/connection.ts";
+import type { CallWindow, PeerHello } from "../types/connection.ts";
 import type { Codec } from "../wire/codec.ts";
-import { EARLY_BYTES, EARLY_CALLS, EARLY_MESSAGE } from "../wire/protocol.ts";
+import { illegalWindow, leastWindowBytes } from "../wire/connection_limits.ts";
+import {
+  EARLY_BYTES,
+  EARLY_CALLS,
+  EARLY_MESSAGE,
+  MAX_WINDOW_CALLS,
+} from "../wire/protocol.ts";
 import { noServicesError, queueFullError } from "./errors.ts";
 
 /** Calls and bytes in flight against what the peer grants. */
@@ -17,8 +24,13 @@ export class SendWindow {
   calls = 0;
   /** Their bytes. */
   bytes = 0;
-  /** What the peer's HELLO grants. Calls in flight when it is read stay counted. */
+  /** What the peer grants now. Calls in flight when that changes stay counted. */
   granted = EARLY;
+  /** The peer's HELLO; undefined before it is read. How large a call can be, and whether the peer serves any, stays as it says. */
+  helloReceived: PeerHello | undefined;
+  /** The number of the latest update, and the batch that has its ACK. */
+  #updates = 0;
+  #ackBatch = -1;
   readonly #overhead: number;
   readonly #granter: string;
 
@@ -28,9 +40,29 @@ export class SendWindow {
     this.#granter = features.window ? "the peer's" : "the local";
   }
 
-  /** The peer's HELLO; undefined before it is read. */
-  get helloReceived(): PeerHello | undefined {
-    return this.granted === EARLY ? undefined : this.granted;
+  onHello(hello: PeerHello): void {
+    this.granted = this.helloReceived = hello;
+  }
+
+  /**
+   * Moves the window; `batch` is the one that is going to have the ACK.
+   *
+   * @throws {ConnectionError} `protocol_error`, if the peer could not have read
+   *   the ACK of the update before, or has skipped one, or grants what is not
+   *   legal.
+   */
+  move(
+    id: number,
+    { windowCalls, windowBytes }: CallWindow,
+    batch: number,
+  ): void {
+    const hello = this.helloReceived as PeerHello;
+    const legal = id === ++this.#updates && batch !== this.#ackBatch &&
+      hello.windowCalls > 0 && windowCalls <= MAX_WINDOW_CALLS &&
+      windowBytes >= leastWindowBytes(hello);
+    if (!legal) illegalWindow(id);
+    this.#ackBatch = batch;
+    this.granted = { ...this.granted, windowCalls, windowBytes };
   }
 
   /** Whether a call of this size may be sent now. */
@@ -54,15 +86,16 @@ export class SendWindow {
   }
 
   /**
-   * Checks that a call of this size can be sent at some time; passes before the
-   * peer's HELLO is read.
+   * Checks that a call of this size can be sent at some time: that it fits what
+   * HELLO grants, which no update takes away for good. Passes before HELLO is
+   * read.
    *
    * @throws {RpcError} `unavailable` if the peer serves nothing, else
    *   `resource_exhausted`.
    */
   checkFit(size: number): void {
-    const { granted } = this;
-    if (granted === EARLY) return;
+    const granted = this.helloReceived;
+    if (granted === undefined) return;
     if (granted.windowCalls === 0) throw noServicesError();
     const most = granted.maxMessage + this.#overhead;
     if (size <= Math.min(most, granted.windowBytes)) return;

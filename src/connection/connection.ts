@@ -20,6 +20,7 @@ import type { LargeReads } from "../base/large_reads.ts";
 import { TimerHeap } from "../base/timers.ts";
 import type { CallHandle, CallOptions } from "../types/call.ts";
 import type {
+  CallWindow,
   CloseOptions,
   Connection,
   Limits,
@@ -238,12 +239,15 @@ export class RpcConnection
 
   stats(): ConnectionStats {
     const { pending, incoming, sendBuffer } = this;
+    const window = incoming.receiveWindow.confirmed ?? this.limits;
     return {
       state: this.shutdown.state,
       ...pending.numbers,
       ...incoming.numbers,
       receiving: incoming.receiveWindow.calls,
       receivingBytes: incoming.receiveWindow.bytes,
+      windowCalls: window.windowCalls,
+      windowBytes: window.windowBytes,
       outgoingBytes: sendBuffer.size,
       bufferedBytes: this.bytesHeld(),
       chunksWritten: sendBuffer.chunks,
@@ -254,6 +258,10 @@ export class RpcConnection
       rtt: this.rtt,
       ...(this.#streams?.numbers ?? NO_STREAMS),
     };
+  }
+
+  setWindow(window: Partial<CallWindow>): void {
+    this.incoming.setWindow(window);
   }
 
   calls(): LiveCall[] {
@@ -364,6 +372,10 @@ export class RpcConnection
     pending.goaway(last, reason);
     this.setup.onGoaway?.(reason);
     this.shutdown.onGoaway();
+  }
+
+  onWindow(id: number, window: CallWindow, ack: boolean): void {
+    (ack ? this.incoming : this.pending.queue).onWindow(id, window);
   }
 
   full(): boolean {

@@ -13,6 +13,7 @@ import type { ConnectionError, RpcError } from "../base/errors.ts";
 import type { LargeReads } from "../base/large_reads.ts";
 import type { TimerHeap } from "../base/timers.ts";
 import type {
+  CallWindow,
   Connection,
   ConnectionOptions,
   Credentials,
@@ -93,6 +94,8 @@ export interface ServeContext {
   settled(): void;
   /** The largest message body that the peer accepts, in bytes. */
   peerMaxMessage(): number;
+  /** The peer's HELLO; undefined before it is read. */
+  helloReceived(): PeerHello | undefined;
 }
 
 /** The peer's calls on one connection. */
@@ -117,6 +120,10 @@ export interface IncomingCalls {
     remaining: number,
     metadata: MetadataBlock | undefined,
   ): void;
+  /** Changes the window that the peer is granted; see {@linkcode Connection.setWindow}. */
+  setWindow(window: Partial<CallWindow>): void;
+  /** The peer confirms update `id` of the window. */
+  onWindow(id: number, window: CallWindow): void;
   /** The peer cancels a call. */
   cancel(id: number): void;
   /** The streams of a call: `null` if it has none, undefined if it is over. */

@@ -134,6 +134,7 @@ export function codecSettings(
       ...limits,
       // A peer that can call nothing is granted no calls.
       windowCalls: services?.methods.size ? limits.windowCalls : 0,
+      movesWindow: true,
       credentials: credentials === undefined
         ? undefined
         : toCredentials(credentials),

@@ -12,6 +12,7 @@ import { quote, RpcError } from "../base/errors.ts";
 import type { LiveCall } from "../types/stats.ts";
 import { noneServed } from "../types/stats.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
+import { illegalWindow } from "../wire/connection_limits.ts";
 import type { IncomingCalls, ServeContext } from "./contract.ts";
 import { ReceiveWindow } from "./receive_window.ts";
 
@@ -74,6 +75,14 @@ export class NoServices implements IncomingCalls {
     const error = new RpcError("not_found", text, { outcome: "refused" });
     const request = { connection, method, id, size, metadataBlock };
     observe.refused(request, clock, error, sendBuffer.size - before);
+  }
+
+  setWindow(): never {
+    throw new TypeError("Cannot set the window: this side serves no calls");
+  }
+
+  onWindow(id: number): void {
+    illegalWindow(id);
   }
 
   cancel(id: number): void {

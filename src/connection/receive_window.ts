@@ -14,7 +14,7 @@
  */
 
 import { ConnectionError, protocolError } from "../base/errors.ts";
-import type { Limits } from "../types/connection.ts";
+import type { CallWindow } from "../types/connection.ts";
 import type { WireFeatures } from "../wire/codec.ts";
 import { CALL_CHARGE } from "../wire/connection_limits.ts";
 import { EARLY_BYTES, EARLY_CALLS } from "../wire/protocol.ts";
@@ -43,6 +43,8 @@ export class ReceiveWindow {
   #answeredBytes = 0;
   /** How far the ids have come since the oldest call that may still be in use. */
   #span = 0;
+  /** The latest change of the window that the peer has confirmed. */
+  confirmed: CallWindow | undefined;
   #maxCalls = EARLY_CALLS;
   #maxBytes = EARLY_BYTES;
 
@@ -53,13 +55,19 @@ export class ReceiveWindow {
   }
 
   /**
-   * Grants a window. Until then the protocol's constants are the window. They
-   * also hold where they are larger: nobody knows when the peer reads what the
-   * local HELLO grants.
+   * Grants a window. What was granted before still holds where it is larger, the
+   * protocol's constants to begin with: nobody knows when the peer reads this.
    */
-  grant({ windowCalls, windowBytes }: Limits): void {
-    this.#maxCalls = Math.max(windowCalls, EARLY_CALLS);
-    this.#maxBytes = Math.max(windowBytes, EARLY_BYTES);
+  grant({ windowCalls, windowBytes }: CallWindow): void {
+    this.#maxCalls = Math.max(windowCalls, this.#maxCalls);
+    this.#maxBytes = Math.max(windowBytes, this.#maxBytes);
+  }
+
+  /** The peer has confirmed that it obeys this window from now on. */
+  confirm(window: CallWindow): void {
+    this.confirmed = window;
+    this.#maxCalls = window.windowCalls;
+    this.#maxBytes = window.windowBytes;
   }
 
   /**

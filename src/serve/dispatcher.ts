@@ -18,7 +18,7 @@ import {
   quote,
   RpcError,
 } from "../base/errors.ts";
-import type { Connection } from "../types/connection.ts";
+import type { CallWindow, Connection } from "../types/connection.ts";
 import type { LiveCall, LiveCallContext } from "../types/stats.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import type {
@@ -34,6 +34,7 @@ import { type ErrorPolicy, LATE, Responder } from "./responder.ts";
 import { HandlerRunner } from "./runner.ts";
 import { Scheduler } from "./scheduler.ts";
 import { ServerCall, type ServerCallHost, toLiveCall } from "./server_call.ts";
+import { WindowUpdates } from "./window_updates.ts";
 
 /** The services of a connection, as a {@linkcode Dispatcher} uses them. */
 export interface ServedMethods extends ErrorPolicy {
@@ -46,6 +47,7 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
   readonly #methodTable: MethodTable;
   readonly receiveWindow: ReceiveWindow;
   readonly #responder: Responder;
+  readonly #updates: WindowUpdates;
   readonly #openCalls: OpenCalls;
   readonly #scheduler: Scheduler;
   readonly #runner: HandlerRunner;
@@ -73,6 +75,7 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     );
     const runner = new HandlerRunner(context, openCalls, scheduler, responder);
     this.receiveWindow = receiveWindow;
+    this.#updates = new WindowUpdates(context, receiveWindow);
     this.#responder = responder;
     this.#openCalls = openCalls;
     this.#scheduler = scheduler;
@@ -242,6 +245,7 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
 
   open(): void {
     this.receiveWindow.grant(this.#context.limits);
+    this.#updates.open();
     this.#scheduler.open();
   }
 
@@ -258,8 +262,17 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     this.#responder.spoiled(id);
   }
 
+  setWindow(window: Partial<CallWindow>): void {
+    this.#updates.set(window);
+  }
+
+  onWindow(id: number, window: CallWindow): void {
+    this.#updates.onAck(id, window);
+  }
+
   drain(why: string): void {
     this.#draining = true;
+    this.#updates.end();
     this.signalDraining(why);
   }
 

@@ -14,6 +14,7 @@ import { ConnectionError } from "../base/errors.ts";
 import { isPromise, typeName } from "../base/inspect.ts";
 import { callHook } from "../base/user_code.ts";
 import type {
+  CallWindow,
   CloseOptions,
   Connection,
   ConnectionOptions,
@@ -27,6 +28,7 @@ import type { ServerMiddleware } from "../types/middleware.ts";
 import type { Optional } from "../types/optional.ts";
 import type { Checked } from "../types/services.ts";
 import type { LiveCall, TotalStats } from "../types/stats.ts";
+import { toLimits } from "../wire/connection_limits.ts";
 import { toDuplex } from "../transport/sockets/deno_conn.ts";
 import { openChannel } from "../transport/duplex.ts";
 import { STREAM_SUPPORT } from "../streams/support.ts";
@@ -38,6 +40,7 @@ import { keepalive } from "../connection/watchdog.ts";
 import { AuthorizationGate, type Authorize } from "./authorize.ts";
 import { type ServerLimits, ServerResources } from "./shared_limits.ts";
 import { type Services, toServices } from "./services.ts";
+import { changeWindow } from "./window_updates.ts";
 
 /** Rejected connections that are being closed at the same time. */
 const MAX_REJECTED = 1024;
@@ -111,6 +114,8 @@ export class Server<S extends object, M extends WireMap = "json"> {
   /** Stops each source that is being served. */
   readonly #sources = new Set<() => void>();
   #closing: Promise<void> | undefined;
+  /** The window that `setWindow` has set. */
+  #window: CallWindow | undefined;
   readonly #totals = new Totals();
   #accepted = 0;
 
@@ -198,6 +203,7 @@ export class Server<S extends object, M extends WireMap = "json"> {
       makeGate: this.#authorize && gate(this.#authorize),
     });
     this.#connections.add(connection);
+    if (this.#window !== undefined) connection.setWindow(this.#window);
     this.#accepted++;
     connection.closed.then((reason) => {
       this.#connections.delete(connection);
@@ -218,6 +224,50 @@ export class Server<S extends object, M extends WireMap = "json"> {
       accepted: this.#accepted,
       ...this.#totals.sum(live),
     };
+  }
+
+  /**
+   * Changes how many calls each client may have in flight, and how many bytes of
+   * them: on the open connections, and on those that the server accepts from now
+   * on. See {@linkcode Connection.setWindow}, also for what this does to calls.
+   *
+   * A new client may send its first calls, at most 64 of 64 KiB together, before
+   * it learns of the change.
+   *
+   * @throws {TypeError} If the server serves no calls, or its protocol has no
+   *   windows.
+   * @throws {RangeError} If `windowCalls` is not from 0 to 2^24, or
+   *   `windowBytes` not from one message of `maxMessage` (or the limit
+   *   `windowBytes`, if that is less) to 2^32 - 1.
+   *
+   * @example Fewer calls at a time while the machine is busy
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { Client, echoServices, memoryPair, Server } from "@sluice/rpc";
+   *
+   * const [near, far] = memoryPair();
+   * const server = new Server(echoServices());
+   * server.accept(far);
+   * const client = new Client<ReturnType<typeof echoServices>>(near);
+   *
+   * server.setWindow({ windowCalls: 8 });
+   * await client.connection.ping();
+   * assertEquals(client.stats().peerWindowCalls, 8);
+   * await client.close();
+   * await server.close();
+   * ```
+   */
+  setWindow(window: Partial<CallWindow>): void {
+    const { protocol } = this.#setup;
+    if (protocol !== undefined) {
+      throw new TypeError("Cannot set the window: the protocol has none");
+    }
+    const limits = toLimits(this.#setup);
+    if (this.#services.methods.size === 0) limits.windowCalls = 0;
+    this.#window = changeWindow(this.#window ?? limits, window, limits);
+    for (const connection of this.#connections) {
+      connection.setWindow(this.#window);
+    }
   }
 
   /** Lists the calls of all connections that have not ended, in both directions; see {@linkcode Connection.calls}. Use it to find hung requests. */

@@ -7,10 +7,11 @@
 
 import { utf8 } from "../base/utf8.ts";
 import type { MetadataInit } from "../types/call.ts";
-import type { PeerHello, Serializer } from "../types/connection.ts";
+import type { CallWindow, PeerHello, Serializer } from "../types/connection.ts";
 import {
   CANCEL,
   ERROR,
+  FLAG_ACK,
   FLAG_DEADLINE,
   FLAG_METADATA,
   FLAG_NONE,
@@ -21,6 +22,7 @@ import {
   PONG,
   REPLY,
   REQUEST,
+  WINDOW,
   writeU16,
   writeU32,
 } from "../wire/frame.ts";
@@ -132,6 +134,15 @@ export class FrameMaker {
 
   pong(id: number): Uint8Array {
     return encodeFrame({ kind: PONG, id });
+  }
+
+  window(
+    id: number,
+    { windowCalls, windowBytes }: CallWindow,
+    ack: boolean,
+  ): Uint8Array {
+    const body = join([u32(windowCalls), u32(windowBytes)]);
+    return encodeFrame({ kind: WINDOW, flags: ack ? FLAG_ACK : 0, id, body });
   }
 
   goaway(

@@ -19,6 +19,7 @@ import {
   DATA,
   END,
   ERROR,
+  FLAG_ACK,
   FLAG_CALLER,
   FLAG_DEADLINE,
   FLAG_ERROR,
@@ -34,6 +35,7 @@ import {
   REPLY,
   REQUEST,
   STOP,
+  WINDOW,
 } from "../wire/frame.ts";
 import { checkHelloBits, FrameDecoder } from "../wire/frame_decoder.ts";
 import type { Frame } from "../wire/frame_transforms.ts";
@@ -92,6 +94,14 @@ export type PeerFrame =
     readonly lastId: number | undefined;
     readonly code: string;
     readonly message: string;
+  }
+  /** Moves the window of calls that the sender grants; with `ack`, confirms the update with the same id and values. */
+  | {
+    readonly kind: "window";
+    readonly id: number;
+    readonly windowCalls: number;
+    readonly windowBytes: number;
+    readonly ack: boolean;
   }
   /** An item of a stream, or with `more` a part of one. Its bytes are `payload`, behind the payload kind. */
   | {
@@ -196,6 +206,11 @@ export function readFrame(
     case GOAWAY: {
       const lastId = (flags & FLAG_NONE) !== 0 ? undefined : id;
       return whole({ kind: "goaway", lastId, ...codeAndText() });
+    }
+    case WINDOW: {
+      const window = { windowCalls: body.u32(), windowBytes: body.u32() };
+      const ack = (flags & FLAG_ACK) !== 0;
+      return whole({ kind: "window", id, ...window, ack });
     }
     case DATA: {
       body.payload();
@@ -308,6 +323,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [PING]: "PING",
   [PONG]: "PONG",
   [GOAWAY]: "GOAWAY",
+  [WINDOW]: "WINDOW",
   [DATA]: "DATA",
   [END]: "END",
   [STOP]: "STOP",
@@ -319,8 +335,9 @@ export function printFrame(frame: PeerFrame): string {
   const name = frame.kind.toUpperCase();
   switch (frame.kind) {
     case "hello": {
-      const { credentials, streams, ...limits } = frame.hello;
+      const { credentials, streams, movesWindow, ...limits } = frame.hello;
       const fields = Object.entries(limits).map(([key, n]) => `${key} ${n}`);
+      if (movesWindow) fields.push("moves windows");
       if (streams !== undefined) {
         fields.push(`streams ${streams.max}, credit ${streams.credit}`);
       }
@@ -354,6 +371,11 @@ export function printFrame(frame: PeerFrame): string {
       const last = lastId === undefined ? "no call" : `calls up to ${lastId}`;
       const why = code === "" ? "" : `, ${word(code)} ${quote(message)}`;
       return `${name} served ${last}${why}`;
+    }
+    case "window": {
+      const { id, windowCalls, windowBytes, ack } = frame;
+      const window = `${windowCalls} calls, ${windowBytes} bytes`;
+      return `${name} ${id} ${window}${ack ? ", confirmed" : ""}`;
     }
     case "data": {
       const { payload, more } = frame;

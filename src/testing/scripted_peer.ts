@@ -10,7 +10,7 @@
 
 import { checkDuplex } from "../transport/duplex.ts";
 import type { MetadataInit } from "../types/call.ts";
-import type { PeerHello, Serializer } from "../types/connection.ts";
+import type { CallWindow, PeerHello, Serializer } from "../types/connection.ts";
 import type { Duplex } from "../types/duplex.ts";
 import {
   encodeFrame,
@@ -34,6 +34,7 @@ const HELLO: PeerHello = {
   maxMessage: 4 * 1024 * 1024,
   windowCalls: 4096,
   windowBytes: 16 * 1024 * 1024,
+  movesWindow: true,
   streams: { credit: 64 * 1024, max: 1024 },
 };
 
@@ -178,6 +179,16 @@ export class ScriptedPeer {
   goaway(goaway: ScriptedGoaway = {}): Promise<void> {
     const { lastId, code = "", message = "" } = goaway;
     return this.send(this.#make.goaway(lastId, code, message));
+  }
+
+  /** Moves the window of calls that the peer grants. `id` is the number of the update, from 1. */
+  window(id: number, window: CallWindow): Promise<void> {
+    return this.send(this.#make.window(id, window, false));
+  }
+
+  /** Confirms an update of the other side's window. */
+  ackWindow(id: number, window: CallWindow): Promise<void> {
+    return this.send(this.#make.window(id, window, true));
   }
 
   /** Sends frames of any kind, and bytes as they are, in one chunk. */

@@ -76,6 +76,51 @@ export interface Connection extends Caller, AsyncDisposal {
   ping(): Promise<number>;
   /** Returns numbers of the connection: calls, bytes, streams, timers. */
   stats(): ConnectionStats;
+  /**
+   * Changes how many calls the peer may have in flight, and how many bytes of
+   * them: the limits `windowCalls` and `windowBytes`, while the connection
+   * lives. A number that is left out stays as it is. For a server that sheds
+   * load, and for a worker that wants fewer calls to wait for it; see
+   * {@linkcode Server.setWindow} for all connections of a server.
+   *
+   * - The peer's calls that are in flight stay. Its other calls wait on its side
+   *   until they fit; with 0 calls, all of them wait until the window is raised.
+   *   None of them fails, unless its deadline passes.
+   * - A lower window holds from when the peer has confirmed it, a round trip
+   *   later. `stats()` shows the window that holds.
+   * - Changes that follow each other faster than that are joined: the last one
+   *   counts.
+   * - A peer that cannot be told (another implementation, whose `movesWindow` is
+   *   false) keeps the window that it has. Nothing happens either once the
+   *   connection is draining.
+   *
+   * @throws {TypeError} If this side serves no calls, or the protocol has no
+   *   windows.
+   * @throws {RangeError} If `windowCalls` is not from 0 to 2^24, or
+   *   `windowBytes` not from one message of `maxMessage` (or the limit
+   *   `windowBytes`, if that is less) to 2^32 - 1.
+   *
+   * @example A server that takes no new calls for a while
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { Client, echoServices, memoryPair, Server } from "@sluice/rpc";
+   *
+   * const [near, far] = memoryPair();
+   * const server = new Server(echoServices());
+   * const connection = server.accept(far);
+   * const client = new Client<ReturnType<typeof echoServices>>(near);
+   *
+   * connection.setWindow({ windowCalls: 0 });
+   * await client.connection.ping();
+   * const call = client.call("HelloService.Hello", "x");
+   * assertEquals(client.stats().queued, 1);
+   * connection.setWindow({ windowCalls: 100 });
+   * assertEquals(await call, "hello:x");
+   * await client.close();
+   * await server.close();
+   * ```
+   */
+  setWindow(window: Partial<CallWindow>): void;
   /** Lists the calls in flight, outgoing calls first. Use it to find requests that hang. */
   calls(): LiveCall[];
   /** Keeps the process alive while the connection is open, which is the default; undoes `unref`. */
@@ -254,6 +299,8 @@ export interface PeerHello {
   readonly windowCalls: number;
   /** How many request bytes of those calls the peer accepts, headers included. */
   readonly windowBytes: number;
+  /** Whether the peer takes changes of the window that this side grants it: see {@linkcode Connection.setWindow}. */
+  readonly movesWindow?: boolean;
   /** The peer's credentials: a string if it gave text, else bytes. Undefined if it gave none, or the protocol has none. */
   readonly credentials?: Credentials;
   /** The streams that the peer accepts; undefined if it accepts none. */
@@ -270,6 +317,14 @@ export interface Protocol<M extends WireMap = WireMap> {
   readonly json?: boolean;
   /** Makes the codec of one connection. */
   readonly codec: (receiver: never, settings: never) => object;
+}
+
+/** How many calls, and how many request bytes of calls, one side may have in flight. */
+export interface CallWindow {
+  /** Calls. */
+  readonly windowCalls: number;
+  /** Their request bytes, headers included. */
+  readonly windowBytes: number;
 }
 
 /** The streams that one side accepts from the other. */

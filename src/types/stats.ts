@@ -116,6 +116,10 @@ export interface ConnectionStats extends StreamStats {
   readonly inFlight: number;
   /** Request bytes of those calls. */
   readonly inFlightBytes: number;
+  /** Calls that the peer lets the local side have in flight: as its HELLO or the latest change of its window says; the protocol's constant before HELLO. */
+  readonly peerWindowCalls: number;
+  /** Request bytes of those calls. */
+  readonly peerWindowBytes: number;
   /** Outgoing calls that wait for the peer's window. */
   readonly queued: number;
   /** Request bytes of those calls. */
@@ -128,6 +132,10 @@ export interface ConnectionStats extends StreamStats {
   readonly receiving: number;
   /** Request bytes of those calls. */
   readonly receivingBytes: number;
+  /** Calls that the peer may have in flight: the limit, or the latest {@linkcode Connection.setWindow} that the peer has confirmed. */
+  readonly windowCalls: number;
+  /** Request bytes of those calls. */
+  readonly windowBytes: number;
   /** Handlers that have not settled, those of cancelled calls included. */
   readonly running: number;
   /** Incoming calls whose handler has not been started. */
@@ -165,6 +173,8 @@ export type OutgoingCallStats = Pick<
   ConnectionStats,
   | "inFlight"
   | "inFlightBytes"
+  | "peerWindowCalls"
+  | "peerWindowBytes"
   | "queued"
   | "queuedBytes"
   | "settled"

@@ -17,7 +17,7 @@
  */
 
 import type { ConnectionError } from "../base/errors.ts";
-import type { PeerHello, Serializer } from "../types/connection.ts";
+import type { CallWindow, PeerHello, Serializer } from "../types/connection.ts";
 import type { FieldReader } from "./fields.ts";
 import type { FrameBuffer } from "./frame_buffer.ts";
 import type { MetadataBlock } from "./metadata.ts";
@@ -88,6 +88,8 @@ export interface MessageHandler {
   onPong(id: number): void;
   /** The peer serves no local call after `lastId`; none at all if that is undefined. `code` is empty for a graceful close. */
   onGoaway(lastId: number | undefined, code: string, text: string): void;
+  /** The peer moves the window that it grants; with `ack`, it obeys the window that it was granted with the same values. `id` is the number of the update. */
+  onWindow(id: number, window: CallWindow, ack: boolean): void;
   /** The handler for the frames of streams. */
   streams(): StreamFrameHandler | undefined;
   /**
@@ -204,6 +206,13 @@ export interface Codec {
   ping(sendBuffer: FrameBuffer, id: number): void;
   /** Writes a pong, ahead of frames that are not urgent. */
   pong(sendBuffer: FrameBuffer, id: number): void;
+  /** Moves the window granted to the peer, or with `ack` confirms that the peer's holds for the requests that follow. Only on a protocol with windows. */
+  window?(
+    sendBuffer: FrameBuffer,
+    id: number,
+    window: CallWindow,
+    ack: boolean,
+  ): void;
   /** Writes a GOAWAY. */
   goaway(
     sendBuffer: FrameBuffer,

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { protocolError } from "../base/errors.ts";
 import type { Limits } from "../types/connection.ts";
 import type { Optional } from "../types/optional.ts";
 import { HEADER_SIZE } from "./frame.ts";
@@ -78,6 +79,18 @@ export function toLimits(
     limits.maxSendBuffer = Math.max(limits.maxSendBuffer, 2 * message);
   }
   return limits;
+}
+
+/** The least window of bytes that an update may grant: no call that fits what HELLO granted may become too large. */
+export function leastWindowBytes(
+  { maxMessage, windowBytes }: Pick<Limits, "maxMessage" | "windowBytes">,
+): number {
+  return Math.min(maxMessage + HEADER_SIZE, windowBytes);
+}
+
+/** Ends the connection with a peer that sends a WINDOW, or its ACK, that breaks the rules. */
+export function illegalWindow(id: number): never {
+  protocolError(`WINDOW ${id} is not legal, or not legal here`);
 }
 
 /**

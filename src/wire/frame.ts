@@ -28,6 +28,8 @@ export const PONG = 0x07;
 export const GOAWAY = 0x08;
 /** Ignored by the receiver. A request that is taken back before it is sent becomes one. */
 export const PAD = 0x09;
+/** Moves the window of calls that the sender grants; with {@linkcode FLAG_ACK}, the peer obeys it from here on. */
+export const WINDOW = 0x0b;
 /** An item of a stream, or a fragment of one. This kind and the next three need the capability for streams of both sides. */
 export const DATA = 0x10;
 /** The end of a stream. */
@@ -47,6 +49,8 @@ export const FLAG_METADATA = 0x02;
 export const FLAG_STARTED = 0x01;
 /** GOAWAY: the sender served no request at all; the header's id has no meaning. */
 export const FLAG_NONE = 0x01;
+/** WINDOW: the sender has read the WINDOW with this id and these values. */
+export const FLAG_ACK = 0x01;
 /** Kinds of streams: the sender of the frame is the caller. */
 export const FLAG_CALLER = 0x01;
 /** END: the stream failed; the body has the error. */

@@ -19,6 +19,7 @@ import { LARGE } from "../base/large_reads.ts";
 import {
   DATA,
   FIRST_SKIPPABLE,
+  FLAG_ACK,
   FLAG_CALLER,
   FLAG_DEADLINE,
   FLAG_ERROR,
@@ -35,7 +36,7 @@ import {
 /** The flags that each kind may have, with the reserved bits above them; negative for an unknown kind. */
 const LEGAL_FLAGS: Int32Array = /* @__PURE__ */ (() => {
   const flags = new Int32Array(256).fill(-1).fill(0xff, FIRST_SKIPPABLE);
-  // REQUEST to PAD, then DATA to CREDIT, in the order of their numbers.
+  // REQUEST to WINDOW, then DATA to CREDIT, in the order of their numbers.
   flags.set([
     FLAG_DEADLINE | FLAG_METADATA,
     FLAG_METADATA,
@@ -43,6 +44,8 @@ const LEGAL_FLAGS: Int32Array = /* @__PURE__ */ (() => {
     ...[0, 0, 0],
     FLAG_NONE,
     0xff,
+    -1,
+    FLAG_ACK,
   ], REQUEST);
   flags.set([
     FLAG_CALLER | FLAG_MORE,

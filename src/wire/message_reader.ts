@@ -26,6 +26,7 @@ import { FieldReader } from "./fields.ts";
 import {
   CANCEL,
   ERROR,
+  FLAG_ACK,
   FLAG_DEADLINE,
   FLAG_NONE,
   FLAG_STARTED,
@@ -36,6 +37,7 @@ import {
   PONG,
   REPLY,
   REQUEST,
+  WINDOW,
 } from "./frame.ts";
 import {
   checkHelloBits,
@@ -212,6 +214,12 @@ export class MessageReader implements FrameHandler {
         body.done();
         const lastId = (flags & FLAG_NONE) !== 0 ? undefined : id;
         handler.onGoaway(lastId, code, text);
+        return;
+      }
+      case WINDOW: {
+        const window = { windowCalls: body.u32(), windowBytes: body.u32() };
+        body.done();
+        handler.onWindow(id, window, (flags & FLAG_ACK) !== 0);
         return;
       }
       case HELLO:

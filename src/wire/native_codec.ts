@@ -12,6 +12,7 @@
 import { copyWords, NO_VIEW, SPILL, viewOf } from "../base/bytes.ts";
 import { RpcError } from "../base/errors.ts";
 import { utf8 } from "../base/utf8.ts";
+import type { CallWindow } from "../types/connection.ts";
 import type {
   Codec,
   CodecFactory,
@@ -23,6 +24,7 @@ import type {
 import {
   CANCEL,
   ERROR,
+  FLAG_ACK,
   FLAG_DEADLINE,
   FLAG_METADATA,
   FLAG_NONE,
@@ -36,6 +38,7 @@ import {
   readU32,
   REPLY,
   REQUEST,
+  WINDOW,
   writeU16,
   writeU32,
 } from "./frame.ts";
@@ -193,6 +196,18 @@ export class NativeCodec extends MessageReader implements Codec {
 
   pong(sendBuffer: FrameBuffer, id: number): void {
     beginUrgent(sendBuffer, 0, PONG, 0, id);
+  }
+
+  window(
+    sendBuffer: FrameBuffer,
+    id: number,
+    { windowCalls, windowBytes }: CallWindow,
+    ack: boolean,
+  ): void {
+    const flags = ack ? FLAG_ACK : 0;
+    const at = beginFrame(sendBuffer, 8, WINDOW, flags, id);
+    const { bytes } = sendBuffer;
+    writeU32(bytes, writeU32(bytes, at, windowCalls), windowBytes);
   }
 
   goaway(

@@ -23,6 +23,7 @@ export const KIND = {
   PONG: 0x07,
   GOAWAY: 0x08,
   PAD: 0x09,
+  WINDOW: 0x0b,
   DATA: 0x10,
   END: 0x11,
   STOP: 0x12,
@@ -76,6 +77,8 @@ export interface HelloFields {
   calls?: number;
   bytes?: number;
   version?: number;
+  /** Whether it takes WINDOW frames. Default: it does not. */
+  windows?: boolean;
   /** Whether it offers streams, and with which credit and number. */
   streams?: boolean | { credit: number; max: number };
   /** Appended as they are. */
@@ -89,19 +92,21 @@ export function hello(fields: HelloFields = {}): Uint8Array {
     calls = 4096,
     bytes = 16 << 20,
     version = 1,
+    windows = false,
     streams = false,
     extra = [],
   } = fields;
   const grant = typeof streams === "object"
     ? [7, 0, 8, ...u32(streams.credit), ...u32(streams.max)]
     : [];
+  const capabilities = (streams === false ? 0 : 1) | (windows ? 16 : 0);
   const body = join(
     text("SLUICE"),
     u16(version),
     [1, 0, 4, ...u32(maxMessage)],
     [2, 0, 4, ...u32(calls)],
     [3, 0, 4, ...u32(bytes)],
-    streams === false ? [] : [6, 0, 4, ...u32(1), ...grant],
+    capabilities === 0 ? [] : [6, 0, 4, ...u32(capabilities), ...grant],
     extra,
   );
   return frame(KIND.HELLO, 0, body);
@@ -204,6 +209,16 @@ export function stop(id: number, flags = 0, code = "cancelled"): Uint8Array {
 /** A CREDIT frame. */
 export function credit(id: number, bytes: number, flags = 0): Uint8Array {
   return frame(KIND.CREDIT, id, u32(bytes), flags);
+}
+
+/** A WINDOW frame; with `ack`, one that confirms an update. */
+export function window(
+  id: number,
+  calls: number,
+  bytes = 16 << 20,
+  ack = false,
+): Uint8Array {
+  return frame(KIND.WINDOW, id, [...u32(calls), ...u32(bytes)], ack ? 1 : 0);
 }
 
 /** Code and text of a GOAWAY or ERROR frame. */
