@@ -138,8 +138,11 @@ export function codecSettings(
       credentials: credentials === undefined
         ? undefined
         : toCredentials(credentials),
-      streams: streams &&
-        { credit: limits.streamCredit, max: limits.maxStreams },
+      streams: streams && {
+        credit: limits.streamCredit,
+        max: limits.maxStreams,
+        connectionCredit: limits.connectionCredit,
+      },
     },
     // A copy, because the connection sets the window that it grants in its own.
     limits: { ...limits },

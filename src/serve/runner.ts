@@ -71,7 +71,7 @@ export class HandlerRunner implements IncomingStreamHost<ServerCall> {
     const enters = order !== undefined && call.queue === undefined;
     // Without a key the params are not needed yet.
     if (enters && !order.keyed && !this.#enterQueue(call, order)) return;
-    let params: unknown = call.streams?.reader?.readable;
+    let params: unknown = call.streams?.takeParams();
     try {
       params ??= call.retained === undefined
         ? codec.value()

@@ -67,9 +67,9 @@ export abstract class CallStreams implements StreamOwner, CallStreamsView {
     this.onEnd = onEnd;
   }
 
-  protected openReader(): ReadableStream<unknown> {
+  protected openReader(counts: boolean): ReadableStream<unknown> {
     this.host.opened(this, this.#incoming = 1, 0);
-    this.reader = new StreamReader(this);
+    this.reader = new StreamReader(this, counts);
     return this.reader.readable;
   }
 
@@ -148,7 +148,7 @@ export class CallerStreams extends CallStreams implements OutgoingStreams {
 
   openResult(id: number): ReadableStream<unknown> {
     this.id = id;
-    const readable = this.openReader();
+    const readable = this.openReader(true);
     const { ending } = this.host;
     if (ending !== undefined) this.endResult(ending);
     return readable;
@@ -188,7 +188,12 @@ export class CalleeStreams<C extends IncomingStreamCall> extends CallStreams
   }
 
   openParams(): void {
-    this.openReader();
+    this.openReader(false);
+  }
+
+  takeParams(): ReadableStream<unknown> | undefined {
+    this.reader?.count();
+    return this.reader?.readable;
   }
 
   setResult(result: PullSource): RpcError | undefined {

@@ -34,6 +34,8 @@ export interface StreamTableContext {
   readonly largeReads: LargeReads | undefined;
   /** Returns the largest message body that the peer accepts, in bytes. */
   peerMaxMessage(): number;
+  /** The end of the connection: once that has come, nothing is granted any more. */
+  readonly shutdown: { readonly ended: boolean };
   /** Called each time that the items that wait to be sent have grown by 16 KiB. */
   onGrown(): void;
   /**
@@ -156,8 +158,10 @@ export interface IncomingStreamHost<C> {
 export interface IncomingStreams extends CallStreamsView {
   /** The error that the caller received for a result that failed. */
   readonly resultError: RpcError | undefined;
-  /** Opens the params. */
+  /** Opens the params. Until the handler gets them they do not count against the connection's credit. */
   openParams(): void;
+  /** Returns the params for the handler; undefined if they are not a stream. */
+  takeParams(): ReadableStream<unknown> | undefined;
   /** Takes over the result; returns the call's error if it cannot be sent. */
   setResult(result: PullSource): RpcError | undefined;
   /** Starts to send the result; called when the reply was written. */

@@ -1,15 +1,20 @@
 /**
- * How much the reader of a stream lets the peer send, and the memory behind it.
+ * How much the readers of a connection's streams let the peer send, and the
+ * memory behind it.
  *
  * Bounds:
  * - The window of each stream is its credit (what the peer may still send), what
  *   it holds (what waits to be read), and what it owes (what was read and is not
  *   granted again yet). The three always add up to the window's size.
- * - The windows of all streams together are at most their number times the
- *   initial credit, and the budget.
- * - A reader that waits for the rest of a large item gets the window for all of
- *   it at once, first come, first served: two that have a part each would wait
- *   for each other. So windows that grow for speed use half of the budget only.
+ * - The same holds for all streams together: the connection's credit, what they
+ *   hold and what is owed add up to `connectionCredit`. Every DATA uses both
+ *   credits, also one that is ignored: so both sides count alike.
+ * - Not counted there is what calls hold that have not started: at most the
+ *   initial credit each. Otherwise they could keep the calls from ending that
+ *   they wait for.
+ * - Windows grow for speed only as far as all of them together stay within the
+ *   connection's credit. One whose reader waits for the rest of an item grows to
+ *   the size of the largest item.
  *
  * @module
  */
@@ -18,6 +23,7 @@ import { ConnectionError } from "../base/errors.ts";
 import {
   CHARGE_BESIDE,
   MAX_DATA,
+  MAX_ITEM,
   MAX_WINDOW,
   QUANTUM,
 } from "../wire/protocol.ts";
@@ -25,67 +31,67 @@ import {
 /** What the largest DATA frame counts. */
 const FULL_FRAME = MAX_DATA + CHARGE_BESIDE;
 
-/** What the windows of one connection's streams may grow by, in bytes. */
-export class WindowBudget {
+/** What the peer may send over all streams of one connection. */
+export class ReceiveCredit {
+  /** What the peer may still send. */
+  credit: number;
   /** What waits to be read, over all streams; also of those whose calls are over. */
   held = 0;
+  /** What the streams of calls hold that have not started, beside that. */
+  waiting = 0;
+  /** The largest item that is not bytes, in bytes. */
+  readonly maxItem: number;
   readonly #total: number;
-  /** Half of the total, which windows may grow by for speed. */
-  readonly #half: number;
-  #grown = 0;
-  #borrowed = 0;
-  /** Retries of windows that wait to borrow, in order; at most one for each stream. */
-  readonly #waiting = new Set<() => void>();
+  readonly #grant: (bytes: number) => void;
+  /** The sizes of all windows, without what they were extended by for items. */
+  #windows = 0;
 
-  constructor(total: number) {
-    this.#total = total;
-    this.#half = Math.floor(total / 2);
+  /** @param grant Tells the peer that it may send so many bytes more. */
+  constructor(total: number, grant: (bytes: number) => void) {
+    this.credit = this.#total = total;
+    this.maxItem = Math.min(MAX_ITEM, total / 2);
+    this.#grant = grant;
   }
 
-  /** The largest size of a window that starts with `initial` bytes. */
-  maxWindow(initial: number): number {
-    return Math.min(MAX_WINDOW, initial + this.#half);
+  /** Counts a new window of `initial` bytes. */
+  open(initial: number): void {
+    this.#windows += initial;
   }
 
-  /** Gives up to `n` bytes for speed. */
+  /** Gives a window up to `n` bytes for speed. */
   grow(n: number): number {
-    // Borrowers may have taken the other half, and some of this one.
-    const left = Math.min(this.#half, this.#total - this.#borrowed);
-    const grown = Math.max(0, Math.min(n, left - this.#grown));
-    this.#grown += grown;
+    const grown = Math.max(0, Math.min(n, this.#total - this.#windows));
+    this.#windows += grown;
     return grown;
   }
 
-  /** Lends all of `n` bytes for a large item, or nothing: then `retry` is called when it is worth another try. */
-  borrow(n: number, retry: () => void): boolean {
-    const [first = retry] = this.#waiting;
-    if (first === retry && this.#grown + this.#borrowed + n <= this.#total) {
-      this.#waiting.delete(retry);
-      this.#borrowed += n;
-      return true;
-    }
-    this.#waiting.add(retry);
-    return false;
+  /** A window of `size` bytes has closed. */
+  close(size: number): void {
+    this.#windows -= size;
   }
 
-  /** Takes back what was given for speed, and what was lent. */
-  release(grown: number, borrowed: number): void {
-    this.#grown -= grown;
-    this.#borrowed -= borrowed;
-    if (grown + borrowed > 0) this.#retryWaiting();
+  /**
+   * Checks that the peer may send a DATA of `charge` bytes.
+   *
+   * @throws {ConnectionError} `resource_exhausted`, if it may not.
+   */
+  check(charge: number): void {
+    if (charge > this.credit) excess(charge, this.credit, "the connection");
   }
 
-  /** Takes a window out of the queue of those that wait to borrow. */
-  stopWaiting(retry: () => void): void {
-    if (this.#waiting.delete(retry)) this.#retryWaiting();
+  /** Counts a DATA of `charge` bytes. What is not held of it is owed at once. */
+  take(charge: number): void {
+    this.check(charge);
+    this.credit -= charge;
+    this.settle();
   }
 
-  #retryWaiting(): void {
-    for (const retry of this.#waiting) {
-      retry();
-      // It still waits, and nobody overtakes it.
-      if (this.#waiting.has(retry)) return;
-    }
+  /** Grants what is owed once it is as much as the peer has left: half of all, if nothing is held. */
+  settle(): void {
+    const owed = this.#total - this.credit - this.held;
+    if (owed < Math.max(this.credit, QUANTUM)) return;
+    this.credit += owed;
+    this.#grant(owed);
   }
 }
 
@@ -96,18 +102,17 @@ export class StreamWindow {
   /** What waits to be read. */
   held = 0;
   #size: number;
-  readonly #budget: WindowBudget;
-  readonly #maxSize: number;
-  readonly #retry: () => void;
-  #grown = 0;
-  #borrowed = 0;
+  readonly #all: ReceiveCredit;
+  /** What it was extended by for an item. */
+  #extended = 0;
+  /** Whether what it holds counts against the connection's credit: not before its call has started. */
+  #counts: boolean;
 
-  /** @param retry Called when `extendForItem` is worth another try. */
-  constructor(initial: number, budget: WindowBudget, retry: () => void) {
+  constructor(initial: number, all: ReceiveCredit, counts: boolean) {
     this.credit = this.#size = initial;
-    this.#budget = budget;
-    this.#maxSize = budget.maxWindow(initial);
-    this.#retry = retry;
+    this.#all = all;
+    this.#counts = counts;
+    all.open(initial);
   }
 
   /**
@@ -118,80 +123,68 @@ export class StreamWindow {
    */
   take(charge: number, kept: number): void {
     const { credit } = this;
-    if (charge > credit) {
-      throw new ConnectionError(
-        "resource_exhausted",
-        `the peer sent DATA of ${charge} bytes, and had ${credit} bytes of credit`,
-      );
-    }
+    if (charge > credit) excess(charge, credit, "the stream");
+    this.#all.check(charge);
     this.credit -= charge;
     this.#hold(kept);
+    this.#all.take(charge);
+  }
+
+  /** The call has started: what it holds counts against the connection's credit. */
+  count(): void {
+    if (this.#counts) return;
+    const { held } = this;
+    this.#hold(-held);
+    this.#counts = true;
+    this.#hold(held);
   }
 
   /** Counts `charge` held bytes as read; returns what to grant now, which is mostly 0. `drained` says that the reader has waited since the last grant. */
   read(charge: number, drained: boolean): number {
     this.drop(charge);
-    if (this.#borrowed > 0) this.#repay();
+    if (this.#extended > 0) this.#shrink();
     if (2 * this.#owed < this.#size) return 0;
     if (drained) {
       const size = this.#size;
-      const grown = this.#budget.grow(Math.min(size, this.#maxSize - size));
-      this.#grown += grown;
-      this.#size += grown;
+      this.#size += this.#all.grow(Math.min(size, MAX_WINDOW - size));
     }
     return this.#grant();
   }
 
   /** Makes room for the rest of an item that the reader waits for; returns what to grant now. */
   extendForItem(): number {
-    const own = this.#size - this.#borrowed;
+    const own = this.#size - this.#extended;
     // A peer that sends only full frames must be able to send the next one, if it could send the first.
     const least = own < FULL_FRAME ? own / 2 : Math.max(own / 2, FULL_FRAME);
-    if (this.credit >= least) {
-      this.stopWaiting();
-      return 0;
-    }
-    const wanted = this.#maxSize - this.#size;
-    if (wanted > 0 && this.#budget.borrow(wanted, this.#retry)) {
-      this.#borrowed += wanted;
-      this.#size += wanted;
-    }
-    // Borrowed bytes are granted as the item arrives, never more at once than
-    // the stream's own window: credit that is left over cannot be taken back.
+    if (this.credit >= least) return 0;
+    this.#extended += MAX_WINDOW - this.#size;
+    this.#size = MAX_WINDOW;
+    // Granted as the item arrives, never more at once than the stream's own
+    // window: credit that is left over cannot be taken back.
     return this.#grant(own - this.credit);
   }
 
-  /** The reader does not wait for the rest of an item any more. */
-  stopWaiting(): void {
-    this.#budget.stopWaiting(this.#retry);
-  }
-
-  /** Drops held bytes without granting them again; all of them by default. */
+  /** Drops held bytes without granting them to the stream again; all of them by default. */
   drop(charge: number = this.held): void {
     this.#hold(-charge);
+    this.#all.settle();
   }
 
   #hold(delta: number): void {
     this.held += delta;
-    this.#budget.held += delta;
+    if (this.#counts) this.#all.held += delta;
+    else this.#all.waiting += delta;
   }
 
   /** Whether the window cannot grow and has no credit left that is worth sending for: an item that has not arrived whole by now never fits. */
   get exhausted(): boolean {
-    return this.#size >= this.#maxSize && this.credit + this.#owed < QUANTUM;
+    return this.#size >= MAX_WINDOW && this.credit + this.#owed < QUANTUM;
   }
 
-  /** Gives the window back when its call is over. Nothing is granted any more; what is held counts until it is read. */
+  /** Gives the window back when its call is over. Nothing is granted to the stream any more; what is held counts until it is read. */
   close(): void {
-    const grown = this.#grown;
-    const borrowed = this.#borrowed;
-    this.#grown =
-      this.#borrowed =
-      this.credit =
-      this.#size =
-        0;
-    this.stopWaiting();
-    this.#budget.release(grown, borrowed);
+    this.#all.close(this.#size - this.#extended);
+    this.#extended = this.credit = this.#size = 0;
   }
 
   get #owed(): number {
@@ -204,11 +197,17 @@ export class StreamWindow {
     return granted;
   }
 
-  /** Returns borrowed bytes. Credit cannot be taken back, so these are bytes that were read and are not granted again. */
-  #repay(): void {
-    const paid = Math.min(this.#borrowed, this.#owed);
-    this.#borrowed -= paid;
-    this.#size -= paid;
-    this.#budget.release(0, paid);
+  /** Takes back what it was extended by. Credit cannot be taken back, so these are bytes that were read and are not granted again. */
+  #shrink(): void {
+    const less = Math.min(this.#extended, this.#owed);
+    this.#extended -= less;
+    this.#size -= less;
   }
+}
+
+function excess(charge: number, credit: number, whose: string): never {
+  throw new ConnectionError(
+    "resource_exhausted",
+    `the peer sent DATA of ${charge} bytes, and ${whose} had ${credit} bytes of credit`,
+  );
 }

@@ -14,7 +14,8 @@ import type {
   StreamFrameWriter,
 } from "../wire/codec.ts";
 import type { StreamTableContext } from "./contract.ts";
-import type { WindowBudget } from "./flow_control.ts";
+import type { ReceiveCredit } from "./flow_control.ts";
+import type { SendCredit } from "./send_credit.ts";
 import type { WriteScheduler } from "./write_scheduler.ts";
 
 /** The parts that all streams of a connection share. */
@@ -22,7 +23,9 @@ export interface StreamHost {
   readonly context: StreamTableContext;
   readonly frames: StreamFrameWriter;
   readonly scheduler: WriteScheduler;
-  readonly budget: WindowBudget;
+  /** What the peer may send over all streams, and what this side may. The latter once the peer's HELLO is read. */
+  readonly receiveCredit: ReceiveCredit;
+  readonly sendCredit: SendCredit;
   /** Whether the peer has sent its FIN, and so cannot grant any more credit. */
   readonly peerHalfClosed: boolean;
   /** Counts `bytes` more of items that wait to be sent, or fewer if negative. */

@@ -17,13 +17,7 @@ import { LARGE, type LargeRead } from "../base/large_reads.ts";
 import { toInspectable } from "../base/user_code.ts";
 import type { StreamFailure } from "../wire/codec.ts";
 import type { PayloadView } from "../wire/payload.ts";
-import {
-  BYTES,
-  CHARGE_BESIDE,
-  MAX_DATA,
-  MAX_ITEM,
-  UNDEFINED,
-} from "../wire/protocol.ts";
+import { BYTES, CHARGE_BESIDE, MAX_DATA, UNDEFINED } from "../wire/protocol.ts";
 import type { ReaderView } from "./contract.ts";
 import { StreamWindow } from "./flow_control.ts";
 import { ItemBuffer } from "./item_buffer.ts";
@@ -62,15 +56,12 @@ export class StreamReader implements ReaderView {
   /** Made for the first large item. */
   #large: LargeRead | undefined;
 
-  constructor(owner: StreamOwner) {
-    const { context, budget } = owner.host;
+  /** @param counts Whether its items count against the connection's credit from the start. */
+  constructor(owner: StreamOwner, counts: boolean) {
+    const { context, receiveCredit } = owner.host;
     const { streamCredit } = context.limits;
     this.#owner = owner;
-    this.#window = new StreamWindow(
-      streamCredit,
-      budget,
-      () => this.#extendForItem(),
-    );
+    this.#window = new StreamWindow(streamCredit, receiveCredit, counts);
     this.readable = new ReadableStream({
       start: (controller) => void (this.#controller = controller),
       pull: () => this.#deliver(),
@@ -88,6 +79,11 @@ export class StreamReader implements ReaderView {
     return this.#state === "open" ? this.#window.credit : 0;
   }
 
+  /** The local reader gets the stream: from now on its items count against the connection's credit. */
+  count(): void {
+    this.#window.count();
+  }
+
   // What the producer sends.
 
   /**
@@ -97,9 +93,11 @@ export class StreamReader implements ReaderView {
    */
   data(view: PayloadView, more: boolean, owned: boolean): void {
     const open = this.#state === "open";
-    if (!open && this.#state !== "stopped") return;
     const { kind } = view;
     const size = view.end - view.at;
+    if (!open && this.#state !== "stopped") {
+      return this.#owner.host.receiveCredit.take(size + CHARGE_BESIDE);
+    }
     if (size > MAX_DATA) refuse(`DATA with a payload of ${size} bytes`);
     const first = this.#partKind < 0;
     // The parts of an item are joined: only the first takes more than its bytes.
@@ -160,6 +158,7 @@ export class StreamReader implements ReaderView {
 
   /** The call is over, and its window with it; the reader can still read what is left. */
   onCallClosed(): void {
+    if (this.#window.held > 0) unread.register(this.readable, this.#window);
     this.#window.close();
   }
 
@@ -216,12 +215,10 @@ export class StreamReader implements ReaderView {
 
   /** The reader waits for the rest of an item: the window must have room for all of it. */
   #extendForItem(): void {
-    if (this.#state !== "open" || !this.#pulled || this.#partKind < 0) {
-      return this.#window.stopWaiting();
-    }
     const grant = this.#window.extendForItem();
     // The little that may still be granted is no use to a producer that needs more.
-    const fits = this.#buffer.unfinished <= MAX_ITEM && !this.#window.exhausted;
+    const { maxItem } = this.#owner.host.receiveCredit;
+    const fits = this.#buffer.unfinished <= maxItem && !this.#window.exhausted;
     if (fits) return this.#grant(grant);
     const text = "an item of the stream is larger than its reader can take";
     this.#fault(new RpcError("resource_exhausted", text));
@@ -275,11 +272,15 @@ export class StreamReader implements ReaderView {
     this.#buffered = 0;
     this.#pulled = false;
     this.#large?.end();
-    this.#window.stopWaiting();
     this.#window.drop();
     this.#state = "over";
   }
 }
+
+/** Streams that have ended and that nobody has read yet: what they hold is given back when nobody can read them any more. */
+const unread = /* @__PURE__ */ new FinalizationRegistry(
+  (window: StreamWindow) => window.drop(),
+);
 
 /** Ends the connection with a peer that breaks the protocol. */
 function refuse(what: string): never {

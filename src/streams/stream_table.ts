@@ -6,6 +6,8 @@
  *   sides. A stream counts as long as its call does.
  * - A frame is for a stream of a call in flight. A frame for a call that is over
  *   is late, and ignored; any other breaks the protocol.
+ * - Every DATA that is read uses the connection's credit, also one that is
+ *   ignored: so both sides count alike, whatever crosses the end of a stream.
  * - A control frame (END, STOP, CREDIT) that changes nothing costs one look-up
  *   and makes no error; and a peer may send only so many in a row.
  *
@@ -23,6 +25,7 @@ import type { StreamStats } from "../types/stats.ts";
 import type { StreamFrameWriter } from "../wire/codec.ts";
 import type { PayloadView } from "../wire/payload.ts";
 import { STREAM_CHARGE } from "../wire/connection_limits.ts";
+import { CHARGE_BESIDE } from "../wire/protocol.ts";
 import {
   CalleeStreams,
   CallerStreams,
@@ -38,7 +41,8 @@ import type {
   OutgoingStreams,
   StreamTableContext,
 } from "./contract.ts";
-import { WindowBudget } from "./flow_control.ts";
+import { ReceiveCredit } from "./flow_control.ts";
+import { SendCredit } from "./send_credit.ts";
 import { WriteScheduler } from "./write_scheduler.ts";
 
 /** The connection is notified each time that the unsent items have grown by so many bytes. */
@@ -58,7 +62,8 @@ export class StreamTable implements ConnectionStreams, CallStreamsHost {
   readonly context: StreamTableContext;
   readonly frames: StreamFrameWriter;
   readonly scheduler: WriteScheduler;
-  readonly budget: WindowBudget;
+  readonly receiveCredit: ReceiveCredit;
+  #sendCredit: SendCredit | undefined;
   peerHalfClosed = false;
   ending: RpcError | undefined;
   readonly #open = new Set<CallStreams>();
@@ -78,7 +83,16 @@ export class StreamTable implements ConnectionStreams, CallStreamsHost {
     // A protocol without streams never uses it: `refusal` comes first.
     this.frames = codec.streams as StreamFrameWriter;
     this.scheduler = new WriteScheduler(sendBuffer, limits);
-    this.budget = new WindowBudget(limits.streamBudget);
+    this.receiveCredit = new ReceiveCredit(limits.connectionCredit, (bytes) => {
+      if (context.shutdown.ended) return;
+      this.frames.connectionCredit(sendBuffer, bytes);
+    });
+  }
+
+  get sendCredit(): SendCredit {
+    return this.#sendCredit ??= new SendCredit(
+      this.context.helloReceived()?.streams?.connectionCredit ?? 0,
+    );
   }
 
   get hasRoom(): boolean {
@@ -141,7 +155,8 @@ export class StreamTable implements ConnectionStreams, CallStreamsHost {
 
   get heldBytes(): number {
     const open = this.#incoming + this.#outgoing;
-    return this.budget.held + this.#unsent + STREAM_CHARGE * open;
+    const { held, waiting } = this.receiveCredit;
+    return held + waiting + this.#unsent + STREAM_CHARGE * open;
   }
 
   addUnsent(bytes: number): void {
@@ -160,7 +175,11 @@ export class StreamTable implements ConnectionStreams, CallStreamsHost {
       streamCredit += writer?.granted ?? 0;
     }
     const streams = this.#incoming + this.#outgoing;
-    return { streams, streamHeld, streamGranted, streamCredit };
+    const connectionGranted = this.receiveCredit.credit;
+    const connectionCredit = this.#sendCredit?.left ??
+      this.context.helloReceived()?.streams?.connectionCredit ?? 0;
+    const all = { connectionGranted, connectionCredit };
+    return { streams, streamHeld, streamGranted, streamCredit, ...all };
   }
 
   // What the connection does.
@@ -189,7 +208,9 @@ export class StreamTable implements ConnectionStreams, CallStreamsHost {
     more: boolean,
     owned: boolean,
   ): void {
-    this.#find(id, caller, "DATA", true)?.reader?.data(view, more, owned);
+    const reader = this.#find(id, caller, "DATA", true)?.reader;
+    if (reader !== undefined) reader.data(view, more, owned);
+    else this.receiveCredit.take(view.end - view.at + CHARGE_BESIDE);
   }
 
   onEnd(id: number, caller: boolean, code?: string, message = ""): void {
@@ -223,6 +244,12 @@ export class StreamTable implements ConnectionStreams, CallStreamsHost {
     const writer = this.#find(id, caller, "CREDIT", false)?.writer;
     const changes = bytes > 0 && writer?.live;
     if (this.#changes("CREDIT", changes)) writer?.grant(bytes);
+  }
+
+  onConnectionCredit(bytes: number): void {
+    if (!this.#changes("CREDIT", bytes > 0)) return;
+    this.sendCredit.grant(bytes);
+    this.scheduler.writeReady();
   }
 
   /**

@@ -5,8 +5,10 @@
  * - The source is asked for nothing before both sides have opened the stream,
  *   and for no further item while one waits to be written. (Bytes below half a
  *   frame are the exception: they gather.)
- * - No DATA is written without credit for it. An item that waits for more than
- *   {@linkcode QUANTUM} bytes is cut to the credit there is.
+ * - No DATA is written without credit for it, of the stream and of the
+ *   connection. An item that waits for more than {@linkcode QUANTUM} bytes of
+ *   the stream's is cut to what there is; that of the connection is reserved for
+ *   all of it before its first part is written.
  * - END is written once, when the source and its cleanup are over. After its
  *   call is over a writer writes nothing.
  * - The source is cancelled at most once, by `cancel`, `release` or `complete`.
@@ -29,6 +31,7 @@ import {
 } from "../wire/protocol.ts";
 import type { WriterView } from "./contract.ts";
 import type { StreamOwner } from "./stream_host.ts";
+import { type CreditUser, itemCharge } from "./send_credit.ts";
 import type { ScheduledWriter } from "./write_scheduler.ts";
 
 /**
@@ -50,10 +53,12 @@ interface UnsentItem {
 }
 
 /** One outgoing stream. */
-export class StreamWriter implements ScheduledWriter, WriterView {
+export class StreamWriter implements ScheduledWriter, CreditUser, WriterView {
   previous: ScheduledWriter | undefined = undefined;
   next: ScheduledWriter | undefined = undefined;
   queued = false;
+  reserved = 0;
+  needed = 0;
   /** Items taken from the source. */
   items = 0;
   /** Why the stream failed, if it did. */
@@ -167,7 +172,11 @@ export class StreamWriter implements ScheduledWriter, WriterView {
       if (item !== undefined) this.#owner.host.addUnsent(item.at - item.end);
     }
     this.#unsent = this.#nextUnsent = undefined;
-    this.#owner.host.scheduler.dequeue(this);
+    const { host } = this.#owner;
+    host.scheduler.dequeue(this);
+    if (this.reserved + this.needed === 0) return;
+    host.sendCredit.release(this);
+    host.scheduler.writeReady();
   }
 
   /** Ends the stream when the source's cleanup is over: now, if the source has ended. */
@@ -234,7 +243,7 @@ export class StreamWriter implements ScheduledWriter, WriterView {
 
   #encode(item: unknown): void {
     const { host } = this.#owner;
-    const { frames, scheduler } = host;
+    const { frames, scheduler, sendCredit } = host;
     try {
       // Runs the user's code, which may end the call or the connection.
       this.#owner.prepare(item);
@@ -247,9 +256,13 @@ export class StreamWriter implements ScheduledWriter, WriterView {
     if (size > MAX_ITEM) {
       const text = `an item of ${size} bytes; at most ${MAX_ITEM} fit`;
       this.#fail(new RpcError("resource_exhausted", text), false);
+    } else if (itemCharge(size) > sendCredit.mostForItem) {
+      const text = `an item of ${size} bytes, too large for a connection ` +
+        `with a credit of ${2 * sendCredit.mostForItem} bytes`;
+      this.#fail(new RpcError("resource_exhausted", text), false);
     } else if (
       size <= MAX_DATA && charge <= this.#credit && scheduler.free &&
-      this.#unsent === undefined
+      this.#unsent === undefined && sendCredit.use(charge)
     ) {
       this.items++;
       this.#credit -= charge;
@@ -295,8 +308,9 @@ export class StreamWriter implements ScheduledWriter, WriterView {
       return this.#exhausted ? this.#finish() : this.#pull();
     }
     const { scheduler, peerHalfClosed } = this.#owner.host;
-    if (this.#sendable) {
-      scheduler.enqueue(this);
+    const waits = this.needed > 0;
+    if (this.#sendable && !(waits && peerHalfClosed)) {
+      if (!waits) scheduler.enqueue(this);
       scheduler.writeReady();
     } else if (peerHalfClosed) {
       this.#drop();
@@ -304,8 +318,8 @@ export class StreamWriter implements ScheduledWriter, WriterView {
       return this.#fail(new RpcError("unavailable", text), false);
     }
     // Small bytes gather while they wait.
-    const waits = item === this.#unsent && this.#nextUnsent === undefined;
-    if (waits && item.kind === BYTES && item.end - item.at < MAX_DATA / 2) {
+    const alone = item === this.#unsent && this.#nextUnsent === undefined;
+    if (alone && item.kind === BYTES && item.end - item.at < MAX_DATA / 2) {
       if (!item.own) move(item, 0);
       this.#pull();
     }
@@ -330,10 +344,27 @@ export class StreamWriter implements ScheduledWriter, WriterView {
       this.#encode(item.bytes);
       return false;
     }
-    const room = Math.min(MAX_DATA, this.#credit - CHARGE_BESIDE);
-    const until = Math.min(end, at + room);
-    const more = item.kind !== BYTES && until < end;
-    this.#credit -= until - at + CHARGE_BESIDE;
+    const { sendCredit } = host;
+    const isBytes = item.kind === BYTES;
+    const all = end - at + CHARGE_BESIDE;
+    if (this.reserved === 0) {
+      const least = isBytes ? Math.min(all, QUANTUM) : itemCharge(end - at);
+      if (!sendCredit.reserve(this, least)) {
+        if (host.peerHalfClosed) this.advance();
+        return false;
+      }
+    }
+    let most = Math.min(all, MAX_DATA + CHARGE_BESIDE, this.#credit);
+    if (isBytes) {
+      // Bytes can be cut anywhere: as many as there is credit for.
+      sendCredit.extend(this, most - this.reserved);
+      most = Math.min(most, this.reserved);
+    }
+    const until = at + most - CHARGE_BESIDE;
+    const more = !isBytes && until < end;
+    this.#credit -= most;
+    sendCredit.useReserved(this, most);
+    if (!more) sendCredit.release(this);
     item.at = until;
     host.addUnsent(at - until);
     host.frames.fragment(owner, item, at, until, more);
@@ -345,6 +376,10 @@ export class StreamWriter implements ScheduledWriter, WriterView {
     const stuck = host.peerHalfClosed && !this.#sendable;
     if (this.#unsent === undefined || stuck) this.advance();
     return this.#sendable;
+  }
+
+  onReserved(): void {
+    this.#owner.host.scheduler.enqueue(this);
   }
 
   /** Everything is written that the source gave. */

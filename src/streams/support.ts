@@ -30,7 +30,7 @@ export const STREAM_SUPPORT: StreamSupport = {
  * (`invalid_argument`, outcome `not_sent`), and tells the server that it
  * accepts none: a handler that returns a stream then fails.
  *
- * The limits `maxStreams`, `streamCredit` and `streamBudget` bound how many
+ * The limits `maxStreams`, `streamCredit` and `connectionCredit` bound how many
  * streams the peer may open, and what they hold.
  *
  * @example Params and a result that are streams

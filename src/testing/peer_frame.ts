@@ -21,6 +21,7 @@ import {
   ERROR,
   FLAG_ACK,
   FLAG_CALLER,
+  FLAG_CONNECTION,
   FLAG_DEADLINE,
   FLAG_ERROR,
   FLAG_MORE,
@@ -128,11 +129,12 @@ export type PeerFrame =
     readonly code: string;
     readonly message: string;
   }
-  /** The reader of a stream grants more bytes. */
+  /** The reader of a stream grants more bytes; with `connection`, for all streams together, and then `id` is 0. */
   | {
     readonly kind: "credit";
     readonly id: number;
     readonly fromCaller: boolean;
+    readonly connection: boolean;
     readonly bytes: number;
   };
 
@@ -230,8 +232,11 @@ export function readFrame(
     }
     case STOP:
       return whole({ kind: "stop", ...stream, ...codeAndText() });
-    case CREDIT:
-      return whole({ kind: "credit", ...stream, bytes: body.u32() });
+    case CREDIT: {
+      const connection = (flags & FLAG_CONNECTION) !== 0;
+      const bytes = body.u32();
+      return whole({ kind: "credit", ...stream, connection, bytes });
+    }
     default:
       throw new ConnectionError(
         "protocol_error",
@@ -339,7 +344,8 @@ export function printFrame(frame: PeerFrame): string {
       const fields = Object.entries(limits).map(([key, n]) => `${key} ${n}`);
       if (movesWindow) fields.push("moves windows");
       if (streams !== undefined) {
-        fields.push(`streams ${streams.max}, credit ${streams.credit}`);
+        const { max, credit, connectionCredit } = streams;
+        fields.push(`streams ${max}, credit ${credit} of ${connectionCredit}`);
       }
       if (credentials !== undefined) fields.push("credentials");
       return `${name} ${fields.join(", ")}`;
@@ -393,7 +399,9 @@ export function printFrame(frame: PeerFrame): string {
       return `${name} ${id} ${side(frame)}${why}`;
     }
     case "credit":
-      return `${name} ${frame.id} ${side(frame)} ${frame.bytes} bytes`;
+      return frame.connection
+        ? `${name} of the connection ${frame.bytes} bytes`
+        : `${name} ${frame.id} ${side(frame)} ${frame.bytes} bytes`;
   }
 }
 

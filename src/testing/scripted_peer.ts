@@ -35,7 +35,11 @@ const HELLO: PeerHello = {
   windowCalls: 4096,
   windowBytes: 16 * 1024 * 1024,
   movesWindow: true,
-  streams: { credit: 64 * 1024, max: 1024 },
+  streams: {
+    credit: 64 * 1024,
+    max: 1024,
+    connectionCredit: 16 * 1024 * 1024,
+  },
 };
 
 /** Options of {@linkcode scriptedPeer}. */

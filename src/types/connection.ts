@@ -333,6 +333,8 @@ export interface StreamGrant {
   readonly credit: number;
   /** How many streams may be open at the same time. */
   readonly max: number;
+  /** Bytes of all streams together that may be sent before their readers grant more. */
+  readonly connectionCredit: number;
 }
 
 /**
@@ -379,8 +381,8 @@ export interface Limits {
   readonly streamCredit: number;
   /** How many incoming streams may be open at the same time. Default 1,024; at most 2^32 - 1. With 0 this side accepts none. */
   readonly maxStreams: number;
-  /** Bytes by which the windows of all incoming streams together may grow beyond `streamCredit`: for readers that keep up, and for large items. Default 16 MiB. */
-  readonly streamBudget: number;
+  /** Bytes of all incoming streams together that the peer may send before they are read. Streams that nobody reads use it up, and then hold up the others: read them or cancel them. Default 16 MiB; from 64 KiB to 2^31 - 1. */
+  readonly connectionCredit: number;
   /** Time for the peer's HELLO to arrive, and for `authorize`; when it is over, the connection ends. Default 10,000. */
   readonly handshakeTimeout: number;
   /** Time without a byte from the peer, after which this side sends a PING. Default 30,000; `Infinity` for never. */

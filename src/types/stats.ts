@@ -225,6 +225,10 @@ export interface StreamStats {
   readonly streamGranted: number;
   /** Bytes of credit that the local side has. */
   readonly streamCredit: number;
+  /** Bytes that the peer may still send over all streams together; 0 before the connection has had one. */
+  readonly connectionGranted: number;
+  /** Bytes that the local side may still send over all streams together; 0 before the connection has had one. */
+  readonly connectionCredit: number;
 }
 
 /** The numbers of a connection that never had a stream. */
@@ -233,4 +237,6 @@ export const NO_STREAMS: StreamStats = {
   streamHeld: 0,
   streamGranted: 0,
   streamCredit: 0,
+  connectionGranted: 0,
+  connectionCredit: 0,
 };

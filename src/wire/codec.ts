@@ -301,6 +301,8 @@ export interface StreamFrameWriter {
   stop(stream: StreamAddress, code: string, text: string): void;
   /** Grants the producer `bytes` more. Written ahead of frames that are not urgent. */
   credit(stream: StreamAddress, bytes: number): void;
+  /** Grants the peer `bytes` more for all streams together. Written ahead of frames that are not urgent. */
+  connectionCredit(sendBuffer: FrameBuffer, bytes: number): void;
 }
 
 /** The frames of streams on the native protocol; part of the feature `streams()`. */
@@ -344,4 +346,6 @@ export interface StreamFrameHandler {
   onStop(id: number, caller: boolean, code: string, text: string): void;
   /** The peer grants more bytes for a local stream. */
   onCredit(id: number, caller: boolean, bytes: number): void;
+  /** The peer grants more bytes for all local streams together. */
+  onConnectionCredit(bytes: number): void;
 }

@@ -11,9 +11,11 @@ import type { Limits } from "../types/connection.ts";
 import type { Optional } from "../types/optional.ts";
 import { HEADER_SIZE } from "./frame.ts";
 import {
+  MAX_CREDIT,
   MAX_MESSAGE,
   MAX_WINDOW,
   MAX_WINDOW_CALLS,
+  MIN_CONNECTION_CREDIT,
   MIN_CREDIT,
   MIN_MESSAGE,
 } from "./protocol.ts";
@@ -30,7 +32,7 @@ export const DEFAULT_LIMITS: Limits = /* @__PURE__ */ (() => ({
   maxSendBuffer: 64 * 1024 * 1024,
   streamCredit: 64 * 1024,
   maxStreams: 1024,
-  streamBudget: 16 * 1024 * 1024,
+  connectionCredit: 16 * 1024 * 1024,
   handshakeTimeout: 10_000,
   keepaliveTime: 30_000,
   keepaliveTimeout: 20_000,
@@ -53,7 +55,7 @@ const RANGES: { readonly [K in keyof Limits]?: readonly [number, number] } = {
   maxSendBuffer: [MIN_SEND_BUFFER, Infinity],
   streamCredit: [MIN_CREDIT, MAX_WINDOW],
   maxStreams: [0, 0xffffffff],
-  streamBudget: [0, Infinity],
+  connectionCredit: [MIN_CONNECTION_CREDIT, MAX_CREDIT],
 };
 
 /**

@@ -55,6 +55,8 @@ export const FLAG_ACK = 0x01;
 export const FLAG_CALLER = 0x01;
 /** END: the stream failed; the body has the error. */
 export const FLAG_ERROR = 0x02;
+/** CREDIT: for all streams of the connection together. */
+export const FLAG_CONNECTION = 0x02;
 /** DATA: the item continues in the stream's next DATA. */
 export const FLAG_MORE = 0x02;
 

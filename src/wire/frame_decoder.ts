@@ -21,6 +21,7 @@ import {
   FIRST_SKIPPABLE,
   FLAG_ACK,
   FLAG_CALLER,
+  FLAG_CONNECTION,
   FLAG_DEADLINE,
   FLAG_ERROR,
   FLAG_METADATA,
@@ -51,7 +52,7 @@ const LEGAL_FLAGS: Int32Array = /* @__PURE__ */ (() => {
     FLAG_CALLER | FLAG_MORE,
     FLAG_CALLER | FLAG_ERROR,
     FLAG_CALLER,
-    FLAG_CALLER,
+    FLAG_CALLER | FLAG_CONNECTION,
   ], DATA);
   // Its reader checks them, after the version.
   flags[HELLO] = 0xffffff;

@@ -14,7 +14,11 @@
 import { copyBytes, isBytes, lengthOf, plainView } from "../base/bytes.ts";
 import { ConnectionError, protocolError, quote } from "../base/errors.ts";
 import { utf8 } from "../base/utf8.ts";
-import type { Credentials, PeerHello } from "../types/connection.ts";
+import type {
+  Credentials,
+  PeerHello,
+  StreamGrant,
+} from "../types/connection.ts";
 import type { FieldReader } from "./fields.ts";
 import { readU16 } from "./frame.ts";
 import {
@@ -22,9 +26,11 @@ import {
   EARLY_CALLS,
   EARLY_MESSAGE,
   MAX_CREDENTIALS,
+  MAX_CREDIT,
   MAX_MESSAGE,
   MAX_WINDOW,
   MAX_WINDOW_CALLS,
+  MIN_CONNECTION_CREDIT,
   MIN_CREDIT,
   MIN_MESSAGE,
   VERSION,
@@ -47,7 +53,7 @@ const SERIALIZER = 4;
 const CREDENTIALS = 5;
 /** Field: what else the sender supports, a u32 of bits. */
 const CAPABILITIES = 6;
-/** Field: the credit of a new stream, and how many may be open, two u32. */
+/** Field: the credit of a new stream, how many may be open, and the credit of all together, three u32. */
 const STREAMS = 7;
 /** Field: the credentials are text. Empty. */
 const IS_TEXT = 8;
@@ -91,7 +97,8 @@ export function encodeHello(hello: PeerHello, serializer?: string): Uint8Array {
     (hello.movesWindow ? MOVES_WINDOW : 0);
   if (capabilities !== 0) add(CAPABILITIES, u32(capabilities));
   if (streams !== undefined) {
-    add(STREAMS, [...u32(streams.credit), ...u32(streams.max)]);
+    const { credit, max, connectionCredit } = streams;
+    add(STREAMS, [credit, max, connectionCredit].flatMap(u32));
   }
   return new Uint8Array(body);
 }
@@ -157,7 +164,11 @@ export function parseHello(body: FieldReader, serializer?: string): PeerHello {
   let credentials: Credentials | undefined;
   let isText = false;
   let capabilities = 0;
-  let grant = { credit: 64 * 1024, max: 1024 };
+  let grant: StreamGrant = {
+    credit: 64 * 1024,
+    max: 1024,
+    connectionCredit: 16 * 1024 * 1024,
+  };
   while (body.at < body.end) {
     const type = body.u8();
     const length = body.u16();
@@ -190,7 +201,11 @@ export function parseHello(body: FieldReader, serializer?: string): PeerHello {
         capabilities = number();
         break;
       case STREAMS:
-        grant = { credit: number(MIN_CREDIT, MAX_WINDOW), max: number() };
+        grant = {
+          credit: number(MIN_CREDIT, MAX_WINDOW),
+          max: number(),
+          connectionCredit: number(MIN_CONNECTION_CREDIT, MAX_CREDIT),
+        };
         break;
       case IS_TEXT:
         isText = true;

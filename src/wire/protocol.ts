@@ -49,13 +49,16 @@ export const QUANTUM = 4096;
 /** The least initial credit of a stream, in bytes. */
 export const MIN_CREDIT = 16 * 1024;
 
+/** The least credit of all streams of a connection together, in bytes. */
+export const MIN_CONNECTION_CREDIT = 64 * 1024;
+
 /** The largest window of one stream, in bytes. */
 export const MAX_WINDOW = 1024 * 1024;
 
 /** The largest item that is not bytes, in bytes. It fits in the largest window, in whatever fragments it is sent. */
 export const MAX_ITEM = 1_000_000;
 
-/** The most credit that a stream may have, in bytes. More is a fault. */
+/** The most credit that a stream, or all of them together, may have, in bytes. More is a fault. */
 export const MAX_CREDIT = 0x7fffffff;
 
 /** Payload kind: no value. */

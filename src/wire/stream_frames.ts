@@ -8,6 +8,7 @@
  * @module
  */
 
+import { protocolError } from "../base/errors.ts";
 import type {
   EncodedItem,
   StreamAddress,
@@ -17,11 +18,13 @@ import type {
   StreamFrameWriter,
 } from "./codec.ts";
 import type { FieldReader } from "./fields.ts";
+import type { FrameBuffer } from "./frame_buffer.ts";
 import {
   CREDIT,
   DATA,
   END,
   FLAG_CALLER,
+  FLAG_CONNECTION,
   FLAG_ERROR,
   FLAG_MORE,
   STOP,
@@ -118,6 +121,11 @@ export class NativeStreamFrames implements StreamFrameWriter {
     writeU32(stream.sendBuffer.urgentBytes, at, bytes);
   }
 
+  connectionCredit(sendBuffer: FrameBuffer, bytes: number): void {
+    const at = beginUrgent(sendBuffer, 4, CREDIT, FLAG_CONNECTION, 0);
+    writeU32(sendBuffer.urgentBytes, at, bytes);
+  }
+
   /** Writes a frame that ends with the prepared payload, behind `text` if there is one. */
   #writePayload(
     stream: StreamAddress,
@@ -191,7 +199,10 @@ function readStreamFrame(
     case CREDIT: {
       const bytes = body.u32();
       body.done();
-      handler.onCredit(id, caller, bytes);
+      if ((flags & FLAG_CONNECTION) === 0) handler.onCredit(id, caller, bytes);
+      else if (caller || id !== 0) {
+        protocolError("CREDIT for the connection that names a stream");
+      } else handler.onConnectionCredit(bytes);
       return true;
     }
     default:

@@ -64,7 +64,7 @@ export function limitsOf(
     highWaterMark: random.pick([1, 100, 5000]),
     handshakeTimeout: some([50, 1000], [10_000]),
     streamCredit: random.pick([16_384, 16_384, 65_536]),
-    streamBudget: random.pick([0, 50_000, 200_000, 4_000_000]),
+    connectionCredit: random.pick([65_536, 200_000, 2_200_000, 16_777_216]),
     maxStreams: some([0, 1], [3, 1000, 1000]),
   };
 }

@@ -137,7 +137,7 @@ class HostileWorld implements HostileHost {
       maxSendBuffer: random.pick([65_536, 150_000]),
       streamCredit: random.pick([16_384, 65_536]),
       maxStreams: random.pick([0, 2, 8]),
-      streamBudget: random.pick([0, 100_000]),
+      connectionCredit: random.pick([65_536, 200_000]),
       handshakeTimeout: 3000,
       keepaliveTime: random.pick([4000, 4000, 60_000]),
       keepaliveTimeout: 2000,

@@ -7,8 +7,8 @@
  *   DATA after it, and one STOP.
  * - A side sends no more bytes, and opens no more streams, than were granted.
  * - The credit in a side's statistics is what the frames add up to.
- * - The bytes that streams hold and may still receive are at most the number of
- *   streams times the initial credit, plus the budget.
+ * - The streams hold at most the connection's credit, and the initial credit of
+ *   each call that has not started.
  *
  * @module
  */
@@ -20,10 +20,11 @@ import type { WireFrame } from "./wire_tap.ts";
 /** The stream limits of a side. */
 export type StreamGrants = Pick<
   Limits,
-  "streamCredit" | "streamBudget" | "maxStreams"
+  "streamCredit" | "connectionCredit" | "maxStreams"
 >;
 
 const CALLER = 0x01;
+const CONNECTION = 0x02;
 const HEADER = 12;
 /** Bytes of credit that a DATA frame takes beside its body. */
 const CHARGE = 16;
@@ -47,6 +48,9 @@ export class StreamTap {
   readonly #peer: StreamGrants;
   readonly #sending: TappedStreams = new Map();
   readonly #receiving: TappedStreams = new Map();
+  /** Bytes that it may still send, and receive, over all streams together. */
+  #maySend: number;
+  #mayReceive: number;
   /** It has received a GOAWAY, which ends calls that get no reply. */
   #goaway = false;
   // Streams it opened, streams whose source was stopped, and streams whose call
@@ -61,6 +65,8 @@ export class StreamTap {
   constructor(own: StreamGrants, peer: StreamGrants) {
     this.#own = own;
     this.#peer = peer;
+    this.#maySend = peer.connectionCredit;
+    this.#mayReceive = own.connectionCredit;
   }
 
   /** How many streams are open, in both directions. */
@@ -87,6 +93,10 @@ export class StreamTap {
         this.stop(`c${id}`);
         return;
       case KIND.DATA:
+        this.#maySend -= frame.size - HEADER + CHARGE;
+        if (this.#maySend < 0) {
+          this.problems.push(`DATA of ${key} without the connection's credit`);
+        }
         this.#sends(key, frame.size - HEADER + CHARGE);
         return;
       case KIND.END:
@@ -94,7 +104,8 @@ export class StreamTap {
         if (!ours) this.#receiving.delete(key);
         return;
       case KIND.CREDIT:
-        this.#granted(this.#receiving, key, frame.grant);
+        if ((frame.flags & CONNECTION) !== 0) this.#mayReceive += frame.grant;
+        else this.#granted(this.#receiving, key, frame.grant);
         return;
       case KIND.STOP:
         if (this.#stopSent.has(key)) this.problems.push(`two STOPs of ${key}`);
@@ -126,6 +137,7 @@ export class StreamTap {
         this.#goaway = true;
         return;
       case KIND.DATA:
+        this.#mayReceive += HEADER - CHARGE - frame.size;
         this.#granted(this.#receiving, key, HEADER - CHARGE - frame.size);
         return;
       case KIND.END:
@@ -136,7 +148,8 @@ export class StreamTap {
         }
         return;
       case KIND.CREDIT:
-        this.#granted(this.#sending, key, frame.grant);
+        if ((frame.flags & CONNECTION) !== 0) this.#maySend += frame.grant;
+        else this.#granted(this.#sending, key, frame.grant);
         return;
       case KIND.STOP:
         this.#mark(this.#sending, key);
@@ -166,14 +179,14 @@ export class StreamTap {
   judge(stats: ConnectionStats, exact: boolean): string[] {
     const wrong = this.problems.splice(0);
     const { streams, streamHeld, streamGranted, streamCredit } = stats;
-    const { streamCredit: initial, streamBudget } = this.#own;
-    const most = this.#receiving.size * initial + streamBudget;
+    const { streamCredit: initial, connectionCredit: all } = this.#own;
+    const { connectionGranted, connectionCredit } = stats;
+    const params = [...this.#receiving.keys()].filter((k) => k[0] === "s");
+    const most = all + params.length * initial;
     const [least, granted] = total(this.#receiving);
-    // A reply may wait to be written while another call already has its credit.
-    const free = exact ? Math.max(granted, streamGranted) : streamGranted;
-    if (streamHeld + free > most) {
+    if (streamHeld > most || connectionGranted > all) {
       wrong.push(
-        `streams hold ${streamHeld} of ${most} B, and ${free} B more may arrive`,
+        `streams hold ${streamHeld} of ${most} B, and ${connectionGranted} B more may arrive`,
       );
     }
     if (streamHeld < 0) wrong.push(`streams hold ${streamHeld} B`);
@@ -186,9 +199,26 @@ export class StreamTap {
         `granted ${streamGranted} B; the wire has ${least} to ${granted}`,
       );
     }
-    const [some, all] = total(this.#sending);
-    if (streamCredit < some || streamCredit > all) {
-      wrong.push(`credit ${streamCredit} B; the wire has ${some} to ${all}`);
+    const [some, sum] = total(this.#sending);
+    if (streamCredit < some || streamCredit > sum) {
+      wrong.push(`credit ${streamCredit} B; the wire has ${some} to ${sum}`);
+    }
+    // They are 0 until the side has had a stream, or has read the peer's HELLO.
+    const mayReceive = this.#mayReceive;
+    if (
+      connectionGranted !== mayReceive &&
+      (connectionGranted > 0 || mayReceive < all)
+    ) {
+      wrong.push(
+        `the connection granted ${connectionGranted} B; the wire has ${mayReceive}`,
+      );
+    }
+    const maySend = this.#maySend;
+    const used = maySend < this.#peer.connectionCredit;
+    if (connectionCredit !== maySend && (connectionCredit > 0 || used)) {
+      wrong.push(
+        `the connection's credit ${connectionCredit} B; the wire has ${maySend}`,
+      );
     }
     return wrong;
   }

@@ -146,7 +146,7 @@ test("the window of a reader that keeps up doubles, up to 1 MiB; the window of a
   await close();
 });
 
-test("many readers of large items get them all, although the budget suffices for a few at a time", async () => {
+test("many readers of large items get them all, although the credit of the connection suffices for two at a time", async () => {
   const large = "x".repeat(900_000);
   const { client, close } = pair({
     S: {
@@ -154,7 +154,7 @@ test("many readers of large items get them all, although the budget suffices for
         for (let i = 0; i < 2; i++) yield large;
       },
     },
-  }, { client: { streamBudget: 2 * 1024 * 1024 } });
+  }, { client: { connectionCredit: 2_100_000 } });
   const lengths = await Promise.all(Array.from({ length: 12 }, async () => {
     const items = await Array.fromAsync(await client.call("S.large"));
     return items.map((item) => item.length);
@@ -182,15 +182,15 @@ test("an item over 1,000,000 bytes fails its stream at once with resource_exhaus
   await close();
 });
 
-test("an item that does not fit fails its stream, even if a little credit is left to grant for the item before it", async () => {
+test("an item that needs more than half of the credit of the connection fails its stream behind the items before it", async () => {
   const { client, close } = pair({
     S: {
       items: async function* () {
         yield "small";
-        yield "x".repeat(20_000);
+        yield "x".repeat(32_700);
       },
     },
-  }, { client: { streamCredit: 16_384, streamBudget: 0 } });
+  }, { client: { connectionCredit: 65_536 } });
   const reader = (await client.call("S.items")).getReader();
   assertEquals((await reader.read()).value, "small");
   let error;
@@ -209,7 +209,6 @@ test("streams that wait for their next item have returned what they borrowed for
       },
     },
   });
-  // The budget is enough to lend to 17 of them.
   const items: unknown[] = [];
   for (let i = 0; i < 24; i++) {
     const item = "x".repeat(100_000);
@@ -223,34 +222,28 @@ test("streams that wait for their next item have returned what they borrowed for
   await client.connection.abort();
 });
 
-test("windows that grow for speed leave half of the budget to large items", async () => {
-  const budget = 300_000;
-  const facing = faceClient({ streamCredit: 16_384, streamBudget: budget });
+test("windows grow for speed only as far as all of them fit the credit of the connection", async () => {
+  const connectionCredit = 300_000;
+  const facing = faceClient({ streamCredit: 65_536, connectionCredit });
   await greet(facing, { streams: true });
   const { client, peer } = facing;
   const ids = [1, 2, 3];
   const calls = ids.map(() => client.connection.call("S.items"));
   for (const id of ids) await peer.send(reply(id, [5]));
-  const readers = (await Promise.all(calls)).map((s) =>
-    (s as ReadableStream<unknown>).getReader()
-  );
-  const item = (size: number) => new Uint8Array(1 + size).fill(3, 0, 1);
-  // Two wait for the rest of a large item, and are lent the budget for it.
-  for (const id of [1, 2]) {
-    readers[id - 1].read().catch(() => {});
-    await peer.send(data(id, item(16_000), 0x02));
-  }
-  await settle();
-  // The third keeps up: more and more would be granted to it.
-  for (let i = 0; i < 20; i++) {
-    const read = readers[2].read();
-    await facing.clock.advance(10);
-    await peer.send(data(3, item(8000)));
+  const [stream] = await Promise.all(calls);
+  const reader = (stream as ReadableStream<unknown>).getReader();
+  const item = new Uint8Array(1 + 8000).fill(3, 0, 1);
+  for (let i = 0; i < 100; i++) {
+    const read = reader.read();
+    await settle();
+    await peer.send(data(1, item));
     await read;
   }
   const { streamHeld, streamGranted } = client.stats();
-  const most = ids.length * 16_384 + budget;
+  const most = connectionCredit;
   assert(streamHeld + streamGranted <= most, `${streamHeld}+${streamGranted}`);
+  // Without what was read and is not granted again yet.
+  assert(streamHeld + streamGranted > 210_000, `${streamGranted}`);
   await client.connection.abort();
 });
 

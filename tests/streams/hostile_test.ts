@@ -243,14 +243,14 @@ test("an item that does not parse fails its stream and no other", async () => {
 });
 
 test("an item larger than its reader can take fails its stream with resource_exhausted, and no other", async () => {
-  const options = { streamCredit: 16_384, streamBudget: 65_536 };
+  const options = { streamCredit: 16_384, connectionCredit: 65_536 };
   const { facing, streams, release } = faceHolding(options);
   await greet(facing, { streams: true });
   const { peer } = facing;
   await peer.send(request(1, "Test.hold", STREAM));
   await settle();
   const read = streams[0].getReader().read().then(() => undefined, (e) => e);
-  // Its window can grow by half of the budget: 49,152 in all.
+  // An item may take half of the credit of the connection.
   const part = new Uint8Array(4000).fill(0x61);
   part[0] = 3;
   for (let i = 0; i < 12; i++) await peer.send(data(1, part, CALLER | MORE));
@@ -269,7 +269,7 @@ test("an item larger than its reader can take fails its stream with resource_exh
 async function deliver(
   size: number,
   partSize: number,
-  options: { streamCredit?: number; streamBudget?: number } = {},
+  options: { streamCredit?: number; connectionCredit?: number } = {},
 ): Promise<number | string> {
   const { facing, streams, release } = faceHolding(options);
   await greet(facing, { streams: true });
@@ -287,7 +287,7 @@ async function deliver(
       const got = await peer.next();
       if (got === undefined) return;
       if (got.kind === KIND.STOP) ended = readCode(got).code;
-      if (got.kind !== KIND.CREDIT) continue;
+      if (got.kind !== KIND.CREDIT || got.flags !== 0) continue;
       left += new DataView(got.body.buffer, got.body.byteOffset).getUint32(0);
     }
   })();
@@ -346,10 +346,10 @@ test("[X22] the limit on items holds for other credits than the default", async 
     const size = await deliver(1_000_000, 4079, { streamCredit });
     assertEquals(size, 1_000_000, `a credit of ${streamCredit}`);
   }
-  // What fits in the window is delivered, however small its parts are.
-  const options = { streamCredit: 16_384, streamBudget: 0 };
+  // What fits in half of the credit is delivered, however small its parts are.
+  const options = { streamCredit: 16_384, connectionCredit: 65_536 };
   assertEquals(await deliver(12_000, 1, options), 12_000);
-  assertEquals(await deliver(20_000, 300, options), "resource_exhausted");
+  assertEquals(await deliver(40_000, 300, options), "resource_exhausted");
 });
 
 test("[X22] items in parts and whole items keep their bytes when they alternate", async () => {
@@ -383,24 +383,24 @@ test("[X22] items in parts and whole items keep their bytes when they alternate"
   await assertLost(facing);
 });
 
-test("[S3] a thousand unread streams hold no more than their credit, and calls go on", async () => {
+test("[S3] unread streams hold no more than the credit of the connection, and calls go on", async () => {
   const { facing, streams } = faceHolding();
   await greet(facing, { streams: true });
   const { connection, peer } = facing;
   const full = bytes(32_767 - 16);
   for (let id = 1; id <= 1000; id++) {
-    await peer.send(
-      request(id, "Test.hold", STREAM),
-      data(id, full, CALLER),
-      data(id, full, CALLER),
-    );
+    await peer.send(request(id, "Test.hold", STREAM));
+    if (id > 256) continue;
+    await peer.send(data(id, full, CALLER), data(id, full, CALLER));
   }
   await peer.send(request(1001, "Test.call"));
   assertEquals((await peer.next())?.id, 1001);
   assertEquals(streams.length, 1000);
-  const { streamHeld, streamGranted } = connection.stats();
-  assertEquals(streamHeld + streamGranted, 1000 * 65_536);
-  await assertLost(facing);
+  const { streamHeld, connectionGranted } = connection.stats();
+  assertEquals([streamHeld, connectionGranted], [16 << 20, 0]);
+  // The credit of the stream alone would do.
+  await peer.send(data(1000, [2], CALLER));
+  await assertCloses(facing, "resource_exhausted");
 });
 
 test("[S7] each frame costs a fixed charge, so tiny and empty frames use up the credit", async () => {

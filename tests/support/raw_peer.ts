@@ -79,8 +79,8 @@ export interface HelloFields {
   version?: number;
   /** Whether it takes WINDOW frames. Default: it does not. */
   windows?: boolean;
-  /** Whether it offers streams, and with which credit and number. */
-  streams?: boolean | { credit: number; max: number };
+  /** Whether it offers streams, and with which credit, number, and credit of all. */
+  streams?: boolean | { credit: number; max: number; all?: number };
   /** Appended as they are. */
   extra?: readonly number[];
 }
@@ -97,7 +97,10 @@ export function hello(fields: HelloFields = {}): Uint8Array {
     extra = [],
   } = fields;
   const grant = typeof streams === "object"
-    ? [7, 0, 8, ...u32(streams.credit), ...u32(streams.max)]
+    ? [
+      ...[7, 0, 12, ...u32(streams.credit), ...u32(streams.max)],
+      ...u32(streams.all ?? 16 << 20),
+    ]
     : [];
   const capabilities = (streams === false ? 0 : 1) | (windows ? 16 : 0);
   const body = join(
@@ -209,6 +212,11 @@ export function stop(id: number, flags = 0, code = "cancelled"): Uint8Array {
 /** A CREDIT frame. */
 export function credit(id: number, bytes: number, flags = 0): Uint8Array {
   return frame(KIND.CREDIT, id, u32(bytes), flags);
+}
+
+/** A CREDIT frame for all streams of the connection. */
+export function connectionCredit(bytes: number): Uint8Array {
+  return frame(KIND.CREDIT, 0, u32(bytes), 2);
 }
 
 /** A WINDOW frame; with `ack`, one that confirms an update. */

@@ -28,6 +28,7 @@ export interface HelloMessage {
   capabilities?: number;
   streamCredit?: number;
   maxStreams?: number;
+  connectionCredit?: number;
   unknown?: { type: number; hex: string }[];
 }
 

@@ -186,7 +186,7 @@ const FLAGS: Record<number, number> = {
   0x10: 0x03,
   0x11: 0x03,
   0x12: 0x01,
-  0x13: 0x01,
+  0x13: 0x03,
 };
 
 test("[B7] known kinds with known flags are delivered, PAD and kinds from 0x80 are skipped, all others are refused", () => {

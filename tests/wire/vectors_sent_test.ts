@@ -55,8 +55,9 @@ for (const { name, about, message, bytes } of sent(ofType("hello"))) {
   test(`vector ${name} is sent: ${about}`, async () => {
     const { maxMessage, windowCalls, windowBytes } = message;
     const { serializer, credentials, streamCredit, maxStreams } = message;
+    const { connectionCredit } = message;
     const shown = credentials === undefined ? undefined : fromHex(credentials);
-    const streams = { streamCredit, maxStreams };
+    const streams = { streamCredit, maxStreams, connectionCredit };
     const limits = { maxMessage, windowCalls, windowBytes, ...streams };
     const options = {
       ...limits,
