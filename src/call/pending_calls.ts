@@ -27,7 +27,7 @@ import { toMetadata } from "../wire/metadata.ts";
 import { GONE } from "../wire/payload.ts";
 import { unserializable } from "../wire/to_json.ts";
 import { CallAborter } from "./abort.ts";
-import { Call } from "./call.ts";
+import { Call, sizeOf } from "./call.ts";
 import { deadlineError } from "./errors.ts";
 import { type CallOwner, Handle, promiseOf } from "./handle.ts";
 import { InFlightCalls } from "./in_flight.ts";
@@ -160,8 +160,7 @@ export class PendingCalls implements CallOwner {
       }
       if (options?.notification) codec.markNotification?.();
       const { extra } = call;
-      const timed = extra !== undefined && extra.expiresAt !== Infinity;
-      call.size = codec.requestSize(call.method, timed, extra?.metadata);
+      call.size = sizeOf(codec, call);
       if (extra !== undefined) {
         throwIfAborted(extra);
         // Throws if a signal is none, and then nothing is sent.

@@ -18,11 +18,16 @@ export class SendWindow {
   /** Their bytes. */
   bytes = 0;
   /** What the peer's HELLO grants. Calls in flight when it is read stay counted. */
-  granted = EARLY;
+  granted: PeerHello;
+  /** What holds before HELLO: no call, if nothing can be encoded before. */
+  readonly #early: PeerHello;
   readonly #overhead: number;
   readonly #granter: string;
 
-  constructor({ overhead, features }: Codec) {
+  constructor({ overhead, features, undecided }: Codec) {
+    this.#early = this.granted = undecided
+      ? { ...EARLY, windowCalls: 0 }
+      : EARLY;
     this.#overhead = overhead;
     // On a protocol without windows the local limits hold.
     this.#granter = features.window ? "the peer's" : "the local";
@@ -30,7 +35,7 @@ export class SendWindow {
 
   /** The peer's HELLO; undefined before it is read. */
   get helloReceived(): PeerHello | undefined {
-    return this.granted === EARLY ? undefined : this.granted;
+    return this.granted === this.#early ? undefined : this.granted;
   }
 
   /** Whether a call of this size may be sent now. */
@@ -62,7 +67,7 @@ export class SendWindow {
    */
   checkFit(size: number): void {
     const { granted } = this;
-    if (granted === EARLY) return;
+    if (granted === this.#early) return;
     if (granted.windowCalls === 0) throw noServicesError();
     const most = granted.maxMessage + this.#overhead;
     if (size <= Math.min(most, granted.windowBytes)) return;

@@ -163,7 +163,7 @@ export function readFrame(
     case HELLO: {
       // A later version may have flags of its own.
       if (!checkVersion(body)) checkHelloBits(flags);
-      return { kind: "hello", hello: parseHello(body, serializer?.name) };
+      return { kind: "hello", hello: parseHello(body) };
     }
     case REQUEST: {
       const timeout = (flags & FLAG_DEADLINE) !== 0 ? body.u32() : undefined;
@@ -319,8 +319,11 @@ export function printFrame(frame: PeerFrame): string {
   const name = frame.kind.toUpperCase();
   switch (frame.kind) {
     case "hello": {
-      const { credentials, streams, ...limits } = frame.hello;
+      const { credentials, serializers, streams, ...limits } = frame.hello;
       const fields = Object.entries(limits).map(([key, n]) => `${key} ${n}`);
+      if (serializers !== undefined) {
+        fields.push(`serializers ${quote(serializers)}`);
+      }
       if (streams !== undefined) {
         fields.push(`streams ${streams.max}, credit ${streams.credit}`);
       }

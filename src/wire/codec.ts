@@ -17,11 +17,12 @@
  */
 
 import type { ConnectionError } from "../base/errors.ts";
-import type { PeerHello, Serializer } from "../types/connection.ts";
+import type { PeerHello } from "../types/connection.ts";
 import type { FieldReader } from "./fields.ts";
 import type { FrameBuffer } from "./frame_buffer.ts";
 import type { MetadataBlock } from "./metadata.ts";
 import type { PayloadEncoder, PayloadView } from "./payload.ts";
+import type { AnySerializer } from "./serializers.ts";
 import type { PayloadRole } from "./to_json.ts";
 
 /** What a protocol supports. */
@@ -106,6 +107,8 @@ export interface Codec {
   readonly features: WireFeatures;
   /** Bytes that the size of a message counts besides the body that `maxMessage` limits. */
   readonly overhead: number;
+  /** Whether only the peer's HELLO decides how values are encoded: no call is sent before it. Read when the connection is made. */
+  readonly undecided?: boolean;
 
   /**
    * Reads at most `budget` messages from `chunk`, beginning at `at`; returns
@@ -234,8 +237,8 @@ export interface CodecSettings {
   readonly authorizesPeer?: boolean;
   /** The methods that are served, by name; undefined on a side that only calls. */
   readonly methodTable: ReadonlyMap<string, unknown> | undefined;
-  /** Replaces JSON. */
-  readonly serializer: Serializer | undefined;
+  /** What replaces JSON; undefined if nothing does. */
+  readonly serializer: AnySerializer;
   /** The frames of streams; undefined if this side has no streams. */
   readonly streams?: StreamCodec | undefined;
   /** Called with each line that a child process printed between its messages. Undefined for any other transport, where such a line is a fault. */

@@ -64,7 +64,7 @@ export class NativeStreamFrames implements StreamFrameWriter {
   }
 
   decode(payload: PayloadView, owned: boolean): unknown {
-    return decodePayload(payload, this.#payload.serializer, owned);
+    return decodePayload(payload, this.#payload.agreement.receiver, owned);
   }
 
   data(stream: StreamAddress): void {
