@@ -149,7 +149,7 @@ export class PendingCalls implements CallOwner {
       if (typeof call.method !== "string") throw noMethod(call.method);
       if (options !== undefined) notePlace(call, options);
       const streamed = isStream(params);
-      if (streamed) this.#offer(call, params);
+      if (streamed) this.#offer(call, params, options);
       if (options !== undefined) this.#apply(call, options);
       // Runs user code (toJSON, a serializer), which may abort the call or
       // close the connection: so those are checked afterwards.
@@ -176,14 +176,18 @@ export class PendingCalls implements CallOwner {
   }
 
   /** The params are a stream, which belongs to this call from now on. */
-  #offer(call: Call, params: StreamValue): void {
+  #offer(
+    call: Call,
+    params: StreamValue,
+    options: CallOptions | undefined,
+  ): void {
     const streams = this.replies.streamsFor(call);
     const outcome = "not_sent";
     if (streams === undefined) {
       throw new RpcError("invalid_argument", NO_STREAM_SUPPORT, { outcome });
     }
     try {
-      streams.setParams(params);
+      streams.setParams(params, options);
     } catch (cause) {
       const text = "the params are a stream that is in use already";
       throw new RpcError("invalid_argument", text, { outcome, cause });

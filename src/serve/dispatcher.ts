@@ -83,6 +83,10 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     return this.#context.clock;
   }
 
+  get maxReply(): number {
+    return this.#responder.maxReply;
+  }
+
   get connection(): Connection {
     return this.#context.connection;
   }

@@ -288,9 +288,14 @@ export interface StreamFrameWriter {
   /** Decodes the item in a frame. Throws if it does not parse. */
   decode(payload: PayloadView, owned: boolean): unknown;
   /** Writes the end of a stream. */
-  end(stream: StreamAddress): void;
+  end(stream: StreamAddress, trailers: MetadataBlock | undefined): void;
   /** Writes the failure of a stream. Leaves out its `data` if that cannot be encoded, or makes the body larger than `maxBody` bytes. */
-  fail(stream: StreamAddress, error: StreamFailure, maxBody: number): void;
+  fail(
+    stream: StreamAddress,
+    error: StreamFailure,
+    trailers: MetadataBlock | undefined,
+    maxBody: number,
+  ): void;
   /** Tells the producer that the reader wants no more items. Written ahead of frames that are not urgent. */
   stop(stream: StreamAddress, code: string, text: string): void;
   /** Grants the producer `bytes` more. Written ahead of frames that are not urgent. */
@@ -333,7 +338,13 @@ export interface StreamFrameHandler {
     owned: boolean,
   ): void;
   /** The stream has ended; with a `code` it has failed, and the codec's current payload is the data of the error. */
-  onEnd(id: number, caller: boolean, code?: string, message?: string): void;
+  onEnd(
+    id: number,
+    caller: boolean,
+    trailers: MetadataBlock | undefined,
+    code?: string,
+    message?: string,
+  ): void;
   /** The peer wants no more items of a local stream. */
   onStop(id: number, caller: boolean, code: string, text: string): void;
   /** The peer grants more bytes for a local stream. */
