@@ -162,6 +162,8 @@ export type {
   PeerHello,
   Protocol,
   Serializer,
+  SerializerList,
+  SerializerOption,
   ServiceDefinition,
   StreamFeature,
   StreamGrant,
@@ -249,6 +251,7 @@ export type {
 
 // 9. Carry values that JSON cannot.
 export { rich } from "./src/wire/rich/rich.ts";
+export { serializers } from "./src/wire/serializer_list.ts";
 
 // 10. Read and write frames, for tools that speak the protocol themselves.
 export {

@@ -8,6 +8,8 @@ import { decodePayload, PayloadEncoder } from "../../src/wire/payload.ts";
 import { viewOf } from "../../src/base/bytes.ts";
 import type { Case } from "../cases.ts";
 
+const JSON_ALONE = { sender: undefined, receiver: undefined };
+
 const VALUES: Record<string, unknown> = {
   "undefined": undefined,
   "string, 13 ASCII characters": "client 123456",
@@ -31,7 +33,7 @@ function encode(name: string, value: unknown): Case {
     group: "payload",
     operations: OPERATIONS,
     setup: () => {
-      const encoder = new PayloadEncoder(undefined);
+      const encoder = new PayloadEncoder(JSON_ALONE);
       const bytes = new Uint8Array(64 * 1024);
       const target = { bytes, view: viewOf(bytes) };
       return () => {
@@ -50,7 +52,7 @@ function decode(name: string, value: unknown): Case {
     group: "payload",
     operations: OPERATIONS,
     setup: () => {
-      const encoder = new PayloadEncoder(undefined);
+      const encoder = new PayloadEncoder(JSON_ALONE);
       const bytes = new Uint8Array(64 * 1024);
       encoder.prepare(value, false);
       encoder.write({ bytes, view: viewOf(bytes) }, 0);

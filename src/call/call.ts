@@ -17,6 +17,7 @@ import type { TimerEntry } from "../base/timers.ts";
 import type { OutgoingStreams } from "../streams/contract.ts";
 import type { CallEnd } from "../types/observe.ts";
 import type { LiveCall, LiveCallContext, LiveState } from "../types/stats.ts";
+import type { Codec } from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 
 /**
@@ -69,7 +70,7 @@ export class Rejection {
 /** A call that waits, with its payload. */
 export interface QueuedCall extends ListNode<QueuedCall> {
   readonly call: Call;
-  readonly draft: unknown;
+  draft: unknown;
 }
 
 /** What a {@linkcode CallTable} holds. */
@@ -169,6 +170,12 @@ export class Call implements Numbered {
 }
 
 function nothing(): void {}
+
+/** What the call counts in the window, with the payload that is prepared. */
+export function sizeOf(codec: Codec, { method, extra }: Call): number {
+  const timed = extra !== undefined && extra.expiresAt !== Infinity;
+  return codec.requestSize(method, timed, extra?.metadata);
+}
 
 /** What `calls()` lists for a call. */
 export function madeCall(

@@ -106,6 +106,10 @@ export class Handle<T = unknown> implements CallHandle<T> {
     return this.#call.extra?.replyMetadata?.entries;
   }
 
+  get trailers(): Metadata | undefined {
+    return this.#call.extra?.streams?.trailers?.entries;
+  }
+
   get outcome(): Outcome {
     const call = this.#call;
     if (call.state !== "sent") return call.outcome;

@@ -27,7 +27,7 @@ import { toMetadata } from "../wire/metadata.ts";
 import { GONE } from "../wire/payload.ts";
 import { unserializable } from "../wire/to_json.ts";
 import { CallAborter } from "./abort.ts";
-import { Call } from "./call.ts";
+import { Call, sizeOf } from "./call.ts";
 import { deadlineError } from "./errors.ts";
 import { type CallOwner, Handle, promiseOf } from "./handle.ts";
 import { InFlightCalls } from "./in_flight.ts";
@@ -151,7 +151,7 @@ export class PendingCalls implements CallOwner {
       if (typeof call.method !== "string") throw noMethod(call.method);
       if (options !== undefined) notePlace(call, options);
       const streamed = isStream(params);
-      if (streamed) this.#offer(call, params);
+      if (streamed) this.#offer(call, params, options);
       if (options !== undefined) this.#apply(call, options);
       // Runs user code (toJSON, a serializer), which may abort the call or
       // close the connection: so those are checked afterwards.
@@ -162,8 +162,7 @@ export class PendingCalls implements CallOwner {
       }
       if (options?.notification) codec.markNotification?.();
       const { extra } = call;
-      const timed = extra !== undefined && extra.expiresAt !== Infinity;
-      call.size = codec.requestSize(call.method, timed, extra?.metadata);
+      call.size = sizeOf(codec, call);
       if (extra !== undefined) {
         throwIfAborted(extra);
         // Throws if a signal is none, and then nothing is sent.
@@ -179,14 +178,18 @@ export class PendingCalls implements CallOwner {
   }
 
   /** The params are a stream, which belongs to this call from now on. */
-  #offer(call: Call, params: StreamValue): void {
+  #offer(
+    call: Call,
+    params: StreamValue,
+    options: CallOptions | undefined,
+  ): void {
     const streams = this.replies.streamsFor(call);
     const outcome = "not_sent";
     if (streams === undefined) {
       throw new RpcError("invalid_argument", NO_STREAM_SUPPORT, { outcome });
     }
     try {
-      streams.setParams(params);
+      streams.setParams(params, options);
     } catch (cause) {
       const text = "the params are a stream that is in use already";
       throw new RpcError("invalid_argument", text, { outcome, cause });

@@ -19,7 +19,7 @@ import { ReadySignal } from "../base/promises.ts";
 import type { CallWindow, Limits, PeerHello } from "../types/connection.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { FrameBuffer } from "../wire/frame_buffer.ts";
-import type { Call, QueuedCall } from "./call.ts";
+import { type Call, type QueuedCall, sizeOf } from "./call.ts";
 import {
   deadlineError,
   noServicesError,
@@ -192,13 +192,23 @@ export class SendQueue {
 
   /** The peer grants its window. Calls that can never fit fail. */
   onHello(hello: PeerHello): void {
+    const { codec } = this.#context;
     const { window } = this.#inFlight;
+    const undecided = window.granted.windowCalls === 0;
     window.onHello(hello);
     for (const entry of this.calls.all()) {
       const { call } = entry;
       // User code that ran when another call was settled may have ended it.
       if (call.waiting !== entry) continue;
       try {
+        if (undecided) {
+          // What it is encoded with is known now, and so is its size.
+          codec.restorePrepared(entry.draft);
+          const size = sizeOf(codec, call);
+          entry.draft = codec.savePrepared();
+          this.bytes += size - call.size;
+          call.size = size;
+        }
         window.checkFit(call.size);
         call.extra?.streams?.checkFit();
       } catch (error) {

@@ -5,12 +5,13 @@
  * @module
  */
 
-import type { WireMap } from "../types/connection.ts";
+import type { SerializerOption, WireMap } from "../types/connection.ts";
 import type { Duplex } from "../types/duplex.ts";
 import type { MethodName, UntypedServices } from "../types/services.ts";
 import type { ConnectionStats, LiveCall } from "../types/stats.ts";
 import { toDuplex } from "../transport/sockets/deno_conn.ts";
 import { streams } from "../streams/support.ts";
+import { toSerializer } from "../wire/serializer_list.ts";
 import { keepalive } from "../connection/watchdog.ts";
 import { CoreClient, type CoreClientOptions } from "./client.ts";
 import {
@@ -24,7 +25,10 @@ import type { OnStageError, StageOptions } from "./stage_options.ts";
 
 /** Options of a {@linkcode Client}. */
 export interface ClientOptions
-  extends Omit<CoreClientOptions, "streams" | "keepalive"> {}
+  extends Omit<CoreClientOptions, "streams" | "keepalive" | "serializer"> {
+  /** Encodes values in place of JSON: one serializer, or a list in order of preference, in which `"json"` stands for JSON: see {@linkcode serializers}. Both sides need a common one, or the connection closes with `serializer_mismatch`. */
+  serializer?: SerializerOption | undefined;
+}
 
 /**
  * Calls the services of a server over a duplex: a socket of
@@ -67,6 +71,7 @@ export class Client<
   constructor(duplex: Duplex, options: ClientOptions = {}) {
     super(toDuplex(duplex), {
       ...options,
+      serializer: toSerializer(options.serializer),
       streams: streams(),
       keepalive: keepalive(),
     });

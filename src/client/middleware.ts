@@ -216,15 +216,11 @@ class WrappedCall implements CallHandle, TimerEntry {
   }
 
   #begin(params: unknown, options: SentOptions): CallView {
-    const { signal, ctx, idempotent, transfer, notification, calledAt } =
-      options;
+    const { signal, ctx, idempotent, transfer, trailers } = options;
+    const { notification, calledAt } = options;
     this.options = {
-      signal,
-      ctx,
-      idempotent,
-      transfer,
-      notification,
-      calledAt,
+      ...{ signal, ctx, idempotent, transfer, trailers },
+      ...{ notification, calledAt },
     };
     if (signal?.aborted) throw signal.reason;
     if (ctx?.signal.aborted) throw ctx.signal.reason;
@@ -367,6 +363,10 @@ class WrappedCall implements CallHandle, TimerEntry {
 
   get metadata(): Metadata | undefined {
     return this.#settled && this.replyMetadata;
+  }
+
+  get trailers(): Metadata | undefined {
+    return this.#handles.at(-1)?.trailers;
   }
 
   get outcome(): Outcome {

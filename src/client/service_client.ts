@@ -15,7 +15,12 @@ import type {
   CallOptions,
   MetadataInit,
 } from "../types/call.ts";
-import type { Protocol, Serializer, WireMap } from "../types/connection.ts";
+import type {
+  Protocol,
+  Serializer,
+  SerializerList,
+  WireMap,
+} from "../types/connection.ts";
 import type {
   CallArguments,
   MethodAt,
@@ -37,7 +42,7 @@ export interface MiddlewareStack {
 /** The options of a client that its middleware needs, to serialize params as the client does. */
 export interface MiddlewareSettings {
   /** Replaces JSON. */
-  readonly serializer?: Serializer | undefined;
+  readonly serializer?: Serializer | SerializerList | undefined;
   /** Replaces the native protocol. */
   readonly protocol?: Protocol<WireMap> | undefined;
   /** Replaces the system's clock, for tests. */

@@ -31,6 +31,7 @@ import type {
 } from "../types/stats.ts";
 import type { Codec, CodecFactory } from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
+import type { AnySerializer } from "../wire/serializers.ts";
 import type { ByteChannel } from "../transport/duplex.ts";
 import type {
   ConnectionStreams,
@@ -42,7 +43,9 @@ import type { SendBuffer } from "./send_buffer.ts";
 
 /** What a client or a server makes a connection with: their options, with the types that only the library knows. */
 export interface ConnectionSetup
-  extends Omit<ConnectionOptions, "observe" | "protocol"> {
+  extends Omit<ConnectionOptions, "observe" | "protocol" | "serializer"> {
+  /** Replaces JSON. */
+  serializer?: AnySerializer;
   /** Is notified of calls. */
   observe?: CallObserverHub | undefined;
   /** The protocol on the wire. */

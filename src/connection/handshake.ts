@@ -17,6 +17,7 @@ import { Timeout, type TimerHeap } from "../base/timers.ts";
 import type { Connection, Limits, PeerHello } from "../types/connection.ts";
 import type { Codec, CodecSettings } from "../wire/codec.ts";
 import { toCredentials } from "../wire/hello.ts";
+import { namesOf } from "../wire/serializers.ts";
 import type {
   ConnectionSetup,
   IncomingCalls,
@@ -121,7 +122,7 @@ export class Handshake {
 /**
  * What the codec of a connection is made with.
  *
- * @throws {RangeError} If the credentials are too long.
+ * @throws {RangeError} If the credentials are too long, or the name of a serializer is not one.
  */
 export function codecSettings(
   setup: ConnectionSetup,
@@ -138,6 +139,7 @@ export function codecSettings(
       credentials: credentials === undefined
         ? undefined
         : toCredentials(credentials),
+      serializers: namesOf(serializer),
       streams: streams && {
         credit: limits.streamCredit,
         max: limits.maxStreams,

@@ -86,6 +86,10 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     return this.#context.clock;
   }
 
+  get maxReply(): number {
+    return this.#responder.maxReply;
+  }
+
   get connection(): Connection {
     return this.#context.connection;
   }

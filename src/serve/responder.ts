@@ -139,7 +139,7 @@ export class Responder {
       started,
       code,
       message,
-      this.#maxReply,
+      this.maxReply,
       replyMetadata,
     );
     this.counts[started ? "failed" : "refused"]++;
@@ -187,7 +187,7 @@ export class Responder {
   ): void {
     const { codec, sendBuffer } = this.#context;
     codec.prepare(undefined, false);
-    codec.failure(sendBuffer, id, started, code, message, this.#maxReply);
+    codec.failure(sendBuffer, id, started, code, message, this.maxReply);
   }
 
   // What becomes of a reply.
@@ -260,7 +260,7 @@ export class Responder {
   }
 
   /** The largest body of a reply: what the peer accepts, and what fits into the send buffer. */
-  get #maxReply(): number {
+  get maxReply(): number {
     const { codec, sendBuffer } = this.#context;
     return Math.min(
       this.#context.peerMaxMessage(),
@@ -272,7 +272,7 @@ export class Responder {
   #tooLarge(call: ServerCall): RpcError | undefined {
     const { codec } = this.#context;
     const size = codec.replySize(call.replyMetadata);
-    if (size <= this.#maxReply) return undefined;
+    if (size <= this.maxReply) return undefined;
     const most = this.#context.peerMaxMessage();
     // A protocol without windows does not say what the caller accepts.
     const whose = codec.features.window

@@ -20,7 +20,7 @@ import type {
   ConnectionOptions,
   ErrorInfo,
   Protocol,
-  Serializer,
+  SerializerOption,
   WireMap,
 } from "../types/connection.ts";
 import type { AsyncDisposal, Duplex } from "../types/duplex.ts";
@@ -32,6 +32,8 @@ import { toLimits } from "../wire/connection_limits.ts";
 import { toDuplex } from "../transport/sockets/deno_conn.ts";
 import { openChannel } from "../transport/duplex.ts";
 import { STREAM_SUPPORT } from "../streams/support.ts";
+import { toSerializer } from "../wire/serializer_list.ts";
+import { type AnySerializer, namesOf } from "../wire/serializers.ts";
 import { RpcConnection } from "../connection/connection.ts";
 import type { ConnectionSetup } from "../connection/contract.ts";
 import { checkTimeout } from "../connection/shutdown.ts";
@@ -47,9 +49,11 @@ const MAX_REJECTED = 1024;
 
 /** Options of a {@linkcode Server}. Its limits are those of each connection, except for {@linkcode ServerLimits}. */
 export interface ServerOptions<M extends WireMap = "json">
-  extends ConnectionOptions, Optional<ServerLimits> {
-  /** Replaces JSON. A serializer with `wire: "exact"` also turns off the check that JSON can carry the types. */
-  serializer?: Serializer & { readonly wire?: M } | undefined;
+  extends
+    Omit<ConnectionOptions, "serializer" | "protocol">,
+    Optional<ServerLimits> {
+  /** Replaces JSON: see {@linkcode ConnectionOptions.serializer}. A serializer with `wire: "exact"` also turns off the check that JSON can carry the types. */
+  serializer?: SerializerOption<M> | undefined;
   /** Middleware around every handler, the first one outermost. */
   use?: readonly ServerMiddleware[] | undefined;
   /** Another protocol than the native one. Every client must speak it. */
@@ -124,7 +128,8 @@ export class Server<S extends object, M extends WireMap = "json"> {
    *
    * @throws {TypeError} If a part of the services is not a plain object of
    *   functions, or a middleware is not a function.
-   * @throws {RangeError} If one of {@linkcode ServerLimits} is out of its range.
+   * @throws {RangeError} If one of {@linkcode ServerLimits} is out of its range,
+   *   or the names of the serializers are too long.
    */
   constructor(services: S & Checked<S, M>, options: ServerOptions<M> = {}) {
     const served = toServices(services, options);
@@ -133,7 +138,9 @@ export class Server<S extends object, M extends WireMap = "json"> {
       // A server limits all its connections together.
       serve: (context) => served.serve(context, this.#resources.fairShare),
     };
-    this.#setup = options as ConnectionSetup;
+    const serializer = toSerializer(options.serializer);
+    namesOf(serializer as AnySerializer);
+    this.#setup = { ...options, serializer } as ConnectionSetup;
     this.#authorize = options.authorize;
     this.#resources = new ServerResources(options, options.clock);
     this.connections = this.#connections;

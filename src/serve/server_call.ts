@@ -23,6 +23,7 @@ import type { CallEndingCell } from "../types/middleware.ts";
 import type { LiveCall, LiveCallContext } from "../types/stats.ts";
 import { type MetadataBlock, toMetadata, toRecord } from "../wire/metadata.ts";
 import type { IncomingStreams } from "../streams/contract.ts";
+import { toTrailers } from "../streams/trailers.ts";
 import type { MethodEntry } from "./method.ts";
 import type { SerialQueue } from "./serial_queue.ts";
 
@@ -44,6 +45,8 @@ export interface ServerCallHost {
   readonly connection: Connection;
   /** Why the connection drains, if it does. */
   readonly drainReason: unknown;
+  /** The largest body of a reply, in bytes. */
+  readonly maxReply: number;
   /** The deadline of a call has passed. */
   expire(call: ServerCall): void;
   /** The handler of an ordered call lets the next call start. */
@@ -69,6 +72,8 @@ export class ServerCall
   readonly metadataBlock: MetadataBlock | undefined;
   /** The metadata that the reply carries. */
   replyMetadata: MetadataBlock | undefined = undefined;
+  /** The metadata that the end of its result carries, if that is a stream. */
+  resultTrailers: MetadataBlock | undefined = undefined;
   /** How it ended, for its middleware; made if there is any. */
   ending: CallEndingCell | undefined = undefined;
   /** The bytes that the handler passed to `transfer`. */
@@ -158,10 +163,16 @@ export class ServerCall
   }
 
   setReplyMetadata(metadata: MetadataInit): void {
-    this.replyMetadata = toMetadata({
-      ...Object.fromEntries(this.replyMetadata?.entries ?? []),
-      ...toRecord(metadata),
-    });
+    this.replyMetadata = toMetadata(merge(this.replyMetadata, metadata));
+  }
+
+  setTrailers(metadata: MetadataInit): void {
+    const all = merge(this.resultTrailers, metadata);
+    this.resultTrailers = toTrailers(all, this.#host.maxReply);
+  }
+
+  get trailers(): Metadata | undefined {
+    return this.streams?.trailers?.entries;
   }
 
   transfer<Bytes extends Uint8Array>(bytes: Bytes): Bytes {
@@ -200,6 +211,17 @@ export class ServerCall
   onTimeout(): void {
     this.#host.expire(this);
   }
+}
+
+/** What was set before, with what is set now. */
+function merge(
+  block: MetadataBlock | undefined,
+  metadata: MetadataInit,
+): Record<string, string> {
+  return {
+    ...Object.fromEntries(block?.entries ?? []),
+    ...toRecord(metadata),
+  };
 }
 
 /** Describes a call as `connection.calls()` lists it. */

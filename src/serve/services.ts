@@ -12,7 +12,7 @@
 import { callHook } from "../base/user_code.ts";
 import type {
   ErrorInfo,
-  Serializer,
+  SerializerOption,
   ServiceDefinition,
   WireMap,
 } from "../types/connection.ts";
@@ -37,7 +37,7 @@ export interface CallableOptions<M extends WireMap = "json"> {
   /** Called with the exceptions that callers receive as `internal`. Exceptions that it throws are ignored. */
   onError?: ((error: unknown, info: ErrorInfo) => void) | undefined;
   /** The serializer of the connection, if it is not JSON. One with `wire: "exact"` turns off the check that JSON can carry the types. */
-  serializer?: Serializer & { readonly wire?: M } | undefined;
+  serializer?: SerializerOption<M> | undefined;
 }
 
 /**

@@ -17,7 +17,9 @@ import {
   type Thrown,
   toScopedSource,
 } from "../base/pull_source.ts";
+import type { CallOptions } from "../types/call.ts";
 import type { StreamFailure } from "../wire/codec.ts";
+import type { MetadataBlock } from "../wire/metadata.ts";
 import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import type {
   CallStreamsView,
@@ -30,6 +32,7 @@ import type {
 import type { StreamHost, StreamOwner } from "./stream_host.ts";
 import { StreamReader } from "./stream_reader.ts";
 import { StreamWriter } from "./stream_writer.ts";
+import { toTrailers } from "./trailers.ts";
 
 /** What the streams of a call use of the table that holds them. */
 export interface CallStreamsHost extends StreamHost {
@@ -37,6 +40,8 @@ export interface CallStreamsHost extends StreamHost {
   readonly hasRoom: boolean;
   /** Why result streams are ended in order: those that are open, and those opened from now on. */
   readonly ending: RpcError | undefined;
+  /** The largest body of a frame that is written at once, in bytes. */
+  readonly maxControl: number;
   /** Why a stream can never be sent (`not_sent`), or not now (`executed`); undefined if it can, and while the peer's HELLO has not arrived. */
   refusal(outcome: "not_sent" | "executed"): RpcError | undefined;
   /** Counts streams that were opened. */
@@ -53,6 +58,7 @@ export abstract class CallStreams implements StreamOwner, CallStreamsView {
   readonly host: CallStreamsHost;
   readonly sendBuffer: FrameBuffer;
   id: number;
+  trailers: MetadataBlock | undefined;
   closed: (() => void) | undefined;
   /** Called when the peer has ended the incoming stream. */
   readonly onEnd: (() => void) | undefined;
@@ -104,6 +110,7 @@ export abstract class CallStreams implements StreamOwner, CallStreamsView {
   abstract endResult(reason: RpcError): void;
   abstract annotate(error: RpcError): RpcError;
   abstract toRpcError(error: unknown): StreamFailure;
+  abstract outgoingTrailers(failed: boolean): MetadataBlock | undefined;
   abstract onSourceDone(thrown: Thrown | undefined): void;
 
   /** The peer wants no more of the outgoing stream. */
@@ -116,6 +123,7 @@ export abstract class CallStreams implements StreamOwner, CallStreamsView {
 export class CallerStreams extends CallStreams implements OutgoingStreams {
   readonly caller = true;
   readonly #call: OutgoingStreamCall;
+  #makeTrailers: CallOptions["trailers"];
 
   constructor(
     host: CallStreamsHost,
@@ -126,7 +134,8 @@ export class CallerStreams extends CallStreams implements OutgoingStreams {
     this.#call = call;
   }
 
-  setParams(params: StreamValue): void {
+  setParams(params: StreamValue, options: CallOptions | undefined): void {
+    this.#makeTrailers = options?.trailers;
     // A call that waited for a connection was made in another async context.
     const scope = this.#call.extra?.scope ?? scopeOfNow();
     this.writer = new StreamWriter(this, toScopedSource(params, scope));
@@ -164,6 +173,11 @@ export class CallerStreams extends CallStreams implements OutgoingStreams {
 
   toRpcError(error: unknown): StreamFailure {
     return toSendableError(error) ?? FAILED;
+  }
+
+  outgoingTrailers(failed: boolean): MetadataBlock | undefined {
+    const make = failed ? undefined : this.#makeTrailers;
+    return make && toTrailers(make(), this.host.maxControl);
   }
 
   onSourceDone(): void {}
@@ -244,6 +258,10 @@ export class CalleeStreams<C extends IncomingStreamCall> extends CallStreams
 
   toRpcError(error: unknown): StreamFailure {
     return this.resultError = this.#callHost.streamError(this.#call, error);
+  }
+
+  outgoingTrailers(): MetadataBlock | undefined {
+    return this.#call.resultTrailers;
   }
 
   onSourceDone(thrown: Thrown | undefined): void {

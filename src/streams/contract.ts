@@ -13,6 +13,8 @@ import type { PullSource, StreamValue, Thrown } from "../base/pull_source.ts";
 import type { Limits, StreamGrant } from "../types/connection.ts";
 import type { StreamStats } from "../types/stats.ts";
 import type { Codec, StreamCodec, StreamFrameHandler } from "../wire/codec.ts";
+import type { MetadataBlock } from "../wire/metadata.ts";
+import type { CallOptions } from "../types/call.ts";
 import type { FrameBuffer } from "../wire/frame_buffer.ts";
 
 /** Streams as a feature: what `streams()` returns. */
@@ -98,6 +100,8 @@ export interface WriterView {
 export interface CallStreamsView {
   readonly reader: ReaderView | undefined;
   readonly writer: WriterView | undefined;
+  /** Came with the END of the incoming stream; undefined before, and if it had none. */
+  readonly trailers: MetadataBlock | undefined;
   /** Called when the call is closed. */
   closed: (() => void) | undefined;
   /** Ends both because the call has ended or was given up; the peer is not notified. */
@@ -122,7 +126,7 @@ export interface OutgoingStreams extends CallStreamsView {
    *
    * @throws {TypeError} If they are locked, or have no iterator.
    */
-  setParams(params: StreamValue): void;
+  setParams(params: StreamValue, options: CallOptions | undefined): void;
   /**
    * Checks that the call can be sent sooner or later. Passes before the peer's HELLO.
    *
@@ -140,6 +144,8 @@ export interface OutgoingStreams extends CallStreamsView {
 /** What the streams of an incoming call use of it. */
 export interface IncomingStreamCall {
   readonly id: number;
+  /** What the handler has set as the trailers of the result. */
+  readonly resultTrailers: MetadataBlock | undefined;
   /** Fires the handler's signal. */
   abort(reason: () => unknown): void;
 }

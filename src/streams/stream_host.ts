@@ -13,6 +13,7 @@ import type {
   StreamFailure,
   StreamFrameWriter,
 } from "../wire/codec.ts";
+import type { MetadataBlock } from "../wire/metadata.ts";
 import type { StreamTableContext } from "./contract.ts";
 import type { ReceiveCredit } from "./flow_control.ts";
 import type { SendCredit } from "./send_credit.ts";
@@ -41,6 +42,8 @@ export interface StreamOwner extends StreamAddress {
   prepare(item: unknown): void;
   /** Turns the source's failure into what the peer receives. */
   toRpcError(error: unknown): StreamFailure;
+  /** The trailers of the outgoing stream, which has `failed` or ended in order. May run the user's code, and throw what that throws. */
+  outgoingTrailers(failed: boolean): MetadataBlock | undefined;
   /** The source and its cleanup are over, and END is written if it had to be; `thrown` is what the cleanup threw. */
   onSourceDone(thrown: Thrown | undefined): void;
 }

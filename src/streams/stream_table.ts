@@ -23,6 +23,7 @@ import {
 } from "../base/errors.ts";
 import type { StreamStats } from "../types/stats.ts";
 import type { StreamFrameWriter } from "../wire/codec.ts";
+import type { MetadataBlock } from "../wire/metadata.ts";
 import type { PayloadView } from "../wire/payload.ts";
 import { STREAM_CHARGE } from "../wire/connection_limits.ts";
 import { CHARGE_BESIDE } from "../wire/protocol.ts";
@@ -70,6 +71,8 @@ export class StreamTable implements ConnectionStreams, CallStreamsHost {
   /** Bytes of items that wait to be sent, and how many there are at the next notice. */
   #unsent = 0;
   #noticeAt = STEP;
+  /** Bytes of the trailers that have arrived for calls that are not over. */
+  #trailers = 0;
   /** Open streams that the peer sends, and that it receives. */
   #incoming = 0;
   #outgoing = 0;
@@ -98,6 +101,12 @@ export class StreamTable implements ConnectionStreams, CallStreamsHost {
   get hasRoom(): boolean {
     const granted = this.context.helloReceived()?.streams;
     return granted !== undefined && this.#outgoing < granted.max;
+  }
+
+  get maxControl(): number {
+    const { codec, sendBuffer } = this.context;
+    const most = sendBuffer.most - codec.overhead;
+    return Math.min(this.context.peerMaxMessage(), most);
   }
 
   refusal(outcome: Outcome): RpcError | undefined {
@@ -150,13 +159,17 @@ export class StreamTable implements ConnectionStreams, CallStreamsHost {
   closed(streams: CallStreams, incoming: number, outgoing: number): void {
     this.#incoming -= incoming;
     this.#outgoing -= outgoing;
-    this.#open.delete(streams);
+    // The second time there is nothing to count off.
+    if (this.#open.delete(streams)) {
+      this.#trailers -= streams.trailers?.size ?? 0;
+    }
   }
 
   get heldBytes(): number {
     const open = this.#incoming + this.#outgoing;
     const { held, waiting } = this.receiveCredit;
-    return held + waiting + this.#unsent + STREAM_CHARGE * open;
+    return held + waiting + this.#unsent + this.#trailers +
+      STREAM_CHARGE * open;
   }
 
   addUnsent(bytes: number): void {
@@ -213,9 +226,19 @@ export class StreamTable implements ConnectionStreams, CallStreamsHost {
     else this.receiveCredit.take(view.end - view.at + CHARGE_BESIDE);
   }
 
-  onEnd(id: number, caller: boolean, code?: string, message = ""): void {
+  onEnd(
+    id: number,
+    caller: boolean,
+    trailers: MetadataBlock | undefined,
+    code?: string,
+    message = "",
+  ): void {
     const streams = this.#find(id, caller, "END", true);
     if (!this.#changes("END", streams?.reader?.live)) return;
+    if (streams !== undefined && trailers !== undefined) {
+      streams.trailers = trailers;
+      this.#trailers += trailers.size;
+    }
     let failure: { readonly error: unknown } | undefined;
     if (code !== undefined) {
       let data: unknown;

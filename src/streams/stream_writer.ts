@@ -21,6 +21,7 @@ import { isBytes, lengthOf, plainView } from "../base/bytes.ts";
 import { protocolError, RpcError } from "../base/errors.ts";
 import type { PullSource, Thrown } from "../base/pull_source.ts";
 import type { StreamFailure } from "../wire/codec.ts";
+import type { MetadataBlock } from "../wire/metadata.ts";
 import {
   BYTES,
   CHARGE_BESIDE,
@@ -187,15 +188,26 @@ export class StreamWriter implements ScheduledWriter, CreditUser, WriterView {
   }
 
   #end(failure: StreamFailure | undefined, thrown: Thrown | undefined): void {
-    const owner = this.#owner;
     // Otherwise the call is over, and only its owner waits for the cleanup.
-    if (this.#state === "stopping") {
-      this.#state = "over";
-      const { frames, context } = owner.host;
-      if (failure === undefined) frames.end(owner);
-      else frames.fail(owner, failure, context.peerMaxMessage());
+    if (this.#state === "stopping") this.#writeEnd(failure);
+    this.#owner.onSourceDone(thrown);
+  }
+
+  #writeEnd(failure: StreamFailure | undefined): void {
+    const owner = this.#owner;
+    let trailers: MetadataBlock | undefined;
+    try {
+      trailers = owner.outgoingTrailers(failure !== undefined);
+    } catch (error) {
+      this.failure = { error };
+      failure = owner.toRpcError(error);
     }
-    owner.onSourceDone(thrown);
+    // The code that made the trailers may have ended the call.
+    if (this.#state !== "stopping") return;
+    this.#state = "over";
+    const { frames, context } = owner.host;
+    if (failure === undefined) frames.end(owner, trailers);
+    else frames.fail(owner, failure, trailers, context.peerMaxMessage());
   }
 
   // What the source gives.

@@ -71,12 +71,19 @@ export class FrameMaker {
   readonly #serializer: Serializer | undefined;
 
   constructor(serializer: Serializer | undefined) {
-    this.#payload = new PayloadEncoder(serializer);
+    this.#payload = new PayloadEncoder({
+      sender: serializer,
+      receiver: serializer,
+    });
     this.#serializer = serializer;
   }
 
   hello(hello: PeerHello): Uint8Array {
-    const body = encodeHello(hello, this.#serializer?.name);
+    const own = this.#serializer?.name;
+    const body = encodeHello({
+      ...hello,
+      serializers: hello.serializers ?? own,
+    });
     return encodeFrame({ kind: HELLO, body });
   }
 

@@ -175,7 +175,7 @@ export function readFrame(
     case HELLO: {
       // A later version may have flags of its own.
       if (!checkVersion(body)) checkHelloBits(flags);
-      return { kind: "hello", hello: parseHello(body, serializer?.name) };
+      return { kind: "hello", hello: parseHello(body) };
     }
     case REQUEST: {
       const timeout = (flags & FLAG_DEADLINE) !== 0 ? body.u32() : undefined;
@@ -340,9 +340,13 @@ export function printFrame(frame: PeerFrame): string {
   const name = frame.kind.toUpperCase();
   switch (frame.kind) {
     case "hello": {
-      const { credentials, streams, movesWindow, ...limits } = frame.hello;
+      const { credentials, serializers, streams, movesWindow, ...limits } =
+        frame.hello;
       const fields = Object.entries(limits).map(([key, n]) => `${key} ${n}`);
       if (movesWindow) fields.push("moves windows");
+      if (serializers !== undefined) {
+        fields.push(`serializers ${quote(serializers)}`);
+      }
       if (streams !== undefined) {
         const { max, credit, connectionCredit } = streams;
         fields.push(`streams ${max}, credit ${credit} of ${connectionCredit}`);

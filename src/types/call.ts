@@ -138,6 +138,45 @@ export interface CallOptions {
    */
   metadata?: MetadataInit | undefined;
   /**
+   * Makes metadata that the handler finds in `ctx.trailers` once it has read all
+   * of the stream that is the params or the body: a checksum, say. Called when
+   * that stream has ended in order. If it throws, or returns more than fits
+   * (65,535 bytes, or the peer's `maxMessage` less 4,200 if that is less), the
+   * stream fails for its reader. Without a stream it is not called.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { type CallContext, Client, memoryPair, Server } from "@sluice/rpc";
+   *
+   * const services = {
+   *   Sum: {
+   *     async check(items: AsyncIterable<number>, ctx: CallContext) {
+   *       let sum = 0;
+   *       for await (const n of items) sum += n;
+   *       return ctx.trailers?.get("sum") === `${sum}`;
+   *     },
+   *   },
+   * };
+   * const [near, far] = memoryPair();
+   * const server = new Server(services);
+   * server.accept(far);
+   * const client = new Client<typeof services>(near);
+   * let sum = 0;
+   * async function* items() {
+   *   for (const n of [1, 2]) {
+   *     sum += n;
+   *     yield n;
+   *   }
+   * }
+   * const trailers = () => ({ sum: `${sum}` });
+   * assertEquals(await client.call("Sum.check", items(), { trailers }), true);
+   * await client.close();
+   * await server.close();
+   * ```
+   */
+  trailers?: (() => MetadataInit) | undefined;
+  /**
    * Whether `Uint8Array` params are sent without a copy. The caller must not
    * change them afterwards. Saves time from some 16 KiB on. Default false.
    */
@@ -189,6 +228,8 @@ export interface CallHandle<T = unknown> {
   readonly sent: Promise<boolean>;
   /** The metadata that the handler sent with its reply; `undefined` before the reply, and if it sent none. */
   readonly metadata: Metadata | undefined;
+  /** The metadata that came with the end of the result's stream; `undefined` before that end has arrived, and if it had none. It has arrived when the stream has been read to its end. */
+  readonly trailers: Metadata | undefined;
   /** Whether the call may have run, as far as is known now: a late reply turns `unknown` into `executed`. */
   readonly outcome: Outcome;
   /**

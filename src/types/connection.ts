@@ -210,8 +210,8 @@ export type KeepaliveFeature = (...args: never) => object;
  * ```
  */
 export interface ConnectionOptions extends Optional<Limits> {
-  /** Encodes values in place of JSON. Both sides need a serializer of the same name, or the connection closes with `serializer_mismatch`. */
-  serializer?: Serializer | undefined;
+  /** Encodes values in place of JSON: one serializer, or several, made by {@linkcode serializers}. Both sides need a common one, or the connection closes with `serializer_mismatch`. */
+  serializer?: Serializer | SerializerList | undefined;
   /** The protocol on the wire, such as `netrpc()`; by default Sluice's own. Both sides need the same. */
   protocol?: Protocol | undefined;
   /** The source of time; for tests. By default the platform's. */
@@ -303,6 +303,8 @@ export interface PeerHello {
   readonly movesWindow?: boolean;
   /** The peer's credentials: a string if it gave text, else bytes. Undefined if it gave none, or the protocol has none. */
   readonly credentials?: Credentials;
+  /** The names of the peer's serializers in its order of preference, with a space between; undefined if it has JSON alone, or the protocol has none. */
+  readonly serializers?: string | undefined;
   /** The streams that the peer accepts; undefined if it accepts none. */
   readonly streams?: StreamGrant;
 }
@@ -399,11 +401,28 @@ export interface Limits {
   readonly idleTimeout: number;
 }
 
+/** Several serializers in order of preference; made by {@linkcode serializers}. Its members are for the library. */
+export interface SerializerList {
+  /** Their names, with a space between. */
+  readonly names: string;
+  /** Chooses one. */
+  readonly agree: (...args: never) => unknown;
+  /** Encodes with each. */
+  readonly forms: (...args: never) => object;
+  /** Makes the encoder of one connection. */
+  readonly encoder: (...args: never) => object;
+}
+
+/** The option `serializer`: one, or several in order of preference, in which `"json"` stands for JSON. */
+export type SerializerOption<M extends WireMap = WireMap> =
+  | (Serializer | SerializerList) & { readonly wire?: M }
+  | readonly (Serializer & { readonly wire?: M } | "json")[];
+
 /**
  * Encodes values in place of JSON; for the option `serializer`. It receives all
  * values but `undefined`, strings and `Uint8Array`s, which travel as they are.
- * Both sides need a serializer of the same name: HELLO carries it, and if the
- * names differ the connection closes with `serializer_mismatch`.
+ * Both sides need a serializer of the same name: HELLO carries the names, and
+ * if none is common the connection closes with `serializer_mismatch`.
  *
  * @example Dates that stay dates
  * ```ts
@@ -417,7 +436,7 @@ export interface Limits {
  * ```
  */
 export interface Serializer {
-  /** The name that both sides must agree on; at most 255 bytes of UTF-8. */
+  /** The name that both sides must agree on; not `json`, without spaces and control characters, and with the other names of a list at most 255 bytes of UTF-8. */
   readonly name: string;
   /** Returns a value's bytes, which it must not change afterwards. If it throws, only that call fails. */
   encode(value: unknown): Uint8Array;

@@ -98,6 +98,47 @@ export interface CallContext extends ParentCall {
    */
   setReplyMetadata(metadata: MetadataInit): void;
   /**
+   * Sets metadata that travels with the end of the result, if that is a stream,
+   * be it an end in order or a failure. Call it before the stream ends: in the
+   * generator, for example. A second call adds to the first, and replaces values
+   * of the same name. The caller finds it as `trailers` of the call's handle. A
+   * result that is no stream has no trailers.
+   *
+   * @throws {TypeError} If `metadata` is neither a plain object nor a `Map`, or a value is not a string.
+   * @throws {RangeError} If it is larger than 65,535 bytes, or than the caller's `maxMessage` less 4,200 if that is less. What was set before stays.
+   *
+   * @example How many rows there were, known only at the end
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { type CallContext, Client, memoryPair, Server } from "@sluice/rpc";
+   *
+   * const services = {
+   *   Table: {
+   *     async *rows(_: undefined, ctx: CallContext) {
+   *       let rows = 0;
+   *       for (const name of ["a", "b"]) {
+   *         rows++;
+   *         yield { name };
+   *       }
+   *       ctx.setTrailers({ rows: `${rows}` });
+   *     },
+   *   },
+   * };
+   * const [near, far] = memoryPair();
+   * const server = new Server(services);
+   * server.accept(far);
+   * const client = new Client<typeof services>(near);
+   * const handle = client.go("Table.rows");
+   * const rows = await Array.fromAsync(await handle.reply);
+   * assertEquals(handle.trailers?.get("rows"), `${rows.length}`);
+   * await client.close();
+   * await server.close();
+   * ```
+   */
+  setTrailers(metadata: MetadataInit): void;
+  /** The metadata that came with the end of the caller's stream; `undefined` before that end has arrived, and if it had none. It has arrived when the stream has been read to its end. */
+  readonly trailers: Metadata | undefined;
+  /**
    * Returns the bytes, which are then sent without a copy if they are the
    * handler's result. The handler must not change them afterwards. Saves time
    * from some 16 KiB on.

@@ -17,11 +17,12 @@
  */
 
 import type { ConnectionError } from "../base/errors.ts";
-import type { CallWindow, PeerHello, Serializer } from "../types/connection.ts";
+import type { CallWindow, PeerHello } from "../types/connection.ts";
 import type { FieldReader } from "./fields.ts";
 import type { FrameBuffer } from "./frame_buffer.ts";
 import type { MetadataBlock } from "./metadata.ts";
 import type { PayloadEncoder, PayloadView } from "./payload.ts";
+import type { AnySerializer } from "./serializers.ts";
 import type { PayloadRole } from "./to_json.ts";
 
 /** What a protocol supports. */
@@ -108,6 +109,8 @@ export interface Codec {
   readonly features: WireFeatures;
   /** Bytes that the size of a message counts besides the body that `maxMessage` limits. */
   readonly overhead: number;
+  /** Whether only the peer's HELLO decides how values are encoded: no call is sent before it. Read when the connection is made. */
+  readonly undecided?: boolean;
 
   /**
    * Reads at most `budget` messages from `chunk`, beginning at `at`; returns
@@ -243,8 +246,8 @@ export interface CodecSettings {
   readonly authorizesPeer?: boolean;
   /** The methods that are served, by name; undefined on a side that only calls. */
   readonly methodTable: ReadonlyMap<string, unknown> | undefined;
-  /** Replaces JSON. */
-  readonly serializer: Serializer | undefined;
+  /** What replaces JSON; undefined if nothing does. */
+  readonly serializer: AnySerializer;
   /** The frames of streams; undefined if this side has no streams. */
   readonly streams?: StreamCodec | undefined;
   /** Called with each line that a child process printed between its messages. Undefined for any other transport, where such a line is a fault. */
@@ -294,9 +297,14 @@ export interface StreamFrameWriter {
   /** Decodes the item in a frame. Throws if it does not parse. */
   decode(payload: PayloadView, owned: boolean): unknown;
   /** Writes the end of a stream. */
-  end(stream: StreamAddress): void;
+  end(stream: StreamAddress, trailers: MetadataBlock | undefined): void;
   /** Writes the failure of a stream. Leaves out its `data` if that cannot be encoded, or makes the body larger than `maxBody` bytes. */
-  fail(stream: StreamAddress, error: StreamFailure, maxBody: number): void;
+  fail(
+    stream: StreamAddress,
+    error: StreamFailure,
+    trailers: MetadataBlock | undefined,
+    maxBody: number,
+  ): void;
   /** Tells the producer that the reader wants no more items. Written ahead of frames that are not urgent. */
   stop(stream: StreamAddress, code: string, text: string): void;
   /** Grants the producer `bytes` more. Written ahead of frames that are not urgent. */
@@ -341,7 +349,13 @@ export interface StreamFrameHandler {
     owned: boolean,
   ): void;
   /** The stream has ended; with a `code` it has failed, and the codec's current payload is the data of the error. */
-  onEnd(id: number, caller: boolean, code?: string, message?: string): void;
+  onEnd(
+    id: number,
+    caller: boolean,
+    trailers: MetadataBlock | undefined,
+    code?: string,
+    message?: string,
+  ): void;
   /** The peer wants no more items of a local stream. */
   onStop(id: number, caller: boolean, code: string, text: string): void;
   /** The peer grants more bytes for a local stream. */

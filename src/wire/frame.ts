@@ -57,6 +57,8 @@ export const FLAG_CALLER = 0x01;
 export const FLAG_ERROR = 0x02;
 /** CREDIT: for all streams of the connection together. */
 export const FLAG_CONNECTION = 0x02;
+/** END: the body begins with a metadata block, the trailers. */
+export const FLAG_TRAILERS = 0x04;
 /** DATA: the item continues in the stream's next DATA. */
 export const FLAG_MORE = 0x02;
 

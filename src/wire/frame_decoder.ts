@@ -28,6 +28,7 @@ import {
   FLAG_MORE,
   FLAG_NONE,
   FLAG_STARTED,
+  FLAG_TRAILERS,
   HEADER_SIZE,
   HELLO,
   PAD,
@@ -50,7 +51,7 @@ const LEGAL_FLAGS: Int32Array = /* @__PURE__ */ (() => {
   ], REQUEST);
   flags.set([
     FLAG_CALLER | FLAG_MORE,
-    FLAG_CALLER | FLAG_ERROR,
+    FLAG_CALLER | FLAG_ERROR | FLAG_TRAILERS,
     FLAG_CALLER,
     FLAG_CALLER | FLAG_CONNECTION,
   ], DATA);

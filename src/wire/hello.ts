@@ -12,7 +12,7 @@
  */
 
 import { copyBytes, isBytes, lengthOf, plainView } from "../base/bytes.ts";
-import { ConnectionError, protocolError, quote } from "../base/errors.ts";
+import { ConnectionError, protocolError } from "../base/errors.ts";
 import { utf8 } from "../base/utf8.ts";
 import type {
   Credentials,
@@ -38,17 +38,14 @@ import {
 
 const MAGIC = "SLUICE";
 
-/** The longest name of a serializer, in bytes of UTF-8. */
-const MAX_SERIALIZER_NAME = 255;
-
 /** Field: the largest body that the sender accepts, u32. */
 const MESSAGE = 1;
 /** Field: the window in calls, u32. */
 const CALLS = 2;
 /** Field: the window in bytes, u32. */
 const BYTES = 3;
-/** Field: the name of the custom serializer, UTF-8; absent with JSON. */
-const SERIALIZER = 4;
+/** Field: the names of the serializers, UTF-8 with a space between; absent with JSON alone. */
+const SERIALIZERS = 4;
 /** Field: the sender's credentials, any bytes; absent if it has none. */
 const CREDENTIALS = 5;
 /** Field: what else the sender supports, a u32 of bits. */
@@ -66,13 +63,9 @@ const CAN_STREAM = 1;
 /** Capability: applies and acknowledges WINDOW. */
 const MOVES_WINDOW = 16;
 
-/**
- * Encodes the body of a HELLO.
- *
- * @throws {RangeError} If the name of the serializer is too long.
- */
-export function encodeHello(hello: PeerHello, serializer?: string): Uint8Array {
-  const { credentials, streams } = hello;
+/** Encodes the body of a HELLO. */
+export function encodeHello(hello: PeerHello): Uint8Array {
+  const { credentials, serializers, streams } = hello;
   const body = [...utf8(MAGIC), VERSION >> 8, VERSION];
   const add = (type: number, value: Uint8Array | number[]) => {
     body.push(type, value.length >> 8, value.length, ...value);
@@ -80,15 +73,7 @@ export function encodeHello(hello: PeerHello, serializer?: string): Uint8Array {
   add(MESSAGE, u32(hello.maxMessage));
   add(CALLS, u32(hello.windowCalls));
   add(BYTES, u32(hello.windowBytes));
-  if (serializer !== undefined) {
-    const name = utf8(serializer);
-    if (name.length > MAX_SERIALIZER_NAME) {
-      throw new RangeError(
-        `Cannot use the serializer: its name has ${name.length} bytes, at most ${MAX_SERIALIZER_NAME} fit`,
-      );
-    }
-    add(SERIALIZER, name);
-  }
+  if (serializers) add(SERIALIZERS, utf8(serializers));
   if (typeof credentials === "string") {
     add(CREDENTIALS, utf8(credentials));
     add(IS_TEXT, []);
@@ -153,14 +138,14 @@ function highestVersion({ bytes, at, end }: FieldReader): number | undefined {
  * Reads the fields of a HELLO, behind its version. A limit that it does not
  * state has the protocol's default.
  *
- * @throws {ConnectionError} `serializer_mismatch`, or `protocol_error` for
- *   fields that are cut short or have an illegal value.
+ * @throws {ConnectionError} `protocol_error` for fields that are cut short or
+ *   have an illegal value.
  */
-export function parseHello(body: FieldReader, serializer?: string): PeerHello {
+export function parseHello(body: FieldReader): PeerHello {
   let maxMessage = EARLY_MESSAGE;
   let windowCalls = EARLY_CALLS;
   let windowBytes = EARLY_BYTES;
-  let peerSerializer: string | undefined;
+  let serializers: string | undefined;
   let credentials: Credentials | undefined;
   let isText = false;
   let capabilities = 0;
@@ -190,8 +175,8 @@ export function parseHello(body: FieldReader, serializer?: string): PeerHello {
       case BYTES:
         windowBytes = number();
         break;
-      case SERIALIZER:
-        peerSerializer = body.text(length);
+      case SERIALIZERS:
+        serializers = body.text(length);
         break;
       case CREDENTIALS:
         // Copied, because the memory is the transport's.
@@ -221,15 +206,6 @@ export function parseHello(body: FieldReader, serializer?: string): PeerHello {
       protocolError(`HELLO field ${type} must not have ${length} bytes`);
     }
   }
-  if (serializer !== peerSerializer) {
-    const name = (text?: string) => text === undefined ? "JSON" : quote(text);
-    throw new ConnectionError(
-      "serializer_mismatch",
-      `the peer's serializer is ${name(peerSerializer)}, this side's ${
-        name(serializer)
-      }`,
-    );
-  }
   if (isText && credentials !== undefined) {
     const { length } = credentials;
     body.open(credentials as Uint8Array, 0, length);
@@ -237,8 +213,10 @@ export function parseHello(body: FieldReader, serializer?: string): PeerHello {
   }
   const streams = (capabilities & CAN_STREAM) !== 0 ? grant : undefined;
   const movesWindow = (capabilities & MOVES_WINDOW) !== 0;
-  const window = { windowCalls, windowBytes, movesWindow };
-  return { maxMessage, ...window, credentials, streams };
+  return {
+    ...{ maxMessage, windowCalls, windowBytes, movesWindow },
+    ...{ credentials, serializers, streams },
+  };
 }
 
 /**

@@ -54,12 +54,14 @@ import {
   MAX_HELLO,
   STREAM,
 } from "./protocol.ts";
+import { agree, type SerializerAgreement } from "./serializers.ts";
 
 /** Reads the messages of one connection. */
 export class MessageReader implements FrameHandler {
   /** Bytes of the latest frame, header included. */
   receivedSize = 0;
   protected readonly settings: CodecSettings;
+  protected readonly agreement: SerializerAgreement;
   readonly #handler: MessageHandler;
   readonly #decoder: FrameDecoder;
   /** The body of the frame that is being delivered; then it stands at the payload. */
@@ -74,6 +76,8 @@ export class MessageReader implements FrameHandler {
   constructor(handler: MessageHandler, settings: CodecSettings) {
     this.#handler = handler;
     this.settings = settings;
+    const own = settings.serializer as SerializerAgreement["sender"];
+    this.agreement = { sender: own, receiver: own };
     this.#decoder = new FrameDecoder(this, MAX_HELLO);
   }
 
@@ -123,8 +127,8 @@ export class MessageReader implements FrameHandler {
   }
 
   value(): unknown {
-    const { serializer } = this.settings;
-    return decodePayload(this.#body, serializer, this.#decoder.owned);
+    const { receiver } = this.agreement;
+    return decodePayload(this.#body, receiver, this.#decoder.owned);
   }
 
   retain(): unknown {
@@ -139,7 +143,7 @@ export class MessageReader implements FrameHandler {
   decodeRetained(retained: unknown): unknown {
     return decodePayload(
       retained as PayloadView,
-      this.settings.serializer,
+      this.agreement.receiver,
       true,
     );
   }
@@ -231,11 +235,12 @@ export class MessageReader implements FrameHandler {
   }
 
   #onHello(flags: number): void {
-    const { serializer, authorizesPeer } = this.settings;
+    const { authorizesPeer, serializer } = this.settings;
     if (this.#helloReceived) protocolError("a second HELLO");
     // A later version may have flags of its own.
     if (!checkVersion(this.#body)) checkHelloBits(flags);
-    const hello = parseHello(this.#body, serializer?.name);
+    const hello = parseHello(this.#body);
+    Object.assign(this.agreement, agree(serializer, hello.serializers));
     this.#helloReceived = true;
     this.#first = [];
     this.#peerStreams = hello.streams !== undefined;

@@ -54,6 +54,7 @@ import { encodeHello } from "./hello.ts";
 import { MessageReader } from "./message_reader.ts";
 import { type MetadataBlock, metadataSize, writeMetadata } from "./metadata.ts";
 import { PayloadEncoder, type PreparedPayload } from "./payload.ts";
+import { choiceOf } from "./serializers.ts";
 import type { PayloadRole } from "./to_json.ts";
 
 /** The longest method name, in bytes of UTF-8. */
@@ -78,6 +79,7 @@ export const nativeCodec: CodecFactory = (handler, settings) =>
 export class NativeCodec extends MessageReader implements Codec {
   readonly features: WireFeatures = FEATURES;
   readonly overhead = HEADER_SIZE;
+  readonly undecided: boolean;
   readonly #payload: PayloadEncoder;
   #streams: StreamFrameWriter | undefined;
   /** The latest method, and its length field and name as they are written: most calls in a row have the same one. */
@@ -87,7 +89,10 @@ export class NativeCodec extends MessageReader implements Codec {
 
   constructor(handler: MessageHandler, settings: CodecSettings) {
     super(handler, settings);
-    this.#payload = new PayloadEncoder(settings.serializer);
+    const choice = choiceOf(settings.serializer);
+    this.undecided = choice !== undefined;
+    this.#payload = choice?.encoder(this.agreement) ??
+      new PayloadEncoder(this.agreement);
   }
 
   /** Made when it is first used: most connections have no streams. */
@@ -127,8 +132,7 @@ export class NativeCodec extends MessageReader implements Codec {
   }
 
   hello(sendBuffer: FrameBuffer): void {
-    const { hello, serializer } = this.settings;
-    const body = encodeHello(hello, serializer?.name);
+    const body = encodeHello(this.settings.hello);
     // Urgent, so that a PONG of the same batch does not overtake it.
     const at = beginUrgent(sendBuffer, body.length, HELLO, 0, 0);
     sendBuffer.urgentBytes.set(body, at);

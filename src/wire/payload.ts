@@ -31,7 +31,7 @@ import {
   writeIfAscii,
   writeUtf8,
 } from "../base/utf8.ts";
-import type { Serializer } from "../types/connection.ts";
+import type { Serializer, SerializerList } from "../types/connection.ts";
 import type { FrameBuffer } from "./frame_buffer.ts";
 import {
   BYTES,
@@ -41,6 +41,11 @@ import {
   STRING,
   UNDEFINED,
 } from "./protocol.ts";
+import {
+  type AnySerializer,
+  choiceOf,
+  type SerializerAgreement,
+} from "./serializers.ts";
 import { Snapshot } from "./snapshot.ts";
 import {
   LostPartError,
@@ -82,11 +87,11 @@ export class PayloadEncoder {
   #bytes: Uint8Array | undefined;
   /** Whether the bytes belong to the library, so that they need no copy. */
   #owned = false;
-  /** Replaces JSON. */
-  readonly serializer: Serializer | undefined;
+  /** What replaces JSON in each direction. */
+  readonly agreement: SerializerAgreement;
 
-  constructor(serializer: Serializer | undefined) {
-    this.serializer = serializer;
+  constructor(agreement: SerializerAgreement) {
+    this.agreement = agreement;
   }
 
   /**
@@ -103,11 +108,14 @@ export class PayloadEncoder {
     } else if (isInstanceOf(value, Snapshot)) {
       // Not owned: it may be sent again, so the transport gets a copy.
       this.restorePrepared(value, false);
-    } else if (this.serializer !== undefined) {
-      const bytes = serialize(this.serializer, value, role);
-      this.#take(CUSTOM, undefined, bytes, bytes.length);
-      this.#owned = true;
-    } else this.#prepareText(JSON_TEXT, toJson(value, role));
+    } else {
+      const { sender } = this.agreement;
+      if (sender !== undefined) {
+        const bytes = serialize(sender, value, role);
+        this.#take(CUSTOM, undefined, bytes, bytes.length);
+        this.#owned = true;
+      } else this.#prepareText(JSON_TEXT, toJson(value, role));
+    }
   }
 
   /** Prepares the payload of a value that is a stream. */
@@ -135,7 +143,8 @@ export class PayloadEncoder {
    * Prepares what `savePrepared` returned, or a snapshot.
    *
    * @throws {RpcError} `invalid_argument` if its bytes have lost their memory:
-   *   the user transferred them to the library, and then to somebody else.
+   *   the user transferred them to the library, and then to somebody else; or if
+   *   the serializer that was chosen meanwhile cannot serialize it.
    */
   restorePrepared(
     { kind, text, bytes, size }: PreparedPayload,
@@ -212,7 +221,7 @@ export class PayloadEncoder {
 
 /** The options that decide how values are encoded. */
 export interface SnapshotSettings {
-  readonly serializer?: Serializer;
+  readonly serializer?: Serializer | SerializerList | undefined;
   /** Another protocol than the native one. */
   readonly protocol?: { readonly json?: boolean };
 }
@@ -240,12 +249,26 @@ export function snapshot(
     const bytes = own ? plainView(value) : copyBytes(plainView(value));
     return new Snapshot(BYTES, undefined, bytes);
   }
-  if (serializer !== undefined) {
-    return new Snapshot(CUSTOM, undefined, serialize(serializer, value));
-  }
-  const fixed = value === null || typeof value === "number" ||
-    typeof value === "boolean";
-  return fixed ? value : new Snapshot(JSON_TEXT, toJson(value), undefined);
+  const choice = choiceOf(serializer as AnySerializer);
+  if (choice !== undefined) return choice.forms(value);
+  const fixed = serializer === undefined &&
+    (value === null || typeof value === "number" || typeof value === "boolean");
+  return fixed ? value : inForm(value, serializer as Serializer | undefined);
+}
+
+/**
+ * A value in the form of one serializer; undefined stands for JSON.
+ *
+ * @throws {RpcError} `invalid_argument` if the value cannot be serialized.
+ */
+export function inForm(
+  value: unknown,
+  serializer: Serializer | undefined,
+  role?: PayloadRole,
+): Snapshot {
+  return serializer === undefined
+    ? new Snapshot(JSON_TEXT, toJson(value, role), undefined)
+    : new Snapshot(CUSTOM, undefined, serialize(serializer, value, role));
 }
 
 /** About how many bytes the result of {@linkcode snapshot} holds: at least as many as it has when it is sent. */

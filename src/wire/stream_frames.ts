@@ -26,7 +26,9 @@ import {
   FLAG_CALLER,
   FLAG_CONNECTION,
   FLAG_ERROR,
+  FLAG_METADATA,
   FLAG_MORE,
+  FLAG_TRAILERS,
   STOP,
   writeU32,
 } from "./frame.ts";
@@ -37,6 +39,7 @@ import {
   codeAndText,
   endWithPayload,
 } from "./frame_writer.ts";
+import { type MetadataBlock, metadataSize, writeMetadata } from "./metadata.ts";
 import {
   decodePayload,
   type PayloadEncoder,
@@ -67,7 +70,7 @@ export class NativeStreamFrames implements StreamFrameWriter {
   }
 
   decode(payload: PayloadView, owned: boolean): unknown {
-    return decodePayload(payload, this.#payload.serializer, owned);
+    return decodePayload(payload, this.#payload.agreement.receiver, owned);
   }
 
   data(stream: StreamAddress): void {
@@ -88,13 +91,15 @@ export class NativeStreamFrames implements StreamFrameWriter {
     sendBuffer.bytes.set(bytes.subarray(start, end), at + 1);
   }
 
-  end(stream: StreamAddress): void {
-    begin(stream, 0, END, 0);
+  end(stream: StreamAddress, trailers: MetadataBlock | undefined): void {
+    const at = begin(stream, metadataSize(trailers), END, trailing(trailers));
+    writeMetadata(stream.sendBuffer.bytes, at, trailers);
   }
 
   fail(
     stream: StreamAddress,
     { code, message, data }: StreamFailure,
+    trailers: MetadataBlock | undefined,
     maxBody: number,
   ): void {
     const payload = this.#payload;
@@ -102,12 +107,14 @@ export class NativeStreamFrames implements StreamFrameWriter {
     let fits = false;
     try {
       payload.prepare(data, false);
-      fits = text.length + 1 + payload.size <= maxBody;
+      const size = metadataSize(trailers) + text.length + 1 + payload.size;
+      fits = size <= maxBody;
     } catch {
       // Data that cannot be encoded must not keep the failure from the peer.
     }
     if (!fits) payload.prepare(undefined, false);
-    this.#writePayload(stream, END, FLAG_ERROR, text);
+    const flags = FLAG_ERROR | trailing(trailers);
+    this.#writePayload(stream, END, flags, text, trailers);
   }
 
   stop(stream: StreamAddress, code: string, text: string): void {
@@ -126,19 +133,21 @@ export class NativeStreamFrames implements StreamFrameWriter {
     writeU32(sendBuffer.urgentBytes, at, bytes);
   }
 
-  /** Writes a frame that ends with the prepared payload, behind `text` if there is one. */
+  /** Writes a frame that ends with the prepared payload, behind the trailers and `text` if there are any. */
   #writePayload(
     stream: StreamAddress,
     kind: number,
     flags: number,
     text?: Uint8Array,
+    trailers?: MetadataBlock,
   ): void {
     const { sendBuffer, id } = stream;
     const payload = this.#payload;
     const textSize = text === undefined ? 0 : text.length;
-    const size = textSize + 1 + payload.size;
+    const size = metadataSize(trailers) + textSize + 1 + payload.size;
     flags |= flagOf(stream);
-    const at = beginWithPayload(payload, sendBuffer, size, kind, flags, id);
+    let at = beginWithPayload(payload, sendBuffer, size, kind, flags, id);
+    at = writeMetadata(sendBuffer.bytes, at, trailers);
     if (text !== undefined) sendBuffer.bytes.set(text, at);
     endWithPayload(payload, sendBuffer, at + textSize);
   }
@@ -163,6 +172,10 @@ function flagOf({ caller }: StreamAddress): number {
   return caller ? FLAG_CALLER : 0;
 }
 
+function trailing(trailers: MetadataBlock | undefined): number {
+  return trailers === undefined ? 0 : FLAG_TRAILERS;
+}
+
 /** Reads one frame and notifies the handler; returns false if `kind` is not a frame of streams. */
 function readStreamFrame(
   handler: StreamFrameHandler,
@@ -178,17 +191,20 @@ function readStreamFrame(
       body.payload();
       handler.onData(id, caller, body, (flags & FLAG_MORE) !== 0, owned);
       return true;
-    case END:
+    case END: {
+      const trails = (flags & FLAG_TRAILERS) !== 0;
+      const trailers = body.metadata(trails ? FLAG_METADATA : 0);
       if ((flags & FLAG_ERROR) === 0) {
         body.done();
-        handler.onEnd(id, caller);
+        handler.onEnd(id, caller, trailers);
       } else {
         const code = body.text(body.u8());
         const message = body.text(body.u16());
         body.payload();
-        handler.onEnd(id, caller, code, message);
+        handler.onEnd(id, caller, trailers, code, message);
       }
       return true;
+    }
     case STOP: {
       const code = body.text(body.u8());
       const text = body.text(body.u16());

@@ -508,7 +508,7 @@ test("middleware can stand before any caller, also before other middleware", asy
         ...args,
       );
       const abort = () => {};
-      const rest = { metadata: undefined, abort };
+      const rest = { metadata: undefined, trailers: undefined, abort };
       return { id, method, size, reply, sent, settled, outcome, ...rest };
     },
   };

@@ -52,7 +52,10 @@ function slimClient(features: slim.ClientOptions): MemoryTarget {
         dial,
         options,
         (duplex, options) =>
-          new slim.Client<object>(duplex, { ...options, ...features }),
+          new slim.Client<object>(
+            duplex,
+            { ...options, ...features } as slim.ClientOptions,
+          ),
       ),
   );
 }

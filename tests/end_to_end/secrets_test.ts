@@ -7,6 +7,7 @@ import {
   type CallContext,
   ConnectionError,
   method,
+  type Serializer,
   Server,
   type ServerOptions,
   type StandardSchema,
@@ -115,7 +116,7 @@ async function said(
   const text = heard(peer);
   const server = new Server<object>({ S: { f } }, { clock, ...options });
   const connection = server.accept(peer.duplex);
-  const { serializer } = options;
+  const serializer = options.serializer as Serializer | undefined;
   const extra = serializer ? [4, 0, 3, ...utf8(serializer.name)] : [];
   await peer.send(
     hello({ extra }),

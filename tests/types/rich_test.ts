@@ -223,3 +223,20 @@ test("the slim client with rich has the same types", async () => {
   await client.close();
   await server.close();
 });
+
+test("services with a list of serializers are checked for the richest of it", async () => {
+  const services = { S: { f: (at: Date) => new Map([["at", at]]) } };
+  const list = [rich(), "json"] as const;
+  const server = new Server(services, { serializer: list });
+  // @ts-expect-error: JSON alone carries no Map
+  new Server(services, { serializer: ["json"] });
+  const [near, far] = memoryPair();
+  server.accept(far);
+  const client = new Client<typeof services, "rich">(near, {
+    serializer: list,
+  });
+  const at = new Date(0);
+  assertEquals(await client.call("S.f", at), new Map([["at", at]]));
+  await client.close();
+  await server.close();
+});

@@ -12,7 +12,8 @@ import { connect } from "../../transport/connect.ts";
 import { toDuplex } from "../../transport/sockets/deno_conn.ts";
 import { keepalive } from "../../connection/watchdog.ts";
 import { streams } from "../../streams/support.ts";
-import type { WireMap } from "../../types/connection.ts";
+import { toSerializer } from "../../wire/serializer_list.ts";
+import type { SerializerOption, WireMap } from "../../types/connection.ts";
 import type { MethodName, UntypedServices } from "../../types/services.ts";
 import {
   map,
@@ -29,8 +30,14 @@ import {
 } from "./reconnecting_client.ts";
 
 /** Options of a {@linkcode ReconnectingClient}. Limits apply to each of its connections; `maxQueuedCalls` and `maxQueuedBytes` also to the calls that wait for a connection. */
-export interface ReconnectingClientOptions
-  extends Omit<CoreReconnectingClientOptions, "streams" | "keepalive"> {}
+export interface ReconnectingClientOptions extends
+  Omit<
+    CoreReconnectingClientOptions,
+    "streams" | "keepalive" | "serializer"
+  > {
+  /** Encodes values in place of JSON: one serializer, or a list in order of preference, in which `"json"` stands for JSON: see {@linkcode serializers}. Both sides need a common one, or the connection closes with `serializer_mismatch`. */
+  serializer?: SerializerOption | undefined;
+}
 
 /**
  * A {@linkcode Client} that outlives its connections. When a connection is lost,
@@ -123,6 +130,7 @@ export class ReconnectingClient<
   ) {
     super(toDial(to), {
       ...options,
+      serializer: toSerializer(options.serializer),
       streams: streams(),
       keepalive: keepalive(),
     });

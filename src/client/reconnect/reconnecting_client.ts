@@ -34,6 +34,7 @@ import { toCredentials } from "../../wire/hello.ts";
 import type { AsyncDisposal } from "../../types/duplex.ts";
 import type { ConnectionError } from "../../base/errors.ts";
 import { typeName } from "../../base/inspect.ts";
+import { type AnySerializer, namesOf } from "../../wire/serializers.ts";
 import { toLimits } from "../../wire/connection_limits.ts";
 import type { ActiveConnectionSetup, Dial } from "./dial_attempt.ts";
 import type { LiveCall } from "../../types/stats.ts";
@@ -136,6 +137,7 @@ export class CoreReconnectingClient<
     if (typeof credentials !== "function" && credentials !== undefined) {
       toCredentials(credentials);
     }
+    namesOf(options.serializer as AnySerializer);
     if (typeof dial !== "function") {
       throw new TypeError(
         `Cannot dial: expected a function, received ${typeName(dial)}`,

@@ -156,8 +156,8 @@ export class ResendManager implements Caller, CallOwner, ResendOwner {
 
   /** Copies the options, so that later changes to them have no effect. */
   #apply(call: ResendableCall, options: SentOptions): void {
-    const { signal, ctx, metadata, idempotent, notification, calledAt } =
-      options;
+    const { signal, ctx, metadata, idempotent, trailers } = options;
+    const { notification, calledAt } = options;
     if (signal?.aborted) throw signal.reason;
     if (ctx?.signal.aborted) throw ctx.signal.reason;
     call.deadline = dueTime(options, this.#setup.clock);
@@ -166,6 +166,7 @@ export class ResendManager implements Caller, CallOwner, ResendOwner {
       // The time that `ctx` leaves is part of the deadline.
       ctx: ctx && { signal: ctx.signal, remaining: Infinity },
       idempotent,
+      trailers,
       notification,
       calledAt,
       metadata: metadata && toRecord(metadata),
