@@ -45,6 +45,8 @@ export {
   type MiddlewareStack,
   ServiceClient,
 } from "./src/client/service_client.ts";
+export { ref } from "./src/call/references.ts";
+export type { Ref } from "./src/types/references.ts";
 export type {
   Caller,
   CallHandle,

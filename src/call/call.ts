@@ -17,6 +17,7 @@ import type { TimerEntry } from "../base/timers.ts";
 import type { OutgoingStreams } from "../streams/contract.ts";
 import type { CallEnd } from "../types/observe.ts";
 import type { LiveCall, LiveCallContext, LiveState } from "../types/stats.ts";
+import type { LinkFields } from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 
 /**
@@ -45,6 +46,8 @@ export interface CallExtras extends TimerEntry {
   replyMetadata: MetadataBlock | undefined;
   /** Its streams, if it has any. */
   streams: OutgoingStreams | undefined;
+  /** What it has to do with the results of other calls, if anything. */
+  links: CallLinks | undefined;
   /** Resolves the handle's `settled`. */
   settled: ((outcome: Outcome) => void) | undefined;
   /** Resolves the handle's `sent`. */
@@ -55,6 +58,26 @@ export interface CallExtras extends TimerEntry {
   scope: Scope | undefined;
   /** Has the stack of the code that made the call, if its client captures stacks. */
   calledAt: Error | undefined;
+}
+
+/** What a call has to do with the results of others: made by `references.ts`. */
+export interface CallLinks {
+  /** The bytes that its references add to its request. */
+  readonly size: number;
+  /** The call is written now. `keeps` says whether the peer keeps results. */
+  fields(keeps: boolean): LinkFields | undefined;
+  /** It has been written. */
+  onWritten(): void;
+  /** Its turn to be sent has come. Returns whether it was held back, because a result that it refers to is not kept any more. */
+  holdBack(): boolean;
+  /** The peer has answered. Returns whether the peer need not keep the result any more. */
+  onAnswered(): boolean;
+  /** The peer has refused it. Returns whether it was held back, to be sent again. */
+  onRefused(code: string): boolean;
+  /** Its caller has been notified. */
+  onSettled(failed: boolean, result: unknown): void;
+  /** It refers to no result any more. */
+  drop(): void;
 }
 
 /** A failure that nobody has asked for yet. It has a class of its own, so that no result is taken for one. */
@@ -70,6 +93,8 @@ export class Rejection {
 export interface QueuedCall extends ListNode<QueuedCall> {
   readonly call: Call;
   readonly draft: unknown;
+  /** Whether it waits for the results that it refers to, and not for the window. */
+  readonly held: boolean;
 }
 
 /** What a {@linkcode CallTable} holds. */
@@ -112,6 +137,7 @@ export class Call implements Numbered {
       this.result = failed ? new Rejection(result) : result;
     } else if (failed) this.reject?.(result);
     else this.resolve(result);
+    this.extra?.links?.onSettled(failed, result);
     // A stream has only begun.
     if (this.extra !== undefined && !this.extra.streams?.reader) {
       this.#notifyObservers(outcome, failed, result);
@@ -159,6 +185,7 @@ export class Call implements Numbered {
       metadata: undefined,
       replyMetadata: undefined,
       streams: undefined,
+      links: undefined,
       settled: undefined,
       sent: undefined,
       observed: undefined,

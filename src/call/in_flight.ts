@@ -63,9 +63,23 @@ export class InFlightCalls extends CallTable<Call> {
       }
     }
     const id = call.seq >>> 0;
-    codec.request(sendBuffer, id, call.method, remaining, extra?.metadata);
+    const links = extra?.links?.fields(this.keepsResults);
+    codec.request(
+      sendBuffer,
+      id,
+      call.method,
+      remaining,
+      extra?.metadata,
+      links,
+    );
     call.batchOffset = sendBuffer.batchOffset;
     extra?.streams?.onWritten(id);
+    extra?.links?.onWritten();
+  }
+
+  /** Whether the peer keeps results for dependent calls. */
+  get keepsResults(): boolean {
+    return this.window.helloReceived?.keepsResults === true;
   }
 
   /** The call of this id that was flushed and is not over. */

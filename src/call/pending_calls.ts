@@ -17,6 +17,7 @@ import {
   RpcError,
 } from "../base/errors.ts";
 import { isStream, type StreamValue } from "../base/pull_source.ts";
+import { references } from "../base/references.ts";
 import type { TimerHeap } from "../base/timers.ts";
 import type { CallHandle, CallOptions } from "../types/call.ts";
 import type { Connection } from "../types/connection.ts";
@@ -24,12 +25,13 @@ import type { CallObserverHub } from "../types/observe.ts";
 import type { OutgoingCallStats } from "../types/stats.ts";
 import { CALL_CHARGE } from "../wire/connection_limits.ts";
 import { toMetadata } from "../wire/metadata.ts";
-import { GONE } from "../wire/payload.ts";
+import { GONE, type SnapshotSettings } from "../wire/payload.ts";
 import { unserializable } from "../wire/to_json.ts";
 import { CallAborter } from "./abort.ts";
 import { Call } from "./call.ts";
 import { deadlineError } from "./errors.ts";
 import { type CallOwner, Handle, promiseOf } from "./handle.ts";
+import type { LinkedCalls } from "./links.ts";
 import { InFlightCalls } from "./in_flight.ts";
 import {
   dueTime,
@@ -50,12 +52,13 @@ export interface PendingCallsContext
   /** Observes calls, if there are observers. */
   readonly observe: CallObserverHub | undefined;
   readonly connection: Connection;
+  readonly setup: SnapshotSettings;
   /** Called when no call is waiting or in flight any more. */
   settled(): void;
 }
 
 /** The pending table of one connection. */
-export class PendingCalls implements CallOwner {
+export class PendingCalls implements CallOwner, LinkedCalls {
   /** The calls that wait. */
   readonly queue: SendQueue;
   /** The calls that were sent and have no reply, abandoned ones included. */
@@ -84,7 +87,7 @@ export class PendingCalls implements CallOwner {
     return {
       inFlight: window.calls,
       inFlightBytes: window.bytes,
-      queued: queue.calls.length,
+      queued: queue.length,
       queuedBytes: queue.bytes,
       settled: { ...settler.counts },
       lateReplies: replies.late,
@@ -94,18 +97,19 @@ export class PendingCalls implements CallOwner {
   /** What the calls without a reply take: the bytes of those that wait, and a charge each. */
   get heldBytes(): number {
     const { queue, inFlight } = this;
-    return queue.bytes + CALL_CHARGE * (queue.calls.length + inFlight.size);
+    return queue.bytes + CALL_CHARGE * (queue.length + inFlight.size);
   }
 
   /** Lists the calls that have not ended: those in flight in the order in which they were sent, then those that wait. */
   all(): Call[] {
-    const waiting = this.queue.calls.all().map(({ call }) => call);
-    return [...this.inFlight.all(), ...waiting];
+    const { calls, held } = this.queue;
+    const waiting = [...calls.all(), ...held.all()];
+    return [...this.inFlight.all(), ...waiting.map(({ call }) => call)];
   }
 
   /** Whether no call is waiting or in flight. */
   get empty(): boolean {
-    return this.queue.calls.length === 0 && this.inFlight.size === 0;
+    return this.queue.length === 0 && this.inFlight.size === 0;
   }
 
   call(
@@ -153,27 +157,87 @@ export class PendingCalls implements CallOwner {
       if (options !== undefined) this.#apply(call, options);
       // Runs user code (toJSON, a serializer), which may abort the call or
       // close the connection: so those are checked afterwards.
+      let held = false;
       if (streamed) codec.streams?.prepare();
       else {
         const transfer = options?.transfer === true;
+        const { met } = references;
         codec.prepare(params, transfer, call.method, "params");
+        if (references.met !== met) held = this.#link(call, params);
       }
       if (options?.notification) codec.markNotification?.();
       const { extra } = call;
       const timed = extra !== undefined && extra.expiresAt !== Infinity;
       call.size = codec.requestSize(call.method, timed, extra?.metadata);
       if (extra !== undefined) {
+        if (extra.links !== undefined) call.size += extra.links.size;
         throwIfAborted(extra);
         // Throws if a signal is none, and then nothing is sent.
         this.settler.watch(call, extra);
       }
-      this.queue.enter(call);
+      this.queue.enter(call, held);
     } catch (error) {
       // Drops what is prepared and will not be written.
       codec.prepare(undefined, false);
       if (!isAbort(options, error)) call.annotate(error);
       this.settler.settle(call, "not_sent", true, error);
     }
+  }
+
+  /** The params have references: prepares what is sent of them. Returns whether the call waits for the results that it refers to. */
+  #link(call: Call, params: unknown): boolean {
+    const linked = references.link?.(call, this, params);
+    this.#context.codec.prepare(linked?.value, false, call.method, "params");
+    return linked?.held === true;
+  }
+
+  /** See {@linkcode LinkedCalls}. */
+  resume(call: Call, makeParams: () => unknown): void {
+    const { codec } = this.#context;
+    let failure: { readonly error: unknown } | undefined;
+    try {
+      codec.prepare(makeParams(), false, call.method, "params");
+      const { metadata, expiresAt } = call.extras();
+      const timed = expiresAt !== Infinity;
+      call.size = codec.requestSize(call.method, timed, metadata);
+    } catch (error) {
+      failure = { error };
+    }
+    try {
+      // The user's code that ran may have ended it.
+      if (call.waiting === undefined) return codec.prepare(undefined, false);
+      this.queue.remove(call);
+      if (failure !== undefined) throw failure.error;
+      this.queue.admit(call);
+    } catch (error) {
+      codec.prepare(undefined, false);
+      this.settler.fail(call, call.outcome, error);
+    }
+  }
+
+  get settings(): SnapshotSettings {
+    return this.#context.setup;
+  }
+
+  hold(call: Call): void {
+    this.queue.hold(call);
+  }
+
+  release(id: number): void {
+    const { codec, sendBuffer } = this.#context;
+    codec.release?.(sendBuffer, id);
+  }
+
+  keep(call: Call): boolean {
+    const { codec, sendBuffer } = this.#context;
+    const { inFlight } = this;
+    const open = inFlight.keepsResults && !inFlight.flushed(call);
+    if (open) codec.markKept?.(sendBuffer, call.batchOffset);
+    return open;
+  }
+
+  tableOf(): object {
+    return this;
   }
 
   /** The params are a stream, which belongs to this call from now on. */

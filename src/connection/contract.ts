@@ -28,7 +28,12 @@ import type {
   LiveCall,
   LiveCallContext,
 } from "../types/stats.ts";
-import type { Codec, CodecFactory } from "../wire/codec.ts";
+import type {
+  Codec,
+  CodecFactory,
+  CodecSettings,
+  RequestLinks,
+} from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import type { ByteChannel } from "../transport/duplex.ts";
 import type {
@@ -74,6 +79,8 @@ export interface ProtocolSetup extends Omit<Protocol, "codec"> {
 /** A {@linkcode ServiceDefinition}, as the library uses it. */
 export interface ServiceSetup extends ServiceDefinition {
   readonly serve: (context: ServeContext) => IncomingCalls;
+  /** Reads what a request has to do with the results of other calls. */
+  readonly readLinks?: CodecSettings["readLinks"];
 }
 
 /** What serving needs of its connection. */
@@ -116,7 +123,10 @@ export interface IncomingCalls {
     size: number,
     remaining: number,
     metadata: MetadataBlock | undefined,
+    links?: RequestLinks,
   ): void;
+  /** The peer refers to the result of a call no more. */
+  release(id: number): void;
   /** The peer cancels a call. */
   cancel(id: number): void;
   /** The streams of a call: `null` if it has none, undefined if it is over. */

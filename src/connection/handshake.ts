@@ -139,11 +139,15 @@ export function codecSettings(
         : toCredentials(credentials),
       streams: streams &&
         { credit: limits.streamCredit, max: limits.maxStreams },
+      keepsResults: services?.methods.size
+        ? services.readLinks !== undefined
+        : undefined,
     },
     // A copy, because the connection sets the window that it grants in its own.
     limits: { ...limits },
     authorizesPeer: makeGate !== undefined,
     methodTable: services?.methods,
+    readLinks: services?.methods.size ? services.readLinks : undefined,
     serializer,
     streams: streams?.codec,
     onStrayLine,

@@ -22,9 +22,11 @@ import {
   FLAG_CALLER,
   FLAG_DEADLINE,
   FLAG_ERROR,
+  FLAG_KEEP,
   FLAG_METADATA,
   FLAG_MORE,
   FLAG_NONE,
+  FLAG_REFS,
   FLAG_STARTED,
   HEADER_SIZE,
   HELLO,
@@ -35,14 +37,16 @@ import {
 /** The flags that each kind may have, with the reserved bits above them; negative for an unknown kind. */
 const LEGAL_FLAGS: Int32Array = /* @__PURE__ */ (() => {
   const flags = new Int32Array(256).fill(-1).fill(0xff, FIRST_SKIPPABLE);
-  // REQUEST to PAD, then DATA to CREDIT, in the order of their numbers.
+  // REQUEST to RELEASE, then DATA to CREDIT, in the order of their numbers.
   flags.set([
-    FLAG_DEADLINE | FLAG_METADATA,
+    FLAG_DEADLINE | FLAG_METADATA | FLAG_KEEP | FLAG_REFS,
     FLAG_METADATA,
     FLAG_STARTED | FLAG_METADATA,
     ...[0, 0, 0],
     FLAG_NONE,
     0xff,
+    ...[-1, -1, -1],
+    0,
   ], REQUEST);
   flags.set([
     FLAG_CALLER | FLAG_MORE,

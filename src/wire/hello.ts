@@ -58,6 +58,9 @@ const HIGHEST = 9;
 /** Capability: streams. */
 const CAN_STREAM = 1;
 
+/** Capability: results are kept for dependent calls. */
+const KEEPS_RESULTS = 32;
+
 /**
  * Encodes the body of a HELLO.
  *
@@ -85,8 +88,10 @@ export function encodeHello(hello: PeerHello, serializer?: string): Uint8Array {
     add(CREDENTIALS, utf8(credentials));
     add(IS_TEXT, []);
   } else if (credentials !== undefined) add(CREDENTIALS, credentials);
+  const capabilities = (streams === undefined ? 0 : CAN_STREAM) |
+    (hello.keepsResults ? KEEPS_RESULTS : 0);
+  if (capabilities !== 0) add(CAPABILITIES, u32(capabilities));
   if (streams !== undefined) {
-    add(CAPABILITIES, u32(CAN_STREAM));
     add(STREAMS, [...u32(streams.credit), ...u32(streams.max)]);
   }
   return new Uint8Array(body);
@@ -152,7 +157,7 @@ export function parseHello(body: FieldReader, serializer?: string): PeerHello {
   let peerSerializer: string | undefined;
   let credentials: Credentials | undefined;
   let isText = false;
-  let canStream = false;
+  let capabilities = 0;
   let grant = { credit: 64 * 1024, max: 1024 };
   while (body.at < body.end) {
     const type = body.u8();
@@ -183,7 +188,7 @@ export function parseHello(body: FieldReader, serializer?: string): PeerHello {
         credentials = copyBytes(body.bytes, body.skip(length), end);
         break;
       case CAPABILITIES:
-        canStream = (number() & CAN_STREAM) !== 0;
+        capabilities = number();
         break;
       case STREAMS:
         grant = { credit: number(MIN_CREDIT, MAX_WINDOW), max: number() };
@@ -216,8 +221,16 @@ export function parseHello(body: FieldReader, serializer?: string): PeerHello {
     body.open(credentials as Uint8Array, 0, length);
     credentials = body.text(length);
   }
-  const streams = canStream ? grant : undefined;
-  return { maxMessage, windowCalls, windowBytes, credentials, streams };
+  const streams = (capabilities & CAN_STREAM) !== 0 ? grant : undefined;
+  const keepsResults = (capabilities & KEEPS_RESULTS) !== 0;
+  return {
+    maxMessage,
+    windowCalls,
+    windowBytes,
+    credentials,
+    streams,
+    keepsResults,
+  };
 }
 
 /**

@@ -19,7 +19,9 @@ import { NO_BYTES } from "../base/bytes.ts";
 import { ConnectionError, protocolError, quote } from "../base/errors.ts";
 import type {
   CodecSettings,
+  KeptPayload,
   MessageHandler,
+  RequestLinks,
   StreamFrameHandler,
 } from "./codec.ts";
 import { FieldReader } from "./fields.ts";
@@ -27,13 +29,16 @@ import {
   CANCEL,
   ERROR,
   FLAG_DEADLINE,
+  FLAG_KEEP,
   FLAG_NONE,
+  FLAG_REFS,
   FLAG_STARTED,
   GOAWAY,
   HEADER_SIZE,
   HELLO,
   PING,
   PONG,
+  RELEASE,
   REPLY,
   REQUEST,
 } from "./frame.ts";
@@ -142,6 +147,10 @@ export class MessageReader implements FrameHandler {
     );
   }
 
+  decodeKept(kept: KeptPayload): unknown {
+    return decodePayload(kept, this.settings.serializer, false);
+  }
+
   decodedSize(retained: unknown): number {
     const payload = retained as PayloadView | undefined ?? this.#body;
     return payload.kind === JSON_TEXT
@@ -174,9 +183,12 @@ export class MessageReader implements FrameHandler {
       case REQUEST: {
         const remaining = (flags & FLAG_DEADLINE) !== 0 ? body.u32() : -1;
         const metadata = body.metadata(flags);
+        const links = (flags & (FLAG_KEEP | FLAG_REFS)) === 0
+          ? undefined
+          : this.#links(flags);
         const method = body.method();
         body.payload(this.#lastKind);
-        handler.onRequest(id, method, size, remaining, metadata);
+        handler.onRequest(id, method, size, remaining, metadata, links);
         return;
       }
       case REPLY: {
@@ -217,6 +229,11 @@ export class MessageReader implements FrameHandler {
       case HELLO:
         this.#onHello(flags);
         return;
+      case RELEASE:
+        this.#links(0);
+        body.done();
+        handler.onRelease(id);
+        return;
       default:
         this.#streamFrame(kind, flags, id);
     }
@@ -234,6 +251,15 @@ export class MessageReader implements FrameHandler {
     if (authorizesPeer) this.#decoder.maxBody = EARLY_MESSAGE;
     else this.onPeerAuthorized();
     this.#handler.onHello(hello);
+  }
+
+  /** Reads what a REQUEST has to do with other calls. Checks that this side has stated the capability. */
+  #links(flags: number): RequestLinks {
+    const { readLinks, serializer } = this.settings;
+    if (readLinks === undefined) {
+      protocolError("a frame needs the capability for dependent calls");
+    }
+    return readLinks(this.#body, flags, serializer !== undefined);
   }
 
   #streamFrame(kind: number, flags: number, id: number): void {

@@ -16,6 +16,8 @@ import type {
   Codec,
   CodecFactory,
   CodecSettings,
+  KeptPayload,
+  LinkFields,
   MessageHandler,
   StreamFrameWriter,
   WireFeatures,
@@ -24,6 +26,7 @@ import {
   CANCEL,
   ERROR,
   FLAG_DEADLINE,
+  FLAG_KEEP,
   FLAG_METADATA,
   FLAG_NONE,
   FLAG_STARTED,
@@ -34,6 +37,7 @@ import {
   PING,
   PONG,
   readU32,
+  RELEASE,
   REPLY,
   REQUEST,
   writeU16,
@@ -109,6 +113,13 @@ export class NativeCodec extends MessageReader implements Codec {
     this.#payload.restorePrepared(prepared as PreparedPayload);
   }
 
+  keepPrepared(most: number): KeptPayload | undefined {
+    const { kind, size } = this.#payload;
+    if (size > most) return undefined;
+    const bytes = this.#payload.copyOut();
+    return { kind, bytes, at: 0, end: size };
+  }
+
   requestSize(
     method: string,
     timed: boolean,
@@ -137,16 +148,33 @@ export class NativeCodec extends MessageReader implements Codec {
     method: string,
     remaining: number,
     metadata: MetadataBlock | undefined,
+    links?: LinkFields,
   ): void {
     const payload = this.#payload;
     const timed = remaining >= 0;
-    const size = this.requestSize(method, timed, metadata) - HEADER_SIZE;
-    const flags = (timed ? FLAG_DEADLINE : 0) | flagOf(metadata);
+    let size = this.requestSize(method, timed, metadata) - HEADER_SIZE;
+    let flags = (timed ? FLAG_DEADLINE : 0) | flagOf(metadata);
+    if (links !== undefined) {
+      size += links.block.length;
+      flags |= links.flags;
+    }
     let at = beginWithPayload(payload, sendBuffer, size, REQUEST, flags, id);
     if (timed) at = writeU32(sendBuffer.bytes, at, remaining);
     at = writeMetadata(sendBuffer.bytes, at, metadata);
+    if (links !== undefined) {
+      sendBuffer.bytes.set(links.block, at);
+      at += links.block.length;
+    }
     copyWords(this.#methodView, this.#methodSize, sendBuffer.view, at);
     endWithPayload(payload, sendBuffer, at + this.#methodSize);
+  }
+
+  markKept(sendBuffer: FrameBuffer, batchOffset: number): void {
+    if (batchOffset >= 0) sendBuffer.at(batchOffset)[5] |= FLAG_KEEP;
+  }
+
+  release(sendBuffer: FrameBuffer, id: number): void {
+    beginFrame(sendBuffer, 0, RELEASE, 0, id);
   }
 
   reply(sendBuffer: FrameBuffer, id: number, metadata?: MetadataBlock): void {

@@ -23,6 +23,7 @@ import {
   viewOf,
 } from "../base/bytes.ts";
 import { isStream } from "../base/pull_source.ts";
+import { type PlacedReference, references } from "../base/references.ts";
 import { isInstanceOf } from "../base/user_code.ts";
 import {
   readText,
@@ -43,6 +44,7 @@ import {
 } from "./protocol.ts";
 import { Snapshot } from "./snapshot.ts";
 import {
+  checkReferences,
   LostPartError,
   type PayloadRole,
   toJson,
@@ -101,6 +103,7 @@ export class PayloadEncoder {
       this.#take(BYTES, undefined, value, measure(value, role));
       this.#owned = transfer && isFixed(value);
     } else if (isInstanceOf(value, Snapshot)) {
+      if (value.references !== undefined) references.met++;
       // Not owned: it may be sent again, so the transport gets a copy.
       this.restorePrepared(value, false);
     } else if (this.serializer !== undefined) {
@@ -118,6 +121,11 @@ export class PayloadEncoder {
   /** The prepared payload as bytes, which may be the value itself. */
   toBytes(): Uint8Array {
     return this.#bytes ?? copyBytes(scratch, 0, this.size);
+  }
+
+  /** The prepared payload as bytes of their own. */
+  copyOut(): Uint8Array {
+    return copyBytes(plainView(this.#bytes ?? scratch), 0, this.size);
   }
 
   /** Sets the prepared payload aside, to write it in a later turn. Copies bytes that belong to the user. */
@@ -234,6 +242,7 @@ export function snapshot(
   if (protocol !== undefined && protocol.json !== true) return value;
   if (value === undefined || typeof value === "string") return value;
   if (isInstanceOf(value, Snapshot) || isStream(value)) return value;
+  const { met } = references;
   if (isBytes(value) && protocol === undefined) {
     measure(value, "params");
     const own = transfer && isFixed(value);
@@ -241,11 +250,35 @@ export function snapshot(
     return new Snapshot(BYTES, undefined, bytes);
   }
   if (serializer !== undefined) {
-    return new Snapshot(CUSTOM, undefined, serialize(serializer, value));
+    const bytes = serialize(serializer, value);
+    return new Snapshot(CUSTOM, undefined, bytes, referencesIn(value, met));
   }
   const fixed = value === null || typeof value === "number" ||
     typeof value === "boolean";
-  return fixed ? value : new Snapshot(JSON_TEXT, toJson(value), undefined);
+  if (fixed) return value;
+  const text = toJson(value);
+  return new Snapshot(JSON_TEXT, text, undefined, referencesIn(value, met));
+}
+
+/**
+ * The references of a value that has just been encoded; `met` is how many had
+ * been encoded before.
+ *
+ * @throws {RpcError} `invalid_argument` if one of them is where no path leads.
+ */
+function referencesIn(
+  value: unknown,
+  met: number,
+): readonly PlacedReference[] | undefined {
+  const count = references.met - met;
+  if (count === 0) return undefined;
+  const found = references.find?.(value) ?? [];
+  if (found.length === count) return found;
+  throw unserializable(
+    "params: a reference",
+    undefined,
+    "it stands where it cannot be replaced; put it into a plain object or an array",
+  );
 }
 
 /** About how many bytes the result of {@linkcode snapshot} holds: at least as many as it has when it is sent. */
@@ -316,13 +349,20 @@ function serialize(
   value: unknown,
   role: PayloadRole = "params",
 ): Uint8Array {
+  const { met } = references;
+  // Nobody has made a reference, or the serializer knows them.
+  const plain = references.find === undefined ||
+      (serializer as { readonly references?: boolean }).references
+    ? value
+    : references.blank(value);
+  let result: Uint8Array;
   try {
-    const bytes: unknown = serializer.encode(value);
+    const bytes: unknown = serializer.encode(plain);
     if (!isBytes(bytes)) {
       throw new TypeError("the serializer did not return a Uint8Array");
     }
     lengthOf(bytes);
-    return isFixed(bytes) ? plainView(bytes) : copyBytes(plainView(bytes));
+    result = isFixed(bytes) ? plainView(bytes) : copyBytes(plainView(bytes));
   } catch (cause) {
     if (isInstanceOf(cause, LostPartError)) {
       const { what, advice, path } = cause;
@@ -330,4 +370,6 @@ function serialize(
     }
     throw unserializable(`the ${role}`, cause);
   }
+  checkReferences(met, role);
+  return result;
 }

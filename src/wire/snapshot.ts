@@ -5,6 +5,7 @@
  */
 
 import { isInstance } from "../base/brand.ts";
+import type { PlacedReference } from "../base/references.ts";
 
 /**
  * A value in its wire form: what is sent of it, however late or often, is what
@@ -24,6 +25,8 @@ export class Snapshot {
   readonly kind: number;
   readonly text: string | undefined;
   readonly bytes: Uint8Array | undefined;
+  /** The references in it: the value has `null` in their places. */
+  readonly references: readonly PlacedReference[] | undefined;
   /** The most that it holds, in bytes: exact for bytes, for text what a string takes. */
   readonly size: number;
 
@@ -31,10 +34,12 @@ export class Snapshot {
     kind: number,
     text: string | undefined,
     bytes: Uint8Array | undefined,
+    references?: readonly PlacedReference[],
   ) {
     this.kind = kind;
     this.text = text;
     this.bytes = bytes;
+    this.references = references;
     this.size = bytes?.length ?? 2 * (text as string).length;
   }
 }
