@@ -31,37 +31,30 @@ export interface PlacedReference {
   readonly target: ReferenceTarget;
 }
 
-/** What the encoders of values and `ref()` know of each other. The copy of the library whose `ref()` is called first sets the functions, for all copies. */
+/**
+ * What the encoders of values and `ref()` know of each other. The copy of the
+ * library whose `ref()` is called first sets the functions, for all copies.
+ */
 export interface References {
   /** References encoded so far. */
   met: number;
-  /** Finds the references of a value; undefined until `ref()` has been called once. */
-  find: ((value: unknown) => PlacedReference[]) | undefined;
-  /** Links a call to those that its params refer to, and returns what to encode in their place; `held` says that the call must wait for results. */
-  link:
-    | ((
-      call: object,
-      calls: object,
-      params: unknown,
-    ) => { readonly held: boolean; readonly value: unknown })
-    | undefined;
+  /** Finds the references of a value. */
+  find?: (value: unknown) => PlacedReference[];
+  /** Links a call to those that its params refer to, and prepares what is sent of them. Returns whether the call must wait for results. */
+  link?: (call: object, calls: object, params: unknown) => boolean;
   /** What the handle of a call stands for as the source of results. */
-  sourceOf: ((handle: object) => object) | undefined;
-  /** Returns a value with `null` in the place of each reference, and counts those as met. For a serializer that does not know references. */
-  blank: (value: unknown) => unknown;
+  sourceOf?: (handle: object) => object;
+  /** Returns what a serializer is given: a value with `null` in the place of each reference, unless it knows references. */
+  blank?: (value: unknown, serializer: object) => unknown;
+  /** A reference was encoded. Throws if that was in anything but params. */
+  check?: (role?: string) => void;
 }
 
 const KEY = /* @__PURE__ */ shared("references");
 
 /** Shared by all copies of the library. */
 export const references: References = /* @__PURE__ */ (() =>
-  (globalThis as unknown as Record<symbol, References>)[KEY] ??= {
-    met: 0,
-    find: undefined,
-    link: undefined,
-    sourceOf: undefined,
-    blank: (value) => value,
-  })();
+  (globalThis as unknown as Record<symbol, References>)[KEY] ??= { met: 0 })();
 
 /** What a reference stands for; undefined for any other value. */
 export function targetOf(value: unknown): ReferenceTarget | undefined {

@@ -15,6 +15,7 @@ import { annotateError, type Outcome } from "../base/errors.ts";
 import type { ListNode } from "../base/linked_list.ts";
 import type { TimerEntry } from "../base/timers.ts";
 import type { OutgoingStreams } from "../streams/contract.ts";
+import type { PeerHello } from "../types/connection.ts";
 import type { CallEnd } from "../types/observe.ts";
 import type { LiveCall, LiveCallContext, LiveState } from "../types/stats.ts";
 import type { LinkFields } from "../wire/codec.ts";
@@ -64,14 +65,14 @@ export interface CallExtras extends TimerEntry {
 export interface CallLinks {
   /** The bytes that its references add to its request. */
   readonly size: number;
-  /** The call is written now. `keeps` says whether the peer keeps results. */
-  fields(keeps: boolean): LinkFields | undefined;
+  /** The call is written now, to a peer that has sent this HELLO. */
+  fields(peer: PeerHello): LinkFields | undefined;
   /** It has been written. */
   onWritten(): void;
   /** Its turn to be sent has come. Returns whether it was held back, because a result that it refers to is not kept any more. */
   holdBack(): boolean;
-  /** The peer has answered. Returns whether the peer need not keep the result any more. */
-  onAnswered(): boolean;
+  /** The peer has answered. */
+  onAnswered(): void;
   /** The peer has refused it. Returns whether it was held back, to be sent again. */
   onRefused(code: string): boolean;
   /** Its caller has been notified. */

@@ -63,7 +63,7 @@ export class InFlightCalls extends CallTable<Call> {
       }
     }
     const id = call.seq >>> 0;
-    const links = extra?.links?.fields(this.keepsResults);
+    const links = extra?.links?.fields(this.window.granted);
     codec.request(
       sendBuffer,
       id,
@@ -75,11 +75,6 @@ export class InFlightCalls extends CallTable<Call> {
     call.batchOffset = sendBuffer.batchOffset;
     extra?.streams?.onWritten(id);
     extra?.links?.onWritten();
-  }
-
-  /** Whether the peer keeps results for dependent calls. */
-  get keepsResults(): boolean {
-    return this.window.helloReceived?.keepsResults === true;
   }
 
   /** The call of this id that was flushed and is not over. */

@@ -65,11 +65,11 @@ export class PendingCalls implements CallOwner, LinkedCalls {
   readonly inFlight: InFlightCalls;
   readonly replies: ReplyHandler;
   readonly settler: CallSettler;
-  readonly #context: PendingCallsContext;
+  readonly context: PendingCallsContext;
   readonly #aborter: CallAborter;
 
   constructor(context: PendingCallsContext, firstId: number) {
-    this.#context = context;
+    this.context = context;
     const inFlight = this.inFlight = new InFlightCalls(context, firstId);
     const settler = this.settler = new CallSettler(context.deadlines, {
       abort: (call, reason) => this.abort(call, reason),
@@ -136,7 +136,7 @@ export class PendingCalls implements CallOwner, LinkedCalls {
   }
 
   #observe(call: Call): void {
-    const { observe, clock, connection } = this.#context;
+    const { observe, clock, connection } = this.context;
     if (observe?.active) observe.onOutgoing(call, clock, () => connection);
   }
 
@@ -146,7 +146,7 @@ export class PendingCalls implements CallOwner, LinkedCalls {
     params: unknown,
     options: SentOptions | undefined,
   ): void {
-    const { codec, tick } = this.#context;
+    const { codec, tick } = this.context;
     // A call that another connection had sent before keeps its age.
     if (call.startedAt === 0) call.startedAt = tick.now();
     try {
@@ -163,14 +163,16 @@ export class PendingCalls implements CallOwner, LinkedCalls {
         const transfer = options?.transfer === true;
         const { met } = references;
         codec.prepare(params, transfer, call.method, "params");
-        if (references.met !== met) held = this.#link(call, params);
+        if (references.met !== met) {
+          held = references.link?.(call, this, params) === true;
+        }
       }
       if (options?.notification) codec.markNotification?.();
       const { extra } = call;
       const timed = extra !== undefined && extra.expiresAt !== Infinity;
       call.size = codec.requestSize(call.method, timed, extra?.metadata);
       if (extra !== undefined) {
-        if (extra.links !== undefined) call.size += extra.links.size;
+        call.size += extra.links?.size ?? 0;
         throwIfAborted(extra);
         // Throws if a signal is none, and then nothing is sent.
         this.settler.watch(call, extra);
@@ -182,58 +184,6 @@ export class PendingCalls implements CallOwner, LinkedCalls {
       if (!isAbort(options, error)) call.annotate(error);
       this.settler.settle(call, "not_sent", true, error);
     }
-  }
-
-  /** The params have references: prepares what is sent of them. Returns whether the call waits for the results that it refers to. */
-  #link(call: Call, params: unknown): boolean {
-    const linked = references.link?.(call, this, params);
-    this.#context.codec.prepare(linked?.value, false, call.method, "params");
-    return linked?.held === true;
-  }
-
-  /** See {@linkcode LinkedCalls}. */
-  resume(call: Call, makeParams: () => unknown): void {
-    const { codec } = this.#context;
-    let failure: { readonly error: unknown } | undefined;
-    try {
-      codec.prepare(makeParams(), false, call.method, "params");
-      const { metadata, expiresAt } = call.extras();
-      const timed = expiresAt !== Infinity;
-      call.size = codec.requestSize(call.method, timed, metadata);
-    } catch (error) {
-      failure = { error };
-    }
-    try {
-      // The user's code that ran may have ended it.
-      if (call.waiting === undefined) return codec.prepare(undefined, false);
-      this.queue.remove(call);
-      if (failure !== undefined) throw failure.error;
-      this.queue.admit(call);
-    } catch (error) {
-      codec.prepare(undefined, false);
-      this.settler.fail(call, call.outcome, error);
-    }
-  }
-
-  get settings(): SnapshotSettings {
-    return this.#context.setup;
-  }
-
-  hold(call: Call): void {
-    this.queue.hold(call);
-  }
-
-  release(id: number): void {
-    const { codec, sendBuffer } = this.#context;
-    codec.release?.(sendBuffer, id);
-  }
-
-  keep(call: Call): boolean {
-    const { codec, sendBuffer } = this.#context;
-    const { inFlight } = this;
-    const open = inFlight.keepsResults && !inFlight.flushed(call);
-    if (open) codec.markKept?.(sendBuffer, call.batchOffset);
-    return open;
   }
 
   tableOf(): object {
@@ -261,7 +211,7 @@ export class PendingCalls implements CallOwner, LinkedCalls {
   #apply(call: Call, options: CallOptions): void {
     const { signal, ctx, metadata } = options;
     const extra = call.extras();
-    extra.expiresAt = dueTime(options, this.#context.clock);
+    extra.expiresAt = dueTime(options, this.context.clock);
     extra.signal = signal;
     extra.inherited = ctx?.signal;
     extra.onTimeout = () =>

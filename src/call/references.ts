@@ -31,9 +31,11 @@ import {
 } from "../base/references.ts";
 import { isInstanceOf } from "../base/user_code.ts";
 import type { CallHandle } from "../types/call.ts";
+import type { PeerHello } from "../types/connection.ts";
 import type { Ref } from "../types/references.ts";
 import type { LinkFields } from "../wire/codec.ts";
-import { FLAG_KEEP, FLAG_REFS } from "../wire/frame.ts";
+import { FLAG_KEEP, FLAG_REFS, RELEASE } from "../wire/frame.ts";
+import { beginFrame } from "../wire/frame_writer.ts";
 import { snapshot, type SnapshotSettings } from "../wire/payload.ts";
 import { JSON_TEXT } from "../wire/protocol.ts";
 import {
@@ -46,6 +48,7 @@ import {
 import { Snapshot } from "../wire/snapshot.ts";
 import { unserializable } from "../wire/to_json.ts";
 import { type Call, type CallLinks, Rejection } from "./call.ts";
+import { queueFullError } from "./errors.ts";
 import type { CallOwner, Handle } from "./handle.ts";
 import type { LinkedCalls } from "./links.ts";
 
@@ -54,6 +57,8 @@ const MAX_DEPTH = 100;
 
 /** How many calls apart two calls may be that are linked: ids are compared as serial numbers. */
 const MAX_DISTANCE = 2 ** 31;
+
+const TOO_LARGE = "with the results in place the call exceeds maxSendBuffer";
 
 const NO_BLOCK = /* @__PURE__ */ new Uint8Array(0);
 
@@ -99,7 +104,7 @@ const NO_BLOCK = /* @__PURE__ */ new Uint8Array(0);
  */
 export function ref<T>(handle: CallHandle<T>): Ref<T> {
   if (references.sourceOf === undefined) {
-    Object.assign(references, { find, blank, link, sourceOf });
+    Object.assign(references, { find, blank, link, sourceOf, check });
   }
   const source = references.sourceOf?.(handle) as Links;
   return reference({ source, path: [] }) as Ref<T>;
@@ -181,8 +186,9 @@ function isWalked(object: object): boolean {
     typeof (object as { toJSON?: unknown }).toJSON !== "function";
 }
 
-function blank(value: unknown): unknown {
-  return find(value).reduce(
+function blank(value: unknown, serializer?: object): unknown {
+  const { references: knows } = (serializer ?? {}) as { references?: boolean };
+  return knows ? value : find(value).reduce(
     (copy, { place }) => blankAt(copy, place, 0),
     value,
   );
@@ -204,6 +210,11 @@ function blankAt(
 
 interface Members {
   [key: string]: unknown;
+}
+
+function check(role = "params"): void {
+  if (role === "params") return;
+  throw unserializable(`${role}: a reference`, undefined, "await its call");
 }
 
 // The links of a call.
@@ -292,7 +303,12 @@ class Links implements CallLinks {
       this.settled = { failed, value: failed ? result.reason : result };
     } else {
       const calls = owner.tableOf(call) as LinkedCalls | undefined;
-      if (calls?.keep(call)) this.#keptAs = call.seq;
+      if (calls === undefined || !keepsResults(calls)) return;
+      const { inFlight, context: { sendBuffer } } = calls;
+      if (inFlight.flushed(call) || call.batchOffset < 0) return;
+      // Its REQUEST is still in the batch that is filling.
+      sendBuffer.at(call.batchOffset)[5] |= FLAG_KEEP;
+      this.#keptAs = call.seq;
     }
   }
 
@@ -311,7 +327,7 @@ class Links implements CallLinks {
       return false;
     }
     if (call.state === "waiting") {
-      return call.waiting?.held === false && calls.inFlight.keepsResults;
+      return call.waiting?.held === false && keepsResults(calls);
     }
     return this.#isKept(call, calls);
   }
@@ -321,9 +337,9 @@ class Links implements CallLinks {
       inFlight.last - call.seq < MAX_DISTANCE;
   }
 
-  fields(keeps: boolean): LinkFields | undefined {
+  fields(peer: PeerHello): LinkFields | undefined {
     const { seq } = this.#call as Call;
-    const kept = this.#referred && keeps;
+    const kept = this.#referred && peer.keepsResults === true;
     this.#keptAs = kept ? seq : -1;
     this.#answered = false;
     const { block, list } = this.#dependency ?? {};
@@ -346,28 +362,24 @@ class Links implements CallLinks {
     for (const each of list) {
       const source = sourceFor(each);
       source.#held.delete(this);
-      if (source.#unwritten.delete(this) && source.#isOver()) {
-        calls.release(source.#takeKept());
+      if (source.#unwritten.delete(this)) {
+        source.#tidy(calls);
       }
     }
   }
 
-  onAnswered(): boolean {
+  onAnswered(): void {
     this.#answered = true;
-    if (!this.#isOver()) return false;
-    this.#takeKept();
-    return true;
+    const calls = this.#owner?.tableOf(this.#call as Call);
+    if (calls !== undefined) this.#tidy(calls as LinkedCalls);
   }
 
-  /** Whether the peer keeps the result for nobody. */
-  #isOver(): boolean {
-    return this.#answered && this.#keptAs >= 0 && this.#unwritten.size === 0;
-  }
-
-  #takeKept(): number {
-    const id = this.#keptAs >>> 0;
+  /** If the peer keeps the result for nobody any more, tells it so. */
+  #tidy({ context }: LinkedCalls): void {
+    const id = this.#keptAs;
+    if (!this.#answered || id < 0 || this.#unwritten.size > 0) return;
     this.#keptAs = -1;
-    return id;
+    beginFrame(context.sendBuffer, 0, RELEASE, 0, id >>> 0);
   }
 
   onSettled(failed: boolean, value: unknown): void {
@@ -380,20 +392,23 @@ class Links implements CallLinks {
   // A call that refers to others' results, in the order in which it travels.
 
   /** Its params have references: see `References.link`. */
-  link(
-    calls: LinkedCalls,
-    params: unknown,
-  ): { readonly held: boolean; readonly value: unknown } {
-    const snapped = snapshot(params, false, calls.settings);
+  link(calls: LinkedCalls, params: unknown): boolean {
+    const { codec, setup } = calls.context;
+    const call = this.#call as Call;
+    const prepare = (value: unknown) =>
+      codec.prepare(value, false, call.method, "params");
+    const snapped = snapshot(params, false, setup);
     const all = find(snapped);
     let sent = isInstanceOf(snapped, Snapshot) ? snapped : blank(snapped);
     const list = all.filter((each) => sourceFor(each).settled === undefined);
     if (list.length < all.length) {
       const there = all.filter((each) => !list.includes(each));
-      const call = this.#call as Call;
-      const filled = fill(call, sent, there, calls.settings);
-      if (list.length === 0) return { held: false, value: filled };
-      sent = restore(snapshot(filled, false, calls.settings), list);
+      const filled = fill(call, sent, there, setup);
+      if (list.length === 0) {
+        prepare(filled);
+        return false;
+      }
+      sent = restore(snapshot(filled, false, setup), list);
     }
     const linkable = list.every((each) => sourceFor(each).#isLinkable(calls));
     const block = linkable && isInstanceOf(sent, Snapshot)
@@ -405,7 +420,8 @@ class Links implements CallLinks {
     this.#dependency = { calls, sent, list, block, written: false };
     if (held) this.#await();
     else for (const each of list) sourceFor(each).#unwritten.add(this);
-    return { held, value: isInstanceOf(sent, Snapshot) ? sent : undefined };
+    prepare(isInstanceOf(sent, Snapshot) ? sent : undefined);
+    return held;
   }
 
   holdBack(): boolean {
@@ -434,7 +450,10 @@ class Links implements CallLinks {
     this.#leave(dependency);
     dependency.block = undefined;
     dependency.written = false;
-    dependency.calls.hold(this.#call as Call);
+    const call = this.#call as Call;
+    call.state = "waiting";
+    call.seq = -1;
+    dependency.calls.queue.push(call, undefined, true);
     this.#await();
   }
 
@@ -454,11 +473,33 @@ class Links implements CallLinks {
     const call = this.#call as Call;
     if (this.#dependency !== dependency || call.waiting === undefined) return;
     const { calls, sent, list } = dependency;
-    calls.resume(call, () => {
-      const params = fill(call, sent, list, calls.settings);
-      this.#dependency = undefined;
-      return params;
-    });
+    const { context, inFlight, queue, settler } = calls;
+    const { codec, setup } = context;
+    let failure: { readonly error: unknown } | undefined;
+    try {
+      const params = fill(call, sent, list, setup);
+      codec.prepare(params, false, call.method, "params");
+    } catch (error) {
+      failure = { error };
+    }
+    try {
+      // The user's code that ran may have ended it.
+      if (call.waiting === undefined) return codec.prepare(undefined, false);
+      queue.remove(call);
+      if (failure !== undefined) throw failure.error;
+      this.drop();
+      const { metadata, expiresAt } = call.extras();
+      const timed = expiresAt !== Infinity;
+      call.size = codec.requestSize(call.method, timed, metadata);
+      inFlight.window.checkFit(call.size);
+      if (call.size > context.sendBuffer.most) throw queueFullError(TOO_LARGE);
+      // It was accepted before: no limit refuses it.
+      queue.push(call, codec.savePrepared(), false);
+      queue.flushQueue();
+    } catch (error) {
+      codec.prepare(undefined, false);
+      settler.fail(call, call.outcome, error);
+    }
   }
 
   drop(): void {
@@ -468,14 +509,14 @@ class Links implements CallLinks {
   }
 }
 
-function link(
-  call: object,
-  calls: object,
-  params: unknown,
-): { readonly held: boolean; readonly value: unknown } {
+function link(call: object, calls: object, params: unknown): boolean {
   const links = linksOf(call as Call);
   links.drop();
   return links.link(calls as LinkedCalls, params);
+}
+
+function keepsResults({ inFlight }: LinkedCalls): boolean {
+  return inFlight.window.granted.keepsResults === true;
 }
 
 function sourceFor({ target }: PlacedReference): Links {

@@ -19,7 +19,6 @@ import type {
   OutgoingStreams,
 } from "../streams/contract.ts";
 import type { Codec } from "../wire/codec.ts";
-import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import type { Call, CallState } from "./call.ts";
 import type { InFlightCalls } from "./in_flight.ts";
@@ -28,7 +27,6 @@ import type { CallSettler } from "./settle.ts";
 /** What the replies need of their connection. */
 export interface ReplyHandlerContext {
   readonly codec: Codec;
-  readonly sendBuffer: FrameBuffer;
   /** The connection's streams, made when first used; undefined without support for them. */
   streams(): ConnectionStreams | undefined;
 }
@@ -164,12 +162,12 @@ export class ReplyHandler {
     id: number,
     metadata: MetadataBlock | undefined,
   ): Call | undefined {
-    const { codec, sendBuffer } = this.#context;
+    const { codec } = this.#context;
     const call = this.#inFlight.unanswered(id);
     if (call !== undefined) {
       if (metadata !== undefined) call.extras().replyMetadata = metadata;
       call.extra?.observed?.answered(codec.receivedSize);
-      if (call.extra?.links?.onAnswered()) codec.release?.(sendBuffer, id);
+      call.extra?.links?.onAnswered();
       return call;
     }
     this.late++;

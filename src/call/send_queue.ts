@@ -85,32 +85,13 @@ export class SendQueue {
   }
 
   /**
-   * Sends a call whose payload is prepared, or lets it wait. A call that is held
+   * Sends a call whose payload is prepared, or lets it wait. One that is held
    * waits for the results that it refers to.
    *
    * @throws {RpcError} If the call is not accepted.
    */
-  enter(call: Call, held = false): void {
+  enter(call: Call, held: boolean): void {
     if (this.#refusal !== undefined) throw unavailableError(this.#refusal);
-    if (held) {
-      this.#checkRoom(call);
-      this.hold(call);
-    } else this.admit(call);
-  }
-
-  /** Lets an accepted call wait for the results that it refers to. */
-  hold(call: Call): void {
-    call.state = "waiting";
-    call.seq = -1;
-    this.#push(call, undefined, true);
-  }
-
-  /**
-   * Sends an accepted call whose payload is prepared, or lets it wait.
-   *
-   * @throws {RpcError} If it can never be sent, or too many wait.
-   */
-  admit(call: Call): void {
     const { extra, size } = call;
     const { codec, clock, limits, sendBuffer } = this.#context;
     if (extra !== undefined) {
@@ -123,23 +104,22 @@ export class SendQueue {
         `a call of ${size} bytes exceeds maxSendBuffer, ${limits.maxSendBuffer} bytes`,
       );
     }
-    if (this.calls.length === 0 && this.#canSend(call)) {
+    if (!held && this.calls.length === 0 && this.#canSend(call)) {
       this.#inFlight.send(call);
       return;
     }
-    this.#checkRoom(call);
-    this.#push(call, codec.savePrepared(), false);
-  }
-
-  #checkRoom({ size }: Call): void {
-    const { length, bytes } = this;
-    const { maxQueuedCalls, maxQueuedBytes } = this.#context.limits;
-    if (length >= maxQueuedCalls || bytes + size > maxQueuedBytes) {
-      throw queueFullError(`${length} calls of ${bytes} bytes wait already`);
+    const { maxQueuedCalls, maxQueuedBytes } = limits;
+    const { length } = this;
+    if (length >= maxQueuedCalls || this.bytes + size > maxQueuedBytes) {
+      throw queueFullError(
+        `${length} calls of ${this.bytes} bytes wait already`,
+      );
     }
+    this.push(call, codec.savePrepared(), held);
   }
 
-  #push(call: Call, draft: unknown, held: boolean): void {
+  /** Lets an accepted call wait. */
+  push(call: Call, draft: unknown, held: boolean): void {
     call.waiting = { call, draft, held, previous: undefined, next: undefined };
     (held ? this.held : this.calls).push(call.waiting);
     this.bytes += call.size;

@@ -129,25 +129,24 @@ export function codecSettings(
   onStrayLine: CodecSettings["onStrayLine"],
 ): CodecSettings {
   const { services, serializer, makeGate, streams, credentials } = setup;
+  const served = services?.methods.size ? services : undefined;
   return {
     hello: {
       ...limits,
       // A peer that can call nothing is granted no calls.
-      windowCalls: services?.methods.size ? limits.windowCalls : 0,
+      windowCalls: served ? limits.windowCalls : 0,
+      keepsResults: served?.readLinks !== undefined,
       credentials: credentials === undefined
         ? undefined
         : toCredentials(credentials),
       streams: streams &&
         { credit: limits.streamCredit, max: limits.maxStreams },
-      keepsResults: services?.methods.size
-        ? services.readLinks !== undefined
-        : undefined,
     },
     // A copy, because the connection sets the window that it grants in its own.
     limits: { ...limits },
     authorizesPeer: makeGate !== undefined,
     methodTable: services?.methods,
-    readLinks: services?.methods.size ? services.readLinks : undefined,
+    readLinks: served?.readLinks,
     serializer,
     streams: streams?.codec,
     onStrayLine,

@@ -15,7 +15,11 @@
  */
 
 import { type ErrorCode, RpcError } from "../base/errors.ts";
-import type { Codec, KeptPayload, RequestLinks } from "../wire/codec.ts";
+import { copyBytes } from "../base/bytes.ts";
+import { utf8 } from "../base/utf8.ts";
+import type { Codec, RequestLinks } from "../wire/codec.ts";
+import type { PayloadView, PreparedPayload } from "../wire/payload.ts";
+import { BYTES, CUSTOM } from "../wire/protocol.ts";
 import { pathText, putAt, valueAt } from "../wire/reference_block.ts";
 import type { ServeContext } from "../connection/contract.ts";
 import type { ReceiveWindow } from "../connection/receive_window.ts";
@@ -38,7 +42,7 @@ type ResultState = "pending" | "kept" | "failed" | "stream" | "gone";
 /** The result of one call with the flag KEEP. */
 class KeptResult {
   state: ResultState = "pending";
-  payload: KeptPayload | undefined = undefined;
+  payload: PayloadView | undefined = undefined;
   /** Calls that refer to it and have not started. */
   pins = 0;
   /** The peer refers to it no more. */
@@ -134,8 +138,13 @@ export class ServerCallLinks {
   keep(codec: Codec): void {
     const own = this.#own;
     if (own === undefined) return;
-    own.payload = codec.keepPrepared?.(MAX_KEPT_BYTES - CHARGE);
-    own.state = own.payload === undefined ? "gone" : "kept";
+    // What makes no links has no other payloads.
+    const prepared = codec.savePrepared() as PreparedPayload;
+    codec.restorePrepared(prepared);
+    own.state = "gone";
+    if (prepared.size > MAX_KEPT_BYTES - CHARGE) return;
+    own.payload = copyOf(prepared);
+    own.state = "kept";
   }
 
   /** The result is a stream. */
@@ -181,9 +190,11 @@ export class ServerCallLinks {
   }
 
   #decode({ payload }: KeptResult, codec: Codec): unknown {
-    this.decoded += codec.decodedSize(payload) +
-      (payload as KeptPayload).end;
-    return codec.decodeKept?.(payload as KeptPayload);
+    const { kind, bytes, end } = payload as PayloadView;
+    this.decoded += codec.decodedSize(payload) + end;
+    // The value may be, or share, the very bytes.
+    const own = kind === BYTES || kind === CUSTOM ? copyBytes(bytes) : bytes;
+    return codec.decodeRetained({ kind, bytes: own, at: 0, end });
   }
 
   /** It has its params: it refers to no result any more. */
@@ -230,6 +241,13 @@ export class DependencyError extends Error {
   get error(): RpcError {
     return new RpcError(this.refusal.code, this.refusal.text);
   }
+}
+
+/** A payload that was prepared, in memory of its own. */
+function copyOf(prepared: PreparedPayload): PayloadView {
+  const { kind, text, bytes } = prepared;
+  const own = bytes === undefined ? utf8(text ?? "") : copyBytes(bytes);
+  return { kind, bytes: own, at: 0, end: own.length };
 }
 
 function refuse(code: ErrorCode, text: string): Refusal {

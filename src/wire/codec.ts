@@ -146,10 +146,6 @@ export interface Codec {
   retain(): unknown;
   /** The value of a retained payload. Throws if it cannot be parsed. */
   decodeRetained(retained: unknown): unknown;
-  /** A copy of the prepared payload, for `decodeKept`; undefined if it has more than `most` bytes. */
-  keepPrepared?(most: number): KeptPayload | undefined;
-  /** The value of a kept payload, another one each time. Throws if it cannot be parsed. */
-  decodeKept?(kept: KeptPayload): unknown;
   /** About how many bytes of memory the value takes besides its own bytes. Of a retained payload, or of the current one if that is undefined. */
   decodedSize(retained: unknown): number;
 
@@ -195,10 +191,6 @@ export interface Codec {
     metadata: MetadataBlock | undefined,
     links?: LinkFields,
   ): void;
-  /** Sets the flag KEEP of a request in the batch that is filling. For a protocol with dependent calls. */
-  markKept?(sendBuffer: FrameBuffer, batchOffset: number): void;
-  /** Tells the peer that nothing refers to the result of a call any more. */
-  release?(sendBuffer: FrameBuffer, id: number): void;
   /** Writes a reply with the prepared payload. */
   reply(sendBuffer: FrameBuffer, id: number, metadata?: MetadataBlock): void;
   /** Writes a failure with the prepared payload as its data. Leaves out the data, and the metadata, where they make it larger than `maxMessage`. */
@@ -262,9 +254,6 @@ export interface LinkFields {
   /** The block of references behind its length; empty without the flag. */
   readonly block: Uint8Array;
 }
-
-/** The encoded result of a call. */
-export type KeptPayload = PayloadView;
 
 /** What a codec is made with. */
 export interface CodecSettings {

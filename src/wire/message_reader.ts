@@ -19,7 +19,6 @@ import { NO_BYTES } from "../base/bytes.ts";
 import { ConnectionError, protocolError, quote } from "../base/errors.ts";
 import type {
   CodecSettings,
-  KeptPayload,
   MessageHandler,
   RequestLinks,
   StreamFrameHandler,
@@ -147,10 +146,6 @@ export class MessageReader implements FrameHandler {
     );
   }
 
-  decodeKept(kept: KeptPayload): unknown {
-    return decodePayload(kept, this.settings.serializer, false);
-  }
-
   decodedSize(retained: unknown): number {
     const payload = retained as PayloadView | undefined ?? this.#body;
     return payload.kind === JSON_TEXT
@@ -185,7 +180,7 @@ export class MessageReader implements FrameHandler {
         const metadata = body.metadata(flags);
         const links = (flags & (FLAG_KEEP | FLAG_REFS)) === 0
           ? undefined
-          : this.#links(flags);
+          : this.#links(kind, flags);
         const method = body.method();
         body.payload(this.#lastKind);
         handler.onRequest(id, method, size, remaining, metadata, links);
@@ -230,7 +225,7 @@ export class MessageReader implements FrameHandler {
         this.#onHello(flags);
         return;
       case RELEASE:
-        this.#links(0);
+        this.#links(kind, 0);
         body.done();
         handler.onRelease(id);
         return;
@@ -254,19 +249,17 @@ export class MessageReader implements FrameHandler {
   }
 
   /** Reads what a REQUEST has to do with other calls. Checks that this side has stated the capability. */
-  #links(flags: number): RequestLinks {
+  #links(kind: number, flags: number): RequestLinks {
     const { readLinks, serializer } = this.settings;
     if (readLinks === undefined) {
-      protocolError("a frame needs the capability for dependent calls");
+      noCapability(kind, "dependent calls");
     }
     return readLinks(this.#body, flags, serializer !== undefined);
   }
 
   #streamFrame(kind: number, flags: number, id: number): void {
     if (this.#lastKind !== STREAM) {
-      protocolError(
-        `frame kind ${kind} needs the capability for streams of both sides`,
-      );
+      noCapability(kind, "streams of both sides");
     }
     this.settings.streams?.read(
       this.#handler.streams() as StreamFrameHandler,
@@ -288,6 +281,10 @@ export class MessageReader implements FrameHandler {
       { cause: error },
     );
   }
+}
+
+function noCapability(kind: number, what: string): never {
+  protocolError(`frame kind ${kind} needs the capability for ${what}`);
 }
 
 /** The first bytes of a stream, for an error: as text, and the protocol that they look like. */

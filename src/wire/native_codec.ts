@@ -16,7 +16,6 @@ import type {
   Codec,
   CodecFactory,
   CodecSettings,
-  KeptPayload,
   LinkFields,
   MessageHandler,
   StreamFrameWriter,
@@ -26,7 +25,6 @@ import {
   CANCEL,
   ERROR,
   FLAG_DEADLINE,
-  FLAG_KEEP,
   FLAG_METADATA,
   FLAG_NONE,
   FLAG_STARTED,
@@ -37,7 +35,6 @@ import {
   PING,
   PONG,
   readU32,
-  RELEASE,
   REPLY,
   REQUEST,
   writeU16,
@@ -113,13 +110,6 @@ export class NativeCodec extends MessageReader implements Codec {
     this.#payload.restorePrepared(prepared as PreparedPayload);
   }
 
-  keepPrepared(most: number): KeptPayload | undefined {
-    const { kind, size } = this.#payload;
-    if (size > most) return undefined;
-    const bytes = this.#payload.copyOut();
-    return { kind, bytes, at: 0, end: size };
-  }
-
   requestSize(
     method: string,
     timed: boolean,
@@ -167,14 +157,6 @@ export class NativeCodec extends MessageReader implements Codec {
     }
     copyWords(this.#methodView, this.#methodSize, sendBuffer.view, at);
     endWithPayload(payload, sendBuffer, at + this.#methodSize);
-  }
-
-  markKept(sendBuffer: FrameBuffer, batchOffset: number): void {
-    if (batchOffset >= 0) sendBuffer.at(batchOffset)[5] |= FLAG_KEEP;
-  }
-
-  release(sendBuffer: FrameBuffer, id: number): void {
-    beginFrame(sendBuffer, 0, RELEASE, 0, id);
   }
 
   reply(sendBuffer: FrameBuffer, id: number, metadata?: MetadataBlock): void {

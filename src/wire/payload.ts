@@ -44,7 +44,6 @@ import {
 } from "./protocol.ts";
 import { Snapshot } from "./snapshot.ts";
 import {
-  checkReferences,
   LostPartError,
   type PayloadRole,
   toJson,
@@ -97,6 +96,12 @@ export class PayloadEncoder {
    * @throws {RpcError} `invalid_argument` if the value cannot be serialized.
    */
   prepare(value: unknown, transfer: boolean, role?: PayloadRole): void {
+    const { met } = references;
+    this.#encode(value, transfer, role);
+    if (references.met !== met) references.check?.(role);
+  }
+
+  #encode(value: unknown, transfer: boolean, role?: PayloadRole): void {
     if (value === undefined) this.#take(UNDEFINED, undefined, undefined, 0);
     else if (typeof value === "string") this.#prepareText(STRING, value);
     else if (isBytes(value)) {
@@ -121,11 +126,6 @@ export class PayloadEncoder {
   /** The prepared payload as bytes, which may be the value itself. */
   toBytes(): Uint8Array {
     return this.#bytes ?? copyBytes(scratch, 0, this.size);
-  }
-
-  /** The prepared payload as bytes of their own. */
-  copyOut(): Uint8Array {
-    return copyBytes(plainView(this.#bytes ?? scratch), 0, this.size);
   }
 
   /** Sets the prepared payload aside, to write it in a later turn. Copies bytes that belong to the user. */
@@ -349,20 +349,15 @@ function serialize(
   value: unknown,
   role: PayloadRole = "params",
 ): Uint8Array {
-  const { met } = references;
-  // Nobody has made a reference, or the serializer knows them.
-  const plain = references.find === undefined ||
-      (serializer as { readonly references?: boolean }).references
-    ? value
-    : references.blank(value);
-  let result: Uint8Array;
   try {
-    const bytes: unknown = serializer.encode(plain);
+    const bytes: unknown = serializer.encode(
+      references.blank?.(value, serializer) ?? value,
+    );
     if (!isBytes(bytes)) {
       throw new TypeError("the serializer did not return a Uint8Array");
     }
     lengthOf(bytes);
-    result = isFixed(bytes) ? plainView(bytes) : copyBytes(plainView(bytes));
+    return isFixed(bytes) ? plainView(bytes) : copyBytes(plainView(bytes));
   } catch (cause) {
     if (isInstanceOf(cause, LostPartError)) {
       const { what, advice, path } = cause;
@@ -370,6 +365,4 @@ function serialize(
     }
     throw unserializable(`the ${role}`, cause);
   }
-  checkReferences(met, role);
-  return result;
 }

@@ -49,7 +49,6 @@ export function toJson(value: unknown, role: PayloadRole = "params"): string {
   }
   let text: string | undefined;
   let lost: LostPart | undefined;
-  const { met } = references;
   try {
     text = JSON.stringify(value);
     // Only now is it certain that the value has no cycle.
@@ -57,24 +56,12 @@ export function toJson(value: unknown, role: PayloadRole = "params"): string {
   } catch (cause) {
     throw unserializable(`the ${role}`, cause);
   }
-  checkReferences(met, role);
   if (lost !== undefined) {
     const { what, advice, path } = lost;
     throw unserializable(`${role}${path}: ${what}`, undefined, advice);
   }
   if (text === undefined) throw unserializable(`${role}: a ${typeof value}`);
   return text;
-}
-
-/**
- * Checks that no reference was encoded in what is no params; `met` is how many
- * had been encoded before.
- *
- * @throws {RpcError} `invalid_argument`
- */
-export function checkReferences(met: number, role: PayloadRole): void {
-  if (references.met === met || role === "params") return;
-  throw unserializable(`${role}: a reference`, undefined, "await its call");
 }
 
 /** A serializer of the library refuses a part of a value. The error of the call says which, and where it is. */
