@@ -46,7 +46,6 @@ export {
   ServiceClient,
 } from "./src/client/service_client.ts";
 export { ref } from "./src/call/references.ts";
-export type { Ref } from "./src/types/references.ts";
 export type {
   Caller,
   CallHandle,
@@ -263,4 +262,5 @@ export {
 
 // 11. Types of services: names, params and results of methods.
 export type * from "./src/types/services.ts";
+export type * from "./src/types/references.ts";
 export type { Optional } from "./src/types/optional.ts";

@@ -53,8 +53,11 @@ export interface References {
 const KEY = /* @__PURE__ */ shared("references");
 
 /** Shared by all copies of the library. */
-export const references: References = /* @__PURE__ */ (() =>
-  (globalThis as unknown as Record<symbol, References>)[KEY] ??= { met: 0 })();
+export const references: References =
+  /* @__PURE__ */ (() =>
+    (globalThis as unknown as Record<symbol, References>)[KEY] ??= {
+      met: 0,
+    })();
 
 /** What a reference stands for; undefined for any other value. */
 export function targetOf(value: unknown): ReferenceTarget | undefined {
