@@ -193,6 +193,8 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     else {
       this.#retain(call);
       this.#scheduler.wait(call);
+      // Perhaps only its results are so large that they need a turn of their own.
+      if (links !== undefined) this.#scheduler.startWaiting();
     }
   }
 
