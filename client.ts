@@ -72,6 +72,7 @@ export { serializers } from "./src/wire/serializer_list.ts";
 // Functions that take a client or a connection.
 export { map, stage } from "./src/client/stage.ts";
 export { clientOf } from "./src/client/service_client.ts";
+export { ref } from "./src/call/references.ts";
 
 // Duplexes: a WebSocket, a message port, and one without a network, for tests.
 export { fromWebSocket } from "./src/transport/web/websocket.ts";

@@ -45,6 +45,7 @@ export {
   type MiddlewareStack,
   ServiceClient,
 } from "./src/client/service_client.ts";
+export { ref } from "./src/call/references.ts";
 export type {
   Caller,
   CallHandle,
@@ -265,4 +266,5 @@ export {
 
 // 11. Types of services: names, params and results of methods.
 export type * from "./src/types/services.ts";
+export type * from "./src/types/references.ts";
 export type { Optional } from "./src/types/optional.ts";

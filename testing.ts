@@ -63,6 +63,7 @@ export {
   type PeerFrame,
   printFrames,
   type PrintOptions,
+  type ResultReference,
 } from "./src/testing/peer_frame.ts";
 
 // A peer that a test drives.

@@ -26,6 +26,8 @@ export const ERROR_CODES = [
   "address_in_use",
   "cancelled",
   "deadline_exceeded",
+  "dependency_failed",
+  "dependency_gone",
   "frame_too_large",
   "internal",
   "invalid_argument",

@@ -59,7 +59,9 @@ export class CallAborter {
       case "done":
         return;
     }
-    this.#settler.settle(call, "not_sent", true, reason("not_sent"));
+    // It may have been sent before, and refused.
+    const { outcome } = call;
+    this.#settler.settle(call, outcome, true, reason(outcome));
   }
 
   /** Abandons a call that the peer knows of. It keeps its slot until the peer has answered, or has ended the stream that the caller has. */

@@ -15,9 +15,10 @@ import { annotateError, type Outcome } from "../base/errors.ts";
 import type { ListNode } from "../base/linked_list.ts";
 import type { TimerEntry } from "../base/timers.ts";
 import type { OutgoingStreams } from "../streams/contract.ts";
+import type { PeerHello } from "../types/connection.ts";
 import type { CallEnd } from "../types/observe.ts";
 import type { LiveCall, LiveCallContext, LiveState } from "../types/stats.ts";
-import type { Codec } from "../wire/codec.ts";
+import type { Codec, LinkFields } from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 
 /**
@@ -46,6 +47,8 @@ export interface CallExtras extends TimerEntry {
   replyMetadata: MetadataBlock | undefined;
   /** Its streams, if it has any. */
   streams: OutgoingStreams | undefined;
+  /** What it has to do with the results of other calls, if anything. */
+  links: CallLinks | undefined;
   /** Resolves the handle's `settled`. */
   settled: ((outcome: Outcome) => void) | undefined;
   /** Resolves the handle's `sent`. */
@@ -56,6 +59,26 @@ export interface CallExtras extends TimerEntry {
   scope: Scope | undefined;
   /** Has the stack of the code that made the call, if its client captures stacks. */
   calledAt: Error | undefined;
+}
+
+/** What a call has to do with the results of others: made by `references.ts`. */
+export interface CallLinks {
+  /** The bytes that its references add to its request. */
+  readonly size: number;
+  /** The call is written now, to a peer that has sent this HELLO. */
+  fields(peer: PeerHello): LinkFields | undefined;
+  /** It has been written. */
+  onWritten(): void;
+  /** Its turn to be sent has come. Returns whether it was held back, because a result that it refers to is not kept any more. */
+  holdBack(): boolean;
+  /** The peer has answered. */
+  onAnswered(): void;
+  /** The peer has refused it. Returns whether it was held back, to be sent again. */
+  onRefused(code: string): boolean;
+  /** Its caller has been notified. */
+  onSettled(failed: boolean, result: unknown): void;
+  /** It refers to no result any more. */
+  drop(): void;
 }
 
 /** A failure that nobody has asked for yet. It has a class of its own, so that no result is taken for one. */
@@ -71,6 +94,8 @@ export class Rejection {
 export interface QueuedCall extends ListNode<QueuedCall> {
   readonly call: Call;
   draft: unknown;
+  /** Whether it waits for the results that it refers to, and not for the window. */
+  readonly held: boolean;
 }
 
 /** What a {@linkcode CallTable} holds. */
@@ -113,6 +138,7 @@ export class Call implements Numbered {
       this.result = failed ? new Rejection(result) : result;
     } else if (failed) this.reject?.(result);
     else this.resolve(result);
+    this.extra?.links?.onSettled(failed, result);
     // A stream has only begun.
     if (this.extra !== undefined && !this.extra.streams?.reader) {
       this.#notifyObservers(outcome, failed, result);
@@ -160,6 +186,7 @@ export class Call implements Numbered {
       metadata: undefined,
       replyMetadata: undefined,
       streams: undefined,
+      links: undefined,
       settled: undefined,
       sent: undefined,
       observed: undefined,

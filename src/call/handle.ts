@@ -37,6 +37,8 @@ export interface CallOwner {
   flushed(call: Call): boolean;
   /** Calls `call.extra.sent` when the frame is flushed. */
   resolveOnFlush(call: Call): void;
+  /** The table of the connection that has the call, if one has it. */
+  tableOf(call: Call): object | undefined;
 }
 
 /** The call of a handle, also of one that another copy of the library has made. */
@@ -60,6 +62,11 @@ export class Handle<T = unknown> implements CallHandle<T> {
   /** For {@linkcode callOf}, which may be another copy's. */
   get sluiceCall(): Call {
     return this.#call;
+  }
+
+  /** The same for its owner. */
+  get sluiceOwner(): CallOwner {
+    return this.#owner;
   }
 
   get id(): number | undefined {

@@ -63,9 +63,18 @@ export class InFlightCalls extends CallTable<Call> {
       }
     }
     const id = call.seq >>> 0;
-    codec.request(sendBuffer, id, call.method, remaining, extra?.metadata);
+    const links = extra?.links?.fields(this.window.granted);
+    codec.request(
+      sendBuffer,
+      id,
+      call.method,
+      remaining,
+      extra?.metadata,
+      links,
+    );
     call.batchOffset = sendBuffer.batchOffset;
     extra?.streams?.onWritten(id);
+    extra?.links?.onWritten();
   }
 
   /** The call of this id that was flushed and is not over. */

@@ -17,6 +17,7 @@ import {
   RpcError,
 } from "../base/errors.ts";
 import { isStream, type StreamValue } from "../base/pull_source.ts";
+import { references } from "../base/references.ts";
 import type { TimerHeap } from "../base/timers.ts";
 import type { CallHandle, CallOptions } from "../types/call.ts";
 import type { Connection } from "../types/connection.ts";
@@ -24,12 +25,13 @@ import type { CallObserverHub } from "../types/observe.ts";
 import type { OutgoingCallStats } from "../types/stats.ts";
 import { CALL_CHARGE } from "../wire/connection_limits.ts";
 import { toMetadata } from "../wire/metadata.ts";
-import { GONE } from "../wire/payload.ts";
+import { GONE, type SnapshotSettings } from "../wire/payload.ts";
 import { unserializable } from "../wire/to_json.ts";
 import { CallAborter } from "./abort.ts";
 import { Call, sizeOf } from "./call.ts";
 import { deadlineError } from "./errors.ts";
 import { type CallOwner, Handle, promiseOf } from "./handle.ts";
+import type { LinkedCalls } from "./links.ts";
 import { InFlightCalls } from "./in_flight.ts";
 import {
   dueTime,
@@ -50,23 +52,24 @@ export interface PendingCallsContext
   /** Observes calls, if there are observers. */
   readonly observe: CallObserverHub | undefined;
   readonly connection: Connection;
+  readonly setup: SnapshotSettings;
   /** Called when no call is waiting or in flight any more. */
   settled(): void;
 }
 
 /** The pending table of one connection. */
-export class PendingCalls implements CallOwner {
+export class PendingCalls implements CallOwner, LinkedCalls {
   /** The calls that wait. */
   readonly queue: SendQueue;
   /** The calls that were sent and have no reply, abandoned ones included. */
   readonly inFlight: InFlightCalls;
   readonly replies: ReplyHandler;
   readonly settler: CallSettler;
-  readonly #context: PendingCallsContext;
+  readonly context: PendingCallsContext;
   readonly #aborter: CallAborter;
 
   constructor(context: PendingCallsContext, firstId: number) {
-    this.#context = context;
+    this.context = context;
     const inFlight = this.inFlight = new InFlightCalls(context, firstId);
     const settler = this.settler = new CallSettler(context.deadlines, {
       abort: (call, reason) => this.abort(call, reason),
@@ -86,7 +89,7 @@ export class PendingCalls implements CallOwner {
       inFlightBytes: window.bytes,
       peerWindowCalls: window.granted.windowCalls,
       peerWindowBytes: window.granted.windowBytes,
-      queued: queue.calls.length,
+      queued: queue.length,
       queuedBytes: queue.bytes,
       settled: { ...settler.counts },
       lateReplies: replies.late,
@@ -96,18 +99,19 @@ export class PendingCalls implements CallOwner {
   /** What the calls without a reply take: the bytes of those that wait, and a charge each. */
   get heldBytes(): number {
     const { queue, inFlight } = this;
-    return queue.bytes + CALL_CHARGE * (queue.calls.length + inFlight.size);
+    return queue.bytes + CALL_CHARGE * (queue.length + inFlight.size);
   }
 
   /** Lists the calls that have not ended: those in flight in the order in which they were sent, then those that wait. */
   all(): Call[] {
-    const waiting = this.queue.calls.all().map(({ call }) => call);
-    return [...this.inFlight.all(), ...waiting];
+    const { calls, held } = this.queue;
+    const waiting = [...calls.all(), ...held.all()];
+    return [...this.inFlight.all(), ...waiting.map(({ call }) => call)];
   }
 
   /** Whether no call is waiting or in flight. */
   get empty(): boolean {
-    return this.queue.calls.length === 0 && this.inFlight.size === 0;
+    return this.queue.length === 0 && this.inFlight.size === 0;
   }
 
   call(
@@ -134,7 +138,7 @@ export class PendingCalls implements CallOwner {
   }
 
   #observe(call: Call): void {
-    const { observe, clock, connection } = this.#context;
+    const { observe, clock, connection } = this.context;
     if (observe?.active) observe.onOutgoing(call, clock, () => connection);
   }
 
@@ -144,7 +148,7 @@ export class PendingCalls implements CallOwner {
     params: unknown,
     options: SentOptions | undefined,
   ): void {
-    const { codec, tick } = this.#context;
+    const { codec, tick } = this.context;
     // A call that another connection had sent before keeps its age.
     if (call.startedAt === 0) call.startedAt = tick.now();
     try {
@@ -155,26 +159,36 @@ export class PendingCalls implements CallOwner {
       if (options !== undefined) this.#apply(call, options);
       // Runs user code (toJSON, a serializer), which may abort the call or
       // close the connection: so those are checked afterwards.
+      let held = false;
       if (streamed) codec.streams?.prepare();
       else {
         const transfer = options?.transfer === true;
+        const { met } = references;
         codec.prepare(params, transfer, call.method, "params");
+        if (references.met !== met) {
+          held = references.link?.(call, this, params) === true;
+        }
       }
       if (options?.notification) codec.markNotification?.();
       const { extra } = call;
       call.size = sizeOf(codec, call);
       if (extra !== undefined) {
+        call.size += extra.links?.size ?? 0;
         throwIfAborted(extra);
         // Throws if a signal is none, and then nothing is sent.
         this.settler.watch(call, extra);
       }
-      this.queue.enter(call);
+      this.queue.enter(call, held);
     } catch (error) {
       // Drops what is prepared and will not be written.
       codec.prepare(undefined, false);
       if (!isAbort(options, error)) call.annotate(error);
       this.settler.settle(call, "not_sent", true, error);
     }
+  }
+
+  tableOf(): object {
+    return this;
   }
 
   /** The params are a stream, which belongs to this call from now on. */
@@ -202,7 +216,7 @@ export class PendingCalls implements CallOwner {
   #apply(call: Call, options: CallOptions): void {
     const { signal, ctx, metadata } = options;
     const extra = call.extras();
-    extra.expiresAt = dueTime(options, this.#context.clock);
+    extra.expiresAt = dueTime(options, this.context.clock);
     extra.signal = signal;
     extra.inherited = ctx?.signal;
     extra.onTimeout = () =>

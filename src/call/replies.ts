@@ -82,6 +82,7 @@ export class ReplyHandler {
       : "refused";
     const call = this.#take(id, metadata, outcome);
     if (call === undefined) return;
+    if (started === false && call.extra?.links?.onRefused(code)) return;
     let data: unknown;
     try {
       data = this.#context.codec.value();
@@ -166,6 +167,7 @@ export class ReplyHandler {
     if (call !== undefined) {
       if (metadata !== undefined) call.extras().replyMetadata = metadata;
       call.extra?.observed?.answered(codec.receivedSize);
+      call.extra?.links?.onAnswered();
       return call;
     }
     this.late++;

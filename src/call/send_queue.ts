@@ -43,6 +43,8 @@ const MAX_PATIENCE = 16;
 /** What stands between the calls of one connection and the table of those in flight. */
 export class SendQueue {
   readonly calls = new LinkedList<QueuedCall>();
+  /** Calls that wait for the results that they refer to. They enter the queue when they have them. */
+  readonly held = new LinkedList<QueuedCall>();
   /** The bytes of the calls that wait. */
   bytes = 0;
   readonly #context: SendQueueContext;
@@ -77,17 +79,23 @@ export class SendQueue {
     return this.#ready.wait(this.#hasRoom());
   }
 
+  /** How many calls wait, for the window or for results. */
+  get length(): number {
+    return this.calls.length + this.held.length;
+  }
+
   /**
-   * Sends a call whose payload is prepared, or lets it wait.
+   * Sends a call whose payload is prepared, or lets it wait. One that is held
+   * waits for the results that it refers to.
    *
    * @throws {RpcError} If the call is not accepted.
    */
-  enter(call: Call): void {
+  enter(call: Call, held: boolean): void {
     if (this.#refusal !== undefined) throw unavailableError(this.#refusal);
     const { extra, size } = call;
     const { codec, clock, limits, sendBuffer } = this.#context;
     if (extra !== undefined) {
-      if (extra.expiresAt <= clock.now()) throw deadlineError("not_sent");
+      if (extra.expiresAt <= clock.now()) throw deadlineError(call.outcome);
       extra.streams?.checkFit();
     }
     this.#inFlight.window.checkFit(size);
@@ -96,28 +104,32 @@ export class SendQueue {
         `a call of ${size} bytes exceeds maxSendBuffer, ${limits.maxSendBuffer} bytes`,
       );
     }
-    const { length } = this.calls;
-    if (length === 0 && this.#canSend(call)) {
+    if (!held && this.calls.length === 0 && this.#canSend(call)) {
       this.#inFlight.send(call);
       return;
     }
     const { maxQueuedCalls, maxQueuedBytes } = limits;
+    const { length } = this;
     if (length >= maxQueuedCalls || this.bytes + size > maxQueuedBytes) {
       throw queueFullError(
         `${length} calls of ${this.bytes} bytes wait already`,
       );
     }
-    const draft = codec.savePrepared();
-    call.waiting = { call, draft, previous: undefined, next: undefined };
-    this.calls.push(call.waiting);
-    this.bytes += size;
+    this.push(call, codec.savePrepared(), held);
+  }
+
+  /** Lets an accepted call wait. */
+  push(call: Call, draft: unknown, held: boolean): void {
+    call.waiting = { call, draft, held, previous: undefined, next: undefined };
+    (held ? this.held : this.calls).push(call.waiting);
+    this.bytes += call.size;
   }
 
   /** Takes out a call that waits; returns its payload. */
   remove(call: Call): unknown {
     const waiting = call.waiting as QueuedCall;
     call.waiting = undefined;
-    this.calls.remove(waiting);
+    (waiting.held ? this.held : this.calls).remove(waiting);
     this.bytes -= call.size;
     return waiting.draft;
   }
@@ -175,12 +187,13 @@ export class SendQueue {
       const draft = this.remove(call);
       try {
         const { extra } = call;
-        if (extra !== undefined && extra.expiresAt <= clock.now()) {
-          throw deadlineError("not_sent");
+        if (extra !== undefined) {
+          if (extra.expiresAt <= clock.now()) throw deadlineError(call.outcome);
+          if (extra.links?.holdBack()) continue;
         }
         codec.restorePrepared(draft);
       } catch (error) {
-        this.#settler.fail(call, "not_sent", error);
+        this.#settler.fail(call, call.outcome, error);
         continue;
       }
       this.#inFlight.send(call);
@@ -238,9 +251,10 @@ export class SendQueue {
     this.refuseNew(reason);
     // One at a time: to settle a call may run user code, which may end others.
     let entry: QueuedCall | undefined;
-    while ((entry = this.calls.first) !== undefined) {
-      this.remove(entry.call);
-      this.#settler.failOnConnectionLoss(entry.call, "not_sent", reason);
+    while ((entry = this.calls.first ?? this.held.first) !== undefined) {
+      const { call } = entry;
+      this.remove(call);
+      this.#settler.failOnConnectionLoss(call, call.outcome, reason);
     }
   }
 }

@@ -63,6 +63,7 @@ export class CallSettler {
     if (signal !== undefined) this.#signals.remove(signal, call);
     if (inherited !== undefined) this.#signals.remove(inherited, call);
     this.#deadlines.remove(extra);
+    extra.links?.drop();
   }
 
   /** Settles a call that was just taken out of its place. */

@@ -34,7 +34,12 @@ import {
   type LiveCall,
   NO_STREAMS,
 } from "../types/stats.ts";
-import type { Codec, CodecSettings, MessageHandler } from "../wire/codec.ts";
+import type {
+  Codec,
+  CodecSettings,
+  MessageHandler,
+  RequestLinks,
+} from "../wire/codec.ts";
 import { toLimits } from "../wire/connection_limits.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import { nativeCodec } from "../wire/native_codec.ts";
@@ -332,8 +337,13 @@ export class RpcConnection
     size: number,
     remaining: number,
     metadata: MetadataBlock | undefined,
+    links?: RequestLinks,
   ): void {
-    this.incoming.request(id, method, size, remaining, metadata);
+    this.incoming.request(id, method, size, remaining, metadata, links);
+  }
+
+  onRelease(id: number): void {
+    this.incoming.release(id);
   }
 
   onReply(id: number, metadata?: MetadataBlock): void {

@@ -29,7 +29,12 @@ import type {
   LiveCall,
   LiveCallContext,
 } from "../types/stats.ts";
-import type { Codec, CodecFactory } from "../wire/codec.ts";
+import type {
+  Codec,
+  CodecFactory,
+  CodecSettings,
+  RequestLinks,
+} from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import type { AnySerializer } from "../wire/serializers.ts";
 import type { ByteChannel } from "../transport/duplex.ts";
@@ -78,6 +83,8 @@ export interface ProtocolSetup extends Omit<Protocol, "codec"> {
 /** A {@linkcode ServiceDefinition}, as the library uses it. */
 export interface ServiceSetup extends ServiceDefinition {
   readonly serve: (context: ServeContext) => IncomingCalls;
+  /** Reads what a request has to do with the results of other calls. */
+  readonly readLinks?: CodecSettings["readLinks"];
 }
 
 /** What serving needs of its connection. */
@@ -122,11 +129,14 @@ export interface IncomingCalls {
     size: number,
     remaining: number,
     metadata: MetadataBlock | undefined,
+    links?: RequestLinks,
   ): void;
   /** Changes the window that the peer is granted; see {@linkcode Connection.setWindow}. */
   setWindow(window: Partial<CallWindow>): void;
   /** The peer confirms update `id` of the window. */
   onWindow(id: number, window: CallWindow): void;
+  /** The peer refers to the result of a call no more. */
+  release(id: number): void;
   /** The peer cancels a call. */
   cancel(id: number): void;
   /** The streams of a call: `null` if it has none, undefined if it is over. */

@@ -35,7 +35,7 @@ export class NoServices implements IncomingCalls {
 
   get numbers(): IncomingCalls["numbers"] {
     const served = { ...this.#served };
-    return { running: 0, waiting: 0, ordered: 0, served };
+    return { running: 0, waiting: 0, ordered: 0, served, kept: 0 };
   }
 
   countOpen(): number {
@@ -121,6 +121,8 @@ export class NoServices implements IncomingCalls {
   // No call is ever open that these could concern.
 
   startWaiting(): void {}
+
+  release(): void {}
 
   spoiled(): void {}
 

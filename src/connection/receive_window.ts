@@ -36,6 +36,8 @@ export class ReceiveWindow {
   bytes = 0;
   /** What params take beyond their bytes while handlers have them. */
   decoded = 0;
+  /** What results take that are kept for dependent calls. */
+  kept = 0;
   /** The latest id seen. */
   lastId: number | undefined;
   /** Calls in the window whose replies are in the batch that is filling. */
@@ -139,7 +141,7 @@ export class ReceiveWindow {
 
   /** What the calls without a reply take, in bytes, with a charge for each. */
   get heldBytes(): number {
-    return this.bytes - this.#answeredBytes + this.decoded +
+    return this.bytes - this.#answeredBytes + this.decoded + this.kept +
       CALL_CHARGE * (this.calls - this.#answeredCalls);
   }
 

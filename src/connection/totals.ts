@@ -77,6 +77,7 @@ const ZERO: TotalStats = {
   waiting: 0,
   ordered: 0,
   served: noneServed(),
+  kept: 0,
   outgoingBytes: 0,
   bufferedBytes: 0,
   chunksWritten: 0,

@@ -20,6 +20,7 @@ import {
 } from "../base/errors.ts";
 import type { CallWindow, Connection } from "../types/connection.ts";
 import type { LiveCall, LiveCallContext } from "../types/stats.ts";
+import type { RequestLinks } from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import type {
   ConnectionStreams,
@@ -28,6 +29,7 @@ import type {
 import type { IncomingCalls, ServeContext } from "../connection/contract.ts";
 import { ReceiveWindow } from "../connection/receive_window.ts";
 import type { FairShare } from "./fair_share.ts";
+import { KeptResults } from "./kept_results.ts";
 import type { MethodTable } from "./method.ts";
 import { OpenCalls } from "./open_calls.ts";
 import { type ErrorPolicy, LATE, Responder } from "./responder.ts";
@@ -51,6 +53,7 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
   readonly #openCalls: OpenCalls;
   readonly #scheduler: Scheduler;
   readonly #runner: HandlerRunner;
+  #kept: KeptResults | undefined;
   /** Requests are refused: the connection drains, or is over. */
   #draining = false;
   /** Why handlers should finish, if either side drains or the connection is over. */
@@ -95,9 +98,15 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
   }
 
   get numbers(): IncomingCalls["numbers"] {
-    const { running, waiting, ordered } = this.#scheduler;
+    const { running, ordered } = this.#scheduler;
     const served = { ...this.#responder.counts };
-    return { running, waiting, ordered, served };
+    const kept = this.#kept?.size ?? 0;
+    return { running, waiting: this.#waiting, ordered, served, kept };
+  }
+
+  /** Calls that have not started. */
+  get #waiting(): number {
+    return this.#scheduler.waiting + (this.#kept?.waiting ?? 0);
   }
 
   get current(): ServerCall | undefined {
@@ -109,7 +118,7 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
   }
 
   countOpen(except: ReadonlySet<object> = NO_CALLS): number {
-    let open = this.#scheduler.running + this.#scheduler.waiting;
+    let open = this.#scheduler.running + this.#waiting;
     if (except.size === 0) return open;
     // `except` may name calls of other connections: a server closes all of its own.
     for (const call of this.#openCalls.all()) {
@@ -128,9 +137,11 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     size: number,
     remaining: number,
     metadata: MetadataBlock | undefined,
+    requestLinks?: RequestLinks,
   ): void {
     const receiveWindow = this.receiveWindow;
     receiveWindow.checkId(id, this.#openCalls.table);
+    if (requestLinks !== undefined) this.#checkReferences(requestLinks);
     const { codec, clock, tick, observe } = this.#context;
     const { valueIsStream } = codec;
     // Before `recordId`: the local GOAWAY then refuses a call that exceeds the window.
@@ -146,16 +157,28 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
       }
       return;
     }
+    const links = requestLinks &&
+      this.#keptResults().link(id, size, requestLinks);
     const methodEntry = this.#methodTable.get(method);
     if (methodEntry === undefined) {
       const text = `there is no method ${quote(method)}`;
       this.#refuse(id, method, size, metadata, "not_found", text);
       receiveWindow.answered(size);
+      links?.refused();
       return;
     }
     if (remaining === 0) {
       this.#refuse(id, method, size, metadata, "deadline_exceeded", LATE);
       receiveWindow.answered(size);
+      links?.refused();
+      return;
+    }
+    const refusal = links?.refusal;
+    if (refusal !== undefined) {
+      const { code, text } = refusal;
+      this.#refuse(id, method, size, metadata, code, text);
+      receiveWindow.answered(size);
+      links?.refused();
       return;
     }
     const call = new ServerCall(
@@ -171,12 +194,42 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     if (observe !== undefined && observe.active) {
       observe.onIncoming(call, clock);
     }
-    if (this.#scheduler.mayStartNow()) this.#runner.start(call);
+    call.links = links;
+    if (links?.wait(call)) this.#retain(call);
+    else if (this.#scheduler.mayStartNow(call)) this.#runner.start(call);
     else {
-      call.retained = codec.retain();
-      this.#openCalls.register(call);
+      this.#retain(call);
       this.#scheduler.wait(call);
+      // Perhaps only its results are so large that they need a turn of their own.
+      if (links !== undefined) this.#scheduler.startWaiting();
     }
+  }
+
+  #retain(call: ServerCall): void {
+    call.retained = this.#context.codec.retain();
+    this.#openCalls.register(call);
+  }
+
+  /** A reference can name only a call that was made before. */
+  #checkReferences({ references }: RequestLinks): void {
+    for (const { id } of references) {
+      this.receiveWindow.checkSeen(id, "a reference");
+    }
+  }
+
+  /** Made when a call first has to do with the result of another. */
+  #keptResults(): KeptResults {
+    return this.#kept ??= new KeptResults(
+      this.#context,
+      this.#openCalls,
+      this.#scheduler,
+      this.receiveWindow,
+    );
+  }
+
+  release(id: number): void {
+    this.receiveWindow.checkSeen(id, "RELEASE");
+    this.#kept?.release(id);
   }
 
   /** The params are a stream. */
@@ -331,6 +384,7 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
   end(reason: ConnectionError): void {
     this.#scheduler.stop();
     this.drain(reason.message);
+    this.#kept?.close();
     let lost: RpcError | undefined;
     const why = () =>
       lost ??= abortError("unavailable", reason.message, reason);

@@ -70,7 +70,8 @@ export class OpenCalls {
 
   /** The params have been decoded: counts the memory that they take until the call is done. */
   countDecoded(call: ServerCall): void {
-    call.decodedBytes = this.#context.codec.decodedSize(call.retained);
+    call.decodedBytes = this.#context.codec.decodedSize(call.retained) +
+      (call.links?.decoded ?? 0);
     this.#receiveWindow.decoded += call.decodedBytes;
   }
 
@@ -130,5 +131,6 @@ export class OpenCalls {
     }
     this.#context.deadlines.remove(call);
     call.streams?.close();
+    call.links?.end(call);
   }
 }

@@ -81,6 +81,7 @@ export class Responder {
     const error = this.#tooLarge(call);
     if (error !== undefined) return this.fail(call, true, error);
     const before = sendBuffer.size;
+    call.links?.keep(codec);
     codec.reply(sendBuffer, call.id, call.replyMetadata);
     this.counts.ok++;
     if (call.transferred !== undefined) this.#transferred.push(call);
@@ -99,6 +100,7 @@ export class Responder {
     const error = this.#tooLarge(call);
     if (error === undefined) {
       codec.reply(sendBuffer, call.id, call.replyMetadata);
+      call.links?.stream();
     }
     return error;
   }

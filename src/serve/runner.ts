@@ -23,9 +23,11 @@ import {
   type Thrown,
   toScopedSource,
 } from "../base/pull_source.ts";
+import { isInstanceOf } from "../base/user_code.ts";
 import type { SchemaResult, StandardSchema } from "../types/schema.ts";
 import type { IncomingStreamHost } from "../streams/contract.ts";
 import type { ServeContext } from "../connection/contract.ts";
+import { DependencyError } from "./kept_results.ts";
 import { validationError } from "./method.ts";
 import type { OpenCalls } from "./open_calls.ts";
 import type { Responder } from "./responder.ts";
@@ -76,9 +78,14 @@ export class HandlerRunner implements IncomingStreamHost<ServerCall> {
       params ??= call.retained === undefined
         ? codec.value()
         : codec.decodeRetained(call.retained);
-    } catch {
+      params = call.links === undefined
+        ? params
+        : call.links.fill(params, codec);
+    } catch (cause) {
       call.retained = undefined;
-      const error = new RpcError("invalid_argument", UNREADABLE);
+      const error = isInstanceOf(cause, DependencyError)
+        ? cause.error
+        : new RpcError("invalid_argument", UNREADABLE);
       this.#openCalls.fail(call, false, error);
       this.#scheduler.leaveQueue(call);
       return;
@@ -90,6 +97,7 @@ export class HandlerRunner implements IncomingStreamHost<ServerCall> {
       this.#openCalls.countDecoded(call);
       call.retained = undefined;
     }
+    call.links?.unpin(call);
     const { schema } = call.methodEntry;
     if (schema === undefined) this.#run(call, params);
     else this.#validate(call, schema, params);

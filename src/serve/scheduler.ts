@@ -75,8 +75,10 @@ export class Scheduler {
   }
 
   /** Whether a call that has just arrived may start at once; if not, the caller passes it to `wait`. */
-  mayStartNow(): boolean {
-    return this.#waiting.length === 0 && this.#mayStart();
+  mayStartNow(call: ServerCall): boolean {
+    return this.#waiting.length === 0 && this.#mayStart() &&
+      // The codec has asked for the params alone.
+      (call.links === undefined || call.links.bytes < LARGE);
   }
 
   /** Lets a call wait, behind all that do. */
@@ -186,7 +188,8 @@ export class Scheduler {
   }
 
   /** Whether the params of a call that has waited may be decoded now; if not, `startWaiting` is called when they may. */
-  #mayDecode({ size }: ServerCall): boolean {
+  #mayDecode(call: ServerCall): boolean {
+    const size = sizeToDecode(call);
     return size < LARGE || this.#largeRead === undefined ||
       this.#largeRead.ask(size);
   }
@@ -200,4 +203,9 @@ export class Scheduler {
     this.#resume(call);
     return this.#waiting.length > 0 && this.#hasRoom;
   }
+}
+
+/** The bytes that are decoded when a call starts. */
+function sizeToDecode({ size, links }: ServerCall): number {
+  return links === undefined ? size : size + links.bytes;
 }

@@ -24,6 +24,7 @@ import type { LiveCall, LiveCallContext } from "../types/stats.ts";
 import { type MetadataBlock, toMetadata, toRecord } from "../wire/metadata.ts";
 import type { IncomingStreams } from "../streams/contract.ts";
 import { toTrailers } from "../streams/trailers.ts";
+import type { ServerCallLinks } from "./kept_results.ts";
 import type { MethodEntry } from "./method.ts";
 import type { SerialQueue } from "./serial_queue.ts";
 
@@ -84,6 +85,8 @@ export class ServerCall
   decodedBytes = -1;
   /** Its streams, if it has any. */
   streams: IncomingStreams | undefined = undefined;
+  /** What it has to do with the results of other calls, if anything. */
+  links: ServerCallLinks | undefined = undefined;
   /** The async context in which its result is read, if that is a stream. */
   scope: Scope | undefined = undefined;
   /** The queue of an ordered call that may run, or waits for those before it; undefined once it has passed its turn or has finished. */

@@ -27,6 +27,7 @@ import { Dispatcher, type ServedMethods } from "./dispatcher.ts";
 import type { FairShare } from "./fair_share.ts";
 import { toMethodTable } from "./method_table.ts";
 import { withMiddleware } from "./middleware.ts";
+import { readLinks } from "../wire/reference_block.ts";
 
 /** Options of {@linkcode callable}. */
 export interface CallableOptions<M extends WireMap = "json"> {
@@ -115,5 +116,6 @@ export function toServices(
     methods: methodTable,
     onError: report,
     serve: (context, fairShare) => new Dispatcher(context, served, fairShare),
+    readLinks,
   };
 }

@@ -13,13 +13,16 @@ import {
   ERROR,
   FLAG_ACK,
   FLAG_DEADLINE,
+  FLAG_KEEP,
   FLAG_METADATA,
   FLAG_NONE,
+  FLAG_REFS,
   FLAG_STARTED,
   GOAWAY,
   HELLO,
   PING,
   PONG,
+  RELEASE,
   REPLY,
   REQUEST,
   WINDOW,
@@ -33,6 +36,7 @@ import { toMetadata } from "../wire/metadata.ts";
 import { MAX_METHOD } from "../wire/native_codec.ts";
 import { PayloadEncoder } from "../wire/payload.ts";
 import type { PayloadRole } from "../wire/to_json.ts";
+import type { ResultReference } from "./peer_frame.ts";
 
 /** Joins arrays of bytes to a new one. */
 export function join(parts: readonly Uint8Array[]): Uint8Array {
@@ -53,6 +57,8 @@ export interface RequestParts {
   readonly params: unknown;
   readonly timeout: number | undefined;
   readonly metadata: MetadataInit | undefined;
+  readonly keep: boolean;
+  readonly references: readonly ResultReference[];
 }
 
 /** An ERROR before it is encoded. */
@@ -88,7 +94,7 @@ export class FrameMaker {
   }
 
   request(request: RequestParts): Uint8Array {
-    const { id, method, params, timeout, metadata } = request;
+    const { id, method, params, timeout, metadata, keep, references } = request;
     const name = utf8(method);
     if (name.length > MAX_METHOD) {
       throw new RangeError(
@@ -96,10 +102,12 @@ export class FrameMaker {
       );
     }
     const flags = (timeout === undefined ? 0 : FLAG_DEADLINE) |
-      (metadata === undefined ? 0 : FLAG_METADATA);
+      (metadata === undefined ? 0 : FLAG_METADATA) |
+      (keep ? FLAG_KEEP : 0) | (references.length > 0 ? FLAG_REFS : 0);
     const body = join([
       ...(timeout === undefined ? [] : [u32(timeout)]),
       ...metadataParts(metadata),
+      ...referenceParts(references),
       ...[u16(name.length), name],
       ...this.#value(params, "params"),
     ]);
@@ -133,6 +141,10 @@ export class FrameMaker {
 
   cancel(id: number): Uint8Array {
     return encodeFrame({ kind: CANCEL, id });
+  }
+
+  release(id: number): Uint8Array {
+    return encodeFrame({ kind: RELEASE, id });
   }
 
   ping(id: number): Uint8Array {
@@ -182,6 +194,16 @@ function metadataParts(metadata: MetadataInit | undefined): Uint8Array[] {
   if (metadata === undefined) return [];
   const { bytes } = toMetadata(metadata);
   return [u16(bytes.length), bytes];
+}
+
+/** The block of references behind its length, of whatever size. */
+function referenceParts(references: readonly ResultReference[]): Uint8Array[] {
+  if (references.length === 0) return [];
+  const block = join(references.flatMap(({ place, id, path }) => {
+    const text = utf8(JSON.stringify([place, path]));
+    return [u32(id), u16(text.length), text];
+  }));
+  return [u16(block.length), block];
 }
 
 function u16(n: number): Uint8Array {

@@ -26,6 +26,7 @@ import {
   FLAG_ERROR,
   FLAG_MORE,
   FLAG_NONE,
+  FLAG_REFS,
   FLAG_STARTED,
   GOAWAY,
   HEADER_SIZE,
@@ -33,6 +34,7 @@ import {
   PING,
   PONG,
   readU32,
+  RELEASE,
   REPLY,
   REQUEST,
   STOP,
@@ -43,9 +45,20 @@ import type { Frame } from "../wire/frame_transforms.ts";
 import { checkVersion, parseHello } from "../wire/hello.ts";
 import { decodePayload } from "../wire/payload.ts";
 import { MAX_MESSAGE, STREAM } from "../wire/protocol.ts";
+import { readLinks } from "../wire/reference_block.ts";
 
 /** Characters of a value that are shown as text. */
 const MAX_SHOWN = 80;
+
+/** A reference in the params of a REQUEST: at `place` belongs what is at `path` in the result of call `id`. */
+export interface ResultReference {
+  /** The way to the place in the params: keys, and indices as decimal text. */
+  readonly place: readonly string[];
+  /** The call whose result it is from. */
+  readonly id: number;
+  /** The way to the value in that result. */
+  readonly path: readonly string[];
+}
 
 /**
  * A frame of the native protocol, decoded. `kind` says which it is, and `id` is
@@ -55,7 +68,11 @@ const MAX_SHOWN = 80;
 export type PeerFrame =
   /** The first frame of each direction. */
   | { readonly kind: "hello"; readonly hello: PeerHello }
-  /** A call. If its params are a stream, `params` is undefined. `timeout` is the time until its deadline in ms. */
+  /**
+   * A call. If its params are a stream, `params` is undefined. `timeout` is the
+   * time until its deadline in ms. `keep` is there if its result is to be kept,
+   * and `references` if its params have references, with `null` in their places.
+   */
   | {
     readonly kind: "request";
     readonly id: number;
@@ -64,6 +81,8 @@ export type PeerFrame =
     readonly isStream: boolean;
     readonly timeout: number | undefined;
     readonly metadata: Metadata;
+    readonly keep?: true;
+    readonly references?: readonly ResultReference[];
   }
   /** A result. If it is a stream, `result` is undefined. */
   | {
@@ -85,6 +104,8 @@ export type PeerFrame =
   }
   /** The caller gives up a call. */
   | { readonly kind: "cancel"; readonly id: number }
+  /** The caller refers to the result of a call no more. */
+  | { readonly kind: "release"; readonly id: number }
   /** Asks for a PONG. */
   | { readonly kind: "ping"; readonly id: number }
   /** The reply to a PING. */
@@ -180,10 +201,15 @@ export function readFrame(
     case REQUEST: {
       const timeout = (flags & FLAG_DEADLINE) !== 0 ? body.u32() : undefined;
       const entries = metadata();
+      const { keep, references } = readLinks(body, flags, true);
+      const links = {
+        ...(keep && { keep }),
+        ...((flags & FLAG_REFS) !== 0 && { references }),
+      };
       const method = body.method();
       const params = value(STREAM);
       const isStream = body.kind === STREAM;
-      const rest = { timeout, metadata: entries };
+      const rest = { timeout, metadata: entries, ...links };
       return { kind: "request", id, method, params, isStream, ...rest };
     }
     case REPLY: {
@@ -201,6 +227,8 @@ export function readFrame(
     }
     case CANCEL:
       return whole({ kind: "cancel", id });
+    case RELEASE:
+      return whole({ kind: "release", id });
     case PING:
       return whole({ kind: "ping", id });
     case PONG:
@@ -325,6 +353,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [REPLY]: "REPLY",
   [ERROR]: "ERROR",
   [CANCEL]: "CANCEL",
+  [RELEASE]: "RELEASE",
   [PING]: "PING",
   [PONG]: "PONG",
   [GOAWAY]: "GOAWAY",
@@ -340,8 +369,8 @@ export function printFrame(frame: PeerFrame): string {
   const name = frame.kind.toUpperCase();
   switch (frame.kind) {
     case "hello": {
-      const { credentials, serializers, streams, movesWindow, ...limits } =
-        frame.hello;
+      const { credentials, serializers, streams, ...rest } = frame.hello;
+      const { movesWindow, keepsResults, ...limits } = rest;
       const fields = Object.entries(limits).map(([key, n]) => `${key} ${n}`);
       if (movesWindow) fields.push("moves windows");
       if (serializers !== undefined) {
@@ -351,6 +380,7 @@ export function printFrame(frame: PeerFrame): string {
         const { max, credit, connectionCredit } = streams;
         fields.push(`streams ${max}, credit ${credit} of ${connectionCredit}`);
       }
+      if (keepsResults) fields.push("keeps results");
       if (credentials !== undefined) fields.push("credentials");
       return `${name} ${fields.join(", ")}`;
     }
@@ -358,7 +388,10 @@ export function printFrame(frame: PeerFrame): string {
       const { id, method, params, isStream, timeout } = frame;
       const value = isStream ? "a stream" : show(params);
       const time = timeout === undefined ? "" : `, timeout ${timeout} ms`;
-      return `${name} ${id} ${word(method)} ${value}${time}${extra(frame)}`;
+      const links = frame.keep ? ", kept" : "";
+      return `${name} ${id} ${word(method)} ${value}${
+        references(frame)
+      }${time}${links}${extra(frame)}`;
     }
     case "reply": {
       const value = frame.isStream ? "a stream" : show(frame.result);
@@ -373,6 +406,7 @@ export function printFrame(frame: PeerFrame): string {
       }`;
     }
     case "cancel":
+    case "release":
     case "ping":
     case "pong":
       return `${name} ${frame.id}`;
@@ -407,6 +441,15 @@ export function printFrame(frame: PeerFrame): string {
         ? `${name} of the connection ${frame.bytes} bytes`
         : `${name} ${frame.id} ${side(frame)} ${frame.bytes} bytes`;
   }
+}
+
+/** What stands in the places of the references of a call. */
+function references({ references = [] }: {
+  readonly references?: readonly ResultReference[];
+}): string {
+  return references.map(({ place, id, path }) =>
+    `, ${["params", ...place].join(".")} = ${[`#${id}`, ...path].join(".")}`
+  ).join("");
 }
 
 function side({ fromCaller }: { readonly fromCaller: boolean }): string {

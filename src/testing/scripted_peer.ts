@@ -24,6 +24,7 @@ import {
   printFrame,
   printRaw,
   readFrame,
+  type ResultReference,
 } from "./peer_frame.ts";
 
 /** Frames that the message of a failed expectation lists. */
@@ -40,6 +41,7 @@ const HELLO: PeerHello = {
     max: 1024,
     connectionCredit: 16 * 1024 * 1024,
   },
+  keepsResults: true,
 };
 
 /** Options of {@linkcode scriptedPeer}. */
@@ -56,6 +58,10 @@ export interface ScriptedRequestOptions {
   readonly timeout?: number | undefined;
   /** Default: none. */
   readonly metadata?: MetadataInit | undefined;
+  /** Whether the other side keeps the result for calls that refer to it. Default false. */
+  readonly keep?: boolean | undefined;
+  /** Which results the other side puts into the params, where they have `null`. Default: none. */
+  readonly references?: readonly ResultReference[] | undefined;
 }
 
 /** What an ERROR of a scripted peer has besides its code and message. */
@@ -130,7 +136,9 @@ export class ScriptedPeer {
     options: ScriptedRequestOptions = {},
   ): Promise<number> {
     const { id = this.#nextId++, timeout, metadata } = options;
-    const parts = { id, method, params, timeout, metadata };
+    const { keep = false, references = [] } = options;
+    const links = { keep, references };
+    const parts = { id, method, params, timeout, metadata, ...links };
     await this.send(this.#make.request(parts));
     return id;
   }
@@ -167,6 +175,11 @@ export class ScriptedPeer {
   /** Cancels a call that the peer has made. */
   cancel(id: number): Promise<void> {
     return this.send(this.#make.cancel(id));
+  }
+
+  /** Says that the peer refers to the result of a call no more. */
+  release(id: number): Promise<void> {
+    return this.send(this.#make.release(id));
   }
 
   /** Asks the other side for a PONG. */

@@ -307,6 +307,8 @@ export interface PeerHello {
   readonly serializers?: string | undefined;
   /** The streams that the peer accepts; undefined if it accepts none. */
   readonly streams?: StreamGrant;
+  /** Whether the peer keeps results for dependent calls: see {@linkcode ref}. */
+  readonly keepsResults?: boolean | undefined;
 }
 
 /** A protocol in place of Sluice's own, for the option `protocol`; made by an entry point such as `@sluice/rpc/netrpc`. Its members are for the library. */

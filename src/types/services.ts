@@ -14,6 +14,7 @@ import type { CallContext } from "./handler.ts";
 import type { ValidatedMethod } from "./schema.ts";
 import type { CallOptions } from "./call.ts";
 import type { WireMap } from "./connection.ts";
+import type { Referring } from "./references.ts";
 
 /** Appears in compiler messages where a value cannot be sent; `Why` says the reason. No value has this type. */
 export interface NotSerializable<Why extends string> {
@@ -313,10 +314,10 @@ export type ResultOf<F, M extends WireMap = "json"> = Wire<
   M
 >;
 
-/** The arguments of a call after the method's name. Params that may be `undefined` can be left out. */
+/** The arguments of a call after the method's name. Params that may be `undefined` can be left out, and may contain references ({@linkcode ref}). */
 export type CallArguments<P> = undefined extends P
-  ? [params?: P, options?: CallOptions]
-  : [params: P, options?: CallOptions];
+  ? [params?: P | Referring<P>, options?: CallOptions]
+  : [params: P | Referring<P>, options?: CallOptions];
 
 /** The methods of a service as async functions; one function if the service is a method itself. */
 export type ServiceProxy<S, M extends WireMap = "json"> = S extends

@@ -144,6 +144,8 @@ export interface ConnectionStats extends StreamStats {
   readonly ordered: number;
   /** Incoming calls that have ended so far, by how they ended. */
   readonly served: ServedCounts;
+  /** Results of incoming calls that are kept for dependent calls: see {@linkcode ref}. */
+  readonly kept: number;
   /** Bytes that the transport has not taken yet. */
   readonly outgoingBytes: number;
   /**
@@ -184,7 +186,13 @@ export type OutgoingCallStats = Pick<
 /** The numbers that count incoming calls. */
 export type IncomingCallStats = Pick<
   ConnectionStats,
-  "receiving" | "receivingBytes" | "running" | "waiting" | "ordered" | "served"
+  | "receiving"
+  | "receivingBytes"
+  | "running"
+  | "waiting"
+  | "ordered"
+  | "served"
+  | "kept"
 >;
 
 /** Calls by outcome. An aborted call counts once its final outcome is known. */

@@ -62,7 +62,8 @@ export interface MessageHandler {
   onHello(hello: PeerHello): void;
   /**
    * A call by the peer. `size` is what it counts in the window; `remaining` is
-   * the time until its deadline in ms, or -1 without one.
+   * the time until its deadline in ms, or -1 without one. `links` are there
+   * only if it has to do with the results of other calls.
    */
   onRequest(
     id: number,
@@ -70,7 +71,10 @@ export interface MessageHandler {
     size: number,
     remaining: number,
     metadata: MetadataBlock | undefined,
+    links?: RequestLinks,
   ): void;
+  /** The peer refers to the result of one of its calls no more. */
+  onRelease(id: number): void;
   /** The result of a local call. */
   onReply(id: number, metadata?: MetadataBlock): void;
   /** The failure of a local call; the payload is the error's data. `started` is undefined where the protocol does not carry it. */
@@ -190,6 +194,7 @@ export interface Codec {
     method: string,
     remaining: number,
     metadata: MetadataBlock | undefined,
+    links?: LinkFields,
   ): void;
   /** Writes a reply with the prepared payload. */
   reply(sendBuffer: FrameBuffer, id: number, metadata?: MetadataBlock): void;
@@ -236,6 +241,32 @@ export interface Codec {
   ): { id: number; isRequest: boolean };
 }
 
+/** A reference in the params of a call of the peer. */
+export interface WireReference {
+  /** Where in the params the value belongs: keys, and indices as decimal text. */
+  readonly place: readonly string[];
+  /** The call whose result it is from. */
+  readonly id: number;
+  /** Where in that result it is. */
+  readonly path: readonly string[];
+}
+
+/** What a request of the peer has to do with the results of other calls. */
+export interface RequestLinks {
+  /** Whether its result is to be kept. */
+  readonly keep: boolean;
+  readonly references: readonly WireReference[];
+  /** Whether the params can have bytes within them. */
+  readonly nestsBytes: boolean;
+}
+
+/** The same of a local request, as it is written. */
+export interface LinkFields {
+  readonly flags: number;
+  /** The block of references behind its length; empty without the flag. */
+  readonly block: Uint8Array;
+}
+
 /** What a codec is made with. */
 export interface CodecSettings {
   /** What this side sends as its HELLO. */
@@ -246,6 +277,10 @@ export interface CodecSettings {
   readonly authorizesPeer?: boolean;
   /** The methods that are served, by name; undefined on a side that only calls. */
   readonly methodTable: ReadonlyMap<string, unknown> | undefined;
+  /** Reads what a request has to do with the results of other calls; undefined on a side that keeps none. */
+  readonly readLinks?:
+    | ((body: FieldReader, flags: number, nestsBytes: boolean) => RequestLinks)
+    | undefined;
   /** What replaces JSON; undefined if nothing does. */
   readonly serializer: AnySerializer;
   /** The frames of streams; undefined if this side has no streams. */

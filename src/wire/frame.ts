@@ -30,6 +30,8 @@ export const GOAWAY = 0x08;
 export const PAD = 0x09;
 /** Moves the window of calls that the sender grants; with {@linkcode FLAG_ACK}, the peer obeys it from here on. */
 export const WINDOW = 0x0b;
+/** The caller refers to the result of a call no more. Needs the capability for dependent calls of the callee. */
+export const RELEASE = 0x0d;
 /** An item of a stream, or a fragment of one. This kind and the next three need the capability for streams of both sides. */
 export const DATA = 0x10;
 /** The end of a stream. */
@@ -45,6 +47,10 @@ export const FIRST_SKIPPABLE = 0x80;
 export const FLAG_DEADLINE = 0x01;
 /** REQUEST, REPLY, ERROR: the body has a metadata block next. */
 export const FLAG_METADATA = 0x02;
+/** REQUEST: the callee keeps the result for calls that refer to it. */
+export const FLAG_KEEP = 0x04;
+/** REQUEST: the body has a block of references next. */
+export const FLAG_REFS = 0x08;
 /** ERROR: the handler was called. */
 export const FLAG_STARTED = 0x01;
 /** GOAWAY: the sender served no request at all; the header's id has no meaning. */

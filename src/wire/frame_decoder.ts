@@ -24,9 +24,11 @@ import {
   FLAG_CONNECTION,
   FLAG_DEADLINE,
   FLAG_ERROR,
+  FLAG_KEEP,
   FLAG_METADATA,
   FLAG_MORE,
   FLAG_NONE,
+  FLAG_REFS,
   FLAG_STARTED,
   FLAG_TRAILERS,
   HEADER_SIZE,
@@ -38,9 +40,9 @@ import {
 /** The flags that each kind may have, with the reserved bits above them; negative for an unknown kind. */
 const LEGAL_FLAGS: Int32Array = /* @__PURE__ */ (() => {
   const flags = new Int32Array(256).fill(-1).fill(0xff, FIRST_SKIPPABLE);
-  // REQUEST to WINDOW, then DATA to CREDIT, in the order of their numbers.
+  // REQUEST to RELEASE, then DATA to CREDIT, in the order of their numbers.
   flags.set([
-    FLAG_DEADLINE | FLAG_METADATA,
+    FLAG_DEADLINE | FLAG_METADATA | FLAG_KEEP | FLAG_REFS,
     FLAG_METADATA,
     FLAG_STARTED | FLAG_METADATA,
     ...[0, 0, 0],
@@ -48,6 +50,8 @@ const LEGAL_FLAGS: Int32Array = /* @__PURE__ */ (() => {
     0xff,
     -1,
     FLAG_ACK,
+    -1,
+    0,
   ], REQUEST);
   flags.set([
     FLAG_CALLER | FLAG_MORE,

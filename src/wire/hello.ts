@@ -63,6 +63,9 @@ const CAN_STREAM = 1;
 /** Capability: applies and acknowledges WINDOW. */
 const MOVES_WINDOW = 16;
 
+/** Capability: results are kept for dependent calls. */
+const KEEPS_RESULTS = 32;
+
 /** Encodes the body of a HELLO. */
 export function encodeHello(hello: PeerHello): Uint8Array {
   const { credentials, serializers, streams } = hello;
@@ -79,7 +82,8 @@ export function encodeHello(hello: PeerHello): Uint8Array {
     add(IS_TEXT, []);
   } else if (credentials !== undefined) add(CREDENTIALS, credentials);
   const capabilities = (streams === undefined ? 0 : CAN_STREAM) |
-    (hello.movesWindow ? MOVES_WINDOW : 0);
+    (hello.movesWindow ? MOVES_WINDOW : 0) |
+    (hello.keepsResults ? KEEPS_RESULTS : 0);
   if (capabilities !== 0) add(CAPABILITIES, u32(capabilities));
   if (streams !== undefined) {
     const { credit, max, connectionCredit } = streams;
@@ -213,8 +217,9 @@ export function parseHello(body: FieldReader): PeerHello {
   }
   const streams = (capabilities & CAN_STREAM) !== 0 ? grant : undefined;
   const movesWindow = (capabilities & MOVES_WINDOW) !== 0;
+  const keepsResults = (capabilities & KEEPS_RESULTS) !== 0;
   return {
-    ...{ maxMessage, windowCalls, windowBytes, movesWindow },
+    ...{ maxMessage, windowCalls, windowBytes, movesWindow, keepsResults },
     ...{ credentials, serializers, streams },
   };
 }

@@ -20,6 +20,7 @@ import { ConnectionError, protocolError, quote } from "../base/errors.ts";
 import type {
   CodecSettings,
   MessageHandler,
+  RequestLinks,
   StreamFrameHandler,
 } from "./codec.ts";
 import { FieldReader } from "./fields.ts";
@@ -28,13 +29,16 @@ import {
   ERROR,
   FLAG_ACK,
   FLAG_DEADLINE,
+  FLAG_KEEP,
   FLAG_NONE,
+  FLAG_REFS,
   FLAG_STARTED,
   GOAWAY,
   HEADER_SIZE,
   HELLO,
   PING,
   PONG,
+  RELEASE,
   REPLY,
   REQUEST,
   WINDOW,
@@ -180,9 +184,12 @@ export class MessageReader implements FrameHandler {
       case REQUEST: {
         const remaining = (flags & FLAG_DEADLINE) !== 0 ? body.u32() : -1;
         const metadata = body.metadata(flags);
+        const links = (flags & (FLAG_KEEP | FLAG_REFS)) === 0
+          ? undefined
+          : this.#links(kind, flags);
         const method = body.method();
         body.payload(this.#lastKind);
-        handler.onRequest(id, method, size, remaining, metadata);
+        handler.onRequest(id, method, size, remaining, metadata, links);
         return;
       }
       case REPLY: {
@@ -229,6 +236,11 @@ export class MessageReader implements FrameHandler {
       case HELLO:
         this.#onHello(flags);
         return;
+      case RELEASE:
+        this.#links(kind, 0);
+        body.done();
+        handler.onRelease(id);
+        return;
       default:
         this.#streamFrame(kind, flags, id);
     }
@@ -249,11 +261,18 @@ export class MessageReader implements FrameHandler {
     this.#handler.onHello(hello);
   }
 
+  /** Reads what a REQUEST has to do with other calls. Checks that this side has stated the capability. */
+  #links(kind: number, flags: number): RequestLinks {
+    const { readLinks, serializer } = this.settings;
+    if (readLinks === undefined) {
+      noCapability(kind, "dependent calls");
+    }
+    return readLinks(this.#body, flags, serializer !== undefined);
+  }
+
   #streamFrame(kind: number, flags: number, id: number): void {
     if (this.#lastKind !== STREAM) {
-      protocolError(
-        `frame kind ${kind} needs the capability for streams of both sides`,
-      );
+      noCapability(kind, "streams of both sides");
     }
     this.settings.streams?.read(
       this.#handler.streams() as StreamFrameHandler,
@@ -275,6 +294,10 @@ export class MessageReader implements FrameHandler {
       { cause: error },
     );
   }
+}
+
+function noCapability(kind: number, what: string): never {
+  protocolError(`frame kind ${kind} needs the capability for ${what}`);
 }
 
 /** The first bytes of a stream, for an error: as text, and the protocol that they look like. */

@@ -17,6 +17,7 @@ import type {
   Codec,
   CodecFactory,
   CodecSettings,
+  LinkFields,
   MessageHandler,
   StreamFrameWriter,
   WireFeatures,
@@ -144,14 +145,23 @@ export class NativeCodec extends MessageReader implements Codec {
     method: string,
     remaining: number,
     metadata: MetadataBlock | undefined,
+    links?: LinkFields,
   ): void {
     const payload = this.#payload;
     const timed = remaining >= 0;
-    const size = this.requestSize(method, timed, metadata) - HEADER_SIZE;
-    const flags = (timed ? FLAG_DEADLINE : 0) | flagOf(metadata);
+    let size = this.requestSize(method, timed, metadata) - HEADER_SIZE;
+    let flags = (timed ? FLAG_DEADLINE : 0) | flagOf(metadata);
+    if (links !== undefined) {
+      size += links.block.length;
+      flags |= links.flags;
+    }
     let at = beginWithPayload(payload, sendBuffer, size, REQUEST, flags, id);
     if (timed) at = writeU32(sendBuffer.bytes, at, remaining);
     at = writeMetadata(sendBuffer.bytes, at, metadata);
+    if (links !== undefined) {
+      sendBuffer.bytes.set(links.block, at);
+      at += links.block.length;
+    }
     copyWords(this.#methodView, this.#methodSize, sendBuffer.view, at);
     endWithPayload(payload, sendBuffer, at + this.#methodSize);
   }

@@ -23,6 +23,7 @@ import {
   viewOf,
 } from "../base/bytes.ts";
 import { isStream } from "../base/pull_source.ts";
+import { type PlacedReference, references } from "../base/references.ts";
 import { isInstanceOf } from "../base/user_code.ts";
 import {
   readText,
@@ -100,12 +101,19 @@ export class PayloadEncoder {
    * @throws {RpcError} `invalid_argument` if the value cannot be serialized.
    */
   prepare(value: unknown, transfer: boolean, role?: PayloadRole): void {
+    const { met } = references;
+    this.#encode(value, transfer, role);
+    if (references.met !== met) references.check?.(role);
+  }
+
+  #encode(value: unknown, transfer: boolean, role?: PayloadRole): void {
     if (value === undefined) this.#take(UNDEFINED, undefined, undefined, 0);
     else if (typeof value === "string") this.#prepareText(STRING, value);
     else if (isBytes(value)) {
       this.#take(BYTES, undefined, value, measure(value, role));
       this.#owned = transfer && isFixed(value);
     } else if (isInstanceOf(value, Snapshot)) {
+      if (value.references !== undefined) references.met++;
       // Not owned: it may be sent again, so the transport gets a copy.
       this.restorePrepared(value, false);
     } else {
@@ -266,9 +274,35 @@ export function inForm(
   serializer: Serializer | undefined,
   role?: PayloadRole,
 ): Snapshot {
-  return serializer === undefined
-    ? new Snapshot(JSON_TEXT, toJson(value, role), undefined)
-    : new Snapshot(CUSTOM, undefined, serialize(serializer, value, role));
+  const { met } = references;
+  const text = serializer ? undefined : toJson(value, role);
+  const bytes = serializer && serialize(serializer, value, role);
+  const list = referencesIn(value, met, role);
+  const kind = serializer ? CUSTOM : JSON_TEXT;
+  return new Snapshot(kind, text, bytes, list, serializer);
+}
+
+/**
+ * The references of a value that has just been encoded; `met` is how many had
+ * been encoded before.
+ *
+ * @throws {RpcError} `invalid_argument` if one of them is where no path leads.
+ */
+function referencesIn(
+  value: unknown,
+  met: number,
+  role?: PayloadRole,
+): readonly PlacedReference[] | undefined {
+  const count = references.met - met;
+  if (count === 0) return undefined;
+  references.check?.(role);
+  const found = references.find?.(value) ?? [];
+  if (found.length === count) return found;
+  throw unserializable(
+    "params: a reference",
+    undefined,
+    "it stands where it cannot be replaced; put it into a plain object or an array",
+  );
 }
 
 /** About how many bytes the result of {@linkcode snapshot} holds: at least as many as it has when it is sent. */
@@ -340,7 +374,9 @@ function serialize(
   role: PayloadRole = "params",
 ): Uint8Array {
   try {
-    const bytes: unknown = serializer.encode(value);
+    const bytes: unknown = serializer.encode(
+      references.blank?.(value, serializer) ?? value,
+    );
     if (!isBytes(bytes)) {
       throw new TypeError("the serializer did not return a Uint8Array");
     }

@@ -35,7 +35,8 @@ class Forms extends Snapshot {
   override readonly size: number;
 
   constructor(first: Snapshot, forms: Forms["forms"], size: number) {
-    super(first.kind, first.text, first.bytes);
+    const { kind, text, bytes, references, serializer } = first;
+    super(kind, text, bytes, references, serializer);
     this.forms = forms;
     this.size = size;
   }

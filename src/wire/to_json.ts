@@ -11,6 +11,7 @@
 
 import { RpcError } from "../base/errors.ts";
 import { isStream } from "../base/pull_source.ts";
+import { references } from "../base/references.ts";
 import { isInstanceOf } from "../base/user_code.ts";
 import { Snapshot } from "./snapshot.ts";
 
@@ -42,6 +43,7 @@ export function unserializable(
  */
 export function toJson(value: unknown, role: PayloadRole = "params"): string {
   if (isInstanceOf(value, Snapshot)) {
+    if (value.references !== undefined) references.met++;
     if (value.text !== undefined) return value.text;
     throw unserializable(`${role}: a Uint8Array`);
   }

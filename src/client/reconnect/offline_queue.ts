@@ -159,7 +159,13 @@ export class OfflineQueue {
 
   #push(call: ResendableCall): void {
     const draft = undefined; // The params belong to the call.
-    call.waiting = { call, draft, previous: undefined, next: undefined };
+    call.waiting = {
+      call,
+      draft,
+      held: false,
+      previous: undefined,
+      next: undefined,
+    };
     if (call.number < this.#lastNumber) this.#sorted = false;
     this.#lastNumber = call.number;
     this.#calls.push(call.waiting);

@@ -290,6 +290,10 @@ export class ResendManager implements Caller, CallOwner, ResendOwner {
       (active?.pending.flushed(call) ?? false);
   }
 
+  tableOf(call: ResendableCall): object | undefined {
+    return call.active?.pending;
+  }
+
   resolveOnFlush(call: ResendableCall): void {
     // While the call waits there is nothing to do: the connection that gets it checks for `sent`.
     call.active?.pending.resolveOnFlush(call);

@@ -13,6 +13,7 @@
  */
 
 import { isStream } from "../../base/pull_source.ts";
+import { references, targetOf } from "../../base/references.ts";
 import { isInstanceOf } from "../../base/user_code.ts";
 import { getter } from "../../base/bytes.ts";
 import { LostPartError } from "../to_json.ts";
@@ -167,6 +168,10 @@ export class RichEncoder {
     if (depth >= this.#tracked) this.#track(object, depth);
     if (Array.isArray(object)) return this.#array(object, depth);
     const prototype: unknown = Object.getPrototypeOf(object);
+    if (prototype === null && targetOf(object) !== undefined) {
+      references.met++;
+      return null;
+    }
     return prototype === Object.prototype || prototype === null
       ? this.#members(object as Members, depth)
       : this.#instance(object, depth);

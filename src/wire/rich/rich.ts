@@ -49,7 +49,8 @@ import { DOLLAR, RICH_NAME } from "./tags.ts";
  * ```
  */
 export function rich(): Serializer & { readonly wire: "rich" } {
-  return { name: RICH_NAME, wire: "rich", encode, decode };
+  const knows = { references: true };
+  return { name: RICH_NAME, wire: "rich", encode, decode, ...knows };
 }
 
 function encode(value: unknown): Uint8Array {

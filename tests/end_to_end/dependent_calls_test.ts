@@ -1,0 +1,200 @@
+// Calls that refer to the results of others, between the library's two sides.
+
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { test } from "node:test";
+import { delayed } from "../../bench/delay.ts";
+import {
+  Client,
+  type Connection,
+  memoryPair,
+  ReconnectingClient,
+  ref,
+  RpcError,
+  Server,
+} from "../../mod.ts";
+import { settle, TestClock } from "../support/clock.ts";
+import { assertNothingLeft, pair } from "../support/pair.ts";
+import { Random } from "../support/random.ts";
+
+const services = {
+  Users: { find: async (name: string) => ({ id: name.length, name }) },
+  Posts: {
+    of: async ({ author }: { author: number }) => [{ id: author * 10 }],
+  },
+  Comments: { of: async (post: number) => ({ post, texts: ["first"] }) },
+  Math: {
+    add: async ([a, b]: [number, number]) => a + b,
+    fail: async (_: number): Promise<number> => {
+      throw new RpcError("nope", "as asked");
+    },
+  },
+};
+
+/** Moves the clock, a millisecond at a time, until the promise has settled. */
+async function passing<T>(clock: TestClock, promise: Promise<T>): Promise<T> {
+  let settled = false;
+  promise.finally(() => settled = true).catch(() => {});
+  for (let ms = 0; ms < 1000 && !settled; ms++) await clock.advance(1);
+  return await promise;
+}
+
+test("three dependent calls take one round trip", async () => {
+  const clock = new TestClock();
+  const [near, far] = memoryPair({ highWaterMark: 1 << 20 });
+  const server = new Server(services, { clock });
+  const connection = server.accept(far);
+  const client = new Client<typeof services>(delayed(near, 5, clock), {
+    clock,
+  });
+  await passing(clock, client.connection.opened);
+
+  const began = clock.now();
+  const user = client.go("Users.find", "ada");
+  const posts = client.go("Posts.of", { author: ref(user).id });
+  const comments = client.call("Comments.of", ref(posts)[0].id);
+  assertEquals(await passing(clock, comments), { post: 30, texts: ["first"] });
+  const took = clock.now() - began;
+  assert(took <= 12, `${took} ms`);
+
+  // Nothing is kept afterwards.
+  await clock.advance(10);
+  assertEquals(connection.stats().kept, 0);
+  await passing(clock, Promise.all([client.close(), server.close()]));
+});
+
+test("1,000 chains of three in flight settle, and nothing is kept afterwards", async () => {
+  const { client, connection, close } = pair(services);
+  await client.connection.opened;
+  const results = Array.from({ length: 1000 }, (_, i) => {
+    const user = client.go("Users.find", "x".repeat(i));
+    const posts = client.go("Posts.of", { author: ref(user).id });
+    return client.call("Comments.of", ref(posts)[0].id);
+  });
+  const got = await Promise.all(results);
+  assertEquals(got.map(({ post }) => post), got.map((_, i) => i * 10));
+  await settle();
+  const { kept, waiting, receiving } = connection.stats();
+  assertEquals({ kept, waiting, receiving }, {
+    kept: 0,
+    waiting: 0,
+    receiving: 0,
+  });
+  await close();
+});
+
+test("random graphs of calls: each gets what its caller would have sent", async () => {
+  const random = new Random(7);
+  const { client, connection, close } = pair(services, {
+    client: { windowCalls: 50 },
+    server: { windowCalls: 50, maxRunning: 5 },
+  });
+  await client.connection.opened;
+  for (let round = 0; round < 30; round++) {
+    const handles = [client.go("Math.add", [1, 1])];
+    const expected: (number | undefined)[] = [2];
+    for (let i = 0; i < 60; i++) {
+      const [a, b] = [
+        random.below(handles.length),
+        random.below(handles.length),
+      ];
+      const [x, y] = [expected[a], expected[b]];
+      if (random.below(20) === 0) {
+        handles.push(client.go("Math.fail", ref(handles[a])));
+        expected.push(undefined);
+        continue;
+      }
+      handles.push(
+        client.go("Math.add", [ref(handles[a]), ref(handles[b])]),
+      );
+      expected.push(x === undefined || y === undefined ? undefined : x + y);
+      if (random.below(10) === 0) await handles[a].reply.catch(() => {});
+    }
+    const got = await Promise.all(
+      handles.map(({ reply }) =>
+        reply.catch((error) => {
+          assert(["nope", "dependency_failed"].includes(error.code), error);
+          return undefined;
+        })
+      ),
+    );
+    assertEquals(got, expected);
+  }
+  await settle();
+  assertEquals(connection.stats().kept, 0);
+  await close();
+});
+
+test("both sides may refer, and each has ids of its own", async () => {
+  const { client, connection, close } = pair(services);
+  await client.connection.opened;
+  await connection.opened;
+  const first = client.go("Users.find", "ada");
+  assertEquals(
+    await client.call("Comments.of", ref(first).id),
+    { post: 3, texts: ["first"] },
+  );
+  // The client serves nothing, so the server waits for the first reply.
+  const back = connection.go("any");
+  const error = await assertRejects(
+    () => connection.call("any", [ref(back)]),
+    RpcError,
+  );
+  assertEquals([error.code, error.outcome], ["dependency_failed", "not_sent"]);
+  assertEquals((error.cause as RpcError).code, "unavailable");
+  await close();
+});
+
+test("a reconnecting client: references are sent while the connection lasts, and looked up anew on the next", async () => {
+  const servers: Server<typeof services>[] = [];
+  const connections: Connection[] = [];
+  const client = new ReconnectingClient<typeof services>(() => {
+    const [near, far] = memoryPair();
+    const server = new Server(services);
+    servers.push(server);
+    connections.push(server.accept(far));
+    return near;
+  });
+  await client.ready;
+  const user = client.go("Users.find", "ada");
+  const posts = client.go("Posts.of", { author: ref(user).id });
+  const chunk = client.connection?.stats().chunksWritten;
+  await posts.sent;
+  assertEquals(client.connection?.stats().chunksWritten, chunk! + 1);
+  assertEquals(await posts.reply, [{ id: 30 }]);
+
+  // Made while there is no connection; an older result, and new ones.
+  await connections[0].abort();
+  const next = client.go("Posts.of", { author: ref(user).id });
+  const late = client.go("Users.find", "alan");
+  const comments = client.go("Comments.of", ref(late).id);
+  assertEquals(await next.reply, [{ id: 30 }]);
+  assertEquals(await comments.reply, { post: 4, texts: ["first"] });
+  assertEquals(connections.length, 2);
+  assertEquals(user.id !== undefined, true);
+  await client.close();
+  for (const server of servers) await server.close();
+  for (const connection of connections) assertNothingLeft(connection);
+});
+
+test("a lost connection: the first call may have run, the second certainly did not if it was held", async () => {
+  const [near, far] = memoryPair();
+  const server = new Server({
+    Wait: { forever: () => new Promise<number>(() => {}) },
+  });
+  const connection = server.accept(far);
+  const client = new Client(near);
+  await client.connection.opened;
+  const first = client.go("Wait.forever");
+  const sent = client.go("Wait.forever", [ref(first)]);
+  await sent.sent;
+  const other = client.go("Wait.forever");
+  await other.sent;
+  const held = client.go("Wait.forever", [ref(other)]);
+  await connection.abort();
+  assertEquals(await first.settled, "unknown");
+  assertEquals(await sent.settled, "unknown");
+  assertEquals(await held.settled, "not_sent");
+  await client.closed;
+  await server.close();
+  assertNothingLeft(client.connection);
+});
