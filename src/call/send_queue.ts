@@ -35,6 +35,8 @@ export interface SendQueueContext {
   readonly sendBuffer: FrameBuffer;
   readonly clock: Clock;
   readonly limits: Limits;
+  /** Called when the last call that waited no longer does, and none can follow. */
+  settled(): void;
 }
 
 /** For how many turns of the event loop a little room is kept: others may take it meanwhile, and calls that wait must not starve. */
@@ -119,6 +121,10 @@ export class SendQueue {
     call.waiting = undefined;
     this.calls.remove(waiting);
     this.bytes -= call.size;
+    if (this.calls.length === 0 && this.#refusal !== undefined) {
+      // Later: the call itself may be written first.
+      queueMicrotask(() => this.#context.settled());
+    }
     return waiting.draft;
   }
 

@@ -28,6 +28,8 @@ export const PONG = 0x07;
 export const GOAWAY = 0x08;
 /** Ignored by the receiver. A request that is taken back before it is sent becomes one. */
 export const PAD = 0x09;
+/** The sender makes no more calls; with {@linkcode FLAG_ALL} it sends nothing more. */
+export const LAST = 0x0a;
 /** An item of a stream, or a fragment of one. This kind and the next three need the capability for streams of both sides. */
 export const DATA = 0x10;
 /** The end of a stream. */
@@ -47,6 +49,10 @@ export const FLAG_METADATA = 0x02;
 export const FLAG_STARTED = 0x01;
 /** GOAWAY: the sender served no request at all; the header's id has no meaning. */
 export const FLAG_NONE = 0x01;
+/** GOAWAY: a close has begun; the sender still accepts requests. */
+export const FLAG_WARNING = 0x02;
+/** LAST: in place of FIN. */
+export const FLAG_ALL = 0x01;
 /** Kinds of streams: the sender of the frame is the caller. */
 export const FLAG_CALLER = 0x01;
 /** END: the stream failed; the body has the error. */

@@ -19,6 +19,7 @@ import { LARGE } from "../base/large_reads.ts";
 import {
   DATA,
   FIRST_SKIPPABLE,
+  FLAG_ALL,
   FLAG_CALLER,
   FLAG_DEADLINE,
   FLAG_ERROR,
@@ -26,6 +27,7 @@ import {
   FLAG_MORE,
   FLAG_NONE,
   FLAG_STARTED,
+  FLAG_WARNING,
   HEADER_SIZE,
   HELLO,
   PAD,
@@ -35,14 +37,15 @@ import {
 /** The flags that each kind may have, with the reserved bits above them; negative for an unknown kind. */
 const LEGAL_FLAGS: Int32Array = /* @__PURE__ */ (() => {
   const flags = new Int32Array(256).fill(-1).fill(0xff, FIRST_SKIPPABLE);
-  // REQUEST to PAD, then DATA to CREDIT, in the order of their numbers.
+  // REQUEST to LAST, then DATA to CREDIT, in the order of their numbers.
   flags.set([
     FLAG_DEADLINE | FLAG_METADATA,
     FLAG_METADATA,
     FLAG_STARTED | FLAG_METADATA,
     ...[0, 0, 0],
-    FLAG_NONE,
+    FLAG_NONE | FLAG_WARNING,
     0xff,
+    FLAG_ALL,
   ], REQUEST);
   flags.set([
     FLAG_CALLER | FLAG_MORE,

@@ -6,7 +6,7 @@
  * - A body is exactly as long as its layout. One that is longer, shorter or
  *   unreadable ends the connection before its message is delivered.
  * - No message is delivered before the peer's HELLO, except a GOAWAY that comes
- *   in its place.
+ *   in its place, and no REQUEST after its LAST.
  * - Frames of streams are read only from a peer that has been authorized, and
  *   only if both sides have the capability.
  * - The first bytes are kept until the peer's HELLO has been read, to name
@@ -26,12 +26,15 @@ import { FieldReader } from "./fields.ts";
 import {
   CANCEL,
   ERROR,
+  FLAG_ALL,
   FLAG_DEADLINE,
   FLAG_NONE,
   FLAG_STARTED,
+  FLAG_WARNING,
   GOAWAY,
   HEADER_SIZE,
   HELLO,
+  LAST,
   PING,
   PONG,
   REPLY,
@@ -53,6 +56,11 @@ import {
   STREAM,
 } from "./protocol.ts";
 
+/** What the peer may send: before its HELLO, then everything, after its LAST no REQUEST. */
+const GREETING = 0;
+const OPEN = 1;
+const NO_REQUESTS = 2;
+
 /** Reads the messages of one connection. */
 export class MessageReader implements FrameHandler {
   /** Bytes of the latest frame, header included. */
@@ -64,7 +72,7 @@ export class MessageReader implements FrameHandler {
   readonly #body = new FieldReader();
   /** The first bytes, at most as many as a header has. */
   #first: number[] = [];
-  #helloReceived = false;
+  #phase = GREETING;
   #peerStreams = false;
   /** The last payload kind that a value may have. */
   #lastKind = CUSTOM;
@@ -76,7 +84,7 @@ export class MessageReader implements FrameHandler {
   }
 
   decode(chunk: Uint8Array, at: number, budget: number): number {
-    if (!this.#helloReceived) {
+    if (this.#phase === GREETING) {
       const missing = HEADER_SIZE - this.#first.length;
       this.#first.push(...chunk.subarray(at, at + missing));
     }
@@ -167,9 +175,7 @@ export class MessageReader implements FrameHandler {
     const handler = this.#handler;
     body.open(bytes, start, end);
     const size = this.receivedSize = end - start + HEADER_SIZE;
-    if (!this.#helloReceived && kind !== HELLO && kind !== GOAWAY) {
-      protocolError(`frame kind ${kind} came before HELLO`);
-    }
+    if (this.#phase !== OPEN) this.#checkOrder(kind, flags);
     switch (kind) {
       case REQUEST: {
         const remaining = (flags & FLAG_DEADLINE) !== 0 ? body.u32() : -1;
@@ -210,10 +216,22 @@ export class MessageReader implements FrameHandler {
         const code = body.text(body.u8());
         const text = body.text(body.u16());
         body.done();
+        if ((flags & FLAG_WARNING) !== 0) {
+          if (flags !== FLAG_WARNING || code !== "") {
+            protocolError("a GOAWAY with WARNING has NONE or a code");
+          }
+          handler.onWarning();
+          return;
+        }
         const lastId = (flags & FLAG_NONE) !== 0 ? undefined : id;
         handler.onGoaway(lastId, code, text);
         return;
       }
+      case LAST:
+        body.done();
+        this.#phase = NO_REQUESTS;
+        handler.onLast((flags & FLAG_ALL) !== 0);
+        return;
       case HELLO:
         this.#onHello(flags);
         return;
@@ -222,13 +240,21 @@ export class MessageReader implements FrameHandler {
     }
   }
 
+  #checkOrder(kind: number, flags: number): void {
+    if (this.#phase === NO_REQUESTS) {
+      if (kind === REQUEST) protocolError("a REQUEST after LAST");
+    } else if (
+      kind !== HELLO && (kind !== GOAWAY || (flags & FLAG_WARNING) !== 0)
+    ) protocolError(`frame kind ${kind} came before HELLO`);
+  }
+
   #onHello(flags: number): void {
     const { serializer, authorizesPeer } = this.settings;
-    if (this.#helloReceived) protocolError("a second HELLO");
+    if (this.#phase !== GREETING) protocolError("a second HELLO");
     // A later version may have flags of its own.
     if (!checkVersion(this.#body)) checkHelloBits(flags);
     const hello = parseHello(this.#body, serializer?.name);
-    this.#helloReceived = true;
+    this.#phase = OPEN;
     this.#first = [];
     this.#peerStreams = hello.streams !== undefined;
     if (authorizesPeer) this.#decoder.maxBody = EARLY_MESSAGE;
