@@ -442,6 +442,7 @@ class Links implements CallLinks {
     const dependency = this.#dependency;
     const known = code === "dependency_gone" || code === "dependency_failed";
     if (!dependency?.written || !known) return false;
+    if (dependency.calls.queue.ended) return false;
     (this.#call as Call).outcome = "refused";
     this.#hold(dependency);
     return true;

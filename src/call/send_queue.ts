@@ -35,6 +35,8 @@ export interface SendQueueContext {
   readonly sendBuffer: FrameBuffer;
   readonly clock: Clock;
   readonly limits: Limits;
+  /** Called when the last call that waited no longer does, and none can follow. */
+  settled(): void;
 }
 
 /** For how many turns of the event loop a little room is kept: others may take it meanwhile, and calls that wait must not starve. */
@@ -47,6 +49,8 @@ export class SendQueue {
   readonly held = new LinkedList<QueuedCall>();
   /** The bytes of the calls that wait. */
   bytes = 0;
+  /** Whether the peer takes no request any more: not even one that it has refused is sent again. */
+  ended = false;
   readonly #context: SendQueueContext;
   readonly #inFlight: InFlightCalls;
   readonly #settler: CallSettler;
@@ -131,6 +135,10 @@ export class SendQueue {
     call.waiting = undefined;
     (waiting.held ? this.held : this.calls).remove(waiting);
     this.bytes -= call.size;
+    if (this.length === 0 && this.#refusal !== undefined) {
+      // Later: the call itself may be written first.
+      queueMicrotask(() => this.#context.settled());
+    }
     return waiting.draft;
   }
 
@@ -249,6 +257,7 @@ export class SendQueue {
   /** No call will be sent any more: those that wait fail. */
   failOnConnectionLoss(reason: ConnectionError): void {
     this.refuseNew(reason);
+    this.ended = true;
     // One at a time: to settle a call may run user code, which may end others.
     let entry: QueuedCall | undefined;
     while ((entry = this.calls.first ?? this.held.first) !== undefined) {

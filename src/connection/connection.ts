@@ -388,6 +388,20 @@ export class RpcConnection
     (ack ? this.incoming : this.pending.queue).onWindow(id, window);
   }
 
+  onWarning(): void {
+    const reason = this.peerGoaway.warn();
+    if (reason === undefined) return;
+    this.pending.queue.refuseNew(reason);
+    this.setup.onGoaway?.(reason);
+    this.shutdown.onWarning();
+  }
+
+  onLast(all: boolean): void {
+    // With `all` it is the end of the stream that tells.
+    if (all) this.reader.stop();
+    else this.shutdown.onLast();
+  }
+
   full(): boolean {
     return this.incoming.receiveWindow.full;
   }

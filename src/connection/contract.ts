@@ -71,7 +71,7 @@ export interface ConnectionSetup
   largeReads?: LargeReads | undefined;
   /** Called when the peer's HELLO has been read and the peer was authorized. */
   onHello?: (() => void) | undefined;
-  /** Called when the peer has sent GOAWAY; the calls that it refuses have been settled. */
+  /** Called when the peer has sent GOAWAY, a warning included; the calls that it refuses have been settled. */
   onGoaway?: ((reason: ConnectionError) => void) | undefined;
 }
 

@@ -10,7 +10,7 @@
  *   made before the fault.
  * - The end of the stream means two things: after a GOAWAY without a code the
  *   peer still reads replies; without a GOAWAY, or after one with a code, it
- *   does not.
+ *   does not. A LAST with ALL is such an end, too; what follows it is discarded.
  *
  * @module
  */
@@ -49,10 +49,14 @@ export class Reader implements ChunkHandler {
   /** Bytes decoded so far. */
   bytes = 0;
   readonly #context: ReaderContext;
+  /** Whether the peer's FIN has arrived, or its LAST with ALL. */
+  peerEnded = false;
   /** Resolves when reading has ended, for whatever reason. */
   readonly #done: Promise<void>;
   /** Decides when a large message may be read, on a server. */
   readonly large: LargeRead | undefined;
+  /** Whether a LAST with ALL has been decoded. */
+  #stopped = false;
   /** Ends the wait for `room`. */
   #resume: (() => void) | undefined;
 
@@ -73,7 +77,7 @@ export class Reader implements ChunkHandler {
   /** Decodes `chunk` from `at`; returns where it stopped. */
   chunk(chunk: Uint8Array, at: number): number {
     const { codec, pending, shutdown, tick, watchdog, share } = this.#context;
-    if (shutdown.ended) {
+    if (shutdown.ended || this.peerEnded) {
       this.#context.linger.discard(chunk.length);
       return chunk.length;
     }
@@ -85,12 +89,19 @@ export class Reader implements ChunkHandler {
       watchdog?.onRead();
       pending.queue.flushQueue();
       share?.recordProgress();
+      if (this.#stopped) this.end();
     } catch (error) {
       // The one place where a protocol fault becomes teardown. Reading goes on,
       // to discard.
       shutdown.end(toFault(error), "goaway");
     }
-    return shutdown.ended ? chunk.length : at;
+    return shutdown.ended || this.peerEnded ? chunk.length : at;
+  }
+
+  /** The peer sends nothing more: ends reading when what is being decoded has been. */
+  stop(): void {
+    this.#stopped = true;
+    this.#context.codec.stop();
   }
 
   /** What reading waits for: until a large message may be read or, on a protocol without windows, until the peer's calls do not fill the window. */
@@ -113,21 +124,23 @@ export class Reader implements ChunkHandler {
     if (!this.#context.incoming.receiveWindow.full) this.#resume?.();
   }
 
-  /** The peer has sent its FIN. */
+  /** The peer has sent its FIN, or a LAST with ALL in its place. */
   end(): void {
     const { codec, shutdown, peerGoaway } = this.#context;
-    if (shutdown.ended) return;
+    if (shutdown.ended || this.peerEnded) return;
+    this.peerEnded = true;
     try {
       codec.end();
     } catch (error) {
       return shutdown.end(toFault(error), "goaway");
     }
-    const { fault, reason } = peerGoaway;
-    const unannounced = codec.features.goaway && reason === undefined;
+    const { fault, last } = peerGoaway;
+    const unannounced = codec.features.goaway && last === Infinity;
     const text = unannounced
       ? "the peer ended the connection without a GOAWAY"
       : "the peer closed the connection";
-    const why = fault ?? reason ?? new ConnectionError("unavailable", text);
+    const why = fault ?? (unannounced ? undefined : peerGoaway.reason) ??
+      new ConnectionError("unavailable", text);
     if (unannounced || fault !== undefined) shutdown.end(why, "flush");
     else shutdown.onPeerHalfClose(why);
   }

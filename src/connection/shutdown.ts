@@ -1,10 +1,15 @@
 /**
- * How a connection ends: drain, GOAWAY, half-close, and the one teardown.
+ * How a connection ends: warning, GOAWAY, drain, half-close, and the one
+ * teardown.
  *
  * Each side has a state of its own, and both states only move forward.
  * `docs/semantics.md` has the table of every state and event;
  * `tests/connection/shutdown_states_test.ts` has a test for each cell.
  *
+ * - A side that serves calls closes in two steps. It warns its peer, which then
+ *   makes no new call, sends those that wait, and says so with LAST. Until that
+ *   arrives every call is accepted; the GOAWAY that follows excludes none. A peer
+ *   that sends no LAST is waited for until it has been quiet for `QUIET_TIME`.
  * - There is one teardown, `end`. The first reason wins.
  * - Calls are settled before anything is waited for.
  * - A drain waits for the calls that were accepted, but not for a handler that
@@ -20,7 +25,7 @@
  * @module
  */
 
-import type { Clock } from "../base/clock.ts";
+import { type Clock, readFirst } from "../base/clock.ts";
 import {
   ConnectionError,
   isErrorCode,
@@ -61,6 +66,8 @@ export interface ShutdownContext {
   readonly gate: PeerGate | undefined;
   readonly watchdog: Watchdog | undefined;
   readonly reader: {
+    /** Whether the peer's FIN has arrived, or its LAST with ALL. */
+    readonly peerEnded: boolean;
     /** Discards what arrives from now on. Resolves when reading has ended, for whatever reason. */
     finish(): Promise<void>;
   };
@@ -71,6 +78,8 @@ export interface ShutdownContext {
 
 /** How long a drain may take unless its `close` says otherwise, in ms. */
 export const DRAIN_TIME = 5000;
+/** How long a peer that was warned and sends no LAST may send no call, in ms, until it counts as having sent its last one. */
+const QUIET_TIME = 1000;
 /** How long flush and linger may take together once the time that `close` gave is over, in ms. */
 export const FINISH_TIME = 1000;
 /** How long the FIN may take that follows a GOAWAY with a code, in ms. */
@@ -80,7 +89,7 @@ const DRAINING_IDLE_TIME = 5000;
 
 /** Neither side has begun to close. */
 const OPEN = 0;
-/** GOAWAY was sent: by a local `close`, or by the peer without a code. */
+/** A warning or GOAWAY was sent: by a local `close`, or by the peer without a code. */
 const DRAINING = 1;
 
 /** Local: every call is settled, and the rest of the send buffer is written. */
@@ -124,6 +133,12 @@ export class Shutdown {
   readonly #closers = new Set<object>();
   /** Whether the connection ends once no call is left: the local side drains, or the peer only reads. */
   #endsWhenDone = false;
+  /** Whether the peer was warned, and may still send calls. */
+  #warned = false;
+  /** Whether the peer's LAST has arrived. */
+  #peerLast = false;
+  /** Whether the peer has warned, and receives a LAST once no call waits. */
+  #owesLast = false;
   /** What the local GOAWAY said; a later one may not say more. */
   #goaway: { readonly lastId: number | undefined } | undefined;
 
@@ -158,6 +173,11 @@ export class Shutdown {
     return this.#peer === HALF_CLOSED;
   }
 
+  /** Whether the peer sends no call any more. */
+  get #peerCallsNoMore(): boolean {
+    return this.#peerLast || this.#peer > DRAINING;
+  }
+
   /** Moves the local state forward; returns false if it is there or further already. */
   #enter(state: number): boolean {
     if (state <= this.#local) return false;
@@ -190,21 +210,60 @@ export class Shutdown {
     }
     // Before authorization no call has been accepted that could be finished.
     if (gate?.pending) this.end(undefined, "goaway");
-    else if (this.#enter(DRAINING)) this.#drain();
+    else if (this.#enter(DRAINING)) this.#drain(timeout !== 0);
     if (streams === "end" && !this.ended) this.#endResults();
     // Not in this turn: a drain begun by a handler must not outrun its reply.
     queueMicrotask(() => this.advance());
     return closing.promise;
   }
 
-  #drain(): void {
-    const { pending, incoming } = this.#context;
-    const text = "the connection is closing";
+  /** With `waits` there is time for calls that are on their way. */
+  #drain(waits: boolean): void {
+    const { pending, incoming, codec, sendBuffer, limits } = this.#context;
     this.#endsWhenDone = true;
-    pending.queue.refuseNew(new ConnectionError("unavailable", text));
-    incoming.drain(text);
+    pending.queue.refuseNew(new ConnectionError("unavailable", CLOSING));
+    if (
+      waits && codec.warn && limits.windowCalls > 0 && !this.#peerCallsNoMore
+    ) {
+      this.#warned = true;
+      incoming.signalDraining(CLOSING);
+      codec.warn(sendBuffer);
+      this.#awaitQuiet();
+      return;
+    }
+    incoming.drain(CLOSING);
     // A peer that has sent its FIN makes no calls any more.
     if (!this.peerHalfClosed) this.#sendGoaway();
+  }
+
+  /** The second step of a drain: no call is accepted any more. */
+  #refuseLater(): void {
+    this.#warned = false;
+    if (this.#peer <= DRAINING) this.#peerTimer.clear();
+    this.#context.incoming.drain(CLOSING);
+    this.#sendGoaway();
+  }
+
+  #awaitQuiet(): void {
+    const { lastId } = this.#context.incoming.receiveWindow;
+    this.#peerTimer.set(QUIET_TIME, () => void this.#checkQuiet(lastId));
+  }
+
+  /** A peer without room in the window is not quiet, it waits; and so does one in the middle of a message. */
+  async #checkQuiet(lastId: number | undefined): Promise<void> {
+    const { clock, codec, limits, incoming } = this.#context;
+    const { receiveWindow } = incoming;
+    await readFirst(clock);
+    if (!this.#warned) return;
+    if (
+      receiveWindow.lastId !== lastId || codec.unfinished !== undefined ||
+      receiveWindow.calls >= limits.windowCalls ||
+      2 * receiveWindow.bytes > limits.windowBytes
+    ) this.#awaitQuiet();
+    else {
+      this.#refuseLater();
+      this.advance();
+    }
   }
 
   #endResults(): void {
@@ -231,9 +290,14 @@ export class Shutdown {
     }
   }
 
-  /** Gives up after `ms`. */
+  /** Gives up after `ms`, unless the peer's LAST is all that is missing. */
   #endAfter(timer: Timeout, ms: number, text: string): void {
     timer.set(ms, () => {
+      const { pending, incoming, peerGoaway } = this.#context;
+      if (this.#warned && pending.empty && incoming.countOpen() === 0) {
+        this.#refuseLater();
+        return this.end(peerGoaway.fault, "flush");
+      }
       const error = new ConnectionError(
         "deadline_exceeded",
         text + printMs(ms),
@@ -256,7 +320,21 @@ export class Shutdown {
     watchdog?.limitIdle(DRAINING_IDLE_TIME);
     if (fault !== undefined) {
       this.#peerTimer.set(FAILED_TIME, () => this.#leave(fault));
+      this.advance();
     }
+  }
+
+  /** The peer has sent a warning. */
+  onWarning(): void {
+    this.#owesLast = !this.ended;
+    this.onGoaway();
+    this.advance();
+  }
+
+  /** The peer has sent LAST. */
+  onLast(): void {
+    this.#peerLast = true;
+    this.advance();
   }
 
   /** Ends the connection with a peer that answers nothing any more, and whose FIN has not arrived. */
@@ -287,10 +365,20 @@ export class Shutdown {
     this.advance();
   }
 
-  /** Ends the connection if all that a drain waits for has happened. */
+  /** Takes the next step of a drain, of either side, if all that it waits for has happened. */
   advance(): void {
-    const { pending, incoming, sendBuffer, peerGoaway } = this.#context;
-    if (!this.#endsWhenDone || !pending.empty) return;
+    const { pending, incoming, sendBuffer, peerGoaway, codec } = this.#context;
+    if (this.#owesLast && pending.queue.length === 0) {
+      this.#owesLast = false;
+      pending.queue.ended = true;
+      codec.last?.(sendBuffer, false);
+    }
+    if (!this.#endsWhenDone) return;
+    if (this.#warned) {
+      if (!this.#peerCallsNoMore) return;
+      this.#refuseLater();
+    }
+    if (!pending.empty) return;
     if (this.#closers.size > 0 && incoming.countOpen(this.#closers) === 0) {
       this.#closing?.resolve();
     }
@@ -321,9 +409,9 @@ export class Shutdown {
    */
   end(reason: ConnectionError | undefined, how: CloseMode): void {
     if (!this.#enter(FLUSHING)) return;
-    const { codec, sendBuffer, linger, pending, pings, gate, clock } =
+    const { codec, sendBuffer, linger, pending, pings, gate, clock, channel } =
       this.#context;
-    this.#endsWhenDone = false;
+    this.#endsWhenDone = this.#warned = this.#owesLast = false;
     codec.stop();
     const denied = gate?.drop() === true;
     if (denied) this.#goaway = { lastId: undefined };
@@ -345,7 +433,12 @@ export class Shutdown {
     }
     if (how === "destroy") linger.destroy();
     else if (how !== "flush") this.#sendGoaway(reason?.code, reason?.message);
-    linger.run(reading, () => this.#enter(LINGERING)).then(() => {
+    let keepsOpen = false;
+    if (channel.halfClose === false && codec.last && how !== "destroy") {
+      codec.last(sendBuffer, true);
+      keepsOpen = !this.#context.reader.peerEnded;
+    }
+    linger.run(reading, keepsOpen, () => this.#enter(LINGERING)).then(() => {
       this.#enter(CLOSED);
       this.#context.share?.end();
       this.#closed.resolve(reason);
@@ -388,7 +481,10 @@ export function checkTimeout(timeout: number | undefined): void {
   throw new TypeError("Cannot close: timeout is not a number");
 }
 
-/** How many GOAWAYs of one peer are accepted. This library sends at most two: that it drains, and that it ends by an error. */
+/** Why a side that closes takes no calls. */
+const CLOSING = "the connection is closing";
+
+/** How many GOAWAYs of one peer are accepted. This library sends at most three: a warning, that it drains, and that it ends by an error. */
 export const MAX_GOAWAYS = 16;
 
 /** The message of the error, on both sides, when a client is not authorized. */
@@ -411,12 +507,27 @@ function describe(code: string, text: string): string {
 
 /** What the peer's GOAWAYs have said so far. */
 export class PeerGoaway {
-  /** Why calls above its id are refused; undefined until it has arrived. */
+  /** Why no new call is taken; undefined until the first has arrived. */
   reason: ConnectionError | undefined;
   /** What went wrong, if it was no plain drain. */
   fault: ConnectionError | undefined;
-  #last = Infinity;
+  /** The count of the last call that the peer serves; Infinity before it has said more than a warning. */
+  last = Infinity;
   #count = 0;
+
+  /**
+   * Records a warning. Returns why no new call is taken; undefined if an earlier
+   * one has said so.
+   *
+   * @throws {ConnectionError} `protocol_error`, if it follows a GOAWAY that is
+   *   no warning; `resource_exhausted`, if it is one too many.
+   */
+  warn(): ConnectionError | undefined {
+    if (this.last < Infinity) protocolError("a warning after a GOAWAY");
+    this.#checkCount();
+    if (this.reason !== undefined) return undefined;
+    return this.reason = goawayError("", "");
+  }
 
   /**
    * Records a GOAWAY that serves ids up to `last`, a 53-bit count. Returns why
@@ -430,21 +541,24 @@ export class PeerGoaway {
     code: string,
     text: string,
   ): ConnectionError | undefined {
-    if (last > this.#last) {
+    if (last > this.last) {
       protocolError("a second GOAWAY with a higher id than the first");
     }
-    if (++this.#count > MAX_GOAWAYS) {
-      throw new ConnectionError(
-        "resource_exhausted",
-        `the peer sent more than ${MAX_GOAWAYS} GOAWAYs`,
-      );
-    }
+    this.#checkCount();
     const failed = code !== "" && this.fault === undefined;
-    if (last === this.#last && !failed) return undefined;
-    this.#last = last;
+    if (last === this.last && !failed) return undefined;
+    this.last = last;
     const reason = goawayError(code, text);
     this.reason ??= reason;
     if (failed) this.fault = reason;
     return reason;
+  }
+
+  #checkCount(): void {
+    if (++this.#count <= MAX_GOAWAYS) return;
+    throw new ConnectionError(
+      "resource_exhausted",
+      `the peer sent more than ${MAX_GOAWAYS} GOAWAYs`,
+    );
   }
 }

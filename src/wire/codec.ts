@@ -95,6 +95,10 @@ export interface MessageHandler {
   onGoaway(lastId: number | undefined, code: string, text: string): void;
   /** The peer moves the window that it grants; with `ack`, it obeys the window that it was granted with the same values. `id` is the number of the update. */
   onWindow(id: number, window: CallWindow, ack: boolean): void;
+  /** The peer begins to close. It still serves the calls that were made before this arrived. */
+  onWarning(): void;
+  /** The peer makes no more calls; with `all` it sends nothing more, and the codec is to be stopped. */
+  onLast(all: boolean): void;
   /** The handler for the frames of streams. */
   streams(): StreamFrameHandler | undefined;
   /**
@@ -228,6 +232,10 @@ export interface Codec {
     code: string,
     text: string,
   ): void;
+  /** Writes a GOAWAY that is a warning: the local side begins to close. Without this method a GOAWAY comes first. */
+  warn?(sendBuffer: FrameBuffer): void;
+  /** Writes a LAST: the local side makes no more calls; with `all` it sends nothing more. */
+  last?(sendBuffer: FrameBuffer, all: boolean): void;
   /**
    * Takes back a request of the batch that is filling; `batchOffset` is what
    * the send buffer had when the request was written. Returns false if the

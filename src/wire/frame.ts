@@ -28,6 +28,8 @@ export const PONG = 0x07;
 export const GOAWAY = 0x08;
 /** Ignored by the receiver. A request that is taken back before it is sent becomes one. */
 export const PAD = 0x09;
+/** The sender makes no more calls; with {@linkcode FLAG_ALL} it sends nothing more. */
+export const LAST = 0x0a;
 /** Moves the window of calls that the sender grants; with {@linkcode FLAG_ACK}, the peer obeys it from here on. */
 export const WINDOW = 0x0b;
 /** The caller refers to the result of a call no more. Needs the capability for dependent calls of the callee. */
@@ -55,6 +57,10 @@ export const FLAG_REFS = 0x08;
 export const FLAG_STARTED = 0x01;
 /** GOAWAY: the sender served no request at all; the header's id has no meaning. */
 export const FLAG_NONE = 0x01;
+/** GOAWAY: a close has begun; the sender still accepts requests. */
+export const FLAG_WARNING = 0x02;
+/** LAST: in place of FIN. */
+export const FLAG_ALL = 0x01;
 /** WINDOW: the sender has read the WINDOW with this id and these values. */
 export const FLAG_ACK = 0x01;
 /** Kinds of streams: the sender of the frame is the caller. */

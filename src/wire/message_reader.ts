@@ -6,7 +6,7 @@
  * - A body is exactly as long as its layout. One that is longer, shorter or
  *   unreadable ends the connection before its message is delivered.
  * - No message is delivered before the peer's HELLO, except a GOAWAY that comes
- *   in its place.
+ *   in its place, and no REQUEST after its LAST.
  * - Frames of streams are read only from a peer that has been authorized, and
  *   only if both sides have the capability.
  * - The first bytes are kept until the peer's HELLO has been read, to name
@@ -28,14 +28,17 @@ import {
   CANCEL,
   ERROR,
   FLAG_ACK,
+  FLAG_ALL,
   FLAG_DEADLINE,
   FLAG_KEEP,
   FLAG_NONE,
   FLAG_REFS,
   FLAG_STARTED,
+  FLAG_WARNING,
   GOAWAY,
   HEADER_SIZE,
   HELLO,
+  LAST,
   PING,
   PONG,
   RELEASE,
@@ -60,6 +63,11 @@ import {
 } from "./protocol.ts";
 import { agree, type SerializerAgreement } from "./serializers.ts";
 
+/** What the peer may send: before its HELLO, then everything, after its LAST no REQUEST. */
+const GREETING = 0;
+const OPEN = 1;
+const NO_REQUESTS = 2;
+
 /** Reads the messages of one connection. */
 export class MessageReader implements FrameHandler {
   /** Bytes of the latest frame, header included. */
@@ -72,7 +80,7 @@ export class MessageReader implements FrameHandler {
   readonly #body = new FieldReader();
   /** The first bytes, at most as many as a header has. */
   #first: number[] = [];
-  #helloReceived = false;
+  #phase = GREETING;
   #peerStreams = false;
   /** The last payload kind that a value may have. */
   #lastKind = CUSTOM;
@@ -86,7 +94,7 @@ export class MessageReader implements FrameHandler {
   }
 
   decode(chunk: Uint8Array, at: number, budget: number): number {
-    if (!this.#helloReceived) {
+    if (this.#phase === GREETING) {
       const missing = HEADER_SIZE - this.#first.length;
       this.#first.push(...chunk.subarray(at, at + missing));
     }
@@ -177,9 +185,7 @@ export class MessageReader implements FrameHandler {
     const handler = this.#handler;
     body.open(bytes, start, end);
     const size = this.receivedSize = end - start + HEADER_SIZE;
-    if (!this.#helloReceived && kind !== HELLO && kind !== GOAWAY) {
-      protocolError(`frame kind ${kind} came before HELLO`);
-    }
+    if (this.#phase !== OPEN) this.#checkOrder(kind, flags);
     switch (kind) {
       case REQUEST: {
         const remaining = (flags & FLAG_DEADLINE) !== 0 ? body.u32() : -1;
@@ -223,10 +229,22 @@ export class MessageReader implements FrameHandler {
         const code = body.text(body.u8());
         const text = body.text(body.u16());
         body.done();
+        if ((flags & FLAG_WARNING) !== 0) {
+          if (flags !== FLAG_WARNING || code !== "") {
+            protocolError("a GOAWAY with WARNING has NONE or a code");
+          }
+          handler.onWarning();
+          return;
+        }
         const lastId = (flags & FLAG_NONE) !== 0 ? undefined : id;
         handler.onGoaway(lastId, code, text);
         return;
       }
+      case LAST:
+        body.done();
+        this.#phase = NO_REQUESTS;
+        handler.onLast((flags & FLAG_ALL) !== 0);
+        return;
       case WINDOW: {
         const window = { windowCalls: body.u32(), windowBytes: body.u32() };
         body.done();
@@ -246,14 +264,22 @@ export class MessageReader implements FrameHandler {
     }
   }
 
+  #checkOrder(kind: number, flags: number): void {
+    if (this.#phase === NO_REQUESTS) {
+      if (kind === REQUEST) protocolError("a REQUEST after LAST");
+    } else if (
+      kind !== HELLO && (kind !== GOAWAY || (flags & FLAG_WARNING) !== 0)
+    ) protocolError(`frame kind ${kind} came before HELLO`);
+  }
+
   #onHello(flags: number): void {
-    const { authorizesPeer, serializer } = this.settings;
-    if (this.#helloReceived) protocolError("a second HELLO");
+    const { serializer, authorizesPeer } = this.settings;
+    if (this.#phase !== GREETING) protocolError("a second HELLO");
     // A later version may have flags of its own.
     if (!checkVersion(this.#body)) checkHelloBits(flags);
     const hello = parseHello(this.#body);
     Object.assign(this.agreement, agree(serializer, hello.serializers));
-    this.#helloReceived = true;
+    this.#phase = OPEN;
     this.#first = [];
     this.#peerStreams = hello.streams !== undefined;
     if (authorizesPeer) this.#decoder.maxBody = EARLY_MESSAGE;

@@ -26,13 +26,16 @@ import {
   CANCEL,
   ERROR,
   FLAG_ACK,
+  FLAG_ALL,
   FLAG_DEADLINE,
   FLAG_METADATA,
   FLAG_NONE,
   FLAG_STARTED,
+  FLAG_WARNING,
   GOAWAY,
   HEADER_SIZE,
   HELLO,
+  LAST,
   PAD,
   PING,
   PONG,
@@ -230,10 +233,28 @@ export class NativeCodec extends MessageReader implements Codec {
     code: string,
     text: string,
   ): void {
-    const body = codeAndText(code, text);
     const flags = lastId === undefined ? FLAG_NONE : 0;
-    const at = beginFrame(sendBuffer, body.length, GOAWAY, flags, lastId ?? 0);
+    this.#goaway(sendBuffer, flags, lastId ?? 0, code, text);
+  }
+
+  warn(sendBuffer: FrameBuffer): void {
+    this.#goaway(sendBuffer, FLAG_WARNING, 0, "", "");
+  }
+
+  #goaway(
+    sendBuffer: FrameBuffer,
+    flags: number,
+    id: number,
+    code: string,
+    text: string,
+  ): void {
+    const body = codeAndText(code, text);
+    const at = beginFrame(sendBuffer, body.length, GOAWAY, flags, id);
     sendBuffer.bytes.set(body, at);
+  }
+
+  last(sendBuffer: FrameBuffer, all: boolean): void {
+    beginFrame(sendBuffer, 0, LAST, all ? FLAG_ALL : 0, 0);
   }
 
   retract(sendBuffer: FrameBuffer, batchOffset: number): boolean {

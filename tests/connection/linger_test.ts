@@ -14,7 +14,14 @@ import {
   Server,
 } from "../../mod.ts";
 import { TestClock, turn } from "../support/clock.ts";
-import { hello, join, KIND, readCode, request } from "../support/raw_peer.ts";
+import {
+  hello,
+  isWarning,
+  join,
+  KIND,
+  readCode,
+  request,
+} from "../support/raw_peer.ts";
 import { flood, receive, transports } from "../support/transports.ts";
 
 const ANSWERED = 1000;
@@ -41,28 +48,38 @@ async function overrun(duplex: Duplex): Promise<void> {
   await writer.close();
 }
 
-/** Calls and reads until GOAWAY comes, then sends much more; returns the replies' ids and the last that is served. */
+/**
+ * Calls and reads until it is warned, pauses without a LAST, and sends much more
+ * once the GOAWAY has come; returns the replies' ids and the last that is
+ * served. Calls `quiet` when all that it has called is answered.
+ */
 async function callUntilGoodbye(
   duplex: Duplex,
+  quiet: () => Promise<void>,
 ): Promise<[Set<number>, number]> {
   const replies = new Set<number>();
+  let warned = false;
   let lastId: number | undefined;
   const reading = (async () => {
     const frames = duplex.readable.pipeThrough(new FrameDecoderStream());
     for await (const frame of frames) {
       if (frame.kind === KIND.REPLY) replies.add(frame.id);
-      if (frame.kind === KIND.GOAWAY) lastId = frame.id;
+      if (isWarning(frame)) warned = true;
+      else if (frame.kind === KIND.GOAWAY) lastId = frame.id;
     }
   })();
   const writer = duplex.writable.getWriter();
   await writer.write(hello());
   let id = 0;
-  while (lastId === undefined) {
+  while (!warned) {
     const more = Array.from({ length: 100 }, () => request(++id, "Echo.echo"));
     await writer.write(join(...more));
     // Within the window, as a well-behaved peer.
-    while (lastId === undefined && id - replies.size > 2000) await turn();
+    while (!warned && id - replies.size > 2000) await turn();
   }
+  while (replies.size < id) await turn();
+  await quiet();
+  while (lastId === undefined) await turn();
   const late = request(++id, "Echo.echo", "z".repeat(60_000));
   for (let i = 0; i < 50; i++) {
     new DataView(late.buffer).setUint32(8, ++id);
@@ -85,9 +102,12 @@ for (const transport of transports) {
 
   test(`[L15] ${transport.name}: a drain while the peer sends: every call up to GOAWAY's is answered`, async () => {
     const { a, b, release } = await transport.make();
-    const server = new Server(echoServices());
+    const clock = new TestClock();
+    const server = new Server(echoServices(), { clock });
     const connection = server.accept(b);
-    const calling = callUntilGoodbye(a);
+    const calling = callUntilGoodbye(a, async () => {
+      while (connection.stats().state === "draining") await clock.advance(1000);
+    });
     while (connection.stats().chunksWritten < 5) await turn();
     await server.close();
     const [replies, lastId] = await calling;

@@ -13,7 +13,16 @@ import type { CallHandle, Frame } from "../../mod.ts";
 import { settle } from "../support/clock.ts";
 import { faceServer, type FacingServer, greet } from "../support/facing.ts";
 import { assertNothingLeft } from "../support/pair.ts";
-import { goaway, KIND, readCode, reply, request } from "../support/raw_peer.ts";
+import {
+  goaway,
+  isWarning,
+  KIND,
+  last,
+  readCode,
+  reply,
+  request,
+  warning,
+} from "../support/raw_peer.ts";
 import { Held } from "../support/services.ts";
 
 /** One connection that is closing. */
@@ -35,6 +44,7 @@ class Cell {
   }
 
   async begin(reads = true): Promise<void> {
+    this.peer.answersWarning = false;
     await greet(this.facing);
     if (reads) this.#listen();
     this.ours = this.connection.go("their.method");
@@ -94,13 +104,15 @@ class Cell {
 /** Times at which the test checks whether the connection is over, in ms. */
 const TIMES = [
   ...[0, 49, 50, 51, 100, 999, 1000, 1049, 1050, 1099, 1100, 1999, 2000],
-  ...[4999, 5000, 5999, 6000, 9999, 10_000, 10_999, 11_000],
+  ...[4999, 5000, 5999, 6000, 9999, 10_000, 10_999, 11_000, 11_999, 12_000],
   ...[299_999, 300_000, 300_999, 301_000],
 ];
 
 function told({ kind, id, flags, ...got }: Required<Frame>): string {
   const names = Object.entries(KIND);
   const name = names.find(([, value]) => value === kind)?.[0];
+  if (isWarning({ kind, id, flags, ...got })) return "WARNING";
+  if (kind === KIND.LAST) return "LAST";
   if (kind === KIND.ERROR) return `ERROR ${id}${flags & 1 ? " started" : ""}`;
   if (kind !== KIND.GOAWAY) return `${name} ${id}`;
   const { code } = readCode({ kind, id, flags, ...got });
@@ -114,9 +126,21 @@ const BREACH = reply(99);
 
 const STATES: Record<string, (cell: Cell) => Promise<void>> = {
   open: (cell) => cell.begin(),
+  warned: async (cell) => {
+    await cell.begin();
+    cell.connection.close();
+    await settle();
+  },
   draining: async (cell) => {
     await cell.begin();
     cell.connection.close();
+    await settle();
+    await cell.peer.send(last());
+    await settle();
+  },
+  "peer closing": async (cell) => {
+    await cell.begin();
+    await cell.peer.send(warning());
     await settle();
   },
   "peer draining": async (cell) => {
@@ -166,6 +190,12 @@ const STATES: Record<string, (cell: Cell) => Promise<void>> = {
 
 const EVENTS: Record<string, (cell: Cell) => unknown> = {
   "nothing more": ignore,
+  "the peer's warning": ({ peer }) => peer.send(warning()),
+  "its LAST": ({ peer }) => peer.send(last()),
+  "its LAST with ALL": ({ peer }) => peer.send(last(true)),
+  "its GOAWAY and LAST with ALL": ({ peer }) =>
+    peer.send(goaway(0), last(true)),
+  "its third call": ({ peer }) => peer.send(request(3, "Held.work")),
   "the peer's GOAWAY": ({ peer }) => peer.send(goaway(0)),
   "its GOAWAY with a code": ({ peer }) => peer.send(goaway(0, "internal")),
   "its GOAWAY and FIN": async ({ peer }) => {
@@ -184,7 +214,7 @@ const EVENTS: Record<string, (cell: Cell) => unknown> = {
 };
 
 /** What the peer sends, or its transport does. */
-const SAID = new Set(Object.keys(EVENTS).slice(1, 8));
+const SAID = new Set(Object.keys(EVENTS).slice(1, 13));
 
 /**
  * For each state and event: the state then, and what the handler knows (it
@@ -195,6 +225,12 @@ const SAID = new Set(Object.keys(EVENTS).slice(1, 8));
 const TABLE: Record<string, Record<string, string>> = {
   "open": {
     "nothing more": "open, runs; lasts, unknown: nothing",
+    "the peer's warning": "open, told; lasts, unknown: LAST",
+    "its LAST": "open, runs; lasts, unknown: nothing",
+    "its LAST with ALL": "finishing, lost; over at 1000, unknown: FIN",
+    "its GOAWAY and LAST with ALL":
+      "draining, told; over at 301000, refused: GOAWAY 1 deadline_exceeded, FIN",
+    "its third call": "open, runs; lasts, unknown: nothing",
     "the peer's GOAWAY": "open, told; lasts, refused: nothing",
     "its GOAWAY with a code":
       "open, told; over at 6000, refused: GOAWAY 2, FIN",
@@ -207,14 +243,55 @@ const TABLE: Record<string, Record<string, string>> = {
     "the peer's answer": "open, runs; lasts, executed: nothing",
     "the last call's end": "open, runs; lasts, executed: REPLY 1, REPLY 2",
     "close()":
+      "draining, told; over at 6000, unknown: WARNING, GOAWAY 2, CANCEL 1, GOAWAY 1 deadline_exceeded, FIN",
+    "close() within 50 ms":
+      "draining, told; over at 1050, unknown: WARNING, CANCEL 1, GOAWAY 1 deadline_exceeded, FIN",
+    "abort()": "closed, lost; over at 0, unknown: reset",
+  },
+  "warned": {
+    "nothing more":
+      "draining, told; over at 6000, unknown: GOAWAY 2, CANCEL 1, GOAWAY 1 deadline_exceeded, FIN",
+    "the peer's warning":
+      "draining, told; over at 6000, unknown: LAST, GOAWAY 2, CANCEL 1, GOAWAY 1 deadline_exceeded, FIN",
+    "its LAST":
+      "draining, told; over at 6000, unknown: GOAWAY 2, CANCEL 1, GOAWAY 1 deadline_exceeded, FIN",
+    "its LAST with ALL": "finishing, lost; over at 1000, unknown: FIN",
+    "its GOAWAY and LAST with ALL":
+      "draining, told; over at 6000, refused: GOAWAY 2, GOAWAY 1 deadline_exceeded, FIN",
+    "its third call":
+      "draining, told; over at 6000, unknown: GOAWAY 3, CANCEL 1, GOAWAY 1 deadline_exceeded, FIN",
+    "the peer's GOAWAY":
+      "draining, told; over at 6000, refused: GOAWAY 2, GOAWAY 1 deadline_exceeded, FIN",
+    "its GOAWAY with a code":
+      "draining, told; over at 6000, refused: GOAWAY 2, GOAWAY 1 deadline_exceeded, FIN",
+    "its GOAWAY and FIN":
+      "draining, told; over at 5000, refused: GOAWAY 2, GOAWAY 1 deadline_exceeded, FIN",
+    "its bare FIN": "closed, lost; over at 0, unknown: FIN",
+    "a lost transport": "closed, lost; over at 0, unknown: reset",
+    "a breach by the peer":
+      "finishing, lost; over at 1000, unknown: GOAWAY 2 protocol_error, FIN",
+    "the peer's answer":
+      "draining, told; over at 6000, executed: GOAWAY 2, GOAWAY 1 deadline_exceeded, FIN",
+    "the last call's end":
+      "draining, told; over at 2000, executed: REPLY 1, REPLY 2, GOAWAY 2, FIN",
+    "close()":
       "draining, told; over at 6000, unknown: GOAWAY 2, CANCEL 1, GOAWAY 1 deadline_exceeded, FIN",
     "close() within 50 ms":
-      "draining, told; over at 1050, unknown: GOAWAY 2, CANCEL 1, GOAWAY 1 deadline_exceeded, FIN",
+      "draining, told; over at 1050, unknown: CANCEL 1, GOAWAY 1 deadline_exceeded, FIN",
     "abort()": "closed, lost; over at 0, unknown: reset",
   },
   "draining": {
     "nothing more":
       "draining, told; over at 6000, unknown: CANCEL 1, GOAWAY 1 deadline_exceeded, FIN",
+    "the peer's warning":
+      "draining, told; over at 6000, unknown: LAST, CANCEL 1, GOAWAY 1 deadline_exceeded, FIN",
+    "its LAST":
+      "draining, told; over at 6000, unknown: CANCEL 1, GOAWAY 1 deadline_exceeded, FIN",
+    "its LAST with ALL": "finishing, lost; over at 1000, unknown: FIN",
+    "its GOAWAY and LAST with ALL":
+      "draining, told; over at 6000, refused: GOAWAY 1 deadline_exceeded, FIN",
+    "its third call":
+      "finishing, lost; over at 1000, unknown: GOAWAY 2 protocol_error, FIN",
     "the peer's GOAWAY":
       "draining, told; over at 6000, refused: GOAWAY 1 deadline_exceeded, FIN",
     "its GOAWAY with a code":
@@ -235,8 +312,42 @@ const TABLE: Record<string, Record<string, string>> = {
       "draining, told; over at 1050, unknown: CANCEL 1, GOAWAY 1 deadline_exceeded, FIN",
     "abort()": "closed, lost; over at 0, unknown: reset",
   },
+  "peer closing": {
+    "nothing more": "open, told; lasts, unknown: nothing",
+    "the peer's warning": "open, told; lasts, unknown: nothing",
+    "its LAST": "open, told; lasts, unknown: nothing",
+    "its LAST with ALL": "finishing, lost; over at 1000, unknown: FIN",
+    "its GOAWAY and LAST with ALL":
+      "draining, told; over at 301000, refused: GOAWAY 1 deadline_exceeded, FIN",
+    "its third call": "open, told; lasts, unknown: nothing",
+    "the peer's GOAWAY": "open, told; lasts, refused: nothing",
+    "its GOAWAY with a code":
+      "open, told; over at 6000, refused: GOAWAY 2, FIN",
+    "its GOAWAY and FIN":
+      "draining, told; over at 300000, refused: GOAWAY 1 deadline_exceeded, FIN",
+    "its bare FIN": "closed, lost; over at 0, unknown: FIN",
+    "a lost transport": "closed, lost; over at 0, unknown: reset",
+    "a breach by the peer":
+      "finishing, lost; over at 1000, unknown: GOAWAY 2 protocol_error, FIN",
+    "the peer's answer": "open, told; lasts, executed: nothing",
+    "the last call's end":
+      "open, told; over at 12000, executed: REPLY 1, REPLY 2, WARNING, GOAWAY 2, FIN",
+    "close()":
+      "draining, told; over at 6000, unknown: WARNING, GOAWAY 2, CANCEL 1, GOAWAY 1 deadline_exceeded, FIN",
+    "close() within 50 ms":
+      "draining, told; over at 1050, unknown: WARNING, CANCEL 1, GOAWAY 1 deadline_exceeded, FIN",
+    "abort()": "closed, lost; over at 0, unknown: reset",
+  },
   "peer draining": {
     "nothing more": "open, told; lasts, unknown: nothing",
+    "the peer's warning":
+      "finishing, lost; over at 1000, unknown: GOAWAY 2 protocol_error, FIN",
+    "its LAST": "open, told; lasts, unknown: nothing",
+    "its LAST with ALL":
+      "draining, told; over at 301000, unknown: GOAWAY 1 deadline_exceeded, FIN",
+    "its GOAWAY and LAST with ALL":
+      "draining, told; over at 301000, refused: GOAWAY 1 deadline_exceeded, FIN",
+    "its third call": "open, told; lasts, unknown: nothing",
     "the peer's GOAWAY": "open, told; lasts, refused: nothing",
     "its GOAWAY with a code":
       "open, told; over at 6000, refused: GOAWAY 2, FIN",
@@ -249,15 +360,22 @@ const TABLE: Record<string, Record<string, string>> = {
       "finishing, lost; over at 1000, unknown: GOAWAY 2 protocol_error, FIN",
     "the peer's answer": "open, told; lasts, executed: nothing",
     "the last call's end":
-      "open, told; over at 11000, executed: REPLY 1, REPLY 2, GOAWAY 2, FIN",
+      "open, told; over at 12000, executed: REPLY 1, REPLY 2, WARNING, GOAWAY 2, FIN",
     "close()":
-      "draining, told; over at 6000, unknown: GOAWAY 2, CANCEL 1, GOAWAY 1 deadline_exceeded, FIN",
+      "draining, told; over at 6000, unknown: WARNING, GOAWAY 2, CANCEL 1, GOAWAY 1 deadline_exceeded, FIN",
     "close() within 50 ms":
-      "draining, told; over at 1050, unknown: GOAWAY 2, CANCEL 1, GOAWAY 1 deadline_exceeded, FIN",
+      "draining, told; over at 1050, unknown: WARNING, CANCEL 1, GOAWAY 1 deadline_exceeded, FIN",
     "abort()": "closed, lost; over at 0, unknown: reset",
   },
   "peer failed": {
     "nothing more": "open, told; over at 6000, unknown: GOAWAY 2, FIN",
+    "the peer's warning":
+      "finishing, lost; over at 1000, unknown: GOAWAY 2 protocol_error, FIN",
+    "its LAST": "open, told; over at 6000, unknown: GOAWAY 2, FIN",
+    "its LAST with ALL": "finishing, lost; over at 1000, unknown: FIN",
+    "its GOAWAY and LAST with ALL":
+      "finishing, lost; over at 1000, refused: FIN",
+    "its third call": "open, told; over at 6000, unknown: GOAWAY 3, FIN",
     "the peer's GOAWAY": "open, told; over at 6000, refused: GOAWAY 2, FIN",
     "its GOAWAY with a code":
       "open, told; over at 6000, refused: GOAWAY 2, FIN",
@@ -298,6 +416,12 @@ const TABLE: Record<string, Record<string, string>> = {
   },
   "flushing": {
     "nothing more": "finishing, told; over at 5000, unknown: nothing",
+    "the peer's warning": "finishing, told; over at 5000, unknown: nothing",
+    "its LAST": "finishing, told; over at 5000, unknown: nothing",
+    "its LAST with ALL": "finishing, told; over at 5000, unknown: nothing",
+    "its GOAWAY and LAST with ALL":
+      "finishing, told; over at 5000, unknown: nothing",
+    "its third call": "finishing, told; over at 5000, unknown: nothing",
     "the peer's GOAWAY": "finishing, told; over at 5000, unknown: nothing",
     "its GOAWAY with a code": "finishing, told; over at 5000, unknown: nothing",
     "its GOAWAY and FIN": "finishing, told; over at 5000, unknown: nothing",
@@ -312,6 +436,12 @@ const TABLE: Record<string, Record<string, string>> = {
   },
   "lingering": {
     "nothing more": "finishing, lost; over at 1000, unknown: nothing",
+    "the peer's warning": "finishing, lost; over at 1000, unknown: nothing",
+    "its LAST": "finishing, lost; over at 1000, unknown: nothing",
+    "its LAST with ALL": "finishing, lost; over at 1000, unknown: nothing",
+    "its GOAWAY and LAST with ALL":
+      "finishing, lost; over at 1000, unknown: nothing",
+    "its third call": "finishing, lost; over at 1000, unknown: nothing",
     "the peer's GOAWAY": "finishing, lost; over at 1000, unknown: nothing",
     "its GOAWAY with a code": "finishing, lost; over at 1000, unknown: nothing",
     "its GOAWAY and FIN": "closed, lost; over at 0, unknown: nothing",
@@ -326,6 +456,11 @@ const TABLE: Record<string, Record<string, string>> = {
   },
   "closed": {
     "nothing more": "closed, lost; over at 0, unknown: nothing",
+    "the peer's warning": "closed, lost; over at 0, unknown: nothing",
+    "its LAST": "closed, lost; over at 0, unknown: nothing",
+    "its LAST with ALL": "closed, lost; over at 0, unknown: nothing",
+    "its GOAWAY and LAST with ALL": "closed, lost; over at 0, unknown: nothing",
+    "its third call": "closed, lost; over at 0, unknown: nothing",
     "the peer's GOAWAY": "closed, lost; over at 0, unknown: nothing",
     "its GOAWAY with a code": "closed, lost; over at 0, unknown: nothing",
     "its GOAWAY and FIN": "closed, lost; over at 0, unknown: nothing",

@@ -79,6 +79,7 @@ export function sampleFrames(): {
     { kind: KIND.ERROR, flags: 1, id: 0x80000000, body: pattern(12, 3) },
     { kind: KIND.CANCEL, flags: 0, id: 2, body: pattern(0) },
     { kind: KIND.GOAWAY, flags: 1, id: 5, body: pattern(3) },
+    { kind: KIND.LAST, flags: 1, id: 0, body: pattern(0) },
   ];
   const bytes = join(
     ...frames.map(({ kind, id, body, flags }) => frame(kind, id, body, flags)),

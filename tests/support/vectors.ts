@@ -65,9 +65,16 @@ export interface BareMessage {
 
 export interface GoawayMessage {
   type: "goaway";
-  lastId: number | null;
+  /** Whether it has flag WARNING; then it has no `lastId`. */
+  warning?: true;
+  lastId?: number | null;
   code: string;
   text: string;
+}
+
+export interface LastMessage {
+  type: "last";
+  all: boolean;
 }
 
 /** A request that was replaced before it was sent, or (without `method`) any body. */
@@ -127,6 +134,7 @@ export type Message =
   | ErrorMessage
   | BareMessage
   | GoawayMessage
+  | LastMessage
   | PadMessage
   | SkippableMessage;
 

@@ -19,7 +19,15 @@ import {
   serializerField,
 } from "../support/facing.ts";
 import { assertNothingLeft } from "../support/pair.ts";
-import { frame, hello, KIND, request } from "../support/raw_peer.ts";
+import {
+  frame,
+  hello,
+  KIND,
+  last,
+  RawPeer,
+  request,
+  warning,
+} from "../support/raw_peer.ts";
 import {
   type ErrorMessage,
   fromHex,
@@ -195,16 +203,40 @@ for (const { name, about, message, bytes } of sent(ofType("goaway"))) {
     const facing = faceServer({ Test: { call: () => {} } });
     const { connection, peer } = facing;
     await greet(facing);
-    if (message.lastId !== null) {
+    peer.answersWarning = !message.warning;
+    if (typeof message.lastId === "number") {
       await peer.send(request(message.lastId, "Test.call"));
       assertEquals((await peer.next())?.kind, KIND.REPLY);
     }
     if (message.code === "") connection.close();
     else await peer.send(hello());
     assertEquals(bytesOf(await peer.next()), bytes);
+    if (message.warning) {
+      await peer.send(last());
+      await peer.rest();
+    }
     await peer.end();
     assertEquals((await connection.closed)?.code ?? "", message.code);
     assertNothingLeft(connection);
+  });
+}
+
+for (const { name, about, message, bytes } of sent(ofType("last"))) {
+  test(`vector ${name} is sent: ${about}`, async () => {
+    const raw = new RawPeer();
+    const duplex = { ...raw.duplex, halfClose: false };
+    const client = new Client(duplex, { clock: new TestClock() });
+    const facing = { peer: raw, connection: client.connection };
+    await greet(facing);
+    if (message.all) {
+      client.close();
+      assertEquals((await raw.next())?.kind, KIND.GOAWAY);
+    } else await raw.send(warning());
+    assertEquals(bytesOf(await raw.next()), bytes);
+    await raw.end();
+    if (!message.all) await raw.rest();
+    await client.closed;
+    assertNothingLeft(client.connection);
   });
 }
 

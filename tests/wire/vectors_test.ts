@@ -15,7 +15,13 @@ import {
   serializerField,
 } from "../support/facing.ts";
 import { assertNothingLeft } from "../support/pair.ts";
-import { frame, type hello, KIND, request } from "../support/raw_peer.ts";
+import {
+  frame,
+  type hello,
+  KIND,
+  reply,
+  request,
+} from "../support/raw_peer.ts";
 import {
   fromHex,
   type HelloMessage,
@@ -222,6 +228,7 @@ for (const type of ["pong", "pad", "skippable"] as const) {
 }
 
 for (const { name, about, message, bytes } of ofType("goaway")) {
+  if (message.warning) continue;
   test(`vector ${name} refuses the calls above its id: ${about}`, async () => {
     const facing = faceClient({ firstId: 5 });
     await greet(facing);
@@ -243,6 +250,46 @@ for (const { name, about, message, bytes } of ofType("goaway")) {
       await handles[0].settled,
       message.lastId === null ? "refused" : "unknown",
     );
+  });
+}
+
+for (const { name, about, message, bytes } of ofType("goaway")) {
+  if (!message.warning) continue;
+  test(`vector ${name} lets the calls go on, and ends new ones: ${about}`, async () => {
+    const facing = faceClient();
+    await greet(facing);
+    const { connection, peer } = facing;
+    const handle = connection.go("Test.call");
+    await settle();
+    await peer.send(fromHex(bytes));
+    await connection.draining;
+    const late = await connection.call("Test.call").then(() => {}, (e) => e);
+    assertInstanceOf(late, RpcError);
+    assertEquals([late.code, late.outcome], ["unavailable", "not_sent"]);
+    assertEquals((await peer.next())?.kind, KIND.REQUEST);
+    assertEquals((await peer.next())?.kind, KIND.LAST);
+    await peer.send(reply(handle.id as number));
+    assertEquals(await handle.settled, "executed");
+    await finish(facing);
+  });
+}
+
+for (const { name, about, message, bytes } of ofType("last")) {
+  test(`vector ${name} ends the peer's calls: ${about}`, async () => {
+    const facing = faceServer({ Test: { call: () => 1 } });
+    const { connection, peer } = facing;
+    await greet(facing);
+    await peer.send(request(1, "Test.call"), fromHex(bytes));
+    if (message.all) return void await assertLost(facing);
+    // No warning: nothing can be on its way.
+    peer.answersWarning = false;
+    await settle();
+    const closed = connection.close();
+    const kinds = (await peer.rest()).map(({ kind, flags }) => [kind, flags]);
+    assertEquals(kinds, [[KIND.REPLY, 0], [KIND.GOAWAY, 0]]);
+    await peer.end();
+    await closed;
+    assertNothingLeft(connection);
   });
 }
 

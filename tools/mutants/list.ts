@@ -198,7 +198,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a FIN without GOAWAY counts as a graceful half-close",
     caughtBy: "simulation",
     file: "src/connection/reader.ts",
-    find: "codec.features.goaway && reason === undefined",
+    find: "codec.features.goaway && last === Infinity",
     replace: "!codec.features.goaway",
   },
   {
