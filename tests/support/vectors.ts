@@ -109,10 +109,21 @@ export interface StopMessage {
   text: string;
 }
 
+/** Moves a window of calls, or confirms that. */
+export interface WindowMessage {
+  type: "window";
+  id: number;
+  windowCalls: number;
+  windowBytes: number;
+  ack: boolean;
+}
+
 export interface CreditMessage {
   type: "credit";
   id: number;
   caller: boolean;
+  /** Whether it is for all streams together; then `id` is 0. */
+  connection: boolean;
   bytes: number;
 }
 
@@ -127,6 +138,7 @@ export type Message =
   | ErrorMessage
   | BareMessage
   | GoawayMessage
+  | WindowMessage
   | PadMessage
   | SkippableMessage;
 

@@ -19,7 +19,7 @@ import {
   serializerField,
 } from "../support/facing.ts";
 import { assertNothingLeft } from "../support/pair.ts";
-import { frame, hello, KIND, request } from "../support/raw_peer.ts";
+import { frame, hello, KIND, request, window } from "../support/raw_peer.ts";
 import {
   type ErrorMessage,
   fromHex,
@@ -205,6 +205,19 @@ for (const { name, about, message, bytes } of sent(ofType("goaway"))) {
     await peer.end();
     assertEquals((await connection.closed)?.code ?? "", message.code);
     assertNothingLeft(connection);
+  });
+}
+
+for (const { name, about, message, bytes } of sent(ofType("window"))) {
+  test(`vector ${name} is sent: ${about}`, async () => {
+    const { ack, windowCalls, windowBytes } = message;
+    const facing = ack ? faceClient() : faceServer({ Test: { call() {} } });
+    await greet(facing, { windows: true });
+    if (ack) {
+      await facing.peer.send(window(message.id, windowCalls, windowBytes));
+    } else facing.connection.setWindow({ windowCalls, windowBytes });
+    assertEquals(bytesOf(await facing.peer.next()), bytes);
+    await assertLost(facing);
   });
 }
 

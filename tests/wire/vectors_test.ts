@@ -246,6 +246,28 @@ for (const { name, about, message, bytes } of ofType("goaway")) {
   });
 }
 
+for (const { name, about, message, bytes } of ofType("window")) {
+  test(`vector ${name} moves a window: ${about}`, async () => {
+    const { id, windowCalls, windowBytes, ack } = message;
+    const facing = ack ? faceServer({ Test: { call() {} } }) : faceClient();
+    await greet(facing, { windows: true });
+    const { connection, peer } = facing;
+    if (ack) {
+      connection.setWindow({ windowCalls, windowBytes });
+      await peer.nextOf(KIND.WINDOW);
+    }
+    await peer.send(fromHex(bytes));
+    if (!ack) assertEquals((await peer.nextOf(KIND.WINDOW)).id, id);
+    await settle();
+    const stats = connection.stats();
+    const moved = ack
+      ? [stats.windowCalls, stats.windowBytes]
+      : [stats.peerWindowCalls, stats.peerWindowBytes];
+    assertEquals(moved, [windowCalls, windowBytes]);
+    await finish(facing);
+  });
+}
+
 /** A peer that sent GOAWAY and then FIN causes no error. */
 async function assertDeparture({ peer, connection }: Facing): Promise<void> {
   await peer.end();
