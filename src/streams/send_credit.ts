@@ -65,12 +65,15 @@ export class SendCredit {
     return false;
   }
 
-  /** Reserves up to `n` bytes more for a writer. */
-  extend(user: CreditUser, n: number): void {
-    if (this.#waiting.size > 0) return;
-    const more = Math.max(0, Math.min(n, this.left - this.#reserved));
-    this.#reserved += more;
-    user.reserved += more;
+  /** Reserves more for a writer, up to `most` bytes in all. Returns how many of them it has. */
+  extend(user: CreditUser, most: number): number {
+    if (this.#waiting.size === 0) {
+      const free = this.left - this.#reserved;
+      const more = Math.max(0, Math.min(most - user.reserved, free));
+      this.#reserved += more;
+      user.reserved += more;
+    }
+    return Math.min(most, user.reserved);
   }
 
   /** Uses `n` bytes that a writer has reserved. */

@@ -359,24 +359,22 @@ export class StreamWriter implements ScheduledWriter, CreditUser, WriterView {
     const { sendCredit } = host;
     const isBytes = item.kind === BYTES;
     const all = end - at + CHARGE_BESIDE;
-    if (this.reserved === 0) {
+    let most = Math.min(all, MAX_DATA + CHARGE_BESIDE, this.#credit);
+    const whole = this.reserved === 0 && (isBytes || most === all);
+    if (!whole || !sendCredit.use(most)) {
       const least = isBytes ? Math.min(all, QUANTUM) : itemCharge(end - at);
-      if (!sendCredit.reserve(this, least)) {
+      if (this.reserved === 0 && !sendCredit.reserve(this, least)) {
         if (host.peerHalfClosed) this.advance();
         return false;
       }
-    }
-    let most = Math.min(all, MAX_DATA + CHARGE_BESIDE, this.#credit);
-    if (isBytes) {
       // Bytes can be cut anywhere: as many as there is credit for.
-      sendCredit.extend(this, most - this.reserved);
-      most = Math.min(most, this.reserved);
+      if (isBytes) most = sendCredit.extend(this, most);
+      sendCredit.useReserved(this, most);
+      if (isBytes || most === all) sendCredit.release(this);
     }
     const until = at + most - CHARGE_BESIDE;
     const more = !isBytes && until < end;
     this.#credit -= most;
-    sendCredit.useReserved(this, most);
-    if (!more) sendCredit.release(this);
     item.at = until;
     host.addUnsent(at - until);
     host.frames.fragment(owner, item, at, until, more);

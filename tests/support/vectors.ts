@@ -116,10 +116,21 @@ export interface StopMessage {
   text: string;
 }
 
+/** Moves a window of calls, or confirms that. */
+export interface WindowMessage {
+  type: "window";
+  id: number;
+  windowCalls: number;
+  windowBytes: number;
+  ack: boolean;
+}
+
 export interface CreditMessage {
   type: "credit";
   id: number;
   caller: boolean;
+  /** Whether it is for all streams together; then `id` is 0. */
+  connection: boolean;
   bytes: number;
 }
 
@@ -135,6 +146,7 @@ export type Message =
   | BareMessage
   | GoawayMessage
   | LastMessage
+  | WindowMessage
   | PadMessage
   | SkippableMessage;
 

@@ -27,6 +27,7 @@ import {
   RawPeer,
   request,
   warning,
+  window,
 } from "../support/raw_peer.ts";
 import {
   type ErrorMessage,
@@ -237,6 +238,19 @@ for (const { name, about, message, bytes } of sent(ofType("last"))) {
     if (!message.all) await raw.rest();
     await client.closed;
     assertNothingLeft(client.connection);
+  });
+}
+
+for (const { name, about, message, bytes } of sent(ofType("window"))) {
+  test(`vector ${name} is sent: ${about}`, async () => {
+    const { ack, windowCalls, windowBytes } = message;
+    const facing = ack ? faceClient() : faceServer({ Test: { call() {} } });
+    await greet(facing, { windows: true });
+    if (ack) {
+      await facing.peer.send(window(message.id, windowCalls, windowBytes));
+    } else facing.connection.setWindow({ windowCalls, windowBytes });
+    assertEquals(bytesOf(await facing.peer.next()), bytes);
+    await assertLost(facing);
   });
 }
 

@@ -274,6 +274,28 @@ for (const { name, about, message, bytes } of ofType("goaway")) {
   });
 }
 
+for (const { name, about, message, bytes } of ofType("window")) {
+  test(`vector ${name} moves a window: ${about}`, async () => {
+    const { id, windowCalls, windowBytes, ack } = message;
+    const facing = ack ? faceServer({ Test: { call() {} } }) : faceClient();
+    await greet(facing, { windows: true });
+    const { connection, peer } = facing;
+    if (ack) {
+      connection.setWindow({ windowCalls, windowBytes });
+      await peer.nextOf(KIND.WINDOW);
+    }
+    await peer.send(fromHex(bytes));
+    if (!ack) assertEquals((await peer.nextOf(KIND.WINDOW)).id, id);
+    await settle();
+    const stats = connection.stats();
+    const moved = ack
+      ? [stats.windowCalls, stats.windowBytes]
+      : [stats.peerWindowCalls, stats.peerWindowBytes];
+    assertEquals(moved, [windowCalls, windowBytes]);
+    await finish(facing);
+  });
+}
+
 for (const { name, about, message, bytes } of ofType("last")) {
   test(`vector ${name} ends the peer's calls: ${about}`, async () => {
     const facing = faceServer({ Test: { call: () => 1 } });
