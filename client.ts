@@ -78,6 +78,7 @@ export { ref } from "./src/call/references.ts";
 export { fromWebSocket } from "./src/transport/web/websocket.ts";
 export { connectWebSocket } from "./src/transport/web/websocket_dial.ts";
 export { fromMessagePort } from "./src/transport/web/message_port.ts";
+export { halfCloseByFrame } from "./src/wire/half_close.ts";
 export { memoryPair } from "./src/transport/memory.ts";
 
 // Errors.

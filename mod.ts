@@ -224,6 +224,7 @@ export type {
   WsServerClass,
 } from "./src/transport/web/websocket_upgrade.ts";
 export { stdio } from "./src/transport/stdio.ts";
+export { halfCloseByFrame } from "./src/wire/half_close.ts";
 export { memoryPair, type MemoryPairOptions } from "./src/transport/memory.ts";
 export {
   fromMessagePort,

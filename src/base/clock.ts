@@ -64,14 +64,6 @@ function soon(fn: () => void): void {
   port2.postMessage(undefined);
 }
 
-/** Turns of the event loop in which what has arrived is read before a time counts as over. */
-const TURNS_TO_READ = 2;
-
-/** Lets what has arrived be read before a peer counts as silent: the local event loop may have been blocked. */
-export async function readFirst(clock: Clock): Promise<void> {
-  for (let i = 0; i < TURNS_TO_READ; i++) await clock.turn();
-}
-
 /** How many calls of `now` share one reading. Calls that wait make no batch that would end it. */
 const USES = 64;
 

@@ -6,6 +6,8 @@
  * - Calls that wait are bounded by `maxQueuedCalls` and `maxQueuedBytes`; what
  *   is sent, by the peer's window and by half of the send buffer, whichever is
  *   less.
+ * - A peer that begins to close receives those that wait, as its window allows,
+ *   and then a LAST: no request follows it.
  * - A call that can never be sent fails at once, or when the peer's HELLO shows
  *   it. A window that the peer lowers later makes calls wait, and fails none.
  *
@@ -35,8 +37,6 @@ export interface SendQueueContext {
   readonly sendBuffer: FrameBuffer;
   readonly clock: Clock;
   readonly limits: Limits;
-  /** Called when the last call that waited no longer does, and none can follow. */
-  settled(): void;
 }
 
 /** For how many turns of the event loop a little room is kept: others may take it meanwhile, and calls that wait must not starve. */
@@ -57,6 +57,8 @@ export class SendQueue {
   readonly #ready = new ReadySignal();
   /** Why no new call is accepted: this side closes, the peer went away, or the connection is over. */
   #refusal: ConnectionError | undefined;
+  /** Whether the peer, which closes, is to receive a LAST. */
+  #owesLast = false;
   /** Whether calls wait a turn for more room. */
   #patient = false;
 
@@ -135,10 +137,8 @@ export class SendQueue {
     call.waiting = undefined;
     (waiting.held ? this.held : this.calls).remove(waiting);
     this.bytes -= call.size;
-    if (this.length === 0 && this.#refusal !== undefined) {
-      // Later: the call itself may be written first.
-      queueMicrotask(() => this.#context.settled());
-    }
+    // Later: the call itself may be written first.
+    if (this.#owesLast) queueMicrotask(() => this.#sendLast());
     return waiting.draft;
   }
 
@@ -248,14 +248,24 @@ export class SendQueue {
     codec.window?.(sendBuffer, id, window, true);
   }
 
-  /** Accepts no call from now on. The first reason stays. */
-  refuseNew(reason: ConnectionError): void {
+  /** Accepts no call from now on. The first reason stays. With `last` the peer receives a LAST when no call waits any more. */
+  refuseNew(reason: ConnectionError, last = false): void {
     const refusal = this.#refusal ??= reason;
     this.#ready.close(() => unavailableError(refusal));
+    this.#owesLast ||= last;
+    this.#sendLast();
+  }
+
+  #sendLast(): void {
+    if (!this.#owesLast || this.length > 0) return;
+    this.#owesLast = false;
+    this.ended = true;
+    this.#context.codec.last?.(this.#context.sendBuffer);
   }
 
   /** No call will be sent any more: those that wait fail. */
   failOnConnectionLoss(reason: ConnectionError): void {
+    this.#owesLast = false;
     this.refuseNew(reason);
     this.ended = true;
     // One at a time: to settle a call may run user code, which may end others.

@@ -374,12 +374,16 @@ export class RpcConnection
 
   onGoaway(lastId: number | undefined, code: string, text: string): void {
     const { pending } = this;
+    const warning = lastId === Infinity;
     const last = lastId === undefined
       ? -Infinity
+      : warning
+      ? lastId
       : pending.inFlight.widen(lastId);
     const reason = this.peerGoaway.record(last, code, text);
     if (reason === undefined) return;
-    pending.goaway(last, reason);
+    if (warning) pending.queue.refuseNew(reason, true);
+    else pending.goaway(last, reason);
     this.setup.onGoaway?.(reason);
     this.shutdown.onGoaway();
   }
@@ -388,17 +392,8 @@ export class RpcConnection
     (ack ? this.incoming : this.pending.queue).onWindow(id, window);
   }
 
-  onWarning(): void {
-    const reason = this.peerGoaway.warn();
-    if (reason === undefined) return;
-    this.pending.queue.refuseNew(reason);
-    this.setup.onGoaway?.(reason);
-    this.shutdown.onWarning();
-  }
-
   onLast(all: boolean): void {
-    // With `all` it is the end of the stream that tells.
-    if (all) this.reader.stop();
+    if (all) this.reader.end();
     else this.shutdown.onLast();
   }
 

@@ -149,6 +149,13 @@ export interface IncomingCalls {
   onFlush(): void;
   /** The reply to a call lost its bytes before it was handed over. */
   spoiled(id: number): void;
+  /**
+   * Warns the peer that the local side closes, unless it was granted no calls, and
+   * fires `ctx.draining`; every request is still accepted. Calls `quiet` when the
+   * peer has sent none for a while. Returns whether it was warned. Not there where
+   * nothing is served.
+   */
+  warn?(why: string, quiet: () => void): boolean;
   /** Refuses every request from now on. */
   drain(why: string): void;
   /** Fires `ctx.draining` of the calls that are served now, and of those that arrive later. */

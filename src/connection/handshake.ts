@@ -11,7 +11,7 @@
  * @module
  */
 
-import { type Clock, readFirst } from "../base/clock.ts";
+import type { Clock } from "../base/clock.ts";
 import { ConnectionError } from "../base/errors.ts";
 import { Timeout, type TimerHeap } from "../base/timers.ts";
 import type { Connection, Limits, PeerHello } from "../types/connection.ts";
@@ -157,4 +157,12 @@ export function codecSettings(
     streams: streams?.codec,
     onStrayLine,
   };
+}
+
+/** Turns of the event loop in which what has arrived is read before a time counts as over. */
+const TURNS_TO_READ = 2;
+
+/** Lets what has arrived be read before a peer counts as silent: the local event loop may have been blocked. */
+export async function readFirst(clock: Clock): Promise<void> {
+  for (let i = 0; i < TURNS_TO_READ; i++) await clock.turn();
 }

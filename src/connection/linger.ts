@@ -5,8 +5,6 @@
  *   FIN, within bounds: a socket closed with unread input sends a reset, and the
  *   reset destroys what the peer has not read yet (measured on loopback: of
  *   200,000 bytes none arrived).
- * - A transport that cannot send FIN alone is closed once the peer has ended,
- *   too: LAST with ALL has told it that nothing more follows.
  * - Every step is bounded in time, so a peer that neither reads nor closes
  *   occupies nothing for long.
  *
@@ -52,20 +50,15 @@ export class Linger {
 
   /**
    * Runs all steps. `reading` resolves when the peer's stream has ended. Calls
-   * `onLinger` when the FIN was sent, or with `keepsOpen` all that stands for it:
-   * then the transport is closed only after `reading`. Never rejects.
+   * `onLinger` when the FIN was sent. Never rejects.
    */
-  async run(
-    reading: Promise<void>,
-    keepsOpen: boolean,
-    onLinger: () => void,
-  ): Promise<void> {
+  async run(reading: Promise<void>, onLinger: () => void): Promise<void> {
     const { channel, sendBuffer } = this.#context;
     this.#begin(FLUSH_TIME);
     if (!sendBuffer.idle) {
       await new Promise<void>((resolve) => this.#flushed = resolve);
     }
-    if (!keepsOpen) await channel.close();
+    await channel.close();
     onLinger();
     this.#begin(LINGER_TIME);
     await reading;

@@ -55,8 +55,6 @@ export class Reader implements ChunkHandler {
   readonly #done: Promise<void>;
   /** Decides when a large message may be read, on a server. */
   readonly large: LargeRead | undefined;
-  /** Whether a LAST with ALL has been decoded. */
-  #stopped = false;
   /** Ends the wait for `room`. */
   #resume: (() => void) | undefined;
 
@@ -89,19 +87,12 @@ export class Reader implements ChunkHandler {
       watchdog?.onRead();
       pending.queue.flushQueue();
       share?.recordProgress();
-      if (this.#stopped) this.end();
     } catch (error) {
       // The one place where a protocol fault becomes teardown. Reading goes on,
       // to discard.
       shutdown.end(toFault(error), "goaway");
     }
     return shutdown.ended || this.peerEnded ? chunk.length : at;
-  }
-
-  /** The peer sends nothing more: ends reading when what is being decoded has been. */
-  stop(): void {
-    this.#stopped = true;
-    this.#context.codec.stop();
   }
 
   /** What reading waits for: until a large message may be read or, on a protocol without windows, until the peer's calls do not fill the window. */
@@ -131,6 +122,7 @@ export class Reader implements ChunkHandler {
     this.peerEnded = true;
     try {
       codec.end();
+      codec.stop();
     } catch (error) {
       return shutdown.end(toFault(error), "goaway");
     }

@@ -9,7 +9,7 @@
  * - A side that serves calls closes in two steps. It warns its peer, which then
  *   makes no new call, sends those that wait, and says so with LAST. Until that
  *   arrives every call is accepted; the GOAWAY that follows excludes none. A peer
- *   that sends no LAST is waited for until it has been quiet for `QUIET_TIME`.
+ *   that is quiet for a second need not send LAST.
  * - There is one teardown, `end`. The first reason wins.
  * - Calls are settled before anything is waited for.
  * - A drain waits for the calls that were accepted, but not for a handler that
@@ -25,7 +25,7 @@
  * @module
  */
 
-import { type Clock, readFirst } from "../base/clock.ts";
+import type { Clock } from "../base/clock.ts";
 import {
   ConnectionError,
   isErrorCode,
@@ -66,8 +66,6 @@ export interface ShutdownContext {
   readonly gate: PeerGate | undefined;
   readonly watchdog: Watchdog | undefined;
   readonly reader: {
-    /** Whether the peer's FIN has arrived, or its LAST with ALL. */
-    readonly peerEnded: boolean;
     /** Discards what arrives from now on. Resolves when reading has ended, for whatever reason. */
     finish(): Promise<void>;
   };
@@ -78,8 +76,6 @@ export interface ShutdownContext {
 
 /** How long a drain may take unless its `close` says otherwise, in ms. */
 export const DRAIN_TIME = 5000;
-/** How long a peer that was warned and sends no LAST may send no call, in ms, until it counts as having sent its last one. */
-const QUIET_TIME = 1000;
 /** How long flush and linger may take together once the time that `close` gave is over, in ms. */
 export const FINISH_TIME = 1000;
 /** How long the FIN may take that follows a GOAWAY with a code, in ms. */
@@ -135,10 +131,8 @@ export class Shutdown {
   #endsWhenDone = false;
   /** Whether the peer was warned, and may still send calls. */
   #warned = false;
-  /** Whether the peer's LAST has arrived. */
+  /** Whether the peer sends no call any more: its LAST has arrived, or more than that. */
   #peerLast = false;
-  /** Whether the peer has warned, and receives a LAST once no call waits. */
-  #owesLast = false;
   /** What the local GOAWAY said; a later one may not say more. */
   #goaway: { readonly lastId: number | undefined } | undefined;
 
@@ -173,11 +167,6 @@ export class Shutdown {
     return this.#peer === HALF_CLOSED;
   }
 
-  /** Whether the peer sends no call any more. */
-  get #peerCallsNoMore(): boolean {
-    return this.#peerLast || this.#peer > DRAINING;
-  }
-
   /** Moves the local state forward; returns false if it is there or further already. */
   #enter(state: number): boolean {
     if (state <= this.#local) return false;
@@ -190,6 +179,7 @@ export class Shutdown {
   #peerEnters(state: number): boolean {
     if (this.ended || state <= this.#peer) return false;
     this.#peer = state;
+    this.#peerLast ||= state > DRAINING;
     this.#draining?.resolve();
     return true;
   }
@@ -219,51 +209,21 @@ export class Shutdown {
 
   /** With `waits` there is time for calls that are on their way. */
   #drain(waits: boolean): void {
-    const { pending, incoming, codec, sendBuffer, limits } = this.#context;
+    const { pending, incoming } = this.#context;
     this.#endsWhenDone = true;
     pending.queue.refuseNew(new ConnectionError("unavailable", CLOSING));
-    if (
-      waits && codec.warn && limits.windowCalls > 0 && !this.#peerCallsNoMore
-    ) {
-      this.#warned = true;
-      incoming.signalDraining(CLOSING);
-      codec.warn(sendBuffer);
-      this.#awaitQuiet();
-      return;
-    }
-    incoming.drain(CLOSING);
-    // A peer that has sent its FIN makes no calls any more.
-    if (!this.peerHalfClosed) this.#sendGoaway();
+    // A peer that is quiet for long enough need not send LAST.
+    this.#warned = waits && !this.#peerLast &&
+      incoming.warn?.(CLOSING, () => this.onLast()) === true;
+    if (!this.#warned) this.#refuseLater();
   }
 
-  /** The second step of a drain: no call is accepted any more. */
+  /** The only or the second step: no call is accepted any more. */
   #refuseLater(): void {
-    this.#warned = false;
-    if (this.#peer <= DRAINING) this.#peerTimer.clear();
     this.#context.incoming.drain(CLOSING);
-    this.#sendGoaway();
-  }
-
-  #awaitQuiet(): void {
-    const { lastId } = this.#context.incoming.receiveWindow;
-    this.#peerTimer.set(QUIET_TIME, () => void this.#checkQuiet(lastId));
-  }
-
-  /** A peer without room in the window is not quiet, it waits; and so does one in the middle of a message. */
-  async #checkQuiet(lastId: number | undefined): Promise<void> {
-    const { clock, codec, limits, incoming } = this.#context;
-    const { receiveWindow } = incoming;
-    await readFirst(clock);
-    if (!this.#warned) return;
-    if (
-      receiveWindow.lastId !== lastId || codec.unfinished !== undefined ||
-      receiveWindow.calls >= limits.windowCalls ||
-      2 * receiveWindow.bytes > limits.windowBytes
-    ) this.#awaitQuiet();
-    else {
-      this.#refuseLater();
-      this.advance();
-    }
+    // Without a warning, a peer that has sent its FIN has no call to be told of.
+    if (this.#warned || !this.peerHalfClosed) this.#sendGoaway();
+    this.#warned = false;
   }
 
   #endResults(): void {
@@ -293,10 +253,9 @@ export class Shutdown {
   /** Gives up after `ms`, unless the peer's LAST is all that is missing. */
   #endAfter(timer: Timeout, ms: number, text: string): void {
     timer.set(ms, () => {
-      const { pending, incoming, peerGoaway } = this.#context;
+      const { pending, incoming } = this.#context;
       if (this.#warned && pending.empty && incoming.countOpen() === 0) {
-        this.#refuseLater();
-        return this.end(peerGoaway.fault, "flush");
+        return this.end(undefined, "goaway");
       }
       const error = new ConnectionError(
         "deadline_exceeded",
@@ -324,14 +283,7 @@ export class Shutdown {
     }
   }
 
-  /** The peer has sent a warning. */
-  onWarning(): void {
-    this.#owesLast = !this.ended;
-    this.onGoaway();
-    this.advance();
-  }
-
-  /** The peer has sent LAST. */
+  /** The peer has sent LAST, or counts as if it had. */
   onLast(): void {
     this.#peerLast = true;
     this.advance();
@@ -365,17 +317,12 @@ export class Shutdown {
     this.advance();
   }
 
-  /** Takes the next step of a drain, of either side, if all that it waits for has happened. */
+  /** Takes the next step of a drain if all that it waits for has happened. */
   advance(): void {
-    const { pending, incoming, sendBuffer, peerGoaway, codec } = this.#context;
-    if (this.#owesLast && pending.queue.length === 0) {
-      this.#owesLast = false;
-      pending.queue.ended = true;
-      codec.last?.(sendBuffer, false);
-    }
+    const { pending, incoming, sendBuffer, peerGoaway } = this.#context;
     if (!this.#endsWhenDone) return;
     if (this.#warned) {
-      if (!this.#peerCallsNoMore) return;
+      if (!this.#peerLast) return;
       this.#refuseLater();
     }
     if (!pending.empty) return;
@@ -409,9 +356,9 @@ export class Shutdown {
    */
   end(reason: ConnectionError | undefined, how: CloseMode): void {
     if (!this.#enter(FLUSHING)) return;
-    const { codec, sendBuffer, linger, pending, pings, gate, clock, channel } =
+    const { codec, sendBuffer, linger, pending, pings, gate, clock } =
       this.#context;
-    this.#endsWhenDone = this.#warned = this.#owesLast = false;
+    this.#endsWhenDone = this.#warned = false;
     codec.stop();
     const denied = gate?.drop() === true;
     if (denied) this.#goaway = { lastId: undefined };
@@ -433,12 +380,7 @@ export class Shutdown {
     }
     if (how === "destroy") linger.destroy();
     else if (how !== "flush") this.#sendGoaway(reason?.code, reason?.message);
-    let keepsOpen = false;
-    if (channel.halfClose === false && codec.last && how !== "destroy") {
-      codec.last(sendBuffer, true);
-      keepsOpen = !this.#context.reader.peerEnded;
-    }
-    linger.run(reading, keepsOpen, () => this.#enter(LINGERING)).then(() => {
+    linger.run(reading, () => this.#enter(LINGERING)).then(() => {
       this.#enter(CLOSED);
       this.#context.share?.end();
       this.#closed.resolve(reason);
@@ -516,22 +458,8 @@ export class PeerGoaway {
   #count = 0;
 
   /**
-   * Records a warning. Returns why no new call is taken; undefined if an earlier
-   * one has said so.
-   *
-   * @throws {ConnectionError} `protocol_error`, if it follows a GOAWAY that is
-   *   no warning; `resource_exhausted`, if it is one too many.
-   */
-  warn(): ConnectionError | undefined {
-    if (this.last < Infinity) protocolError("a warning after a GOAWAY");
-    this.#checkCount();
-    if (this.reason !== undefined) return undefined;
-    return this.reason = goawayError("", "");
-  }
-
-  /**
-   * Records a GOAWAY that serves ids up to `last`, a 53-bit count. Returns why
-   * the peer closes; undefined if this one says nothing new.
+   * Records a GOAWAY that serves ids up to `last`, a 53-bit count; Infinity for a
+   * warning. Returns why the peer closes; undefined if this one says nothing new.
    *
    * @throws {ConnectionError} `protocol_error`, if its id is higher than that of
    *   an earlier one; `resource_exhausted`, if it is one too many.
@@ -544,21 +472,18 @@ export class PeerGoaway {
     if (last > this.last) {
       protocolError("a second GOAWAY with a higher id than the first");
     }
-    this.#checkCount();
+    if (++this.#count > MAX_GOAWAYS) {
+      throw new ConnectionError(
+        "resource_exhausted",
+        `the peer sent more than ${MAX_GOAWAYS} GOAWAYs`,
+      );
+    }
     const failed = code !== "" && this.fault === undefined;
-    if (last === this.last && !failed) return undefined;
+    if (last === this.last && this.reason && !failed) return undefined;
     this.last = last;
     const reason = goawayError(code, text);
     this.reason ??= reason;
     if (failed) this.fault = reason;
     return reason;
-  }
-
-  #checkCount(): void {
-    if (++this.#count <= MAX_GOAWAYS) return;
-    throw new ConnectionError(
-      "resource_exhausted",
-      `the peer sent more than ${MAX_GOAWAYS} GOAWAYs`,
-    );
   }
 }

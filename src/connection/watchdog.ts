@@ -17,13 +17,14 @@
  * @module
  */
 
-import { type Clock, readFirst } from "../base/clock.ts";
+import type { Clock } from "../base/clock.ts";
 import { ConnectionError, printMs } from "../base/errors.ts";
 import type { KeepaliveFeature, Limits } from "../types/connection.ts";
 import type { Codec } from "../wire/codec.ts";
 import { toLimits } from "../wire/connection_limits.ts";
 import type { PendingCalls } from "../call/pending_calls.ts";
 import type { IncomingCalls, Watchdog } from "./contract.ts";
+import { readFirst } from "./handshake.ts";
 import type { Ping } from "./ping.ts";
 import type { SendBuffer } from "./send_buffer.ts";
 import type { Shutdown } from "./shutdown.ts";

@@ -12,6 +12,7 @@
  */
 
 import type { Clock } from "../base/clock.ts";
+import { Timeout } from "../base/timers.ts";
 import {
   type ConnectionError,
   type ErrorCode,
@@ -27,6 +28,7 @@ import type {
   IncomingStreams,
 } from "../streams/contract.ts";
 import type { IncomingCalls, ServeContext } from "../connection/contract.ts";
+import { readFirst } from "../connection/handshake.ts";
 import { ReceiveWindow } from "../connection/receive_window.ts";
 import type { FairShare } from "./fair_share.ts";
 import { KeptResults } from "./kept_results.ts";
@@ -59,6 +61,8 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
   /** Why handlers should finish, if either side drains or the connection is over. */
   #drainReason: string | undefined;
   #drainError: RpcError | undefined;
+  /** Runs from a warning until requests are refused. */
+  #quietTimer: Timeout | undefined;
 
   /** @param fairShare Limits the handlers of all connections, on a server. */
   constructor(
@@ -327,9 +331,39 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     this.#updates.onAck(id, window);
   }
 
+  warn(why: string, quiet: () => void): boolean {
+    const { codec, sendBuffer, limits, clock, deadlines } = this.#context;
+    if (!codec.features.goaway || limits.windowCalls === 0) return false;
+    codec.goaway(sendBuffer, Infinity, "", "");
+    this.#quietTimer = new Timeout(clock, deadlines);
+    this.#awaitQuiet(quiet);
+    this.signalDraining(why);
+    return true;
+  }
+
+  #awaitQuiet(quiet: () => void): void {
+    const { lastId } = this.receiveWindow;
+    this.#quietTimer?.set(QUIET_TIME, () => void this.#check(lastId, quiet));
+  }
+
+  /** A peer that has sent a call meanwhile is not quiet. Nor is one in the middle of a message, or with little room in its window: it may be waiting. */
+  async #check(lastId: number | undefined, quiet: () => void): Promise<void> {
+    const { clock, codec, limits } = this.#context;
+    const { receiveWindow } = this;
+    await readFirst(clock);
+    if (this.#draining) return;
+    if (
+      receiveWindow.lastId === lastId && codec.unfinished === undefined &&
+      receiveWindow.calls < limits.windowCalls &&
+      receiveWindow.bytes <= limits.windowBytes / 2
+    ) quiet();
+    else this.#awaitQuiet(quiet);
+  }
+
   drain(why: string): void {
     this.#draining = true;
     this.#updates.end();
+    this.#quietTimer?.clear();
     this.signalDraining(why);
   }
 
@@ -398,6 +432,9 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     this.#scheduler.end();
   }
 }
+
+/** How long a peer that was warned and sends no LAST may send no call, in ms, until it counts as having sent its last. */
+const QUIET_TIME = 1000;
 
 const NO_CALLS: ReadonlySet<object> = new Set();
 

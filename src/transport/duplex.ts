@@ -29,8 +29,6 @@ export type ReadResult = Awaited<
 export interface ByteChannel {
   /** Whether the writer may use the chunks of a write again once it has succeeded. */
   readonly borrows: boolean;
-  /** False if `close` ends reading, too. */
-  readonly halfClose?: boolean | undefined;
   /** Resolves when the transport is connected, and rejects if it never will be; undefined if it is. Before that nothing should be written, as nothing is sent. */
   readonly opened?: Promise<void> | undefined;
   /** Reads the next chunk; one read at a time. */
@@ -100,12 +98,10 @@ export function openChannel(duplex: Duplex): ByteChannel {
 /** A reader and a writer of any duplex's streams. */
 class WebStreamChannel implements ByteChannel {
   readonly borrows = false;
-  readonly halfClose: boolean | undefined;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
 
-  constructor({ readable, writable, halfClose }: Duplex & DuplexInfo) {
-    this.halfClose = halfClose;
+  constructor({ readable, writable }: Duplex) {
     this.#reader = readable.getReader();
     this.#writer = writable.getWriter();
     // `read` and `write` report failures; these would report them once more.

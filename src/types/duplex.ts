@@ -8,9 +8,7 @@
  * - `writable.write()` settles when the transport has capacity again. Until
  *   then the chunk belongs to the transport, which reads it and never changes
  *   it.
- * - `writable.close()` sends what is buffered and then FIN; reading goes on. A
- *   transport that can only close both directions together says so with
- *   `halfClose: false`.
+ * - `writable.close()` sends what is buffered and then FIN; reading goes on.
  * - `writable.abort()` destroys both directions at once.
  * - `readable.cancel()` stops reading and leaves writing alone.
  *
@@ -21,9 +19,8 @@
  * Two byte streams to and from a peer, such as a socket's.
  *
  * `readable` must end at the peer's FIN and error when the connection is lost;
- * `writable.close()` must send FIN and leave reading open (unless `halfClose`
- * of {@linkcode DuplexInfo} is false); `writable.abort()` must destroy both
- * directions; `readable.cancel()` must leave writing open.
+ * `writable.close()` must send FIN and leave reading open; `writable.abort()`
+ * must destroy both directions; `readable.cancel()` must leave writing open.
  */
 export interface Duplex {
   /** Yields what the peer sends, as `Uint8Array` chunks of any size. */
@@ -49,13 +46,6 @@ export interface DuplexInfo {
    * closes the connection. {@linkcode nodeDuplex} sets this.
    */
   readonly childOutput?: boolean | undefined;
-  /**
-   * False if `writable.close()` ends both directions, as with a TLS stack that
-   * cannot half-close. A connection of the native protocol then ends its own
-   * direction with a frame, LAST, and closes `writable` when the peer has ended,
-   * too. Default true. Other protocols need a duplex that can half-close.
-   */
-  readonly halfClose?: boolean | undefined;
   /** Lets the open transport keep the process alive, which is the default; undoes `unref`. */
   readonly ref?: (() => void) | undefined;
   /** Lets the process exit while the transport is open. A duplex without this method decides by itself. */

@@ -91,12 +91,14 @@ export interface MessageHandler {
   onPing(id: number): void;
   /** The reply to a local `ping`. */
   onPong(id: number): void;
-  /** The peer serves no local call after `lastId`; none at all if that is undefined. `code` is empty for a graceful close. */
+  /**
+   * The peer serves no local call after `lastId`; none at all if that is
+   * undefined. If it is Infinity, this is a warning: the peer begins to close, and
+   * still serves what is sent to it. `code` is empty for a graceful close.
+   */
   onGoaway(lastId: number | undefined, code: string, text: string): void;
   /** The peer moves the window that it grants; with `ack`, it obeys the window that it was granted with the same values. `id` is the number of the update. */
   onWindow(id: number, window: CallWindow, ack: boolean): void;
-  /** The peer begins to close. It still serves the calls that were made before this arrived. */
-  onWarning(): void;
   /** The peer makes no more calls; with `all` it sends nothing more, and the codec is to be stopped. */
   onLast(all: boolean): void;
   /** The handler for the frames of streams. */
@@ -225,17 +227,15 @@ export interface Codec {
     window: CallWindow,
     ack: boolean,
   ): void;
-  /** Writes a GOAWAY. */
+  /** Writes a GOAWAY; one that is a warning if `lastId` is Infinity. */
   goaway(
     sendBuffer: FrameBuffer,
     lastId: number | undefined,
     code: string,
     text: string,
   ): void;
-  /** Writes a GOAWAY that is a warning: the local side begins to close. Without this method a GOAWAY comes first. */
-  warn?(sendBuffer: FrameBuffer): void;
-  /** Writes a LAST: the local side makes no more calls; with `all` it sends nothing more. */
-  last?(sendBuffer: FrameBuffer, all: boolean): void;
+  /** Writes a LAST: the local side makes no more calls. For a protocol with GOAWAY. */
+  last?(sendBuffer: FrameBuffer): void;
   /**
    * Takes back a request of the batch that is filling; `batchOffset` is what
    * the send buffer had when the request was written. Returns false if the

@@ -185,7 +185,7 @@ export class MessageReader implements FrameHandler {
     const handler = this.#handler;
     body.open(bytes, start, end);
     const size = this.receivedSize = end - start + HEADER_SIZE;
-    if (this.#phase !== OPEN) this.#checkOrder(kind, flags);
+    if (this.#phase !== OPEN) this.#checkOrder(kind);
     switch (kind) {
       case REQUEST: {
         const remaining = (flags & FLAG_DEADLINE) !== 0 ? body.u32() : -1;
@@ -229,15 +229,15 @@ export class MessageReader implements FrameHandler {
         const code = body.text(body.u8());
         const text = body.text(body.u16());
         body.done();
-        if ((flags & FLAG_WARNING) !== 0) {
-          if (flags !== FLAG_WARNING || code !== "") {
-            protocolError("a GOAWAY with WARNING has NONE or a code");
-          }
-          handler.onWarning();
-          return;
+        if (flags > FLAG_WARNING || flags === FLAG_WARNING && code !== "") {
+          protocolError("a warning with NONE or a code");
         }
-        const lastId = (flags & FLAG_NONE) !== 0 ? undefined : id;
-        handler.onGoaway(lastId, code, text);
+        const lastId = flags === FLAG_NONE ? undefined : id;
+        handler.onGoaway(
+          flags === FLAG_WARNING ? Infinity : lastId,
+          code,
+          text,
+        );
         return;
       }
       case LAST:
@@ -264,12 +264,12 @@ export class MessageReader implements FrameHandler {
     }
   }
 
-  #checkOrder(kind: number, flags: number): void {
-    if (this.#phase === NO_REQUESTS) {
-      if (kind === REQUEST) protocolError("a REQUEST after LAST");
-    } else if (
-      kind !== HELLO && (kind !== GOAWAY || (flags & FLAG_WARNING) !== 0)
-    ) protocolError(`frame kind ${kind} came before HELLO`);
+  #checkOrder(kind: number): void {
+    const late = this.#phase === NO_REQUESTS;
+    if (late ? kind !== REQUEST : kind === HELLO || kind === GOAWAY) return;
+    protocolError(
+      `frame kind ${kind} came ${late ? "after LAST" : "before HELLO"}`,
+    );
   }
 
   #onHello(flags: number): void {

@@ -26,7 +26,6 @@ import {
   CANCEL,
   ERROR,
   FLAG_ACK,
-  FLAG_ALL,
   FLAG_DEADLINE,
   FLAG_METADATA,
   FLAG_NONE,
@@ -233,28 +232,19 @@ export class NativeCodec extends MessageReader implements Codec {
     code: string,
     text: string,
   ): void {
-    const flags = lastId === undefined ? FLAG_NONE : 0;
-    this.#goaway(sendBuffer, flags, lastId ?? 0, code, text);
-  }
-
-  warn(sendBuffer: FrameBuffer): void {
-    this.#goaway(sendBuffer, FLAG_WARNING, 0, "", "");
-  }
-
-  #goaway(
-    sendBuffer: FrameBuffer,
-    flags: number,
-    id: number,
-    code: string,
-    text: string,
-  ): void {
     const body = codeAndText(code, text);
-    const at = beginFrame(sendBuffer, body.length, GOAWAY, flags, id);
+    const flags = lastId === undefined
+      ? FLAG_NONE
+      : lastId === Infinity
+      ? FLAG_WARNING
+      : 0;
+    // As 32 bits, Infinity is 0.
+    const at = beginFrame(sendBuffer, body.length, GOAWAY, flags, lastId ?? 0);
     sendBuffer.bytes.set(body, at);
   }
 
-  last(sendBuffer: FrameBuffer, all: boolean): void {
-    beginFrame(sendBuffer, 0, LAST, all ? FLAG_ALL : 0, 0);
+  last(sendBuffer: FrameBuffer): void {
+    beginFrame(sendBuffer, 0, LAST, 0, 0);
   }
 
   retract(sendBuffer: FrameBuffer, batchOffset: number): boolean {

@@ -22,7 +22,8 @@ async function facing(options: ClientOptions = {}, keepsResults = true) {
   const [near, far] = memoryPair();
   const clock = new TestClock();
   const client = new Client(near, { clock, ...options });
-  const peer = scriptedPeer(far, options);
+  const { serializer } = options as { serializer?: Serializer };
+  const peer = scriptedPeer(far, { serializer });
   await peer.greet({ keepsResults });
   await client.connection.opened;
   const end = async () => {

@@ -263,7 +263,7 @@ const TABLE: Record<string, Record<string, string>> = {
     "the peer's GOAWAY":
       "draining, told; over at 6000, refused: GOAWAY 2, GOAWAY 1 deadline_exceeded, FIN",
     "its GOAWAY with a code":
-      "draining, told; over at 6000, refused: GOAWAY 2, GOAWAY 1 deadline_exceeded, FIN",
+      "draining, told; over at 6000, refused: GOAWAY 2, FIN",
     "its GOAWAY and FIN":
       "draining, told; over at 5000, refused: GOAWAY 2, GOAWAY 1 deadline_exceeded, FIN",
     "its bare FIN": "closed, lost; over at 0, unknown: FIN",

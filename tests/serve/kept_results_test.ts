@@ -48,7 +48,7 @@ async function facing(
   };
   const server = new Server(services, { clock, ...options });
   const connection = server.accept(far);
-  const { serializer } = options;
+  const { serializer } = options as { serializer?: Serializer };
   const peer = scriptedPeer(near, { serializer });
   const hello = await peer.greet();
   assertEquals(hello.keepsResults, true);

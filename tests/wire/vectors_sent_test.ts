@@ -5,6 +5,7 @@ import { test } from "node:test";
 import {
   Client,
   type Frame,
+  halfCloseByFrame,
   memoryPair,
   method,
   RpcError,
@@ -225,7 +226,7 @@ for (const { name, about, message, bytes } of sent(ofType("goaway"))) {
 for (const { name, about, message, bytes } of sent(ofType("last"))) {
   test(`vector ${name} is sent: ${about}`, async () => {
     const raw = new RawPeer();
-    const duplex = { ...raw.duplex, halfClose: false };
+    const duplex = halfCloseByFrame(raw.duplex);
     const client = new Client(duplex, { clock: new TestClock() });
     const facing = { peer: raw, connection: client.connection };
     await greet(facing);
