@@ -51,6 +51,8 @@ export const FLAG_NONE = 0x01;
 export const FLAG_CALLER = 0x01;
 /** END: the stream failed; the body has the error. */
 export const FLAG_ERROR = 0x02;
+/** REQUEST, REPLY: a stream comes beside the payload. */
+export const FLAG_BODY = 0x10;
 /** END: the body begins with a metadata block, the trailers. */
 export const FLAG_TRAILERS = 0x04;
 /** DATA: the item continues in the stream's next DATA. */

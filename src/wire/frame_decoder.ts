@@ -19,6 +19,7 @@ import { LARGE } from "../base/large_reads.ts";
 import {
   DATA,
   FIRST_SKIPPABLE,
+  FLAG_BODY,
   FLAG_CALLER,
   FLAG_DEADLINE,
   FLAG_ERROR,
@@ -38,8 +39,8 @@ const LEGAL_FLAGS: Int32Array = /* @__PURE__ */ (() => {
   const flags = new Int32Array(256).fill(-1).fill(0xff, FIRST_SKIPPABLE);
   // REQUEST to PAD, then DATA to CREDIT, in the order of their numbers.
   flags.set([
-    FLAG_DEADLINE | FLAG_METADATA,
-    FLAG_METADATA,
+    FLAG_DEADLINE | FLAG_METADATA | FLAG_BODY,
+    FLAG_METADATA | FLAG_BODY,
     FLAG_STARTED | FLAG_METADATA,
     ...[0, 0, 0],
     FLAG_NONE,

@@ -26,6 +26,7 @@ import { FieldReader } from "./fields.ts";
 import {
   CANCEL,
   ERROR,
+  FLAG_BODY,
   FLAG_DEADLINE,
   FLAG_NONE,
   FLAG_STARTED,
@@ -68,6 +69,8 @@ export class MessageReader implements FrameHandler {
   #first: number[] = [];
   #helloReceived = false;
   #peerStreams = false;
+  /** The flags of the frame that is being delivered. */
+  #flags = 0;
   /** The last payload kind that a value may have. */
   #lastKind = CUSTOM;
 
@@ -120,8 +123,12 @@ export class MessageReader implements FrameHandler {
     if (this.#peerStreams && streams !== undefined) this.#lastKind = STREAM;
   }
 
-  get valueIsStream(): boolean {
-    return this.#body.kind === STREAM;
+  get opensStream(): boolean {
+    return this.#body.kind === STREAM || this.hasBody;
+  }
+
+  get hasBody(): boolean {
+    return (this.#flags & FLAG_BODY) !== 0;
   }
 
   value(): unknown {
@@ -169,6 +176,7 @@ export class MessageReader implements FrameHandler {
   ): void {
     const body = this.#body;
     const handler = this.#handler;
+    this.#flags = flags;
     body.open(bytes, start, end);
     const size = this.receivedSize = end - start + HEADER_SIZE;
     if (!this.#helloReceived && kind !== HELLO && kind !== GOAWAY) {
@@ -179,13 +187,13 @@ export class MessageReader implements FrameHandler {
         const remaining = (flags & FLAG_DEADLINE) !== 0 ? body.u32() : -1;
         const metadata = body.metadata(flags);
         const method = body.method();
-        body.payload(this.#lastKind);
+        this.#payload(body);
         handler.onRequest(id, method, size, remaining, metadata);
         return;
       }
       case REPLY: {
         const metadata = body.metadata(flags);
-        body.payload(this.#lastKind);
+        this.#payload(body);
         handler.onReply(id, metadata);
         return;
       }
@@ -226,6 +234,18 @@ export class MessageReader implements FrameHandler {
     }
   }
 
+  /** The value of a request or a reply: a stream only where streams are, and none beside a body. */
+  #payload(body: FieldReader): void {
+    const { hasBody } = this;
+    if (hasBody) this.#needStreams("a body");
+    body.payload(hasBody ? CUSTOM : this.#lastKind);
+  }
+
+  #needStreams(what: string): void {
+    if (this.#lastKind === STREAM) return;
+    protocolError(`${what} needs the capability for streams of both sides`);
+  }
+
   #onHello(flags: number): void {
     const { authorizesPeer, serializer } = this.settings;
     if (this.#helloReceived) protocolError("a second HELLO");
@@ -242,11 +262,7 @@ export class MessageReader implements FrameHandler {
   }
 
   #streamFrame(kind: number, flags: number, id: number): void {
-    if (this.#lastKind !== STREAM) {
-      protocolError(
-        `frame kind ${kind} needs the capability for streams of both sides`,
-      );
-    }
+    this.#needStreams(`frame kind ${kind}`);
     this.settings.streams?.read(
       this.#handler.streams() as StreamFrameHandler,
       kind,
