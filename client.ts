@@ -61,6 +61,7 @@ export {
 
 // Options: each function makes the value of one.
 export { streams } from "./src/streams/support.ts";
+export { messages, withBody } from "./src/streams/wrappers.ts";
 export { callable, type CallableOptions } from "./src/serve/services.ts";
 export { expose } from "./src/serve/method_table.ts";
 export { keepalive, type KeepaliveOptions } from "./src/connection/watchdog.ts";

@@ -12,6 +12,8 @@
  */
 
 import type { Scope } from "./async_context.ts";
+import { isInstance, shared } from "./brand.ts";
+import { isInstanceOf } from "./user_code.ts";
 
 /** A value that is sent as a stream. */
 export type StreamValue = ReadableStream<unknown> | AsyncIterable<unknown>;
@@ -33,8 +35,85 @@ interface IteratorShape {
   readonly [Symbol.asyncIterator]?: unknown;
 }
 
+/** Has the stream within a wrapper. A symbol, so that no value that was decoded can have it; the same in every copy of the library. */
+const INNER: unique symbol = /* @__PURE__ */ shared("stream within") as never;
+
+/** A stream that something is said about. It is sent as the stream within. */
+abstract class StreamWrapper implements AsyncIterable<unknown> {
+  abstract get [INNER](): StreamValue;
+
+  /** Reads the stream within: the wrapper is as good as that. */
+  [Symbol.asyncIterator](): AsyncIterator<unknown> {
+    const source = toSource(this);
+    return {
+      next: () => source.next(),
+      return: async (reason) => {
+        const thrown = await source.cancel(reason);
+        if (thrown !== undefined) throw thrown.error;
+        return { done: true, value: undefined };
+      },
+    };
+  }
+}
+
+/** A value with a stream beside it: what `withBody` makes, and what a caller gets. */
+export class ValueWithBody extends StreamWrapper {
+  /** The same in every copy of the library. */
+  static get sluiceBrand(): string {
+    return "ValueWithBody";
+  }
+
+  /** True also for an instance that another copy of the library has made. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(value, this, ValueWithBody);
+  }
+
+  readonly value: unknown;
+  readonly body: StreamValue;
+
+  constructor(value: unknown, body: StreamValue) {
+    super();
+    this.value = value;
+    this.body = body;
+  }
+
+  get [INNER](): StreamValue {
+    return this.body;
+  }
+}
+
+/** A stream of bytes whose boundaries are kept: what `messages` makes. */
+export class MessageStream extends StreamWrapper {
+  /** The same in every copy of the library. */
+  static get sluiceBrand(): string {
+    return "MessageStream";
+  }
+
+  /** True also for an instance that another copy of the library has made. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(value, this, MessageStream);
+  }
+
+  readonly #inner: StreamValue;
+
+  constructor(inner: StreamValue) {
+    super();
+    this.#inner = inner;
+  }
+
+  get [INNER](): StreamValue {
+    return this.#inner;
+  }
+}
+
+function innerOf(value: StreamValue): StreamValue | undefined {
+  return (value as Partial<StreamWrapper>)[INNER];
+}
+
 /** Items of the user, one at a time. */
 export interface PullSource {
+  /** Whether the items are messages: bytes that are neither cut nor joined. */
+  messages?: boolean;
   /** The next item. Called again only when the one before has arrived. */
   next(): Promise<IteratorResult<unknown>>;
   /** Ends the source. Resolves when the user's cleanup is over, with what that threw, if it did. */
@@ -53,6 +132,12 @@ export interface Thrown {
  */
 export function toSource(value: StreamValue): PullSource {
   taken.add(value);
+  const inner = innerOf(value);
+  if (inner !== undefined) {
+    const source = toSource(inner);
+    if (isInstanceOf(value, MessageStream)) source.messages = true;
+    return source;
+  }
   if (!("getReader" in value) || typeof value.getReader !== "function") {
     return new IteratorSource(value as AsyncIterable<unknown>);
   }
@@ -87,6 +172,7 @@ function readerOf(
 }
 
 class ReadableSource implements PullSource {
+  messages?: boolean;
   readonly #reader: ReadableStreamDefaultReader<unknown>;
 
   constructor(reader: ReadableStreamDefaultReader<unknown>) {
@@ -129,6 +215,7 @@ interface Disposable {
 }
 
 class IteratorSource implements PullSource {
+  messages?: boolean;
   readonly #iterable: AsyncIterable<unknown>;
   readonly #iterator: AsyncIterator<unknown>;
   #next: Promise<unknown> | undefined;
@@ -219,6 +306,7 @@ export function toScopedSource(
   const queues = isGenerator(value);
   let asked: Promise<unknown> | undefined;
   return {
+    messages: source.messages === true,
     next: () => {
       const result = scope(next, source);
       if (queues) asked = result.catch(ignore);
@@ -235,6 +323,8 @@ export function toScopedSource(
 
 /** Whether its iterator is a generator of the language, which queues its requests. */
 function isGenerator(value: StreamValue): boolean {
+  const inner = innerOf(value);
+  if (inner !== undefined) return isGenerator(inner);
   const tag = Object.prototype.toString;
   const { [Symbol.asyncIterator]: iterator } = value as AsyncIterable<unknown>;
   return tag.call(value) === "[object AsyncGenerator]" ||

@@ -16,7 +16,7 @@ import {
   type Outcome,
   RpcError,
 } from "../base/errors.ts";
-import { isStream, type StreamValue } from "../base/pull_source.ts";
+import { isStream } from "../base/pull_source.ts";
 import { references } from "../base/references.ts";
 import type { TimerHeap } from "../base/timers.ts";
 import type { CallHandle, CallOptions } from "../types/call.ts";
@@ -155,7 +155,9 @@ export class PendingCalls implements CallOwner, LinkedCalls {
       if (typeof call.method !== "string") throw noMethod(call.method);
       if (options !== undefined) notePlace(call, options);
       const streamed = isStream(params);
-      if (streamed) this.#offer(call, params, options);
+      if (streamed || options?.body !== undefined) {
+        this.#offer(call, params, options);
+      }
       if (options !== undefined) this.#apply(call, options);
       // Runs user code (toJSON, a serializer), which may abort the call or
       // close the connection: so those are checked afterwards.
@@ -191,23 +193,18 @@ export class PendingCalls implements CallOwner, LinkedCalls {
     return this;
   }
 
-  /** The params are a stream, which belongs to this call from now on. */
+  /** The params or the body are a stream, which belongs to this call from now on. */
   #offer(
     call: Call,
-    params: StreamValue,
+    params: unknown,
     options: CallOptions | undefined,
   ): void {
     const streams = this.replies.streamsFor(call);
-    const outcome = "not_sent";
     if (streams === undefined) {
+      const outcome = "not_sent";
       throw new RpcError("invalid_argument", NO_STREAM_SUPPORT, { outcome });
     }
-    try {
-      streams.setParams(params, options);
-    } catch (cause) {
-      const text = "the params are a stream that is in use already";
-      throw new RpcError("invalid_argument", text, { outcome, cause });
-    }
+    streams.setParams(params, options);
     call.extras().streams = streams;
     streams.checkFit();
   }
@@ -301,7 +298,7 @@ export class PendingCalls implements CallOwner, LinkedCalls {
 }
 
 const NO_STREAM_SUPPORT =
-  "the params are a stream; pass `streams: streams()` to the client to send one";
+  "pass `streams: streams()` to the client to send a stream";
 
 function noMethod(method: unknown): TypeError {
   return new TypeError(

@@ -553,10 +553,12 @@ function fill(
   for (const each of list) {
     const { place, target } = each;
     const { value } = sourceFor(each).settled as { readonly value: unknown };
-    const found = isStream(value) ? undefined : valueAt(value, target.path);
+    const streamed = isStream(value) ||
+      isStream((value as { body?: unknown } | null | undefined)?.body);
+    const found = streamed ? undefined : valueAt(value, target.path);
     if (found === undefined) {
-      const text = isStream(value)
-        ? "the result of a call is a stream, which cannot be referred to"
+      const text = streamed
+        ? "the result of a call is a stream or has one, and cannot be referred to"
         : `the result of a call has no ${pathText(target.path)}`;
       throw new RpcError("invalid_argument", text, { outcome });
     }

@@ -52,7 +52,7 @@ export class ReplyHandler {
   /** The result of call `id` is the codec's current payload. */
   reply(id: number, metadata: MetadataBlock | undefined): void {
     const { codec } = this.#context;
-    if (codec.valueIsStream) return this.#stream(id, metadata);
+    if (codec.opensStream) return this.#stream(id, metadata);
     const call = this.#take(id, metadata, "executed");
     if (call === undefined) return;
     let value: unknown;
@@ -107,11 +107,16 @@ export class ReplyHandler {
     const streams = call.extras().streams ??= this.streamsFor(
       call,
     ) as OutgoingStreams;
-    const result = streams.openResult(id);
-    if (call.state !== "abandoned") {
-      this.#settler.stream(call, result);
-      return;
+    let result: unknown;
+    let failed = false;
+    try {
+      result = streams.openResult(id);
+    } catch (error) {
+      result = call.annotate(error);
+      failed = true;
     }
+    if (call.state === "sent") this.#settler.stream(call, failed, result);
+    if (call.state !== "abandoned" || failed) return;
     // Its CANCEL is under way, and the end of the stream will come.
     this.#updateOutcome(call, "executed", "abandoned");
     streams.release(callEndedError());

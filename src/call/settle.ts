@@ -88,11 +88,12 @@ export class CallSettler {
     this.settle(call, outcome, true, call.annotate(error));
   }
 
-  /** Gives the caller its stream, which is as good as a reply. The call lives on until that has ended, and can still be aborted. */
-  stream(call: Call, result: unknown): void {
+  /** Gives the caller its stream, which is as good as a reply, or says why it gets none. The call lives on until that has ended, and can still be aborted. */
+  stream(call: Call, failed: boolean, result: unknown): void {
     this.counts.executed++;
-    call.settle("executed", false, result);
-    call.finish("executed", "streaming");
+    if (failed && call.extra !== undefined) this.unwatch(call, call.extra);
+    call.settle("executed", failed, result);
+    call.finish("executed", failed ? "abandoned" : "streaming");
   }
 
   /** Ends a call whose stream has ended, or is lost with the given error. */

@@ -216,10 +216,10 @@ class WrappedCall implements CallHandle, TimerEntry {
   }
 
   #begin(params: unknown, options: SentOptions): CallView {
-    const { signal, ctx, idempotent, transfer, trailers } = options;
+    const { signal, ctx, idempotent, transfer, body, trailers } = options;
     const { notification, calledAt } = options;
     this.options = {
-      ...{ signal, ctx, idempotent, transfer, trailers },
+      ...{ signal, ctx, idempotent, transfer, body, trailers },
       ...{ notification, calledAt },
     };
     if (signal?.aborted) throw signal.reason;
@@ -247,6 +247,7 @@ class WrappedCall implements CallHandle, TimerEntry {
         ? this.#aborted.reason
         : this.#annotate(late);
       discard(sent, reason);
+      discard(this.options.body, reason);
       throw reason;
     }
     // The signals are passed on: they abort the stream of a result, too.
@@ -289,7 +290,10 @@ class WrappedCall implements CallHandle, TimerEntry {
     const { signals, deadlines } = this.client;
     for (const signal of this.#signals) signals.remove(signal, this);
     deadlines.remove(this);
-    if (this.#handles.length === 0) discard(this.#params, value);
+    if (this.#handles.length === 0) {
+      discard(this.#params, value);
+      discard(this.options.body, value);
+    }
     this.#params = undefined;
     this.#cancelStreams(this.#settled);
     this.#noteEnding(this.#settled);

@@ -60,7 +60,7 @@ export class NoServices implements IncomingCalls {
     const excluded = this.#draining && codec.features.goaway;
     if (!excluded) {
       receiveWindow.reserve(size);
-      if (codec.valueIsStream) this.#context.streams()?.checkRoom();
+      if (codec.opensStream) this.#context.streams()?.checkRoom();
     }
     receiveWindow.recordId(id);
     if (excluded) return;

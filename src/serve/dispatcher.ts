@@ -147,11 +147,11 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     receiveWindow.checkId(id, this.#openCalls.table);
     if (requestLinks !== undefined) this.#checkReferences(requestLinks);
     const { codec, clock, tick, observe } = this.#context;
-    const { valueIsStream } = codec;
+    const { opensStream } = codec;
     // Before `recordId`: the local GOAWAY then refuses a call that exceeds the window.
     if (!this.#draining) {
       receiveWindow.reserve(size);
-      if (valueIsStream) this.#context.streams()?.checkRoom();
+      if (opensStream) this.#context.streams()?.checkRoom();
     }
     receiveWindow.recordId(id);
     if (this.#draining) {
@@ -194,7 +194,7 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
       metadata,
       tick.now(),
     );
-    if (valueIsStream) this.#acceptStream(call);
+    if (opensStream) this.#acceptStream(call);
     if (observe !== undefined && observe.active) {
       observe.onIncoming(call, clock);
     }
@@ -236,12 +236,12 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     this.#kept?.release(id);
   }
 
-  /** The params are a stream. */
+  /** The params are a stream, or have one beside them. */
   #acceptStream(call: ServerCall): void {
     // The codec reads a stream only where streams are supported.
     const table = this.#context.streams() as ConnectionStreams;
     call.streams = table.incoming(call, this.#runner);
-    call.streams.openParams();
+    call.streams.open(this.#context.codec.hasBody === true);
   }
 
   #refuse(

@@ -110,7 +110,7 @@ export class ServerCallLinks {
         case "stream":
           return refuse(
             "invalid_argument",
-            `the result of call ${id} is a stream, which cannot be referred to`,
+            `the result of call ${id} is a stream or has one, and cannot be referred to`,
           );
         case "gone":
           return refuse(

@@ -43,7 +43,7 @@ export class SchemaMethod<Input, Output, Result>
   /** Validates the params. */
   readonly schema: StandardSchema<Input, Output>;
   /** Receives what the schema returned. */
-  readonly handler: (params: Output, ctx: CallContext) => Result;
+  readonly handler: (params: Output, ctx: CallContext<never>) => Result;
 
   /** The same in every copy of the library. */
   static get sluiceBrand(): string {
@@ -58,7 +58,7 @@ export class SchemaMethod<Input, Output, Result>
   /** Use {@linkcode method}. */
   constructor(
     schema: StandardSchema<Input, Output>,
-    handler: (params: Output, ctx: CallContext) => Result,
+    handler: (params: Output, ctx: CallContext<never>) => Result,
   ) {
     this.schema = schema;
     this.handler = handler;
@@ -95,7 +95,8 @@ export class SchemaMethod<Input, Output, Result>
  */
 export function method<Input, Output, Result>(
   schema: StandardSchema<Input, Output>,
-  handler: (params: Output, ctx: CallContext) => Result,
+  // deno-lint-ignore no-explicit-any
+  handler: (params: Output, ctx: CallContext<any>) => Result,
 ): ValidatedMethod<Input, Output, Result> {
   if (typeof schema?.["~standard"]?.validate !== "function") {
     throw new TypeError(

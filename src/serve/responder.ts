@@ -11,7 +11,7 @@
  */
 
 import { RpcError, toSendableError } from "../base/errors.ts";
-import type { Thrown } from "../base/pull_source.ts";
+import type { Thrown, ValueWithBody } from "../base/pull_source.ts";
 import { messageOf } from "../base/user_code.ts";
 import type { RequestInfo } from "../types/observe.ts";
 import { noneServed, type ServedCounts } from "../types/stats.ts";
@@ -93,16 +93,27 @@ export class Responder {
     return true;
   }
 
-  /** Replies that the result is a stream. Returns the error that the call fails with if that reply is too large. */
-  stream(call: ServerCall): RpcError | undefined {
-    const { codec, sendBuffer } = this.#context;
-    codec.streams?.prepare();
-    const error = this.#tooLarge(call);
-    if (error === undefined) {
-      codec.reply(sendBuffer, call.id, call.replyMetadata);
-      call.links?.stream();
+  /** Prepares the reply of a result that is a stream, or has one beside it. Returns the error that the call fails with if that reply cannot be sent. */
+  prepareStream(
+    call: ServerCall,
+    body: ValueWithBody | undefined,
+  ): RpcError | undefined {
+    const { codec } = this.#context;
+    try {
+      if (body === undefined) codec.streams?.prepare();
+      else codec.prepare(body.value, false, call.method, "result");
+    } catch (error) {
+      return this.unserializableResult(call, error);
     }
-    return error;
+    return this.#tooLarge(call);
+  }
+
+  /** Replies with what was prepared. */
+  stream(call: ServerCall, body: ValueWithBody | undefined): void {
+    const { codec, sendBuffer } = this.#context;
+    codec.reply(sendBuffer, call.id, call.replyMetadata);
+    if (body !== undefined) call.streams?.markBody();
+    call.links?.stream();
   }
 
   /** The stream that is the result of a call has ended; with an error, if there is one. */

@@ -15,6 +15,7 @@
 
 import { RpcError } from "../base/errors.ts";
 import type { OrderKey } from "../base/inspect.ts";
+import { isInstanceOf } from "../base/user_code.ts";
 import { isThenable, whenSettled } from "../base/promises.ts";
 import {
   isStream,
@@ -22,8 +23,8 @@ import {
   type StreamValue,
   type Thrown,
   toScopedSource,
+  ValueWithBody,
 } from "../base/pull_source.ts";
-import { isInstanceOf } from "../base/user_code.ts";
 import type { SchemaResult, StandardSchema } from "../types/schema.ts";
 import type { IncomingStreamHost } from "../streams/contract.ts";
 import type { ServeContext } from "../connection/contract.ts";
@@ -254,8 +255,16 @@ export class HandlerRunner implements IncomingStreamHost<ServerCall> {
       this.#cleanUp(call, source, this.unserializableResult(call, error));
       return;
     }
-    const refusal = streams.setResult(source) ?? this.#responder.stream(call);
-    if (refusal !== undefined) {
+    const body = isInstanceOf(value, ValueWithBody) ? value : undefined;
+    // The user's code, which may end the call, runs before the stream is opened.
+    const tooLarge = this.#responder.prepareStream(call, body);
+    if (call.done) {
+      this.#cleanUp(call, source, call.aborted?.reason);
+      return;
+    }
+    const refusal = tooLarge ?? streams.setResult(source);
+    if (refusal === undefined) this.#responder.stream(call, body);
+    else {
       this.#cleanUp(call, source, refusal);
       return;
     }

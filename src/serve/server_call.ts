@@ -174,6 +174,10 @@ export class ServerCall
     this.resultTrailers = toTrailers(all, this.#host.maxReply);
   }
 
+  get body(): ReadableStream<unknown> | undefined {
+    return this.streams?.body;
+  }
+
   get trailers(): Metadata | undefined {
     return this.streams?.trailers?.entries;
   }

@@ -10,13 +10,16 @@
  */
 
 import { scopeOfNow } from "../base/async_context.ts";
-import { type RpcError, toSendableError } from "../base/errors.ts";
+import { RpcError, toSendableError } from "../base/errors.ts";
+import { typeName } from "../base/inspect.ts";
 import {
+  isStream,
   type PullSource,
-  type StreamValue,
   type Thrown,
   toScopedSource,
+  ValueWithBody,
 } from "../base/pull_source.ts";
+import { isInstanceOf } from "../base/user_code.ts";
 import type { CallOptions } from "../types/call.ts";
 import type { StreamFailure } from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
@@ -123,6 +126,7 @@ export abstract class CallStreams implements StreamOwner, CallStreamsView {
 export class CallerStreams extends CallStreams implements OutgoingStreams {
   readonly caller = true;
   readonly #call: OutgoingStreamCall;
+  #sendsBody = false;
   #makeTrailers: CallOptions["trailers"];
 
   constructor(
@@ -134,11 +138,32 @@ export class CallerStreams extends CallStreams implements OutgoingStreams {
     this.#call = call;
   }
 
-  setParams(params: StreamValue, options: CallOptions | undefined): void {
-    this.#makeTrailers = options?.trailers;
+  setParams(params: unknown, options: CallOptions | undefined): void {
+    const { body, trailers } = options ?? {};
+    this.#makeTrailers = trailers;
+    this.#sendsBody = body !== undefined;
+    const stream = body ?? params;
+    if (!isStream(stream)) {
+      const received = typeName(stream);
+      throw new TypeError(
+        `Cannot send the body: expected a stream, received ${received}`,
+      );
+    }
+    if (isInstanceOf(params, ValueWithBody) || body && isStream(params)) {
+      throw new TypeError(
+        "Cannot send a body: pass it as the option `body`, beside params that are no stream",
+      );
+    }
     // A call that waited for a connection was made in another async context.
     const scope = this.#call.extra?.scope ?? scopeOfNow();
-    this.writer = new StreamWriter(this, toScopedSource(params, scope));
+    try {
+      this.writer = new StreamWriter(this, toScopedSource(stream, scope));
+    } catch (cause) {
+      const what = body ? "the body is" : "the params are";
+      const text = `${what} a stream that is in use already`;
+      const options = { outcome: "not_sent", cause } as const;
+      throw new RpcError("invalid_argument", text, options);
+    }
   }
 
   get canSend(): boolean {
@@ -153,14 +178,32 @@ export class CallerStreams extends CallStreams implements OutgoingStreams {
   onWritten(id: number): void {
     this.id = id;
     if (this.writer !== undefined) this.openWriter();
+    if (this.#sendsBody) this.host.frames.markBody(this.sendBuffer);
   }
 
-  openResult(id: number): ReadableStream<unknown> {
+  openResult(id: number): unknown {
+    const { codec } = this.host.context;
+    const hasBody = codec.hasBody === true;
+    let value: unknown;
+    let thrown: Thrown | undefined;
+    try {
+      if (hasBody) value = codec.value();
+    } catch (error) {
+      thrown = { error };
+    }
+    // The user's serializer may have ended the connection.
+    if (this.#call.state === "done") return undefined;
     this.id = id;
     const readable = this.openReader(true);
     const { ending } = this.host;
     if (ending !== undefined) this.endResult(ending);
-    return readable;
+    if (thrown === undefined) {
+      return hasBody ? new ValueWithBody(value, readable) : readable;
+    }
+    const text = "the reply's payload does not parse";
+    const error = new RpcError("invalid_reply", text, { cause: thrown.error });
+    this.reader?.fault(error);
+    throw error;
   }
 
   endResult(reason: RpcError): void {
@@ -190,6 +233,7 @@ export class CalleeStreams<C extends IncomingStreamCall> extends CallStreams
   resultError: RpcError | undefined;
   readonly #call: C;
   readonly #callHost: IncomingStreamHost<C>;
+  #readsBody = false;
 
   constructor(
     host: CallStreamsHost,
@@ -201,13 +245,22 @@ export class CalleeStreams<C extends IncomingStreamCall> extends CallStreams
     this.#callHost = callHost;
   }
 
-  openParams(): void {
+  takeParams(): ReadableStream<unknown> | undefined {
+    this.reader?.count();
+    return this.#readsBody ? undefined : this.reader?.readable;
+  }
+
+  get body(): ReadableStream<unknown> | undefined {
+    return this.#readsBody ? this.reader?.readable : undefined;
+  }
+
+  open(isBody: boolean): void {
+    this.#readsBody = isBody;
     this.openReader(false);
   }
 
-  takeParams(): ReadableStream<unknown> | undefined {
-    this.reader?.count();
-    return this.reader?.readable;
+  markBody(): void {
+    this.host.frames.markBody(this.sendBuffer);
   }
 
   setResult(result: PullSource): RpcError | undefined {

@@ -9,7 +9,7 @@
 import type { Scope } from "../base/async_context.ts";
 import type { LargeReads } from "../base/large_reads.ts";
 import type { RpcError } from "../base/errors.ts";
-import type { PullSource, StreamValue, Thrown } from "../base/pull_source.ts";
+import type { PullSource, Thrown } from "../base/pull_source.ts";
 import type { Limits, StreamGrant } from "../types/connection.ts";
 import type { StreamStats } from "../types/stats.ts";
 import type { Codec, StreamCodec, StreamFrameHandler } from "../wire/codec.ts";
@@ -77,7 +77,6 @@ export interface ConnectionStreams extends StreamFrameHandler {
 
 /** What others see of an incoming stream. */
 export interface ReaderView {
-  readonly readable: ReadableStream<unknown>;
   /** Items that have arrived. */
   readonly items: number;
   /** Why it failed, if it did. */
@@ -113,6 +112,8 @@ export interface CallStreamsView {
 /** What the streams of an outgoing call use of it. */
 export interface OutgoingStreamCall {
   readonly extra: { readonly scope: Scope | undefined } | undefined;
+  /** `done` when it is over. */
+  readonly state: string;
   /** Names the call in an error that its caller gets. */
   annotate<T>(error: T): T;
 }
@@ -122,11 +123,12 @@ export interface OutgoingStreams extends CallStreamsView {
   /** Whether the peer has room for the stream that the call opens. */
   readonly canSend: boolean;
   /**
-   * Takes over the params.
+   * Takes over the stream that the call sends: its params if they are one, else its body.
    *
-   * @throws {TypeError} If they are locked, or have no iterator.
+   * @throws {RpcError} If they are locked, or have no iterator.
+   * @throws {TypeError} If the body is no stream, or there are params that are one, too.
    */
-  setParams(params: StreamValue, options: CallOptions | undefined): void;
+  setParams(params: unknown, options: CallOptions | undefined): void;
   /**
    * Checks that the call can be sent sooner or later. Passes before the peer's HELLO.
    *
@@ -137,8 +139,14 @@ export interface OutgoingStreams extends CallStreamsView {
   onWritten(id: number): void;
   /** Starts to send the params; called when the request was handed to the transport. */
   start(): void;
-  /** Opens the result; called when the reply says that it is a stream. */
-  openResult(id: number): ReadableStream<unknown>;
+  /**
+   * Opens the result; called when the reply says that it is a stream, or has a
+   * body. Returns what the caller gets. Decodes the value beside a body, which
+   * may end the call: then the result is of no use.
+   *
+   * @throws {RpcError} `invalid_reply` if that value does not parse; the peer is told to stop.
+   */
+  openResult(id: number): unknown;
 }
 
 /** What the streams of an incoming call use of it. */
@@ -164,12 +172,16 @@ export interface IncomingStreamHost<C> {
 export interface IncomingStreams extends CallStreamsView {
   /** The error that the caller received for a result that failed. */
   readonly resultError: RpcError | undefined;
-  /** Opens the params. Until the handler gets them they do not count against the connection's credit. */
-  openParams(): void;
-  /** Returns the params for the handler; undefined if they are not a stream. */
+  /** Opens the params, or the body. Until the handler starts they do not count against the connection's credit. */
+  open(isBody: boolean): void;
+  /** The handler starts: returns its params; undefined if they are not a stream. */
   takeParams(): ReadableStream<unknown> | undefined;
+  /** The stream beside the params, if there is one. */
+  readonly body: ReadableStream<unknown> | undefined;
   /** Takes over the result; returns the call's error if it cannot be sent. */
   setResult(result: PullSource): RpcError | undefined;
+  /** The reply that was just written says what else the result has. */
+  markBody(): void;
   /** Starts to send the result; called when the reply was written. */
   start(): void;
   /** Cancels both because the call was cancelled or its deadline passed; the result ends when its cleanup is over. */

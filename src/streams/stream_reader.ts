@@ -201,7 +201,7 @@ export class StreamReader implements ReaderView {
     } catch (cause) {
       const code = caller ? "invalid_reply" : "invalid_argument";
       const text = `an item of the ${caller ? "result" : "params"}`;
-      this.#fault(new RpcError(code, `${text} does not parse`, { cause }));
+      this.fault(new RpcError(code, `${text} does not parse`, { cause }));
       return;
     }
     // Decoding may run the user's code, which may have ended the stream.
@@ -221,7 +221,7 @@ export class StreamReader implements ReaderView {
     const fits = this.#buffer.unfinished <= maxItem && !this.#window.exhausted;
     if (fits) return this.#grant(grant);
     const text = "an item of the stream is larger than its reader can take";
-    this.#fault(new RpcError("resource_exhausted", text));
+    this.fault(new RpcError("resource_exhausted", text));
   }
 
   #grant(bytes: number): void {
@@ -243,8 +243,8 @@ export class StreamReader implements ReaderView {
     if (this.#pulled) this.#deliver();
   }
 
-  /** Fails the reader with a fault of the stream that this side has found. */
-  #fault(error: RpcError): void {
+  /** Fails the reader with a fault of the stream that this side has found; the producer receives STOP. */
+  fault(error: RpcError): void {
     if (this.#giveUp({ reason: error })) {
       this.#fail(this.#owner.annotate(error));
     }

@@ -19,6 +19,7 @@
 
 import { isBytes, lengthOf, plainView } from "../base/bytes.ts";
 import { protocolError, RpcError } from "../base/errors.ts";
+import { typeName } from "../base/inspect.ts";
 import type { PullSource, Thrown } from "../base/pull_source.ts";
 import type { StreamFailure } from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
@@ -240,7 +241,13 @@ export class StreamWriter implements ScheduledWriter, CreditUser, WriterView {
     } catch (error) {
       return this.#fail(error, false);
     }
-    if (!isBytes(item)) return this.#encode(item);
+    if (this.#source.messages && !isBytes(item)) {
+      const text = `Cannot send a message: expected bytes, received ${
+        typeName(item)
+      }`;
+      return this.#fail(new TypeError(text), false);
+    }
+    if (this.#source.messages || !isBytes(item)) return this.#encode(item);
     let end: number;
     try {
       end = lengthOf(item);
@@ -263,6 +270,7 @@ export class StreamWriter implements ScheduledWriter, CreditUser, WriterView {
       return this.#fail(error, false);
     }
     if (this.#state !== "open") return;
+    if (this.#source.messages) frames.markMessage();
     const { size } = frames;
     const charge = size + CHARGE_BESIDE;
     if (size > MAX_ITEM) {

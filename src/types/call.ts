@@ -138,6 +138,40 @@ export interface CallOptions {
    */
   metadata?: MetadataInit | undefined;
   /**
+   * A stream beside the params: an upload, whose params are its name. The
+   * handler reads it as `ctx.body`. The rules for params that are a stream apply
+   * to it; params that are a stream cannot have a body as well. For the other
+   * direction see {@linkcode withBody}.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { type CallContext, Client, memoryPair, Server } from "@sluice/rpc";
+   *
+   * const services = {
+   *   Files: {
+   *     async save({ name }: { name: string }, ctx: CallContext<Uint8Array>) {
+   *       let size = 0;
+   *       for await (const chunk of ctx.body ?? []) size += chunk.length;
+   *       return `${name}: ${size} bytes`;
+   *     },
+   *   },
+   * };
+   * const [near, far] = memoryPair();
+   * const server = new Server(services);
+   * server.accept(far);
+   * const client = new Client<typeof services>(near);
+   * const body = new Blob(["hello"]).stream();
+   * assertEquals(
+   *   await client.call("Files.save", { name: "a.txt" }, { body }),
+   *   "a.txt: 5 bytes",
+   * );
+   * await client.close();
+   * await server.close();
+   * ```
+   */
+  body?: ReadableStream<unknown> | AsyncIterable<unknown> | undefined;
+  /**
    * Makes metadata that the handler finds in `ctx.trailers` once it has read all
    * of the stream that is the params or the body: a checksum, say. Called when
    * that stream has ended in order. If it throws, or returns more than fits

@@ -10,6 +10,7 @@ import type { Connection, Peer } from "./connection.ts";
 /**
  * The second argument of every handler: the call's caller, deadline, metadata
  * and connection. Pass it as the option `ctx` of calls that the handler makes.
+ * `Body` is the type of the items of {@linkcode CallContext.body}.
  *
  * @example A handler that stops when nobody waits for it
  * ```ts
@@ -36,7 +37,7 @@ import type { Connection, Peer } from "./connection.ts";
  * await server.close();
  * ```
  */
-export interface CallContext extends ParentCall {
+export interface CallContext<Body = unknown> extends ParentCall {
   /** The method called. */
   readonly method: string;
   /** The call's id on its connection. */
@@ -88,6 +89,13 @@ export interface CallContext extends ParentCall {
   readonly remaining: number;
   /** The metadata that the caller sent with the call; empty if it sent none. */
   readonly metadata: Metadata;
+  /**
+   * The stream that the caller sends beside the params, its option `body`;
+   * `undefined` if it sends none. What is not read when the handler has settled
+   * is dropped, and its producer is stopped. The type of the items is what the
+   * handler says: nothing checks it.
+   */
+  readonly body: ReadableStream<Body> | undefined;
   /**
    * Adds metadata to the reply, be that a result or an error. A second call
    * adds to the first, and replaces values of the same name. The caller finds

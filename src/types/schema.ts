@@ -49,5 +49,5 @@ export interface ValidatedMethod<Input, Output, Result> {
   /** The schema of the params. */
   readonly schema: StandardSchema<Input, Output>;
   /** The handler; receives the value that the schema returned. */
-  readonly handler: (params: Output, ctx: CallContext) => Result;
+  readonly handler: (params: Output, ctx: CallContext<never>) => Result;
 }

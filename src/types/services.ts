@@ -47,11 +47,25 @@ export interface NotServable<Why extends string> {
  * ```
  */
 export type Wire<T, M extends WireMap = "json"> = unknown extends T ? T
+  : T extends WithBody<infer V, infer Item> ? {
+      readonly value: WireItem<V, M>;
+      readonly body: ReadableStream<WireItem<Item, M>>;
+    }
   : T extends StreamOf<infer Item> ? ReadableStream<WireItem<Item, M>>
   : WireItem<T, M>;
 
 /** A value that is sent as a stream of items. Only params or a result as a whole can be one, not a member of them. */
 export type StreamOf<T> = ReadableStream<T> | AsyncIterable<T>;
+
+/** A result that is a value and a stream beside it; made by {@linkcode withBody}. */
+export interface WithBody<T, Item> {
+  /** The value. */
+  readonly value: T;
+  /** The stream. */
+  readonly body: StreamOf<Item>;
+  /** Distinguishes it from an object with these members. No value has it. */
+  readonly "~withBody": true;
+}
 
 /** {@linkcode Wire} for a value that is no stream, and for an item of a stream. */
 export type WireItem<T, M extends WireMap = "json"> = unknown extends T ? T
@@ -360,7 +374,7 @@ export type CheckedMethod<F, M extends WireMap = "json"> = F extends
   ? ValidatedMethod<Accepted<Input, M>, Output, CheckedReturn<Result, M>>
   : DemandsMore<F> extends false ? (
       params: Accepted<DeclaredParams<F>, M>,
-      ctx: CallContext,
+      ctx: CallContext<never>,
     ) => CheckedReturn<ReturnOf<F>, M>
   : NotServable<
     "a method takes one parameter, and the call's context behind it; use an object for several values"
@@ -369,7 +383,7 @@ export type CheckedMethod<F, M extends WireMap = "json"> = F extends
 /** `true` if a function needs other arguments than params and a {@linkcode CallContext}. */
 export type DemandsMore<F> = F extends (...args: infer Args) => unknown
   ? Args extends readonly [unknown?, (infer Second)?, ...infer Rest]
-    ? [CallContext] extends [Second] ? [] extends Rest ? false : true
+    ? [CallContext<never>] extends [Second] ? [] extends Rest ? false : true
     : true
   : false
   : false;
@@ -382,6 +396,8 @@ export type CheckedReturn<R, M extends WireMap> = unknown extends R ? R
 
 /** The type that a result must have. */
 export type Sendable<T, M extends WireMap> = unknown extends T ? T
+  : T extends WithBody<infer V, infer Item>
+    ? WithBody<SendableItem<V, M>, SendableItem<Item, M>>
   : T extends ReadableStream<infer Item> ? ReadableStream<SendableItem<Item, M>>
   : T extends AsyncIterable<infer Item> ? AsyncIterable<SendableItem<Item, M>>
   : SendableItem<T, M>;

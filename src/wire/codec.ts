@@ -144,8 +144,10 @@ export interface Codec {
   /** The transport has taken all that was written before. For a protocol with messages that get no reply. */
   flushed?(): void;
 
-  /** Whether the value of the current request or reply is a stream; it has no payload then. */
-  readonly valueIsStream?: boolean;
+  /** Whether the current request or reply opens a stream: its value, which then has no payload, or its body. */
+  readonly opensStream?: boolean;
+  /** Whether that stream is a body, beside the value. */
+  readonly hasBody?: boolean;
   /** Writes the frames of streams, if the protocol and this side support them. */
   readonly streams?: StreamFrameWriter;
 
@@ -323,6 +325,10 @@ export interface StreamAddress {
 export interface StreamFrameWriter {
   /** Prepares the payload of a request or reply whose value is a stream. */
   prepare(): void;
+  /** The request or reply that was just written has a body. */
+  markBody(sendBuffer: FrameBuffer): void;
+  /** The prepared item, which is bytes, is a message. */
+  markMessage(): void;
   /** The size of the prepared item, in bytes. */
   readonly size: number;
   /** Takes the prepared item as bytes, to send it in fragments. */

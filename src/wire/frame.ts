@@ -69,6 +69,8 @@ export const FLAG_CALLER = 0x01;
 export const FLAG_ERROR = 0x02;
 /** CREDIT: for all streams of the connection together. */
 export const FLAG_CONNECTION = 0x02;
+/** REQUEST, REPLY: a stream comes beside the payload. */
+export const FLAG_BODY = 0x10;
 /** END: the body begins with a metadata block, the trailers. */
 export const FLAG_TRAILERS = 0x04;
 /** DATA: the item continues in the stream's next DATA. */

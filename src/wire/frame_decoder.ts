@@ -21,6 +21,7 @@ import {
   FIRST_SKIPPABLE,
   FLAG_ACK,
   FLAG_ALL,
+  FLAG_BODY,
   FLAG_CALLER,
   FLAG_CONNECTION,
   FLAG_DEADLINE,
@@ -44,8 +45,8 @@ const LEGAL_FLAGS: Int32Array = /* @__PURE__ */ (() => {
   const flags = new Int32Array(256).fill(-1).fill(0xff, FIRST_SKIPPABLE);
   // REQUEST to RELEASE, then DATA to CREDIT, in the order of their numbers.
   flags.set([
-    FLAG_DEADLINE | FLAG_METADATA | FLAG_KEEP | FLAG_REFS,
-    FLAG_METADATA,
+    FLAG_DEADLINE | FLAG_METADATA | FLAG_KEEP | FLAG_REFS | FLAG_BODY,
+    FLAG_METADATA | FLAG_BODY,
     FLAG_STARTED | FLAG_METADATA,
     ...[0, 0, 0],
     FLAG_NONE | FLAG_WARNING,

@@ -29,6 +29,7 @@ import {
   ERROR,
   FLAG_ACK,
   FLAG_ALL,
+  FLAG_BODY,
   FLAG_DEADLINE,
   FLAG_KEEP,
   FLAG_NONE,
@@ -82,6 +83,8 @@ export class MessageReader implements FrameHandler {
   #first: number[] = [];
   #phase = GREETING;
   #peerStreams = false;
+  /** The flags of the frame that is being delivered. */
+  #flags = 0;
   /** The last payload kind that a value may have. */
   #lastKind = CUSTOM;
 
@@ -134,8 +137,12 @@ export class MessageReader implements FrameHandler {
     if (this.#peerStreams && streams !== undefined) this.#lastKind = STREAM;
   }
 
-  get valueIsStream(): boolean {
-    return this.#body.kind === STREAM;
+  get opensStream(): boolean {
+    return this.#body.kind === STREAM || this.hasBody;
+  }
+
+  get hasBody(): boolean {
+    return (this.#flags & FLAG_BODY) !== 0;
   }
 
   value(): unknown {
@@ -183,6 +190,7 @@ export class MessageReader implements FrameHandler {
   ): void {
     const body = this.#body;
     const handler = this.#handler;
+    this.#flags = flags;
     body.open(bytes, start, end);
     const size = this.receivedSize = end - start + HEADER_SIZE;
     if (this.#phase !== OPEN) this.#checkOrder(kind);
@@ -194,13 +202,13 @@ export class MessageReader implements FrameHandler {
           ? undefined
           : this.#links(kind, flags);
         const method = body.method();
-        body.payload(this.#lastKind);
+        this.#payload(body);
         handler.onRequest(id, method, size, remaining, metadata, links);
         return;
       }
       case REPLY: {
         const metadata = body.metadata(flags);
-        body.payload(this.#lastKind);
+        this.#payload(body);
         handler.onReply(id, metadata);
         return;
       }
@@ -272,6 +280,18 @@ export class MessageReader implements FrameHandler {
     );
   }
 
+  /** The value of a request or a reply: a stream only where streams are, and none beside a body. */
+  #payload(body: FieldReader): void {
+    const { hasBody } = this;
+    if (hasBody) this.#needStreams("a body");
+    body.payload(hasBody ? CUSTOM : this.#lastKind);
+  }
+
+  #needStreams(what: string): void {
+    if (this.#lastKind === STREAM) return;
+    protocolError(`${what} needs the capability for streams of both sides`);
+  }
+
   #onHello(flags: number): void {
     const { serializer, authorizesPeer } = this.settings;
     if (this.#phase !== GREETING) protocolError("a second HELLO");
@@ -297,9 +317,7 @@ export class MessageReader implements FrameHandler {
   }
 
   #streamFrame(kind: number, flags: number, id: number): void {
-    if (this.#lastKind !== STREAM) {
-      noCapability(kind, "streams of both sides");
-    }
+    this.#needStreams(`frame kind ${kind}`);
     this.settings.streams?.read(
       this.#handler.streams() as StreamFrameHandler,
       kind,

@@ -76,5 +76,8 @@ export const STRING = 3;
 /** Payload kind: bytes of the custom serializer. */
 export const CUSTOM = 4;
 
+/** Payload kind, of items only: bytes that are one message. */
+export const MESSAGE = 6;
+
 /** Payload kind, of params and results only: a stream, whose items are sent in DATA frames. */
 export const STREAM = 5;

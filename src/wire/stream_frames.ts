@@ -23,6 +23,7 @@ import {
   CREDIT,
   DATA,
   END,
+  FLAG_BODY,
   FLAG_CALLER,
   FLAG_CONNECTION,
   FLAG_ERROR,
@@ -40,8 +41,10 @@ import {
   endWithPayload,
 } from "./frame_writer.ts";
 import { type MetadataBlock, metadataSize, writeMetadata } from "./metadata.ts";
+import { MESSAGE, STREAM } from "./protocol.ts";
 import {
   decodePayload,
+  ownBytes,
   type PayloadEncoder,
   type PayloadView,
 } from "./payload.ts";
@@ -58,6 +61,16 @@ export class NativeStreamFrames implements StreamFrameWriter {
     this.#payload.prepareStream();
   }
 
+  markBody(sendBuffer: FrameBuffer): void {
+    const { batchOffset } = sendBuffer;
+    // A frame that was not kept has the offset -1.
+    if (batchOffset >= 0) sendBuffer.at(batchOffset)[5] |= FLAG_BODY;
+  }
+
+  markMessage(): void {
+    this.#payload.kind = MESSAGE;
+  }
+
   get size(): number {
     return this.#payload.size;
   }
@@ -70,6 +83,8 @@ export class NativeStreamFrames implements StreamFrameWriter {
   }
 
   decode(payload: PayloadView, owned: boolean): unknown {
+    const { kind, bytes, at, end } = payload;
+    if (kind === MESSAGE) return ownBytes(bytes, at, end, owned);
     return decodePayload(payload, this.#payload.agreement.receiver, owned);
   }
 
@@ -188,7 +203,8 @@ function readStreamFrame(
   const caller = (flags & FLAG_CALLER) !== 0;
   switch (kind) {
     case DATA:
-      body.payload();
+      body.payload(MESSAGE);
+      if (body.kind === STREAM) protocolError("an item that is a stream");
       handler.onData(id, caller, body, (flags & FLAG_MORE) !== 0, owned);
       return true;
     case END: {

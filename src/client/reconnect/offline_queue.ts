@@ -151,10 +151,11 @@ export class OfflineQueue {
     }
   }
 
-  /** Rejects a call that neither waits nor is with a connection, and cancels its params if they are a stream. */
+  /** Rejects a call that neither waits nor is with a connection, and cancels its params if they are a stream, and its body. */
   reject(call: ResendableCall, error: unknown, params = call.params): void {
     this.#settler.settle(call, "not_sent", true, error);
     discard(params, error);
+    discard(call.options?.body, error);
   }
 
   #push(call: ResendableCall): void {

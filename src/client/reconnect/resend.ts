@@ -126,7 +126,9 @@ export class ResendManager implements Caller, CallOwner, ResendOwner {
         notePlace(call, options);
         this.#apply(call, options);
       }
-      if (isStream(params)) call.extras().scope = scopeOfNow();
+      if (isStream(params) || call.options?.body !== undefined) {
+        call.extras().scope = scopeOfNow();
+      }
       // Runs code of the user (toJSON, a serializer), which may close the client.
       call.params = snapshot(
         params,
@@ -156,8 +158,10 @@ export class ResendManager implements Caller, CallOwner, ResendOwner {
 
   /** Copies the options, so that later changes to them have no effect. */
   #apply(call: ResendableCall, options: SentOptions): void {
-    const { signal, ctx, metadata, idempotent, trailers } = options;
+    const { signal, ctx, metadata, idempotent, body, trailers } = options;
     const { notification, calledAt } = options;
+    // Even a call that is not made owns its body.
+    if (body !== undefined) call.options = { body };
     if (signal?.aborted) throw signal.reason;
     if (ctx?.signal.aborted) throw ctx.signal.reason;
     call.deadline = dueTime(options, this.#setup.clock);
@@ -166,6 +170,7 @@ export class ResendManager implements Caller, CallOwner, ResendOwner {
       // The time that `ctx` leaves is part of the deadline.
       ctx: ctx && { signal: ctx.signal, remaining: Infinity },
       idempotent,
+      body,
       trailers,
       notification,
       calledAt,
@@ -252,7 +257,7 @@ export class ResendManager implements Caller, CallOwner, ResendOwner {
     // Calls made from now on, even in this turn, find no connection.
     if (neverResend) this.#target.retire(active);
     // A stream can be read only once.
-    if (isStream(call.params)) return false;
+    if (isStream(call.params) || call.options?.body) return false;
     if (neverResend) {
       // A call that the connection did not accept is as if made without one.
       return !call.accepted && outcome === "not_sent" && !rejectOffline;
