@@ -411,6 +411,8 @@ test("a drain serves the calls that wait for results", async () => {
   await dependent(peer, "Test.echo", null, [at(1)]);
   await settle();
   const closed = server.close();
+  assertEquals((await peer.expect("goaway")).warning, true);
+  await peer.last();
   assertEquals((await peer.expect("goaway")).lastId, 2);
   held.release("x");
   await peer.expect("reply");
