@@ -11,12 +11,15 @@ import type { PeerHello, Serializer } from "../types/connection.ts";
 import {
   CANCEL,
   ERROR,
+  FLAG_ALL,
   FLAG_DEADLINE,
   FLAG_METADATA,
   FLAG_NONE,
   FLAG_STARTED,
+  FLAG_WARNING,
   GOAWAY,
   HELLO,
+  LAST,
   PING,
   PONG,
   REPLY,
@@ -142,6 +145,15 @@ export class FrameMaker {
     const flags = lastId === undefined ? FLAG_NONE : 0;
     const body = codeAndText(code, message);
     return encodeFrame({ kind: GOAWAY, flags, id: lastId ?? 0, body });
+  }
+
+  warning(): Uint8Array {
+    const body = codeAndText("", "");
+    return encodeFrame({ kind: GOAWAY, flags: FLAG_WARNING, body });
+  }
+
+  last(all: boolean): Uint8Array {
+    return encodeFrame({ kind: LAST, flags: all ? FLAG_ALL : 0 });
   }
 
   /** The payload kind, and the payload. */

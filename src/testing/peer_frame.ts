@@ -19,15 +19,18 @@ import {
   DATA,
   END,
   ERROR,
+  FLAG_ALL,
   FLAG_CALLER,
   FLAG_DEADLINE,
   FLAG_ERROR,
   FLAG_MORE,
   FLAG_NONE,
   FLAG_STARTED,
+  FLAG_WARNING,
   GOAWAY,
   HEADER_SIZE,
   HELLO,
+  LAST,
   PING,
   PONG,
   readU32,
@@ -86,13 +89,16 @@ export type PeerFrame =
   | { readonly kind: "ping"; readonly id: number }
   /** The reply to a PING. */
   | { readonly kind: "pong"; readonly id: number }
-  /** The sender serves no call after `lastId`, none at all if that is undefined. `code` is empty for a graceful close. */
+  /** The sender serves no call after `lastId`, none at all if that is undefined. `code` is empty for a graceful close. With `warning` it begins to close, and still serves calls; `lastId` is undefined then, too. */
   | {
     readonly kind: "goaway";
+    readonly warning: boolean;
     readonly lastId: number | undefined;
     readonly code: string;
     readonly message: string;
   }
+  /** The sender makes no more calls; with `all` it sends nothing more. */
+  | { readonly kind: "last"; readonly all: boolean }
   /** An item of a stream, or with `more` a part of one. Its bytes are `payload`, behind the payload kind. */
   | {
     readonly kind: "data";
@@ -194,9 +200,13 @@ export function readFrame(
     case PONG:
       return whole({ kind: "pong", id });
     case GOAWAY: {
-      const lastId = (flags & FLAG_NONE) !== 0 ? undefined : id;
-      return whole({ kind: "goaway", lastId, ...codeAndText() });
+      const warning = (flags & FLAG_WARNING) !== 0;
+      const none = warning || (flags & FLAG_NONE) !== 0;
+      const lastId = none ? undefined : id;
+      return whole({ kind: "goaway", warning, lastId, ...codeAndText() });
     }
+    case LAST:
+      return whole({ kind: "last", all: (flags & FLAG_ALL) !== 0 });
     case DATA: {
       body.payload();
       const payload = bytes.slice(body.at);
@@ -308,6 +318,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [PING]: "PING",
   [PONG]: "PONG",
   [GOAWAY]: "GOAWAY",
+  [LAST]: "LAST",
   [DATA]: "DATA",
   [END]: "END",
   [STOP]: "STOP",
@@ -350,11 +361,14 @@ export function printFrame(frame: PeerFrame): string {
     case "pong":
       return `${name} ${frame.id}`;
     case "goaway": {
-      const { lastId, code, message } = frame;
+      const { warning, lastId, code, message } = frame;
+      if (warning) return `${name} warns`;
       const last = lastId === undefined ? "no call" : `calls up to ${lastId}`;
       const why = code === "" ? "" : `, ${word(code)} ${quote(message)}`;
       return `${name} served ${last}${why}`;
     }
+    case "last":
+      return `${name}: ${frame.all ? "nothing" : "no call"} follows`;
     case "data": {
       const { payload, more } = frame;
       const rest = more ? ", more follows" : "";
