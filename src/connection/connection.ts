@@ -393,8 +393,9 @@ export class RpcConnection
   }
 
   onLast(all: boolean): void {
-    if (all) this.reader.end();
-    else this.shutdown.onLast();
+    if (!all) return this.shutdown.onLast();
+    this.codec.stop();
+    this.reader.end();
   }
 
   full(): boolean {

@@ -49,8 +49,6 @@ export class Reader implements ChunkHandler {
   /** Bytes decoded so far. */
   bytes = 0;
   readonly #context: ReaderContext;
-  /** Whether the peer's FIN has arrived, or its LAST with ALL. */
-  peerEnded = false;
   /** Resolves when reading has ended, for whatever reason. */
   readonly #done: Promise<void>;
   /** Decides when a large message may be read, on a server. */
@@ -75,7 +73,7 @@ export class Reader implements ChunkHandler {
   /** Decodes `chunk` from `at`; returns where it stopped. */
   chunk(chunk: Uint8Array, at: number): number {
     const { codec, pending, shutdown, tick, watchdog, share } = this.#context;
-    if (shutdown.ended || this.peerEnded) {
+    if (shutdown.ended) {
       this.#context.linger.discard(chunk.length);
       return chunk.length;
     }
@@ -92,7 +90,7 @@ export class Reader implements ChunkHandler {
       // to discard.
       shutdown.end(toFault(error), "goaway");
     }
-    return shutdown.ended || this.peerEnded ? chunk.length : at;
+    return shutdown.ended ? chunk.length : at;
   }
 
   /** What reading waits for: until a large message may be read or, on a protocol without windows, until the peer's calls do not fill the window. */
@@ -118,21 +116,18 @@ export class Reader implements ChunkHandler {
   /** The peer has sent its FIN, or a LAST with ALL in its place. */
   end(): void {
     const { codec, shutdown, peerGoaway } = this.#context;
-    if (shutdown.ended || this.peerEnded) return;
-    this.peerEnded = true;
+    if (shutdown.ended) return;
     try {
       codec.end();
-      codec.stop();
     } catch (error) {
       return shutdown.end(toFault(error), "goaway");
     }
-    const { fault, last } = peerGoaway;
+    const { fault, reason, last } = peerGoaway;
     const unannounced = codec.features.goaway && last === Infinity;
     const text = unannounced
       ? "the peer ended the connection without a GOAWAY"
       : "the peer closed the connection";
-    const why = fault ?? (unannounced ? undefined : peerGoaway.reason) ??
-      new ConnectionError("unavailable", text);
+    const why = fault ?? reason ?? new ConnectionError("unavailable", text);
     if (unannounced || fault !== undefined) shutdown.end(why, "flush");
     else shutdown.onPeerHalfClose(why);
   }

@@ -12,14 +12,17 @@ import {
   CANCEL,
   ERROR,
   FLAG_ACK,
+  FLAG_ALL,
   FLAG_DEADLINE,
   FLAG_KEEP,
   FLAG_METADATA,
   FLAG_NONE,
   FLAG_REFS,
   FLAG_STARTED,
+  FLAG_WARNING,
   GOAWAY,
   HELLO,
+  LAST,
   PING,
   PONG,
   RELEASE,
@@ -172,6 +175,15 @@ export class FrameMaker {
     const flags = lastId === undefined ? FLAG_NONE : 0;
     const body = codeAndText(code, message);
     return encodeFrame({ kind: GOAWAY, flags, id: lastId ?? 0, body });
+  }
+
+  warning(): Uint8Array {
+    const body = codeAndText("", "");
+    return encodeFrame({ kind: GOAWAY, flags: FLAG_WARNING, body });
+  }
+
+  last(all: boolean): Uint8Array {
+    return encodeFrame({ kind: LAST, flags: all ? FLAG_ALL : 0 });
   }
 
   /** The payload kind, and the payload. */

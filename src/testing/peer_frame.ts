@@ -20,6 +20,7 @@ import {
   END,
   ERROR,
   FLAG_ACK,
+  FLAG_ALL,
   FLAG_CALLER,
   FLAG_CONNECTION,
   FLAG_DEADLINE,
@@ -28,9 +29,11 @@ import {
   FLAG_NONE,
   FLAG_REFS,
   FLAG_STARTED,
+  FLAG_WARNING,
   GOAWAY,
   HEADER_SIZE,
   HELLO,
+  LAST,
   PING,
   PONG,
   readU32,
@@ -110,13 +113,16 @@ export type PeerFrame =
   | { readonly kind: "ping"; readonly id: number }
   /** The reply to a PING. */
   | { readonly kind: "pong"; readonly id: number }
-  /** The sender serves no call after `lastId`, none at all if that is undefined. `code` is empty for a graceful close. */
+  /** The sender serves no call after `lastId`, none at all if that is undefined. `code` is empty for a graceful close. With `warning` it begins to close, and still serves calls; `lastId` is undefined then, too. */
   | {
     readonly kind: "goaway";
+    readonly warning: boolean;
     readonly lastId: number | undefined;
     readonly code: string;
     readonly message: string;
   }
+  /** The sender makes no more calls; with `all` it sends nothing more. */
+  | { readonly kind: "last"; readonly all: boolean }
   /** Moves the window of calls that the sender grants; with `ack`, confirms the update with the same id and values. */
   | {
     readonly kind: "window";
@@ -234,9 +240,13 @@ export function readFrame(
     case PONG:
       return whole({ kind: "pong", id });
     case GOAWAY: {
-      const lastId = (flags & FLAG_NONE) !== 0 ? undefined : id;
-      return whole({ kind: "goaway", lastId, ...codeAndText() });
+      const warning = (flags & FLAG_WARNING) !== 0;
+      const none = warning || (flags & FLAG_NONE) !== 0;
+      const lastId = none ? undefined : id;
+      return whole({ kind: "goaway", warning, lastId, ...codeAndText() });
     }
+    case LAST:
+      return whole({ kind: "last", all: (flags & FLAG_ALL) !== 0 });
     case WINDOW: {
       const window = { windowCalls: body.u32(), windowBytes: body.u32() };
       const ack = (flags & FLAG_ACK) !== 0;
@@ -357,6 +367,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [PING]: "PING",
   [PONG]: "PONG",
   [GOAWAY]: "GOAWAY",
+  [LAST]: "LAST",
   [WINDOW]: "WINDOW",
   [DATA]: "DATA",
   [END]: "END",
@@ -411,11 +422,14 @@ export function printFrame(frame: PeerFrame): string {
     case "pong":
       return `${name} ${frame.id}`;
     case "goaway": {
-      const { lastId, code, message } = frame;
+      const { warning, lastId, code, message } = frame;
+      if (warning) return `${name} warns`;
       const last = lastId === undefined ? "no call" : `calls up to ${lastId}`;
       const why = code === "" ? "" : `, ${word(code)} ${quote(message)}`;
       return `${name} served ${last}${why}`;
     }
+    case "last":
+      return `${name}: ${frame.all ? "nothing" : "no call"} follows`;
     case "window": {
       const { id, windowCalls, windowBytes, ack } = frame;
       const window = `${windowCalls} calls, ${windowBytes} bytes`;

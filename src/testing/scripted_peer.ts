@@ -208,6 +208,16 @@ export class ScriptedPeer {
     return this.send(this.#make.window(id, window, true));
   }
 
+  /** Says that the peer begins to close, and still takes the calls that were made before. */
+  warn(): Promise<void> {
+    return this.send(this.#make.warning());
+  }
+
+  /** Says that the peer makes no more calls; with `all`, that it sends nothing more. */
+  last(options: { readonly all?: boolean | undefined } = {}): Promise<void> {
+    return this.send(this.#make.last(options.all === true));
+  }
+
   /** Sends frames of any kind, and bytes as they are, in one chunk. */
   send(...parts: readonly (Frame | Uint8Array)[]): Promise<void> {
     const bytes = parts.map((part) =>

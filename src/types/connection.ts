@@ -133,9 +133,11 @@ export interface Connection extends Caller, AsyncDisposal {
    */
   unref(): void;
   /**
-   * Closes the connection gracefully. It accepts no new calls, sends GOAWAY,
+   * Closes the connection gracefully. It makes no new calls and warns the peer,
+   * serves the calls that the peer has made before it read that, sends GOAWAY,
    * lets accepted calls and running handlers finish, sends what is buffered,
-   * and closes the transport, in this order.
+   * and closes the transport, in this order. With a `timeout` of 0 there is no
+   * warning.
    *
    * Calls that are not finished within `timeout` are settled with their true
    * outcome. The promise resolves at most 1,000 ms after that, whatever the peer

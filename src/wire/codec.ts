@@ -139,7 +139,7 @@ export interface Codec {
   readonly unfinished: number | undefined;
   /** Bytes of it that have been received. */
   readonly unfinishedBytes: number;
-  /** Stops decoding, also of the current chunk. */
+  /** Stops decoding, also of the current chunk. What follows is taken, and dropped. */
   stop(): void;
   /** The transport has taken all that was written before. For a protocol with messages that get no reply. */
   flushed?(): void;

@@ -102,7 +102,8 @@ export class MessageReader implements FrameHandler {
       this.#first.push(...chunk.subarray(at, at + missing));
     }
     try {
-      return this.#decoder.push(chunk, at, budget);
+      const to = this.#decoder.push(chunk, at, budget);
+      return this.#decoder.stopped ? chunk.length : to;
     } catch (error) {
       throw this.#explain(error);
     } finally {

@@ -13,9 +13,12 @@ export {
   goaway,
   hello,
   type HelloFields,
+  isWarning,
   join,
   KIND,
+  last,
   reply,
+  warning,
 } from "../support/raw_peer.ts";
 
 /** Payload kinds. */

@@ -7,7 +7,7 @@
  */
 
 import type { Clock, Duplex } from "../../mod.ts";
-import { frame, goaway, join, KIND } from "../support/raw_peer.ts";
+import { frame, goaway, join, KIND, last } from "../support/raw_peer.ts";
 import {
   errorBody,
   helloOf,
@@ -31,7 +31,8 @@ const KNOWN_FLAGS: Record<number, number> = {
   [KIND.CANCEL]: 0,
   [KIND.PING]: 0,
   [KIND.PONG]: 0,
-  [KIND.GOAWAY]: 1,
+  [KIND.GOAWAY]: 3,
+  [KIND.LAST]: 1,
 };
 
 /** A breach by the peer. */
@@ -93,6 +94,12 @@ class MinimalClient {
   #finished = false;
   readonly #late = Promise.withResolvers<never>();
   #saidGoaway = false;
+  /** The peer has warned; and it has been sent LAST. */
+  #warned = false;
+  #saidLast = false;
+  /** The peer has sent LAST; and with ALL. */
+  #noRequests = false;
+  #over = false;
 
   constructor(duplex: Duplex, clock: Clock) {
     this.#duplex = duplex;
@@ -118,6 +125,11 @@ class MinimalClient {
     if (timeout !== undefined) {
       const late = () => this.giveUp(call, "deadline_exceeded");
       call.timer = this.#clock.setTimeout(late, timeout);
+    }
+    // Step 11.
+    if (this.#warned) {
+      this.#report(call, { outcome: "not_sent", code: "unavailable" });
+      return call;
     }
     this.#waiting.push(call);
     this.#pump();
@@ -188,6 +200,10 @@ class MinimalClient {
       this.#used += length;
       this.#send(bytes);
     }
+    if (this.#warned && !this.#saidLast) {
+      this.#saidLast = true;
+      this.#send(last());
+    }
     if (this.#draining && this.#flight.size === 0) {
       this.#finished = true;
       this.#writer.close().catch(() => {});
@@ -224,19 +240,20 @@ class MinimalClient {
     reader: ReadableStreamDefaultReader<Uint8Array>,
   ): Promise<string | null> {
     for (;;) {
-      const { done, value } = await Promise.race([
-        reader.read(),
-        this.#late.promise,
-      ]);
-      if (done) {
-        if (this.#bytes.length > 0) throw new Fault("truncated", "a cut frame");
+      const { done, value } = this.#over
+        ? { done: true, value: new Uint8Array(0) }
+        : await Promise.race([reader.read(), this.#late.promise]);
+      if (done || this.#over) {
+        if (!this.#over && this.#bytes.length > 0) {
+          throw new Fault("truncated", "a cut frame");
+        }
         const lost = this.#last === undefined && !this.#draining;
         return this.#gone === "" || this.#gone === null
           ? lost ? "unavailable" : null
           : this.#gone;
       }
       this.#bytes = new Uint8Array(join(this.#bytes, value));
-      while (this.#frame());
+      while (!this.#over && this.#frame());
     }
   }
 
@@ -307,6 +324,7 @@ class MinimalClient {
     const { kind, id, body } = got;
     switch (kind) {
       case KIND.REQUEST:
+        if (this.#noRequests) broken("a REQUEST after LAST");
         checkBody(got);
         if (this.#theirs !== undefined && !after(id, this.#theirs)) {
           broken("an id that does not increase");
@@ -326,6 +344,11 @@ class MinimalClient {
         if (this.#theirs === undefined || after(id, this.#theirs)) {
           broken("a CANCEL for no call");
         }
+        return;
+      case KIND.LAST:
+        if (body.length > 0) broken("a LAST with a body");
+        this.#noRequests = true;
+        this.#over = got.flags === 1;
         return;
       case KIND.PING:
       case KIND.PONG:
@@ -378,19 +401,26 @@ class MinimalClient {
     } catch {
       broken("a GOAWAY that does not fit its layout");
     }
-    const last = said.lastId === undefined
+    if ((got.flags & 2) !== 0) {
+      const late = got.flags !== 2 || this.#last !== undefined;
+      if (late || said.code !== "") broken("a warning that may not come");
+      this.#warned = true;
+      this.#pump();
+      return;
+    }
+    const lastId = said.lastId === undefined
       ? -1
       // An id after our last one excludes nothing.
       : after(said.lastId, this.#next - 1)
       ? Infinity
       : this.#next - 1 + ((said.lastId - (this.#next - 1)) | 0);
-    if (this.#last !== undefined && last > this.#last) {
+    if (this.#last !== undefined && lastId > this.#last) {
       broken("a GOAWAY with a later id");
     }
-    this.#last = last;
+    this.#last = lastId;
     this.#gone = said.code || this.#gone || "";
     for (const call of [...this.#flight.values()]) {
-      if (call.id > last) {
+      if (call.id > lastId) {
         this.#settle(call, { outcome: "refused", code: "unavailable" });
       }
     }

@@ -15,7 +15,9 @@ import {
   type Hello,
   hello,
   type HelloFields,
+  isWarning,
   KIND,
+  last,
   readAnswer,
   readGoaway,
   readHello,
@@ -43,6 +45,9 @@ export interface Target {
 
 /** Thrown if a case cannot be decided here. */
 export class Skipped extends Error {}
+
+/** How long a server may wait for the LAST of a peer that sends none, in ms. */
+const QUIET_TIME = 1000;
 
 /** The reason to skip a case about a REQUEST that is aborted before it is sent. */
 export const WRITTEN = "the client had already written the REQUEST";
@@ -269,20 +274,44 @@ export class ServerSession extends Session {
     assertEquals([ok, value], [true, "still there"]);
   }
 
-  /** Asks the server to close gracefully, and returns its GOAWAY. Earlier calls may still be running. */
-  async drains(): Promise<Goaway> {
+  /**
+   * Asks the server to close gracefully, and returns its GOAWAY that is no
+   * warning. Earlier calls may still be running. A warning is answered with LAST
+   * or, without `tells`, with silence.
+   */
+  async drains(tells = true): Promise<Goaway> {
     const id = await this.go("Conformance.close");
     let goaway: Goaway | undefined;
     for (let answered = false; !answered || goaway === undefined;) {
       const got = await this.wire.next();
       assert(got !== undefined, "it closed without a GOAWAY");
-      if (got.kind === KIND.GOAWAY) goaway = readGoaway(got);
+      if (isWarning(got)) {
+        if (tells) await this.send(last());
+        else await this.pace.lapse(QUIET_TIME);
+      } else if (got.kind === KIND.GOAWAY) goaway = readGoaway(got);
       else answered ||= got.id === id;
       if (answered && got.id === id && got.kind === KIND.ERROR) {
         throw new Skipped("the server does not offer Conformance.close");
       }
     }
     return goaway;
+  }
+
+  /** Asks the server to close gracefully, and reads its warning. Skips the case if it sends none. */
+  async warns(): Promise<void> {
+    const id = await this.go("Conformance.close");
+    for (let warned = false, answered = false; !warned || !answered;) {
+      const got = await this.wire.next();
+      assert(got !== undefined, "it closed without a GOAWAY");
+      if (isWarning(got)) warned = true;
+      else if (got.kind === KIND.GOAWAY) {
+        throw new Skipped("the server closes without a warning");
+      } else {
+        answered ||= got.id === id;
+        if (got.kind !== KIND.ERROR) continue;
+        throw new Skipped("the server does not offer Conformance.close");
+      }
+    }
   }
 
   /** How many handlers run at once. Skips the case if the server does not say. */

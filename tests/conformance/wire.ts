@@ -42,7 +42,8 @@ const SENDER_FLAGS: Record<number, number> = {
   [KIND.CANCEL]: 0,
   [KIND.PING]: 0,
   [KIND.PONG]: 0,
-  [KIND.GOAWAY]: 1,
+  [KIND.GOAWAY]: 3,
+  [KIND.LAST]: 1,
 };
 /** The same of frames that only an end with streams is sent. */
 const STREAM_FLAGS: Record<number, number> = {

@@ -12,6 +12,7 @@ import {
 } from "../../mod.ts";
 import { settle, turn } from "../support/clock.ts";
 import { serving } from "../support/dials.ts";
+import { PLACES, restartUnderLoad } from "../support/restarts.ts";
 import { HAS_SOCKETS } from "../support/runtime.ts";
 
 const RESTARTS = 50;
@@ -129,3 +130,21 @@ test(
   { skip: !HAS_SOCKETS },
   () => survives(tcpSite),
 );
+
+for (const [name, place] of Object.entries(PLACES)) {
+  test(
+    `[L12] clients without any retry: ${RESTARTS} restarts by drain under load refuse no call: ${name}`,
+    { skip: name === "tcp" && !HAS_SOCKETS },
+    async () => {
+      const { calls, ...rest } = await restartUnderLoad(place, RESTARTS);
+      assert(calls >= 100 * RESTARTS, `${calls} calls`);
+      // What an application calls after the warning is not sent at all.
+      assertEquals({ ...rest, late: 0 }, {
+        refused: 0,
+        unknown: 0,
+        miscounted: 0,
+        late: 0,
+      });
+    },
+  );
+}

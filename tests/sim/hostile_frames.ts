@@ -21,9 +21,11 @@ import {
   goaway,
   hello,
   KIND,
+  last,
   reply,
   request,
   stop,
+  warning,
 } from "../support/raw_peer.ts";
 
 /** A call between a hostile peer and the real side, as the hostile peer sees it. */
@@ -248,6 +250,9 @@ export const LEGAL: readonly (readonly [string, number, Say])[] = [
         ? [goaway(s.askedIds.at(-1), s.random.pick(["", "", "oh"]), "going")]
         : [],
   ],
+  // Legal unless a GOAWAY came before, or a REQUEST follows.
+  ["a warning", 1, (s) => s.random.oneIn(3) ? [warning()] : []],
+  ["LAST", 1, (s) => s.random.oneIn(5) ? [last(s.random.oneIn(5))] : []],
 ];
 
 const MORE = 2;
@@ -408,6 +413,12 @@ export const BREACHES: readonly (readonly [string, Say])[] = [
     goaway(s.random.oneIn(2) ? undefined : 1),
     goaway(s.random.pick([2, 0x7fffffff])),
   ]],
+  [
+    "a REQUEST after LAST",
+    (s) => [last(), call(s, next(s), "T.wait", [0])],
+  ],
+  ["a warning after a GOAWAY", () => [goaway(undefined), warning()]],
+  ["a warning with NONE", () => [frame(KIND.GOAWAY, 0, [0, 0, 0], 3)]],
   [
     "GOAWAYs again and again",
     () => new Array(MAX_GOAWAYS + 1).fill(goaway(undefined, "internal", "x")),

@@ -54,7 +54,9 @@ export class End {
   readonly cancelled = new Set<number>();
   readonly streams: StreamTap;
   heardHello = false;
+  /** Has received a GOAWAY that is no warning. */
   heardGoaway = false;
+  #wroteLast = false;
   /** Whether it has been within its window once: from then on it must stay within. */
   #within = false;
   #lastRequest: number | undefined;
@@ -104,8 +106,12 @@ export class End {
       if (last !== undefined && ((id - last) | 0) <= 0) {
         this.problems.push(`wrote request ${id} after ${last}`);
       }
+      if (this.#wroteLast) this.problems.push(`wrote ${id} after LAST`);
       this.#lastRequest = id;
       this.inFlight.take(id, size);
+    } else if (kind === KIND.LAST) {
+      if (this.#wroteLast) this.problems.push("wrote LAST twice");
+      this.#wroteLast = true;
     } else if (kind === KIND.CANCEL) {
       if (this.cancelled.has(id)) this.problems.push(`cancelled ${id} twice`);
       this.cancelled.add(id);
@@ -124,7 +130,7 @@ export class End {
     if (kind === KIND.REQUEST) this.held.take(id, size);
     else if (isAnswer(frame)) this.inFlight.free(id);
     else if (kind === KIND.HELLO) this.heardHello = true;
-    else if (kind === KIND.GOAWAY) this.heardGoaway = true;
+    else if (kind === KIND.GOAWAY) this.heardGoaway ||= frame.flags !== 2;
     else if (kind === KIND.CANCEL) this.#cancelHeard.push(id);
   }
   readonly #cancelHeard: number[] = [];

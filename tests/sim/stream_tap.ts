@@ -25,6 +25,8 @@ export type StreamGrants = Pick<
 
 const CALLER = 0x01;
 const CONNECTION = 0x02;
+/** The flag of a GOAWAY that is a warning. */
+const WARNING = 0x02;
 const HEADER = 12;
 /** Bytes of credit that a DATA frame takes beside its body. */
 const CHARGE = 16;
@@ -134,7 +136,7 @@ export class StreamTap {
         this.stop(`s${id}`);
         return;
       case KIND.GOAWAY:
-        this.#goaway = true;
+        this.#goaway ||= frame.flags !== WARNING;
         return;
       case KIND.DATA:
         this.#mayReceive += HEADER - CHARGE - frame.size;

@@ -360,10 +360,13 @@ class Scenario {
     }
   }
 
-  /** The client closes while calls run and wait. */
+  /** The server drains while calls run and wait, and on their way; then the client closes, too. */
   async #closing(): Promise<void> {
     this.#times(8, "h");
     this.#times(30, "e");
+    await settle(1);
+    this.#times(2, "e");
+    this.#server.close();
     await settle(1);
     this.#client.close();
     this.#times(2, "e");

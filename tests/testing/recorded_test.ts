@@ -23,9 +23,11 @@ import {
   hello,
   join,
   KIND,
+  last,
   reply,
   request,
   stop,
+  warning,
 } from "../support/raw_peer.ts";
 import { pattern } from "../support/transports.ts";
 
@@ -121,6 +123,9 @@ test("every kind of frame prints, and what a peer chose is quoted", () => {
     frame(KIND.PING, 5),
     frame(KIND.PONG, 6),
     goaway(7, "internal", "why"),
+    warning(),
+    last(),
+    last(true),
     frame(KIND.PAD, 0, [1, 2, 3]),
     data(8, [2, 1, 2, 3], 3),
     end(9, 0),
@@ -136,6 +141,9 @@ test("every kind of frame prints, and what a peer chose is quoted", () => {
     "PING 5",
     "PONG 6",
     'GOAWAY served calls up to 7, internal "why"',
+    "GOAWAY warns",
+    "LAST: no call follows",
+    "LAST: nothing follows",
     "DATA 8 from the caller 3 bytes, more follows",
     "END 9 from the callee",
     'END 9 from the caller cancelled "x"',

@@ -85,6 +85,29 @@ test("a scripted client calls a server, cancels, pings and leaves", async () => 
   await server.close();
 });
 
+test("a server warns the peer, which warns, too, and says that it makes no more calls", async () => {
+  const [near, far] = memoryPair();
+  const server = new Server({ A: { echo: (value: unknown) => value } });
+  server.accept(far);
+  const peer = scriptedPeer(near);
+  await peer.greet();
+  const closed = server.close();
+  const { warning, lastId } = await peer.expect("goaway");
+  assertEquals([warning, lastId], [true, undefined]);
+  await peer.request("A.echo", 1);
+  assertEquals((await peer.expect("reply")).result, 1);
+  await peer.warn();
+  assertEquals(await peer.expect("last"), { kind: "last", all: false });
+  await peer.last();
+  const goaway = await peer.expect("goaway");
+  assertEquals([goaway.warning, goaway.lastId], [false, 1]);
+  await peer.expectEnd();
+  await peer.goaway();
+  await peer.last({ all: true });
+  await peer.end();
+  await closed;
+});
+
 test("every payload arrives as it was sent", async () => {
   const { client, peer } = facingClient();
   await peer.greet();

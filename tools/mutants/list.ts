@@ -132,6 +132,13 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "",
   },
   {
+    name: "LAST is sent while calls still wait",
+    caughtBy: "simulation",
+    file: "src/call/send_queue.ts",
+    find: "if (!this.#owesLast || this.calls.length > 0) return;",
+    replace: "if (!this.#owesLast) return;",
+  },
+  {
     name: "a GOAWAY refuses one call too many",
     caughtBy: "simulation",
     file: "src/call/call_table.ts",

@@ -219,7 +219,7 @@ export const cancels: Section = [
     async (s) => {
       await s.exchangeHello();
       await s.go("Conformance.hold");
-      await s.drains();
+      await s.drains(false);
       const id = await s.go("Echo.echo");
       await s.send(cancel(id));
       assertEquals(kinds(await s.alive()), []);

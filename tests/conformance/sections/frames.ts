@@ -158,6 +158,7 @@ const LAYOUT: [number, number, string, readonly number[]][] = [
   [KIND.ERROR, 0, "an ERROR without a message's length", [1, 0x61, 0]],
   [KIND.ERROR, 0, "an ERROR whose message is cut short", [0, 0, 2, 0x61]],
   [KIND.ERROR, 0, "an ERROR without a payload kind", [0, 0, 0]],
+  [KIND.LAST, 0, "a LAST with a body", [0]],
 ];
 
 const BAD_TEXT: [string, Uint8Array][] = [
@@ -398,7 +399,8 @@ const KNOWN: [string, number, number[]][] = [
   ["CANCEL", KIND.CANCEL, [0x01, 0x80]],
   ["PING", KIND.PING, [0x01, 0x02]],
   ["PONG", KIND.PONG, [0x01, 0x80]],
-  ["GOAWAY", KIND.GOAWAY, [0x02, 0x80]],
+  ["GOAWAY", KIND.GOAWAY, [0x04, 0x80]],
+  ["LAST", KIND.LAST, [0x02, 0x80]],
 ];
 
 const flags: [string, Uint8Array][] = KNOWN.flatMap(([name, kind, bits]) =>
@@ -461,7 +463,7 @@ export const frames: Section = [
   ...rows(
     "FR9",
     1,
-    [0x00, 0x0a, 0x0f, 0x14, 0x20, 0x7f],
+    [0x00, 0x0e, 0x0f, 0x14, 0x20, 0x7f],
     (id, kind) => closes(id, `kind 0x${kind.toString(16)}`, frame(kind)),
   ),
   ...rows("FR9", 11, flags, (id, [what, bytes]) => closes(id, what, bytes)),

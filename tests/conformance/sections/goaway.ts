@@ -5,12 +5,24 @@ import {
   failure,
   frame,
   goaway,
+  join,
   KIND,
+  last,
   readGoaway,
+  readRequest,
   reply,
   request,
+  warning,
 } from "../bytes.ts";
-import { client, rows, type Section, server } from "../case.ts";
+import {
+  client,
+  closes,
+  closesUngreeted,
+  either,
+  rows,
+  type Section,
+  server,
+} from "../case.ts";
 import { inFlight, outcomes } from "./flight.ts";
 
 export const goaways: Section = [
@@ -26,7 +38,7 @@ export const goaways: Section = [
     async (s) => {
       await s.exchangeHello();
       const held = await s.go("Conformance.wait");
-      await s.drains();
+      await s.drains(false);
       await s.send(
         s.make("Echo.echo"),
         s.make("no.such"),
@@ -43,7 +55,7 @@ export const goaways: Section = [
     async (s) => {
       await s.exchangeHello();
       await s.go("Conformance.hold");
-      await s.drains();
+      await s.drains(false);
       await s.send(request(1, "Echo.echo"));
       await s.closes("protocol_error");
     },
@@ -212,6 +224,194 @@ export const goaways: Section = [
       await s.go("Conformance.hold");
       await s.send(goaway(undefined), goaway(5));
       await s.closes("protocol_error");
+    },
+  ),
+  ...server(
+    "GA7.1",
+    "a warning excludes nothing: calls behind it are served until LAST",
+    async (s) => {
+      await s.exchangeHello();
+      await s.warns();
+      for (let i = 0; i < 5; i++) {
+        assertEquals((await s.call("Echo.echo", i)).value, i);
+      }
+      await s.send(last());
+      const { lastId, code } = readGoaway(await s.expect(KIND.GOAWAY));
+      assertEquals([lastId, code], [s.lastId, ""]);
+      assertEquals(await s.wire.next(), undefined);
+    },
+  ),
+  ...server(
+    "GA7.2",
+    "a peer that sends no LAST receives the GOAWAY after a while",
+    async (s) => {
+      await s.exchangeHello();
+      await s.warns();
+      assertEquals((await s.call("Echo.echo", 1)).value, 1);
+      await s.pace.lapse(2000);
+      const { lastId, code } = readGoaway(await s.expect(KIND.GOAWAY));
+      assertEquals([lastId, code], [s.lastId, ""]);
+      assertEquals(await s.wire.next(), undefined);
+    },
+  ),
+  ...server(
+    "GA7.3",
+    "after a warning, FIN in place of LAST: the calls get replies",
+    async (s) => {
+      await s.exchangeHello();
+      await s.warns();
+      await s.send(s.make("Echo.echo", "late"), goaway(undefined));
+      await s.wire.fin();
+      assertEquals((await s.answer()).value, "late");
+      const rest = await s.wire.rest();
+      assert(rest.every(({ kind }) => kind === KIND.GOAWAY));
+    },
+  ),
+  ...client(
+    "GA7.4",
+    "after a warning the calls in flight go on, and no new one is sent",
+    async (c) => {
+      const ids = await inFlight(c, 3);
+      await c.send(warning(), ...ids.map((id) => reply(id)));
+      const kinds = (await c.alive()).map(({ kind }) => kind);
+      assert(!kinds.includes(KIND.REQUEST));
+      await c.send(goaway(ids[2]));
+      await c.leave();
+      assertEquals(await outcomes(c), ["executed", "executed", "executed"]);
+    },
+  ),
+  ...client(
+    "GA7.5",
+    "a call that waits is sent after a warning, or not at all; LAST follows it",
+    async (c) => {
+      await c.exchangeHello({ calls: 1 });
+      await c.script(
+        { do: "call", method: "first" },
+        { do: "call", method: "waits" },
+        { do: "await", call: 1 },
+        { do: "call", method: "late" },
+      );
+      const { id } = await c.request("first");
+      await c.send(warning(), reply(id));
+      const frames = await c.alive();
+      const methods: string[] = [];
+      let saidLast = false;
+      for (const frame of frames) {
+        if (frame.kind === KIND.LAST) saidLast = true;
+        if (frame.kind !== KIND.REQUEST) continue;
+        assert(!saidLast, "a REQUEST after LAST");
+        const made = readRequest(frame);
+        methods.push(made.method);
+        await c.send(reply(made.id));
+      }
+      assert(!methods.includes("late"));
+      await c.alive();
+      await c.send(goaway((id + 10) >>> 0));
+      await c.leave();
+      const sent = methods.includes("waits") ? "executed" : "not_sent";
+      assertEquals(await outcomes(c), ["executed", sent, "not_sent"]);
+    },
+  ),
+  ...either("GA7.6", "a warning twice is taken", async (end) => {
+    await end.exchangeHello();
+    await end.send(warning(), warning());
+    await end.alive();
+  }),
+  ...closes(
+    "GA7.7",
+    "a warning behind a GOAWAY",
+    join(goaway(undefined), warning()),
+  ),
+  ...closes(
+    "GA7.8",
+    "WARNING and NONE together",
+    frame(KIND.GOAWAY, 0, [0, 0, 0], 3),
+  ),
+  ...closes(
+    "GA7.9",
+    "a warning with a code",
+    frame(KIND.GOAWAY, 0, [1, 0x61, 0, 0], 2),
+  ),
+  ...either(
+    "GA7.10",
+    "a FIN after a warning alone is a loss: the side sends FIN, too",
+    async (end) => {
+      await end.exchangeHello();
+      await end.send(warning());
+      await end.wire.fin();
+      await end.wire.rest();
+    },
+  ),
+  ...server("LA1.1", "LAST ends no call, and nothing else", async (s) => {
+    await s.exchangeHello();
+    const held = await s.go("Conformance.wait");
+    await s.send(last());
+    await s.alive();
+    await s.send(frame(KIND.CANCEL, held));
+    assertEquals((await s.answer(held)).code, "told");
+    await s.alive();
+  }),
+  ...either("LA1.2", "LAST twice is taken", async (end) => {
+    await end.exchangeHello();
+    await end.send(last(), last());
+    await end.alive();
+  }),
+  ...server("LA1.3", "a REQUEST after LAST: closes", async (s) => {
+    await s.exchangeHello();
+    await s.send(last(), s.make("Echo.echo"));
+    await s.closes("protocol_error");
+  }),
+  ...closesUngreeted("LA1.4", "LAST before HELLO", last()),
+  ...either(
+    "LA2.1",
+    "LAST with ALL is a FIN: the side sends FIN, too",
+    async (end) => {
+      await end.exchangeHello();
+      await end.send(last(true));
+      const rest = await end.wire.rest();
+      assert(rest.every(({ kind }) => kind !== KIND.REPLY));
+    },
+  ),
+  ...server(
+    "LA2.2",
+    "calls, GOAWAY and LAST with ALL: the calls get replies",
+    async (s) => {
+      await s.exchangeHello();
+      const calls = Array.from(
+        { length: 30 },
+        (_, i) => s.make("Echo.echo", i),
+      );
+      await s.send(...calls, goaway(undefined), last(true));
+      for (const _ of calls) assert((await s.answer()).ok);
+      const rest = await s.wire.rest();
+      assert(rest.every(({ kind }) => kind === KIND.GOAWAY));
+    },
+  ),
+  ...server(
+    "LA2.3",
+    "what follows LAST with ALL is discarded",
+    async (s) => {
+      await s.exchangeHello();
+      await s.send(
+        s.make("Echo.echo", "whole"),
+        goaway(undefined),
+        last(true),
+        s.make("Echo.echo", "late"),
+        Uint8Array.of(255, 255, 255),
+      );
+      assertEquals((await s.answer(1)).value, "whole");
+      const rest = await s.wire.rest();
+      assert(rest.every(({ kind }) => kind === KIND.GOAWAY));
+    },
+  ),
+  ...client(
+    "LA2.4",
+    "the outcome of calls after a GOAWAY and LAST with ALL is unknown",
+    async (c) => {
+      const ids = await inFlight(c, 3);
+      await c.send(goaway(ids[1]), reply(ids[0]), last(true));
+      await c.wire.rest();
+      assertEquals(await outcomes(c), ["executed", "unknown", "refused"]);
     },
   ),
 ];
