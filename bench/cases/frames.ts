@@ -78,6 +78,7 @@ function native(replied: (value: unknown) => void) {
     onPing: ignore,
     onPong: ignore,
     onGoaway: ignore,
+    onWindow: ignore,
     streams: never,
   };
   const codec = new NativeCodec(receiver, {
