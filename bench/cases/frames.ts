@@ -79,6 +79,7 @@ function native(replied: (value: unknown) => void) {
     onPong: ignore,
     onGoaway: ignore,
     onLast: ignore,
+    onWindow: ignore,
     streams: never,
   };
   const codec = new NativeCodec(receiver, {

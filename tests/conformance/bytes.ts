@@ -19,6 +19,7 @@ export {
   last,
   reply,
   warning,
+  window,
 } from "../support/raw_peer.ts";
 
 /** Payload kinds. */
@@ -234,6 +235,23 @@ export function readRequest(
   return { ...fields.payload(), id, method, remaining, metadata, size };
 }
 
+/** A decoded WINDOW. */
+export interface WindowUpdate {
+  readonly id: number;
+  readonly calls: number;
+  readonly bytes: number;
+  readonly ack: boolean;
+}
+
+export function readWindow(
+  { flags, id, body }: Omit<RawFrame, "reserved">,
+): WindowUpdate {
+  if (body.length !== 8) throw new Error(`a WINDOW of ${body.length} bytes`);
+  const fields = new Fields(body);
+  const [calls, bytes] = [fields.uint(4), fields.uint(4)];
+  return { id, calls, bytes, ack: (flags & 1) === 1 };
+}
+
 /** A decoded DATA. Its value is defined only for a whole item. */
 export function readData(
   { body }: RawFrame,
@@ -286,6 +304,8 @@ export interface Hello {
   readonly maxMessage: number;
   readonly calls: number;
   readonly bytes: number;
+  /** Whether it takes WINDOW frames. */
+  readonly windows: boolean;
   /** What it grants for streams; undefined without the capability. */
   readonly streams: StreamGrant | undefined;
 }
@@ -294,6 +314,8 @@ export interface Hello {
 export interface StreamGrant {
   readonly credit: number;
   readonly max: number;
+  /** Bytes of all streams together. */
+  readonly all: number;
 }
 
 export function readHello({ body }: Omit<RawFrame, "reserved">): Hello {
@@ -302,8 +324,8 @@ export function readHello({ body }: Omit<RawFrame, "reserved">): Hello {
   const version = fields.uint(2);
   const types: number[] = [];
   const limits = [0, 65_536, 64, 65_536];
-  let able = false;
-  let grant: StreamGrant = { credit: 65_536, max: 1024 };
+  let capabilities = 0;
+  let grant: StreamGrant = { credit: 65_536, max: 1024, all: 16 << 20 };
   while (fields.at < body.length) {
     const type = fields.uint(1);
     const value = fields.take(fields.uint(2));
@@ -312,10 +334,11 @@ export function readHello({ body }: Omit<RawFrame, "reserved">): Hello {
       if (value.length !== 4) throw new Error(`HELLO field ${type} is no u32`);
       limits[type] = new Fields(value).uint(4);
     }
-    if (type === 6) able = (new Fields(value).uint(4) & 1) === 1;
+    if (type === 6) capabilities = new Fields(value).uint(4);
     if (type === 7) {
       const numbers = new Fields(value);
-      grant = { credit: numbers.uint(4), max: numbers.uint(4) };
+      const [credit, max, all] = [4, 4, 4].map((n) => numbers.uint(n));
+      grant = { credit, max, all };
     }
   }
   const [, maxMessage, calls, bytes] = limits;
@@ -327,6 +350,7 @@ export function readHello({ body }: Omit<RawFrame, "reserved">): Hello {
     maxMessage,
     calls,
     bytes,
-    streams: able ? grant : undefined,
+    windows: (capabilities & 16) !== 0,
+    streams: (capabilities & 1) !== 0 ? grant : undefined,
   };
 }

@@ -30,6 +30,7 @@ const OPTIONS = {
   windowBytes: 150_000,
   maxMessage: 131_072,
   maxStreams: 16,
+  connectionCredit: 2_200_000,
 };
 const CALLER = 1;
 const MORE = 2;
@@ -55,20 +56,20 @@ interface Broken {
   readonly make: () => Meddler;
 }
 
-function grant(credit: number, max: number): [number, number[]] {
-  return [7, [...u32(credit), ...u32(max)]];
-}
+/** The numbers of a HELLO's field 7. */
+type Grant = [credit: number, max: number, all: number];
 
 /** Changes what a HELLO grants for streams. */
 function regrant(
   got: RawFrame,
-  change: (credit: number, max: number) => [number, number],
+  change: (...grant: Grant) => Grant,
 ): Uint8Array[] | undefined {
   return changeHello(got, (fields) =>
     fields.map(([type, value]) => {
       if (type !== 7) return [type, value];
       const view = new DataView(Uint8Array.from(value).buffer);
-      return grant(...change(view.getUint32(0), view.getUint32(4)));
+      const numbers = [0, 4, 8].map((at) => view.getUint32(at)) as Grant;
+      return [type, change(...numbers).flatMap(u32)];
     }));
 }
 
@@ -113,13 +114,15 @@ const BROKEN: readonly Broken[] = [
     fault: "opens more streams than it was granted",
     seenBy: { server: ["ST2.2"], client: ["ST2.11"] },
     make: () => ({
-      fromSuite: (got) => regrant(got, (credit) => [credit, 1000]),
+      fromSuite: (got) => regrant(got, (credit, _, all) => [credit, 1000, all]),
     }),
   },
   {
     fault: "accepts more streams than it has granted",
     seenBy: { server: ["ST2.1"], client: ["ST2.12"] },
-    make: () => ({ fromEnd: (got) => regrant(got, (credit) => [credit, 4]) }),
+    make: () => ({
+      fromEnd: (got) => regrant(got, (credit, _, all) => [credit, 4, all]),
+    }),
   },
   {
     fault: "never frees the place of a stream",
@@ -135,7 +138,7 @@ const BROKEN: readonly Broken[] = [
     fault: "ignores its credit",
     seenBy: { server: ["ST8.2"], client: ["ST8.11", "ST8.12"] },
     make: () => ({
-      fromSuite: (got) => regrant(got, (_, max) => [1_048_576, max]),
+      fromSuite: (got) => regrant(got, (_, max, all) => [1_048_576, max, all]),
     }),
   },
   {
@@ -352,6 +355,48 @@ const BROKEN: readonly Broken[] = [
     make: deaf(({ kind }) => kind === KIND.DATA),
   },
   {
+    fault: "sends more than the credit of the connection",
+    seenBy: { server: ["ST17.1"], client: ["ST17.11", "ST18.11"] },
+    make: () => ({
+      fromSuite: (got) => regrant(got, (credit, max) => [credit, max, 1 << 30]),
+    }),
+  },
+  {
+    fault: "ignores CREDIT of the connection",
+    seenBy: {
+      server: ["ST17.1", "ST19.1", "ST19.2", "ST19.3"],
+      client: ["ST17.11", "ST18.11", "ST19.11"],
+    },
+    make: deaf(({ kind, flags }) => kind === KIND.CREDIT && (flags & 2) !== 0),
+  },
+  {
+    fault: "keeps the credit of the connection",
+    seenBy: { server: ["ST17.2"] },
+    make: () => ({
+      fromEnd: ({ kind, flags }) =>
+        kind === KIND.CREDIT && (flags & 2) !== 0 ? [] : undefined,
+    }),
+  },
+  {
+    fault: "ignores WINDOW",
+    seenBy: {
+      server: ["WI6.1", "WI6.2", "WI8.1", "WI9.2"],
+      client: ["WI6.1", "WI6.2", "WI7.1", "WI7.2", "WI7.3"],
+    },
+    make: deaf(({ kind }) => kind === KIND.WINDOW),
+  },
+  {
+    fault: "obeys a lowered window too late",
+    seenBy: { client: ["WI7.1"] },
+    make: () => ({
+      fromSuite({ kind, id, body }, line) {
+        if (kind !== KIND.WINDOW) return undefined;
+        line.toSuite(frame(kind, id, body, 1));
+        return [];
+      },
+    }),
+  },
+  {
     fault: "takes a call for answered when its stream begins",
     seenBy: { client: ["ST11.11", "ST11.12"] },
     make: () => ({
@@ -426,7 +471,13 @@ test("every case of a client's streams is seen to fail", () => {
 function withoutStreams(far: Duplex): Duplex {
   return helloAlone(
     far,
-    (fields) => fields.filter(([type]) => type !== 6 && type !== 7),
+    (fields) =>
+      fields.filter(([type]) => type !== 7)
+        .map(([type, value]) =>
+          type === 6
+            ? [type, [...value.slice(0, 3), value[3] & ~1]]
+            : [type, value]
+        ),
   );
 }
 
@@ -510,6 +561,7 @@ test("conformance: the metadata of a client that sends none is skipped", async (
 
 const LACKS = new Set([
   "the client's HELLO has no capability for streams",
+  "the client's HELLO has no windows that move",
   "the client sends no metadata",
   "the client sends no deadline",
   "the client had already written the REQUEST",

@@ -16,6 +16,7 @@ const USUAL: ServerOptions = {
   windowBytes: 150_000,
   maxMessage: 131_072,
   maxStreams: 16,
+  connectionCredit: 2_200_000,
 };
 
 /** Smaller than the constants of the protocol, so that these apply. */

@@ -11,6 +11,7 @@ const server = new Server(conformanceServices(RUNNING), {
   windowBytes: 150_000,
   maxMessage: 131_072,
   maxStreams: 16,
+  connectionCredit: 2_200_000,
   handshakeTimeout: 1500,
 });
 const listener = await listen({ port: 0 });

@@ -88,6 +88,10 @@ export function conformanceServices(running: number) {
       remaining(_: unknown, ctx: CallContext): number | null {
         return ctx.deadline === undefined ? null : ctx.remaining;
       },
+      /** Lets the caller have so many calls in flight from now on. */
+      window(calls: number, ctx: CallContext): void {
+        ctx.connection.setWindow({ windowCalls: calls });
+      },
       /** How many handlers run at once on a connection. */
       running: (): number => running,
       /** Closes the connection gracefully, once this call has its reply. */

@@ -22,12 +22,14 @@ import {
   readGoaway,
   readHello,
   readRequest,
+  readWindow,
   reply,
   type Request,
   request,
   type RequestParts,
   type StreamGrant,
   utf8,
+  type WindowUpdate,
 } from "./bytes.ts";
 import type { Report, Step } from "./driver.ts";
 import { type Pace, type RawFrame, Wire } from "./wire.ts";
@@ -110,8 +112,8 @@ export class Session {
     grant: Partial<StreamGrant> = {},
     ours: HelloFields = {},
   ): Promise<void> {
-    const { credit = 65_536, max = 16 } = grant;
-    await this.exchangeHello({ ...ours, streams: { credit, max } });
+    const { credit = 65_536, max = 16, all = 16 << 20 } = grant;
+    await this.exchangeHello({ ...ours, streams: { credit, max, all } });
     this.needStreams();
   }
 
@@ -119,6 +121,22 @@ export class Session {
   needStreams(): void {
     if (this.hello.streams !== undefined) return;
     throw new Skipped(`the ${this.role}'s HELLO has no capability for streams`);
+  }
+
+  /** Skips a case about WINDOW if the HELLO of the side has no such capability. */
+  needWindows(): void {
+    if (this.hello.windows) return;
+    throw new Skipped(`the ${this.role}'s HELLO has no windows that move`);
+  }
+
+  /** The next WINDOW; skips PADs. */
+  async window(): Promise<WindowUpdate> {
+    for (;;) {
+      const got = await this.wire.next();
+      if (got?.kind === KIND.PAD) continue;
+      assertEquals(got?.kind, KIND.WINDOW, "the kind of the next frame");
+      return readWindow(got!);
+    }
   }
 
   /** The next frame, which must be of `kind`. */

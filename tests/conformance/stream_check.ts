@@ -19,6 +19,7 @@ import type { RawFrame } from "./wire.ts";
 const CALLER = 1;
 const MORE = 2;
 const ERROR = 2;
+const CONNECTION = 2;
 const METADATA = 2;
 /** The longest payload of a DATA, and of an item that is no bytes. */
 const MOST_DATA = 32_768;
@@ -40,8 +41,12 @@ export type Report = (rule: string, what: string) => never;
 
 /** Watches the streams of one connection. */
 export class StreamCheck {
+  /** Whether the suite's HELLO takes WINDOW frames. */
+  windows = false;
   /** The grants of the suite's HELLO, once it has been sent. */
   #grant: StreamGrant | undefined;
+  /** What it may still send over all streams together. */
+  #all = 0;
   /** Streams that the side sends, by the side that made the call and the call's id. */
   readonly #params = new Map<number, Outgoing>();
   readonly #results = new Map<number, Outgoing>();
@@ -64,7 +69,9 @@ export class StreamCheck {
     switch (kind) {
       case KIND.HELLO:
         try {
+          this.windows = readHello(frame).windows;
           this.#grant = readHello(frame).streams;
+          this.#all = this.#grant?.all ?? 0;
         } catch {
           // A HELLO that breaks the rules grants nothing.
         }
@@ -83,10 +90,11 @@ export class StreamCheck {
         this.#params.clear();
         return;
       case KIND.CREDIT: {
+        if (body.length !== 4) return;
+        const bytes = new DataView(body.buffer, body.byteOffset).getUint32(0);
         const stream = this.#ofReader(flags, id);
-        if (stream === undefined || body.length !== 4) return;
-        stream.credit += new DataView(body.buffer, body.byteOffset)
-          .getUint32(0);
+        if ((flags & CONNECTION) !== 0) this.#all += bytes;
+        else if (stream !== undefined) stream.credit += bytes;
       }
     }
   }
@@ -137,6 +145,10 @@ export class StreamCheck {
 
   #data(frame: RawFrame): void {
     const { flags, id } = frame;
+    this.#all -= frame.body.length + CHARGE;
+    if (this.#all < 0) {
+      this.#report("ST17", `DATA past the credit of the connection`);
+    }
     const stream = this.#ofProducer(flags, id);
     if (stream === undefined) return this.#late(flags, "DATA");
     if (stream.ended) this.#report("ST10", `DATA after the END of call ${id}`);

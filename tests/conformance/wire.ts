@@ -44,13 +44,14 @@ const SENDER_FLAGS: Record<number, number> = {
   [KIND.PONG]: 0,
   [KIND.GOAWAY]: 3,
   [KIND.LAST]: 1,
+  [KIND.WINDOW]: 1,
 };
 /** The same of frames that only an end with streams is sent. */
 const STREAM_FLAGS: Record<number, number> = {
   [KIND.DATA]: 3,
   [KIND.END]: 3,
   [KIND.STOP]: 1,
-  [KIND.CREDIT]: 1,
+  [KIND.CREDIT]: 3,
 };
 
 /** One connection to the end under test. */
@@ -194,6 +195,9 @@ export class Wire {
       (this.#streams.able ? STREAM_FLAGS[kind] : undefined);
     if (known === undefined) throw new Breach("FR10", `${name} was sent`);
     if ((flags & ~known) !== 0) throw new Breach("FR9", `${name}, ${flags}`);
+    if (kind === KIND.WINDOW && flags === 0 && !this.#streams.windows) {
+      throw new Breach("WI6", "a WINDOW was sent");
+    }
     if (kind === KIND.HELLO) {
       if (this.#any) throw new Breach("HE2", "HELLO is not the first frame");
       if (id !== 0) throw new Breach("FR11", `HELLO has id ${id}`);

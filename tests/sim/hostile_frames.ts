@@ -13,6 +13,7 @@ import { MAX_IDLE } from "../../src/streams/stream_table.ts";
 import type { Random } from "../support/random.ts";
 import {
   CALLER,
+  connectionCredit,
   credit,
   data,
   end,
@@ -26,6 +27,7 @@ import {
   request,
   stop,
   warning,
+  window,
 } from "../support/raw_peer.ts";
 
 /** A call between a hostile peer and the real side, as the hostile peer sees it. */
@@ -51,6 +53,8 @@ export interface Situation {
   readonly said: Uint8Array[];
   /** How many streams it may open; 0 until it has read the HELLO. */
   readonly maxStreams: number;
+  /** The number of its next WINDOW; 0 while it may not send one. */
+  nextWindow: number;
   /** What its HELLO grants. */
   readonly hello: Parameters<typeof hello>[0];
 }
@@ -243,6 +247,20 @@ export const LEGAL: readonly (readonly [string, number, Say])[] = [
       credit(id, s.random.pick([1, 100, 70_000]), flags),
     ])],
   [
+    "CREDIT of the connection",
+    2,
+    (s) =>
+      s.maxStreams > 0
+        ? [connectionCredit(s.random.pick([1, 100, 70_000]))]
+        : [],
+  ],
+  ["WINDOW", 3, (s) => {
+    const id = s.nextWindow;
+    if (id === 0) return [];
+    s.nextWindow = 0;
+    return [window(id, s.random.pick([0, 1, 64, 1000]), 0xffffffff)];
+  }],
+  [
     "GOAWAY",
     1,
     (s) =>
@@ -309,6 +327,22 @@ export const BREACHES: readonly (readonly [string, Say])[] = [
       (_, i) =>
         call(s, s.lastId + (i % 3 === 2 ? 2 : 0x7fffffff), "T.wait", [0]),
     )],
+  ["a WINDOW out of turn", (s) => [window(s.random.pick([0, 9999]), 5)]],
+  ["a WINDOW that is not legal", (s) => [
+    window(s.nextWindow, s.random.pick([5, 0x2000000]), 0),
+  ]],
+  ["an ACK of no WINDOW", () => [window(1, 5, 5, true)]],
+  ["DATA past the credit of the connection", (s) => {
+    const id = next(s);
+    const item = [2, ...new Uint8Array(16_000)];
+    return [
+      call(s, id, "T.up", STREAM),
+      ...Array.from({ length: 15 }, () => data(id, item, CALLER)),
+    ];
+  }],
+  ["CREDIT of the connection for a stream", (s) => [
+    frame(KIND.CREDIT, s.random.between(1, 9), [0, 0, 0, 1], 2),
+  ]],
   ["an unknown kind", (s) =>
     misshapen(s, (bytes) => {
       bytes[4] = s.random.pick([0, 0x0a, 0x0f, 0x14, 0x7f]);

@@ -45,6 +45,9 @@ export class HostilePeer implements Situation {
   said: Uint8Array[] = [];
   readonly hello: Parameters<typeof hello>[0];
   maxStreams = 0;
+  nextWindow = 0;
+  /** Its WINDOWs so far that were confirmed. */
+  #confirmed = 0;
   /** Whether it sends nothing any more. */
   gone = false;
   /** How many frames it has sent, by kind. */
@@ -202,7 +205,10 @@ export class HostilePeer implements Situation {
   #hear(frame: WireFrame): void {
     const { kind } = frame;
     if (kind === KIND.REQUEST) began(frame, this.asked, this.askedIds);
-    else if (kind === KIND.HELLO) this.maxStreams = this.#granted;
+    else if (kind === KIND.HELLO) {
+      this.maxStreams = this.#granted;
+      if (this.hello?.calls) this.nextWindow = 1;
+    } else if (kind === KIND.WINDOW) this.nextWindow = ++this.#confirmed + 1;
     else went(frame, this.asked, this.made);
   }
 }

@@ -53,12 +53,20 @@ export class End {
   /** Its calls by id, once their requests are on the wire. */
   readonly cancelled = new Set<number>();
   readonly streams: StreamTap;
+  /** The window that the peer grants, as this side has read it, and those that it has granted: the one in force, and one without an ACK. */
+  #window: readonly [calls: number, bytes: number];
+  #inForce: readonly [calls: number, bytes: number];
+  #unconfirmed: readonly [calls: number, bytes: number] = [0, 0];
   heardHello = false;
   /** Has received a GOAWAY that is no warning. */
   heardGoaway = false;
   #wroteLast = false;
   /** Whether it has been within its window once: from then on it must stay within. */
   #within = false;
+  /** Its calls in flight, and the peer's calls held, when it was judged last. */
+  #sent = 0;
+  #held = 0;
+  #heldBytes = 0;
   #lastRequest: number | undefined;
   #lastStarted: number | undefined;
   readonly problems: string[] = [];
@@ -69,6 +77,7 @@ export class End {
     line: FaultLine,
     grant: Grant,
     serves: boolean,
+    peerServes: boolean,
   ) {
     this.name = name;
     this.connection = connection;
@@ -76,6 +85,12 @@ export class End {
     this.grant = grant;
     this.serves = serves;
     this.streams = new StreamTap(grant, grant);
+    const { windowCalls, windowBytes } = grant;
+    this.#window = [peerServes ? windowCalls : 0, windowBytes];
+    this.#inForce = [
+      Math.max(windowCalls, EARLY_CALLS),
+      Math.max(windowBytes, EARLY_BYTES),
+    ];
   }
 
   /** Whether it may still be used. */
@@ -101,6 +116,9 @@ export class End {
   wrote(frame: WireFrame): void {
     const { kind, id, size } = frame;
     this.streams.wrote(frame);
+    if (kind === KIND.WINDOW && frame.flags === 0) {
+      this.#unconfirmed = frame.window;
+    }
     if (kind === KIND.REQUEST) {
       const last = this.#lastRequest;
       if (last !== undefined && ((id - last) | 0) <= 0) {
@@ -130,18 +148,39 @@ export class End {
     if (kind === KIND.REQUEST) this.held.take(id, size);
     else if (isAnswer(frame)) this.inFlight.free(id);
     else if (kind === KIND.HELLO) this.heardHello = true;
-    else if (kind === KIND.GOAWAY) this.heardGoaway ||= frame.flags !== 2;
-    else if (kind === KIND.CANCEL) this.#cancelHeard.push(id);
+    else if (kind === KIND.WINDOW && frame.flags === 0) {
+      // What fitted the old one may have been sent in this step.
+      this.#sent = Math.max(this.#sent, this.#window[0]);
+      this.#window = frame.window;
+      // What counts when it is lowered may stay above it.
+      this.#within = false;
+    } else if (kind === KIND.WINDOW) {
+      this.#inForce = this.#unconfirmed;
+      // What has come before the ACK, perhaps in the same bytes, was legal.
+      this.#held = this.held.calls;
+      this.#heldBytes = this.held.bytes;
+      this.#unconfirmed = [0, 0];
+    } else if (kind === KIND.GOAWAY) {
+      this.heardGoaway ||= frame.flags !== 2;
+    } else if (kind === KIND.CANCEL) this.#cancelHeard.push(id);
   }
   readonly #cancelHeard: number[] = [];
 
   /** Lists what is wrong on this side. */
-  judge(peer: End): string[] {
+  judge(): string[] {
     const wrong = this.problems.splice(0);
     const stats = this.connection.stats();
     this.#judgeSignals(stats, wrong);
     if (stats.state === "finishing" || stats.state === "closed") return wrong;
-    this.#judgeCaller(stats, peer.grant, wrong);
+    this.#judgeCaller(stats, wrong);
+    const before = EARLY_CALLS === stats.peerWindowCalls;
+    if (
+      this.heardHello && stats.peerWindowCalls !== this.#window[0] && !before
+    ) {
+      wrong.push(
+        `a window of ${stats.peerWindowCalls}, not ${this.#window[0]}`,
+      );
+    }
     this.#judgeCallee(stats, wrong);
     wrong.push(...this.streams.judge(stats, this.#exact(stats)));
     return wrong;
@@ -172,15 +211,16 @@ export class End {
     }
   }
 
-  #judgeCaller(stats: ConnectionStats, grant: Grant, wrong: string[]): void {
+  #judgeCaller(stats: ConnectionStats, wrong: string[]): void {
     const { inFlight, inFlightBytes, outgoingBytes } = stats;
     const { calls, bytes } = this.inFlight;
-    const most = Math.max(grant.windowCalls, EARLY_CALLS);
-    const mostBytes = Math.max(grant.windowBytes, EARLY_BYTES);
-    if (inFlight > most) wrong.push(`${inFlight} in flight of ${most}`);
-    if (inFlightBytes > mostBytes) wrong.push(`${inFlightBytes} B in flight`);
-    const within = inFlight <= grant.windowCalls &&
-      inFlightBytes <= grant.windowBytes;
+    const [windowCalls, windowBytes] = this.#window;
+    const within = inFlight <= windowCalls && inFlightBytes <= windowBytes;
+    // Not more is sent than there was while it is above the window.
+    if (!within && inFlight > Math.max(this.#sent, EARLY_CALLS)) {
+      wrong.push(`${inFlight} in flight of ${windowCalls}`);
+    }
+    this.#sent = inFlight;
     if (this.#within && !within) {
       wrong.push(
         `${inFlight} calls, ${inFlightBytes} B: above the window`,
@@ -214,14 +254,19 @@ export class End {
       waiting,
       state,
     } = stats;
-    const { windowCalls, windowBytes, maxRunning } = this.grant;
+    const { maxRunning } = this.grant;
+    const [calls1, bytes1] = this.#inForce;
+    const [calls2, bytes2] = this.#unconfirmed;
     const { calls, bytes } = this.held;
+    // Calls that were held when a lower window came into force stay.
+    const most = Math.max(calls1, calls2, this.#held);
+    const mostBytes = Math.max(bytes1, bytes2, this.#heldBytes);
+    this.#held = held;
+    this.#heldBytes = heldBytes;
     if (running > maxRunning) wrong.push(`${running} run of ${maxRunning}`);
-    if (held > Math.max(windowCalls, EARLY_CALLS)) {
-      wrong.push(`${held} held of ${windowCalls}`);
-    }
-    if (heldBytes > Math.max(windowBytes, EARLY_BYTES)) {
-      wrong.push(`${heldBytes} B held of ${windowBytes}`);
+    if (held > most) wrong.push(`${held} held of ${most}`);
+    if (heldBytes > mostBytes) {
+      wrong.push(`${heldBytes} B held of ${mostBytes}`);
     }
     if (running + waiting > held) {
       wrong.push("a running call is not counted as receiving");
@@ -286,8 +331,8 @@ export class Link {
   /** Lists what is wrong on this connection. */
   judge(): string[] {
     const wrong: string[] = [];
-    for (const [end, peer] of [this.both, this.both.toReversed()]) {
-      for (const what of end.judge(peer)) wrong.push(`${end.name}: ${what}`);
+    for (const end of this.both) {
+      for (const what of end.judge()) wrong.push(`${end.name}: ${what}`);
     }
     return wrong;
   }

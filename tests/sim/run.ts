@@ -94,6 +94,10 @@ class Run {
   async #calm(): Promise<void> {
     const { world } = this;
     world.streams.calm();
+    // A window of 0 calls would keep calls waiting for ever.
+    for (const { connection, serves, grant } of world.ends) {
+      if (serves) connection.setWindow(grant);
+    }
     await this.#rest([0, 1, CALM - 1]);
     for (const entry of world.callLog.open()) {
       world.problems.push(

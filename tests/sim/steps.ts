@@ -28,6 +28,7 @@ const STEPS: readonly Step[] = [
   [14, "stream", (steps) => steps.stream(steps.random.between(1, 6))],
   [8, "time", (steps) => steps.wait(steps.random.pick([1, 10, 100, 1000]))],
   [5, "stall", (steps) => steps.stall(), 0.2],
+  [5, "window", (steps) => steps.window(), 0.5],
   [5, "ready", (steps) => steps.ready()],
   [3, "close", (steps) => steps.close(), 0.1],
   [2, "reset", (steps) => steps.someLink()?.pair.reset(), 0.1],
@@ -173,6 +174,16 @@ export class Steps {
     const woken = () => void waiter.woken++;
     end.connection.ready.then(woken, woken);
     this.world.waiters.push(waiter);
+  }
+
+  window(): void {
+    const end = this.someEnd();
+    if (!end?.serves) return;
+    const { windowBytes } = end.grant;
+    end.connection.setWindow({
+      windowCalls: this.random.pick([0, 1, 3, 64, 100, 300]),
+      windowBytes: windowBytes + this.random.pick([0, 0, 100, 70_000]),
+    });
   }
 
   close(): void {

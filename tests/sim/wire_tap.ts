@@ -19,6 +19,8 @@ export interface WireFrame {
   readonly streamed: boolean;
   /** What a CREDIT grants; 0 for all others. */
   readonly grant: number;
+  /** The calls and bytes of a WINDOW; 0 for all others. */
+  readonly window: readonly [calls: number, bytes: number];
 }
 
 /** How many bytes of a body are kept: enough to find its payload kind. */
@@ -71,6 +73,9 @@ export class FrameTap {
       size: HEADER_SIZE + this.#body,
       streamed: this.#payloadKind(kind, flags) === STREAM,
       grant: kind === KIND.CREDIT ? readU32(this.#head, 0) : 0,
+      window: kind === KIND.WINDOW
+        ? [readU32(this.#head, 0), readU32(this.#head, 4)]
+        : [0, 0],
     };
   }
 

@@ -120,8 +120,15 @@ export class World {
       ? this.server.accept(pair.near)
       : new Client<object>(pair.near, options).connection;
     const grant = this.#limits;
-    const nearEnd = new End(`${name}a`, near, pair.out, grant, slot.peers);
-    const farEnd = new End(`${name}b`, far, pair.back, grant, true);
+    const nearEnd = new End(
+      `${name}a`,
+      near,
+      pair.out,
+      grant,
+      slot.peers,
+      true,
+    );
+    const farEnd = new End(`${name}b`, far, pair.back, grant, true, slot.peers);
     this.#ends.set(near, nearEnd);
     this.#ends.set(far, farEnd);
     slot.link = new Link(pair, nearEnd, farEnd);

@@ -8,7 +8,6 @@ import { settle } from "../support/clock.ts";
 import {
   assertCloses,
   assertLost,
-  faceClient,
   faceServer,
   greet,
 } from "../support/facing.ts";

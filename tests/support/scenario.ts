@@ -200,6 +200,7 @@ class Scenario {
   async play(): Promise<void> {
     await this.#beforeHello();
     await this.#plain();
+    await this.#windows();
     await this.#streams();
     await this.#aborts();
     await this.#deadlines();
@@ -240,6 +241,15 @@ class Scenario {
     for (let i = 0; i < 6; i++) {
       this.#go("e");
       await settle(1);
+    }
+  }
+
+  /** The server lowers its window, to nothing in the end, and raises it again. */
+  async #windows(): Promise<void> {
+    for (const windowCalls of [2, 0, LIMITS.windowCalls]) {
+      this.#connection.setWindow({ windowCalls });
+      this.#times(4, "e");
+      await settle(2);
     }
   }
 

@@ -21,8 +21,8 @@ const BASE = 16 * MiB;
 /** Bytes in the socket: `MAX_BUFFERED` of `message_transport.ts`, and a message. */
 const SOCKET = 384 * KiB;
 
-/** Bytes of incoming streams: `streamCredit` of each, and `streamBudget`. */
-const UNREAD = STREAMS * 64 * KiB + 16 * MiB;
+/** Bytes of incoming streams: `connectionCredit`. */
+const UNREAD = 16 * MiB;
 
 /** `highWaterMark` */
 const UNSENT = 1 * MiB;

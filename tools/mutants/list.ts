@@ -295,11 +295,34 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "    this.#drop();\n    this.#end(failure, undefined);\n",
   },
   {
-    name: "credit borrowed for a large item is never returned",
+    name: "DATA that is ignored does not use the credit of the connection",
     caughtBy: "simulation",
-    file: "src/streams/flow_control.ts",
-    find: "    this.#budget.release(0, paid);\n",
+    file: "src/streams/stream_table.ts",
+    find:
+      "    else this.receiveCredit.take(view.end - view.at + CHARGE_BESIDE);\n",
     replace: "",
+  },
+  {
+    name: "a stream that is stopped keeps the credit that it has reserved",
+    caughtBy: "simulation",
+    file: "src/streams/stream_writer.ts",
+    find: "    host.sendCredit.release(this);\n",
+    replace: "",
+  },
+  {
+    name: "a window that is lowered is confirmed, and not obeyed",
+    caughtBy: "simulation",
+    file: "src/call/send_window.ts",
+    find: "{ ...this.granted, windowCalls, windowBytes }",
+    replace:
+      "{ ...this.granted, windowCalls: Math.max(windowCalls, this.granted.windowCalls), windowBytes }",
+  },
+  {
+    name: "a lowered window holds before the peer has confirmed it",
+    caughtBy: "simulation",
+    file: "src/serve/window_updates.ts",
+    find: "this.#receiveWindow.grant(window);",
+    replace: "this.#receiveWindow.confirm(window);",
   },
   {
     name: "END overtakes data that waits for credit",

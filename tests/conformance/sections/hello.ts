@@ -68,7 +68,7 @@ const LEGAL: [string, string, Uint8Array][] = [
   [
     "HE10.2",
     "streams",
-    helloOf([[6, u32(1)], [7, [...u32(16_384), ...u32(0)]]]),
+    helloOf([[6, u32(1)], [7, [...u32(16_384), ...u32(0), ...u32(65_536)]]]),
   ],
   ["HE10.3", "streams without numbers", helloOf([[6, u32(1)]])],
   ["HE10.4", "capabilities nobody knows", helloOf([[6, u32(0xfffffffe)]])],

@@ -12,12 +12,14 @@ import {
   u32,
   utf8,
 } from "../bytes.ts";
+import { connectionCredit } from "../../support/raw_peer.ts";
 import { either, rows, type Section, server } from "../case.ts";
 import { type ServerSession, type Session, Skipped } from "../session.ts";
 import { items } from "./items.ts";
 import type { RawFrame } from "../wire.ts";
 
 const CALLER = 1;
+const CONNECTION = 2;
 const ERROR = 2;
 const MORE = 2;
 /** The payload kind that says a stream follows. */
@@ -93,6 +95,7 @@ async function sendItem(
 function largeItem(id: string, about: string, length: number, size: number) {
   return server(id, about, async (s) => {
     await open(s, { credit: 1_048_576 });
+    if (s.hello.streams!.all < 2_020_000) throw new Skipped("little credit");
     assert(await sendItem(s, length, size), "STOP came");
     await s.send(frame(KIND.END, 1, [], CALLER));
     const [item] = items(await echoed(s));
@@ -342,6 +345,78 @@ export const streams: Section = [
     "ST9.2",
     "credit above 2^31 - 1",
     frame(KIND.CREDIT, 1, u32(0xffffffff), CALLER),
+  ),
+  ...server(
+    "ST17.1",
+    "a result that needs more credit of the connection waits for it",
+    async (s) => {
+      await open(s, { all: 65_536 });
+      needs(s, 3 * 16_017);
+      const chunk = new Uint8Array(16_000);
+      let sent = 0;
+      let got = { bytes: 0, ended: false };
+      // What it sends past its credit fails any case: it must stop.
+      for (let grants = 0; !got.ended; grants++) {
+        assert(grants < 60, "it does not go on with the credit it was given");
+        if (sent < 10) await s.send(data(chunk));
+        if (++sent === 10) await s.send(frame(KIND.END, 1, [], CALLER));
+        await s.send(frame(KIND.CREDIT, 1, u32(16_384), CALLER));
+        if (sent > 10) await s.send(connectionCredit(16_384));
+        const more = await sized(s);
+        got = { bytes: got.bytes + more.bytes, ended: more.ended };
+      }
+      assertEquals(got.bytes, 160_000);
+    },
+  ),
+  ...server(
+    "ST17.2",
+    "DATA that crosses the end of its call is counted, and given back",
+    async (s) => {
+      await s.greetAble();
+      const { all } = s.hello.streams!;
+      if (all > 64 << 20) throw new Skipped("too much credit");
+      const raw = [STREAM];
+      const id = await s.go("no.such", undefined, { raw });
+      assertEquals((await s.answer(id)).code, "not_found");
+      const late = frame(
+        KIND.DATA,
+        id,
+        new Uint8Array(32_769).fill(2, 0, 1),
+        CALLER,
+      );
+      const count = Math.floor(all / 32_785);
+      await s.send(...Array.from({ length: count }, () => late));
+      const got = await s.alive();
+      const grants = got.filter(({ kind, flags }) =>
+        kind === KIND.CREDIT && flags === CONNECTION
+      );
+      assert(grants.length > 0, "nothing was granted again");
+    },
+  ),
+  ...faulty(
+    "ST19.1",
+    "credit of the connection above 2^31 - 1",
+    connectionCredit(0x7fffffff),
+  ),
+  ...faulty(
+    "ST19.2",
+    "CREDIT of the connection with the id of a call",
+    frame(KIND.CREDIT, 1, u32(1), CONNECTION),
+  ),
+  ...faulty(
+    "ST19.3",
+    "CREDIT of the connection with the flag CALLER",
+    frame(KIND.CREDIT, 0, u32(1), CONNECTION | CALLER),
+  ),
+  ...server(
+    "ST19.4",
+    "CREDIT of the connection of 0 changes nothing",
+    async (s) => {
+      await open(s);
+      const none = connectionCredit(0);
+      await s.send(none, data("a"), none, frame(KIND.END, 1, [], CALLER));
+      assertEquals(items(await echoed(s)), ["a"]);
+    },
   ),
   ...server("ST9.3", "a CREDIT of 0 changes nothing", async (s) => {
     await open(s);

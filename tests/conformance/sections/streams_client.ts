@@ -13,6 +13,7 @@ import {
   u32,
   utf8,
 } from "../bytes.ts";
+import { connectionCredit } from "../../support/raw_peer.ts";
 import { client, rows, type Section } from "../case.ts";
 import type { Item, Step } from "../driver.ts";
 import type { ClientSession, Session } from "../session.ts";
@@ -254,6 +255,47 @@ const params = [
     await c.send(frame(KIND.CREDIT, id, u32(0xffffffff)));
     await c.closes("protocol_error");
   }),
+  ...client(
+    "ST17.11",
+    "params above the credit of the connection wait for it",
+    async (c) => {
+      const grant = { all: 65_536, credit: 1_048_576 };
+      const { id } = await calling(c, { items: [{ bytes: 200_000 }] }, grant);
+      const frames = await c.wire.leftovers();
+      // What it sends past its credit fails any case.
+      for (let grants = 0; frames.at(-1)?.kind !== KIND.END; grants++) {
+        assert(grants < 60, "it does not go on with the credit it was given");
+        await c.send(connectionCredit(8192));
+        frames.push(...await c.wire.leftovers());
+      }
+      const sizes = frames.filter(({ kind }) => kind === KIND.DATA)
+        .map(({ body }) => body.length - 1);
+      assertEquals(sizes.reduce((a, b) => a + b, 0), 200_000);
+      assertEquals(frames.at(-1)?.id, id);
+    },
+  ),
+  ...client(
+    "ST18.11",
+    "an item of params is begun when the credit of the connection covers it",
+    async (c) => {
+      const grant = { all: 65_536, credit: 1_048_576 };
+      const item = { text: 30_000 };
+      await calling(c, { items: [item, item, item] }, grant);
+      const first = items(await c.wire.leftovers());
+      assertEquals(first.length, 2);
+      await c.send(connectionCredit(40_000));
+      assertEquals(items([await c.expect(KIND.DATA)]).length, 1);
+    },
+  ),
+  ...client(
+    "ST19.11",
+    "credit of the connection above 2^31 - 1: closes",
+    async (c) => {
+      await calling(c, { items: [], then: "wait" });
+      await c.send(connectionCredit(0x7fffffff));
+      await c.closes("protocol_error");
+    },
+  ),
   ...client("ST9.12", "CREDIT of 0 changes nothing", async (c) => {
     const parts = { items: values("a"), then: "wait" } as const;
     const { id } = await calling(c, parts);

@@ -1,8 +1,17 @@
 /** Section 9 of docs/protocol.md: the window. */
 
 import { assert, assertEquals } from "@std/assert";
-import { frame, hello, KIND, reply, request } from "../bytes.ts";
-import { client, type Section, server } from "../case.ts";
+import {
+  frame,
+  hello,
+  join,
+  KIND,
+  readWindow,
+  reply,
+  request,
+  window,
+} from "../bytes.ts";
+import { client, either, rows, type Section, server } from "../case.ts";
 import { type ServerSession, Skipped, WRITTEN } from "../session.ts";
 
 /** What the server holds its callers to. */
@@ -333,4 +342,179 @@ const callees = [
   ),
 ];
 
-export const windows: Section = [...callers, ...callees];
+/** Bytes of calls that any HELLO of the suite leaves room for. */
+const BYTES = 16 << 20;
+
+/** WINDOW frames that break a rule. The suite's HELLO states a maxMessage of 4 MiB. */
+const ILLEGAL: [string, Uint8Array][] = [
+  ["a first WINDOW with number 2", window(2, 10)],
+  ["a first WINDOW with number 0", window(0, 10)],
+  ["a number twice", join(window(1, 10), window(1, 10))],
+  ["a WINDOW before the ACK", join(window(1, 10), window(2, 10))],
+  ["a WINDOW of more than 2^24 calls", window(1, (1 << 24) + 1)],
+  ["a WINDOW without room for a message", window(1, 10, (4 << 20) + 11)],
+  ["a WINDOW of 7 bytes", frame(KIND.WINDOW, 1, [0, 0, 0, 9, 1, 0, 0])],
+  ["a WINDOW of 9 bytes", frame(KIND.WINDOW, 1, [0, 0, 0, 9, 1, 0, 0, 0, 0])],
+  [
+    "an unknown flag on WINDOW",
+    frame(KIND.WINDOW, 1, [0, 0, 0, 9, 1, 0, 0, 0], 2),
+  ],
+  ["an ACK of nothing", window(1, 10, BYTES, true)],
+];
+
+/** Makes a server send its first WINDOW; returns its number of calls. */
+async function moved(
+  s: ServerSession,
+  to: number | ((granted: number) => number),
+): Promise<number> {
+  await s.exchangeHello({ windows: true });
+  const before = granted(s).calls;
+  const calls = typeof to === "number" ? to : to(before);
+  const id = await s.go("Conformance.window", calls);
+  // In either order.
+  const got = [await s.wire.next(), await s.wire.next()];
+  const answer = got.find((f) => f?.kind !== KIND.WINDOW);
+  if (answer?.kind === KIND.ERROR) {
+    throw new Skipped("the server does not offer Conformance.window");
+  }
+  assertEquals([answer?.kind, answer?.id], [KIND.REPLY, id]);
+  const update = readWindow(got.find((f) => f?.kind === KIND.WINDOW)!);
+  assertEquals([update.id, update.calls, update.ack], [1, calls, false]);
+  return calls;
+}
+
+const moving = [
+  ...either("WI6.1", "a WINDOW is confirmed with its values", async (end) => {
+    await end.exchangeHello();
+    end.needWindows();
+    for (const [id, calls, bytes] of [[1, 7, BYTES], [2, 0, 0xffffffff]]) {
+      await end.send(window(id, calls, bytes));
+      assertEquals(await end.window(), { id, calls, bytes, ack: true });
+    }
+    await end.alive();
+  }),
+  ...rows(
+    "WI6",
+    2,
+    ILLEGAL,
+    (id, [what, bytes]) =>
+      either(id, `${what}: closes, protocol_error`, async (end) => {
+        await end.exchangeHello();
+        end.needWindows();
+        await end.send(bytes);
+        await end.closes("protocol_error");
+      }),
+  ),
+  ...either(
+    "WI6.21",
+    "a WINDOW of a peer that serves nothing: closes",
+    async (end) => {
+      await end.send(hello({ calls: 0 }), window(1, 1));
+      await end.readHello();
+      end.needWindows();
+      await end.closes("protocol_error");
+    },
+  ),
+  ...client(
+    "WI7.1",
+    "a lowered window: confirmed, and no call until they fit",
+    async (c) => {
+      await c.exchangeHello({ calls: 3 });
+      c.needWindows();
+      await c.script(...many(6));
+      const sent = await c.requests(3);
+      await c.send(window(1, 1));
+      assertEquals((await c.window()).ack, true);
+      await c.send(reply(sent[0].id), reply(sent[1].id));
+      await c.silence();
+      await c.send(reply(sent[2].id));
+      await c.requests(1);
+      await c.silence();
+    },
+  ),
+  ...client(
+    "WI7.2",
+    "with a window of 0 calls they wait, and go on when it is raised",
+    async (c) => {
+      await c.exchangeHello({ calls: 1 });
+      c.needWindows();
+      await c.script(...many(3));
+      const { id } = await c.request();
+      await c.send(window(1, 0), reply(id));
+      assertEquals((await c.window()).ack, true);
+      await c.silence();
+      await c.send(window(2, 2));
+      assertEquals((await c.window()).ack, true);
+      await c.requests(2);
+    },
+  ),
+  ...client("WI7.3", "a raised window lets waiting calls go", async (c) => {
+    await c.exchangeHello({ calls: 1 });
+    c.needWindows();
+    await c.script(...many(4));
+    await c.requests(1);
+    await c.send(window(1, 3));
+    assertEquals((await c.window()).ack, true);
+    await c.requests(2);
+    await c.silence();
+  }),
+  ...server(
+    "WI9.1",
+    "a lowered window: what HELLO granted is accepted until the ACK",
+    async (s) => {
+      await moved(s, 1);
+      const { calls } = granted(s);
+      const holds = Array.from(
+        { length: calls },
+        () => s.make("Conformance.hold"),
+      );
+      await s.send(...holds, window(1, 1, s.hello.bytes, true));
+      await s.alive();
+    },
+  ),
+  ...server(
+    "WI9.2",
+    "a lowered window holds after the ACK: closes, resource_exhausted",
+    async (s) => {
+      await moved(s, 1);
+      await s.send(window(1, 1, s.hello.bytes, true));
+      await s.send(s.make("Conformance.hold"), s.make("Conformance.hold"));
+      await s.closes("resource_exhausted");
+    },
+  ),
+  ...server(
+    "WI9.3",
+    "a raised window is accepted to its last call",
+    async (s) => {
+      const calls = await moved(s, (before) => before + 50);
+      const hold = request(1, "Conformance.hold").length;
+      if (calls * hold > s.hello.bytes) throw new Skipped("few bytes of calls");
+      await s.send(window(1, calls, s.hello.bytes, true));
+      const holds = Array.from(
+        { length: calls },
+        () => s.make("Conformance.hold"),
+      );
+      await s.send(...holds);
+      await s.alive();
+      await s.go("Conformance.hold");
+      await s.closes("resource_exhausted");
+    },
+  ),
+  ...rows(
+    "WI8",
+    1,
+    [
+      ["another number", [2, 1, 0]],
+      ["other calls", [1, 2, 0]],
+      ["other bytes", [1, 1, 1]],
+    ] as const,
+    (id, [what, [n, calls, more]]) =>
+      server(id, `an ACK of ${what}: closes, protocol_error`, async (s) => {
+        await moved(s, 1);
+        await s.send(window(n, calls, s.hello.bytes + more, true));
+        await s.closes("protocol_error");
+      }),
+  ),
+];
+
+export const windows: Section = [...callers, ...callees, ...moving];
