@@ -23,6 +23,7 @@ export const KIND = {
   PONG: 0x07,
   GOAWAY: 0x08,
   PAD: 0x09,
+  RELEASE: 0x0d,
   DATA: 0x10,
   END: 0x11,
   STOP: 0x12,
@@ -78,6 +79,8 @@ export interface HelloFields {
   version?: number;
   /** Whether it offers streams, and with which credit and number. */
   streams?: boolean | { credit: number; max: number };
+  /** Whether it keeps results for dependent calls. */
+  keepsResults?: boolean;
   /** Appended as they are. */
   extra?: readonly number[];
 }
@@ -90,8 +93,10 @@ export function hello(fields: HelloFields = {}): Uint8Array {
     bytes = 16 << 20,
     version = 1,
     streams = false,
+    keepsResults = false,
     extra = [],
   } = fields;
+  const capabilities = (streams === false ? 0 : 1) | (keepsResults ? 32 : 0);
   const grant = typeof streams === "object"
     ? [7, 0, 8, ...u32(streams.credit), ...u32(streams.max)]
     : [];
@@ -101,7 +106,7 @@ export function hello(fields: HelloFields = {}): Uint8Array {
     [1, 0, 4, ...u32(maxMessage)],
     [2, 0, 4, ...u32(calls)],
     [3, 0, 4, ...u32(bytes)],
-    streams === false ? [] : [6, 0, 4, ...u32(1), ...grant],
+    capabilities === 0 ? [] : [6, 0, 4, ...u32(capabilities), ...grant],
     extra,
   );
   return frame(KIND.HELLO, 0, body);

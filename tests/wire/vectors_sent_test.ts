@@ -7,8 +7,10 @@ import {
   type Frame,
   memoryPair,
   method,
+  ref,
   RpcError,
   type StandardSchema,
+  type UntypedRef,
 } from "../../mod.ts";
 import { TestClock } from "../support/clock.ts";
 import {
@@ -19,11 +21,12 @@ import {
   serializerField,
 } from "../support/facing.ts";
 import { assertNothingLeft } from "../support/pair.ts";
-import { frame, hello, KIND, request } from "../support/raw_peer.ts";
+import { frame, hello, KIND, reply, request } from "../support/raw_peer.ts";
 import {
   type ErrorMessage,
   fromHex,
   HEX_SERIALIZER,
+  named,
   ofType,
   optionsFor,
   type RequestMessage,
@@ -129,6 +132,20 @@ for (const { name, about, message, bytes } of sent(ofType("pad"))) {
     await client.closed;
   });
 }
+
+test("the vectors of dependent calls are sent", async () => {
+  const facing = faceClient();
+  await greet(facing, { keepsResults: true });
+  const { connection, peer } = facing;
+  const first = connection.go("Test.call", { id: 7 });
+  const author = (ref(first) as UntypedRef).id;
+  connection.go("Test.call", { author, limit: 3 });
+  assertEquals(bytesOf(await peer.next()), named("request-keep").bytes);
+  assertEquals(bytesOf(await peer.next()), named("request-references").bytes);
+  await peer.send(reply(1));
+  assertEquals(bytesOf(await peer.next()), named("release").bytes);
+  await assertLost(facing);
+});
 
 for (const { name, about, message, bytes } of sent(ofType("reply"))) {
   test(`vector ${name} is sent: ${about}`, async () => {
