@@ -15,6 +15,7 @@ import type { Clock } from "../base/clock.ts";
 import {
   type ConnectionError,
   type ErrorCode,
+  protocolError,
   quote,
   RpcError,
 } from "../base/errors.ts";
@@ -134,7 +135,7 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
   ): void {
     const receiveWindow = this.receiveWindow;
     receiveWindow.checkId(id, this.#openCalls.table);
-    if (requestLinks !== undefined) this.#checkReferences(requestLinks);
+    if (requestLinks !== undefined) checkReferences(id, requestLinks);
     const { codec, clock, tick, observe } = this.#context;
     const { valueIsStream } = codec;
     // Before `recordId`: the local GOAWAY then refuses a call that exceeds the window.
@@ -201,13 +202,6 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
   #retain(call: ServerCall): void {
     call.retained = this.#context.codec.retain();
     this.#openCalls.register(call);
-  }
-
-  /** A reference can name only a call that was made before. */
-  #checkReferences({ references }: RequestLinks): void {
-    for (const { id } of references) {
-      this.receiveWindow.checkSeen(id, "a reference");
-    }
   }
 
   /** Made when a call first has to do with the result of another. */
@@ -383,6 +377,16 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
 }
 
 const NO_CALLS: ReadonlySet<object> = new Set();
+
+/** A reference can name only a call before its own, so that none waits for itself. */
+function checkReferences(own: number, { references }: RequestLinks): void {
+  for (const { id } of references) {
+    if (((own - id) | 0) > 0) continue;
+    protocolError(
+      `request ${own} refers to call ${id}, which is not before it`,
+    );
+  }
+}
 
 const CANCELLED = "the caller cancelled the call";
 const CLOSING = "the connection is closing";

@@ -81,7 +81,8 @@ export class Responder {
     const error = this.#tooLarge(call);
     if (error !== undefined) return this.fail(call, true, error);
     const before = sendBuffer.size;
-    call.links?.keep(codec);
+    // Of a call that was cancelled, or is late, its caller has no result.
+    if (call.aborted === undefined) call.links?.keep(codec);
     codec.reply(sendBuffer, call.id, call.replyMetadata);
     this.counts.ok++;
     if (call.transferred !== undefined) this.#transferred.push(call);

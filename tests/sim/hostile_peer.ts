@@ -45,6 +45,7 @@ export class HostilePeer implements Situation {
   said: Uint8Array[] = [];
   readonly hello: Parameters<typeof hello>[0];
   maxStreams = 0;
+  keepsResults = false;
   /** Whether it sends nothing any more. */
   gone = false;
   /** How many frames it has sent, by kind. */
@@ -59,17 +60,23 @@ export class HostilePeer implements Situation {
   #breaches: number;
   #helloSent = false;
   readonly #granted: number;
+  readonly #serves: boolean;
   readonly #helloSteps: number;
 
-  /** @param granted How many streams its peer accepts. */
+  /**
+   * @param granted How many streams its peer accepts.
+   * @param serves Whether its peer serves calls.
+   */
   constructor(
     random: Random,
     duplex: Duplex,
     granted: number,
+    serves: boolean,
     frames: Tally,
     breaches: Tally,
   ) {
     this.random = random;
+    this.#serves = serves;
     this.frames = frames;
     this.breaches = breaches;
     this.#writer = duplex.writable.getWriter();
@@ -88,6 +95,7 @@ export class HostilePeer implements Situation {
       maxMessage: 131_072,
       calls: random.pick([0, 1, 64, 64]),
       bytes: random.pick([1000, 1_000_000]),
+      keepsResults: random.oneIn(2),
       streams: random.oneIn(8) ? false : {
         credit: random.pick([16_384, 65_536]),
         max: random.pick([0, 3, 9]),
@@ -202,8 +210,10 @@ export class HostilePeer implements Situation {
   #hear(frame: WireFrame): void {
     const { kind } = frame;
     if (kind === KIND.REQUEST) began(frame, this.asked, this.askedIds);
-    else if (kind === KIND.HELLO) this.maxStreams = this.#granted;
-    else went(frame, this.asked, this.made);
+    else if (kind === KIND.HELLO) {
+      this.maxStreams = this.#granted;
+      this.keepsResults = this.#serves;
+    } else went(frame, this.asked, this.made);
   }
 }
 

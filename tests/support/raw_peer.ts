@@ -112,21 +112,43 @@ export function hello(fields: HelloFields = {}): Uint8Array {
   return frame(KIND.HELLO, 0, body);
 }
 
+/** What a REQUEST has to do with the results of other calls. */
+export interface Links {
+  keep?: boolean;
+  /** The entries of the block of references: ids, and texts. */
+  references?: readonly (readonly [id: number, text: string])[];
+}
+
+/** A block of references behind its length; nothing without references. */
+function block({ references = [] }: Links): Uint8Array {
+  if (references.length === 0) return new Uint8Array(0);
+  const entries = join(
+    ...references.map(([id, entry]) =>
+      join(u32(id), u16(text(entry).length), text(entry))
+    ),
+  );
+  return join(u16(entries.length), entries);
+}
+
 /** A REQUEST frame with a string payload, or with given payload bytes (kind first). */
 export function request(
   id: number,
   method: string,
   payload: string | readonly number[] = "x",
   remaining?: number,
+  links: Links = {},
 ): Uint8Array {
   const name = text(method);
   const body = join(
     remaining === undefined ? [] : u32(remaining),
+    block(links),
     u16(name.length),
     name,
     typeof payload === "string" ? join([3], text(payload)) : payload,
   );
-  return frame(KIND.REQUEST, id, body, remaining === undefined ? 0 : 1);
+  const flags = (remaining === undefined ? 0 : 1) | (links.keep ? 4 : 0) |
+    (links.references?.length ? 8 : 0);
+  return frame(KIND.REQUEST, id, body, flags);
 }
 
 /** A REPLY frame with a string payload, or with given payload bytes (kind first). */

@@ -169,11 +169,20 @@ export const dependents: Section = [
   ),
   ...server(
     "DC3.2",
-    "a reference in the first REQUEST: closes, protocol_error",
+    "a reference to a later call: closes, protocol_error",
+    async (s) => {
+      await kept(s, 1);
+      await s.go("Echo.echo", null, { references: [[[], 3, []]] });
+      await s.closes("protocol_error");
+    },
+  ),
+  ...server(
+    "DC3.4",
+    "a reference to a skipped id: dependency_gone",
     async (s) => {
       await able(s);
-      await s.go("Echo.echo", null, { references: [[[], 0, []]] });
-      await s.closes("protocol_error");
+      s.lastId = 5;
+      refused(await dependent(s, null, [[[], 3, []]]), "dependency_gone");
     },
   ),
   ...client(
