@@ -203,13 +203,12 @@ function blankAt(
   if (depth === place.length) return meet();
   const list = Array.isArray(node);
   if (!list && !isPlain(node as object)) return node;
-  const copy = (list ? [...node] : { ...node as object }) as Members;
+  const copy = (list ? [...node] : { ...node as object }) as Record<
+    string,
+    unknown
+  >;
   copy[place[depth]] = blankAt(copy[place[depth]], place, depth + 1);
   return copy;
-}
-
-interface Members {
-  [key: string]: unknown;
 }
 
 function check(role = "params"): void {

@@ -52,7 +52,7 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
   readonly #openCalls: OpenCalls;
   readonly #scheduler: Scheduler;
   readonly #runner: HandlerRunner;
-  #kept: KeptResults | undefined;
+  #kept: KeptResults<ServerCall> | undefined;
   /** Requests are refused: the connection drains, or is over. */
   #draining = false;
   /** Why handlers should finish, if either side drains or the connection is over. */
@@ -205,13 +205,18 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
   }
 
   /** Made when a call first has to do with the result of another. */
-  #keptResults(): KeptResults {
-    return this.#kept ??= new KeptResults(
-      this.#context,
-      this.#openCalls,
-      this.#scheduler,
-      this.receiveWindow,
-    );
+  #keptResults(): KeptResults<ServerCall> {
+    const scheduler = this.#scheduler;
+    return this.#kept ??= new KeptResults<ServerCall>({
+      maxMessage: this.#context.limits.maxMessage,
+      onResults: (call) => scheduler.wait(call),
+      onNoResult: (call, { code, text }) =>
+        this.#openCalls.rejectUnstarted(call, code, text),
+      onChange: () => {
+        scheduler.startWaiting();
+        this.#context.settled();
+      },
+    }, this.receiveWindow);
   }
 
   release(id: number): void {
