@@ -129,13 +129,12 @@ export function codecSettings(
   onStrayLine: CodecSettings["onStrayLine"],
 ): CodecSettings {
   const { services, serializer, makeGate, streams, credentials } = setup;
-  const served = services?.methods.size ? services : undefined;
   return {
     hello: {
       ...limits,
       // A peer that can call nothing is granted no calls.
-      windowCalls: served ? limits.windowCalls : 0,
-      keepsResults: served?.readLinks !== undefined,
+      windowCalls: services?.methods.size ? limits.windowCalls : 0,
+      keepsResults: services?.readLinks !== undefined,
       credentials: credentials === undefined
         ? undefined
         : toCredentials(credentials),
@@ -146,7 +145,7 @@ export function codecSettings(
     limits: { ...limits },
     authorizesPeer: makeGate !== undefined,
     methodTable: services?.methods,
-    readLinks: served?.readLinks,
+    readLinks: services?.readLinks,
     serializer,
     streams: streams?.codec,
     onStrayLine,

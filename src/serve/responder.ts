@@ -12,6 +12,7 @@
 
 import { RpcError, toSendableError } from "../base/errors.ts";
 import type { Thrown } from "../base/pull_source.ts";
+import { references, refuseReferences } from "../base/references.ts";
 import { messageOf } from "../base/user_code.ts";
 import type { RequestInfo } from "../types/observe.ts";
 import { noneServed, type ServedCounts } from "../types/stats.ts";
@@ -73,7 +74,9 @@ export class Responder {
     if (sendBuffer.full) return false;
     try {
       const transfer = value !== undefined && value === call.transferred;
+      const { met } = references;
       codec.prepare(value, transfer, call.method, "result");
+      refuseReferences(met);
     } catch (error) {
       return this.fail(call, true, this.unserializableResult(call, error));
     }

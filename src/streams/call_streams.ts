@@ -17,6 +17,7 @@ import {
   type Thrown,
   toScopedSource,
 } from "../base/pull_source.ts";
+import { references, refuseReferences } from "../base/references.ts";
 import type { StreamFailure } from "../wire/codec.ts";
 import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import type {
@@ -97,7 +98,9 @@ export abstract class CallStreams implements StreamOwner, CallStreamsView {
   }
 
   prepare(item: unknown): void {
+    const { met } = references;
     this.host.context.codec.prepare(item, false, undefined, "item");
+    refuseReferences(met);
   }
 
   /** Ends the result, if it is a stream, in order. */

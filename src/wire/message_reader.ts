@@ -180,7 +180,7 @@ export class MessageReader implements FrameHandler {
         const metadata = body.metadata(flags);
         const links = (flags & (FLAG_KEEP | FLAG_REFS)) === 0
           ? undefined
-          : this.#links(kind, flags);
+          : this.#links(flags);
         const method = body.method();
         body.payload(this.#lastKind);
         handler.onRequest(id, method, size, remaining, metadata, links);
@@ -225,7 +225,7 @@ export class MessageReader implements FrameHandler {
         this.#onHello(flags);
         return;
       case RELEASE:
-        this.#links(kind, 0);
+        this.#links(0);
         body.done();
         handler.onRelease(id);
         return;
@@ -249,17 +249,16 @@ export class MessageReader implements FrameHandler {
   }
 
   /** Reads what a REQUEST has to do with other calls. Checks that this side has stated the capability. */
-  #links(kind: number, flags: number): RequestLinks {
-    const { readLinks, serializer } = this.settings;
-    if (readLinks === undefined) {
-      noCapability(kind, "dependent calls");
-    }
-    return readLinks(this.#body, flags, serializer !== undefined);
+  #links(flags: number): RequestLinks {
+    const { settings } = this;
+    return (settings.readLinks ?? noLinks)(this.#body, flags, settings);
   }
 
   #streamFrame(kind: number, flags: number, id: number): void {
     if (this.#lastKind !== STREAM) {
-      noCapability(kind, "streams of both sides");
+      protocolError(
+        `frame kind ${kind} needs the capability for streams of both sides`,
+      );
     }
     this.settings.streams?.read(
       this.#handler.streams() as StreamFrameHandler,
@@ -283,8 +282,8 @@ export class MessageReader implements FrameHandler {
   }
 }
 
-function noCapability(kind: number, what: string): never {
-  protocolError(`frame kind ${kind} needs the capability for ${what}`);
+function noLinks(): never {
+  protocolError("this side keeps no results for dependent calls");
 }
 
 /** The first bytes of a stream, for an error: as text, and the protocol that they look like. */

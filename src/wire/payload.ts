@@ -96,12 +96,6 @@ export class PayloadEncoder {
    * @throws {RpcError} `invalid_argument` if the value cannot be serialized.
    */
   prepare(value: unknown, transfer: boolean, role?: PayloadRole): void {
-    const { met } = references;
-    this.#encode(value, transfer, role);
-    if (references.met !== met) references.check?.(role);
-  }
-
-  #encode(value: unknown, transfer: boolean, role?: PayloadRole): void {
     if (value === undefined) this.#take(UNDEFINED, undefined, undefined, 0);
     else if (typeof value === "string") this.#prepareText(STRING, value);
     else if (isBytes(value)) {
