@@ -11,6 +11,7 @@
  * | run code around calls | `use: clientMiddleware(log)` | |
  * | be notified of calls | `observe: observers(metrics)` | |
  * | send what JSON cannot carry | `serializer: rich()` | values change as in JSON, or are refused |
+ * | use a result in the next call, in one round trip | `ref(handle)` in its params | |
  * | call with each item of a stream | `stage(client, method)`, `map(client, method, inputs)` | |
  *
  * The client of `@sluice/rpc` has streams, keepalive, stages and maps built in.

@@ -18,12 +18,28 @@ import {
   readOptions,
   USAGE,
 } from "./demo/options.ts";
-import { Bar, conclusion, type Row, table } from "./demo/report.ts";
+import {
+  Bar,
+  chainConclusion,
+  type ChainRow,
+  conclusion,
+  type Row,
+  table,
+} from "./demo/report.ts";
 import type { ServerMessage } from "./demo/server.ts";
-import { type StyleName, STYLES } from "./demo/styles.ts";
+import {
+  CHAIN_LIMIT,
+  type ChainName,
+  CHAINS,
+  type StyleName,
+  STYLES,
+} from "./demo/styles.ts";
 
 /** Milliseconds that the sync style may take. */
 const SYNC_LIMIT = 10_000;
+
+/** The network that is added to chains, in ms, if the options add none: without one there is little to see. */
+const CHAIN_RTT = 10;
 
 function options(): Options {
   try {
@@ -54,15 +70,34 @@ async function runAll(chosen: Options, server: Address): Promise<void> {
     if (chosen.json) console.log(JSON.stringify(row));
     rows.push(row);
   }
+  const chains = await runChains(chosen, server);
   if (chosen.json) return;
   const { runtime, rtt, tasks } = chosen;
   const network = rtt > 0 ? `, ${rtt} ms of network added` : "";
   console.log(`Client and server on ${runtime}${network}\n\n${table(rows)}\n`);
   console.log(conclusion(rows, tasks));
+  console.log(chainConclusion(chains, rtt || CHAIN_RTT));
+}
+
+async function runChains(
+  chosen: Options,
+  server: Address,
+): Promise<ChainRow[]> {
+  const rows: ChainRow[] = [];
+  const { runtime } = chosen;
+  const options = { ...chosen, rtt: chosen.rtt || CHAIN_RTT };
+  for (const style of Object.keys(CHAINS) as ChainName[]) {
+    const { calls: chains, seconds } = await runStyle(style, options, server);
+    const ms_per_chain = round(1000 * seconds / chains, 2);
+    const row = { style, runtime, chains, seconds: round(seconds, 4) };
+    rows.push({ ...row, ms_per_chain });
+    if (chosen.json) console.log(JSON.stringify(rows.at(-1)));
+  }
+  return rows;
 }
 
 async function runStyle(
-  style: StyleName,
+  style: StyleName | ChainName,
   { calls, tasks, rtt, runtime }: Options,
   server: Address,
 ): Promise<Result> {
@@ -72,7 +107,8 @@ async function runStyle(
     "client.ts",
     JSON.stringify(order satisfies ClientOrder),
   );
-  const bar = new Bar(style, calls, style === "sync" ? SYNC_LIMIT : Infinity);
+  const limit = style in CHAINS ? CHAIN_LIMIT : Infinity;
+  const bar = new Bar(style, calls, style === "sync" ? SYNC_LIMIT : limit);
   try {
     let result: Result | undefined;
     await client.listen((message) => {

@@ -70,6 +70,7 @@ function native(replied: (value: unknown) => void) {
   const receiver: MessageHandler = {
     onHello: ignore,
     onRequest: ignore,
+    onRelease: ignore,
     onReply: () => replied(codec.value()),
     onFailure: ignore,
     onCancel: ignore,

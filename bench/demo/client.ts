@@ -11,12 +11,19 @@ import { netrpc } from "../../netrpc.ts";
 import { delayed } from "../delay.ts";
 import type { Address } from "./options.ts";
 import { parentDone, sendToParent } from "./parent.ts";
-import { type StyleName, STYLES, Tally, type Work } from "./styles.ts";
+import {
+  type ChainName,
+  CHAINS,
+  type StyleName,
+  STYLES,
+  Tally,
+  type Work,
+} from "./styles.ts";
 import { cpuSeconds, Peak } from "./usage.ts";
 
 /** The options of the client: its only argument, as JSON. */
 export interface ClientOrder extends Work {
-  readonly style: StyleName;
+  readonly style: StyleName | ChainName;
   readonly server: Address;
   readonly rtt: number;
   /** Whether to use Go's protocol instead of the native one. */
@@ -52,7 +59,7 @@ async function run(
   const client = new Client<EchoServices>(duplex, { protocol: wire });
   const cpu = cpuSeconds();
   const began = performance.now();
-  await STYLES[order.style](client, order, tally);
+  await { ...STYLES, ...CHAINS }[order.style](client, order, tally);
   const seconds = (performance.now() - began) / 1000;
   const result = { calls: tally.done, seconds, cpu: cpuSeconds() - cpu };
   await client.close();

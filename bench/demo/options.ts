@@ -13,13 +13,15 @@ export const USAGE = `Usage: deno task demo [options]
 Calls an echo server over one TCP connection in three styles, checks every
 reply, and compares: sync (a loop that waits for each reply), concurrent (many
 tasks that each wait), pipeline (a loop that waits only for room in the window).
+Then makes chains of three calls, each of which needs the result of the one
+before: by await, and by ref(). These have 10 ms of network if --rtt adds none.
 
   --calls N         number of calls of each style (524288); sync stops after 10 s
   --tasks N         number of tasks of the concurrent style (64); at most 1048576
   --runtime NAME    deno, bun or node, for client and server (${OWN})
   --rtt MS          network latency to add, there and back (0)
   --server ADDRESS  HOST:PORT of an echo server that is already running
-  --json            print one line of JSON for each style, and nothing else
+  --json            print one line of JSON for each style and way of chaining
   --help            print this`;
 
 /** The options of the command line. */

@@ -5,7 +5,7 @@
  */
 
 import process from "node:process";
-import type { StyleName } from "./styles.ts";
+import { CHAIN, type ChainName, type StyleName } from "./styles.ts";
 
 /** The result of a style, which is one line of `--json`. */
 export interface Row {
@@ -18,17 +18,26 @@ export interface Row {
   readonly rss_mb: number;
 }
 
+/** The result of a way to make chains, which is one line of `--json`, too. */
+export interface ChainRow {
+  readonly style: ChainName;
+  readonly runtime: string;
+  readonly chains: number;
+  readonly seconds: number;
+  readonly ms_per_chain: number;
+}
+
 const WIDTH = 40;
 
 /** A progress line on a terminal; prints nothing elsewhere. */
 export class Bar {
-  readonly #style: StyleName;
+  readonly #style: string;
   readonly #calls: number;
   readonly #began: number = performance.now();
   /** Milliseconds after which the style stops. */
   readonly #limit: number;
 
-  constructor(style: StyleName, calls: number, limit: number) {
+  constructor(style: string, calls: number, limit: number) {
     this.#style = style;
     this.#calls = calls;
     this.#limit = limit;
@@ -77,6 +86,17 @@ export function conclusion(rows: readonly Row[], tasks: number): string {
     `${ratio(pipeline, sync)} the rate of waiting for each and ` +
     `${ratio(pipeline, concurrent)} that of ${many}; a call cost the client ` +
     `${cost(pipeline)} of CPU, against ${cost(sync)} and ${cost(concurrent)}.`;
+}
+
+/** The sentence about chains. */
+export function chainConclusion(
+  rows: readonly ChainRow[],
+  rtt: number,
+): string {
+  const [awaited, dependent] = rows.map((row) => row.ms_per_chain.toFixed(1));
+  return `A chain of ${CHAIN} calls, each of which needs the result of the one ` +
+    `before, took ${dependent} ms with ref(), and ${awaited} ms with await ` +
+    `(${rtt} ms of network).`;
 }
 
 /** How many times faster one style was than another. */

@@ -1,5 +1,6 @@
 /**
- * The three styles of the experiment, and the check of every reply.
+ * The three styles of the experiment, chains of calls that need each other's
+ * results, and the check of every reply.
  *
  * The loops are measured: they only call, and compare each reply with the expected
  * one. {@linkcode Tally} has their progress.
@@ -7,7 +8,7 @@
  * @module
  */
 
-import type { Client, EchoServices } from "../../mod.ts";
+import { type Client, type EchoServices, ref } from "../../mod.ts";
 
 const HELLO = "HelloService.Hello";
 
@@ -93,3 +94,43 @@ export const STYLES = { sync, concurrent, pipeline };
 
 /** The name of a style. */
 export type StyleName = keyof typeof STYLES;
+
+/** Calls of a chain: the params of each are the result of the one before. */
+export const CHAIN = 3;
+
+/** Milliseconds after which no further chain begins. */
+export const CHAIN_LIMIT = 1000;
+
+/** Makes one chain after the other, and checks the last reply of each. */
+function chains(
+  chain: (client: Client<EchoServices>, name: string) => Promise<string>,
+): Style {
+  return async (client, { calls }, tally) => {
+    await client.connection.opened;
+    const end = performance.now() + CHAIN_LIMIT;
+    const most = Math.ceil(calls / CHAIN);
+    for (let i = 0; i < most && performance.now() < end; i++) {
+      const reply = await chain(client, "client " + i);
+      tally.check(i, reply.replace("hello:".repeat(CHAIN - 1), ""));
+    }
+  };
+}
+
+/** Awaits each result before the call that needs it. */
+const awaited = chains(async (client, name) => {
+  const first = await client.call(HELLO, name);
+  return await client.call(HELLO, await client.call(HELLO, first));
+});
+
+/** Sends all calls of a chain at once. */
+const dependent = chains((client, name) => {
+  const first = client.go(HELLO, name);
+  const second = client.go(HELLO, ref(first));
+  return client.call(HELLO, ref(second));
+});
+
+/** The ways to make chains by name, in the order in which they run. `calls` counts chains. */
+export const CHAINS = { awaited, dependent };
+
+/** The name of a way to make chains. */
+export type ChainName = keyof typeof CHAINS;

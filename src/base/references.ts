@@ -40,14 +40,12 @@ export interface References {
   met: number;
   /** Finds the references of a value. */
   find?: (value: unknown) => PlacedReference[];
-  /** Links a call to those that its params refer to, and prepares what is sent of them. Returns whether the call must wait for results. */
-  link?: (call: object, calls: object, params: unknown) => boolean;
+  /** Links a call to those that its params refer to, and prepares what is sent of them. */
+  link?: (call: object, calls: object, params: unknown) => void;
   /** What the handle of a call stands for as the source of results. */
   sourceOf?: (handle: object) => object;
   /** Returns what a serializer is given: a value with `null` in the place of each reference, unless it knows references. */
   blank?: (value: unknown, serializer: object) => unknown;
-  /** A reference was encoded. Throws if that was in anything but params. */
-  check?: (role?: string) => void;
 }
 
 const KEY = /* @__PURE__ */ shared("references");
@@ -58,6 +56,17 @@ export const references: References =
     (globalThis as unknown as Record<symbol, References>)[KEY] ??= {
       met: 0,
     })();
+
+/**
+ * Checks that no reference was encoded in a result or an item; `met` is how
+ * many had been encoded before.
+ *
+ * @throws {TypeError} If one was.
+ */
+export function refuseReferences(met: number): void {
+  if (references.met === met) return;
+  throw new TypeError("a reference stands for a value in params alone");
+}
 
 /** What a reference stands for; undefined for any other value. */
 export function targetOf(value: unknown): ReferenceTarget | undefined {

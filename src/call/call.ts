@@ -63,14 +63,10 @@ export interface CallExtras extends TimerEntry {
 
 /** What a call has to do with the results of others: made by `references.ts`. */
 export interface CallLinks {
-  /** The bytes that its references add to its request. */
-  readonly size: number;
-  /** The call is written now, to a peer that has sent this HELLO. */
+  /** The bytes that its references add to its request. 0 if it is held: it waits for the results, and not for the window. Undefined if it has none. */
+  readonly size: number | undefined;
+  /** The call is written in this turn, to a peer that has sent this HELLO. */
   fields(peer: PeerHello): LinkFields | undefined;
-  /** It has been written. */
-  onWritten(): void;
-  /** Its turn to be sent has come. Returns whether it was held back, because a result that it refers to is not kept any more. */
-  holdBack(): boolean;
   /** The peer has answered. */
   onAnswered(): void;
   /** The peer has refused it. Returns whether it was held back, to be sent again. */

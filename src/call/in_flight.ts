@@ -74,7 +74,6 @@ export class InFlightCalls extends CallTable<Call> {
     );
     call.batchOffset = sendBuffer.batchOffset;
     extra?.streams?.onWritten(id);
-    extra?.links?.onWritten();
   }
 
   /** The call of this id that was flushed and is not over. */

@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { Connection } from "../types/connection.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import type { SnapshotSettings } from "../wire/payload.ts";
@@ -17,6 +18,7 @@ export interface LinkedCalls {
   readonly context: {
     readonly codec: Codec;
     readonly sendBuffer: FrameBuffer;
+    readonly connection: Connection;
     /** How params are encoded. */
     readonly setup: SnapshotSettings;
   };

@@ -161,15 +161,12 @@ export class PendingCalls implements CallOwner, LinkedCalls {
       if (options !== undefined) this.#apply(call, options);
       // Runs user code (toJSON, a serializer), which may abort the call or
       // close the connection: so those are checked afterwards.
-      let held = false;
       if (streamed) codec.streams?.prepare();
       else {
         const transfer = options?.transfer === true;
         const { met } = references;
         codec.prepare(params, transfer, call.method, "params");
-        if (references.met !== met) {
-          held = references.link?.(call, this, params) === true;
-        }
+        if (references.met !== met) references.link?.(call, this, params);
       }
       if (options?.notification) codec.markNotification?.();
       const { extra } = call;
@@ -180,7 +177,7 @@ export class PendingCalls implements CallOwner, LinkedCalls {
         // Throws if a signal is none, and then nothing is sent.
         this.settler.watch(call, extra);
       }
-      this.queue.enter(call, held);
+      this.queue.enter(call, extra?.links?.size === 0);
     } catch (error) {
       // Drops what is prepared and will not be written.
       codec.prepare(undefined, false);

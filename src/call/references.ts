@@ -104,7 +104,7 @@ const NO_BLOCK = /* @__PURE__ */ new Uint8Array(0);
  */
 export function ref<T>(handle: CallHandle<T>): Ref<T> {
   if (references.sourceOf === undefined) {
-    Object.assign(references, { find, blank, link, sourceOf, check });
+    Object.assign(references, { find, blank, link, sourceOf });
   }
   const source = references.sourceOf?.(handle) as Links;
   return reference({ source, path: [] }) as Ref<T>;
@@ -203,18 +203,12 @@ function blankAt(
   if (depth === place.length) return meet();
   const list = Array.isArray(node);
   if (!list && !isPlain(node as object)) return node;
-  const copy = (list ? [...node] : { ...node as object }) as Members;
+  const copy = (list ? [...node] : { ...node as object }) as Record<
+    string,
+    unknown
+  >;
   copy[place[depth]] = blankAt(copy[place[depth]], place, depth + 1);
   return copy;
-}
-
-interface Members {
-  [key: string]: unknown;
-}
-
-function check(role = "params"): void {
-  if (role === "params") return;
-  throw unserializable(`${role}: a reference`, undefined, "await its call");
 }
 
 // The links of a call.
@@ -285,8 +279,8 @@ class Links implements CallLinks {
     this.#call = call;
   }
 
-  get size(): number {
-    return this.#dependency?.block?.length ?? 0;
+  get size(): number | undefined {
+    return this.#dependency && (this.#dependency.block?.length ?? 0);
   }
 
   /** Somebody refers to the result. */
@@ -342,19 +336,15 @@ class Links implements CallLinks {
     const kept = this.#referred && peer.keepsResults === true;
     this.#keptAs = kept ? seq : -1;
     this.#answered = false;
-    const { block, list } = this.#dependency ?? {};
-    if (block === undefined || list === undefined) {
+    const dependency = this.#dependency;
+    const { block } = dependency ?? {};
+    if (dependency === undefined || block === undefined) {
       return kept ? { flags: FLAG_KEEP, block: NO_BLOCK } : undefined;
     }
-    setIds(block, list.map((each) => sourceFor(each).#keptAs >>> 0));
-    return { flags: kept ? FLAG_KEEP | FLAG_REFS : FLAG_REFS, block };
-  }
-
-  onWritten(): void {
-    const dependency = this.#dependency;
-    if (dependency === undefined) return;
+    setIds(block, dependency.list.map((each) => sourceFor(each).#keptAs >>> 0));
     dependency.written = true;
     this.#leave(dependency);
+    return { flags: kept ? FLAG_KEEP | FLAG_REFS : FLAG_REFS, block };
   }
 
   /** The results that it refers to need not be kept for it any more. */
@@ -362,9 +352,12 @@ class Links implements CallLinks {
     for (const each of list) {
       const source = sourceFor(each);
       source.#held.delete(this);
-      if (source.#unwritten.delete(this)) {
-        source.#tidy(calls);
-      }
+      if (!source.#unwritten.delete(this)) continue;
+      // Later: the request that refers to the result may be written just now.
+      queueMicrotask(() => {
+        const { state } = calls.context.connection.stats();
+        if (state === "open" || state === "draining") source.#tidy(calls);
+      });
     }
   }
 
@@ -387,12 +380,18 @@ class Links implements CallLinks {
     const held = [...this.#held];
     this.#held.clear();
     for (const links of held) links.#await();
+    if (failed) this.#holdUnwritten();
+  }
+
+  /** Calls that wait to be written cannot refer to the result any more. */
+  #holdUnwritten(): void {
+    for (const links of [...this.#unwritten]) links.#hold(false);
   }
 
   // A call that refers to others' results, in the order in which it travels.
 
   /** Its params have references: see `References.link`. */
-  link(calls: LinkedCalls, params: unknown): boolean {
+  link(calls: LinkedCalls, params: unknown): void {
     const { codec, setup } = calls.context;
     const call = this.#call as Call;
     const prepare = (value: unknown) =>
@@ -404,10 +403,7 @@ class Links implements CallLinks {
     if (list.length < all.length) {
       const there = all.filter((each) => !list.includes(each));
       const filled = fill(call, sent, there);
-      if (list.length === 0) {
-        prepare(filled);
-        return false;
-      }
+      if (list.length === 0) return prepare(filled);
       const made = snapshot(filled, false, setup);
       sent = isInstanceOf(made, Snapshot) ? made.withReferences(list) : made;
     }
@@ -417,25 +413,10 @@ class Links implements CallLinks {
         list.map(({ place, target }) => ({ place, path: target.path })),
       )
       : undefined;
-    const held = block === undefined;
     this.#dependency = { calls, sent, list, block, written: false };
-    if (held) this.#await();
+    if (block === undefined) this.#await();
     else for (const each of list) sourceFor(each).#unwritten.add(this);
     prepare(isInstanceOf(sent, Snapshot) ? sent : undefined);
-    return held;
-  }
-
-  holdBack(): boolean {
-    const dependency = this.#dependency;
-    if (dependency?.block === undefined) return false;
-    const { calls, list } = dependency;
-    const kept = list.every((each) => {
-      const source = sourceFor(each);
-      return !source.settled?.failed &&
-        source.#isKept(source.#call as Call, calls);
-    });
-    if (!kept) this.#hold(dependency);
-    return !kept;
   }
 
   onRefused(code: string): boolean {
@@ -444,19 +425,26 @@ class Links implements CallLinks {
     if (!dependency?.written || !known) return false;
     if (dependency.calls.queue.ended) return false;
     (this.#call as Call).outcome = "refused";
-    this.#hold(dependency);
+    this.#hold(true);
     return true;
   }
 
-  #hold(dependency: Dependency): void {
+  /** The call waits for the results, and is sent with them in place. */
+  #hold(refused: boolean): void {
+    const dependency = this.#dependency as Dependency;
     this.#leave(dependency);
     dependency.block = undefined;
     dependency.written = false;
+    const { queue } = dependency.calls;
     const call = this.#call as Call;
     call.state = "waiting";
     call.seq = -1;
-    dependency.calls.queue.push(call, undefined, true);
+    const queued = call.waiting !== undefined;
+    if (queued) queue.remove(call);
+    // One that is being made just now is not in the queue yet, and enters it as held.
+    if (queued || refused) queue.push(call, undefined, true);
     this.#await();
+    this.#holdUnwritten();
   }
 
   /** Waits for the results; then the call goes on in a later turn, because the code on the stack settles another call. */
@@ -511,10 +499,10 @@ class Links implements CallLinks {
   }
 }
 
-function link(call: object, calls: object, params: unknown): boolean {
+function link(call: object, calls: object, params: unknown): void {
   const links = linksOf(call as Call);
   links.drop();
-  return links.link(calls as LinkedCalls, params);
+  links.link(calls as LinkedCalls, params);
 }
 
 function keepsResults({ inFlight }: LinkedCalls): boolean {

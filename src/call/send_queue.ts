@@ -195,9 +195,8 @@ export class SendQueue {
       const draft = this.remove(call);
       try {
         const { extra } = call;
-        if (extra !== undefined) {
-          if (extra.expiresAt <= clock.now()) throw deadlineError(call.outcome);
-          if (extra.links?.holdBack()) continue;
+        if (extra !== undefined && extra.expiresAt <= clock.now()) {
+          throw deadlineError(call.outcome);
         }
         codec.restorePrepared(draft);
       } catch (error) {

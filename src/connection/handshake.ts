@@ -130,14 +130,13 @@ export function codecSettings(
   onStrayLine: CodecSettings["onStrayLine"],
 ): CodecSettings {
   const { services, serializer, makeGate, streams, credentials } = setup;
-  const served = services?.methods.size ? services : undefined;
   return {
     hello: {
       ...limits,
       // A peer that can call nothing is granted no calls.
-      windowCalls: served ? limits.windowCalls : 0,
+      windowCalls: services?.methods.size ? limits.windowCalls : 0,
       movesWindow: true,
-      keepsResults: served?.readLinks !== undefined,
+      keepsResults: services?.readLinks !== undefined,
       credentials: credentials === undefined
         ? undefined
         : toCredentials(credentials),
@@ -152,7 +151,7 @@ export function codecSettings(
     limits: { ...limits },
     authorizesPeer: makeGate !== undefined,
     methodTable: services?.methods,
-    readLinks: served?.readLinks,
+    readLinks: services?.readLinks,
     serializer,
     streams: streams?.codec,
     onStrayLine,

@@ -16,6 +16,7 @@ import { Timeout } from "../base/timers.ts";
 import {
   type ConnectionError,
   type ErrorCode,
+  protocolError,
   quote,
   RpcError,
 } from "../base/errors.ts";
@@ -55,7 +56,7 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
   readonly #openCalls: OpenCalls;
   readonly #scheduler: Scheduler;
   readonly #runner: HandlerRunner;
-  #kept: KeptResults | undefined;
+  #kept: KeptResults<ServerCall> | undefined;
   /** Requests are refused: the connection drains, or is over. */
   #draining = false;
   /** Why handlers should finish, if either side drains or the connection is over. */
@@ -145,7 +146,7 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
   ): void {
     const receiveWindow = this.receiveWindow;
     receiveWindow.checkId(id, this.#openCalls.table);
-    if (requestLinks !== undefined) this.#checkReferences(requestLinks);
+    if (requestLinks !== undefined) checkReferences(id, requestLinks);
     const { codec, clock, tick, observe } = this.#context;
     const { opensStream } = codec;
     // Before `recordId`: the local GOAWAY then refuses a call that exceeds the window.
@@ -214,21 +215,19 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     this.#openCalls.register(call);
   }
 
-  /** A reference can name only a call that was made before. */
-  #checkReferences({ references }: RequestLinks): void {
-    for (const { id } of references) {
-      this.receiveWindow.checkSeen(id, "a reference");
-    }
-  }
-
   /** Made when a call first has to do with the result of another. */
-  #keptResults(): KeptResults {
-    return this.#kept ??= new KeptResults(
-      this.#context,
-      this.#openCalls,
-      this.#scheduler,
-      this.receiveWindow,
-    );
+  #keptResults(): KeptResults<ServerCall> {
+    const scheduler = this.#scheduler;
+    return this.#kept ??= new KeptResults<ServerCall>({
+      maxMessage: this.#context.limits.maxMessage,
+      onResults: (call) => scheduler.wait(call),
+      onNoResult: (call, { code, text }) =>
+        this.#openCalls.rejectUnstarted(call, code, text),
+      onChange: () => {
+        scheduler.startWaiting();
+        this.#context.settled();
+      },
+    }, this.receiveWindow);
   }
 
   release(id: number): void {
@@ -437,6 +436,16 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
 const QUIET_TIME = 1000;
 
 const NO_CALLS: ReadonlySet<object> = new Set();
+
+/** A reference can name only a call before its own, so that none waits for itself. */
+function checkReferences(own: number, { references }: RequestLinks): void {
+  for (const { id } of references) {
+    if (((own - id) | 0) > 0) continue;
+    protocolError(
+      `request ${own} refers to call ${id}, which is not before it`,
+    );
+  }
+}
 
 const CANCELLED = "the caller cancelled the call";
 const CLOSING = "the connection is closing";

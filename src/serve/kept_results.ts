@@ -21,11 +21,7 @@ import type { Codec, RequestLinks } from "../wire/codec.ts";
 import type { PayloadView, PreparedPayload } from "../wire/payload.ts";
 import { BYTES, CUSTOM } from "../wire/protocol.ts";
 import { pathText, putAt, valueAt } from "../wire/reference_block.ts";
-import type { ServeContext } from "../connection/contract.ts";
 import type { ReceiveWindow } from "../connection/receive_window.ts";
-import type { OpenCalls } from "./open_calls.ts";
-import type { Scheduler } from "./scheduler.ts";
-import type { ServerCall } from "./server_call.ts";
 
 /** The most results that a connection keeps. */
 const MAX_KEPT = 4096;
@@ -36,11 +32,23 @@ const MAX_KEPT_BYTES = 1024 * 1024;
 /** What a kept result counts besides its bytes. */
 const CHARGE = 64;
 
+/** What becomes of calls that have waited for results. */
+export interface KeptResultsHost<C> {
+  /** The most bytes of the params of a call. */
+  readonly maxMessage: number;
+  /** The results that a call waited for are there. */
+  onResults(call: C): void;
+  /** A result that a call waited for is none. */
+  onNoResult(call: C, refusal: DependencyRefusal): void;
+  /** Called in a later microtask, when one of the above was: calls may start, and a drain go on. */
+  onChange(): void;
+}
+
 /** How far a call is whose result may be kept. */
 type ResultState = "pending" | "kept" | "failed" | "stream" | "gone";
 
 /** The result of one call with the flag KEEP. */
-class KeptResult {
+class KeptResult<C> {
   state: ResultState = "pending";
   payload: PayloadView | undefined = undefined;
   /** Calls that refer to it and have not started. */
@@ -49,8 +57,8 @@ class KeptResult {
   released = false;
   /** Its call was answered. */
   settled = false;
-  /** Those of them that wait for it. */
-  readonly waiting = new Set<ServerCall>();
+  /** Of those, the ones that wait for it. */
+  readonly waiting = new Set<ServerCallLinks<C>>();
   readonly id: number;
 
   constructor(id: number) {
@@ -63,29 +71,31 @@ class KeptResult {
 }
 
 /** Why a call that refers to results is not started. */
-export interface Refusal {
+export interface DependencyRefusal {
   readonly code: ErrorCode;
   readonly text: string;
 }
 
 /** What one call of the peer has to do with the results of others. */
-export class ServerCallLinks {
+export class ServerCallLinks<C> {
   /** Results that it waits for. */
   missing = 0;
   /** What its results take, decoded, until it is done. */
   decoded = 0;
-  readonly #owner: KeptResults;
+  /** The call, if it waits for results. */
+  call: C | undefined = undefined;
+  readonly #owner: KeptResults<C>;
   readonly #links: RequestLinks;
   /** Its own result, if that is to be kept. */
-  readonly #own: KeptResult | undefined;
+  readonly #own: KeptResult<C> | undefined;
   /** The results that it refers to, in the order of its references; none once it has them. */
-  #needs: (KeptResult | undefined)[];
+  #needs: (KeptResult<C> | undefined)[];
 
   constructor(
-    owner: KeptResults,
+    owner: KeptResults<C>,
     links: RequestLinks,
-    own: KeptResult | undefined,
-    needs: (KeptResult | undefined)[],
+    own: KeptResult<C> | undefined,
+    needs: (KeptResult<C> | undefined)[],
   ) {
     this.#owner = owner;
     this.#links = links;
@@ -100,7 +110,7 @@ export class ServerCallLinks {
   }
 
   /** Why it cannot start, if it cannot. */
-  get refusal(): Refusal | undefined {
+  get refusal(): DependencyRefusal | undefined {
     const { references } = this.#links;
     for (const [i, need] of this.#needs.entries()) {
       const { id } = references[i];
@@ -123,10 +133,11 @@ export class ServerCallLinks {
   }
 
   /** Makes it wait for the results that are not there. Returns whether there are any. */
-  wait(call: ServerCall): boolean {
+  wait(call: C): boolean {
+    this.call = call;
     for (const need of new Set(this.#needs)) {
       if (need?.state !== "pending") continue;
-      need.waiting.add(call);
+      need.waiting.add(this);
       this.missing++;
     }
     if (this.missing === 0) return false;
@@ -161,10 +172,10 @@ export class ServerCallLinks {
     if (this.#needs.length === 0) return params;
     const { refusal } = this;
     if (refusal !== undefined) throw new DependencyError(refusal);
-    const results = new Map<KeptResult, unknown>();
+    const results = new Map<KeptResult<C>, unknown>();
     this.decoded = 0;
     for (const [i, reference] of this.#links.references.entries()) {
-      const need = this.#needs[i] as KeptResult;
+      const need = this.#needs[i] as KeptResult<C>;
       const { place, path, id } = reference;
       if (!results.has(need)) results.set(need, this.#decode(need, codec));
       const found = valueAt(results.get(need), path);
@@ -189,7 +200,7 @@ export class ServerCallLinks {
     return params;
   }
 
-  #decode({ payload }: KeptResult, codec: Codec): unknown {
+  #decode({ payload }: KeptResult<C>, codec: Codec): unknown {
     const { kind, bytes, end } = payload as PayloadView;
     this.decoded += codec.decodedSize(payload) + end;
     // The value may be, or share, the very bytes.
@@ -198,7 +209,7 @@ export class ServerCallLinks {
   }
 
   /** It has its params: it refers to no result any more. */
-  unpin(call: ServerCall): void {
+  unpin(): void {
     const needs = this.#needs;
     if (needs.length === 0) return;
     this.#needs = [];
@@ -206,15 +217,16 @@ export class ServerCallLinks {
     this.missing = 0;
     for (const need of needs) {
       if (need === undefined) continue;
-      need.waiting.delete(call);
+      need.waiting.delete(this);
       need.pins--;
       this.#owner.tidy(need);
     }
   }
 
   /** The call is answered, or never will be. */
-  end(call: ServerCall): void {
-    this.unpin(call);
+  end(): void {
+    this.unpin();
+    this.call = undefined;
     const own = this.#own;
     if (own?.state === "pending") this.#owner.settle(own, "failed");
     else if (own !== undefined) this.#owner.settle(own, own.state);
@@ -230,9 +242,9 @@ export class ServerCallLinks {
 
 /** A call cannot start because of the results that it refers to. */
 export class DependencyError extends Error {
-  readonly refusal: Refusal;
+  readonly refusal: DependencyRefusal;
 
-  constructor(refusal: Refusal) {
+  constructor(refusal: DependencyRefusal) {
     super(refusal.text);
     this.refusal = refusal;
   }
@@ -250,7 +262,7 @@ function copyOf(prepared: PreparedPayload): PayloadView {
   return { kind, bytes: own, at: 0, end: own.length };
 }
 
-function refuse(code: ErrorCode, text: string): Refusal {
+function refuse(code: ErrorCode, text: string): DependencyRefusal {
   return { code, text };
 }
 
@@ -259,31 +271,22 @@ function invalid(text: string): DependencyError {
 }
 
 /** The results that one connection keeps. */
-export class KeptResults {
+export class KeptResults<C> {
   /** Calls that wait for a result. */
   waiting = 0;
-  readonly #context: ServeContext;
-  readonly #openCalls: OpenCalls;
-  readonly #scheduler: Scheduler;
+  readonly #host: KeptResultsHost<C>;
   readonly #receiveWindow: ReceiveWindow;
   /** By the id of their call, those of calls without a reply included. */
-  readonly #table = new Map<number, KeptResult>();
+  readonly #table = new Map<number, KeptResult<C>>();
   /** Those of calls that were answered, the oldest first. */
-  readonly #settled = new Set<KeptResult>();
+  readonly #settled = new Set<KeptResult<C>>();
   /** Results whose calls have ended, and for which calls wait. A list, as each may refuse calls for whose results others wait. */
-  readonly #ended: KeptResult[] = [];
+  readonly #ended: KeptResult<C>[] = [];
   #notifying = false;
   #closed = false;
 
-  constructor(
-    context: ServeContext,
-    openCalls: OpenCalls,
-    scheduler: Scheduler,
-    receiveWindow: ReceiveWindow,
-  ) {
-    this.#context = context;
-    this.#openCalls = openCalls;
-    this.#scheduler = scheduler;
+  constructor(host: KeptResultsHost<C>, receiveWindow: ReceiveWindow) {
+    this.#host = host;
     this.#receiveWindow = receiveWindow;
   }
 
@@ -293,17 +296,17 @@ export class KeptResults {
   }
 
   /** A call has arrived, whose request has `size` bytes. */
-  link(id: number, size: number, links: RequestLinks): ServerCallLinks {
+  link(id: number, size: number, links: RequestLinks): ServerCallLinks<C> {
     const needs = links.references.map(({ id }) => this.#table.get(id));
     // What no caller could have sent, its caller must send itself.
     let bytes = size;
     for (const need of needs) bytes += need?.payload?.end ?? 0;
-    if (bytes > this.#context.limits.maxMessage) needs.fill(undefined);
-    let own: KeptResult | undefined;
+    if (bytes > this.#host.maxMessage) needs.fill(undefined);
+    let own: KeptResult<C> | undefined;
     if (links.keep) {
       // The ids have come round.
       this.release(id);
-      own = new KeptResult(id);
+      own = new KeptResult<C>(id);
       this.#table.set(id, own);
     }
     return new ServerCallLinks(this, links, own, needs);
@@ -319,11 +322,11 @@ export class KeptResults {
   }
 
   /** Drops a result that nobody can refer to any more. */
-  tidy(result: KeptResult): void {
+  tidy(result: KeptResult<C>): void {
     if (result.released && result.pins === 0) this.#drop(result);
   }
 
-  #drop(result: KeptResult): void {
+  #drop(result: KeptResult<C>): void {
     if (!this.#settled.delete(result)) return;
     this.#receiveWindow.kept -= result.bytes;
     if (this.#table.get(result.id) === result) this.#table.delete(result.id);
@@ -332,7 +335,7 @@ export class KeptResults {
   }
 
   /** The call of a result is answered. */
-  settle(result: KeptResult, state: ResultState): void {
+  settle(result: KeptResult<C>, state: ResultState): void {
     if (result.settled || this.#closed) return;
     result.settled = true;
     result.state = state;
@@ -348,35 +351,32 @@ export class KeptResults {
     if (result.waiting.size > 0) this.#notify(result);
   }
 
-  #notify(result: KeptResult): void {
+  #notify(result: KeptResult<C>): void {
     this.#ended.push(result);
     if (this.#notifying) return;
     this.#notifying = true;
-    let next: KeptResult | undefined;
+    let next: KeptResult<C> | undefined;
     while ((next = this.#ended.pop()) !== undefined) {
-      const calls = [...next.waiting];
+      const all = [...next.waiting];
       next.waiting.clear();
-      for (const call of calls) this.#advance(call);
+      for (const links of all) this.#advance(links);
     }
     this.#notifying = false;
     // Later: the code on the stack is that of a handler, or ends the connection.
-    queueMicrotask(() => {
-      this.#scheduler.startWaiting();
-      this.#context.settled();
-    });
+    queueMicrotask(() => this.#host.onChange());
   }
 
   /** One of the results that a call waits for is there. */
-  #advance(call: ServerCall): void {
+  #advance(links: ServerCallLinks<C>): void {
+    const { call } = links;
     // An observer of another call may have ended it.
-    if (call.done) return;
-    const links = call.links as ServerCallLinks;
+    if (call === undefined) return;
     links.missing--;
     const { refusal } = links;
     if (refusal === undefined && links.missing > 0) return;
     if (links.missing === 0) this.waiting--;
-    if (refusal === undefined) this.#scheduler.wait(call);
-    else this.#openCalls.rejectUnstarted(call, refusal.code, refusal.text);
+    if (refusal === undefined) this.#host.onResults(call);
+    else this.#host.onNoResult(call, refusal);
   }
 
   /** The connection is over: nothing is kept, and no call waits. */

@@ -131,6 +131,6 @@ export class OpenCalls {
     }
     this.#context.deadlines.remove(call);
     call.streams?.close();
-    call.links?.end(call);
+    call.links?.end();
   }
 }

@@ -12,6 +12,7 @@
 
 import { RpcError, toSendableError } from "../base/errors.ts";
 import type { Thrown, ValueWithBody } from "../base/pull_source.ts";
+import { references, refuseReferences } from "../base/references.ts";
 import { messageOf } from "../base/user_code.ts";
 import type { RequestInfo } from "../types/observe.ts";
 import { noneServed, type ServedCounts } from "../types/stats.ts";
@@ -73,7 +74,9 @@ export class Responder {
     if (sendBuffer.full) return false;
     try {
       const transfer = value !== undefined && value === call.transferred;
+      const { met } = references;
       codec.prepare(value, transfer, call.method, "result");
+      refuseReferences(met);
     } catch (error) {
       return this.fail(call, true, this.unserializableResult(call, error));
     }
@@ -81,7 +84,8 @@ export class Responder {
     const error = this.#tooLarge(call);
     if (error !== undefined) return this.fail(call, true, error);
     const before = sendBuffer.size;
-    call.links?.keep(codec);
+    // Of a call that was cancelled, or is late, its caller has no result.
+    if (call.aborted === undefined) call.links?.keep(codec);
     codec.reply(sendBuffer, call.id, call.replyMetadata);
     this.counts.ok++;
     if (call.transferred !== undefined) this.#transferred.push(call);

@@ -98,7 +98,7 @@ export class HandlerRunner implements IncomingStreamHost<ServerCall> {
       this.#openCalls.countDecoded(call);
       call.retained = undefined;
     }
-    call.links?.unpin(call);
+    call.links?.unpin();
     const { schema } = call.methodEntry;
     if (schema === undefined) this.#run(call, params);
     else this.#validate(call, schema, params);

@@ -86,7 +86,7 @@ export class ServerCall
   /** Its streams, if it has any. */
   streams: IncomingStreams | undefined = undefined;
   /** What it has to do with the results of other calls, if anything. */
-  links: ServerCallLinks | undefined = undefined;
+  links: ServerCallLinks<ServerCall> | undefined = undefined;
   /** The async context in which its result is read, if that is a stream. */
   scope: Scope | undefined = undefined;
   /** The queue of an ordered call that may run, or waits for those before it; undefined once it has passed its turn or has finished. */

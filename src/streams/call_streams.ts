@@ -19,6 +19,7 @@ import {
   toScopedSource,
   ValueWithBody,
 } from "../base/pull_source.ts";
+import { references, refuseReferences } from "../base/references.ts";
 import { isInstanceOf } from "../base/user_code.ts";
 import type { CallOptions } from "../types/call.ts";
 import type { StreamFailure } from "../wire/codec.ts";
@@ -106,7 +107,9 @@ export abstract class CallStreams implements StreamOwner, CallStreamsView {
   }
 
   prepare(item: unknown): void {
+    const { met } = references;
     this.host.context.codec.prepare(item, false, undefined, "item");
+    refuseReferences(met);
   }
 
   /** Ends the result, if it is a stream, in order. */

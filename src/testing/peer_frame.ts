@@ -207,7 +207,7 @@ export function readFrame(
     case REQUEST: {
       const timeout = (flags & FLAG_DEADLINE) !== 0 ? body.u32() : undefined;
       const entries = metadata();
-      const { keep, references } = readLinks(body, flags, true);
+      const { keep, references } = readLinks(body, flags, { serializer });
       const links = {
         ...(keep && { keep }),
         ...((flags & FLAG_REFS) !== 0 && { references }),

@@ -289,7 +289,11 @@ export interface CodecSettings {
   readonly methodTable: ReadonlyMap<string, unknown> | undefined;
   /** Reads what a request has to do with the results of other calls; undefined on a side that keeps none. */
   readonly readLinks?:
-    | ((body: FieldReader, flags: number, nestsBytes: boolean) => RequestLinks)
+    | ((
+      body: FieldReader,
+      flags: number,
+      settings: Pick<CodecSettings, "serializer">,
+    ) => RequestLinks)
     | undefined;
   /** What replaces JSON; undefined if nothing does. */
   readonly serializer: AnySerializer;

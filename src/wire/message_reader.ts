@@ -201,7 +201,7 @@ export class MessageReader implements FrameHandler {
         const metadata = body.metadata(flags);
         const links = (flags & (FLAG_KEEP | FLAG_REFS)) === 0
           ? undefined
-          : this.#links(kind, flags);
+          : this.#links(flags);
         const method = body.method();
         this.#payload(body);
         handler.onRequest(id, method, size, remaining, metadata, links);
@@ -264,7 +264,7 @@ export class MessageReader implements FrameHandler {
         this.#onHello(flags);
         return;
       case RELEASE:
-        this.#links(kind, 0);
+        this.#links(0);
         body.done();
         handler.onRelease(id);
         return;
@@ -309,12 +309,9 @@ export class MessageReader implements FrameHandler {
   }
 
   /** Reads what a REQUEST has to do with other calls. Checks that this side has stated the capability. */
-  #links(kind: number, flags: number): RequestLinks {
-    const { readLinks, serializer } = this.settings;
-    if (readLinks === undefined) {
-      noCapability(kind, "dependent calls");
-    }
-    return readLinks(this.#body, flags, serializer !== undefined);
+  #links(flags: number): RequestLinks {
+    const { settings } = this;
+    return (settings.readLinks ?? noLinks)(this.#body, flags, settings);
   }
 
   #streamFrame(kind: number, flags: number, id: number): void {
@@ -341,8 +338,8 @@ export class MessageReader implements FrameHandler {
   }
 }
 
-function noCapability(kind: number, what: string): never {
-  protocolError(`frame kind ${kind} needs the capability for ${what}`);
+function noLinks(): never {
+  protocolError("this side keeps no results for dependent calls");
 }
 
 /** The first bytes of a stream, for an error: as text, and the protocol that they look like. */

@@ -101,12 +101,6 @@ export class PayloadEncoder {
    * @throws {RpcError} `invalid_argument` if the value cannot be serialized.
    */
   prepare(value: unknown, transfer: boolean, role?: PayloadRole): void {
-    const { met } = references;
-    this.#encode(value, transfer, role);
-    if (references.met !== met) references.check?.(role);
-  }
-
-  #encode(value: unknown, transfer: boolean, role?: PayloadRole): void {
     if (value === undefined) this.#take(UNDEFINED, undefined, undefined, 0);
     else if (typeof value === "string") this.#prepareText(STRING, value);
     else if (isBytes(value)) {
@@ -277,7 +271,7 @@ export function inForm(
   const { met } = references;
   const text = serializer ? undefined : toJson(value, role);
   const bytes = serializer && serialize(serializer, value, role);
-  const list = referencesIn(value, met, role);
+  const list = referencesIn(value, met);
   const kind = serializer ? CUSTOM : JSON_TEXT;
   return new Snapshot(kind, text, bytes, list, serializer);
 }
@@ -291,11 +285,9 @@ export function inForm(
 function referencesIn(
   value: unknown,
   met: number,
-  role?: PayloadRole,
 ): readonly PlacedReference[] | undefined {
   const count = references.met - met;
   if (count === 0) return undefined;
-  references.check?.(role);
   const found = references.find?.(value) ?? [];
   if (found.length === count) return found;
   throw unserializable(

@@ -14,7 +14,7 @@ import { copyBytes } from "../base/bytes.ts";
 import { protocolError } from "../base/errors.ts";
 import { isPlain } from "../base/inspect.ts";
 import { readText, utf8 } from "../base/utf8.ts";
-import type { RequestLinks, WireReference } from "./codec.ts";
+import type { CodecSettings, RequestLinks, WireReference } from "./codec.ts";
 import type { FieldReader } from "./fields.ts";
 import { FLAG_KEEP, FLAG_REFS, readU16, writeU16, writeU32 } from "./frame.ts";
 
@@ -71,11 +71,11 @@ export function setIds(block: Uint8Array, ids: readonly number[]): void {
 export function readLinks(
   body: FieldReader,
   flags: number,
-  nestsBytes: boolean,
+  { serializer }: Pick<CodecSettings, "serializer">,
 ): RequestLinks {
   const keep = (flags & FLAG_KEEP) !== 0;
   const list = (flags & FLAG_REFS) === 0 ? [] : readBlock(body);
-  return { keep, references: list, nestsBytes };
+  return { keep, references: list, nestsBytes: serializer !== undefined };
 }
 
 function readBlock(body: FieldReader): WireReference[] {

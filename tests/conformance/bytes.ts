@@ -58,8 +58,35 @@ export interface RequestParts {
   deadline?: number;
   /** Entries, or the block's bytes; sets the flag. */
   metadata?: readonly (readonly [string, string])[] | Uint8Array;
+  /** Sets flag KEEP. */
+  keep?: boolean;
+  /** References, or the bytes of the block; sets the flag. */
+  references?: readonly Reference[] | Uint8Array;
   /** The payload, kind first. Without it, the payload is made from the value. */
   raw?: Uint8Array | readonly number[];
+}
+
+/** A reference: a place in the params, the id of a call, and a path in its result. */
+export type Reference = readonly [
+  place: readonly unknown[],
+  id: number,
+  path: readonly unknown[],
+];
+
+/** An entry of a block of references. */
+export function referenceEntry(id: number, text: string | Uint8Array) {
+  const bytes = typeof text === "string" ? utf8(text) : text;
+  return join(u32(id), u16(bytes.length), bytes);
+}
+
+function referencePart(references: RequestParts["references"]): Uint8Array {
+  if (references === undefined) return new Uint8Array(0);
+  const bytes = references instanceof Uint8Array
+    ? references
+    : join(...references.map(([place, id, path]) =>
+      referenceEntry(id, JSON.stringify([place, path]))
+    ));
+  return join(u16(bytes.length), bytes);
 }
 
 /** A metadata block, its length not counted. */
@@ -83,18 +110,20 @@ export function request(
   id: number,
   method: string | Uint8Array,
   value?: unknown,
-  { deadline, metadata, raw }: RequestParts = {},
+  { deadline, metadata, keep, references, raw }: RequestParts = {},
 ): Uint8Array {
   const name = typeof method === "string" ? utf8(method) : method;
   const body = join(
     deadline === undefined ? [] : u32(deadline),
     metadataPart(metadata),
+    referencePart(references),
     u16(name.length),
     name,
     raw ?? payload(value),
   );
   const flags = (deadline === undefined ? 0 : 1) |
-    (metadata === undefined ? 0 : 2);
+    (metadata === undefined ? 0 : 2) | (keep ? 4 : 0) |
+    (references === undefined ? 0 : 8);
   return frame(KIND.REQUEST, id, body, flags);
 }
 
@@ -176,6 +205,19 @@ class Fields {
     return entries;
   }
 
+  references(flags: number): Reference[] {
+    if ((flags & 8) === 0) return [];
+    const end = this.uint(2) + this.at;
+    const list: Reference[] = [];
+    while (this.at < end) {
+      const id = this.uint(4);
+      const [place, path] = JSON.parse(this.text(this.uint(2)));
+      list.push([place, id, path]);
+    }
+    if (this.at !== end) throw new Error("a block of references is not filled");
+    return list;
+  }
+
   payload(): Payload {
     const kind = this.uint(1);
     const bytes = this.take(this.bytes.length - this.at);
@@ -220,6 +262,9 @@ export interface Request extends Payload {
   readonly method: string;
   readonly remaining: number | undefined;
   readonly metadata: [string, string][] | undefined;
+  /** Whether it has flag KEEP. */
+  readonly keep: boolean;
+  readonly references: Reference[];
   /** Bytes of its frame. */
   readonly size: number;
 }
@@ -230,9 +275,20 @@ export function readRequest(
   const fields = new Fields(body);
   const remaining = (flags & 1) === 0 ? undefined : fields.uint(4);
   const metadata = fields.metadata(flags);
+  const keep = (flags & 4) !== 0;
+  const references = fields.references(flags);
   const method = fields.text(fields.uint(2));
   const size = 12 + body.length;
-  return { ...fields.payload(), id, method, remaining, metadata, size };
+  const links = { keep, references };
+  return {
+    ...fields.payload(),
+    id,
+    method,
+    remaining,
+    metadata,
+    ...links,
+    size,
+  };
 }
 
 /** A decoded WINDOW. */
@@ -308,6 +364,8 @@ export interface Hello {
   readonly windows: boolean;
   /** What it grants for streams; undefined without the capability. */
   readonly streams: StreamGrant | undefined;
+  /** Whether it has the capability for dependent calls. */
+  readonly keepsResults: boolean;
 }
 
 /** The stream limits that a side grants. */
@@ -352,5 +410,6 @@ export function readHello({ body }: Omit<RawFrame, "reserved">): Hello {
     bytes,
     windows: (capabilities & 16) !== 0,
     streams: (capabilities & 1) !== 0 ? grant : undefined,
+    keepsResults: (capabilities & 32) !== 0,
   };
 }

@@ -13,6 +13,7 @@ import {
   type CoreClient,
   type Duplex,
   type Outcome,
+  ref,
   RpcError,
 } from "../../mod.ts";
 
@@ -26,6 +27,12 @@ export type Step =
     readonly bytes?: number;
     readonly timeout?: number;
     readonly metadata?: Record<string, string>;
+    /** What to put into `params`, which have null in these places: a part of the result of call `call`. */
+    readonly references?: readonly {
+      readonly place: readonly string[];
+      readonly call: number;
+      readonly path: readonly string[];
+    }[];
     /** In place of `params`: they are a stream of these. */
     readonly items?: readonly Item[];
     /** How that stream ends after its items. Default: without an error. */
@@ -131,7 +138,7 @@ function perform(
         ? producer(items, step.then)
         : bytes !== undefined
         ? new Uint8Array(bytes)
-        : step.params;
+        : refer(structuredClone(step.params), step.references, calls);
       const options = { timeout, metadata };
       calls.push(new Made(client.connection.go(method, params, options), read));
       return;
@@ -145,6 +152,26 @@ function perform(
     case "close":
       client.close().catch(() => {});
   }
+}
+
+/** Puts references to the results of calls into params. */
+function refer(
+  params: unknown,
+  references: Extract<Step, { do: "call" }>["references"] = [],
+  calls: readonly Made[],
+): unknown {
+  for (const { place, call, path } of references) {
+    let value: unknown = ref(calls[call].handle);
+    for (const step of path) value = (value as Record<string, unknown>)[step];
+    const last = place.at(-1);
+    if (last === undefined) return value;
+    let parent = params;
+    for (const step of place.slice(0, -1)) {
+      parent = (parent as Record<string, unknown>)[step];
+    }
+    (parent as Record<string, unknown>)[last] = value;
+  }
+  return params;
 }
 
 const ABORTED = new Error("aborted");

@@ -6,6 +6,7 @@
 
 import type { Case } from "./case.ts";
 import { calls } from "./sections/calls.ts";
+import { dependents } from "./sections/dependent_calls.ts";
 import { cancels } from "./sections/cancel.ts";
 import { endings, faults } from "./sections/ending.ts";
 import { frames } from "./sections/frames.ts";
@@ -25,6 +26,7 @@ export const CASES: readonly Case[] = [
   ...hellos,
   ...ids,
   ...calls,
+  ...dependents,
   ...contents,
   ...windows,
   ...cancels,
@@ -42,6 +44,7 @@ const AUTHORIZATION =
 
 /** Requirements without a case, and the reason. */
 export const WITHOUT_CASE: Readonly<Record<string, string>> = {
+  DC12: "cannot be seen from outside; see tests/serve/kept_results_test.ts",
   HE15: `${AUTHORIZATION}; see tests/serve/authorize_test.ts`,
   HE16: `${AUTHORIZATION}; see tests/serve/authorize_test.ts`,
   HE17: `${AUTHORIZATION}; see tests/serve/authorize_test.ts`,

@@ -36,7 +36,7 @@ const HEADER = 12;
 /** The flag bits a sender may set, by kind. */
 const SENDER_FLAGS: Record<number, number> = {
   [KIND.HELLO]: 0,
-  [KIND.REQUEST]: 3,
+  [KIND.REQUEST]: 15,
   [KIND.REPLY]: 2,
   [KIND.ERROR]: 3,
   [KIND.CANCEL]: 0,
@@ -45,6 +45,7 @@ const SENDER_FLAGS: Record<number, number> = {
   [KIND.GOAWAY]: 3,
   [KIND.LAST]: 1,
   [KIND.WINDOW]: 1,
+  [KIND.RELEASE]: 0,
 };
 /** The same of frames that only an end with streams is sent. */
 const STREAM_FLAGS: Record<number, number> = {

@@ -16,17 +16,18 @@ import { settle, TestClock } from "../support/clock.ts";
 import { assertNothingLeft, pair } from "../support/pair.ts";
 import { Random } from "../support/random.ts";
 
+const later = <T>(value: T) => Promise.resolve(value);
+
 const services = {
-  Users: { find: async (name: string) => ({ id: name.length, name }) },
+  Users: { find: (name: string) => later({ id: name.length, name }) },
   Posts: {
-    of: async ({ author }: { author: number }) => [{ id: author * 10 }],
+    of: ({ author }: { author: number }) => later([{ id: author * 10 }]),
   },
-  Comments: { of: async (post: number) => ({ post, texts: ["first"] }) },
+  Comments: { of: (post: number) => later({ post, texts: ["first"] }) },
   Math: {
-    add: async ([a, b]: [number, number]) => a + b,
-    fail: async (_: number): Promise<number> => {
-      throw new RpcError("nope", "as asked");
-    },
+    add: ([a, b]: [number, number]) => later(a + b),
+    fail: (_: number): Promise<number> =>
+      Promise.reject(new RpcError("nope", "as asked")),
   },
 };
 

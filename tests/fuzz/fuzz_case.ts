@@ -166,7 +166,7 @@ function shuffled(
 }
 
 const FOLLOWS: readonly number[] = [
-  ...[KIND.CANCEL, KIND.DATA, KIND.END, KIND.STOP, KIND.CREDIT],
+  ...[KIND.CANCEL, KIND.RELEASE, KIND.DATA, KIND.END, KIND.STOP, KIND.CREDIT],
 ];
 
 /** A sequence of mostly legal frames, whose ids are likely to be in use. */

@@ -221,6 +221,18 @@ test("to cancel a call fails those that wait for it, and to cancel those leaves 
   await end();
 });
 
+test("what a handler returns after its call was cancelled is no result", async () => {
+  const { peer, held, end } = await facing();
+  await peer.request("Held.work", null, { keep: true });
+  await dependent(peer, "Test.echo", null, [at(1)]);
+  await peer.cancel(1);
+  await settle();
+  held.calls[0].resolve("x");
+  assertEquals((await peer.expect("reply")).result, "x");
+  assertEquals((await peer.expect("error")).code, "dependency_failed");
+  await end();
+});
+
 test("the deadline of a call that waits for a result passes", async () => {
   const { peer, clock, end } = await facing();
   await peer.request("Held.work", null, { keep: true });

@@ -90,6 +90,11 @@ export function payload(random: Random, n: number): unknown {
   }
 }
 
+/** Whether params have, or had, a reference. */
+export function isDependent(params: unknown): boolean {
+  return typeof params === "object" && params !== null && "depends" in params;
+}
+
 /** The number of a call, read from its params or metadata. */
 export function numberOf(params: unknown, { metadata }: CallContext): number {
   const n = metadata.get("n");

@@ -55,6 +55,8 @@ export interface Situation {
   readonly maxStreams: number;
   /** The number of its next WINDOW; 0 while it may not send one. */
   nextWindow: number;
+  /** Whether the real side keeps results. */
+  readonly keepsResults: boolean;
   /** What its HELLO grants. */
   readonly hello: Parameters<typeof hello>[0];
 }
@@ -136,6 +138,36 @@ function call(
   return request(s.lastId, name, payload, remaining);
 }
 
+/** Entries of a block of references: legal ones, and breaches of its layout. */
+const PATHS = [
+  "[[],[]]",
+  "[[],[]]",
+  '[[],["a","1"]]',
+  '[["a"],[]]',
+  '[[],["__proto__"]]',
+];
+const WRONG = ["", "[[]]", "[[],[1]]", "{", `[[],["${"a".repeat(9000)}"]]`];
+
+/** A call whose result is kept, or that refers to the results of others, or both. */
+function dependent(s: Situation, name: string): Uint8Array {
+  const { random } = s;
+  const id = next(s);
+  const references = s.madeIds.length === 0
+    ? []
+    : Array.from({ length: random.below(3) }, () =>
+      [random.pick(s.madeIds), random.pick(PATHS)] as const).filter(([of]) =>
+        ((id - of) | 0) > 0
+      );
+  const keep = references.length === 0 || random.oneIn(2);
+  s.lastId = id;
+  const json = (text: string) => [1, ...new TextEncoder().encode(text)];
+  const payload = references.length > 0
+    ? json(random.pick(["null", "null", '{"a":null}']))
+    : value(random);
+  const remaining = random.oneIn(6) ? random.pick([1, 50]) : undefined;
+  return request(id, name, payload, remaining, { keep, references });
+}
+
 function next(s: Situation): number {
   const { random } = s;
   const gap = random.oneIn(20) ? random.pick([2, 1000, 0x7fffffff]) : 1;
@@ -193,6 +225,22 @@ export const LEGAL: readonly (readonly [string, number, Say])[] = [
     (s) =>
       produced(s).length < s.maxStreams
         ? [call(s, next(s), s.random.pick(STREAMED), STREAM)]
+        : [],
+  ],
+  [
+    "REQUEST of a dependent call",
+    6,
+    (s) =>
+      s.made.size < 40 && s.keepsResults
+        ? [dependent(s, s.random.pick(NAMES))]
+        : [],
+  ],
+  [
+    "RELEASE",
+    3,
+    (s) =>
+      s.keepsResults && s.madeIds.length > 0
+        ? [frame(KIND.RELEASE, s.random.pick(s.madeIds))]
         : [],
   ],
   [
@@ -404,6 +452,20 @@ export const BREACHES: readonly (readonly [string, Say])[] = [
     const bytes = reply(theirs(s), value(s.random));
     return [bytes, bytes];
   }],
+  ["a reference to no earlier call", (s) => {
+    const id = next(s);
+    s.lastId = id;
+    const of = s.random.pick([id, id + 1, id + 1000]) >>> 0;
+    const references = [[of, "[[],[]]"]] as const;
+    return [request(id, "T.now", [1, 0x30], undefined, { references })];
+  }],
+  ["a malformed reference", (s) => {
+    const id = next(s);
+    s.lastId = id;
+    const references = [[id - 1, s.random.pick(WRONG)]] as const;
+    return [request(id, "T.now", [1, 0x30], undefined, { references })];
+  }],
+  ["RELEASE of no call", (s) => [frame(KIND.RELEASE, (s.lastId + 9) >>> 0)]],
   ["CANCEL of no call", (s) => [frame(KIND.CANCEL, (s.lastId + 9) >>> 0)]],
   ["a stream of no call", (s) => {
     const id = (s.lastId + 9) >>> 0;

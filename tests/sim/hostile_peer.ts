@@ -48,6 +48,7 @@ export class HostilePeer implements Situation {
   nextWindow = 0;
   /** Its WINDOWs so far that were confirmed. */
   #confirmed = 0;
+  keepsResults = false;
   /** Whether it sends nothing any more. */
   gone = false;
   /** How many frames it has sent, by kind. */
@@ -62,17 +63,23 @@ export class HostilePeer implements Situation {
   #breaches: number;
   #helloSent = false;
   readonly #granted: number;
+  readonly #serves: boolean;
   readonly #helloSteps: number;
 
-  /** @param granted How many streams its peer accepts. */
+  /**
+   * @param granted How many streams its peer accepts.
+   * @param serves Whether its peer serves calls.
+   */
   constructor(
     random: Random,
     duplex: Duplex,
     granted: number,
+    serves: boolean,
     frames: Tally,
     breaches: Tally,
   ) {
     this.random = random;
+    this.#serves = serves;
     this.frames = frames;
     this.breaches = breaches;
     this.#writer = duplex.writable.getWriter();
@@ -91,6 +98,7 @@ export class HostilePeer implements Situation {
       maxMessage: 131_072,
       calls: random.pick([0, 1, 64, 64]),
       bytes: random.pick([1000, 1_000_000]),
+      keepsResults: random.oneIn(2),
       streams: random.oneIn(8) ? false : {
         credit: random.pick([16_384, 65_536]),
         max: random.pick([0, 3, 9]),
@@ -207,6 +215,7 @@ export class HostilePeer implements Situation {
     if (kind === KIND.REQUEST) began(frame, this.asked, this.askedIds);
     else if (kind === KIND.HELLO) {
       this.maxStreams = this.#granted;
+      this.keepsResults = this.#serves;
       if (this.hello?.calls) this.nextWindow = 1;
     } else if (kind === KIND.WINDOW) this.nextWindow = ++this.#confirmed + 1;
     else went(frame, this.asked, this.made);

@@ -15,10 +15,12 @@
 
 import {
   type CallContext,
+  type CallHandle,
   type CallOptions,
   Client,
   type Connection,
   memoryPair,
+  ref,
   Server,
   type ServerOptions,
 } from "../../mod.ts";
@@ -199,6 +201,7 @@ class HostileWorld implements HostileHost {
       random.fork(),
       pair.far,
       maxStreams,
+      serves,
       frames,
       breaches,
     );
@@ -249,6 +252,9 @@ class HostileWorld implements HostileHost {
     if (random.oneIn(30)) void connection.ping();
   }
 
+  /** The latest call of each real side: the next one may refer to its result. */
+  readonly #latest = new WeakMap<HostileLink, CallHandle>();
+
   /** Makes a call, which may have streams and a deadline, and may be aborted. */
   #call(link: HostileLink, options: CallOptions = {}): Promise<unknown> {
     const { random, clock } = this;
@@ -259,8 +265,13 @@ class HostileWorld implements HostileHost {
       clock.setTimeout(() => controller.abort(), random.below(2000));
       options = { ...options, signal: controller.signal };
     }
-    const params = random.oneIn(4) ? this.#source(link) : [1, "two"];
+    const latest = this.#latest.get(link);
+    const plain = latest !== undefined && random.oneIn(3)
+      ? [1, ref(latest)]
+      : [1, "two"];
+    const params = random.oneIn(4) ? this.#source(link) : plain;
     const handle = link.connection.go("T.any", params, options);
+    this.#latest.set(link, handle);
     count(this.tallies.work, "calls by real sides");
     const read = handle.reply.then((result) => {
       if (result instanceof ReadableStream) return this.#readAll(link, result);

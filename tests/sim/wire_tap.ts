@@ -27,6 +27,7 @@ export interface WireFrame {
 const HEAD = 128;
 const DEADLINE = 0x01;
 const METADATA = 0x02;
+const REFS = 0x08;
 /** The payload kind that says that the value is a stream. */
 const STREAM = 5;
 
@@ -85,7 +86,10 @@ export class FrameTap {
     let at = 0;
     if (kind === KIND.REQUEST && (flags & DEADLINE) !== 0) at += 4;
     if ((flags & METADATA) !== 0) at += this.#past(at);
-    if (kind === KIND.REQUEST) at += this.#past(at);
+    if (kind === KIND.REQUEST) {
+      if ((flags & REFS) !== 0) at += this.#past(at);
+      at += this.#past(at);
+    }
     return this.#head[at];
   }
 

@@ -11,10 +11,12 @@
  */
 
 import {
+  type CallHandle,
   type CallOptions,
   Client,
   type Connection,
   type ConnectionOptions,
+  ref,
   Server,
 } from "../../mod.ts";
 import { settle, TestClock } from "../support/clock.ts";
@@ -78,6 +80,8 @@ export class World {
   readonly streams: SimStreams;
   /** One call in this many has streams; 0 for none. */
   readonly #streamed: number;
+  /** One call in this many refers to the result of another; 0 for none. */
+  readonly #dependent: number;
   /** The side that each connection is. */
   readonly #ends = new Map<Connection, End>();
   readonly #limits: ConnectionOptions & Grant;
@@ -90,6 +94,7 @@ export class World {
     this.#limits = limitsOf(random, this.clock, this.fair);
     this.streams = new SimStreams(random.u32(), this.clock);
     this.#streamed = random.pick(this.fair ? [0, 2, 3] : [0, 6, 12]);
+    this.#dependent = random.pick([0, 1, 3, 10]);
     this.server = this.#serve();
     const slots = random.between(1, 3);
     this.slots = Array.from({ length: slots }, (_, i) => ({
@@ -159,20 +164,48 @@ export class World {
     const [name, streams] = method === undefined
       ? methodOf(random, streamed)
       : [method, false];
-    const params = streams ? this.streams.params(n) : payload(random, n);
+    const on = name === "echo" || name === "held"
+      ? this.#basis(end)
+      : undefined;
+    const params = streams
+      ? this.streams.params(n)
+      : on?.handle
+      ? { n, depends: true, on: ref(on.handle as CallHandle) }
+      : payload(random, n);
     if (streams) options = { ...options, metadata: { n: `${n}` } };
     if (options.timeout !== undefined) {
       this.due.set(n, this.clock.now() + options.timeout);
     }
     const handle = end.connection.go(`T.${name}`, params, options);
-    const expected = name === "echo" || name === "held"
+    const expected = (name === "echo" || name === "held") && on === undefined
       ? show(params)
       : undefined;
+    if (on !== undefined) this.#checkFilled(n, handle, on);
     const { signal = options.ctx?.signal } = options;
     const entry = callLog.enter(end.name, handle, expected, signal);
     if (streamed) this.streams.made(entry, end, signal, this.due.get(n));
     this.noteGivenUp(end, entry);
     return entry;
+  }
+
+  /** The call whose result a new call refers to, if it refers to one. */
+  #basis(end: End): Entry | undefined {
+    const { random } = this;
+    if (this.#dependent === 0 || !random.oneIn(this.#dependent)) return;
+    const entries = this.callLog.entries.slice(-20).filter(({ link, handle }) =>
+      link === end.name && handle !== undefined
+    );
+    return entries.length === 0 ? undefined : random.pick(entries);
+  }
+
+  /** A call that echoes its params gives back the result that it refers to. */
+  #checkFilled(n: number, handle: CallHandle, basis: Entry): void {
+    handle.reply.then(async (value) => {
+      const result = await basis.handle?.reply;
+      const { on } = value as { on?: unknown };
+      if (show(on) === show(result)) return;
+      this.problems.push(`call ${n}: ${show(on)} in place of ${show(result)}`);
+    }).catch(() => {});
   }
 
   /** Aborts a call by its handle. */

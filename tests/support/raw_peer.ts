@@ -25,6 +25,7 @@ export const KIND = {
   PAD: 0x09,
   LAST: 0x0a,
   WINDOW: 0x0b,
+  RELEASE: 0x0d,
   DATA: 0x10,
   END: 0x11,
   STOP: 0x12,
@@ -82,6 +83,8 @@ export interface HelloFields {
   windows?: boolean;
   /** Whether it offers streams, and with which credit, number, and credit of all. */
   streams?: boolean | { credit: number; max: number; all?: number };
+  /** Whether it keeps results for dependent calls. */
+  keepsResults?: boolean;
   /** Appended as they are. */
   extra?: readonly number[];
 }
@@ -95,8 +98,10 @@ export function hello(fields: HelloFields = {}): Uint8Array {
     version = 1,
     windows = false,
     streams = false,
+    keepsResults = false,
     extra = [],
   } = fields;
+  const capabilities = (streams === false ? 0 : 1) | (keepsResults ? 32 : 0);
   const grant = typeof streams === "object"
     ? [
       ...[7, 0, 12, ...u32(streams.credit), ...u32(streams.max)],
@@ -116,21 +121,43 @@ export function hello(fields: HelloFields = {}): Uint8Array {
   return frame(KIND.HELLO, 0, body);
 }
 
+/** What a REQUEST has to do with the results of other calls. */
+export interface Links {
+  keep?: boolean;
+  /** The entries of the block of references: ids, and texts. */
+  references?: readonly (readonly [id: number, text: string])[];
+}
+
+/** A block of references behind its length; nothing without references. */
+function block({ references = [] }: Links): Uint8Array {
+  if (references.length === 0) return new Uint8Array(0);
+  const entries = join(
+    ...references.map(([id, entry]) =>
+      join(u32(id), u16(text(entry).length), text(entry))
+    ),
+  );
+  return join(u16(entries.length), entries);
+}
+
 /** A REQUEST frame with a string payload, or with given payload bytes (kind first). */
 export function request(
   id: number,
   method: string,
   payload: string | readonly number[] = "x",
   remaining?: number,
+  links: Links = {},
 ): Uint8Array {
   const name = text(method);
   const body = join(
     remaining === undefined ? [] : u32(remaining),
+    block(links),
     u16(name.length),
     name,
     typeof payload === "string" ? join([3], text(payload)) : payload,
   );
-  return frame(KIND.REQUEST, id, body, remaining === undefined ? 0 : 1);
+  const flags = (remaining === undefined ? 0 : 1) | (links.keep ? 4 : 0) |
+    (links.references?.length ? 8 : 0);
+  return frame(KIND.REQUEST, id, body, flags);
 }
 
 /** A REPLY frame with a string payload, or with given payload bytes (kind first). */

@@ -16,6 +16,7 @@ import {
   Client,
   type Connection,
   type Duplex,
+  ref,
   RpcError,
   Server,
 } from "../../mod.ts";
@@ -201,6 +202,7 @@ class Scenario {
     await this.#beforeHello();
     await this.#plain();
     await this.#windows();
+    await this.#dependents();
     await this.#streams();
     await this.#aborts();
     await this.#deadlines();
@@ -251,6 +253,50 @@ class Scenario {
       this.#times(4, "e");
       await settle(2);
     }
+  }
+
+  /** A call whose params refer to the result of another. */
+  #on(
+    entry: Entry,
+    method: string,
+    path?: "n" | "x",
+    expected?: unknown,
+  ): Entry {
+    const n = this.#callLog.next;
+    const result = ref(entry.handle as CallHandle);
+    const on = path === undefined ? result : result[path];
+    const handle = this.#client.connection.go(`S.${method}`, { n, on });
+    const shown = expected === undefined
+      ? undefined
+      : show({ n, on: expected });
+    return this.#callLog.enter("s", handle, shown);
+  }
+
+  /** Dependent calls: chains, some of which wait, fail, or are aborted; a path that leads nowhere; a result that is not kept. */
+  async #dependents(): Promise<void> {
+    const first = this.#go("e", undefined, KINDS.indexOf("object"));
+    const second = this.#on(first, "e", "n", first.n);
+    this.#on(second, "e", "n", second.n);
+    this.#on(first, "e", "x");
+    this.#on(this.#go("f"), "e");
+    await settle(1);
+    // They have their results here.
+    this.#on(second, "e", "n", second.n);
+    const held = this.#go("h", undefined, KINDS.indexOf("object"));
+    const waiting = this.#on(held, "h", "n", held.n);
+    this.#on(waiting, "e");
+    const aborted = this.#go("h");
+    this.#on(aborted, "e");
+    const third = this.#on(held, "e");
+    await settle(1);
+    // Its request has left.
+    this.#on(this.#go("h"), "e");
+    abort(aborted, third);
+    await settle(1);
+    this.#release();
+    await settle(1);
+    this.#release();
+    await settle(1);
   }
 
   /** A call whose result is a stream, read to its end or for `most` items. */

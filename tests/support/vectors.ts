@@ -38,6 +38,8 @@ export interface RequestMessage {
   method: string;
   remaining?: number;
   metadata?: [string, string][];
+  keep?: boolean;
+  references?: { place: string[]; id: number; path: string[] }[];
   payload: VectorPayload;
 }
 
@@ -59,7 +61,7 @@ export interface ErrorMessage {
 }
 
 export interface BareMessage {
-  type: "cancel" | "ping" | "pong";
+  type: "cancel" | "ping" | "pong" | "release";
   id: number;
 }
 
@@ -203,14 +205,19 @@ export type MessageOf<T extends Message["type"]> = T extends BareMessage["type"]
   ? BareMessage
   : Extract<Message, { type: T }>;
 
-/** The vectors whose message is of one type; those whose value is a stream left out. */
+/** The vectors whose message is of one type; those whose value is a stream, and those of dependent calls, left out. */
 export function ofType<T extends Message["type"]>(
   type: T,
 ): (Valid & { message: MessageOf<T> })[] {
   type Wanted = Valid & { message: MessageOf<T> };
   return VECTORS.valid.filter((v): v is Valid & Wanted =>
-    v.message.type === type && !isStreamed(v.message)
+    v.message.type === type && !isStreamed(v.message) && !isLinked(v.message)
   );
+}
+
+/** Whether a request has to do with the results of other calls. */
+function isLinked(message: Message): boolean {
+  return "keep" in message || "references" in message;
 }
 
 /** Whether the value of a request or reply is a stream. */

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { assertEquals, assertRejects } from "@std/assert";
 import {
   type CallHandle,
-  Client,
+  type Client,
   type Ref,
   ref,
   type RefTo,

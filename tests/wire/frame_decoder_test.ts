@@ -175,7 +175,7 @@ test("[B5] an end between frames is not a fault", () => {
 const FLAGS: Record<number, number> = {
   // Its reader checks them, after the version.
   0x01: 0xff,
-  0x02: 0x13,
+  0x02: 0x1f,
   0x03: 0x12,
   0x04: 0x03,
   0x05: 0,

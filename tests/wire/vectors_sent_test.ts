@@ -8,8 +8,10 @@ import {
   halfCloseByFrame,
   memoryPair,
   method,
+  ref,
   RpcError,
   type StandardSchema,
+  type UntypedRef,
 } from "../../mod.ts";
 import { TestClock } from "../support/clock.ts";
 import {
@@ -26,6 +28,7 @@ import {
   KIND,
   last,
   RawPeer,
+  reply,
   request,
   warning,
   window,
@@ -34,6 +37,7 @@ import {
   type ErrorMessage,
   fromHex,
   HEX_SERIALIZER,
+  named,
   ofType,
   optionsFor,
   type RequestMessage,
@@ -140,6 +144,20 @@ for (const { name, about, message, bytes } of sent(ofType("pad"))) {
     await client.closed;
   });
 }
+
+test("the vectors of dependent calls are sent", async () => {
+  const facing = faceClient();
+  await greet(facing, { keepsResults: true });
+  const { connection, peer } = facing;
+  const first = connection.go("Test.call", { id: 7 });
+  const author = (ref(first) as UntypedRef).id;
+  connection.go("Test.call", { author, limit: 3 });
+  assertEquals(bytesOf(await peer.next()), named("request-keep").bytes);
+  assertEquals(bytesOf(await peer.next()), named("request-references").bytes);
+  await peer.send(reply(1));
+  assertEquals(bytesOf(await peer.next()), named("release").bytes);
+  await assertLost(facing);
+});
 
 for (const { name, about, message, bytes } of sent(ofType("reply"))) {
   test(`vector ${name} is sent: ${about}`, async () => {

@@ -27,6 +27,7 @@ import {
   type HelloMessage,
   HEX_SERIALIZER,
   type Malformed,
+  named,
   ofType,
   optionsFor,
   valueOf,
@@ -139,6 +140,30 @@ for (const { name, about, message, bytes } of ofType("request")) {
     await finish(facing);
   });
 }
+
+test("the vectors of dependent calls are served", async () => {
+  const seen: unknown[] = [];
+  const facing = faceServer({
+    Test: {
+      call: (params: unknown) => {
+        seen.push(params);
+        return params;
+      },
+    },
+  });
+  await greet(facing);
+  const { peer, connection } = facing;
+  await peer.send(fromHex(named("request-keep").bytes));
+  assertEquals((await peer.next())?.id, 1);
+  await peer.send(fromHex(named("request-references").bytes));
+  assertEquals((await peer.next())?.id, 2);
+  assertEquals(seen, [{ id: 7 }, { author: 7, limit: 3 }]);
+  assertEquals(connection.stats().kept, 1);
+  await peer.send(fromHex(named("release").bytes));
+  await settle();
+  assertEquals(connection.stats().kept, 0);
+  await finish(facing);
+});
 
 for (const { name, about, message, bytes } of ofType("reply")) {
   test(`vector ${name} settles its call: ${about}`, async () => {

@@ -128,7 +128,7 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: "simulation",
     file: "src/call/send_queue.ts",
     find:
-      `      this.#settler.failOnConnectionLoss(entry.call, "not_sent", reason);\n`,
+      `      this.#settler.failOnConnectionLoss(call, call.outcome, reason);\n`,
     replace: "",
   },
   {

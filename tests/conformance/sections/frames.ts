@@ -393,7 +393,7 @@ const SKIPPED: [string, Uint8Array][] = [
 ];
 
 const KNOWN: [string, number, number[]][] = [
-  ["REQUEST", KIND.REQUEST, [0x04, 0x80]],
+  ["REQUEST", KIND.REQUEST, [0x40, 0x80]],
   ["REPLY", KIND.REPLY, [0x01, 0x04]],
   ["ERROR", KIND.ERROR, [0x04, 0x40]],
   ["CANCEL", KIND.CANCEL, [0x01, 0x80]],
