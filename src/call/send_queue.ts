@@ -51,6 +51,8 @@ export class SendQueue {
   readonly #ready = new ReadySignal();
   /** Why no new call is accepted: this side closes, the peer went away, or the connection is over. */
   #refusal: ConnectionError | undefined;
+  /** Whether HELLO has to say first how calls are encoded. */
+  #undecided: boolean | undefined;
   /** Whether calls wait a turn for more room. */
   #patient = false;
 
@@ -60,6 +62,7 @@ export class SendQueue {
     settler: CallSettler,
   ) {
     this.#context = context;
+    this.#undecided = context.codec.undecided;
     this.#inFlight = inFlight;
     this.#settler = settler;
   }
@@ -125,7 +128,8 @@ export class SendQueue {
   #canSend(call: Call): boolean {
     const streams = call.extra?.streams;
     const { sendBuffer } = this.#context;
-    return this.#inFlight.window.canSend(call.size) && this.#bufferHasRoom() &&
+    return !this.#undecided && this.#inFlight.window.canSend(call.size) &&
+      this.#bufferHasRoom() &&
       sendBuffer.size + call.size <= sendBuffer.most &&
       (streams === undefined || streams.canSend);
   }
@@ -194,7 +198,8 @@ export class SendQueue {
   onHello(hello: PeerHello): void {
     const { codec } = this.#context;
     const { window } = this.#inFlight;
-    const undecided = window.granted.windowCalls === 0;
+    const undecided = this.#undecided;
+    this.#undecided = false;
     window.granted = hello;
     for (const entry of this.calls.all()) {
       const { call } = entry;

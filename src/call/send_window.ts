@@ -18,16 +18,11 @@ export class SendWindow {
   /** Their bytes. */
   bytes = 0;
   /** What the peer's HELLO grants. Calls in flight when it is read stay counted. */
-  granted: PeerHello;
-  /** What holds before HELLO: no call, if nothing can be encoded before. */
-  readonly #early: PeerHello;
+  granted = EARLY;
   readonly #overhead: number;
   readonly #granter: string;
 
-  constructor({ overhead, features, undecided }: Codec) {
-    this.#early = this.granted = undecided
-      ? { ...EARLY, windowCalls: 0 }
-      : EARLY;
+  constructor({ overhead, features }: Codec) {
     this.#overhead = overhead;
     // On a protocol without windows the local limits hold.
     this.#granter = features.window ? "the peer's" : "the local";
@@ -35,7 +30,7 @@ export class SendWindow {
 
   /** The peer's HELLO; undefined before it is read. */
   get helloReceived(): PeerHello | undefined {
-    return this.granted === this.#early ? undefined : this.granted;
+    return this.granted === EARLY ? undefined : this.granted;
   }
 
   /** Whether a call of this size may be sent now. */
@@ -67,7 +62,7 @@ export class SendWindow {
    */
   checkFit(size: number): void {
     const { granted } = this;
-    if (granted === this.#early) return;
+    if (granted === EARLY) return;
     if (granted.windowCalls === 0) throw noServicesError();
     const most = granted.maxMessage + this.#overhead;
     if (size <= Math.min(most, granted.windowBytes)) return;

@@ -17,7 +17,6 @@ import {
   type PullSource,
   type Thrown,
   toScopedSource,
-  ValueWithBody,
 } from "../base/pull_source.ts";
 import { isInstanceOf } from "../base/user_code.ts";
 import type { CallOptions } from "../types/call.ts";
@@ -36,6 +35,7 @@ import type { StreamHost, StreamOwner } from "./stream_host.ts";
 import { StreamReader } from "./stream_reader.ts";
 import { StreamWriter } from "./stream_writer.ts";
 import { toTrailers } from "./trailers.ts";
+import { ValueWithBody } from "./value_with_body.ts";
 
 /** What the streams of a call use of the table that holds them. */
 export interface CallStreamsHost extends StreamHost {
