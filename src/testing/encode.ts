@@ -11,6 +11,7 @@ import type { PeerHello, Serializer } from "../types/connection.ts";
 import {
   CANCEL,
   ERROR,
+  FLAG_BODY,
   FLAG_DEADLINE,
   FLAG_METADATA,
   FLAG_NONE,
@@ -51,6 +52,8 @@ export interface RequestParts {
   readonly params: unknown;
   readonly timeout: number | undefined;
   readonly metadata: MetadataInit | undefined;
+  /** Whether a stream comes beside the params. */
+  readonly body: boolean;
 }
 
 /** An ERROR before it is encoded. */
@@ -86,7 +89,7 @@ export class FrameMaker {
   }
 
   request(request: RequestParts): Uint8Array {
-    const { id, method, params, timeout, metadata } = request;
+    const { id, method, params, timeout, metadata, body: hasBody } = request;
     const name = utf8(method);
     if (name.length > MAX_METHOD) {
       throw new RangeError(
@@ -94,6 +97,7 @@ export class FrameMaker {
       );
     }
     const flags = (timeout === undefined ? 0 : FLAG_DEADLINE) |
+      (hasBody ? FLAG_BODY : 0) |
       (metadata === undefined ? 0 : FLAG_METADATA);
     const body = join([
       ...(timeout === undefined ? [] : [u32(timeout)]),
@@ -108,8 +112,10 @@ export class FrameMaker {
     id: number,
     result: unknown,
     metadata: MetadataInit | undefined,
+    hasBody: boolean,
   ): Uint8Array {
-    const flags = metadata === undefined ? 0 : FLAG_METADATA;
+    const flags = (hasBody ? FLAG_BODY : 0) |
+      (metadata === undefined ? 0 : FLAG_METADATA);
     const parts = [
       ...metadataParts(metadata),
       ...this.#value(result, "result"),

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { ConnectionError, quote } from "../base/errors.ts";
+import { ConnectionError, protocolError, quote } from "../base/errors.ts";
 import { type Metadata, NO_METADATA } from "../types/call.ts";
 import type { PeerHello, Serializer } from "../types/connection.ts";
 import { FieldReader } from "../wire/fields.ts";
@@ -19,12 +19,15 @@ import {
   DATA,
   END,
   ERROR,
+  FLAG_BODY,
   FLAG_CALLER,
   FLAG_DEADLINE,
   FLAG_ERROR,
+  FLAG_METADATA,
   FLAG_MORE,
   FLAG_NONE,
   FLAG_STARTED,
+  FLAG_TRAILERS,
   GOAWAY,
   HEADER_SIZE,
   HELLO,
@@ -39,7 +42,7 @@ import { checkHelloBits, FrameDecoder } from "../wire/frame_decoder.ts";
 import type { Frame } from "../wire/frame_transforms.ts";
 import { checkVersion, parseHello } from "../wire/hello.ts";
 import { decodePayload } from "../wire/payload.ts";
-import { MAX_MESSAGE, STREAM } from "../wire/protocol.ts";
+import { CUSTOM, MAX_MESSAGE, MESSAGE, STREAM } from "../wire/protocol.ts";
 
 /** Characters of a value that are shown as text. */
 const MAX_SHOWN = 80;
@@ -52,22 +55,24 @@ const MAX_SHOWN = 80;
 export type PeerFrame =
   /** The first frame of each direction. */
   | { readonly kind: "hello"; readonly hello: PeerHello }
-  /** A call. If its params are a stream, `params` is undefined. `timeout` is the time until its deadline in ms. */
+  /** A call. If its params are a stream, `params` is undefined; `hasBody` says that a stream comes beside them. `timeout` is the time until its deadline in ms. */
   | {
     readonly kind: "request";
     readonly id: number;
     readonly method: string;
     readonly params: unknown;
     readonly isStream: boolean;
+    readonly hasBody: boolean;
     readonly timeout: number | undefined;
     readonly metadata: Metadata;
   }
-  /** A result. If it is a stream, `result` is undefined. */
+  /** A result. If it is a stream, `result` is undefined; `hasBody` says that a stream comes beside it. */
   | {
     readonly kind: "reply";
     readonly id: number;
     readonly result: unknown;
     readonly isStream: boolean;
+    readonly hasBody: boolean;
     readonly metadata: Metadata;
   }
   /** A failure. `started` says whether the handler was called. */
@@ -107,6 +112,7 @@ export type PeerFrame =
     readonly kind: "end";
     readonly id: number;
     readonly fromCaller: boolean;
+    readonly trailers: Metadata;
     readonly code: string | undefined;
     readonly message: string | undefined;
   }
@@ -142,7 +148,8 @@ export function readFrame(
   const bytes = frame.body as Uint8Array;
   const body = new FieldReader();
   body.open(bytes, 0, bytes.length);
-  const metadata = () => body.metadata(flags)?.entries ?? NO_METADATA;
+  const metadata = (has = flags) => body.metadata(has)?.entries ?? NO_METADATA;
+  const hasBody = (flags & FLAG_BODY) !== 0;
   const codeAndText = () => {
     const code = body.text(body.u8());
     return { code, message: body.text(body.u16()) };
@@ -169,16 +176,17 @@ export function readFrame(
       const timeout = (flags & FLAG_DEADLINE) !== 0 ? body.u32() : undefined;
       const entries = metadata();
       const method = body.method();
-      const params = value(STREAM);
+      const params = value(hasBody ? CUSTOM : STREAM);
       const isStream = body.kind === STREAM;
-      const rest = { timeout, metadata: entries };
+      const rest = { hasBody, timeout, metadata: entries };
       return { kind: "request", id, method, params, isStream, ...rest };
     }
     case REPLY: {
       const entries = metadata();
-      const result = value(STREAM);
+      const result = value(hasBody ? CUSTOM : STREAM);
       const isStream = body.kind === STREAM;
-      return { kind: "reply", id, result, isStream, metadata: entries };
+      const rest = { isStream, hasBody, metadata: entries };
+      return { kind: "reply", id, result, ...rest };
     }
     case ERROR: {
       const entries = metadata();
@@ -198,20 +206,23 @@ export function readFrame(
       return whole({ kind: "goaway", lastId, ...codeAndText() });
     }
     case DATA: {
-      body.payload();
+      body.payload(MESSAGE);
+      if (body.kind === STREAM) protocolError("an item that is a stream");
       const payload = bytes.slice(body.at);
       const more = (flags & FLAG_MORE) !== 0;
       const payloadKind = body.kind;
       return { kind: "data", ...stream, more, payloadKind, payload };
     }
     case END: {
+      const trails = (flags & FLAG_TRAILERS) !== 0;
+      const trailers = metadata(trails ? FLAG_METADATA : 0);
       if ((flags & FLAG_ERROR) === 0) {
-        const none = { code: undefined, message: undefined };
+        const none = { trailers, code: undefined, message: undefined };
         return whole({ kind: "end", ...stream, ...none });
       }
       const text = codeAndText();
       value();
-      return { kind: "end", ...stream, ...text };
+      return { kind: "end", ...stream, trailers, ...text };
     }
     case STOP:
       return whole({ kind: "stop", ...stream, ...codeAndText() });
@@ -332,12 +343,14 @@ export function printFrame(frame: PeerFrame): string {
     }
     case "request": {
       const { id, method, params, isStream, timeout } = frame;
-      const value = isStream ? "a stream" : show(params);
+      const value = isStream ? "a stream" : show(params) + beside(frame);
       const time = timeout === undefined ? "" : `, timeout ${timeout} ms`;
       return `${name} ${id} ${word(method)} ${value}${time}${extra(frame)}`;
     }
     case "reply": {
-      const value = frame.isStream ? "a stream" : show(frame.result);
+      const value = frame.isStream
+        ? "a stream"
+        : show(frame.result) + beside(frame);
       return `${name} ${frame.id} ${value}${extra(frame)}`;
     }
     case "error": {
@@ -359,11 +372,12 @@ export function printFrame(frame: PeerFrame): string {
       return `${name} served ${last}${why}`;
     }
     case "data": {
-      const { payload, more } = frame;
+      const { payload, more, payloadKind } = frame;
+      const what = payloadKind === MESSAGE ? ", a message" : "";
       const rest = more ? ", more follows" : "";
       return `${name} ${frame.id} ${
         side(frame)
-      } ${payload.length} bytes${rest}`;
+      } ${payload.length} bytes${what}${rest}`;
     }
     case "end":
     case "stop": {
@@ -371,7 +385,8 @@ export function printFrame(frame: PeerFrame): string {
       const why = code === undefined
         ? ""
         : ` ${word(code)} ${quote(message ?? "")}`;
-      return `${name} ${id} ${side(frame)}${why}`;
+      const last = frame.kind === "end" ? trailing(frame) : "";
+      return `${name} ${id} ${side(frame)}${why}${last}`;
     }
     case "credit":
       return `${name} ${frame.id} ${side(frame)} ${frame.bytes} bytes`;
@@ -380,6 +395,15 @@ export function printFrame(frame: PeerFrame): string {
 
 function side({ fromCaller }: { readonly fromCaller: boolean }): string {
   return fromCaller ? "from the caller" : "from the callee";
+}
+
+function beside({ hasBody }: { readonly hasBody: boolean }): string {
+  return hasBody ? " and a body" : "";
+}
+
+function trailing({ trailers }: { readonly trailers: Metadata }): string {
+  if (trailers.size === 0) return "";
+  return `, trailers ${show(Object.fromEntries(trailers))}`;
 }
 
 function extra({ metadata }: { readonly metadata: Metadata }): string {

@@ -39,7 +39,7 @@ const HELLO: PeerHello = {
 
 /** Options of {@linkcode scriptedPeer}. */
 export interface ScriptedPeerOptions {
-  /** Encodes and decodes values in place of JSON; both sides need the same. */
+  /** Encodes and decodes values in place of JSON; both sides need the same. HELLO names it, unless the test states other `serializers`. */
   readonly serializer?: Serializer | undefined;
 }
 
@@ -51,6 +51,8 @@ export interface ScriptedRequestOptions {
   readonly timeout?: number | undefined;
   /** Default: none. */
   readonly metadata?: MetadataInit | undefined;
+  /** Whether a stream comes beside the params, whose frames the test then sends. Default false. */
+  readonly body?: boolean | undefined;
 }
 
 /** What an ERROR of a scripted peer has besides its code and message. */
@@ -124,23 +126,27 @@ export class ScriptedPeer {
     params?: unknown,
     options: ScriptedRequestOptions = {},
   ): Promise<number> {
-    const { id = this.#nextId++, timeout, metadata } = options;
-    const parts = { id, method, params, timeout, metadata };
+    const { id = this.#nextId++, timeout, metadata, body = false } = options;
+    const parts = { id, method, params, timeout, metadata, body };
     await this.send(this.#make.request(parts));
     return id;
   }
 
   /**
-   * Replies to a call with a result.
+   * Replies to a call with a result. With `body`, a stream comes beside it, whose
+   * frames the test then sends.
    *
    * @throws {RpcError} `invalid_argument` if the result cannot be serialized.
    */
   async reply(
     id: number,
     result?: unknown,
-    options: { readonly metadata?: MetadataInit | undefined } = {},
+    { metadata, body = false }: {
+      readonly metadata?: MetadataInit | undefined;
+      readonly body?: boolean | undefined;
+    } = {},
   ): Promise<void> {
-    await this.send(this.#make.reply(id, result, options.metadata));
+    await this.send(this.#make.reply(id, result, metadata, body));
   }
 
   /**
