@@ -67,7 +67,11 @@ test("abort() ends a connection that lingers", async () => {
 test("a serializer name too long for HELLO throws a RangeError", () => {
   const name = "x".repeat(256);
   const serializer = { name, encode: () => new Uint8Array(), decode: () => 0 };
-  assertThrows(() => faceClient({ serializer }), RangeError, "name is not legal");
+  assertThrows(
+    () => faceClient({ serializer }),
+    RangeError,
+    "name is not legal",
+  );
 });
 test("a GOAWAY for a full window does not name the refused call", async () => {
   const facing = faceServer({

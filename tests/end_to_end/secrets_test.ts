@@ -7,8 +7,8 @@ import {
   type CallContext,
   ConnectionError,
   method,
-  Server,
   type Serializer,
+  Server,
   type ServerOptions,
   type StandardSchema,
 } from "../../mod.ts";
