@@ -10,6 +10,7 @@ import {
   type Connection,
   echoServices,
   RpcError,
+  withBody,
 } from "../../mod.ts";
 
 /** The state of one connection. */
@@ -88,6 +89,9 @@ export function conformanceServices(running: number) {
       remaining(_: unknown, ctx: CallContext): number | null {
         return ctx.deadline === undefined ? null : ctx.remaining;
       },
+      /** The params, and the body beside them. */
+      beside: (params: unknown, ctx: CallContext) =>
+        withBody(params, ctx.body ?? ReadableStream.from<unknown>([])),
       /** How many handlers run at once on a connection. */
       running: (): number => running,
       /** Closes the connection gracefully, once this call has its reply. */
