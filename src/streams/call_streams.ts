@@ -28,6 +28,7 @@ import type {
   IncomingStreamCall,
   IncomingStreamHost,
   IncomingStreams,
+  OpenedResult,
   OutgoingStreamCall,
   OutgoingStreams,
 } from "./contract.ts";
@@ -181,7 +182,7 @@ export class CallerStreams extends CallStreams implements OutgoingStreams {
     if (this.#sendsBody) this.host.frames.markBody(this.sendBuffer);
   }
 
-  openResult(id: number): unknown {
+  openResult(id: number): OpenedResult {
     const { codec } = this.host.context;
     const hasBody = codec.hasBody === true;
     let value: unknown;
@@ -192,18 +193,19 @@ export class CallerStreams extends CallStreams implements OutgoingStreams {
       thrown = { error };
     }
     // The user's serializer may have ended the connection.
-    if (this.#call.state === "done") return undefined;
+    if (this.#call.state === "done") return { failed: true, result: undefined };
     this.id = id;
     const readable = this.openReader();
     const { ending } = this.host;
     if (ending !== undefined) this.endResult(ending);
     if (thrown === undefined) {
-      return hasBody ? new ValueWithBody(value, readable) : readable;
+      const result = hasBody ? new ValueWithBody(value, readable) : readable;
+      return { failed: false, result };
     }
     const text = "the reply's payload does not parse";
     const error = new RpcError("invalid_reply", text, { cause: thrown.error });
     this.reader?.fault(error);
-    throw error;
+    return { failed: true, result: error };
   }
 
   endResult(reason: RpcError): void {

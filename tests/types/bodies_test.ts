@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import {
   type CallContext,
-  Client,
+  type Client,
   messages,
   method,
   type ResultOf,
