@@ -12,8 +12,6 @@
  */
 
 import type { Scope } from "./async_context.ts";
-import { isInstance, shared } from "./brand.ts";
-import { isInstanceOf } from "./user_code.ts";
 
 /** A value that is sent as a stream. */
 export type StreamValue = ReadableStream<unknown> | AsyncIterable<unknown>;
@@ -35,85 +33,22 @@ interface IteratorShape {
   readonly [Symbol.asyncIterator]?: unknown;
 }
 
-/** Has the stream within a wrapper. A symbol, so that no value that was decoded can have it; the same in every copy of the library. */
-const INNER: unique symbol = /* @__PURE__ */ shared("stream within") as never;
-
-/** A stream that something is said about. It is sent as the stream within. */
-abstract class StreamWrapper implements AsyncIterable<unknown> {
-  abstract get [INNER](): StreamValue;
-
-  /** Reads the stream within: the wrapper is as good as that. */
-  [Symbol.asyncIterator](): AsyncIterator<unknown> {
-    const source = toSource(this);
-    return {
-      next: () => source.next(),
-      return: async (reason) => {
-        const thrown = await source.cancel(reason);
-        if (thrown !== undefined) throw thrown.error;
-        return { done: true, value: undefined };
-      },
-    };
-  }
-}
-
-/** A value with a stream beside it: what `withBody` makes, and what a caller gets. */
-export class ValueWithBody extends StreamWrapper {
-  /** The same in every copy of the library. */
-  static get sluiceBrand(): string {
-    return "ValueWithBody";
-  }
-
-  /** True also for an instance that another copy of the library has made. */
-  static override [Symbol.hasInstance](value: unknown): boolean {
-    return isInstance(value, this, ValueWithBody);
-  }
-
-  readonly value: unknown;
-  readonly body: StreamValue;
-
-  constructor(value: unknown, body: StreamValue) {
-    super();
-    this.value = value;
-    this.body = body;
-  }
-
-  get [INNER](): StreamValue {
-    return this.body;
-  }
-}
-
-/** A stream of bytes whose boundaries are kept: what `messages` makes. */
-export class MessageStream extends StreamWrapper {
-  /** The same in every copy of the library. */
-  static get sluiceBrand(): string {
-    return "MessageStream";
-  }
-
-  /** True also for an instance that another copy of the library has made. */
-  static override [Symbol.hasInstance](value: unknown): boolean {
-    return isInstance(value, this, MessageStream);
-  }
-
-  readonly #inner: StreamValue;
-
-  constructor(inner: StreamValue) {
-    super();
-    this.#inner = inner;
-  }
-
-  get [INNER](): StreamValue {
-    return this.#inner;
-  }
+/** A stream of the library that says something about the stream within, as which it is sent. Users' streams have no members of these names. */
+export interface StreamWrapper extends AsyncIterable<unknown> {
+  /** The stream within. */
+  readonly sluiceStream: StreamValue;
+  /** Whether its items are messages. */
+  readonly sluiceMessages?: boolean;
 }
 
 function innerOf(value: StreamValue): StreamValue | undefined {
-  return (value as Partial<StreamWrapper>)[INNER];
+  return (value as Partial<StreamWrapper>).sluiceStream;
 }
 
 /** Items of the user, one at a time. */
 export interface PullSource {
   /** Whether the items are messages: bytes that are neither cut nor joined. */
-  messages?: boolean;
+  messages?: boolean | undefined;
   /** The next item. Called again only when the one before has arrived. */
   next(): Promise<IteratorResult<unknown>>;
   /** Ends the source. Resolves when the user's cleanup is over, with what that threw, if it did. */
@@ -135,7 +70,7 @@ export function toSource(value: StreamValue): PullSource {
   const inner = innerOf(value);
   if (inner !== undefined) {
     const source = toSource(inner);
-    if (isInstanceOf(value, MessageStream)) source.messages = true;
+    source.messages ||= (value as StreamWrapper).sluiceMessages;
     return source;
   }
   if (!("getReader" in value) || typeof value.getReader !== "function") {
@@ -172,7 +107,7 @@ function readerOf(
 }
 
 class ReadableSource implements PullSource {
-  messages?: boolean;
+  messages?: boolean | undefined;
   readonly #reader: ReadableStreamDefaultReader<unknown>;
 
   constructor(reader: ReadableStreamDefaultReader<unknown>) {
@@ -215,7 +150,7 @@ interface Disposable {
 }
 
 class IteratorSource implements PullSource {
-  messages?: boolean;
+  messages?: boolean | undefined;
   readonly #iterable: AsyncIterable<unknown>;
   readonly #iterator: AsyncIterator<unknown>;
   #next: Promise<unknown> | undefined;
@@ -306,7 +241,7 @@ export function toScopedSource(
   const queues = isGenerator(value);
   let asked: Promise<unknown> | undefined;
   return {
-    messages: source.messages === true,
+    messages: source.messages,
     next: () => {
       const result = scope(next, source);
       if (queues) asked = result.catch(ignore);

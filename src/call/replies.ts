@@ -107,19 +107,13 @@ export class ReplyHandler {
     const streams = call.extras().streams ??= this.streamsFor(
       call,
     ) as OutgoingStreams;
-    let result: unknown;
-    let failed = false;
-    try {
-      result = streams.openResult(id);
-    } catch (error) {
-      result = call.annotate(error);
-      failed = true;
-    }
+    const { failed, result } = streams.openResult(id);
     if (call.state === "sent") this.#settler.stream(call, failed, result);
-    if (call.state !== "abandoned" || failed) return;
-    // Its CANCEL is under way, and the end of the stream will come.
-    this.#updateOutcome(call, "executed", "abandoned");
-    streams.release(callEndedError());
+    else if (call.state === "abandoned") {
+      // Its CANCEL is under way, and the end of the stream will come.
+      this.#updateOutcome(call, "executed", "abandoned");
+      streams.release(callEndedError());
+    }
   }
 
   /** Makes the streams of a call; undefined without support for streams. */

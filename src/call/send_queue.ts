@@ -59,6 +59,8 @@ export class SendQueue {
   #refusal: ConnectionError | undefined;
   /** Whether the peer, which closes, is to receive a LAST. */
   #owesLast = false;
+  /** Whether HELLO has to say first how calls are encoded. */
+  #undecided: boolean | undefined;
   /** Whether calls wait a turn for more room. */
   #patient = false;
 
@@ -68,6 +70,7 @@ export class SendQueue {
     settler: CallSettler,
   ) {
     this.#context = context;
+    this.#undecided = context.codec.undecided;
     this.#inFlight = inFlight;
     this.#settler = settler;
   }
@@ -145,7 +148,8 @@ export class SendQueue {
   #canSend(call: Call): boolean {
     const streams = call.extra?.streams;
     const { sendBuffer } = this.#context;
-    return this.#inFlight.window.canSend(call.size) && this.#bufferHasRoom() &&
+    return !this.#undecided && this.#inFlight.window.canSend(call.size) &&
+      this.#bufferHasRoom() &&
       sendBuffer.size + call.size <= sendBuffer.most &&
       (streams === undefined || streams.canSend);
   }
@@ -214,7 +218,8 @@ export class SendQueue {
   onHello(hello: PeerHello): void {
     const { codec } = this.#context;
     const { window } = this.#inFlight;
-    const undecided = window.granted.windowCalls === 0;
+    const undecided = this.#undecided;
+    this.#undecided = false;
     window.onHello(hello);
     for (const entry of this.calls.all()) {
       const { call } = entry;

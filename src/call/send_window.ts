@@ -24,8 +24,8 @@ export class SendWindow {
   calls = 0;
   /** Their bytes. */
   bytes = 0;
-  /** What the peer grants now. Calls in flight when that changes stay counted. Before HELLO it is no call, if nothing can be encoded before. */
-  granted: PeerHello;
+  /** What the peer grants now. Calls in flight when that changes stay counted. */
+  granted = EARLY;
   /** The peer's HELLO; undefined before it is read. How large a call can be, and whether the peer serves any, stays as it says. */
   helloReceived: PeerHello | undefined;
   /** The number of the latest update, and the batch that has its ACK. */
@@ -34,8 +34,7 @@ export class SendWindow {
   readonly #overhead: number;
   readonly #granter: string;
 
-  constructor({ overhead, features, undecided }: Codec) {
-    this.granted = undecided ? { ...EARLY, windowCalls: 0 } : EARLY;
+  constructor({ overhead, features }: Codec) {
     this.#overhead = overhead;
     // On a protocol without windows the local limits hold.
     this.#granter = features.window ? "the peer's" : "the local";

@@ -11,8 +11,9 @@
  */
 
 import { RpcError, toSendableError } from "../base/errors.ts";
-import type { Thrown, ValueWithBody } from "../base/pull_source.ts";
+import type { Thrown } from "../base/pull_source.ts";
 import { references, refuseReferences } from "../base/references.ts";
+import type { ValueWithBody } from "../streams/value_with_body.ts";
 import { messageOf } from "../base/user_code.ts";
 import type { RequestInfo } from "../types/observe.ts";
 import { noneServed, type ServedCounts } from "../types/stats.ts";

@@ -23,10 +23,10 @@ import {
   type StreamValue,
   type Thrown,
   toScopedSource,
-  ValueWithBody,
 } from "../base/pull_source.ts";
 import type { SchemaResult, StandardSchema } from "../types/schema.ts";
 import type { IncomingStreamHost } from "../streams/contract.ts";
+import { ValueWithBody } from "../streams/value_with_body.ts";
 import type { ServeContext } from "../connection/contract.ts";
 import { DependencyError } from "./kept_results.ts";
 import { validationError } from "./method.ts";

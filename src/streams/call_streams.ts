@@ -17,7 +17,6 @@ import {
   type PullSource,
   type Thrown,
   toScopedSource,
-  ValueWithBody,
 } from "../base/pull_source.ts";
 import { references, refuseReferences } from "../base/references.ts";
 import { isInstanceOf } from "../base/user_code.ts";
@@ -30,6 +29,7 @@ import type {
   IncomingStreamCall,
   IncomingStreamHost,
   IncomingStreams,
+  OpenedResult,
   OutgoingStreamCall,
   OutgoingStreams,
 } from "./contract.ts";
@@ -37,6 +37,7 @@ import type { StreamHost, StreamOwner } from "./stream_host.ts";
 import { StreamReader } from "./stream_reader.ts";
 import { StreamWriter } from "./stream_writer.ts";
 import { toTrailers } from "./trailers.ts";
+import { ValueWithBody } from "./value_with_body.ts";
 
 /** What the streams of a call use of the table that holds them. */
 export interface CallStreamsHost extends StreamHost {
@@ -184,7 +185,7 @@ export class CallerStreams extends CallStreams implements OutgoingStreams {
     if (this.#sendsBody) this.host.frames.markBody(this.sendBuffer);
   }
 
-  openResult(id: number): unknown {
+  openResult(id: number): OpenedResult {
     const { codec } = this.host.context;
     const hasBody = codec.hasBody === true;
     let value: unknown;
@@ -195,18 +196,19 @@ export class CallerStreams extends CallStreams implements OutgoingStreams {
       thrown = { error };
     }
     // The user's serializer may have ended the connection.
-    if (this.#call.state === "done") return undefined;
+    if (this.#call.state === "done") return { failed: true, result: undefined };
     this.id = id;
     const readable = this.openReader(true);
     const { ending } = this.host;
     if (ending !== undefined) this.endResult(ending);
     if (thrown === undefined) {
-      return hasBody ? new ValueWithBody(value, readable) : readable;
+      const result = hasBody ? new ValueWithBody(value, readable) : readable;
+      return { failed: false, result };
     }
     const text = "the reply's payload does not parse";
     const error = new RpcError("invalid_reply", text, { cause: thrown.error });
     this.reader?.fault(error);
-    throw error;
+    return { failed: true, result: error };
   }
 
   endResult(reason: RpcError): void {

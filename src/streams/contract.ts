@@ -118,6 +118,12 @@ export interface OutgoingStreamCall {
   annotate<T>(error: T): T;
 }
 
+/** What a caller gets for a result that has a stream: that, or why it gets none. */
+export interface OpenedResult {
+  readonly failed: boolean;
+  readonly result: unknown;
+}
+
 /** The streams of an outgoing call: `writer` sends its params, `reader` has its result. */
 export interface OutgoingStreams extends CallStreamsView {
   /** Whether the peer has room for the stream that the call opens. */
@@ -141,12 +147,10 @@ export interface OutgoingStreams extends CallStreamsView {
   start(): void;
   /**
    * Opens the result; called when the reply says that it is a stream, or has a
-   * body. Returns what the caller gets. Decodes the value beside a body, which
-   * may end the call: then the result is of no use.
-   *
-   * @throws {RpcError} `invalid_reply` if that value does not parse; the peer is told to stop.
+   * body. Decodes the value beside a body, which may end the call: then the
+   * result is of no use. If that value does not parse, the peer is told to stop.
    */
-  openResult(id: number): unknown;
+  openResult(id: number): OpenedResult;
 }
 
 /** What the streams of an incoming call use of it. */

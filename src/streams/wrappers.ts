@@ -6,7 +6,8 @@
  */
 
 import { typeName } from "../base/inspect.ts";
-import { isStream, MessageStream, ValueWithBody } from "../base/pull_source.ts";
+import { isStream } from "../base/pull_source.ts";
+import { MessageStream, ValueWithBody } from "./value_with_body.ts";
 import type { StreamOf, WithBody } from "../types/services.ts";
 
 /**

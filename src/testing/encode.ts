@@ -13,6 +13,7 @@ import {
   ERROR,
   FLAG_ACK,
   FLAG_ALL,
+  FLAG_BODY,
   FLAG_DEADLINE,
   FLAG_KEEP,
   FLAG_METADATA,
@@ -62,6 +63,8 @@ export interface RequestParts {
   readonly metadata: MetadataInit | undefined;
   readonly keep: boolean;
   readonly references: readonly ResultReference[];
+  /** Whether a stream comes beside the params. */
+  readonly body: boolean;
 }
 
 /** An ERROR before it is encoded. */
@@ -97,7 +100,8 @@ export class FrameMaker {
   }
 
   request(request: RequestParts): Uint8Array {
-    const { id, method, params, timeout, metadata, keep, references } = request;
+    const { id, method, params, timeout, metadata, body: hasBody } = request;
+    const { keep, references } = request;
     const name = utf8(method);
     if (name.length > MAX_METHOD) {
       throw new RangeError(
@@ -105,6 +109,7 @@ export class FrameMaker {
       );
     }
     const flags = (timeout === undefined ? 0 : FLAG_DEADLINE) |
+      (hasBody ? FLAG_BODY : 0) |
       (metadata === undefined ? 0 : FLAG_METADATA) |
       (keep ? FLAG_KEEP : 0) | (references.length > 0 ? FLAG_REFS : 0);
     const body = join([
@@ -121,8 +126,10 @@ export class FrameMaker {
     id: number,
     result: unknown,
     metadata: MetadataInit | undefined,
+    hasBody: boolean,
   ): Uint8Array {
-    const flags = metadata === undefined ? 0 : FLAG_METADATA;
+    const flags = (hasBody ? FLAG_BODY : 0) |
+      (metadata === undefined ? 0 : FLAG_METADATA);
     const parts = [
       ...metadataParts(metadata),
       ...this.#value(result, "result"),

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { ConnectionError, quote } from "../base/errors.ts";
+import { ConnectionError, protocolError, quote } from "../base/errors.ts";
 import { type Metadata, NO_METADATA } from "../types/call.ts";
 import type { PeerHello, Serializer } from "../types/connection.ts";
 import { FieldReader } from "../wire/fields.ts";
@@ -21,14 +21,17 @@ import {
   ERROR,
   FLAG_ACK,
   FLAG_ALL,
+  FLAG_BODY,
   FLAG_CALLER,
   FLAG_CONNECTION,
   FLAG_DEADLINE,
   FLAG_ERROR,
+  FLAG_METADATA,
   FLAG_MORE,
   FLAG_NONE,
   FLAG_REFS,
   FLAG_STARTED,
+  FLAG_TRAILERS,
   FLAG_WARNING,
   GOAWAY,
   HEADER_SIZE,
@@ -47,7 +50,7 @@ import { checkHelloBits, FrameDecoder } from "../wire/frame_decoder.ts";
 import type { Frame } from "../wire/frame_transforms.ts";
 import { checkVersion, parseHello } from "../wire/hello.ts";
 import { decodePayload } from "../wire/payload.ts";
-import { MAX_MESSAGE, STREAM } from "../wire/protocol.ts";
+import { CUSTOM, MAX_MESSAGE, MESSAGE, STREAM } from "../wire/protocol.ts";
 import { readLinks } from "../wire/reference_block.ts";
 
 /** Characters of a value that are shown as text. */
@@ -72,9 +75,10 @@ export type PeerFrame =
   /** The first frame of each direction. */
   | { readonly kind: "hello"; readonly hello: PeerHello }
   /**
-   * A call. If its params are a stream, `params` is undefined. `timeout` is the
-   * time until its deadline in ms. `keep` is there if its result is to be kept,
-   * and `references` if its params have references, with `null` in their places.
+   * A call. If its params are a stream, `params` is undefined; `hasBody` says
+   * that a stream comes beside them. `timeout` is the time until its deadline in
+   * ms. `keep` is there if its result is to be kept, and `references` if its
+   * params have references, with `null` in their places.
    */
   | {
     readonly kind: "request";
@@ -82,17 +86,19 @@ export type PeerFrame =
     readonly method: string;
     readonly params: unknown;
     readonly isStream: boolean;
+    readonly hasBody: boolean;
     readonly timeout: number | undefined;
     readonly metadata: Metadata;
     readonly keep?: true;
     readonly references?: readonly ResultReference[];
   }
-  /** A result. If it is a stream, `result` is undefined. */
+  /** A result. If it is a stream, `result` is undefined; `hasBody` says that a stream comes beside it. */
   | {
     readonly kind: "reply";
     readonly id: number;
     readonly result: unknown;
     readonly isStream: boolean;
+    readonly hasBody: boolean;
     readonly metadata: Metadata;
   }
   /** A failure. `started` says whether the handler was called. */
@@ -145,6 +151,7 @@ export type PeerFrame =
     readonly kind: "end";
     readonly id: number;
     readonly fromCaller: boolean;
+    readonly trailers: Metadata;
     readonly code: string | undefined;
     readonly message: string | undefined;
   }
@@ -181,7 +188,8 @@ export function readFrame(
   const bytes = frame.body as Uint8Array;
   const body = new FieldReader();
   body.open(bytes, 0, bytes.length);
-  const metadata = () => body.metadata(flags)?.entries ?? NO_METADATA;
+  const metadata = (has = flags) => body.metadata(has)?.entries ?? NO_METADATA;
+  const hasBody = (flags & FLAG_BODY) !== 0;
   const codeAndText = () => {
     const code = body.text(body.u8());
     return { code, message: body.text(body.u16()) };
@@ -213,16 +221,17 @@ export function readFrame(
         ...((flags & FLAG_REFS) !== 0 && { references }),
       };
       const method = body.method();
-      const params = value(STREAM);
+      const params = value(hasBody ? CUSTOM : STREAM);
       const isStream = body.kind === STREAM;
-      const rest = { timeout, metadata: entries, ...links };
+      const rest = { hasBody, timeout, metadata: entries, ...links };
       return { kind: "request", id, method, params, isStream, ...rest };
     }
     case REPLY: {
       const entries = metadata();
-      const result = value(STREAM);
+      const result = value(hasBody ? CUSTOM : STREAM);
       const isStream = body.kind === STREAM;
-      return { kind: "reply", id, result, isStream, metadata: entries };
+      const rest = { isStream, hasBody, metadata: entries };
+      return { kind: "reply", id, result, ...rest };
     }
     case ERROR: {
       const entries = metadata();
@@ -253,20 +262,23 @@ export function readFrame(
       return whole({ kind: "window", id, ...window, ack });
     }
     case DATA: {
-      body.payload();
+      body.payload(MESSAGE);
+      if (body.kind === STREAM) protocolError("an item that is a stream");
       const payload = bytes.slice(body.at);
       const more = (flags & FLAG_MORE) !== 0;
       const payloadKind = body.kind;
       return { kind: "data", ...stream, more, payloadKind, payload };
     }
     case END: {
+      const trails = (flags & FLAG_TRAILERS) !== 0;
+      const trailers = metadata(trails ? FLAG_METADATA : 0);
       if ((flags & FLAG_ERROR) === 0) {
-        const none = { code: undefined, message: undefined };
+        const none = { trailers, code: undefined, message: undefined };
         return whole({ kind: "end", ...stream, ...none });
       }
       const text = codeAndText();
       value();
-      return { kind: "end", ...stream, ...text };
+      return { kind: "end", ...stream, trailers, ...text };
     }
     case STOP:
       return whole({ kind: "stop", ...stream, ...codeAndText() });
@@ -397,7 +409,7 @@ export function printFrame(frame: PeerFrame): string {
     }
     case "request": {
       const { id, method, params, isStream, timeout } = frame;
-      const value = isStream ? "a stream" : show(params);
+      const value = isStream ? "a stream" : show(params) + beside(frame);
       const time = timeout === undefined ? "" : `, timeout ${timeout} ms`;
       const links = frame.keep ? ", kept" : "";
       return `${name} ${id} ${word(method)} ${value}${
@@ -405,7 +417,9 @@ export function printFrame(frame: PeerFrame): string {
       }${time}${links}${extra(frame)}`;
     }
     case "reply": {
-      const value = frame.isStream ? "a stream" : show(frame.result);
+      const value = frame.isStream
+        ? "a stream"
+        : show(frame.result) + beside(frame);
       return `${name} ${frame.id} ${value}${extra(frame)}`;
     }
     case "error": {
@@ -436,11 +450,12 @@ export function printFrame(frame: PeerFrame): string {
       return `${name} ${id} ${window}${ack ? ", confirmed" : ""}`;
     }
     case "data": {
-      const { payload, more } = frame;
+      const { payload, more, payloadKind } = frame;
+      const what = payloadKind === MESSAGE ? ", a message" : "";
       const rest = more ? ", more follows" : "";
       return `${name} ${frame.id} ${
         side(frame)
-      } ${payload.length} bytes${rest}`;
+      } ${payload.length} bytes${what}${rest}`;
     }
     case "end":
     case "stop": {
@@ -448,7 +463,8 @@ export function printFrame(frame: PeerFrame): string {
       const why = code === undefined
         ? ""
         : ` ${word(code)} ${quote(message ?? "")}`;
-      return `${name} ${id} ${side(frame)}${why}`;
+      const last = frame.kind === "end" ? trailing(frame) : "";
+      return `${name} ${id} ${side(frame)}${why}${last}`;
     }
     case "credit":
       return frame.connection
@@ -468,6 +484,15 @@ function references({ references = [] }: {
 
 function side({ fromCaller }: { readonly fromCaller: boolean }): string {
   return fromCaller ? "from the caller" : "from the callee";
+}
+
+function beside({ hasBody }: { readonly hasBody: boolean }): string {
+  return hasBody ? " and a body" : "";
+}
+
+function trailing({ trailers }: { readonly trailers: Metadata }): string {
+  if (trailers.size === 0) return "";
+  return `, trailers ${show(Object.fromEntries(trailers))}`;
 }
 
 function extra({ metadata }: { readonly metadata: Metadata }): string {

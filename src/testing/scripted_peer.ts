@@ -46,7 +46,7 @@ const HELLO: PeerHello = {
 
 /** Options of {@linkcode scriptedPeer}. */
 export interface ScriptedPeerOptions {
-  /** Encodes and decodes values in place of JSON; both sides need the same. */
+  /** Encodes and decodes values in place of JSON; both sides need the same. HELLO names it, unless the test states other `serializers`. */
   readonly serializer?: Serializer | undefined;
 }
 
@@ -62,6 +62,8 @@ export interface ScriptedRequestOptions {
   readonly keep?: boolean | undefined;
   /** Which results the other side puts into the params, where they have `null`. Default: none. */
   readonly references?: readonly ResultReference[] | undefined;
+  /** Whether a stream comes beside the params, whose frames the test then sends. Default false. */
+  readonly body?: boolean | undefined;
 }
 
 /** What an ERROR of a scripted peer has besides its code and message. */
@@ -135,25 +137,29 @@ export class ScriptedPeer {
     params?: unknown,
     options: ScriptedRequestOptions = {},
   ): Promise<number> {
-    const { id = this.#nextId++, timeout, metadata } = options;
+    const { id = this.#nextId++, timeout, metadata, body = false } = options;
     const { keep = false, references = [] } = options;
     const links = { keep, references };
-    const parts = { id, method, params, timeout, metadata, ...links };
+    const parts = { id, method, params, timeout, metadata, body, ...links };
     await this.send(this.#make.request(parts));
     return id;
   }
 
   /**
-   * Replies to a call with a result.
+   * Replies to a call with a result. With `body`, a stream comes beside it, whose
+   * frames the test then sends.
    *
    * @throws {RpcError} `invalid_argument` if the result cannot be serialized.
    */
   async reply(
     id: number,
     result?: unknown,
-    options: { readonly metadata?: MetadataInit | undefined } = {},
+    { metadata, body = false }: {
+      readonly metadata?: MetadataInit | undefined;
+      readonly body?: boolean | undefined;
+    } = {},
   ): Promise<void> {
-    await this.send(this.#make.reply(id, result, options.metadata));
+    await this.send(this.#make.reply(id, result, metadata, body));
   }
 
   /**

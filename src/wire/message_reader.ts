@@ -283,9 +283,11 @@ export class MessageReader implements FrameHandler {
 
   /** The value of a request or a reply: a stream only where streams are, and none beside a body. */
   #payload(body: FieldReader): void {
-    const { hasBody } = this;
-    if (hasBody) this.#needStreams("a body");
-    body.payload(hasBody ? CUSTOM : this.#lastKind);
+    if (!this.hasBody) body.payload(this.#lastKind);
+    else {
+      this.#needStreams("a body");
+      body.payload();
+    }
   }
 
   #needStreams(what: string): void {
@@ -294,12 +296,15 @@ export class MessageReader implements FrameHandler {
   }
 
   #onHello(flags: number): void {
-    const { serializer, authorizesPeer } = this.settings;
+    const { authorizesPeer, serializer, hello: own } = this.settings;
     if (this.#phase !== GREETING) protocolError("a second HELLO");
     // A later version may have flags of its own.
     if (!checkVersion(this.#body)) checkHelloBits(flags);
     const hello = parseHello(this.#body);
-    Object.assign(this.agreement, agree(serializer, hello.serializers));
+    Object.assign(
+      this.agreement,
+      agree(serializer, own.serializers, hello.serializers),
+    );
     this.#phase = OPEN;
     this.#first = [];
     this.#peerStreams = hello.streams !== undefined;

@@ -57,7 +57,6 @@ import { encodeHello } from "./hello.ts";
 import { MessageReader } from "./message_reader.ts";
 import { type MetadataBlock, metadataSize, writeMetadata } from "./metadata.ts";
 import { PayloadEncoder, type PreparedPayload } from "./payload.ts";
-import { choiceOf } from "./serializers.ts";
 import type { PayloadRole } from "./to_json.ts";
 
 /** The longest method name, in bytes of UTF-8. */
@@ -92,10 +91,11 @@ export class NativeCodec extends MessageReader implements Codec {
 
   constructor(handler: MessageHandler, settings: CodecSettings) {
     super(handler, settings);
-    const choice = choiceOf(settings.serializer);
-    this.undecided = choice !== undefined;
-    this.#payload = choice?.encoder(this.agreement) ??
-      new PayloadEncoder(this.agreement);
+    const { agreement } = this;
+    const encoder = settings.serializer?.encoder?.(agreement);
+    this.undecided = encoder !== undefined;
+    this.#payload = encoder as PayloadEncoder | undefined ??
+      new PayloadEncoder(agreement);
   }
 
   /** Made when it is first used: most connections have no streams. */

@@ -42,11 +42,7 @@ import {
   STRING,
   UNDEFINED,
 } from "./protocol.ts";
-import {
-  type AnySerializer,
-  choiceOf,
-  type SerializerAgreement,
-} from "./serializers.ts";
+import type { AnySerializer, SerializerAgreement } from "./serializers.ts";
 import { Snapshot } from "./snapshot.ts";
 import {
   LostPartError,
@@ -251,8 +247,8 @@ export function snapshot(
     const bytes = own ? plainView(value) : copyBytes(plainView(value));
     return new Snapshot(BYTES, undefined, bytes);
   }
-  const choice = choiceOf(serializer as AnySerializer);
-  if (choice !== undefined) return choice.forms(value);
+  const forms = (serializer as AnySerializer)?.forms?.(value);
+  if (forms !== undefined) return forms;
   const fixed = serializer === undefined &&
     (value === null || typeof value === "number" || typeof value === "boolean");
   return fixed ? value : inForm(value, serializer as Serializer | undefined);

@@ -12,7 +12,6 @@
 import { ConnectionError, quote } from "../base/errors.ts";
 import { utf8 } from "../base/utf8.ts";
 import type { Serializer } from "../types/connection.ts";
-import type { PayloadEncoder } from "./payload.ts";
 import type { Snapshot } from "./snapshot.ts";
 import type { PayloadRole } from "./to_json.ts";
 
@@ -34,31 +33,20 @@ export interface SerializerChoice {
    * @throws {RpcError} `invalid_argument` if none of them can serialize it.
    */
   readonly forms: (value: unknown, role?: PayloadRole) => Snapshot;
-  /** Makes what encodes the payloads of a connection. */
-  readonly encoder: (agreement: SerializerAgreement) => PayloadEncoder;
-  /** Not one serializer. */
-  readonly name?: undefined;
+  /** Makes the `PayloadEncoder` of a connection. */
+  readonly encoder: (agreement: SerializerAgreement) => object;
 }
 
 /** One serializer, several of which one will be chosen, or JSON if undefined. */
 export type AnySerializer =
-  | Serializer & { readonly [K in keyof SerializerChoice]?: unknown }
-  | SerializerChoice
+  | Serializer & { readonly [K in keyof SerializerChoice]?: undefined }
+  | SerializerChoice & { readonly [K in keyof Serializer]?: undefined }
   | undefined;
 
-/** What each side sends with; undefined for JSON. Both are the choice itself as long as that is open. */
+/** What each side sends with; undefined for JSON. Of no use as long as a choice is open. */
 export interface SerializerAgreement {
   sender: Serializer | undefined;
   receiver: Serializer | undefined;
-}
-
-/** The choice, if there are several. */
-export function choiceOf(
-  serializer: AnySerializer,
-): SerializerChoice | undefined {
-  return serializer?.agree === undefined
-    ? undefined
-    : serializer as SerializerChoice;
 }
 
 /**
@@ -68,35 +56,33 @@ export function choiceOf(
  */
 export function namesOf(serializer: AnySerializer): string | undefined {
   if (serializer === undefined) return undefined;
-  const choice = choiceOf(serializer);
-  const text = choice?.names ?? `${serializer.name}`;
-  const { length } = utf8(text);
-  const legal = choice || /^[^ \p{Cc}]+$/u.test(text) && text !== JSON_NAME;
-  if (legal && length > 0 && length <= MAX_NAMES) return text;
+  const { names, name } = serializer;
+  const text = names ?? `${name}`;
+  // Each name of a list was checked before.
+  const legal = names || /^[^ \p{Cc}]+$/u.test(text) && text !== JSON_NAME;
+  if (legal && utf8(text).length <= MAX_NAMES) return text;
   throw new RangeError(
     `Cannot use the serializer: its name is not legal, received ${quote(text)}`,
   );
 }
 
 /**
- * Decides what each side sends with.
+ * Decides what each side sends with, by the names in both HELLOs.
  *
  * @throws {ConnectionError} `serializer_mismatch` if there is no common name.
  */
 export function agree(
   own: AnySerializer,
-  peer: string = JSON_NAME,
+  ours: string = JSON_NAME,
+  theirs: string = JSON_NAME,
 ): SerializerAgreement {
-  const ours = namesOf(own) ?? JSON_NAME;
-  const theirs = peer.split(" ");
-  const choice = choiceOf(own);
-  const single = own as Serializer | undefined;
-  const agreed = choice
-    ? choice.agree(theirs)
-    : theirs.includes(ours) && { sender: single, receiver: single };
-  if (agreed) return agreed;
+  const peer = theirs.split(" ");
+  const agreed = own?.agree
+    ? own.agree(peer)
+    : peer.includes(ours) && { sender: own, receiver: own };
+  if (agreed) return agreed as SerializerAgreement;
   throw new ConnectionError(
     "serializer_mismatch",
-    `the peer's serializer is ${quote(peer)}, this side's ${quote(ours)}`,
+    `the peer's serializer is ${quote(theirs)}, this side's ${quote(ours)}`,
   );
 }

@@ -30,7 +30,20 @@ export const PAYLOAD = {
   TEXT: 3,
   CUSTOM: 4,
   STREAM: 5,
+  MESSAGE: 6,
 };
+
+/** Flag of REQUEST and REPLY: a body comes beside the payload. */
+export const BODY = 0x10;
+/** Flag of END: trailers. */
+export const TRAILERS = 0x04;
+
+/** A frame with one more flag. */
+export function flagged(bytes: Uint8Array, flag: number): Uint8Array {
+  const copy = Uint8Array.from(bytes);
+  copy[5] |= flag;
+  return copy;
+}
 
 export function utf8(text: string): Uint8Array {
   return new TextEncoder().encode(text);

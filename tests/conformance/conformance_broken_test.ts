@@ -8,7 +8,7 @@ import { type AddressInfo, createServer } from "node:net";
 import { test } from "node:test";
 import type { Duplex } from "../../mod.ts";
 import { changeHello, helloAlone, meddle, type Meddler } from "./between.ts";
-import { errorBody, payload, request, u32 } from "./bytes.ts";
+import { BODY, errorBody, payload, request, TRAILERS, u32 } from "./bytes.ts";
 import type { Case } from "./case.ts";
 import {
   type Driver,
@@ -418,7 +418,52 @@ const BROKEN: readonly Broken[] = [
       },
     }),
   },
+  {
+    fault: "closes for what has bodies, messages or trailers",
+    seenBy: {
+      server: ["BD1.2", "BD2.1", "BD2.2", "MG1.1", "TR1.1", "TR1.2"],
+      client: ["BD1.22", "BD3.1", "MG1.21", "TR1.21"],
+    },
+    make: closesAt(
+      () => ({ kind, flags, body }) =>
+        hasBody({ kind, flags }) || (kind === KIND.DATA && body[0] === 6) ||
+        (kind === KIND.END && (flags & TRAILERS) !== 0),
+      "protocol_error",
+    ),
+  },
+  {
+    fault: "accepts bodies, messages and trailers that break the rules",
+    seenBy: {
+      server: [
+        ...["BD1.1", "MG1.2", "MG1.3", "MG1.4", "MG1.5"],
+        ...["TR1.3", "TR1.4", "TR1.5", "TR1.6", "TR1.7", "FR10.21"],
+      ],
+      client: ["BD1.23", "BD1.24", "MG1.22", "TR1.22", "FR10.21"],
+    },
+    make: deaf(({ kind, flags, id, body }) =>
+      hasBody({ kind, flags }) || kind === KIND.DATA || kind === KIND.END ||
+      (kind === KIND.REPLY && id > 1) ||
+      (kind === KIND.REQUEST && body.at(-1) === 6)
+    ),
+  },
+  {
+    fault: "sends a body without its flag",
+    seenBy: { server: ["BD1.2"], client: ["BD1.21"] },
+    make: () => ({
+      fromEnd: ({ kind, id, body, flags }) =>
+        hasBody({ kind, flags })
+          ? [frame(kind, id, body, flags & ~BODY)]
+          : undefined,
+    }),
+  },
 ];
+
+function hasBody(
+  { kind, flags }: { readonly kind: number; readonly flags: number },
+): boolean {
+  const value = kind === KIND.REQUEST || kind === KIND.REPLY;
+  return value && (flags & BODY) !== 0;
+}
 
 for (const { fault, seenBy, make } of BROKEN) {
   for (const role of ["server", "client"] as const) {

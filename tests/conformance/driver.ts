@@ -35,6 +35,8 @@ export type Step =
     }[];
     /** In place of `params`: they are a stream of these. */
     readonly items?: readonly Item[];
+    /** Whether that stream is the body, beside `params`. */
+    readonly beside?: boolean;
     /** How that stream ends after its items. Default: without an error. */
     readonly then?: "fail" | "wait";
     /** How many items of a result are read before the reader pauses. Default: all. */
@@ -68,7 +70,7 @@ export interface CallReport {
   readonly data?: unknown;
   /** Of a call that succeeded: its result; of bytes, how many as `{ bytes }`. */
   readonly value?: unknown;
-  /** Of a result that is a stream: what was read of it, bytes that follow each other as one `{ bytes }`. */
+  /** Of a result that is a stream, or has a body: what was read of it, bytes that follow each other as one `{ bytes }`. */
   readonly items?: unknown[];
 }
 
@@ -133,13 +135,15 @@ function perform(
 ): void {
   switch (step.do) {
     case "call": {
-      const { method, bytes, items, timeout, metadata, read } = step;
-      const params = items !== undefined
-        ? producer(items, step.then)
+      const { method, bytes, items, timeout, metadata, read, beside } = step;
+      const stream = items && producer(items, step.then);
+      const params = stream !== undefined && !beside
+        ? stream
         : bytes !== undefined
         ? new Uint8Array(bytes)
         : refer(structuredClone(step.params), step.references, calls);
-      const options = { timeout, metadata };
+      const body = beside ? stream : undefined;
+      const options = { timeout, metadata, body };
       calls.push(new Made(client.connection.go(method, params, options), read));
       return;
     }
@@ -219,8 +223,9 @@ class Made {
   }
 
   async #begin(result: unknown): Promise<void> {
-    if (!(result instanceof ReadableStream)) return;
-    const reader = this.#reader = result.getReader();
+    const stream = bodyOf(result) ?? result;
+    if (!(stream instanceof ReadableStream)) return;
+    const reader = this.#reader = stream.getReader();
     try {
       while (this.#items.length < this.#most) {
         const { done, value } = await reader.read();
@@ -247,6 +252,10 @@ class Made {
     try {
       const value = await this.handle.reply;
       if (value instanceof ReadableStream) return await this.#describeStream();
+      if (bodyOf(value) !== undefined) {
+        const described = await this.#describeStream();
+        return { ...described, value: (value as { value: unknown }).value };
+      }
       const bytes = value instanceof Uint8Array;
       return { outcome, value: bytes ? { bytes: value.length } : value };
     } catch (error) {
@@ -259,6 +268,12 @@ class Made {
     const failure = this.#failure && wordsOf(this.#failure.error);
     return { outcome: "executed", items: this.#items, ...failure };
   }
+}
+
+/** The stream beside a result, if there is one. */
+function bodyOf(result: unknown): ReadableStream<unknown> | undefined {
+  const body = (result as { body?: unknown } | null | undefined)?.body;
+  return body instanceof ReadableStream ? body : undefined;
 }
 
 /** Bytes of a stream that were read. */

@@ -306,7 +306,11 @@ class MinimalClient {
     const bits = got.flags !== 0 || got.reserved !== 0;
     if (bits && highest === 1) broken("bits on HELLO");
     const fields = checkFields(body);
-    if (fields.has(4)) {
+    const names = fields.get(4);
+    if (
+      names !== undefined &&
+      !new TextDecoder().decode(names).split(" ").includes("json")
+    ) {
       throw new Fault("serializer_mismatch", "no serializer is supported");
     }
     const { maxMessage, calls, bytes } = readHello(got);
@@ -441,8 +445,8 @@ function highestVersion(body: Uint8Array): number {
 }
 
 /** Checks the fields of a HELLO, and returns their types. */
-function checkFields(body: Uint8Array): Set<number> {
-  const types = new Set<number>();
+function checkFields(body: Uint8Array): Map<number, Uint8Array> {
+  const fields = new Map<number, Uint8Array>();
   for (let at = 8; at < body.length;) {
     if (at + 3 > body.length) broken("a HELLO field is cut short");
     const length = body[at + 1] * 256 + body[at + 2];
@@ -450,10 +454,10 @@ function checkFields(body: Uint8Array): Set<number> {
     if (at + 3 + length > body.length) broken("a HELLO field is cut short");
     if (type >= 1 && type <= 3 && length !== 4) broken("a field of no u32");
     if (type === 9 && length !== 2) broken("a highest version of no u16");
-    types.add(type);
+    fields.set(type, body.subarray(at + 3, at + 3 + length));
     at += 3 + length;
   }
-  return types;
+  return fields;
 }
 
 /** Where the payload of a call's frame begins, its layout checked. */

@@ -10,6 +10,7 @@ import {
   type Connection,
   echoServices,
   RpcError,
+  withBody,
 } from "../../mod.ts";
 
 /** The state of one connection. */
@@ -92,6 +93,9 @@ export function conformanceServices(running: number) {
       window(calls: number, ctx: CallContext): void {
         ctx.connection.setWindow({ windowCalls: calls });
       },
+      /** The params, and the body beside them. */
+      beside: (params: unknown, ctx: CallContext) =>
+        withBody(params, ctx.body ?? ReadableStream.from<unknown>([])),
       /** How many handlers run at once on a connection. */
       running: (): number => running,
       /** Closes the connection gracefully, once this call has its reply. */

@@ -8,6 +8,7 @@
 
 import { KIND } from "../support/raw_peer.ts";
 import {
+  BODY,
   PAYLOAD,
   readData,
   readHello,
@@ -77,7 +78,7 @@ export class StreamCheck {
         }
         return;
       case KIND.REPLY:
-        if (payloadKind(frame) !== PAYLOAD.STREAM) this.#params.delete(id);
+        if (!opens(frame, payloadKind(frame))) this.#params.delete(id);
         return;
       case KIND.ERROR:
         this.#params.delete(id);
@@ -104,12 +105,12 @@ export class StreamCheck {
     const { kind, flags, id } = frame;
     switch (kind) {
       case KIND.REQUEST:
-        if (readRequest(frame).kind !== PAYLOAD.STREAM) return;
+        if (!this.#opens(frame, readRequest(frame).kind)) return;
         if (!this.able) this.#report("ST1", "a REQUEST with a stream was sent");
         this.#open(this.#params, id);
         return;
       case KIND.REPLY:
-        if (payloadKind(frame) !== PAYLOAD.STREAM) return;
+        if (!this.#opens(frame, payloadKind(frame))) return;
         if (!this.able) this.#report("ST1", "a REPLY with a stream was sent");
         this.#open(this.#results, id);
         return;
@@ -131,6 +132,13 @@ export class StreamCheck {
         this.#stopped.add(key);
       }
     }
+  }
+
+  #opens(frame: RawFrame, kind: number | undefined): boolean {
+    if ((frame.flags & BODY) !== 0 && kind === PAYLOAD.STREAM) {
+      this.#report("BD1", "a body beside a stream");
+    }
+    return opens(frame, kind);
   }
 
   #open(streams: Map<number, Outgoing>, id: number): void {
@@ -156,7 +164,9 @@ export class StreamCheck {
     const { length } = bytes;
     const more = (flags & MORE) !== 0;
     if (length > MOST_DATA) this.#report("ST4", `DATA of ${length} bytes`);
-    if (kind > PAYLOAD.CUSTOM) this.#report("ST5", `an item of kind ${kind}`);
+    if (kind > PAYLOAD.CUSTOM && kind !== PAYLOAD.MESSAGE) {
+      this.#report("ST5", `an item of kind ${kind}`);
+    }
     if (more && (kind === PAYLOAD.BYTES || kind === PAYLOAD.NONE)) {
       this.#report("ST5", `MORE on kind ${kind}`);
     }
@@ -189,6 +199,11 @@ export class StreamCheck {
   #ofReader(flags: number, id: number): Outgoing | undefined {
     return ((flags & CALLER) !== 0 ? this.#results : this.#params).get(id);
   }
+}
+
+/** Whether a REQUEST or REPLY opens a stream. */
+function opens({ flags }: RawFrame, kind: number | undefined): boolean {
+  return kind === PAYLOAD.STREAM || (flags & BODY) !== 0;
 }
 
 /** The payload kind of a REPLY; undefined if it has none. */

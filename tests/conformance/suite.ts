@@ -52,6 +52,10 @@ export const WITHOUT_CASE: Readonly<Record<string, string>> = {
     "takes a client whose ids can be made to jump; see tests/call/call_table_test.ts",
   PL5:
     "takes a script in JSON that every language reads the same; see tests/wire/payload_test.ts",
+  SL1: "takes an end with a serializer; see tests/wire/serializers_test.ts",
+  SL2: "takes an end with a serializer; see tests/wire/serializers_test.ts",
+  TR2:
+    "takes a handler with large trailers; see tests/streams/trailers_test.ts",
   ST16:
     "allows a receiver something; see tests/connection/hostile_idle_test.ts",
   PP3: "binds an end that judges by silence; nothing of it can be seen",

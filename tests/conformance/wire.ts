@@ -47,10 +47,12 @@ const SENDER_FLAGS: Record<number, number> = {
   [KIND.WINDOW]: 1,
   [KIND.RELEASE]: 0,
 };
-/** The same of frames that only an end with streams is sent. */
+/** What only an end with streams is sent besides. */
 const STREAM_FLAGS: Record<number, number> = {
+  [KIND.REQUEST]: 0x10,
+  [KIND.REPLY]: 0x10,
   [KIND.DATA]: 3,
-  [KIND.END]: 3,
+  [KIND.END]: 7,
   [KIND.STOP]: 1,
   [KIND.CREDIT]: 3,
 };
@@ -192,9 +194,11 @@ export class Wire {
     const name = `kind 0x${kind.toString(16)}`;
     if (reserved !== 0) throw new Breach("FR1", `${name} with reserved bits`);
     if (kind === KIND.PAD || kind >= 0x80) return;
-    const known = SENDER_FLAGS[kind] ??
-      (this.#streams.able ? STREAM_FLAGS[kind] : undefined);
-    if (known === undefined) throw new Breach("FR10", `${name} was sent`);
+    const more = this.#streams.able ? STREAM_FLAGS[kind] : undefined;
+    const known = (SENDER_FLAGS[kind] ?? 0) | (more ?? 0);
+    if (SENDER_FLAGS[kind] === undefined && more === undefined) {
+      throw new Breach("FR10", `${name} was sent`);
+    }
     if ((flags & ~known) !== 0) throw new Breach("FR9", `${name}, ${flags}`);
     if (kind === KIND.WINDOW && flags === 0 && !this.#streams.windows) {
       throw new Breach("WI6", "a WINDOW was sent");

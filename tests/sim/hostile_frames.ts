@@ -174,6 +174,9 @@ function next(s: Situation): number {
   return (s.lastId + gap) >>> 0;
 }
 
+/** A block of trailers behind its length. */
+const TRAILERS = [0, 5, 1, 0x61, 0, 1, 0x31];
+
 /** The stream of a frame: id and flag. */
 type Target = readonly [number, number];
 
@@ -282,6 +285,16 @@ export const LEGAL: readonly (readonly [string, number, Say])[] = [
     about(s, produced(s), (id, flags) => [
       data(id, [3, 0x61], flags | MORE),
       data(id, [3, 0x62], flags),
+    ])],
+  ["DATA with a message", 2, (s) =>
+    about(s, produced(s), (id, flags) => [
+      data(id, [6, 1], flags | MORE),
+      data(id, [6], flags),
+      data(id, [6], flags),
+    ])],
+  ["END with trailers", 1, (s) =>
+    about(s, produced(s), (id, flags) => [
+      frame(KIND.END, id, TRAILERS, flags | 4),
     ])],
   ["END", 3, (s) => about(s, produced(s), (id, flags) => [end(id, flags)])],
   [
@@ -572,6 +585,16 @@ export const BREACHES: readonly (readonly [string, Say])[] = [
   ["metadata that does not fit its block", (s) => {
     const id = s.lastId = next(s);
     return [frame(KIND.REQUEST, id, [0, 9, 1, 0x61, 0, 1, 0, 0], 2)];
+  }],
+  ["trailers that do not fit their block", (s) => {
+    const [id, flags] = towards(s);
+    const body = s.random.pick([[], [0, 9, 1], [...TRAILERS, 0]]);
+    return [frame(KIND.END, id, body, flags | 4)];
+  }],
+  ["a body beside a stream", (s) => {
+    const bytes = call(s, next(s), "T.up", STREAM);
+    bytes[5] |= 0x10;
+    return [bytes];
   }],
   ["an unknown payload kind", (s) => [
     s.random.oneIn(2) ? call(s, next(s), "T.wait", [6]) : reply(theirs(s), [9]),

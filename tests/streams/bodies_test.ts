@@ -491,7 +491,7 @@ test("a reconnecting client cancels the body of a call that it does not send", a
   await t.over();
 });
 
-test("[ST18] a body on the wire", async () => {
+test("[BD1] a body on the wire", async () => {
   const { peer, connection } = faceClient();
   await greet({ peer }, { streams: true });
   await settle();
@@ -533,7 +533,7 @@ test("[ST18] a body on the wire", async () => {
   await assertLost(facing);
 });
 
-test("[ST18] a body without the capability, or beside a stream, closes the connection", async () => {
+test("[BD1] a body without the capability, or beside a stream, closes the connection", async () => {
   const hold = { S: { f: () => new Promise(() => {}) } };
   for (const streams of [false, true]) {
     const payload = streams ? [5] : [0];

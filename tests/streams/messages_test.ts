@@ -181,7 +181,7 @@ test("a source that is dropped is cancelled", async () => {
   await close();
 });
 
-test("[ST19] messages on the wire: one DATA each, cut with MORE where they are large", async () => {
+test("[MG1] messages on the wire: one DATA each, cut with MORE where they are large", async () => {
   const { peer, connection } = faceClient();
   await greet({ peer }, { streams: true });
   await settle();
@@ -218,7 +218,7 @@ test("[ST19] messages on the wire: one DATA each, cut with MORE where they are l
   await connection.abort();
 });
 
-test("[ST19] [PL3] kind 6 anywhere but in an item, and broken parts, close the connection", async () => {
+test("[MG1] [PL3] kind 6 anywhere but in an item, and broken parts, close the connection", async () => {
   const hold = { M: { f: () => new Promise(() => {}) } };
   const bad = [
     [request(1, "M.f", [MESSAGE])],

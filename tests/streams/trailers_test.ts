@@ -188,7 +188,7 @@ test("trailers that are too large are refused at once, and the stream goes on", 
   }
 });
 
-test("[ST17] trailers on the wire: both directions, with and without an error", async () => {
+test("[TR1] trailers on the wire: both directions, with and without an error", async () => {
   const { peer, connection } = faceClient();
   await greet({ peer }, { streams: true });
   const handles = [1, 2, 3].map(() => connection.go("S.f"));

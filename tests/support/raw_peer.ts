@@ -101,14 +101,14 @@ export function hello(fields: HelloFields = {}): Uint8Array {
     keepsResults = false,
     extra = [],
   } = fields;
-  const capabilities = (streams === false ? 0 : 1) | (keepsResults ? 32 : 0);
   const grant = typeof streams === "object"
     ? [
       ...[7, 0, 12, ...u32(streams.credit), ...u32(streams.max)],
       ...u32(streams.all ?? 16 << 20),
     ]
     : [];
-  const capabilities = (streams === false ? 0 : 1) | (windows ? 16 : 0);
+  const capabilities = (streams === false ? 0 : 1) | (windows ? 16 : 0) |
+    (keepsResults ? 32 : 0);
   const body = join(
     text("SLUICE"),
     u16(version),

@@ -9,7 +9,14 @@ import type { ErrorCode, Serializer } from "../../mod.ts";
 
 /** A payload: `text` for JSON and strings, `hex` for bytes and custom ones. */
 export interface VectorPayload {
-  kind: "undefined" | "json" | "bytes" | "string" | "custom" | "stream";
+  kind:
+    | "undefined"
+    | "json"
+    | "bytes"
+    | "string"
+    | "custom"
+    | "stream"
+    | "message";
   text?: string;
   hex?: string;
 }
@@ -19,7 +26,8 @@ export interface HelloMessage {
   maxMessage?: number;
   windowCalls?: number;
   windowBytes?: number;
-  serializer?: string;
+  /** Names, with a space between. */
+  serializers?: string;
   /** In hex. */
   credentials?: string;
   /** Whether those are text. */
@@ -41,6 +49,8 @@ export interface RequestMessage {
   keep?: boolean;
   references?: { place: string[]; id: number; path: string[] }[];
   payload: VectorPayload;
+  /** Whether a stream comes beside the params. */
+  body?: boolean;
 }
 
 export interface ReplyMessage {
@@ -48,6 +58,8 @@ export interface ReplyMessage {
   id: number;
   metadata?: [string, string][];
   payload: VectorPayload;
+  /** Whether a stream comes beside the result. */
+  body?: boolean;
 }
 
 export interface ErrorMessage {
@@ -105,6 +117,8 @@ export interface EndMessage {
   type: "end";
   id: number;
   caller: boolean;
+  /** The trailers. */
+  metadata?: [string, string][];
   code?: string;
   message?: string;
   payload?: VectorPayload;
@@ -220,8 +234,9 @@ function isLinked(message: Message): boolean {
   return "keep" in message || "references" in message;
 }
 
-/** Whether the value of a request or reply is a stream. */
+/** Whether the value of a request or reply is a stream, or has one beside it. */
 export function isStreamed(message: Message): boolean {
+  if ("body" in message && message.body) return true;
   return "payload" in message && message.payload?.kind === "stream";
 }
 
@@ -260,6 +275,7 @@ export function valueOf({ kind, text = "", hex = "" }: VectorPayload): unknown {
     case "json":
       return JSON.parse(text);
     case "bytes":
+    case "message":
       return fromHex(hex);
     case "string":
       return text;

@@ -182,3 +182,28 @@ test("values of a serializer print if it is given", () => {
   assertEquals(printFrames(bytes, { serializer }), "REPLY 1 [object Object]");
   assert(printFrames(bytes).startsWith("REPLY 1, 2 bytes: "));
 });
+
+test("bodies, trailers, messages and lists of serializers print", () => {
+  const body = (bytes: Uint8Array) => {
+    bytes[5] |= 0x10;
+    return bytes;
+  };
+  const block = [0, 5, 1, 0x61, 0, 1, 0x31];
+  const bytes = join(
+    hello({ extra: [4, 0, 6, ...new TextEncoder().encode("a json")] }),
+    body(request(1, "A.b", "x")),
+    body(reply(1, [0])),
+    data(1, [6, 1, 2]),
+    frame(KIND.END, 1, block, 4),
+    frame(KIND.END, 1, [...block, 1, 0x78, 0, 0, 0], 7),
+  );
+  const [first, ...rest] = printFrames(bytes).split("\n");
+  assert(first.endsWith(', serializers "a json"'), first);
+  assertEquals(rest, [
+    'REQUEST 1 A.b "x" and a body',
+    "REPLY 1 undefined and a body",
+    "DATA 1 from the callee 2 bytes, a message",
+    'END 1 from the callee, trailers {"a":"1"}',
+    'END 1 from the caller x "", trailers {"a":"1"}',
+  ]);
+});

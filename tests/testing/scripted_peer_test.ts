@@ -241,3 +241,30 @@ test("a peer takes a duplex, and no other value", () => {
   scriptedPeer(near);
   assertThrows(() => scriptedPeer(near), TypeError);
 });
+
+test("a scripted peer sends and reads bodies and trailers", async () => {
+  const [near, far] = memoryPair();
+  const client = new Client<Record<string, (params: unknown) => unknown>>(near);
+  const peer = scriptedPeer(far);
+  await peer.greet({ serializers: "other json" });
+  const handle = client.go("m", "x", { body: ReadableStream.from(["y"]) });
+  const { id, params, hasBody } = await peer.expect("request");
+  assertEquals([params, hasBody], ["x", true]);
+  await peer.expect("data");
+  await peer.expect("end");
+  await peer.reply(id, "z", { body: true });
+  await peer.send({
+    kind: 0x11,
+    id,
+    flags: 4,
+    body: Uint8Array.of(0, 5, 1, 0x61, 0, 1, 0x31),
+  });
+  const { value, body } = await handle.reply as {
+    value: unknown;
+    body: ReadableStream<unknown>;
+  };
+  assertEquals(value, "z");
+  assertEquals(await Array.fromAsync(body), []);
+  assertEquals(handle.trailers?.get("a"), "1");
+  await client.abort();
+});

@@ -68,14 +68,18 @@ function fieldsFor(payload: VectorPayload): Parameters<typeof hello>[0] {
 for (const { name, about, message, bytes } of sent(ofType("hello"))) {
   test(`vector ${name} is sent: ${about}`, async () => {
     const { maxMessage, windowCalls, windowBytes } = message;
-    const { serializer, credentials, streamCredit, maxStreams } = message;
+    const { serializers, credentials, streamCredit, maxStreams } = message;
     const { connectionCredit } = message;
     const shown = credentials === undefined ? undefined : fromHex(credentials);
     const streams = { streamCredit, maxStreams, connectionCredit };
     const limits = { maxMessage, windowCalls, windowBytes, ...streams };
     const options = {
       ...limits,
-      ...serializer === undefined ? {} : { serializer: HEX_SERIALIZER },
+      ...serializers === undefined ? {} : {
+        serializer: serializers.split(" ").map((name) =>
+          name === "json" ? name : HEX_SERIALIZER
+        ),
+      },
     };
     const facing = windowCalls === 0
       ? faceClient({

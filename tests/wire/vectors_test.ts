@@ -71,7 +71,7 @@ function largestBody(message: HelloMessage): number {
 
 for (const { name, about, message, bytes } of ofType("hello")) {
   test(`vector ${name} is understood: ${about}`, async () => {
-    const custom = message.serializer !== undefined;
+    const custom = message.serializers !== undefined;
     const facing = faceClient(custom ? { serializer: HEX_SERIALIZER } : {});
     const { client, connection, peer } = facing;
     await peer.send(fromHex(bytes));
@@ -98,7 +98,7 @@ for (const { name, about, message, bytes } of ofType("hello")) {
   });
 
   test(`vector ${name} grants its window of calls`, async () => {
-    const custom = message.serializer !== undefined;
+    const custom = message.serializers !== undefined;
     const facing = faceClient(custom ? { serializer: HEX_SERIALIZER } : {});
     const { connection, peer } = facing;
     await peer.send(fromHex(bytes));

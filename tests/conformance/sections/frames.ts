@@ -2,7 +2,9 @@
 
 import { assert, assertEquals } from "@std/assert";
 import {
+  BODY,
   errorBody,
+  flagged,
   frame,
   goaway,
   hello,
@@ -486,6 +488,11 @@ export const frames: Section = [
       `${name} with CALLER, without its capability`,
       frame(kind, 1, [0, 0, 0, 1], 1),
     )),
+  ...closes(
+    "FR10.21",
+    "a REQUEST with BODY without its capability",
+    flagged(request(1, "m"), BODY),
+  ),
   ...either(
     "FR11.1",
     "the HELLO of the side has id 0",

@@ -221,6 +221,12 @@ const ILLEGAL: [string, string, Uint8Array, string | string[]][] = [
     ["serializer_mismatch", "protocol_error"],
   ],
   [
+    "HE9.5",
+    "names of serializers that the side does not have",
+    helloOf([[4, [...utf8("conformance-of-nobody conformance-of-none")]]]),
+    "serializer_mismatch",
+  ],
+  [
     "HE9.3",
     "a serializer's name of 256 bytes",
     helloOf([[4, [...utf8("n".repeat(256))]]]),
@@ -284,6 +290,20 @@ const own = [
       assert(!end.hello.types.includes(4));
       await end.alive();
     },
+  ),
+  ...rows(
+    "HE9",
+    6,
+    ["json", "conformance-of-nobody json", "json  a"],
+    (id, names) =>
+      either(
+        id,
+        `the names ${JSON.stringify(names)} have that of JSON: accepted`,
+        async (end) => {
+          await end.exchangeHello(helloOf([[4, [...utf8(names)]]]));
+          await end.alive();
+        },
+      ),
   ),
 ];
 

@@ -2,12 +2,16 @@
 
 import { assert, assertEquals } from "@std/assert";
 import {
+  block,
+  BODY,
+  flagged,
   frame,
   KIND,
   payload,
   readAnswer,
   request,
   type StreamGrant,
+  TRAILERS,
   u16,
   u32,
   utf8,
@@ -150,6 +154,14 @@ const FRAMES = [
   ["STOP", KIND.STOP, [0, 0, 0]],
   ["CREDIT", KIND.CREDIT, u32(1)],
 ] as const;
+
+const BAD_TRAILERS: [string, number[]][] = [
+  ["no length", []],
+  ["a block that is cut", [0, 5, 1, 0x61, 0, 1]],
+  ["an entry beyond the block", [0, 4, 1, 0x61, 0, 1, 0x31]],
+  ["a name that is not UTF-8", [0, 5, 1, 0xff, 0, 1, 0x31]],
+  ["a byte behind them", [0, 0, 0]],
+];
 
 const BIG = new Uint8Array(32_768);
 
@@ -500,6 +512,122 @@ export const streams: Section = [
       await s.serves();
     },
   ),
+  ...server(
+    "BD1.1",
+    "a body beside params that are a stream: closes",
+    async (s) => {
+      await s.greetAble();
+      await s.send(flagged(requestOf(1, "Echo.echo"), BODY));
+      await s.closes("protocol_error");
+    },
+  ),
+  ...server("BD1.2", "params and a body come back", async (s) => {
+    await s.greetAble();
+    const parts = { raw: payload({ n: 1 }) };
+    await s.send(
+      flagged(request(1, "Conformance.beside", undefined, parts), BODY),
+      data("a"),
+      data(new Uint8Array(3)),
+      frame(KIND.END, 1, [], CALLER),
+    );
+    const got = await echoed(s);
+    assertEquals([got[0].kind, got[0].flags], [KIND.REPLY, BODY]);
+    assertEquals(got[0].body, payload({ n: 1 }));
+    assertEquals(items(got), ["a", new Uint8Array(3)]);
+    assertEquals(got.at(-1)?.flags, 0);
+    await s.alive();
+  }),
+  ...server(
+    "BD2.1",
+    "a reply without a stream ends a body that the handler did not read",
+    async (s) => {
+      await s.greetAble();
+      const note = request(1, "Conformance.note", "x");
+      await s.send(flagged(note, BODY), data("a"));
+      const got = await nextBut(s, [KIND.CREDIT, KIND.STOP]);
+      assertEquals([got.kind, got.id, got.flags], [KIND.REPLY, 1, 0]);
+      // They crossed the answer.
+      await s.send(data("b"), frame(KIND.END, 1, [], CALLER));
+      await s.alive();
+    },
+  ),
+  ...server(
+    "BD2.2",
+    "a body of a method that does not exist: not_found, and the connection goes on",
+    async (s) => {
+      await s.greetAble();
+      await s.send(
+        flagged(request(1, "Conformance.nobody", "x"), BODY),
+        data("a"),
+        frame(KIND.END, 1, [], CALLER),
+      );
+      const got = await nextBut(s, [KIND.CREDIT, KIND.STOP]);
+      const { code, started } = readAnswer(got);
+      assertEquals([code, started], ["not_found", false]);
+      await s.alive();
+    },
+  ),
+  ...server("MG1.1", "messages are read, also empty ones", async (s) => {
+    await open(s);
+    const part = (bytes: readonly number[], flags = 0) =>
+      frame(KIND.DATA, 1, [6, ...bytes], CALLER | flags);
+    await s.send(
+      part([1, 2]),
+      part([]),
+      part([3], MORE),
+      part([4], MORE),
+      part([]),
+      frame(KIND.END, 1, [], CALLER),
+    );
+    assertEquals(items(await echoed(s)), [new Uint8Array([1, 2, 3, 4])]);
+  }),
+  ...faulty(
+    "MG1.2",
+    "an empty part of a message with MORE",
+    frame(KIND.DATA, 1, [6], CALLER | MORE),
+  ),
+  ...faulty(
+    "MG1.3",
+    "a message that goes on as bytes",
+    new Uint8Array([
+      ...frame(KIND.DATA, 1, [6, 1], CALLER | MORE),
+      ...frame(KIND.DATA, 1, [2, 1], CALLER),
+    ]),
+  ),
+  ...faulty("MG1.4", "an item of kind 7", frame(KIND.DATA, 1, [7], CALLER)),
+  ...server("MG1.5", "params that are a message: closes", async (s) => {
+    await s.greetAble();
+    await s.send(request(1, "Echo.echo", undefined, { raw: [6] }));
+    await s.closes("protocol_error");
+  }),
+  ...server("TR1.1", "an END with trailers ends a stream", async (s) => {
+    await open(s);
+    const trailers = block([["a", "1"], ["b", ""]]);
+    await s.send(
+      data("a"),
+      frame(
+        KIND.END,
+        1,
+        [...u16(trailers.length), ...trailers],
+        CALLER | TRAILERS,
+      ),
+    );
+    const got = await echoed(s);
+    assertEquals([items(got), got.at(-1)?.flags], [["a"], 0]);
+  }),
+  ...server("TR1.2", "trailers come with an error, too", async (s) => {
+    await open(s);
+    const why = [4, ...utf8("gone"), ...u16(2), ...utf8("no"), 0];
+    const flags = CALLER | ERROR | TRAILERS;
+    await s.send(frame(KIND.END, 1, [0, 0, ...why], flags));
+    assertEquals((await echoed(s)).at(-1)!.flags & ERROR, ERROR);
+  }),
+  ...rows("TR1", 3, BAD_TRAILERS, (id, [what, body]) =>
+    faulty(
+      id,
+      `trailers with ${what}`,
+      frame(KIND.END, 1, body, CALLER | TRAILERS),
+    )),
   ...server("ST14.1", "a reader that sends STOP gets an END", async (s) => {
     await open(s);
     await s.send(data("a"));

@@ -2,14 +2,19 @@
 
 import { assert, assertEquals } from "@std/assert";
 import {
+  BODY,
   errorBody,
+  flagged,
   frame,
   hello,
   KIND,
+  PAYLOAD,
   payload,
+  readRequest,
   reply,
   type Request,
   type StreamGrant,
+  TRAILERS,
   u32,
   utf8,
 } from "../bytes.ts";
@@ -313,6 +318,19 @@ const params = [
     await c.alive();
     assertEquals((await outcome(c)).outcome, "executed");
   }),
+  ...client("BD1.21", "a body beside the params is sent", async (c) => {
+    await c.greetAble();
+    const sent = { beside: true, params: "x", items: values("a", 1) };
+    await c.script(call(sent));
+    const got = await c.expect(KIND.REQUEST);
+    assertEquals(got.flags, BODY);
+    const { id, kind } = readRequest(got);
+    assertEquals(kind, PAYLOAD.TEXT);
+    assertEquals(items(await produced(c)), ["a", 1]);
+    await c.send(reply(id, "done"));
+    await c.alive();
+    assertEquals(await outcome(c), { outcome: "executed", value: "done" });
+  }),
   ...client("ST13.2", "a reply ends params that continue", async (c) => {
     const parts = { items: values("a"), then: "wait" } as const;
     const { id } = await calling(c, parts);
@@ -356,6 +374,73 @@ const results = [
     const { outcome: got, items } = await outcome(c);
     assertEquals(got, "executed");
     assertEquals(items, [{ a: 1 }, "b", "together", { bytes: 7 }]);
+  }),
+  ...client(
+    "BD1.22",
+    "a body beside a result reaches its reader",
+    async (c) => {
+      const { id } = await calling(c, {});
+      await c.send(
+        flagged(reply(id, "value"), BODY),
+        data(id, "a"),
+        data(id, 1),
+        end(id),
+      );
+      await c.alive();
+      const { outcome: got, value, items } = await outcome(c);
+      assertEquals([got, value, items], ["executed", "value", ["a", 1]]);
+    },
+  ),
+  ...client("BD1.23", "a body beside a stream: closes", async (c) => {
+    const { id } = await calling(c, {});
+    await c.send(flagged(answerByStream(id), BODY));
+    await c.closes("protocol_error");
+  }),
+  ...client("BD1.24", "a second response after a body: closes", async (c) => {
+    const { id } = await calling(c, { read: 0 });
+    await c.send(flagged(reply(id, "value"), BODY), reply(id));
+    await c.closes("protocol_error");
+  }),
+  ...client(
+    "BD3.1",
+    "a value beside a body that does not parse: STOP, and the call fails",
+    async (c) => {
+      const { id } = await calling(c, {});
+      await c.send(flagged(reply(id, [1, 123]), BODY), data(id, "a"));
+      const got = await next(c);
+      assertEquals([got.kind, got.id, got.flags], [KIND.STOP, id, CALLER]);
+      await c.send(fail(id, "cancelled"));
+      await c.alive();
+      const { outcome: ended, code } = await outcome(c);
+      assertEquals([ended, code !== undefined], ["executed", true]);
+    },
+  ),
+  ...client("MG1.21", "messages reach their reader", async (c) => {
+    const id = await reading(c);
+    const part = (bytes: readonly number[], flags = 0) =>
+      frame(KIND.DATA, id, [6, ...bytes], flags);
+    await c.send(part([1, 2]), part([]), part([3], MORE), part([4]), end(id));
+    await c.alive();
+    const { outcome: got, items } = await outcome(c);
+    assertEquals([got, items], ["executed", [{ bytes: 4 }]]);
+  }),
+  ...client("MG1.22", "a result that is a message: closes", async (c) => {
+    const { id } = await calling(c, {});
+    await c.send(reply(id, [6]));
+    await c.closes("protocol_error");
+  }),
+  ...client("TR1.21", "an END with trailers ends a result", async (c) => {
+    const id = await reading(c);
+    const trailers = [0, 5, 1, 0x61, 0, 1, 0x31];
+    await c.send(data(id, "a"), frame(KIND.END, id, trailers, TRAILERS));
+    await c.alive();
+    const { outcome: got, items } = await outcome(c);
+    assertEquals([got, items], ["executed", ["a"]]);
+  }),
+  ...client("TR1.22", "trailers that are cut: closes", async (c) => {
+    const id = await reading(c);
+    await c.send(frame(KIND.END, id, [0, 5, 1, 0x61], TRAILERS));
+    await c.closes("protocol_error");
   }),
   ...client("ST6.11", "an item that does not parse: STOP", async (c) => {
     const id = await reading(c);
