@@ -167,7 +167,7 @@ const WRONG: [string, Parameters<typeof greet>[1], Uint8Array][] = [
 ];
 
 for (const [name, fields, bytes] of WRONG) {
-  test(`[WI6] [WI8] ${name} is a fault`, async () => {
+  test(`[I10] ${name} is a fault`, async () => {
     for (const facing of [faceClient(), faceServer({ A: { a() {} } })]) {
       await greet(facing, fields);
       await facing.peer.send(bytes);
@@ -276,7 +276,7 @@ for (
     ["it twice", join(window(1, 5, BYTES, true), window(1, 5, BYTES, true))],
   ] as const
 ) {
-  test(`[WI8] an ACK of ${name} is a fault`, async () => {
+  test(`[I10] an ACK of ${name} is a fault`, async () => {
     const facing = await holding();
     facing.connection.setWindow({ windowCalls: 5 });
     await nextWindow(facing);
@@ -436,7 +436,7 @@ const anyStep = fc.oneof(
   fc.record({ kind: fc.constant("turn" as const), calls: fc.nat(3) }),
 );
 
-test("[WI7] [WI9] in any order of changes, calls and replies nobody is at fault, and the window holds", async () => {
+test("[I10] [WI7] [WI9] in any order of changes, calls and replies nobody is at fault, and the window holds", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(anyStep, { maxLength: 60 }), async (steps) => {
       const held = new Held();

@@ -197,7 +197,7 @@ test("an item that needs more than half of the credit of the connection fails it
   await assertLost(facing);
 });
 
-test("[ST19] more credit than 2^31 - 1 is a fault, as much is none", async () => {
+test("[S8] [ST19] more credit than 2^31 - 1 is a fault, as much is none", async () => {
   const facing = await producing(LEAST);
   await facing.peer.send(connectionCredit(0x7fffffff - LEAST));
   await settle();
@@ -259,7 +259,7 @@ async function granted(peer: RawPeer): Promise<number> {
   }
 }
 
-test("[ST17] DATA beyond the credit of the connection is a fault", async () => {
+test("[S8] [ST17] DATA beyond the credit of the connection is a fault", async () => {
   for (const excess of [0, 1]) {
     const { facing, peer, connection } = await reading();
     await peer.send(request(1, "T.hold", STREAM), request(2, "T.hold", STREAM));
@@ -291,7 +291,7 @@ test("what is read is granted again once half of the credit is left", async () =
   await assertLost(facing);
 });
 
-test("[ST17] DATA that is discarded or ignored uses the credit, and gives it back", async () => {
+test("[S8] [ST17] DATA that is discarded or ignored uses the credit, and gives it back", async () => {
   const { facing, peer, streams, release, connection } = await reading();
   const { stats } = connection;
   const now = () => stats.call(connection).connectionGranted;
@@ -351,7 +351,7 @@ test("params of calls that wait to start do not use up the credit of others", as
   await close();
 });
 
-test("streams that nobody reads hold up others, until one of them is read or cancelled", async () => {
+test("[S3] streams that nobody reads hold up others, until one of them is read or cancelled", async () => {
   const { client, close } = pair({
     T: {
       bytes: async function* () {
@@ -457,7 +457,7 @@ const anyStream = fc.record({
   reads: fc.option(fc.nat(4), { nil: Infinity }),
 });
 
-test("[ST17] [ST18] whatever streams cross, all that are read end, and both sides count alike", async () => {
+test("[S8] [ST17] [ST18] whatever streams cross, all that are read end, and both sides count alike", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(anyStream, { minLength: 1, maxLength: 14 }),
@@ -517,7 +517,7 @@ test("[ST17] [ST18] whatever streams cross, all that are read end, and both side
   );
 });
 
-test("[ST18] 100 streams of large items each end, though the credit has room for two at a time", async () => {
+test("[S8] [ST18] 100 streams of large items each end, though the credit has room for two at a time", async () => {
   const large = "x".repeat(1_000_000);
   const { client, close } = pair({
     T: {
