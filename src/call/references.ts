@@ -415,7 +415,9 @@ class Links implements CallLinks {
     this.#dependency = { calls, sent, list, block, written: false };
     if (block === undefined) this.#await();
     else for (const each of list) sourceFor(each).#unwritten.add(this);
-    prepare(isInstanceOf(sent, Snapshot) ? sent : undefined);
+    // For its size. What is held is prepared again; a protocol may refuse `null` as params.
+    const none = block === undefined && list[0].place.length === 0;
+    prepare(none || !isInstanceOf(sent, Snapshot) ? undefined : sent);
   }
 
   onRefused(code: string): boolean {
