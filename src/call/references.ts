@@ -285,7 +285,7 @@ class Links implements CallLinks {
 
   /** Somebody refers to the result. */
   refer(handle: CallHandle, owner: CallOwner): void {
-    if (this.#referred) return;
+    if (this.#referred || this.settled !== undefined) return;
     this.#referred = true;
     this.#owner = owner;
     const call = this.#call as Call;
