@@ -45,7 +45,7 @@ export interface References {
   /** What the handle of a call stands for as the source of results. */
   sourceOf?: (handle: object) => object;
   /** Returns what a serializer is given: a value with `null` in the place of each reference, unless it knows references. */
-  blank?: (value: unknown, serializer: object) => unknown;
+  blank?: (value: unknown, serializer?: object) => unknown;
 }
 
 const KEY = /* @__PURE__ */ shared("references");

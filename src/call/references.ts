@@ -285,7 +285,7 @@ class Links implements CallLinks {
 
   /** Somebody refers to the result. */
   refer(handle: CallHandle, owner: CallOwner): void {
-    if (this.#referred) return;
+    if (this.#referred || this.settled !== undefined) return;
     this.#referred = true;
     this.#owner = owner;
     const call = this.#call as Call;
@@ -416,7 +416,9 @@ class Links implements CallLinks {
     this.#dependency = { calls, sent, list, block, written: false };
     if (block === undefined) this.#await();
     else for (const each of list) sourceFor(each).#unwritten.add(this);
-    prepare(isInstanceOf(sent, Snapshot) ? sent : undefined);
+    // For its size. What is held is prepared again; a protocol may refuse `null` as params.
+    const none = block === undefined && list[0].place.length === 0;
+    prepare(none || !isInstanceOf(sent, Snapshot) ? undefined : sent);
   }
 
   onRefused(code: string): boolean {

@@ -124,7 +124,7 @@ export class SendQueue {
         `${length} calls of ${this.bytes} bytes wait already`,
       );
     }
-    this.push(call, codec.savePrepared(), held);
+    this.push(call, held ? undefined : codec.savePrepared(), held);
   }
 
   /** Lets an accepted call wait. */

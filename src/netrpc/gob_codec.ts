@@ -12,6 +12,7 @@
 
 import { copyBytes, NO_BYTES } from "../base/bytes.ts";
 import { RpcError } from "../base/errors.ts";
+import { references } from "../base/references.ts";
 import { isInstanceOf } from "../base/user_code.ts";
 import { isShortAscii, readText, writeAscii } from "../base/utf8.ts";
 import type { FrameBuffer } from "../wire/frame_buffer.ts";
@@ -226,6 +227,10 @@ export class GobCodec extends GoCodec<number> {
 
   prepare(value: unknown, _transfer: boolean, method?: string): void {
     if (method === undefined) return this.#body.clear();
+    // Gob has no form for a reference: its call waits for the value.
+    if (!this.serves && (references.blank?.(value) ?? value) !== value) {
+      return this.#body.clear();
+    }
     const types = this.#methods.get(method);
     try {
       // Sent as struct{}, it would end the connection of a Go client that

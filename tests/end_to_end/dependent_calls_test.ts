@@ -7,11 +7,14 @@ import {
   Client,
   type Connection,
   memoryPair,
+  type Protocol,
   ReconnectingClient,
   ref,
   RpcError,
   Server,
 } from "../../mod.ts";
+import { jsonRpc } from "../../jsonrpc.ts";
+import { netrpc } from "../../netrpc.ts";
 import { settle, TestClock } from "../support/clock.ts";
 import { assertNothingLeft, pair } from "../support/pair.ts";
 import { Random } from "../support/random.ts";
@@ -175,6 +178,56 @@ test("a reconnecting client: references are sent while the connection lasts, and
   await client.close();
   for (const server of servers) await server.close();
   for (const connection of connections) assertNothingLeft(connection);
+});
+
+for (
+  const protocol of [
+    netrpc() as Protocol,
+    netrpc({ encoding: "json" }),
+    jsonRpc(),
+  ] as Protocol<"json">[]
+) {
+  test(`over ${protocol.name} a call is held until the result is there`, async () => {
+    const { client, close } = pair(
+      {
+        find: ({ Name }: { Name: string }) => ({ Id: Name.length }),
+        twice: ({ Id }: { Id: number }) => ({ Id: 2 * Id }),
+      },
+      { client: { protocol }, server: { protocol } },
+    );
+    const params = { Name: "ada" };
+    const first = client.go("find", params);
+    const second = client.go("twice", { Id: ref(first).Id });
+    const third = client.go("twice", ref(second));
+    assertEquals(await third.reply, { Id: 12 });
+    await close();
+  });
+}
+
+test("a reference in a result or in an item is refused", async () => {
+  const [near, far] = memoryPair();
+  let it: unknown;
+  const errors: unknown[] = [];
+  const server = new Server({
+    result: () => [it],
+    items: async function* () {
+      yield await later([it]);
+    },
+  }, { onError: (error) => errors.push(error) });
+  server.accept(far);
+  const client = new Client(near);
+  await client.connection.opened;
+  it = ref(client.go("none"));
+  for (const name of ["result", "items"]) {
+    const error = await assertRejects(async () => {
+      const result = await client.call(name);
+      if (result instanceof ReadableStream) await Array.fromAsync(result);
+    }, RpcError);
+    assertEquals(error.code, "internal");
+  }
+  assertEquals(errors.length, 2);
+  await client.close();
+  await server.close();
 });
 
 test("a lost connection: the first call may have run, the second certainly did not if it was held", async () => {

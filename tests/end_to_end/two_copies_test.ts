@@ -106,6 +106,22 @@ test("[X32] an error of either copy is an instance of the other's class, but not
   }
 });
 
+test("[X32] ref() of one copy takes a handle of the other", async () => {
+  const services = { find: () => ({ id: 7 }), echo: (it: unknown) => it };
+  for (const [made, used] of ways()) {
+    const { client, server } = connect(made, services);
+    await client.connection.opened;
+    const first = client.go("find");
+    const it = used.ref(first) as one.UntypedRef;
+    const second = client.go("echo", [made.ref(first), it.id]);
+    assertEquals(await second.reply, [{ id: 7 }, 7]);
+    // To a client of the other copy, too.
+    const other = connect(used, services);
+    assertEquals(await other.client.call("echo", { on: it.id }), { on: 7 });
+    await close(client, server, other.client, other.server);
+  }
+});
+
 test("[X32] an instance of a subclass is one of the other copy's class", () => {
   for (const [made, used] of ways()) {
     class Mine extends made.RpcError {}

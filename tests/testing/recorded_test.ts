@@ -117,6 +117,11 @@ test("every kind of frame prints, and what a peer chose is quoted", () => {
   const bytes = join(
     hello(),
     request(1, "a\nb", [5], 20),
+    request(2, "a.b", [1, 0x6e, 0x75, 0x6c, 0x6c], undefined, {
+      keep: true,
+      references: [[1, '[["x","0"],["id"]]'], [1, "[[],[]]"]],
+    }),
+    frame(KIND.RELEASE, 1),
     reply(2, [0]),
     failure(3, "not found", "no\n", false),
     frame(KIND.CANCEL, 4),
@@ -135,6 +140,8 @@ test("every kind of frame prints, and what a peer chose is quoted", () => {
   );
   assertEquals(printFrames(bytes).split("\n").slice(1), [
     'REQUEST 1 "a\\nb" a stream, timeout 20 ms',
+    "REQUEST 2 a.b null, params.x.0 = #1.id, params = #1, kept",
+    "RELEASE 1",
     "REPLY 2 undefined",
     'ERROR 3 "not found" "no\\n", refused',
     "CANCEL 4",
