@@ -70,6 +70,8 @@ function native(replied: (value: unknown) => void) {
   const receiver: MessageHandler = {
     onHello: ignore,
     onRequest: ignore,
+    onRequestBegun: ignore,
+    onRequestAborted: ignore,
     onReply: () => replied(codec.value()),
     onFailure: ignore,
     onCancel: ignore,

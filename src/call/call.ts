@@ -17,6 +17,7 @@ import type { TimerEntry } from "../base/timers.ts";
 import type { OutgoingStreams } from "../streams/contract.ts";
 import type { CallEnd } from "../types/observe.ts";
 import type { LiveCall, LiveCallContext, LiveState } from "../types/stats.ts";
+import type { LargeMessage } from "../wire/frame_buffer.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 
 /**
@@ -45,6 +46,10 @@ export interface CallExtras extends TimerEntry {
   replyMetadata: MetadataBlock | undefined;
   /** Its streams, if it has any. */
   streams: OutgoingStreams | undefined;
+  /** Whether it goes ahead of calls that wait. */
+  urgent: boolean;
+  /** Its request, if that is written in fragments and the last of them was not flushed. */
+  large: LargeMessage | undefined;
   /** Resolves the handle's `settled`. */
   settled: ((outcome: Outcome) => void) | undefined;
   /** Resolves the handle's `sent`. */
@@ -159,6 +164,8 @@ export class Call implements Numbered {
       metadata: undefined,
       replyMetadata: undefined,
       streams: undefined,
+      urgent: false,
+      large: undefined,
       settled: undefined,
       sent: undefined,
       observed: undefined,

@@ -6,14 +6,18 @@
  *   also if its caller was notified meanwhile. One that was taken back from its
  *   batch occupies it until that batch is flushed: so call-then-abort in a loop
  *   is bounded by the window, too.
- * - Only a call that was flushed can be answered.
+ * - Only a call that was flushed can be answered. One whose request is written
+ *   in fragments counts as flushed when its last fragment is.
+ * - While a request is written in fragments, no other request begins but urgent
+ *   ones that need none.
  *
  * @module
  */
 
 import type { Clock } from "../base/clock.ts";
 import type { Codec } from "../wire/codec.ts";
-import type { FrameBuffer } from "../wire/frame_buffer.ts";
+import type { FrameBuffer, LargeMessage } from "../wire/frame_buffer.ts";
+import type { WriteScheduler } from "../wire/fragments/write_scheduler.ts";
 import type { Call } from "./call.ts";
 import { CallTable } from "./call_table.ts";
 import { SendWindow } from "./send_window.ts";
@@ -22,13 +26,25 @@ import { SendWindow } from "./send_window.ts";
 export interface InFlightCallsContext {
   readonly codec: Codec;
   readonly sendBuffer: FrameBuffer;
+  readonly scheduler: WriteScheduler;
   readonly clock: Clock;
+}
+
+/** What happens to requests that are written in fragments. */
+export interface InFlightEvents {
+  /** None is under way any more. */
+  resume(): void;
+  /** The bytes of the call with this id are gone. */
+  spoiled(id: number): void;
 }
 
 /** The table of calls in flight, and the window that they fill. */
 export class InFlightCalls extends CallTable<Call> {
   readonly window: SendWindow;
+  /** Whether a request is being written in fragments. */
+  cutting = false;
   readonly #context: InFlightCallsContext;
+  readonly #events: InFlightEvents;
   /** The first count of the batch that is filling: ids are handed out in the order of writing. */
   #batchStart: number;
   readonly #firstId: number;
@@ -37,10 +53,17 @@ export class InFlightCalls extends CallTable<Call> {
   #retractedBytes = 0;
   /** Calls of that batch of which somebody awaits the flush. */
   #awaited: Call[] = [];
+  /** Calls whose last fragment is in that batch. */
+  #completed: Call[] = [];
 
-  constructor(context: InFlightCallsContext, firstId: number) {
+  constructor(
+    context: InFlightCallsContext,
+    firstId: number,
+    events: InFlightEvents,
+  ) {
     super(firstId);
     this.#context = context;
+    this.#events = events;
     this.#firstId = this.#batchStart = firstId;
     this.window = new SendWindow(context.codec);
   }
@@ -63,9 +86,33 @@ export class InFlightCalls extends CallTable<Call> {
       }
     }
     const id = call.seq >>> 0;
-    codec.request(sendBuffer, id, call.method, remaining, extra?.metadata);
+    const { method } = call;
+    codec.request(
+      sendBuffer,
+      id,
+      method,
+      remaining,
+      extra?.metadata,
+      extra?.urgent,
+    );
     call.batchOffset = sendBuffer.batchOffset;
+    if (sendBuffer.large !== undefined) this.#cut(call, sendBuffer.large);
     extra?.streams?.onWritten(id);
+  }
+
+  /** The request is written in fragments. */
+  #cut(call: Call, message: LargeMessage): void {
+    const { sendBuffer, scheduler } = this.#context;
+    sendBuffer.large = undefined;
+    call.extras().large = message;
+    this.cutting = true;
+    message.onEnd = (lost) => {
+      this.cutting = false;
+      if (lost) this.#events.spoiled(call.seq >>> 0);
+      else this.#completed.push(call);
+      this.#events.resume();
+    };
+    scheduler.add(message);
   }
 
   /** The call of this id that was flushed and is not over. */
@@ -101,14 +148,22 @@ export class InFlightCalls extends CallTable<Call> {
 
   #remove(call: Call): void {
     this.remove(call);
+    if (call.extra !== undefined) call.extra.large = undefined;
     call.extra?.streams?.close();
   }
 
   /** Takes a request back, if it is still in the batch that is filling. */
   retract(call: Call): boolean {
-    const { codec, sendBuffer } = this.#context;
+    const { codec, sendBuffer, scheduler } = this.#context;
     if (this.flushed(call)) return false;
-    if (!codec.retract(sendBuffer, call.batchOffset)) return false;
+    const large = call.extra?.large;
+    if (large !== undefined) {
+      if (scheduler.abort(large)) {
+        this.cutting = false;
+        // Later: the code that gives this call up is not done yet.
+        queueMicrotask(() => this.#events.resume());
+      }
+    } else if (!codec.retract(sendBuffer, call.batchOffset)) return false;
     this.dropOnFlush(call);
     return true;
   }
@@ -128,7 +183,8 @@ export class InFlightCalls extends CallTable<Call> {
 
   /** Whether the batch that a call was written into was flushed. */
   flushed(call: Call): boolean {
-    return call.seq >= 0 && call.seq < this.#batchStart;
+    return call.seq >= 0 && call.seq < this.#batchStart &&
+      call.extra?.large === undefined;
   }
 
   /** Calls `call.extra.sent` when the batch that is filling is flushed. */
@@ -146,6 +202,7 @@ export class InFlightCalls extends CallTable<Call> {
   onFlush(): void {
     this.#batchStart = this.last + 1;
     this.freeRetracted();
+    if (this.#completed.length > 0) this.#complete();
     if (this.#awaited.length === 0) return;
     const awaited = this.#awaited;
     this.#awaited = [];
@@ -153,8 +210,21 @@ export class InFlightCalls extends CallTable<Call> {
       // One that was taken back is not sent, though another connection may
       // have given it an id by now.
       if (this.get(call.seq >>> 0) !== call) continue;
+      if (!this.flushed(call)) {
+        this.#awaited.push(call);
+        continue;
+      }
       call.extra?.sent?.(true);
       call.extra?.streams?.start();
     }
+  }
+
+  /** The last fragments of some calls were flushed. */
+  #complete(): void {
+    for (const { seq } of this.#completed) {
+      const extra = this.get(seq >>> 0)?.extra;
+      if (extra !== undefined) extra.large = undefined;
+    }
+    this.#completed = [];
   }
 }

@@ -30,10 +30,11 @@ import { CallAborter } from "./abort.ts";
 import { Call } from "./call.ts";
 import { deadlineError } from "./errors.ts";
 import { type CallOwner, Handle, promiseOf } from "./handle.ts";
-import { InFlightCalls } from "./in_flight.ts";
+import { InFlightCalls, type InFlightCallsContext } from "./in_flight.ts";
 import {
   dueTime,
   isAbort,
+  isUrgent,
   notePlace,
   type SentOptions,
   throwIfAborted,
@@ -44,7 +45,7 @@ import { CallSettler } from "./settle.ts";
 
 /** What the table needs of its connection. */
 export interface PendingCallsContext
-  extends SendQueueContext, ReplyHandlerContext {
+  extends SendQueueContext, InFlightCallsContext, ReplyHandlerContext {
   readonly deadlines: TimerHeap;
   readonly tick: Tick;
   /** Observes calls, if there are observers. */
@@ -67,7 +68,10 @@ export class PendingCalls implements CallOwner {
 
   constructor(context: PendingCallsContext, firstId: number) {
     this.#context = context;
-    const inFlight = this.inFlight = new InFlightCalls(context, firstId);
+    const inFlight = this.inFlight = new InFlightCalls(context, firstId, {
+      resume: () => this.queue.sendWaiting(),
+      spoiled: (id) => this.spoiled(id),
+    });
     const settler = this.settler = new CallSettler(context.deadlines, {
       abort: (call, reason) => this.abort(call, reason),
       settled: () => {
@@ -84,7 +88,7 @@ export class PendingCalls implements CallOwner {
     return {
       inFlight: window.calls,
       inFlightBytes: window.bytes,
-      queued: queue.calls.length,
+      queued: queue.length,
       queuedBytes: queue.bytes,
       settled: { ...settler.counts },
       lateReplies: replies.late,
@@ -94,18 +98,18 @@ export class PendingCalls implements CallOwner {
   /** What the calls without a reply take: the bytes of those that wait, and a charge each. */
   get heldBytes(): number {
     const { queue, inFlight } = this;
-    return queue.bytes + CALL_CHARGE * (queue.calls.length + inFlight.size);
+    return queue.bytes + CALL_CHARGE * (queue.length + inFlight.size);
   }
 
   /** Lists the calls that have not ended: those in flight in the order in which they were sent, then those that wait. */
   all(): Call[] {
-    const waiting = this.queue.calls.all().map(({ call }) => call);
+    const waiting = this.queue.all().map(({ call }) => call);
     return [...this.inFlight.all(), ...waiting];
   }
 
   /** Whether no call is waiting or in flight. */
   get empty(): boolean {
-    return this.queue.calls.length === 0 && this.inFlight.size === 0;
+    return this.queue.length === 0 && this.inFlight.size === 0;
   }
 
   call(
@@ -206,6 +210,7 @@ export class PendingCalls implements CallOwner {
         (outcome) => call.annotate(deadlineError(outcome)),
       );
     extra.metadata = metadata && toMetadata(metadata);
+    extra.urgent = isUrgent(options);
     // Aborted already: nothing is even encoded.
     throwIfAborted(extra);
   }

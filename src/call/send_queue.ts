@@ -2,10 +2,12 @@
  * The calls that wait for the peer's window, and what makes them wait.
  *
  * - Requests are written in the order in which they enter: while one waits, so
- *   do all behind it.
+ *   do all behind it. Urgent calls have a queue of their own, which goes first;
+ *   they wait for none of the others, only for each other.
  * - Calls that wait are bounded by `maxQueuedCalls` and `maxQueuedBytes`; what
  *   is sent, by the peer's window and by half of the send buffer, whichever is
- *   less.
+ *   less. Calls that are not urgent also wait while more is to be written than
+ *   the transport takes in about 8 ms: urgent ones would wait behind that.
  * - A call that can never be sent fails at once, or when the peer's HELLO shows
  *   it.
  *
@@ -19,6 +21,7 @@ import { ReadySignal } from "../base/promises.ts";
 import type { Limits, PeerHello } from "../types/connection.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { FrameBuffer } from "../wire/frame_buffer.ts";
+import { MAX_WHOLE } from "../wire/protocol.ts";
 import type { Call, QueuedCall } from "./call.ts";
 import {
   deadlineError,
@@ -37,12 +40,16 @@ export interface SendQueueContext {
   readonly limits: Limits;
 }
 
+/** Calls wait while so many times the `pace` of the send buffer is to be written. (With one, a burst of small calls on a busy side waits for the next batch.) */
+const BATCHES = 4;
+
 /** For how many turns of the event loop a little room is kept: others may take it meanwhile, and calls that wait must not starve. */
 const MAX_PATIENCE = 16;
 
 /** What stands between the calls of one connection and the table of those in flight. */
 export class SendQueue {
-  readonly calls = new LinkedList<QueuedCall>();
+  readonly #calls = new LinkedList<QueuedCall>();
+  readonly #urgent = new LinkedList<QueuedCall>();
   /** The bytes of the calls that wait. */
   bytes = 0;
   readonly #context: SendQueueContext;
@@ -66,10 +73,28 @@ export class SendQueue {
 
   /** How many calls there is room for; minus the number of calls that wait, if any do. */
   get desiredSize(): number {
-    const { length } = this.calls;
+    const { length } = this;
     if (length > 0) return -length;
     const refuses = this.#refusal !== undefined || !this.#bufferHasRoom();
     return refuses ? 0 : this.#inFlight.window.free;
+  }
+
+  /** How many calls wait. */
+  get length(): number {
+    return this.#urgent.length + this.#calls.length;
+  }
+
+  /** The calls that wait, in the order in which they will be sent. */
+  all(): QueuedCall[] {
+    return [...this.#urgent.all(), ...this.#calls.all()];
+  }
+
+  get #first(): QueuedCall | undefined {
+    return this.#urgent.first ?? this.#calls.first;
+  }
+
+  #queueOf({ extra }: Call): LinkedList<QueuedCall> {
+    return extra?.urgent ? this.#urgent : this.#calls;
   }
 
   /** Resolves when there is room; rejects once no call is accepted any more. */
@@ -96,8 +121,10 @@ export class SendQueue {
         `a call of ${size} bytes exceeds maxSendBuffer, ${limits.maxSendBuffer} bytes`,
       );
     }
-    const { length } = this.calls;
-    if (length === 0 && this.#canSend(call)) {
+    const { length } = this;
+    const isNext = length === 0 ||
+      extra !== undefined && extra.urgent && this.#urgent.length === 0;
+    if (isNext && this.#canSend(call)) {
       this.#inFlight.send(call);
       return;
     }
@@ -109,7 +136,7 @@ export class SendQueue {
     }
     const draft = codec.savePrepared();
     call.waiting = { call, draft, previous: undefined, next: undefined };
-    this.calls.push(call.waiting);
+    this.#queueOf(call).push(call.waiting);
     this.bytes += size;
   }
 
@@ -117,28 +144,34 @@ export class SendQueue {
   remove(call: Call): unknown {
     const waiting = call.waiting as QueuedCall;
     call.waiting = undefined;
-    this.calls.remove(waiting);
+    this.#queueOf(call).remove(waiting);
     this.bytes -= call.size;
     return waiting.draft;
   }
 
-  #canSend(call: Call): boolean {
-    const streams = call.extra?.streams;
+  #canSend({ size, extra }: Call): boolean {
+    const streams = extra?.streams;
+    const urgent = extra !== undefined && extra.urgent;
     const { sendBuffer } = this.#context;
-    return this.#inFlight.window.canSend(call.size) && this.#bufferHasRoom() &&
-      sendBuffer.size + call.size <= sendBuffer.most &&
+    const { window, cutting } = this.#inFlight;
+    // Between the fragments of a request only urgent ones pass, in one piece.
+    if (cutting && !(urgent && size <= MAX_WHOLE)) return false;
+    return window.canSend(size, urgent) && this.#bufferHasRoom(urgent) &&
+      sendBuffer.size + size <= sendBuffer.most &&
       (streams === undefined || streams.canSend);
   }
 
   #hasRoom(): boolean {
-    return this.calls.length === 0 && this.#inFlight.window.free > 0 &&
+    return this.length === 0 && this.#inFlight.window.free > 0 &&
       this.#bufferHasRoom();
   }
 
   /** However large a window the peer grants, local calls never overflow the send buffer. */
-  #bufferHasRoom(): boolean {
+  #bufferHasRoom(urgent = false): boolean {
     const { sendBuffer, limits } = this.#context;
-    return sendBuffer.size < limits.maxSendBuffer / 2;
+    const { size, ahead, pace } = sendBuffer;
+    return size < limits.maxSendBuffer / 2 &&
+      (urgent || ahead < BATCHES * pace);
   }
 
   /**
@@ -150,8 +183,9 @@ export class SendQueue {
    * at a time (measured over TCP on Deno: 18 calls a chunk).
    */
   flushQueue(): void {
-    if (this.calls.length === 0 && !this.#ready.waited) return;
-    if (this.#inFlight.window.roomy) this.#sendWaiting();
+    if (this.length === 0 && !this.#ready.waited) return;
+    const { roomy } = this.#inFlight.window;
+    if (roomy || this.#urgent.length > 0) this.sendWaiting();
     else if (!this.#patient) this.#waitForMore();
   }
 
@@ -164,13 +198,14 @@ export class SendQueue {
       if (window.calls === calls) break;
     }
     this.#patient = false;
-    this.#sendWaiting();
+    this.sendWaiting();
   }
 
-  #sendWaiting(): void {
+  /** Sends calls that wait and now fit, and wakes `ready`. */
+  sendWaiting(): void {
     const { clock, codec } = this.#context;
     let call: Call | undefined;
-    while ((call = this.calls.first?.call) !== undefined) {
+    while ((call = this.#first?.call) !== undefined) {
       if (!this.#canSend(call)) break;
       const draft = this.remove(call);
       try {
@@ -194,7 +229,7 @@ export class SendQueue {
   onHello(hello: PeerHello): void {
     const { window } = this.#inFlight;
     window.granted = hello;
-    for (const entry of this.calls.all()) {
+    for (const entry of this.all()) {
       const { call } = entry;
       // User code that ran when another call was settled may have ended it.
       if (call.waiting !== entry) continue;
@@ -221,7 +256,7 @@ export class SendQueue {
     this.refuseNew(reason);
     // One at a time: to settle a call may run user code, which may end others.
     let entry: QueuedCall | undefined;
-    while ((entry = this.calls.first) !== undefined) {
+    while ((entry = this.#first) !== undefined) {
       this.remove(entry.call);
       this.#settler.failOnConnectionLoss(entry.call, "not_sent", reason);
     }

@@ -8,7 +8,13 @@
 
 import type { PeerHello } from "../types/connection.ts";
 import type { Codec } from "../wire/codec.ts";
-import { EARLY_BYTES, EARLY_CALLS, EARLY_MESSAGE } from "../wire/protocol.ts";
+import {
+  EARLY_BYTES,
+  EARLY_CALLS,
+  EARLY_MESSAGE,
+  URGENT_BYTES,
+  URGENT_CALLS,
+} from "../wire/protocol.ts";
 import { noServicesError, queueFullError } from "./errors.ts";
 
 /** Calls and bytes in flight against what the peer grants. */
@@ -33,10 +39,12 @@ export class SendWindow {
     return this.granted === EARLY ? undefined : this.granted;
   }
 
-  /** Whether a call of this size may be sent now. */
-  canSend(size: number): boolean {
+  /** Whether a call of this size may be sent now. Urgent ones may exceed the window by some calls. */
+  canSend(size: number, urgent = false): boolean {
     const { windowCalls, windowBytes, maxMessage } = this.granted;
-    return this.calls < windowCalls && this.bytes + size <= windowBytes &&
+    const calls = urgent ? windowCalls + URGENT_CALLS : windowCalls;
+    const bytes = urgent ? windowBytes + URGENT_BYTES : windowBytes;
+    return this.calls < calls && this.bytes + size <= bytes &&
       size <= maxMessage + this.#overhead;
   }
 

@@ -216,11 +216,12 @@ class WrappedCall implements CallHandle, TimerEntry {
   }
 
   #begin(params: unknown, options: SentOptions): CallView {
-    const { signal, ctx, idempotent, transfer, notification, calledAt } =
-      options;
+    const { signal, ctx, priority, idempotent, transfer } = options;
+    const { notification, calledAt } = options;
     this.options = {
       signal,
       ctx,
+      priority,
       idempotent,
       transfer,
       notification,

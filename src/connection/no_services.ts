@@ -38,7 +38,7 @@ export class NoServices implements IncomingCalls {
   }
 
   countOpen(): number {
-    return 0;
+    return this.receiveWindow.arriving;
   }
 
   calls(): LiveCall[] {
@@ -54,15 +54,10 @@ export class NoServices implements IncomingCalls {
   ): void {
     const { receiveWindow } = this;
     const { codec, sendBuffer, observe, clock, connection } = this.#context;
-    receiveWindow.checkId(id, NO_IDS);
-    // The peer settles calls above the id of the local GOAWAY by itself.
-    const excluded = this.#draining && codec.features.goaway;
-    if (!excluded) {
-      receiveWindow.reserve(size);
-      if (codec.valueIsStream) this.#context.streams()?.checkRoom();
-    }
-    receiveWindow.recordId(id);
-    if (excluded) return;
+    const excludes = this.#excludes;
+    const { urgent, valueIsStream } = codec;
+    if (valueIsStream && !excludes) this.#context.streams()?.checkRoom();
+    if (!receiveWindow.accept(id, size, NO_IDS, excludes, urgent)) return;
     const text = `there is no method ${quote(method)}`;
     const most = this.#context.peerMaxMessage();
     const before = sendBuffer.size;
@@ -74,6 +69,16 @@ export class NoServices implements IncomingCalls {
     const error = new RpcError("not_found", text, { outcome: "refused" });
     const request = { connection, method, id, size, metadataBlock };
     observe.refused(request, clock, error, sendBuffer.size - before);
+  }
+
+  begin(id: number, size: number): void {
+    const { urgent } = this.#context.codec;
+    this.receiveWindow.begin(id, size, NO_IDS, this.#excludes, urgent);
+  }
+
+  /** Whether the local GOAWAY excludes requests from now on: the peer settles those by itself. */
+  get #excludes(): boolean {
+    return this.#draining && this.#context.codec.features.goaway;
   }
 
   cancel(id: number): void {

@@ -102,7 +102,8 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
   }
 
   countOpen(except: ReadonlySet<object> = NO_CALLS): number {
-    let open = this.#scheduler.running + this.#scheduler.waiting;
+    const { running, waiting } = this.#scheduler;
+    let open = running + waiting + this.receiveWindow.arriving;
     if (except.size === 0) return open;
     // `except` may name calls of other connections: a server closes all of its own.
     for (const call of this.#openCalls.all()) {
@@ -123,16 +124,13 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     metadata: MetadataBlock | undefined,
   ): void {
     const receiveWindow = this.receiveWindow;
-    receiveWindow.checkId(id, this.#openCalls.table);
+    const draining = this.#draining;
     const { codec, clock, tick, observe } = this.#context;
-    const { valueIsStream } = codec;
-    // Before `recordId`: the local GOAWAY then refuses a call that exceeds the window.
-    if (!this.#draining) {
-      receiveWindow.reserve(size);
-      if (valueIsStream) this.#context.streams()?.checkRoom();
-    }
-    receiveWindow.recordId(id);
-    if (this.#draining) {
+    const { valueIsStream, urgent } = codec;
+    const { table } = this.#openCalls;
+    // First: the local GOAWAY then refuses a call that exceeds what was granted.
+    if (valueIsStream && !draining) this.#context.streams()?.checkRoom();
+    if (!receiveWindow.accept(id, size, table, draining, urgent)) {
       // The caller itself settles the calls above the id of the local GOAWAY.
       if (!codec.features.goaway) {
         this.#refuse(id, method, size, metadata, "unavailable", CLOSING);
@@ -160,16 +158,23 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
       metadata,
       tick.now(),
     );
+    if (urgent) call.urgent = true;
     if (valueIsStream) this.#acceptStream(call);
     if (observe !== undefined && observe.active) {
       observe.onIncoming(call, clock);
     }
-    if (this.#scheduler.mayStartNow()) this.#runner.start(call);
+    if (this.#scheduler.mayStartNow(call)) this.#runner.start(call);
     else {
       call.retained = codec.retain();
       this.#openCalls.register(call);
       this.#scheduler.wait(call);
     }
+  }
+
+  begin(id: number, size: number): void {
+    const { table } = this.#openCalls;
+    const { urgent } = this.#context.codec;
+    this.receiveWindow.begin(id, size, table, this.#draining, urgent);
   }
 
   /** The params are a stream. */

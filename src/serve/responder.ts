@@ -15,6 +15,7 @@ import type { Thrown } from "../base/pull_source.ts";
 import { messageOf } from "../base/user_code.ts";
 import type { RequestInfo } from "../types/observe.ts";
 import { noneServed, type ServedCounts } from "../types/stats.ts";
+import type { ReplyBuffer } from "../wire/frame_buffer.ts";
 import { GONE } from "../wire/payload.ts";
 import { unserializable } from "../wire/to_json.ts";
 import type { ServeContext } from "../connection/contract.ts";
@@ -81,7 +82,7 @@ export class Responder {
     const error = this.#tooLarge(call);
     if (error !== undefined) return this.fail(call, true, error);
     const before = sendBuffer.size;
-    codec.reply(sendBuffer, call.id, call.replyMetadata);
+    codec.reply(this.#bufferFor(call), call.id, call.replyMetadata);
     this.counts.ok++;
     if (call.transferred !== undefined) this.#transferred.push(call);
     call.ending?.end({ items: undefined, error: undefined });
@@ -134,7 +135,7 @@ export class Responder {
     const { id, replyMetadata } = call;
     const before = sendBuffer.size;
     codec.failure(
-      sendBuffer,
+      this.#bufferFor(call),
       id,
       started,
       code,
@@ -200,12 +201,20 @@ export class Responder {
   /** The bytes of a result were detached before they were handed over: the call fails in the next batch. */
   spoiled(id: number): void {
     const call = this.#transferred.find((call) => call.id === id);
-    if (call === undefined) return;
-    queueMicrotask(() => {
-      const cause = unserializable(`result: ${GONE}`);
-      const { code, message } = this.unserializableResult(call, cause);
-      this.#writeFailure(id, true, code, message);
-    });
+    if (call !== undefined) queueMicrotask(() => this.lost(call));
+  }
+
+  /** The bytes of a result were detached before they were written: the call fails. */
+  lost(call: ServerCall): void {
+    const cause = unserializable(`result: ${GONE}`);
+    const { code, message } = this.unserializableResult(call, cause);
+    this.#writeFailure(call.id, true, code, message);
+  }
+
+  /** Where the reply to a call is written. */
+  #bufferFor({ urgent }: ServerCall): ReplyBuffer {
+    const { sendBuffer } = this.#context;
+    return urgent ? sendBuffer.urgentLane : sendBuffer;
   }
 
   /** The connection is lost: the call gets no reply. */

@@ -14,6 +14,7 @@ import type { Limits, StreamGrant } from "../types/connection.ts";
 import type { StreamStats } from "../types/stats.ts";
 import type { Codec, StreamCodec, StreamFrameHandler } from "../wire/codec.ts";
 import type { FrameBuffer } from "../wire/frame_buffer.ts";
+import type { WriteScheduler } from "../wire/fragments/write_scheduler.ts";
 
 /** Streams as a feature: what `streams()` returns. */
 export interface StreamSupport {
@@ -27,6 +28,7 @@ export interface StreamSupport {
 export interface StreamTableContext {
   readonly codec: Codec;
   readonly sendBuffer: FrameBuffer;
+  readonly scheduler: WriteScheduler;
   readonly limits: Limits;
   /** Returns what the peer's HELLO grants: no `streams` if it accepts none; undefined before HELLO has arrived. */
   helloReceived(): { readonly streams?: StreamGrant } | undefined;
@@ -63,8 +65,6 @@ export interface ConnectionStreams extends StreamFrameHandler {
     call: C,
     host: IncomingStreamHost<C>,
   ): IncomingStreams;
-  /** Lets streams write that have an item to send, credit for it, and their turn. */
-  writeReady(): void;
   /** Called when the peer's FIN has arrived: streams that need more credit to go on fail. */
   onPeerHalfClose(): void;
   /** Ends result streams in order, because the connection closes. */

@@ -15,7 +15,7 @@ import type {
 } from "../wire/codec.ts";
 import type { StreamTableContext } from "./contract.ts";
 import type { WindowBudget } from "./flow_control.ts";
-import type { WriteScheduler } from "./write_scheduler.ts";
+import type { WriteScheduler } from "../wire/fragments/write_scheduler.ts";
 
 /** The parts that all streams of a connection share. */
 export interface StreamHost {

@@ -23,6 +23,7 @@ import type { StreamStats } from "../types/stats.ts";
 import type { StreamFrameWriter } from "../wire/codec.ts";
 import type { PayloadView } from "../wire/payload.ts";
 import { STREAM_CHARGE } from "../wire/connection_limits.ts";
+import type { WriteScheduler } from "../wire/fragments/write_scheduler.ts";
 import {
   CalleeStreams,
   CallerStreams,
@@ -39,7 +40,6 @@ import type {
   StreamTableContext,
 } from "./contract.ts";
 import { WindowBudget } from "./flow_control.ts";
-import { WriteScheduler } from "./write_scheduler.ts";
 
 /** The connection is notified each time that the unsent items have grown by so many bytes. */
 const STEP = 16 * 1024;
@@ -73,11 +73,11 @@ export class StreamTable implements ConnectionStreams, CallStreamsHost {
   #maxIdle = MAX_IDLE;
 
   constructor(context: StreamTableContext) {
-    const { codec, sendBuffer, limits } = context;
+    const { codec, limits, scheduler } = context;
     this.context = context;
     // A protocol without streams never uses it: `refusal` comes first.
     this.frames = codec.streams as StreamFrameWriter;
-    this.scheduler = new WriteScheduler(sendBuffer, limits);
+    this.scheduler = scheduler;
     this.budget = new WindowBudget(limits.streamBudget);
   }
 
@@ -164,10 +164,6 @@ export class StreamTable implements ConnectionStreams, CallStreamsHost {
   }
 
   // What the connection does.
-
-  writeReady(): void {
-    this.scheduler.writeReady();
-  }
 
   onPeerHalfClose(): void {
     this.peerHalfClosed = true;

@@ -29,7 +29,7 @@ import {
 } from "../wire/protocol.ts";
 import type { WriterView } from "./contract.ts";
 import type { StreamOwner } from "./stream_host.ts";
-import type { ScheduledWriter } from "./write_scheduler.ts";
+import type { ScheduledWriter } from "../wire/fragments/write_scheduler.ts";
 
 /**
  * - `waiting`: not opened yet.

@@ -258,6 +258,8 @@ export interface PeerHello {
   readonly credentials?: Credentials;
   /** The streams that the peer accepts; undefined if it accepts none. */
   readonly streams?: StreamGrant;
+  /** Whether the peer reads large messages in fragments, so that others can pass between. */
+  readonly fragments?: boolean;
 }
 
 /** A protocol in place of Sluice's own, for the option `protocol`; made by an entry point such as `@sluice/rpc/netrpc`. Its members are for the library. */

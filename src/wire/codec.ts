@@ -19,7 +19,7 @@
 import type { ConnectionError } from "../base/errors.ts";
 import type { PeerHello, Serializer } from "../types/connection.ts";
 import type { FieldReader } from "./fields.ts";
-import type { FrameBuffer } from "./frame_buffer.ts";
+import type { FrameBuffer, ReplyBuffer } from "./frame_buffer.ts";
 import type { MetadataBlock } from "./metadata.ts";
 import type { PayloadEncoder, PayloadView } from "./payload.ts";
 import type { PayloadRole } from "./to_json.ts";
@@ -70,6 +70,10 @@ export interface MessageHandler {
     remaining: number,
     metadata: MetadataBlock | undefined,
   ): void;
+  /** A call by the peer whose request arrives in fragments, of which this was the first; `onRequest` follows when it is whole. `size` is what it counts in the window. */
+  onRequestBegun(id: number, size: number): void;
+  /** The peer has given up the request that had begun. */
+  onRequestAborted(): void;
   /** The result of a local call. */
   onReply(id: number, metadata?: MetadataBlock): void;
   /** The failure of a local call; the payload is the error's data. `started` is undefined where the protocol does not carry it. */
@@ -129,6 +133,8 @@ export interface Codec {
   /** The transport has taken all that was written before. For a protocol with messages that get no reply. */
   flushed?(): void;
 
+  /** Whether the current request goes ahead of those that wait. */
+  readonly urgent?: boolean;
   /** Whether the value of the current request or reply is a stream; it has no payload then. */
   readonly valueIsStream?: boolean;
   /** Writes the frames of streams, if the protocol and this side support them. */
@@ -185,12 +191,13 @@ export interface Codec {
     method: string,
     remaining: number,
     metadata: MetadataBlock | undefined,
+    urgent?: boolean,
   ): void;
   /** Writes a reply with the prepared payload. */
-  reply(sendBuffer: FrameBuffer, id: number, metadata?: MetadataBlock): void;
+  reply(sendBuffer: ReplyBuffer, id: number, metadata?: MetadataBlock): void;
   /** Writes a failure with the prepared payload as its data. Leaves out the data, and the metadata, where they make it larger than `maxMessage`. */
   failure(
-    sendBuffer: FrameBuffer,
+    sendBuffer: ReplyBuffer,
     id: number,
     started: boolean,
     code: string,
@@ -200,7 +207,7 @@ export interface Codec {
   ): void;
   /** Writes a cancel. Ahead of all other frames if the codec can `retract`: then its request has always been flushed. */
   cancel(sendBuffer: FrameBuffer, id: number): void;
-  /** Writes a ping. */
+  /** Writes a ping, ahead of frames that are not urgent. */
   ping(sendBuffer: FrameBuffer, id: number): void;
   /** Writes a pong, ahead of frames that are not urgent. */
   pong(sendBuffer: FrameBuffer, id: number): void;

@@ -28,6 +28,8 @@ export const PONG = 0x07;
 export const GOAWAY = 0x08;
 /** Ignored by the receiver. A request that is taken back before it is sent becomes one. */
 export const PAD = 0x09;
+/** A piece of a REQUEST, REPLY or ERROR that is too long for one frame. */
+export const FRAGMENT = 0x0c;
 /** An item of a stream, or a fragment of one. This kind and the next three need the capability for streams of both sides. */
 export const DATA = 0x10;
 /** The end of a stream. */
@@ -43,14 +45,18 @@ export const FIRST_SKIPPABLE = 0x80;
 export const FLAG_DEADLINE = 0x01;
 /** REQUEST, REPLY, ERROR: the body has a metadata block next. */
 export const FLAG_METADATA = 0x02;
+/** REQUEST: it goes ahead of calls that wait, at both sides. */
+export const FLAG_URGENT = 0x20;
 /** ERROR: the handler was called. */
 export const FLAG_STARTED = 0x01;
 /** GOAWAY: the sender served no request at all; the header's id has no meaning. */
 export const FLAG_NONE = 0x01;
-/** Kinds of streams: the sender of the frame is the caller. */
+/** Kinds of streams, and FRAGMENT: the sender of the frame is the caller. */
 export const FLAG_CALLER = 0x01;
 /** END: the stream failed; the body has the error. */
 export const FLAG_ERROR = 0x02;
+/** FRAGMENT: the sender gives the message up; the body has no meaning. */
+export const FLAG_ABORT = 0x02;
 /** DATA: the item continues in the stream's next DATA. */
 export const FLAG_MORE = 0x02;
 

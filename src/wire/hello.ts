@@ -57,6 +57,8 @@ const HIGHEST = 9;
 
 /** Capability: streams. */
 const CAN_STREAM = 1;
+/** Capability: FRAGMENT is read. */
+const CAN_FRAGMENT = 4;
 
 /**
  * Encodes the body of a HELLO.
@@ -85,8 +87,9 @@ export function encodeHello(hello: PeerHello, serializer?: string): Uint8Array {
     add(CREDENTIALS, utf8(credentials));
     add(IS_TEXT, []);
   } else if (credentials !== undefined) add(CREDENTIALS, credentials);
+  const canStream = streams === undefined ? 0 : CAN_STREAM;
+  add(CAPABILITIES, u32(canStream | CAN_FRAGMENT));
   if (streams !== undefined) {
-    add(CAPABILITIES, u32(CAN_STREAM));
     add(STREAMS, [...u32(streams.credit), ...u32(streams.max)]);
   }
   return new Uint8Array(body);
@@ -152,7 +155,7 @@ export function parseHello(body: FieldReader, serializer?: string): PeerHello {
   let peerSerializer: string | undefined;
   let credentials: Credentials | undefined;
   let isText = false;
-  let canStream = false;
+  let capabilities = 0;
   let grant = { credit: 64 * 1024, max: 1024 };
   while (body.at < body.end) {
     const type = body.u8();
@@ -183,7 +186,7 @@ export function parseHello(body: FieldReader, serializer?: string): PeerHello {
         credentials = copyBytes(body.bytes, body.skip(length), end);
         break;
       case CAPABILITIES:
-        canStream = (number() & CAN_STREAM) !== 0;
+        capabilities = number();
         break;
       case STREAMS:
         grant = { credit: number(MIN_CREDIT, MAX_WINDOW), max: number() };
@@ -216,8 +219,16 @@ export function parseHello(body: FieldReader, serializer?: string): PeerHello {
     body.open(credentials as Uint8Array, 0, length);
     credentials = body.text(length);
   }
-  const streams = canStream ? grant : undefined;
-  return { maxMessage, windowCalls, windowBytes, credentials, streams };
+  const streams = capabilities & CAN_STREAM ? grant : undefined;
+  const fragments = (capabilities & CAN_FRAGMENT) !== 0;
+  return {
+    maxMessage,
+    windowCalls,
+    windowBytes,
+    credentials,
+    streams,
+    fragments,
+  };
 }
 
 /**

@@ -9,6 +9,8 @@
  *   in its place.
  * - Frames of streams are read only from a peer that has been authorized, and
  *   only if both sides have the capability.
+ * - A message that arrives in fragments is delivered like one that arrives
+ *   whole. The handler is notified when such a request begins, from its header.
  * - The first bytes are kept until the peer's HELLO has been read, to name
  *   another protocol that the peer speaks; no longer.
  *
@@ -24,11 +26,19 @@ import type {
 } from "./codec.ts";
 import { FieldReader } from "./fields.ts";
 import {
+  checkFinished,
+  FragmentReader,
+  sizeOf,
+} from "./fragments/fragment_reader.ts";
+import {
   CANCEL,
   ERROR,
+  FLAG_ABORT,
   FLAG_DEADLINE,
   FLAG_NONE,
   FLAG_STARTED,
+  FLAG_URGENT,
+  FRAGMENT,
   GOAWAY,
   HEADER_SIZE,
   HELLO,
@@ -57,11 +67,16 @@ import {
 export class MessageReader implements FrameHandler {
   /** Bytes of the latest frame, header included. */
   receivedSize = 0;
+  /** Whether the latest request is urgent. */
+  urgent = false;
+  /** Whether the peer reads messages in fragments, and may send some. */
+  protected peerFragments = false;
   protected readonly settings: CodecSettings;
   readonly #handler: MessageHandler;
   readonly #decoder: FrameDecoder;
   /** The body of the frame that is being delivered; then it stands at the payload. */
   readonly #body = new FieldReader();
+  readonly #fragments = new FragmentReader();
   /** The first bytes, at most as many as a header has. */
   #first: number[] = [];
   #helloReceived = false;
@@ -92,21 +107,28 @@ export class MessageReader implements FrameHandler {
   end(): void {
     try {
       this.#decoder.end();
+      checkFinished(this.#fragments);
     } catch (error) {
       throw this.#explain(error);
     }
   }
 
   get unfinished(): number | undefined {
-    return this.#decoder.unfinished;
+    const begun = this.#fragments.unfinished.map(({ since }) => since);
+    const { unfinished } = this.#decoder;
+    if (begun.length === 0) return unfinished;
+    return Math.min(...begun, unfinished ?? Infinity);
   }
 
   get unfinishedBytes(): number {
-    return this.#decoder.unfinishedBytes;
+    let bytes = this.#decoder.unfinishedBytes;
+    for (const { filled } of this.#fragments.unfinished) bytes += filled;
+    return bytes;
   }
 
   stop(): void {
     this.#decoder.stop();
+    for (const message of this.#fragments.unfinished) message.clear();
   }
 
   /** Until then no body may be larger than before HELLO, and no frame of a stream is read. */
@@ -151,7 +173,14 @@ export class MessageReader implements FrameHandler {
 
   // What the decoder calls.
 
-  mayRead(bytes: number): boolean {
+  mayRead(bytes: number, kind: number, flags: number): boolean {
+    if (kind === FRAGMENT) {
+      // Only a whole message is parsed.
+      const message = this.#fragments.place(flags);
+      const parsed = (flags & FLAG_ABORT) === 0 && message.isLast(bytes);
+      if (!parsed) return true;
+      bytes = message.length;
+    }
     return this.#handler.mayRead(bytes);
   }
 
@@ -172,6 +201,7 @@ export class MessageReader implements FrameHandler {
     }
     switch (kind) {
       case REQUEST: {
+        this.urgent = (flags & FLAG_URGENT) !== 0;
         const remaining = (flags & FLAG_DEADLINE) !== 0 ? body.u32() : -1;
         const metadata = body.metadata(flags);
         const method = body.method();
@@ -217,6 +247,9 @@ export class MessageReader implements FrameHandler {
       case HELLO:
         this.#onHello(flags);
         return;
+      case FRAGMENT:
+        this.#fragment(flags, id);
+        return;
       default:
         this.#streamFrame(kind, flags, id);
     }
@@ -231,9 +264,34 @@ export class MessageReader implements FrameHandler {
     this.#helloReceived = true;
     this.#first = [];
     this.#peerStreams = hello.streams !== undefined;
+    this.peerFragments = hello.fragments === true;
     if (authorizesPeer) this.#decoder.maxBody = EARLY_MESSAGE;
     else this.onPeerAuthorized();
     this.#handler.onHello(hello);
+  }
+
+  #fragment(flags: number, id: number): void {
+    if (!this.peerFragments) {
+      protocolError("a fragment of a peer without the capability for them");
+    }
+    const decoder = this.#decoder;
+    const { maxBody, counters: { headers } } = decoder;
+    const fragments = this.#fragments;
+    const message = fragments.take(flags, id, this.#body, maxBody, headers);
+    if (message === undefined) return;
+    const isRequest = message.kind === REQUEST;
+    if ((flags & FLAG_ABORT) !== 0) {
+      message.clear();
+      if (isRequest) this.#handler.onRequestAborted();
+    } else if (message.filled === message.length) {
+      const body = message.join();
+      decoder.owned = true;
+      this.frame(message.kind, message.flags, id, body, 0, body.length);
+      decoder.owned = false;
+    } else if (isRequest) {
+      this.urgent = (message.flags & FLAG_URGENT) !== 0;
+      this.#handler.onRequestBegun(id, sizeOf(message));
+    }
   }
 
   #streamFrame(kind: number, flags: number, id: number): void {

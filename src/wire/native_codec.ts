@@ -27,6 +27,7 @@ import {
   FLAG_METADATA,
   FLAG_NONE,
   FLAG_STARTED,
+  FLAG_URGENT,
   GOAWAY,
   HEADER_SIZE,
   HELLO,
@@ -39,7 +40,11 @@ import {
   writeU16,
   writeU32,
 } from "./frame.ts";
-import type { FrameBuffer } from "./frame_buffer.ts";
+import type {
+  FrameBuffer,
+  MessageBuffer,
+  ReplyBuffer,
+} from "./frame_buffer.ts";
 import {
   beginFrame,
   beginUrgent,
@@ -51,6 +56,7 @@ import { encodeHello } from "./hello.ts";
 import { MessageReader } from "./message_reader.ts";
 import { type MetadataBlock, metadataSize, writeMetadata } from "./metadata.ts";
 import { PayloadEncoder, type PreparedPayload } from "./payload.ts";
+import { MAX_WHOLE, STREAM } from "./protocol.ts";
 import type { PayloadRole } from "./to_json.ts";
 
 /** The longest method name, in bytes of UTF-8. */
@@ -137,29 +143,45 @@ export class NativeCodec extends MessageReader implements Codec {
     method: string,
     remaining: number,
     metadata: MetadataBlock | undefined,
+    urgent = false,
   ): void {
     const payload = this.#payload;
     const timed = remaining >= 0;
     const size = this.requestSize(method, timed, metadata) - HEADER_SIZE;
-    const flags = (timed ? FLAG_DEADLINE : 0) | flagOf(metadata);
-    let at = beginWithPayload(payload, sendBuffer, size, REQUEST, flags, id);
-    if (timed) at = writeU32(sendBuffer.bytes, at, remaining);
-    at = writeMetadata(sendBuffer.bytes, at, metadata);
-    copyWords(this.#methodView, this.#methodSize, sendBuffer.view, at);
-    endWithPayload(payload, sendBuffer, at + this.#methodSize);
+    const flags = (timed ? FLAG_DEADLINE : 0) | flagOf(metadata) |
+      (urgent ? FLAG_URGENT : 0);
+    const out = this.#bufferFor(sendBuffer, size, id, true);
+    let at = beginWithPayload(payload, out, size, REQUEST, flags, id);
+    if (timed) at = writeU32(out.bytes, at, remaining);
+    at = writeMetadata(out.bytes, at, metadata);
+    copyWords(this.#methodView, this.#methodSize, out.view, at);
+    endWithPayload(payload, out, at + this.#methodSize);
   }
 
-  reply(sendBuffer: FrameBuffer, id: number, metadata?: MetadataBlock): void {
+  reply(sendBuffer: ReplyBuffer, id: number, metadata?: MetadataBlock): void {
     const payload = this.#payload;
     const size = this.replySize(metadata);
     const flags = flagOf(metadata);
-    const at = beginWithPayload(payload, sendBuffer, size, REPLY, flags, id);
-    const end = writeMetadata(sendBuffer.bytes, at, metadata);
-    endWithPayload(payload, sendBuffer, end);
+    const out = this.#bufferFor(sendBuffer, size, id, false);
+    const at = beginWithPayload(payload, out, size, REPLY, flags, id);
+    const end = writeMetadata(out.bytes, at, metadata);
+    endWithPayload(payload, out, end);
+  }
+
+  /** Where to write a message with a body of `size` bytes. One that begins a stream is written whole: its items must not overtake it. */
+  #bufferFor(
+    sendBuffer: ReplyBuffer,
+    size: number,
+    id: number,
+    isRequest: boolean,
+  ): MessageBuffer {
+    if (size <= MAX_WHOLE || !this.peerFragments) return sendBuffer;
+    if (this.#payload.kind === STREAM) return sendBuffer;
+    return sendBuffer.cut(id, isRequest, HEADER_SIZE + size);
   }
 
   failure(
-    sendBuffer: FrameBuffer,
+    sendBuffer: ReplyBuffer,
     id: number,
     started: boolean,
     code: string,
@@ -177,10 +199,11 @@ export class NativeCodec extends MessageReader implements Codec {
     if (size + payload.size > maxMessage) payload.prepare(undefined, false);
     size += payload.size;
     const flags = (started ? FLAG_STARTED : 0) | flagOf(metadata);
-    let at = beginWithPayload(payload, sendBuffer, size, ERROR, flags, id);
-    at = writeMetadata(sendBuffer.bytes, at, metadata);
-    sendBuffer.bytes.set(text, at);
-    endWithPayload(payload, sendBuffer, at + text.length);
+    const out = this.#bufferFor(sendBuffer, size, id, false);
+    let at = beginWithPayload(payload, out, size, ERROR, flags, id);
+    at = writeMetadata(out.bytes, at, metadata);
+    out.bytes.set(text, at);
+    endWithPayload(payload, out, at + text.length);
   }
 
   cancel(sendBuffer: FrameBuffer, id: number): void {
@@ -188,7 +211,7 @@ export class NativeCodec extends MessageReader implements Codec {
   }
 
   ping(sendBuffer: FrameBuffer, id: number): void {
-    beginFrame(sendBuffer, 0, PING, 0, id);
+    beginUrgent(sendBuffer, 0, PING, 0, id);
   }
 
   pong(sendBuffer: FrameBuffer, id: number): void {

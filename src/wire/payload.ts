@@ -32,7 +32,7 @@ import {
   writeUtf8,
 } from "../base/utf8.ts";
 import type { Serializer } from "../types/connection.ts";
-import type { FrameBuffer } from "./frame_buffer.ts";
+import type { MessageBuffer } from "./frame_buffer.ts";
 import {
   BYTES,
   CUSTOM,
@@ -160,7 +160,7 @@ export class PayloadEncoder {
 
   /** Writes an inline payload at `at` of the send buffer. */
   write(
-    { bytes, view }: Pick<FrameBuffer, "bytes" | "view">,
+    { bytes, view }: Pick<MessageBuffer, "bytes" | "view">,
     at: number,
   ): void {
     const { size } = this;
@@ -170,7 +170,7 @@ export class PayloadEncoder {
   }
 
   /** Adds a payload that is not inline to the batch, uncopied. */
-  attach(sendBuffer: FrameBuffer): void {
+  attach(sendBuffer: Pick<MessageBuffer, "lend">): void {
     sendBuffer.lend(plainView(this.#bytes as Uint8Array));
   }
 

@@ -156,8 +156,8 @@ export class ResendManager implements Caller, CallOwner, ResendOwner {
 
   /** Copies the options, so that later changes to them have no effect. */
   #apply(call: ResendableCall, options: SentOptions): void {
-    const { signal, ctx, metadata, idempotent, notification, calledAt } =
-      options;
+    const { signal, ctx, metadata, priority, idempotent } = options;
+    const { notification, calledAt } = options;
     if (signal?.aborted) throw signal.reason;
     if (ctx?.signal.aborted) throw ctx.signal.reason;
     call.deadline = dueTime(options, this.#setup.clock);
@@ -165,6 +165,7 @@ export class ResendManager implements Caller, CallOwner, ResendOwner {
       signal,
       // The time that `ctx` leaves is part of the deadline.
       ctx: ctx && { signal: ctx.signal, remaining: Infinity },
+      priority,
       idempotent,
       notification,
       calledAt,
