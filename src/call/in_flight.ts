@@ -30,21 +30,14 @@ export interface InFlightCallsContext {
   readonly clock: Clock;
 }
 
-/** What happens to requests that are written in fragments. */
-export interface InFlightEvents {
-  /** None is under way any more. */
-  resume(): void;
-  /** The bytes of the call with this id are gone. */
-  spoiled(id: number): void;
-}
-
 /** The table of calls in flight, and the window that they fill. */
 export class InFlightCalls extends CallTable<Call> {
   readonly window: SendWindow;
   /** Whether a request is being written in fragments. */
   cutting = false;
   readonly #context: InFlightCallsContext;
-  readonly #events: InFlightEvents;
+  /** Called when none is any more. */
+  readonly #resume: () => void;
   /** The first count of the batch that is filling: ids are handed out in the order of writing. */
   #batchStart: number;
   readonly #firstId: number;
@@ -59,11 +52,11 @@ export class InFlightCalls extends CallTable<Call> {
   constructor(
     context: InFlightCallsContext,
     firstId: number,
-    events: InFlightEvents,
+    resume: () => void,
   ) {
     super(firstId);
     this.#context = context;
-    this.#events = events;
+    this.#resume = resume;
     this.#firstId = this.#batchStart = firstId;
     this.window = new SendWindow(context.codec);
   }
@@ -106,11 +99,10 @@ export class InFlightCalls extends CallTable<Call> {
     sendBuffer.large = undefined;
     call.extras().large = message;
     this.cutting = true;
-    message.onEnd = (lost) => {
+    message.onEnd = () => {
       this.cutting = false;
-      if (lost) this.#events.spoiled(call.seq >>> 0);
-      else this.#completed.push(call);
-      this.#events.resume();
+      this.#completed.push(call);
+      this.#resume();
     };
     scheduler.add(message);
   }
@@ -161,7 +153,7 @@ export class InFlightCalls extends CallTable<Call> {
       if (scheduler.abort(large)) {
         this.cutting = false;
         // Later: the code that gives this call up is not done yet.
-        queueMicrotask(() => this.#events.resume());
+        queueMicrotask(this.#resume);
       }
     } else if (!codec.retract(sendBuffer, call.batchOffset)) return false;
     this.dropOnFlush(call);

@@ -68,10 +68,11 @@ export class PendingCalls implements CallOwner {
 
   constructor(context: PendingCallsContext, firstId: number) {
     this.#context = context;
-    const inFlight = this.inFlight = new InFlightCalls(context, firstId, {
-      resume: () => this.queue.sendWaiting(),
-      spoiled: (id) => this.spoiled(id),
-    });
+    const inFlight = this.inFlight = new InFlightCalls(
+      context,
+      firstId,
+      () => this.queue.sendWaiting(),
+    );
     const settler = this.settler = new CallSettler(context.deadlines, {
       abort: (call, reason) => this.abort(call, reason),
       settled: () => {

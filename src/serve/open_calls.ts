@@ -123,10 +123,7 @@ export class OpenCalls {
     if (large === undefined) this.#receiveWindow.answered(call.size);
     else {
       sendBuffer.large = undefined;
-      large.onEnd = (lost) => {
-        if (lost) this.#responder.lost(call);
-        this.#receiveWindow.answered(call.size);
-      };
+      large.onEnd = () => this.#receiveWindow.answered(call.size);
       scheduler.add(large);
     }
     this.#end(call);

@@ -201,14 +201,12 @@ export class Responder {
   /** The bytes of a result were detached before they were handed over: the call fails in the next batch. */
   spoiled(id: number): void {
     const call = this.#transferred.find((call) => call.id === id);
-    if (call !== undefined) queueMicrotask(() => this.lost(call));
-  }
-
-  /** The bytes of a result were detached before they were written: the call fails. */
-  lost(call: ServerCall): void {
-    const cause = unserializable(`result: ${GONE}`);
-    const { code, message } = this.unserializableResult(call, cause);
-    this.#writeFailure(call.id, true, code, message);
+    if (call === undefined) return;
+    queueMicrotask(() => {
+      const cause = unserializable(`result: ${GONE}`);
+      const { code, message } = this.unserializableResult(call, cause);
+      this.#writeFailure(id, true, code, message);
+    });
   }
 
   /** Where the reply to a call is written. */

@@ -15,6 +15,7 @@ import {
   FLAG_METADATA,
   FLAG_NONE,
   FLAG_STARTED,
+  FLAG_URGENT,
   GOAWAY,
   HELLO,
   PING,
@@ -50,6 +51,7 @@ export interface RequestParts {
   readonly method: string;
   readonly params: unknown;
   readonly timeout: number | undefined;
+  readonly urgent: boolean;
   readonly metadata: MetadataInit | undefined;
 }
 
@@ -79,7 +81,7 @@ export class FrameMaker {
   }
 
   request(request: RequestParts): Uint8Array {
-    const { id, method, params, timeout, metadata } = request;
+    const { id, method, params, timeout, urgent, metadata } = request;
     const name = utf8(method);
     if (name.length > MAX_METHOD) {
       throw new RangeError(
@@ -87,7 +89,8 @@ export class FrameMaker {
       );
     }
     const flags = (timeout === undefined ? 0 : FLAG_DEADLINE) |
-      (metadata === undefined ? 0 : FLAG_METADATA);
+      (metadata === undefined ? 0 : FLAG_METADATA) |
+      (urgent ? FLAG_URGENT : 0);
     const body = join([
       ...(timeout === undefined ? [] : [u32(timeout)]),
       ...metadataParts(metadata),

@@ -19,12 +19,15 @@ import {
   DATA,
   END,
   ERROR,
+  FLAG_ABORT,
   FLAG_CALLER,
   FLAG_DEADLINE,
   FLAG_ERROR,
   FLAG_MORE,
   FLAG_NONE,
   FLAG_STARTED,
+  FLAG_URGENT,
+  FRAGMENT,
   GOAWAY,
   HEADER_SIZE,
   HELLO,
@@ -46,7 +49,7 @@ const MAX_SHOWN = 80;
 
 /**
  * A frame of the native protocol, decoded. `kind` says which it is, and `id` is
- * that of the call that it belongs to. The last four are of streams;
+ * that of the call that it belongs to. The last four are of streams.
  * `fromCaller` says whether the sender of the frame made the call.
  */
 export type PeerFrame =
@@ -60,6 +63,7 @@ export type PeerFrame =
     readonly params: unknown;
     readonly isStream: boolean;
     readonly timeout: number | undefined;
+    readonly urgent: boolean;
     readonly metadata: Metadata;
   }
   /** A result. If it is a stream, `result` is undefined. */
@@ -92,6 +96,14 @@ export type PeerFrame =
     readonly lastId: number | undefined;
     readonly code: string;
     readonly message: string;
+  }
+  /** A piece of a request, reply or error. With `aborted`, the sender gives that up. */
+  | {
+    readonly kind: "fragment";
+    readonly id: number;
+    readonly fromCaller: boolean;
+    readonly aborted: boolean;
+    readonly bytes: Uint8Array;
   }
   /** An item of a stream, or with `more` a part of one. Its bytes are `payload`, behind the payload kind. */
   | {
@@ -171,7 +183,8 @@ export function readFrame(
       const method = body.method();
       const params = value(STREAM);
       const isStream = body.kind === STREAM;
-      const rest = { timeout, metadata: entries };
+      const urgent = (flags & FLAG_URGENT) !== 0;
+      const rest = { timeout, urgent, metadata: entries };
       return { kind: "request", id, method, params, isStream, ...rest };
     }
     case REPLY: {
@@ -196,6 +209,10 @@ export function readFrame(
     case GOAWAY: {
       const lastId = (flags & FLAG_NONE) !== 0 ? undefined : id;
       return whole({ kind: "goaway", lastId, ...codeAndText() });
+    }
+    case FRAGMENT: {
+      const aborted = (flags & FLAG_ABORT) !== 0;
+      return { kind: "fragment", ...stream, aborted, bytes };
     }
     case DATA: {
       body.payload();
@@ -308,6 +325,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [PING]: "PING",
   [PONG]: "PONG",
   [GOAWAY]: "GOAWAY",
+  [FRAGMENT]: "FRAGMENT",
   [DATA]: "DATA",
   [END]: "END",
   [STOP]: "STOP",
@@ -319,19 +337,21 @@ export function printFrame(frame: PeerFrame): string {
   const name = frame.kind.toUpperCase();
   switch (frame.kind) {
     case "hello": {
-      const { credentials, streams, ...limits } = frame.hello;
+      const { credentials, streams, fragments, ...limits } = frame.hello;
       const fields = Object.entries(limits).map(([key, n]) => `${key} ${n}`);
       if (streams !== undefined) {
         fields.push(`streams ${streams.max}, credit ${streams.credit}`);
       }
+      if (fragments) fields.push("fragments");
       if (credentials !== undefined) fields.push("credentials");
       return `${name} ${fields.join(", ")}`;
     }
     case "request": {
-      const { id, method, params, isStream, timeout } = frame;
+      const { id, method, params, isStream, timeout, urgent } = frame;
       const value = isStream ? "a stream" : show(params);
       const time = timeout === undefined ? "" : `, timeout ${timeout} ms`;
-      return `${name} ${id} ${word(method)} ${value}${time}${extra(frame)}`;
+      const how = time + (urgent ? ", urgent" : "");
+      return `${name} ${id} ${word(method)} ${value}${how}${extra(frame)}`;
     }
     case "reply": {
       const value = frame.isStream ? "a stream" : show(frame.result);
@@ -354,6 +374,11 @@ export function printFrame(frame: PeerFrame): string {
       const last = lastId === undefined ? "no call" : `calls up to ${lastId}`;
       const why = code === "" ? "" : `, ${word(code)} ${quote(message)}`;
       return `${name} served ${last}${why}`;
+    }
+    case "fragment": {
+      const { bytes, aborted } = frame;
+      const what = aborted ? "given up" : `${bytes.length} bytes`;
+      return `${name} ${frame.id} ${side(frame)} ${what}`;
     }
     case "data": {
       const { payload, more } = frame;

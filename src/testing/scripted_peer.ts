@@ -35,6 +35,8 @@ const HELLO: PeerHello = {
   windowCalls: 4096,
   windowBytes: 16 * 1024 * 1024,
   streams: { credit: 64 * 1024, max: 1024 },
+  // Each message then arrives as one frame.
+  fragments: false,
 };
 
 /** Options of {@linkcode scriptedPeer}. */
@@ -49,6 +51,8 @@ export interface ScriptedRequestOptions {
   readonly id?: number | undefined;
   /** Milliseconds until the deadline, a whole number below 2^32. Default: no deadline. */
   readonly timeout?: number | undefined;
+  /** Whether the call goes ahead of others. Default: it does not. */
+  readonly priority?: "urgent" | undefined;
   /** Default: none. */
   readonly metadata?: MetadataInit | undefined;
 }
@@ -103,7 +107,10 @@ export class ScriptedPeer {
 
   // What the peer sends.
 
-  /** Sends a HELLO, whose limits are the library's defaults where `hello` states none. */
+  /**
+   * Sends a HELLO, whose limits are the library's defaults where `hello` states
+   * none. Large messages arrive in fragments only if it states `fragments: true`.
+   */
   async hello(hello: Partial<PeerHello> = {}): Promise<void> {
     await this.send(this.#make.hello({ ...HELLO, ...hello }));
   }
@@ -124,8 +131,9 @@ export class ScriptedPeer {
     params?: unknown,
     options: ScriptedRequestOptions = {},
   ): Promise<number> {
-    const { id = this.#nextId++, timeout, metadata } = options;
-    const parts = { id, method, params, timeout, metadata };
+    const { id = this.#nextId++, timeout, priority, metadata } = options;
+    const urgent = priority === "urgent";
+    const parts = { id, method, params, timeout, urgent, metadata };
     await this.send(this.#make.request(parts));
     return id;
   }

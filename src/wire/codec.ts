@@ -124,7 +124,7 @@ export interface Codec {
    * @throws {ConnectionError} `truncated` inside a message.
    */
   end(): void;
-  /** The number of the message that has begun and not ended, 1 for the first; undefined between messages. */
+  /** The number of the oldest message that has begun and not ended, 1 for the first; undefined between messages. */
   readonly unfinished: number | undefined;
   /** Bytes of it that have been received. */
   readonly unfinishedBytes: number;

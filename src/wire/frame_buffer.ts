@@ -19,7 +19,7 @@ export interface MessageBuffer {
    * add: a frame is kept whole or not at all.
    */
   reserve(n: number, attached?: number): number;
-  /** Adds bytes of the user without copying them; zeros are sent if they are gone when the batch is flushed. */
+  /** Adds a payload without copying it. If its bytes are the user's and are gone when the batch is flushed, zeros are sent if they are gone when the batch is flushed. */
   lend(chunk: Uint8Array): void;
 }
 
@@ -41,10 +41,10 @@ export interface LargeMessage extends MessageBuffer {
   readonly urgent: boolean;
   /** Whether a part of it is written. */
   readonly begun: boolean;
-  /** Whether it was given up, because the bytes that the user has lent are gone. */
-  readonly lost: boolean;
-  /** Called when its last fragment has been written, or when it is lost. */
-  onEnd: ((lost: boolean) => void) | undefined;
+  /** Called when its last fragment has been written. */
+  onEnd: (() => void) | undefined;
+  /** It has been encoded. */
+  cut(): void;
   /** Writes a fragment; returns whether there is more to write. */
   write(): boolean;
   /** Gives the message up. Its last fragment must not be handed over. */

@@ -5,7 +5,8 @@
  * - The length, kind and flags of a header are checked before anything is
  *   allocated for its frame.
  * - A frame within one chunk is not copied. One that spans chunks is gathered
- *   and copied once ({@linkcode BodyParts}).
+ *   and copied once ({@linkcode BodyParts}). A FRAGMENT is not even gathered, if
+ *   its handler takes it in parts.
  * - The memory for an unfinished frame grows with the bytes received, not with
  *   the length in its header.
  *
@@ -33,7 +34,7 @@ import {
   PAD,
   REQUEST,
 } from "./frame.ts";
-import { BodyParts } from "./fragments/body_parts.ts";
+import { BodyParts, OWN_PART } from "./fragments/body_parts.ts";
 
 /** The flags that each kind may have, with the reserved bits above them; negative for an unknown kind. */
 const LEGAL_FLAGS: Int32Array = /* @__PURE__ */ (() => {
@@ -68,6 +69,8 @@ export interface FrameHandler {
    * false, `push` returns before that frame.
    */
   mayRead?(bytes: number, kind: number, flags: number): boolean;
+  /** Whether a FRAGMENT with a body of so many bytes, which spans chunks, is delivered in parts, as if each were a frame. */
+  inParts?(bytes: number, flags: number): boolean;
   /**
    * Takes one whole frame. Its body is `bytes[start..end)`, lent for the time
    * of the call. Frames that must be ignored are not delivered. The flags and
@@ -222,6 +225,11 @@ export class FrameDecoder {
     this.#id = view.getUint32(at + 8);
   }
 
+  #inParts(): boolean {
+    return this.#kind === FRAGMENT &&
+      this.#handler.inParts?.(this.#length, this.#flags) === true;
+  }
+
   #waits(): boolean {
     const may = this.#handler.mayRead?.(this.#length, this.#kind, this.#flags);
     return may === false;
@@ -243,7 +251,14 @@ export class FrameDecoder {
   #gather(chunk: Uint8Array, at: number): number {
     const gathered = this.#gathered;
     const rest = this.#length - gathered.filled;
-    const ends = rest <= chunk.length - at;
+    const has = chunk.length - at;
+    const ends = rest <= has;
+    if (!ends && has >= OWN_PART && gathered.filled === 0 && this.#inParts()) {
+      this.#length -= has;
+      const { length } = chunk;
+      this.#handler.frame(this.#kind, this.#flags, this.#id, chunk, at, length);
+      return length;
+    }
     // The last bytes stay in the chunk, so that the caller comes back with them.
     if (ends && this.#gated && this.#waits()) return at;
     at = gathered.take(chunk, at, chunk.length, this.#length);

@@ -66,7 +66,7 @@ const CAN_FRAGMENT = 4;
  * @throws {RangeError} If the name of the serializer is too long.
  */
 export function encodeHello(hello: PeerHello, serializer?: string): Uint8Array {
-  const { credentials, streams } = hello;
+  const { credentials, streams, fragments = true } = hello;
   const body = [...utf8(MAGIC), VERSION >> 8, VERSION];
   const add = (type: number, value: Uint8Array | number[]) => {
     body.push(type, value.length >> 8, value.length, ...value);
@@ -87,8 +87,9 @@ export function encodeHello(hello: PeerHello, serializer?: string): Uint8Array {
     add(CREDENTIALS, utf8(credentials));
     add(IS_TEXT, []);
   } else if (credentials !== undefined) add(CREDENTIALS, credentials);
-  const canStream = streams === undefined ? 0 : CAN_STREAM;
-  add(CAPABILITIES, u32(canStream | CAN_FRAGMENT));
+  const capabilities = (streams === undefined ? 0 : CAN_STREAM) |
+    (fragments ? CAN_FRAGMENT : 0);
+  if (capabilities !== 0) add(CAPABILITIES, u32(capabilities));
   if (streams !== undefined) {
     add(STREAMS, [...u32(streams.credit), ...u32(streams.max)]);
   }

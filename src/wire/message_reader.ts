@@ -25,11 +25,7 @@ import type {
   StreamFrameHandler,
 } from "./codec.ts";
 import { FieldReader } from "./fields.ts";
-import {
-  checkFinished,
-  FragmentReader,
-  sizeOf,
-} from "./fragments/fragment_reader.ts";
+import { FragmentReader, sizeOf } from "./fragments/fragment_reader.ts";
 import {
   CANCEL,
   ERROR,
@@ -60,6 +56,7 @@ import {
   EARLY_MESSAGE,
   JSON_TEXT,
   MAX_HELLO,
+  MAX_WHOLE,
   STREAM,
 } from "./protocol.ts";
 
@@ -107,28 +104,25 @@ export class MessageReader implements FrameHandler {
   end(): void {
     try {
       this.#decoder.end();
-      checkFinished(this.#fragments);
+      this.#fragments.end();
     } catch (error) {
       throw this.#explain(error);
     }
   }
 
   get unfinished(): number | undefined {
-    const begun = this.#fragments.unfinished.map(({ since }) => since);
-    const { unfinished } = this.#decoder;
-    if (begun.length === 0) return unfinished;
-    return Math.min(...begun, unfinished ?? Infinity);
+    const { unfinished = Infinity } = this.#decoder;
+    const oldest = Math.min(unfinished, this.#fragments.since);
+    return oldest === Infinity ? undefined : oldest;
   }
 
   get unfinishedBytes(): number {
-    let bytes = this.#decoder.unfinishedBytes;
-    for (const { filled } of this.#fragments.unfinished) bytes += filled;
-    return bytes;
+    return this.#decoder.unfinishedBytes + this.#fragments.filled;
   }
 
   stop(): void {
     this.#decoder.stop();
-    for (const message of this.#fragments.unfinished) message.clear();
+    this.#fragments.clear();
   }
 
   /** Until then no body may be larger than before HELLO, and no frame of a stream is read. */
@@ -182,6 +176,12 @@ export class MessageReader implements FrameHandler {
       bytes = message.length;
     }
     return this.#handler.mayRead(bytes);
+  }
+
+  inParts(bytes: number, flags: number): boolean {
+    // Not where it could be a fault as a whole, or be the end of its message.
+    return bytes <= MAX_WHOLE && (flags & FLAG_ABORT) === 0 &&
+      !this.#fragments.place(flags).isLast(bytes);
   }
 
   frame(
@@ -241,6 +241,8 @@ export class MessageReader implements FrameHandler {
         const text = body.text(body.u16());
         body.done();
         const lastId = (flags & FLAG_NONE) !== 0 ? undefined : id;
+        // After a code nothing follows, so nothing is completed.
+        if (code !== "" && this.#fragments.clear()) handler.onRequestAborted();
         handler.onGoaway(lastId, code, text);
         return;
       }

@@ -177,6 +177,7 @@ export class NativeCodec extends MessageReader implements Codec {
   ): MessageBuffer {
     if (size <= MAX_WHOLE || !this.peerFragments) return sendBuffer;
     if (this.#payload.kind === STREAM) return sendBuffer;
+    this.#payload.apart = true;
     return sendBuffer.cut(id, isRequest, HEADER_SIZE + size);
   }
 

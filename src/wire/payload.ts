@@ -82,6 +82,8 @@ export class PayloadEncoder {
   #bytes: Uint8Array | undefined;
   /** Whether the bytes belong to the library, so that they need no copy. */
   #owned = false;
+  /** Whether the buffer that the payload goes into copies the bytes itself. */
+  apart = false;
   /** Replaces JSON. */
   readonly serializer: Serializer | undefined;
 
@@ -155,7 +157,8 @@ export class PayloadEncoder {
    * too: one chunk costs less than two.
    */
   get inline(): boolean {
-    return this.#bytes === undefined || !this.#owned || this.size < ATTACH_SIZE;
+    return this.#bytes === undefined ||
+      !this.apart && (!this.#owned || this.size < ATTACH_SIZE);
   }
 
   /** Writes an inline payload at `at` of the send buffer. */
@@ -178,6 +181,7 @@ export class PayloadEncoder {
   clear(): void {
     this.#text = undefined;
     this.#bytes = undefined;
+    this.apart = false;
   }
 
   #prepareText(kind: number, text: string): void {

@@ -23,6 +23,7 @@ export const KIND = {
   PONG: 0x07,
   GOAWAY: 0x08,
   PAD: 0x09,
+  FRAGMENT: 0x0c,
   DATA: 0x10,
   END: 0x11,
   STOP: 0x12,
@@ -78,6 +79,8 @@ export interface HelloFields {
   version?: number;
   /** Whether it offers streams, and with which credit and number. */
   streams?: boolean | { credit: number; max: number };
+  /** Whether it reads fragments. */
+  fragments?: boolean;
   /** Appended as they are. */
   extra?: readonly number[];
 }
@@ -90,18 +93,20 @@ export function hello(fields: HelloFields = {}): Uint8Array {
     bytes = 16 << 20,
     version = 1,
     streams = false,
+    fragments = false,
     extra = [],
   } = fields;
   const grant = typeof streams === "object"
     ? [7, 0, 8, ...u32(streams.credit), ...u32(streams.max)]
     : [];
+  const capabilities = (streams === false ? 0 : 1) | (fragments ? 4 : 0);
   const body = join(
     text("SLUICE"),
     u16(version),
     [1, 0, 4, ...u32(maxMessage)],
     [2, 0, 4, ...u32(calls)],
     [3, 0, 4, ...u32(bytes)],
-    streams === false ? [] : [6, 0, 4, ...u32(1), ...grant],
+    capabilities === 0 ? [] : [6, 0, 4, ...u32(capabilities), ...grant],
     extra,
   );
   return frame(KIND.HELLO, 0, body);

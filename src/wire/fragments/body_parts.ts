@@ -12,7 +12,7 @@
 import { blank, NO_BYTES } from "../../base/bytes.ts";
 
 /** The smallest buffer for small parts, in bytes. */
-const OWN_PART = 4096;
+export const OWN_PART = 4096;
 
 /** The parts of a body whose length is known. */
 export class BodyParts {
@@ -23,11 +23,13 @@ export class BodyParts {
   #parts: Uint8Array[] = [];
   /** Bytes used of the last part, if it is a buffer of its own with room left; else 0. */
   #tailFill = 0;
+  /** Bytes that small parts in a row have had. */
+  #run = 0;
 
   /**
    * Takes from `bytes[at..end)` what is missing of `length` bytes, and returns
    * where it stopped. At least OWN_PART bytes are kept as a view. Fewer are
-   * copied into a buffer as large as what has been received: so bytes that
+   * copied into a buffer as large as those in a row before them: so bytes that
    * trickle in cost neither an object each nor a buffer of the whole length.
    */
   take(bytes: Uint8Array, at: number, end: number, length: number): number {
@@ -35,28 +37,40 @@ export class BodyParts {
       const missing = length - this.filled;
       const last = this.#parts.length - 1;
       let take = Math.min(missing, end - at);
-      if (this.#tailFill > 0) {
+      if (take >= OWN_PART && take < length) {
+        this.#endTail();
+        this.#parts.push(bytes.subarray(at, at + take));
+      } else if (this.#tailFill > 0) {
         const tail = this.#parts[last];
         take = Math.min(take, tail.length - this.#tailFill);
         tail.set(bytes.subarray(at, at + take), this.#tailFill);
         this.#tailFill += take;
         if (this.#tailFill === tail.length) this.#tailFill = 0;
         this.copied += take;
-      } else if (take >= OWN_PART && take < length) {
-        this.#parts.push(bytes.subarray(at, at + take));
+        this.#run += take;
       } else {
-        const room = Math.min(missing, Math.max(OWN_PART, this.filled));
+        const room = Math.min(missing, Math.max(OWN_PART, this.#run));
         take = Math.min(take, room);
         const own = new Uint8Array(room);
         own.set(bytes.subarray(at, at + take));
         this.#parts.push(own);
         this.#tailFill = take < room ? take : 0;
         this.copied += take;
+        this.#run += take;
       }
       this.filled += take;
       at += take;
     }
     return at;
+  }
+
+  /** What follows is kept as a view. */
+  #endTail(): void {
+    const fill = this.#tailFill;
+    this.#tailFill = this.#run = 0;
+    if (fill === 0) return;
+    const last = this.#parts.length - 1;
+    this.#parts[last] = this.#parts[last].subarray(0, fill);
   }
 
   /** The whole body, in memory that nobody else uses; what follows is another body. */
@@ -79,6 +93,6 @@ export class BodyParts {
   /** Drops what it has. */
   clear(): void {
     this.#parts = [];
-    this.filled = this.#tailFill = 0;
+    this.filled = this.#tailFill = this.#run = 0;
   }
 }

@@ -31,13 +31,14 @@ export class FragmentedMessage extends BodyParts {
   id = 0;
   /** The length of its body; -1 while there is no message. */
   length = -1;
-  /** The number of the frame that began it. */
-  since = 0;
+  /** The number of the frame that began it; Infinity while there is no message. */
+  since = Infinity;
 
   /** Drops the message. */
   override clear(): void {
     super.clear();
     this.length = -1;
+    this.since = Infinity;
   }
 
   /** Whether a fragment with so many bytes completes it. */
@@ -56,9 +57,38 @@ export class FragmentReader {
     return (flags & FLAG_CALLER) !== 0 ? this.#request : this.#response;
   }
 
-  /** Those that have begun and not ended. */
-  get unfinished(): FragmentedMessage[] {
-    return [this.#request, this.#response].filter(({ length }) => length >= 0);
+  /** The number of the frame that began the older one; Infinity if there is none. */
+  get since(): number {
+    return Math.min(this.#request.since, this.#response.since);
+  }
+
+  /** The bytes that have arrived of both. */
+  get filled(): number {
+    return this.#request.filled + this.#response.filled;
+  }
+
+  /** Drops both. Returns whether one was a request. */
+  clear(): boolean {
+    const hadRequest = this.#request.length >= 0;
+    this.#request.clear();
+    this.#response.clear();
+    return hadRequest;
+  }
+
+  /**
+   * Checks that the byte stream may end here.
+   *
+   * @throws {ConnectionError} `truncated` inside a message.
+   */
+  end(): void {
+    for (const { id, filled, length } of [this.#request, this.#response]) {
+      if (length < 0) continue;
+      const missing = length - filled;
+      throw new ConnectionError(
+        "truncated",
+        `the stream ended inside a message of call ${id}: ${missing} of ${length} bytes missing`,
+      );
+    }
   }
 
   /**
@@ -122,23 +152,6 @@ function begin(
   message.flags = ownFlags;
   message.id = id;
   message.length = length;
-}
-
-/**
- * Checks that the byte stream may end here.
- *
- * @throws {ConnectionError} `truncated` inside a message.
- */
-export function checkFinished({ unfinished }: FragmentReader): void {
-  const [message] = unfinished;
-  if (message === undefined) return;
-  const { id, filled, length } = message;
-  throw new ConnectionError(
-    "truncated",
-    `the stream ended inside a message of call ${id}: ${
-      length - filled
-    } of ${length} bytes missing`,
-  );
 }
 
 /** The size of a whole message, with its header. */

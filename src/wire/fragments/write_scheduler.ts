@@ -89,6 +89,7 @@ export class WriteScheduler {
 
   /** Writes a large message. A request begins at once, because ids are in the order of writing. */
   add(message: LargeMessage): void {
+    message.cut();
     if (message.isRequest) {
       this.#requests.add(message);
       this.#write(this.#requests);
@@ -153,7 +154,7 @@ class LargeMessages implements ScheduledWriter {
     const [message] = this.#messages;
     if (message !== undefined && !message.write()) {
       this.#messages.shift();
-      message.onEnd?.(message.lost);
+      message.onEnd?.();
     }
     return !this.empty;
   }
