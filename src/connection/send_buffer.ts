@@ -82,11 +82,12 @@ const OFFSET_STRIDE = 0x100000;
 const NONE: readonly Uint8Array[] = [];
 
 /**
- * The least and the largest `pace`, in bytes. With one more frame of 32 KiB, the
+ * The least, the first and the largest `pace`, in bytes. With one more frame of 32 KiB, the
  * largest makes a batch that `Deno.Conn` writes at once. (With half of it, a
  * stream of bytes loses a tenth of its speed on Node: `bench:streams`.)
  */
 const MIN_PACE = 32 * 1024;
+const FIRST_PACE = 64 * 1024;
 const MAX_PACE = 224 * 1024;
 /** The time in which the transport takes `pace` bytes, in ms. */
 const PACE_TIME = 2;
@@ -108,7 +109,7 @@ export class SendBuffer implements FrameBuffer {
   /** Bytes that the transport has not taken yet. */
   size = 0;
   /** How many bytes the transport takes in about 2 ms, within bounds. */
-  pace: number = MAX_PACE;
+  pace: number = FIRST_PACE;
   large: LargeMessage | undefined = undefined;
   /** Where the latest reservation stands in its batch; -1 if it was not kept. */
   batchOffset = 0;
