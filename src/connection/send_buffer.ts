@@ -41,7 +41,6 @@ import type {
   LargeMessage,
   MessageBuffer,
 } from "../wire/frame_buffer.ts";
-import { UrgentLane } from "../wire/fragments/urgent_lane.ts";
 import type { ByteChannel } from "../transport/duplex.ts";
 
 /** What the send buffer reports to its connection. */
@@ -147,7 +146,6 @@ export class SendBuffer implements FrameBuffer {
   #handedOver = 0;
   /** Bytes that wait in large messages. */
   #parked = 0;
-  #urgentLane: UrgentLane | undefined;
   /** The `size` at which something is to be done next. */
   #mark = 0;
   #state: State = "idle";
@@ -279,10 +277,6 @@ export class SendBuffer implements FrameBuffer {
     this.#urgentFill = at + n;
     this.#grew(n);
     return at;
-  }
-
-  get urgentLane(): UrgentLane {
-    return this.#urgentLane ??= new UrgentLane(this);
   }
 
   cut(

@@ -20,6 +20,7 @@ import { GONE } from "../wire/payload.ts";
 import { unserializable } from "../wire/to_json.ts";
 import type { ServeContext } from "../connection/contract.ts";
 import type { ServerCall } from "./server_call.ts";
+import { UrgentLane } from "./urgent_lane.ts";
 
 /** What was thrown before the handler was called, where only the code that threw it knows that. */
 export class PreHandlerError {
@@ -59,6 +60,8 @@ export class Responder {
   readonly #errors: ErrorPolicy;
   /** Calls whose replies are in the current batch and carry transferred bytes. */
   #transferred: ServerCall[] = [];
+  /** Made for the first urgent call. */
+  #urgentLane: UrgentLane | undefined;
 
   constructor(context: ServeContext, errors: ErrorPolicy) {
     this.#context = context;
@@ -212,7 +215,8 @@ export class Responder {
   /** Where the reply to a call is written. */
   #bufferFor({ urgent }: ServerCall): ReplyBuffer {
     const { sendBuffer } = this.#context;
-    return urgent ? sendBuffer.urgentLane : sendBuffer;
+    if (!urgent) return sendBuffer;
+    return this.#urgentLane ??= new UrgentLane(sendBuffer);
   }
 
   /** The connection is lost: the call gets no reply. */

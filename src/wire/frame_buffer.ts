@@ -69,8 +69,6 @@ export interface FrameBuffer extends ReplyBuffer {
   readonly most: number;
   /** The latest message that is to be written in fragments. Whoever has a codec write a message hands this to the scheduler, and clears it. */
   large: LargeMessage | undefined;
-  /** For responses that go ahead of others. */
-  readonly urgentLane: ReplyBuffer;
   /** Counts `n` more bytes that wait in large messages, or fewer. */
   park(n: number): void;
   /** Whether a frame of `n` bytes fits below the limit. If not, it must not be written, and the connection ends. */

@@ -108,19 +108,18 @@ export class FragmentReader {
     const message = this.place(flags);
     const size = body.end - body.at;
     const begins = message.length < 0;
-    if (size > MAX_WHOLE) protocolError(`a fragment of ${size} bytes`);
+    const aborts = (flags & FLAG_ABORT) !== 0;
+    if (aborts ? begins : size === 0 || size > MAX_WHOLE) {
+      protocolError(`a fragment of ${size} bytes, with flags ${flags}`);
+    }
     if (!begins && id !== message.id) {
       protocolError(`a fragment of call ${id} inside that of ${message.id}`);
     }
-    if ((flags & FLAG_ABORT) !== 0) {
-      if (begins) protocolError(`no message of call ${id} to be given up`);
-      return message;
-    }
-    if (size === 0) protocolError("an empty fragment");
+    if (aborts) return message;
     if (begins) begin(message, flags, id, body, maxBody);
     const { at, bytes, end } = body;
     if (message.take(bytes, at, end, message.length) < end) {
-      protocolError(`a fragment exceeds the message of call ${id}`);
+      protocolError(`a fragment exceeds its message, of call ${id}`);
     }
     if (begins) message.since = frame;
     return begins || message.filled === message.length ? message : undefined;
@@ -140,14 +139,11 @@ function begin(
   const ownFlags = body.u8() | body.u16() << 8;
   const caller = (flags & FLAG_CALLER) !== 0;
   const fits = caller ? kind === REQUEST : kind === REPLY || kind === ERROR;
-  if (!fits || body.u32() !== id) {
-    protocolError(`a fragment of call ${id} with the header of another frame`);
-  }
   checkLength(length, maxBody);
-  checkKind(kind, ownFlags);
-  if (length <= MAX_WHOLE) {
-    protocolError(`a message of ${length} bytes in fragments`);
+  if (!fits || body.u32() !== id || length <= MAX_WHOLE) {
+    protocolError(`a fragment of call ${id} begins no message that is cut`);
   }
+  checkKind(kind, ownFlags);
   message.kind = kind;
   message.flags = ownFlags;
   message.id = id;

@@ -7,12 +7,12 @@
  * @module
  */
 
-import { viewOf } from "../../base/bytes.ts";
+import { viewOf } from "../base/bytes.ts";
 import type {
   FrameBuffer,
   MessageBuffer,
   ReplyBuffer,
-} from "../frame_buffer.ts";
+} from "../wire/frame_buffer.ts";
 
 /** Writes responses into the urgent lane. */
 export class UrgentLane implements ReplyBuffer {
