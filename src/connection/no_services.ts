@@ -56,8 +56,12 @@ export class NoServices implements IncomingCalls {
     const { codec, sendBuffer, observe, clock, connection } = this.#context;
     const excludes = this.#excludes;
     const { urgent, valueIsStream } = codec;
-    if (valueIsStream && !excludes) this.#context.streams()?.checkRoom();
-    if (!receiveWindow.accept(id, size, NO_IDS, excludes, urgent)) return;
+    const check = valueIsStream && !excludes
+      ? () => this.#context.streams()?.checkRoom()
+      : undefined;
+    if (!receiveWindow.accept(id, size, NO_IDS, excludes, urgent, check)) {
+      return;
+    }
     const text = `there is no method ${quote(method)}`;
     const most = this.#context.peerMaxMessage();
     const before = sendBuffer.size;

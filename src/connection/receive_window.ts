@@ -84,7 +84,7 @@ export class ReceiveWindow {
   /**
    * Takes in a request whose header has been read, or that has become whole.
    * Returns whether it is accepted: while the local side drains, only those are
-   * that had begun before.
+   * that had begun before. `check` is called before the id is recorded.
    *
    * @throws {ConnectionError} `protocol_error` for its id, or
    *   `resource_exhausted` if it exceeds what the peer was granted.
@@ -95,6 +95,7 @@ export class ReceiveWindow {
     inUse: IdsInUse,
     draining: boolean,
     urgent = false,
+    check?: () => void,
   ): boolean {
     const begun = this.#begun;
     if (begun?.id === id) {
@@ -102,8 +103,9 @@ export class ReceiveWindow {
       return begun.accepted;
     }
     this.#checkId(id, inUse);
-    // Before `recordId`: the local GOAWAY then refuses a call that exceeds the window.
+    // First: the local GOAWAY then refuses a call that exceeds what was granted.
     if (!draining) this.#reserve(size, urgent);
+    check?.();
     this.#recordId(id);
     return !draining;
   }

@@ -128,9 +128,10 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     const { codec, clock, tick, observe } = this.#context;
     const { valueIsStream, urgent } = codec;
     const { table } = this.#openCalls;
-    // First: the local GOAWAY then refuses a call that exceeds what was granted.
-    if (valueIsStream && !draining) this.#context.streams()?.checkRoom();
-    if (!receiveWindow.accept(id, size, table, draining, urgent)) {
+    const check = valueIsStream && !draining
+      ? () => this.#context.streams()?.checkRoom()
+      : undefined;
+    if (!receiveWindow.accept(id, size, table, draining, urgent, check)) {
       // The caller itself settles the calls above the id of the local GOAWAY.
       if (!codec.features.goaway) {
         this.#refuse(id, method, size, metadata, "unavailable", CLOSING);
