@@ -285,6 +285,7 @@ export interface Hello {
   readonly bytes: number;
   /** What it grants for streams; undefined without the capability. */
   readonly streams: StreamGrant | undefined;
+  readonly fragments: boolean;
 }
 
 /** The stream limits that a side grants. */
@@ -300,6 +301,7 @@ export function readHello({ body }: Omit<RawFrame, "reserved">): Hello {
   const types: number[] = [];
   const limits = [0, 65_536, 64, 65_536];
   let able = false;
+  let fragments = false;
   let grant: StreamGrant = { credit: 65_536, max: 1024 };
   while (fields.at < body.length) {
     const type = fields.uint(1);
@@ -309,7 +311,11 @@ export function readHello({ body }: Omit<RawFrame, "reserved">): Hello {
       if (value.length !== 4) throw new Error(`HELLO field ${type} is no u32`);
       limits[type] = new Fields(value).uint(4);
     }
-    if (type === 6) able = (new Fields(value).uint(4) & 1) === 1;
+    if (type === 6) {
+      const bits = new Fields(value).uint(4);
+      able = (bits & 1) === 1;
+      fragments = (bits & 4) === 4;
+    }
     if (type === 7) {
       const numbers = new Fields(value);
       grant = { credit: numbers.uint(4), max: numbers.uint(4) };
@@ -324,6 +330,7 @@ export function readHello({ body }: Omit<RawFrame, "reserved">): Hello {
     maxMessage,
     calls,
     bytes,
+    fragments,
     streams: able ? grant : undefined,
   };
 }

@@ -36,13 +36,14 @@ const HEADER = 12;
 /** The flag bits a sender may set, by kind. */
 const SENDER_FLAGS: Record<number, number> = {
   [KIND.HELLO]: 0,
-  [KIND.REQUEST]: 3,
+  [KIND.REQUEST]: 0x23,
   [KIND.REPLY]: 2,
   [KIND.ERROR]: 3,
   [KIND.CANCEL]: 0,
   [KIND.PING]: 0,
   [KIND.PONG]: 0,
   [KIND.GOAWAY]: 1,
+  [KIND.FRAGMENT]: 3,
 };
 /** The same of frames that only an end with streams is sent. */
 const STREAM_FLAGS: Record<number, number> = {
