@@ -71,6 +71,7 @@ function native(replied: (value: unknown) => void) {
     onHello: ignore,
     onRequest: ignore,
     onRequestBegun: ignore,
+    onRequestWhole: ignore,
     onRequestAborted: ignore,
     onReply: () => replied(codec.value()),
     onFailure: ignore,

@@ -332,7 +332,7 @@ export class RpcConnection
     metadata: MetadataBlock | undefined,
   ): void {
     // The time to the deadline began with the first fragment.
-    if (remaining > 0 && this.incoming.receiveWindow.begunId === id) {
+    if (remaining > 0 && this.incoming.receiveWindow.completing) {
       remaining = Math.max(0, remaining - (this.clock.now() - this.#begunAt));
     }
     this.incoming.request(id, method, size, remaining, metadata);
@@ -341,6 +341,10 @@ export class RpcConnection
   onRequestBegun(id: number, size: number): void {
     this.#begunAt = this.clock.now();
     this.incoming.begin(id, size);
+  }
+
+  onRequestWhole(): void {
+    this.incoming.receiveWindow.completing = true;
   }
 
   onRequestAborted(): void {

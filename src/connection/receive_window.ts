@@ -36,7 +36,6 @@ export interface IdsInUse {
 
 /** A request of which some fragments have arrived. */
 interface BegunRequest {
-  readonly id: number;
   readonly size: number;
   /** Whether it was accepted; false if the local GOAWAY excludes it. */
   readonly accepted: boolean;
@@ -57,6 +56,8 @@ export class ReceiveWindow {
   lastId: number | undefined;
   /** The request that has begun to arrive in fragments. */
   #begun: BegunRequest | undefined;
+  /** Whether it is whole: then it is the one that is accepted next. */
+  completing = false;
   /** Calls in the window whose replies are in the batch that is filling. */
   #answeredCalls = 0;
   #answeredBytes = 0;
@@ -97,10 +98,11 @@ export class ReceiveWindow {
     urgent = false,
     check?: () => void,
   ): boolean {
-    const begun = this.#begun;
-    if (begun?.id === id) {
+    if (this.completing) {
+      const begun = this.#begun;
+      this.completing = false;
       this.#begun = undefined;
-      return begun.accepted;
+      return begun?.accepted === true;
     }
     this.#checkId(id, inUse);
     // First: the local GOAWAY then refuses a call that exceeds what was granted.
@@ -119,7 +121,7 @@ export class ReceiveWindow {
     urgent?: boolean,
   ): void {
     const accepted = this.accept(id, size, inUse, draining, urgent);
-    this.#begun = { id, size, accepted };
+    this.#begun = { size, accepted };
   }
 
   /** The peer has given up the request that had begun. */
@@ -130,11 +132,6 @@ export class ReceiveWindow {
       this.calls--;
       this.bytes -= begun.size;
     }
-  }
-
-  /** The id of the request that has begun and is not whole. */
-  get begunId(): number | undefined {
-    return this.#begun?.id;
   }
 
   /** How many requests have begun, are accepted and are not whole: 0 or 1. */

@@ -72,6 +72,8 @@ export interface MessageHandler {
   ): void;
   /** A call by the peer whose request arrives in fragments, of which this was the first; `onRequest` follows when it is whole. `size` is what it counts in the window. */
   onRequestBegun(id: number, size: number): void;
+  /** The request that had begun is whole: `onRequest` follows at once. */
+  onRequestWhole(): void;
   /** The peer has given up the request that had begun. */
   onRequestAborted(): void;
   /** The result of a local call. */

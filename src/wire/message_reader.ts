@@ -286,6 +286,7 @@ export class MessageReader implements FrameHandler {
       message.clear();
       if (isRequest) this.#handler.onRequestAborted();
     } else if (message.filled === message.length) {
+      if (isRequest) this.#handler.onRequestWhole();
       const body = message.join();
       decoder.owned = true;
       this.frame(message.kind, message.flags, id, body, 0, body.length);

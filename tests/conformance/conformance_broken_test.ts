@@ -422,7 +422,7 @@ test("every case of a client's streams is seen to fail", () => {
   assertEquals(unseen, []);
 });
 
-/** A side that neither sends nor reads the capability for streams. */
+/** A side that neither sends nor reads the capabilities for streams and fragments. */
 function withoutStreams(far: Duplex): Duplex {
   return helloAlone(
     far,
@@ -457,7 +457,8 @@ for (const role of ["server", "client"] as const) {
       const make = () => target(role, withoutStreams);
       const skipped = await skippedOf(role, rules, make);
       for (const why of skipped.values()) {
-        assertEquals(why, `the ${role}'s HELLO has no capability for streams`);
+        const lacks = why.replace(/(streams|fragments)$/, "it");
+        assertEquals(lacks, `the ${role}'s HELLO has no capability for it`);
       }
       const about = CASES.filter((it) => it.role === role && /^ST/.test(it.id));
       // Even so the cases can decide that such a side accepts no streams.
@@ -510,6 +511,7 @@ test("conformance: the metadata of a client that sends none is skipped", async (
 
 const LACKS = new Set([
   "the client's HELLO has no capability for streams",
+  "the client's HELLO has no capability for fragments",
   "the client sends no metadata",
   "the client sends no deadline",
   "the client had already written the REQUEST",

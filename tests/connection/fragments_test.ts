@@ -402,6 +402,10 @@ const FAULTS: Record<string, () => (Uint8Array | string)[]> = {
     request(5, "Test.size"),
     cut(request(5, "Test.size", text(80_000)))[0],
   ],
+  "the id of a request that has begun": () => [
+    cut(request(5, "Test.size", text(80_000)))[0],
+    request(5, "Test.size"),
+  ],
   "an unfinished message at FIN": () => [
     cut(request(1, "Test.size", text(80_000)))[0],
     "truncated",
