@@ -19,6 +19,7 @@ import type { PeerHello } from "../types/connection.ts";
 import type { CallEnd } from "../types/observe.ts";
 import type { LiveCall, LiveCallContext, LiveState } from "../types/stats.ts";
 import type { Codec, LinkFields } from "../wire/codec.ts";
+import type { LargeMessage } from "../wire/frame_buffer.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 
 /**
@@ -49,6 +50,10 @@ export interface CallExtras extends TimerEntry {
   streams: OutgoingStreams | undefined;
   /** What it has to do with the results of other calls, if anything. */
   links: CallLinks | undefined;
+  /** Whether it goes ahead of calls that wait. */
+  urgent: boolean;
+  /** Its request, if that is written in fragments and the last of them was not flushed. */
+  large: LargeMessage | undefined;
   /** Resolves the handle's `settled`. */
   settled: ((outcome: Outcome) => void) | undefined;
   /** Resolves the handle's `sent`. */
@@ -183,6 +188,8 @@ export class Call implements Numbered {
       replyMetadata: undefined,
       streams: undefined,
       links: undefined,
+      urgent: false,
+      large: undefined,
       settled: undefined,
       sent: undefined,
       observed: undefined,

@@ -6,14 +6,18 @@
  *   also if its caller was notified meanwhile. One that was taken back from its
  *   batch occupies it until that batch is flushed: so call-then-abort in a loop
  *   is bounded by the window, too.
- * - Only a call that was flushed can be answered.
+ * - Only a call that was flushed can be answered. One whose request is written
+ *   in fragments counts as flushed when its last fragment is.
+ * - While a request is written in fragments, no other request begins but urgent
+ *   ones that need none.
  *
  * @module
  */
 
 import type { Clock } from "../base/clock.ts";
 import type { Codec } from "../wire/codec.ts";
-import type { FrameBuffer } from "../wire/frame_buffer.ts";
+import type { FrameBuffer, LargeMessage } from "../wire/frame_buffer.ts";
+import type { WriteScheduler } from "../wire/fragments/write_scheduler.ts";
 import type { Call } from "./call.ts";
 import { CallTable } from "./call_table.ts";
 import { SendWindow } from "./send_window.ts";
@@ -22,13 +26,18 @@ import { SendWindow } from "./send_window.ts";
 export interface InFlightCallsContext {
   readonly codec: Codec;
   readonly sendBuffer: FrameBuffer;
+  readonly scheduler: WriteScheduler;
   readonly clock: Clock;
 }
 
 /** The table of calls in flight, and the window that they fill. */
 export class InFlightCalls extends CallTable<Call> {
   readonly window: SendWindow;
+  /** Whether a request is being written in fragments. */
+  cutting = false;
   readonly #context: InFlightCallsContext;
+  /** Called when none is any more. */
+  readonly #resume: () => void;
   /** The first count of the batch that is filling: ids are handed out in the order of writing. */
   #batchStart: number;
   readonly #firstId: number;
@@ -37,10 +46,17 @@ export class InFlightCalls extends CallTable<Call> {
   #retractedBytes = 0;
   /** Calls of that batch of which somebody awaits the flush. */
   #awaited: Call[] = [];
+  /** Calls whose last fragment is in that batch. */
+  #completed: Call[] = [];
 
-  constructor(context: InFlightCallsContext, firstId: number) {
+  constructor(
+    context: InFlightCallsContext,
+    firstId: number,
+    resume: () => void,
+  ) {
     super(firstId);
     this.#context = context;
+    this.#resume = resume;
     this.#firstId = this.#batchStart = firstId;
     this.window = new SendWindow(context.codec);
   }
@@ -61,19 +77,36 @@ export class InFlightCalls extends CallTable<Call> {
       if (extra.sent !== undefined || extra.streams !== undefined) {
         this.resolveOnFlush(call);
       }
+      extra.streams?.markBody();
     }
     const id = call.seq >>> 0;
-    const links = extra?.links?.fields(this.window.granted);
+    const { method } = call;
     codec.request(
       sendBuffer,
       id,
-      call.method,
+      method,
       remaining,
       extra?.metadata,
-      links,
+      extra?.links?.fields(this.window.granted),
+      extra?.urgent,
     );
     call.batchOffset = sendBuffer.batchOffset;
+    if (sendBuffer.large !== undefined) this.#cut(call, sendBuffer.large);
     extra?.streams?.onWritten(id);
+  }
+
+  /** The request is written in fragments. */
+  #cut(call: Call, message: LargeMessage): void {
+    const { sendBuffer, scheduler } = this.#context;
+    sendBuffer.large = undefined;
+    call.extras().large = message;
+    this.cutting = true;
+    message.onEnd = () => {
+      this.cutting = false;
+      this.#completed.push(call);
+      this.#resume();
+    };
+    scheduler.add(message);
   }
 
   /** The call of this id that was flushed and is not over. */
@@ -109,14 +142,22 @@ export class InFlightCalls extends CallTable<Call> {
 
   #remove(call: Call): void {
     this.remove(call);
+    if (call.extra !== undefined) call.extra.large = undefined;
     call.extra?.streams?.close();
   }
 
   /** Takes a request back, if it is still in the batch that is filling. */
   retract(call: Call): boolean {
-    const { codec, sendBuffer } = this.#context;
+    const { codec, sendBuffer, scheduler } = this.#context;
     if (this.flushed(call)) return false;
-    if (!codec.retract(sendBuffer, call.batchOffset)) return false;
+    const large = call.extra?.large;
+    if (large !== undefined) {
+      if (scheduler.abort(large)) {
+        this.cutting = false;
+        // Later: the code that gives this call up is not done yet.
+        queueMicrotask(this.#resume);
+      }
+    } else if (!codec.retract(sendBuffer, call.batchOffset)) return false;
     this.dropOnFlush(call);
     return true;
   }
@@ -136,7 +177,8 @@ export class InFlightCalls extends CallTable<Call> {
 
   /** Whether the batch that a call was written into was flushed. */
   flushed(call: Call): boolean {
-    return call.seq >= 0 && call.seq < this.#batchStart;
+    return call.seq >= 0 && call.seq < this.#batchStart &&
+      call.extra?.large === undefined;
   }
 
   /** Calls `call.extra.sent` when the batch that is filling is flushed. */
@@ -154,6 +196,7 @@ export class InFlightCalls extends CallTable<Call> {
   onFlush(): void {
     this.#batchStart = this.last + 1;
     this.freeRetracted();
+    if (this.#completed.length > 0) this.#complete();
     if (this.#awaited.length === 0) return;
     const awaited = this.#awaited;
     this.#awaited = [];
@@ -161,8 +204,21 @@ export class InFlightCalls extends CallTable<Call> {
       // One that was taken back is not sent, though another connection may
       // have given it an id by now.
       if (this.get(call.seq >>> 0) !== call) continue;
+      if (!this.flushed(call)) {
+        this.#awaited.push(call);
+        continue;
+      }
       call.extra?.sent?.(true);
       call.extra?.streams?.start();
     }
+  }
+
+  /** The last fragments of some calls were flushed. */
+  #complete(): void {
+    for (const { seq } of this.#completed) {
+      const extra = this.get(seq >>> 0)?.extra;
+      if (extra !== undefined) extra.large = undefined;
+    }
+    this.#completed = [];
   }
 }

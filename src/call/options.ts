@@ -41,6 +41,20 @@ function checkTime(name: string, value: number): number {
   throw new TypeError(`Cannot use ${name}: not a time, received ${value}`);
 }
 
+/**
+ * Whether a call is urgent.
+ *
+ * @throws {TypeError} If its priority is not one.
+ */
+export function isUrgent({ priority }: CallOptions): boolean {
+  if (priority === undefined || priority === "urgent") {
+    return priority !== undefined;
+  }
+  throw new TypeError(
+    `Cannot use priority: expected "urgent", received ${String(priority)}`,
+  );
+}
+
 /** Makes a call's errors show where it was made, if that was captured. */
 export function notePlace(call: Call, { calledAt }: SentOptions): void {
   if (calledAt !== undefined) call.extras().calledAt = calledAt;

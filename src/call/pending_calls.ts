@@ -31,11 +31,12 @@ import { CallAborter } from "./abort.ts";
 import { Call, sizeOf } from "./call.ts";
 import { deadlineError } from "./errors.ts";
 import { type CallOwner, Handle, promiseOf } from "./handle.ts";
+import { InFlightCalls, type InFlightCallsContext } from "./in_flight.ts";
 import type { LinkedCalls } from "./links.ts";
-import { InFlightCalls } from "./in_flight.ts";
 import {
   dueTime,
   isAbort,
+  isUrgent,
   notePlace,
   type SentOptions,
   throwIfAborted,
@@ -46,7 +47,7 @@ import { CallSettler } from "./settle.ts";
 
 /** What the table needs of its connection. */
 export interface PendingCallsContext
-  extends SendQueueContext, ReplyHandlerContext {
+  extends SendQueueContext, InFlightCallsContext, ReplyHandlerContext {
   readonly deadlines: TimerHeap;
   readonly tick: Tick;
   /** Observes calls, if there are observers. */
@@ -70,7 +71,11 @@ export class PendingCalls implements CallOwner, LinkedCalls {
 
   constructor(context: PendingCallsContext, firstId: number) {
     this.context = context;
-    const inFlight = this.inFlight = new InFlightCalls(context, firstId);
+    const inFlight = this.inFlight = new InFlightCalls(
+      context,
+      firstId,
+      () => this.queue.sendWaiting(),
+    );
     const settler = this.settler = new CallSettler(context.deadlines, {
       abort: (call, reason) => this.abort(call, reason),
       settled: () => {
@@ -104,9 +109,8 @@ export class PendingCalls implements CallOwner, LinkedCalls {
 
   /** Lists the calls that have not ended: those in flight in the order in which they were sent, then those that wait. */
   all(): Call[] {
-    const { calls, held } = this.queue;
-    const waiting = [...calls.all(), ...held.all()];
-    return [...this.inFlight.all(), ...waiting.map(({ call }) => call)];
+    const waiting = this.queue.all().map(({ call }) => call);
+    return [...this.inFlight.all(), ...waiting];
   }
 
   /** Whether no call is waiting or in flight. */
@@ -219,6 +223,7 @@ export class PendingCalls implements CallOwner, LinkedCalls {
         (outcome) => call.annotate(deadlineError(outcome)),
       );
     extra.metadata = metadata && toMetadata(metadata);
+    extra.urgent = isUrgent(options);
     // Aborted already: nothing is even encoded.
     throwIfAborted(extra);
   }

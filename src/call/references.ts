@@ -300,6 +300,8 @@ class Links implements CallLinks {
       if (calls === undefined || !keepsResults(calls)) return;
       const { inFlight, context: { sendBuffer } } = calls;
       if (inFlight.flushed(call) || call.batchOffset < 0) return;
+      // One that is written in fragments is not in the batch.
+      if (call.extra?.large !== undefined) return;
       // Its REQUEST is still in the batch that is filling.
       sendBuffer.at(call.batchOffset)[5] |= FLAG_KEEP;
       this.#keptAs = call.seq;

@@ -2,10 +2,12 @@
  * The calls that wait for the peer's window, and what makes them wait.
  *
  * - Requests are written in the order in which they enter: while one waits, so
- *   do all behind it.
+ *   do all behind it. Urgent calls have a queue of their own, which goes first;
+ *   they wait for none of the others, only for each other.
  * - Calls that wait are bounded by `maxQueuedCalls` and `maxQueuedBytes`; what
  *   is sent, by the peer's window and by half of the send buffer, whichever is
- *   less.
+ *   less. Calls that are not urgent also wait while more is to be written than
+ *   the transport takes in about 8 ms: urgent ones would wait behind that.
  * - A peer that begins to close receives those that wait, as its window allows,
  *   and then a LAST: no request follows it.
  * - A call that can never be sent fails at once, or when the peer's HELLO shows
@@ -21,6 +23,7 @@ import { ReadySignal } from "../base/promises.ts";
 import type { CallWindow, Limits, PeerHello } from "../types/connection.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { FrameBuffer } from "../wire/frame_buffer.ts";
+import { MAX_WHOLE } from "../wire/protocol.ts";
 import { type Call, type QueuedCall, sizeOf } from "./call.ts";
 import {
   deadlineError,
@@ -39,12 +42,16 @@ export interface SendQueueContext {
   readonly limits: Limits;
 }
 
+/** Calls wait while so many times the `pace` of the send buffer is to be written. (With one, a burst of small calls on a busy side waits for the next batch.) */
+const BATCHES = 4;
+
 /** For how many turns of the event loop a little room is kept: others may take it meanwhile, and calls that wait must not starve. */
 const MAX_PATIENCE = 16;
 
 /** What stands between the calls of one connection and the table of those in flight. */
 export class SendQueue {
-  readonly calls = new LinkedList<QueuedCall>();
+  readonly #calls = new LinkedList<QueuedCall>();
+  readonly #urgent = new LinkedList<QueuedCall>();
   /** Calls that wait for the results that they refer to. They enter the queue when they have them. */
   readonly held = new LinkedList<QueuedCall>();
   /** The bytes of the calls that wait. */
@@ -77,20 +84,39 @@ export class SendQueue {
 
   /** How many calls there is room for; minus the number of calls that wait, if any do. */
   get desiredSize(): number {
-    const { length } = this.calls;
-    if (length > 0) return -length;
+    const queued = this.#queued;
+    if (queued > 0) return -queued;
     const refuses = this.#refusal !== undefined || !this.#bufferHasRoom();
     return refuses ? 0 : this.#inFlight.window.free;
+  }
+
+  /** How many calls wait, for the window or for results. */
+  get length(): number {
+    return this.#queued + this.held.length;
+  }
+
+  /** How many of them wait for the window. */
+  get #queued(): number {
+    return this.#urgent.length + this.#calls.length;
+  }
+
+  /** The calls that wait: those for the window in the order in which they will be sent, then those for results. */
+  all(): QueuedCall[] {
+    return [...this.#urgent.all(), ...this.#calls.all(), ...this.held.all()];
+  }
+
+  get #first(): QueuedCall | undefined {
+    return this.#urgent.first ?? this.#calls.first;
+  }
+
+  #queueOf({ call, held }: QueuedCall): LinkedList<QueuedCall> {
+    if (held) return this.held;
+    return call.extra?.urgent ? this.#urgent : this.#calls;
   }
 
   /** Resolves when there is room; rejects once no call is accepted any more. */
   get ready(): Promise<void> {
     return this.#ready.wait(this.#hasRoom());
-  }
-
-  /** How many calls wait, for the window or for results. */
-  get length(): number {
-    return this.calls.length + this.held.length;
   }
 
   /**
@@ -113,7 +139,9 @@ export class SendQueue {
         `a call of ${size} bytes exceeds maxSendBuffer, ${limits.maxSendBuffer} bytes`,
       );
     }
-    if (!held && this.calls.length === 0 && this.#canSend(call)) {
+    const isNext = this.#queued === 0 ||
+      extra !== undefined && extra.urgent && this.#urgent.length === 0;
+    if (!held && isNext && this.#canSend(call)) {
       this.#inFlight.send(call);
       return;
     }
@@ -130,7 +158,7 @@ export class SendQueue {
   /** Lets an accepted call wait. */
   push(call: Call, draft: unknown, held: boolean): void {
     call.waiting = { call, draft, held, previous: undefined, next: undefined };
-    (held ? this.held : this.calls).push(call.waiting);
+    this.#queueOf(call.waiting).push(call.waiting);
     this.bytes += call.size;
   }
 
@@ -138,31 +166,37 @@ export class SendQueue {
   remove(call: Call): unknown {
     const waiting = call.waiting as QueuedCall;
     call.waiting = undefined;
-    (waiting.held ? this.held : this.calls).remove(waiting);
+    this.#queueOf(waiting).remove(waiting);
     this.bytes -= call.size;
     // Later: the call itself may be written first.
     if (this.#owesLast) queueMicrotask(() => this.#sendLast());
     return waiting.draft;
   }
 
-  #canSend(call: Call): boolean {
-    const streams = call.extra?.streams;
+  #canSend({ size, extra }: Call): boolean {
+    const streams = extra?.streams;
+    const urgent = extra !== undefined && extra.urgent;
     const { sendBuffer } = this.#context;
-    return !this.#undecided && this.#inFlight.window.canSend(call.size) &&
-      this.#bufferHasRoom() &&
-      sendBuffer.size + call.size <= sendBuffer.most &&
+    const { window, cutting } = this.#inFlight;
+    // Between the fragments of a request only urgent ones pass, in one piece.
+    if (cutting && !(urgent && size <= MAX_WHOLE)) return false;
+    return !this.#undecided && window.canSend(size, urgent) &&
+      this.#bufferHasRoom(urgent) &&
+      sendBuffer.size + size <= sendBuffer.most &&
       (streams === undefined || streams.canSend);
   }
 
   #hasRoom(): boolean {
-    return this.calls.length === 0 && this.#inFlight.window.free > 0 &&
+    return this.#queued === 0 && this.#inFlight.window.free > 0 &&
       this.#bufferHasRoom();
   }
 
   /** However large a window the peer grants, local calls never overflow the send buffer. */
-  #bufferHasRoom(): boolean {
+  #bufferHasRoom(urgent = false): boolean {
     const { sendBuffer, limits } = this.#context;
-    return sendBuffer.size < limits.maxSendBuffer / 2;
+    const { size, ahead, pace } = sendBuffer;
+    return size < limits.maxSendBuffer / 2 &&
+      (urgent || ahead < BATCHES * pace);
   }
 
   /**
@@ -174,8 +208,9 @@ export class SendQueue {
    * at a time (measured over TCP on Deno: 18 calls a chunk).
    */
   flushQueue(): void {
-    if (this.calls.length === 0 && !this.#ready.waited) return;
-    if (this.#inFlight.window.roomy) this.#sendWaiting();
+    if (this.#queued === 0 && !this.#ready.waited) return;
+    const { roomy } = this.#inFlight.window;
+    if (roomy || this.#urgent.length > 0) this.sendWaiting();
     else if (!this.#patient) this.#waitForMore();
   }
 
@@ -188,13 +223,14 @@ export class SendQueue {
       if (window.calls === calls) break;
     }
     this.#patient = false;
-    this.#sendWaiting();
+    this.sendWaiting();
   }
 
-  #sendWaiting(): void {
+  /** Sends calls that wait and now fit, and wakes `ready`. */
+  sendWaiting(): void {
     const { clock, codec } = this.#context;
     let call: Call | undefined;
-    while ((call = this.calls.first?.call) !== undefined) {
+    while ((call = this.#first?.call) !== undefined) {
       if (!this.#canSend(call)) break;
       const draft = this.remove(call);
       try {
@@ -210,6 +246,7 @@ export class SendQueue {
       this.#inFlight.send(call);
     }
     if (this.#ready.waited && this.#hasRoom()) this.#ready.wake();
+    this.#sendLast();
   }
 
   // How a connection begins and ends.
@@ -221,8 +258,10 @@ export class SendQueue {
     const undecided = this.#undecided;
     this.#undecided = false;
     window.onHello(hello);
-    for (const entry of this.calls.all()) {
-      const { call } = entry;
+    for (const entry of this.all()) {
+      const { call, held } = entry;
+      // One that is held is encoded, and checked, when it has its results.
+      if (held) continue;
       // User code that ran when another call was settled may have ended it.
       if (call.waiting !== entry) continue;
       try {
@@ -261,7 +300,7 @@ export class SendQueue {
   }
 
   #sendLast(): void {
-    if (!this.#owesLast || this.length > 0) return;
+    if (!this.#owesLast || this.length > 0 || this.#inFlight.cutting) return;
     this.#owesLast = false;
     this.ended = true;
     this.#context.codec.last?.(this.#context.sendBuffer);
@@ -274,7 +313,7 @@ export class SendQueue {
     this.ended = true;
     // One at a time: to settle a call may run user code, which may end others.
     let entry: QueuedCall | undefined;
-    while ((entry = this.calls.first ?? this.held.first) !== undefined) {
+    while ((entry = this.#first ?? this.held.first) !== undefined) {
       const { call } = entry;
       this.remove(call);
       this.#settler.failOnConnectionLoss(call, call.outcome, reason);

@@ -15,6 +15,8 @@ import {
   EARLY_CALLS,
   EARLY_MESSAGE,
   MAX_WINDOW_CALLS,
+  URGENT_BYTES,
+  URGENT_CALLS,
 } from "../wire/protocol.ts";
 import { noServicesError, queueFullError } from "./errors.ts";
 
@@ -65,10 +67,12 @@ export class SendWindow {
     this.granted = { ...this.granted, windowCalls, windowBytes };
   }
 
-  /** Whether a call of this size may be sent now. */
-  canSend(size: number): boolean {
+  /** Whether a call of this size may be sent now. Urgent ones may exceed the window by some calls. */
+  canSend(size: number, urgent = false): boolean {
     const { windowCalls, windowBytes, maxMessage } = this.granted;
-    return this.calls < windowCalls && this.bytes + size <= windowBytes &&
+    const calls = urgent ? windowCalls + URGENT_CALLS : windowCalls;
+    const bytes = urgent ? windowBytes + URGENT_BYTES : windowBytes;
+    return this.calls < calls && this.bytes + size <= bytes &&
       size <= maxMessage + this.#overhead;
   }
 

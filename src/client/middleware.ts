@@ -216,10 +216,10 @@ class WrappedCall implements CallHandle, TimerEntry {
   }
 
   #begin(params: unknown, options: SentOptions): CallView {
-    const { signal, ctx, idempotent, transfer, body, trailers } = options;
-    const { notification, calledAt } = options;
+    const { signal, ctx, priority, idempotent, transfer } = options;
+    const { body, trailers, notification, calledAt } = options;
     this.options = {
-      ...{ signal, ctx, idempotent, transfer, body, trailers },
+      ...{ signal, ctx, priority, idempotent, transfer, body, trailers },
       ...{ notification, calledAt },
     };
     if (signal?.aborted) throw signal.reason;

@@ -43,6 +43,7 @@ import type {
 import { toLimits } from "../wire/connection_limits.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import { nativeCodec } from "../wire/native_codec.ts";
+import { WriteScheduler } from "../wire/fragments/write_scheduler.ts";
 import {
   type ByteChannel,
   checkDuplex,
@@ -111,6 +112,8 @@ export class RpcConnection
   readonly gate: PeerGate | undefined;
   readonly codec: Codec;
   readonly sendBuffer: SendBuffer;
+  /** Decides which large message or stream writes next. */
+  readonly scheduler: WriteScheduler;
   readonly deadlines: TimerHeap;
   readonly observe: CallObserverHub | undefined;
   readonly largeReads: LargeReads | undefined;
@@ -128,6 +131,8 @@ export class RpcConnection
   readonly connection: Connection = this;
   readonly #duplex: DuplexInfo;
   #streams: ConnectionStreams | undefined;
+  /** When the latest request in fragments began. */
+  #begunAt = 0;
 
   /**
    * Takes over the duplex and sends HELLO.
@@ -163,6 +168,7 @@ export class RpcConnection
       this,
       setup.memory?.step,
     );
+    this.scheduler = new WriteScheduler(this.sendBuffer, limits);
     this.deadlines = new TimerHeap(this.clock);
     this.observe = setup.observe;
     this.largeReads = setup.largeReads;
@@ -339,11 +345,29 @@ export class RpcConnection
     metadata: MetadataBlock | undefined,
     links?: RequestLinks,
   ): void {
+    // The time to the deadline began with the first fragment.
+    if (remaining > 0 && this.incoming.receiveWindow.completing) {
+      remaining = Math.max(0, remaining - (this.clock.now() - this.#begunAt));
+    }
     this.incoming.request(id, method, size, remaining, metadata, links);
   }
 
   onRelease(id: number): void {
     this.incoming.release(id);
+  }
+
+  onRequestBegun(id: number, size: number): void {
+    this.#begunAt = this.clock.now();
+    this.incoming.begin(id, size);
+  }
+
+  onRequestWhole(): void {
+    this.incoming.receiveWindow.completing = true;
+  }
+
+  onRequestAborted(): void {
+    this.incoming.receiveWindow.abortBegun();
+    this.shutdown.advance();
   }
 
   onReply(id: number, metadata?: MetadataBlock): void {
@@ -431,7 +455,7 @@ export class RpcConnection
     if (!this.shutdown.ended) {
       this.pending.queue.flushQueue();
       this.incoming.startWaiting();
-      this.#streams?.writeReady();
+      this.scheduler.writeReady();
       this.shutdown.advance();
     }
     this.share?.recordProgress();

@@ -36,6 +36,7 @@ import type {
   RequestLinks,
 } from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
+import type { WriteScheduler } from "../wire/fragments/write_scheduler.ts";
 import type { AnySerializer } from "../wire/serializers.ts";
 import type { ByteChannel } from "../transport/duplex.ts";
 import type {
@@ -91,6 +92,7 @@ export interface ServiceSetup extends ServiceDefinition {
 export interface ServeContext {
   readonly codec: Codec;
   readonly sendBuffer: SendBuffer;
+  readonly scheduler: WriteScheduler;
   readonly deadlines: TimerHeap;
   readonly clock: Clock;
   readonly tick: Tick;
@@ -118,7 +120,7 @@ export interface IncomingCalls {
   readonly current: object | undefined;
   /** Why the connection drains, if it does. */
   readonly drainReason: RpcError | undefined;
-  /** How many calls run or wait, without those in `except`. */
+  /** How many calls run, wait or arrive, without those in `except`. */
   countOpen(except?: ReadonlySet<object>): number;
   /** Lists the calls that have no reply yet, in the order in which they arrived. */
   calls(context: LiveCallContext): LiveCall[];
@@ -137,6 +139,8 @@ export interface IncomingCalls {
   onWindow(id: number, window: CallWindow): void;
   /** The peer refers to the result of a call no more. */
   release(id: number): void;
+  /** A call has begun to arrive in fragments; `request` follows when it is whole. */
+  begin(id: number, size: number): void;
   /** The peer cancels a call. */
   cancel(id: number): void;
   /** The streams of a call: `null` if it has none, undefined if it is over. */

@@ -39,7 +39,7 @@ export class NoServices implements IncomingCalls {
   }
 
   countOpen(): number {
-    return 0;
+    return this.receiveWindow.arriving;
   }
 
   calls(): LiveCall[] {
@@ -55,15 +55,14 @@ export class NoServices implements IncomingCalls {
   ): void {
     const { receiveWindow } = this;
     const { codec, sendBuffer, observe, clock, connection } = this.#context;
-    receiveWindow.checkId(id, NO_IDS);
-    // The peer settles calls above the id of the local GOAWAY by itself.
-    const excluded = this.#draining && codec.features.goaway;
-    if (!excluded) {
-      receiveWindow.reserve(size);
-      if (codec.opensStream) this.#context.streams()?.checkRoom();
+    const excludes = this.#excludes;
+    const { urgent, opensStream } = codec;
+    const check = opensStream && !excludes
+      ? () => this.#context.streams()?.checkRoom()
+      : undefined;
+    if (!receiveWindow.accept(id, size, NO_IDS, excludes, urgent, check)) {
+      return;
     }
-    receiveWindow.recordId(id);
-    if (excluded) return;
     const text = `there is no method ${quote(method)}`;
     const most = this.#context.peerMaxMessage();
     const before = sendBuffer.size;
@@ -83,6 +82,16 @@ export class NoServices implements IncomingCalls {
 
   onWindow(id: number): void {
     illegalWindow(id);
+  }
+
+  begin(id: number, size: number): void {
+    const { urgent } = this.#context.codec;
+    this.receiveWindow.begin(id, size, NO_IDS, this.#excludes, urgent);
+  }
+
+  /** Whether the local GOAWAY excludes requests from now on: the peer settles those by itself. */
+  get #excludes(): boolean {
+    return this.#draining && this.#context.codec.features.goaway;
   }
 
   cancel(id: number): void {

@@ -9,6 +9,10 @@
  * - A call occupies the window from its header until its reply is handed to the
  *   transport. So the receiver frees first: what looks free to a well-behaved
  *   caller is free here, and a peer that never reads uses up its window.
+ * - Urgent calls may exceed the window by {@linkcode URGENT_CALLS} calls of
+ *   {@linkcode URGENT_BYTES} bytes.
+ * - A request that arrives in fragments counts, as does its id, from its first
+ *   one on.
  *
  * @module
  */
@@ -17,12 +21,24 @@ import { ConnectionError, protocolError } from "../base/errors.ts";
 import type { CallWindow } from "../types/connection.ts";
 import type { WireFeatures } from "../wire/codec.ts";
 import { CALL_CHARGE } from "../wire/connection_limits.ts";
-import { EARLY_BYTES, EARLY_CALLS } from "../wire/protocol.ts";
+import {
+  EARLY_BYTES,
+  EARLY_CALLS,
+  URGENT_BYTES,
+  URGENT_CALLS,
+} from "../wire/protocol.ts";
 
 /** The ids of calls that have no reply yet. */
 export interface IdsInUse {
   readonly size: number;
   has(id: number): boolean;
+}
+
+/** A request of which some fragments have arrived. */
+interface BegunRequest {
+  readonly size: number;
+  /** Whether it was accepted; false if the local GOAWAY excludes it. */
+  readonly accepted: boolean;
 }
 
 /** How many ids there are. */
@@ -40,6 +56,10 @@ export class ReceiveWindow {
   kept = 0;
   /** The latest id seen. */
   lastId: number | undefined;
+  /** The request that has begun to arrive in fragments. */
+  #begun: BegunRequest | undefined;
+  /** Whether it is whole: then it is the one that is accepted next. */
+  completing = false;
   /** Calls in the window whose replies are in the batch that is filling. */
   #answeredCalls = 0;
   #answeredBytes = 0;
@@ -73,12 +93,69 @@ export class ReceiveWindow {
   }
 
   /**
+   * Takes in a request whose header has been read, or that has become whole.
+   * Returns whether it is accepted: while the local side drains, only those are
+   * that had begun before. `check` is called before the id is recorded.
+   *
+   * @throws {ConnectionError} `protocol_error` for its id, or
+   *   `resource_exhausted` if it exceeds what the peer was granted.
+   */
+  accept(
+    id: number,
+    size: number,
+    inUse: IdsInUse,
+    draining: boolean,
+    urgent = false,
+    check?: () => void,
+  ): boolean {
+    if (this.completing) {
+      const begun = this.#begun;
+      this.completing = false;
+      this.#begun = undefined;
+      return begun?.accepted === true;
+    }
+    this.#checkId(id, inUse);
+    // First: the local GOAWAY then refuses a call that exceeds what was granted.
+    if (!draining) this.#reserve(size, urgent);
+    check?.();
+    this.#recordId(id);
+    return !draining;
+  }
+
+  /** Takes in a request of which the first fragment has arrived; see `accept`. */
+  begin(
+    id: number,
+    size: number,
+    inUse: IdsInUse,
+    draining: boolean,
+    urgent?: boolean,
+  ): void {
+    const accepted = this.accept(id, size, inUse, draining, urgent);
+    this.#begun = { size, accepted };
+  }
+
+  /** The peer has given up the request that had begun. */
+  abortBegun(): void {
+    const begun = this.#begun;
+    this.#begun = undefined;
+    if (begun?.accepted) {
+      this.calls--;
+      this.bytes -= begun.size;
+    }
+  }
+
+  /** How many requests have begun, are accepted and are not whole: 0 or 1. */
+  get arriving(): number {
+    return this.#begun?.accepted ? 1 : 0;
+  }
+
+  /**
    * Checks the id of a request.
    *
    * @throws {ConnectionError} `protocol_error`, if it does not increase, or is
    *   in use.
    */
-  checkId(id: number, inUse: IdsInUse): void {
+  #checkId(id: number, inUse: IdsInUse): void {
     const last = this.lastId;
     if (last === undefined) return;
     const step = (id - last) | 0;
@@ -99,7 +176,7 @@ export class ReceiveWindow {
   }
 
   /** Records the id of a request that was accepted. */
-  recordId(id: number): void {
+  #recordId(id: number): void {
     if (this.lastId !== undefined) this.#span += (id - this.lastId) | 0;
     this.lastId = id;
   }
@@ -128,10 +205,12 @@ export class ReceiveWindow {
    * @throws {ConnectionError} `resource_exhausted`, if the peer exceeds what it
    *   was granted.
    */
-  reserve(size: number): void {
+  #reserve(size: number, urgent: boolean): void {
     this.calls++;
     this.bytes += size;
-    if (this.calls <= this.#maxCalls && this.bytes <= this.#maxBytes) return;
+    const calls = urgent ? this.calls - URGENT_CALLS : this.calls;
+    const bytes = urgent ? this.bytes - URGENT_BYTES : this.bytes;
+    if (calls <= this.#maxCalls && bytes <= this.#maxBytes) return;
     if (this.#excess !== "close") return;
     throw new ConnectionError(
       "resource_exhausted",
@@ -141,7 +220,10 @@ export class ReceiveWindow {
 
   /** What the calls without a reply take, in bytes, with a charge for each. */
   get heldBytes(): number {
-    return this.bytes - this.#answeredBytes + this.decoded + this.kept +
+    // What has arrived of a request in fragments is counted by the codec.
+    const arriving = this.#begun?.accepted ? this.#begun.size : 0;
+    return this.bytes - arriving - this.#answeredBytes + this.decoded +
+      this.kept +
       CALL_CHARGE * (this.calls - this.#answeredCalls);
   }
 
@@ -153,6 +235,7 @@ export class ReceiveWindow {
 
   /** The connection is over: no call occupies the window any more. */
   end(): void {
+    this.#begun = undefined;
     this.calls =
       this.bytes =
       this.#answeredCalls =

@@ -37,6 +37,7 @@ import { Timeout, type TimerHeap } from "../base/timers.ts";
 import type { CloseOptions, Limits } from "../types/connection.ts";
 import type { ConnectionStats } from "../types/stats.ts";
 import type { Codec } from "../wire/codec.ts";
+import type { WriteScheduler } from "../wire/fragments/write_scheduler.ts";
 import type { ByteChannel } from "../transport/duplex.ts";
 import type { ConnectionStreams } from "../streams/contract.ts";
 import type { PendingCalls } from "../call/pending_calls.ts";
@@ -57,6 +58,7 @@ export interface ShutdownContext {
   readonly limits: Limits;
   readonly codec: Codec;
   readonly sendBuffer: SendBuffer;
+  readonly scheduler: WriteScheduler;
   readonly deadlines: TimerHeap;
   readonly pending: PendingCalls;
   readonly incoming: IncomingCalls;
@@ -356,8 +358,16 @@ export class Shutdown {
    */
   end(reason: ConnectionError | undefined, how: CloseMode): void {
     if (!this.#enter(FLUSHING)) return;
-    const { codec, sendBuffer, linger, pending, pings, gate, clock } =
-      this.#context;
+    const {
+      codec,
+      sendBuffer,
+      scheduler,
+      linger,
+      pending,
+      pings,
+      gate,
+      clock,
+    } = this.#context;
     this.#endsWhenDone = this.#warned = false;
     codec.stop();
     const denied = gate?.drop() === true;
@@ -372,6 +382,8 @@ export class Shutdown {
       notify,
     );
     sendBuffer.conclude();
+    if (denied || how === "discard" || how === "destroy") scheduler.discard();
+    else scheduler.finish();
     const reading = this.#context.reader.finish();
     if (denied || how === "discard") {
       sendBuffer.discard();

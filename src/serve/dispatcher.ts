@@ -123,7 +123,8 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
   }
 
   countOpen(except: ReadonlySet<object> = NO_CALLS): number {
-    let open = this.#scheduler.running + this.#waiting;
+    let open = this.#scheduler.running + this.#waiting +
+      this.receiveWindow.arriving;
     if (except.size === 0) return open;
     // `except` may name calls of other connections: a server closes all of its own.
     for (const call of this.#openCalls.all()) {
@@ -145,17 +146,15 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     requestLinks?: RequestLinks,
   ): void {
     const receiveWindow = this.receiveWindow;
-    receiveWindow.checkId(id, this.#openCalls.table);
     if (requestLinks !== undefined) checkReferences(id, requestLinks);
+    const draining = this.#draining;
     const { codec, clock, tick, observe } = this.#context;
-    const { opensStream } = codec;
-    // Before `recordId`: the local GOAWAY then refuses a call that exceeds the window.
-    if (!this.#draining) {
-      receiveWindow.reserve(size);
-      if (opensStream) this.#context.streams()?.checkRoom();
-    }
-    receiveWindow.recordId(id);
-    if (this.#draining) {
+    const { opensStream, urgent } = codec;
+    const { table } = this.#openCalls;
+    const check = opensStream && !draining
+      ? () => this.#context.streams()?.checkRoom()
+      : undefined;
+    if (!receiveWindow.accept(id, size, table, draining, urgent, check)) {
       // The caller itself settles the calls above the id of the local GOAWAY.
       if (!codec.features.goaway) {
         this.#refuse(id, method, size, metadata, "unavailable", CLOSING);
@@ -195,6 +194,7 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
       metadata,
       tick.now(),
     );
+    if (urgent) call.urgent = true;
     if (opensStream) this.#acceptStream(call);
     if (observe !== undefined && observe.active) {
       observe.onIncoming(call, clock);
@@ -233,6 +233,12 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
   release(id: number): void {
     this.receiveWindow.checkSeen(id, "RELEASE");
     this.#kept?.release(id);
+  }
+
+  begin(id: number, size: number): void {
+    const { table } = this.#openCalls;
+    const { urgent } = this.#context.codec;
+    this.receiveWindow.begin(id, size, table, this.#draining, urgent);
   }
 
   /** The params are a stream, or have one beside them. */

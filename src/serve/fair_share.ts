@@ -13,6 +13,8 @@
  *   start goes to the end (round robin). So between two starts of one
  *   connection every other one that waits starts a call. Connections that run
  *   no handler wait in a queue of their own, which goes first.
+ * - Urgent calls wait for none of that: they may exceed `max` by
+ *   {@linkcode URGENT_CALLS}, over all connections.
  * - While a connection waits, no connection of the same queue overtakes it.
  *
  * @module
@@ -20,6 +22,7 @@
 
 import type { Clock } from "../base/clock.ts";
 import { LinkedList, type ListNode } from "../base/linked_list.ts";
+import { URGENT_CALLS } from "../wire/protocol.ts";
 
 /** Starts in a row before the event loop runs other tasks. */
 const STARTS_PER_TURN = 4096;
@@ -50,8 +53,9 @@ export class FairShare {
     return new ConnectionShare(this, startOne);
   }
 
-  /** Whether a connection may start a handler now, without overtaking one that waits. */
-  mayStart(idle: boolean): boolean {
+  /** Whether a connection may start a handler now, without overtaking one that waits; an urgent call overtakes all. */
+  mayStart(idle: boolean, urgent: boolean): boolean {
+    if (urgent) return this.running < this.#max + URGENT_CALLS;
     if (this.#resting || this.idle.length > 0) return false;
     if (idle) return this.running < this.#max;
     return this.busy.length === 0 && this.running < this.#unreserved;
@@ -101,8 +105,8 @@ export class ConnectionShare implements ListNode<ConnectionShare> {
   }
 
   /** Whether the connection may start a handler now; if not, it waits in a queue from here on. */
-  mayStart(): boolean {
-    if (this.#server.mayStart(this.#running === 0)) return true;
+  mayStart(urgent: boolean): boolean {
+    if (this.#server.mayStart(this.#running === 0, urgent)) return true;
     this.enqueue();
     return false;
   }

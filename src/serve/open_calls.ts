@@ -6,6 +6,8 @@
  * - A call that outlives the turn in which it arrived is in the table, by its
  *   id; a call that is answered in that turn never is. The call whose code is
  *   on the stack counts as open, in the table or not.
+ * - A call occupies the window until its reply is written: if that is written in
+ *   fragments, until the last of them is.
  * - Only its own end removes a call from the table, and no call enters it that
  *   is done.
  *
@@ -117,7 +119,14 @@ export class OpenCalls {
   }
 
   #answered(call: ServerCall): void {
-    this.#receiveWindow.answered(call.size);
+    const { sendBuffer, scheduler } = this.#context;
+    const { large } = sendBuffer;
+    if (large === undefined) this.#receiveWindow.answered(call.size);
+    else {
+      sendBuffer.large = undefined;
+      large.onEnd = () => this.#receiveWindow.answered(call.size);
+      scheduler.add(large);
+    }
     this.#end(call);
     call.streams?.release(callEndedError());
   }

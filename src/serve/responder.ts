@@ -17,10 +17,12 @@ import type { ValueWithBody } from "../streams/value_with_body.ts";
 import { messageOf } from "../base/user_code.ts";
 import type { RequestInfo } from "../types/observe.ts";
 import { noneServed, type ServedCounts } from "../types/stats.ts";
+import type { ReplyBuffer } from "../wire/frame_buffer.ts";
 import { GONE } from "../wire/payload.ts";
 import { unserializable } from "../wire/to_json.ts";
 import type { ServeContext } from "../connection/contract.ts";
 import type { ServerCall } from "./server_call.ts";
+import { UrgentLane } from "./urgent_lane.ts";
 
 /** What was thrown before the handler was called, where only the code that threw it knows that. */
 export class PreHandlerError {
@@ -60,6 +62,8 @@ export class Responder {
   readonly #errors: ErrorPolicy;
   /** Calls whose replies are in the current batch and carry transferred bytes. */
   #transferred: ServerCall[] = [];
+  /** Made for the first urgent call. */
+  #urgentLane: UrgentLane | undefined;
 
   constructor(context: ServeContext, errors: ErrorPolicy) {
     this.#context = context;
@@ -87,7 +91,7 @@ export class Responder {
     const before = sendBuffer.size;
     // Of a call that was cancelled, or is late, its caller has no result.
     if (call.aborted === undefined) call.links?.keep(codec);
-    codec.reply(sendBuffer, call.id, call.replyMetadata);
+    codec.reply(this.#bufferFor(call), call.id, call.replyMetadata);
     this.counts.ok++;
     if (call.transferred !== undefined) this.#transferred.push(call);
     call.ending?.end({ items: undefined, error: undefined });
@@ -116,8 +120,8 @@ export class Responder {
   /** Replies with what was prepared. */
   stream(call: ServerCall, body: ValueWithBody | undefined): void {
     const { codec, sendBuffer } = this.#context;
-    codec.reply(sendBuffer, call.id, call.replyMetadata);
     if (body !== undefined) call.streams?.markBody();
+    codec.reply(sendBuffer, call.id, call.replyMetadata);
     call.links?.stream();
   }
 
@@ -152,7 +156,7 @@ export class Responder {
     const { id, replyMetadata } = call;
     const before = sendBuffer.size;
     codec.failure(
-      sendBuffer,
+      this.#bufferFor(call),
       id,
       started,
       code,
@@ -224,6 +228,13 @@ export class Responder {
       const { code, message } = this.unserializableResult(call, cause);
       this.#writeFailure(id, true, code, message);
     });
+  }
+
+  /** Where the reply to a call is written. */
+  #bufferFor({ urgent }: ServerCall): ReplyBuffer {
+    const { sendBuffer } = this.#context;
+    if (!urgent) return sendBuffer;
+    return this.#urgentLane ??= new UrgentLane(sendBuffer);
   }
 
   /** The connection is lost: the call gets no reply. */

@@ -4,6 +4,9 @@
  * - Handlers start in the order in which their requests arrived; none before
  *   the peer is authorized, at most `maxRunning` at once, and only while the
  *   send buffer is below `highWaterMark`.
+ * - Urgent calls go ahead of those that wait. They start even while `maxRunning`
+ *   handlers run, up to {@linkcode URGENT_CALLS} more, and while the send buffer
+ *   is below half of `maxSendBuffer`. The same holds of the limits of a server.
  * - The limits of a server hold over all its connections: a connection that
  *   could start a call by its own limits also waits for its {@linkcode FairShare}.
  * - An ordered call waits in its serial queue until its predecessor has finished
@@ -17,6 +20,7 @@ import { outside } from "../base/async_context.ts";
 import type { OrderKey } from "../base/inspect.ts";
 import { LARGE, type LargeRead } from "../base/large_reads.ts";
 import { LinkedList } from "../base/linked_list.ts";
+import { URGENT_CALLS } from "../wire/protocol.ts";
 import type { ServeContext } from "../connection/contract.ts";
 import type { ConnectionShare, FairShare } from "./fair_share.ts";
 import type { CallOrder, SerialQueues } from "./serial_queue.ts";
@@ -29,6 +33,7 @@ export class Scheduler {
   readonly #context: ServeContext;
   readonly #start: (call: ServerCall) => void;
   readonly #waiting = new LinkedList<ServerCall>();
+  readonly #urgent = new LinkedList<ServerCall>();
   readonly #share: ConnectionShare | undefined;
   readonly #largeRead: LargeRead | undefined;
   /** Of ordered calls; made when the first one starts. */
@@ -55,7 +60,7 @@ export class Scheduler {
 
   /** How many calls wait to be started. */
   get waiting(): number {
-    return this.#waiting.length + this.ordered;
+    return this.#urgent.length + this.#waiting.length + this.ordered;
   }
 
   /** How many of those wait in a serial queue. */
@@ -75,15 +80,25 @@ export class Scheduler {
   }
 
   /** Whether a call that has just arrived may start at once; if not, the caller passes it to `wait`. */
-  mayStartNow(call: ServerCall): boolean {
-    return this.#waiting.length === 0 && this.#mayStart() &&
+  mayStartNow({ urgent, links }: ServerCall): boolean {
+    return this.#urgent.length === 0 &&
+      (urgent || this.#waiting.length === 0) && this.#mayStart(urgent) &&
       // The codec has asked for the params alone.
-      (call.links === undefined || call.links.bytes < LARGE);
+      (links === undefined || links.bytes < LARGE);
   }
 
-  /** Lets a call wait, behind all that do. */
+  /** Lets a call wait, behind all that do; an urgent one behind those that are. */
   wait(call: ServerCall): void {
-    this.#waiting.push(call);
+    this.#queueOf(call).push(call);
+  }
+
+  #queueOf({ urgent }: ServerCall): LinkedList<ServerCall> {
+    return urgent ? this.#urgent : this.#waiting;
+  }
+
+  /** The call that starts next. */
+  get #first(): ServerCall | undefined {
+    return this.#urgent.first ?? this.#waiting.first;
   }
 
   /**
@@ -93,7 +108,8 @@ export class Scheduler {
   remove(call: ServerCall): void {
     const { queue } = call;
     if (queue === undefined || queue.current === call) {
-      if (this.#waiting.has(call)) this.#waiting.remove(call);
+      const waiting = this.#queueOf(call);
+      if (waiting.has(call)) waiting.remove(call);
     } else this.#queues?.remove(call);
   }
 
@@ -101,16 +117,14 @@ export class Scheduler {
   startWaiting(): void {
     let call: ServerCall | undefined;
     while (
-      (call = this.#waiting.first) !== undefined && this.#mayStart() &&
+      (call = this.#first) !== undefined && this.#mayStart(call.urgent) &&
       this.#mayDecode(call)
-    ) {
-      this.#waiting.remove(call);
-      this.#resume(call);
-    }
+    ) this.#resume(call);
   }
 
   /** Starts a call that has waited, outside of the async context of the code that made room for it. */
   #resume(call: ServerCall): void {
+    this.#queueOf(call).remove(call);
     outside(this.#start, call);
   }
 
@@ -157,7 +171,7 @@ export class Scheduler {
     call.queue = undefined;
     const next = this.#queues?.startNext(queue);
     if (next === undefined) return false;
-    this.#waiting.push(next);
+    this.wait(next);
     return true;
   }
 
@@ -176,15 +190,18 @@ export class Scheduler {
   }
 
   /** Whether the limits of this connection let another handler start. */
-  get #hasRoom(): boolean {
+  #hasRoom(urgent: boolean): boolean {
     const { limits, sendBuffer } = this.#context;
-    return this.running < this.#maxRunning &&
-      sendBuffer.size < limits.highWaterMark;
+    // None before the peer is authorized, and none once the connection ends.
+    const more = urgent && this.#maxRunning > 0 ? URGENT_CALLS : 0;
+    return this.running < this.#maxRunning + more &&
+      sendBuffer.size <
+        (urgent ? limits.maxSendBuffer / 2 : limits.highWaterMark);
   }
 
-  #mayStart(): boolean {
-    return this.#hasRoom &&
-      (this.#share === undefined || this.#share.mayStart());
+  #mayStart(urgent: boolean): boolean {
+    return this.#hasRoom(urgent) &&
+      (this.#share === undefined || this.#share.mayStart(urgent));
   }
 
   /** Whether the params of a call that has waited may be decoded now; if not, `startWaiting` is called when they may. */
@@ -196,12 +213,12 @@ export class Scheduler {
 
   /** Starts one call for the {@linkcode FairShare}; returns whether there is another one to start. */
   #startOne(): boolean {
-    const call = this.#waiting.first;
-    if (call === undefined || !this.#hasRoom) return false;
+    const call = this.#first;
+    if (call === undefined || !this.#hasRoom(call.urgent)) return false;
     if (!this.#mayDecode(call)) return false;
-    this.#waiting.remove(call);
     this.#resume(call);
-    return this.#waiting.length > 0 && this.#hasRoom;
+    const next = this.#first;
+    return next !== undefined && this.#hasRoom(next.urgent);
   }
 }
 

@@ -60,6 +60,8 @@ export class ServerCall
   state: ServerCallState = "waiting";
   /** Whether it is in the table of {@linkcode OpenCalls}, which alone sets this. */
   registered = false;
+  /** Whether it goes ahead of calls that wait. */
+  urgent = false;
   previous: ServerCall | undefined = undefined;
   next: ServerCall | undefined = undefined;
   heapIndex = -1;

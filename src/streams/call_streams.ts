@@ -182,7 +182,10 @@ export class CallerStreams extends CallStreams implements OutgoingStreams {
   onWritten(id: number): void {
     this.id = id;
     if (this.writer !== undefined) this.openWriter();
-    if (this.#sendsBody) this.host.frames.markBody(this.sendBuffer);
+  }
+
+  markBody(): void {
+    if (this.#sendsBody) this.host.frames.markBody();
   }
 
   openResult(id: number): OpenedResult {
@@ -265,7 +268,7 @@ export class CalleeStreams<C extends IncomingStreamCall> extends CallStreams
   }
 
   markBody(): void {
-    this.host.frames.markBody(this.sendBuffer);
+    this.host.frames.markBody();
   }
 
   setResult(result: PullSource): RpcError | undefined {

@@ -16,6 +16,7 @@ import type { Codec, StreamCodec, StreamFrameHandler } from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import type { CallOptions } from "../types/call.ts";
 import type { FrameBuffer } from "../wire/frame_buffer.ts";
+import type { WriteScheduler } from "../wire/fragments/write_scheduler.ts";
 
 /** Streams as a feature: what `streams()` returns. */
 export interface StreamSupport {
@@ -29,6 +30,7 @@ export interface StreamSupport {
 export interface StreamTableContext {
   readonly codec: Codec;
   readonly sendBuffer: FrameBuffer;
+  readonly scheduler: WriteScheduler;
   readonly limits: Limits;
   /** Returns what the peer's HELLO grants: no `streams` if it accepts none; undefined before HELLO has arrived. */
   helloReceived(): { readonly streams?: StreamGrant } | undefined;
@@ -67,8 +69,6 @@ export interface ConnectionStreams extends StreamFrameHandler {
     call: C,
     host: IncomingStreamHost<C>,
   ): IncomingStreams;
-  /** Lets streams write that have an item to send, credit for it, and their turn. */
-  writeReady(): void;
   /** Called when the peer's FIN has arrived: streams that need more credit to go on fail. */
   onPeerHalfClose(): void;
   /** Ends result streams in order, because the connection closes. */
@@ -141,6 +141,8 @@ export interface OutgoingStreams extends CallStreamsView {
    * @throws {RpcError} If it cannot.
    */
   checkFit(): void;
+  /** The request that is written next says that it has a body, if it does. */
+  markBody(): void;
   /** Called when the request was written into the send buffer. */
   onWritten(id: number): void;
   /** Starts to send the params; called when the request was handed to the transport. */
@@ -184,7 +186,7 @@ export interface IncomingStreams extends CallStreamsView {
   readonly body: ReadableStream<unknown> | undefined;
   /** Takes over the result; returns the call's error if it cannot be sent. */
   setResult(result: PullSource): RpcError | undefined;
-  /** The reply that was just written says what else the result has. */
+  /** The reply that is written next says that it has a body. */
   markBody(): void;
   /** Starts to send the result; called when the reply was written. */
   start(): void;

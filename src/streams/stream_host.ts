@@ -15,9 +15,9 @@ import type {
 } from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import type { StreamTableContext } from "./contract.ts";
+import type { WriteScheduler } from "../wire/fragments/write_scheduler.ts";
 import type { ReceiveCredit } from "./flow_control.ts";
 import type { SendCredit } from "./send_credit.ts";
-import type { WriteScheduler } from "./write_scheduler.ts";
 
 /** The parts that all streams of a connection share. */
 export interface StreamHost {

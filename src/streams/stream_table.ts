@@ -26,6 +26,7 @@ import type { StreamFrameWriter } from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import type { PayloadView } from "../wire/payload.ts";
 import { STREAM_CHARGE } from "../wire/connection_limits.ts";
+import type { WriteScheduler } from "../wire/fragments/write_scheduler.ts";
 import { CHARGE_BESIDE } from "../wire/protocol.ts";
 import {
   CalleeStreams,
@@ -44,7 +45,6 @@ import type {
 } from "./contract.ts";
 import { ReceiveCredit } from "./flow_control.ts";
 import { SendCredit } from "./send_credit.ts";
-import { WriteScheduler } from "./write_scheduler.ts";
 
 /** The connection is notified each time that the unsent items have grown by so many bytes. */
 const STEP = 16 * 1024;
@@ -81,11 +81,11 @@ export class StreamTable implements ConnectionStreams, CallStreamsHost {
   #maxIdle = MAX_IDLE;
 
   constructor(context: StreamTableContext) {
-    const { codec, sendBuffer, limits } = context;
+    const { codec, limits, scheduler, sendBuffer } = context;
     this.context = context;
     // A protocol without streams never uses it: `refusal` comes first.
     this.frames = codec.streams as StreamFrameWriter;
-    this.scheduler = new WriteScheduler(sendBuffer, limits);
+    this.scheduler = scheduler;
     this.receiveCredit = new ReceiveCredit(limits.connectionCredit, (bytes) => {
       if (context.shutdown.ended) return;
       this.frames.connectionCredit(sendBuffer, bytes);
@@ -196,10 +196,6 @@ export class StreamTable implements ConnectionStreams, CallStreamsHost {
   }
 
   // What the connection does.
-
-  writeReady(): void {
-    this.scheduler.writeReady();
-  }
 
   onPeerHalfClose(): void {
     this.peerHalfClosed = true;

@@ -33,8 +33,8 @@ import {
 } from "../wire/protocol.ts";
 import type { WriterView } from "./contract.ts";
 import type { StreamOwner } from "./stream_host.ts";
+import type { ScheduledWriter } from "../wire/fragments/write_scheduler.ts";
 import { type CreditUser, itemCharge } from "./send_credit.ts";
-import type { ScheduledWriter } from "./write_scheduler.ts";
 
 /**
  * - `waiting`: not opened yet.

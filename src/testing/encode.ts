@@ -20,6 +20,7 @@ import {
   FLAG_NONE,
   FLAG_REFS,
   FLAG_STARTED,
+  FLAG_URGENT,
   FLAG_WARNING,
   GOAWAY,
   HELLO,
@@ -60,6 +61,7 @@ export interface RequestParts {
   readonly method: string;
   readonly params: unknown;
   readonly timeout: number | undefined;
+  readonly urgent: boolean;
   readonly metadata: MetadataInit | undefined;
   readonly keep: boolean;
   readonly references: readonly ResultReference[];
@@ -100,8 +102,8 @@ export class FrameMaker {
   }
 
   request(request: RequestParts): Uint8Array {
-    const { id, method, params, timeout, metadata, body: hasBody } = request;
-    const { keep, references } = request;
+    const { id, method, params, timeout, urgent, metadata } = request;
+    const { body: hasBody, keep, references } = request;
     const name = utf8(method);
     if (name.length > MAX_METHOD) {
       throw new RangeError(
@@ -109,7 +111,7 @@ export class FrameMaker {
       );
     }
     const flags = (timeout === undefined ? 0 : FLAG_DEADLINE) |
-      (hasBody ? FLAG_BODY : 0) |
+      (hasBody ? FLAG_BODY : 0) | (urgent ? FLAG_URGENT : 0) |
       (metadata === undefined ? 0 : FLAG_METADATA) |
       (keep ? FLAG_KEEP : 0) | (references.length > 0 ? FLAG_REFS : 0);
     const body = join([

@@ -19,6 +19,7 @@ import {
   DATA,
   END,
   ERROR,
+  FLAG_ABORT,
   FLAG_ACK,
   FLAG_ALL,
   FLAG_BODY,
@@ -32,7 +33,9 @@ import {
   FLAG_REFS,
   FLAG_STARTED,
   FLAG_TRAILERS,
+  FLAG_URGENT,
   FLAG_WARNING,
+  FRAGMENT,
   GOAWAY,
   HEADER_SIZE,
   HELLO,
@@ -68,7 +71,7 @@ export interface ResultReference {
 
 /**
  * A frame of the native protocol, decoded. `kind` says which it is, and `id` is
- * that of the call that it belongs to. The last four are of streams;
+ * that of the call that it belongs to. The last four are of streams.
  * `fromCaller` says whether the sender of the frame made the call.
  */
 export type PeerFrame =
@@ -88,6 +91,7 @@ export type PeerFrame =
     readonly isStream: boolean;
     readonly hasBody: boolean;
     readonly timeout: number | undefined;
+    readonly urgent: boolean;
     readonly metadata: Metadata;
     readonly keep?: true;
     readonly references?: readonly ResultReference[];
@@ -136,6 +140,14 @@ export type PeerFrame =
     readonly windowCalls: number;
     readonly windowBytes: number;
     readonly ack: boolean;
+  }
+  /** A piece of a request, reply or error. With `aborted`, the sender gives that up. */
+  | {
+    readonly kind: "fragment";
+    readonly id: number;
+    readonly fromCaller: boolean;
+    readonly aborted: boolean;
+    readonly bytes: Uint8Array;
   }
   /** An item of a stream, or with `more` a part of one. Its bytes are `payload`, behind the payload kind. */
   | {
@@ -223,7 +235,9 @@ export function readFrame(
       const method = body.method();
       const params = value(hasBody ? CUSTOM : STREAM);
       const isStream = body.kind === STREAM;
-      const rest = { hasBody, timeout, metadata: entries, ...links };
+      const urgent = (flags & FLAG_URGENT) !== 0;
+      const shown = { hasBody, timeout, urgent, metadata: entries };
+      const rest = { ...shown, ...links };
       return { kind: "request", id, method, params, isStream, ...rest };
     }
     case REPLY: {
@@ -260,6 +274,10 @@ export function readFrame(
       const window = { windowCalls: body.u32(), windowBytes: body.u32() };
       const ack = (flags & FLAG_ACK) !== 0;
       return whole({ kind: "window", id, ...window, ack });
+    }
+    case FRAGMENT: {
+      const aborted = (flags & FLAG_ABORT) !== 0;
+      return { kind: "fragment", ...stream, aborted, bytes };
     }
     case DATA: {
       body.payload(MESSAGE);
@@ -381,6 +399,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [GOAWAY]: "GOAWAY",
   [LAST]: "LAST",
   [WINDOW]: "WINDOW",
+  [FRAGMENT]: "FRAGMENT",
   [DATA]: "DATA",
   [END]: "END",
   [STOP]: "STOP",
@@ -393,7 +412,7 @@ export function printFrame(frame: PeerFrame): string {
   switch (frame.kind) {
     case "hello": {
       const { credentials, serializers, streams, ...rest } = frame.hello;
-      const { movesWindow, keepsResults, ...limits } = rest;
+      const { fragments, movesWindow, keepsResults, ...limits } = rest;
       const fields = Object.entries(limits).map(([key, n]) => `${key} ${n}`);
       if (movesWindow) fields.push("moves windows");
       if (serializers !== undefined) {
@@ -404,17 +423,19 @@ export function printFrame(frame: PeerFrame): string {
         fields.push(`streams ${max}, credit ${credit} of ${connectionCredit}`);
       }
       if (keepsResults) fields.push("keeps results");
+      if (fragments) fields.push("fragments");
       if (credentials !== undefined) fields.push("credentials");
       return `${name} ${fields.join(", ")}`;
     }
     case "request": {
-      const { id, method, params, isStream, timeout } = frame;
+      const { id, method, params, isStream, timeout, urgent } = frame;
       const value = isStream ? "a stream" : show(params) + beside(frame);
       const time = timeout === undefined ? "" : `, timeout ${timeout} ms`;
-      const links = frame.keep ? ", kept" : "";
-      return `${name} ${id} ${word(method)} ${value}${
-        references(frame)
-      }${time}${links}${extra(frame)}`;
+      const how = time + (urgent ? ", urgent" : "") +
+        (frame.keep ? ", kept" : "");
+      return `${name} ${id} ${word(method)} ${value}${references(frame)}${how}${
+        extra(frame)
+      }`;
     }
     case "reply": {
       const value = frame.isStream
@@ -448,6 +469,11 @@ export function printFrame(frame: PeerFrame): string {
       const { id, windowCalls, windowBytes, ack } = frame;
       const window = `${windowCalls} calls, ${windowBytes} bytes`;
       return `${name} ${id} ${window}${ack ? ", confirmed" : ""}`;
+    }
+    case "fragment": {
+      const { bytes, aborted } = frame;
+      const what = aborted ? "given up" : `${bytes.length} bytes`;
+      return `${name} ${frame.id} ${side(frame)} ${what}`;
     }
     case "data": {
       const { payload, more, payloadKind } = frame;

@@ -42,6 +42,8 @@ const HELLO: PeerHello = {
     connectionCredit: 16 * 1024 * 1024,
   },
   keepsResults: true,
+  // Each message then arrives as one frame.
+  fragments: false,
 };
 
 /** Options of {@linkcode scriptedPeer}. */
@@ -56,6 +58,8 @@ export interface ScriptedRequestOptions {
   readonly id?: number | undefined;
   /** Milliseconds until the deadline, a whole number below 2^32. Default: no deadline. */
   readonly timeout?: number | undefined;
+  /** Whether the call goes ahead of others. Default: it does not. */
+  readonly priority?: "urgent" | undefined;
   /** Default: none. */
   readonly metadata?: MetadataInit | undefined;
   /** Whether the other side keeps the result for calls that refer to it. Default false. */
@@ -116,7 +120,10 @@ export class ScriptedPeer {
 
   // What the peer sends.
 
-  /** Sends a HELLO, whose limits are the library's defaults where `hello` states none. */
+  /**
+   * Sends a HELLO, whose limits are the library's defaults where `hello` states
+   * none. Large messages arrive in fragments only if it states `fragments: true`.
+   */
   async hello(hello: Partial<PeerHello> = {}): Promise<void> {
     await this.send(this.#make.hello({ ...HELLO, ...hello }));
   }
@@ -137,10 +144,11 @@ export class ScriptedPeer {
     params?: unknown,
     options: ScriptedRequestOptions = {},
   ): Promise<number> {
-    const { id = this.#nextId++, timeout, metadata, body = false } = options;
-    const { keep = false, references = [] } = options;
-    const links = { keep, references };
-    const parts = { id, method, params, timeout, metadata, body, ...links };
+    const { id = this.#nextId++, timeout, priority, metadata } = options;
+    const { body = false, keep = false, references = [] } = options;
+    const urgent = priority === "urgent";
+    const shown = { timeout, urgent, metadata, body };
+    const parts = { id, method, params, ...shown, keep, references };
     await this.send(this.#make.request(parts));
     return id;
   }

@@ -216,6 +216,46 @@ export interface CallOptions {
    */
   transfer?: boolean | undefined;
   /**
+   * `"urgent"` for a call that goes ahead of others, such as a heartbeat or a
+   * cancellation: it does not wait behind calls that are not urgent, large
+   * messages or streams, on either side, and its reply does not, either. Up to
+   * 16 urgent calls of together 65,536 bytes have places beside the window and
+   * beyond `maxRunning`; more of them need room in the window. Calls that the
+   * handler makes are not urgent by that. Other protocols than Sluice's own
+   * ignore it. Default: not urgent.
+   *
+   * One with more than 32 KiB is urgent until it is sent, which takes several
+   * pieces: it waits for another large call that is being sent, and other calls
+   * pass between its pieces.
+   *
+   * @throws {TypeError} If it is any other value. The call rejects with it.
+   *
+   * @example
+   * ```ts
+   * import { assertEquals } from "@std/assert";
+   * import { Client, memoryPair, Server } from "@sluice/rpc";
+   *
+   * const log: string[] = [];
+   * const services = {
+   *   Files: { put: (data: Uint8Array) => void log.push(`${data.length} bytes`) },
+   *   Health: { beat: () => void log.push("beat") },
+   * };
+   * const [near, far] = memoryPair();
+   * const server = new Server(services);
+   * server.accept(far);
+   * const client = new Client<typeof services>(near);
+   * await client.opened;
+   * await Promise.all([
+   *   client.call("Files.put", new Uint8Array(1_000_000)),
+   *   client.call("Health.beat", undefined, { priority: "urgent" }),
+   * ]);
+   * assertEquals(log, ["beat", "1000000 bytes"]);
+   * await client.close();
+   * await server.close();
+   * ```
+   */
+  priority?: "urgent" | undefined;
+  /**
    * Whether the method may run twice without harm. A
    * {@linkcode ReconnectingClient} then sends the call again even if it may
    * have run already; other clients ignore this. Default false.

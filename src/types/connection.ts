@@ -311,6 +311,8 @@ export interface PeerHello {
   readonly streams?: StreamGrant;
   /** Whether the peer keeps results for dependent calls: see {@linkcode ref}. */
   readonly keepsResults?: boolean | undefined;
+  /** Whether the peer reads large messages in fragments, so that others can pass between. */
+  readonly fragments?: boolean;
 }
 
 /** A protocol in place of Sluice's own, for the option `protocol`; made by an entry point such as `@sluice/rpc/netrpc`. Its members are for the library. */

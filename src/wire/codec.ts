@@ -19,7 +19,7 @@
 import type { ConnectionError } from "../base/errors.ts";
 import type { CallWindow, PeerHello } from "../types/connection.ts";
 import type { FieldReader } from "./fields.ts";
-import type { FrameBuffer } from "./frame_buffer.ts";
+import type { FrameBuffer, ReplyBuffer } from "./frame_buffer.ts";
 import type { MetadataBlock } from "./metadata.ts";
 import type { PayloadEncoder, PayloadView } from "./payload.ts";
 import type { AnySerializer } from "./serializers.ts";
@@ -75,6 +75,12 @@ export interface MessageHandler {
   ): void;
   /** The peer refers to the result of one of its calls no more. */
   onRelease(id: number): void;
+  /** A call by the peer whose request arrives in fragments, of which this was the first; `onRequest` follows when it is whole. `size` is what it counts in the window. */
+  onRequestBegun(id: number, size: number): void;
+  /** The request that had begun is whole: `onRequest` follows at once. */
+  onRequestWhole(): void;
+  /** The peer has given up the request that had begun. */
+  onRequestAborted(): void;
   /** The result of a local call. */
   onReply(id: number, metadata?: MetadataBlock): void;
   /** The failure of a local call; the payload is the error's data. `started` is undefined where the protocol does not carry it. */
@@ -135,7 +141,7 @@ export interface Codec {
    * @throws {ConnectionError} `truncated` inside a message.
    */
   end(): void;
-  /** The number of the message that has begun and not ended, 1 for the first; undefined between messages. */
+  /** The number of the oldest message that has begun and not ended, 1 for the first; undefined between messages. */
   readonly unfinished: number | undefined;
   /** Bytes of it that have been received. */
   readonly unfinishedBytes: number;
@@ -148,6 +154,8 @@ export interface Codec {
   readonly opensStream?: boolean;
   /** Whether that stream is a body, beside the value. */
   readonly hasBody?: boolean;
+  /** Whether the current request goes ahead of those that wait. */
+  readonly urgent?: boolean;
   /** Writes the frames of streams, if the protocol and this side support them. */
   readonly streams?: StreamFrameWriter;
 
@@ -203,12 +211,13 @@ export interface Codec {
     remaining: number,
     metadata: MetadataBlock | undefined,
     links?: LinkFields,
+    urgent?: boolean,
   ): void;
   /** Writes a reply with the prepared payload. */
-  reply(sendBuffer: FrameBuffer, id: number, metadata?: MetadataBlock): void;
+  reply(sendBuffer: ReplyBuffer, id: number, metadata?: MetadataBlock): void;
   /** Writes a failure with the prepared payload as its data. Leaves out the data, and the metadata, where they make it larger than `maxMessage`. */
   failure(
-    sendBuffer: FrameBuffer,
+    sendBuffer: ReplyBuffer,
     id: number,
     started: boolean,
     code: string,
@@ -218,7 +227,7 @@ export interface Codec {
   ): void;
   /** Writes a cancel. Ahead of all other frames if the codec can `retract`: then its request has always been flushed. */
   cancel(sendBuffer: FrameBuffer, id: number): void;
-  /** Writes a ping. */
+  /** Writes a ping, ahead of frames that are not urgent. */
   ping(sendBuffer: FrameBuffer, id: number): void;
   /** Writes a pong, ahead of frames that are not urgent. */
   pong(sendBuffer: FrameBuffer, id: number): void;
@@ -329,8 +338,8 @@ export interface StreamAddress {
 export interface StreamFrameWriter {
   /** Prepares the payload of a request or reply whose value is a stream. */
   prepare(): void;
-  /** The request or reply that was just written has a body. */
-  markBody(sendBuffer: FrameBuffer): void;
+  /** The request or reply that is written next has a body. */
+  markBody(): void;
   /** The prepared item, which is bytes, is a message. */
   markMessage(): void;
   /** The size of the prepared item, in bytes. */

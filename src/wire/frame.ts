@@ -32,6 +32,8 @@ export const PAD = 0x09;
 export const LAST = 0x0a;
 /** Moves the window of calls that the sender grants; with {@linkcode FLAG_ACK}, the peer obeys it from here on. */
 export const WINDOW = 0x0b;
+/** A piece of a REQUEST, REPLY or ERROR that is too long for one frame. */
+export const FRAGMENT = 0x0c;
 /** The caller refers to the result of a call no more. Needs the capability for dependent calls of the callee. */
 export const RELEASE = 0x0d;
 /** An item of a stream, or a fragment of one. This kind and the next three need the capability for streams of both sides. */
@@ -53,6 +55,8 @@ export const FLAG_METADATA = 0x02;
 export const FLAG_KEEP = 0x04;
 /** REQUEST: the body has a block of references next. */
 export const FLAG_REFS = 0x08;
+/** REQUEST: it goes ahead of calls that wait, at both sides. */
+export const FLAG_URGENT = 0x20;
 /** ERROR: the handler was called. */
 export const FLAG_STARTED = 0x01;
 /** GOAWAY: the sender served no request at all; the header's id has no meaning. */
@@ -63,7 +67,7 @@ export const FLAG_WARNING = 0x02;
 export const FLAG_ALL = 0x01;
 /** WINDOW: the sender has read the WINDOW with this id and these values. */
 export const FLAG_ACK = 0x01;
-/** Kinds of streams: the sender of the frame is the caller. */
+/** Kinds of streams, and FRAGMENT: the sender of the frame is the caller. */
 export const FLAG_CALLER = 0x01;
 /** END: the stream failed; the body has the error. */
 export const FLAG_ERROR = 0x02;
@@ -73,6 +77,8 @@ export const FLAG_CONNECTION = 0x02;
 export const FLAG_BODY = 0x10;
 /** END: the body begins with a metadata block, the trailers. */
 export const FLAG_TRAILERS = 0x04;
+/** FRAGMENT: the sender gives the message up; the body has no meaning. */
+export const FLAG_ABORT = 0x02;
 /** DATA: the item continues in the stream's next DATA. */
 export const FLAG_MORE = 0x02;
 

@@ -5,20 +5,21 @@
  * - The length, kind and flags of a header are checked before anything is
  *   allocated for its frame.
  * - A frame within one chunk is not copied. One that spans chunks is gathered
- *   and copied once; only pieces below {@linkcode OWN_PART} bytes of a frame
- *   above it are copied a second time.
+ *   and copied once ({@linkcode BodyParts}). A FRAGMENT is not even gathered, if
+ *   its handler takes it in parts.
  * - The memory for an unfinished frame grows with the bytes received, not with
  *   the length in its header.
  *
  * @module
  */
 
-import { blank, viewOf } from "../base/bytes.ts";
+import { viewOf } from "../base/bytes.ts";
 import { ConnectionError, protocolError } from "../base/errors.ts";
 import { LARGE } from "../base/large_reads.ts";
 import {
   DATA,
   FIRST_SKIPPABLE,
+  FLAG_ABORT,
   FLAG_ACK,
   FLAG_ALL,
   FLAG_BODY,
@@ -33,19 +34,23 @@ import {
   FLAG_REFS,
   FLAG_STARTED,
   FLAG_TRAILERS,
+  FLAG_URGENT,
   FLAG_WARNING,
+  FRAGMENT,
   HEADER_SIZE,
   HELLO,
   PAD,
   REQUEST,
 } from "./frame.ts";
+import { BodyParts, OWN_PART } from "./fragments/body_parts.ts";
 
 /** The flags that each kind may have, with the reserved bits above them; negative for an unknown kind. */
 const LEGAL_FLAGS: Int32Array = /* @__PURE__ */ (() => {
   const flags = new Int32Array(256).fill(-1).fill(0xff, FIRST_SKIPPABLE);
   // REQUEST to RELEASE, then DATA to CREDIT, in the order of their numbers.
   flags.set([
-    FLAG_DEADLINE | FLAG_METADATA | FLAG_KEEP | FLAG_REFS | FLAG_BODY,
+    FLAG_DEADLINE | FLAG_METADATA | FLAG_KEEP | FLAG_REFS | FLAG_BODY |
+    FLAG_URGENT,
     FLAG_METADATA | FLAG_BODY,
     FLAG_STARTED | FLAG_METADATA,
     ...[0, 0, 0],
@@ -53,7 +58,7 @@ const LEGAL_FLAGS: Int32Array = /* @__PURE__ */ (() => {
     0xff,
     FLAG_ALL,
     FLAG_ACK,
-    -1,
+    FLAG_CALLER | FLAG_ABORT,
     0,
   ], REQUEST);
   flags.set([
@@ -67,17 +72,16 @@ const LEGAL_FLAGS: Int32Array = /* @__PURE__ */ (() => {
   return flags;
 })();
 
-/** The smallest buffer for a frame that spans chunks, in bytes. */
-const OWN_PART = 4096;
-
 /** Takes the frames of a {@linkcode FrameDecoder}. */
 export interface FrameHandler {
   /**
    * Whether a frame with a body of so many bytes may be delivered now. Asked
-   * for bodies of {@linkcode LARGE} bytes and more; on false, `push` returns
-   * before that frame.
+   * for bodies of {@linkcode LARGE} bytes and more, and for a FRAGMENT; on
+   * false, `push` returns before that frame.
    */
-  mayRead?(bytes: number): boolean;
+  mayRead?(bytes: number, kind: number, flags: number): boolean;
+  /** Whether a FRAGMENT with a body of so many bytes, which spans chunks, is delivered in parts, as if each were a frame. */
+  inParts?(bytes: number, flags: number): boolean;
   /**
    * Takes one whole frame. Its body is `bytes[start..end)`, lent for the time
    * of the call. Frames that must be ignored are not delivered. The flags and
@@ -112,11 +116,8 @@ export class FrameDecoder {
   /** The start of a header that is not complete yet. */
   readonly #header = new Uint8Array(HEADER_SIZE);
   #headerFill = 0;
-  /** The parts of a body that spans chunks, and their bytes in total. */
-  #parts: Uint8Array[] = [];
-  #filled = 0;
-  /** Bytes used of the last part, if it is a buffer of the decoder's own with room left; else 0. */
-  #tailFill = 0;
+  /** The parts of a body that spans chunks. */
+  readonly #gathered = new BodyParts();
   /** The header fields of the current frame; the length is -1 between frames. */
   #length = -1;
   #kind = 0;
@@ -152,7 +153,7 @@ export class FrameDecoder {
       this.#parseHeader(view, at);
       const start = at + HEADER_SIZE;
       if (start + this.#length > end) return this.#gather(chunk, start);
-      if (this.#length >= LARGE && this.#waits()) {
+      if (this.#gated && this.#waits()) {
         this.#length = -1;
         this.counters.headers--;
         return at;
@@ -171,8 +172,7 @@ export class FrameDecoder {
   /** Stops decoding, and drops the frame that has begun. */
   stop(): void {
     this.stopped = true;
-    this.#parts = [];
-    this.#filled = this.#tailFill = 0;
+    this.#gathered.clear();
   }
 
   /** The number of the frame that has begun and not ended, 1 for the first; undefined between frames. */
@@ -183,7 +183,7 @@ export class FrameDecoder {
 
   /** Bytes of its body that have been received. */
   get unfinishedBytes(): number {
-    return this.#filled;
+    return this.#gathered.filled;
   }
 
   /**
@@ -196,7 +196,7 @@ export class FrameDecoder {
     if (this.unfinished === undefined) return;
     const [size, got] = this.#length < 0
       ? [HEADER_SIZE, this.#headerFill]
-      : [this.#length, this.#filled];
+      : [this.#length, this.unfinishedBytes];
     throw new ConnectionError(
       "truncated",
       `the stream ended inside a frame: ${size - got} of ${size} bytes missing`,
@@ -214,7 +214,7 @@ export class FrameDecoder {
       this.#headerFill = 0;
       this.#parseHeader(viewOf(this.#header), 0);
       const end = at + this.#length;
-      if (end <= chunk.length && this.#length < LARGE) {
+      if (end <= chunk.length && !this.#gated) {
         this.#deliver(chunk, at, end);
         return end;
       }
@@ -227,24 +227,23 @@ export class FrameDecoder {
     const word = view.getInt32(at + 4);
     const kind = word >>> 24;
     const flags = word >>> 16 & 0xff | (word & 0xffff) << 8;
-    const legal = LEGAL_FLAGS[kind];
     this.counters.headers++;
-    if (length > this.maxBody) {
-      throw new ConnectionError(
-        "frame_too_large",
-        `a frame of ${length} bytes; at most ${this.maxBody} are accepted`,
-      );
-    }
-    if (legal < 0) protocolError(`unknown frame kind ${hex(kind)}`);
-    if ((flags & ~legal) !== 0) unknownFlags(kind, flags & ~legal);
+    checkLength(length, this.maxBody);
+    checkKind(kind, flags);
     this.#length = length;
     this.#kind = kind;
     this.#flags = flags;
     this.#id = view.getUint32(at + 8);
   }
 
+  #inParts(): boolean {
+    return this.#kind === FRAGMENT &&
+      this.#handler.inParts?.(this.#length, this.#flags) === true;
+  }
+
   #waits(): boolean {
-    return this.#handler.mayRead?.(this.#length) === false;
+    const may = this.#handler.mayRead?.(this.#length, this.#kind, this.#flags);
+    return may === false;
   }
 
   #deliver(bytes: Uint8Array, start: number, end: number): void {
@@ -254,64 +253,59 @@ export class FrameDecoder {
     this.#handler.frame(kind, this.#flags, this.#id, bytes, start, end);
   }
 
-  /**
-   * Takes the bytes of the current body that `chunk` has. At least OWN_PART
-   * bytes are kept as a view of the chunk. Smaller pieces are copied into a
-   * buffer as large as what has been received: so bytes that trickle in cost
-   * neither an object each nor a buffer of the length in the header.
-   */
-  #gather(chunk: Uint8Array, at: number): number {
-    const rest = this.#length - this.#filled;
-    const ends = rest <= chunk.length - at;
-    // The last bytes stay in the chunk, so that the caller comes back with them.
-    if (ends && this.#length >= LARGE && this.#waits()) return at;
-    while (at < chunk.length && this.#filled < this.#length) {
-      const missing = this.#length - this.#filled;
-      const last = this.#parts.length - 1;
-      let take = Math.min(missing, chunk.length - at);
-      if (this.#tailFill > 0) {
-        const tail = this.#parts[last];
-        take = Math.min(take, tail.length - this.#tailFill);
-        tail.set(chunk.subarray(at, at + take), this.#tailFill);
-        this.#tailFill += take;
-        if (this.#tailFill === tail.length) this.#tailFill = 0;
-        this.counters.copied += take;
-      } else if (take >= OWN_PART && take < this.#length) {
-        this.#parts.push(chunk.subarray(at, at + take));
-      } else {
-        const room = Math.min(missing, Math.max(OWN_PART, this.#filled));
-        take = Math.min(take, room);
-        const own = new Uint8Array(room);
-        own.set(chunk.subarray(at, at + take));
-        this.#parts.push(own);
-        this.#tailFill = take < room ? take : 0;
-        this.counters.copied += take;
-      }
-      this.#filled += take;
-      at += take;
-    }
-    if (this.#filled === this.#length) this.#deliverParts();
-    return at;
+  /** Whether the handler is asked before the current frame is delivered. */
+  get #gated(): boolean {
+    return this.#length >= LARGE || this.#kind === FRAGMENT;
   }
 
-  #deliverParts(): void {
-    const parts = this.#parts;
-    let body = parts[0];
-    if (parts.length > 1) {
-      body = blank(this.#length);
-      let at = 0;
-      for (const part of parts) {
-        body.set(part, at);
-        at += part.length;
-      }
-      this.counters.copied += at;
+  /** Takes the bytes of the current body that `chunk` has. */
+  #gather(chunk: Uint8Array, at: number): number {
+    const gathered = this.#gathered;
+    const rest = this.#length - gathered.filled;
+    const has = chunk.length - at;
+    const ends = rest <= has;
+    if (!ends && has >= OWN_PART && gathered.filled === 0 && this.#inParts()) {
+      this.#length -= has;
+      const { length } = chunk;
+      this.#handler.frame(this.#kind, this.#flags, this.#id, chunk, at, length);
+      return length;
     }
-    this.#parts = [];
-    this.#filled = this.#tailFill = 0;
-    this.owned = true;
-    this.#deliver(body, 0, body.length);
-    this.owned = false;
+    // The last bytes stay in the chunk, so that the caller comes back with them.
+    if (ends && this.#gated && this.#waits()) return at;
+    at = gathered.take(chunk, at, chunk.length, this.#length);
+    if (gathered.filled === this.#length) {
+      const body = gathered.join();
+      this.counters.copied = gathered.copied;
+      this.owned = true;
+      this.#deliver(body, 0, body.length);
+      this.owned = false;
+    }
+    return at;
   }
+}
+
+/**
+ * Checks the length of a body.
+ *
+ * @throws {ConnectionError} `frame_too_large`.
+ */
+export function checkLength(length: number, most: number): void {
+  if (length <= most) return;
+  throw new ConnectionError(
+    "frame_too_large",
+    `a frame of ${length} bytes; at most ${most} are accepted`,
+  );
+}
+
+/**
+ * Checks the kind of a frame, and its flags with the reserved bits above them.
+ *
+ * @throws {ConnectionError} `protocol_error`.
+ */
+export function checkKind(kind: number, flags: number): void {
+  const legal = LEGAL_FLAGS[kind];
+  if (legal < 0) protocolError(`unknown frame kind ${hex(kind)}`);
+  if ((flags & ~legal) !== 0) unknownFlags(kind, flags & ~legal);
 }
 
 /**

@@ -9,7 +9,7 @@
 
 import { boundedUtf8 } from "../base/utf8.ts";
 import { HEADER_SIZE, writeHeader, writeHeaderTo, writeU16 } from "./frame.ts";
-import type { FrameBuffer } from "./frame_buffer.ts";
+import type { FrameBuffer, MessageBuffer } from "./frame_buffer.ts";
 import type { PayloadEncoder } from "./payload.ts";
 
 /** The longest error code that is sent, in bytes. */
@@ -44,7 +44,7 @@ export function beginFrame(
 /** Begins a frame whose body, of `size` bytes, ends with the prepared payload; returns where the body begins. */
 export function beginWithPayload(
   payload: PayloadEncoder,
-  sendBuffer: FrameBuffer,
+  sendBuffer: MessageBuffer,
   size: number,
   kind: number,
   flags: number,
@@ -59,7 +59,7 @@ export function beginWithPayload(
 /** Ends it with the kind and the bytes of the payload. */
 export function endWithPayload(
   payload: PayloadEncoder,
-  sendBuffer: FrameBuffer,
+  sendBuffer: MessageBuffer,
   at: number,
 ): void {
   sendBuffer.bytes[at] = payload.kind;

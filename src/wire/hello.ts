@@ -60,6 +60,9 @@ const HIGHEST = 9;
 
 /** Capability: streams. */
 const CAN_STREAM = 1;
+/** Capability: FRAGMENT is read. */
+const CAN_FRAGMENT = 4;
+
 /** Capability: applies and acknowledges WINDOW. */
 const MOVES_WINDOW = 16;
 
@@ -68,7 +71,7 @@ const KEEPS_RESULTS = 32;
 
 /** Encodes the body of a HELLO. */
 export function encodeHello(hello: PeerHello): Uint8Array {
-  const { credentials, serializers, streams } = hello;
+  const { credentials, serializers, streams, fragments = true } = hello;
   const body = [...utf8(MAGIC), VERSION >> 8, VERSION];
   const add = (type: number, value: Uint8Array | number[]) => {
     body.push(type, value.length >> 8, value.length, ...value);
@@ -82,6 +85,7 @@ export function encodeHello(hello: PeerHello): Uint8Array {
     add(IS_TEXT, []);
   } else if (credentials !== undefined) add(CREDENTIALS, credentials);
   const capabilities = (streams === undefined ? 0 : CAN_STREAM) |
+    (fragments ? CAN_FRAGMENT : 0) |
     (hello.movesWindow ? MOVES_WINDOW : 0) |
     (hello.keepsResults ? KEEPS_RESULTS : 0);
   if (capabilities !== 0) add(CAPABILITIES, u32(capabilities));
@@ -216,10 +220,12 @@ export function parseHello(body: FieldReader): PeerHello {
     credentials = body.text(length);
   }
   const streams = (capabilities & CAN_STREAM) !== 0 ? grant : undefined;
+  const fragments = (capabilities & CAN_FRAGMENT) !== 0;
   const movesWindow = (capabilities & MOVES_WINDOW) !== 0;
   const keepsResults = (capabilities & KEEPS_RESULTS) !== 0;
   return {
-    ...{ maxMessage, windowCalls, windowBytes, movesWindow, keepsResults },
+    ...{ maxMessage, windowCalls, windowBytes },
+    ...{ fragments, movesWindow, keepsResults },
     ...{ credentials, serializers, streams },
   };
 }

@@ -9,6 +9,8 @@
  *   in its place, and no REQUEST after its LAST.
  * - Frames of streams are read only from a peer that has been authorized, and
  *   only if both sides have the capability.
+ * - A message that arrives in fragments is delivered like one that arrives
+ *   whole. The handler is notified when such a request begins, from its header.
  * - The first bytes are kept until the peer's HELLO has been read, to name
  *   another protocol that the peer speaks; no longer.
  *
@@ -24,9 +26,11 @@ import type {
   StreamFrameHandler,
 } from "./codec.ts";
 import { FieldReader } from "./fields.ts";
+import { FragmentReader, sizeOf } from "./fragments/fragment_reader.ts";
 import {
   CANCEL,
   ERROR,
+  FLAG_ABORT,
   FLAG_ACK,
   FLAG_ALL,
   FLAG_BODY,
@@ -35,7 +39,9 @@ import {
   FLAG_NONE,
   FLAG_REFS,
   FLAG_STARTED,
+  FLAG_URGENT,
   FLAG_WARNING,
+  FRAGMENT,
   GOAWAY,
   HEADER_SIZE,
   HELLO,
@@ -60,6 +66,7 @@ import {
   EARLY_MESSAGE,
   JSON_TEXT,
   MAX_HELLO,
+  MAX_WHOLE,
   STREAM,
 } from "./protocol.ts";
 import { agree, type SerializerAgreement } from "./serializers.ts";
@@ -73,12 +80,17 @@ const NO_REQUESTS = 2;
 export class MessageReader implements FrameHandler {
   /** Bytes of the latest frame, header included. */
   receivedSize = 0;
+  /** Whether the latest request is urgent. */
+  urgent = false;
+  /** Whether the peer reads messages in fragments, and may send some. */
+  protected peerFragments = false;
   protected readonly settings: CodecSettings;
   protected readonly agreement: SerializerAgreement;
   readonly #handler: MessageHandler;
   readonly #decoder: FrameDecoder;
   /** The body of the frame that is being delivered; then it stands at the payload. */
   readonly #body = new FieldReader();
+  readonly #fragments = new FragmentReader();
   /** The first bytes, at most as many as a header has. */
   #first: number[] = [];
   #phase = GREETING;
@@ -114,21 +126,25 @@ export class MessageReader implements FrameHandler {
   end(): void {
     try {
       this.#decoder.end();
+      this.#fragments.end();
     } catch (error) {
       throw this.#explain(error);
     }
   }
 
   get unfinished(): number | undefined {
-    return this.#decoder.unfinished;
+    const { unfinished = Infinity } = this.#decoder;
+    const oldest = Math.min(unfinished, this.#fragments.since);
+    return oldest === Infinity ? undefined : oldest;
   }
 
   get unfinishedBytes(): number {
-    return this.#decoder.unfinishedBytes;
+    return this.#decoder.unfinishedBytes + this.#fragments.filled;
   }
 
   stop(): void {
     this.#decoder.stop();
+    this.#fragments.clear();
   }
 
   /** Until then no body may be larger than before HELLO, and no frame of a stream is read. */
@@ -177,8 +193,21 @@ export class MessageReader implements FrameHandler {
 
   // What the decoder calls.
 
-  mayRead(bytes: number): boolean {
+  mayRead(bytes: number, kind: number, flags: number): boolean {
+    if (kind === FRAGMENT) {
+      // Only a whole message is parsed.
+      const message = this.#fragments.place(flags);
+      const parsed = (flags & FLAG_ABORT) === 0 && message.isLast(bytes);
+      if (!parsed) return true;
+      bytes = message.length;
+    }
     return this.#handler.mayRead(bytes);
+  }
+
+  inParts(bytes: number, flags: number): boolean {
+    // Not where it could be a fault as a whole, or be the end of its message.
+    return bytes <= MAX_WHOLE && (flags & FLAG_ABORT) === 0 &&
+      !this.#fragments.place(flags).isLast(bytes);
   }
 
   frame(
@@ -197,6 +226,7 @@ export class MessageReader implements FrameHandler {
     if (this.#phase !== OPEN) this.#checkOrder(kind);
     switch (kind) {
       case REQUEST: {
+        this.urgent = (flags & FLAG_URGENT) !== 0;
         const remaining = (flags & FLAG_DEADLINE) !== 0 ? body.u32() : -1;
         const metadata = body.metadata(flags);
         const links = (flags & (FLAG_KEEP | FLAG_REFS)) === 0
@@ -241,6 +271,8 @@ export class MessageReader implements FrameHandler {
         if (flags > FLAG_WARNING || flags === FLAG_WARNING && code !== "") {
           protocolError("a warning with NONE or a code");
         }
+        // After a code nothing follows, so nothing is completed.
+        if (code !== "" && this.#fragments.clear()) handler.onRequestAborted();
         const lastId = flags === FLAG_NONE ? undefined : id;
         handler.onGoaway(
           flags === FLAG_WARNING ? Infinity : lastId,
@@ -267,6 +299,9 @@ export class MessageReader implements FrameHandler {
         this.#links(0);
         body.done();
         handler.onRelease(id);
+        return;
+      case FRAGMENT:
+        this.#fragment(flags, id);
         return;
       default:
         this.#streamFrame(kind, flags, id);
@@ -308,6 +343,7 @@ export class MessageReader implements FrameHandler {
     this.#phase = OPEN;
     this.#first = [];
     this.#peerStreams = hello.streams !== undefined;
+    this.peerFragments = hello.fragments === true;
     if (authorizesPeer) this.#decoder.maxBody = EARLY_MESSAGE;
     else this.onPeerAuthorized();
     this.#handler.onHello(hello);
@@ -317,6 +353,31 @@ export class MessageReader implements FrameHandler {
   #links(flags: number): RequestLinks {
     const { settings } = this;
     return (settings.readLinks ?? noLinks)(this.#body, flags, settings);
+  }
+
+  #fragment(flags: number, id: number): void {
+    if (!this.peerFragments) {
+      protocolError("a fragment of a peer without the capability for them");
+    }
+    const decoder = this.#decoder;
+    const { maxBody, counters: { headers } } = decoder;
+    const fragments = this.#fragments;
+    const message = fragments.take(flags, id, this.#body, maxBody, headers);
+    if (message === undefined) return;
+    const isRequest = message.kind === REQUEST;
+    if ((flags & FLAG_ABORT) !== 0) {
+      message.clear();
+      if (isRequest) this.#handler.onRequestAborted();
+    } else if (message.filled === message.length) {
+      if (isRequest) this.#handler.onRequestWhole();
+      const body = message.join();
+      decoder.owned = true;
+      this.frame(message.kind, message.flags, id, body, 0, body.length);
+      decoder.owned = false;
+    } else if (isRequest) {
+      this.urgent = (message.flags & FLAG_URGENT) !== 0;
+      this.#handler.onRequestBegun(id, sizeOf(message));
+    }
   }
 
   #streamFrame(kind: number, flags: number, id: number): void {

@@ -26,10 +26,12 @@ import {
   CANCEL,
   ERROR,
   FLAG_ACK,
+  FLAG_BODY,
   FLAG_DEADLINE,
   FLAG_METADATA,
   FLAG_NONE,
   FLAG_STARTED,
+  FLAG_URGENT,
   FLAG_WARNING,
   GOAWAY,
   HEADER_SIZE,
@@ -45,7 +47,11 @@ import {
   writeU16,
   writeU32,
 } from "./frame.ts";
-import type { FrameBuffer } from "./frame_buffer.ts";
+import type {
+  FrameBuffer,
+  MessageBuffer,
+  ReplyBuffer,
+} from "./frame_buffer.ts";
 import {
   beginFrame,
   beginUrgent,
@@ -57,6 +63,7 @@ import { encodeHello } from "./hello.ts";
 import { MessageReader } from "./message_reader.ts";
 import { type MetadataBlock, metadataSize, writeMetadata } from "./metadata.ts";
 import { PayloadEncoder, type PreparedPayload } from "./payload.ts";
+import { MAX_WHOLE, STREAM } from "./protocol.ts";
 import type { PayloadRole } from "./to_json.ts";
 
 /** The longest method name, in bytes of UTF-8. */
@@ -148,37 +155,55 @@ export class NativeCodec extends MessageReader implements Codec {
     remaining: number,
     metadata: MetadataBlock | undefined,
     links?: LinkFields,
+    urgent = false,
   ): void {
     const payload = this.#payload;
     const timed = remaining >= 0;
     let size = this.requestSize(method, timed, metadata) - HEADER_SIZE;
-    let flags = (timed ? FLAG_DEADLINE : 0) | flagOf(metadata);
+    let flags = (timed ? FLAG_DEADLINE : 0) | flagOf(metadata) |
+      (urgent ? FLAG_URGENT : 0) | (payload.besideBody ? FLAG_BODY : 0);
     if (links !== undefined) {
       size += links.block.length;
       flags |= links.flags;
     }
-    let at = beginWithPayload(payload, sendBuffer, size, REQUEST, flags, id);
-    if (timed) at = writeU32(sendBuffer.bytes, at, remaining);
-    at = writeMetadata(sendBuffer.bytes, at, metadata);
+    const out = this.#bufferFor(sendBuffer, size, id, true);
+    let at = beginWithPayload(payload, out, size, REQUEST, flags, id);
+    if (timed) at = writeU32(out.bytes, at, remaining);
+    at = writeMetadata(out.bytes, at, metadata);
     if (links !== undefined) {
-      sendBuffer.bytes.set(links.block, at);
+      out.bytes.set(links.block, at);
       at += links.block.length;
     }
-    copyWords(this.#methodView, this.#methodSize, sendBuffer.view, at);
-    endWithPayload(payload, sendBuffer, at + this.#methodSize);
+    copyWords(this.#methodView, this.#methodSize, out.view, at);
+    endWithPayload(payload, out, at + this.#methodSize);
   }
 
-  reply(sendBuffer: FrameBuffer, id: number, metadata?: MetadataBlock): void {
+  reply(sendBuffer: ReplyBuffer, id: number, metadata?: MetadataBlock): void {
     const payload = this.#payload;
     const size = this.replySize(metadata);
-    const flags = flagOf(metadata);
-    const at = beginWithPayload(payload, sendBuffer, size, REPLY, flags, id);
-    const end = writeMetadata(sendBuffer.bytes, at, metadata);
-    endWithPayload(payload, sendBuffer, end);
+    const flags = flagOf(metadata) | (payload.besideBody ? FLAG_BODY : 0);
+    const out = this.#bufferFor(sendBuffer, size, id, false);
+    const at = beginWithPayload(payload, out, size, REPLY, flags, id);
+    const end = writeMetadata(out.bytes, at, metadata);
+    endWithPayload(payload, out, end);
+  }
+
+  /** Where to write a message with a body of `size` bytes. One that begins a stream is written whole: its items must not overtake it. */
+  #bufferFor(
+    sendBuffer: ReplyBuffer,
+    size: number,
+    id: number,
+    isRequest: boolean,
+  ): MessageBuffer {
+    if (size <= MAX_WHOLE || !this.peerFragments) return sendBuffer;
+    const payload = this.#payload;
+    if (payload.kind === STREAM || payload.besideBody) return sendBuffer;
+    payload.apart = true;
+    return sendBuffer.cut(id, isRequest, HEADER_SIZE + size);
   }
 
   failure(
-    sendBuffer: FrameBuffer,
+    sendBuffer: ReplyBuffer,
     id: number,
     started: boolean,
     code: string,
@@ -196,10 +221,11 @@ export class NativeCodec extends MessageReader implements Codec {
     if (size + payload.size > maxMessage) payload.prepare(undefined, false);
     size += payload.size;
     const flags = (started ? FLAG_STARTED : 0) | flagOf(metadata);
-    let at = beginWithPayload(payload, sendBuffer, size, ERROR, flags, id);
-    at = writeMetadata(sendBuffer.bytes, at, metadata);
-    sendBuffer.bytes.set(text, at);
-    endWithPayload(payload, sendBuffer, at + text.length);
+    const out = this.#bufferFor(sendBuffer, size, id, false);
+    let at = beginWithPayload(payload, out, size, ERROR, flags, id);
+    at = writeMetadata(out.bytes, at, metadata);
+    out.bytes.set(text, at);
+    endWithPayload(payload, out, at + text.length);
   }
 
   cancel(sendBuffer: FrameBuffer, id: number): void {
@@ -207,7 +233,7 @@ export class NativeCodec extends MessageReader implements Codec {
   }
 
   ping(sendBuffer: FrameBuffer, id: number): void {
-    beginFrame(sendBuffer, 0, PING, 0, id);
+    beginUrgent(sendBuffer, 0, PING, 0, id);
   }
 
   pong(sendBuffer: FrameBuffer, id: number): void {

@@ -33,7 +33,7 @@ import {
   writeUtf8,
 } from "../base/utf8.ts";
 import type { Serializer, SerializerList } from "../types/connection.ts";
-import type { FrameBuffer } from "./frame_buffer.ts";
+import type { MessageBuffer } from "./frame_buffer.ts";
 import {
   BYTES,
   CUSTOM,
@@ -84,6 +84,10 @@ export class PayloadEncoder {
   #bytes: Uint8Array | undefined;
   /** Whether the bytes belong to the library, so that they need no copy. */
   #owned = false;
+  /** Whether the buffer that the payload goes into copies the bytes itself. */
+  apart = false;
+  /** Whether a stream comes beside the value. */
+  besideBody = false;
   /** What replaces JSON in each direction. */
   readonly agreement: SerializerAgreement;
 
@@ -162,12 +166,13 @@ export class PayloadEncoder {
    * too: one chunk costs less than two.
    */
   get inline(): boolean {
-    return this.#bytes === undefined || !this.#owned || this.size < ATTACH_SIZE;
+    return this.#bytes === undefined ||
+      !this.apart && (!this.#owned || this.size < ATTACH_SIZE);
   }
 
   /** Writes an inline payload at `at` of the send buffer. */
   write(
-    { bytes, view }: Pick<FrameBuffer, "bytes" | "view">,
+    { bytes, view }: Pick<MessageBuffer, "bytes" | "view">,
     at: number,
   ): void {
     const { size } = this;
@@ -177,7 +182,7 @@ export class PayloadEncoder {
   }
 
   /** Adds a payload that is not inline to the batch, uncopied. */
-  attach(sendBuffer: FrameBuffer): void {
+  attach(sendBuffer: Pick<MessageBuffer, "lend">): void {
     sendBuffer.lend(plainView(this.#bytes as Uint8Array));
   }
 
@@ -185,6 +190,7 @@ export class PayloadEncoder {
   clear(): void {
     this.#text = undefined;
     this.#bytes = undefined;
+    this.apart = this.besideBody = false;
   }
 
   #prepareText(kind: number, text: string): void {

@@ -37,6 +37,15 @@ export const MAX_METADATA = 0xffff;
 /** The largest payload of a DATA frame, in bytes: an item of a power of two is cut into full frames. */
 export const MAX_DATA = 32 * 1024;
 
+/** The largest body of a REQUEST, REPLY or ERROR that is sent whole to a peer that reads fragments, and the largest body of a FRAGMENT, in bytes. */
+export const MAX_WHOLE = 32 * 1024;
+
+/** Urgent calls that may be in flight beyond the window. */
+export const URGENT_CALLS = 16;
+
+/** Their bytes. */
+export const URGENT_BYTES = 64 * 1024;
+
 /** What a DATA frame counts against the credit besides its body, so that tiny frames are not free. */
 const FRAME_CHARGE = 16;
 

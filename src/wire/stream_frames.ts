@@ -23,7 +23,6 @@ import {
   CREDIT,
   DATA,
   END,
-  FLAG_BODY,
   FLAG_CALLER,
   FLAG_CONNECTION,
   FLAG_ERROR,
@@ -61,10 +60,8 @@ export class NativeStreamFrames implements StreamFrameWriter {
     this.#payload.prepareStream();
   }
 
-  markBody(sendBuffer: FrameBuffer): void {
-    const { batchOffset } = sendBuffer;
-    // A frame that was not kept has the offset -1.
-    if (batchOffset >= 0) sendBuffer.at(batchOffset)[5] |= FLAG_BODY;
+  markBody(): void {
+    this.#payload.besideBody = true;
   }
 
   markMessage(): void {

@@ -379,6 +379,7 @@ export interface Hello {
   readonly streams: StreamGrant | undefined;
   /** Whether it has the capability for dependent calls. */
   readonly keepsResults: boolean;
+  readonly fragments: boolean;
 }
 
 /** The stream limits that a side grants. */
@@ -421,6 +422,7 @@ export function readHello({ body }: Omit<RawFrame, "reserved">): Hello {
     maxMessage,
     calls,
     bytes,
+    fragments: (capabilities & 4) !== 0,
     windows: (capabilities & 16) !== 0,
     streams: (capabilities & 1) !== 0 ? grant : undefined,
     keepsResults: (capabilities & 32) !== 0,

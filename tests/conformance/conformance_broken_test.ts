@@ -512,7 +512,7 @@ test("every case of a client's streams is seen to fail", () => {
   assertEquals(unseen, []);
 });
 
-/** A side that neither sends nor reads the capability for streams. */
+/** A side that neither sends nor reads the capabilities for streams and fragments. */
 function withoutStreams(far: Duplex): Duplex {
   return helloAlone(
     far,
@@ -610,6 +610,7 @@ const NO_REFERENCES = "the client does not refer to results";
 const LACKS = new Set([
   "the client's HELLO has no capability for streams",
   "the client's HELLO has no windows that move",
+  "the client's HELLO has no capability for fragments",
   "the client sends no metadata",
   NO_REFERENCES,
   "the client sends no deadline",

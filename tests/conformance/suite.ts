@@ -9,6 +9,7 @@ import { calls } from "./sections/calls.ts";
 import { dependents } from "./sections/dependent_calls.ts";
 import { cancels } from "./sections/cancel.ts";
 import { endings, faults } from "./sections/ending.ts";
+import { fragments } from "./sections/fragments.ts";
 import { frames } from "./sections/frames.ts";
 import { goaways } from "./sections/goaway.ts";
 import { hellos } from "./sections/hello.ts";
@@ -27,6 +28,7 @@ export const CASES: readonly Case[] = [
   ...ids,
   ...calls,
   ...dependents,
+  ...fragments,
   ...contents,
   ...windows,
   ...cancels,
@@ -50,6 +52,7 @@ export const WITHOUT_CASE: Readonly<Record<string, string>> = {
   HE17: `${AUTHORIZATION}; see tests/serve/authorize_test.ts`,
   GA6:
     "takes a client whose ids can be made to jump; see tests/call/call_table_test.ts",
+  FG7: "is about memory; see tests/connection/fragments_test.ts",
   PL5:
     "takes a script in JSON that every language reads the same; see tests/wire/payload_test.ts",
   SL1: "takes an end with a serializer; see tests/wire/serializers_test.ts",

@@ -36,7 +36,7 @@ const HEADER = 12;
 /** The flag bits a sender may set, by kind. */
 const SENDER_FLAGS: Record<number, number> = {
   [KIND.HELLO]: 0,
-  [KIND.REQUEST]: 15,
+  [KIND.REQUEST]: 0x2f,
   [KIND.REPLY]: 2,
   [KIND.ERROR]: 3,
   [KIND.CANCEL]: 0,
@@ -45,6 +45,7 @@ const SENDER_FLAGS: Record<number, number> = {
   [KIND.GOAWAY]: 3,
   [KIND.LAST]: 1,
   [KIND.WINDOW]: 1,
+  [KIND.FRAGMENT]: 3,
   [KIND.RELEASE]: 0,
 };
 /** What only an end with streams is sent besides. */

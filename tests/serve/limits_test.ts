@@ -254,18 +254,18 @@ test("[X16] a reply larger than maxSendBuffer fails its call alone", async () =>
 
 test("[X16] a call waits until the send buffer has room for all of it", async () => {
   const peer = new RawPeer({ highWaterMark: 0 });
-  const client = new Client<Any>(peer.duplex, { maxSendBuffer: 1_000_000 });
+  const client = new Client<Any>(peer.duplex, { maxSendBuffer: 200_000 });
   await peer.send(hello());
   await settle();
   const handles = Array.from(
     { length: 5 },
-    () => client.go("Peer.take", new Uint8Array(450_000)),
+    () => client.go("Peer.take", new Uint8Array(90_000)),
   );
   await settle();
   assertEquals(client.stats().queued, 3);
   for (let id = 1; id <= 5; id++) {
     assertEquals((await peer.nextOf(KIND.REQUEST)).id, id);
-    assert(client.stats().outgoingBytes <= 1_000_000);
+    assert(client.stats().outgoingBytes <= 200_000);
   }
   await peer.send(...handles.map((_, i) => reply(i + 1)));
   for (const { reply } of handles) assertEquals(await reply, "ok");

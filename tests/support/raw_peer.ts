@@ -25,6 +25,7 @@ export const KIND = {
   PAD: 0x09,
   LAST: 0x0a,
   WINDOW: 0x0b,
+  FRAGMENT: 0x0c,
   RELEASE: 0x0d,
   DATA: 0x10,
   END: 0x11,
@@ -85,6 +86,8 @@ export interface HelloFields {
   streams?: boolean | { credit: number; max: number; all?: number };
   /** Whether it keeps results for dependent calls. */
   keepsResults?: boolean;
+  /** Whether it reads fragments. */
+  fragments?: boolean;
   /** Appended as they are. */
   extra?: readonly number[];
 }
@@ -99,6 +102,7 @@ export function hello(fields: HelloFields = {}): Uint8Array {
     windows = false,
     streams = false,
     keepsResults = false,
+    fragments = false,
     extra = [],
   } = fields;
   const grant = typeof streams === "object"
@@ -107,8 +111,8 @@ export function hello(fields: HelloFields = {}): Uint8Array {
       ...u32(streams.all ?? 16 << 20),
     ]
     : [];
-  const capabilities = (streams === false ? 0 : 1) | (windows ? 16 : 0) |
-    (keepsResults ? 32 : 0);
+  const capabilities = (streams === false ? 0 : 1) | (fragments ? 4 : 0) |
+    (windows ? 16 : 0) | (keepsResults ? 32 : 0);
   const body = join(
     text("SLUICE"),
     u16(version),

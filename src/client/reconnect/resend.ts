@@ -158,8 +158,8 @@ export class ResendManager implements Caller, CallOwner, ResendOwner {
 
   /** Copies the options, so that later changes to them have no effect. */
   #apply(call: ResendableCall, options: SentOptions): void {
-    const { signal, ctx, metadata, idempotent, body, trailers } = options;
-    const { notification, calledAt } = options;
+    const { signal, ctx, metadata, priority, idempotent } = options;
+    const { body, trailers, notification, calledAt } = options;
     // Even a call that is not made owns its body.
     if (body !== undefined) call.options = { body };
     if (signal?.aborted) throw signal.reason;
@@ -169,6 +169,7 @@ export class ResendManager implements Caller, CallOwner, ResendOwner {
       signal,
       // The time that `ctx` leaves is part of the deadline.
       ctx: ctx && { signal: ctx.signal, remaining: Infinity },
+      priority,
       idempotent,
       body,
       trailers,
