@@ -17,7 +17,7 @@ function urgentRequest(id: number, method: string): Uint8Array {
   return bytes;
 }
 
-test("[WI6] an urgent call goes ahead of calls that wait for the window, with the next id", async () => {
+test("[WI10] an urgent call goes ahead of calls that wait for the window, with the next id", async () => {
   const { connection, peer } = faceClient();
   await peer.send(hello({ calls: 2 }));
   await peer.nextOf(KIND.HELLO);
@@ -40,7 +40,7 @@ test("[WI6] an urgent call goes ahead of calls that wait for the window, with th
   assertNothingLeft(connection);
 });
 
-test("[WI6] 16 urgent calls of together 65,536 bytes fit beside a full window; the next one waits, ahead of others", async () => {
+test("[WI10] 16 urgent calls of together 65,536 bytes fit beside a full window; the next one waits, ahead of others", async () => {
   for (const [size, fit] of [[1, 16], [8_000, 8]]) {
     const { connection, peer } = faceClient();
     await peer.send(hello({ calls: 1, bytes: 16_384, maxMessage: 16_384 }));
@@ -64,7 +64,7 @@ test("[WI6] 16 urgent calls of together 65,536 bytes fit beside a full window; t
   }
 });
 
-test("[WI6] a server accepts 16 urgent calls beyond its window, and one more is a fault", async () => {
+test("[WI10] a server accepts 16 urgent calls beyond its window, and one more is a fault", async () => {
   for (const over of [false, true]) {
     const services = { Test: { hold: () => new Promise(() => {}) } };
     const facing = faceServer(services, { windowCalls: 64 });

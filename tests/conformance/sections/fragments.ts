@@ -305,7 +305,7 @@ export const fragments: Section = [
     },
   ),
   ...server(
-    "WI6.1",
+    "WI10.1",
     "16 urgent calls are accepted beside a full window, and not 17",
     async (s) => {
       await s.exchangeHello();
