@@ -47,6 +47,8 @@ export const WITHOUT_CASE: Readonly<Record<string, string>> = {
   HE17: `${AUTHORIZATION}; see tests/serve/authorize_test.ts`,
   GA6:
     "takes a client whose ids can be made to jump; see tests/call/call_table_test.ts",
+  LA4:
+    "binds an end that cannot half-close; see tests/connection/no_half_close_test.ts",
   PL5:
     "takes a script in JSON that every language reads the same; see tests/wire/payload_test.ts",
   ST16:
