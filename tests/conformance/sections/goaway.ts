@@ -294,6 +294,9 @@ export const goaways: Section = [
       const { id } = await c.request("first");
       await c.send(warning(), reply(id));
       const frames = await c.alive();
+      // The PONG may overtake them.
+      await c.pace.quiet();
+      frames.push(...await c.alive());
       const methods: string[] = [];
       let saidLast = false;
       for (const frame of frames) {
