@@ -70,10 +70,10 @@ export class SendWindow {
   /** Whether a call of this size may be sent now. Urgent ones may exceed the window by some calls. */
   canSend(size: number, urgent = false): boolean {
     const { windowCalls, windowBytes, maxMessage } = this.granted;
-    // A window of no calls means none for now.
-    if (windowCalls === 0) return false;
-    const calls = urgent ? windowCalls + URGENT_CALLS : windowCalls;
-    const bytes = urgent ? windowBytes + URGENT_BYTES : windowBytes;
+    // A window of no calls is for urgent ones, too.
+    const more = urgent && windowCalls > 0;
+    const calls = more ? windowCalls + URGENT_CALLS : windowCalls;
+    const bytes = more ? windowBytes + URGENT_BYTES : windowBytes;
     return this.calls < calls && this.bytes + size <= bytes &&
       size <= maxMessage + this.#overhead;
   }

@@ -348,11 +348,17 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
 
   #awaitQuiet(quiet: () => void): void {
     const { lastId } = this.receiveWindow;
-    this.#quietTimer?.set(QUIET_TIME, () => void this.#check(lastId, quiet));
+    this.#quietTimer?.set(
+      QUIET_TIME,
+      () => void this.#checkQuiet(lastId, quiet),
+    );
   }
 
   /** A peer that has sent a call meanwhile is not quiet. Nor is one in the middle of a message, or with little room in its window: it may be waiting. */
-  async #check(lastId: number | undefined, quiet: () => void): Promise<void> {
+  async #checkQuiet(
+    lastId: number | undefined,
+    quiet: () => void,
+  ): Promise<void> {
     const { clock, codec, limits } = this.#context;
     const { receiveWindow } = this;
     await readFirst(clock);

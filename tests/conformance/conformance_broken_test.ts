@@ -23,7 +23,16 @@ import type { Role } from "./session.ts";
 import { type CaseResult, CASES, runCase } from "./suite.ts";
 import { serverAt } from "./tcp.ts";
 import type { RawFrame } from "./wire.ts";
-import { data, end, frame, goaway, hello, KIND } from "../support/raw_peer.ts";
+import {
+  data,
+  end,
+  frame,
+  goaway,
+  hello,
+  isWarning,
+  KIND,
+  last,
+} from "../support/raw_peer.ts";
 
 const OPTIONS = {
   windowCalls: 200,
@@ -229,6 +238,37 @@ const BROKEN: readonly Broken[] = [
       fromEnd: ({ kind, body }) =>
         kind === KIND.GOAWAY ? [frame(KIND.GOAWAY, 0, body, 1)] : undefined,
     }),
+  },
+  {
+    fault: "says LAST while a call waits",
+    seenBy: { client: ["GA7.2"] },
+    make: () => ({
+      fromSuite(got, line) {
+        if (isWarning(got)) line.toSuite(last());
+        return undefined;
+      },
+      fromEnd: ({ kind }) => kind === KIND.LAST ? [] : undefined,
+    }),
+  },
+  {
+    fault: "does not know LAST with ALL",
+    seenBy: { server: ["LA3.1", "LA3.2", "LA3.3"], client: ["LA3.1", "LA3.4"] },
+    make: deaf(({ kind, flags }) => kind === KIND.LAST && flags === 1),
+  },
+  {
+    fault: "discards the calls that cross its warning",
+    seenBy: { server: ["GA8.1", "GA8.2", "GA8.3"] },
+    make: () => {
+      let warned = false;
+      return {
+        fromEnd(got) {
+          warned ||= isWarning(got);
+          return undefined;
+        },
+        fromSuite: ({ kind }) =>
+          warned && kind === KIND.REQUEST ? [] : undefined,
+      };
+    },
   },
   {
     fault: "sends a stream to a server without the capability",

@@ -53,6 +53,8 @@ export const WITHOUT_CASE: Readonly<Record<string, string>> = {
   GA6:
     "takes a client whose ids can be made to jump; see tests/call/call_table_test.ts",
   FG7: "is about memory; see tests/connection/fragments_test.ts",
+  LA4:
+    "binds an end that cannot half-close; see tests/connection/no_half_close_test.ts",
   PL5:
     "takes a script in JSON that every language reads the same; see tests/wire/payload_test.ts",
   SL1: "takes an end with a serializer; see tests/wire/serializers_test.ts",
