@@ -237,8 +237,14 @@ export function parseHello(body: FieldReader, serializer?: string): PeerHello {
   }
   const streams = (capabilities & CAN_STREAM) !== 0 ? grant : undefined;
   const movesWindow = (capabilities & MOVES_WINDOW) !== 0;
-  const window = { windowCalls, windowBytes, movesWindow };
-  return { maxMessage, ...window, credentials, streams };
+  return {
+    maxMessage,
+    windowCalls,
+    windowBytes,
+    movesWindow,
+    credentials,
+    streams,
+  };
 }
 
 /**
