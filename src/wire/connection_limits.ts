@@ -92,7 +92,7 @@ export function leastWindowBytes(
 
 /** Ends the connection with a peer that sends a WINDOW, or its ACK, that breaks the rules. */
 export function illegalWindow(id: number): never {
-  protocolError(`WINDOW ${id} is not legal, or not legal here`);
+  protocolError(`WINDOW ${id} is not legal here`);
 }
 
 /**

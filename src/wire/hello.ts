@@ -224,9 +224,15 @@ export function parseHello(body: FieldReader): PeerHello {
   const movesWindow = (capabilities & MOVES_WINDOW) !== 0;
   const keepsResults = (capabilities & KEEPS_RESULTS) !== 0;
   return {
-    ...{ maxMessage, windowCalls, windowBytes },
-    ...{ fragments, movesWindow, keepsResults },
-    ...{ credentials, serializers, streams },
+    maxMessage,
+    windowCalls,
+    windowBytes,
+    fragments,
+    movesWindow,
+    keepsResults,
+    credentials,
+    serializers,
+    streams,
   };
 }
 
