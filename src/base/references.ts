@@ -38,8 +38,8 @@ export interface PlacedReference {
 export interface References {
   /** References encoded so far. */
   met: number;
-  /** Finds the references of a value. */
-  find?: (value: unknown) => PlacedReference[];
+  /** Finds the references of a value. Throws if there are not `count` of them, where that is known: one is where no path leads. */
+  find?: (value: unknown, count?: number) => PlacedReference[];
   /** Links a call to those that its params refer to, and prepares what is sent of them. */
   link?: (call: object, calls: object, params: unknown) => void;
   /** What the handle of a call stands for as the source of results. */

@@ -66,11 +66,11 @@ export class PendingCalls implements CallOwner, LinkedCalls {
   readonly inFlight: InFlightCalls;
   readonly replies: ReplyHandler;
   readonly settler: CallSettler;
-  readonly context: PendingCallsContext;
+  readonly #context: PendingCallsContext;
   readonly #aborter: CallAborter;
 
   constructor(context: PendingCallsContext, firstId: number) {
-    this.context = context;
+    this.#context = context;
     const inFlight = this.inFlight = new InFlightCalls(
       context,
       firstId,
@@ -142,7 +142,7 @@ export class PendingCalls implements CallOwner, LinkedCalls {
   }
 
   #observe(call: Call): void {
-    const { observe, clock, connection } = this.context;
+    const { observe, clock, connection } = this.#context;
     if (observe?.active) observe.onOutgoing(call, clock, () => connection);
   }
 
@@ -152,7 +152,7 @@ export class PendingCalls implements CallOwner, LinkedCalls {
     params: unknown,
     options: SentOptions | undefined,
   ): void {
-    const { codec, tick } = this.context;
+    const { codec, tick } = this.#context;
     // A call that another connection had sent before keeps its age.
     if (call.startedAt === 0) call.startedAt = tick.now();
     try {
@@ -194,6 +194,11 @@ export class PendingCalls implements CallOwner, LinkedCalls {
     return this;
   }
 
+  /** For links. */
+  get context(): PendingCallsContext {
+    return this.#context;
+  }
+
   /** The params or the body are a stream, which belongs to this call from now on. */
   #offer(
     call: Call,
@@ -214,7 +219,7 @@ export class PendingCalls implements CallOwner, LinkedCalls {
   #apply(call: Call, options: CallOptions): void {
     const { signal, ctx, metadata } = options;
     const extra = call.extras();
-    extra.expiresAt = dueTime(options, this.context.clock);
+    extra.expiresAt = dueTime(options, this.#context.clock);
     extra.signal = signal;
     extra.inherited = ctx?.signal;
     extra.onTimeout = () =>

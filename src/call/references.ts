@@ -150,11 +150,16 @@ function noValue(): never {
 
 // Where references stand.
 
-function find(value: unknown): PlacedReference[] {
+function find(value: unknown, count?: number): PlacedReference[] {
   if (isInstanceOf(value, Snapshot)) return [...value.references ?? []];
   const list: PlacedReference[] = [];
   collect(value, [], list, new Set());
-  return list;
+  if (count === undefined || count === list.length) return list;
+  throw unserializable(
+    "params: a reference",
+    undefined,
+    "it stands where it cannot be replaced; put it into a plain object or an array",
+  );
 }
 
 /** Adds the references in `value`. `around` has the objects that contain it, and those that have none. */

@@ -289,14 +289,7 @@ function referencesIn(
   met: number,
 ): readonly PlacedReference[] | undefined {
   const count = references.met - met;
-  if (count === 0) return undefined;
-  const found = references.find?.(value) ?? [];
-  if (found.length === count) return found;
-  throw unserializable(
-    "params: a reference",
-    undefined,
-    "it stands where it cannot be replaced; put it into a plain object or an array",
-  );
+  return count === 0 ? undefined : references.find?.(value, count);
 }
 
 /** About how many bytes the result of {@linkcode snapshot} holds: at least as many as it has when it is sent. */
