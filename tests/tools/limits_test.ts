@@ -153,6 +153,9 @@ const PLACES: Record<string, [string, string][]> = {
   "metadata of a call, or of a reply": [
     ["src/wire/protocol.ts", "MAX_METADATA"],
   ],
+  "trailers of a stream": [
+    ["src/wire/protocol.ts", "MAX_METADATA"],
+  ],
   "error code": [["src/wire/frame_writer.ts", "MAX_CODE"]],
   "error message": [
     ["src/wire/frame_writer.ts", "MAX_TEXT"],

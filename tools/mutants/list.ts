@@ -261,7 +261,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "no END follows the last item of a stream",
     caughtBy: "simulation",
     file: "src/streams/stream_writer.ts",
-    find: "if (failure === undefined) frames.end(owner);\n      else ",
+    find: "if (failure === undefined) frames.end(owner, trailers);\n    else ",
     replace: "if (failure !== undefined) ",
   },
   {
