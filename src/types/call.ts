@@ -212,7 +212,9 @@ export interface CallOptions {
   trailers?: (() => MetadataInit) | undefined;
   /**
    * Whether `Uint8Array` params are sent without a copy. The caller must not
-   * change them afterwards. Saves time from some 16 KiB on. Default false.
+   * change them afterwards. Saves time from some 16 KiB on. Above 32 KiB it saves
+   * nothing with a server that reads fragments: the bytes are copied once, into
+   * those. Default false.
    */
   transfer?: boolean | undefined;
   /**

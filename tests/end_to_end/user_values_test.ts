@@ -339,7 +339,7 @@ test("[X3] bytes that are detached after they were passed with transfer fail onl
   }
   assertEquals(await between, "between");
   const error = await assertRejects(
-    () => client.call("S.give", 40_000),
+    () => client.call("S.give", 30_000),
     RpcError,
   );
   assertEquals([error.code, error.outcome], ["internal", "executed"]);

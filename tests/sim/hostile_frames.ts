@@ -335,6 +335,8 @@ export const LEGAL: readonly (readonly [string, number, Say])[] = [
 ];
 
 const MORE = 2;
+/** Of a FRAGMENT: its message is given up. */
+const ABORT = 2;
 
 /** Changes some bits of a frame sent before. */
 function flipped(s: Situation): Uint8Array {
@@ -517,6 +519,15 @@ export const BREACHES: readonly (readonly [string, Say])[] = [
   ["CREDIT past what can be", (s) => {
     const [id, flags] = towards(s);
     return [credit(id, 0x7fffffff, flags), credit(id, 0x7fffffff, flags)];
+  }],
+  ["a FRAGMENT that fits no message", (s) => {
+    const [id, flags] = towards(s);
+    const size = s.random.pick([0, 1, 11, 12, 40]);
+    return [frame(KIND.FRAGMENT, id, s.random.bytes(size), flags)];
+  }],
+  ["an ABORT of nothing", (s) => {
+    const [id, flags] = towards(s);
+    return [frame(KIND.FRAGMENT, id, [], flags | ABORT)];
   }],
   ["a GOAWAY with a higher id", (s) => [
     goaway(s.random.oneIn(2) ? undefined : 1),
