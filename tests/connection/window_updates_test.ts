@@ -133,6 +133,7 @@ test("a lower window of bytes makes calls wait that it has no room for now", asy
   client.go("m", big).reply.catch(() => {});
   client.go("m", big).reply.catch(() => {});
   assertEquals([client.stats().inFlight, client.stats().queued], [1, 1]);
+  await peer.nextOf(KIND.REQUEST);
   await peer.send(failure(1, "x", "", true));
   await settle();
   assertEquals([client.stats().inFlight, client.stats().queued], [1, 0]);

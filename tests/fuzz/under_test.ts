@@ -158,6 +158,8 @@ export class ServerUnderTest extends UnderTest {
   readonly #server: Server<object>;
   readonly connection: Connection;
   readonly #held: (() => void)[] = [];
+  /** Whether the server closes. Calls that were made before may still start then: nothing would release them. */
+  #closing = false;
 
   constructor(
     hear: Hear,
@@ -166,7 +168,9 @@ export class ServerUnderTest extends UnderTest {
     super(hear);
     const { clock } = this;
     const slow = () =>
-      new Promise<void>((resolve) => this.#held.push(() => resolve()));
+      new Promise<void>((resolve) =>
+        this.#closing ? resolve() : this.#held.push(() => resolve())
+      );
     const services: object = {
       S: {
         e: (params: unknown) => params,
@@ -203,6 +207,7 @@ export class ServerUnderTest extends UnderTest {
 
   protected async finish(): Promise<void> {
     const closed = this.#server.close();
+    this.#closing = true;
     this.watch.release();
     while (this.#held.length > 0) {
       this.#held.splice(0).forEach((resolve) => resolve());

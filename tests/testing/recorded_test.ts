@@ -92,7 +92,7 @@ test("what a client and a server say prints as one line for each frame", async (
   const sent = printFrames(record.sent);
   const lines = sent.replace(/timeout \d+/, "timeout N").split("\n");
   assertEquals(lines.filter((line) => !line.startsWith("CREDIT")), [
-    "HELLO maxMessage 4194304, windowCalls 0, windowBytes 16777216, moves windows, streams 1024, credit 65536 of 16777216, credentials",
+    "HELLO maxMessage 4194304, windowCalls 0, windowBytes 16777216, moves windows, streams 1024, credit 65536 of 16777216, fragments, credentials",
     'REQUEST 1 Test.echo {"a":[1,"x"]}, metadata {"trace":"7"}',
     "REQUEST 2 Test.fail undefined",
     `REQUEST 3 Test.echo "${"y".repeat(79)}...`,
