@@ -36,8 +36,18 @@ export interface RequestMessage {
   id: number;
   method: string;
   remaining?: number;
+  urgent?: boolean;
   metadata?: [string, string][];
   payload: VectorPayload;
+}
+
+/** A piece of another frame, in `hex`. */
+export interface FragmentMessage {
+  type: "fragment";
+  id: number;
+  caller: boolean;
+  abort: boolean;
+  hex: string;
 }
 
 export interface ReplyMessage {
@@ -117,6 +127,7 @@ export interface CreditMessage {
 
 export type Message =
   | DataMessage
+  | FragmentMessage
   | EndMessage
   | StopMessage
   | CreditMessage
