@@ -3,8 +3,9 @@
  * top of the incoming half. `docs/protocol.md` is normative for every layout
  * here.
  *
- * Invariant owned here: a frame is written whole, with the payload that was
- * prepared for it, and has the size that `requestSize` or `replySize` returned.
+ * Invariant owned here: a message is encoded whole, with the payload that was
+ * prepared for it, and has the size that `requestSize` or `replySize` returned;
+ * a large one is then written in fragments.
  *
  * @module
  */

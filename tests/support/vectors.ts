@@ -45,12 +45,22 @@ export interface RequestMessage {
   id: number;
   method: string;
   remaining?: number;
+  urgent?: boolean;
   metadata?: [string, string][];
   keep?: boolean;
   references?: { place: string[]; id: number; path: string[] }[];
   payload: VectorPayload;
   /** Whether a stream comes beside the params. */
   body?: boolean;
+}
+
+/** A piece of another frame, in `hex`. */
+export interface FragmentMessage {
+  type: "fragment";
+  id: number;
+  caller: boolean;
+  abort: boolean;
+  hex: string;
 }
 
 export interface ReplyMessage {
@@ -152,6 +162,7 @@ export interface CreditMessage {
 
 export type Message =
   | DataMessage
+  | FragmentMessage
   | EndMessage
   | StopMessage
   | CreditMessage

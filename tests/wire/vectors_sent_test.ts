@@ -98,6 +98,7 @@ for (const { name, about, message, bytes } of sent(ofType("hello"))) {
 function callOptions(message: Omit<RequestMessage, "type">) {
   return {
     timeout: message.remaining,
+    priority: message.urgent ? "urgent" as const : undefined,
     metadata: message.metadata && Object.fromEntries(message.metadata),
   };
 }

@@ -238,6 +238,28 @@ for (const { name, about, message, bytes } of ofType("ping")) {
   });
 }
 
+for (const { name, about, message, bytes } of ofType("fragment")) {
+  test(`vector ${name} begins a message: ${about}`, async () => {
+    for (const facing of [faceServer({}), faceClient()]) {
+      await greet(facing, { fragments: true });
+      await facing.peer.send(fromHex(bytes));
+      const flags = message.caller ? 1 : 0;
+      const end = frame(KIND.FRAGMENT, message.id, [], flags | 2);
+      await facing.peer.send(end, frame(KIND.PING, 1));
+      const answer = await facing.peer.next();
+      assertEquals([answer?.kind, answer?.id], [KIND.PONG, 1]);
+      const again = frame(
+        KIND.FRAGMENT,
+        message.id,
+        fromHex(message.hex),
+        flags,
+      );
+      assertEquals(again, fromHex(bytes));
+      await finish(facing);
+    }
+  });
+}
+
 for (const type of ["pong", "pad", "skippable"] as const) {
   for (const { name, about, bytes } of ofType(type)) {
     test(`vector ${name} changes nothing: ${about}`, async () => {

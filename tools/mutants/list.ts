@@ -62,16 +62,15 @@ export const MUTANTS: readonly Mutant[] = [
     name: "one handler more than `maxRunning` runs",
     caughtBy: "simulation",
     file: "src/serve/scheduler.ts",
-    find: "this.running < this.#maxRunning &&",
-    replace: "this.running <= this.#maxRunning &&",
+    find: "this.running < this.#maxRunning + more &&",
+    replace: "this.running <= this.#maxRunning + more &&",
   },
   {
     name: "calls after the server's GOAWAY are served",
     caughtBy: "simulation",
     file: "src/serve/dispatcher.ts",
-    find: "if (this.#draining) {\n      // The caller",
-    replace:
-      "if (this.#draining) receiveWindow.reserve(size);\n    if (!codec) {\n      // The caller",
+    find: "const draining = this.#draining;\n    const { codec",
+    replace: "const draining = false;\n    const { codec",
   },
   {
     name: "the loss of a connection does not abort its handlers",
@@ -91,9 +90,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a call with a reply still occupies the receive window",
     caughtBy: "simulation",
     file: "src/serve/open_calls.ts",
-    find: `  #answered(call: ServerCall): void {
-    this.#receiveWindow.answered(call.size);`,
-    replace: "  #answered(call: ServerCall): void {",
+    find: "if (large === undefined) this.#receiveWindow.answered(call.size);",
+    replace: "if (large === undefined) this.#receiveWindow;",
   },
   {
     name: "the receive window is freed before the reply is written",
@@ -163,7 +161,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "LAST is sent while calls still wait",
     caughtBy: "simulation",
     file: "src/call/send_queue.ts",
-    find: "if (!this.#owesLast || this.calls.length > 0) return;",
+    find:
+      "if (!this.#owesLast || this.length > 0 || this.#inFlight.cutting) return;",
     replace: "if (!this.#owesLast) return;",
   },
   {
@@ -184,8 +183,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "one call more than the window allows is sent",
     caughtBy: "simulation",
     file: "src/call/send_window.ts",
-    find: "return this.calls < windowCalls && this.bytes + size",
-    replace: "return this.calls <= windowCalls && this.bytes + size",
+    find: "return this.calls < calls && this.bytes + size <= bytes",
+    replace: "return this.calls <= calls && this.bytes + size <= bytes",
   },
   {
     name: "a settled call keeps listening to its signal",
@@ -226,8 +225,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "frames queued during a write are never written",
     caughtBy: "simulation",
     file: "src/connection/send_buffer.ts",
-    find: 'if (this.size === 0) this.#enter("idle");',
-    replace: 'if (this.size >= 0) this.#enter("idle");',
+    find: 'if (this.ahead === 0) this.#enter("idle");',
+    replace: 'if (this.ahead >= 0) this.#enter("idle");',
   },
   {
     name: "a FIN without GOAWAY counts as a graceful half-close",
@@ -253,7 +252,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a frame that spans three chunks loses bytes",
     caughtBy: "simulation",
-    file: "src/wire/frame_decoder.ts",
+    file: "src/wire/fragments/body_parts.ts",
     find: "        this.#tailFill += take;\n",
     replace: "",
   },

@@ -118,6 +118,8 @@ export class WriteScheduler {
   discard(): void {
     this.#requests.discard();
     this.#responses.discard();
+    const { size, ahead } = this.#sendBuffer;
+    this.#sendBuffer.park(ahead - size);
   }
 }
 
