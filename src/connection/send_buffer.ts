@@ -35,10 +35,10 @@ import {
   viewOf,
 } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
-import { FragmentWriter } from "../wire/fragments/fragment_writer.ts";
 import type {
   FrameBuffer,
   LargeMessage,
+  MakeLargeMessage,
   MessageBuffer,
 } from "../wire/frame_buffer.ts";
 import type { ByteChannel } from "../transport/duplex.ts";
@@ -280,12 +280,13 @@ export class SendBuffer implements FrameBuffer {
   }
 
   cut(
+    make: MakeLargeMessage,
     id: number,
     isRequest: boolean,
     size: number,
     urgent = false,
   ): MessageBuffer {
-    const message = new FragmentWriter(this, id, isRequest, size, urgent);
+    const message = make(this, id, isRequest, size, urgent);
     if (this.canSend(size)) {
       this.park(size);
       this.large = message;
