@@ -177,6 +177,10 @@ const FEATURES: readonly Feature[] = [
     names: ["streams"],
   },
   {
+    text: "`fragments()`: calls pass between the parts of large messages",
+    names: ["fragments"],
+  },
+  {
     text: "`callable()`: services that the server may call",
     names: ["callable"],
   },
