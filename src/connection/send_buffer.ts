@@ -73,7 +73,7 @@ interface LentBytes {
 const MIN_SEGMENT = 1024;
 
 /** What a GOAWAY or another small frame takes, at most, in bytes. */
-const RESERVED = 8 * 1024;
+const RESERVED = 8_192;
 
 /** Batch offsets are `segment index * OFFSET_STRIDE + offset`: one small integer. */
 const OFFSET_STRIDE = 0x100000;
@@ -85,13 +85,13 @@ const NONE: readonly Uint8Array[] = [];
  * largest makes a batch that `Deno.Conn` writes at once. (With half of it, a
  * stream of bytes loses a tenth of its speed on Node: `bench:streams`.)
  */
-const MIN_PACE = 32 * 1024;
-const FIRST_PACE = 64 * 1024;
-const MAX_PACE = 224 * 1024;
+const MIN_PACE = 32_768;
+const FIRST_PACE = 65_536;
+const MAX_PACE = 229_376;
 /** The time in which the transport takes `pace` bytes, in ms. */
 const PACE_TIME = 2;
 /** Smaller batches say nothing about the transport, in bytes. */
-const MIN_SAMPLE = 16 * 1024;
+const MIN_SAMPLE = 16_384;
 
 type State = "idle" | "scheduled" | "writing" | "failed";
 
