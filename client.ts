@@ -15,7 +15,7 @@
  * | use a result in the next call, in one round trip | `ref(handle)` in its params | |
  * | call with each item of a stream | `stage(client, method)`, `map(client, method, inputs)` | |
  *
- * The client of `@sluice/rpc` has streams, keepalive, stages and maps built in.
+ * The client of `@sluice/rpc` has streams, fragments, keepalive, stages and maps built in.
  * It opens sockets with `connect` of `@sluice/rpc`; this one takes any duplex, such
  * as that of `connectWebSocket`. `ReconnectingClient` here takes a function that
  * dials, where that of `@sluice/rpc` takes a URL, too.

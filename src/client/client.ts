@@ -1,7 +1,7 @@
 /**
  * The slim client: one connection, and typed calls over it.
  *
- * Carries no code for streams, services, keepalive, middleware or observers.
+ * Carries no code for streams, fragments, services, keepalive, middleware or observers.
  * Each of these is an option whose value comes from a function of its own, so
  * that a bundle has what the program imports. `full_client.ts` passes them all.
  *

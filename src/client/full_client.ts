@@ -1,5 +1,5 @@
 /**
- * The client of `@sluice/rpc`: the slim client with streams, keepalive, Deno's
+ * The client of `@sluice/rpc`: the slim client with streams, fragments, keepalive, Deno's
  * connections as duplexes, and the functions of `@sluice/rpc/client` as methods.
  *
  * @module

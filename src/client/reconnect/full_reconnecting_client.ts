@@ -1,5 +1,5 @@
 /**
- * The reconnecting client of `@sluice/rpc`: the slim one with streams, keepalive,
+ * The reconnecting client of `@sluice/rpc`: the slim one with streams, fragments, keepalive,
  * URLs and Deno's connections as duplexes, and the functions of
  * `@sluice/rpc/client` as methods.
  *
