@@ -6,6 +6,7 @@
  * | to | pass or call | without it |
  * | --- | --- | --- |
  * | send and receive streams | `streams: streams()` | a stream as params is refused: `invalid_argument` |
+ * | let calls pass between the parts of large messages | `fragments: fragments()` | each message is sent whole |
  * | be called by the server | `services: callable(services)` | its calls are refused: `not_found` |
  * | detect a silent peer | `keepalive: keepalive()` | only deadlines and the transport end a call |
  * | run code around calls | `use: clientMiddleware(log)` | |
@@ -14,7 +15,7 @@
  * | use a result in the next call, in one round trip | `ref(handle)` in its params | |
  * | call with each item of a stream | `stage(client, method)`, `map(client, method, inputs)` | |
  *
- * The client of `@sluice/rpc` has streams, keepalive, stages and maps built in.
+ * The client of `@sluice/rpc` has streams, fragments, keepalive, stages and maps built in.
  * It opens sockets with `connect` of `@sluice/rpc`; this one takes any duplex, such
  * as that of `connectWebSocket`. `ReconnectingClient` here takes a function that
  * dials, where that of `@sluice/rpc` takes a URL, too.
@@ -61,6 +62,7 @@ export {
 } from "./src/client/reconnect/reconnecting_client.ts";
 
 // Options: each function makes the value of one.
+export { fragments } from "./src/wire/fragments/support.ts";
 export { streams } from "./src/streams/support.ts";
 export { messages, withBody } from "./src/streams/wrappers.ts";
 export { callable, type CallableOptions } from "./src/serve/services.ts";

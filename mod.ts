@@ -156,6 +156,7 @@ export type {
   Credentials,
   CredentialsSource,
   ErrorInfo,
+  FragmentFeature,
   KeepaliveFeature,
   Limits,
   Observers,

@@ -26,7 +26,7 @@ import { SendWindow } from "./send_window.ts";
 export interface InFlightCallsContext {
   readonly codec: Codec;
   readonly sendBuffer: FrameBuffer;
-  readonly scheduler: WriteScheduler;
+  readonly scheduler: WriteScheduler | undefined;
   readonly clock: Clock;
 }
 
@@ -106,7 +106,7 @@ export class InFlightCalls extends CallTable<Call> {
       this.#completed.push(call);
       this.#resume();
     };
-    scheduler.add(message);
+    scheduler?.add(message);
   }
 
   /** The call of this id that was flushed and is not over. */
@@ -152,7 +152,7 @@ export class InFlightCalls extends CallTable<Call> {
     if (this.flushed(call)) return false;
     const large = call.extra?.large;
     if (large !== undefined) {
-      if (scheduler.abort(large)) {
+      if (scheduler?.abort(large)) {
         this.cutting = false;
         // Later: the code that gives this call up is not done yet.
         queueMicrotask(this.#resume);

@@ -56,7 +56,7 @@ import type { LinkedCalls } from "./links.ts";
 const MAX_DEPTH = 100;
 
 /** How many calls apart two calls may be that are linked: ids are compared as serial numbers. */
-const MAX_DISTANCE = 2 ** 31;
+const MAX_DISTANCE = 0x80000000;
 
 const TOO_LARGE = "with the results in place the call exceeds maxSendBuffer";
 

@@ -1,7 +1,7 @@
 /**
  * The slim client: one connection, and typed calls over it.
  *
- * Carries no code for streams, services, keepalive, middleware or observers.
+ * Carries no code for streams, fragments, services, keepalive, middleware or observers.
  * Each of these is an option whose value comes from a function of its own, so
  * that a bundle has what the program imports. `full_client.ts` passes them all.
  *
@@ -14,6 +14,7 @@ import type {
   Connection,
   ConnectionOptions,
   Credentials,
+  FragmentFeature,
   KeepaliveFeature,
   ServiceDefinition,
   StreamFeature,
@@ -37,6 +38,8 @@ export interface CoreClientOptions extends ConnectionOptions, CallerOptions {
   services?: ServiceDefinition | undefined;
   /** Pass `streams()` to send and receive streams: see {@linkcode streams}. Default: a stream as params is refused with `invalid_argument`. */
   streams?: StreamFeature | undefined;
+  /** Pass `fragments()` to send and receive large messages in fragments: see {@linkcode fragments}. Default: each is sent whole, and calls behind it wait. */
+  fragments?: FragmentFeature | undefined;
   /** Pass `keepalive()` to detect a peer that is silent or stuck: see {@linkcode keepalive}. Default: only deadlines and the transport end a call. */
   keepalive?: KeepaliveFeature | undefined;
 }

@@ -1,5 +1,5 @@
 /**
- * The client of `@sluice/rpc`: the slim client with streams, keepalive, Deno's
+ * The client of `@sluice/rpc`: the slim client with streams, fragments, keepalive, Deno's
  * connections as duplexes, and the functions of `@sluice/rpc/client` as methods.
  *
  * @module
@@ -11,6 +11,7 @@ import type { MethodName, UntypedServices } from "../types/services.ts";
 import type { ConnectionStats, LiveCall } from "../types/stats.ts";
 import { toDuplex } from "../transport/sockets/deno_conn.ts";
 import { streams } from "../streams/support.ts";
+import { fragments } from "../wire/fragments/support.ts";
 import { toSerializer } from "../wire/serializer_list.ts";
 import { keepalive } from "../connection/watchdog.ts";
 import { CoreClient, type CoreClientOptions } from "./client.ts";
@@ -24,8 +25,11 @@ import {
 import type { OnStageError, StageOptions } from "./stage_options.ts";
 
 /** Options of a {@linkcode Client}. */
-export interface ClientOptions
-  extends Omit<CoreClientOptions, "streams" | "keepalive" | "serializer"> {
+export interface ClientOptions extends
+  Omit<
+    CoreClientOptions,
+    "streams" | "fragments" | "keepalive" | "serializer"
+  > {
   /** Encodes values in place of JSON: one serializer, or a list in order of preference, in which `"json"` stands for JSON: see {@linkcode serializers}. Both sides need a common one, or the connection closes with `serializer_mismatch`. */
   serializer?: SerializerOption | undefined;
 }
@@ -73,6 +77,7 @@ export class Client<
       ...options,
       serializer: toSerializer(options.serializer),
       streams: streams(),
+      fragments: fragments(),
       keepalive: keepalive(),
     });
   }

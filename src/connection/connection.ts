@@ -43,7 +43,7 @@ import type {
 import { toLimits } from "../wire/connection_limits.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import { nativeCodec } from "../wire/native_codec.ts";
-import { WriteScheduler } from "../wire/fragments/write_scheduler.ts";
+import type { WriteScheduler } from "../wire/fragments/write_scheduler.ts";
 import {
   type ByteChannel,
   checkDuplex,
@@ -112,8 +112,8 @@ export class RpcConnection
   readonly gate: PeerGate | undefined;
   readonly codec: Codec;
   readonly sendBuffer: SendBuffer;
-  /** Decides which large message or stream writes next. */
-  readonly scheduler: WriteScheduler;
+  /** Decides which large message or stream writes next; undefined without both features. */
+  readonly scheduler: WriteScheduler | undefined;
   readonly deadlines: TimerHeap;
   readonly observe: CallObserverHub | undefined;
   readonly largeReads: LargeReads | undefined;
@@ -168,7 +168,8 @@ export class RpcConnection
       this,
       setup.memory?.step,
     );
-    this.scheduler = new WriteScheduler(this.sendBuffer, limits);
+    const { scheduler } = setup.fragments ?? setup.streams ?? {};
+    this.scheduler = scheduler?.(this.sendBuffer, limits);
     this.deadlines = new TimerHeap(this.clock);
     this.observe = setup.observe;
     this.largeReads = setup.largeReads;
@@ -455,7 +456,7 @@ export class RpcConnection
     if (!this.shutdown.ended) {
       this.pending.queue.flushQueue();
       this.incoming.startWaiting();
-      this.scheduler.writeReady();
+      this.scheduler?.writeReady();
       this.shutdown.advance();
     }
     this.share?.recordProgress();

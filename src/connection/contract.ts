@@ -33,6 +33,7 @@ import type {
   Codec,
   CodecFactory,
   CodecSettings,
+  FragmentSupport,
   RequestLinks,
 } from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
@@ -60,6 +61,8 @@ export interface ConnectionSetup
   services?: ServiceSetup | undefined;
   /** Makes streams; without it params and results cannot be streams. */
   streams?: StreamSupport | undefined;
+  /** Reads and writes large messages in fragments; without it each is sent whole. */
+  fragments?: FragmentSupport | undefined;
   /** Watches for a peer that is silent or stuck; made by `keepalive()`. Without it nothing is watched. */
   keepalive?: KeepaliveFeature | undefined;
   /** The credentials in the local HELLO. */
@@ -92,7 +95,7 @@ export interface ServiceSetup extends ServiceDefinition {
 export interface ServeContext {
   readonly codec: Codec;
   readonly sendBuffer: SendBuffer;
-  readonly scheduler: WriteScheduler;
+  readonly scheduler: WriteScheduler | undefined;
   readonly deadlines: TimerHeap;
   readonly clock: Clock;
   readonly tick: Tick;

@@ -129,7 +129,8 @@ export function codecSettings(
   limits: Limits,
   onStrayLine: CodecSettings["onStrayLine"],
 ): CodecSettings {
-  const { services, serializer, makeGate, streams, credentials } = setup;
+  const { services, serializer, makeGate, fragments, streams, credentials } =
+    setup;
   return {
     hello: {
       ...limits,
@@ -146,6 +147,7 @@ export function codecSettings(
         max: limits.maxStreams,
         connectionCredit: limits.connectionCredit,
       },
+      fragments: fragments !== undefined,
     },
     // A copy, because the connection sets the window that it grants in its own.
     limits: { ...limits },
@@ -154,6 +156,7 @@ export function codecSettings(
     readLinks: services?.readLinks,
     serializer,
     streams: streams?.codec,
+    fragments,
     onStrayLine,
   };
 }

@@ -42,7 +42,7 @@ interface BegunRequest {
 }
 
 /** How many ids there are. */
-const IDS = 2 ** 32;
+const IDS = 0x100000000;
 
 /** The window of one connection, as the receiver of the calls counts it. */
 export class ReceiveWindow {

@@ -35,10 +35,10 @@ import {
   viewOf,
 } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
-import { FragmentWriter } from "../wire/fragments/fragment_writer.ts";
 import type {
   FrameBuffer,
   LargeMessage,
+  MakeLargeMessage,
   MessageBuffer,
 } from "../wire/frame_buffer.ts";
 import type { ByteChannel } from "../transport/duplex.ts";
@@ -73,7 +73,7 @@ interface LentBytes {
 const MIN_SEGMENT = 1024;
 
 /** What a GOAWAY or another small frame takes, at most, in bytes. */
-const RESERVED = 8 * 1024;
+const RESERVED = 8_192;
 
 /** Batch offsets are `segment index * OFFSET_STRIDE + offset`: one small integer. */
 const OFFSET_STRIDE = 0x100000;
@@ -85,13 +85,13 @@ const NONE: readonly Uint8Array[] = [];
  * largest makes a batch that `Deno.Conn` writes at once. (With half of it, a
  * stream of bytes loses a tenth of its speed on Node: `bench:streams`.)
  */
-const MIN_PACE = 32 * 1024;
-const FIRST_PACE = 64 * 1024;
-const MAX_PACE = 224 * 1024;
+const MIN_PACE = 32_768;
+const FIRST_PACE = 65_536;
+const MAX_PACE = 229_376;
 /** The time in which the transport takes `pace` bytes, in ms. */
 const PACE_TIME = 2;
 /** Smaller batches say nothing about the transport, in bytes. */
-const MIN_SAMPLE = 16 * 1024;
+const MIN_SAMPLE = 16_384;
 
 type State = "idle" | "scheduled" | "writing" | "failed";
 
@@ -280,12 +280,13 @@ export class SendBuffer implements FrameBuffer {
   }
 
   cut(
+    make: MakeLargeMessage,
     id: number,
     isRequest: boolean,
     size: number,
     urgent = false,
   ): MessageBuffer {
-    const message = new FragmentWriter(this, id, isRequest, size, urgent);
+    const message = make(this, id, isRequest, size, urgent);
     if (this.canSend(size)) {
       this.park(size);
       this.large = message;

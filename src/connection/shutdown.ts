@@ -58,7 +58,7 @@ export interface ShutdownContext {
   readonly limits: Limits;
   readonly codec: Codec;
   readonly sendBuffer: SendBuffer;
-  readonly scheduler: WriteScheduler;
+  readonly scheduler: WriteScheduler | undefined;
   readonly deadlines: TimerHeap;
   readonly pending: PendingCalls;
   readonly incoming: IncomingCalls;
@@ -382,8 +382,8 @@ export class Shutdown {
       notify,
     );
     sendBuffer.conclude();
-    if (denied || how === "discard" || how === "destroy") scheduler.discard();
-    else scheduler.finish();
+    if (denied || how === "discard" || how === "destroy") scheduler?.discard();
+    else scheduler?.finish();
     const reading = this.#context.reader.finish();
     if (denied || how === "discard") {
       sendBuffer.discard();

@@ -125,7 +125,7 @@ export class OpenCalls {
     else {
       sendBuffer.large = undefined;
       large.onEnd = () => this.#receiveWindow.answered(call.size);
-      scheduler.add(large);
+      scheduler?.add(large);
     }
     this.#end(call);
     call.streams?.release(callEndedError());

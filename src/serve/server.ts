@@ -32,6 +32,7 @@ import { toLimits } from "../wire/connection_limits.ts";
 import { toDuplex } from "../transport/sockets/deno_conn.ts";
 import { openChannel } from "../transport/duplex.ts";
 import { STREAM_SUPPORT } from "../streams/support.ts";
+import { FRAGMENT_SUPPORT } from "../wire/fragments/support.ts";
 import { toSerializer } from "../wire/serializer_list.ts";
 import { type AnySerializer, namesOf } from "../wire/serializers.ts";
 import { RpcConnection } from "../connection/connection.ts";
@@ -204,6 +205,7 @@ export class Server<S extends object, M extends WireMap = "json"> {
       ...this.#setup,
       services: this.#services,
       streams: STREAM_SUPPORT,
+      fragments: FRAGMENT_SUPPORT,
       keepalive: keepalive(),
       memory,
       largeReads,

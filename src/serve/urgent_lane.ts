@@ -10,6 +10,7 @@
 import { viewOf } from "../base/bytes.ts";
 import type {
   FrameBuffer,
+  MakeLargeMessage,
   MessageBuffer,
   ReplyBuffer,
 } from "../wire/frame_buffer.ts";
@@ -42,7 +43,12 @@ export class UrgentLane implements ReplyBuffer {
     this.bytes.set(chunk, this.#at);
   }
 
-  cut(id: number, isRequest: boolean, size: number): MessageBuffer {
-    return this.#sendBuffer.cut(id, isRequest, size, true);
+  cut(
+    make: MakeLargeMessage,
+    id: number,
+    isRequest: boolean,
+    size: number,
+  ): MessageBuffer {
+    return this.#sendBuffer.cut(make, id, isRequest, size, true);
   }
 }

@@ -12,7 +12,12 @@ import type { RpcError } from "../base/errors.ts";
 import type { PullSource, Thrown } from "../base/pull_source.ts";
 import type { Limits, StreamGrant } from "../types/connection.ts";
 import type { StreamStats } from "../types/stats.ts";
-import type { Codec, StreamCodec, StreamFrameHandler } from "../wire/codec.ts";
+import type {
+  Codec,
+  MakeWriteScheduler,
+  StreamCodec,
+  StreamFrameHandler,
+} from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import type { CallOptions } from "../types/call.ts";
 import type { FrameBuffer } from "../wire/frame_buffer.ts";
@@ -22,6 +27,7 @@ import type { WriteScheduler } from "../wire/fragments/write_scheduler.ts";
 export interface StreamSupport {
   /** Writes and reads the frames of streams on the native protocol. */
   readonly codec: StreamCodec;
+  readonly scheduler: MakeWriteScheduler;
   /** Makes the table of one connection's streams. */
   table(context: StreamTableContext): ConnectionStreams;
 }
@@ -30,7 +36,7 @@ export interface StreamSupport {
 export interface StreamTableContext {
   readonly codec: Codec;
   readonly sendBuffer: FrameBuffer;
-  readonly scheduler: WriteScheduler;
+  readonly scheduler: WriteScheduler | undefined;
   readonly limits: Limits;
   /** Returns what the peer's HELLO grants: no `streams` if it accepts none; undefined before HELLO has arrived. */
   helloReceived(): { readonly streams?: StreamGrant } | undefined;

@@ -85,7 +85,8 @@ export class StreamTable implements ConnectionStreams, CallStreamsHost {
     this.context = context;
     // A protocol without streams never uses it: `refusal` comes first.
     this.frames = codec.streams as StreamFrameWriter;
-    this.scheduler = scheduler;
+    // The feature that makes this table has it made.
+    this.scheduler = scheduler as WriteScheduler;
     this.receiveCredit = new ReceiveCredit(limits.connectionCredit, (bytes) => {
       if (context.shutdown.ended) return;
       this.frames.connectionCredit(sendBuffer, bytes);

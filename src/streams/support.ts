@@ -11,12 +11,14 @@
 
 import type { StreamFeature } from "../types/connection.ts";
 import { nativeStreamCodec } from "../wire/stream_frames.ts";
+import { WriteScheduler } from "../wire/fragments/write_scheduler.ts";
 import type { StreamSupport } from "./contract.ts";
 import { StreamTable } from "./stream_table.ts";
 
 /** Streams, as a connection's setup takes them. */
 export const STREAM_SUPPORT: StreamSupport = {
   codec: nativeStreamCodec,
+  scheduler: (sendBuffer, limits) => new WriteScheduler(sendBuffer, limits),
   table: (context) => new StreamTable(context),
 };
 

@@ -183,6 +183,16 @@ export interface StreamFeature {
   readonly table: (context: never) => object;
 }
 
+/** Large messages in fragments as a feature of a client; made by {@linkcode fragments}. Its members are for the library. */
+export interface FragmentFeature {
+  /** Puts together what arrives on one connection. */
+  readonly reader: (...args: never) => object;
+  /** Writes one message. */
+  readonly writer: (...args: never) => object;
+  /** Decides what one connection writes next. */
+  readonly scheduler: (...args: never) => object;
+}
+
 /** Keepalive as a feature of a client; made by {@linkcode keepalive}. Only the library calls it. */
 export type KeepaliveFeature = (...args: never) => object;
 

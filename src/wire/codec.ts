@@ -17,9 +17,14 @@
  */
 
 import type { ConnectionError } from "../base/errors.ts";
-import type { CallWindow, PeerHello } from "../types/connection.ts";
+import type { CallWindow, Limits, PeerHello } from "../types/connection.ts";
 import type { FieldReader } from "./fields.ts";
-import type { FrameBuffer, ReplyBuffer } from "./frame_buffer.ts";
+import type {
+  FrameBuffer,
+  MakeLargeMessage,
+  ReplyBuffer,
+} from "./frame_buffer.ts";
+import type { WriteScheduler } from "./fragments/write_scheduler.ts";
 import type { MetadataBlock } from "./metadata.ts";
 import type { PayloadEncoder, PayloadView } from "./payload.ts";
 import type { AnySerializer } from "./serializers.ts";
@@ -308,6 +313,8 @@ export interface CodecSettings {
   readonly serializer: AnySerializer;
   /** The frames of streams; undefined if this side has no streams. */
   readonly streams?: StreamCodec | undefined;
+  /** Large messages in fragments; undefined if this side has none. */
+  readonly fragments?: FragmentSupport | undefined;
   /** Called with each line that a child process printed between its messages. Undefined for any other transport, where such a line is a fault. */
   readonly onStrayLine?: (error: ConnectionError) => void;
 }
@@ -317,6 +324,70 @@ export type CodecFactory = (
   handler: MessageHandler,
   settings: CodecSettings,
 ) => Codec;
+
+/** Makes what decides which large message or stream of a connection writes next. Fragments and streams share it. */
+export type MakeWriteScheduler = (
+  sendBuffer: FrameBuffer,
+  limits: Limits,
+) => WriteScheduler;
+
+/** What a fragment is read from, and what delivers the message that it completes. */
+export interface FragmentSource {
+  readonly decoder: {
+    /** Whether nobody else uses the bytes of the frame that is being delivered. */
+    owned: boolean;
+    readonly maxBody: number;
+    readonly counters: { readonly headers: number };
+  };
+  /** Whether the latest request is urgent. */
+  urgent: boolean;
+  /** Delivers a message. */
+  frame(
+    kind: number,
+    flags: number,
+    id: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): void;
+}
+
+/** Puts messages together that arrive in fragments on one connection. */
+export interface MessageAssembler {
+  /** The number of the frame that began the oldest unfinished message; Infinity if there is none. */
+  readonly since: number;
+  /** The bytes that have arrived of unfinished messages. */
+  readonly filled: number;
+  /** The size of the message that a fragment completes; undefined if it completes none. */
+  parsedSize(bytes: number, flags: number): number | undefined;
+  /** Whether a fragment may be delivered in parts. */
+  inParts(bytes: number, flags: number): boolean;
+  /** Takes a fragment, and delivers what it begins, completes or gives up. */
+  read(
+    flags: number,
+    id: number,
+    body: FieldReader,
+    source: FragmentSource,
+    handler: MessageHandler,
+  ): void;
+  /** Drops what is unfinished. Returns whether a request was. */
+  clear(): boolean;
+  /**
+   * Checks that the byte stream may end here.
+   *
+   * @throws {ConnectionError} `truncated` inside a message.
+   */
+  end(): void;
+}
+
+/** Fragments as a feature: what `fragments()` returns. */
+export interface FragmentSupport {
+  /** Makes what puts the peer's messages together, on one connection. */
+  readonly reader: () => MessageAssembler;
+  /** Makes a message that is to be written in fragments. */
+  readonly writer: MakeLargeMessage;
+  readonly scheduler: MakeWriteScheduler;
+}
 
 /** A whole item as bytes, to be sent in fragments. */
 export interface EncodedItem {

@@ -27,12 +27,22 @@ export interface MessageBuffer {
 export interface ReplyBuffer extends MessageBuffer {
   /** Begins a message that is to be written in fragments, of `size` bytes with its header. It is kept whole or not at all. An urgent one goes ahead of those that have not begun. */
   cut(
+    make: MakeLargeMessage,
     id: number,
     isRequest: boolean,
     size: number,
     urgent?: boolean,
   ): MessageBuffer;
 }
+
+/** Makes a message of `size` bytes, header included, that is to be written in fragments. */
+export type MakeLargeMessage = (
+  sendBuffer: FrameBuffer,
+  id: number,
+  isRequest: boolean,
+  size: number,
+  urgent: boolean,
+) => LargeMessage;
 
 /** A message that is encoded, and is written in fragments. */
 export interface LargeMessage extends MessageBuffer {

@@ -21,16 +21,16 @@ import { NO_BYTES } from "../base/bytes.ts";
 import { ConnectionError, protocolError, quote } from "../base/errors.ts";
 import type {
   CodecSettings,
+  FragmentSource,
+  MessageAssembler,
   MessageHandler,
   RequestLinks,
   StreamFrameHandler,
 } from "./codec.ts";
 import { FieldReader } from "./fields.ts";
-import { FragmentReader, sizeOf } from "./fragments/fragment_reader.ts";
 import {
   CANCEL,
   ERROR,
-  FLAG_ABORT,
   FLAG_ACK,
   FLAG_ALL,
   FLAG_BODY,
@@ -66,7 +66,6 @@ import {
   EARLY_MESSAGE,
   JSON_TEXT,
   MAX_HELLO,
-  MAX_WHOLE,
   STREAM,
 } from "./protocol.ts";
 import { agree, type SerializerAgreement } from "./serializers.ts";
@@ -77,20 +76,19 @@ const OPEN = 1;
 const NO_REQUESTS = 2;
 
 /** Reads the messages of one connection. */
-export class MessageReader implements FrameHandler {
+export class MessageReader implements FrameHandler, FragmentSource {
   /** Bytes of the latest frame, header included. */
   receivedSize = 0;
   /** Whether the latest request is urgent. */
   urgent = false;
-  /** Whether the peer reads messages in fragments, and may send some. */
-  protected peerFragments = false;
+  /** Puts messages together; undefined unless both sides have the capability for fragments. */
+  protected fragments: MessageAssembler | undefined;
   protected readonly settings: CodecSettings;
   protected readonly agreement: SerializerAgreement;
   readonly #handler: MessageHandler;
-  readonly #decoder: FrameDecoder;
+  readonly decoder: FrameDecoder;
   /** The body of the frame that is being delivered; then it stands at the payload. */
   readonly #body = new FieldReader();
-  readonly #fragments = new FragmentReader();
   /** The first bytes, at most as many as a header has. */
   #first: number[] = [];
   #phase = GREETING;
@@ -105,7 +103,7 @@ export class MessageReader implements FrameHandler {
     this.settings = settings;
     const own = settings.serializer as SerializerAgreement["sender"];
     this.agreement = { sender: own, receiver: own };
-    this.#decoder = new FrameDecoder(this, MAX_HELLO);
+    this.decoder = new FrameDecoder(this, MAX_HELLO);
   }
 
   decode(chunk: Uint8Array, at: number, budget: number): number {
@@ -114,8 +112,8 @@ export class MessageReader implements FrameHandler {
       this.#first.push(...chunk.subarray(at, at + missing));
     }
     try {
-      const to = this.#decoder.push(chunk, at, budget);
-      return this.#decoder.stopped ? chunk.length : to;
+      const to = this.decoder.push(chunk, at, budget);
+      return this.decoder.stopped ? chunk.length : to;
     } catch (error) {
       throw this.#explain(error);
     } finally {
@@ -125,32 +123,32 @@ export class MessageReader implements FrameHandler {
 
   end(): void {
     try {
-      this.#decoder.end();
-      this.#fragments.end();
+      this.decoder.end();
+      this.fragments?.end();
     } catch (error) {
       throw this.#explain(error);
     }
   }
 
   get unfinished(): number | undefined {
-    const { unfinished = Infinity } = this.#decoder;
-    const oldest = Math.min(unfinished, this.#fragments.since);
+    const { unfinished = Infinity } = this.decoder;
+    const oldest = Math.min(unfinished, this.fragments?.since ?? Infinity);
     return oldest === Infinity ? undefined : oldest;
   }
 
   get unfinishedBytes(): number {
-    return this.#decoder.unfinishedBytes + this.#fragments.filled;
+    return this.decoder.unfinishedBytes + (this.fragments?.filled ?? 0);
   }
 
   stop(): void {
-    this.#decoder.stop();
-    this.#fragments.clear();
+    this.decoder.stop();
+    this.fragments?.clear();
   }
 
   /** Until then no body may be larger than before HELLO, and no frame of a stream is read. */
   onPeerAuthorized(): void {
     const { hello, streams } = this.settings;
-    this.#decoder.maxBody = Math.max(hello.maxMessage, EARLY_MESSAGE);
+    this.decoder.maxBody = Math.max(hello.maxMessage, EARLY_MESSAGE);
     if (this.#peerStreams && streams !== undefined) this.#lastKind = STREAM;
   }
 
@@ -164,14 +162,14 @@ export class MessageReader implements FrameHandler {
 
   value(): unknown {
     const { receiver } = this.agreement;
-    return decodePayload(this.#body, receiver, this.#decoder.owned);
+    return decodePayload(this.#body, receiver, this.decoder.owned);
   }
 
   retain(): unknown {
     const { kind, bytes, at, end } = this.#body;
     const own = at === end
       ? NO_BYTES
-      : ownBytes(bytes, at, end, this.#decoder.owned);
+      : ownBytes(bytes, at, end, this.decoder.owned);
     const retained: PayloadView = { kind, bytes: own, at: 0, end: own.length };
     return retained;
   }
@@ -194,20 +192,15 @@ export class MessageReader implements FrameHandler {
   // What the decoder calls.
 
   mayRead(bytes: number, kind: number, flags: number): boolean {
-    if (kind === FRAGMENT) {
-      // Only a whole message is parsed.
-      const message = this.#fragments.place(flags);
-      const parsed = (flags & FLAG_ABORT) === 0 && message.isLast(bytes);
-      if (!parsed) return true;
-      bytes = message.length;
-    }
-    return this.#handler.mayRead(bytes);
+    // Of fragments only a whole message is parsed.
+    const size = kind === FRAGMENT
+      ? this.fragments?.parsedSize(bytes, flags)
+      : bytes;
+    return size === undefined || this.#handler.mayRead(size);
   }
 
   inParts(bytes: number, flags: number): boolean {
-    // Not where it could be a fault as a whole, or be the end of its message.
-    return bytes <= MAX_WHOLE && (flags & FLAG_ABORT) === 0 &&
-      !this.#fragments.place(flags).isLast(bytes);
+    return this.fragments?.inParts(bytes, flags) === true;
   }
 
   frame(
@@ -272,7 +265,7 @@ export class MessageReader implements FrameHandler {
           protocolError("a warning with NONE or a code");
         }
         // After a code nothing follows, so nothing is completed.
-        if (code !== "" && this.#fragments.clear()) handler.onRequestAborted();
+        if (code !== "" && this.fragments?.clear()) handler.onRequestAborted();
         const lastId = flags === FLAG_NONE ? undefined : id;
         handler.onGoaway(
           flags === FLAG_WARNING ? Infinity : lastId,
@@ -343,8 +336,8 @@ export class MessageReader implements FrameHandler {
     this.#phase = OPEN;
     this.#first = [];
     this.#peerStreams = hello.streams !== undefined;
-    this.peerFragments = hello.fragments === true;
-    if (authorizesPeer) this.#decoder.maxBody = EARLY_MESSAGE;
+    if (hello.fragments) this.fragments = this.settings.fragments?.reader();
+    if (authorizesPeer) this.decoder.maxBody = EARLY_MESSAGE;
     else this.onPeerAuthorized();
     this.#handler.onHello(hello);
   }
@@ -356,28 +349,11 @@ export class MessageReader implements FrameHandler {
   }
 
   #fragment(flags: number, id: number): void {
-    if (!this.peerFragments) {
-      protocolError("a fragment of a peer without the capability for them");
+    const { fragments } = this;
+    if (fragments === undefined) {
+      protocolError("a fragment needs the capability for them of both sides");
     }
-    const decoder = this.#decoder;
-    const { maxBody, counters: { headers } } = decoder;
-    const fragments = this.#fragments;
-    const message = fragments.take(flags, id, this.#body, maxBody, headers);
-    if (message === undefined) return;
-    const isRequest = message.kind === REQUEST;
-    if ((flags & FLAG_ABORT) !== 0) {
-      message.clear();
-      if (isRequest) this.#handler.onRequestAborted();
-    } else if (message.filled === message.length) {
-      if (isRequest) this.#handler.onRequestWhole();
-      const body = message.join();
-      decoder.owned = true;
-      this.frame(message.kind, message.flags, id, body, 0, body.length);
-      decoder.owned = false;
-    } else if (isRequest) {
-      this.urgent = (message.flags & FLAG_URGENT) !== 0;
-      this.#handler.onRequestBegun(id, sizeOf(message));
-    }
+    fragments.read(flags, id, this.#body, this, this.#handler);
   }
 
   #streamFrame(kind: number, flags: number, id: number): void {
@@ -388,7 +364,7 @@ export class MessageReader implements FrameHandler {
       flags,
       id,
       this.#body,
-      this.#decoder.owned,
+      this.decoder.owned,
     );
   }
 

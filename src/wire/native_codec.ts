@@ -18,6 +18,7 @@ import type {
   Codec,
   CodecFactory,
   CodecSettings,
+  FragmentSupport,
   LinkFields,
   MessageHandler,
   StreamFrameWriter,
@@ -196,11 +197,13 @@ export class NativeCodec extends MessageReader implements Codec {
     id: number,
     isRequest: boolean,
   ): MessageBuffer {
-    if (size <= MAX_WHOLE || !this.peerFragments) return sendBuffer;
+    const { fragments } = this;
+    if (size <= MAX_WHOLE || fragments === undefined) return sendBuffer;
     const payload = this.#payload;
     if (payload.kind === STREAM || payload.besideBody) return sendBuffer;
     payload.apart = true;
-    return sendBuffer.cut(id, isRequest, HEADER_SIZE + size);
+    const { writer } = this.settings.fragments as FragmentSupport;
+    return sendBuffer.cut(writer, id, isRequest, HEADER_SIZE + size);
   }
 
   failure(

@@ -9,6 +9,7 @@ import {
   clientMiddleware,
   clientOf,
   type ClientOptions,
+  fragments,
   keepalive,
   map,
   observers,
@@ -25,6 +26,7 @@ import { assertNothingLeft } from "../support/pair.ts";
 import {
   frame,
   goaway,
+  hello,
   KIND,
   RawPeer,
   readCode,
@@ -123,6 +125,43 @@ test("the same program gets the same results from the slim client and the client
   assertEquals(await program(client), expected);
   assertEquals(expected.slice(0, 2), [9, 16]);
   await close();
+});
+
+for (const feature of [undefined, fragments()]) {
+  const cut = feature !== undefined;
+  const how = cut ? "with fragments() cuts" : "without fragments() sends whole";
+  test(`a slim client ${how} a large request, and takes a large reply`, async () => {
+    const echo = { Text: { echo: (text: string) => text } };
+    const text = "x".repeat(200_000);
+    const { client, close } = slim(echo, { fragments: feature });
+    await client.connection.opened;
+    for (const priority of [undefined, "urgent"] as const) {
+      assertEquals(await client.call("Text.echo", text, { priority }), text);
+    }
+    await close();
+
+    const peer = new RawPeer();
+    const wired = new Client(peer.duplex, { fragments: feature });
+    await peer.send(hello({ fragments: true }));
+    const greeting = readHello(await peer.nextOf(KIND.HELLO));
+    assertEquals(greeting.fragments, cut);
+    await wired.connection.opened;
+    const { reply: result } = wired.go("Text.echo", text);
+    const large = await peer.next();
+    assertEquals(large?.kind, cut ? KIND.FRAGMENT : KIND.REQUEST);
+    const failed = errorOf(result);
+    await wired.abort();
+    await failed;
+  });
+}
+
+test("without fragments, a FRAGMENT of the server is a fault", async () => {
+  const peer = new RawPeer();
+  const client = new Client(peer.duplex);
+  await peer.send(hello({ fragments: true }));
+  await client.connection.opened;
+  await peer.send(frame(KIND.FRAGMENT, 1, new Uint8Array(100)));
+  assertEquals((await client.closed)?.code, "protocol_error");
 });
 
 test("a slim client's call ends at its deadline, and the handler's signal fires", async () => {

@@ -1,5 +1,5 @@
 /**
- * The reconnecting client of `@sluice/rpc`: the slim one with streams, keepalive,
+ * The reconnecting client of `@sluice/rpc`: the slim one with streams, fragments, keepalive,
  * URLs and Deno's connections as duplexes, and the functions of
  * `@sluice/rpc/client` as methods.
  *
@@ -11,6 +11,7 @@ import { parseTarget } from "../../transport/address.ts";
 import { connect } from "../../transport/connect.ts";
 import { toDuplex } from "../../transport/sockets/deno_conn.ts";
 import { keepalive } from "../../connection/watchdog.ts";
+import { fragments } from "../../wire/fragments/support.ts";
 import { streams } from "../../streams/support.ts";
 import { toSerializer } from "../../wire/serializer_list.ts";
 import type { SerializerOption, WireMap } from "../../types/connection.ts";
@@ -33,7 +34,7 @@ import {
 export interface ReconnectingClientOptions extends
   Omit<
     CoreReconnectingClientOptions,
-    "streams" | "keepalive" | "serializer"
+    "streams" | "fragments" | "keepalive" | "serializer"
   > {
   /** Encodes values in place of JSON: one serializer, or a list in order of preference, in which `"json"` stands for JSON: see {@linkcode serializers}. Both sides need a common one, or the connection closes with `serializer_mismatch`. */
   serializer?: SerializerOption | undefined;
@@ -132,6 +133,7 @@ export class ReconnectingClient<
       ...options,
       serializer: toSerializer(options.serializer),
       streams: streams(),
+      fragments: fragments(),
       keepalive: keepalive(),
     });
   }

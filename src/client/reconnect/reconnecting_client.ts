@@ -14,6 +14,7 @@ import type {
   ConnectionOptions,
   Credentials,
   CredentialsSource,
+  FragmentFeature,
   KeepaliveFeature,
   ServiceDefinition,
   StreamFeature,
@@ -50,6 +51,8 @@ export interface CoreReconnectingClientOptions
   services?: ServiceDefinition | undefined;
   /** Pass `streams()` to send and receive streams: see {@linkcode streams}. Default: a stream as params is refused with `invalid_argument`. */
   streams?: StreamFeature | undefined;
+  /** Pass `fragments()` to send and receive large messages in fragments: see {@linkcode fragments}. Default: each is sent whole, and calls behind it wait. */
+  fragments?: FragmentFeature | undefined;
   /** Pass `keepalive()` to detect a peer that is silent or stuck: see {@linkcode keepalive}. Default: only deadlines and the transport end a call. */
   keepalive?: KeepaliveFeature | undefined;
   /** Delays between dials, and when the client gives up. */

@@ -16,10 +16,16 @@ import {
   ERROR,
   FLAG_ABORT,
   FLAG_CALLER,
+  FLAG_URGENT,
   HEADER_SIZE,
   REPLY,
   REQUEST,
 } from "../frame.ts";
+import type {
+  FragmentSource,
+  MessageAssembler,
+  MessageHandler,
+} from "../codec.ts";
 import { checkKind, checkLength } from "../frame_decoder.ts";
 import { BodyParts } from "./body_parts.ts";
 import { MAX_WHOLE } from "../protocol.ts";
@@ -48,12 +54,25 @@ export class FragmentedMessage extends BodyParts {
 }
 
 /** The messages of one direction that have begun and not ended. */
-export class FragmentReader {
+export class FragmentReader implements MessageAssembler {
   readonly #request = new FragmentedMessage();
   readonly #response = new FragmentedMessage();
 
+  /** The size of the message that a fragment completes; undefined if it completes none. */
+  parsedSize(bytes: number, flags: number): number | undefined {
+    const message = this.#place(flags);
+    const parsed = (flags & FLAG_ABORT) === 0 && message.isLast(bytes);
+    return parsed ? message.length : undefined;
+  }
+
+  /** Whether a fragment may be delivered in parts: not where it could be a fault as a whole, or be the end of its message. */
+  inParts(bytes: number, flags: number): boolean {
+    return bytes <= MAX_WHOLE && (flags & FLAG_ABORT) === 0 &&
+      !this.#place(flags).isLast(bytes);
+  }
+
   /** The place of the messages with the CALLER flag, or without it. */
-  place(flags: number): FragmentedMessage {
+  #place(flags: number): FragmentedMessage {
     return (flags & FLAG_CALLER) !== 0 ? this.#request : this.#response;
   }
 
@@ -91,6 +110,34 @@ export class FragmentReader {
     }
   }
 
+  /** Takes a fragment, and delivers what it begins, completes or gives up. */
+  read(
+    flags: number,
+    id: number,
+    body: FieldReader,
+    source: FragmentSource,
+    handler: MessageHandler,
+  ): void {
+    const { decoder } = source;
+    const { maxBody, counters: { headers } } = decoder;
+    const message = this.#take(flags, id, body, maxBody, headers);
+    if (message === undefined) return;
+    const isRequest = message.kind === REQUEST;
+    if ((flags & FLAG_ABORT) !== 0) {
+      message.clear();
+      if (isRequest) handler.onRequestAborted();
+    } else if (message.filled === message.length) {
+      if (isRequest) handler.onRequestWhole();
+      const whole = message.join();
+      decoder.owned = true;
+      source.frame(message.kind, message.flags, id, whole, 0, whole.length);
+      decoder.owned = false;
+    } else if (isRequest) {
+      source.urgent = (message.flags & FLAG_URGENT) !== 0;
+      handler.onRequestBegun(id, message.length + HEADER_SIZE);
+    }
+  }
+
   /**
    * Takes a fragment; `frame` is its number. Returns the message that it
    * begins, completes or gives up; undefined if it only continues one.
@@ -98,14 +145,14 @@ export class FragmentReader {
    * @throws {ConnectionError} `protocol_error` or `frame_too_large`, if it
    *   breaks the rules.
    */
-  take(
+  #take(
     flags: number,
     id: number,
     body: FieldReader,
     maxBody: number,
     frame: number,
   ): FragmentedMessage | undefined {
-    const message = this.place(flags);
+    const message = this.#place(flags);
     const size = body.end - body.at;
     const begins = message.length < 0;
     const aborts = (flags & FLAG_ABORT) !== 0;
@@ -148,9 +195,4 @@ function begin(
   message.flags = ownFlags;
   message.id = id;
   message.length = length;
-}
-
-/** The size of a whole message, with its header. */
-export function sizeOf({ length }: FragmentedMessage): number {
-  return length + HEADER_SIZE;
 }

@@ -25,9 +25,6 @@ import {
 import type { FrameBuffer, LargeMessage } from "../frame_buffer.ts";
 import { MAX_WHOLE } from "../protocol.ts";
 
-/** The largest fragment, with its header. */
-const FRAME = HEADER_SIZE + MAX_WHOLE;
-
 /** A message, and how far it is written. */
 export class FragmentWriter implements LargeMessage {
   bytes = NO_BYTES;
@@ -111,7 +108,7 @@ export class FragmentWriter implements LargeMessage {
   write(): boolean {
     const sendBuffer = this.#sendBuffer;
     const start = this.#written;
-    const chunk = this.#frames.subarray(start, start + FRAME);
+    const chunk = this.#frames.subarray(start, start + HEADER_SIZE + MAX_WHOLE);
     sendBuffer.park(HEADER_SIZE - chunk.length);
     sendBuffer.attach(chunk);
     this.#batch = sendBuffer.batch;
@@ -124,7 +121,11 @@ export class FragmentWriter implements LargeMessage {
     const sendBuffer = this.#sendBuffer;
     const frames = this.#frames;
     const flags = frames[5] | FLAG_ABORT;
-    for (let at = this.#written; at < frames.length; at += FRAME) {
+    for (
+      let at = this.#written;
+      at < frames.length;
+      at += HEADER_SIZE + MAX_WHOLE
+    ) {
       sendBuffer.park(-Math.min(MAX_WHOLE, frames.length - at - HEADER_SIZE));
     }
     this.#frames = NO_BYTES;
