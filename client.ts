@@ -71,7 +71,7 @@ export { keepalive, type KeepaliveOptions } from "./src/connection/watchdog.ts";
 export { clientMiddleware } from "./src/client/middleware.ts";
 export { observers } from "./src/observe/observe.ts";
 export { rich } from "./src/wire/rich/rich.ts";
-export { serializers } from "./src/wire/serializer_list.ts";
+export { serializers } from "./src/wire/values/serializer_list.ts";
 
 // Functions that take a client or a connection.
 export { map, stage } from "./src/client/stage.ts";

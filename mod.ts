@@ -255,7 +255,7 @@ export type {
 // 9. Carry values that JSON cannot.
 export { rich } from "./src/wire/rich/rich.ts";
 export { messages, withBody } from "./src/streams/wrappers.ts";
-export { serializers } from "./src/wire/serializer_list.ts";
+export { serializers } from "./src/wire/values/serializer_list.ts";
 
 // 10. Read and write frames, for tools that speak the protocol themselves.
 export {

@@ -4,7 +4,10 @@
  * @module
  */
 
-import { decodePayload, PayloadEncoder } from "../../src/wire/payload.ts";
+import {
+  decodePayload,
+  PayloadEncoder,
+} from "../../src/wire/values/payload.ts";
 import { viewOf } from "../../src/base/bytes.ts";
 import type { Case } from "../cases.ts";
 

@@ -8,7 +8,7 @@
 import type { Connection } from "../types/connection.ts";
 import type { Codec } from "../wire/codec.ts";
 import type { FrameBuffer } from "../wire/frame_buffer.ts";
-import type { SnapshotSettings } from "../wire/payload.ts";
+import type { SnapshotSettings } from "../wire/values/payload.ts";
 import type { InFlightCalls } from "./in_flight.ts";
 import type { SendQueue } from "./send_queue.ts";
 import type { CallSettler } from "./settle.ts";

@@ -36,7 +36,7 @@ import type { Ref } from "../types/references.ts";
 import type { LinkFields } from "../wire/codec.ts";
 import { FLAG_KEEP, FLAG_REFS, RELEASE } from "../wire/frame.ts";
 import { beginFrame } from "../wire/frame_writer.ts";
-import { snapshot } from "../wire/payload.ts";
+import { snapshot } from "../wire/values/payload.ts";
 import { JSON_TEXT } from "../wire/protocol.ts";
 import {
   encodeReferences,
@@ -45,8 +45,8 @@ import {
   setIds,
   valueAt,
 } from "../wire/reference_block.ts";
-import { Snapshot } from "../wire/snapshot.ts";
-import { unserializable } from "../wire/to_json.ts";
+import { Snapshot } from "../wire/values/snapshot.ts";
+import { unserializable } from "../wire/values/to_json.ts";
 import { type Call, type CallLinks, Rejection } from "./call.ts";
 import { queueFullError } from "./errors.ts";
 import type { CallOwner, Handle } from "./handle.ts";

@@ -12,7 +12,7 @@ import type { ConnectionStats, LiveCall } from "../types/stats.ts";
 import { toDuplex } from "../transport/sockets/deno_conn.ts";
 import { streams } from "../streams/support.ts";
 import { fragments } from "../wire/fragments/support.ts";
-import { toSerializer } from "../wire/serializer_list.ts";
+import { toSerializer } from "../wire/values/serializer_list.ts";
 import { keepalive } from "../connection/watchdog.ts";
 import { CoreClient, type CoreClientOptions } from "./client.ts";
 import {

@@ -46,7 +46,7 @@ import {
   type OutgoingChange,
 } from "../types/middleware.ts";
 import { toRecord } from "../wire/metadata.ts";
-import { snapshot, snapshotSize } from "../wire/payload.ts";
+import { snapshot, snapshotSize } from "../wire/values/payload.ts";
 import { deadlineError } from "../call/errors.ts";
 import { callOf } from "../call/handle.ts";
 import { dueTime, isAbort, type SentOptions } from "../call/options.ts";

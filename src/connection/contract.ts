@@ -38,7 +38,7 @@ import type {
 } from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 import type { WriteScheduler } from "../wire/fragments/write_scheduler.ts";
-import type { AnySerializer } from "../wire/serializers.ts";
+import type { AnySerializer } from "../wire/values/serializers.ts";
 import type { ByteChannel } from "../transport/duplex.ts";
 import type {
   ConnectionStreams,

@@ -17,7 +17,7 @@ import { Timeout, type TimerHeap } from "../base/timers.ts";
 import type { Connection, Limits, PeerHello } from "../types/connection.ts";
 import type { Codec, CodecSettings } from "../wire/codec.ts";
 import { toCredentials } from "../wire/hello.ts";
-import { namesOf } from "../wire/serializers.ts";
+import { namesOf } from "../wire/values/serializers.ts";
 import type {
   ConnectionSetup,
   IncomingCalls,

@@ -22,7 +22,7 @@ import type {
 } from "../wire/codec.ts";
 import type { FrameBuffer } from "../wire/frame_buffer.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
-import type { PayloadRole } from "../wire/to_json.ts";
+import type { PayloadRole } from "../wire/values/to_json.ts";
 import { CallIds, type OpenRequest } from "./peer_call_ids.ts";
 import { INVALID_REQUEST } from "./error_codes.ts";
 import { type Framing, toFraming } from "./framing.ts";

@@ -20,7 +20,7 @@ import { copyBytes } from "../base/bytes.ts";
 import { ConnectionError, quote } from "../base/errors.ts";
 import { readText, utf8 } from "../base/utf8.ts";
 import type { MessageHandler } from "../wire/codec.ts";
-import { decodedJsonSize } from "../wire/json_size.ts";
+import { decodedJsonSize } from "../wire/values/json_size.ts";
 import { looksLike } from "../wire/message_reader.ts";
 import { BatchResponse, elementRanges, MAX_BATCH } from "./batch.ts";
 import type { CallIds } from "./peer_call_ids.ts";

@@ -18,7 +18,7 @@
 import { RpcError } from "../base/errors.ts";
 import { utf8 } from "../base/utf8.ts";
 import type { FrameBuffer } from "../wire/frame_buffer.ts";
-import { type PayloadRole, toJson } from "../wire/to_json.ts";
+import { type PayloadRole, toJson } from "../wire/values/to_json.ts";
 import { type BatchResponse, MAX_BATCH, toJsonArray } from "./batch.ts";
 import type { Framing } from "./framing.ts";
 import type { JsonRpcId } from "./message.ts";

@@ -18,7 +18,7 @@ import { type ErrorCode, RpcError } from "../base/errors.ts";
 import { copyBytes } from "../base/bytes.ts";
 import { utf8 } from "../base/utf8.ts";
 import type { Codec, RequestLinks } from "../wire/codec.ts";
-import type { PayloadView, PreparedPayload } from "../wire/payload.ts";
+import type { PayloadView, PreparedPayload } from "../wire/values/payload.ts";
 import { BYTES, CUSTOM } from "../wire/protocol.ts";
 import { pathText, putAt, valueAt } from "../wire/reference_block.ts";
 import type { ReceiveWindow } from "../connection/receive_window.ts";

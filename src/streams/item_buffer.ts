@@ -11,7 +11,7 @@
  */
 
 import { copyBytes } from "../base/bytes.ts";
-import type { PayloadView } from "../wire/payload.ts";
+import type { PayloadView } from "../wire/values/payload.ts";
 import { BYTES } from "../wire/protocol.ts";
 
 /** Payloads of at least this many bytes get a block of their own. */

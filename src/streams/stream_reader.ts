@@ -16,7 +16,7 @@ import { protocolError, RpcError, toSendableError } from "../base/errors.ts";
 import { LARGE, type LargeRead } from "../base/large_reads.ts";
 import { toInspectable } from "../base/user_code.ts";
 import type { StreamFailure } from "../wire/codec.ts";
-import type { PayloadView } from "../wire/payload.ts";
+import type { PayloadView } from "../wire/values/payload.ts";
 import { BYTES, CHARGE_BESIDE, MAX_DATA, UNDEFINED } from "../wire/protocol.ts";
 import type { ReaderView } from "./contract.ts";
 import { StreamWindow } from "./flow_control.ts";

@@ -24,7 +24,7 @@ import {
 import type { StreamStats } from "../types/stats.ts";
 import type { StreamFrameWriter } from "../wire/codec.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
-import type { PayloadView } from "../wire/payload.ts";
+import type { PayloadView } from "../wire/values/payload.ts";
 import { STREAM_CHARGE } from "../wire/connection_limits.ts";
 import type { WriteScheduler } from "../wire/fragments/write_scheduler.ts";
 import { CHARGE_BESIDE } from "../wire/protocol.ts";

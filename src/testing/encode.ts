@@ -39,8 +39,8 @@ import { codeAndText } from "../wire/frame_writer.ts";
 import { encodeHello } from "../wire/hello.ts";
 import { toMetadata } from "../wire/metadata.ts";
 import { MAX_METHOD } from "../wire/native_codec.ts";
-import { PayloadEncoder } from "../wire/payload.ts";
-import type { PayloadRole } from "../wire/to_json.ts";
+import { PayloadEncoder } from "../wire/values/payload.ts";
+import type { PayloadRole } from "../wire/values/to_json.ts";
 import type { ResultReference } from "./peer_frame.ts";
 
 /** Joins arrays of bytes to a new one. */

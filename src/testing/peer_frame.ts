@@ -52,7 +52,7 @@ import {
 import { checkHelloBits, FrameDecoder } from "../wire/frame_decoder.ts";
 import type { Frame } from "../wire/frame_transforms.ts";
 import { checkVersion, parseHello } from "../wire/hello.ts";
-import { decodePayload } from "../wire/payload.ts";
+import { decodePayload } from "../wire/values/payload.ts";
 import { CUSTOM, MAX_MESSAGE, MESSAGE, STREAM } from "../wire/protocol.ts";
 import { readLinks } from "../wire/reference_block.ts";
 

@@ -246,7 +246,7 @@ export interface CallOptions {
    * const server = new Server(services);
    * server.accept(far);
    * const client = new Client<typeof services>(near);
-   * await client.opened;
+   * await client.connection.opened;
    * await Promise.all([
    *   client.call("Files.put", new Uint8Array(1_000_000)),
    *   client.call("Health.beat", undefined, { priority: "urgent" }),

@@ -26,9 +26,9 @@ import type {
 } from "./frame_buffer.ts";
 import type { WriteScheduler } from "./fragments/write_scheduler.ts";
 import type { MetadataBlock } from "./metadata.ts";
-import type { PayloadEncoder, PayloadView } from "./payload.ts";
-import type { AnySerializer } from "./serializers.ts";
-import type { PayloadRole } from "./to_json.ts";
+import type { PayloadEncoder, PayloadView } from "./values/payload.ts";
+import type { AnySerializer } from "./values/serializers.ts";
+import type { PayloadRole } from "./values/to_json.ts";
 
 /** What a protocol supports. */
 export interface WireFeatures {

@@ -14,7 +14,7 @@ import { protocolError } from "../base/errors.ts";
 import { checkText, readText } from "../base/utf8.ts";
 import { FLAG_METADATA, readU16, readU32 } from "./frame.ts";
 import { MetadataBlock } from "./metadata.ts";
-import type { PayloadView } from "./payload.ts";
+import type { PayloadView } from "./values/payload.ts";
 import { CUSTOM, STREAM, UNDEFINED } from "./protocol.ts";
 
 /** Method names of up to this many bytes are remembered, to compare the next one with. */

@@ -10,7 +10,7 @@
 import { boundedUtf8 } from "../base/utf8.ts";
 import { HEADER_SIZE, writeHeader, writeHeaderTo, writeU16 } from "./frame.ts";
 import type { FrameBuffer, MessageBuffer } from "./frame_buffer.ts";
-import type { PayloadEncoder } from "./payload.ts";
+import type { PayloadEncoder } from "./values/payload.ts";
 
 /** The longest error code that is sent, in bytes. */
 const MAX_CODE = 64;

@@ -59,8 +59,8 @@ import {
   type FrameHandler,
 } from "./frame_decoder.ts";
 import { checkVersion, parseHello } from "./hello.ts";
-import { decodedJsonSize } from "./json_size.ts";
-import { decodePayload, ownBytes, type PayloadView } from "./payload.ts";
+import { decodedJsonSize } from "./values/json_size.ts";
+import { decodePayload, ownBytes, type PayloadView } from "./values/payload.ts";
 import {
   CUSTOM,
   EARLY_MESSAGE,
@@ -68,7 +68,7 @@ import {
   MAX_HELLO,
   STREAM,
 } from "./protocol.ts";
-import { agree, type SerializerAgreement } from "./serializers.ts";
+import { agree, type SerializerAgreement } from "./values/serializers.ts";
 
 /** What the peer may send: before its HELLO, then everything, after its LAST no REQUEST. */
 const GREETING = 0;

@@ -64,9 +64,9 @@ import {
 import { encodeHello } from "./hello.ts";
 import { MessageReader } from "./message_reader.ts";
 import { type MetadataBlock, metadataSize, writeMetadata } from "./metadata.ts";
-import { PayloadEncoder, type PreparedPayload } from "./payload.ts";
+import { PayloadEncoder, type PreparedPayload } from "./values/payload.ts";
 import { MAX_WHOLE, STREAM } from "./protocol.ts";
-import type { PayloadRole } from "./to_json.ts";
+import type { PayloadRole } from "./values/to_json.ts";
 
 /** The longest method name, in bytes of UTF-8. */
 export const MAX_METHOD = 0xffff;

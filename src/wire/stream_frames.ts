@@ -46,7 +46,7 @@ import {
   ownBytes,
   type PayloadEncoder,
   type PayloadView,
-} from "./payload.ts";
+} from "./values/payload.ts";
 
 /** Writes the frames. */
 export class NativeStreamFrames implements StreamFrameWriter {

@@ -206,18 +206,18 @@ for (
 
 test("a reference in a result or in an item is refused", async () => {
   const [near, far] = memoryPair();
-  let it: unknown;
+  const them: unknown[] = [];
   const errors: unknown[] = [];
   const server = new Server({
-    result: () => [it],
+    result: () => them,
     items: async function* () {
-      yield await later([it]);
+      yield await later(them);
     },
   }, { onError: (error) => errors.push(error) });
   server.accept(far);
   const client = new Client(near);
   await client.connection.opened;
-  it = ref(client.go("none"));
+  them.push(ref(client.go("none")));
   for (const name of ["result", "items"]) {
     const error = await assertRejects(async () => {
       const result = await client.call(name);

@@ -163,7 +163,7 @@ const PLACES: Record<string, [string, string][]> = {
     ["src/netrpc/go_errors.ts", "MAX_TEXT"],
   ],
   "depth to which a value is searched for what JSON would lose": [
-    ["src/wire/to_json.ts", "MAX_DEPTH"],
+    ["src/wire/values/to_json.ts", "MAX_DEPTH"],
   ],
   "window of one stream, after it has grown": [
     ["src/wire/protocol.ts", "MAX_WINDOW"],

@@ -13,7 +13,7 @@ import { toDuplex } from "../../transport/sockets/deno_conn.ts";
 import { keepalive } from "../../connection/watchdog.ts";
 import { fragments } from "../../wire/fragments/support.ts";
 import { streams } from "../../streams/support.ts";
-import { toSerializer } from "../../wire/serializer_list.ts";
+import { toSerializer } from "../../wire/values/serializer_list.ts";
 import type { SerializerOption, WireMap } from "../../types/connection.ts";
 import type { MethodName, UntypedServices } from "../../types/services.ts";
 import {

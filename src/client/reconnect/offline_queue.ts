@@ -20,7 +20,7 @@ import { deadlineError, queueFullError } from "../../call/errors.ts";
 import type { LiveCall } from "../../types/stats.ts";
 import type { ResendableCall } from "./resendable_call.ts";
 import { discard } from "../../base/pull_source.ts";
-import { snapshotSize } from "../../wire/payload.ts";
+import { snapshotSize } from "../../wire/values/payload.ts";
 
 /** Roughly the bytes that a call occupies besides its params and its name. */
 const CALL_SIZE = 64;

@@ -35,7 +35,7 @@ import { toCredentials } from "../../wire/hello.ts";
 import type { AsyncDisposal } from "../../types/duplex.ts";
 import type { ConnectionError } from "../../base/errors.ts";
 import { typeName } from "../../base/inspect.ts";
-import { type AnySerializer, namesOf } from "../../wire/serializers.ts";
+import { type AnySerializer, namesOf } from "../../wire/values/serializers.ts";
 import { toLimits } from "../../wire/connection_limits.ts";
 import type { ActiveConnectionSetup, Dial } from "./dial_attempt.ts";
 import type { LiveCall } from "../../types/stats.ts";

@@ -28,7 +28,7 @@ import {
 } from "../../call/options.ts";
 import { toMetadata, toRecord } from "../../wire/metadata.ts";
 import type { Caller, CallHandle, CallOptions } from "../../types/call.ts";
-import { snapshot } from "../../wire/payload.ts";
+import { snapshot } from "../../wire/values/payload.ts";
 import { unavailableError } from "../../call/errors.ts";
 import { ResendableCall, type ResendOwner } from "./resendable_call.ts";
 import { isStream } from "../../base/pull_source.ts";

@@ -16,7 +16,7 @@ import { isStream } from "../../base/pull_source.ts";
 import { references, targetOf } from "../../base/references.ts";
 import { isInstanceOf } from "../../base/user_code.ts";
 import { getter } from "../../base/bytes.ts";
-import { LostPartError } from "../to_json.ts";
+import { LostPartError } from "../values/to_json.ts";
 import {
   BIGINT,
   bigintText,

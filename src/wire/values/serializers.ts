@@ -9,9 +9,9 @@
  * @module
  */
 
-import { ConnectionError, quote } from "../base/errors.ts";
-import { utf8 } from "../base/utf8.ts";
-import type { Serializer } from "../types/connection.ts";
+import { ConnectionError, quote } from "../../base/errors.ts";
+import { utf8 } from "../../base/utf8.ts";
+import type { Serializer } from "../../types/connection.ts";
 import type { Snapshot } from "./snapshot.ts";
 import type { PayloadRole } from "./to_json.ts";
 

@@ -9,10 +9,10 @@
  * @module
  */
 
-import { RpcError } from "../base/errors.ts";
-import { isStream } from "../base/pull_source.ts";
-import { references } from "../base/references.ts";
-import { isInstanceOf } from "../base/user_code.ts";
+import { RpcError } from "../../base/errors.ts";
+import { isStream } from "../../base/pull_source.ts";
+import { references } from "../../base/references.ts";
+import { isInstanceOf } from "../../base/user_code.ts";
 import { Snapshot } from "./snapshot.ts";
 
 /** What a payload is; error messages begin with it: `params.user.tags`. */

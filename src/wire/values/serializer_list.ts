@@ -9,14 +9,14 @@
  * @module
  */
 
-import { isBytes } from "../base/bytes.ts";
-import { isInstanceOf } from "../base/user_code.ts";
+import { isBytes } from "../../base/bytes.ts";
+import { isInstanceOf } from "../../base/user_code.ts";
 import type {
   Serializer,
   SerializerList,
   SerializerOption,
   WireMap,
-} from "../types/connection.ts";
+} from "../../types/connection.ts";
 import { inForm, PayloadEncoder, type PreparedPayload } from "./payload.ts";
 import {
   JSON_NAME,

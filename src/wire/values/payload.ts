@@ -21,19 +21,19 @@ import {
   plainView,
   SHORT_COPY,
   viewOf,
-} from "../base/bytes.ts";
-import { isStream } from "../base/pull_source.ts";
-import { type PlacedReference, references } from "../base/references.ts";
-import { isInstanceOf } from "../base/user_code.ts";
+} from "../../base/bytes.ts";
+import { isStream } from "../../base/pull_source.ts";
+import { type PlacedReference, references } from "../../base/references.ts";
+import { isInstanceOf } from "../../base/user_code.ts";
 import {
   readText,
   SHORT_ENCODE,
   utf8,
   writeIfAscii,
   writeUtf8,
-} from "../base/utf8.ts";
-import type { Serializer, SerializerList } from "../types/connection.ts";
-import type { MessageBuffer } from "./frame_buffer.ts";
+} from "../../base/utf8.ts";
+import type { Serializer, SerializerList } from "../../types/connection.ts";
+import type { MessageBuffer } from "../frame_buffer.ts";
 import {
   BYTES,
   CUSTOM,
@@ -41,7 +41,7 @@ import {
   STREAM,
   STRING,
   UNDEFINED,
-} from "./protocol.ts";
+} from "../protocol.ts";
 import type { AnySerializer, SerializerAgreement } from "./serializers.ts";
 import { Snapshot } from "./snapshot.ts";
 import {

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { isInstance } from "../base/brand.ts";
-import type { PlacedReference } from "../base/references.ts";
-import type { Serializer } from "../types/connection.ts";
+import { isInstance } from "../../base/brand.ts";
+import type { PlacedReference } from "../../base/references.ts";
+import type { Serializer } from "../../types/connection.ts";
 
 /**
  * A value in its wire form: what is sent of it, however late or often, is what
