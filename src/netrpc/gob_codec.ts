@@ -227,12 +227,12 @@ export class GobCodec extends GoCodec<number> {
 
   prepare(value: unknown, _transfer: boolean, method?: string): void {
     if (method === undefined) return this.#body.clear();
-    // Gob has no form for a reference: its call waits for the value.
-    if (!this.serves && (references.blank?.(value) ?? value) !== value) {
-      return this.#body.clear();
-    }
     const types = this.#methods.get(method);
     try {
+      // Gob has no form for a reference: its call waits for the value.
+      if (!this.serves && (references.blank?.(value) ?? value) !== value) {
+        return this.#body.clear();
+      }
       // Sent as struct{}, it would end the connection of a Go client that
       // expects another type.
       if (value === null && this.serves && types === undefined) {

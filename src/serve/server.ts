@@ -260,7 +260,7 @@ export class Server<S extends object, M extends WireMap = "json"> {
    * const client = new Client<ReturnType<typeof echoServices>>(near);
    *
    * server.setWindow({ windowCalls: 8 });
-   * await client.connection.ping();
+   * await client.call("HelloService.Hello", "x"); // Its reply comes behind that.
    * assertEquals(client.stats().peerWindowCalls, 8);
    * await client.close();
    * await server.close();

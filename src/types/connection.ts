@@ -111,7 +111,7 @@ export interface Connection extends Caller, AsyncDisposal {
    * const client = new Client<ReturnType<typeof echoServices>>(near);
    *
    * connection.setWindow({ windowCalls: 0 });
-   * await client.connection.ping();
+   * await client.call("HelloService.Hello", "y"); // Its reply comes behind that.
    * const call = client.call("HelloService.Hello", "x");
    * assertEquals(client.stats().queued, 1);
    * connection.setWindow({ windowCalls: 100 });

@@ -34,13 +34,13 @@ function check(one: Case, name: string, make: () => MemoryTarget): void {
     const target = make();
     const { result, why } = await runCase(one, target);
     if (name === PLAIN && result === "skipped") {
-      assert(why.includes("no capability for streams"), why);
+      assert(/no capability for (streams|fragments)$/.test(why), why);
     } else assertEquals([result, why], ["passed", ""]);
     await target.end();
   });
 }
 
-/** A slim client that has no features: cases of streams are skipped. */
+/** A slim client that has no features: cases of streams and fragments are skipped. */
 const PLAIN = "slim client";
 
 /** The client of `@sluice/rpc/client`. */
@@ -68,6 +68,7 @@ for (const one of CASES) {
     check(one, `${PLAIN} with features`, () =>
       slimClient({
         streams: slim.streams(),
+        fragments: slim.fragments(),
         keepalive: slim.keepalive(),
       }));
   } else {

@@ -200,6 +200,17 @@ for (
     const second = client.go("twice", { Id: ref(first).Id });
     const third = client.go("twice", ref(second));
     assertEquals(await third.reply, { Id: 12 });
+    // Values are searched for references now; what a getter throws fails its call.
+    const hostile = {
+      get Name(): string {
+        throw new Error("mine");
+      },
+    };
+    const error = await assertRejects(
+      () => client.call("find", hostile),
+      RpcError,
+    );
+    assertEquals([error.code, error.outcome], ["invalid_argument", "not_sent"]);
     await close();
   });
 }
