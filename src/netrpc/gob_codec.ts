@@ -230,7 +230,8 @@ export class GobCodec extends GoCodec<number> {
     const types = this.#methods.get(method);
     try {
       // Gob has no form for a reference: its call waits for the value.
-      if (!this.serves && (references.blank?.(value) ?? value) !== value) {
+      const sent = references.blank?.(value) ?? value;
+      if (!this.serves && !Object.is(sent, value)) {
         return this.#body.clear();
       }
       // Sent as struct{}, it would end the connection of a Go client that

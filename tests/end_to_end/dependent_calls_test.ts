@@ -215,6 +215,17 @@ for (
   });
 }
 
+test("NaN travels over net/rpc also where values are searched for references", async () => {
+  const protocol = netrpc() as Protocol;
+  const { client, close } = pair(
+    { same: (n: number) => n },
+    { client: { protocol }, server: { protocol } },
+  );
+  ref(client.go("same", 1));
+  assertEquals(await client.call("same", NaN), NaN);
+  await close();
+});
+
 test("a reference in a result or in an item is refused", async () => {
   const [near, far] = memoryPair();
   const them: unknown[] = [];
