@@ -216,7 +216,7 @@ for (
 }
 
 test("NaN travels over net/rpc also where values are searched for references", async () => {
-  const protocol = netrpc() as Protocol;
+  const protocol = netrpc() as Protocol as Protocol<"json">;
   const { client, close } = pair(
     { same: (n: number) => n },
     { client: { protocol }, server: { protocol } },
