@@ -81,6 +81,8 @@ export class MessageReader implements FrameHandler, FragmentSource {
   receivedSize = 0;
   /** Whether the latest request is urgent. */
   urgent = false;
+  /** Whether the latest request or reply has a body. A field: as a getter over the flags it cost a plain call a tenth of its time on Deno. */
+  hasBody = false;
   /** Puts messages together; undefined unless both sides have the capability for fragments. */
   protected fragments: MessageAssembler | undefined;
   protected readonly settings: CodecSettings;
@@ -93,8 +95,6 @@ export class MessageReader implements FrameHandler, FragmentSource {
   #first: number[] = [];
   #phase = GREETING;
   #peerStreams = false;
-  /** The flags of the frame that is being delivered. */
-  #flags = 0;
   /** The last payload kind that a value may have. */
   #lastKind = CUSTOM;
 
@@ -156,10 +156,6 @@ export class MessageReader implements FrameHandler, FragmentSource {
     return this.#body.kind === STREAM || this.hasBody;
   }
 
-  get hasBody(): boolean {
-    return (this.#flags & FLAG_BODY) !== 0;
-  }
-
   value(): unknown {
     const { receiver } = this.agreement;
     return decodePayload(this.#body, receiver, this.decoder.owned);
@@ -213,7 +209,6 @@ export class MessageReader implements FrameHandler, FragmentSource {
   ): void {
     const body = this.#body;
     const handler = this.#handler;
-    this.#flags = flags;
     body.open(bytes, start, end);
     const size = this.receivedSize = end - start + HEADER_SIZE;
     if (this.#phase !== OPEN) this.#checkOrder(kind);
@@ -226,13 +221,13 @@ export class MessageReader implements FrameHandler, FragmentSource {
           ? undefined
           : this.#links(flags);
         const method = body.method();
-        this.#payload(body);
+        this.#payload(body, flags);
         handler.onRequest(id, method, size, remaining, metadata, links);
         return;
       }
       case REPLY: {
         const metadata = body.metadata(flags);
-        this.#payload(body);
+        this.#payload(body, flags);
         handler.onReply(id, metadata);
         return;
       }
@@ -310,7 +305,8 @@ export class MessageReader implements FrameHandler, FragmentSource {
   }
 
   /** The value of a request or a reply: a stream only where streams are, and none beside a body. */
-  #payload(body: FieldReader): void {
+  #payload(body: FieldReader, flags: number): void {
+    this.hasBody = (flags & FLAG_BODY) !== 0;
     if (!this.hasBody) body.payload(this.#lastKind);
     else {
       this.#needStreams("a body");
