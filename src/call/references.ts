@@ -321,14 +321,15 @@ class Links implements CallLinks {
     );
   }
 
-  /** Whether a call that is sent on this connection after it can refer to its result. */
-  #isLinkable(calls: LinkedCalls): boolean {
+  /** Whether a call on this connection can refer to its result: only one that is sent after it. */
+  #isLinkable(calls: LinkedCalls, dependent: Call): boolean {
     const call = this.#call;
     if (call === undefined || this.#owner?.tableOf(call) !== calls) {
       return false;
     }
     if (call.state === "waiting") {
-      return call.waiting?.held === false && keepsResults(calls);
+      const overtakes = dependent.extra?.urgent && !call.extra?.urgent;
+      return call.waiting?.held === false && !overtakes && keepsResults(calls);
     }
     return this.#isKept(call, calls);
   }
@@ -414,7 +415,9 @@ class Links implements CallLinks {
       const made = snapshot(filled, false, setup);
       sent = isInstanceOf(made, Snapshot) ? made.withReferences(list) : made;
     }
-    const linkable = list.every((each) => sourceFor(each).#isLinkable(calls));
+    const linkable = list.every((each) =>
+      sourceFor(each).#isLinkable(calls, call)
+    );
     const block = linkable && isInstanceOf(sent, Snapshot)
       ? encodeReferences(
         list.map(({ place, target }) => ({ place, path: target.path })),

@@ -456,3 +456,26 @@ test("before the peer's HELLO a call is awaited", async () => {
   assertEquals(await second.reply, "ok");
   await client.abort();
 });
+
+test("an urgent call does not overtake the call whose result it refers to", async () => {
+  const [near, far] = memoryPair();
+  const client = new Client(near);
+  const peer = scriptedPeer(far);
+  await peer.greet({ windowCalls: 1 });
+  await client.connection.opened;
+  client.go("a");
+  const first = client.go("b");
+  assertEquals(client.stats().queued, 1);
+  const urgent = client.go("c", ref(first).id, { priority: "urgent" });
+  assertEquals((await nextCall(peer)).method, "a");
+  await peer.reply(1, null);
+  assertEquals((await nextCall(peer)).method, "b");
+  await peer.reply(2, { id: 7 });
+  await peer.expect("release");
+  const last = await nextCall(peer);
+  assertEquals([last.method, last.params], ["c", 7]);
+  await peer.reply(last.id, "ok");
+  assertEquals(await urgent.reply, "ok");
+  await client.abort();
+  assertNothingLeft(client.connection);
+});
