@@ -362,11 +362,12 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     const { clock, codec, limits } = this.#context;
     const { receiveWindow } = this;
     await readFirst(clock);
+    const { windowCalls, windowBytes } = receiveWindow.confirmed ?? limits;
     if (this.#draining) return;
     if (
       receiveWindow.lastId === lastId && codec.unfinished === undefined &&
-      receiveWindow.calls < limits.windowCalls &&
-      receiveWindow.bytes <= limits.windowBytes / 2
+      receiveWindow.calls < windowCalls &&
+      receiveWindow.bytes <= windowBytes / 2
     ) quiet();
     else this.#awaitQuiet(quiet);
   }

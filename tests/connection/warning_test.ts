@@ -27,6 +27,7 @@ import {
   reply,
   request,
   warning,
+  window,
 } from "../support/raw_peer.ts";
 import { Held } from "../support/services.ts";
 
@@ -231,6 +232,30 @@ test("[X8] a peer whose calls fill the window, or whose message is not complete,
   assertEquals((await peer.next())?.id, 3);
   await clock.advance(2000);
   await assertEnds(facing, 3);
+});
+
+test("[X8] a peer whose calls fill a window that was lowered is not quiet", async () => {
+  const held = new Held();
+  const facing = faceServer(held.services, { windowCalls: 10 });
+  const { peer, connection, clock } = facing;
+  peer.answersWarning = false;
+  await greet(facing, { windows: true });
+  await peer.send(request(1, "Held.work"));
+  connection.setWindow({ windowCalls: 1 });
+  await peer.nextOf(KIND.WINDOW);
+  await peer.send(window(1, 1, 16 << 20, true));
+  await settle();
+  connection.close({ timeout: 60_000 });
+  await assertWarned(facing);
+  await clock.advance(10_000);
+  held.release();
+  assertEquals((await peer.next())?.id, 1);
+  await peer.send(request(2, "Held.work"));
+  await settle();
+  held.release();
+  assertEquals((await peer.next())?.id, 2);
+  await clock.advance(2000);
+  await assertEnds(facing, 2);
 });
 
 test("[X8] a close that lacks nothing but LAST when its time is over ends without an error", async () => {
