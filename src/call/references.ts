@@ -153,7 +153,12 @@ function noValue(): never {
 function find(value: unknown, count?: number): PlacedReference[] {
   if (isInstanceOf(value, Snapshot)) return [...value.references ?? []];
   const list: PlacedReference[] = [];
-  collect(value, [], list, new Set());
+  try {
+    collect(value, [], list, new Set());
+  } catch (cause) {
+    // The user's getters and proxies run.
+    throw unserializable("the params", cause);
+  }
   if (count === undefined || count === list.length) return list;
   throw unserializable(
     "params: a reference",

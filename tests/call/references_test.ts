@@ -479,3 +479,20 @@ test("an urgent call does not overtake the call whose result it refers to", asyn
   await client.abort();
   assertNothingLeft(client.connection);
 });
+
+test("what a getter throws fails its call, whenever a value with a reference is read", async () => {
+  const { client, end } = await facing();
+  for (let good = 0; good < 5; good++) {
+    let reads = 0;
+    const params = {
+      get some(): number {
+        if (++reads > good) throw new Error("mine");
+        return 1;
+      },
+      other: ref(client.go("a")),
+    };
+    const error = await assertRejects(() => client.call("b", params), RpcError);
+    assertEquals([error.code, error.outcome], ["invalid_argument", "not_sent"]);
+  }
+  await end();
+});
