@@ -93,10 +93,9 @@ export class SchemaMethod<Input, Output, Result>
  * await server.close();
  * ```
  */
-export function method<Input, Output, Result>(
+export function method<Input, Output, Result, Body = unknown>(
   schema: StandardSchema<Input, Output>,
-  // deno-lint-ignore no-explicit-any
-  handler: (params: Output, ctx: CallContext<any>) => Result,
+  handler: (params: Output, ctx: CallContext<Body>) => Result,
 ): ValidatedMethod<Input, Output, Result> {
   if (typeof schema?.["~standard"]?.validate !== "function") {
     throw new TypeError(
