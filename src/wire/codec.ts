@@ -19,6 +19,7 @@
 import type { ConnectionError } from "../base/errors.ts";
 import type { CallWindow, Limits, PeerHello } from "../types/connection.ts";
 import type { FieldReader } from "./fields.ts";
+import type { FrameReceiver } from "./frame_decoder.ts";
 import type {
   FrameBuffer,
   MakeLargeMessage,
@@ -332,7 +333,7 @@ export type MakeWriteScheduler = (
 ) => WriteScheduler;
 
 /** What a fragment is read from, and what delivers the message that it completes. */
-export interface FragmentSource {
+export interface FragmentSource extends FrameReceiver {
   readonly decoder: {
     /** Whether nobody else uses the bytes of the frame that is being delivered. */
     owned: boolean;
@@ -341,15 +342,6 @@ export interface FragmentSource {
   };
   /** Whether the latest request is urgent. */
   urgent: boolean;
-  /** Delivers a message. */
-  frame(
-    kind: number,
-    flags: number,
-    id: number,
-    bytes: Uint8Array,
-    start: number,
-    end: number,
-  ): void;
 }
 
 /** Puts messages together that arrive in fragments on one connection. */

@@ -72,21 +72,11 @@ const LEGAL_FLAGS: Int32Array = /* @__PURE__ */ (() => {
   return flags;
 })();
 
-/** Takes the frames of a {@linkcode FrameDecoder}. */
-export interface FrameHandler {
-  /**
-   * Whether a frame with a body of so many bytes may be delivered now. Asked
-   * for bodies of {@linkcode LARGE} bytes and more, and for a FRAGMENT; on
-   * false, `push` returns before that frame.
-   */
-  mayRead?(bytes: number, kind: number, flags: number): boolean;
-  /** Whether a FRAGMENT with a body of so many bytes, which spans chunks, is delivered in parts, as if each were a frame. */
-  inParts?(bytes: number, flags: number): boolean;
+/** Takes frames. */
+export interface FrameReceiver {
   /**
    * Takes one whole frame. Its body is `bytes[start..end)`, lent for the time
-   * of the call. Frames that must be ignored are not delivered. The flags and
-   * reserved bits of a HELLO are not checked yet, because its version comes
-   * first: call {@linkcode checkHelloBits}.
+   * of the call.
    */
   frame(
     kind: number,
@@ -96,6 +86,22 @@ export interface FrameHandler {
     start: number,
     end: number,
   ): void;
+}
+
+/**
+ * Takes the frames of a {@linkcode FrameDecoder}. Frames that must be ignored
+ * are not delivered. The flags and reserved bits of a HELLO are not checked yet,
+ * because its version comes first: call {@linkcode checkHelloBits}.
+ */
+export interface FrameHandler extends FrameReceiver {
+  /**
+   * Whether a frame with a body of so many bytes may be delivered now. Asked
+   * for bodies of {@linkcode LARGE} bytes and more, and for a FRAGMENT; on
+   * false, `push` returns before that frame.
+   */
+  mayRead?(bytes: number, kind: number, flags: number): boolean;
+  /** Whether a FRAGMENT with a body of so many bytes, which spans chunks, is delivered in parts, as if each were a frame. */
+  inParts?(bytes: number, flags: number): boolean;
 }
 
 /**
