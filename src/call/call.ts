@@ -18,7 +18,7 @@ import type { OutgoingStreams } from "../streams/contract.ts";
 import type { PeerHello } from "../types/connection.ts";
 import type { CallEnd } from "../types/observe.ts";
 import type { LiveCall, LiveCallContext, LiveState } from "../types/stats.ts";
-import type { Codec, LinkFields } from "../wire/codec.ts";
+import type { Codec, RequestExtras } from "../wire/codec.ts";
 import type { LargeMessage } from "../wire/frame_buffer.ts";
 import type { MetadataBlock } from "../wire/metadata.ts";
 
@@ -71,7 +71,7 @@ export interface CallLinks {
   /** The bytes that its references add to its request. 0 if it is held: it waits for the results, and not for the window. Undefined if it has none. */
   readonly size: number | undefined;
   /** The call is written in this turn, to a peer that has sent this HELLO. */
-  fields(peer: PeerHello): LinkFields | undefined;
+  fields(peer: PeerHello): RequestExtras | undefined;
   /** The peer has answered. */
   onAnswered(): void;
   /** The peer has refused it. Returns whether it was held back, to be sent again. */

@@ -14,11 +14,14 @@
  * @module
  */
 
+import { NO_BYTES } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
-import type { Codec } from "../wire/codec.ts";
+import type { PeerHello } from "../types/connection.ts";
+import type { Codec, RequestExtras } from "../wire/codec.ts";
+import { FLAG_URGENT } from "../wire/frame.ts";
 import type { FrameBuffer, LargeMessage } from "../wire/frame_buffer.ts";
 import type { WriteScheduler } from "../wire/fragments/write_scheduler.ts";
-import type { Call } from "./call.ts";
+import type { Call, CallExtras } from "./call.ts";
 import { CallTable } from "./call_table.ts";
 import { SendWindow } from "./send_window.ts";
 
@@ -80,15 +83,13 @@ export class InFlightCalls extends CallTable<Call> {
       extra.streams?.markBody();
     }
     const id = call.seq >>> 0;
-    const { method } = call;
     codec.request(
       sendBuffer,
       id,
-      method,
+      call.method,
       remaining,
       extra?.metadata,
-      extra?.links?.fields(this.window.granted),
-      extra?.urgent,
+      extra === undefined ? undefined : extrasOf(extra, this.window.granted),
     );
     call.batchOffset = sendBuffer.batchOffset;
     if (sendBuffer.large !== undefined) this.#cut(call, sendBuffer.large);
@@ -221,4 +222,15 @@ export class InFlightCalls extends CallTable<Call> {
     }
     this.#completed = [];
   }
+}
+
+/** What the request has besides, if anything. */
+function extrasOf(
+  { links, urgent }: CallExtras,
+  peer: PeerHello,
+): RequestExtras | undefined {
+  const extras = links?.fields(peer);
+  if (!urgent) return extras;
+  const { flags = 0, block = NO_BYTES } = extras ?? {};
+  return { flags: flags | FLAG_URGENT, block };
 }

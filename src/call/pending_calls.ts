@@ -28,7 +28,7 @@ import { toMetadata } from "../wire/metadata.ts";
 import { GONE, type SnapshotSettings } from "../wire/values/payload.ts";
 import { unserializable } from "../wire/values/to_json.ts";
 import { CallAborter } from "./abort.ts";
-import { Call, sizeOf } from "./call.ts";
+import { Call, type CallExtras, sizeOf } from "./call.ts";
 import { deadlineError } from "./errors.ts";
 import { type CallOwner, Handle, promiseOf } from "./handle.ts";
 import { InFlightCalls, type InFlightCallsContext } from "./in_flight.ts";
@@ -166,28 +166,34 @@ export class PendingCalls implements CallOwner, LinkedCalls {
       // Runs user code (toJSON, a serializer), which may abort the call or
       // close the connection: so those are checked afterwards.
       if (streamed) codec.streams?.prepare();
-      else {
-        const transfer = options?.transfer === true;
-        const { met } = references;
-        codec.prepare(params, transfer, call.method, "params");
-        if (references.met !== met) references.link?.(call, this, params);
-      }
+      else this.#prepare(call, params, options?.transfer === true);
       if (options?.notification) codec.markNotification?.();
       const { extra } = call;
       call.size = sizeOf(codec, call);
-      if (extra !== undefined) {
-        call.size += extra.links?.size ?? 0;
-        throwIfAborted(extra);
-        // Throws if a signal is none, and then nothing is sent.
-        this.settler.watch(call, extra);
-      }
-      this.queue.enter(call, extra?.links?.size === 0);
+      if (extra === undefined) this.queue.enter(call, false);
+      else this.#enter(call, extra);
     } catch (error) {
       // Drops what is prepared and will not be written.
       codec.prepare(undefined, false);
       if (!isAbort(options, error)) call.annotate(error);
       this.settler.settle(call, "not_sent", true, error);
     }
+  }
+
+  #prepare(call: Call, params: unknown, transfer: boolean): void {
+    const { met } = references;
+    this.#context.codec.prepare(params, transfer, call.method, "params");
+    if (references.met !== met) references.link?.(call, this, params);
+  }
+
+  /** Watches what may end the call before its reply, and sends it. */
+  #enter(call: Call, extra: CallExtras): void {
+    const size = extra.links?.size;
+    call.size += size ?? 0;
+    throwIfAborted(extra);
+    // Throws if a signal is none, and then nothing is sent.
+    this.settler.watch(call, extra);
+    this.queue.enter(call, size === 0);
   }
 
   tableOf(): object {

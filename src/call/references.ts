@@ -33,7 +33,7 @@ import { isInstanceOf } from "../base/user_code.ts";
 import type { CallHandle } from "../types/call.ts";
 import type { PeerHello } from "../types/connection.ts";
 import type { Ref } from "../types/references.ts";
-import type { LinkFields } from "../wire/codec.ts";
+import type { RequestExtras } from "../wire/codec.ts";
 import { FLAG_KEEP, FLAG_REFS, RELEASE } from "../wire/frame.ts";
 import { beginFrame } from "../wire/frame_writer.ts";
 import { snapshot } from "../wire/values/payload.ts";
@@ -344,7 +344,7 @@ class Links implements CallLinks {
       inFlight.last - call.seq < MAX_DISTANCE;
   }
 
-  fields(peer: PeerHello): LinkFields | undefined {
+  fields(peer: PeerHello): RequestExtras | undefined {
     const { seq } = this.#call as Call;
     const kept = this.#referred && peer.keepsResults === true;
     this.#keptAs = kept ? seq : -1;

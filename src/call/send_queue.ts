@@ -52,6 +52,8 @@ const MAX_PATIENCE = 16;
 export class SendQueue {
   readonly #calls = new LinkedList<QueuedCall>();
   readonly #urgent = new LinkedList<QueuedCall>();
+  /** How many calls wait for the window. */
+  #queued = 0;
   /** Calls that wait for the results that they refer to. They enter the queue when they have them. */
   readonly held = new LinkedList<QueuedCall>();
   /** The bytes of the calls that wait. */
@@ -93,11 +95,6 @@ export class SendQueue {
   /** How many calls wait, for the window or for results. */
   get length(): number {
     return this.#queued + this.held.length;
-  }
-
-  /** How many of them wait for the window. */
-  get #queued(): number {
-    return this.#urgent.length + this.#calls.length;
   }
 
   /** The calls that wait: those for the window in the order in which they will be sent, then those for results. */
@@ -159,6 +156,7 @@ export class SendQueue {
   push(call: Call, draft: unknown, held: boolean): void {
     call.waiting = { call, draft, held, previous: undefined, next: undefined };
     this.#queueOf(call.waiting).push(call.waiting);
+    if (!held) this.#queued++;
     this.bytes += call.size;
   }
 
@@ -167,6 +165,7 @@ export class SendQueue {
     const waiting = call.waiting as QueuedCall;
     call.waiting = undefined;
     this.#queueOf(waiting).remove(waiting);
+    if (!waiting.held) this.#queued--;
     this.bytes -= call.size;
     // Later: the call itself may be written first.
     if (this.#owesLast) queueMicrotask(() => this.#sendLast());

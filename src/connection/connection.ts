@@ -346,11 +346,16 @@ export class RpcConnection
     metadata: MetadataBlock | undefined,
     links?: RequestLinks,
   ): void {
-    // The time to the deadline began with the first fragment.
-    if (remaining > 0 && this.incoming.receiveWindow.completing) {
-      remaining = Math.max(0, remaining - (this.clock.now() - this.#begunAt));
+    if (this.incoming.receiveWindow.completing) {
+      remaining = this.#left(remaining);
     }
     this.incoming.request(id, method, size, remaining, metadata, links);
+  }
+
+  /** The time to a deadline began with the first fragment. */
+  #left(remaining: number): number {
+    if (remaining <= 0) return remaining;
+    return Math.max(0, remaining - (this.clock.now() - this.#begunAt));
   }
 
   onRelease(id: number): void {

@@ -28,6 +28,8 @@ export class NoServices implements IncomingCalls {
   readonly #served = noneServed();
   #draining = false;
 
+  readonly #checkRoom = () => this.#context.streams()?.checkRoom();
+
   constructor(context: ServeContext) {
     this.#context = context;
     this.receiveWindow = new ReceiveWindow(context.codec.features.excess);
@@ -57,9 +59,7 @@ export class NoServices implements IncomingCalls {
     const { codec, sendBuffer, observe, clock, connection } = this.#context;
     const excludes = this.#excludes;
     const { urgent, opensStream } = codec;
-    const check = opensStream && !excludes
-      ? () => this.#context.streams()?.checkRoom()
-      : undefined;
+    const check = opensStream && !excludes ? this.#checkRoom : undefined;
     if (!receiveWindow.accept(id, size, NO_IDS, excludes, urgent, check)) {
       return;
     }

@@ -12,6 +12,7 @@
  */
 
 import type { Clock } from "../base/clock.ts";
+import { LARGE } from "../base/large_reads.ts";
 import { Timeout } from "../base/timers.ts";
 import {
   type ConnectionError,
@@ -32,8 +33,8 @@ import type { IncomingCalls, ServeContext } from "../connection/contract.ts";
 import { readFirst } from "../connection/handshake.ts";
 import { ReceiveWindow } from "../connection/receive_window.ts";
 import type { FairShare } from "./fair_share.ts";
-import { KeptResults } from "./kept_results.ts";
-import type { MethodTable } from "./method.ts";
+import { KeptResults, type ServerCallLinks } from "./kept_results.ts";
+import type { MethodEntry, MethodTable } from "./method.ts";
 import { OpenCalls } from "./open_calls.ts";
 import { type ErrorPolicy, LATE, Responder } from "./responder.ts";
 import { HandlerRunner } from "./runner.ts";
@@ -57,6 +58,7 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
   readonly #scheduler: Scheduler;
   readonly #runner: HandlerRunner;
   #kept: KeptResults<ServerCall> | undefined;
+  readonly #checkRoom = () => this.#context.streams()?.checkRoom();
   /** Requests are refused: the connection drains, or is over. */
   #draining = false;
   /** Why handlers should finish, if either side drains or the connection is over. */
@@ -151,9 +153,7 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     const { codec, clock, tick, observe } = this.#context;
     const { opensStream, urgent } = codec;
     const { table } = this.#openCalls;
-    const check = opensStream && !draining
-      ? () => this.#context.streams()?.checkRoom()
-      : undefined;
+    const check = opensStream && !draining ? this.#checkRoom : undefined;
     if (!receiveWindow.accept(id, size, table, draining, urgent, check)) {
       // The caller itself settles the calls above the id of the local GOAWAY.
       if (!codec.features.goaway) {
@@ -164,20 +164,11 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     const links = requestLinks &&
       this.#keptResults().link(id, size, requestLinks);
     const methodEntry = this.#methodTable.get(method);
-    if (methodEntry === undefined) {
-      const text = `there is no method ${quote(method)}`;
-      this.#refuse(id, method, size, metadata, "not_found", text);
-      receiveWindow.answered(size);
-      links?.refused();
-      return;
-    }
-    if (remaining === 0) {
-      this.#refuse(id, method, size, metadata, "deadline_exceeded", LATE);
-      receiveWindow.answered(size);
-      links?.refused();
-      return;
-    }
-    const refusal = links?.refusal;
+    const refusal = methodEntry === undefined
+      ? noMethod(method)
+      : remaining === 0
+      ? TOO_LATE
+      : links?.refusal;
     if (refusal !== undefined) {
       const { code, text } = refusal;
       this.#refuse(id, method, size, metadata, code, text);
@@ -187,7 +178,7 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     }
     const call = new ServerCall(
       this,
-      methodEntry,
+      methodEntry as MethodEntry,
       id,
       size,
       remaining < 0 ? Infinity : clock.now() + remaining,
@@ -199,14 +190,25 @@ export class Dispatcher implements ServerCallHost, IncomingCalls {
     if (observe !== undefined && observe.active) {
       observe.onIncoming(call, clock);
     }
-    call.links = links;
-    if (links?.wait(call)) this.#retain(call);
+    if (links !== undefined) this.#startLinked(call, links);
     else if (this.#scheduler.mayStartNow(call)) this.#runner.start(call);
     else {
       this.#retain(call);
       this.#scheduler.wait(call);
-      // Perhaps only its results are so large that they need a turn of their own.
-      if (links !== undefined) this.#scheduler.startWaiting();
+    }
+  }
+
+  /** Starts a call that has to do with the results of others, or lets it wait for them. */
+  #startLinked(call: ServerCall, links: ServerCallLinks<ServerCall>): void {
+    call.links = links;
+    if (links.wait(call)) return this.#retain(call);
+    // Of its results the codec knows nothing: large ones need a turn of their own.
+    if (links.bytes < LARGE && this.#scheduler.mayStartNow(call)) {
+      this.#runner.start(call);
+    } else {
+      this.#retain(call);
+      this.#scheduler.wait(call);
+      this.#scheduler.startWaiting();
     }
   }
 
@@ -460,6 +462,12 @@ function checkReferences(own: number, { references }: RequestLinks): void {
   }
 }
 
+/** Why a call with this method is refused. */
+function noMethod(method: string): { code: ErrorCode; text: string } {
+  return { code: "not_found", text: `there is no method ${quote(method)}` };
+}
+
+const TOO_LATE = { code: "deadline_exceeded", text: LATE } as const;
 const CANCELLED = "the caller cancelled the call";
 const CLOSING = "the connection is closing";
 

@@ -19,6 +19,7 @@ import {
   type ErrorCode,
   type RpcError,
 } from "../base/errors.ts";
+import type { LargeMessage } from "../wire/frame_buffer.ts";
 import type { ServeContext } from "../connection/contract.ts";
 import type { ReceiveWindow } from "../connection/receive_window.ts";
 import type { Responder } from "./responder.ts";
@@ -119,16 +120,19 @@ export class OpenCalls {
   }
 
   #answered(call: ServerCall): void {
-    const { sendBuffer, scheduler } = this.#context;
-    const { large } = sendBuffer;
+    const { large } = this.#context.sendBuffer;
     if (large === undefined) this.#receiveWindow.answered(call.size);
-    else {
-      sendBuffer.large = undefined;
-      large.onEnd = () => this.#receiveWindow.answered(call.size);
-      scheduler?.add(large);
-    }
+    else this.#cut(call, large);
     this.#end(call);
     call.streams?.release(callEndedError());
+  }
+
+  /** The reply is written in fragments: the call leaves the window with the last of them. */
+  #cut({ size }: ServerCall, reply: LargeMessage): void {
+    const { sendBuffer, scheduler } = this.#context;
+    sendBuffer.large = undefined;
+    reply.onEnd = () => this.#receiveWindow.answered(size);
+    scheduler?.add(reply);
   }
 
   #end(call: ServerCall): void {

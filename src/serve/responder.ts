@@ -18,6 +18,7 @@ import { messageOf } from "../base/user_code.ts";
 import type { RequestInfo } from "../types/observe.ts";
 import { noneServed, type ServedCounts } from "../types/stats.ts";
 import type { ReplyBuffer } from "../wire/frame_buffer.ts";
+import { MIN_MESSAGE } from "../wire/protocol.ts";
 import { GONE } from "../wire/values/payload.ts";
 import { unserializable } from "../wire/values/to_json.ts";
 import type { ServeContext } from "../connection/contract.ts";
@@ -301,7 +302,8 @@ export class Responder {
   #tooLarge(call: ServerCall): RpcError | undefined {
     const { codec } = this.#context;
     const size = codec.replySize(call.replyMetadata);
-    if (size <= this.maxReply) return undefined;
+    // Every peer accepts that much, and every send buffer has room for it.
+    if (size <= MIN_MESSAGE || size <= this.maxReply) return undefined;
     const most = this.#context.peerMaxMessage();
     // A protocol without windows does not say what the caller accepts.
     const whose = codec.features.window

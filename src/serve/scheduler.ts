@@ -80,11 +80,9 @@ export class Scheduler {
   }
 
   /** Whether a call that has just arrived may start at once; if not, the caller passes it to `wait`. */
-  mayStartNow({ urgent, links }: ServerCall): boolean {
+  mayStartNow({ urgent }: ServerCall): boolean {
     return this.#urgent.length === 0 &&
-      (urgent || this.#waiting.length === 0) && this.#mayStart(urgent) &&
-      // The codec has asked for the params alone.
-      (links === undefined || links.bytes < LARGE);
+      (urgent || this.#waiting.length === 0) && this.#mayStart(urgent);
   }
 
   /** Lets a call wait, behind all that do; an urgent one behind those that are. */

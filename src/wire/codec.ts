@@ -216,8 +216,7 @@ export interface Codec {
     method: string,
     remaining: number,
     metadata: MetadataBlock | undefined,
-    links?: LinkFields,
-    urgent?: boolean,
+    extras?: RequestExtras,
   ): void;
   /** Writes a reply with the prepared payload. */
   reply(sendBuffer: ReplyBuffer, id: number, metadata?: MetadataBlock): void;
@@ -285,10 +284,9 @@ export interface RequestLinks {
   readonly nestsBytes: boolean;
 }
 
-/** The same of a local request, as it is written. */
-export interface LinkFields {
+/** What only some requests have: flags, and a block of references behind its length, which is empty without its flag. */
+export interface RequestExtras {
   readonly flags: number;
-  /** The block of references behind its length; empty without the flag. */
   readonly block: Uint8Array;
 }
 

@@ -159,7 +159,9 @@ export class FrameDecoder {
       this.#parseHeader(view, at);
       const start = at + HEADER_SIZE;
       if (start + this.#length > end) return this.#gather(chunk, start);
-      if (this.#gated && this.#waits()) {
+      if (
+        (this.#length >= LARGE || this.#kind === FRAGMENT) && this.#waits()
+      ) {
         this.#length = -1;
         this.counters.headers--;
         return at;
@@ -234,8 +236,11 @@ export class FrameDecoder {
     const kind = word >>> 24;
     const flags = word >>> 16 & 0xff | (word & 0xffff) << 8;
     this.counters.headers++;
-    checkLength(length, this.maxBody);
-    checkKind(kind, flags);
+    const legal = LEGAL_FLAGS[kind];
+    if (length > this.maxBody || legal < 0 || (flags & ~legal) !== 0) {
+      checkLength(length, this.maxBody);
+      checkKind(kind, flags);
+    }
     this.#length = length;
     this.#kind = kind;
     this.#flags = flags;

@@ -19,8 +19,8 @@ import type {
   CodecFactory,
   CodecSettings,
   FragmentSupport,
-  LinkFields,
   MessageHandler,
+  RequestExtras,
   StreamFrameWriter,
   WireFeatures,
 } from "./codec.ts";
@@ -28,12 +28,10 @@ import {
   CANCEL,
   ERROR,
   FLAG_ACK,
-  FLAG_BODY,
   FLAG_DEADLINE,
   FLAG_METADATA,
   FLAG_NONE,
   FLAG_STARTED,
-  FLAG_URGENT,
   FLAG_WARNING,
   GOAWAY,
   HEADER_SIZE,
@@ -156,25 +154,23 @@ export class NativeCodec extends MessageReader implements Codec {
     method: string,
     remaining: number,
     metadata: MetadataBlock | undefined,
-    links?: LinkFields,
-    urgent = false,
+    extras?: RequestExtras,
   ): void {
     const payload = this.#payload;
     const timed = remaining >= 0;
     let size = this.requestSize(method, timed, metadata) - HEADER_SIZE;
-    let flags = (timed ? FLAG_DEADLINE : 0) | flagOf(metadata) |
-      (urgent ? FLAG_URGENT : 0) | (payload.besideBody ? FLAG_BODY : 0);
-    if (links !== undefined) {
-      size += links.block.length;
-      flags |= links.flags;
+    let flags = (timed ? FLAG_DEADLINE : 0) | flagOf(metadata) | payload.flags;
+    if (extras !== undefined) {
+      size += extras.block.length;
+      flags |= extras.flags;
     }
     const out = this.#bufferFor(sendBuffer, size, id, true);
     let at = beginWithPayload(payload, out, size, REQUEST, flags, id);
     if (timed) at = writeU32(out.bytes, at, remaining);
     at = writeMetadata(out.bytes, at, metadata);
-    if (links !== undefined) {
-      out.bytes.set(links.block, at);
-      at += links.block.length;
+    if (extras !== undefined) {
+      out.bytes.set(extras.block, at);
+      at += extras.block.length;
     }
     copyWords(this.#methodView, this.#methodSize, out.view, at);
     endWithPayload(payload, out, at + this.#methodSize);
@@ -183,7 +179,7 @@ export class NativeCodec extends MessageReader implements Codec {
   reply(sendBuffer: ReplyBuffer, id: number, metadata?: MetadataBlock): void {
     const payload = this.#payload;
     const size = this.replySize(metadata);
-    const flags = flagOf(metadata) | (payload.besideBody ? FLAG_BODY : 0);
+    const flags = flagOf(metadata) | payload.flags;
     const out = this.#bufferFor(sendBuffer, size, id, false);
     const at = beginWithPayload(payload, out, size, REPLY, flags, id);
     const end = writeMetadata(out.bytes, at, metadata);
@@ -200,7 +196,7 @@ export class NativeCodec extends MessageReader implements Codec {
     const { fragments } = this;
     if (size <= MAX_WHOLE || fragments === undefined) return sendBuffer;
     const payload = this.#payload;
-    if (payload.kind === STREAM || payload.besideBody) return sendBuffer;
+    if (payload.kind === STREAM || payload.flags !== 0) return sendBuffer;
     payload.apart = true;
     const { writer } = this.settings.fragments as FragmentSupport;
     return sendBuffer.cut(writer, id, isRequest, HEADER_SIZE + size);

@@ -23,6 +23,7 @@ import {
   CREDIT,
   DATA,
   END,
+  FLAG_BODY,
   FLAG_CALLER,
   FLAG_CONNECTION,
   FLAG_ERROR,
@@ -61,7 +62,7 @@ export class NativeStreamFrames implements StreamFrameWriter {
   }
 
   markBody(): void {
-    this.#payload.besideBody = true;
+    this.#payload.flags = FLAG_BODY;
   }
 
   markMessage(): void {

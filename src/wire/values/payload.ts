@@ -86,8 +86,8 @@ export class PayloadEncoder {
   #owned = false;
   /** Whether the buffer that the payload goes into copies the bytes itself. */
   apart = false;
-  /** Whether a stream comes beside the value. */
-  besideBody = false;
+  /** Flags of the request or reply with the prepared payload: that a stream comes beside the value, or none. */
+  flags = 0;
   /** What replaces JSON in each direction. */
   readonly agreement: SerializerAgreement;
 
@@ -190,7 +190,8 @@ export class PayloadEncoder {
   clear(): void {
     this.#text = undefined;
     this.#bytes = undefined;
-    this.apart = this.besideBody = false;
+    this.apart = false;
+    this.flags = 0;
   }
 
   #prepareText(kind: number, text: string): void {
