@@ -70,8 +70,9 @@ export function assertNothingLeft(connection: Connection): void {
     receiving: held,
     receivingBytes: heldBytes,
     streams,
+    kept,
   } = stats;
-  const counts = { inFlight, inFlightBytes, held, heldBytes, streams };
+  const counts = { inFlight, inFlightBytes, held, heldBytes, streams, kept };
   assertEquals(
     { state, ...counts, queued, waiting, listeners, timers },
     {
@@ -81,6 +82,7 @@ export function assertNothingLeft(connection: Connection): void {
       held: 0,
       heldBytes: 0,
       streams: 0,
+      kept: 0,
       queued: 0,
       waiting: 0,
       listeners: 0,
